@@ -52,4 +52,4 @@ def n_operations(network: Network, X: Any) -> int:
     """Return the FLOPs of one forward pass of one sample."""
     n_inputs, n_outputs = network.shapes[0]
     used = X.nnz // max(1, X.shape[0]) if is_sparse(X) else n_inputs
-    return 2 * (network.n_parameters - (n_inputs - used) * n_outputs)
+    return network.operations - 2 * (n_inputs - used) * n_outputs

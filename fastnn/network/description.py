@@ -246,7 +246,7 @@ class Network:
         n_others = sum(layer.n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers)
         return self.n_weights + self._whole(n_others)
 
-    @property
+    @cached_property
     def operations(self) -> int:
         """FLOPs of a forward pass of one sample: 2 per weight."""
         return 2 * self.n_parameters

@@ -22,6 +22,7 @@ import fastnn
 from fastnn.engine import limits
 from fastnn.engine.arguments import sharing
 from fastnn.engine.job import Job
+from fastnn.system import threads
 from fastnn.system.threads import CorePlaces, acquired_cores, available_cores
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
 from fastnn_kernels.compiler.prepared import PreparedCall
@@ -252,7 +253,8 @@ def test_the_threads_of_a_training_end_though_an_error_refers_to_the_training():
         assert not thread.is_alive()
 
 
-def test_a_closed_trainer_runs_on():
+def test_a_closed_trainer_runs_on(monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
     network = fastnn.Model(LAYERS)._network
     job = Job(
         X, y.astype(float)[:, None], np.ones(1200), num_passes=4, batch_size=512, epsilon=1e-4,
@@ -263,6 +265,7 @@ def test_a_closed_trainer_runs_on():
         trainer, arrays = begin("numba", network, job)
         for n_passes in range(1, 5):
             assert trainer.run(n_passes)
+            assert trainer._calls.n_running == 2
             if closes:
                 trainer.close()
         assert trainer.n_passes == 4
@@ -272,13 +275,16 @@ def test_a_closed_trainer_runs_on():
 
 
 def test_a_thread_without_memory_to_move_computes_where_it_is(monkeypatch):
-    expected = trained(0, 2)
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    expected, failures = trained(0, 2), []
 
     def take(places):
+        failures.append(places)
         raise MemoryError
 
     monkeypatch.setattr(CorePlaces, "take", take)
     np.testing.assert_array_equal(trained(0, 2), expected)
+    assert failures
 
 
 # --- forked children, threading layers -----------------------------------------------------------

@@ -66,14 +66,14 @@ def normal(seed, *shapes, dtype):
     return [random.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 2**32), LENGTHS, LENGTHS, st.integers(1, 150), st.sampled_from(DTYPES))
-def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed, n_in, n_out, count, dtype):
-    T = padded(count, dtype)
-    W, b, X, dZ, dW = normal(
+def check_products(seed, n_in, n_out, T, dtype):
+    """Check the three products of a layer; return the arrays W, X, dZ and the transposed dZ."""
+    W, b, X, dZ, before = normal(
         seed, (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), (n_in, n_out), dtype=dtype
     )
-    weights, bias = read_only(W), read_only(b)
+    transposed = np.zeros((T, padded(n_out, dtype)), dtype)
+    transposed[:, :n_out] = dZ.T
+    weights, bias, inputs = read_only(W), read_only(b), read_only(X)
     check(
         lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
         wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
@@ -82,35 +82,25 @@ def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed,
         lambda source, result: backward(weights, source, result), dZ, (n_in, T),
         wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),
     )  # fmt: skip
-    transposed = np.zeros((T, padded(n_out, dtype)), dtype)
-    transposed[:, :n_out] = dZ.T
-    inputs = read_only(X)
-    for adds in (False, True):
-        before = dW if adds else np.zeros_like(dW)
-        check(
-            lambda source, result, adds=adds: outer(inputs, source, result, adds), transposed, dW.shape,
-            wide(X) @ wide(dZ.T) + wide(before), np.abs(X) @ np.abs(dZ.T) + np.abs(before), before,
-        )  # fmt: skip
+    product, magnitudes = wide(X) @ wide(dZ.T), np.abs(X) @ np.abs(dZ.T)
+    check(
+        lambda source, result: outer(inputs, source, result, False), transposed, W.shape, product, magnitudes
+    )
+    check(
+        lambda source, result: outer(inputs, source, result, True), transposed, W.shape,
+        product + wide(before), magnitudes + np.abs(before), before,
+    )  # fmt: skip
+    return W, X, dZ, transposed
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), LENGTHS, LENGTHS, st.integers(1, 150), st.sampled_from(DTYPES))
+def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed, n_in, n_out, count, dtype):
+    check_products(seed, n_in, n_out, padded(count, dtype), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_of_these_sizes_copy_both_operands(dtype):
-    n_in, n_out, T = 600, 501, 512
-    W, b, X, dZ = normal(0, (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), dtype=dtype)
-    transposed = np.zeros((T, 512), dtype)
-    transposed[:, :n_out] = dZ.T
+    W, X, *sources = check_products(0, 600, 509, 512, dtype)
     assert min(W.nbytes, X.nbytes) > packing.PACKED_BYTES
-    assert {source.strides[0] % packing.COPIED_DISTANCE for source in (X, dZ, transposed)} == {0}
-    weights, bias, inputs, before = read_only(W), read_only(b), read_only(X), np.zeros_like(W)
-    check(
-        lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
-        wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
-    )  # fmt: skip
-    check(
-        lambda source, result: backward(weights, source, result), dZ, (n_in, T),
-        wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),
-    )  # fmt: skip
-    check(
-        lambda source, result: outer(inputs, source, result, False), transposed, W.shape,
-        wide(X) @ wide(dZ.T), np.abs(X) @ np.abs(dZ.T), before,
-    )  # fmt: skip
+    assert {source.strides[0] % packing.COPIED_DISTANCE for source in (X, *sources)} == {0}
