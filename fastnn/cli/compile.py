@@ -329,7 +329,7 @@ def _fit(X: Any, **settings: Any) -> None:
 
     labels = np.arange(N_SAMPLES) % 3
     for kind, y in ((MLPClassifier, labels), (MLPClassifier, labels > 0), (MLPRegressor, labels)):
-        estimator = kind(hidden_layer_sizes=(3,), max_iter=1, random_state=0, **settings)
+        estimator = kind(**{"hidden_layer_sizes": (3,), "max_iter": 1, "random_state": 0, **settings})
         estimator.fit(X, y, X_val=X, y_val=y)
         estimator.predict(X)
         if kind is MLPClassifier:
@@ -338,6 +338,7 @@ def _fit(X: Any, **settings: Any) -> None:
 
 @_task("estimators", "estimators")
 @_task("estimators, no penalty", "estimators", alpha=0.0)
+@_task("estimators, shared", "estimators", hidden_layer_sizes=(400, 400))
 @_task("estimators by L-BFGS", "estimators", solver="lbfgs")
 def _fit_dense(dtype: np.dtype, **settings: Any) -> None:
     """Fit estimators to a random array."""
@@ -389,6 +390,7 @@ def _paint_committee(dtype: np.dtype, method: str) -> None:
 _task("picture", "pictures", method="dense")(_paint)
 for name in RESPONSES:
     _task(f"picture of {name}", "pictures", response=name, method="auto")(_paint)
+_task("options of a step", "training", "estimators", clip_norm=1.0, max_norm=1.0, ema_decay=0.9)(_train)
 _task("dropout", "training", dropout=0.1)(_train)
 _task("batch normalisation", "training", batch_norm=True)(_train)
 _task("batch normalisation and dropout", "training", batch_norm=True, dropout=0.1)(_train)

@@ -129,18 +129,30 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compile_aside(layers_dim: tuple[int, ...]) -> None:
-    """Compile the kernels of the gradient and of the picture in another process, unless they are saved.
+    """Compile the kernels of a step and of the picture in another process, unless they are saved.
 
     The other process starts before this one loads NumPy and numba, which both processes then do side by side.
     """
     from fastnn_kernels.compiler.cache import entry_files
-    from fastnn_kernels.compiler.companion import gradient_task, start_companion
+    from fastnn_kernels.compiler.companion import (
+        gradient_task,
+        options_task,
+        start_companion,
+        update_task,
+    )
 
     from ..system.threads import available_cores
 
     if available_cores() > 1 and not entry_files():
         gradient = gradient_task(["tanh"], "softmax_cross_entropy", False, False, False, "float64")
-        start_companion([gradient, (__name__, compile_picture.__name__, [list(layers_dim)])])
+        start_companion(
+            [
+                gradient,
+                update_task("sgd", False, "float64", plain=False),
+                options_task(["gradient_norm", "record_ratios"], False, "float64"),
+                (__name__, compile_picture.__name__, [list(layers_dim)]),
+            ]
+        )
 
 
 def compile_picture(layers_dim: list[int]) -> None:

@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import Task, gradient_task, start_companion
+from fastnn_kernels.compiler import companion
+from fastnn_kernels.compiler.companion import Task
 
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..system import threads
@@ -18,9 +19,10 @@ from .arrays import csr_table, tile_rows
 from .job import Job
 
 __all__ = [
-    "compile_gradient_aside",
+    "compile_aside",
     "distant_rows",
     "gradient_pointers",
+    "gradient_task",
     "is_by_rows",
     "kernel_settings",
     "most_threads",
@@ -29,6 +31,7 @@ __all__ = [
     "training_width",
     "training_workspace",
     "update_pointer",
+    "update_task",
 ]
 
 Array = NDArray[Any]
@@ -57,25 +60,38 @@ def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_
 
 def update_pointer(train: Any, network: Network, job: Job, n_shards: int) -> Any:
     """Return the pointer to the kernel that updates a job's parameters, given the gradients of the shards."""
-    with_l1 = job.l1 > 0
-    penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
-    plain = n_shards == 1 and not penalised
+    with_l1, plain = _kind_of_update(job, n_shards)
     return train.update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 
-def compile_gradient_aside(network: Network, job: Job, *others: Any, by_rows: bool = False) -> None:
-    """Compile the kernels of the gradient in another process, while this one compiles the training loop.
+def _kind_of_update(job: Job, n_shards: int) -> tuple[bool, bool]:
+    """Return the arguments `with_l1` and `plain` of the kernel ``update.update``."""
+    with_l1 = job.l1 > 0
+    penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
+    return with_l1, n_shards == 1 and not penalised
 
-    Both take about the same time. Where there is no second core, this process compiles everything. `others`
-    are functions without arguments, of modules of the kernels, which the other process calls first.
+
+def compile_aside(*tasks: Task) -> None:
+    """Compile kernels in another process, in the order of the tasks, while this one compiles others.
+
+    Where there is no second core, this process compiles everything.
     """
     if threads.available_cores() > 1:
-        gradient = gradient_task(
-            network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
-            job.is_sparse, network.dtype.name, by_rows,
-        )  # fmt: skip
-        tasks: list[Task] = [(function.__module__, function.__name__, []) for function in others]
-        start_companion([*tasks, gradient])
+        companion.start_companion(tasks)
+
+
+def gradient_task(network: Network, job: Job, *, by_rows: bool = False) -> Task:
+    """Return the task that compiles the kernels of `gradient_pointers`, unless threads share units."""
+    return companion.gradient_task(
+        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
+        job.is_sparse, network.dtype.name, by_rows,
+    )  # fmt: skip
+
+
+def update_task(network: Network, job: Job, n_shards: int) -> Task:
+    """Return the task that compiles the kernel of `update_pointer`."""
+    with_l1, plain = _kind_of_update(job, n_shards)
+    return companion.update_task(job.optimizer.rule, with_l1, network.dtype.name, plain)
 
 
 def tile_data(

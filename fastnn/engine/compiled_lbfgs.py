@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..reference.lbfgs import Limits, status_of
 from .arguments import (
-    compile_gradient_aside,
+    compile_aside,
     distant_rows,
     gradient_pointers,
+    gradient_task,
     kernel_settings,
     sharing,
     tile_data,
@@ -117,7 +118,7 @@ class NumbaLBFGSTrainer:
             self._work,
         )
         if not self._arguments[0].is_saved:
-            compile_gradient_aside(network, job, lbfgs.compile_advance)
+            compile_aside((lbfgs.__name__, lbfgs.compile_advance.__name__, []), gradient_task(network, job))
             self._kernel.compile_for_python(0, 1, *self._arguments, 0, 1)
 
     # --- resumed trainings ---------------------------------------------------------------------------

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.companion import options_task
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network
 from . import limits
 from .arguments import (
-    compile_gradient_aside,
+    compile_aside,
     distant_rows,
     gradient_pointers,
+    gradient_task,
     is_by_rows,
     kernel_settings,
     most_threads,
@@ -25,6 +27,7 @@ from .arguments import (
     training_width,
     training_workspace,
     update_pointer,
+    update_task,
 )
 from .arrays import csr_table, read_only
 from .checks import find_non_finite
@@ -72,6 +75,8 @@ class NumbaTrainer:
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
             update_pointer(train, network, job, n_shards),
         )
+        self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
+        self._options = train.option_pointers(train.used_options(self._settings), team, network.dtype)
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             X = csr_table(job.X, memory.order) if job.is_sparse else read_only(job.X)
@@ -96,11 +101,10 @@ class NumbaTrainer:
         self.records = job.records(len(network.shapes))
         self._loop = train.training_loop(
             job.is_gathered, team, job.is_sparse, team and network.batch_norm,
-            team and bool(network.dropout), dtype, self._pointers, type(self.records),
+            team and bool(network.dropout), dtype, self._pointers, self._options, type(self.records),
         )  # fmt: skip
         self._prepared: Any = None  # the call of the loop (`_prepared_call`)
         self._single: tuple[Any, ...] = ()  # what `single_step` prepares
-        self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
         self._work = training_workspace(train, network, job, width, n_threads, team, by_rows)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
@@ -232,10 +236,18 @@ class NumbaTrainer:
         return not self._find_non_finite()
 
     def _compile_side_by_side(self) -> None:
-        """Compile the training loop, and the kernels of the gradient in another process meanwhile."""
-        compile_gradient_aside(self._network, self._job, by_rows=self._settings.by_rows)
+        """Compile the training loop, and the kernels that it calls in another process meanwhile.
+
+        The processes take the kernels from opposite ends of one list, and meet somewhere in between.
+        """
+        used = self._train.used_options(self._settings)
+        compile_aside(
+            gradient_task(self._network, self._job, by_rows=self._settings.by_rows),
+            update_task(self._network, self._job, len(self._state.gradients)),
+            options_task(used, False, self._network.dtype.name),
+        )
         self._loop.compile()
-        for pointer in reversed(self._pointers):
+        for pointer in (*self._options, *reversed(self._pointers)):
             pointer.compile()
 
     def _prepared_call(self, **changing: Any) -> Any:
@@ -244,8 +256,8 @@ class NumbaTrainer:
             names = *self._train.GradientPointers._fields, "update"
             self._prepared = self._train.PreparedCall(
                 self._loop, thread=0, **dict(zip(names, self._pointers, strict=True)),
-                plan=self._network.training_layout.plan, state=self._state, data=self._data,
-                records=self.records, work=self._work, **changing,
+                options=self._options, plan=self._network.training_layout.plan, state=self._state,
+                data=self._data, records=self.records, work=self._work, **changing,
             )  # fmt: skip
         else:
             self._prepared.set(**changing)

@@ -31,7 +31,7 @@ from .line_search import (
     begin_search,
     search_ends,
 )
-from .step import record_ratios
+from .options import record_ratios
 from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
 from .vectors.barrier import wait

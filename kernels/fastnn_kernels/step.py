@@ -1,11 +1,12 @@
-"""Parts of a training step besides the gradient: weights of the batch, clipping, update, records.
+"""Parts of every training step besides the gradient: weights of the batch, update, recorded losses.
 
 Several threads may share a step. A kernel with the argument `thread`, the number of a thread, is called by
-every thread; if it has an argument `barrier`, it waits for the other threads. The kernels named
-``record_...`` and ``limit_...`` are called by the first thread alone.
+every thread; if it has an argument `barrier`, it waits for the other threads. The kernels `record_loss` and
+`update_plateau` are called by the first thread alone. Parts that only some trainings use are in
+``options.py``.
 
-Shape letters: L layers, N samples, T samples of a tile (a whole number of vectors), G shards, P parameters
-(a whole number of cache lines), R records.
+Shape letters: N samples, T samples of a tile (a whole number of vectors), G shards, P parameters (a whole
+number of cache lines).
 """
 
 from __future__ import annotations
@@ -17,27 +18,21 @@ import numpy as np
 
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .network import INPUTS, OUTPUTS, WEIGHTS
-from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.processor import LINE_BYTES
 from .vectors.value import fill
-from .vectors.vector import lanes, store, view
+from .vectors.vector import lanes, store
 
 __all__ = [
     "BLOCK",
     "all_are_finite",
-    "average_share",
     "batch_scale",
-    "block_squares",
     "copy_share",
     "gather_weights",
-    "gradient_norm",
-    "limit_all_norms",
     "record_loss",
-    "record_ratios",
     "share_update",
     "shrink_factor",
+    "thread_share",
     "update_plateau",
 ]
 
@@ -73,17 +68,6 @@ def gather_weights(weights, indices, first, n, common, scale, row):
 
 
 @kernel
-def block_squares(parameters, n_weights, thread, n_threads, squares):
-    """Fill squares (P / BLOCK,) with the sum of squares of the weights in each block.
-
-    The weights are the first `n_weights` parameters.
-    """
-    for block in range(thread, squares.shape[0], n_threads):
-        begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)
-        squares[block] = parameter_square_sum(parameters, begin, end)
-
-
-@kernel
 def record_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
     """Add the loss of a batch, or its objective if `settings.of_objective`, to ``records.losses[record]``.
 
@@ -108,22 +92,8 @@ def update_plateau(objective, tol, plateau):
     An improvement is an objective below the best one by at least `tol`. NaN never becomes the best.
     """
     plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
-    plateau[0] = min(plateau[0], objective) if objective == objective else plateau[0]
-
-
-@kernel
-def gradient_norm(gradients, size, thread, n_threads, barrier, partial):
-    """Return the Euclidean norm of the sum of the gradients.
-
-    gradients (G, P or more); size: P; partial (P / BLOCK,) is a workspace.
-    """
-    for block in range(thread, partial.shape[0], n_threads):
-        partial[block] = gradient_square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
-    wait(barrier, thread, n_threads)
-    total = 0.0
-    for block in range(partial.shape[0]):
-        total += partial[block]
-    return np.sqrt(total)
+    if objective < plateau[0]:
+        plateau[0] = objective
 
 
 @kernel
@@ -215,34 +185,3 @@ def all_are_finite(finite, thread, n_threads, barrier, flags):
     for other in range(n_threads):
         finite &= flags[other] != 0
     return finite
-
-
-@kernel
-def limit_all_norms(plan, parameters, limit):
-    """Apply `update.limit_norms` to the weights of every layer."""
-    for layer in range(plan.shape[0]):
-        W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
-        limit_norms(W, limit)
-
-
-@kernel
-def average_share(parameters, weight, thread, n_threads, average):
-    """Apply `update.add_to_average` to this thread's share of parameters and average, both (P,)."""
-    begin, end = thread_share(parameters, thread, n_threads)
-    add_to_average(parameters, parameters.dtype.type(weight), begin, end, average)
-
-
-@kernel
-def record_ratios(plan, parameters, before, record, ratios):
-    """Write ``|W - W_before| / |W_before|`` for the weights W of every layer to ``ratios[record]``.
-
-    parameters (P,) and before (P,) have the weights after and before the step; ratios (R, L).
-    """
-    for layer in range(plan.shape[0]):
-        begin = plan[layer, WEIGHTS]
-        change, size = 0.0, 0.0
-        for k in range(begin, begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]):
-            difference = np.float64(parameters[k]) - before[k]
-            change += difference * difference
-            size += np.float64(before[k]) * before[k]
-        ratios[record, layer] = np.sqrt(change / size) if size > 0.0 else 0.0

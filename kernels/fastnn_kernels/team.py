@@ -89,8 +89,11 @@ def part_weights(plan, layer, part, n_lanes):
 
 
 @kernel
-def part_squares(plan, parameters, thread, n_threads, squares):
-    """Fill squares (L * N_PARTS,) with the sums of squares of the weights of every part of every layer."""
+def part_squares(plan, parameters, n_weights, thread, n_threads, squares):
+    """Fill squares (L * N_PARTS,) with the sums of squares of the weights of every part of every layer.
+
+    n_weights is not used: the signature is that of `options.block_squares`.
+    """
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
             begin, end = part_weights(plan, layer, part, lanes(parameters))

@@ -23,26 +23,22 @@ from .compiler.pointer import FunctionPointer, array_types, call
 from .compiler.prepared import PreparedCall
 from .gradient import GradientPointers, gradient_pointers
 from .network import INPUTS, Batch, transposed_width
+from .options import Options, option_pointers, used_options
 from .random import draw, shuffle
 from .small_batch import gather_columns, gather_samples, whole
 from .sparse import SparseTile, table_type
 from .step import (
     BLOCK,
     all_are_finite,
-    average_share,
     batch_scale,
-    block_squares,
     copy_share,
     gather_weights,
-    gradient_norm,
-    limit_all_norms,
     record_loss,
-    record_ratios,
     share_update,
     shrink_factor,
     update_plateau,
 )
-from .team import N_PARTS, Change, gather_part, part_squares, team_gradient, team_update
+from .team import N_PARTS, Change, gather_part, team_gradient, team_update
 from .update import update_pointer
 from .vectors.barrier import COUNTER_DISTANCE, wait
 from .vectors.processor import flush_subnormals, restore_mode
@@ -60,9 +56,11 @@ __all__ = [
     "Workspace",
     "gradient_pointers",
     "loss_and_gradient",
+    "option_pointers",
     "train_steps",
     "training_loop",
     "update_pointer",
+    "used_options",
 ]
 
 # Number of the seed's random stream that provides the keys of the steps.
@@ -219,11 +217,12 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     normalisation and for dropout by a team.
 
     The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward,
-    update, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``. gradient_of to
-    loss_backward are the `GradientPointers`; update is an `update_pointer`; plan (L, ..); state, data,
-    settings and work are a `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the
-    optimizer have a row for each step from `Settings.first_step` on. The kernel returns after `last_step`
-    steps since the beginning of the training, or after `n_rounds` rounds in this call.
+    update, options, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``.
+    gradient_of to loss_backward are the `GradientPointers`; update is an `update_pointer`; options are
+    `Options`; plan (L, ..); state, data, settings and work are a `State`, `Data`, `Settings` and a
+    `Workspace`. coefficients (steps, C) of the optimizer have a row for each step from
+    `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of the training,
+    or after `n_rounds` rounds in this call.
 
     records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th pass and of
     the last: losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L), norms of updates
@@ -238,8 +237,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
 
     @kernel
     def train_steps(
-        thread, n_threads, gradient_of, activate, differentiate, loss_backward, update, plan, state, data,
-        settings, records, work, coefficients, last_step, n_rounds,
+        thread, n_threads, gradient_of, activate, differentiate, loss_backward, update, options, plan, state,
+        data, settings, records, work, coefficients, last_step, n_rounds,
     ):  # fmt: skip
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
@@ -300,10 +299,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             adds = sparse or round > 0
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
-                if team:
-                    part_squares(plan, parameters, thread, n_threads, squares)
-                else:
-                    block_squares(parameters, settings.n_weights, thread, n_threads, squares)
+                call(options.weight_squares, (
+                    plan, parameters, settings.n_weights, thread, n_threads, squares,
+                ))  # fmt: skip
             if team and round > 0:  # the other thread may still read the previous tile
                 wait(barrier, thread, n_threads)
             width = T
@@ -378,8 +376,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 update_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
             shrink = 1.0
             if is_observed or settings.clip_norm > 0.0:
-                n_parameters = parameters.shape[0]
-                norm = gradient_norm(gradients, n_parameters, thread, n_threads, barrier, partial)
+                norm = call(options.gradient_norm, (
+                    gradients, parameters.shape[0], thread, n_threads, barrier, partial,
+                ))  # fmt: skip
                 shrink = shrink_factor(norm, settings.clip_norm)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
@@ -395,12 +394,12 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:
                 if thread == 0:
-                    limit_all_norms(plan, parameters, settings.max_norm)
+                    call(options.limit_all_norms, (plan, parameters, settings.max_norm))
                 wait(barrier, thread, n_threads)
             if settings.average_share > 0.0:
-                average_share(parameters, settings.average_share, thread, n_threads, average)
+                call(options.average_share, (parameters, settings.average_share, thread, n_threads, average))
             if is_observed and thread == 0:
-                record_ratios(plan, parameters, before, record, records.ratios)
+                call(options.record_ratios, (plan, parameters, before, record, records.ratios))
             step, round = step + 1, 0
             # All threads read the same plateau: thread 0 wrote it before the last wait.
             if is_last and 0 < settings.patience < plateau[1]:
@@ -415,23 +414,23 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
 @functools.cache
 def training_loop(
     gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
-    pointers: tuple[Any, ...], records: type,
+    pointers: tuple[Any, ...], options: Options, records: type,
 ) -> FunctionPointer:  # fmt: skip
     """Return a pointer to the kernel `train_steps`, for calls from Python.
 
     The first five arguments are those of `train_steps`. pointers: the kernel's pointers, from `gradient_of`
-    to `update`; records: the class of the named tuple of records.
+    to `update`; options: the kernel's options, used or not; records: the class of the named tuple of records.
     """
-    kinds = tuple(typeof(pointer) for pointer in pointers)
-    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, kinds, records)
+    kinds, option_kinds = (tuple(typeof(pointer) for pointer in group) for group in (pointers, options))
+    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, kinds, option_kinds, records)
 
 
 @functools.cache
 def _training_loop(
     gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
-    pointers: tuple[Any, ...], records: type,
+    pointers: tuple[Any, ...], options: tuple[Any, ...], records: type,
 ) -> FunctionPointer:  # fmt: skip
-    """Return the pointer of `training_loop` for pointers of these types."""
+    """Return the pointer of `training_loop` for pointers and options of these types."""
     of, real = array_types(dtype), array_types(np.dtype(np.float64))
     indices, counts = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
     data = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": indices}
@@ -449,8 +448,9 @@ def _training_loop(
     settings = {name: SETTING_TYPES.get(kind) for name, kind in get_type_hints(Settings).items()}
     settings |= {"seed": types.uint64, "dropout": real.flat}
     kinds = (
-        types.int64, types.int64, *pointers, counts, types.NamedTuple(state.values(), State),
-        types.NamedTuple(data.values(), Data), types.NamedTuple(settings.values(), Settings),
+        types.int64, types.int64, *pointers, types.NamedTuple(options, Options), counts,
+        types.NamedTuple(state.values(), State), types.NamedTuple(data.values(), Data),
+        types.NamedTuple(settings.values(), Settings),
         types.NamedTuple((real.flat, real.flat, real.matrix), records),
         types.NamedTuple(work.values(), Workspace), of.matrix, types.int64, types.int64,
     )  # fmt: skip

@@ -200,6 +200,11 @@ def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = Fals
     )
 
 
+def compile_update(name: str, with_l1: bool, dtype: str, plain: bool) -> None:
+    """Compile, or load, the kernel of `update_pointer`. The companion process calls this function."""
+    update_pointer(name, with_l1, np.dtype(dtype), plain).compile()
+
+
 @kernel
 def are_finite(parameters, begin, end):
     """Return True if the parameters (P,) from `begin` to `end`, whole numbers of vectors, are finite."""

@@ -52,9 +52,11 @@ KERNELS_ONLY = {
         "State",
         "Workspace",
         "gradient_pointers",
+        "option_pointers",
         "train_steps",
         "training_loop",
         "update_pointer",
+        "used_options",
     },
     "update": {"gradient_square_sum", "parameter_square_sum", "update_pointer"},
 }

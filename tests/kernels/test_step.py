@@ -1,12 +1,15 @@
-"""Shares of the parameters that threads update."""
+"""Shares of the parameters that threads update, and the options that a step uses."""
 
 import numba
 import numpy as np
+import pytest
+from drawn_trainings import Training
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dtypes
+from trainings import begin
 
-from fastnn.network.description import ALIGNMENT
+from fastnn.network.description import ALIGNMENT, Network
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.step import thread_share
 
@@ -26,3 +29,23 @@ def test_shares_of_threads_divide_the_cache_lines_evenly(n_lines, n_threads, dty
     assert all(begin % line == 0 for begin, _ in shares)
     sizes = [(end - begin) // line for begin, end in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "used"),
+    [
+        ({}, {"gradient_norm", "record_ratios"}),
+        ({"of_objective": True}, set()),
+        ({"of_objective": True, "reg_lambda": 0.1}, {"weight_squares"}),
+        ({"of_objective": True, "clip_norm": 1.0}, {"gradient_norm"}),
+        ({"of_objective": True, "max_norm": 1.0}, {"limit_all_norms"}),
+        ({"of_objective": True, "average_share": 0.1}, {"average_share"}),
+    ],
+)
+def test_a_training_has_the_code_of_the_options_that_it_uses(settings, used):
+    """The loop would call an option without code if it read other settings than those named here."""
+    network = Network((2, 3, 2), ("tanh", "identity"), np.dtype(float))
+    training = Training(network, 20, 20, 0, {"num_passes": 2, "epsilon": 0.01, **settings})
+    trainer, _ = begin("numba", network, training.job())
+    assert trainer.run(2)
+    assert {name for name, pointer in trainer._options._asdict().items() if pointer.address} == used

@@ -92,8 +92,17 @@ def cache_setting() -> str:
 
 def source_files() -> list[Path]:
     """Return the paths of the kernel sources; raise OSError if a folder cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    for folder, folders, names in os.walk(PACKAGE, onerror=fail):
+        # Python's bytecode and the cache's entries: thousands of files may be there, and no source.
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        found += (Path(folder, name) for name in names if name.endswith(".py"))
     # An editor's lock file beside a source may be a broken link: skip it.
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.is_file()]
+    return [path for path in sorted(found) if path.is_file()]
 
 
 def source_states() -> list[tuple]:

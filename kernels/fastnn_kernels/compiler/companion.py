@@ -21,7 +21,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SWITCH", "Task", "gradient_task", "run_tasks", "start_companion"]
+__all__ = [
+    "SWITCH",
+    "Task",
+    "gradient_task",
+    "options_task",
+    "run_tasks",
+    "start_companion",
+    "update_task",
+]
 
 # Module, function, and arguments that JSON can express.
 Task = tuple[str, str, list[Any]]
@@ -118,6 +126,16 @@ def gradient_task(
     """Return the task that compiles the kernels of a gradient: the arguments are `compile_gradient`'s."""
     arguments = [list(activations), loss, batch_norm, dropped, sparse, dtype, by_rows]
     return "fastnn_kernels.gradient", "compile_gradient", arguments
+
+
+def options_task(used: Sequence[str], team: bool, dtype: str) -> Task:
+    """Return the task that compiles optional parts of a step: the arguments are `compile_options`'s."""
+    return "fastnn_kernels.options", "compile_options", [list(used), team, dtype]
+
+
+def update_task(name: str, with_l1: bool, dtype: str, plain: bool) -> Task:
+    """Return the task that compiles an update: the arguments are `compile_update`'s."""
+    return "fastnn_kernels.update", "compile_update", [name, with_l1, dtype, plain]
 
 
 def run_tasks(tasks: Sequence[Task]) -> None:

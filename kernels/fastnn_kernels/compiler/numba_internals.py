@@ -397,7 +397,7 @@ def target_key(codegen: Any) -> tuple:
 
 def reduced(compiled: CompileResult) -> tuple:
     """Return compiled code in a form that `dumps` can pickle; `rebuilt` is the inverse."""
-    return compiled._reduce()
+    return compiled._replace(type_annotation="")._reduce()  # the text of `inspect_types` is slow to make
 
 
 def rebuilt(

@@ -45,10 +45,11 @@ from .numba_internals import (
     checks_bounds,
     dispatcher_function,
     is_conversion_safe,
+    return_error,
     set_numba_type,
 )
 
-__all__ = ["FunctionPointer", "PointerTable", "array_types", "call"]
+__all__ = ["FunctionPointer", "PointerTable", "UnusedPointer", "array_types", "call"]
 
 
 class ArrayTypes(NamedTuple):
@@ -175,6 +176,25 @@ class FunctionPointer:
         return "address" in vars(self) or is_code_saved(self._function, self._types)
 
 
+class UnusedPointer:
+    """A pointer of the type of `pointer` without a kernel, for a caller that does not call it.
+
+    Nothing is compiled. If kernels check bounds, a call raises ValueError.
+
+    Parameters
+    ----------
+    pointer : FunctionPointer
+    """
+
+    address = 0
+
+    def __init__(self, pointer: FunctionPointer) -> None:
+        set_numba_type(self, typeof(pointer))
+
+    def compile(self) -> None:
+        """Do nothing: there is no kernel."""
+
+
 class PointerTable:
     """A table of pointers of one type, from which a kernel chooses one by number: ``table[k]``.
 
@@ -272,6 +292,9 @@ def call(typing_context, pointer, arguments):
             raise TypingError(f"argument {k} is {given}, for a pointer to {signature}")
 
     def generate(context, builder, call_signature, args):
+        if checks_bounds(context):
+            with builder.if_then(cgutils.is_null(builder, args[0]), likely=False):
+                return_error(context, builder, ValueError, "a kernel called a pointer that it does not use")
         address_type = ArgumentsType(signature.args)
         values = [
             context.cast(builder, value, given, wanted)

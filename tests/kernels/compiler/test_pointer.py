@@ -292,6 +292,46 @@ def test_bounds_are_checked_in_calls_through_pointers(package):
         assert all("out of bounds" in line for line in lines)
 
 
+UNUSED = """
+    from numba import types
+    from fastnn_kernels.compiler.jit import compilation_listeners, kernel
+    from fastnn_kernels.compiler.pointer import FunctionPointer, UnusedPointer, call
+
+    @kernel
+    def negated(x):
+        return -x
+
+    @kernel
+    def caller(pointer, x):
+        return call(pointer, (x,)) if x > 0 else 0.0
+
+    compiled = []
+    compilation_listeners.append(lambda kinds: compiled.append(kinds))
+    pointer = FunctionPointer(negated, (types.float64,), types.float64)
+    unused = UnusedPointer(pointer)
+    unused.compile()
+    print(unused.address, len(compiled), caller(unused, -1.0), caller(pointer, 1.0), len(caller.signatures))
+"""
+
+
+def test_an_unused_pointer_has_the_type_of_a_pointer_and_no_code(package):
+    assert run(package, UNUSED) == "0 0 0.0 -1.0 1"
+
+
+def test_a_call_of_an_unused_pointer_is_refused_where_bounds_are_checked(package):
+    program = (
+        UNUSED
+        + """
+    try:
+        caller(unused, 1.0)
+    except ValueError as error:
+        print(error)
+"""
+    )
+    lines = run(package, program, NUMBA_BOUNDSCHECK="1").splitlines()
+    assert lines == ["0 0 0.0 -1.0 1", "a kernel called a pointer that it does not use"]
+
+
 def test_pointers_are_loaded_by_the_next_process(package):
     program = """
         import numpy as np
