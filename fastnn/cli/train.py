@@ -154,8 +154,9 @@ def _run(options: argparse.Namespace) -> int:
     with written_together(*paths) as draft:
         result.model.save(draft.name(paths[0]))
         text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-        draft.name(paths[1]).write_text(text + "\n", encoding="utf-8")
-        draft.name(paths[2]).write_text(page, encoding="utf-8")
+        # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
+        draft.name(paths[1]).write_text(text + "\n", "utf-8", "backslashreplace")
+        draft.name(paths[2]).write_text(page, "utf-8", "backslashreplace")
     if large is not None:
         checkpoint.unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
