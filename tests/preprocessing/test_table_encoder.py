@@ -295,6 +295,42 @@ def test_dates_that_microseconds_cannot_hold_are_refused(unit):
     assert elapsed[0] == (far[0, 0].astype("M8[D]") - far[1, 0].astype("M8[D]")).astype(int)
 
 
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (np.datetime64("600000-01-01", "D"), "date 600000-01-01"),
+        (np.datetime64("-600000", "Y"), "date -600000"),
+        (np.datetime64(2**62, "s"), "date 146138514283"),
+        (pd.Timestamp(np.datetime64("600000-01-01", "s")), "date 600000-01-01"),
+        (np.timedelta64(10**12, "h"), "duration 1000000000000 hours"),
+        (datetime.timedelta(days=600_000_000), "duration 600000000 days"),
+        (datetime.timedelta.min, "duration -999999999 days"),
+    ],
+)
+def test_objects_of_dates_that_microseconds_cannot_hold_are_refused(value, what):
+    near = np.timedelta64(1, "D") if what.startswith("duration") else datetime.date(2024, 1, 1)
+    for values in ([None, near, value], [None, value]):
+        column = np.empty((len(values), 1), object)
+        column[:, 0] = values
+        with pytest.raises(ValueError, match=f"'x0' holds the {what}.* in row {len(values) + 9}, more than"):
+            read_table(column, 10)
+
+
+def test_objects_of_dates_in_different_units_keep_their_values():
+    dates = [
+        np.datetime64("9999-12-31", "D"), np.datetime64("100000", "Y"), np.datetime64("-4000-01-01T05", "h"),
+        pd.Timestamp("2024-05-06 07:08:09.123456789"), datetime.datetime(1, 2, 3, 4), None,
+    ]  # fmt: skip
+    expected = [
+        "9999-12-31", "100000-01-01", "-4000-01-01T05", "2024-05-06T07:08:09.123456", "0001-02-03T04", "NaT"
+    ]  # fmt: skip
+    durations = [np.timedelta64(36, "h"), datetime.timedelta(days=10**7), np.timedelta64(2, "W"), pd.NaT]
+    table = read_table(pd.DataFrame({"d": pd.Series(dates, dtype=object)}))
+    np.testing.assert_array_equal(table.columns[0], np.array(expected, "M8[us]"))
+    table = read_table(pd.DataFrame({"d": pd.Series(durations, dtype=object)}))
+    np.testing.assert_array_equal(table.columns[0], [1.5, 1e7, 14, np.nan])
+
+
 def test_integers_and_equal_floats_are_the_same_category():
     encoder = TableEncoder(min_frequency=1).fit(pd.DataFrame({"v": pd.Categorical([1, 2, 3])}))
     out = encoder.transform(pd.DataFrame({"v": [1.0, np.nan, 3.0]}))
