@@ -105,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
+    from ..estimators.members import WeightlessPartError
     from .columns import columns_of_text
     from .judging import judged_fit
     from .problem import posed_problem
@@ -126,23 +127,25 @@ def _run(options: argparse.Namespace) -> int:
     _print_read(read, problem, shape)
     estimator = _estimator(problem.task, options)
     shows_bars = sys.stderr.isatty()
-    if large is None:
-        given = {} if options.passes is None else {"passes": options.passes}
-        result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
-    else:
-        options.out.mkdir(exist_ok=True)
-        streamed = Streamed(large, problem, checkpoint, options)
-        try:
+    try:
+        if large is None:
+            given = {} if options.passes is None else {"passes": options.passes}
+            result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
+        else:
+            options.out.mkdir(exist_ok=True)
+            streamed = Streamed(large, problem, checkpoint, options)
             result = streamed.judged_fit(estimator, valid, shows_bars)
-        except KeyboardInterrupt:
-            if not streamed.checkpoint.exists():
-                raise
-            print(
-                f"interrupted: {streamed.checkpoint} holds the networks so far, for fastnn predict; the same "
-                "command with --resume goes on",
-                file=sys.stderr,
-            )
-            return 130
+    except WeightlessPartError as error:
+        raise ValueError(error.advice("name validation rows by --valid")) from None
+    except KeyboardInterrupt:
+        if large is None or not checkpoint.exists():
+            raise
+        print(
+            f"interrupted: {checkpoint} holds the networks so far, for fastnn predict; the same "
+            "command with --resume goes on",
+            file=sys.stderr,
+        )
+        return 130
     _print_scores(result)
 
     from ..report.page import report_page

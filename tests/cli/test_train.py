@@ -310,6 +310,17 @@ def test_validation_rows_must_have_the_columns(folder, refused):
     assert "'perhaps'" in message
 
 
+def test_rows_of_weight_0_that_judge_are_refused_with_the_option_that_helps(folder, run, refused):
+    written(customers().assign(w=(np.arange(N) == 7).astype(int)), folder / "t.csv")
+    written(customers(seed=1).assign(w=1), folder / "v.csv")
+    arguments = ("train", "t.csv", *WEIGHTED, "--preset", "fast")
+    assert refused(*arguments) == (
+        "all rows that are set aside to judge a network have the weight 0: name validation rows by --valid, "
+        "or leave out rows of weight 0"
+    )
+    assert run(*arguments, "--valid", "v.csv")[0] == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
