@@ -21,7 +21,9 @@ from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series,
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from ..system.extras import import_extra
 from ..system.messages import warn
+from .parquet_source import undictionaried
 
 __all__ = [
     "KINDS",
@@ -198,6 +200,12 @@ def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
         return _read_values(s.to_numpy(), name, first)
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
+    if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
+        array = s.to_arrow()
+        kind = undictionaried(array.type)
+        if kind != array.type:
+            values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
+            return _read_series(nw.from_native(values, series_only=True), name, first)
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values

@@ -266,6 +266,27 @@ def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
     np.testing.assert_array_equal(encoder.transform(typed), encoder.transform(plain))
 
 
+@pytest.mark.needs("pyarrow")
+@pytest.mark.parametrize("form", ["arrow", "pandas"])
+def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
+    """A dictionary of Arrow is a way to store values; pandas' categorical type is a choice of the user."""
+    import pyarrow as pa
+
+    columns = {
+        "number": [1.5, None, 2.5, 1.5], "count": [3, 1, None, 3], "flag": [True, None, False, True],
+        "day": [datetime.date(2024, 5, 6), None, None, datetime.date(2024, 5, 7)],
+        "text": ["a", "b", None, "a"],
+    }  # fmt: skip
+    plain = pa.table({name: pa.array(values) for name, values in columns.items()})
+    coded = pa.table({name: plain[name].dictionary_encode() for name in columns})
+    X = coded if form == "arrow" else coded.to_pandas(types_mapper=pd.ArrowDtype)
+    found, expected = read_table(X), read_table(plain)
+    assert found.kinds == expected.kinds == ["number", "number", "boolean", "date", "category"]
+    for values, others in zip(found.columns[:4], expected.columns[:4], strict=True):
+        np.testing.assert_array_equal(values, others)
+    assert read_table(plain.to_pandas().astype("category")).kinds == ["category"] * 5
+
+
 def test_durations_are_days_whatever_holds_them():
     plain = pd.DataFrame({"d": pd.to_timedelta([1, 36, None, 5] * 5, "h"), "x": range(20)})
     encoder = TableEncoder().fit(plain)
