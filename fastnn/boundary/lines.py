@@ -82,7 +82,8 @@ def boundary_lines(
     dict of (label, label) to list of array (n, 2)
         Lines by the pairs of classes that touch, both in the order of the classes. The first class of a pair
         lies on the left of a line. A closed line ends with its first point; other lines begin and end at the
-        rectangle's edges and where three or more classes meet. Empty for a single class.
+        rectangle's edges and where three or more classes meet. Every line has two different points at least.
+        Empty for a single class.
 
     Raises
     ------
@@ -146,6 +147,8 @@ def boundary_lines(
     by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
     for line in lines:
         left, right, points = int(numbers[line.left]), int(numbers[line.right]), line.points
+        if (points == points[0]).all():  # around a region so small that its line is simplified to a point
+            continue
         if left > right:
             left, right, points = right, left, points[::-1].copy()
         by_pair.setdefault((left, right), []).append(points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        help="for C: samples, .npy or numbers separated by commas, to calibrate int8 and for the self-test",
+        help="for C: samples, .npy or numbers separated by commas, the first line with or without names of "
+        "columns, to calibrate int8 and for the self-test",
     )
     parser.set_defaults(run=_run)
 
@@ -71,7 +73,8 @@ def _run(options: argparse.Namespace) -> int:
     if system == "onnx":
         model.to_onnx(path, dtype=options.dtype)
     elif system == "c":
-        model.to_c(path, options.dtype or "float32", X=_samples(options.data), name=options.name)
+        features = getattr(model, "feature_names_in_", None)
+        model.to_c(path, options.dtype or "float32", X=_samples(options.data, features), name=options.name)
     elif system == "sklearn":
         import joblib
 
@@ -93,8 +96,12 @@ def _write(path: Path, dump: Any, value: Any) -> None:
         dump(value, file)
 
 
-def _samples(path: Path | None) -> Any:
-    """Return the samples in a file, .npy or lines of numbers separated by commas; None without a file."""
+def _samples(path: Path | None, features: Any) -> Any:
+    """Return the samples in a file, .npy or lines of numbers separated by commas; None without a file.
+
+    A text file may be compressed. Its first line may name the columns: those of `features`, the names that
+    the model knows, are read then, or all columns if there are no such names.
+    """
     if path is None:
         return None
     import numpy as np
@@ -102,6 +109,31 @@ def _samples(path: Path | None) -> Any:
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        return np.loadtxt(path, delimiter=",", ndmin=2)
+        with np.lib.npyio.DataSource(None).open(str(path), "rt", "utf-8-sig") as file:
+            lines = file.readlines()
+        names = next(csv.reader(lines[:1]), [])
+        if not names or names[0].lstrip().startswith("#") or any(map(_is_number, names)):
+            return np.loadtxt(lines, delimiter=",", ndmin=2)
+        if not "".join(lines[1:]).strip():
+            raise ValueError("there is no row below the names of the columns")
+        columns = None if features is None else [_place(str(name), names) for name in features]
+        return np.loadtxt(lines[1:], delimiter=",", ndmin=2, usecols=columns, comments=None, quotechar='"')
     except (ValueError, EOFError) as error:
         raise ValueError(f"--data: {path} holds no table of numbers: {error}") from None
+
+
+def _is_number(text: str) -> bool:
+    """Return True if a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _place(name: str, names: list[str]) -> int:
+    """Return the place of a feature among the names of columns; raise ValueError unless it has one place."""
+    if names.count(name) != 1:
+        what = "more than one column" if name in names else "no column"
+        raise ValueError(f"there is {what} {name!r}, a feature of the model")
+    return names.index(name)

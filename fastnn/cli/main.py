@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ def run_process() -> NoReturn:
     less often than in a library, and not at all at the end, which would take a tenth of a short command.
     """
     gc.set_threshold(50_000)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Print a file's name that is not text as its bytes, in every locale as Python does in the locale "C".
+        sys.stdout.reconfigure(errors="surrogateescape")
     status = main()
     gc.freeze()
     sys.exit(status)

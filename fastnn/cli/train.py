@@ -105,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
+    from ..estimators.members import WeightlessPartError
     from .columns import columns_of_text
     from .judging import judged_fit
     from .problem import posed_problem
@@ -126,23 +127,25 @@ def _run(options: argparse.Namespace) -> int:
     _print_read(read, problem, shape)
     estimator = _estimator(problem.task, options)
     shows_bars = sys.stderr.isatty()
-    if large is None:
-        given = {} if options.passes is None else {"passes": options.passes}
-        result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
-    else:
-        options.out.mkdir(exist_ok=True)
-        streamed = Streamed(large, problem, checkpoint, options)
-        try:
+    try:
+        if large is None:
+            given = {} if options.passes is None else {"passes": options.passes}
+            result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
+        else:
+            options.out.mkdir(exist_ok=True)
+            streamed = Streamed(large, problem, checkpoint, options)
             result = streamed.judged_fit(estimator, valid, shows_bars)
-        except KeyboardInterrupt:
-            if not streamed.checkpoint.exists():
-                raise
-            print(
-                f"interrupted: {streamed.checkpoint} holds the networks so far, for fastnn predict; the same "
-                "command with --resume goes on",
-                file=sys.stderr,
-            )
-            return 130
+    except WeightlessPartError as error:
+        raise ValueError(error.advice("name validation rows by --valid")) from None
+    except KeyboardInterrupt:
+        if large is None or not checkpoint.exists():
+            raise
+        print(
+            f"interrupted: {checkpoint} holds the networks so far, for fastnn predict; the same "
+            "command with --resume goes on",
+            file=sys.stderr,
+        )
+        return 130
     _print_scores(result)
 
     from ..report.page import report_page
@@ -154,8 +157,9 @@ def _run(options: argparse.Namespace) -> int:
     with written_together(*paths) as draft:
         result.model.save(draft.name(paths[0]))
         text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-        draft.name(paths[1]).write_text(text + "\n", encoding="utf-8")
-        draft.name(paths[2]).write_text(page, encoding="utf-8")
+        # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
+        draft.name(paths[1]).write_text(text + "\n", "utf-8", "backslashreplace")
+        draft.name(paths[2]).write_text(page, "utf-8", "backslashreplace")
     if large is not None:
         checkpoint.unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")

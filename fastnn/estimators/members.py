@@ -18,6 +18,7 @@ __all__ = [
     "Passes",
     "StopInValleys",
     "Valleys",
+    "WeightlessPartError",
     "assign_folds",
     "batch_size",
     "check_judging_weights",
@@ -208,20 +209,37 @@ def fit_members(
     run_side_by_side(tasks, [[k] for k in range(len(tasks))], n_jobs)
 
 
+class WeightlessPartError(ValueError):
+    """All rows that a network is trained on, or all that it is judged by, have the weight 0.
+
+    Parameters
+    ----------
+    part : str
+        What the rows are for, in words.
+    remedy : str
+        A remedy other than to pass validation rows.
+    """
+
+    def __init__(self, part: str, remedy: str) -> None:
+        super().__init__(part, remedy)
+        self.part, self.remedy = part, remedy
+
+    def __str__(self) -> str:
+        return self.advice("pass X_val and y_val")
+
+    def advice(self, how: str) -> str:
+        """Return the message, given how the caller passes validation rows."""
+        return f"all rows that {self.part} have the weight 0: {how}, or {self.remedy}"
+
+
 def check_judging_weights(weights: NDArray[Any]) -> None:
-    """Raise ValueError if all rows that a network is judged by have the weight 0."""
+    """Raise `WeightlessPartError` if all rows that a network is judged by have the weight 0."""
     if not weights.any():
-        raise ValueError(
-            "all rows that are set aside to judge a network have the weight 0: pass X_val and y_val, or "
-            "leave out rows of weight 0"
-        )
+        raise WeightlessPartError("are set aside to judge a network", "leave out rows of weight 0")
 
 
 def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
-    """Raise ValueError if all training rows of a network, or all rows that it is judged by, weigh nothing."""
+    """Raise `WeightlessPartError` if no training row, or no row that judges, has a weight above 0."""
     check_judging_weights(weights[val])
     if not weights[train].any():
-        raise ValueError(
-            "all rows that a network is trained on have the weight 0: pass X_val and y_val, or more rows "
-            "of a weight above 0"
-        )
+        raise WeightlessPartError("a network is trained on", "more rows of a weight above 0")

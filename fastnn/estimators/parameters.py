@@ -107,7 +107,7 @@ PARAMETERS_DOC = f"""
         "constant", "invscaling" and "adaptive" are scikit-learn's and affect the solver "sgd" only. A fastnn
         schedule, given by its name, as an object, or as a function of the step (and the number of steps),
         affects every solver but "lbfgs". A schedule spans `max_iter` passes, and its end issues no
-        ConvergenceWarning.
+        ConvergenceWarning. To pickle the estimator, define the function in a module: pickle takes no lambda.
     learning_rate_init : float, default 0.001
         Learning rate, which a schedule multiplies by its factors.
     power_t : float, default 0.5

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..reference.output import OUTPUTS
 from ..system.extras import import_extra
+from ..system.validation import shown
 from .description import Member, ModelDescription
 from .files import write_file
 from .formulas import VARIABLE, Expression, formula
@@ -29,6 +30,7 @@ __all__ = [
     "Graph",
     "Tensor",
     "add_model",
+    "check_text",
     "exported_classes",
     "model_outputs",
     "to_onnx",
@@ -259,6 +261,8 @@ def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
     """Return classes in a dtype that ONNX has: text, bool, int64 or double."""
     kind = classes.dtype.kind
     if kind in "OU" and all(isinstance(one, str) for one in classes):
+        for one in classes:
+            check_text(one, "the class", "Rename the class, and fit anew")
         return classes.astype(object)
     if kind in "biuf" and not (kind == "u" and classes.max() > np.iinfo(np.int64).max):
         return classes.astype({"b": np.bool_, "f": np.float64}.get(kind, np.int64))
@@ -266,6 +270,17 @@ def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
         f"ONNX has no type for the classes {classes[:3].tolist()}: fit to classes that are text, booleans or "
         "numbers of at most 64 bits, or use to_c, whose classes are numbered"
     )
+
+
+def check_text(text: str, what: str, remedy: str) -> None:
+    """Raise ValueError, which begins with `what` and ends with `remedy`, if UTF-8 cannot hold a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} {shown(str(text))} holds {shown(text[error.start])}, half of a surrogate pair, and "
+            f"texts in ONNX are UTF-8, which has no such character. {remedy}"
+        ) from None
 
 
 class Graph:

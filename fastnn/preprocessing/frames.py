@@ -21,7 +21,9 @@ from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series,
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from ..system.extras import import_extra
 from ..system.messages import warn
+from .parquet_source import undictionaried
 
 __all__ = [
     "KINDS",
@@ -198,6 +200,12 @@ def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
         return _read_values(s.to_numpy(), name, first)
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
+    if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
+        array = s.to_arrow()
+        kind = undictionaried(array.type)
+        if kind != array.type:
+            values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
+            return _read_series(nw.from_native(values, series_only=True), name, first)
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values
@@ -210,16 +218,20 @@ def _read_values(values: Array, name: str, first: int) -> tuple[str, Any]:
     kind = _KINDS_OF_DTYPES.get(dtype)
     if kind is None:
         return _read_objects(values.tolist(), name, first)
+    rows = range(first, first + len(values))
     if dtype == "M":
-        return kind, _in_microseconds(values, name, first)
+        return kind, _in_microseconds(values, name, rows)
     if dtype == "m":  # durations become days
-        days = _in_microseconds(values, name, first).astype(np.int64) / _DAY
+        days = _in_microseconds(values, name, rows).astype(np.int64) / _DAY
         return kind, np.where(np.isnat(values), np.nan, days)
     return kind, values.astype(np.float64)
 
 
-def _in_microseconds(values: Array, name: str, first: int) -> Array:
-    """Return dates or durations in microseconds; raise ValueError if one exceeds `MOST_MICROSECONDS`."""
+def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
+    """Return dates or durations in microseconds; raise ValueError if one exceeds `MOST_MICROSECONDS`.
+
+    `rows` are the numbers of the values' rows in messages.
+    """
     converted = values.astype(f"{values.dtype.kind}8[us]")
     counts, present = converted.astype(np.int64), ~np.isnat(values)
     is_far = present & ((counts > MOST_MICROSECONDS) | (counts < -MOST_MICROSECONDS))
@@ -230,7 +242,7 @@ def _in_microseconds(values: Array, name: str, first: int) -> Array:
         row = int(is_far.argmax())
         what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
         raise ValueError(
-            f"column {name!r} holds the {what} {values[row]} in row {first + row}, more than 146,000 years "
+            f"column {name!r} holds the {what} {values[row]} in row {rows[row]}, more than 146,000 years "
             f"{limit}: replace it by a gap"
         )
     return converted
@@ -245,9 +257,9 @@ def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
         if kinds == {"boolean"}:
             return "boolean", np.array([math.nan if is_gap(v) else float(v) for v in values])
         if kinds == {"date"}:
-            moments = np.array([_as_date(v) for v in values], "datetime64[us]")
+            moments = list(map(_as_date, values))
         elif kinds == {"duration"}:
-            moments = np.array(["NaT" if is_gap(v) else v for v in values], "timedelta64[us]")
+            moments = list(map(_as_duration, values))
         for value in values:
             hash(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -256,10 +268,22 @@ def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
             "or leave out the column"
         ) from None
     if kinds in ({"date"}, {"duration"}):
-        return _read_values(moments, name, first)
+        return _read_units(moments, name, first)
     if not kinds:  # nothing but gaps
         return "number", np.full(len(values), math.nan)
     return "category", values
+
+
+def _read_units(moments: list[Any], name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of dates or durations, each with a unit of its own."""
+    rows: dict[np.dtype[Any], list[int]] = {}
+    for row, moment in enumerate(moments):
+        rows.setdefault(moment.dtype, []).append(row)
+    merged = np.empty(len(moments), f"{moments[0].dtype.kind}8[us]")
+    for places in rows.values():
+        values = np.array([moments[row] for row in places])
+        merged[places] = _in_microseconds(values, name, [first + row for row in places])
+    return _read_values(merged, name, first)
 
 
 def _kind_of(kind: type) -> str:
@@ -276,12 +300,28 @@ def _kind_of(kind: type) -> str:
 
 
 def _as_date(value: Any) -> Any:
-    """Return a date as datetime64, without its time zone; NaT for a gap."""
+    """Return a date as datetime64, without its time zone; NaT for a gap.
+
+    Dates of NumPy and pandas keep their unit: a conversion may overflow silently.
+    """
     if is_gap(value):
         return np.datetime64("NaT", "us")
     if isinstance(value, datetime.datetime):
         value = value.replace(tzinfo=None)
-    return np.datetime64(value, "us")
+    if hasattr(value, "to_datetime64"):
+        return value.to_datetime64()
+    return value if isinstance(value, np.datetime64) else np.datetime64(value, "us")
+
+
+def _as_duration(value: Any) -> Any:
+    """Return a duration as timedelta64; NaT for a gap. Durations of NumPy keep their unit."""
+    if is_gap(value):
+        return np.timedelta64("NaT", "us")
+    if isinstance(value, np.timedelta64):
+        return value
+    if abs(value.days) > MOST_MICROSECONDS // _DAY:  # Python has durations beyond NumPy's microseconds
+        return np.timedelta64(value.days, "D")
+    return np.timedelta64(value, "us")
 
 
 def is_gap(value: Any) -> bool:

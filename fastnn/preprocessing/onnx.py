@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.onnx import TABLES, Graph, Tensor
+from ..export.onnx import TABLES, Graph, Tensor, check_text
 from .categories import CategoryEncoding, WordsEncoding
 from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, encoding_kernels
 from .dates import PARTS
@@ -64,6 +64,11 @@ def table_inputs(encoder: TableEncoder) -> list[Tensor]:
                 f"column {encoding.name!r}: inputs in ONNX need distinct names that are not empty. Rename "
                 "the column, and fit anew"
             )
+        check_text(encoding.name, "the name of the column", "Rename the column, and fit anew")
+        if isinstance(encoding, CategoryEncoding):
+            what = f"column {encoding.name!r}: the category"
+            for known in encoding.known:
+                check_text(known, what, "Replace the character in the column, and fit anew")
         names.add(encoding.name)
         dtype, comment = _INPUTS[kind]
         inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))

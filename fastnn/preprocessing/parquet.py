@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from ..system.extras import import_extra
 from ..system.validation import shown
-from .parquet_source import checked_columns, common_types, first_line, listed, opened_dataset, shown_source
+from .parquet_source import (
+    checked_columns,
+    common_types,
+    first_line,
+    listed,
+    opened_dataset,
+    shown_source,
+    undictionaried,
+)
 from .row_groups import File, Group
 
 __all__ = ["Block", "GroupReader", "ParquetRows", "piece_bytes"]
@@ -474,5 +482,10 @@ def _stamp(filesystem: Any, path: str) -> tuple[Any, ...]:
 
 
 def _takeable(arrow: Any, kind: Any) -> Any:
-    """Return a type, or that of text for a view of text, from which pyarrow cannot take rows."""
+    """Return the type as which a column is read.
+
+    pyarrow cannot take rows from a view of text, nor make a dictionary of anything but text: columns of these
+    types are read as text and as their values.
+    """
+    kind = undictionaried(kind)
     return {arrow.string_view(): arrow.string(), arrow.binary_view(): arrow.binary()}.get(kind, kind)

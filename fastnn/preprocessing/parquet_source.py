@@ -21,6 +21,7 @@ __all__ = [
     "opened_dataset",
     "read_dataset",
     "shown_source",
+    "undictionaried",
 ]
 
 # Largest number of names in a message.
@@ -90,6 +91,18 @@ def common_types(schema: Any, schemas: Sequence[Any]) -> dict[str, Any]:
             with suppress(arrow.ArrowException):
                 found[field.name] = arrow.unify_schemas(pair, promote_options="permissive").field(0)
     return {name: field.type for name, field in found.items()}
+
+
+def undictionaried(kind: Any) -> Any:
+    """Return the type of the values of an Arrow dictionary unless they are text; any other type as it is.
+
+    A dictionary is a way to store values that repeat, and does not make numbers and dates categories.
+    """
+    types = import_extra("pyarrow", "cli", "a dictionary of Arrow").types
+    if not types.is_dictionary(kind):
+        return kind
+    value = kind.value_type
+    return kind if types.is_string(value) or types.is_large_string(value) else value
 
 
 def read_dataset(source: str | Path) -> Any:

@@ -101,6 +101,12 @@ class FunctionSchedule(Schedule):
     ValueError
         If `function` is not a function. `factors` raises the error if the function returns an invalid
         factor.
+
+    Notes
+    -----
+    A pickle holds a function by the name of its module and its own name. A lambda, or a function defined
+    within another one, has no such name, and pickle raises a PicklingError, also for models and estimators
+    with the schedule: define the function at the top level of a module, or use cloudpickle.
     """
 
     function: Callable[..., float]

@@ -206,6 +206,20 @@ def test_closed_lines_may_lie_within_each_other():
     assert total == pytest.approx(2 * np.pi * (0.25 + 0.5 + 0.75 + 1), rel=1e-3)
 
 
+@pytest.mark.parametrize("points", [[(0.5, 0.5)], [(0.25, 0.5), (0.75, 0.5)]])
+def test_lines_that_are_points_are_left_out(points):
+    """The region around a point of the lattice is far smaller than the tolerance."""
+
+    def classes(P):
+        found = np.where(P[:, 0] < 0.6, 0, 1) if len(points) > 1 else np.zeros(len(P), int)
+        near = [np.hypot(*(P - point).T) < 0.0005 for point in points]
+        return np.where(np.any(near, axis=0), 2, found)
+
+    found = boundary_lines(classes, UNIT, UNIT, tolerance=0.01)
+    assert list(found) == [(0, 1)] * (len(points) > 1)
+    assert all(len(np.unique(line, axis=0)) > 1 for line in all_lines(found))
+
+
 def test_one_class_has_no_lines():
     assert boundary_lines(lambda P: np.zeros(len(P)), UNIT, UNIT) == {}
     assert boundary_lines(lambda P: np.full(len(P), "a"), UNIT, UNIT, tolerance=5) == {}

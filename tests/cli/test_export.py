@@ -48,6 +48,33 @@ def test_int8_is_calibrated_on_data(suffix, model, tmp_path):
     assert text == model.to_c(dtype="int8", X=X, name="net")
 
 
+@pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
+def test_the_first_line_of_data_may_name_the_columns(name, model, tmp_path):
+    np.savetxt(tmp_path / name, X, delimiter=",", header="\ufeffheight,width", comments="", encoding="utf-8")
+    assert export(tmp_path, "c", "net.h", "--dtype", "int8", "--data", str(tmp_path / name)) == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(dtype="int8", X=X, name="net")
+
+
+@pytest.mark.needs("pandas")
+def test_features_are_found_by_their_names_among_the_columns_of_data(tmp_path, capsys):
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=["width", "long, height"])
+    model = fastnn.MLPClassifier((3,), solver="lbfgs", random_state=0).fit(frame, X[:, 0] > 0)
+    model.save(tmp_path / "model.fastnn")
+    data = tmp_path / "data.csv"
+    frame.assign(kind="#1")[["kind", "long, height", "width"]].to_csv(data, index=False)
+    assert export(tmp_path, "c", "net.h", "--dtype", "int8", "--data", str(data)) == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(dtype="int8", X=X, name="net")
+    for header, message in (
+        ("width,b", "no column 'long, height'"),
+        ("width,width", "than one column 'width'"),
+    ):
+        data.write_text(f"{header}\n1,2\n", encoding="utf-8")
+        assert export(tmp_path, "c", "net.h", "--data", str(data)) == 1
+        assert message in capsys.readouterr().err
+
+
 def test_a_model_is_exported_to_scikit_learn(model, tmp_path):
     assert export(tmp_path, "sklearn", "net.joblib") == 0
     estimator = joblib.load(tmp_path / "net.joblib")
@@ -109,7 +136,10 @@ def test_an_error_is_one_line_and_leaves_no_file(to, options, message, model, tm
     assert not (tmp_path / "net").exists()
 
 
-@pytest.mark.parametrize(("name", "content"), [("data.csv", "a,b\n"), ("data.npy", "")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("data.csv", "a,b\n"), ("data.csv", "a,b\n1,c\n"), ("data.csv", "1,\n"), ("data.npy", "")],
+)
 def test_data_that_is_no_table_is_refused(name, content, model, tmp_path, capsys):
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / name)) == 1

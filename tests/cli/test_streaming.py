@@ -202,3 +202,12 @@ def test_classes_may_be_decimals(folder, run):
     status, _, errors = run("train", "large.parquet", "--target", "sort", "--preset", "fast")
     assert (status, errors) == (0, "")
     assert run("evaluate", "run/model.fastnn", "large.parquet")[0] == 0
+
+
+def test_streamed_rows_of_weight_0_that_judge_are_refused_with_the_option_that_helps(folder, refused):
+    frame = customers(N_ROWS).assign(w=(np.arange(N_ROWS) % 100 == 7).astype(float))
+    pq.write_table(pa.Table.from_pandas(frame), "large.parquet", row_group_size=400)
+    message = refused(
+        "train", "large.parquet", "--target", "spent", "--weights", "w", "--preset", "fast", "--networks", 20
+    )
+    assert "judge a network have the weight 0: name validation rows by --valid, or" in message

@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from extras import all_need, optional
+from processes import PATIENCE
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, log_loss
 from tables_of_customers import N, customers, written
@@ -307,6 +310,17 @@ def test_validation_rows_must_have_the_columns(folder, refused):
     assert "'perhaps'" in message
 
 
+def test_rows_of_weight_0_that_judge_are_refused_with_the_option_that_helps(folder, run, refused):
+    written(customers().assign(w=(np.arange(N) == 7).astype(int)), folder / "t.csv")
+    written(customers(seed=1).assign(w=1), folder / "v.csv")
+    arguments = ("train", "t.csv", *WEIGHTED, "--preset", "fast")
+    assert refused(*arguments) == (
+        "all rows that are set aside to judge a network have the weight 0: name validation rows by --valid, "
+        "or leave out rows of weight 0"
+    )
+    assert run(*arguments, "--valid", "v.csv")[0] == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -322,6 +336,20 @@ def test_wrong_usage_ends_with_status_2(arguments, capsys):
         cli.main(["train", *arguments])
     assert stopped.value.code == 2
     assert "usage: fastnn train" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have names of text alone")
+def test_the_name_of_a_table_may_be_bytes_that_are_not_utf_8(tmp_path):
+    name = os.fsdecode(b"caf\xe9.csv")
+    written(customers(), tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn", "train", name, *CHURN, "--preset", "fast", "--time-limit", "1"],
+        cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"caf\xe9.csv: 240 rows")
+    assert metrics(tmp_path / "run")["table"] == name
+    assert "caf\\udce9.csv" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
 def test_the_command_has_the_presets_of_the_estimators():

@@ -102,3 +102,12 @@ def test_what_onnx_cannot_express_is_refused(tmp_path):
         big.to_onnx(dtype="int8")
     with pytest.raises(ValueError, match="there is no folder"):
         fitted("classes")[0].to_onnx(tmp_path / "nowhere" / "net.onnx")
+
+
+def test_a_class_that_utf_8_cannot_hold_is_refused(tmp_path):
+    model = fastnn.MLPClassifier((2,), solver="lbfgs", max_iter=5)
+    model.fit(X[:100], np.array(["a", "b\ud800"])[labels[:100] % 2])
+    message = r"the class 'b\\ud800' holds '\\ud800', half of a surrogate pair.*Rename the class"
+    with pytest.raises(ValueError, match=message):
+        model.to_onnx(tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())

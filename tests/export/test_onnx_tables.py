@@ -315,6 +315,10 @@ def test_real_tables_are_predicted_alike(name):
         (("kind", ["", "a", "b"] * (N // 3)), "column 'kind': the empty text is one of its categories"),
         (("", np.arange(N)), "column '': inputs in ONNX need distinct names"),
         ((1, np.arange(N)), "column '1': inputs in ONNX need distinct names"),
+        (
+            ("kind", pd.Series(["\ud800", "a", "b"] * (N // 3), dtype=object)),
+            r"column 'kind': the category '\\ud800' holds '\\ud800', half of a surrogate pair.*Replace",
+        ),
     ],
 )
 def test_columns_that_onnx_cannot_express_are_refused(column, message):
@@ -324,6 +328,15 @@ def test_columns_that_onnx_cannot_express_are_refused(column, message):
     classifier = fitted(fastnn.TabularClassifier, CODES, frame)
     with pytest.raises(ValueError, match=message):
         classifier.to_onnx()
+
+
+def test_a_name_of_a_column_that_utf_8_cannot_hold_is_refused(tmp_path):
+    frame = pd.DataFrame({"x": np.arange(N) % 7, "z": np.arange(N) % 3})
+    frame.columns = pd.Index(["x", "\udc80"], dtype=object)
+    classifier = fitted(fastnn.TabularClassifier, CODES, frame)
+    with pytest.raises(ValueError, match=r"the name of the column '\\udc80' holds.*Rename the column"):
+        classifier.to_onnx(tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unfitted_estimators_and_bad_arguments_are_refused(tmp_path):

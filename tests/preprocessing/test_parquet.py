@@ -243,6 +243,21 @@ def test_columns_of_string_views_are_text(tmp_path):
     assert files.read(np.array([1, 2])).table["t"].to_pylist() == ["b", None]
 
 
+def test_dictionaries_of_numbers_are_numbers(tmp_path):
+    """A dataset may declare any column a dictionary, and pyarrow makes dictionaries of text alone."""
+    frame = pd.DataFrame({"x": [1.5, 2.5, 1.5], "kind": ["a", "b", "a"], "size": [3, 4, 3], "weight": 1.0})
+    path = written(frame, tmp_path / "a.parquet")
+    fields = zip(frame, (pa.float64(), pa.string(), pa.int64(), pa.float64()), strict=True)
+    schema = pa.schema([(name, pa.dictionary(pa.int32(), kind)) for name, kind in fields])
+    files = ParquetRows(pds.dataset(path, schema=schema), "size", "weight")
+    block = files.read()
+    read = read_table(block.table)
+    assert read.kinds == ["number", "category"]
+    assert read.columns[0].tolist() == [1.5, 2.5, 1.5]
+    assert files.numbers(block).tolist() == [3, 4, 3]
+    assert files.types["x"] == pa.float64()
+
+
 def test_files_that_change_while_they_are_read_are_refused(tmp_path):
     path = written(table(700), tmp_path / "a.parquet")
     files = ParquetRows(path, "size")

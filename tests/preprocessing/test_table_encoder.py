@@ -266,6 +266,27 @@ def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
     np.testing.assert_array_equal(encoder.transform(typed), encoder.transform(plain))
 
 
+@pytest.mark.needs("pyarrow")
+@pytest.mark.parametrize("form", ["arrow", "pandas"])
+def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
+    """A dictionary of Arrow is a way to store values; pandas' categorical type is a choice of the user."""
+    import pyarrow as pa
+
+    columns = {
+        "number": [1.5, None, 2.5, 1.5], "count": [3, 1, None, 3], "flag": [True, None, False, True],
+        "day": [datetime.date(2024, 5, 6), None, None, datetime.date(2024, 5, 7)],
+        "text": ["a", "b", None, "a"],
+    }  # fmt: skip
+    plain = pa.table({name: pa.array(values) for name, values in columns.items()})
+    coded = pa.table({name: plain[name].dictionary_encode() for name in columns})
+    X = coded if form == "arrow" else coded.to_pandas(types_mapper=pd.ArrowDtype)
+    found, expected = read_table(X), read_table(plain)
+    assert found.kinds == expected.kinds == ["number", "number", "boolean", "date", "category"]
+    for values, others in zip(found.columns[:4], expected.columns[:4], strict=True):
+        np.testing.assert_array_equal(values, others)
+    assert read_table(plain.to_pandas().astype("category")).kinds == ["category"] * 5
+
+
 def test_durations_are_days_whatever_holds_them():
     plain = pd.DataFrame({"d": pd.to_timedelta([1, 36, None, 5] * 5, "h"), "x": range(20)})
     encoder = TableEncoder().fit(plain)
@@ -293,6 +314,42 @@ def test_dates_that_microseconds_cannot_hold_are_refused(unit):
     far = np.array([["146000-01-01"], ["-140000-01-01"]], f"M8[{unit}]")
     elapsed = DateEncoder().fit_transform(far)[:, 0]
     assert elapsed[0] == (far[0, 0].astype("M8[D]") - far[1, 0].astype("M8[D]")).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (np.datetime64("600000-01-01", "D"), "date 600000-01-01"),
+        (np.datetime64("-600000", "Y"), "date -600000"),
+        (np.datetime64(2**62, "s"), "date 146138514283"),
+        (pd.Timestamp(np.datetime64("600000-01-01", "s")), "date 600000-01-01"),
+        (np.timedelta64(10**12, "h"), "duration 1000000000000 hours"),
+        (datetime.timedelta(days=600_000_000), "duration 600000000 days"),
+        (datetime.timedelta.min, "duration -999999999 days"),
+    ],
+)
+def test_objects_of_dates_that_microseconds_cannot_hold_are_refused(value, what):
+    near = np.timedelta64(1, "D") if what.startswith("duration") else datetime.date(2024, 1, 1)
+    for values in ([None, near, value], [None, value]):
+        column = np.empty((len(values), 1), object)
+        column[:, 0] = values
+        with pytest.raises(ValueError, match=f"'x0' holds the {what}.* in row {len(values) + 9}, more than"):
+            read_table(column, 10)
+
+
+def test_objects_of_dates_in_different_units_keep_their_values():
+    dates = [
+        np.datetime64("9999-12-31", "D"), np.datetime64("100000", "Y"), np.datetime64("-4000-01-01T05", "h"),
+        pd.Timestamp("2024-05-06 07:08:09.123456789"), datetime.datetime(1, 2, 3, 4), None,
+    ]  # fmt: skip
+    expected = [
+        "9999-12-31", "100000-01-01", "-4000-01-01T05", "2024-05-06T07:08:09.123456", "0001-02-03T04", "NaT"
+    ]  # fmt: skip
+    durations = [np.timedelta64(36, "h"), datetime.timedelta(days=10**7), np.timedelta64(2, "W"), pd.NaT]
+    table = read_table(pd.DataFrame({"d": pd.Series(dates, dtype=object)}))
+    np.testing.assert_array_equal(table.columns[0], np.array(expected, "M8[us]"))
+    table = read_table(pd.DataFrame({"d": pd.Series(durations, dtype=object)}))
+    np.testing.assert_array_equal(table.columns[0], [1.5, 1e7, 14, np.nan])
 
 
 def test_integers_and_equal_floats_are_the_same_category():
