@@ -37,6 +37,7 @@ from .numba_internals import (
     CompileResult,
     HookedDispatcher,
     KernelLibrary,
+    KernelTypingContext,
     PartLibrary,
     argument_types,
     code_address,
@@ -182,7 +183,7 @@ class KernelCompiler(Compiler):
     """Numba's compiler, for the kind of code in `Kernel.wanted`."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *arguments: Any) -> None:
-        super().__init__(typing_context, target_context, library, *arguments)
+        super().__init__(KernelTypingContext(typing_context), target_context, library, *arguments)
         library_class = PartLibrary if Kernel.wanted is Kind.PART else KernelLibrary
         set_library(self, library_class(target_context, Kernel.wanted.name))
         if Kernel.wanted is not Kind.CALLABLE:

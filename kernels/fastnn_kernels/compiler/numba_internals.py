@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite.binding
 from llvmlite import ir
@@ -27,7 +27,9 @@ from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
 from numba.core.typed_passes import NopythonTypeInference
+from numba.core.types import Dispatcher as DispatcherType
 from numba.core.typing import bufproto  # noqa: F401 (numba imports it at the first call: no fork may fall there)
+from numba.core.typing.context import Context
 from numba.core.typing.templates import Signature
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
@@ -38,6 +40,7 @@ __all__ = [
     "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
     "HookedDispatcher",  # dispatchers call these methods of themselves, and have a dict `overloads` by types
     "KernelLibrary",  # a method of code libraries optimises functions; code generators make pass builders
+    "KernelTypingContext",  # compilers type calls by a method of a typing context, whose state can be shared
     "PartLibrary",  # code libraries optimise and add to the engine in methods that can be overridden
     "Signature",  # has `args` and `return_type`
     "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
@@ -84,7 +87,7 @@ __all__ = [
 llvm_lock = llvmlite.binding.ffi.lib._lock._lock
 
 
-# --- settings ------------------------------------------------------------------------------------
+# --- settings and types --------------------------------------------------------------------------
 
 
 def is_disabled() -> bool:
@@ -104,16 +107,8 @@ def cpu_features() -> str | None:
 
 def code_settings() -> tuple:
     """Return the settings that change machine code; numba's own cache key lacks most of them."""
-    return (
-        config.BOUNDSCHECK,
-        int(config.OPT),
-        config.DEBUGINFO_DEFAULT,
-        config.LOOP_VECTORIZE,
-        config.SLP_VECTORIZE,
-    )
-
-
-# --- types ---------------------------------------------------------------------------------------
+    vectorizers = config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+    return config.BOUNDSCHECK, int(config.OPT), config.DEBUGINFO_DEFAULT, *vectorizers
 
 
 def argument_types(signature: Any) -> tuple:
@@ -214,6 +209,29 @@ class HookedDispatcher(CPUDispatcher):
 
 
 # --- compilation ---------------------------------------------------------------------------------
+
+
+class KernelTypingContext(Context):
+    """Numba's typing context, with all of its state, that remembers the signatures of calls.
+
+    Kernels call few functions many times with the same types, and numba tries every overload at each call.
+    """
+
+    signatures: ClassVar[dict[tuple[int, ...], tuple]] = {}
+
+    def __init__(self, original: Context) -> None:
+        self.__dict__ = original.__dict__
+
+    def resolve_function_type(self, func: Any, args: tuple, kws: Any) -> Signature | None:
+        """Return the signature of a call; called by numba."""
+        key = (id(func), *map(id, args)) if not kws else ()  # equal types are one object
+        if key in self.signatures:
+            return self.signatures[key][0]
+        signature = super().resolve_function_type(func, args, kws)
+        # The call of a kernel compiles it, to the kind of code that is wanted at present.
+        if key and signature and not isinstance(func, DispatcherType):
+            self.signatures[key] = signature, func, args  # types that are kept stay the same objects
+        return signature
 
 
 class KernelLibrary(JITCodeLibrary):
@@ -373,16 +391,11 @@ def code_address(library: Any, description: Any) -> int:
 
 def set_environments(compiled: CompileResult) -> None:
     """Set the environments of a kernel and its parts: machine code needs them to raise and to print."""
-    for environment in compiled._find_referenced_environments():
-        set_environment(compiled.library, environment.env_name, environment)
-
-
-def set_environment(library: Any, name: str, environment: Any) -> None:
-    """Store the address of `environment` in the global variable `name` of machine code."""
-    # The engine sets the variable. Some releases of numba have one engine per code generator, others one per
+    # The engine sets the variables. Some releases of numba have one engine per code generator, others one per
     # library.
-    owner = library if hasattr(library, "set_env") else library.codegen
-    owner.set_env(name, environment)
+    owner = compiled.library if hasattr(compiled.library, "set_env") else compiled.library.codegen
+    for environment in compiled._find_referenced_environments():
+        owner.set_env(environment.env_name, environment)
 
 
 def has_addresses(compiled: CompileResult) -> bool:
@@ -401,24 +414,12 @@ def reduced(compiled: CompileResult) -> tuple:
 
 
 def rebuilt(
-    target_context: Any,
-    state: tuple,
-    make: Callable[[Any, Any, Any], Any] | None = None,
-    *,
-    is_part: bool = False,
+    target_context: Any, state: tuple, make: Callable[[Any, Any, Any], Any] | None, *, is_part: bool
 ) -> CompileResult:
-    """Return the compiled code that `reduced` was called with.
+    """Return the compiled code that `reduced`, in this process or another, made the `state` of.
 
-    Parameters
-    ----------
-    target_context : numba target context
-    state : tuple
-        Result of `reduced`, of this process or another.
-    make : callable, optional
-        Function that returns the entry point, as in `set_code_maker`; by default numba builds the wrapper for
-        Python.
-    is_part : bool
-        True if the code was compiled to a `PartLibrary`.
+    `make` is the function of `set_code_maker`; with None, numba builds the wrapper for Python. `is_part` is
+    True if the code was compiled to a `PartLibrary`.
     """
     if make is None:
         return CompileResult._rebuild(target_context, *state)
@@ -430,9 +431,8 @@ def rebuilt(
         library._finalize_final_module()
         state = (*state[:-1], ())  # a part has no machine code whose environments could be set
         codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
-    context = SimpleNamespace(
-        codegen=codegen, get_executable=make, typing_context=target_context.typing_context
-    )
+    typing = target_context.typing_context
+    context = SimpleNamespace(codegen=codegen, get_executable=make, typing_context=typing)
     compiled = CompileResult._rebuild(context, *state)
     return compiled._replace(target_context=target_context, referenced_envs=environments)
 

@@ -1,6 +1,7 @@
 """Only the module ``numba_internals`` uses undocumented names of numba and llvmlite."""
 
 import ast
+import operator
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,9 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pytest
+from numba import TypingError, typeof, types
+from numba.core.registry import cpu_target
+from numba.core.typing.context import Context
 
 import fastnn
 import fastnn_kernels
@@ -29,8 +33,8 @@ UNDOCUMENTED = {
     "CACHE_DIR", "CPU_FEATURES", "DISABLE_JIT", "add_ir_module", "add_overload", "call_conv", "can_convert",
     "create_ir_module", "data_model_manager", "enable_boundscheck", "enable_object_caching", "env_name",
     "get_asm_str", "get_call_template", "get_executable", "get_pointer_to_function", "has_dynamic_globals",
-    "llvm_func_name", "magic_tuple", "no_cpython_wrapper", "serialize_using_bitcode",
-    "serialize_using_object_code", "set_env", "targetctx", "unserialize_library",
+    "llvm_func_name", "magic_tuple", "no_cpython_wrapper", "resolve_function_type",
+    "serialize_using_bitcode", "serialize_using_object_code", "set_env", "targetctx", "unserialize_library",
 }  # fmt: skip
 
 
@@ -152,12 +156,47 @@ def test_exactly_the_exported_names_are_used():
 def test_environments_are_set_by_the_library_if_possible_else_by_its_codegen():
     calls = []
     codegen = SimpleNamespace(set_env=lambda *arguments: calls.append(("codegen", *arguments)))
-    numba_internals.set_environment(SimpleNamespace(codegen=codegen), "name", 1)
-    library = SimpleNamespace(
-        codegen=codegen, set_env=lambda *arguments: calls.append(("library", *arguments))
-    )
-    numba_internals.set_environment(library, "name", 2)
-    assert calls == [("codegen", "name", 1), ("library", "name", 2)]
+    shared = SimpleNamespace(codegen=codegen)
+    alone = SimpleNamespace(codegen=codegen, set_env=lambda *arguments: calls.append(("library", *arguments)))
+    environment = SimpleNamespace(env_name="name")
+    for library in (shared, alone):
+        numba_internals.set_environments(
+            SimpleNamespace(library=library, _find_referenced_environments=lambda: [environment])
+        )
+    assert calls == [("codegen", "name", environment), ("library", "name", environment)]
+
+
+@kernel
+def doubled(x):
+    return 2 * x
+
+
+def test_the_signatures_of_calls_are_remembered_but_for_those_of_kernels(monkeypatch):
+    original = cpu_target.typing_context
+    context, resolved = numba_internals.KernelTypingContext(original), []
+    assert vars(context) is vars(original)
+    context.refresh()  # registers operators
+    number, text, function = types.float64, types.unicode_type, typeof(doubled)
+    context.resolve_function_type(function, (number,), {})  # compiles the kernel
+
+    def resolve(self, func, args, kws, resolve=Context.resolve_function_type):
+        resolved.append(func)
+        return resolve(self, func, args, kws)
+
+    monkeypatch.setattr(Context, "resolve_function_type", resolve)
+    monkeypatch.setattr(numba_internals.KernelTypingContext, "signatures", {})
+    add = context.resolve_value_type(operator.add)
+    first, again = (context.resolve_function_type(add, (number, number), {}) for _ in range(2))
+    assert first is again
+    assert first.return_type == number
+    assert resolved == [add]
+    assert context.resolve_function_type(add, (types.int64, types.int64), {}).return_type == types.int64
+    for _ in range(2):  # a call that fails is tried again
+        with pytest.raises(TypingError):
+            context.resolve_function_type(add, (number, text), {})
+    assert resolved == [add] * 4
+    assert {context.resolve_function_type(function, (number,), {}).return_type for _ in range(2)} == {number}
+    assert resolved[4:] == [function] * 2
 
 
 def test_passes_that_kernels_leave_out_are_passes_of_numba():
