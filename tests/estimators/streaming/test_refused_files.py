@@ -21,6 +21,7 @@ pd = optional("pandas")
         ({"memory_limit": "1 MiB"}, "memory_limit must be at least 64 MiB, got '1 MiB'"),
         ({"memory_limit": "much"}, "memory_limit must be a number of bytes, or a size such as '2GiB'"),
         ({"memory_limit": 1.5}, "memory_limit must be a number of bytes"),
+        ({"memory_limit": "5"}, "memory_limit must be at least 64 MiB, got '5'"),
         ({"passes": 0}, "passes must be"),
         ({"checkpoint": 3}, "checkpoint must be a path or a Checkpoint, got 3"),
         ({"resume": 3}, "resume must be a path or a Checkpoint, got 3"),
