@@ -262,7 +262,16 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (with_columns(w=-1), WEIGHTED, "the weight 'w' in row 1 is -1"),
         (with_columns(w=0), WEIGHTED, "the weights 'w' are all 0"),
         (with_columns(w="a"), WEIGHTED, "the weight 'w' should hold numbers, but row 1"),
-        (with_columns(), [*CHURN, "--quantiles", "0.5"], "--quantiles are for numbers"),
+        (
+            with_columns(),
+            [*CHURN, "--quantiles", "0.5"],
+            "--quantiles are for numbers, and the target holds classes: leave --quantiles out",
+        ),
+        (
+            with_columns(churn=np.arange(N) % 3),
+            [*CHURN, "--quantiles", "0.5"],
+            "--quantiles are for numbers, and the target holds classes: pass --task regression",
+        ),
         (with_columns(), [*SPENT, "--quantiles", "0.9,0.1"], "quantiles must increase"),
         (with_columns(), [*SPENT, "--balanced"], "--balanced is for classes"),
         (with_columns(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),
