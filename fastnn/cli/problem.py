@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.extras import import_extra
+from ..system.messages import counted
 from .columns import check_finite, check_names, first_text, listed, numbers_of
 from .reading import ReadTable
 
@@ -122,7 +123,8 @@ def check_any(n_rows: int, row_weights: Any, name: str, target: str, weights: st
 
 def gap_notes(n_gaps: int) -> list[str]:
     """Return the remark on rows without a target, if there are any."""
-    return [f"{n_gaps:,} rows without a target are left out"] if n_gaps else []
+    verb = "is" if n_gaps == 1 else "are"
+    return [f"{counted(n_gaps, 'row')} without a target {verb} left out"] if n_gaps else []
 
 
 def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:

@@ -226,10 +226,11 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     import numpy as np
 
     from ..preprocessing.encoder import TableEncoder
+    from ..system.messages import counted
     from .columns import listed
 
     columns = TableEncoder(text="target").fit(problem.frame).columns_
-    print(f"{read.name}: {shape[0]:,} rows, {shape[1]:,} columns")
+    print(f"{read.name}: {counted(shape[0], 'row')}, {counted(shape[1], 'column')}")
     if len(read.frame) < shape[0]:
         print(f"the rows are streamed; what follows is of {len(read.frame):,} random rows")
     used = [record for record in columns if record["features"]]

@@ -83,6 +83,8 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
         TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
     with pytest.raises(ValueError, match="y is the name 'size', which needs the name of a Parquet file as X"):
         TabularRegressor().fit(frame[COLUMNS], "size")
+    with pytest.raises(ValueError, match=r"pass fit\(df.drop\(columns='size'\), df\['size'\]\)"):
+        TabularRegressor().fit(frame, "size")
     with pytest.raises(ValueError, match="y must be the name of a column where X names files"):
         TabularRegressor().fit(path, frame["size"])
 
