@@ -64,7 +64,8 @@ def posed_problem(
 ) -> Problem:  # fmt: skip
     """Return the problem that a table and the arguments of the command pose.
 
-    A sample of a table, for which `is_whole` is False, may hold one target only: the fit checks all rows.
+    A sample of a table, for which `is_whole` is False, may hold one target only, or weights of 0 alone: the
+    fit checks all rows.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def posed_problem(
     present = read.frame[target].dropna()
     check_any(len(present), None, read.name, target, weights)
     task = task or _found_task(present, read, notes)
-    problem = posed_rows(read, target, task, weights, columns)
+    problem = (posed_rows if is_whole else stated_rows)(read, target, task, weights, columns)
     distinct = np.unique(problem.target)
     if is_whole and len(distinct) < 2:
         raise ValueError(
