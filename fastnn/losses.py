@@ -80,6 +80,8 @@ class Loss:
             If the number of labels or targets is wrong, or one is out of bounds; the message names the first
             such target.
         """
+        if y is None:
+            raise ValueError(f"{name} is missing, got None: pass a label or target for every sample")
         if self.of_labels:
             return check_labels(y, n_samples, n_outputs, name).astype(dtype)[:, None]
         return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name)

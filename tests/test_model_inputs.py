@@ -118,7 +118,12 @@ BAD_DATA = {
     "label fractional": ((X, y + 0.5), r"y must hold integer labels, but y\[0\] is"),
     "label NaN": ((X, np.where(y, np.nan, 0)), r"y must hold integer labels, but y\[\d+\] is nan"),
     "labels in a column": ((X, y[:, None]), r"y must have one dimension.*y.ravel\(\)"),
-    "labels one-hot": ((X, np.eye(2)[y]), "y must have one dimension"),
+    "labels one-hot": (
+        (X, np.eye(2)[y]),
+        r"y must have one dimension.*one-hot rows, pass y.argmax\(axis=1\)",
+    ),
+    "labels in three columns": ((X, np.eye(3)[y]), r"y must have one dimension, got shape \(\d+, 3\)$"),
+    "no labels": ((X, None), "y is missing, got None: pass a label or target for every sample"),
     "labels text": ((X, np.array(["no", "yes"])[y]), "number the classes first"),
     "labels digits": ((X, y.astype(str)), "number the classes first"),
     "labels sparse": ((X, scipy.sparse.csr_array(y[None])), r"y.toarray\(\)"),
@@ -165,6 +170,7 @@ def test_samples_too_large_for_float32_are_refused():
         (([2],), ValueError, "at least the inputs and the outputs"),
         (([],), ValueError, "at least the inputs and the outputs"),
         (([2, 3.5, 2],), TypeError, "sequence of integers"),
+        (([2, True, 2],), TypeError, "sequence of integers"),
         ((3,), TypeError, "sequence of integers"),
         (("232",), TypeError, "sequence of integers"),
     ],
@@ -406,10 +412,10 @@ BAD_TARGETS = {
     "columns": ("squared_error", targets[:, :2], r"y must hold .* shape \(200, 3\), got shape \(200, 2\)"),
     "length": ("huber", targets[:-1], r"y must hold .*got shape \(199, 3\)"),
     "three dimensions": ("huber", targets[None], "y must have"),
-    "none": ("huber", None, "y must have"),
+    "none": ("huber", None, "y is missing, got None"),
     "NaN": ("absolute_error", edited((4, 1), np.nan), "y contains NaN or infinity, first at row 4, column 1"),
     "infinity": ("quantile", edited((4, 1), np.inf), "y contains NaN or infinity, first at row 4, column 1"),
-    "text": ("squared_error", targets.astype(str), "y must hold numbers"),
+    "text": ("squared_error", targets.astype(str), "y must hold numbers, got dtype <U32: convert"),
     "ragged": ("squared_error", [[1, 2, 3], [1]], "y is not a rectangular table"),
     "complex": ("squared_error", targets + 1j, "y is complex"),
     "masked": ("squared_error", np.ma.masked_less(targets, 0.5), "y has masked values"),
@@ -445,3 +451,11 @@ def test_a_backend_that_was_set_to_an_unknown_name_is_refused():
     for method in (lambda: model.predict(X), lambda: model.train(X, y, 3)):
         with pytest.raises(ValueError, match=r"^backend must be one of \['numba', 'numpy'\], got 'cuda'"):
             method()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_predictions_that_are_all_infinite_or_nan_suggest_the_parameters(backend):
+    model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
+    model.W[1][0, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="or its parameters are not finite, in 200 of 200 samples"):
+        model.predict(X)

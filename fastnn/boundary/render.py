@@ -356,7 +356,9 @@ def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tu
             raise TypeError
         width, height = size
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be pixels, (width, height) or one number, got {size!r}") from None
+        raise ValueError(
+            f"{name} must be pixels, (width, height) or one number, as integers, got {shown(size)}"
+        ) from None
     return check_count(width, "width", 1), check_count(height, "height", 1)
 
 

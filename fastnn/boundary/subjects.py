@@ -20,6 +20,7 @@ from .affine import NotAffine, chain_map, check_agreement, final_step, step_name
 from .committee import Committee, Plane, make_committee, plane_of, restricted_network
 
 __all__ = [
+    "NUMBERS_ALONE",
     "NetworkSubject",
     "Section",
     "TableSubject",
@@ -35,6 +36,11 @@ __all__ = [
 
 Array = NDArray[Any]
 
+# Remedy in error messages about features that are no numbers.
+NUMBERS_ALONE = (
+    "in a picture, all features are numbers. In place of a model with other columns, pass a function of the "
+    "points (n, 2) that adds these columns: lambda points: model.predict(table_of(points))"
+)
 # Number of points at which transformers are compared with their affine map.
 N_PROBES = 64
 
@@ -223,10 +229,14 @@ def _fixed_values(
     """Return the values (n_features,) of all features, with 0 for the two of the picture."""
     if names and hasattr(fill, "keys"):  # a mapping, or a Series
         missing = [name for k, name in enumerate(names) if k not in features and name not in fill]
+        unknown = [name for name in fill.keys() if name not in names]  # noqa: SIM118  # a Series has values
         if missing:
             raise ValueError(
                 f"fill must have a value for every feature but the picture's two, but has none for {missing}"
+                + (f"; unknown are {unknown}" if unknown else "")
             )
+        if unknown:
+            raise ValueError(f"fill has values for {unknown}, but the model's features are {names}")
         fill = [fill.get(name, 0.0) for name in names]
     if fill is None:
         if n_features > 2:
@@ -238,6 +248,14 @@ def _fixed_values(
     try:
         values = np.array(np.broadcast_to(real_array(fill, "fill"), (n_features,)))
     except ValueError:
+        given = list(fill) if isinstance(fill, list | tuple | np.ndarray) else []
+        texts = [k for k, value in enumerate(given) if isinstance(value, str)]
+        if texts and len(given) == n_features:
+            place, text = texts[0], str(given[texts[0]])
+            raise ValueError(
+                f"fill must hold numbers, got {text!r} for feature {repr(names[place]) if names else place}: "
+                f"{NUMBERS_ALONE}"
+            ) from None
         raise ValueError(
             f"fill must be a number or {n_features} numbers, one per feature"
             f"{', or a mapping of their names' if names else ''}, got {shown(fill)}"

@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         check_replaceable(options.out, "--out", "a file of scores")
     import numpy as np
 
+    from ..system.messages import counted
     from .columns import Matching, fitted_columns, text_columns
     from .models import loaded_model
     from .pieces import TableInPieces
@@ -98,7 +99,10 @@ def _run(options: argparse.Namespace) -> int:
     notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
     if classes is not None and running.n_ranked < running.n_rows:
         notes.append(f"the ROC AUC is that of {running.n_ranked:,} random rows")
-    printed = [f"{table.name}: {running.n_rows:,} rows with {target}", *(f"  note: {note}" for note in notes)]
+    printed = [
+        f"{table.name}: {counted(running.n_rows, 'row')} with {target}",
+        *(f"  note: {note}" for note in notes),
+    ]
     printed.append(f"\n{table_of_scores(task, scores)}")
     if classes is not None and len(classes) <= MOST_CLASSES:
         printed.append(f"\n{_confusion(running.counts, classes)}")

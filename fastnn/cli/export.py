@@ -59,6 +59,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError("--name, --data and --dtype int8 are for --to c")
     if system == "sklearn" and options.dtype:
         raise ValueError("--dtype: scikit-learn's estimators keep the model's dtype")
+    if options.dtype == "int8" and options.data is None:
+        raise ValueError(
+            "--dtype int8 needs --data FILE, some hundred typical samples, to calibrate the ranges of inputs "
+            "and units"
+        )
     # Check the file before the work, so that a problem costs no time.
     path = check_file_name(options.out, "--out")
     check_folder(path, "--out")
@@ -74,7 +79,13 @@ def _run(options: argparse.Namespace) -> int:
         model.to_onnx(path, dtype=options.dtype)
     elif system == "c":
         features = getattr(model, "feature_names_in_", None)
-        model.to_c(path, options.dtype or "float32", X=_samples(options.data, features), name=options.name)
+        samples = _samples(options.data, features)
+        try:
+            model.to_c(path, options.dtype or "float32", X=samples, name=options.name)
+        except ValueError as error:
+            if not str(error).startswith("X "):
+                raise
+            raise ValueError(f"--data: {options.data} does not fit the model: {error}") from None
     elif system == "sklearn":
         import joblib
 
@@ -118,6 +129,10 @@ def _samples(path: Path | None, features: Any) -> Any:
             raise ValueError("there is no row below the names of the columns")
         columns = None if features is None else [_place(str(name), names) for name in features]
         return np.loadtxt(lines[1:], delimiter=",", ndmin=2, usecols=columns, comments=None, quotechar='"')
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--data: there is no file {path}") from None
+    except IsADirectoryError:
+        raise ValueError(f"--data: {path} is a folder, not a file") from None
     except (ValueError, EOFError) as error:
         raise ValueError(f"--data: {path} holds no table of numbers: {error}") from None
 

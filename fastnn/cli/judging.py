@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from ..system.messages import counted
 from .problem import Problem
 from .scores import baselines, folds_of, scores_of
 
@@ -21,10 +22,8 @@ OWN = "fastnn"
 # Number of folds of the linear model where the networks are judged out of fold.
 N_FOLDS = 5
 # How rows set aside, and rows of a validation table, judge, for people.
-OUT_OF_FOLD = (
-    "on {:,} {}rows: networks predict those that they were not trained on, which also chose their best pass"
-)
-BY_VALIDATION = "on {:,} validation rows, which also chose the best pass of every network"
+OUT_OF_FOLD = "on {}: networks predict those that they were not trained on, which also chose their best pass"
+BY_VALIDATION = "on {}, which also chose the best pass of every network"
 
 
 @dataclass
@@ -116,7 +115,7 @@ def judged_fit(
     if valid is not None:
         predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
         test = (valid.frame, truth, judging_weights)
-        how = BY_VALIDATION.format(len(truth))
+        how = BY_VALIDATION.format(counted(len(truth), "validation row"))
     elif splits is not None:
         predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
         truth, judging_weights = y, weights
@@ -128,7 +127,7 @@ def judged_fit(
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[judged]
         judging_weights = None if weights is None else weights[judged]
-        how = f"out of fold, {OUT_OF_FOLD.format(len(truth), '')}"
+        how = f"out of fold, {OUT_OF_FOLD.format(counted(len(truth), 'row'))}"
     scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
     scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
     return Judged(

@@ -20,8 +20,6 @@ def loaded_model(path: Path) -> Any:
     """
     import fastnn
 
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
     model = fastnn.load(path)
     if not isinstance(model, fastnn.TabularClassifier | fastnn.TabularRegressor):
         raise ValueError(

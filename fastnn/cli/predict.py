@@ -54,6 +54,7 @@ def add_command(commands: Any, summary: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Predict and write; return the exit status."""
     from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
+    from ..system.messages import counted
 
     if options.out != "-":
         check_file_name(options.out, "--out")
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     for note in (*table.notes, *matching.notes):
         print(f"note: {note}", file=sys.stderr)
     if options.out != "-":
-        print(f"{options.out}: {n_rows:,} predictions", file=sys.stderr)
+        print(f"{options.out}: {counted(n_rows, 'prediction')}", file=sys.stderr)
     return 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.extras import import_extra
+from ..system.messages import counted
 from .columns import check_finite, check_names, first_text, listed, numbers_of
 from .reading import ReadTable
 
@@ -63,7 +64,8 @@ def posed_problem(
 ) -> Problem:  # fmt: skip
     """Return the problem that a table and the arguments of the command pose.
 
-    A sample of a table, for which `is_whole` is False, may hold one target only: the fit checks all rows.
+    A sample of a table, for which `is_whole` is False, may hold one target only, or weights of 0 alone: the
+    fit checks all rows.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def posed_problem(
     present = read.frame[target].dropna()
     check_any(len(present), None, read.name, target, weights)
     task = task or _found_task(present, read, notes)
-    problem = posed_rows(read, target, task, weights, columns)
+    problem = (posed_rows if is_whole else stated_rows)(read, target, task, weights, columns)
     distinct = np.unique(problem.target)
     if is_whole and len(distinct) < 2:
         raise ValueError(
@@ -122,7 +124,8 @@ def check_any(n_rows: int, row_weights: Any, name: str, target: str, weights: st
 
 def gap_notes(n_gaps: int) -> list[str]:
     """Return the remark on rows without a target, if there are any."""
-    return [f"{n_gaps:,} rows without a target are left out"] if n_gaps else []
+    verb = "is" if n_gaps == 1 else "are"
+    return [f"{counted(n_gaps, 'row')} without a target {verb} left out"] if n_gaps else []
 
 
 def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:

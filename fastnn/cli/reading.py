@@ -291,7 +291,21 @@ def _parsed(
         ) from None
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{name} is damaged: {first_line(error)}") from None
+    notes += _renamed_columns(_split(lines, sep), frame.columns)
     return ReadTable(frame, name, notes)
+
+
+def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
+    """Return a note for every name that the header, the first row, repeats: pandas adds numbers to it."""
+    renamed: dict[str, list[str]] = {}
+    given = [name.lstrip() for name in rows[0]] if rows else []
+    for old, new in zip(given, names, strict=False):
+        if old and old != new and given.count(old) > 1:
+            renamed.setdefault(old, []).append(repr(new))
+    return [
+        f"the header has more than one column {name!r}: the others are called {', '.join(others)}"
+        for name, others in renamed.items()
+    ]
 
 
 def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
@@ -351,7 +365,8 @@ def _drop_index(read: ReadTable) -> None:
 
 
 def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
-    """Convert columns of text of which every value is a date."""
+    """Convert columns of text of which every value is a date; add a note if a given format fits no column."""
+    has_dates = False
     for name in read.frame.columns:
         column = read.frame[name]
         if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
@@ -364,7 +379,9 @@ def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
             continue
         dates = as_dates(pandas, column, date_format)
         if dates is not None and dates.isna().sum() == column.isna().sum():
-            read.frame[name] = dates
+            read.frame[name], has_dates = dates, True
+    if date_format is not None and not has_dates:
+        read.notes.append(f"no column holds text that is dates of --date-format {shown(date_format)}")
 
 
 def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:

@@ -313,13 +313,13 @@ def baselines(
     for fitted, predicted in parts:
         if len(fitted) > MOST_ROWS:
             fitted = np.sort(random.permutation(fitted)[:MOST_ROWS])
-        fit_weights = None if weights is None else weights[fitted]
+        fit_weights = _positive(weights, fitted)
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
         predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes)
         found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
-        found[constant_name].append(_constant(task, y, weights, classes, len(X_test)))
+        found[constant_name].append(_constant(task, y, _positive(weights), classes, len(X_test)))
     order = np.concatenate(rows_of_test)
     chosen = slice(None) if judged is None or test is not None else np.isin(order, judged)
     truth, given = (y, weights) if test is None else (test[1], test[2])
@@ -329,6 +329,11 @@ def baselines(
         values = np.concatenate(predictions)[chosen]
         result[name] = scores_of(task, truth[rows], values, classes, None if given is None else given[rows])
     return result
+
+
+def _positive(weights: Any, rows: Any = slice(None)) -> Any:
+    """Return the weights of rows, or None if all are 0: such rows, of a sample or a fold, count alike."""
+    return None if weights is None or not weights[rows].any() else weights[rows]
 
 
 def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any) -> Callable[[Any], Array]:

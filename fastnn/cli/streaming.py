@@ -17,6 +17,7 @@ from ..estimators.tabular_presets import PRESETS
 from ..preprocessing.parquet import Block, ParquetRows
 from ..preprocessing.parquet_source import opened_dataset
 from ..system.extras import import_extra
+from ..system.messages import counted
 from ..system.sizes import parse_size
 from .columns import check_names
 from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged
@@ -147,7 +148,7 @@ class Streamed:
             truth, predictions = self._rows(valid, classes)[1], model.oof_prediction_
             splits, test = None, (valid.frame, truth, valid.weights)
             weights = valid.weights
-            how = BY_VALIDATION.format(len(truth))
+            how = BY_VALIDATION.format(counted(len(truth), "validation row"))
         else:
             order = np.argsort(model.oof_rows_)
             block, columns = files.read(model.oof_rows_[order]), list(self.problem.frame.columns)
@@ -159,7 +160,7 @@ class Streamed:
             rows = self._rows(judged, classes)
             truth, weights, predictions = rows[1], judged.weights, model.oof_prediction_[order]
             splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
-            how = OUT_OF_FOLD.format(len(truth), "random ")
+            how = OUT_OF_FOLD.format(counted(len(truth), "random row"))
         scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
         scores |= baselines(task, rows, splits, test, classes, None)
         return Judged(

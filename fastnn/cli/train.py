@@ -125,7 +125,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
     _print_read(read, problem, shape)
-    estimator = _estimator(problem.task, options)
+    estimator = _estimator(problem, options)
     shows_bars = sys.stderr.isatty()
     try:
         if large is None:
@@ -179,19 +179,21 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
         check_replaceable(path, "--out", "a result's file")
 
 
-def _estimator(task: str, options: argparse.Namespace) -> Any:
-    """Return the estimator of the arguments."""
+def _estimator(problem: Any, options: argparse.Namespace) -> Any:
+    """Return the estimator of the arguments for a problem."""
     import fastnn
+
+    from .columns import first_text
 
     settings = {
         "n_estimators": options.networks, "preset": options.preset, "time_limit": options.time_limit,
         "n_jobs": options.jobs, "random_state": options.seed,
     }  # fmt: skip
-    if task == "classification":
+    if problem.task == "classification":
         if options.quantiles:
-            raise ValueError(
-                "--quantiles are for numbers, and the target holds classes: pass --task regression"
-            )
+            is_text = first_text(problem.target) is not None
+            remedy = "leave --quantiles out" if is_text else "pass --task regression"
+            raise ValueError(f"--quantiles are for numbers, and the target holds classes: {remedy}")
         weight = "balanced" if options.balanced else None
         return fastnn.TabularClassifier(class_weight=weight, **settings)
     if options.balanced:
@@ -224,10 +226,11 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     import numpy as np
 
     from ..preprocessing.encoder import TableEncoder
+    from ..system.messages import counted
     from .columns import listed
 
     columns = TableEncoder(text="target").fit(problem.frame).columns_
-    print(f"{read.name}: {shape[0]:,} rows, {shape[1]:,} columns")
+    print(f"{read.name}: {counted(shape[0], 'row')}, {counted(shape[1], 'column')}")
     if len(read.frame) < shape[0]:
         print(f"the rows are streamed; what follows is of {len(read.frame):,} random rows")
     used = [record for record in columns if record["features"]]

@@ -18,11 +18,15 @@ Array = NDArray[Any]
 
 
 def warn_of_overflow(network: Network, P: Array) -> None:
-    """Warn if the predictions P (n, outputs) of some samples are not finite."""
+    """Warn if the predictions P (n, outputs) of some samples are not finite.
+
+    The parameters are a possible cause if this is so for all samples.
+    """
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
+        cause = ", or its parameters are not finite," if rows.size == len(P) else ""
         warn(
-            f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
+            f"the network's scores are too large for {network.dtype}{cause} in {rows.size} of {len(P)} "
             f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
             "training, or train again with standardised X and a lower learning rate",
             RuntimeWarning,

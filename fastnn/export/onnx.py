@@ -82,7 +82,7 @@ def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) 
     onnx = import_extra("onnx", "onnx", "to_onnx")
     description = description.converted(dtype)
     sample = Tensor("X", description.dtype, ("N", description.n_inputs))
-    outputs = model_outputs(description)
+    outputs = model_outputs(description, ", or use to_c, whose classes are numbered")
     graph = Graph(onnx, [sample, *outputs])
     add_model(description, graph, "X", [output.name for output in outputs])
     properties = {}
@@ -121,12 +121,15 @@ class Tensor:
     comment: str = ""
 
 
-def model_outputs(description: ModelDescription) -> list[Tensor]:
-    """Return the outputs of a model: label and probabilities, or numbers."""
+def model_outputs(description: ModelDescription, alternative: str = "") -> list[Tensor]:
+    """Return the outputs of a model: label and probabilities, or numbers.
+
+    The error for classes that ONNX lacks ends with `alternative`.
+    """
     n_outputs, classes = description.n_outputs, description.class_list
     if description.kind == "numbers":
         return [Tensor("variable", description.dtype, ("N", n_outputs), True)]
-    label = exported_classes(classes).dtype if classes.size else np.dtype(np.int64)
+    label = exported_classes(classes, alternative).dtype if classes.size else np.dtype(np.int64)
     shape: tuple[str | int, ...] = ("N",) if description.kind == "classes" else ("N", n_outputs)
     return [
         Tensor("label", label, shape, True),
@@ -257,8 +260,11 @@ _OUTPUTS: dict[str, Callable[[Builder, str, str | None], str]] = {
 assert set(_OUTPUTS) == set(OUTPUTS)
 
 
-def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
-    """Return classes in a dtype that ONNX has: text, bool, int64 or double."""
+def exported_classes(classes: NDArray[Any], alternative: str = "") -> NDArray[Any]:
+    """Return classes in a dtype that ONNX has: text, bool, int64 or double.
+
+    The error for other classes ends with `alternative`.
+    """
     kind = classes.dtype.kind
     if kind in "OU" and all(isinstance(one, str) for one in classes):
         for one in classes:
@@ -268,7 +274,7 @@ def exported_classes(classes: NDArray[Any]) -> NDArray[Any]:
         return classes.astype({"b": np.bool_, "f": np.float64}.get(kind, np.int64))
     raise ValueError(
         f"ONNX has no type for the classes {classes[:3].tolist()}: fit to classes that are text, booleans or "
-        "numbers of at most 64 bits, or use to_c, whose classes are numbered"
+        f"numbers of at most 64 bits{alternative}"
     )
 
 

@@ -130,12 +130,15 @@ class Network:
             If there are fewer than two layer sizes or one is below 1; if an activation, the loss or the dtype
             is unknown; if a list has the wrong length; or if a dropout rate is not at least 0 and below 1.
         TypeError
-            If a layer size is not an integer.
+            If a layer size is not an integer, or a truth value.
         MemoryError
             If the parameters do not fit into the free memory.
         """
         try:
-            dims = tuple(operator.index(size) for size in layers_dim)
+            sizes = tuple(layers_dim)
+            if any(isinstance(size, bool) for size in sizes):
+                raise TypeError
+            dims = tuple(operator.index(size) for size in sizes)
         except TypeError:
             raise TypeError(
                 f"layers_dim must be a sequence of integers such as [2, 3, 2], got {shown(layers_dim)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..boundary.colours import check_colouring
 from ..boundary.drawing import axes_pixels, drawing_axes, printable
 from ..boundary.render import check_size, render_boundary
-from ..boundary.subjects import check_model, known_features, resolve_features
+from ..boundary.subjects import NUMBERS_ALONE, check_model, known_features, resolve_features
 from ..system.validation import check_classes, check_samples
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def plot_decision_boundary(
     >>> plt.close()
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
+    _check_numbers(X)
     samples = PlottedSamples.create(X, y, features, fill)
     samples.check_model(model)
     check_colouring(response, colours, cmap)
@@ -175,6 +177,21 @@ class PlottedSamples(NamedTuple):
             raise ValueError(f"X must have the model's features as its columns, {names}, got {self.columns}")
         if expected != self.n_features:
             raise ValueError(f"X has {self.n_features} features, but the model takes {expected}")
+
+
+def _check_numbers(X: Any) -> None:
+    """Raise ValueError if columns of a dataframe hold text or dates."""
+    # The columns of a PyArrow table are arrays, not names.
+    names = [name for name in getattr(X, "columns", ()) if isinstance(name, Hashable)]
+    columns = [(str(name), np.asarray(X[name])) for name in names]
+    others = [
+        name
+        for name, values in columns
+        if values.dtype.kind not in "fiubcO"
+        or (values.dtype.kind == "O" and any(isinstance(value, str) for value in values.tolist()))
+    ]
+    if others:
+        raise ValueError(f"X must hold numbers alone, but has the columns {others}: {NUMBERS_ALONE}")
 
 
 def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

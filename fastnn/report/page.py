@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from ..estimators.tabular_report import last_best
+from ..system.messages import counted
 from .pictures import (
     calibration_picture,
     learning_picture,
@@ -135,11 +136,11 @@ def _pair(*sections: str) -> str:
 
 def _header(data: ReportData) -> str:
     """Return title and first line."""
-    n_columns = len(data.model.columns_)
+    size = f"{counted(len(data.y), 'row')} · {counted(len(data.model.columns_), 'column')}"
     kind = "Classes" if data.task == "classification" else "Numbers"
     return (
         f'<header><p class="kicker">{kind} predicted from a table</p><h1>{escape(data.target)}</h1>'
-        f"<p>{escape(data.source)} · {len(data.y):,} rows · {n_columns:,} columns</p></header>"
+        f"<p>{escape(data.source)} · {size}</p></header>"
     )
 
 

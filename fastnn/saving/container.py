@@ -217,7 +217,11 @@ class Container:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._digests: dict[str, bytes] = {}  # of the arrays that have been read
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+        try:
+            mode = os.stat(path).st_mode
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file {path}") from None
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
             raise ValueError(f"{path} is a folder, a device or a pipe, not the file of a model")
         self._file: BinaryIO = open(path, "rb", BUFFER_BYTES)  # noqa: SIM115 (closed by __exit__)
         try:

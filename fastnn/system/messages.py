@@ -1,11 +1,11 @@
-"""Warnings at the line of the user's call, however deep in the library they are issued; errors as text."""
+"""Warnings at the line of the user's call, however deep in the library; errors and counts as text."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 
-__all__ = ["error_text", "warn"]
+__all__ = ["counted", "error_text", "warn"]
 
 # Modules in which scikit-learn wraps the methods of an estimator.
 WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
@@ -34,3 +34,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def error_text(error: float) -> str:
     """Return an error or loss as text: four decimals, or four significant digits if it is below 0.001."""
     return f"{error:.4g}" if 0 < abs(error) < 1e-3 else f"{error + 0.0:.4f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

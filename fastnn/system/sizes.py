@@ -15,7 +15,12 @@ UNITS = {
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_SIZE = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+) ?({'|'.join(UNITS)})")
+# Text of more digits is refused: int() limits them, and a float overflows.
+_BYTES = re.compile("[0-9]{1,18}")
+_SIZE = re.compile(
+    rf"([0-9]{{1,18}}\.?[0-9]{{0,18}}|\.[0-9]{{1,18}}) ?({'|'.join(UNITS)})", re.IGNORECASE | re.ASCII
+)
+_FACTORS = {unit.lower(): factor for unit, factor in UNITS.items()}
 
 
 def parse_size(value: Any, name: str, least: int) -> int:
@@ -24,7 +29,8 @@ def parse_size(value: Any, name: str, least: int) -> int:
     Parameters
     ----------
     value : int or str
-        Number of bytes, or a text such as "512MB" or "1.5 GiB".
+        Number of bytes, also as text, or a text such as "512MB" or "1.5 GiB" with one of `UNITS`, in letters
+        of either case.
     name : str
         Name of the argument, for messages.
     least : int
@@ -41,13 +47,22 @@ def parse_size(value: Any, name: str, least: int) -> int:
     >>> parse_size("1.5 GiB", "memory_limit", 0)
     1610612736
     """
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match:
-        size = int(float(match[1]) * UNITS[match[2]])
-    elif isinstance(value, numbers.Integral) and value is not True:
-        size = int(value)
-    else:
-        raise ValueError(f"{name} must be a number of bytes, or a size such as '2GiB', got {shown(value)}")
+    size = _bytes_of(value)
+    if size is None:
+        units = f"{', '.join(list(UNITS)[:-1])} or {list(UNITS)[-1]}"
+        raise ValueError(
+            f"{name} must be a number of bytes, or a size such as '2GiB' in {units}, got {shown(value)}"
+        )
     if size < least:
         raise ValueError(f"{name} must be at least {least >> 20} MiB, got {shown(value)}")
     return size
+
+
+def _bytes_of(value: Any) -> int | None:
+    """Return the bytes of a size; None if the value is no size."""
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match:
+            return int(float(match[1]) * _FACTORS[match[2].lower()])
+        return int(value) if _BYTES.fullmatch(value) else None
+    return int(value) if isinstance(value, numbers.Integral) and value is not True else None

@@ -173,9 +173,10 @@ def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) ->
             f"{name} must have two dimensions (samples, features), got shape {array.shape}"
             + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
         )
-    array = _as_reals(
-        array, name, f"pass {name}.real or its parts as features", "encode its columns as numbers first"
-    )
+    remedies = (f"pass {name}.real or its parts as features", "encode its columns as numbers first")
+    if least_dimensions == 1:  # targets
+        remedies = (f"pass {name}.real", "convert them, or take a classifier for names of classes")
+    array = _as_reals(array, name, *remedies)
     with np.errstate(over="ignore"):  # callers report the resulting infinity
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
 
@@ -197,7 +198,8 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     except ValueError as error:
         raise ValueError(f"{name} is not a list of labels: {error}") from None
     if array.ndim != 1:
-        hint = f": pass {name}.ravel()" if array.ndim == 2 and array.shape[1] == 1 else ""
+        hints = {n_classes: f": of one-hot rows, pass {name}.argmax(axis=1)", 1: f": pass {name}.ravel()"}
+        hint = hints.get(array.shape[1], "") if array.ndim == 2 else ""
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
     if array.shape[0] != n_samples:
         raise ValueError(f"X has {n_samples} samples, but {name} has {array.shape[0]} labels")

@@ -76,10 +76,9 @@ def rate_hint(
     """
     if not len(history):
         return None
-    n_passes = int(history.passes[-1]) + 1
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = network.training_operations * job.X.shape[0]
-    n_tried = min(n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
+    n_tried = min(history.n_passes, MOST_PASSES, int(MOST_OPERATIONS / operations))
     if n_tried < LEAST_PASSES or loss < FALLEN_SHARE * history.loss[0]:
         return None
     total = job.weights.sum()

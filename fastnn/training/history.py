@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..system.validation import store_checked
 
 __all__ = ["MOST_RECORDS", "History", "record_every"]
 
@@ -21,7 +24,9 @@ class History:
     """Measurements of a training, with one entry for each kept pass.
 
     A training of up to 1000 passes keeps every pass, a training of up to 2000 passes every second pass, and
-    so on. The last pass is always kept. R is the number of kept passes.
+    so on. The last of `num_passes` passes is kept too. A training that ends before it, since L-BFGS has
+    converged or by a callback or Ctrl-C, may have done further passes after the last kept one: `n_passes`
+    counts all. R is the number of kept passes.
 
     Attributes
     ----------
@@ -43,6 +48,8 @@ class History:
         "Neural Networks Part 3", section on the ratio of updates).
     stopped_early : bool
         True if a callback ended the training before its last pass.
+    n_passes : int
+        Number of passes done.
 
     Examples
     --------
@@ -60,6 +67,17 @@ class History:
     gradient_norm: Floats
     update_ratio: Floats
     stopped_early: bool = False
+    n_passes: int = -1  # -1 stands for the passes up to the last kept one
+
+    def __post_init__(self) -> None:
+        """Count the passes up to the last kept one if their number is not given."""
+        if self.n_passes < 0:
+            store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the fields to those of a pickle; earlier pickles have no `n_passes`."""
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -77,12 +95,14 @@ class History:
     __hash__ = None  # type: ignore[assignment]  # arrays may change
 
     def __repr__(self) -> str:
-        """Return the number of passes and the last losses as text."""
+        """Return the number of passes and the last losses as text, with their pass if others followed."""
         if not len(self):
             return "History(no passes)"
-        parts = [f"passes={self.passes[-1] + 1}", f"loss={self.loss[-1]:.6g}"]
+        last = int(self.passes[-1])
+        where = "" if last == self.n_passes - 1 else f" in pass {last}"
+        parts = [f"passes={self.n_passes}", f"loss={self.loss[-1]:.6g}{where}"]
         if np.isfinite(self.validation_loss[-1]):
-            parts.append(f"validation_loss={self.validation_loss[-1]:.6g}")
+            parts.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
         return f"History({', '.join(parts)})"
 
 

@@ -167,7 +167,8 @@ class Training:
         rates = self.rates(passes) if n else np.empty(0)
         stopped_early = self.stopped and self.n_passes < job.num_passes
         losses /= job.weights.sum()
-        return History(passes, losses, self.validation[:n].copy(), rates, norms, ratios, stopped_early)
+        validation = self.validation[:n].copy()
+        return History(passes, losses, validation, rates, norms, ratios, stopped_early, self.n_passes)
 
     def check_loss(self) -> None:
         """Raise DivergenceError if the last loss is not finite and no hook holds a best pass."""

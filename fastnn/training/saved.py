@@ -76,15 +76,16 @@ class SavableModel(Savable, PredictingNetwork):
         get_backend(model.backend)  # raises where the backend cannot run
         model._parameters = read_parameters(network, "layer", reader)
         model._statistics = read_statistics(network, "layer", reader)
+        if description.get("training") is not None:
+            model._training = TrainingState.restore(network, description["training"], reader)
         if description.get("history") is not None:
             passes = reader.read("history.passes", np.int64, (None,))
             curves = [reader.read(f"history.{name}", np.float64, passes.shape) for name in CURVES]
             ratios = reader.read("history.update_ratio", np.float64, (passes.size, len(network.shapes)))
             loss, validation, rates, norms = curves
             stopped = bool(description["history"]["stopped_early"])
-            model.history_ = History(passes, loss, validation, rates, norms, ratios, stopped)
-        if description.get("training") is not None:
-            model._training = TrainingState.restore(network, description["training"], reader)
+            n_passes = _passes_done(model._training)
+            model.history_ = History(passes, loss, validation, rates, norms, ratios, stopped, n_passes)
         return model
 
     # --- resumed trainings ---------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class SavableModel(Savable, PredictingNetwork):
             "backend": self.backend,
             "parameters": self._parameters,
             "statistics": self._statistics,
-            "history": None if history is None else vars(history),
+            "history": None if history is None else _plain_history(history),
             "training": None if training is None else training.plain(),
         }
 
@@ -208,16 +209,26 @@ class SavableModel(Savable, PredictingNetwork):
         state = native(state)
         self._network, self.backend = Network.of_plain(state["network"]), state["backend"]
         self._parameters, self._statistics = state["parameters"], state["statistics"]
-        if state["history"] is not None:
-            self.history_ = History(**state["history"])
         if state["training"] is not None:
             self._training = TrainingState.of_plain(state["training"])
+        if state["history"] is not None:
+            self.history_ = History(**state["history"], n_passes=_passes_done(self._training))
 
     def __copy__(self) -> Any:
         """Return a shallow copy, which shares the parameters."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other
+
+
+def _plain_history(history: History) -> dict[str, Any]:
+    """Return the fields of a history but the number of passes, which the training state holds as steps."""
+    return {name: value for name, value in vars(history).items() if name != "n_passes"}
+
+
+def _passes_done(training: TrainingState | None) -> int:
+    """Return the number of passes of a training; -1, the default of `History`, if its state is not kept."""
+    return -1 if training is None else training.n_passes
 
 
 def native(value: Any) -> Any:

@@ -127,6 +127,12 @@ class TrainingState:
         empty = Records(np.empty(0), np.empty(0), np.empty((0, 0)))
         return cls(settings, data, job.num_passes, job.record_every, 0, job.seed, None, empty, np.empty(0))
 
+    @property
+    def n_passes(self) -> int:
+        """Number of whole passes done."""
+        n_batches = -(-self.data["n_samples"] // max(1, self.settings["batch_size"]))
+        return int(self.n_steps // max(1, n_batches))
+
     def after(
         self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestPass | None
     ) -> TrainingState:

@@ -30,7 +30,7 @@ pd = optional("pandas")
         ((XLIM, YLIM, (0, 5)), "width must be an integer not below 1"),
         ((XLIM, YLIM, (10, -1)), "height must be an integer not below 1"),
         ((XLIM, YLIM, (10, 2.5)), "height must be an integer"),
-        ((XLIM, YLIM, 0.02), "size must be pixels, (width, height) or one number, got 0.02"),
+        ((XLIM, YLIM, 0.02), "size must be pixels, (width, height) or one number, as integers, got 0.02"),
         ((XLIM, YLIM, (1, 2, 3)), "size must be pixels"),
         ((XLIM, YLIM, None), "size must be pixels"),
         (((1, 1), YLIM, 5), "xlim must be two finite numbers, the lower first, got (1, 1)"),
@@ -67,6 +67,8 @@ WRONG_OPTIONS = [
     ({"features": "ab"}, "features must be two numbers from 0 to 1"),
     ({"fill": "x"}, "fill must be a number or 2 numbers, one per feature, got 'x'"),
     ({"fill": [1, 2, 3]}, "fill must be a number or 2 numbers"),
+    ({"fill": [[1], [2, 3]]}, "fill must be a number or 2 numbers"),
+    ({"fill": [1, "u"]}, "fill must hold numbers, got 'u' for feature 1: in a picture, all features are"),
     ({"classes": [0, 2]}, "classes are [0, 1], the model's own"),
     ({"class_of_interest": 1}, "class_of_interest is the class that a probability is of"),
     ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of [0, 1], got 7"),
@@ -158,6 +160,12 @@ def test_fill_may_give_values_by_the_names_of_features():
             ValueError, match=r"fill must have a value for every feature .* none for .'sepal len"
         ):
             render_boundary(model, fill={X.columns[1]: 1.0}, **view)
+        with pytest.raises(ValueError, match=r"none for .'sepal length \(cm\)'.; unknown are .'a'."):
+            render_boundary(model, fill={"a": 1.0, X.columns[1]: 1.0}, **view)
+        with pytest.raises(ValueError, match="fill has values for .'a'., but the model's features are"):
+            render_boundary(model, fill={"a": 5, **X.mean()}, **view)
+        with pytest.raises(ValueError, match="fill must hold numbers, got 'u' for feature 'sepal width"):
+            render_boundary(model, fill={X.columns[0]: 1.0, X.columns[1]: "u"}, **view)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

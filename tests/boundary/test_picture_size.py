@@ -59,7 +59,9 @@ def test_a_number_below_1_is_refused(model):
     for call in (fastnn.render_boundary, fastnn.boundary_array):
         with pytest.raises(ValueError, match="size must be an integer not below 1 and below 2"):
             call(model, (0, 1), (0, 1), 0)
-        with pytest.raises(ValueError, match="size must be pixels, .width, height. or one number, got 'a'"):
+        with pytest.raises(
+            ValueError, match="size must be pixels, .width, height. or one number, as integers, got 'a'"
+        ):
             call(model, (0, 1), (0, 1), "a")
 
 

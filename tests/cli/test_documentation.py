@@ -35,7 +35,8 @@ def test_the_example_runs_and_prints_what_the_page_shows(tmp_path, monkeypatch, 
     for (program, *arguments), expected in commands:
         assert program == "fastnn"
         assert cli.main(arguments) == 0
-        assert comparable(capsys.readouterr().out) == comparable(expected)
+        printed = capsys.readouterr()
+        assert comparable(printed.out + printed.err) == comparable(expected)
     assert (tmp_path / "predictions.csv").read_text().startswith("prediction,probability_0,")
 
 

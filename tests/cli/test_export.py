@@ -121,8 +121,10 @@ def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("to", "options", "message"),
     [
-        ("c", ["--dtype", "int8"], "needs X"),
-        ("c", ["--data", "nowhere.csv"], "nowhere.csv not found"),
+        ("c", ["--dtype", "int8"], "--dtype int8 needs --data FILE, some hundred typical samples"),
+        ("c", ["--data", "nowhere.csv"], "--data: there is no file nowhere.csv"),
+        ("c", ["--data", "nowhere.npy"], "--data: there is no file nowhere.npy"),
+        ("c", ["--data", "."], "--data: . is a folder, not a file"),
         ("onnx", ["--name", "net"], "--name, --data and --dtype int8 are for --to c"),
         ("sklearn", ["--dtype", "float32"], "keep the model's dtype"),
         (None, [], "tells no system: choose one of onnx, c, sklearn, torch"),
@@ -146,13 +148,19 @@ def test_data_that_is_no_table_is_refused(name, content, model, tmp_path, capsys
     assert "--data: " in capsys.readouterr().err
 
 
+def test_data_with_other_columns_than_the_model_is_named(model, tmp_path, capsys):
+    np.save(tmp_path / "data.npy", np.ones((5, 3)))
+    assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / "data.npy")) == 1
+    assert "data.npy does not fit the model: X has 3 features, but the network" in capsys.readouterr().err
+
+
 def test_files_that_hold_no_fitted_model_are_refused(tmp_path, capsys):
     (tmp_path / "model.fastnn").write_text("nothing", encoding="utf-8")
     assert export(tmp_path, "c", "net.h") == 1
     assert "model.fastnn is not a model saved by fastnn" in capsys.readouterr().err
     (tmp_path / "model.fastnn").unlink()
     assert export(tmp_path, "c", "net.h") == 1
-    assert "No such file or directory" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"fastnn: there is no file {tmp_path / 'model.fastnn'}\n"
     fastnn.MLPClassifier().save(tmp_path / "model.fastnn")
     assert export(tmp_path, "c", "net.h") == 1
     assert "is not fitted" in capsys.readouterr().err

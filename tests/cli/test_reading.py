@@ -217,6 +217,33 @@ def test_impossible_options_are_refused(arguments, message, tmp_path):
         read(path, *arguments)
 
 
+def test_names_that_the_header_has_twice_are_noted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a;a; a;"t";t;;\n1;2;3;4;5;6;7\n', encoding="utf-8")
+    found = read(path)
+    assert found.frame.columns.tolist()[:5] == ["a", "a.1", "a.2", "t", "t.1"]
+    assert found.notes[1:] == [
+        "the header has more than one column 'a': the others are called 'a.1', 'a.2'",
+        "the header has more than one column 't': the others are called 't.1'",
+    ]
+    path.write_text("a,a.1,b\n1,2,3\n", encoding="utf-8")
+    assert read(path).notes == []
+
+
+@pytest.mark.parametrize(
+    ("form", "notes"),
+    [
+        ("foo", ["no column holds text that is dates of --date-format 'foo'"]),
+        ("%d/%m/%Y", ["no column holds text that is dates of --date-format '%d/%m/%Y'"]),
+        ("%Y-%m-%d", []),
+    ],
+)
+def test_a_form_of_dates_that_no_column_has_is_noted(form, notes, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,since\nx,2024-12-31\ny,2024-01-02\n", encoding="utf-8")
+    assert read(path, "--date-format", form).notes == notes
+
+
 def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_separator([]) == ","
     assert found_separator(["a", "b"]) == ","

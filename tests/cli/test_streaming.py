@@ -9,6 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from extras import all_need, optional
+from sklearn.utils.random import sample_without_replacement
 from tables_of_customers import customers
 
 import fastnn
@@ -120,6 +121,21 @@ def test_a_target_may_be_rare_enough_to_be_missing_in_the_sample(folder, run, mo
     status, _, errors = run(*arguments)
     assert status == 1
     assert re.fullmatch(r"fastnn: y holds one \w+ only, 0: .*\n", errors)
+
+
+@pytest.mark.parametrize("target", ["churn", "spent"])
+@pytest.mark.parametrize("valid", [[], ["--valid", "valid.parquet"]])
+def test_all_rows_of_the_sample_may_have_the_weight_0(folder, run, monkeypatch, target, valid):
+    monkeypatch.setattr(cli_streaming, "N_SAMPLED", 20)
+    sampled = sample_without_replacement(N_ROWS, 20, random_state=0)
+    frame = customers(N_ROWS).assign(w=(~np.isin(np.arange(N_ROWS), sampled)).astype(float))
+    frame.to_parquet("large.parquet", row_group_size=400)
+    frame[frame["w"] > 0].head(100).to_parquet("valid.parquet")
+    arguments = ("train", "large.parquet", "--target", target, "--weights", "w", "--preset", "fast", *valid)
+    status, _, errors = run(*arguments)
+    assert (status, errors) == (0, "")
+    frame.assign(w=0.0).to_parquet("large.parquet", row_group_size=400)
+    assert run(*arguments)[::2] == (1, "fastnn: large.parquet: the weights 'w' are all 0\n")
 
 
 def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):

@@ -179,6 +179,19 @@ def test_rows_without_a_target_are_left_out(folder, run):
     assert fastnn.load("run/model.fastnn").classes_.tolist() == [0, 1, 2]
 
 
+def test_a_single_row_is_no_plural(folder, run):
+    frame = with_columns()
+    frame.loc[0, "churn"] = None
+    written(frame, folder / "t.csv")
+    written(frame[1:2], folder / "one.csv")
+    status, out, _ = run("train", "t.csv", *CHURN, "--preset", "fast", "--valid", "one.csv")
+    assert status == 0
+    assert "note: 1 row without a target is left out" in out
+    assert "(judged on 1 validation row, which" in out
+    assert "one.csv: 1 row with churn" in run("evaluate", "run/model.fastnn", "one.csv")[1]
+    assert run("predict", "run/model.fastnn", "one.csv", "-o", "p.csv")[2] == "p.csv: 1 prediction\n"
+
+
 def test_suspicious_columns_are_noted(folder, run):
     frame = customers()
     frame.insert(0, "row", np.arange(N))
@@ -262,7 +275,16 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (with_columns(w=-1), WEIGHTED, "the weight 'w' in row 1 is -1"),
         (with_columns(w=0), WEIGHTED, "the weights 'w' are all 0"),
         (with_columns(w="a"), WEIGHTED, "the weight 'w' should hold numbers, but row 1"),
-        (with_columns(), [*CHURN, "--quantiles", "0.5"], "--quantiles are for numbers"),
+        (
+            with_columns(),
+            [*CHURN, "--quantiles", "0.5"],
+            "--quantiles are for numbers, and the target holds classes: leave --quantiles out",
+        ),
+        (
+            with_columns(churn=np.arange(N) % 3),
+            [*CHURN, "--quantiles", "0.5"],
+            "--quantiles are for numbers, and the target holds classes: pass --task regression",
+        ),
         (with_columns(), [*SPENT, "--quantiles", "0.9,0.1"], "quantiles must increase"),
         (with_columns(), [*SPENT, "--balanced"], "--balanced is for classes"),
         (with_columns(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),

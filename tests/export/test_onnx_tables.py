@@ -28,6 +28,14 @@ EXTREMES = [0.0, -0.0, 1e-310, 5e-324, 1e15, 1e15 + 2, -1e30, 1e300, -1.7e308, 1
 LIMIT = 3e-6
 
 
+def test_classes_without_a_type_in_onnx_are_refused_with_a_remedy_that_the_estimator_has():
+    frame = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60) % 7})
+    classes = np.where(np.arange(60) < 30, np.uint64(2**63), np.uint64(2**63 + 2**12))
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, time_limit=1).fit(frame, classes)
+    with pytest.raises(ValueError, match="ONNX has no type for the classes .* numbers of at most 64 bits$"):
+        model.to_onnx()
+
+
 def session_of(model):
     """Return a session of onnxruntime."""
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

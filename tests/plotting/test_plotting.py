@@ -123,6 +123,22 @@ def test_columns_must_be_the_features_of_the_model(ax):
         fastnn.plot_decision_boundary(estimator, frame[frame.columns[::-1]], y, ax=ax, resolution=20)
 
 
+@pytest.mark.needs("pandas")
+def test_columns_of_text_are_named_with_the_remedy(ax):
+    frame = pd.DataFrame(X, columns=["width", "height"])
+    frame["place"] = "home"
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, time_limit=2).fit(frame, y)
+    with pytest.raises(
+        ValueError, match="X must hold numbers alone, but has the columns .'place'.: in a pict"
+    ):
+        fastnn.plot_decision_boundary(model, frame, y, ax=ax, features=("width", "height"))
+
+    def predict(points):
+        return model.predict(pd.DataFrame(points, columns=["width", "height"]).assign(place="home"))
+
+    fastnn.plot_decision_boundary(predict, frame[["width", "height"]], y, ax=ax, resolution=20)
+
+
 @pytest.mark.parametrize(("response", "lowest"), [("probability", 0), ("confidence", 0.5), ("margin", 0)])
 def test_a_response_is_grey_with_a_labelled_scale(model, response, lowest):
     figure = Figure()

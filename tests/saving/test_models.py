@@ -155,7 +155,7 @@ def test_bad_arguments_are_refused(tmp_path):
         model().save(3)
     with pytest.raises(ValueError, match="training must be True or False"):
         model().save(tmp_path / "model.fastnn", training="no")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         fastnn.load(tmp_path / "none.fastnn")
 
 

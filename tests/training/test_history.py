@@ -1,6 +1,7 @@
 """The history of a training: the passes that it keeps, and its fields."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,3 +128,39 @@ def test_histories_are_equal_if_all_their_entries_are():
     assert one != model_for(BACKENDS[0]).train(X, y, num_passes=4, epsilon=1e-3)
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_history_counts_the_passes_after_the_last_kept_one(backend, tmp_path):
+    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept passes."""
+    converged = model_for(backend).train(X, y, num_passes=10**6, optimizer="lbfgs", reg_lambda=0.1)
+    assert len(converged) == 1
+    assert 1 < converged.n_passes < 1000
+    assert repr(converged) == f"History(passes={converged.n_passes}, loss={converged.loss[0]:.6g} in pass 0)"
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    model = model_for(backend)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(few, few_y, num_passes=10**9, epsilon=1e-6, callbacks=[interrupt])
+    interrupted = model.history_
+    assert interrupted.n_passes > 1
+    assert len(interrupted) == -(-interrupted.n_passes // 10**6)
+    stopped = model_for(backend).train(
+        few, few_y, num_passes=10**9, epsilon=1e-6, callbacks=[lambda history: history.n_passes > 1]
+    )
+    assert stopped.n_passes > 1
+    model.save(tmp_path / "model.fastnn")
+    assert fastnn.load(tmp_path / "model.fastnn").history_ == interrupted
+    assert pickle.loads(pickle.dumps(model)).history_ == interrupted
+    assert interrupted != replace(interrupted, n_passes=interrupted.n_passes + 1)
+
+
+def test_a_history_without_the_number_of_passes_counts_those_up_to_the_last_kept_one():
+    history = model_for().train(few, few_y, num_passes=5, epsilon=1e-3)
+    state = {name: value for name, value in vars(history).items() if name != "n_passes"}
+    earlier = fastnn.History.__new__(fastnn.History)
+    earlier.__setstate__(state)  # an earlier pickle
+    assert earlier == fastnn.History(**state) == history
+    assert history.n_passes == 5

@@ -21,6 +21,7 @@ pd = optional("pandas")
         ({"memory_limit": "1 MiB"}, "memory_limit must be at least 64 MiB, got '1 MiB'"),
         ({"memory_limit": "much"}, "memory_limit must be a number of bytes, or a size such as '2GiB'"),
         ({"memory_limit": 1.5}, "memory_limit must be a number of bytes"),
+        ({"memory_limit": "5"}, "memory_limit must be at least 64 MiB, got '5'"),
         ({"passes": 0}, "passes must be"),
         ({"checkpoint": 3}, "checkpoint must be a path or a Checkpoint, got 3"),
         ({"resume": 3}, "resume must be a path or a Checkpoint, got 3"),
@@ -82,6 +83,8 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
         TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
     with pytest.raises(ValueError, match="y is the name 'size', which needs the name of a Parquet file as X"):
         TabularRegressor().fit(frame[COLUMNS], "size")
+    with pytest.raises(ValueError, match=r"pass fit\(df.drop\(columns='size'\), df\['size'\]\)"):
+        TabularRegressor().fit(frame, "size")
     with pytest.raises(ValueError, match="y must be the name of a column where X names files"):
         TabularRegressor().fit(path, frame["size"])
 
