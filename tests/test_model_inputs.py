@@ -454,8 +454,11 @@ def test_a_backend_that_was_set_to_an_unknown_name_is_refused():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_predictions_that_are_all_infinite_or_nan_suggest_the_parameters(backend):
+def test_parameters_that_are_not_finite_are_named_as_the_cause(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     model.W[1][0, 0] = np.nan
-    with pytest.warns(RuntimeWarning, match="or its parameters are not finite, in 200 of 200 samples"):
-        model.predict(X)
+    for method in (lambda: model.predict(X), lambda: model.predict_proba(X)):
+        with pytest.warns(RuntimeWarning, match="^parameters of the network are NaN or infinite"):
+            method()
+    with pytest.warns(RuntimeWarning, match="^the loss is nan: parameters of the network are NaN"):
+        model.calculate_loss(X, y)

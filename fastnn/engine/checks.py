@@ -12,25 +12,34 @@ from ..system.messages import warn
 from ..system.validation import all_finite
 from .job import Memory
 
-__all__ = ["find_non_finite", "warn_of_overflow"]
+__all__ = ["cause_of_overflow", "find_non_finite", "warn_of_overflow"]
 
 Array = NDArray[Any]
 
 
-def warn_of_overflow(network: Network, P: Array) -> None:
-    """Warn if the predictions P (n, outputs) of some samples are not finite.
-
-    The parameters are a possible cause if this is so for all samples.
-    """
+def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
+    """Warn if the predictions P (n, outputs) of some samples are not finite, and name the cause."""
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
-        cause = ", or its parameters are not finite," if rows.size == len(P) else ""
+        where = (
+            f"in {rows.size} of {len(P)} samples, first in row {rows[0]}: predictions for these mean nothing"
+        )
         warn(
-            f"the network's scores are too large for {network.dtype}{cause} in {rows.size} of {len(P)} "
-            f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
-            "training, or train again with standardised X and a lower learning rate",
+            cause_of_overflow(parameters)
+            or f"the network's scores are too large for {network.dtype} {where}. Scale X as in the training, "
+            "or train again with standardised X and a lower learning rate",
             RuntimeWarning,
         )
+
+
+def cause_of_overflow(parameters: Array) -> str:
+    """Return the message for results that are not finite because of the parameters, or ""."""
+    if all_finite(parameters):
+        return ""
+    return (
+        "parameters of the network are NaN or infinite, and so its predictions mean nothing: train it again, "
+        "or load it anew"
+    )
 
 
 def find_non_finite(parameters: Array, statistics: Array, memory: Memory | None = None) -> str:

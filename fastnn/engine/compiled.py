@@ -70,7 +70,7 @@ class NumbaBackend:
             return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
 
         if not all(_run_parts(network, X, run, n_threads)) and warns:
-            warn_of_overflow(network, P)
+            warn_of_overflow(network, parameters, P)
         return P
 
     def predict(
@@ -85,7 +85,7 @@ class NumbaBackend:
 
         if not all(_run_parts(network, X, run, n_threads)) and warns:
             scores = self.outputs(network, parameters, X, "identity", n_threads, warns=False)
-            warn_of_overflow(network, scores)
+            warn_of_overflow(network, parameters, scores)
         return classes
 
     def bind(

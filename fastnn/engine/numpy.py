@@ -44,7 +44,7 @@ class NumpyBackend:
         """Return the outputs (n, outputs): the function `name` of the scores."""
         P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
         if warns and not all_finite(P):
-            warn_of_overflow(network, P)
+            warn_of_overflow(network, parameters, P)
         return P
 
     def predict(

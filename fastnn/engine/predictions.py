@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..network.views import ParameterViews
 from ..system.messages import warn
 from ..system.validation import check_samples, check_weights
+from .checks import cause_of_overflow
 from .choice import get_backend
 from .predictor import Predictor, check_method, positive
 
@@ -51,11 +52,11 @@ class PredictingNetwork(ParameterViews):
         backend = get_backend(self.backend)
         loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
         if not math.isfinite(loss):
-            warn(
-                f"the loss is {loss}: the network's scores, or the losses computed from them, are too large "
-                f"for {self.dtype}. Scale X and y as they were in the training",
-                RuntimeWarning,
+            cause = cause_of_overflow(self._predicting) or (
+                f"the network's scores, or the losses computed from them, are too large for {self.dtype}. "
+                "Scale X and y as they were in the training"
             )
+            warn(f"the loss is {loss}: {cause}", RuntimeWarning)
         return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
