@@ -215,6 +215,11 @@ def section_of(model: Any, features: Any, fill: Any) -> Section:
     """Return the section of a model's features; `features` and `fill` are arguments of `render_boundary`."""
     n_features, names = known_features(model, fill)
     pair = resolve_features(features, n_features, names)
+    # A tabular estimator describes its columns; those of a single value are left out of its networks.
+    columns = [one for one in getattr(model, "columns_", ()) if isinstance(one, dict) and one.get("features")]
+    others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
+    if others:
+        raise ValueError(f"the model takes columns that hold no numbers, {others}: {NUMBERS_ALONE}")
     return Section(pair, _fixed_values(fill, n_features, pair, names), names)
 
 

@@ -137,6 +137,12 @@ def test_columns_of_text_are_named_with_the_remedy(ax):
         return model.predict(pd.DataFrame(points, columns=["width", "height"]).assign(place="home"))
 
     fastnn.plot_decision_boundary(predict, frame[["width", "height"]], y, ax=ax, resolution=20)
+    square = {"xlim": (0, 1), "ylim": (0, 1), "features": ("width", "height"), "fill": {"place": 0}}
+    assert fastnn.render_boundary(model, size=4, **square).data.shape == (4, 4)  # the column has one value
+    frame["place"] = np.where(X[:, 0] > 0, "home", "work")
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, time_limit=2).fit(frame, y)
+    with pytest.raises(ValueError, match="takes columns that hold no numbers, .'place'.: in a picture"):
+        fastnn.render_boundary(model, size=4, **square)
 
 
 @pytest.mark.parametrize(("response", "lowest"), [("probability", 0), ("confidence", 0.5), ("margin", 0)])
