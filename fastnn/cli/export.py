@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import lzma
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +124,23 @@ def _samples(path: Path | None, features: Any) -> Any:
             return np.load(path, allow_pickle=False)
         with np.lib.npyio.DataSource(None).open(str(path), "rt", "utf-8-sig") as file:
             lines = file.readlines()
-        names = next(csv.reader(lines[:1]), [])
-        if not names or names[0].lstrip().startswith("#") or any(map(_is_number, names)):
+        names = [name.strip() for name in next(csv.reader(lines[:1]), [])]
+        known = [] if features is None else [str(name) for name in features]
+        # Names may be numbers, such as years: the model knows them.
+        has_names = bool(known) and set(known) <= set(names)
+        if not has_names and (not names or names[0].startswith("#") or any(map(_is_number, names))):
             return np.loadtxt(lines, delimiter=",", ndmin=2)
         if not "".join(lines[1:]).strip():
             raise ValueError("there is no row below the names of the columns")
-        columns = None if features is None else [_place(str(name), names) for name in features]
+        columns = [_place(name, names) for name in known] or None
         return np.loadtxt(lines[1:], delimiter=",", ndmin=2, usecols=columns, comments=None, quotechar='"')
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"--data: there is no file {path}") from None
     except IsADirectoryError:
         raise ValueError(f"--data: {path} is a folder, not a file") from None
-    except (ValueError, EOFError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"--data: {path} is damaged: {error}") from None
+    except ValueError as error:
         raise ValueError(f"--data: {path} holds no table of numbers: {error}") from None
 
 

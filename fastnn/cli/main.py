@@ -64,7 +64,7 @@ def run_process() -> NoReturn:
     less often than in a library, and not at all at the end, which would take a tenth of a short command.
     """
     gc.set_threshold(50_000)
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # Print a file's name that is not text as its bytes, in every locale as Python does in the locale "C".
         sys.stdout.reconfigure(errors="surrogateescape")
     status = main()

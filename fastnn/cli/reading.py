@@ -298,9 +298,9 @@ def _parsed(
 def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
     """Return a note for every name that the header, the first row, repeats: pandas adds numbers to it."""
     renamed: dict[str, list[str]] = {}
-    given = [name.lstrip() for name in rows[0]] if rows else []
+    given = [name.lstrip(" ") for name in rows[0]] if rows else []
     for old, new in zip(given, names, strict=False):
-        if old and old != new and given.count(old) > 1:
+        if old and new.startswith(f"{old}.") and given.count(old) > 1:
             renamed.setdefault(old, []).append(repr(new))
     return [
         f"the header has more than one column {name!r}: the others are called {', '.join(others)}"
@@ -366,9 +366,10 @@ def _drop_index(read: ReadTable) -> None:
 
 def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
     """Convert columns of text of which every value is a date; add a note if a given format fits no column."""
-    has_dates = False
+    may_fit = False  # True after a column of dates, and after one of gaps alone
     for name in read.frame.columns:
         column = read.frame[name]
+        may_fit = may_fit or not column.count()
         if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
             continue
         present = column.dropna()
@@ -379,9 +380,9 @@ def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
             continue
         dates = as_dates(pandas, column, date_format)
         if dates is not None and dates.isna().sum() == column.isna().sum():
-            read.frame[name], has_dates = dates, True
-    if date_format is not None and not has_dates:
-        read.notes.append(f"no column holds text that is dates of --date-format {shown(date_format)}")
+            read.frame[name], may_fit = dates, True
+    if date_format is not None and not may_fit:
+        read.notes.append(f"no column holds dates in the format {shown(date_format)} of --date-format")
 
 
 def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:

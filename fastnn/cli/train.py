@@ -136,7 +136,8 @@ def _run(options: argparse.Namespace) -> int:
             streamed = Streamed(large, problem, checkpoint, options)
             result = streamed.judged_fit(estimator, valid, shows_bars)
     except WeightlessPartError as error:
-        raise ValueError(error.advice("name validation rows by --valid")) from None
+        how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
+        raise ValueError(error.advice(how)) from None
     except KeyboardInterrupt:
         if large is None or not checkpoint.exists():
             raise

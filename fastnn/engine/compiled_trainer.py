@@ -247,7 +247,7 @@ class NumbaTrainer:
             options_task(used, False, self._network.dtype.name),
         )
         self._loop.compile()
-        for pointer in (*self._options, *reversed(self._pointers)):
+        for pointer in reversed((*self._pointers, *self._options)):
             pointer.compile()
 
     def _prepared_call(self, **changing: Any) -> Any:

@@ -233,7 +233,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         elif not (columns is None and checkpoint is None and resume is None):
             raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
         elif isinstance(y, str):
-            of_frame = f": of a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
+            of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
             raise ValueError(
                 f"y is the name {y!r}, which needs the name of a Parquet file as X"
                 + (of_frame if y in getattr(X, "columns", ()) else "")

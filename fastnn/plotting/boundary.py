@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -188,7 +189,7 @@ def _check_numbers(X: Any) -> None:
         name
         for name, values in columns
         if values.dtype.kind not in "fiubcO"
-        or (values.dtype.kind == "O" and any(isinstance(value, str) for value in values.tolist()))
+        or (values.dtype.kind == "O" and any(isinstance(v, str | datetime.date) for v in values.ravel()))
     ]
     if others:
         raise ValueError(f"X must hold numbers alone, but has the columns {others}: {NUMBERS_ALONE}")

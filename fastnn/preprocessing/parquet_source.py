@@ -101,8 +101,8 @@ def undictionaried(kind: Any) -> Any:
     types = import_extra("pyarrow", "cli", "a dictionary of Arrow").types
     if not types.is_dictionary(kind):
         return kind
-    value = kind.value_type
-    return kind if types.is_string(value) or types.is_large_string(value) else value
+    value = str(kind.value_type)
+    return kind if value in ("string", "large_string", "string_view") else kind.value_type
 
 
 def read_dataset(source: str | Path) -> Any:

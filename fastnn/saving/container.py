@@ -219,7 +219,7 @@ class Container:
         self._digests: dict[str, bytes] = {}  # of the arrays that have been read
         try:
             mode = os.stat(path).st_mode
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"there is no file {path}") from None
         if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
             raise ValueError(f"{path} is a folder, a device or a pipe, not the file of a model")

@@ -198,7 +198,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     except ValueError as error:
         raise ValueError(f"{name} is not a list of labels: {error}") from None
     if array.ndim != 1:
-        hints = {n_classes: f": of one-hot rows, pass {name}.argmax(axis=1)", 1: f": pass {name}.ravel()"}
+        hints = {n_classes: f": for one-hot rows, pass {name}.argmax(axis=1)", 1: f": pass {name}.ravel()"}
         hint = hints.get(array.shape[1], "") if array.ndim == 2 else ""
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
     if array.shape[0] != n_samples:

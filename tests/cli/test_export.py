@@ -1,5 +1,6 @@
 """``fastnn export``: files for other systems, from a saved model."""
 
+import gzip
 import os
 
 import joblib
@@ -73,6 +74,27 @@ def test_features_are_found_by_their_names_among_the_columns_of_data(tmp_path, c
         data.write_text(f"{header}\n1,2\n", encoding="utf-8")
         assert export(tmp_path, "c", "net.h", "--data", str(data)) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.needs("pandas")
+def test_names_of_features_may_be_numbers(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=["2019", "2020"])
+    model = fastnn.MLPClassifier((3,), solver="lbfgs", random_state=0).fit(frame, X[:, 0] > 0)
+    model.save(tmp_path / "model.fastnn")
+    data = tmp_path / "data.csv"
+    frame[["2020", "2019"]].to_csv(data, index=False)
+    assert export(tmp_path, "c", "net.h", "--dtype", "int8", "--data", str(data)) == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(dtype="int8", X=X, name="net")
+
+
+def test_a_damaged_archive_of_data_is_named(model, tmp_path, capsys):
+    content = bytearray(gzip.compress("\n".join(["1,2"] * 1000).encode()))
+    content[-20] ^= 0xFF
+    (tmp_path / "data.csv.gz").write_bytes(content)
+    assert export(tmp_path, "c", "net.h", "--data", str(tmp_path / "data.csv.gz")) == 1
+    assert "data.csv.gz is damaged: " in capsys.readouterr().err
 
 
 def test_a_model_is_exported_to_scikit_learn(model, tmp_path):
@@ -161,6 +183,9 @@ def test_files_that_hold_no_fitted_model_are_refused(tmp_path, capsys):
     (tmp_path / "model.fastnn").unlink()
     assert export(tmp_path, "c", "net.h") == 1
     assert capsys.readouterr().err == f"fastnn: there is no file {tmp_path / 'model.fastnn'}\n"
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert cli.main(["info", str(tmp_path / "file" / "model.fastnn")]) == 1
+    assert capsys.readouterr().err == f"fastnn: there is no file {tmp_path / 'file' / 'model.fastnn'}\n"
     fastnn.MLPClassifier().save(tmp_path / "model.fastnn")
     assert export(tmp_path, "c", "net.h") == 1
     assert "is not fitted" in capsys.readouterr().err

@@ -226,15 +226,16 @@ def test_names_that_the_header_has_twice_are_noted(tmp_path):
         "the header has more than one column 'a': the others are called 'a.1', 'a.2'",
         "the header has more than one column 't': the others are called 't.1'",
     ]
-    path.write_text("a,a.1,b\n1,2,3\n", encoding="utf-8")
-    assert read(path).notes == []
+    for header in ("a,a.1,b", "\ta,a.1,b", '"c\nd",a,b', '"c\nd","c\nd",b'):
+        path.write_text(f"{header}\n1,2,3\n", encoding="utf-8")
+        assert not [note for note in read(path).notes if "'a" in note or "'c\\nd'" in note]
 
 
 @pytest.mark.parametrize(
     ("form", "notes"),
     [
-        ("foo", ["no column holds text that is dates of --date-format 'foo'"]),
-        ("%d/%m/%Y", ["no column holds text that is dates of --date-format '%d/%m/%Y'"]),
+        ("foo", ["no column holds dates in the format 'foo' of --date-format"]),
+        ("%d/%m/%Y", ["no column holds dates in the format '%d/%m/%Y' of --date-format"]),
         ("%Y-%m-%d", []),
     ],
 )
@@ -242,6 +243,8 @@ def test_a_form_of_dates_that_no_column_has_is_noted(form, notes, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,since\nx,2024-12-31\ny,2024-01-02\n", encoding="utf-8")
     assert read(path, "--date-format", form).notes == notes
+    path.write_text("a,since\nx,\ny,\n", encoding="utf-8")  # dates that are all missing
+    assert read(path, "--date-format", form).notes == []
 
 
 def test_separators_and_decimal_points_are_found_in_odd_lines():

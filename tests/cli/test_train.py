@@ -340,6 +340,7 @@ def test_rows_of_weight_0_that_judge_are_refused_with_the_option_that_helps(fold
         "all rows that are set aside to judge a network have the weight 0: name validation rows by --valid, "
         "or leave out rows of weight 0"
     )
+    assert "name validation rows by --valid in place of --cv, or" in refused(*arguments, "--cv", "3")
     assert run(*arguments, "--valid", "v.csv")[0] == 0
 
 
@@ -372,6 +373,18 @@ def test_the_name_of_a_table_may_be_bytes_that_are_not_utf_8(tmp_path):
     assert done.stdout.startswith(b"caf\xe9.csv: 240 rows")
     assert metrics(tmp_path / "run")["table"] == name
     assert "caf\\udce9.csv" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have names of text alone")
+def test_the_handler_of_errors_that_the_user_chose_is_kept(tmp_path):
+    written(customers(), tmp_path / "café.csv")
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn", "train", "café.csv", *CHURN, "--preset", "fast", "--time-limit=1"],
+        cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii:replace"}, capture_output=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"caf?.csv: 240 rows")
 
 
 def test_the_command_has_the_presets_of_the_estimators():

@@ -285,6 +285,9 @@ def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
     for values, others in zip(found.columns[:4], expected.columns[:4], strict=True):
         np.testing.assert_array_equal(values, others)
     assert read_table(plain.to_pandas().astype("category")).kinds == ["category"] * 5
+    if hasattr(pa, "string_view"):
+        views = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", "b"], pa.string_view()))
+        assert read_table(pa.table({"text": views})).kinds == ["category"]
 
 
 def test_durations_are_days_whatever_holds_them():

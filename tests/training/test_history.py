@@ -139,7 +139,8 @@ def test_a_history_counts_the_passes_after_the_last_kept_one(backend, tmp_path):
     assert repr(converged) == f"History(passes={converged.n_passes}, loss={converged.loss[0]:.6g} in pass 0)"
 
     def interrupt(history):
-        raise KeyboardInterrupt
+        if history.n_passes > 1:
+            raise KeyboardInterrupt
 
     model = model_for(backend)
     with pytest.raises(KeyboardInterrupt):

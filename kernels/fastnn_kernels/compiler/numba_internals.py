@@ -416,7 +416,7 @@ def reduced(compiled: CompileResult) -> tuple:
 def rebuilt(
     target_context: Any, state: tuple, make: Callable[[Any, Any, Any], Any] | None, *, is_part: bool
 ) -> CompileResult:
-    """Return the compiled code that `reduced`, in this process or another, made the `state` of.
+    """Return the compiled code of a `state` that `reduced` returned, in this process or another.
 
     `make` is the function of `set_code_maker`; with None, numba builds the wrapper for Python. `is_part` is
     True if the code was compiled to a `PartLibrary`.
