@@ -42,6 +42,7 @@ from .numba_internals import (
     argument_types,
     code_address,
     code_settings,
+    cpu_context,
     declared_names,
     dispatcher_function,
     dumps,
@@ -49,8 +50,6 @@ from .numba_internals import (
     has_addresses,
     intrinsic_function,
     is_disabled,
-    kernel_cache,
-    kernel_codegen,
     llvm_lock,
     pipeline_without_counts,
     rebuilt,
@@ -92,9 +91,7 @@ def kernel(function: Callable) -> Any:
     function.__qualname__ = f"{function.__qualname__}_{tag}"
     if is_disabled():
         return function
-    dispatcher = Kernel(function, targetoptions={"nopython": True, **OPTIONS})
-    set_cache(dispatcher, KernelCache(function))
-    return dispatcher
+    return Kernel(function, targetoptions={"nopython": True, **OPTIONS})
 
 
 def identity(function: Callable) -> tuple:
@@ -206,6 +203,8 @@ class Kernel(HookedDispatcher):
         self, py_func: Callable, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
+        self.cache = KernelCache(py_func)
+        set_cache(self, self.cache)
         # Compiled code by kind and argument types. Numba's `overloads` has, for each tuple of types, the kind
         # that was compiled or looked up last.
         self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
@@ -264,7 +263,7 @@ def compiling_to(kind: Kind) -> Iterator[None]:
 
 def is_code_saved(kernel: Kernel, types: tuple) -> bool:
     """Return True if `machine_code` would load this kernel rather than compile it."""
-    return is_saved(kernel_cache(kernel).file_name(types, kernel_codegen(kernel), Kind.CODE))
+    return is_saved(kernel.cache.file_name(types, cpu_context().codegen(), Kind.CODE))
 
 
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:

@@ -62,14 +62,12 @@ __all__ = [
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
     "is_conversion_safe",  # typing contexts rank conversions
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
-    "kernel_cache",  # dispatchers keep their cache as `_cache`
-    "kernel_codegen",  # dispatchers keep their target context as `targetctx`
     "library_address",  # code libraries find functions by name
     "library_assembly",  # code libraries have `get_asm_str`
     "library_state",  # serialize_using_object_code returns a tuple of strings and bytes
     "llvm_lock",  # a reentrant lock that llvmlite holds during each call of LLVM
     "loaded_library",  # code generators load what serialize_using_object_code returned
-    "pipeline_without_counts",  # passes may change the target context, whose `enable_nrt` emits counts
+    "pipeline_without_counts",  # passes may change the target context: `enable_nrt`, `get_abi_sizeof`
     "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
     "reduced",  # CompileResult._reduce returns the library first, referenced environments last
     "return_error",  # the calling convention returns user exceptions
@@ -143,16 +141,6 @@ def intrinsic_function(value: object) -> Callable | None:
 def set_cache(dispatcher: Any, cache: Any) -> None:
     """Make `dispatcher` load and save its overloads through `cache`."""
     dispatcher._cache = cache
-
-
-def kernel_cache(dispatcher: Any) -> Any:
-    """Return the cache of `set_cache`."""
-    return dispatcher._cache
-
-
-def kernel_codegen(dispatcher: Any) -> Any:
-    """Return the code generator that compiles the functions of `dispatcher`."""
-    return dispatcher.targetctx.codegen()
 
 
 class HookedDispatcher(CPUDispatcher):
@@ -364,6 +352,10 @@ UNNEEDED_PASSES = frozenset({
     "inline_overloads",  # calls of overloads that ask for it
     "literal_unroll",  # loops over tuples of several types
     "nopython_rewrites",  # expressions of whole arrays, which allocate
+    "Rewrite dynamic raises",  # exceptions whose arguments are variables
+    "find_literally",  # arguments that are asked to be constants
+    "LiteralPropagation",  # branches on `isinstance` and `hasattr`
+    "dump_parfor_diagnostics",  # a report on parallel loops
 })  # fmt: skip
 # Passes that change only functions that have inner functions or comprehensions.
 CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_jit_function"})
@@ -381,6 +373,9 @@ def pipeline_without_counts(compiler: Compiler) -> list:
     passes.passes = [(step, text) for step, text in passes.passes if step.name() not in unneeded]
     passes.add_pass_after(OmitReferenceCounts, NopythonTypeInference)
     passes.finalize()
+    # Numba asks for the size of every variable, and LLVM parses a module for each answer.
+    context = compiler.state.targetctx
+    context.get_abi_sizeof = functools.cache(context.get_abi_sizeof)
     return [passes]
 
 
