@@ -76,7 +76,8 @@ class NumbaTrainer:
             update_pointer(train, network, job, n_shards),
         )
         self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
-        self._options = train.option_pointers(train.used_options(self._settings), team, network.dtype)
+        self._used = train.used_options(self._settings, job.is_gathered)
+        self._options = train.option_pointers(self._used, team, network.dtype)
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             X = csr_table(job.X, memory.order) if job.is_sparse else read_only(job.X)
@@ -240,11 +241,10 @@ class NumbaTrainer:
 
         The processes take the kernels from opposite ends of one list, and meet somewhere in between.
         """
-        used = self._train.used_options(self._settings)
         compile_aside(
             gradient_task(self._network, self._job, by_rows=self._settings.by_rows),
             update_task(self._network, self._job, len(self._state.gradients)),
-            options_task(used, False, self._network.dtype.name),
+            options_task(self._used, False, self._network.dtype.name),
         )
         self._loop.compile()
         for pointer in reversed((*self._pointers, *self._options)):

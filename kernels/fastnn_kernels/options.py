@@ -8,7 +8,8 @@ Several threads may share a step. A kernel with the argument `thread`, the numbe
 every thread; if it has an argument `barrier`, it waits for the other threads. The others are called by the
 first thread alone.
 
-Shape letters: L layers, G shards, P parameters (a whole number of cache lines), R records.
+Shape letters: L layers, I inputs, Y targets of a sample, T samples of a tile, G shards, P parameters (a whole
+number of cache lines), R records.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numba import types
 from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, UnusedPointer, array_types
 from .network import INPUTS, OUTPUTS, WEIGHTS
+from .small_batch import gather_columns, gather_samples
 from .step import BLOCK, thread_share
 from .team import part_squares
 from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
@@ -30,6 +32,13 @@ from .vectors.barrier import wait
 from .vectors.vector import view
 
 __all__ = ["Options", "compile_options", "option_pointers", "record_ratios"]
+
+
+@kernel
+def gather_by_rows(X, y, indices, first, n, rows, tile):
+    """Gather the n samples ``indices[first : first + n]`` of X to rows (n, I), and of y to a tile (Y, T)."""
+    gather_samples(X, indices, first, rows)
+    gather_columns(y, indices, first, n, tile)
 
 
 @kernel
@@ -93,6 +102,7 @@ def record_ratios(plan, parameters, before, record, ratios):
 class Options(NamedTuple):
     """Pointers to the optional parts of a step; see `used_options` for the trainings that use each."""
 
+    gather_by_rows: Any
     weight_squares: Any  # `block_squares`, or `team.part_squares` if threads share units
     gradient_norm: Any
     limit_all_norms: Any
@@ -100,9 +110,13 @@ class Options(NamedTuple):
     record_ratios: Any
 
 
-def used_options(settings: Any) -> tuple[str, ...]:
-    """Return the names of the options that a training with these `train.Settings` uses."""
+def used_options(settings: Any, gathered: bool) -> tuple[str, ...]:
+    """Return the names of the options that a training with these `train.Settings` uses.
+
+    gathered: True if the samples of each batch are gathered from the table.
+    """
     is_used = {
+        "gather_by_rows": gathered and settings.by_rows,
         "weight_squares": settings.of_objective and settings.reg_lambda > 0,
         "gradient_norm": not settings.of_objective or settings.clip_norm > 0,
         "limit_all_norms": settings.max_norm > 0,
@@ -122,7 +136,12 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
     plan, barrier = types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C")
     integer, number, thread = types.int64, types.float64, (types.int64, types.int64)
     squares = part_squares if team else block_squares
+    index = types.intp
+    table, tile, indices = of.inputs, of.matrix, types.Array(types.int64, 1, "C")
     pointers = {
+        "gather_by_rows": FunctionPointer(
+            gather_by_rows, (table, table, indices, index, index, tile, tile), types.none
+        ),
         "weight_squares": FunctionPointer(squares, (plan, of.flat, integer, *thread, real.flat), types.none),
         "gradient_norm": FunctionPointer(
             gradient_norm, (of.matrix, integer, *thread, barrier, real.flat), number

@@ -25,7 +25,7 @@ from .gradient import GradientPointers, gradient_pointers
 from .network import INPUTS, Batch, transposed_width
 from .options import Options, option_pointers, used_options
 from .random import draw, shuffle
-from .small_batch import gather_columns, gather_samples, whole
+from .small_batch import whole
 from .sparse import SparseTile, table_type
 from .step import (
     BLOCK,
@@ -326,14 +326,12 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                                 gather_part(all_X, indices, begin, n, part, X)
                         elif settings.by_rows:
                             X = view(tiles, 0, n, n_inputs)
-                            gather_samples(all_X, indices, begin, X)
+                            call(options.gather_by_rows, (all_X, all_y, indices, begin, n, X, y))
                         else:
                             X = view(tiles, 0, n_inputs, width)
                             gather_tile(all_X, indices, begin, n, X)
                         if thread == 0 or not team:
-                            if settings.by_rows:
-                                gather_columns(all_y, indices, begin, n, y)
-                            else:
+                            if not settings.by_rows:
                                 gather_tile(all_y, indices, begin, n, y)
                             gather_weights(
                                 all_weights, indices, begin, n, settings.common_weight, scale, weights
