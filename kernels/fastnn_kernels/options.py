@@ -5,8 +5,8 @@ take a third longer to compile, for the few trainings that use them all. The poi
 used has no code.
 
 Several threads may share a step. A kernel with the argument `thread`, the number of a thread, is called by
-every thread; if it has an argument `barrier`, it waits for the other threads. The others are called by the
-first thread alone.
+every thread; if it has an argument `barrier`, it waits for the other threads. Samples are gathered by the
+thread that computes their gradient; the other options are called by the first thread alone.
 
 Shape letters: L layers, I inputs, Y targets of a sample, T samples of a tile, G shards, P parameters (a whole
 number of cache lines), R records.
@@ -133,18 +133,18 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
     team: True if threads share units.
     """
     of, real = array_types(dtype), array_types(np.dtype(np.float64))
-    plan, barrier = types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C")
+    plan, integers = types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C")
     integer, number, thread = types.int64, types.float64, (types.int64, types.int64)
     squares = part_squares if team else block_squares
-    index = types.intp
-    table, tile, indices = of.inputs, of.matrix, types.Array(types.int64, 1, "C")
     pointers = {
         "gather_by_rows": FunctionPointer(
-            gather_by_rows, (table, table, indices, index, index, tile, tile), types.none
+            gather_by_rows,
+            (of.inputs, of.inputs, integers, integer, integer, of.matrix, of.matrix),
+            types.none,
         ),
         "weight_squares": FunctionPointer(squares, (plan, of.flat, integer, *thread, real.flat), types.none),
         "gradient_norm": FunctionPointer(
-            gradient_norm, (of.matrix, integer, *thread, barrier, real.flat), number
+            gradient_norm, (of.matrix, integer, *thread, integers, real.flat), number
         ),
         "limit_all_norms": FunctionPointer(limit_all_norms, (plan, of.flat, number), types.none),
         "average_share": FunctionPointer(average_share, (of.flat, number, *thread, of.flat), types.none),
