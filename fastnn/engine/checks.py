@@ -25,16 +25,17 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
             f"in {rows.size} of {len(P)} samples, first in row {rows[0]}: predictions for these mean nothing"
         )
         warn(
-            cause_of_overflow(parameters)
+            cause_of_overflow(network, parameters)
             or f"the network's scores are too large for {network.dtype} {where}. Scale X as in the training, "
             "or train again with standardised X and a lower learning rate",
             RuntimeWarning,
         )
 
 
-def cause_of_overflow(parameters: Array) -> str:
+def cause_of_overflow(network: Network, parameters: Array) -> str:
     """Return the message for results that are not finite because of the parameters, or ""."""
-    if all_finite(parameters):
+    # Those of batch normalisation are combined with its statistics, which may overflow.
+    if network.batch_norm or all_finite(parameters):
         return ""
     return (
         "parameters of the network are NaN or infinite, and so its predictions mean nothing: train it again, "

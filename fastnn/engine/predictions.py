@@ -52,7 +52,7 @@ class PredictingNetwork(ParameterViews):
         backend = get_backend(self.backend)
         loss = backend.loss(self._network, self._predicting, X, y, weights / weights.sum())
         if not math.isfinite(loss):
-            cause = cause_of_overflow(self._predicting) or (
+            cause = cause_of_overflow(self._network, self._predicting) or (
                 f"the network's scores, or the losses computed from them, are too large for {self.dtype}. "
                 "Scale X and y as they were in the training"
             )

@@ -57,7 +57,8 @@ def outcome(call):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # fastnn's warnings are no errors: infinite scores, a rate that is too high, no convergence.
-        warnings.filterwarnings("ignore", "the network's scores|the loss is|a score is not", RuntimeWarning)
+        not_finite = "the network's scores|parameters of the network|the loss is|a score is not"
+        warnings.filterwarnings("ignore", not_finite, RuntimeWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
         warnings.filterwarnings("ignore", "Data type alias", DeprecationWarning)  # NumPy, for odd dtypes
