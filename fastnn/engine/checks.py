@@ -21,13 +21,11 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
     """Warn if the predictions P (n, outputs) of some samples are not finite, and name the cause."""
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
-        where = (
-            f"in {rows.size} of {len(P)} samples, first in row {rows[0]}: predictions for these mean nothing"
-        )
         warn(
             cause_of_overflow(network, parameters)
-            or f"the network's scores are too large for {network.dtype} {where}. Scale X as in the training, "
-            "or train again with standardised X and a lower learning rate",
+            or f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
+            f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
+            "training, or train again with standardised X and a lower learning rate",
             RuntimeWarning,
         )
 

@@ -239,7 +239,8 @@ class NumbaTrainer:
     def _compile_side_by_side(self) -> None:
         """Compile the training loop, and the kernels that it calls in another process meanwhile.
 
-        The processes take the kernels from opposite ends of one list, and meet somewhere in between.
+        The processes take the kernels from opposite ends of one list, and meet somewhere in between. Threads
+        do not share units: the loop would contain the gradient.
         """
         compile_aside(
             gradient_task(self._network, self._job, by_rows=self._settings.by_rows),

@@ -32,22 +32,21 @@ def test_shares_of_threads_divide_the_cache_lines_evenly(n_lines, n_threads, dty
 
 
 @pytest.mark.parametrize(
-    ("settings", "used"),
+    ("batch_size", "settings", "used"),
     [
-        ({}, {"gradient_norm", "record_ratios"}),
-        ({"batch_size": 4, "of_objective": True}, {"gather_by_rows"}),
-        ({"of_objective": True}, set()),
-        ({"of_objective": True, "reg_lambda": 0.1}, {"weight_squares"}),
-        ({"of_objective": True, "clip_norm": 1.0}, {"gradient_norm"}),
-        ({"of_objective": True, "max_norm": 1.0}, {"limit_all_norms"}),
-        ({"of_objective": True, "average_share": 0.1}, {"average_share"}),
+        (20, {}, {"gradient_norm", "record_ratios"}),
+        (4, {"of_objective": True}, {"gather_by_rows"}),
+        (20, {"of_objective": True}, set()),
+        (20, {"of_objective": True, "reg_lambda": 0.1}, {"weight_squares"}),
+        (20, {"of_objective": True, "clip_norm": 1.0}, {"gradient_norm"}),
+        (20, {"of_objective": True, "max_norm": 1.0}, {"limit_all_norms"}),
+        (20, {"of_objective": True, "average_share": 0.1}, {"average_share"}),
     ],
 )
-def test_a_training_has_the_code_of_the_options_that_it_uses(settings, used):
+def test_a_training_has_the_code_of_the_options_that_it_uses(batch_size, settings, used):
     """The loop would call an option without code if it read other settings than those named here."""
     network = Network((2, 3, 2), ("tanh", "identity"), np.dtype(float))
-    size = settings.pop("batch_size", 20)
-    training = Training(network, 20, size, 0, {"num_passes": 2, "epsilon": 0.01, **settings})
+    training = Training(network, 20, batch_size, 0, {"num_passes": 2, "epsilon": 0.01, **settings})
     trainer, _ = begin("numba", network, training.job())
     assert trainer.run(2)
     assert {name for name, pointer in trainer._options._asdict().items() if pointer.address} == used

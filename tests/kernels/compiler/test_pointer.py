@@ -306,7 +306,7 @@ UNUSED = """
         return call(pointer, (x,)) if x > 0 else 0.0
 
     compiled = []
-    compilation_listeners.append(lambda kinds: compiled.append(kinds))
+    compilation_listeners.append(compiled.append)
     pointer = FunctionPointer(negated, (types.float64,), types.float64)
     unused = UnusedPointer(pointer)
     unused.compile()
