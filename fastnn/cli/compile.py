@@ -313,6 +313,12 @@ _task("whole batches", "training", "estimators", batch_size=None)(_train)
 _task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size=None)(_train)
 
 
+@_task("predictions of wide layers", *PURPOSES)
+def _predict_wide(dtype: np.dtype) -> None:
+    """Predict classes with a network of wide layers."""
+    Model(_WIDE, dtype=dtype, random_state=0).predict(_samples(dtype, _WIDE[0]))
+
+
 @_task("sparse table", "estimators")
 def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
     """Fit estimators to a random CSR matrix."""

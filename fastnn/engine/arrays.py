@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import import_lock
 
-from ..network.description import Network
+from ..network.description import LARGE_BYTES, Network, aligned_empty
 from .job import is_sparse
 
-__all__ = ["csr_table", "n_operations", "read_only", "tile_rows"]
+__all__ = ["csr_table", "n_operations", "packed_weights", "read_only", "tile_rows"]
 
 Array = NDArray[Any]
 
@@ -37,6 +37,25 @@ def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
     values, columns, starts = (read_only(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
     return Table(values, columns, starts, rows)
+
+
+def packed_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:
+    """Return a plan with packed weights, and these weights, a flat array.
+
+    The weights of wide layers are copied in the order in which the kernels read them; a CSR matrix reads
+    those of the first layer as they are. If there is nothing to copy, or a copy took much memory, the result
+    is the plan itself and the parameters.
+    """
+    if parameters.nbytes <= LARGE_BYTES:
+        with import_lock:
+            from fastnn_kernels.network import pack_weights, packed_plan
+
+        new_plan, size = packed_plan(plan, parameters.itemsize, is_sparse)
+        if size:
+            packed = aligned_empty(size, parameters.dtype)
+            pack_weights(new_plan, parameters, packed)
+            return new_plan, packed
+    return plan, parameters
 
 
 def tile_rows(network: Network, is_sparse: bool) -> int:

@@ -24,7 +24,7 @@ from .arguments import (
     training_width,
     training_workspace,
 )
-from .arrays import csr_table, n_operations, read_only, tile_rows
+from .arrays import csr_table, n_operations, packed_weights, read_only, tile_rows
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
@@ -64,10 +64,11 @@ class NumbaBackend:
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
         pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
+        packed = self._packed(network, parameters, X)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, P[part])
+            return kernel(*pointers, *packed, samples, tile, units, P[part])
 
         if not all(_run_parts(network, X, run, n_threads)) and warns:
             warn_of_overflow(network, parameters, P)
@@ -78,10 +79,11 @@ class NumbaBackend:
     ) -> Array:
         """Return the predicted classes (n,)."""
         pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
+        packed = self._packed(network, parameters, X)
         classes = np.empty(X.shape[0], np.int64)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, network.layout.plan, parameters, samples, tile, units, classes[part])
+            return kernel(*pointers, *packed, samples, tile, units, classes[part])
 
         if not all(_run_parts(network, X, run, n_threads)) and warns:
             scores = self.outputs(network, parameters, X, "identity", n_threads, warns=False)
@@ -100,13 +102,25 @@ class NumbaBackend:
             kernel = self._predict.outputs(False)
             result = np.empty((X.shape[0], network.n_outputs), network.dtype)
         tile, units = _prediction_workspace(network, X.shape[0])
-        arguments = network.layout.plan, parameters, read_only(X), tile, units, result
+        arguments = network.layout.plan, parameters, parameters, read_only(X), tile, units, result
         return functools.partial(kernel, *self._pointers(network, name), *arguments), result
 
     def _pointers(self, network: Network, name: str | None) -> tuple[Any, ...]:
         """Return the pointers that come first among a prediction kernel's arguments."""
         activations = self._activations(network.kernel_activations, network.dtype)
         return (activations,) if name is None else (activations, self._output(name, network.dtype))
+
+    @staticmethod
+    def _packed(network: Network, parameters: Array, X: Any) -> tuple[Array, Array, Array]:
+        """Return the plan, the parameters and the packed weights for predictions of X.
+
+        Only weights that several tiles read are packed.
+        """
+        plan = network.layout.plan
+        if X.shape[0] <= network.widest_tile:
+            return plan, parameters, parameters
+        plan, packed = packed_weights(plan, parameters, is_sparse(X))
+        return plan, parameters, packed
 
     def loss(
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
@@ -115,6 +129,7 @@ class NumbaBackend:
         activations = self._activations(network.kernel_activations, network.dtype)
         value = self._loss(network.loss.name, network.dtype)
         kernel = self._predict.loss(is_sparse(X))
+        packed = self._packed(network, parameters, X)
         weights = weights.astype(network.dtype)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> float:
@@ -122,8 +137,8 @@ class NumbaBackend:
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
             return kernel(
-                activations, value, network.layout.plan, parameters, samples, read_only(y[part]),
-                weights[part], network.loss.parameter, tile, targets, row, units,
+                activations, value, *packed, samples, read_only(y[part]), weights[part],
+                network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
 
         return sum(_run_parts(network, X, run, n_threads), 0.0)

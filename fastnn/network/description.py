@@ -400,7 +400,7 @@ class Network:
                 (
                     layer.n_in, n_out, layer.weights, layer.biases, layer.scales, layer.shifts,
                     layer.statistics if training else -1, source, sums, kept, units, dunits,
-                    self.kernel_activations.index(name),
+                    self.kernel_activations.index(name), -1,
                 )
             )  # fmt: skip
             dropped = position + 1 < len(self.layers) and rates[position + 1] > 0

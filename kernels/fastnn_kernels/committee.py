@@ -37,13 +37,15 @@ class PackedCommittee(NamedTuple):
 
     activations: a table of pointers, a `layer.forward_table` for scores and a `bound.bounds_table` for
     bounds; plan (L, `N_COLUMNS`); first (M + 1,): the first layer of each network, and L; parameters (P,);
-    magnitudes (P,): absolute values of the weights, and 0 for all other parameters.
+    packed, flat: the packed weights of the plan; magnitudes (P,): absolute values of the weights, and 0 for
+    all other parameters.
     """
 
     activations: Any
     plan: Any
     first: Any
     parameters: Any
+    packed: Any
     magnitudes: Any
 
 
@@ -69,11 +71,11 @@ def committee_scores(votes: bool) -> Any:
     def committee_scores(networks, X, units, total):
         T = X.shape[1]
         if not votes:
-            forward(networks.activations, networks.plan, networks.parameters, X, units, None)
+            forward(networks.activations, networks.plan, networks.parameters, networks.packed, X, units, None)
             return last_outputs(networks.plan, T, units)
         for m in range(networks.first.shape[0] - 1):
             plan = networks.plan[networks.first[m] : networks.first[m + 1]]
-            forward(networks.activations, plan, networks.parameters, X, units, None)
+            forward(networks.activations, plan, networks.parameters, networks.packed, X, units, None)
             S = last_outputs(plan, T, units)
             softmax_forward(S, S)
             for k in range(S.shape[0]):

@@ -7,27 +7,64 @@ A sample is a column.
 from __future__ import annotations
 
 from .compiler.jit import kernel
-from .vectors.product import outer_product, product_backward, product_forward
+from .vectors.product import CHUNK, HIGHEST, outer_product, product_backward, product_forward
 from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums
 from .vectors.tile import transpose
 from .vectors.vector import lanes, view
 
-__all__ = ["affine_backward", "affine_forward"]
+__all__ = ["affine_backward", "affine_forward", "pack", "packed_size"]
+
+# Blocks of columns that are packed side by side, so that a row of W is read a few cache lines at a time.
+BLOCKS_TOGETHER = 16
 
 
 @kernel
-def affine_forward(W, b, X, Z):
+def affine_forward(W, packed, b, X, Z):
     """Compute the multiply gate and the add gate together: ``Z = W^T X + b``.
 
     Parameters
     ----------
     W : array (I, J)
+    packed : array (1, C)
+        The weights in the order in which products read them, filled by `pack`; without columns if they are
+        not packed. The results have the same bits.
     b : array (1, J)
     X : array (I, T)
     Z : array (J, T)
         Overwritten.
     """
-    product_forward(W, b, X, Z)
+    product_forward(W, packed, b, X, Z)
+
+
+@kernel
+def packed_size(n_inputs, n_outputs):
+    """Return the number of a layer's weights that `pack` copies."""
+    return n_inputs * (n_outputs // HIGHEST * HIGHEST)
+
+
+@kernel
+def pack(W, packed):
+    """Copy blocks of a few columns of the weights one after another, each block row by row.
+
+    Products read the weights in this order, some rows (`product.CHUNK`) after the other. The columns after
+    the last whole block are not copied.
+
+    Parameters
+    ----------
+    W : array (I, J)
+    packed : array (1, C)
+        Overwritten. C is `packed_size`.
+    """
+    n_inputs, n_blocks = W.shape[0], W.shape[1] // HIGHEST
+    for begin in range(0, n_inputs, CHUNK):
+        end = min(begin + CHUNK, n_inputs)
+        start, size = begin * n_blocks * HIGHEST, (end - begin) * HIGHEST
+        for first in range(0, n_blocks, BLOCKS_TOGETHER):
+            for i in range(begin, end):
+                for block in range(first, min(first + BLOCKS_TOGETHER, n_blocks)):
+                    for k in range(HIGHEST):
+                        at = start + block * size + (i - begin) * HIGHEST + k
+                        packed[0, at] = W[i, block * HIGHEST + k]
 
 
 @kernel

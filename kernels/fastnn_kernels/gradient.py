@@ -49,7 +49,7 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
         units, dunits, scratch, gradient, adds,
     ):  # fmt: skip
         T = weights.shape[1]
-        forward(activate, plan, parameters, X, units, batch)
+        forward(activate, plan, parameters, parameters, X, units, batch)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
         loss = call(loss_backward, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))

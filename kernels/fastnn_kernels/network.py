@@ -17,24 +17,29 @@ import numpy as np
 
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward
+from .gate import affine_backward, affine_forward, pack, packed_size
 from .norm import batch_norm_backward, batch_norm_forward
 from .random import draw, dropout, dropout_backward
 from .sparse import sparse_affine_backward, sparse_affine_forward
+from .vectors.packing import PACKED_BYTES
 from .vectors.processor import LINE_BYTES
 from .vectors.vector import view
 
-__all__ = ["Batch", "backward_pass", "forward_pass", "last_outputs", "transposed_width"]
+__all__ = [
+    "Batch", "backward_pass", "forward_pass", "last_outputs", "pack_weights", "packed_plan",
+    "transposed_width",
+]  # fmt: skip
 
 # Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer; ACTIVATION is an index into the table of
 # pointers. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the parameters, and STATISTICS into the
 # statistics, in elements. The others are offsets into the workspaces, in rows of T elements: SOURCE of the
 # layer's inputs (-1 for the tile of samples), SUMS of the activation's inputs, NORMALISED of the normalised
-# sums, UNITS of the activation's outputs, DUNITS of the derivatives by the outputs.
-N_COLUMNS = 13
+# sums, UNITS of the activation's outputs, DUNITS of the derivatives by the outputs. PACKED is an offset into
+# a vector of packed weights (`pack_weights`), or -1 if the layer's weights are not packed.
+N_COLUMNS = 14
 (
     INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
-    SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION,
+    SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION, PACKED,
 ) = range(N_COLUMNS)  # fmt: skip
 
 
@@ -78,6 +83,39 @@ def last_outputs(plan, T, units):
     """Return the outputs (J, T) of the last layer, a window of the workspace `units`."""
     last = plan.shape[0] - 1
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)
+
+
+def packed_plan(plan: Any, itemsize: int, sparse: bool) -> tuple[Any, int]:
+    """Return a copy of a plan with packed weights, and the number of elements of these weights.
+
+    The weights of a layer are packed if they are too large for the first-level cache, but not those that
+    `sparse` samples are multiplied by.
+    """
+    sizes = plan[:, INPUTS] * plan[:, OUTPUTS]
+    packs = sizes * itemsize > PACKED_BYTES
+    packs[0] &= not sparse
+    ends = np.cumsum(np.where(packs, sizes, 0))
+    plan = plan.copy()
+    plan[:, PACKED] = np.where(packs, ends - sizes, -1)
+    return plan, int(ends[-1])
+
+
+@kernel
+def packed_weights(plan, layer, packed):
+    """Return the packed weights of a layer, a row of the flat `packed`; without columns if there are none."""
+    at, size = plan[layer, PACKED], 0
+    if at >= 0:
+        size = packed_size(plan[layer, INPUTS], plan[layer, OUTPUTS])
+    return view(packed, max(at, 0), 1, size)
+
+
+@kernel
+def pack_weights(plan, parameters, packed):
+    """Pack the weights of a plan from `packed_plan` into `packed`, a flat array."""
+    for layer in range(plan.shape[0]):
+        if plan[layer, PACKED] >= 0:
+            W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
+            pack(W, packed_weights(plan, layer, packed))
 
 
 @kernel
@@ -140,18 +178,19 @@ def normalise_backward(
 
 @functools.cache
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
-    """Return the kernel ``(activations, plan, parameters, X, units, batch)`` of the forward pass.
+    """Return the kernel ``(activations, plan, parameters, packed, X, units, batch)`` of the forward pass.
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
-    The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); X (I, T), a
-    tile, or a `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and
-    outputs of every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
+    The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); packed,
+    flat, the packed weights of the plan, or any array if it has none; X (I, T), a tile, or a
+    `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and outputs of
+    every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
     """
     dropout_arguments = input_dropout_arguments if dropped else no_dropout_arguments
 
     @kernel
-    def forward_pass(activations, plan, parameters, X, units, batch):
+    def forward_pass(activations, plan, parameters, packed, X, units, batch):
         if sparse:
             T = X.transposed.shape[0]
         else:
@@ -162,6 +201,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
+            blocks = packed_weights(plan, layer, packed)
             b = view(parameters, plan[layer, BIASES], 1, n_outputs)
             Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
@@ -170,9 +210,10 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                     key, position, rate = dropout_arguments(batch)
                     sparse_affine_forward(parameters, plan[0, WEIGHTS], b, X, key, position, rate, Z)
                 else:
-                    affine_forward(W, b, view(units, plan[layer, SOURCE] * T, n_inputs, T), Z)
+                    inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
+                    affine_forward(W, blocks, b, inputs, Z)
             else:
-                affine_forward(W, b, layer_inputs(plan, layer, X, units), Z)
+                affine_forward(W, blocks, b, layer_inputs(plan, layer, X, units), Z)
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 normalise(plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units)
             call(activations[plan[layer, ACTIVATION]], (Z, A))

@@ -1,7 +1,8 @@
 """Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
-vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. The workspaces `units` and `tile` are flat;
+vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. The plan, the parameters and the packed
+weights are those of `network.forward_pass`. The workspaces `units` and `tile` are flat;
 `tile` has I * T elements, or the size of `sparse.SparseTile.transposed` if `sparse`.
 """
 
@@ -29,21 +30,22 @@ def input_width(plan, parameters):
 
 @functools.cache
 def tile_scores(sparse: bool) -> Any:
-    """Return the kernel ``(activations, plan, parameters, X, first, n, tile, T, units)`` of the scores.
+    """Return the kernel of the scores.
 
-    The kernel returns the scores (K, T) of the samples ``first : first + n``, a window of `units`.
+    Its arguments are ``(activations, plan, parameters, packed, X, first, n, tile, T, units)``. It returns the
+    scores (K, T) of the samples ``first : first + n``, a window of `units`.
     """
     forward = forward_pass(False, False, sparse)
 
     @kernel
-    def tile_scores(activations, plan, parameters, X, first, n, tile, T, units):
+    def tile_scores(activations, plan, parameters, packed, X, first, n, tile, T, units):
         if sparse:
             transposed = view(tile, 0, T, transposed_width(plan, parameters))
             samples = SparseTile(X, first, first + n - 1, transposed)
         else:
             samples = view(tile, 0, plan[0, INPUTS], T)
             copy_tile(X, first, n, samples)
-        forward(activations, plan, parameters, samples, units, None)
+        forward(activations, plan, parameters, packed, samples, units, None)
         return last_outputs(plan, T, units)
 
     return tile_scores
@@ -51,20 +53,21 @@ def tile_scores(sparse: bool) -> Any:
 
 @functools.cache
 def outputs(sparse: bool) -> Any:
-    """Return the kernel ``(activations, transform, plan, parameters, X, tile, units, P)`` of the outputs.
+    """Return the kernel of the outputs.
 
-    activations: a `layer.forward_table`; transform: an `output.forward_pointer`. The kernel fills P (N, K)
-    with the outputs of X and returns True if they are all finite.
+    Its arguments are ``(activations, transform, plan, parameters, packed, X, tile, units, P)``. activations:
+    a `layer.forward_table`; transform: an `output.forward_pointer`. The kernel fills P (N, K) with the
+    outputs of X and returns True if they are all finite.
     """
     scores, width = tile_scores(sparse), transposed_width if sparse else input_width
 
     @kernel
-    def outputs(activations, transform, plan, parameters, X, tile, units, P):
+    def outputs(activations, transform, plan, parameters, packed, X, tile, units, P):
         T = tile.shape[0] // width(plan, parameters)
         finite = True
         for first in range(0, P.shape[0], T):
             n = min(P.shape[0] - first, T)
-            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
             call(transform, (S, S))
             # The padding repeats the last sample: it is finite if the samples are.
             finite &= all_finite(S)
@@ -78,7 +81,7 @@ def outputs(sparse: bool) -> Any:
 
 @functools.cache
 def predict(sparse: bool) -> Any:
-    """Return the kernel ``(activations, plan, parameters, X, tile, units, classes)`` of the classes.
+    """Return the kernel ``(activations, plan, parameters, packed, X, tile, units, classes)`` of the classes.
 
     The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
     It returns True if all scores are finite.
@@ -86,13 +89,13 @@ def predict(sparse: bool) -> Any:
     scores, width = tile_scores(sparse), transposed_width if sparse else input_width
 
     @kernel
-    def predict(activations, plan, parameters, X, tile, units, classes):
+    def predict(activations, plan, parameters, packed, X, tile, units, classes):
         T = tile.shape[0] // width(plan, parameters)
         row = view(classes, 0, 1, classes.shape[0])
         finite = True
         for first in range(0, classes.shape[0], T):
             n = min(classes.shape[0] - first, T)
-            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
             finite &= all_finite(S)
             argmax(S, 0, first, n, row)
         return finite
@@ -104,15 +107,17 @@ def predict(sparse: bool) -> Any:
 def loss(sparse: bool) -> Any:
     """Return the kernel that returns the weighted loss of X.
 
-    Its arguments are ``(activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row,
-    units)``. activations: a `layer.forward_table`; value: a `loss.value_pointer`; y (N, Y): targets, or
-    labels in the parameters' dtype; weights (N,); parameter: the parameter of the loss. targets, flat of Y *
-    T elements, and row, flat of T elements, are further workspaces.
+    Its arguments are ``(activations, value, plan, parameters, packed, X, y, weights, parameter, tile,
+    targets, row, units)``. activations: a `layer.forward_table`; value: a `loss.value_pointer`; y (N, Y):
+    targets, or labels in the parameters' dtype; weights (N,); parameter: the parameter of the loss. targets,
+    flat of Y * T elements, and row, flat of T elements, are further workspaces.
     """
     scores = tile_scores(sparse)
 
     @kernel
-    def loss(activations, value, plan, parameters, X, y, weights, parameter, tile, targets, row, units):
+    def loss(
+        activations, value, plan, parameters, packed, X, y, weights, parameter, tile, targets, row, units
+    ):  # fmt: skip
         T = row.shape[0]
         y_tile = view(targets, 0, y.shape[1], T)
         weights_tile = view(row, 0, 1, T)
@@ -124,7 +129,7 @@ def loss(sparse: bool) -> Any:
                 weights_tile[0, t] = weights[first + t]
             for t in range(n, T):
                 weights_tile[0, t] = 0
-            S = scores(activations, plan, parameters, X, first, n, tile, T, units)
+            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
             total += call(value, (S, y_tile, weights_tile, parameter))
         return total
 

@@ -169,6 +169,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
         n_lanes = lanes(X)
         last = plan.shape[0] - 1
         half = sums.shape[0] // 2
+        not_packed = view(parameters, 0, 1, 0)
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             inputs = layer_inputs(plan, layer, X, units)
@@ -184,9 +185,10 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                 W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
                 if part == 0:
                     b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-                    affine_forward(W, b, rows(inputs, begin, end), Z)
+                    affine_forward(W, not_packed, b, rows(inputs, begin, end), Z)
                 else:
-                    affine_forward(W, view(zeros, 0, 1, n_outputs), rows(inputs, begin, end), other)
+                    none = view(zeros, 0, 1, n_outputs)
+                    affine_forward(W, not_packed, none, rows(inputs, begin, end), other)
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_output_units(plan, layer, part, n_lanes)

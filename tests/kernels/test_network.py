@@ -101,7 +101,7 @@ def test_passes_match_the_reference(network: Network, count, seed, key):
     named = network.kernel_activations, dtype
     batch = compiled.Batch(weights, statistics, np.array(network.dropout), np.uint64(key), 0)
     units = untouched((layout.n_units * T,), dtype)
-    compiled.forward_pass(*kind)(forward_table(*named), plan, parameters, X, units, batch)
+    compiled.forward_pass(*kind)(forward_table(*named), plan, parameters, parameters, X, units, batch)
     # Every layer rounds, and a normalisation divides these errors by the standard deviation.
     magnified = np.prod([max(np.max(unit.inverse), 1) for unit in normalisations if unit is not None])
     error = 2000 * np.finfo(dtype).eps * magnified

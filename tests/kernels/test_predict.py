@@ -11,13 +11,15 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import make_grid
-from fastnn.engine import limits
+from fastnn.engine import arrays, limits
+from fastnn.engine.arrays import packed_weights
 from fastnn.engine.choice import get_backend
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.network import scores
 from fastnn.reference.output import output_forward
 from fastnn.system import threads
+from fastnn_kernels import network as compiled_network
 
 of_classes = st.sampled_from(RECIPES[:3])
 # Numbers of samples that fill less than a tile, a whole tile, nearly one, and many tiles.
@@ -109,6 +111,58 @@ def test_samples_of_weight_0_do_not_change_the_loss(network: Network, count, see
         loss_of_used = backend.loss(network, parameters, X[used], y[used], weights[used])
         error = 50 * float(np.finfo(network.dtype).eps) * max(1.0, weights.sum() * network.n_outputs)
         assert loss == pytest.approx(loss_of_used, rel=error, abs=error)
+
+
+def results(network, parameters, X, y, weights):
+    """Return outputs, classes and the loss, and what the grid of a plane shows if there are two inputs."""
+    backend = get_backend("numba")
+    found = [
+        backend.outputs(network, parameters, X, "identity"),
+        backend.predict(network, parameters, X),
+        backend.loss(network, parameters, X, y, weights),
+    ]
+    if network.n_inputs == 2 and network.n_outputs > 1:
+        classes = np.zeros((3, 150), np.uint8)
+        xs, ys = (np.linspace(-2, 2, n).astype(network.dtype) for n in (150, 3))
+        make_grid("numba", Committee([(network, parameters)], votes=False)).classes(xs, ys, classes)
+        found.append(classes)
+    return found
+
+
+@given(networks(least_inputs=2), counts, seeds, st.booleans())
+def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_sparse):
+    parameters, X, y, weights = problem(network, count, seed)
+    X = scipy.sparse.csr_array(X) if is_sparse else X
+    expected = results(network, parameters, X, y, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_network, "PACKED_BYTES", 0)
+        found = results(network, parameters, X, y, weights)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_wide_layers_are_packed_where_several_tiles_read_them():
+    network = Network((300, 257, 100, 3), ("relu", "relu", "identity"), np.dtype(np.float64))
+    parameters = network.draw_parameters(np.random.RandomState(0))
+    plan, packed = packed_weights(network.layout.plan, parameters)
+    assert plan[:, compiled_network.PACKED].tolist() == [0, 300 * 257, -1]
+    assert packed.size == 300 * 257 + 257 * 100
+    plan, packed = packed_weights(network.layout.plan, parameters, is_sparse=True)
+    assert plan[:, compiled_network.PACKED].tolist() == [-1, 0, -1]
+    backend = get_backend("numba")
+    for count, is_packed in ((network.widest_tile, False), (network.widest_tile + 1, True)):
+        plan, same, packed = backend._packed(network, parameters, np.zeros((count, 300)))
+        assert same is parameters
+        assert (packed is not parameters) == (plan is not network.layout.plan) == is_packed
+
+
+def test_large_networks_are_not_copied(monkeypatch):
+    network = Network((300, 257, 3), ("relu", "identity"), np.dtype(np.float64))
+    parameters = network.draw_parameters(np.random.RandomState(0))
+    monkeypatch.setattr(arrays, "LARGE_BYTES", parameters.nbytes - 1)
+    plan, packed = packed_weights(network.layout.plan, parameters)
+    assert plan is network.layout.plan
+    assert packed is parameters
 
 
 @given(

@@ -98,25 +98,29 @@ class PackedCoefficients:
         Largest number of terms that are packed at a time.
     coefficients : Coefficients
         Coefficients of the whole product.
+    given : IR pointer
+        The coefficients of all rows, packed by the caller chunk after chunk, each chunk block by block; null
+        if the caller packed none.
 
     Attributes
     ----------
     is_used : IR integer
-        A bit that is set if the product packs its coefficients. It exists within `allocated`.
+        A bit that is set if the product reads packed coefficients. It exists within `allocated`.
     """
 
     def __init__(
-        self, builder: Any, vector: Vector, height: int, most_terms: int, coefficients: Coefficients
-    ) -> None:
+        self, builder: Any, vector: Vector, height: int, most_terms: int, coefficients: Coefficients,
+        given: Any,
+    ) -> None:  # fmt: skip
         self._builder, self._height, self._most_terms = builder, height, most_terms
-        self._all = coefficients
+        self._all, self._given = coefficients, given
         self._element, self._item_bytes = LLVM_TYPES[vector.dtype], vector.dtype.bitwidth // 8
 
     @contextlib.contextmanager
     def allocated(self, n_rows: Any, n_terms: Any, n_panels: Any) -> Iterator[Any]:
         """Allocate memory for the duration of the emitted body, and yield `is_used`.
 
-        It is not set if the product is small, or if memory is short.
+        It is not set if the product is small, or if memory is short. Given coefficients need no memory.
         """
         builder, integer, byte = self._builder, n_rows.type, ir.IntType(8).as_pointer()
         allocate, free = (
@@ -124,31 +128,39 @@ class PackedCoefficients:
             for name, result, argument in (("malloc", byte, integer), ("free", ir.VoidType(), byte))
         )
         n_bytes = builder.mul(builder.mul(n_rows, n_terms), integer(self._item_bytes))
+        is_given = cgutils.is_not_null(builder, self._given)
         pays = builder.and_(
             builder.icmp_signed(">", n_bytes, integer(PACKED_BYTES)),
             builder.icmp_signed(">=", n_panels, integer(PACKED_PANELS)),
         )
         memory = cgutils.alloca_once_value(builder, byte(None))
-        with builder.if_then(pays):
+        with builder.if_then(builder.and_(pays, builder.not_(is_given))):
             size = integer(PACKED_ROWS * self._most_terms * self._item_bytes)
             builder.store(builder.call(allocate, [size]), memory)
         address = builder.load(memory)
-        self._data = builder.bitcast(address, self._element.as_pointer())
-        self.is_used = cgutils.is_not_null(builder, address)
+        self._is_own = cgutils.is_not_null(builder, address)
+        own = builder.bitcast(address, self._given.type)
+        self._data = builder.select(is_given, self._given, own)
+        # Given coefficients are those of all rows and chunks, not of one group of rows and one chunk.
+        self._is_group = builder.sext(builder.not_(is_given), integer)
+        n_whole = builder.sub(n_rows, builder.srem(n_rows, integer(self._height)))
+        self._term_size = builder.select(is_given, n_whole, integer(0))
+        self.is_used = builder.or_(is_given, self._is_own)
         yield self.is_used
-        with builder.if_then(self.is_used):
+        with builder.if_then(self._is_own):
             builder.call(free, [address])
 
     def pack(self, rows: Range, terms: Range) -> None:
         """Pack the coefficients of a group of rows and a chunk of terms.
 
-        Rows after the last whole block are left out. If the copy is not used, nothing happens.
+        Rows after the last whole block are left out. Nothing happens if the coefficients were given, or if
+        they are not packed at all.
         """
         builder, (first, end), one = self._builder, rows, rows[0].type(1)
         rest = builder.srem(builder.sub(end, first), one.type(self._height))
         whole = first, builder.sub(end, rest)
         side_by_side = builder.icmp_signed("==", self._all.row_distance, one)
-        with builder.if_then(self.is_used), builder.if_else(side_by_side) as (adjacent, apart):
+        with builder.if_then(self._is_own), builder.if_else(side_by_side) as (adjacent, apart):
             with adjacent:
                 self._pack_rows(whole, terms)
             with apart:
@@ -199,9 +211,12 @@ class PackedCoefficients:
     def _place(self, rows: Range, row: Any, terms: Range, term: Any) -> Any:
         """Return the place of the first coefficient of a block's term; `row` is the block's first."""
         builder, integer = self._builder, row.type
-        block = builder.mul(builder.sub(row, rows[0]), integer(self._most_terms))
-        offset = builder.mul(builder.sub(term, terms[0]), integer(self._height))
-        return builder.gep(self._data, [builder.add(block, offset)])
+        begin, end = terms
+        row = builder.sub(row, builder.and_(rows[0], self._is_group))
+        chunk = builder.mul(begin, self._term_size)
+        block = builder.mul(row, builder.sub(end, begin))
+        offset = builder.mul(builder.sub(term, begin), integer(self._height))
+        return builder.gep(self._data, [builder.add(chunk, builder.add(block, offset))])
 
 
 class PanelCopy:

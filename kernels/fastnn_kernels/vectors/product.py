@@ -30,9 +30,9 @@ from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils, checks_bounds, return_error
 from ..compiler.shared import SharedFunction
-from .matrix import Matrix, PartialRows, Rows
+from .matrix import Matrix, PartialRows, Rows, prefetch
 from .packing import PACKED_ROWS, Coefficients, PackedCoefficients, PanelCopy, Range, chunks
-from .processor import VECTOR_BYTES
+from .processor import LINE_BYTES, VECTOR_BYTES
 from .value import Value
 from .vector import LLVM_TYPES, Vector, is_plain, vector_of
 
@@ -54,6 +54,9 @@ CHUNK = 128
 # Terms of one iteration of the loop over packed coefficients. Unrolling saves instructions, which matter most
 # where another thread computes on the same core.
 UNROLLED = 4
+# While packed coefficients are used, those of so many bytes later are prefetched: the first panel reads them
+# from beyond the second-level cache.
+BYTES_AHEAD = 1024
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
 
@@ -135,6 +138,7 @@ COEFFICIENTS = {"coefficients": "P", "row_distance": "I", "term_distance": "I"} 
 # Arguments of the product's function: `P` is a pointer to elements of the matrices' dtype, `I` an integer.
 ARGUMENTS = {
     **COEFFICIENTS,
+    "packed": "P",  # coefficients of all whole blocks, in the order of `PackedCoefficients`; may be null
     "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
     "source": "P", "source_distance": "I",
     "result": "P", "result_distance": "I",
@@ -171,6 +175,7 @@ class _Product:
     def __init__(self, context: Any, builder: Any, vector: Vector, few_rows: bool, **arguments: Any) -> None:
         self.context, self.builder, self.vector, self.few_rows = context, builder, vector, few_rows
         self.coefficients = Coefficients(*(arguments[name] for name in COEFFICIENTS))
+        self.packed = arguments["packed"]
         self.starts, self.start_distance = arguments["starts"], arguments["start_distance"]
         self.source, self.source_distance = arguments["source"], arguments["source_distance"]
         self.results = Rows(context, builder, vector, arguments["result"], arguments["result_distance"])
@@ -191,7 +196,9 @@ class _Product:
             self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance,
             self.n_terms,
         )  # fmt: skip
-        self._packed = PackedCoefficients(builder, self.vector, HIGHEST, CHUNK, self.coefficients)
+        self._packed = PackedCoefficients(
+            builder, self.vector, HIGHEST, CHUNK, self.coefficients, self.packed
+        )
         n_panels = builder.sdiv(self.n_columns, zero.type(WIDEST * self.vector.lanes))
         with self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs:
             chunk = builder.select(packs, zero.type(CHUNK), chunk)
@@ -235,7 +242,7 @@ class _Product:
                 with self.builder.if_else(self._packed.is_used) as (from_copy, from_matrix):
                     with from_copy:
                         self._prefetch_results(panel, offset_by(self.builder, first, height), height)
-                        self._add_terms(panel, packed, [sums] * UNROLLED)
+                        self._add_terms(panel, packed, [sums] * UNROLLED, packed=True)
                     with from_matrix:
                         self._add_terms(panel, in_matrix, [sums])
             else:
@@ -271,11 +278,20 @@ class _Product:
         for k in range(height):
             panel.results.prefetch(offset_by(self.builder, first, k), panel.column)
 
-    def _add_terms(self, panel: Panel, coefficients: Coefficients, sums: list[Sums]) -> None:
+    def _prefetch_packed(self, coefficients: Coefficients, term: Any, n_terms: int) -> None:
+        """Prefetch packed coefficients, as many cache lines as `n_terms` terms have."""
+        builder, item_bytes = self.builder, self.vector.dtype.bitwidth // 8
+        at = builder.gep(coefficients.start, [builder.mul(term, coefficients.term_distance)])
+        for offset in range(0, n_terms * HIGHEST * item_bytes, LINE_BYTES):
+            prefetch(builder, builder.gep(at, [term.type((BYTES_AHEAD + offset) // item_bytes)]))
+
+    def _add_terms(
+        self, panel: Panel, coefficients: Coefficients, sums: list[Sums], packed: bool = False
+    ) -> None:
         """Add the terms of a block.
 
         `sums` has a set of sums for each of the terms that one iteration adds; the sets may be the same. The
-        remaining terms are added to the first.
+        remaining terms are added to the first. `packed` coefficients are prefetched.
         """
         builder, (position, end), one = self.builder, panel.terms, self.zero.type(1)
         offsets = [builder.mul(one.type(k), coefficients.row_distance) for k in range(len(sums[0]))]
@@ -295,6 +311,8 @@ class _Product:
             step = one.type(len(sums))
             whole = builder.sub(end, builder.srem(builder.sub(end, position), step))
             with cgutils.for_range_slice(builder, position, whole, step, inc=True) as (term, _):
+                if packed:
+                    self._prefetch_packed(coefficients, term, len(sums))
                 for k, cells in enumerate(sums):
                     add_term(offset_by(builder, term, k), cells)
             position = whole
@@ -346,12 +364,14 @@ PRODUCTS = {
 def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: Any) -> None:
     """Emit a call of one of `PRODUCTS`.
 
-    `arguments` are some of `ARGUMENTS`. By default sums start at 0, and sizes are those of the matrices.
+    `arguments` are some of `ARGUMENTS`. By default sums start at 0, sizes are those of the matrices, and the
+    coefficients were not packed before.
     """
     builder, dtype = source.builder, source.type.dtype
     zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[dtype](0.0))
     one = ir.IntType(64)(1)
     values = {
+        "packed": zero_start.type(None),
         "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
         "source": source.array.data, "source_distance": source.shape[1],
         "result": result.array.data, "result_distance": result.shape[1],
@@ -380,25 +400,36 @@ def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matr
 
 
 @intrinsic
-def product_forward(typing_context, W, b, X, Z):
-    """Compute ``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T)."""
-    if not are_plain((W, b, X), (Z,)):
+def product_forward(typing_context, W, packed, b, X, Z):
+    """Compute ``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T).
+
+    packed (1, C) is filled by `gate.pack`; it is None, or has no columns, if the weights are not packed.
+    """
+    is_packed = packed is not types.none
+    if not are_plain((W, packed, b, X) if is_packed else (W, b, X), (Z,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, bias, source, result = matrices(context, builder, signature, args)
+        weights, *copies, bias, source, result = matrices(context, builder, signature, args)
         check_lengths(
             context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
             (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
         )  # fmt: skip
         one = weights.shape[0].type(1)
+        pointer = weights.array.data.type(None)
+        for copy in copies:
+            is_filled = builder.icmp_signed(">", copy.shape[1], one.type(0))
+            rest = builder.srem(weights.shape[1], one.type(HIGHEST))
+            size = builder.mul(weights.shape[0], builder.sub(weights.shape[1], rest))
+            check_lengths(context, builder, (copy.shape[1], builder.select(is_filled, size, one.type(0))))
+            pointer = builder.select(is_filled, copy.array.data, pointer)
         call_product(
-            source, result, coefficients=weights.array.data, row_distance=one,
+            source, result, coefficients=weights.array.data, row_distance=one, packed=pointer,
             term_distance=weights.shape[1], starts=bias.array.data, start_distance=one,
         )  # fmt: skip
         return context.get_dummy_value()
 
-    return types.void(W, b, X, Z), generate
+    return types.void(W, packed, b, X, Z), generate
 
 
 @intrinsic

@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import DTYPES, Windows, padded, read_only, tolerance, untouched, wide
 
+from fastnn_kernels import gate
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import packing
 from fastnn_kernels.vectors.processor import LINE_BYTES
-from fastnn_kernels.vectors.product import outer_product, product_backward, product_forward
+from fastnn_kernels.vectors.product import (
+    CHUNK,
+    HIGHEST,
+    outer_product,
+    product_backward,
+    product_forward,
+)
 
 # Lengths about the limits of blocks, groups of rows and chunks of terms.
 LENGTHS = st.one_of(
@@ -21,8 +28,8 @@ LENGTHS = st.one_of(
 
 
 @numba.njit(**OPTIONS)
-def forward(W, b, X, Z):
-    product_forward(W, b, X, Z)
+def forward(W, packed, b, X, Z):
+    product_forward(W, packed, b, X, Z)
 
 
 @numba.njit(**OPTIONS)
@@ -66,6 +73,18 @@ def normal(seed, *shapes, dtype):
     return [random.normal(size=shape).astype(dtype) for shape in shapes]
 
 
+def packed(W):
+    """Return the weights packed by the kernel, after a comparison with NumPy."""
+    result = Windows(untouched((1, gate.packed_size(*W.shape)), W.dtype))
+    gate.pack(read_only(W), result.views[0])
+    whole = W[:, : W.shape[1] // HIGHEST * HIGHEST]
+    chunks = (whole[begin : begin + CHUNK] for begin in range(0, len(W), CHUNK))
+    blocks = [chunk.reshape(len(chunk), -1, HIGHEST).transpose(1, 0, 2).ravel() for chunk in chunks]
+    np.testing.assert_array_equal(result.views[0][0], np.concatenate(blocks))
+    assert result.are_kept_apart()
+    return read_only(result.views[0])
+
+
 def check_products(seed, n_in, n_out, T, dtype):
     """Check the three products of a layer; return the arrays W, X, dZ and the transposed dZ."""
     W, b, X, dZ, before = normal(
@@ -74,10 +93,11 @@ def check_products(seed, n_in, n_out, T, dtype):
     transposed = np.zeros((T, padded(n_out, dtype)), dtype)
     transposed[:, :n_out] = dZ.T
     weights, bias, inputs = read_only(W), read_only(b), read_only(X)
-    check(
-        lambda source, result: forward(weights, bias, source, result), X, (n_out, T),
-        wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
-    )  # fmt: skip
+    for copy in (packed(W), read_only(np.empty((1, 0), dtype))):
+        check(
+            lambda source, result, copy=copy: forward(weights, copy, bias, source, result), X, (n_out, T),
+            wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
+        )  # fmt: skip
     check(
         lambda source, result: backward(weights, source, result), dZ, (n_in, T),
         wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),

@@ -171,6 +171,10 @@ def test_view_reads_and_writes_a_part_of_a_flat_array():
 
 
 # Statements that access an array out of bounds, and one that does not.
+# A product of 2 inputs and 16 outputs with a number of packed weights.
+PACKED_PRODUCT = (
+    "product_forward(matrix, view(flat, 0, 1, {}), view(flat, 0, 1, 16), view(flat, 0, 2, 8), tile)"
+)
 ACCESSES = {
     "load beyond a row": "load(matrix, 1, 16)",
     "load beyond the rows": "load(matrix, 2, 0)",
@@ -182,7 +186,8 @@ ACCESSES = {
     "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
     "store of several beyond a row": "store(matrix, 1, 12, load_several(matrix, 0, 0, 2))",
     "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
-    "product of matrices that do not fit": "product_forward(matrix, matrix, matrix, matrix)",
+    "product of matrices that do not fit": "product_forward(matrix, None, matrix, matrix, matrix)",
+    "product of packed weights of another size": PACKED_PRODUCT.format(23),
     "backward product of matrices that do not fit": "product_backward(matrix, matrix, matrix)",
     "outer product of matrices that do not fit": "outer_product(matrix, matrix, matrix, True)",
     "outer sums beyond the columns": "add_outer_sums(1, 2, matrix, matrix, matrix, 0, 1)",
@@ -190,7 +195,9 @@ ACCESSES = {
     "gathering a sample that does not exist": "gather_tile(matrix, order, 0, 3, tile)",
     "copying a sample that does not exist": "copy_tile(matrix, 1, 2, tile)",
     "load within a row": "load(matrix, 1, 8)",
+    "product of packed weights": PACKED_PRODUCT.format(24),
 }
+WITHIN = {"load within a row", "product of packed weights"}
 
 
 PROGRAM = """
@@ -227,4 +234,4 @@ def outcomes():
 @pytest.mark.slow
 @pytest.mark.parametrize("access", ACCESSES)
 def test_bounds_checking_finds_every_access_out_of_bounds(outcomes, access):
-    assert outcomes[access] == ("passed" if access == "load within a row" else "IndexError")
+    assert outcomes[access] == ("passed" if access in WITHIN else "IndexError")
