@@ -41,7 +41,7 @@ def affine_forward(n_in, n_out, T, dtype):
     """Return the case of an affine layer's forward pass."""
     W, b, X, Z = tile(n_in, n_out, dtype), tile(1, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     rows = np.ascontiguousarray(X.T)
-    return lambda: compiled_gate.affine_forward(W, None, b, X, Z), lambda: gate.affine_forward(W, b, rows)
+    return lambda: compiled_gate.affine_forward(W, b, X, None, Z), lambda: gate.affine_forward(W, b, rows)
 
 
 def affine_backward(n_in, n_out, T, dtype):

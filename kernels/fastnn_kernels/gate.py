@@ -19,21 +19,21 @@ BLOCKS_TOGETHER = 16
 
 
 @kernel
-def affine_forward(W, packed, b, X, Z):
+def affine_forward(W, b, X, packed, Z):
     """Compute the multiply gate and the add gate together: ``Z = W^T X + b``.
 
     Parameters
     ----------
     W : array (I, J)
+    b : array (1, J)
+    X : array (I, T)
     packed : array (1, C)
         The weights in the order in which products read them, filled by `pack`; without columns if they are
         not packed. The results have the same bits.
-    b : array (1, J)
-    X : array (I, T)
     Z : array (J, T)
         Overwritten.
     """
-    product_forward(W, packed, b, X, Z)
+    product_forward(W, b, X, packed, Z)
 
 
 @kernel

@@ -211,9 +211,9 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                     sparse_affine_forward(parameters, plan[0, WEIGHTS], b, X, key, position, rate, Z)
                 else:
                     inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
-                    affine_forward(W, blocks, b, inputs, Z)
+                    affine_forward(W, b, inputs, blocks, Z)
             else:
-                affine_forward(W, blocks, b, layer_inputs(plan, layer, X, units), Z)
+                affine_forward(W, b, layer_inputs(plan, layer, X, units), blocks, Z)
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 normalise(plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units)
             call(activations[plan[layer, ACTIVATION]], (Z, A))

@@ -185,10 +185,10 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                 W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
                 if part == 0:
                     b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-                    affine_forward(W, not_packed, b, rows(inputs, begin, end), Z)
+                    affine_forward(W, b, rows(inputs, begin, end), not_packed, Z)
                 else:
                     none = view(zeros, 0, 1, n_outputs)
-                    affine_forward(W, not_packed, none, rows(inputs, begin, end), other)
+                    affine_forward(W, none, rows(inputs, begin, end), not_packed, other)
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_output_units(plan, layer, part, n_lanes)

@@ -33,7 +33,7 @@ def test_affine_forward_matches_the_reference(draw: Draw, n_in, n_out, count):
     T = draw.padded(count)
     W, b, X = draw.array(n_in, n_out), draw.array(1, n_out), draw.array(n_in, T)
     Z = untouched((n_out, T), draw.dtype)
-    compiled.affine_forward(read_only(W), None, read_only(b), read_only(X), Z)
+    compiled.affine_forward(read_only(W), read_only(b), read_only(X), None, Z)
     # The bound of the rounding error is proportional to the sum of the terms' magnitudes.
     expected = reference.affine_forward(wide(W), wide(b), wide(X.T)).T
     bound = tolerance(draw.dtype, n_in) * (np.abs(W).T @ np.abs(X) + np.abs(b).T)

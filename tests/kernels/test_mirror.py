@@ -13,11 +13,13 @@ from kernel_packages import KERNELS
 import fastnn.reference
 
 # Names that only the kernels have, by file: registered formulas and pointers to them, addresses of tiles,
-# networks packed into one array, sums over shards or over a range of parameters, arguments of training loops.
+# networks packed into one array, weights packed for products, sums over shards or over a range of parameters,
+# arguments of training loops.
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
     "committee": {"PackedCommittee", "relocated_plan"},
     "encoding": {"FAR"},
+    "gate": {"pack", "packed_size"},
     "layer": {"Activation", "backward_table", "forward_table"},
     "lbfgs": {
         "ENDED",
@@ -40,7 +42,7 @@ KERNELS_ONLY = {
     },
     "line_search": {"N_SEARCH", "SLOPE_BEFORE", "STEP", "VALUE_BEFORE", "begin_search", "search_ends"},
     "loss": {"RegisteredLoss", "backward_pointer", "value_pointer"},
-    "network": {"last_outputs", "transposed_width"},
+    "network": {"last_outputs", "pack_weights", "packed_plan", "transposed_width"},
     "output": {"forward_pointer"},
     "train": {
         "BLOCK",

@@ -400,17 +400,17 @@ def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matr
 
 
 @intrinsic
-def product_forward(typing_context, W, packed, b, X, Z):
+def product_forward(typing_context, W, b, X, packed, Z):
     """Compute ``Z = W^T X + b``; W (I, J), b (1, J), X (I, T), Z (J, T).
 
     packed (1, C) is filled by `gate.pack`; it is None, or has no columns, if the weights are not packed.
     """
     is_packed = packed is not types.none
-    if not are_plain((W, packed, b, X) if is_packed else (W, b, X), (Z,)):
+    if not are_plain((W, b, X, packed) if is_packed else (W, b, X), (Z,)):
         return None
 
     def generate(context, builder, signature, args):
-        weights, *copies, bias, source, result = matrices(context, builder, signature, args)
+        weights, bias, source, *copies, result = matrices(context, builder, signature, args)
         check_lengths(
             context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
             (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
@@ -429,7 +429,7 @@ def product_forward(typing_context, W, packed, b, X, Z):
         )  # fmt: skip
         return context.get_dummy_value()
 
-    return types.void(W, packed, b, X, Z), generate
+    return types.void(W, b, X, packed, Z), generate
 
 
 @intrinsic

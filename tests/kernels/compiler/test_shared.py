@@ -17,7 +17,7 @@ PRODUCT = """
     compile = shared.SharedFunction._compile
     shared.SharedFunction._compile = lambda *arguments: (compiled.append(1), compile(*arguments))[1]
     Z = np.zeros((3, 16))
-    affine_forward(np.ones((2, 3)), None, np.ones((1, 3)), np.ones((2, 16)), Z)
+    affine_forward(np.ones((2, 3)), np.ones((1, 3)), np.ones((2, 16)), None, Z)
     print("compiled" if compiled else "loaded", (Z == 3).all())
 """
 
@@ -77,7 +77,7 @@ def test_functions_of_plain_numba_may_call_a_shared_function(package):
 
         @numba.njit
         def foreign(W, b, X, Z):
-            product_forward(W, None, b, X, Z)
+            product_forward(W, b, X, None, Z)
 
         Z = np.zeros((3, 16))
         foreign(np.ones((2, 3)), np.ones((1, 3)), np.ones((2, 16)), Z)

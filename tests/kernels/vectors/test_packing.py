@@ -28,8 +28,8 @@ LENGTHS = st.one_of(
 
 
 @numba.njit(**OPTIONS)
-def forward(W, packed, b, X, Z):
-    product_forward(W, packed, b, X, Z)
+def forward(W, b, X, packed, Z):
+    product_forward(W, b, X, packed, Z)
 
 
 @numba.njit(**OPTIONS)
@@ -95,7 +95,7 @@ def check_products(seed, n_in, n_out, T, dtype):
     weights, bias, inputs = read_only(W), read_only(b), read_only(X)
     for copy in (packed(W), read_only(np.empty((1, 0), dtype))):
         check(
-            lambda source, result, copy=copy: forward(weights, copy, bias, source, result), X, (n_out, T),
+            lambda source, result, copy=copy: forward(weights, bias, source, copy, result), X, (n_out, T),
             wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T,
         )  # fmt: skip
     check(

@@ -117,7 +117,7 @@ GUARDED = """
                 tile.copy_tile(X, 0, n, inputs)
                 tile.transpose(read_only(inputs), make(T, -(-n_in // lanes) * lanes))
                 W, b, Z = read_only(make(n_in, n_out)), read_only(make(1, n_out)), make(n_out, T)
-                gate.affine_forward(W, None, b, read_only(inputs), Z)
+                gate.affine_forward(W, b, read_only(inputs), None, Z)
                 gradients = make(n_in, n_out), make(1, n_out)
                 scratch = make(T * -(-n_out // lanes) * lanes)
                 inputs, Z, dX = read_only(inputs), read_only(Z), make(n_in, T)

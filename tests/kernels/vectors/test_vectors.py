@@ -173,7 +173,7 @@ def test_view_reads_and_writes_a_part_of_a_flat_array():
 # Statements that access an array out of bounds, and one that does not.
 # A product of 2 inputs and 16 outputs with a number of packed weights.
 PACKED_PRODUCT = (
-    "product_forward(matrix, view(flat, 0, 1, {}), view(flat, 0, 1, 16), view(flat, 0, 2, 8), tile)"
+    "product_forward(matrix, view(flat, 0, 1, 16), view(flat, 0, 2, 8), view(flat, 0, 1, {}), tile)"
 )
 ACCESSES = {
     "load beyond a row": "load(matrix, 1, 16)",
@@ -186,7 +186,7 @@ ACCESSES = {
     "store beyond a row": "store(matrix, 1, 16, load(matrix, 0, 0))",
     "store of several beyond a row": "store(matrix, 1, 12, load_several(matrix, 0, 0, 2))",
     "integers beyond a row": "store_integers(numbers, 0, 14, load(matrix, 0, 0))",
-    "product of matrices that do not fit": "product_forward(matrix, None, matrix, matrix, matrix)",
+    "product of matrices that do not fit": "product_forward(matrix, matrix, matrix, None, matrix)",
     "product of packed weights of another size": PACKED_PRODUCT.format(23),
     "backward product of matrices that do not fit": "product_backward(matrix, matrix, matrix)",
     "outer product of matrices that do not fit": "outer_product(matrix, matrix, matrix, True)",
