@@ -223,10 +223,13 @@ def most_threads(network: Network, job: Job) -> int:
     """Return the largest number of threads that have work in a step.
 
     They share the parts of a step (`sharing`). On a CSR matrix, whose samples use few of the features, the
-    update of the whole first layer takes most of the time: each thread updates a share of the parameters.
+    first layer takes most of the time: each thread multiplies a share of the samples and of the features by
+    the weights, and updates a share of the parameters.
     """
     if job.is_sparse:
-        return max(1, network.n_parameters // limits.LEAST_UPDATE)
+        n_values = job.X.nnz * job.batch_size // job.X.shape[0]
+        n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
+        return max(1, n_touched // limits.LEAST_SPARSE)
     n_parts, _ = sharing(network, job.batch_size)
     return n_parts
 

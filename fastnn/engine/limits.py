@@ -36,8 +36,9 @@ LEAST_SHARD = 64
 SHARED_BYTES = 1 << 28
 # Bytes between the workspaces of threads that share a step, a multiple of every processor's cache line.
 GAP_BYTES = 1 << 16
-# Fewest parameters that a thread updates in a step on a CSR matrix.
-LEAST_UPDATE = 1 << 17
+# Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
+# weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
+LEAST_SPARSE = 1 << 16
 # A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most
 # this many bytes: 8 samples in float32, half a vector. With 12 samples, both take the same time.
 ROW_BYTES = 32

@@ -22,7 +22,6 @@ from .layer import backward_table, forward_table
 from .loss import backward_pointer
 from .network import DUNITS, OUTPUTS, Batch, backward_pass, forward_pass, last_outputs
 from .small_batch import small_batch_gradient
-from .sparse import tile_type
 from .vectors.vector import view
 
 __all__ = ["GradientPointers", "compile_gradient", "gradient_pointers", "tile_gradient"]
@@ -36,9 +35,9 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
     The kernel's arguments are ``(activate, differentiate, loss_backward, plan, parameters, X, y, weights,
     batch, parameter, wanted, units, dunits, scratch, gradient, adds)``. The first three are described by
-    `GradientPointers`. The tile is X (I, T), or a `sparse.SparseTile`, with y (Y, T) and weights (1, T).
-    `parameter` is the parameter of the loss. The others are arguments of `network.backward_pass`. The kernel
-    overwrites gradient (P,), or adds to it if `adds`, and returns the loss if `wanted`, else 0.
+    `GradientPointers`. The tile is X (I, T), or the sums of a `sparse.SparseTile`, with y (Y, T) and weights
+    (1, T). `parameter` is the parameter of the loss. The others are arguments of `network.backward_pass`. The
+    kernel overwrites gradient (P,), or adds to it if `adds`, and returns the loss if `wanted`, else 0.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
@@ -89,7 +88,7 @@ def gradient_pointers(
     batch = types.NamedTuple((of.matrix, of.flat, rates, types.uint64, types.intp), Batch)
     arguments = (
         typeof(activate), typeof(differentiate), typeof(loss_backward), plan, of.flat,
-        tile_type(dtype) if sparse else of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
+        of.matrix, of.inputs, of.inputs, batch, types.float64, types.boolean,
         of.flat, of.flat, of.flat, of.flat, types.boolean,
     )  # fmt: skip
     function = small_batch_gradient if by_rows else tile_gradient(batch_norm, dropped, sparse)

@@ -23,11 +23,13 @@ from .random import draw, dropout, dropout_backward
 from .sparse import sparse_affine_backward, sparse_affine_forward
 from .vectors.packing import PACKED_BYTES
 from .vectors.processor import LINE_BYTES
+from .vectors.sample_sums import column_sums
+from .vectors.tile import transpose
 from .vectors.vector import view
 
 __all__ = [
-    "Batch", "backward_pass", "forward_pass", "last_outputs", "pack_weights", "packed_plan",
-    "transposed_width",
+    "Batch", "backward_pass", "forward_pass", "input_rate", "last_outputs", "pack_weights", "packed_plan",
+    "sparse_backward", "sparse_forward", "sparse_width",
 ]  # fmt: skip
 
 # Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer; ACTIVATION is an index into the table of
@@ -69,13 +71,40 @@ def layer_inputs(plan, layer, X, units):
 
 
 @kernel
-def transposed_width(plan, parameters):
-    """Return the number of columns of `sparse.SparseTile.transposed`.
+def sparse_width(plan, parameters):
+    """Return the number of columns of `sparse.SparseTile.sums`.
 
     This number is the outputs of the first layer, rounded up to whole cache lines.
     """
     line = LINE_BYTES // parameters.itemsize
     return -(-plan[0, OUTPUTS] // line) * line
+
+
+@kernel
+def sparse_forward(plan, parameters, X, key, first, rate, begin, end):
+    """Fill the sums of the samples from `begin` to `end` of a `sparse.SparseTile`, before the forward pass.
+
+    key, first: fields of the `Batch`; rate: dropout rate of the samples.
+    """
+    b = view(parameters, plan[0, BIASES], 1, plan[0, OUTPUTS])
+    sparse_affine_forward(X, parameters, plan[0, WEIGHTS], b, draw(key, 0), first, rate, begin, end)
+
+
+@kernel
+def sparse_backward(plan, X, key, first, rate, begin, end, gradient):
+    """Add the derivatives by the weights of the features from `begin` to `end`, after the backward pass.
+
+    gradient (P,). X has the derivatives that the backward pass left in its sums; it and the other arguments
+    are those of `sparse_forward`.
+    """
+    at, n_outputs = plan[0, WEIGHTS], plan[0, OUTPUTS]
+    sparse_affine_backward(X, gradient, at, n_outputs, draw(key, 0), first, rate, begin, end)
+
+
+@kernel
+def input_rate(dropout):
+    """Return the dropout rate of the samples; dropout (L,) is empty if there is none."""
+    return dropout[0] if dropout.shape[0] > 0 else 0.0
 
 
 @kernel
@@ -116,18 +145,6 @@ def pack_weights(plan, parameters, packed):
         if plan[layer, PACKED] >= 0:
             W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
             pack(W, packed_weights(plan, layer, packed))
-
-
-@kernel
-def input_dropout_arguments(batch):
-    """Return the dropout arguments of the samples: key of the stream, position and rate."""
-    return draw(batch.key, 0), batch.first, batch.dropout[0]
-
-
-@kernel
-def no_dropout_arguments(batch):
-    """Return the dropout arguments that keep every input: rate 0."""
-    return np.uint64(0), 0, 0.0
 
 
 @kernel
@@ -183,16 +200,15 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
     The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); packed,
-    flat, the packed weights of the plan, or any array if it has none; X (I, T), a tile, or a
-    `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and outputs of
-    every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
+    flat, the packed weights of the plan, or any array if it has none; X (I, T), a tile, or the sums (T, V) of
+    a `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and outputs
+    of every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
     """
-    dropout_arguments = input_dropout_arguments if dropped else no_dropout_arguments
 
     @kernel
     def forward_pass(activations, plan, parameters, packed, X, units, batch):
         if sparse:
-            T = X.transposed.shape[0]
+            T = X.shape[0]
         else:
             T = X.shape[1]
             if dropped and has_dropout(plan, 0):
@@ -207,8 +223,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             if sparse:
                 if layer == 0:
-                    key, position, rate = dropout_arguments(batch)
-                    sparse_affine_forward(parameters, plan[0, WEIGHTS], b, X, key, position, rate, Z)
+                    transpose(X, Z)
                 else:
                     inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
                     affine_forward(W, b, inputs, blocks, Z)
@@ -233,14 +248,14 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     activations is a `layer.backward_table`. dunits, flat, has the derivative by the last layer's outputs at
     the call, and is overwritten with the derivatives by the outputs of the other layers. scratch is the
     workspace of `affine_backward`. gradient (P,) is overwritten, except for its padding, or added to if
-    `adds`. The other arguments are those of the forward pass (`forward_pass`).
+    `adds`. The other arguments are those of the forward pass (`forward_pass`). If `sparse`, the derivatives
+    by the sums of the first layer are left in X instead of multiplied by the samples.
     """
-    dropout_arguments = input_dropout_arguments if dropped else no_dropout_arguments
 
     @kernel
     def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
         if sparse:
-            T = X.transposed.shape[0]
+            T = X.shape[0]
         else:
             T = X.shape[1]
         for layer in range(plan.shape[0] - 1, -1, -1):
@@ -266,9 +281,11 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             dX = view(dunits, below * T, n_inputs if layer else 0, T)
             if sparse:
                 if layer == 0:
-                    key, position, rate = dropout_arguments(batch)
-                    at = plan[0, WEIGHTS]
-                    sparse_affine_backward(X, dA, gradient, at, dW, db, key, position, rate, adds)
+                    transpose(dA, X)
+                    column_sums(X, db, adds)
+                    for t in range(T):
+                        for j in range(n_outputs, X.shape[1]):
+                            X[t, j] = 0
                 else:
                     inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
                     affine_backward(W, inputs, dA, dW, db, dX, scratch, adds)

@@ -3,7 +3,7 @@
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
 vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. The plan, the parameters and the packed
 weights are those of `network.forward_pass`. The workspaces `units` and `tile` are flat;
-`tile` has I * T elements, or the size of `sparse.SparseTile.transposed` if `sparse`.
+`tile` has I * T elements, or the size of `sparse.SparseTile.sums` if `sparse`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .network import INPUTS, forward_pass, last_outputs, transposed_width
+from .network import INPUTS, forward_pass, last_outputs, sparse_forward, sparse_width
 from .output import all_finite, argmax
 from .sparse import SparseTile
 from .vectors.tile import copy_tile
@@ -21,10 +23,13 @@ from .vectors.vector import view
 
 __all__ = ["loss", "outputs", "predict"]
 
+# Key of the random numbers for dropout, which predictions do without.
+NO_KEY = np.uint64(0)
+
 
 @kernel
 def input_width(plan, parameters):
-    """Return the number of rows of a dense tile; the signature is that of `transposed_width`."""
+    """Return the number of rows of a dense tile; the signature is that of `sparse_width`."""
     return plan[0, INPUTS]
 
 
@@ -40,8 +45,9 @@ def tile_scores(sparse: bool) -> Any:
     @kernel
     def tile_scores(activations, plan, parameters, packed, X, first, n, tile, T, units):
         if sparse:
-            transposed = view(tile, 0, T, transposed_width(plan, parameters))
-            samples = SparseTile(X, first, first + n - 1, transposed)
+            samples = view(tile, 0, T, sparse_width(plan, parameters))
+            rows = SparseTile(X, first, first + n - 1, samples)
+            sparse_forward(plan, parameters, rows, NO_KEY, 0, 0.0, 0, T)
         else:
             samples = view(tile, 0, plan[0, INPUTS], T)
             copy_tile(X, first, n, samples)
@@ -59,7 +65,7 @@ def outputs(sparse: bool) -> Any:
     a `layer.forward_table`; transform: an `output.forward_pointer`. The kernel fills P (N, K) with the
     outputs of X and returns True if they are all finite.
     """
-    scores, width = tile_scores(sparse), transposed_width if sparse else input_width
+    scores, width = tile_scores(sparse), sparse_width if sparse else input_width
 
     @kernel
     def outputs(activations, transform, plan, parameters, packed, X, tile, units, P):
@@ -86,7 +92,7 @@ def predict(sparse: bool) -> Any:
     The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
     It returns True if all scores are finite.
     """
-    scores, width = tile_scores(sparse), transposed_width if sparse else input_width
+    scores, width = tile_scores(sparse), sparse_width if sparse else input_width
 
     @kernel
     def predict(activations, plan, parameters, packed, X, tile, units, classes):

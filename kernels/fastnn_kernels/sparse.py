@@ -3,8 +3,11 @@
 Only the stored values of a sample are read, one by one; samples are never copied to a dense table. In the
 forward pass, a value adds the weights of its feature, a row of W, to the sums of all units. In the backward
 pass, it adds the derivatives by the sums of all units to the same row of dW. Both run along the units, so
-that a sample is a row here; the sums are transposed to a tile, in which a sample is a column, and derivatives
-are transposed back.
+that a sample is a row here; `network.forward_pass` transposes the sums to a tile, in which a sample is a
+column, and `network.backward_pass` transposes the derivatives back.
+
+Threads share both: the forward pass by samples, the backward pass by features. A thread then adds to rows of
+dW that no other thread touches, each in the order of the samples, whatever the number of threads.
 
 Shape letters: N samples, Q stored values, I features, J outputs of the layer, T samples of a tile (a whole
 number of vectors), V outputs rounded up to whole cache lines, P parameters.
@@ -20,8 +23,6 @@ from numba import types
 from .compiler.jit import kernel
 from .compiler.pointer import array_types
 from .random import draw, dropout_threshold
-from .vectors.sample_sums import column_sums
-from .vectors.tile import transpose
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
 
@@ -31,7 +32,6 @@ __all__ = [
     "sparse_affine_backward",
     "sparse_affine_forward",
     "table_type",
-    "tile_type",
 ]
 
 
@@ -51,13 +51,13 @@ class Table(NamedTuple):
 class SparseTile(NamedTuple):
     """The samples `first` to `last` (inclusive) of a table, padded with the last one to T samples.
 
-    transposed (T, V): workspace for the sums or derivatives, in which a sample is a row.
+    sums (T, V): the sums of the layer or the derivatives by them, in which a sample is a row.
     """
 
     table: Table
     first: Any
     last: Any
-    transposed: Any
+    sums: Any
 
 
 def table_type(dtype: np.dtype) -> Any:
@@ -65,12 +65,6 @@ def table_type(dtype: np.dtype) -> Any:
     items = array_types(dtype).scalar, types.int32, types.int64
     read = [types.Array(item, 1, "C", readonly=True) for item in items]
     return types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
-
-
-def tile_type(dtype: np.dtype) -> Any:
-    """Return the numba type of a `SparseTile`."""
-    fields = table_type(dtype), types.intp, types.intp, array_types(dtype).matrix
-    return types.NamedTuple(fields, SparseTile)
 
 
 @kernel
@@ -88,78 +82,89 @@ def dropout_factor(key, feature, position, rate):
 @kernel
 def entry(table, k, key, position, rate):
     """Return the feature of stored value k of a table, and the value after dropout."""
-    feature = table.columns[k]
-    factor = dropout_factor(key, feature, position, rate)
-    return feature, table.values[k] * table.values.dtype.type(factor)
+    feature, value = table.columns[k], table.values[k]
+    if rate != 0.0:
+        value *= table.values.dtype.type(dropout_factor(key, feature, position, rate))
+    return feature, value
 
 
 @kernel
-def sparse_affine_forward(parameters, at, b, X, key, position, rate, Z):
-    """Compute ``Z = W^T X + b`` for a `SparseTile`.
+def sparse_affine_forward(X, parameters, at, b, key, position, rate, begin, end):
+    """Compute ``X W + b`` for the samples from `begin` to `end` of a `SparseTile`: rows of its `sums`.
 
     Parameters
     ----------
+    X : SparseTile
+        Its `sums` are overwritten from row `begin` to row `end`; columns past the last output are arbitrary.
     parameters : array (P,)
     at : int
         Offset of W (I, J) in the parameters. There is room for one vector after the end of W, which is read.
     b : array (1, J)
-    X : SparseTile
     key, position, rate : uint64, int, float
         Dropout: key of the random stream, position of the first sample in the batch, rate.
-    Z : array (J, T)
-        Overwritten.
+    begin, end : int
+        Samples of the tile; threads may compute parts of a tile.
     """
-    n_outputs, T = Z.shape
-    table, transposed, flat = X.table, X.transposed, view(parameters, 0, 1, parameters.shape[0])
-    for t in range(T):
+    n_outputs = b.shape[1]
+    table, sums, flat = X.table, X.sums, view(parameters, 0, 1, parameters.shape[0])
+    for t in range(begin, end):
         for j in range(n_outputs):
-            transposed[t, j] = b[0, j]
+            sums[t, j] = b[0, j]
         row = table.rows[min(X.first + t, X.last)]
         for k in range(table.starts[row], table.starts[row + 1]):
             feature, number = entry(table, k, key, position + t, rate)
-            begin, value = at + feature * n_outputs, fill(transposed, number)
+            start, value = at + feature * n_outputs, fill(sums, number)
             # Whole vectors are computed; their lanes past the last output are not used.
-            for j in range(0, n_outputs, lanes(transposed)):
-                store(transposed, t, j, load(transposed, t, j) + value * load(flat, 0, begin + j))
-    transpose(transposed, Z)
+            for j in range(0, n_outputs, lanes(sums)):
+                store(sums, t, j, load(sums, t, j) + value * load(flat, 0, start + j))
 
 
 @kernel
-def sparse_affine_backward(X, dZ, gradient, at, dW, db, key, position, rate, adds):
-    """Compute ``dW = X dZ^T`` and ``db = dZ's row sums`` for a `SparseTile`, or add to both if `adds`.
+def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begin, end):
+    """Add ``X^T dZ`` to the rows from `begin` to `end` of dW, for the derivatives dZ in a `SparseTile`.
 
     Parameters
     ----------
     X : SparseTile
-    dZ : array (J, T)
+        Its `sums` are dZ; the columns past the last output are 0.
     gradient : array (P,)
     at : int
-        Offset of dW in the gradient. There is room for one vector after the end of dW, to which 0 is added.
-    dW : array (I, J)
-        The window of the gradient at `at`.
-    db : array (1, J)
+        Offset of dW (I, J) in the gradient. There is room for one vector after the end of dW, to which 0 is
+        added.
+    n_outputs : int
+        J.
     key, position, rate : uint64, int, float
         Arguments of the forward pass.
-    adds : bool
-        True to add to dW and db, False to overwrite them.
+    begin, end : int
+        Features; threads may compute parts of dW, and each changes only its own rows.
     """
-    n_inputs, n_outputs = dW.shape
-    T = dZ.shape[1]
-    table, transposed, flat = X.table, X.transposed, view(gradient, 0, 1, gradient.shape[0])
-    transpose(dZ, transposed)
-    column_sums(transposed, db, adds)
-    for t in range(T):  # lanes past the last output add 0 to what follows a row of dW
-        for j in range(n_outputs, transposed.shape[1]):
-            transposed[t, j] = 0
-    if not adds:
-        for i in range(n_inputs):
-            for j in range(n_outputs):
-                dW[i, j] = 0
+    table, sums, flat = X.table, X.sums, view(gradient, 0, 1, gradient.shape[0])
+    n_whole = n_outputs // lanes(sums) * lanes(sums)
     # The padding after the last sample has derivatives of 0: leave it out.
     for t in range(X.last - X.first + 1):
         row = table.rows[X.first + t]
         for k in range(table.starts[row], table.starts[row + 1]):
+            if not begin <= table.columns[k] < end:
+                continue
             feature, number = entry(table, k, key, position + t, rate)
-            begin, value = at + feature * n_outputs, fill(transposed, number)
-            for j in range(0, n_outputs, lanes(transposed)):
-                store(flat, 0, begin + j, load(flat, 0, begin + j) + value * load(transposed, t, j))
+            start, value = at + feature * n_outputs, fill(sums, number)
+            for j in range(0, n_whole, lanes(sums)):
+                store(flat, 0, start + j, load(flat, 0, start + j) + value * load(sums, t, j))
+            if n_whole < n_outputs:
+                add_rest(gradient, start, sums, t, n_whole, n_outputs, number, feature == end - 1)
+
+
+@kernel
+def add_rest(gradient, start, sums, t, n_whole, n_outputs, number, is_last):
+    """Add the last columns, less than a vector, of ``number sums[t]`` to the row of dW at `start`.
+
+    A vector also adds 0 to what follows the row. If the row `is_last` of its part of dW, another thread may
+    change what follows: the columns are then added one by one, with the same result.
+    """
+    if is_last:
+        for j in range(n_whole, n_outputs):
+            gradient[start + j] += number * sums[t, j]
+    else:
+        flat, value = view(gradient, 0, 1, gradient.shape[0]), fill(sums, number)
+        total = load(flat, 0, start + n_whole) + value * load(sums, t, n_whole)
+        store(flat, 0, start + n_whole, total)

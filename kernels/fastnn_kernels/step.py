@@ -30,6 +30,7 @@ __all__ = [
     "copy_share",
     "gather_weights",
     "record_loss",
+    "share_of",
     "share_update",
     "shrink_factor",
     "thread_share",
@@ -109,14 +110,20 @@ def shrink_factor(norm, clip_norm):
 
 
 @kernel
+def share_of(count, thread, n_threads):
+    """Return (begin, end) of a thread's share of `count` items, `end` exclusive."""
+    return count * thread // n_threads, count * (thread + 1) // n_threads
+
+
+@kernel
 def thread_share(parameters, thread, n_threads):
     """Return (begin, end) of a thread's share of parameters (P,), `end` exclusive.
 
     Shares are whole cache lines, and differ by one line at most.
     """
     line = LINE_BYTES // parameters.itemsize
-    n_lines = parameters.shape[0] // line
-    return n_lines * thread // n_threads * line, n_lines * (thread + 1) // n_threads * line
+    begin, end = share_of(parameters.shape[0] // line, thread, n_threads)
+    return begin * line, end * line
 
 
 @kernel

@@ -22,7 +22,7 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types, call
 from .compiler.prepared import PreparedCall
 from .gradient import GradientPointers, gradient_pointers
-from .network import INPUTS, Batch, transposed_width
+from .network import INPUTS, Batch, input_rate, sparse_backward, sparse_forward, sparse_width
 from .options import Options, option_pointers, used_options
 from .random import draw, shuffle
 from .small_batch import whole
@@ -34,6 +34,7 @@ from .step import (
     copy_share,
     gather_weights,
     record_loss,
+    share_of,
     share_update,
     shrink_factor,
     update_plateau,
@@ -190,8 +191,9 @@ def loss_and_gradient(sparse: bool) -> Any:
         for tile in range(tiles[0], tiles[1]):
             if sparse:
                 last = min((tile + 1) * T, settings.n_samples) - 1
-                transposed = view(row(work.tiles, thread), 0, T, transposed_width(plan, parameters))
-                X = SparseTile(data.X, tile * T, last, transposed)
+                X = view(row(work.tiles, thread), 0, T, sparse_width(plan, parameters))
+                samples, rate = SparseTile(data.X, tile * T, last, X), input_rate(settings.dropout)
+                sparse_forward(plan, parameters, samples, key, tile * T, rate, 0, T)
             else:
                 X = view(data.X, tile * n_inputs * T, n_inputs, T)
             y = view(data.y, tile * n_targets * T, n_targets, T)
@@ -202,6 +204,8 @@ def loss_and_gradient(sparse: bool) -> Any:
                 settings.loss_parameter, True, row(work.units, thread), row(work.dunits, thread),
                 row(work.scratch, thread), gradient, True,
             ))  # fmt: skip
+            if sparse:
+                sparse_backward(plan, samples, key, tile * T, rate, 0, n_inputs, gradient)
         return loss
 
     return loss_and_gradient
@@ -232,6 +236,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     The kernel returns True if all parameters are still finite. It returns early when a parameter is no longer
     finite, and after a pass that exceeds the patience.
     """
+    # Threads compute parts of the same tile, in the buffers of row 0, or tiles of their own.
+    shares_tile = team or sparse
     update_parameters = team_update if team else share_update(sparse)
     gradient_of_team = team_gradient(batch_norm, dropped)
 
@@ -248,7 +254,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
         all_y, all_weights = data.y, data.weights
         if sparse:
             table = data.X
-            n_rows = transposed_width(plan, parameters)
+            n_rows = sparse_width(plan, parameters)
         else:
             all_X = data.X
             n_rows = n_inputs
@@ -260,7 +266,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
         dtype = parameters.dtype.type
         progress = row(state.progress, thread)
         step, round = progress[0], progress[1]
-        buffer = 0 if team else thread  # a team shares the buffers of row 0
+        buffer = 0 if shares_tile else thread
         tiles, units, dunits = row(work.tiles, buffer), row(work.units, buffer), row(work.dunits, buffer)
         scratch = row(work.scratch, thread)
         scale = settings.weight_scale
@@ -302,10 +308,10 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 call(options.weight_squares, (
                     plan, parameters, settings.n_weights, thread, n_threads, squares,
                 ))  # fmt: skip
-            if team and round > 0:  # the other thread may still read the previous tile
+            if shares_tile and round > 0:  # the other thread may still read the previous tile
                 wait(barrier, thread, n_threads)
             width = T
-            for shard in range(buffer, n_shards, 1 if team else n_threads):
+            for shard in range(buffer, n_shards, 1 if shares_tile else n_threads):
                 gradient = row(gradients, shard)
                 shard_loss = 0.0 if round == 0 else losses[shard]
                 tile = shard * settings.n_rounds + round
@@ -319,7 +325,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                         weights = view(tiles, (n_rows + n_targets) * T, 1, width)
                         begin = first_sample + first
                         if sparse:
-                            X = SparseTile(table, begin, begin + n - 1, view(tiles, 0, width, n_rows))
+                            X = view(tiles, 0, width, n_rows)
+                            samples = SparseTile(table, begin, begin + n - 1, X)
                         elif team:
                             X = view(tiles, 0, n_inputs, width)
                             for part in range(thread, N_PARTS, n_threads):
@@ -330,7 +337,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                         else:
                             X = view(tiles, 0, n_inputs, width)
                             gather_tile(all_X, indices, begin, n, X)
-                        if thread == 0 or not team:
+                        if thread == 0 or not shares_tile:
                             if not settings.by_rows:
                                 gather_tile(all_y, indices, begin, n, y)
                             gather_weights(
@@ -352,15 +359,25 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                         )  # fmt: skip
                         shard_loss += loss
                     else:
-                        shard_loss += call(gradient_of, (
-                            activate, differentiate, loss_backward, plan, parameters, X, y, weights,
-                            sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
-                            gradient, adds,
-                        ))  # fmt: skip
+                        if sparse:
+                            rate = input_rate(dropout)
+                            start, end = share_of(width, thread, n_threads)
+                            sparse_forward(plan, parameters, samples, key, first, rate, start, end)
+                            wait(barrier, thread, n_threads)
+                        if thread == 0 or not shares_tile:
+                            shard_loss += call(gradient_of, (
+                                activate, differentiate, loss_backward, plan, parameters, X, y, weights,
+                                sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
+                                gradient, adds,
+                            ))  # fmt: skip
+                        if sparse:
+                            wait(barrier, thread, n_threads)
+                            start, end = share_of(n_inputs, thread, n_threads)
+                            sparse_backward(plan, samples, key, first, rate, start, end, gradient)
                 elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(parameters.shape[0]):
                         gradient[k] = 0
-                if thread == 0 or not team:
+                if thread == 0 or not shares_tile:
                     losses[shard] = shard_loss
             n_rounds -= 1
             round += 1

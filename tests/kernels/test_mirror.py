@@ -13,8 +13,8 @@ from kernel_packages import KERNELS
 import fastnn.reference
 
 # Names that only the kernels have, by file: registered formulas and pointers to them, addresses of tiles,
-# networks packed into one array, weights packed for products, sums over shards or over a range of parameters,
-# arguments of training loops.
+# networks packed into one array, weights packed for products, products of sparse samples, sums over shards or
+# over a range of parameters, arguments of training loops.
 KERNELS_ONLY = {
     "bound": {"bounds_table"},
     "committee": {"PackedCommittee", "relocated_plan"},
@@ -42,7 +42,15 @@ KERNELS_ONLY = {
     },
     "line_search": {"N_SEARCH", "SLOPE_BEFORE", "STEP", "VALUE_BEFORE", "begin_search", "search_ends"},
     "loss": {"RegisteredLoss", "backward_pointer", "value_pointer"},
-    "network": {"last_outputs", "pack_weights", "packed_plan", "transposed_width"},
+    "network": {
+        "input_rate",
+        "last_outputs",
+        "pack_weights",
+        "packed_plan",
+        "sparse_backward",
+        "sparse_forward",
+        "sparse_width",
+    },
     "output": {"forward_pointer"},
     "train": {
         "BLOCK",

@@ -65,11 +65,15 @@ def test_a_sparse_layer_matches_the_dense_one(n_samples, n_inputs, n_outputs, co
     parameters = aligned_empty(network.n_parameters, dtype)
     parameters[...] = random.normal(size=parameters.size)
     (W, _), (b, _) = network.weights(parameters), network.biases(parameters)
-    tile = compiled.SparseTile(as_table(X, rows), first, first + count - 1, untouched((T, V), dtype))
+    sums = untouched((T, V), dtype)
+    tile = compiled.SparseTile(as_table(X, rows), first, first + count - 1, sums)
     position, key = 2 * int(random.integers(0, 100)), np.uint64(key)
 
-    Z = untouched((n_outputs, T), dtype)
-    compiled.sparse_affine_forward(parameters, 0, b, tile, key, position, rate, Z)
+    # Two threads compute a part of the samples each.
+    middle = int(random.integers(0, T + 1))
+    for part in ((middle, T), (0, middle)):
+        compiled.sparse_affine_forward(tile, parameters, 0, b, key, position, rate, *part)
+    Z = sums[:, :n_outputs].T
     chosen = X.toarray()[rows[first : first + count]].astype(np.float64)
     if rate:
         chosen = dropout(chosen, int(key), position, rate)
@@ -80,21 +84,30 @@ def test_a_sparse_layer_matches_the_dense_one(n_samples, n_inputs, n_outputs, co
 
     dZ = random.normal(size=(n_outputs, T)).astype(dtype)
     dZ[:, count:] = 0
-    dW_expected, db_expected, _ = reference.affine_backward(
+    dW_expected, _, _ = reference.affine_backward(
         W.astype(np.float64), chosen, dZ[:, :count].T.astype(np.float64)
     )
     gradient = np.full(network.n_parameters, 7, dtype)
-    (dW, _), (db, _) = network.weights(gradient), network.biases(gradient)
-    others = np.full(gradient.size, True)
-    for part in (network.weights, network.biases):
-        part(others)[0][...] = False
-    arguments = tile, dZ, gradient, 0, dW, db, key, position, rate
-    largest = max(1, np.abs(dW_expected).max(), np.abs(db_expected).max())
-    for adds in (False, True):
-        compiled.sparse_affine_backward(*arguments, adds)
-        for ours, theirs in ((dW, dW_expected), (db[0], np.ravel(db_expected))):
-            np.testing.assert_allclose(ours, (1 + adds) * theirs, rtol=0, atol=error * largest * count)
-        assert (gradient[others] == 7).all()
+    dW = network.weights(gradient)[0]
+    sums[...] = 0
+    sums[:, :n_outputs] = dZ.T
+    largest = max(1, np.abs(dW_expected).max())
+    # Two threads compute the rows of a part of the features each, and leave those of the other part alone.
+    middle = int(random.integers(0, n_inputs + 1))
+    arguments = tile, gradient, 0, n_outputs, key, position, rate
+    compiled.sparse_affine_backward(*arguments, middle, n_inputs)
+    assert (gradient[: middle * n_outputs] == 7).all()
+    compiled.sparse_affine_backward(*arguments, 0, middle)
+    np.testing.assert_allclose(dW, 7 + dW_expected, rtol=0, atol=error * largest * count)
+    assert (gradient[n_inputs * n_outputs :] == 7).all()
+    # Not even 0 is added to the other part, which another thread may be changing: -0.0 would become 0.0.
+    zeros = np.full(network.n_parameters, -0.0, dtype)
+    compiled.sparse_affine_backward(tile, zeros, *arguments[2:], 0, middle)
+    assert np.signbit(zeros[middle * n_outputs :]).all()
+    # Any parts give the same bits.
+    whole = np.full(network.n_parameters, 7, dtype)
+    compiled.sparse_affine_backward(tile, whole, *arguments[2:], 0, n_inputs)
+    np.testing.assert_array_equal(whole, gradient)
 
 
 def test_dropout_factors_match_dense_dropout_at_any_position_of_a_batch():
@@ -162,7 +175,7 @@ def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeyp
     network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)
     reference, expected = begin("numpy", network, shared_job(1, dtype=dtype, **options))
     run_on(reference, 3)
-    monkeypatch.setattr(limits, "LEAST_UPDATE", 1)
+    monkeypatch.setattr(limits, "LEAST_SPARSE", 1)
     alone = None
     for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
@@ -178,7 +191,7 @@ def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeyp
 def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
     """Steps are repeated up to the last finite one; each must begin with a gradient of 0."""
     network = Network(SHARED_LAYERS, ("relu", "identity"), np.dtype(np.float32))
-    monkeypatch.setattr(limits, "LEAST_UPDATE", 1)
+    monkeypatch.setattr(limits, "LEAST_SPARSE", 1)
     results = []
     for n_threads in (1, 2):
         job = shared_job(n_threads, dtype=np.float32, num_passes=60, epsilon=1e9, optimizer=fastnn.SGD())
@@ -192,14 +205,17 @@ def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
-def test_small_updates_are_not_shared():
-    X = scipy.sparse.csr_array((10, 5000), dtype=np.float64)
-    job = Job(X, np.zeros((10, 1)), np.ones(10), 1, 10)
-    counts = {
-        width: most_threads(Network((5000, width, 2), ("tanh", "identity"), np.dtype(np.float64)), job)
-        for width in (10, 60, 210)
-    }
-    assert counts == {10: 1, 60: 2, 210: 8}
+@pytest.mark.parametrize(
+    ("width", "n_values", "expected"),
+    [(10, 0, 1), (20, 0, 1), (30, 0, 2), (100, 0, 7), (20, 100, 1), (20, 1000, 2), (10, 5000, 2)],
+)
+def test_threads_share_steps_with_many_parameters_or_many_values(width, n_values, expected):
+    X = scipy.sparse.random_array(
+        (10, 5000), density=2 * n_values / 50_000, format="csr", rng=np.random.default_rng(0)
+    )
+    job = Job(X, np.zeros((10, 1)), np.ones(10), 1, batch_size=5)
+    network = Network((5000, width, 2), ("tanh", "identity"), np.dtype(np.float64))
+    assert most_threads(network, job) == expected
 
 
 @given(networks(), st.integers(1, 200), seeds)
