@@ -227,7 +227,8 @@ def most_threads(network: Network, job: Job) -> int:
     the weights, and updates a share of the parameters.
     """
     if job.is_sparse:
-        n_values = job.X.nnz * job.batch_size // job.X.shape[0]
+        X: Any = job.X
+        n_values = X.nnz * job.batch_size // X.shape[0]
         n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
         return max(1, n_touched // limits.LEAST_SPARSE)
     n_parts, _ = sharing(network, job.batch_size)
