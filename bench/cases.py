@@ -141,6 +141,38 @@ def moons_cold() -> None:
         moons_command(folder)
 
 
+# The program prints the seconds of trainings in a new process, one a line: the first one, with the import of
+# fastnn but not of NumPy, and the first one in the other dtype.
+FIRST_TRAININGS = """
+import time, numpy as np
+X = np.random.default_rng(0).normal(size=(200, 2))
+y = (X[:, 0] > 0).astype(int)
+for dtype in ("float64", "float32"):
+    started = time.perf_counter()
+    import fastnn
+    fastnn.Model([2, 3, 2], dtype=dtype, random_state=0).train(X.astype(dtype), y, 10)
+    print(time.perf_counter() - started)
+"""
+
+
+def first_trainings(turns: int = 5) -> dict[str, float]:
+    """Return the least seconds of the first trainings in new processes, with an empty and a filled cache."""
+    printed: dict[str, list[list[float]]] = {"empty": [], "filled": []}
+    for _ in range(turns):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            for runs in printed.values():
+                command = [sys.executable, "-c", FIRST_TRAININGS]
+                out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+                runs.append([float(line) for line in out.stdout.split()])
+    empty, filled = (np.min(runs, axis=0) for runs in printed.values())
+    return {
+        "import and first training, float64, kernels to be compiled": empty[0],
+        "then the first training in float32": empty[1],
+        "import and first training after NumPy's import, from then on": filled[0],
+    }
+
+
 # --- exp and tanh --------------------------------------------------------------------------------
 
 

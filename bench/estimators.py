@@ -46,6 +46,12 @@ def fit_iris(module: ModuleType, **options) -> object:
     return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
 
 
+def fit_digits(module: ModuleType) -> object:
+    """Fit digits for 20 passes with default parameters otherwise."""
+    X, y = load_digits(return_X_y=True)
+    return quietly(lambda: module.MLPClassifier(max_iter=20, random_state=0).fit(X, y))
+
+
 # Small tables on which L-BFGS is compared.
 LBFGS_TABLES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "iris": iris,

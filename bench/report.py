@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 import cases
+import cores
 import estimators
 import numpy as np
 import pictures
@@ -267,9 +268,34 @@ def prediction() -> None:
     row("predict one row", f"scikit-learn {theirs:.0f} us", f"{ours:.1f} us", theirs / ours)
 
 
+def wide() -> None:
+    """Measure predictions of wide layers beside the products alone by NumPy's BLAS."""
+    for layers_dim in cores.WIDE:
+        for dtype in (np.float64, np.float32):
+            actions, operations = cores.wide(layers_dim, dtype)
+            t = best(10, rest=0.2, **actions)
+            rate = {side: f"{operations / seconds / 1e9:.0f} GFLOP/s" for side, seconds in t.items()}
+            what = f"scores of {cores.N_SAMPLES} samples, {list(layers_dim)}, {np.dtype(dtype)}"
+            row(what, f"products by NumPy {rate['numpy']}", rate["ours"], t["numpy"] / t["ours"])
+
+
+def sharing() -> None:
+    """Measure trainings on two threads, and on a number that fastnn chooses, beside one thread."""
+    for what, train in cores.shared().items():
+        t = best(4, one=partial(train, 1), two=partial(train, 2), chosen=partial(train, None))
+        row(f"{what}, two threads", f"one thread {t['one']:.3f} s", f"{t['two']:.3f} s", t["one"] / t["two"])
+        row("the same, n_threads=None", "", f"{t['chosen']:.3f} s", t["one"] / t["chosen"])
+
+
 def fits() -> None:
     """Measure fits of fastnn's estimators beside scikit-learn's."""
     ours, theirs = estimators.SIDES.values()
+    digits = {
+        "ours": lambda: estimators.fit_digits(ours),
+        "theirs": lambda: estimators.fit_digits(theirs),
+    }
+    comparison("fit: digits, defaults, 20 passes, fits in a row", best(5, rest=0.3, runs=4, **digits))
+    comparison("fit: digits, defaults, 20 passes, each after a pause", best(8, rest=0.3, **digits))
     for name in ("digits", "table", "mnist shape"):
         workload = WORKLOADS[name]
         runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
@@ -408,9 +434,13 @@ def startup() -> None:
     row("`import fastnn`", stack, f"{t['ours']:.2f} s", t["stack"] / t["ours"])
     row("`fastnn moons`, kernels to be compiled", stack, f"{t['cold']:.2f} s", t["stack"] / t["cold"])
     row("`fastnn moons`, from then on", stack, f"{t['warm']:.2f} s", t["stack"] / t["warm"])
+    for what, seconds in cases.first_trainings().items():
+        row(what, "", f"{seconds:.2f} s", float("nan"))
 
 
-PARTS = (training, grid, prediction, functions, startup, fits, small, lbfgs, accuracy, minibatches)
+PARTS = (
+    training, grid, prediction, wide, functions, startup, fits, sharing, small, lbfgs, accuracy, minibatches
+)  # fmt: skip
 CHARTS = {minibatches: chart, grid: growth_chart}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import import_lock
 
-from ..engine.arrays import packed_weights
+from ..engine.arrays import with_packed_weights
 from ..network.description import aligned_empty
 from .committee import Committee
 
@@ -157,7 +157,7 @@ class NumbaGrid(Grid):
                 np.abs(W, out=size)
             at += parameters.size
         table = forward_table(activations, committee.dtype)
-        plan, packed = packed_weights(np.concatenate(plans), flat)
+        plan, packed = with_packed_weights(np.concatenate(plans), flat)
         self._networks = PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 

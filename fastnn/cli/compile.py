@@ -313,10 +313,13 @@ _task("whole batches", "training", "estimators", batch_size=None)(_train)
 _task("whole batches, shared", "training", "estimators", sizes=_WIDE, batch_size=None)(_train)
 
 
-@_task("predictions of wide layers", *PURPOSES)
-def _predict_wide(dtype: np.dtype) -> None:
-    """Predict classes with a network of wide layers."""
-    Model(_WIDE, dtype=dtype, random_state=0).predict(_samples(dtype, _WIDE[0]))
+@_task("weights of wide layers", *PURPOSES)
+def _pack(dtype: np.dtype) -> None:
+    """Pack weights of more bytes than `fastnn_kernels.vectors.packing.PACKED_BYTES`, as predictions do."""
+    from ..engine.arrays import with_packed_weights
+
+    model = Model((2, 600, 600, 3), dtype=dtype, random_state=0)
+    with_packed_weights(model._network.layout.plan, model._parameters)
 
 
 @_task("sparse table", "estimators")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "gradient_task",
     "is_by_rows",
     "kernel_settings",
+    "kind_of_steps",
     "most_threads",
     "sharing",
     "tile_data",
@@ -227,12 +229,23 @@ def most_threads(network: Network, job: Job) -> int:
     the weights, and updates a share of the parameters.
     """
     if job.is_sparse:
-        X: Any = job.X
-        n_values = X.nnz * job.batch_size // X.shape[0]
+        n_values = _row_values(job) * job.batch_size
         n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
-        return max(1, n_touched // limits.LEAST_SPARSE)
+        return max(1, int(n_touched / limits.LEAST_TOUCHED))
     n_parts, _ = sharing(network, job.batch_size)
     return n_parts
+
+
+def _row_values(job: Job) -> float:
+    """Return the mean number of stored values in a row of a CSR matrix."""
+    X: Any = job.X
+    return X.nnz / X.shape[0]
+
+
+def kind_of_steps(network: Network, job: Job) -> Hashable:
+    """Return a value that is equal for trainings whose steps take about the same time."""
+    order = math.frexp(_row_values(job))[1] if job.is_sparse else None
+    return network, job.batch_size, order
 
 
 def is_by_rows(network: Network, job: Job) -> bool:

@@ -12,7 +12,7 @@ from fastnn_kernels.compiler.forks import import_lock
 from ..network.description import LARGE_BYTES, Network, aligned_empty
 from .job import is_sparse
 
-__all__ = ["csr_table", "n_operations", "packed_weights", "read_only", "tile_rows"]
+__all__ = ["csr_table", "n_operations", "read_only", "tile_rows", "with_packed_weights"]
 
 Array = NDArray[Any]
 
@@ -39,7 +39,7 @@ def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
     return Table(values, columns, starts, rows)
 
 
-def packed_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:
+def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:
     """Return a plan with packed weights, and these weights, a flat array.
 
     The weights of wide layers are copied in the order in which the kernels read them; a CSR matrix reads

@@ -15,7 +15,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
-from ..system.threads import acquired_cores, compute_parts
+from ..system.threads import acquired_cores, available_cores, compute_parts
 from . import limits
 from .arguments import (
     gradient_pointers,
@@ -24,7 +24,7 @@ from .arguments import (
     training_width,
     training_workspace,
 )
-from .arrays import csr_table, n_operations, packed_weights, read_only, tile_rows
+from .arrays import csr_table, n_operations, read_only, tile_rows, with_packed_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
@@ -64,7 +64,7 @@ class NumbaBackend:
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
         pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
-        packed = self._packed(network, parameters, X)
+        packed = self._weights(network, parameters, X, n_threads)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
@@ -79,7 +79,7 @@ class NumbaBackend:
     ) -> Array:
         """Return the predicted classes (n,)."""
         pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
-        packed = self._packed(network, parameters, X)
+        packed = self._weights(network, parameters, X, n_threads)
         classes = np.empty(X.shape[0], np.int64)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
@@ -111,15 +111,17 @@ class NumbaBackend:
         return (activations,) if name is None else (activations, self._output(name, network.dtype))
 
     @staticmethod
-    def _packed(network: Network, parameters: Array, X: Any) -> tuple[Array, Array, Array]:
+    def _weights(network: Network, parameters: Array, X: Any, n_threads: int) -> tuple[Array, Array, Array]:
         """Return the plan, the parameters and the packed weights for predictions of X.
 
-        Only weights that several tiles read are packed.
+        Weights are packed only where every thread has many tiles to compute.
         """
-        plan = network.layout.plan
-        if X.shape[0] <= network.widest_tile:
-            return plan, parameters, parameters
-        plan, packed = packed_weights(plan, parameters, is_sparse(X))
+        plan, packed = network.layout.plan, parameters
+        n_tiles = X.shape[0] // network.widest_tile
+        if n_tiles >= limits.PACKED_TILES:
+            cores = available_cores()
+            if n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
+                plan, packed = with_packed_weights(plan, parameters, is_sparse(X))
         return plan, parameters, packed
 
     def loss(
@@ -129,7 +131,7 @@ class NumbaBackend:
         activations = self._activations(network.kernel_activations, network.dtype)
         value = self._loss(network.loss.name, network.dtype)
         kernel = self._predict.loss(is_sparse(X))
-        packed = self._packed(network, parameters, X)
+        packed = self._weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
 
         def run(part: slice, samples: Any, tile: Array, units: Array) -> float:

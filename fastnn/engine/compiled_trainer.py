@@ -21,6 +21,7 @@ from .arguments import (
     gradient_task,
     is_by_rows,
     kernel_settings,
+    kind_of_steps,
     most_threads,
     sharing,
     tile_data,
@@ -67,7 +68,7 @@ class NumbaTrainer:
         width = training_width(network, shard)
         by_rows = is_by_rows(network, job)
         self._calls = SharedCalls(
-            (network, job.batch_size), job.n_threads, most_threads(network, job),
+            kind_of_steps(network, job), job.n_threads, most_threads(network, job),
             network.training_operations * width * n_shards,
         )  # fmt: skip
         n_threads = self._calls.most_threads

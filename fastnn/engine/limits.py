@@ -38,7 +38,10 @@ SHARED_BYTES = 1 << 28
 GAP_BYTES = 1 << 16
 # Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
 # weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
-LEAST_SPARSE = 1 << 16
+LEAST_TOUCHED = 1 << 16
+# Fewest tiles of a thread in a prediction for which the weights of wide layers are packed once beforehand,
+# by one thread into new memory, instead of by every tile: as long as four or five tiles of one thread gain.
+PACKED_TILES = 8
 # A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most
 # this many bytes: 8 samples in float32, half a vector. With 12 samples, both take the same time.
 ROW_BYTES = 32

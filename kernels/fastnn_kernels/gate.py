@@ -28,8 +28,8 @@ def affine_forward(W, b, X, packed, Z):
     b : array (1, J)
     X : array (I, T)
     packed : array (1, C)
-        The weights in the order in which products read them, filled by `pack`; without columns if they are
-        not packed. The results have the same bits.
+        The weights in the order in which products read them, filled by `pack`; None, or without columns, if
+        they are not packed. The results have the same bits.
     Z : array (J, T)
         Overwritten.
     """

@@ -117,10 +117,10 @@ def last_outputs(plan, T, units):
 def packed_plan(plan: Any, itemsize: int, sparse: bool) -> tuple[Any, int]:
     """Return a copy of a plan with packed weights, and the number of elements of these weights.
 
-    The weights of a layer are packed if they are too large for the first-level cache, but not those that
-    `sparse` samples are multiplied by.
+    The weights of a layer are packed if they take more than `PACKED_BYTES`, but not those that `sparse`
+    samples are multiplied by.
     """
-    sizes = plan[:, INPUTS] * plan[:, OUTPUTS]
+    sizes = packed_size.py_func(plan[:, INPUTS], plan[:, OUTPUTS])
     packs = sizes * itemsize > PACKED_BYTES
     packs[0] &= not sparse
     ends = np.cumsum(np.where(packs, sizes, 0))
@@ -249,7 +249,8 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
     the call, and is overwritten with the derivatives by the outputs of the other layers. scratch is the
     workspace of `affine_backward`. gradient (P,) is overwritten, except for its padding, or added to if
     `adds`. The other arguments are those of the forward pass (`forward_pass`). If `sparse`, the derivatives
-    by the sums of the first layer are left in X instead of multiplied by the samples.
+    by the sums of the first layer are left in X: `sparse_backward` adds their products with the samples to
+    the gradient.
     """
 
     @kernel
@@ -283,7 +284,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
                 if layer == 0:
                     transpose(dA, X)
                     column_sums(X, db, adds)
-                    for t in range(T):
+                    for t in range(T):  # `sparse_backward` adds whole vectors of a row
                         for j in range(n_outputs, X.shape[1]):
                             X[t, j] = 0
                 else:

@@ -45,13 +45,13 @@ def tile_scores(sparse: bool) -> Any:
     @kernel
     def tile_scores(activations, plan, parameters, packed, X, first, n, tile, T, units):
         if sparse:
-            samples = view(tile, 0, T, sparse_width(plan, parameters))
-            rows = SparseTile(X, first, first + n - 1, samples)
-            sparse_forward(plan, parameters, rows, NO_KEY, 0, 0.0, 0, T)
+            inputs = view(tile, 0, T, sparse_width(plan, parameters))
+            samples = SparseTile(X, first, first + n - 1, inputs)
+            sparse_forward(plan, parameters, samples, NO_KEY, 0, 0.0, 0, T)
         else:
-            samples = view(tile, 0, plan[0, INPUTS], T)
-            copy_tile(X, first, n, samples)
-        forward(activations, plan, parameters, packed, samples, units, None)
+            inputs = view(tile, 0, plan[0, INPUTS], T)
+            copy_tile(X, first, n, inputs)
+        forward(activations, plan, parameters, packed, inputs, units, None)
         return last_outputs(plan, T, units)
 
     return tile_scores

@@ -129,17 +129,17 @@ def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begi
         Its `sums` are dZ; the columns past the last output are 0.
     gradient : array (P,)
     at : int
-        Offset of dW (I, J) in the gradient. There is room for one vector after the end of dW, to which 0 is
-        added.
+        Offset of dW (I, J) in the gradient.
     n_outputs : int
         J.
     key, position, rate : uint64, int, float
         Arguments of the forward pass.
     begin, end : int
-        Features; threads may compute parts of dW, and each changes only its own rows.
+        Features; threads may compute parts of dW, and each reads and writes only its own rows. The parts are
+        equal numbers of features, not of values.
     """
     table, sums, flat = X.table, X.sums, view(gradient, 0, 1, gradient.shape[0])
-    n_whole = n_outputs // lanes(sums) * lanes(sums)
+    n_whole, last = n_outputs // lanes(sums) * lanes(sums), at + end * n_outputs
     # The padding after the last sample has derivatives of 0: leave it out.
     for t in range(X.last - X.first + 1):
         row = table.rows[X.first + t]
@@ -151,17 +151,18 @@ def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begi
             for j in range(0, n_whole, lanes(sums)):
                 store(flat, 0, start + j, load(flat, 0, start + j) + value * load(sums, t, j))
             if n_whole < n_outputs:
-                add_rest(gradient, start, sums, t, n_whole, n_outputs, number, feature == end - 1)
+                add_rest(gradient, start, sums, t, n_whole, n_outputs, number, last)
 
 
 @kernel
-def add_rest(gradient, start, sums, t, n_whole, n_outputs, number, is_last):
-    """Add the last columns, less than a vector, of ``number sums[t]`` to the row of dW at `start`.
+def add_rest(gradient, start, sums, t, n_whole, n_outputs, number, last):
+    """Add ``number sums[t]`` from column `n_whole` on, less than a vector, to the row of dW at `start`.
 
-    A vector also adds 0 to what follows the row. If the row `is_last` of its part of dW, another thread may
-    change what follows: the columns are then added one by one, with the same result.
+    A vector also adds 0 to what follows the row. From index `last` of the gradient on, another thread may
+    change it at the same time: if a vector would reach beyond, the columns are added one by one, with the
+    same result.
     """
-    if is_last:
+    if start + n_whole + lanes(sums) > last:
         for j in range(n_whole, n_outputs):
             gradient[start + j] += number * sums[t, j]
     else:

@@ -169,7 +169,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
         n_lanes = lanes(X)
         last = plan.shape[0] - 1
         half = sums.shape[0] // 2
-        not_packed = view(parameters, 0, 1, 0)
+        not_packed = view(parameters, 0, 1, 0)  # None would compile `affine_forward` once more
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             inputs = layer_inputs(plan, layer, X, units)
@@ -187,8 +187,8 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                     b = view(parameters, plan[layer, BIASES], 1, n_outputs)
                     affine_forward(W, b, rows(inputs, begin, end), not_packed, Z)
                 else:
-                    none = view(zeros, 0, 1, n_outputs)
-                    affine_forward(W, none, rows(inputs, begin, end), not_packed, other)
+                    no_bias = view(zeros, 0, 1, n_outputs)
+                    affine_forward(W, no_bias, rows(inputs, begin, end), not_packed, other)
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_output_units(plan, layer, part, n_lanes)

@@ -218,7 +218,8 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     gathered: True if the samples of each batch are gathered from the table, False if data are stored in
     tiles; team: True if threads share units instead of samples, with a single shard; sparse: True for a
     sparse table, which requires `gathered` and excludes `team`; batch_norm, dropped: True for batch
-    normalisation and for dropout by a team.
+    normalisation and for dropout by a team. On a sparse table, threads share the single shard's tile: the
+    sums of the first layer by samples, the gradient of its weights by features.
 
     The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward,
     update, options, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``.
@@ -308,7 +309,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 call(options.weight_squares, (
                     plan, parameters, settings.n_weights, thread, n_threads, squares,
                 ))  # fmt: skip
-            if shares_tile and round > 0:  # the other thread may still read the previous tile
+            if shares_tile and round > 0:  # other threads may still read the previous tile
                 wait(barrier, thread, n_threads)
             width = T
             for shard in range(buffer, n_shards, 1 if shares_tile else n_threads):

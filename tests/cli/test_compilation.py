@@ -87,6 +87,10 @@ def train_wide(**settings):
     model.train(np.tile(X, (1, 150)), Y, 2, 1e-4, batch_size=100, random_state=0)
 
 
+def predict_wide():
+    fastnn.Model([2, 600, 600, 3], random_state=0).predict(np.tile(X, (20, 1)))
+
+
 def fit(kind, X, y, **settings):
     model = kind(max_iter=2, random_state=0, **settings).fit(X, y)
     model.predict(X)
@@ -125,6 +129,7 @@ USES = {
         train_wide,
         lambda: train_wide(dropout=0.5),
         lambda: train_wide(batch_norm=True),
+        predict_wide,
     ],
     "estimators": [
         lambda: fit(CLASSIFIER, X, Y),

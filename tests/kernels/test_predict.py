@@ -12,7 +12,8 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import make_grid
 from fastnn.engine import arrays, limits
-from fastnn.engine.arrays import packed_weights
+from fastnn.engine import compiled as compiled_backend
+from fastnn.engine.arrays import with_packed_weights
 from fastnn.engine.choice import get_backend
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
@@ -136,31 +137,44 @@ def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_spa
     expected = results(network, parameters, X, y, weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled_network, "PACKED_BYTES", 0)
+        patch.setattr(limits, "PACKED_TILES", 0)
         found = results(network, parameters, X, y, weights)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_weights_of_wide_layers_are_packed_where_several_tiles_read_them():
+@pytest.fixture
+def wide_network(monkeypatch):
+    """Return a network whose first two layers are packed on every processor, and its parameters."""
+    monkeypatch.setattr(compiled_network, "PACKED_BYTES", 1 << 17)
     network = Network((300, 257, 100, 3), ("relu", "relu", "identity"), np.dtype(np.float64))
-    parameters = network.draw_parameters(np.random.RandomState(0))
-    plan, packed = packed_weights(network.layout.plan, parameters)
-    assert plan[:, compiled_network.PACKED].tolist() == [0, 300 * 257, -1]
-    assert packed.size == 300 * 257 + 257 * 100
-    plan, packed = packed_weights(network.layout.plan, parameters, is_sparse=True)
-    assert plan[:, compiled_network.PACKED].tolist() == [-1, 0, -1]
-    backend = get_backend("numba")
-    for count, is_packed in ((network.widest_tile, False), (network.widest_tile + 1, True)):
-        plan, same, packed = backend._packed(network, parameters, np.zeros((count, 300)))
+    return network, network.draw_parameters(np.random.RandomState(0))
+
+
+def test_weights_of_wide_layers_are_packed(wide_network):
+    network, parameters = wide_network
+    for is_sparse, expected in ((False, [0, 300 * 252, -1]), (True, [-1, 0, -1])):
+        plan, packed = with_packed_weights(network.layout.plan, parameters, is_sparse)
+        assert plan[:, compiled_network.PACKED].tolist() == expected
+        assert packed.size == 300 * 252 * (not is_sparse) + 257 * 96
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 0])
+def test_weights_are_packed_where_every_thread_has_many_tiles(wide_network, monkeypatch, n_threads):
+    monkeypatch.setattr(compiled_backend, "available_cores", lambda: 3)
+    network, parameters = wide_network
+    fewest = limits.PACKED_TILES * (n_threads or 3) * network.widest_tile
+    for count in (fewest - 1, fewest):
+        X = np.zeros((count, 300))
+        plan, same, packed = get_backend("numba")._weights(network, parameters, X, n_threads)
         assert same is parameters
-        assert (packed is not parameters) == (plan is not network.layout.plan) == is_packed
+        assert (packed is not parameters) == (plan is not network.layout.plan) == (count == fewest)
 
 
-def test_large_networks_are_not_copied(monkeypatch):
-    network = Network((300, 257, 3), ("relu", "identity"), np.dtype(np.float64))
-    parameters = network.draw_parameters(np.random.RandomState(0))
+def test_large_networks_are_not_copied(wide_network, monkeypatch):
+    network, parameters = wide_network
     monkeypatch.setattr(arrays, "LARGE_BYTES", parameters.nbytes - 1)
-    plan, packed = packed_weights(network.layout.plan, parameters)
+    plan, packed = with_packed_weights(network.layout.plan, parameters)
     assert plan is network.layout.plan
     assert packed is parameters
 

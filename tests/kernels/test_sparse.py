@@ -1,5 +1,6 @@
 """Sparse tables: the first layer, trainings, predictions and fits agree with those on the dense table."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -100,14 +101,45 @@ def test_a_sparse_layer_matches_the_dense_one(n_samples, n_inputs, n_outputs, co
     compiled.sparse_affine_backward(*arguments, 0, middle)
     np.testing.assert_allclose(dW, 7 + dW_expected, rtol=0, atol=error * largest * count)
     assert (gradient[n_inputs * n_outputs :] == 7).all()
-    # Not even 0 is added to the other part, which another thread may be changing: -0.0 would become 0.0.
-    zeros = np.full(network.n_parameters, -0.0, dtype)
-    compiled.sparse_affine_backward(tile, zeros, *arguments[2:], 0, middle)
-    assert np.signbit(zeros[middle * n_outputs :]).all()
     # Any parts give the same bits.
     whole = np.full(network.n_parameters, 7, dtype)
     compiled.sparse_affine_backward(tile, whole, *arguments[2:], 0, n_inputs)
     np.testing.assert_array_equal(whole, gradient)
+
+
+@pytest.mark.parametrize("n_outputs", range(1, 20))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_of_some_features_touches_nothing_else(n_outputs, dtype):
+    """Another thread may be changing the other features: not even 0 may be added, which makes -0.0 to 0.0."""
+    n_features, n_samples = 20, 3
+    network = Network((n_features, n_outputs), ("identity",), np.dtype(dtype))
+    X = scipy.sparse.csr_array(np.ones((n_samples, n_features), dtype))
+    sums = np.zeros((network.whole_tile(n_samples), network.whole_tile(n_outputs)), dtype)
+    sums[:n_samples, :n_outputs] = 1
+    tile = compiled.SparseTile(as_table(X, np.arange(n_samples)), 0, n_samples - 1, sums)
+    for first, end in itertools.combinations(range(n_features + 1), 2):
+        gradient = np.full(network.n_parameters, -0.0, dtype)
+        compiled.sparse_affine_backward(tile, gradient, 0, n_outputs, np.uint64(0), 0, 0.0, first, end)
+        part = np.arange(gradient.size) // n_outputs
+        part = (part >= first) & (part < end)
+        assert (gradient[part] == n_samples).all()
+        assert np.signbit(gradient[~part]).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_narrow_layers_have_the_same_bits_on_two_threads(monkeypatch, width, dtype):
+    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
+    random = np.random.default_rng(0)
+    X = sparse_table(random, 4000, 40, np.dtype(dtype))
+    y = random.integers(0, 2, (4000, 1)).astype(dtype)
+    results = []
+    for n_threads in (1, 2):
+        job = Job(X, y, np.ones(4000), 20, 2000, n_threads=n_threads, epsilon=0.01, averaged=True)
+        trainer, result = begin("numba", Network((40, width, 2), ("tanh", "identity"), X.dtype), job)
+        run_on(trainer, 20)
+        results.append(result["parameters"])
+    np.testing.assert_array_equal(*results)
 
 
 def test_dropout_factors_match_dense_dropout_at_any_position_of_a_batch():
@@ -171,11 +203,11 @@ def shared_job(n_threads, n_samples=90, dtype=np.float64, **options):
     ids=["plain", "penalties", "limits and average", "dropout", "batch norm", "tiles"],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeypatch, layer, options, dtype):
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, dtype):
     network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)
     reference, expected = begin("numpy", network, shared_job(1, dtype=dtype, **options))
     run_on(reference, 3)
-    monkeypatch.setattr(limits, "LEAST_SPARSE", 1)
+    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
     alone = None
     for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
@@ -191,7 +223,7 @@ def test_any_number_of_threads_that_share_the_update_gives_the_same_bits(monkeyp
 def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
     """Steps are repeated up to the last finite one; each must begin with a gradient of 0."""
     network = Network(SHARED_LAYERS, ("relu", "identity"), np.dtype(np.float32))
-    monkeypatch.setattr(limits, "LEAST_SPARSE", 1)
+    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
     results = []
     for n_threads in (1, 2):
         job = shared_job(n_threads, dtype=np.float32, num_passes=60, epsilon=1e9, optimizer=fastnn.SGD())

@@ -141,8 +141,8 @@ class PackedCoefficients:
         self._is_own = cgutils.is_not_null(builder, address)
         own = builder.bitcast(address, self._given.type)
         self._data = builder.select(is_given, self._given, own)
-        # Given coefficients are those of all rows and chunks, not of one group of rows and one chunk.
-        self._is_group = builder.sext(builder.not_(is_given), integer)
+        # All bits are set if a group of rows and a chunk are packed at a time, none if all of them are.
+        self._group_mask = builder.sext(builder.not_(is_given), integer)
         n_whole = builder.sub(n_rows, builder.srem(n_rows, integer(self._height)))
         self._term_size = builder.select(is_given, n_whole, integer(0))
         self.is_used = builder.or_(is_given, self._is_own)
@@ -212,7 +212,7 @@ class PackedCoefficients:
         """Return the place of the first coefficient of a block's term; `row` is the block's first."""
         builder, integer = self._builder, row.type
         begin, end = terms
-        row = builder.sub(row, builder.and_(rows[0], self._is_group))
+        row = builder.sub(row, builder.and_(rows[0], self._group_mask))
         chunk = builder.mul(begin, self._term_size)
         block = builder.mul(row, builder.sub(end, begin))
         offset = builder.mul(builder.sub(term, begin), integer(self._height))

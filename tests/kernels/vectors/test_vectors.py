@@ -170,11 +170,11 @@ def test_view_reads_and_writes_a_part_of_a_flat_array():
     assert total == np.arange(3, 11).sum() - 10
 
 
-# Statements that access an array out of bounds, and one that does not.
 # A product of 2 inputs and 16 outputs with a number of packed weights.
 PACKED_PRODUCT = (
     "product_forward(matrix, view(flat, 0, 1, 16), view(flat, 0, 2, 8), view(flat, 0, 1, {}), tile)"
 )
+# Statements that access an array out of bounds, and two that do not.
 ACCESSES = {
     "load beyond a row": "load(matrix, 1, 16)",
     "load beyond the rows": "load(matrix, 2, 0)",
