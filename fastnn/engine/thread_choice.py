@@ -67,7 +67,7 @@ class ThreadChoice:
         latest = _memory.get(kind)
         if latest is not None and latest.n_threads <= most and now - latest.noted_at < MEMORY_SECONDS:
             self._measured = latest
-        self._is_first, self._is_trial = True, False
+        self._is_first, self._is_trial, self._is_cold = True, False, False
         # Clock and processor time from which `_count_others` counts, and its result: True before the first.
         self._counted_from = now, time.process_time()
         self._others_compute = True
@@ -81,7 +81,7 @@ class ThreadChoice:
         """Return the number of threads for the next call, and the seconds that it should take."""
         now, measured = time.perf_counter(), self._measured
         other, room = self._other_number(measured), self._room(measured)
-        may_try = other < measured.n_threads or measured.n_threads < other <= room
+        may_try = other != measured.n_threads and other <= room
         # The first call of a training finds its arrays in no cache: it is no trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
@@ -89,6 +89,7 @@ class ThreadChoice:
             return other, min(limits.CALL_SECONDS, seconds)
         # A usual call ends when the next trial is due, the first call of a training soon before one.
         seconds = max(measured.trial_at - now, 0.0 if self._is_first else limits.TRIAL_SECONDS)
+        self._is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
         return min(measured.n_threads, room), min(limits.CALL_SECONDS, seconds)
 
     def note(self, n_threads: int, n_rounds: int, seconds: float) -> None:
@@ -98,8 +99,9 @@ class ThreadChoice:
             measured = self._judged(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
-            # A short first call finds no array in a cache. Only the first trial is compared with its speed.
-            is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
+            # A short first call finds no array in a cache, and takes longer than it should. Only the first
+            # trial is compared with its speed.
+            is_cold = self._is_cold or (self._is_first and seconds < limits.TRIAL_SECONDS)
             if n_threads == measured.n_threads and (not is_cold or measured.speed == 0):
                 if speed < FALL * measured.speed:
                     measured = measured._replace(trial_at=measured.not_before, grows=measured.n_threads == 1)
@@ -117,7 +119,7 @@ class ThreadChoice:
         """Return the measurements after a trial, with the faster number of threads."""
         if n_threads == self._other_number(measured) and speed > measured.speed:
             measured = measured._replace(n_threads=n_threads, speed=speed)
-            if self._other_number(measured) != n_threads:  # a trial in the same direction follows at once
+            if 1 < n_threads < self._most:  # a trial in the same direction follows at once
                 return measured
             return _waiting(measured, now, limits.TRIAL_EVERY_SECONDS)._replace(grows=not measured.grows)
         grows = not measured.grows or measured.n_threads == 1
@@ -125,8 +127,9 @@ class ThreadChoice:
         return _waiting(measured, now, wait)._replace(grows=grows)
 
     def _other_number(self, measured: Measured) -> int:
-        """Return the number of threads of a trial."""
-        return min(2 * measured.n_threads, self._most) if measured.grows else max(measured.n_threads // 2, 1)
+        """Return the number of threads of a trial: fewer also where there are no more."""
+        grows = measured.grows and measured.n_threads < self._most
+        return min(2 * measured.n_threads, self._most) if grows else max(measured.n_threads // 2, 1)
 
     def _room(self, measured: Measured) -> int:
         """Return the largest number of threads for the next call, by what else computes now."""

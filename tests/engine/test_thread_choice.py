@@ -156,6 +156,28 @@ def test_a_first_call_lasts_until_the_next_trial(machine):
     assert choice.next_call() == (1, limits.TRIAL_SECONDS)
 
 
+def test_a_slow_short_first_call_does_not_count(machine):
+    """A first call on cold caches is slower than one thread on warm ones: it is not compared with a trial."""
+    run, kind = machine({1: 3900.0, 2: 6900.0}, idle=1), next(KINDS)
+    run.train(ThreadChoice(kind, 2), 0.3)
+    run.now += 2 * limits.TRIAL_EVERY_SECONDS
+    choice = ThreadChoice(kind, 2)
+    assert choice.next_call() == (2, 0.0)
+    choice.note(2, 10, 0.006)
+    assert choice.next_call()[0] == 1  # the trial, which was due
+    choice.note(1, 20, 0.005)
+    assert choice.next_call()[0] == 2
+
+
+def test_fewer_threads_are_tried_again_and_again_where_there_are_no_more(machine):
+    run, choice = machine({1: 7000.0, 2: 13000.0}, idle=1), ThreadChoice(next(KINDS), 2)
+    run.train(choice, 0.1)
+    for _ in range(4):
+        counts = run.train(choice, 2.5 * limits.TRIAL_EVERY_SECONDS)
+        assert 1 <= counts.count(1) <= 3
+        assert len(counts) < 40  # no call ends early for a trial that is not made
+
+
 def test_a_long_first_call_counts(machine):
     """A training may take a single call: a fall of the speed is seen in the first call, if that is long."""
     run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
