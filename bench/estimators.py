@@ -46,10 +46,15 @@ def fit_iris(module: ModuleType, **options) -> object:
     return quietly(lambda: module.MLPClassifier(random_state=0, **options).fit(*iris()))
 
 
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples and classes of the digits, in float64."""
+    return load_digits(return_X_y=True)
+
+
 def fit_digits(module: ModuleType) -> object:
     """Fit digits for 20 passes with default parameters otherwise."""
-    X, y = load_digits(return_X_y=True)
-    return quietly(lambda: module.MLPClassifier(max_iter=20, random_state=0).fit(X, y))
+    return quietly(lambda: module.MLPClassifier(max_iter=20, random_state=0).fit(*digits()))
 
 
 # Small tables on which L-BFGS is compared.
@@ -57,7 +62,7 @@ LBFGS_TABLES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "iris": iris,
     "moons": lambda: make_moons(200, noise=0.2, random_state=0),
     "circles": lambda: make_circles(200, noise=0.1, factor=0.5, random_state=0),
-    "digits": lambda: load_digits(return_X_y=True),
+    "digits": digits,
 }
 LBFGS_WIDTHS = (10, 30, 100)
 

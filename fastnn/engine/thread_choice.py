@@ -85,8 +85,10 @@ class ThreadChoice:
         # The first call of a training finds its arrays in no cache: it is no trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
-            seconds = max(limits.TRIAL_SECONDS, limits.TRIAL_ROUNDS / measured.speed)
-            return other, min(limits.CALL_SECONDS, seconds)
+            # The number of rounds follows from the speed so far. Fewer threads probably take longer for them:
+            # ask for fewer rounds, so that the trial takes no longer than others.
+            seconds = limits.TRIAL_SECONDS * min(1.0, other / measured.n_threads)
+            return other, min(limits.CALL_SECONDS, max(seconds, limits.TRIAL_ROUNDS / measured.speed))
         # A usual call ends when the next trial is due, the first call of a training soon before one.
         seconds = max(measured.trial_at - now, 0.0 if self._is_first else limits.TRIAL_SECONDS)
         self._is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
