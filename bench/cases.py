@@ -116,11 +116,12 @@ def python(program: str) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def python_seconds(program: str, cache_folder: Path) -> float:
-    """Run a program in a new interpreter and return the number it prints; kernels go to `cache_folder`."""
+def python_seconds(program: str, cache_folder: Path) -> list[float]:
+    """Run a program in a new interpreter and return the numbers it prints; kernels go to `cache_folder`."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache_folder)}
     command = [sys.executable, "-c", program]
-    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return [float(number) for number in done.stdout.split()]
 
 
 def moons_command(cache_folder: str | None = None) -> None:
@@ -160,11 +161,8 @@ def first_trainings(turns: int = 5) -> dict[str, float]:
     printed: dict[str, list[list[float]]] = {"empty": [], "filled": []}
     for _ in range(turns):
         with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
             for runs in printed.values():
-                command = [sys.executable, "-c", FIRST_TRAININGS]
-                out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-                runs.append([float(line) for line in out.stdout.split()])
+                runs.append(python_seconds(FIRST_TRAININGS, Path(folder)))
     empty, filled = (np.min(runs, axis=0) for runs in printed.values())
     return {
         "import and first training, float64, kernels to be compiled": empty[0],

@@ -16,7 +16,7 @@ from fastnn_kernels.compiler.companion import Task
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..system import threads
 from . import limits
-from .arrays import csr_table, tile_rows
+from .arrays import csr_table, row_values, tile_rows
 from .job import Job
 
 __all__ = [
@@ -229,22 +229,16 @@ def most_threads(network: Network, job: Job) -> int:
     the weights, and updates a share of the parameters.
     """
     if job.is_sparse:
-        n_values = _row_values(job) * job.batch_size
+        n_values = row_values(job.X) * job.batch_size
         n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
         return max(1, int(n_touched / limits.LEAST_TOUCHED))
     n_parts, _ = sharing(network, job.batch_size)
     return n_parts
 
 
-def _row_values(job: Job) -> float:
-    """Return the mean number of stored values in a row of a CSR matrix."""
-    X: Any = job.X
-    return X.nnz / X.shape[0]
-
-
 def kind_of_steps(network: Network, job: Job) -> Hashable:
     """Return a value that is equal for trainings whose steps take about the same time."""
-    order = math.frexp(_row_values(job))[1] if job.is_sparse else None
+    order = math.frexp(row_values(job.X))[1] if job.is_sparse else None
     return network, job.batch_size, order
 
 

@@ -12,7 +12,7 @@ from fastnn_kernels.compiler.forks import import_lock
 from ..network.description import LARGE_BYTES, Network, aligned_empty
 from .job import is_sparse
 
-__all__ = ["csr_table", "n_operations", "read_only", "tile_rows", "with_packed_weights"]
+__all__ = ["csr_table", "n_operations", "read_only", "row_values", "tile_rows", "with_packed_weights"]
 
 Array = NDArray[Any]
 
@@ -67,8 +67,13 @@ def tile_rows(network: Network, is_sparse: bool) -> int:
     return network.whole_tile(network.shapes[0][1]) if is_sparse else network.n_inputs
 
 
+def row_values(X: Any) -> float:
+    """Return the mean number of stored values in a row of a CSR matrix; 0 without rows."""
+    return X.nnz / max(1, X.shape[0])
+
+
 def n_operations(network: Network, X: Any) -> int:
     """Return the FLOPs of one forward pass of one sample."""
     n_inputs, n_outputs = network.shapes[0]
-    used = X.nnz // max(1, X.shape[0]) if is_sparse(X) else n_inputs
+    used = int(row_values(X)) if is_sparse(X) else n_inputs
     return network.operations - 2 * (n_inputs - used) * n_outputs

@@ -138,6 +138,7 @@ def test_narrow_layers_have_the_same_bits_on_two_threads(monkeypatch, width, dty
         job = Job(X, y, np.ones(4000), 20, 2000, n_threads=n_threads, epsilon=0.01, averaged=True)
         trainer, result = begin("numba", Network((40, width, 2), ("tanh", "identity"), X.dtype), job)
         run_on(trainer, 20)
+        assert trainer._calls.n_running == min(n_threads, available_cores())
         results.append(result["parameters"])
     np.testing.assert_array_equal(*results)
 
