@@ -39,8 +39,9 @@ GAP_BYTES = 1 << 16
 # Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
 # weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
 LEAST_TOUCHED = 1 << 16
-# Fewest tiles of a thread in a prediction for which the weights of wide layers are packed once beforehand,
-# by one thread into new memory, instead of by every tile: as long as four or five tiles of one thread gain.
+# Fewest tiles of each thread in a prediction for which the weights of wide layers are packed once beforehand,
+# instead of for every tile. One thread packs them, into new memory: on one thread, this takes as long as four
+# or five tiles save.
 PACKED_TILES = 8
 # A batch is computed with vectors of units instead of samples if one feature of all its samples takes at most
 # this many bytes: 8 samples in float32, half a vector. With 12 samples, both take the same time.
