@@ -16,7 +16,7 @@ from fastnn_kernels.compiler.companion import Task
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..system import threads
 from . import limits
-from .arrays import csr_table, row_values, tile_rows
+from .arrays import check_tile_width, csr_table, row_values, tile_rows
 from .job import Job
 
 __all__ = [
@@ -182,7 +182,14 @@ def training_workspace(
     train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False,
     by_rows: bool = False,
 ) -> Any:  # fmt: skip
-    """Return the scratch arrays that `n_threads` threads overwrite in training."""
+    """Return the scratch arrays that `n_threads` threads overwrite in training.
+
+    Raises
+    ------
+    ValueError
+        If `width` is not a whole number of cache lines.
+    """
+    check_tile_width(network, width)
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0

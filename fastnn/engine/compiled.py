@@ -24,7 +24,7 @@ from .arguments import (
     training_width,
     training_workspace,
 )
-from .arrays import csr_table, n_operations, read_only, tile_rows, with_packed_weights
+from .arrays import check_tile_width, csr_table, n_operations, read_only, tile_rows, with_packed_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
@@ -192,6 +192,7 @@ class NumbaBackend:
 def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
     """Return the scratch arrays for a tile of samples and for the units of all layers."""
     width, n_rows = network.tile_width(n_samples), tile_rows(network, is_sparse)
+    check_tile_width(network, width)
     workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
 

@@ -56,6 +56,11 @@ def problem(name, sparse=False):
     return network, network.draw_parameters(np.random.RandomState(0)), network.initial_statistics(), job
 
 
+def narrow_tiles(network, n_samples):
+    """Return a width of tiles so small that the samples fill ten: the same for both dtypes."""
+    return network.whole_tile(16)
+
+
 def run(backend, network, parameters, statistics, job, n_rounds=None):
     """Run a job; return the parameters (n, P) after every iteration, and the trainer.
 
@@ -134,7 +139,7 @@ def test_calls_of_any_length_give_the_same_bits(name, sparse, monkeypatch):
     network, *begin, job = problem(name, sparse)
     expected, trainer = run("numba", network, *begin, job)
     if not network.batch_norm:  # batch normalisation needs all samples in one tile
-        monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 16)
+        monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)
     by_long_calls, again = run("numba", network, *begin, job, n_rounds=10**6)
     records = again.records
     np.testing.assert_allclose(by_long_calls[0], expected[0], rtol=1e-3, atol=1e-6)
@@ -156,7 +161,7 @@ def test_any_number_of_threads_gives_the_same_bits(name, sparse, n_shards, monke
     monkeypatch.setattr(threads, "available_cores", lambda: 3)
     monkeypatch.setattr(compiled_lbfgs, "sharing", lambda *_: (n_shards, False))
     if not network.batch_norm:  # the last shards have fewer tiles
-        monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 8)
+        monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)
     alone, trainer = run("numba", network, *begin, dataclasses.replace(job, n_threads=1))
     rtol = 1e-2 if network.dtype == np.float32 else 1e-7
     np.testing.assert_allclose(alone, expected, rtol=rtol, atol=rtol)
@@ -175,7 +180,7 @@ def test_the_rounds_of_a_call_are_those_that_it_has_run(monkeypatch):
     network, *begin, job = problem("tanh")
     noted = []
     monkeypatch.setattr(SharedCalls, "note", lambda calls, n_rounds, seconds: noted.append(n_rounds))
-    monkeypatch.setattr(compiled_lbfgs, "training_width", lambda network, n_samples: 16)  # ten tiles
+    monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)  # ten tiles
     run("numba", network, *begin, job, n_rounds=1)
     assert set(noted) == {1}
     assert len(noted) > 10 * N_PASSES
