@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import sys
 
 import hypothesis
@@ -15,6 +16,10 @@ from kernel_packages import KERNELS
 import fastnn.system.threads
 
 matplotlib.use("Agg")
+
+# A shell starts background processes with SIGINT ignored: a test that waits for Ctrl-C would wait for ever.
+# Processes that tests start inherit the disposition.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A companion process compiles further kernels in the background. The processes of the suite compile the same
 # kernels themselves: switch companions off.

@@ -90,7 +90,7 @@ class Sigmoid:
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
         """Return ``a - a^2``."""
-        return a - a * a
+        return (-a).fma(a, a)
 
 
 @activation("tanh")
@@ -105,7 +105,7 @@ class Tanh:
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
         """Return ``1 - a^2``."""
-        return 1.0 - a * a
+        return (-a).fma(a, 1.0)
 
 
 @activation("relu")
@@ -241,7 +241,7 @@ class Gelu:
         z = z.at_least(-1e4).at_most(1e4)
         scale = 2 * math.sqrt(2 / math.pi)
         bend = z * (z * z).fma(3 * 0.044715 * scale, scale)  # z (2 u)'
-        return (gate - gate * gate).fma(bend, gate)
+        return (-gate).fma(gate, gate).fma(bend, gate)
 
 
 @activation("mish")
@@ -264,7 +264,7 @@ class Mish:
         e = vmath.exp_of(z)
         n = e * (e + 2.0)
         below = 1.0 / (n + 2.0)
-        return n * below + z * (4.0 * e * (1.0 + e) * below * below)
+        return n.fma(below, z * (4.0 * e * (1.0 + e) * below * below))
 
 
 @functools.cache

@@ -36,7 +36,7 @@ from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
-from .vectors.value import fill, reduce_add_weighted
+from .vectors.value import add_product, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, row, store
 
 __all__ = [
@@ -138,13 +138,13 @@ def add_and_dot(factor, i, j, q, vectors):
     # An addition waits some cycles for the previous one to the same sum: two sums take half the time.
     end = size - size % (2 * step)
     for k in range(0, size, 2 * step):
-        new = load(vectors, q, k) + factors * load(vectors, i, k)
+        new = add_product(load(vectors, q, k), factors, load(vectors, i, k))
         store(vectors, q, k, new)
-        even = even + new * load(vectors, j, k)
+        even = add_product(even, new, load(vectors, j, k))
         if k < end:
-            new = load(vectors, q, k + step) + factors * load(vectors, i, k + step)
+            new = add_product(load(vectors, q, k + step), factors, load(vectors, i, k + step))
             store(vectors, q, k + step, new)
-            odd = odd + new * load(vectors, j, k + step)
+            odd = add_product(odd, new, load(vectors, j, k + step))
     return reduce_add_weighted(even + odd, fill(vectors, 1))
 
 
@@ -180,11 +180,11 @@ def direction(vectors, numbers, counts):
     for k in range(0, vectors.shape[1], lanes(vectors)):
         x, g = load(vectors, X, k), load(vectors, GRADIENT, k)
         # The direction is a difference of points, as in L-BFGS-B: x plus the direction has no rounding error.
-        d = (x + load(vectors, DIRECTION, k) * share) - x
+        d = add_product(x, share, load(vectors, DIRECTION, k)) - x
         store(vectors, DIRECTION, k, d)
         store(vectors, X_BEFORE, k, x)
         store(vectors, GRADIENT_BEFORE, k, g)
-        slopes, squares = slopes + g * d, squares + d * d
+        slopes, squares = add_product(slopes, g, d), add_product(squares, d, d)
     one = fill(vectors, 1)
     return reduce_add_weighted(slopes, one), reduce_add_weighted(squares, one)
 
@@ -203,7 +203,7 @@ def add_pair(vectors, numbers, counts):
         store(vectors, PAIRS + newest, k, load(vectors, DIRECTION, k) * steps)
         y = load(vectors, GRADIENT, k) - load(vectors, GRADIENT_BEFORE, k)
         store(vectors, PAIRS + M + newest, k, y)
-        squares = squares + y * y
+        squares = add_product(squares, y, y)
     numbers[RHO + newest] = 1.0 / product
     numbers[THETA] = reduce_add_weighted(squares, fill(vectors, 1)) / product
     counts[NEWEST], counts[N_PAIRS] = newest, min(counts[N_PAIRS] + 1, M)
@@ -214,7 +214,7 @@ def move(step, vectors):
     """Move x to the trial at `step` times the direction from the point before the line search."""
     steps = fill(vectors, step)
     for k in range(0, vectors.shape[1], lanes(vectors)):
-        store(vectors, X, k, load(vectors, X_BEFORE, k) + steps * load(vectors, DIRECTION, k))
+        store(vectors, X, k, add_product(load(vectors, X_BEFORE, k), steps, load(vectors, DIRECTION, k)))
 
 
 @kernel

@@ -27,7 +27,7 @@ from .compiler.jit import kernel
 from .compiler.pointer import FunctionPointer, array_types
 from .output import column_max, exponentials
 from .vectors import vmath
-from .vectors.value import Value, add_weighted, emitter, fill, reduce_add_weighted
+from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
 from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
 
 __all__ = [
@@ -144,7 +144,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
         reciprocal = vmath.divide(fill(S, 1), total)
         for k in range(n_scores):
             expected = vmath.where_equal(label, k, at_label, spread)
-            store(dS, k, t, (load(dS, k, t) * reciprocal - expected) * weight)
+            store(dS, k, t, add_product(-expected, reciprocal, load(dS, k, t)) * weight)
         if wanted:
             each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
             loss += reduce_add_weighted(each, weight)
@@ -162,9 +162,9 @@ def expected_score(S, t, label, highest, smoothing):
     expected = fill(S, 0)
     for k in range(S.shape[0]):
         score = load(S, k, t) - highest
-        expected = vmath.where_equal(label, k, expected + at_label * score, expected)
+        expected = vmath.where_equal(label, k, add_product(expected, at_label, score), expected)
         if smoothing != 0.0:
-            expected = expected + spread * score
+            expected = add_product(expected, spread, score)
     return expected
 
 
@@ -264,7 +264,7 @@ class BinaryCrossEntropy:
     def value(s: Value, y: Value, parameter: Value) -> Value:
         """Return ``softplus(s) - y s``."""
         # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) - y s has no rounding error.
-        return vmath.softplus_of(-s.magnitude()) + s.at_least(0.0) - y * s
+        return (-y).fma(s, vmath.softplus_of(-s.magnitude()) + s.at_least(0.0))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
@@ -341,7 +341,7 @@ class Poisson:
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
         """Return ``exp(s) - y s``."""
-        return vmath.exp_of(s) - y * s
+        return (-y).fma(s, vmath.exp_of(s))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:

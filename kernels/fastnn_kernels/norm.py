@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiler.jit import kernel
-from .vectors.value import fill, reduce_add_weighted
+from .vectors.value import add_product, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, store
 
 __all__ = ["batch_norm_backward", "batch_norm_forward"]
@@ -71,7 +71,7 @@ def batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse):
         for t in range(0, Z.shape[1], lanes(Z)):
             normalised = load(N, j, t) * factor
             store(N, j, t, normalised)
-            store(Z, j, t, normalised * gain + offset)
+            store(Z, j, t, add_product(offset, gain, normalised))
 
 
 @kernel
@@ -106,6 +106,6 @@ def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
         factor = fill(N, scale[0, j] * inverse[0, j])
         of_shift, of_scale = fill(N, dtype(by_shift * share)), fill(N, dtype(by_scale * share))
         for t in range(0, N.shape[1], lanes(N)):
-            through_statistics = of_shift + load(N, j, t) * of_scale
-            d = load(dZ, j, t) - load(weights, 0, t) * through_statistics
+            through_statistics = add_product(of_shift, of_scale, load(N, j, t))
+            d = add_product(load(dZ, j, t), -load(weights, 0, t), through_statistics)
             store(dZ, j, t, factor * d)

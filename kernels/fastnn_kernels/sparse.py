@@ -23,7 +23,7 @@ from numba import types
 from .compiler.jit import kernel
 from .compiler.pointer import array_types
 from .random import draw, dropout_threshold
-from .vectors.value import fill
+from .vectors.value import add_product, fill
 from .vectors.vector import lanes, load, store, view
 
 __all__ = [
@@ -116,7 +116,7 @@ def sparse_affine_forward(X, parameters, at, b, key, position, rate, begin, end)
             start, value = at + feature * n_outputs, fill(sums, number)
             # Whole vectors are computed; their lanes past the last output are not used.
             for j in range(0, n_outputs, lanes(sums)):
-                store(sums, t, j, load(sums, t, j) + value * load(flat, 0, start + j))
+                store(sums, t, j, add_product(load(sums, t, j), value, load(flat, 0, start + j)))
 
 
 @kernel
@@ -149,7 +149,7 @@ def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begi
             feature, number = entry(table, k, key, position + t, rate)
             start, value = at + feature * n_outputs, fill(sums, number)
             for j in range(0, n_whole, lanes(sums)):
-                store(flat, 0, start + j, load(flat, 0, start + j) + value * load(sums, t, j))
+                store(flat, 0, start + j, add_product(load(flat, 0, start + j), value, load(sums, t, j)))
             if n_whole < n_outputs:
                 add_rest(gradient, start, sums, t, n_whole, n_outputs, number, last)
 
@@ -164,8 +164,8 @@ def add_rest(gradient, start, sums, t, n_whole, n_outputs, number, last):
     """
     if start + n_whole + lanes(sums) > last:
         for j in range(n_whole, n_outputs):
-            gradient[start + j] += number * sums[t, j]
+            gradient[start + j] = add_product(gradient[start + j], number, sums[t, j])
     else:
         flat, value = view(gradient, 0, 1, gradient.shape[0]), fill(sums, number)
-        total = load(flat, 0, start + n_whole) + value * load(sums, t, n_whole)
+        total = add_product(load(flat, 0, start + n_whole), value, load(sums, t, n_whole))
         store(flat, 0, start + n_whole, total)

@@ -22,7 +22,7 @@ from .compiler.jit import kernel
 from .compiler.numba_internals import to_fixed_tuple
 from .compiler.pointer import FunctionPointer, array_types
 from .vectors import vmath
-from .vectors.value import Value, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
+from .vectors.value import Value, add_product, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
 from .vectors.vector import lanes, load, store, view
 
 __all__ = [
@@ -62,16 +62,6 @@ def optimizer(name: str) -> Callable[[Callable], Any]:
         return compiled
 
     return register
-
-
-@emitter
-def add_product(a: Value, factor: Value, b: Value) -> Value:
-    """Return ``a + factor b``, rounded once if the processor has FMA.
-
-    In a sum of two products the compiler may fuse either product with the sum, and may choose differently in
-    each kernel that inlines the rule. An explicit FMA makes the bits of an update independent of the kernel.
-    """
-    return b.fma(factor, a)
 
 
 @emitter
@@ -243,7 +233,7 @@ def parameter_square_sum(parameters, begin, end):
     squares = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
         p = load(row, 0, k)
-        squares = squares + p * p
+        squares = add_product(squares, p, p)
     return reduce_add_weighted(squares, fill(parameters, 1))
 
 

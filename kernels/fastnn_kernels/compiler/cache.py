@@ -38,7 +38,9 @@ except ImportError:  # not a POSIX system: processes do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "VECTOR_WIDTHS",
     "cache_folders",
+    "chosen_vector_bytes",
     "claimed",
     "entry_files",
     "is_current",
@@ -52,6 +54,9 @@ __all__ = [
 # Longest time that a process waits for another process that compiles a kernel, and time between two attempts
 # to get the claim. A stopped process may hold its claim for ever.
 WAIT_SECONDS, RETRY_SECONDS = 60.0, 0.005
+
+# Widths of vectors in bytes that the user may choose.
+VECTOR_WIDTHS = (16, 32, 64)
 
 # Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
 PACKAGE = Path(__file__).parents[1]
@@ -90,6 +95,23 @@ def cache_setting() -> str:
     return numba_internals.cache_setting()
 
 
+def chosen_vector_bytes() -> int:
+    """Return the width of the kernels' vectors that the user chose by FASTNN_VECTOR_BYTES; 0 if none.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable is not one of `VECTOR_WIDTHS`.
+    """
+    setting = os.environ.get("FASTNN_VECTOR_BYTES", "").strip()
+    if setting and setting not in map(str, VECTOR_WIDTHS):
+        raise ValueError(
+            f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got {setting!r}: correct "
+            "it, or unset it for the width of this processor"
+        )
+    return int(setting or 0)
+
+
 def source_files() -> list[Path]:
     """Return the paths of the kernel sources; raise OSError if a folder cannot be read."""
 
@@ -117,8 +139,12 @@ def source_states() -> list[tuple]:
 
 
 def source_digest() -> str:
-    """Return the digest of the kernel sources and the compiler's versions; "" if no source can be read."""
-    digest = hashlib.sha256(repr((numba_version(), llvmlite.__version__, sys.version)).encode())
+    """Return the digest of the sources, the compiler's versions and the chosen width of vectors.
+
+    The result is "" if no source can be read.
+    """
+    versions = numba_version(), llvmlite.__version__, sys.version
+    digest = hashlib.sha256(repr((*versions, chosen_vector_bytes())).encode())
     try:
         sources = source_files()
         for path in sources:

@@ -70,13 +70,12 @@ __all__ = ["Kind", "arrays_among", "compilation_listeners", "is_code_saved", "ke
 compilation_listeners: list[Callable[[tuple], object]] = []
 
 # nogil: Python threads run kernels in parallel. error_model: division by zero gives inf, as in NumPy, without
-# a branch. contract: a * b + c may become one instruction; never nnan or ninf, which let the compiler drop
-# the checks that detect a diverging run. forceinline: passing several arrays to a function costs as much time
-# as a small layer.
+# a branch. No fastmath: contract would let each processor's code generator fuse other products with sums, so
+# that results depend on the processor; nnan and ninf would let the compiler drop the checks that detect a
+# diverging run. forceinline: passing several arrays to a function costs as much time as a small layer.
 OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
-    "fastmath": {"contract"},
     "forceinline": True,
     "no_cfunc_wrapper": True,
 }

@@ -20,7 +20,7 @@ from llvmlite import ir
 
 from ..compiler.numba_internals import cgutils
 from .matrix import Rows, prefetch
-from .processor import VECTOR_BYTES
+from .processor import REGISTER_BYTES, VECTOR_BYTES
 from .vector import LLVM_TYPES, Vector
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
     "Range", "chunks",
 ]  # fmt: skip
 
-# True if blocks have vectors of AVX-512: panels are then four times as wide, and fewer of them read the
+# True if blocks have the registers of AVX-512: panels are then four times as wide, and fewer of them read the
 # coefficients.
-IS_WIDE = VECTOR_BYTES == 64
+IS_WIDE = REGISTER_BYTES == 64
 # Rows of the result whose coefficients are packed at a time, a multiple of the highest block. With 128 terms
 # they are at most 96 KB, which stay in the second-level cache.
 PACKED_ROWS = 96

@@ -111,10 +111,6 @@ class Numbers:
         """Return the square root."""
         return self._like(np.sqrt(self.array))
 
-    def estimate(self, name: str) -> Numbers:
-        """Return ``1 / x`` for the instruction ``rcp14``, ``1 / sqrt(x)`` for ``rsqrt14``, both exactly."""
-        return 1.0 / (self if name == "rcp14" else self.sqrt())
-
     def magnitude(self) -> Numbers:
         """Return the absolute value."""
         return self._like(np.abs(self.array))

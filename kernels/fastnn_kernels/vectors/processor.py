@@ -1,7 +1,10 @@
-"""Properties of the processor, such as the width of its vectors, and the mode that flushes subnormals.
+"""The width of the vectors, the registers of the processor, and the mode that flushes subnormals.
 
-All other modules work with any width of vectors: arrays are laid out in whole cache lines of 64 bytes, which
-are a whole number of vectors on every processor.
+All other modules work with vectors of any width: arrays are laid out in whole cache lines of 64 bytes, which
+are a whole number of vectors. A vector is as wide as a register by default, and as `FASTNN_VECTOR_BYTES`
+says if that environment variable is set: LLVM computes with wider vectors in several registers. The width
+decides the order in which sums are added, and nothing else does: results of one width have the same bits on
+every processor with fused multiply-add. Registers decide how fast they are.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..compiler.cache import chosen_vector_bytes
 from ..compiler.numba_internals import cgutils, cpu_features
 
 __all__ = [
-    "HAS_AVX512",
     "HAS_FMA",
+    "IS_AARCH64",
     "IS_X86",
     "LINE_BYTES",
+    "N_REGISTERS",
     "PIECE_BYTES",
+    "REGISTER_BYTES",
     "VECTOR_BYTES",
     "flush_subnormals",
     "restore_mode",
@@ -28,6 +34,7 @@ __all__ = [
 
 
 IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
+IS_AARCH64 = llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64"))
 
 
 def _has(feature: str) -> bool:
@@ -38,20 +45,24 @@ def _has(feature: str) -> bool:
     return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
-HAS_AVX512 = _has("avx512f")
 # True if `Value.fma` rounds once. Only old x86 processors lack the instruction.
 HAS_FMA = _has("fma") or not IS_X86
 LINE_BYTES = 64
-# LLVM's loop vectoriser prefers vectors of 32 bytes even with AVX-512; kernels use the full width.
-VECTOR_BYTES = LINE_BYTES if HAS_AVX512 else 32
+# Size and number of the vector registers: those of AVX-512, AVX, and SSE or NEON. LLVM's loop vectoriser
+# prefers half of AVX-512's registers; kernels use all of them.
+HAS_AVX512 = _has("avx512f")
+REGISTER_BYTES = LINE_BYTES if HAS_AVX512 else 32 if _has("avx") else 16
+N_REGISTERS = 32 if HAS_AVX512 or not IS_X86 else 16
+# Vectors of 32 bytes in two registers of 16 are as fast as those of 16, and give the bits of AVX2.
+VECTOR_BYTES = chosen_vector_bytes() or max(32, REGISTER_BYTES)
 
 # Size of a piece of a vector: instructions that permute lanes within pieces of this size are cheaper than
 # those that move lanes between pieces.
 PIECE_BYTES = 16
 
-# Bits of the x86 control register MXCSR: flush subnormal results to 0 (bit 15), and treat subnormal arguments
-# as 0 (bit 6).
-FLUSH_TO_ZERO = 0x8040
+# Bits that flush subnormal results to 0 and treat subnormal arguments as 0: bits 15 and 6 of the x86 control
+# register MXCSR, bit 24 of FPCR on aarch64.
+FLUSH_TO_ZERO = 0x8040 if IS_X86 else 1 << 24
 
 
 @intrinsic
@@ -59,16 +70,20 @@ def flush_subnormals(typing_context):
     """Make this thread treat subnormal numbers as 0, and return the previous mode, for `restore_mode`.
 
     If gradients become 0, their running mean decays through the subnormal numbers, where every operation
-    takes a hundred cycles: a training with Adam would take twice as long. On processors other than x86 this
-    function does nothing.
+    takes a hundred cycles: a training with Adam would take twice as long. Processors other than x86 and
+    aarch64 compute with subnormal numbers.
     """
 
     def generate(context, builder, signature, args):
-        if not IS_X86:
-            return ir.IntType(32)(0)
-        mode = _control_register(builder, "stmxcsr")
-        _control_register(builder, "ldmxcsr", builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
-        return mode
+        if IS_X86:
+            mode = _mxcsr(builder, "stmxcsr")
+            _mxcsr(builder, "ldmxcsr", builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
+            return mode
+        if IS_AARCH64:
+            mode = _fpcr(builder)
+            _fpcr(builder, builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
+            return builder.trunc(mode, ir.IntType(32))
+        return ir.IntType(32)(0)
 
     return types.uint32(), generate
 
@@ -79,13 +94,15 @@ def restore_mode(typing_context, mode):
 
     def generate(context, builder, signature, args):
         if IS_X86:
-            _control_register(builder, "ldmxcsr", args[0])
+            _mxcsr(builder, "ldmxcsr", args[0])
+        elif IS_AARCH64:
+            _fpcr(builder, builder.zext(args[0], ir.IntType(64)))
         return context.get_dummy_value()
 
     return types.void(types.uint32), generate
 
 
-def _control_register(builder: Any, action: str, value: Any = None) -> Any:
+def _mxcsr(builder: Any, action: str, value: Any = None) -> Any:
     """Emit ``stmxcsr``, which returns the control register, or ``ldmxcsr``, which sets it to `value`.
 
     Both instructions take an address: the register passes through a variable on the stack.
@@ -98,3 +115,14 @@ def _control_register(builder: Any, action: str, value: Any = None) -> Any:
     function = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.sse.{action}")
     builder.call(function, [pointer])
     return builder.load(cell)
+
+
+def _fpcr(builder: Any, value: Any = None) -> Any:
+    """Emit an instruction that returns the control register, or one that sets it to `value`."""
+    register = ir.IntType(64)
+    if value is None:
+        signature, name = ir.FunctionType(register, []), "llvm.aarch64.get.fpcr"
+    else:
+        signature, name = ir.FunctionType(ir.VoidType(), [register]), "llvm.aarch64.set.fpcr"
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    return builder.call(function, [] if value is None else [value])

@@ -32,20 +32,29 @@ from ..compiler.numba_internals import cgutils, checks_bounds, return_error
 from ..compiler.shared import SharedFunction
 from .matrix import Matrix, PartialRows, Rows, prefetch
 from .packing import PACKED_ROWS, Coefficients, PackedCoefficients, PanelCopy, Range, chunks
-from .processor import LINE_BYTES, VECTOR_BYTES
+from .processor import LINE_BYTES, N_REGISTERS, REGISTER_BYTES, VECTOR_BYTES
 from .value import Value
 from .vector import LLVM_TYPES, Vector, is_plain, vector_of
 
 __all__ = ["outer_product", "product_backward", "product_forward"]
 
-# Blocks, widest first: width in vectors, and heights in rows. The sums of the highest block leave some of the
-# registers, 32 with AVX-512 and 16 without, for the factors; lower blocks are for the remaining rows.
-BLOCKS: tuple[tuple[int, tuple[int, ...]], ...] = (
-    ((4, (6, 4, 3, 2, 1)), (2, (8, 4, 2, 1)), (1, (8, 4, 2, 1)))
-    if VECTOR_BYTES == 64
-    else ((2, (6, 4, 3, 2, 1)), (1, (8, 4, 2, 1)))
-)
+# Blocks, widest first: width in vectors, and heights in rows; lower blocks are for the remaining rows.
+Blocks = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def fitting_blocks(n_sums: int) -> Blocks:
+    """Return the blocks of at most `n_sums` vectors; the widest are at most four wide and six high."""
+    widest = max(width for width in (4, 2, 1) if width == 1 or 6 * width <= n_sums)
+    blocks = {widest: (6, 4, 3, 2, 1), **{width: (8, 4, 2, 1) for width in (2, 1) if width < widest}}
+    return tuple((width, tuple(n for n in blocks[width] if n * width <= n_sums)) for width in blocks)
+
+
+# The sums of the highest block leave a quarter of the registers for the factors.
+BLOCKS: Blocks = fitting_blocks(N_REGISTERS * 3 // 4 // max(1, VECTOR_BYTES // REGISTER_BYTES))
 WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
+# A product of few rows divides the sums of a block into several, the more the fewer rows: its blocks decide
+# the order of the additions, and depend on the width of the vectors alone.
+ROW_BLOCKS = fitting_blocks(24 if VECTOR_BYTES == 64 else 12)
 # Terms of a chunk. A panel of this many source rows, at most 32 KB, stays in the first-level cache, and the
 # coefficients, which every panel reads again, stay in the second-level cache. If the coefficients of a term
 # are adjacent in memory and are not copied, each term has its own cache lines, at distances for which the
@@ -174,6 +183,7 @@ class _Product:
 
     def __init__(self, context: Any, builder: Any, vector: Vector, few_rows: bool, **arguments: Any) -> None:
         self.context, self.builder, self.vector, self.few_rows = context, builder, vector, few_rows
+        self.blocks = ROW_BLOCKS if few_rows else BLOCKS
         self.coefficients = Coefficients(*(arguments[name] for name in COEFFICIENTS))
         self.packed = arguments["packed"]
         self.starts, self.start_distance = arguments["starts"], arguments["start_distance"]
@@ -220,7 +230,7 @@ class _Product:
             source = self._copy.rows(rows, terms, column) if copies else source_from(column)
             self._panel(Panel(rows, terms, column, width, source, self.results))
 
-        widths = tuple(width for width, _ in BLOCKS)
+        widths = tuple(width for width, _ in self.blocks)
         after = for_blocks(builder, self.zero, self.n_columns, widths, lanes, panel)
         rest = builder.sub(self.n_columns, after)
         with builder.if_then(builder.icmp_signed(">", rest, self.zero)):
@@ -230,7 +240,7 @@ class _Product:
 
     def _panel(self, panel: Panel) -> None:
         """Emit the blocks of a panel."""
-        heights = dict(BLOCKS)[panel.width]
+        heights = dict(self.blocks)[panel.width]
 
         def block(first: Any, height: int) -> None:
             n_more = PARALLEL_SUMS // (height * panel.width) - 1 if self.few_rows else 0

@@ -13,11 +13,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils
-from .product import BLOCKS, PARALLEL_SUMS, are_plain, for_blocks, matrices, offset_by
+from .product import PARALLEL_SUMS, are_plain, for_blocks, matrices, offset_by
 from .value import Value, sums_of_lanes
 from .vector import vector_of
 
 __all__ = ["add_outer_sums", "add_row_sum", "column_sums"]
+
+# Number of sums of `add_row_sum`, which take turns: an addition waits for the one before in its sum alone.
+PARALLEL_ROW_SUMS = 4
 
 
 @intrinsic
@@ -117,7 +120,7 @@ def add_row_sum(typing_context, dZ, db, j):
     """Add ``sum over t of dZ[j, t]`` to db[0, j]; dZ (J, T), db (1, J)."""
     if not are_plain((dZ,), (db,)):
         return None
-    width = BLOCKS[0][0]
+    width = PARALLEL_ROW_SUMS
 
     def generate(context, builder, signature, args):
         source, target = matrices(context, builder, signature, args)

@@ -18,11 +18,12 @@ from numba import types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
 from ..compiler.numba_internals import cgutils
-from .processor import LINE_BYTES, PIECE_BYTES, VECTOR_BYTES
+from .processor import HAS_FMA, PIECE_BYTES, VECTOR_BYTES
 from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, vector_of
 
 __all__ = [
     "Value",
+    "add_product",
     "add_weighted",
     "emitter",
     "fill",
@@ -81,7 +82,7 @@ class Value:
 
     def _arithmetic(self, name: str, left: Value, right: Value) -> Value:
         if self.is_float:
-            return self.like(getattr(self.builder, "f" + name)(left.ir, right.ir, flags=("contract",)))
+            return self.like(getattr(self.builder, "f" + name)(left.ir, right.ir))
         return self.like(getattr(self.builder, name)(left.ir, right.ir))
 
     def __add__(self, other: Value | float) -> Value:
@@ -171,25 +172,13 @@ class Value:
 
     def fma(self, factor: Value | float, addend: Value | float) -> Value:
         """Return ``self * factor + addend``, rounded once if the processor has FMA, else twice."""
-        return self._intrinsic("fmuladd", factor, addend)
+        if not HAS_FMA:
+            return self * factor + addend
+        return self._intrinsic("fma", factor, addend)
 
     def sqrt(self) -> Value:
         """Return the square root."""
         return self._intrinsic("sqrt")
-
-    def estimate(self, name: str) -> Value:
-        """Return 1 / x (``rcp14``) or 1 / sqrt(x) (``rsqrt14``) to 14 bits; requires AVX-512."""
-        lanes = LINE_BYTES * 8 // self.dtype.bitwidth
-        if self.type.lanes > lanes:
-            return Value.side_by_side([part.estimate(name) for part in self.parts(lanes)])
-        kind = {types.float32: "ps", types.float64: "pd"}[self.dtype]
-        mask = ir.IntType(max(8, self.type.lanes))
-        signature = ir.FunctionType(self.type.llvm, [self.type.llvm, self.type.llvm, mask])
-        function = cgutils.get_or_insert_function(
-            self.builder.module, signature, f"llvm.x86.avx512.{name}.{kind}.512"
-        )
-        every_lane = mask(2**mask.width - 1)
-        return self.like(self.builder.call(function, [self.ir, self.constant(0.0).ir, every_lane]))
 
     def magnitude(self) -> Value:
         """Return the absolute value."""
@@ -280,14 +269,15 @@ class Value:
         return self.builder.call(function, arguments)
 
     def sum(self) -> Any:
-        """Return the IR value of the sum of the lanes."""
-        scalar = LLVM_TYPES[self.dtype]
-        signature = ir.FunctionType(scalar, [scalar, self.type.llvm])
-        name = f"llvm.vector.reduce.fadd.v{self.type.lanes}f{self.dtype.bitwidth}"
-        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        # Without reassoc the lanes would be added one after another; with it, halves of the vector are added
-        # again and again. Both orders are fixed.
-        return self.builder.call(function, [scalar(-0.0), self.ir], fastmath=("reassoc",))
+        """Return the IR value of the sum of the lanes: the halves of the vector are added again and again.
+
+        LLVM's own reduction would add them in an order that depends on the processor.
+        """
+        total = self
+        while total.type.lanes > 1:
+            low, high = total.parts(total.type.lanes // 2)
+            total = low + high
+        return self.builder.extract_element(total.ir, ir.IntType(32)(0))
 
 
 def sums_of_lanes(vectors: list[Value]) -> list[Any]:
@@ -381,6 +371,29 @@ def emitter(formula: Callable[..., Value]) -> Any:
 
 
 # --- in kernels ----------------------------------------------------------------------------------
+
+
+@intrinsic
+def add_product(typing_context, a, factor, b):
+    """Return ``a + factor b``, rounded once if the processor has FMA.
+
+    The arguments are vectors, of which `factor` may be a scalar, or scalars. The compiler fuses no other
+    product with a sum: which it chose would depend on the processor, and on the kernel that surrounds them.
+    """
+    factor = types.unliteral(factor)
+    vector = a if isinstance(a, Vector) else Vector(a, 1)
+    if a != b or vector.dtype not in INT_OF_FLOAT:
+        return None
+
+    def generate(context, builder, signature, args):
+        start, scale, value = (
+            Value.wrap(context, builder, vector, arg, kind)
+            for arg, kind in zip(args, signature.args, strict=True)
+        )
+        total = value.fma(scale, start).ir
+        return total if a == vector else builder.extract_element(total, ir.IntType(32)(0))
+
+    return a(a, factor, b), generate
 
 
 @intrinsic

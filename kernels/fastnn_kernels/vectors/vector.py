@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import intrinsic, models, register_model
 
 from ..compiler.numba_internals import ArrayFields, array_without_count, cgutils, checks_bounds
-from .processor import VECTOR_BYTES
+from .processor import REGISTER_BYTES, VECTOR_BYTES
 
 __all__ = [
     "N_INTERLEAVED",
@@ -110,8 +110,8 @@ def is_integer_matrix(matrix: Any) -> bool:
 
 # Number of vectors whose instructions alternate in loops over long formulas. In a formula such as tanh most
 # instructions wait for the one before, for some 90 cycles in all, and the processor looks ahead by a few
-# vectors only. Four vectors in turns mostly fit in the registers, and take a fifth less time on a Zen 5 core.
-N_INTERLEAVED = 4
+# vectors only. Four registers in turns leave enough others, and take a fifth less time on a Zen 5 core.
+N_INTERLEAVED = max(1, 4 * REGISTER_BYTES // max(REGISTER_BYTES, VECTOR_BYTES))
 
 
 def element_pointer(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from numba import types
 
-from .processor import HAS_AVX512, HAS_FMA
+from .processor import HAS_FMA
 from .value import Value, emitter
 
 __all__ = [
@@ -135,9 +135,9 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
     """Return ``numerator / (denominator + rest)``, for a divisor in the normal range of float32.
 
     A division of float64 takes two cycles a value, a third of the time of a tanh. Half of that time is enough
-    for an equally accurate quotient by an approximate reciprocal. With AVX-512, an estimate of 14 bits and a
-    step of third order give 42 bits; without it, the reciprocal in float32 and a Newton step give 48 bits.
-    The remainder then corrects the quotient. The remainder includes `rest`, which is smaller than the
+    for an equally accurate quotient by an approximate reciprocal: the reciprocal in float32 and a Newton step
+    give 48 bits. (The estimates of AVX-512 would give other bits than other processors.) The remainder then
+    corrects the quotient. The remainder includes `rest`, which is smaller than the
     denominator, exactly, whereas ``denominator + rest`` is rounded.
 
     Without FMA and without `rest`, the ordinary division is used: the product in the remainder would be
@@ -146,13 +146,8 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
     divisor = denominator + rest if rest else denominator
     if divisor.dtype == types.float32 or not (HAS_FMA or rest):
         return numerator / divisor
-    if HAS_AVX512:
-        y = divisor.estimate("rcp14")
-        error = (-divisor).fma(y, 1.0)
-        y = y.fma(error.fma(error, error), y)
-    else:
-        y = (1.0 / divisor.to(types.float32)).to(types.float64)
-        y = y.fma((-divisor).fma(y, 1.0), y)
+    y = (1.0 / divisor.to(types.float32)).to(types.float64)
+    y = y.fma((-divisor).fma(y, 1.0), y)
     quotient = numerator * y
     remainder = (-denominator).fma(quotient, numerator)
     if rest:
@@ -206,7 +201,7 @@ def _log_tail(f: Value, low: Value, format: Format) -> Value:
     s = _divide(f, f + 2.0)
     z = s * s
     half_square = f * f * 0.5
-    return half_square - (low + s * z.fma(_polynomial(z, format.log_tail), half_square))
+    return half_square - s.fma(z.fma(_polynomial(z, format.log_tail), half_square), low)
 
 
 def softplus_of(x: Value) -> Value:
@@ -336,31 +331,7 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
     square >= 0; offset is finite and >= 0; tiny is the smallest normal number.
     """
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
-    if not HAS_AVX512:
-        return numerator / (square.sqrt() + offset)
-    # A square root and a division would occupy the divider for longer than the rest of an update takes.
-    # Refine estimates of 14 bits instead: of the reciprocal, and in float64 of the root, too. One Newton step
-    # gives 28 bits, two give 56.
-    is_double = square.dtype == types.float64
-    if is_double:
-        estimate = square.estimate("rsqrt14")
-        root, half = square * estimate, estimate * 0.5
-        rest = (-root).fma(half, 0.5)
-        root, half = root.fma(rest, root), half.fma(rest, half)
-        root = (-root).fma(root, square).fma(half, root)
-    else:
-        root = square.sqrt()
-    divisor = root + offset
-    inverse = divisor.estimate("rcp14")
-    inverse = inverse.fma((-divisor).fma(inverse, 1.0), inverse)
-    # Newton steps turn infinity into NaN: set the quotient by infinity to 0, or to NaN if the numerator is
-    # infinite.
-    is_infinite = square.equals(math.inf)
-    if not is_double:
-        return numerator * inverse.constant(0.0).where(is_infinite, inverse)
-    quotient = numerator * inverse
-    quotient = inverse.fma((-divisor).fma(quotient, numerator), quotient)
-    return (numerator * 0.0).where(is_infinite, quotient)
+    return numerator / (square.sqrt() + offset)
 
 
 @emitter

@@ -9,7 +9,7 @@ from strategies import DTYPES, padded, read_only
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors import vmath
 from fastnn_kernels.vectors.elementwise import elementwise
-from fastnn_kernels.vectors.processor import IS_X86, flush_subnormals, restore_mode
+from fastnn_kernels.vectors.processor import IS_AARCH64, IS_X86, VECTOR_BYTES, flush_subnormals, restore_mode
 from fastnn_kernels.vectors.value import add_weighted, fill, is_zero, reduce_add_weighted
 from fastnn_kernels.vectors.vector import (
     N_INTERLEAVED,
@@ -112,8 +112,7 @@ def test_is_zero_is_true_only_if_every_lane_is_zero(dtype):
     x = np.zeros((1, 64), dtype)
     x[0, 1] = -0.0
     assert run(x)
-    # The first and the last lane of the narrowest vector.
-    for position in (0, 32 // dtype.itemsize - 1):
+    for position in (0, VECTOR_BYTES // dtype.itemsize - 1):  # the first and the last lane
         for value in (np.nan, np.inf, -np.inf, 1, -1, np.finfo(dtype).smallest_subnormal):
             y = x.copy()
             y[0, position] = value
@@ -136,7 +135,7 @@ def test_store_integers_converts_and_writes_nothing_else(dtype, integer):
     assert (out == 77).all()
 
 
-@pytest.mark.skipif(not IS_X86, reason="only x86 processors flush subnormal numbers")
+@pytest.mark.skipif(not (IS_X86 or IS_AARCH64), reason="this processor cannot flush subnormal numbers")
 @each_dtype
 def test_subnormals_are_zero_only_between_flush_and_restore(dtype):
     @numba.njit(**OPTIONS)

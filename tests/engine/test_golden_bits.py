@@ -1,0 +1,12 @@
+"""Results have the same bits on every machine, for one width of vectors."""
+
+import json
+
+import pytest
+from golden_bits import FILE, KIND, TRAININGS, digest
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_results_have_the_bits_of_other_machines(name):
+    known = json.loads(FILE.read_text())
+    assert digest(name) == known[KIND][name]

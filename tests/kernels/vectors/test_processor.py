@@ -1,0 +1,50 @@
+"""The width of the vectors, which the user may choose, and the blocks that fit in the registers."""
+
+import pytest
+
+from fastnn_kernels.compiler import cache
+from fastnn_kernels.vectors import processor
+from fastnn_kernels.vectors.product import BLOCKS, fitting_blocks
+
+
+def test_the_width_is_that_of_a_register_unless_it_is_chosen(monkeypatch):
+    monkeypatch.delenv("FASTNN_VECTOR_BYTES", raising=False)
+    assert cache.chosen_vector_bytes() == 0
+    for width in cache.VECTOR_WIDTHS:
+        monkeypatch.setenv("FASTNN_VECTOR_BYTES", f" {width} ")
+        assert cache.chosen_vector_bytes() == width
+    assert processor.VECTOR_BYTES in cache.VECTOR_WIDTHS
+    assert processor.LINE_BYTES % processor.VECTOR_BYTES == 0
+
+
+@pytest.mark.parametrize("wrong", ["48", "0", "-32", "128", "wide", "3.2e1", "032"])
+def test_any_other_width_is_refused(wrong, monkeypatch):
+    monkeypatch.setenv("FASTNN_VECTOR_BYTES", wrong)
+    expected = f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got '{wrong}'"
+    with pytest.raises(ValueError, match=expected):
+        cache.chosen_vector_bytes()
+
+
+def test_widths_do_not_share_entries_of_the_cache(monkeypatch):
+    digests = set()
+    for width in ("", *map(str, cache.VECTOR_WIDTHS)):
+        monkeypatch.setenv("FASTNN_VECTOR_BYTES", width)
+        digests.add(cache.source_digest())
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("n_sums", range(1, 33))
+def test_the_sums_of_a_block_fit_in_the_registers(n_sums):
+    blocks = fitting_blocks(n_sums)
+    widths = [width for width, _ in blocks]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == 1
+    for width, heights in blocks:
+        assert all(width * height <= n_sums for height in heights)
+        assert list(heights) == sorted(heights, reverse=True)
+        assert heights[-1] == 1
+
+
+def test_blocks_are_those_of_this_processor():
+    registers = max(1, processor.VECTOR_BYTES // processor.REGISTER_BYTES)
+    assert BLOCKS[0][0] * BLOCKS[0][1][0] * registers <= processor.N_REGISTERS * 3 // 4
