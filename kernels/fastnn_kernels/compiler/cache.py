@@ -5,6 +5,10 @@ files, and an edit of any file makes a new kernel. An entry is one file, written
 checksum. Two processes share no index that one could overwrite, and a truncated file, a full disk or a folder
 without write permission breaks no run. If entries cannot be saved, each process warns once and says why.
 
+The code in an entry runs with the rights of the process. Folders and files that others can change are
+ignored, where others are all but root, this user, and whoever can change the package's folder, and thus the
+sources.
+
 A process that compiles a kernel claims its entry. Another process that needs the kernel waits for the end of
 the claim, and loads the entry, instead of compiling the same kernel a second time.
 
@@ -34,6 +38,8 @@ import platformdirs
 
 try:
     import fcntl
+    import grp
+    import pwd
 except ImportError:  # not a POSIX system: processes do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
@@ -60,6 +66,8 @@ VECTOR_WIDTHS = (16, 32, 64)
 
 # Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
 PACKAGE = Path(__file__).parents[1]
+
+REMEDY = "Set the environment variable NUMBA_CACHE_DIR to a folder that you, and nobody else, can write to"
 
 # Two versions that share a folder must not delete each other's entries in turn: an entry of another version
 # is removed only once it has this age.
@@ -187,17 +195,72 @@ def is_current() -> bool:
     return (source_states() == STATES and STATES != []) or source_digest() == DIGEST
 
 
-def read_entries(name: str) -> Iterator[bytes]:
-    """Yield the payload of every entry `name` with a valid checksum, folder by folder."""
+def _writers(state: os.stat_result) -> set[str]:
+    """Return who can change a folder or file."""
+    found = {f"user {state.st_uid}"}
+    if state.st_mode & stat.S_IWGRP:
+        found.add(f"group {state.st_gid}")
+    if state.st_mode & stat.S_IWOTH:
+        found.add("every user")
+    return found
+
+
+@functools.cache
+def _is_private(gid: int, uid: int) -> bool:
+    """Return True for the group of one user that systems create with the user; its umask is often 002."""
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:  # a container may run as a user without a name
+        return False
+    return user.pw_gid == gid and user.pw_name == group.gr_name and {*group.gr_mem} <= {user.pw_name}
+
+
+class DistrustError(PermissionError):
+    """A folder or file of the cache can be changed by others."""
+
+
+def _check_writers(state: os.stat_result) -> None:
+    """Raise `DistrustError` if others can change a folder or file: their code would run in this process."""
+    if os.name != "posix":  # files have no such owners
+        return
+    user, group = os.geteuid(), f"group {state.st_gid}"
+    others = _writers(state) - {"user 0", "group 0", f"user {user}"} - _writers(PACKAGE.stat())
+    if group in others and _is_private(state.st_gid, user):
+        others.remove(group)
+    if others:
+        names, mode = " and ".join(sorted(others)), stat.S_IMODE(state.st_mode)
+        raise DistrustError(
+            f"{names} can change it (mode {mode:03o}), so their code would run as user {user}"
+        )
+
+
+def _trusted_folders() -> Iterator[Path]:
+    """Yield the cache folders that exist and that nobody else can change."""
     for folder in cache_folders():
         try:
-            content = (folder / f"{DIGEST}.{name}").read_bytes()
+            _check_writers(folder.stat())
+        except OSError:
+            continue
+        yield folder
+
+
+def read_entries(name: str) -> Iterator[bytes]:
+    """Yield the payload of every entry `name` with a valid checksum, folder by folder."""
+    for folder in _trusted_folders():
+        path = folder / f"{DIGEST}.{name}"
+        try:
+            with path.open("rb") as file:
+                _check_writers(os.fstat(file.fileno()))  # of the opened file, which a link may have led to
+                content = file.read()
+        except DistrustError as error:
+            refusal.note(f"{path}: {error}. Remove the file. {REMEDY}")
+            continue
         except OSError:
             continue
         checksum, payload = content[:32], content[32:]
         if _checksum(name, payload) == checksum:
             with contextlib.suppress(OSError):  # another user's file cannot be marked as in use
-                os.utime(folder / f"{DIGEST}.{name}")
+                os.utime(path)
             yield payload
 
 
@@ -219,16 +282,20 @@ def claimed(name: str) -> Iterator[None]:
 
     The system ends the claim of a process that is killed. Where files cannot be locked there are no claims.
     """
-    descriptor = None
-    path = next(cache_folders(), Path()) / f"{DIGEST}.{name}.claim"
+    held: list[tuple[Path, int]] = []
+
+    def hold(folder: Path) -> None:
+        path = folder / f"{DIGEST}.{name}.claim"
+        if (descriptor := _locked_file(path)) is not None:
+            held.append((path, descriptor))
+
     try:
-        if fcntl is not None and DIGEST:
+        if fcntl is not None:
             with contextlib.suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = _locked_file(path)
+                _first_folder(hold)
         yield
     finally:
-        if descriptor is not None:
+        for path, descriptor in held:
             with contextlib.suppress(OSError):
                 path.unlink()
             os.close(descriptor)
@@ -290,7 +357,7 @@ def is_saved(name: str) -> bool:
     """Return True if there is a file of the entry `name`, valid or not."""
     # Before Python 3.14, Path.exists raises PermissionError for a file in a folder of another user, and
     # OSError for a name that is too long: os.path.exists returns False.
-    return any(os.path.exists(folder / f"{DIGEST}.{name}") for folder in cache_folders())
+    return any(os.path.exists(folder / f"{DIGEST}.{name}") for folder in _trusted_folders())
 
 
 def usable_folder() -> Path:
@@ -303,7 +370,6 @@ def usable_folder() -> Path:
     """
 
     def probe(folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"probe")
 
@@ -316,7 +382,7 @@ def entry_files() -> dict[Path, int]:
     A folder that cannot be read counts as empty.
     """
     files = {}
-    for folder in cache_folders():
+    for folder in _trusted_folders():
         # Path.glob raises OSError for a folder in a folder of another user.
         with contextlib.suppress(OSError):
             for path in folder.glob(f"{DIGEST}.*.nbc"):
@@ -326,10 +392,12 @@ def entry_files() -> dict[Path, int]:
 
 
 def _first_folder(write: Callable[[Path], None]) -> Path:
-    """Return the first folder in which `write` succeeds."""
+    """Return the first folder in which `write` succeeds, of those that nobody else can change."""
     reasons = []
     for folder in cache_folders():
         try:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # writable by this user, whatever the umask
+            _check_writers(folder.stat())
             write(folder)
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
@@ -340,10 +408,7 @@ def _first_folder(write: Callable[[Path], None]) -> Path:
             "the sources of the kernels, which tell versions of them apart, are missing from "
             f"{PACKAGE}: install the package with its .py files"
         )
-    raise OSError(
-        f"{'; '.join(reasons)}. Set the environment variable NUMBA_CACHE_DIR to a folder that can be "
-        "written to"
-    )
+    raise OSError(f"{'; '.join(reasons)}. {REMEDY}")
 
 
 class _Refusal:
@@ -365,7 +430,7 @@ class _Refusal:
         if self._has_warned or not self.reason:
             return
         self._has_warned = True
-        message = f"compiled kernels cannot be kept, so every process compiles them again: {self.reason}"
+        message = f"compiled kernels cannot be kept or loaded, so they are compiled again: {self.reason}"
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
         except RuntimeWarning:
@@ -382,7 +447,6 @@ def _checksum(name: str, payload: bytes) -> bytes:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:

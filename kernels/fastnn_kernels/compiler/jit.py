@@ -23,13 +23,13 @@ import enum
 import gc
 import hashlib
 import inspect
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numba
 
 from .cache import cache_folders, claimed, is_current, is_saved, read_entries, refusal, write_entry
+from .entries import packed, plain_type, type_of, unpacked
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
 from .numba_internals import (
@@ -45,19 +45,19 @@ from .numba_internals import (
     cpu_context,
     declared_names,
     dispatcher_function,
-    dumps,
     global_compiler_lock,
     has_addresses,
     intrinsic_function,
     is_disabled,
+    library_code,
     llvm_lock,
+    loaded_kernel,
     pipeline_without_counts,
-    rebuilt,
-    reduced,
     set_cache,
     set_code_maker,
     set_environments,
     set_library,
+    symbol_names,
     target_key,
 )
 from .shared import make_available, shared_names
@@ -289,6 +289,7 @@ class KernelCache:
     """
 
     def __init__(self, function: Callable) -> None:
+        self._function = function
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._identity = identity(function)
 
@@ -300,34 +301,36 @@ class KernelCache:
         the time.
         """
         name = self.file_name(signature, target_context.codegen(), Kernel.wanted)
-        loaded = self._load(name, target_context)
+        loaded = self._load(name, signature, target_context)
         if loaded is None and Kernel.wanted is not Kind.PART:
             # Another process may be compiling this kernel: wait for its entry.
             Kernel.claims.enter_context(claimed(name))
-            loaded = self._load(name, target_context)
+            loaded = self._load(name, signature, target_context)
         if loaded is None and Kernel.wanted is not Kind.PART:
             for listener in compilation_listeners:
                 with contextlib.suppress(Exception):
                     listener(argument_types(signature))
         return loaded
 
-    def _load(self, name: str, target_context: Any) -> CompileResult | None:
+    def _load(self, name: str, signature: Any, target_context: Any) -> CompileResult | None:
         """Return the code in the entry `name`; None if there is no valid entry."""
+        is_part = Kernel.wanted is Kind.PART
         for payload in read_entries(name):
             try:
-                shared, state = pickle.loads(payload)
-                make_available(shared)
-                return rebuilt(
-                    target_context,
-                    state,
-                    CODE_MAKERS.get(Kernel.wanted),
-                    is_part=Kernel.wanted is Kind.PART,
-                )
-            # The checksum is valid, but numba cannot load the entry: compile again.
+                header, code = unpacked(payload)
+                result = type_of(header["result"])
+                if list(arrays_among([result])) and not is_part:
+                    raise ValueError("its result has arrays")
+                make_available(header["shared"])
+                return loaded_kernel(
+                    target_context, self._function, result(*argument_types(signature)), header["names"], code,
+                    CODE_MAKERS.get(Kernel.wanted), is_part=is_part,
+                )  # fmt: skip
+            # The checksum is valid, but the entry is not: compile again.
             except Exception as error:
                 refusal.note(
-                    f"numba cannot load {self._name} as it was saved ({error!r}). Remove the folder "
-                    f"{self.cache_path}, and report it if that does not help"
+                    f"numba cannot load {self._name} as it was saved ({type(error).__name__}: {error}). "
+                    f"Remove the folder {self.cache_path}, and report it if that does not help"
                 )
         return None
 
@@ -343,10 +346,15 @@ class KernelCache:
             refusal.note("the sources of the kernels have changed since they were imported. Restart Python")
             return
         try:
-            shared = list(shared_names(declared_names(compiled.library)))
-            payload = dumps((shared, reduced(compiled)))
-        except Exception as error:  # numba's pickling may raise anything, and must not break a run
-            refusal.note(f"numba cannot serialise {self._name}: {error!r}")
+            header = {
+                "names": symbol_names(compiled),
+                "result": plain_type(compiled.signature.return_type),
+                "shared": list(shared_names(declared_names(compiled.library))),
+            }
+            payload = packed(header, library_code(compiled.library))
+        except Exception as error:  # must not break a run
+            if Kernel.wanted is not Kind.PART:  # the callers of a part contain it, and are saved
+                refusal.note(f"{self._name} cannot be saved: {error}")
             return
         try:
             write_entry(self.file_name(signature, compiled.codegen, Kernel.wanted), payload)

@@ -11,20 +11,20 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, config, sigutils
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
+from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder, compile_result
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
+from numba.core.environment import Environment, lookup_environment
 from numba.core.extending import _Intrinsic
+from numba.core.funcdesc import FunctionDescriptor
 from numba.core.registry import CPUDispatcher, cpu_target
-from numba.core.serialize import dumps
 from numba.core.typeconv import Conversion
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.types import Dispatcher as DispatcherType
@@ -55,7 +55,6 @@ __all__ = [
     "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
     "declared_names",  # code libraries have their LLVM module as `_final_module`
     "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
-    "dumps",  # pickles the same objects as numba's own cache
     "function_library",  # code libraries take modules of llvmlite.ir
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
@@ -64,18 +63,18 @@ __all__ = [
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
     "library_address",  # code libraries find functions by name
     "library_assembly",  # code libraries have `get_asm_str`
-    "library_state",  # serialize_using_object_code returns a tuple of strings and bytes
+    "library_code",  # code libraries keep the object code that LLVM made, for numba's own cache
     "llvm_lock",  # a reentrant lock that llvmlite holds during each call of LLVM
-    "loaded_library",  # code generators load what serialize_using_object_code returned
+    "loaded_kernel",  # compile_result takes fields by name; a FunctionDescriptor is made of names and types
+    "loaded_library",  # code libraries pass on given object code; engines find its symbols
     "pipeline_without_counts",  # passes may change the target context: `enable_nrt`, `get_abi_sizeof`
-    "rebuilt",  # CompileResult._rebuild takes a target context and what _reduce returned
-    "reduced",  # CompileResult._reduce returns the library first, referenced environments last
     "return_error",  # the calling convention returns user exceptions
     "set_cache",  # dispatchers keep their cache as `_cache`
     "set_code_maker",  # a compilation has its own target context, whose `get_executable` makes entry points
     "set_environments",  # environments are found by names of global variables and set by `set_env`
     "set_library",  # `state.library` of a compiler receives the code
     "set_numba_type",  # typeof reads the attribute `_numba_type_`
+    "symbol_names",  # a kernel's function and environment have names; environments hold constants
     "target_key",  # `magic_tuple` of a code generator identifies the target machine
     "to_fixed_tuple",  # converts an array to a tuple of constant length, in kernels
 ]
@@ -249,6 +248,26 @@ class KernelLibrary(JITCodeLibrary):
                 passes.run(function, builder)
 
 
+class LoadedLibrary(KernelLibrary):
+    """Library of machine code from the cache; raises ValueError if the code lacks the function `symbol`."""
+
+    def __init__(self, target_context: Any, symbol: str, code: bytes) -> None:
+        super().__init__(target_context, symbol)
+        if not code:  # LLVM would compile the module, which is empty
+            raise ValueError("there is no machine code")
+        self._set_compiled_object(code)
+        self._finalize_final_module()
+        self.get_pointer_to_function(symbol)
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Return the address of a symbol; raise ValueError if there is none."""
+        # Numba's own method looks into its list of the symbols in LLVM modules, and the module is empty.
+        address = self._codegen._engine.get_global_value_address(name)
+        if not address:
+            raise ValueError(f"the machine code lacks {name!r:.200}")
+        return address
+
+
 class PartLibrary(KernelLibrary):
     """Library of a part: LLVM IR after the cheap passes, which is linked into the callers' libraries."""
 
@@ -260,9 +279,15 @@ class PartLibrary(KernelLibrary):
         self._finalize_dynamic_globals()
         self._finalized = True
 
-    def serialize_using_object_code(self) -> tuple[str, str, bytes]:
-        """Return bitcode: a part has no object code."""
-        return self.serialize_using_bitcode()
+
+class LoadedPart(PartLibrary):
+    """Library of a part's bitcode from the cache; raises ValueError if it lacks the function `symbol`."""
+
+    def __init__(self, target_context: Any, symbol: str, code: bytes) -> None:
+        super().__init__(target_context, symbol)
+        self._final_module = llvmlite.binding.parse_bitcode(code)
+        self._final_module.get_function(symbol)  # raises NameError
+        self._finalize_final_module()
 
 
 def declared_names(library: Any) -> list[str]:
@@ -300,14 +325,16 @@ def library_assembly(library: Any) -> str:
     return library.get_asm_str()
 
 
-def library_state(library: Any) -> tuple:
-    """Return a library's machine code in a form that can be pickled; `loaded_library` is the inverse."""
-    return library.serialize_using_object_code()
+def library_code(library: Any) -> bytes:
+    """Return a library's machine code, or the bitcode of a part."""
+    if isinstance(library, PartLibrary):
+        return library._final_module.as_bitcode()
+    return library._get_compiled_object()
 
 
-def loaded_library(state: tuple) -> Any:
-    """Return the library that `library_state` was called with."""
-    return cpu_context().codegen().unserialize_library(state)
+def loaded_library(symbol: str, code: bytes) -> Any:
+    """Return the library of a function's machine code, which `library_code` returned."""
+    return LoadedLibrary(cpu_context(), symbol, code)
 
 
 def library_address(library: Any, name: str) -> int:
@@ -403,33 +430,83 @@ def target_key(codegen: Any) -> tuple:
     return codegen.magic_tuple()
 
 
-def reduced(compiled: CompileResult) -> tuple:
-    """Return compiled code in a form that `dumps` can pickle; `rebuilt` is the inverse."""
-    return compiled._replace(type_annotation="")._reduce()  # the text of `inspect_types` is slow to make
+def symbol_names(compiled: CompileResult) -> list[str]:
+    """Return the names of a kernel's function, of its environment, and of those of its parts.
 
-
-def rebuilt(
-    target_context: Any, state: tuple, make: Callable[[Any, Any, Any], Any] | None, *, is_part: bool
-) -> CompileResult:
-    """Return the compiled code of a `state` that `reduced` returned, in this process or another.
-
-    `make` is the function of `set_code_maker`; with None, numba builds the wrapper for Python. `is_part` is
-    True if the code was compiled to a `PartLibrary`.
+    Raises
+    ------
+    ValueError
+        If the code needs Python objects in environments, or functions to be called before it is loaded.
     """
-    if make is None:
-        return CompileResult._rebuild(target_context, *state)
-    (name, _, code), *_, environments = state
-    codegen = target_context.codegen
-    if is_part:
-        library = PartLibrary(target_context, name)
-        library._final_module = llvmlite.binding.parse_bitcode(code)
-        library._finalize_final_module()
-        state = (*state[:-1], ())  # a part has no machine code whose environments could be set
-        codegen = lambda: SimpleNamespace(unserialize_library=lambda _: library)  # noqa: E731
-    typing = target_context.typing_context
-    context = SimpleNamespace(codegen=codegen, get_executable=make, typing_context=typing)
-    compiled = CompileResult._rebuild(context, *state)
-    return compiled._replace(target_context=target_context, referenced_envs=environments)
+    environments = compiled._find_referenced_environments()
+    if compiled.reload_init or any(environment.consts for environment in environments):
+        raise ValueError("its code needs Python objects")
+    names = compiled.fndesc.mangled_name, compiled.fndesc.env_name
+    return list(dict.fromkeys([*names, *(environment.env_name for environment in environments)]))
+
+
+def loaded_kernel(
+    target_context: Any, function: Callable, signature: Signature, names: Sequence[str], code: bytes,
+    make: Callable[[Any, Any, Any], Any] | None, *, is_part: bool,
+) -> CompileResult:  # fmt: skip
+    """Return the compiled code of a kernel, in this process or another.
+
+    Parameters
+    ----------
+    function : callable
+        The Python function.
+    signature : Signature
+    names : sequence of str
+        What `symbol_names` returned.
+    code : bytes
+        What `library_code` returned.
+    make : callable, optional
+        Function of `set_code_maker`; by default, numba builds the wrapper for Python.
+    is_part : bool
+        True if the code was compiled to a `PartLibrary`.
+
+    Raises
+    ------
+    ValueError, NameError
+        If the code lacks a name.
+    """
+    symbol, *_ = names
+    library = (LoadedPart if is_part else LoadedLibrary)(target_context, symbol, code)
+    environments = [_environment(name, function) for name in names[1:]]
+    description = FunctionDescriptor(
+        native=True, modname=function.__module__, qualname=function.__qualname__, unique_name=symbol, doc="",
+        typemap=None, calltypes=None, restype=signature.return_type, argtypes=signature.args,
+        args=tuple(inspect.signature(function).parameters), kws=(), inline=True,
+        mangler=lambda *_, **__: symbol, env_name=names[1],
+    )  # fmt: skip
+    if not is_part:  # which has no machine code whose environments could be set
+        for environment in environments:
+            library.get_pointer_to_function(environment.env_name)  # raises ValueError
+            library.codegen.set_env(environment.env_name, environment)
+    return compile_result(
+        target_context=target_context,
+        typing_context=target_context.typing_context,
+        type_annotation="",
+        library=library,
+        environment=environments[0],
+        entry_point=(make or target_context.get_executable)(library, description, environments[0]),
+        fndesc=description,
+        signature=signature,
+        objectmode=False,
+        lifted=(),
+        reload_init=[],
+        referenced_envs=environments,
+    )
+
+
+def _environment(name: str, function: Callable) -> Environment:
+    """Return the environment of this name; without constants, if there is none yet."""
+    environment = lookup_environment(name)
+    if environment is None:
+        environment = Environment(function.__globals__)
+        environment.env_name = name
+        Environment._memo[name] = environment
+    return environment
 
 
 # --- code that intrinsics emit -------------------------------------------------------------------

@@ -234,6 +234,6 @@ def raised_error(status: int, error: int | None) -> BaseException:
     if status < 1 or not error:  # no exception of the kernel's own
         return SystemError(f"a kernel failed with status {status}")
     info = ErrorInfo.from_address(error)
-    # The arguments of a kernel's exceptions are constants: they are in the pickle.
+    # The arguments of a kernel's exceptions are constants: the pickle, in the machine code, holds them.
     exception, arguments, _ = pickle.loads(ctypes.string_at(info.pickled, info.size))
     return exception(*arguments or ())

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from .numba_internals import (
     global_compiler_lock,
     library_address,
     library_assembly,
-    library_state,
+    library_code,
     loaded_library,
     target_key,
 )
@@ -91,7 +90,7 @@ class SharedFunction:
         # A kernel whose sources have changed gives the reason in `KernelCache.save_overload`.
         if is_current():
             try:
-                write_entry(entry, pickle.dumps(library_state(library)))
+                write_entry(entry, library_code(library))
             except OSError as error:
                 refusal.note(str(error))
         return library
@@ -100,7 +99,7 @@ class SharedFunction:
         """Return the library with the saved machine code; None if there is no valid entry."""
         for payload in read_entries(entry):
             with contextlib.suppress(Exception):  # numba cannot load the entry: compile again
-                return loaded_library(pickle.loads(payload))
+                return loaded_library(self.name, payload)
         return None
 
     def _entry_name(self) -> str:

@@ -62,18 +62,29 @@ def test_a_broken_entry_is_compiled_again(package, damage):
     assert run(package) == f"loaded {RESULT}"
 
 
-def test_an_entry_that_numba_cannot_load_is_compiled_again(package):
-    """An entry with a valid checksum that numba cannot load is reported, and replaced."""
+class Unpickled:
+    """An object whose pickle makes a folder when it is loaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_an_entry_that_numba_cannot_load_is_compiled_again(package, tmp_path):
+    """A pickle with a valid checksum is not loaded, but reported and replaced."""
     run(package)
     (entry,) = entries(package)
-    payload = pickle.dumps(("not", "a", "library"))
+    payload = pickle.dumps(Unpickled(tmp_path / "unpickled"))
     name = entry.name.partition(".")[2]
     entry.write_bytes(_checksum(name, payload) + payload)
     warned = (
-        "compiled kernels cannot be kept, .* numba cannot load update.add_to_average .* Remove the folder .*"
+        "compiled kernels cannot be kept .* numba cannot load update.add_to_average .* Remove the folder .*"
     )
     assert run(package, warned=warned) == f"compiled {RESULT}"
     assert run(package) == f"loaded {RESULT}"
+    assert not (tmp_path / "unpickled").exists()
 
 
 def test_an_entry_under_the_name_of_another_is_compiled_again(package):
@@ -101,7 +112,7 @@ def test_kernels_run_without_any_cache_folder(package):
     """One warning gives the reasons; where warnings are errors, as here, the message is logged instead."""
     (package / "__pycache__").write_text("")
     (package.parent / "home").write_text("")
-    warned = "compiled kernels cannot be kept, .*/__pycache__: .*; .*/home/.*NUMBA_CACHE_DIR to a folder.*"
+    warned = "compiled kernels cannot be kept .*/__pycache__: .*; .*/home/.*NUMBA_CACHE_DIR to a folder.*"
     for _ in range(2):
         assert run(package, warned=warned, PYTHONDONTWRITEBYTECODE="1") == f"compiled {RESULT}"
 
@@ -220,7 +231,7 @@ def test_the_cache_has_numbas_interface():
 def test_kernels_are_not_saved_if_a_source_has_changed_since_the_import(package):
     edit = "__import__('pathlib').Path('fastnn_kernels/vectors/vmath.py').write_text('')"
     program = PROGRAM.replace("import add_to_average\n", f"import add_to_average\n    {edit}\n")
-    warned = "compiled kernels cannot be kept, .* the sources of the kernels have changed .* Restart Python"
+    warned = "compiled kernels cannot be kept .* the sources of the kernels have changed .* Restart Python"
     assert run(package, program, warned=warned) == f"compiled {RESULT}"
     assert not entries(package)
     assert run(package) == f"compiled {RESULT}"
@@ -230,7 +241,7 @@ def test_kernels_are_not_saved_without_sources(package):
     compileall.compile_dir(package, legacy=True, quiet=1)
     for source in package.rglob("*.py"):
         source.unlink()
-    warned = "compiled kernels cannot be kept, .* sources of the kernels, .* install the package .*"
+    warned = "compiled kernels cannot be kept .* sources of the kernels, .* install the package .*"
     assert run(package, warned=warned) == f"compiled {RESULT}"
     assert not list(package.parent.rglob("*.nbc"))
 

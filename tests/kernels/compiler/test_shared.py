@@ -89,7 +89,7 @@ def test_functions_of_plain_numba_may_call_a_shared_function(package):
 def test_shared_functions_keep_no_entry_without_a_cache_folder(package):
     (package / "__pycache__").write_text("")
     (package.parent / "home").write_text("")
-    warned = "compiled kernels cannot be kept, .*NUMBA_CACHE_DIR to a folder.*"
+    warned = "compiled kernels cannot be kept .*NUMBA_CACHE_DIR to a folder.*"
     assert run(package, PRODUCT, warned=warned, PYTHONDONTWRITEBYTECODE="1") == "compiled True"
 
 
