@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     from .columns import Matching, fitted_columns, text_columns
     from .models import loaded_model
     from .pieces import TableInPieces
-    from .problem import check_any, gap_notes
+    from .problem import are_numbers, check_any, gap_notes
     from .scores import RunningScores, plain_scores, table_of_scores
 
     model = loaded_model(options.model)
@@ -74,10 +74,11 @@ def _run(options: argparse.Namespace) -> int:
     target = options.target or model.target_name_
     if target is None:
         raise ValueError(f"--target: {options.model} was fitted to a target without a name: name the column")
-    if classes is not None and classes.dtype == object:
+    if classes is not None and classes.dtype == object and not are_numbers(classes):
         texts.append(target)
     is_whole = not hasattr(model, "feature_names_in_")
-    table = TableInPieces(options.table, options, texts, is_whole, [*fitted_columns(model), target])
+    kept = [*fitted_columns(model), target]
+    table = TableInPieces(options.table, options, texts, is_whole, kept, target, task)
     table.check_names([target], "--target")
     table.check_names([] if options.weights is None else [options.weights], "--weights")
     others = [target] if options.weights is None else [target, options.weights]
@@ -150,7 +151,9 @@ class _Rows:
 
         self.n_gaps, target = 0, self._target
         named = [target] if self._weights is None else [target, self._weights]
-        for piece in self._table.pieces(list(dict.fromkeys([*columns, *named]))):
+        for piece in self._table.pieces(list(dict.fromkeys([*columns, *named])), [target]):
+            # Integers with missing values are floats, which round, but for those of the columns to copy.
+            piece.read.frame[target] = piece.kept[target]
             rows = stated_rows(piece.read, target, self._task, self._weights, [])
             present, y = piece.read.frame[target].notna().to_numpy(), rows.target.to_numpy()
             if self._classes is not None and len(y):

@@ -51,6 +51,8 @@ class TableInPieces:
         Read a Parquet file at once too.
     kept : iterable of str
         Columns that are not left out, even if they number the rows.
+    target, task : str, optional
+        Column that may hold classes, and the kind of the target: see `read_table`.
 
     Attributes
     ----------
@@ -70,12 +72,13 @@ class TableInPieces:
     """
 
     def __init__(
-        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False, kept: Any = ()
-    ) -> None:
+        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False,
+        kept: Any = (), target: str | None = None, task: str | None = None,
+    ) -> None:  # fmt: skip
         self._read: ReadTable | None = None
         self.name, self._source = str(source), str(source)
         if is_whole or not is_parquet(source):
-            self._read = read_table(source, options, text_columns, kept)
+            self._read = read_table(source, options, text_columns, kept, target, task)
             self.name, self.notes = self._read.name, self._read.notes
             self.columns = list(self._read.frame.columns)
             return

@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     from .problem import posed_problem
     from .reading import read_table
 
-    read = read_table(options.table, options)
+    read = read_table(options.table, options, target=options.target)
     problem = posed_problem(read, options.target, None, options.drop, None)
     for note in (*read.notes, *problem.notes):
         print(f"note: {note}", file=sys.stderr)

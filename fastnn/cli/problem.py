@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .reading import ReadTable
 
 __all__ = [
     "Problem",
+    "are_numbers",
     "check_any",
     "check_classes",
     "gap_notes",
@@ -27,6 +28,8 @@ __all__ = [
 
 # Largest number of different whole numbers that are taken for classes unless --task says otherwise.
 MOST_WHOLE = 10
+# Largest integer of 64 bits with a sign.
+MAX_INTEGER = 2**63 - 1
 # Share of numbers among the distinct texts of a column from which the other texts are taken for mistakes.
 MOSTLY_NUMBERS = 0.8
 # Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.
@@ -172,28 +175,48 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
     if kinds <= {bool, np.bool_}:
         return column.to_numpy(dtype=bool)
     if pandas.api.types.is_numeric_dtype(column.dtype) or kinds == {Decimal}:
-        values = column.to_numpy(dtype=np.float64)
-        return values.astype(np.int64) if (values == np.round(values)).all() else _texts(column)
+        # float64 in between would join large integers.
+        if column.dtype.kind == "u":
+            values = column.to_numpy(dtype=np.uint64)
+            return values if values.max(initial=0) > MAX_INTEGER else values.astype(np.int64)
+        if column.dtype.kind == "i":
+            return column.to_numpy(dtype=np.int64)
+        values = column.to_numpy()
+        if all(value == value // 1 and abs(value) < MAX_INTEGER for value in values.tolist()):
+            return values.astype(np.int64)
     return _texts(column)
 
 
 def check_classes(y: NDArray[Any], classes: NDArray[Any], read: ReadTable, target: str) -> NDArray[Any]:
     """Return true classes with the data type of a model's classes; raise ValueError for a class it lacks."""
+    known = {one: one for one in classes.tolist()}
+    values = y.tolist()
     if classes.dtype.kind in "OU":
-        # Whole numbers in a piece of a table may be floats in the table of the fit.
-        known, ending = set(classes.tolist()), ".0" if y.dtype.kind == "i" else ""
-        texts = [str(value) for value in y]
-        texts = [text + ending if text + ending in known else text for text in texts]
-        y = np.array(texts, object if classes.dtype == object else str)
-    elif y.dtype.kind not in "OU":
-        y = y.astype(classes.dtype)
-    new = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
+        values = list(map(str, values))
+        if are_numbers(classes):  # one table may hold 2, and another 2.0
+            same = {_decimal(text): text for text in known}
+            values = [value if value in known else same.get(_decimal(value), value) for value in values]
+    new = sorted(set(values) - set(known), key=str)
     if new:
         raise ValueError(
             f"{read.name}: the target {target!r} holds {listed(new)}, and the model knows the classes "
             f"{listed(classes)}"
         )
-    return y
+    return np.array([known[value] for value in values], classes.dtype)
+
+
+def are_numbers(classes: Any) -> bool:
+    """Return True for classes that are numbers, or the texts of numbers."""
+    return all(_decimal(str(one)) is not None for one in classes)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Return the number that a text stands for, exactly; None for another text."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None
 
 
 def _texts(column: Any) -> NDArray[Any]:

@@ -49,6 +49,8 @@ REFUSED = {
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
 FALLBACK = "cp1252"
+# Magnitude from which on float64 rounds integers.
+MAX_EXACT = 2**53
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
@@ -73,7 +75,10 @@ class ReadTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(source: str | Path, options: Any, text_columns: Any = (), kept: Any = ()) -> ReadTable:
+def read_table(
+    source: str | Path, options: Any, text_columns: Any = (), kept: Any = (), target: str | None = None,
+    task: str | None = None,
+) -> ReadTable:  # fmt: skip
     """Read a table from a CSV or Parquet file.
 
     Parameters
@@ -86,6 +91,11 @@ def read_table(source: str | Path, options: Any, text_columns: Any = (), kept: A
         Columns of a CSV file whose fields stay as they are, such as the numbers of postal districts.
     kept : iterable of str
         Columns that are not left out, even if they number the rows.
+    target : str, optional
+        Column that may hold classes. Where it does, numbers that float64 would round are nullable integers of
+        pandas, or text as in the file.
+    task : {"classification", "regression"}, optional
+        Kind of the target, where it is known.
 
     Returns
     -------
@@ -104,16 +114,16 @@ def read_table(source: str | Path, options: Any, text_columns: Any = (), kept: A
     pandas = import_extra("pandas", "cli", "reading a table")
     name = "standard input" if source == "-" else str(source)
     if is_parquet_folder(source):
-        read = ReadTable(_read_parquet(pandas, source, name), name)
+        read = ReadTable(_read_parquet(pandas, source, name, target), name)
     else:
         with opened_bytes(source, name) as file:
             head = _head(file)
             if not head.strip():
                 raise ValueError(f"{name} is empty")
             if head.startswith(PARQUET):
-                read = ReadTable(_read_parquet(pandas, file, name), name)
+                read = ReadTable(_read_parquet(pandas, file, name, target), name)
             else:
-                read = _read_csv(pandas, file, head, name, options, set(text_columns))
+                read = _read_csv(pandas, file, head, name, options, set(text_columns), target, task)
     return finished_table(pandas, read, options.date_format, kept)
 
 
@@ -198,13 +208,21 @@ def _unpacked(head: bytes, compression: str) -> bytes:
     return decompressors[compression]().decompress(head)[:HEAD]
 
 
-def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
+def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:
     """Return the rows of a Parquet file, or of the files of a folder."""
     pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
+    parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
     try:
-        if isinstance(file, str | Path):
-            return read_dataset(file).to_pandas()
-        return pandas.read_parquet(file)
+        is_dataset = isinstance(file, str | Path)
+        table = read_dataset(file) if is_dataset else None
+        frame = pandas.read_parquet(file) if table is None else table.to_pandas()
+        if target in frame and frame[target].dtype.kind == "f":
+            column = (parquet.read_table(file, columns=[target]) if table is None else table)[target]
+            if pyarrow.types.is_integer(column.type):
+                # NumPy's integers have no missing value, so that pandas made them floats, which round.
+                is_signed = pyarrow.types.is_signed_integer(column.type)
+                frame[target] = pandas.array(column.to_pylist(), "Int64" if is_signed else "UInt64")
+        return frame
     except pyarrow.ArrowException as error:
         if isinstance(file, str | Path):
             for _ in ParquetRows(file, None).blocks():  # raises ValueError that names file and column
@@ -212,9 +230,40 @@ def _read_parquet(pandas: Any, file: Any, name: str) -> Any:
         raise ValueError(f"{name} is a damaged Parquet file: {first_line(error)}") from None
 
 
+def _may_round(column: Any, task: str | None) -> bool:
+    """Return True for a target of floats that may be classes, and stand for other texts in the file.
+
+    Without a task, fractions are numbers to predict.
+    """
+    values = column.dropna()
+    if task == "regression" or not len(values):
+        return False
+    if column.dtype.kind != "f":
+        # pandas keeps missing values as empty text among integers that only 64 bits without a sign hold.
+        return bool((values == "").any())
+    are_whole = bool((values == values.round()).all())
+    return bool(values.abs().max() > MAX_EXACT) if are_whole else task == "classification"
+
+
+def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> Any:
+    """Return texts of numbers as nullable integers, or as they are where 64 bits do not suffice."""
+    if thousands is not None:
+        texts = texts.str.replace(thousands, "", regex=False)
+    texts = texts.str.replace(decimal, ".", regex=False).str.strip()
+    if not texts.dropna().str.fullmatch(r"[+-]?[0-9]+").all():
+        return texts
+    integers = [None if pandas.isna(value) else int(value) for value in texts]
+    is_signed = min(value for value in integers if value is not None) < 0
+    try:
+        return pandas.array(integers, "Int64" if is_signed else "UInt64")
+    except OverflowError:
+        return texts
+
+
 def _read_csv(
-    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str]
-) -> ReadTable:
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str],
+    target: str | None, task: str | None,
+) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file, and notes about its form."""
     for magic, remedy in REFUSED.items():
         if head.startswith(magic):
@@ -229,15 +278,15 @@ def _read_csv(
         (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
     )
     notes: list[str] = []
+    columns = text_columns, target, task
     try:
-        return _parsed(pandas, file, head, name, options, encoding, compression, notes, text_columns)
+        return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
     except UnicodeDecodeError as error:
         if options.encoding:
             raise ValueError(f"{name} is not {encoding}, as --encoding says: {error.reason}") from None
-        file.seek(0)
         notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
         try:
-            return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, text_columns)
+            return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, *columns)
         except UnicodeDecodeError:
             raise ValueError(f"{name} is neither UTF-8 nor {FALLBACK}: name its --encoding") from None
     except LookupError:
@@ -250,7 +299,7 @@ def _read_csv(
 
 def _parsed(
     pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
-    notes: list[str], text_columns: set[str],
+    notes: list[str], text_columns: set[str], target: str | None, task: str | None,
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file in one encoding."""
     text = head.decode(encoding, "ignore")
@@ -273,12 +322,19 @@ def _parsed(
     if decimal != ".":
         notes.append(f"decimal point {decimal!r}")
     has_surplus = _has_empty_surplus(lines, sep, name)
-    try:
-        frame = pandas.read_csv(
+
+    def parsed(text_columns: set[str]) -> Any:
+        file.seek(0)
+        return pandas.read_csv(
             file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
             na_values=list(options.na), skipinitialspace=True, low_memory=False,
             dtype=dict.fromkeys(text_columns, "string") or None, index_col=False if has_surplus else None,
         )  # fmt: skip
+
+    try:
+        frame = parsed(text_columns)
+        if target is not None and target in frame and _may_round(frame[target], task):
+            frame[target] = _unrounded(pandas, parsed({*text_columns, target})[target], decimal, thousands)
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{name} is empty") from None
     except pandas.errors.ParserError as error:

@@ -108,20 +108,24 @@ def _run(options: argparse.Namespace) -> int:
     from ..estimators.members import WeightlessPartError
     from .columns import columns_of_text
     from .judging import judged_fit
-    from .problem import posed_problem
+    from .problem import are_numbers, posed_problem
     from .reading import read_table
     from .streaming import Streamed, large_files
 
     checkpoint = options.out / CHECKPOINT
     large = large_files(options, checkpoint)
-    read = read_table(options.table, options) if large is None else large.read
+    kind = {"target": options.target, "task": options.task}
+    read = read_table(options.table, options, **kind) if large is None else large.read
     drop = options.drop if large is None else ()  # the rows of large files lack these columns
     problem = posed_problem(read, options.target, options.task, drop, options.weights, large is None)
     valid = None
     if options.valid is not None:
-        texts = columns_of_text(read.frame[[options.target, *problem.frame.columns]])
+        texts = columns_of_text(problem.frame)
+        if not are_numbers(problem.target.unique()):
+            texts += columns_of_text(problem.target.to_frame())
+        kind["task"] = problem.task
         valid = _validation(
-            read_table(options.valid, options, texts, problem.frame), problem, options, large is None
+            read_table(options.valid, options, texts, problem.frame, **kind), problem, options, large is None
         )
     shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
     _print_read(read, problem, shape)

@@ -120,11 +120,13 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
         if np.isinf(numbers).any():
             raise ValueError(f"the target {target!r} holds infinity")
         _check_numbers(numbers, f"the target {target!r}")
-        distinct = np.unique(numbers)
+        # The integers themselves: float64 would join large ones.
+        distinct = np.unique(values)
         is_whole = (distinct == np.round(distinct)).all()
         if len(distinct) > MOST_CLASSES or not (is_whole or len(distinct) < 2):
             return "regression", numbers, None
-        labels = numbers.astype(np.int64) if is_whole else numbers
+        is_float = values.dtype.kind == "f" and is_whole and np.abs(numbers).max() < 2**63
+        labels = values.astype(np.int64) if is_float else values
     elif values.dtype.kind == "b":
         labels = values
     else:

@@ -300,7 +300,11 @@ class ParquetRows:
         """Return the distinct targets of a block, unsorted, and for every row the index of its target."""
         types, target = self._arrow.types, block.target
         if types.is_decimal(target.type):
-            target = target.cast(self._arrow.float64(), safe=False)
+            try:
+                # Integers first: float64 would join large ones.
+                target = target.cast(self._arrow.int64() if target.type.scale == 0 else self._arrow.float64())
+            except self._arrow.ArrowException:
+                target = target.cast(self._arrow.float64(), safe=False)
         is_class = types.is_boolean(target.type) or types.is_integer(target.type)
         is_class |= types.is_floating(target.type) or types.is_string(target.type)
         if not (is_class or types.is_large_string(target.type)):

@@ -135,6 +135,53 @@ def test_validation_rows_may_have_some_of_the_classes(classes, some, folder, run
     assert "(judged on 60 validation rows" in out
 
 
+@pytest.mark.parametrize(
+    ("labels", "arguments"),
+    [
+        (["1234567890123456789", "1234567890123456790"], []),
+        (["1234567890123456789", "1234567890123456790", ""], []),
+        (["18446744073709551615", "9223372036854775808", ""], []),
+        (["10000000000000000007919", "10000000000000000000000", ""], []),
+        (["1e19", "2e19"], []),
+        (["1.50", "2"], ["--task", "classification"]),
+    ],
+)
+def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments, folder, run):
+    """float64 rounds integers from 2**53 on, and int64 holds none from 2**63 on."""
+    frame = customers()[["age", "score"]].assign(label=np.resize(labels, N))
+    written(frame, folder / "t.csv")
+    written(frame[:3], folder / "few.csv")
+    base = ("train", "t.csv", "--target", "label", "--preset", "fast", "--passes", 1, *arguments)
+    assert run(*base, "--valid", "few.csv")[::2] == (0, "")
+    expected = sorted(label for label in labels if label)
+    assert sorted(map(str, fastnn.load("run/model.fastnn").classes_)) == expected
+    assert sorted(map(str, metrics()["classes"])) == expected
+    assert all(f">{label}<" in (folder / "run/report.html").read_text("utf-8") for label in expected)
+    run("predict", "run/model.fastnn", "t.csv", "--proba", "-o", "p.csv")
+    predictions = pd.read_csv("p.csv", dtype=str)
+    assert set(predictions["prediction"]) <= set(expected)
+    assert sorted(predictions.columns[1:]) == [f"probability_{label}" for label in expected]
+    for name, rows in (("t.csv", N), ("few.csv", 3)):
+        status, out, errors = run("evaluate", "run/model.fastnn", name)
+        assert (status, errors) == (0, "")
+        assert f": {rows - frame['label'][:rows].eq('').sum()} rows with label" in out
+
+
+@pytest.mark.needs("pyarrow")
+def test_classes_of_parquet_files_are_not_rounded_either(folder, run):
+    labels = [1234567890123456789, 1234567890123456790, None]
+    frame = customers()[["age", "score"]].assign(label=pd.array(np.resize(labels, N), "Int64"))
+    frame.to_parquet("t.parquet")
+    (folder / "parts").mkdir()
+    frame.to_parquet("parts/0.parquet")
+    for table in ("t.parquet", "parts"):
+        assert run("train", table, "--target", "label", "--preset", "fast", "--passes", 1)[0] == 0
+        assert fastnn.load("run/model.fastnn").classes_.tolist() == labels[:2]
+        status, out, _ = run("evaluate", "run/model.fastnn", table)
+        assert status == 0
+        assert ": 160 rows with label" in out
+
+
 def test_validation_rows_of_unknown_classes_are_refused(folder, refused):
     written(customers(), folder / "customers.csv")
     written(customers().assign(churn="maybe"), folder / "valid.csv")

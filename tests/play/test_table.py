@@ -32,11 +32,14 @@ def test_text_labels_are_classes():
     [
         ((X[:, 0] > 0), "classes", ["False", "True"]),
         ((X[:, 0] > 0) * 3, "classes", ["0", "3"]),
+        ((X[:, 0] > 0) + 1234567890123456789, "classes", ["1234567890123456789", "1234567890123456790"]),
+        ((X[:, 0] > 0) + np.uint64(2**63), "classes", [str(2**63), str(2**63 + 1)]),
+        ((X[:, 0] > 0) * 1e19 + 1e19, "classes", ["1e+19", "2e+19"]),
         (np.arange(30), "regression", None),
         (X[:, 0], "regression", None),
         ([None if k == 3 else float(k) / 7 for k in range(30)], "regression", None),
     ],
-    ids=["booleans", "whole", "many", "floats", "gaps"],
+    ids=["booleans", "whole", "large", "unsigned", "beyond", "many", "floats", "gaps"],
 )
 def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, classes):
     y = np.array(y, float) if kind == "regression" else y
