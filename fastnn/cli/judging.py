@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ class Judged:
 
 def judged_fit(
     estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool,
-    settings: dict[str, Any],
+    settings: dict[str, Any], keep: Callable[[Any], None],
 ) -> Judged:  # fmt: skip
     """Fit an estimator to a problem, and judge it.
 
@@ -91,6 +92,8 @@ def judged_fit(
         True to show bars.
     settings : dict
         Further arguments of `fit`.
+    keep : callable
+        Function of the fitted estimator, which saves it before anything else can fail.
     """
     task, frame = problem.task, problem.frame
     y, weights = problem.target.to_numpy(), problem.weights
@@ -112,6 +115,7 @@ def judged_fit(
                     "leave out --cv, or add rows with other targets"
                 )
     model = estimator.fit(frame, problem.target, **given)
+    keep(model)
     if valid is not None:
         predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
         test = (valid.frame, truth, judging_weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,10 @@ class Streamed:
     checkpoint: Path
     options: argparse.Namespace
 
-    def judged_fit(self, estimator: Any, valid: Problem | None, progress: bool) -> Judged:
-        """Fit the estimator to all rows, and judge it on its validation rows."""
+    def judged_fit(
+        self, estimator: Any, valid: Problem | None, progress: bool, keep: Callable[[Any], None]
+    ) -> Judged:
+        """Fit the estimator to all rows, call `keep` with it, and judge it on its validation rows."""
         options, files, task = self.options, self.large.files, self.problem.task
         given: dict[str, Any] = {
             "memory_limit": options.memory_limit,
@@ -142,6 +145,7 @@ class Streamed:
         if valid is not None:
             given |= {"X_val": valid.frame, "y_val": valid.target}
         model = estimator.fit(files, options.target, **given)
+        keep(model)
         classes = model.classes_ if task == "classification" else None
         if valid is not None:
             rows = self._rows(self.problem, classes)

@@ -131,14 +131,26 @@ def _run(options: argparse.Namespace) -> int:
     _print_read(read, problem, shape)
     estimator = _estimator(problem, options)
     shows_bars = sys.stderr.isatty()
+    is_kept = False
+
+    def keep(model: Any) -> None:
+        """Write the model, and remove the scores and the report of an earlier one."""
+        nonlocal is_kept
+        options.out.mkdir(exist_ok=True)
+        model.save(paths[0])
+        is_kept = True
+        for path in paths[1:]:
+            path.unlink(missing_ok=True)
+
     try:
         if large is None:
             given = {} if options.passes is None else {"passes": options.passes}
-            result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given)
+            result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given, keep)
         else:
             options.out.mkdir(exist_ok=True)
             streamed = Streamed(large, problem, checkpoint, options)
-            result = streamed.judged_fit(estimator, valid, shows_bars)
+            result = streamed.judged_fit(estimator, valid, shows_bars, keep)
+        _write_scores(read, result, options, paths)
     except WeightlessPartError as error:
         how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
         raise ValueError(error.advice(how)) from None
@@ -151,24 +163,29 @@ def _run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    _print_scores(result)
-
-    from ..report.page import report_page
-    from ..system.files import written_together
-
-    metrics = _metrics(read, result, options)
-    page = report_page(_report(read, result, options, metrics))
-    options.out.mkdir(exist_ok=True)
-    with written_together(*paths) as draft:
-        result.model.save(draft.name(paths[0]))
-        text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-        # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
-        draft.name(paths[1]).write_text(text + "\n", "utf-8", "backslashreplace")
-        draft.name(paths[2]).write_text(page, "utf-8", "backslashreplace")
+    finally:
+        if is_kept and sys.exception() is not None:
+            print(f"{paths[0]} is written, and loads; scores or report are missing", file=sys.stderr)
     if large is not None:
         checkpoint.unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
     return 0
+
+
+def _write_scores(read: Any, result: Any, options: argparse.Namespace, paths: list[Path]) -> None:
+    """Print the scores, and write them and the report."""
+    from ..report.page import report_page
+    from ..system.files import written_whole
+
+    _print_scores(result)
+    metrics = _metrics(read, result, options)
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
+    with written_whole(paths[1]) as draft:
+        draft.write_text(text + "\n", "utf-8", "backslashreplace")
+    page = report_page(_report(read, result, options, metrics))
+    with written_whole(paths[2]) as draft:
+        draft.write_text(page, "utf-8", "backslashreplace")
 
 
 def _check_folder(folder: Path, paths: list[Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -92,9 +93,12 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
     # The hash salt makes equal pages equal byte for byte.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        try:
+            draw(figure.add_subplot())
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        except Exception as error:  # numbers that matplotlib cannot place cost this picture, not the page
+            return f"<p>This picture cannot be drawn: {escape(str(error))}.</p>"
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

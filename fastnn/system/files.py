@@ -30,7 +30,6 @@ __all__ = [
     "check_file_name",
     "check_folder",
     "check_replaceable",
-    "written_together",
     "written_whole",
 ]
 
@@ -145,34 +144,6 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
         raise
     if synced:
         _sync(folder)
-
-
-@contextmanager
-def written_together(*paths: Path) -> Iterator[Draft]:
-    """Yield a draft of files in one folder; move all to their names at the end unless an error is raised.
-
-    Parameters
-    ----------
-    *paths : Path
-        Final names, in one existing folder.
-
-    Yields
-    ------
-    Draft
-        Draft, whose method `name` gives the temporary name of a file.
-    """
-    draft = None
-    try:
-        with held_interrupts():
-            draft = Draft(*paths)
-        yield draft
-        with held_interrupts():
-            draft.publish()
-    except BaseException:
-        if draft is not None:
-            with held_interrupts():
-                draft.discard()
-        raise
 
 
 def _sync(path: Path) -> None:

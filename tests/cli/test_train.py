@@ -254,18 +254,50 @@ def test_suspicious_columns_are_noted(folder, run):
     assert "is read as text" not in out
 
 
-def test_older_results_are_replaced_together_or_not_at_all(folder, run, refused, monkeypatch):
+def test_older_results_stay_if_the_model_cannot_be_written(folder, run, refused, monkeypatch):
     written(customers(), folder / "customers.csv")
     base = ("train", "customers.csv", "--target", "churn", "--preset", "fast")
     run(*base)
     before = {name: (folder / "run" / name).read_bytes() for name in os.listdir("run")}
-    monkeypatch.setattr(fastnn.TabularClassifier, "save", lambda self, path: _disk_full())
+    monkeypatch.setattr(fastnn.TabularClassifier, "save", _disk_full)
     assert "No space left" in refused(*base, "--seed", 1)
     assert {name: (folder / "run" / name).read_bytes() for name in os.listdir("run")} == before
 
 
-def _disk_full():
+def _disk_full(*arguments, **options):
     raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("broken", "left"),
+    [
+        ("fastnn.report.page.report_page", ["metrics.json", "model.fastnn"]),
+        ("fastnn.cli.judging.baselines", ["model.fastnn"]),
+    ],
+)
+def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, folder, run, monkeypatch):
+    written(customers(), folder / "customers.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--preset", "fast", "--passes", 1)
+    run(*base)
+    before = (folder / "run" / "model.fastnn").read_bytes()
+    monkeypatch.setattr(broken, _disk_full)
+    status, _, errors = run(*base, "--seed", 1)
+    assert status == 1
+    assert errors.splitlines()[0] == "run/model.fastnn is written, and loads; scores or report are missing"
+    assert sorted(os.listdir("run")) == left  # without those of the earlier model
+    assert before != (folder / "run" / "model.fastnn").read_bytes()
+    assert "score" in fastnn.load("run/model.fastnn").feature_names_in_
+
+
+@pytest.mark.parametrize("target", ["churn", "large"])
+def test_columns_of_large_numbers_close_together_are_drawn(target, folder, run):
+    """The range of these numbers has 13 floats: np.histogram divides none into 20 intervals."""
+    frame = customers().assign(large=[f"{10**22 + 2**21 * (k % 13)}" for k in range(N)])
+    written(frame, folder / "t.csv")
+    base = ("train", "t.csv", "--preset", "fast", "--passes", 1, "--drop", "id", "--target", target)
+    status, _, errors = run(*base, "--task", "regression" if target == "large" else "classification")
+    assert (status, errors) == (0, "")
+    assert "distribution of" in (folder / "run" / "report.html").read_text("utf-8")
 
 
 def test_an_interrupt_leaves_no_files(folder, run, monkeypatch):

@@ -14,9 +14,18 @@ import fastnn
 from fastnn.cli.scores import METRICS, scores_of
 from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
+from fastnn.report import pictures
 from fastnn.report.page import ReportData, report_page
 from fastnn.report.pictures import _COLOURS, sparkline
-from fastnn.report.tables import bars, classes_table, confusion_table, number_text, score_text, scores_table
+from fastnn.report.tables import (
+    _heights,
+    bars,
+    classes_table,
+    confusion_table,
+    number_text,
+    score_text,
+    scores_table,
+)
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -197,6 +206,25 @@ def test_errors_of_any_magnitude_keep_their_digits():
         assert score_text(np.nan, metric) == "\N{EN DASH}"
     assert score_text(3e-5, METRICS["classification"]["log_loss"]) == "3.000e-05"
     assert score_text(1.0, METRICS["classification"]["roc_auc"]) == "1"
+
+
+def test_a_picture_that_cannot_be_drawn_costs_the_picture_alone(monkeypatch):
+    def broken(*arguments):
+        raise ValueError("Too many bins for <data> range")
+
+    monkeypatch.setattr(pictures, "draw_calibration", broken)
+    page = report_page(report_data(TARGETS["two"]()))
+    assert "<p>This picture cannot be drawn: Too many bins for &lt;data&gt; range.</p>" in page
+    assert "ROC curve" in page
+
+
+def test_distributions_of_numbers_are_counted_in_equal_intervals():
+    values = np.random.RandomState(0).uniform(-1, 1, 1000)
+    heights = _heights(values)
+    assert heights == np.histogram(np.clip(values, *np.quantile(values, [0.01, 0.99])), 20)[0].tolist()
+    for power in (-1000, 1023):
+        assert _heights(values * 2.0**power) == heights
+    assert sum(_heights(1e22 + 2.0**21 * np.arange(13))) == 13
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1e9])
