@@ -53,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ImportError, ValueError, OSError, MemoryError, RuntimeError) as error:
-        print(f"fastnn: {error}", file=sys.stderr)
+        message = str(error) or type(error).__name__
+        if message == MemoryError.__name__:  # as Python raises it, without a text
+            message = "out of memory: use a smaller table or network, or free memory"
+        print(f"fastnn: {message}", file=sys.stderr)
         return 1
 
 

@@ -197,7 +197,10 @@ def _compression(head: bytes) -> str | None:
 
 
 def _unpacked(head: bytes, compression: str) -> bytes:
-    """Return the first bytes that a compressed file holds, from its own first bytes."""
+    """Return the first bytes that a compressed file holds, from its own first bytes.
+
+    No more is unpacked: a kilobyte may hold gigabytes.
+    """
     import bz2
 
     decompressors: dict[str, Any] = {
@@ -205,7 +208,7 @@ def _unpacked(head: bytes, compression: str) -> bytes:
         "bz2": bz2.BZ2Decompressor,
         "xz": lzma.LZMADecompressor,
     }
-    return decompressors[compression]().decompress(head)[:HEAD]
+    return decompressors[compression]().decompress(head, HEAD)
 
 
 def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:

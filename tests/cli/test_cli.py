@@ -69,6 +69,23 @@ def test_options_change_the_run(tmp_path, capsys):
     assert out.read_text().lstrip().startswith("<?xml")
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "out of memory: use a smaller table or network, or free memory"),
+        (MemoryError("the picture needs 8 bytes"), "the picture needs 8 bytes"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_errors_without_a_text_are_explained(error, message, monkeypatch, capsys):
+    def fail(options):
+        raise error
+
+    monkeypatch.setattr(moons, "_run", fail)
+    assert cli.main(["moons"]) == 1
+    assert capsys.readouterr().err == f"fastnn: {message}\n"
+
+
 def test_a_seed_determines_the_run(tmp_path, capsys):
     def losses(*arguments):
         cli.main(["moons", "--passes", "1", "--out", str(tmp_path / "p.png"), *arguments])

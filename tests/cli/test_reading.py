@@ -8,6 +8,7 @@ import lzma
 import os
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -59,6 +60,18 @@ def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, mo
         path = tmp_path / name
         path.write_bytes(content)
     pd.testing.assert_frame_equal(read(path).frame, FRAME)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def test_little_of_a_compressed_file_is_unpacked_to_find_its_form(packed, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(packed(bytes(1 << 25)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="is neither a CSV file nor a Parquet file"):
+        read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 24  # of which the dictionary of xz takes half
 
 
 def test_closed_standard_input_is_refused(monkeypatch):
