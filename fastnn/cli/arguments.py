@@ -31,6 +31,13 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--sep", metavar="TEXT", help="separator of CSV fields, such as ';' or '\\t'")
     group.add_argument("--decimal", metavar="TEXT", help="decimal point of CSV numbers, such as ','")
+    group.add_argument(
+        "--thousands", metavar="TEXT", help="separator of thousands in CSV numbers, such as ',' or '.'"
+    )
+    group.add_argument(
+        "--units", metavar="TEXT,TEXT", type=names, default=(),
+        help="texts to leave out of CSV numbers, such as '$,%%'",
+    )  # fmt: skip
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
     group.add_argument(
         "--na", metavar="TEXT,TEXT", type=names, default=(), help="further texts that stand for a gap"

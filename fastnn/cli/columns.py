@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from ..preprocessing.categories import CategoryEncoding
 from ..system.extras import import_extra
 from .reading import ReadTable, as_dates
+from .texts import hint
 
 __all__ = [
     "Matching",
@@ -70,10 +72,13 @@ def numbers_of(column: Any, read: ReadTable, what: str) -> Any:
     pandas = import_extra("pandas", "cli", "reading a table")
     wrong = first_text(column)
     if wrong is not None:
+        advice = hint(column, read.is_csv, missing_values=False)
+        if advice is not None and advice[0] == "numbers":
+            raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
         row, value = wrong
         raise ValueError(
             f"{read.name}: {what} {column.name!r} should hold numbers, but row {row} holds {str(value)!r}: "
-            f"correct it, or read it as a gap by --na {str(value)!r}"
+            f"correct it, or read it as a missing value by --na {shlex.quote(str(value))}"
         )
     return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..system.extras import import_extra
 from ..system.messages import counted
-from .columns import check_finite, check_names, first_text, listed, numbers_of
+from .columns import check_finite, check_names, listed, numbers_of
 from .reading import ReadTable
+from .texts import hint
 
 __all__ = [
     "Problem",
@@ -100,7 +101,7 @@ def posed_problem(
             f"{read.name}: the target {target!r} holds {len(distinct):,} different values in {n_rows:,} "
             "rows, too many for classes: choose another --target, or --task regression"
         )
-    problem.notes += notes + _suspicions(problem.frame)
+    problem.notes += notes + _suspicions(problem.frame, read.is_csv)
     return problem
 
 
@@ -244,30 +245,23 @@ def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
                 "regression takes them for numbers"
             )
         return "classification"
-    are_numbers = pandas.to_numeric(distinct, errors="coerce").notna()
-    if len(distinct) > MOST_WHOLE and are_numbers.mean() >= MOSTLY_NUMBERS:
+    if len(distinct) <= MOST_WHOLE:
+        return "classification"
+    is_number = pandas.to_numeric(distinct, errors="coerce").notna()
+    if is_number.mean() >= MOSTLY_NUMBERS or (hint(column, read.is_csv) or [""])[0] == "numbers":
         numbers_of(column, read, "the target")  # raises, and names the row
         return "regression"
     return "classification"
 
 
-def _suspicions(frame: Any) -> list[str]:
-    """Return notes about columns that number the rows, and texts that are numbers but for a few values."""
-    pandas = import_extra("pandas", "cli", "reading a table")
+def _suspicions(frame: Any, is_csv: bool) -> list[str]:
+    """Return notes about columns that number the rows, and text that stands for numbers or dates."""
     notes = []
     for name in frame.columns:
         column = frame[name]
         if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
             notes.append(f"column {name!r} numbers the rows: --drop {name} leaves it out")
-        if not pandas.api.types.is_string_dtype(column.dtype) or not column.notna().any():
-            continue
-        present = column.dropna()
-        others = present[pandas.to_numeric(present, errors="coerce").isna()]
-        if len(others) and len(others) <= (1 - MOSTLY_NUMBERS) * len(present):
-            row, value = first_text(column) or (0, "")
-            texts = listed(others.unique())
-            notes.append(
-                f"column {name!r} is read as text because of {texts} (first in row {row}): --na {value!s} "
-                "reads that as a gap"
-            )
+        advice = hint(column, is_csv)
+        if advice is not None:
+            notes.append(f"column {name!r} {advice[1]}")
     return notes

@@ -18,6 +18,7 @@ from ..preprocessing.parquet import ParquetRows
 from ..preprocessing.parquet_source import first_line, read_dataset
 from ..system.extras import import_extra
 from ..system.validation import shown
+from .texts import without_units
 
 __all__ = [
     "INDEX",
@@ -68,11 +69,14 @@ class ReadTable:
         Name of the file in messages.
     notes : list of str
         Remarks for the user about what was found or changed.
+    is_csv : bool
+        True for the rows of a CSV file, which options may read in another way.
     """
 
     frame: Any
     name: str
     notes: list[str] = field(default_factory=list)
+    is_csv: bool = False
 
 
 def read_table(
@@ -320,6 +324,9 @@ def _parsed(
         decimal, thousands = found_decimal(lines, sep)
     if decimal == sep or len(decimal) != 1:
         raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
+    thousands = options.thousands or thousands
+    if thousands is not None and (thousands == decimal or len(thousands) != 1):
+        raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
     if sep != ",":
         notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
     if decimal != ".":
@@ -351,7 +358,22 @@ def _parsed(
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{name} is damaged: {first_line(error)}") from None
     notes += _renamed_columns(_split(lines, sep), frame.columns)
-    return ReadTable(frame, name, notes)
+    if options.units:
+        _leave_out_units(pandas, frame, text_columns, options.units, thousands, decimal)
+    return ReadTable(frame, name, notes, is_csv=True)
+
+
+def _leave_out_units(
+    pandas: Any, frame: Any, text_columns: set[str], units: Any, thousands: str | None, decimal: str
+) -> None:
+    """Convert columns of text of which every value is a number with one of some units, or without."""
+    for name in frame.columns:
+        column = frame[name]
+        if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
+            continue
+        values = without_units(column.astype("string"), units, thousands, decimal)
+        if values.notna().sum() == column.notna().sum() > 0:
+            frame[name] = values.astype("float64")
 
 
 def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:

@@ -248,10 +248,10 @@ def test_suspicious_columns_are_noted(folder, run):
     base = ("train", "customers.csv", "--target", "churn", "--preset", "fast")
     _, out, _ = run(*base)
     assert "note: column 'row' numbers the rows: --drop row leaves it out" in out
-    assert "note: column 'age' is read as text because of '?' (first in row 5): --na ? reads that as" in out
+    assert "'?' (first in row 5): --na '?' reads it as numbers\n" in out
     assert "left out             id: every row has another value" in out
     _, out, _ = run(*base, "--na", "?")
-    assert "is read as text" not in out
+    assert "as text" not in out
 
 
 def test_older_results_stay_if_the_model_cannot_be_written(folder, run, refused, monkeypatch):
@@ -310,6 +310,55 @@ def test_an_interrupt_leaves_no_files(folder, run, monkeypatch):
     status, _, errors = run("train", "customers.csv", "--target", "churn")
     assert (status, errors) == (130, "interrupted\n")
     assert os.listdir() == ["customers.csv"]
+
+
+TEXTS_OF_NUMBERS = {
+    "price": [f"${k},{10 * k}.50" for k in range(10, 99)],
+    "rate": [f"{k} %" for k in range(99)],
+    "amount": [f"{k},000" for k in range(10, 99)] + ["5"],
+    "bill": [f"{1 + k % 12:02}/{15 + k % 7}/2017" for k in range(99)],
+    "paid": [f"{15 + k % 7} {month} 2020" for k, month in enumerate(["Jun", "Jul", "Oct"] * 20)],
+    "heads": [str(k) if k % 4 else "?" for k in range(99)],
+    "plan": ["A1", "B2", "17"],
+}
+OPTIONS = ["--units", "$,%", "--thousands", ",", "--na", "?", "--date-format", "%m/%d/%Y"]
+
+
+def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_reads_it(folder, run):
+    frame = pd.DataFrame({name: np.resize(texts, N) for name, texts in TEXTS_OF_NUMBERS.items()})
+    written(frame.assign(churn=customers()["churn"]), folder / "t.csv")
+    base = ("train", "t.csv", *CHURN, "--preset", "fast", "--passes", 1)
+    status, out, _ = run(*base)
+    assert status == 0
+    for note in (
+        "'price' holds numbers as text, such as '$10,100.50': --units '$' --thousands , reads it as numbers",
+        "'rate' holds numbers as text, such as '0 %': --units % reads it as numbers",
+        "'amount' holds numbers as text, such as '10,000': --thousands , reads it as numbers",
+        "'bill' holds dates as text, such as '01/15/2017': --date-format %m/%d/%Y reads it as dates",
+        "'paid' holds dates as text, such as '15 Jun 2020': --date-format '%d %b %Y' reads it as dates",
+        "'heads' holds numbers as text, such as '1', beside '?' (first in row 1): --na '?' reads it as",
+    ):
+        assert f"  note: column {note}" in out
+    assert out.count("as text") == 6
+    status, out, _ = run(*base, *OPTIONS)
+    assert status == 0
+    assert "  numbers          4   price, rate, amount, heads (63 gaps)\n  dates            1   bill\n" in out
+    assert out.count("as text") == 1  # paid
+    written(frame[:9], folder / "new.csv")
+    predict = ("predict", "run/model.fastnn", "new.csv", "-o", "p.csv")
+    assert run(*predict, *OPTIONS)[2] == "p.csv: 9 predictions\n"
+    message = "'price' holds numbers as text, such as '$10,100.50': --units '$' --thousands , reads it as"
+    assert run(*predict)[2] == f"fastnn: new.csv: column {message} numbers\n"
+    arguments = ("train", "t.csv", "--target", "price", "--preset", "fast", "--passes", 1)
+    assert run(*arguments)[2] == f"fastnn: t.csv: the target {message} numbers\n"
+    assert "target price: numbers from 10,100.5 to 98,980.5" in run(*arguments, *OPTIONS)[1]
+
+
+@pytest.mark.needs("pyarrow")
+def test_text_of_numbers_in_a_parquet_file_is_noted_without_an_option(folder, run):
+    customers().assign(price=[f"${k}" for k in range(N)]).to_parquet("t.parquet")
+    _, out, _ = run("train", "t.parquet", *CHURN, "--preset", "fast", "--passes", 1)
+    assert "note: column 'price' holds numbers as text, such as '$0': convert it\n" in out
 
 
 # --- wrong tables and arguments ------------------------------------------------------------------------
