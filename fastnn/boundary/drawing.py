@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,18 @@ from .tracing import to_coordinates, trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
 
-__all__ = ["axes_pixels", "check_axes", "class_name", "draw_picture", "drawing_axes", "printable"]
+__all__ = [
+    "PALE_ALPHA",
+    "axes_pixels",
+    "check_axes",
+    "class_name",
+    "draw_picture",
+    "draw_samples",
+    "drawing_axes",
+    "printable",
+]
 
 Array = NDArray[Any]
 
@@ -26,6 +37,10 @@ MANY_POINTS = 2000
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
 # finer lines.
 LINE_PIXELS = 2048
+# Opacity of samples that the regions of their picture say nothing about, and their entry in the legend.
+PALE_ALPHA, PALE_LABEL = 0.2, "pale: another prediction\noff this plane"
+# A formula in a text: dollars that touch it, of which the second comes before no digit, unlike two prices.
+FORMULA = re.compile(r"\$(?=\S)[^$\n]*(?<=\S)\$(?!\d)")
 
 
 def draw_picture(
@@ -40,6 +55,8 @@ def draw_picture(
     y: ArrayLike | None = None,
     colours: Any = None,
     cmap: Any = None,
+    is_pale: Array | None = None,
+    plane: str = "",
 ) -> Axes:
     """Draw a picture of a boundary, the lines between its regions, and samples.
 
@@ -51,6 +68,10 @@ def draw_picture(
         Arguments of `BoundaryImage.plot`.
     colours, cmap : optional
         Colours of the classes and colormap of a response; arguments of `render_boundary`.
+    is_pale : array of bool (n,), optional
+        True for samples that are drawn pale; None for none.
+    plane : str, default ""
+        Title of the legend.
 
     Returns
     -------
@@ -101,16 +122,36 @@ def draw_picture(
         )
         _draw_lines(ax, data, extent)
     if points is not None:
-        for label, colour in zip(drawn_classes, shades, strict=True):
-            members = points[labels == label]
-            # A class without samples has a region, too: draw it for its entry in the legend.
-            ax.scatter(
-                members[:, 0], members[:, 1], s=32, color=colour, edgecolors="white", linewidths=0.7,
-                label=class_name(label),
-            )  # fmt: skip
-        ax.legend(loc="best" if len(points) < MANY_POINTS else "upper right", framealpha=0.9)
+        assert labels is not None
+        is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
+        draw_samples(ax, points[is_full], labels[is_full], drawn_classes, shades, 32)
+        if not is_full.all():
+            draw_samples(ax, points[~is_full], labels[~is_full], drawn_classes, shades, 32, is_pale=True)
+        place: Any = "best" if len(points) < MANY_POINTS else "upper right"
+        ax.legend(loc=place, framealpha=0.9, title=plane or None, title_fontsize="small", alignment="left")
     ax.set(xlim=extent[:2], ylim=extent[2:])
     return ax
+
+
+def draw_samples(
+    ax: Axes, points: Array, labels: Array, classes: Array, shades: Array, size: float,
+    *, is_pale: bool = False,
+) -> list[PathCollection]:  # fmt: skip
+    """Draw samples (n, 2) as dots in the colours of their classes, and return the dots of each class.
+
+    Each class has an entry in the legend, and pale samples have a single one.
+    """
+    style: dict[str, Any] = {"s": size, "edgecolors": "white", "linewidths": 0.7}
+    if is_pale:
+        style |= {"alpha": PALE_ALPHA, "zorder": 0.9}  # under the others
+        ax.scatter([], [], color="black", label=PALE_LABEL, **style)
+    dots = []
+    for label, colour in zip(classes, shades, strict=True):
+        members = points[labels == label]
+        # A class without samples has a region, too: draw it for its entry in the legend.
+        name = None if is_pale else class_name(label)
+        dots.append(ax.scatter(members[:, 0], members[:, 1], color=colour, label=name, **style))
+    return dots
 
 
 def class_name(label: Any) -> str:
@@ -126,13 +167,16 @@ def printable(text: str) -> str:
     """Return a text that matplotlib can draw: dollar signs that enclose no valid formula are escaped."""
     from matplotlib.mathtext import MathTextParser
 
-    if text.count("$") < 2:
+    if "$" not in text:
         return text
-    try:
-        MathTextParser("path").parse(text)
-    except ValueError:
-        return text.replace("$", r"\$")
-    return text
+    if "$" not in FORMULA.sub("", text):
+        try:
+            MathTextParser("path").parse(text)
+        except ValueError:
+            pass
+        else:
+            return text
+    return text.replace("$", r"\$")
 
 
 def check_axes(ax: Any) -> None:

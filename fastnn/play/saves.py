@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..boundary.drawing import printable
 from ..model import Model
 from ..plotting.animation import animate_training, snapshot_passes
 from ..plotting.boundary import plot_decision_boundary
@@ -24,6 +25,7 @@ from .frames import pixel_centres
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .problem import LearningProblem
     from .session import Run
 
 __all__ = ["Saved", "Saves"]
@@ -101,12 +103,18 @@ def _picture(run: Run) -> bytes:
         figure = Figure(figsize=FIGURE_SIZE, dpi=PICTURE_DPI, layout="constrained")
         ax = figure.add_subplot()
         plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
-        left, right, bottom, top = problem.limits
-        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
+        _set_axes(ax, problem)
         ax.set_title(title)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _set_axes(ax: Any, problem: LearningProblem) -> None:
+    """Set the limits of axes to those of a problem's plane, and their labels to the inputs' names."""
+    left, right, bottom, top = problem.limits
+    xlabel, ylabel = map(printable, problem.inputs)
+    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=xlabel, ylabel=ylabel)
 
 
 class ValuesPicture:
@@ -146,7 +154,7 @@ class ValuesPicture:
         )  # fmt: skip
         x, y = problem.X.T
         ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
-        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=problem.inputs[0], ylabel=problem.inputs[1])
+        _set_axes(ax, problem)
         self._title = ax.set_title(" ")
         self.figure.colorbar(self._image)
 

@@ -89,8 +89,9 @@ def animate_training(
         them.
     features : (int, int) or (str, str), optional
         Features along x and y, by number or by the name of X's column; by default the first two.
-    fill : float or array-like (n_features,), optional
-        Values of the other features; their means in X by default.
+    fill : float, array-like (n_features,), or mapping of names, optional
+        Values of the other features, which the legend names; their means in X by default. Samples whose
+        predicted class is not that of the region they lie in are pale.
     progress : bool, default False
         Show progress bars for the training of a `Model` and for the frames.
     colours : sequence, mapping, str or Colormap, optional
@@ -138,7 +139,8 @@ def animate_training(
     is_list = isinstance(model, Iterable) and not hasattr(model, "predict")
     if is_list:
         model = list(model)
-    for one in model if is_list else [model]:
+    models = model if is_list else [model]
+    for one in models:
         check_model(one, "animate_training(model, X, y, path)")
     target = check_target(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
@@ -155,7 +157,9 @@ def animate_training(
         )
     progress = check_flag(progress, "progress")
     check_colouring(response, colours, cmap)
-    scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap)
+    named = [list(map(str, one.feature_names_in_)) for one in models if hasattr(one, "feature_names_in_")]
+    names = named[0] if named else None
+    scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap, names)
     Film(scene, size, [])  # raises if the size leaves no room for the axes
     if titles is not None and not is_list:
         raise ValueError("titles are for a list of models: leave them out for a training")

@@ -10,9 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..boundary.colours import check_colouring
-from ..boundary.drawing import axes_pixels, drawing_axes, printable
+from ..boundary.drawing import axes_pixels, draw_picture, drawing_axes, printable
 from ..boundary.render import check_size, render_boundary
-from ..boundary.subjects import NUMBERS_ALONE, check_model, known_features, resolve_features
+from ..boundary.subjects import (
+    NUMBERS_ALONE,
+    Section,
+    check_model,
+    differs_off_plane,
+    fixed_values,
+    known_features,
+    resolve_features,
+)
 from ..system.validation import check_classes, check_samples
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ __all__ = ["PlottedSamples", "plot_decision_boundary"]
 
 # Width of the margin around the samples, as a share of their range.
 MARGIN = 0.1
+# Largest number of features whose values in the plane of a picture are named.
+MAX_NAMED = 4
 
 
 def plot_decision_boundary(
@@ -62,9 +72,9 @@ def plot_decision_boundary(
     features : (int, int) or (str, str), optional
         Features along x and y, by number or by the name of X's column; by default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
-        Values of the other features, constant over the picture; by default their means in X. The samples have
-        other values of these features, so that a correctly classified sample may lie in the region of another
-        class.
+        Values of the other features, constant over the picture, which the legend names; by default their
+        means in X. The samples have other values of these features: those whose predicted class is not that
+        of the region they lie in are pale.
     method, class_of_interest, classes : optional
         See `render_boundary`.
     n_threads : int, optional
@@ -105,7 +115,7 @@ def plot_decision_boundary(
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
     _check_numbers(X)
-    samples = PlottedSamples.create(X, y, features, fill)
+    samples = PlottedSamples.create(X, y, features, fill, known_features(model, None)[1])
     samples.check_model(model)
     check_colouring(response, colours, cmap)
     with drawing_axes(ax) as axes:
@@ -116,7 +126,12 @@ def plot_decision_boundary(
             response=response, features=samples.features, fill=samples.fill, method=method,
             class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
         )  # fmt: skip
-        image.plot(axes, samples.points, samples.labels, colours=colours, cmap=cmap)
+        assert image.data is not None
+        draw_picture(
+            image.data, image.extent, image.classes, response=response, is_bounded=image.is_bounded, ax=axes,
+            X=samples.points, y=samples.labels, colours=colours, cmap=cmap,
+            is_pale=samples.differs_off_plane(model, class_of_interest), plane=samples.plane,
+        )  # fmt: skip
         axes.set(xlabel=samples.names[0], ylabel=samples.names[1])
     return axes
 
@@ -126,8 +141,8 @@ class PlottedSamples(NamedTuple):
 
     Parameters
     ----------
-    points : array (n, 2)
-        Values of the two features along x and y.
+    table : array (n, n_features)
+        Values of all features.
     labels : array (n,)
         Classes of the samples.
     names : (str, str)
@@ -136,39 +151,54 @@ class PlottedSamples(NamedTuple):
         Names of all features; empty if X has no names.
     features : (int, int)
         Numbers of the two features.
-    fill : float, array or mapping, optional
-        Values of the other features: the user's, or else their means.
-    n_features : int
-        Number of all features.
+    fill : optional
+        Values (n_features,) of all features, with 0 for the two; the user's argument if there are no others.
+    plane : str
+        Lines with the values of the other features; empty if there are none.
     xlim, ylim : (float, float)
         Limits of the picture along x and y.
     """
 
-    points: NDArray[np.float64]
+    table: NDArray[np.float64]
     labels: NDArray[Any]
     names: tuple[str, str]
     columns: list[str]
     features: tuple[int, int]
     fill: Any
-    n_features: int
+    plane: str
     xlim: tuple[float, float]
     ylim: tuple[float, float]
 
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Values (n, 2) of the two features along x and y."""
+        return self.table[:, list(self.features)]
+
     @classmethod
-    def create(cls, X: Any, y: Any, features: Any, fill: Any) -> PlottedSamples:
-        """Check the arguments of `plot_decision_boundary`, and return the samples."""
+    def create(
+        cls, X: Any, y: Any, features: Any, fill: Any, known_names: list[str] | None
+    ) -> PlottedSamples:
+        """Check the arguments of `plot_decision_boundary`, and return the samples.
+
+        The names of the features that the model knows are those of the values in `fill` if X has no names.
+        """
         columns = [str(name) for name in getattr(X, "columns", ())]
         table = check_samples(X, None, np.dtype(np.float64))
         n_features = table.shape[1]
         pair = resolve_features(features, n_features, columns)
-        points = table[:, list(pair)]
-        (left, bottom), (right, top) = _window(points)
-        first, second = (printable(columns[k]) if columns else f"$x_{k + 1}$" for k in pair)
-        if fill is None and n_features > 2:
-            fill = table.mean(axis=0)
+        (left, bottom), (right, top) = _window(table[:, list(pair)])
+        names = [printable(name) for name in columns] or [f"$x_{k + 1}$" for k in range(n_features)]
+        labels, plane = check_classes(y, len(table)), ""
+        others = [k for k in range(n_features) if k not in pair]
+        if others:
+            how = "at their means" if fill is None else "at fixed values"
+            given = table.mean(axis=0) if fill is None else fill
+            fill = fixed_values(given, n_features, pair, columns or known_names)
+            values = [f"at {names[k]} = {fill[k]:.4g}" for k in others]
+            plane = "\n".join(values) if len(others) <= MAX_NAMED else f"{len(others)} other features\n{how}"
         return cls(
-            points, check_classes(y, len(points)), (first, second), columns, pair, fill, n_features,
-            (left, right), (bottom, top),
+            table, labels, (names[pair[0]], names[pair[1]]), columns, pair, fill, plane, (left, right),
+            (bottom, top),
         )  # fmt: skip
 
     def check_model(self, model: Any) -> None:
@@ -176,8 +206,16 @@ class PlottedSamples(NamedTuple):
         expected, names = known_features(model, self.fill)
         if names and self.columns and names != self.columns:
             raise ValueError(f"X must have the model's features as its columns, {names}, got {self.columns}")
-        if expected != self.n_features:
-            raise ValueError(f"X has {self.n_features} features, but the model takes {expected}")
+        n_features = self.table.shape[1]
+        if expected != n_features:
+            raise ValueError(f"X has {n_features} features, but the model takes {expected}")
+
+    def differs_off_plane(self, model: Any, class_of_interest: Any) -> NDArray[np.bool_] | None:
+        """Return which samples a model gives another class than their region; None if none may have one."""
+        if not self.plane:
+            return None
+        section = Section(self.features, self.fill, known_features(model, self.fill)[1])
+        return differs_off_plane(model, self.table, section, class_of_interest)
 
 
 def _check_numbers(X: Any) -> None:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..boundary.colours import chosen_colours, class_colours, pale, response_colormap
-from ..boundary.drawing import class_name
+from ..boundary.drawing import PALE_ALPHA, draw_samples
 from ..boundary.painters import NetworkPainter, make_painter
 from ..boundary.render import render_boundary
 from .boundary import PlottedSamples
 
 if TYPE_CHECKING:
+    from matplotlib.collections import PathCollection
     from PIL.Image import Image
 
 __all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
@@ -49,9 +50,9 @@ class Scene:
 
     def __init__(
         self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
-        colours: Any, cmap: Any,
+        colours: Any, cmap: Any, known_names: list[str] | None = None,
     ) -> None:  # fmt: skip
-        self.X, self.samples = X, PlottedSamples.create(X, y, features, fill)
+        self.X, self.samples = X, PlottedSamples.create(X, y, features, fill, known_names)
         self.response = response
         self.view = {
             "response": response, "class_of_interest": class_of_interest, "features": self.samples.features,
@@ -157,31 +158,39 @@ class Film:
         shade = 1 + colour[3] * (colour[:3] - 1)  # on white, if the background is transparent
         self._background = (255 * np.append(shade, 1)).round().astype(np.uint8)
         self._figure.patch.set_visible(False)
-        self._draw_data()
+        self._dots = self._draw_data()
         self._title = self._figure.text(0, 0, "", fontsize=11, va="top", animated=True)
         self._lay_out(titles)
         self._canvas.draw()
         self._static = self._canvas.copy_from_bbox(self._figure.bbox)
 
-    def _draw_data(self) -> None:
-        """Draw axes, samples and, for a response, the colour bar."""
+    def _draw_data(self) -> list[PathCollection]:
+        """Draw axes, samples and, for a response, the colour bar; return the dots of each class."""
         scene = self._scene
         self._ax = ax = self._figure.add_axes((0.1, 0.1, 0.8, 0.8))
         ax.patch.set_visible(False)
         samples = scene.samples
         ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
-        for label, colour in zip(scene.classes, scene.colours, strict=True):
-            members = samples.points[samples.labels == label]
-            ax.scatter(
-                members[:, 0], members[:, 1], s=24, color=colour, edgecolors="white", linewidths=0.7,
-                label=class_name(label),
-            )  # fmt: skip
+        dots = draw_samples(ax, samples.points, samples.labels, scene.classes, scene.colours, 24)
+        if samples.plane:  # each frame has other pale samples
+            draw_samples(
+                ax,
+                samples.points[:0],
+                samples.labels[:0],
+                scene.classes[:0],
+                scene.colours[:0],
+                24,
+                is_pale=True,
+            )
+            for group in dots:
+                group.set_animated(True)
         self._bar = None
         if scene.response != "class":
             from matplotlib.cm import ScalarMappable
 
             self._bar = self._figure.add_axes((0.95, 0.1, 0.02, 0.8))
             self._figure.colorbar(ScalarMappable(cmap=scene.colormap), cax=self._bar, label=scene.response)
+        return dots
 
     def _lay_out(self, titles: list[str]) -> None:
         """Place title, legend, axes and colour bar side by side, at whole pixels."""
@@ -195,7 +204,7 @@ class Film:
             widths.append(self._title.get_window_extent(renderer).width)
         header = self._title.get_window_extent(renderer).height
         column = 0
-        legend = self._legend(len(self._scene.classes))
+        legend = self._legend(len(self._scene.classes) + bool(self._scene.samples.plane))
         extent = legend.get_window_extent(renderer)
         # The title begins at the left edge of the axes, to the right of the labels of the y axis.
         margin = math.ceil(self._margins(self._ax)[0]) + pad
@@ -232,7 +241,7 @@ class Film:
         """Return a new legend with `n_columns` columns."""
         return self._figure.legend(
             frameon=False, loc="upper right", ncols=n_columns, borderaxespad=0, borderpad=0,
-            handletextpad=0.1, columnspacing=0.8,
+            handletextpad=0.1, columnspacing=0.8, title=self._scene.samples.plane or None, alignment="left",
         )  # fmt: skip
 
     def _margins(self, ax: Any) -> tuple[float, float, float]:
@@ -258,7 +267,20 @@ class Film:
         rows = slice(self._height - top, self._height - bottom)
         background[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
         self._canvas.restore_region(self._static)
+        self._draw_dots(snapshot.model)
         self._title.set_text(snapshot.title)
         self._figure.draw_artist(self._title)
         foreground = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
         return Image.alpha_composite(Image.fromarray(background), foreground).convert("RGB")
+
+    def _draw_dots(self, model: Any) -> None:
+        """Draw the samples if each frame has other pale ones."""
+        samples = self._scene.samples
+        is_pale = samples.differs_off_plane(model, self._scene.view["class_of_interest"])
+        if is_pale is None:
+            return
+        for label, dots in zip(self._scene.classes, self._dots, strict=True):
+            alpha = np.where(is_pale[samples.labels == label], PALE_ALPHA, 1.0)
+            if alpha.size:  # matplotlib refuses an empty array
+                dots.set_alpha(alpha.tolist())
+                self._figure.draw_artist(dots)

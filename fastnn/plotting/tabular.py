@@ -10,7 +10,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
 
-from ..boundary.drawing import check_axes, printable
+from ..boundary.drawing import check_axes, class_name, printable
 from ..system.validation import check_count
 
 __all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
@@ -128,8 +128,9 @@ def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: An
     """Draw the calibration curves of probabilities (n, n_classes) on axes, and return the axes."""
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
         CalibrationDisplay.from_predictions(
-            truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax, name=str(classes[k])
-        )
+            truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax,
+            name=class_name(str(classes[k])),
+        )  # fmt: skip
     ax.set(xlabel="predicted probability", ylabel="share of the class")
     return ax
 

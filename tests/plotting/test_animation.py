@@ -226,6 +226,20 @@ def test_frames_may_show_a_response_of_named_features(tmp_path):
     assert len(np.unique(found[-1].reshape(-1, 3), axis=0)) > 50, "a response has many colours"
 
 
+def test_samples_of_another_class_off_the_plane_are_pale_in_each_frame():
+    table, labels = np.column_stack([X, X[:, 0]]), np.zeros(len(X), int)
+    scene = film.Scene(table, labels, "class", None, None, [0, 0, 9.0], None, None)
+    models = [lambda points, k=k: np.where(points[:, k] > 8, 0, 1) for k in (0, 2)]
+    scene.classes = np.array([0, 1])
+    scene.find_classes([])
+    drawing = film.Film(scene, SMALL, [])
+    shares = [
+        share(np.asarray(drawing.frame(film.Snapshot(each, ""))), class_colours(2)[0]) for each in models
+    ]
+    assert shares[0] > 0.005, "no sample has another class than its region"
+    assert shares[1] < 0.1 * shares[0], "all have: the colour is that of the legend"
+
+
 def test_a_small_frame_may_have_many_classes_and_a_long_title(tmp_path):
     samples, labels = make_blobs(60, centers=12, random_state=0)
     models = [KNeighborsClassifier(k).fit(samples, labels) for k in (1, 5)]

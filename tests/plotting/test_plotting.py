@@ -7,12 +7,13 @@ from extras import optional
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_iris, make_blobs
 from sklearn.neighbors import KNeighborsClassifier
 from views import X, y
 
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
+from fastnn.boundary.drawing import PALE_ALPHA, printable
 from fastnn.plotting.boundary import MARGIN
 
 pd = optional("pandas")
@@ -123,6 +124,33 @@ def test_columns_must_be_the_features_of_the_model(ax):
         fastnn.plot_decision_boundary(estimator, frame[frame.columns[::-1]], y, ax=ax, resolution=20)
 
 
+def test_samples_that_the_plane_says_nothing_about_are_pale(ax):
+    samples, labels = load_iris(return_X_y=True)
+    estimator = KNeighborsClassifier().fit(samples, labels)
+    fastnn.plot_decision_boundary(estimator, samples, labels, ax=ax)
+    assert ax.get_legend().get_title().get_text() == "at $x_3$ = 3.758\nat $x_4$ = 1.199"
+    assert legend(ax)[-1].startswith("pale: another prediction")
+    dots = [c for c in ax.collections if isinstance(c, PathCollection)]
+    full, pale = (
+        np.concatenate([c.get_offsets() for c in dots if c.get_alpha() == a]) for a in (None, PALE_ALPHA)
+    )
+    assert len(full) + len(pale) == len(samples)
+    shown = estimator.predict(np.column_stack([samples[:, :2], np.tile(samples.mean(axis=0)[2:], (150, 1))]))
+    expected = samples[shown != estimator.predict(samples)][:, :2]
+    assert sorted(pale.tolist()) == sorted(expected.tolist())
+    assert len(pale) > 75, "most samples"
+
+
+def test_a_plane_of_many_features_and_one_of_two_columns(ax, model):
+    wide = np.column_stack([X, np.zeros((200, 5))])
+    fastnn.plot_decision_boundary(lambda points: points[:, 0] > 0, wide, y, ax=ax, fill=1.0, resolution=20)
+    assert ax.get_legend().get_title().get_text() == "5 other features\nat fixed values"
+    assert len(legend(ax)) == 2, "no sample is pale"
+    ax.clear()
+    fastnn.plot_decision_boundary(model, X, y, ax=ax, resolution=20)
+    assert ax.get_legend().get_title().get_text() == ""
+
+
 @pytest.mark.needs("pandas")
 def test_columns_of_text_are_named_with_the_remedy(ax):
     frame = pd.DataFrame(X, columns=["width", "height"])
@@ -227,6 +255,21 @@ def test_names_may_be_no_formulas_and_begin_with_an_underscore(ax):
     assert ax.get_xlabel() == r"\$\bad\$"
     assert ax.get_ylabel() == "$x^2$", "a valid formula stays one"
     assert legend(ax) == [r"\$\worse\$", r"$\_$low"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_formula"),
+    [("speed $v$ (m/s)", True), ("$x_1$ and $x_2$", True), ("US$ and CA$", False), ("$5-$10", False),
+     ("price in $ (US$)", False), ("$5 to $10", False), (r"a\$b", False), (r"$\frac$", False), ("$$", False),
+     ("a$b\nc$d", False), ("$", False)],
+)  # fmt: skip
+def test_prices_in_names_are_no_formulas(ax, name, is_formula):
+    text = printable(name)
+    assert (text == name) == is_formula
+    ax.set_title(text)
+    ax.figure.canvas.draw()
+    drawn, kind = ax.title._preprocess_math(text)
+    assert (drawn, bool(kind)) == (name, is_formula)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 import fastnn
+from fastnn.boundary.drawing import class_name
 from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
 
@@ -56,11 +57,13 @@ def test_calibration_has_a_curve_for_each_class():
 
 def test_calibration_of_two_classes_has_a_curve_for_the_second_one():
     X, y = load_breast_cancer(return_X_y=True)
-    names = np.array(["no", "yes"])[y]
+    names = np.array(["No", r"_$\yes$"])[y]
     model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, names)
-    labels = {line.get_label() for line in model.plot_calibration(X, names).get_lines()}
-    assert "yes" in labels
-    assert "no" not in labels
+    ax = model.plot_calibration(X, names)
+    labels = {line.get_label() for line in ax.get_lines()}
+    assert class_name(r"_$\yes$") in labels
+    assert "No" not in labels
+    ax.figure.canvas.draw()  # a name is no formula
 
 
 @pytest.mark.needs("pandas")
