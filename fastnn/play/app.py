@@ -75,6 +75,7 @@ class GuardedApp:
             "x-content-type-options": "nosniff",
             "cross-origin-resource-policy": "same-origin",
             "cache-control": "no-store",
+            "connection": "close",  # a connection has a single request, whose time `TimelyProtocol` limits
         }
         self._headers = {name.encode(): value.encode() for name, value in headers.items()}
 
@@ -83,12 +84,6 @@ class GuardedApp:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        if not self._is_own(HTTPConnection(scope)):
-            if scope["type"] == "websocket":
-                await WebSocket(scope, receive, send).close(1008)
-            else:
-                await PlainTextResponse(REFUSAL, 403)(scope, receive, send)
-            return
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -96,7 +91,12 @@ class GuardedApp:
                 message = {**message, "headers": [*kept, *self._headers.items()]}
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        if self._is_own(HTTPConnection(scope)):
+            await self._app(scope, receive, send_with_headers)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(1008)
+        else:
+            await PlainTextResponse(REFUSAL, 403)(scope, receive, send_with_headers)
 
     def _is_own(self, request: HTTPConnection) -> bool:
         """Return True if a request names this host, and comes from a page of this host or from none."""

@@ -21,8 +21,16 @@ __all__ = ["Playground", "playground"]
 
 HOST = "127.0.0.1"
 MOST_PORT = 65535
+# Port of addresses that name none.
+HTTP_PORT = 80
 # Longest time that a Ctrl-C may go unnoticed.
 WAKE_SECONDS = 0.1
+
+
+def own_hosts(port: int) -> set[str]:
+    """Return the values of the header Host of requests to a port; browsers leave HTTP's own port out."""
+    names = {HOST, "localhost"}
+    return {f"{name}:{port}" for name in names} | (names if port == HTTP_PORT else set())
 
 
 class Playground:
@@ -62,6 +70,7 @@ class Playground:
         import uvicorn
 
         from .app import MOST_MESSAGE_BYTES, make_app
+        from .connections import TimelyProtocol
 
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
         settings = Settings.of_state(state)
@@ -78,9 +87,9 @@ class Playground:
         self._socket.listen(128)
         self.port = self._socket.getsockname()[1]
         self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
-        hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         config = uvicorn.Config(
-            make_app(token, table, state, hosts),
+            make_app(token, table, state, own_hosts(self.port)),
+            http=TimelyProtocol,
             # Other servers of uvicorn in this process keep the handlers of their logs.
             log_config=None,
             log_level="warning",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extras import optional
 from PIL import Image
 from playing import training_threads, unpacked, wait_for
 from processes import PATIENCE
@@ -26,8 +27,10 @@ with warnings.catch_warnings():
 
 from fastnn.play import saves
 from fastnn.play.app import MOST_PAGES, make_app
+from fastnn.play.server import own_hosts
 from fastnn.play.table import checked_table
 
+pd = optional("pandas")
 TOKEN = "a-token"
 HOST = "127.0.0.1:8000"
 STATIC = Path(fastnn.__file__).parent / "play" / "static"
@@ -44,7 +47,7 @@ def connected(test_client, token=TOKEN, headers=SAME_ORIGIN):
 
 
 def until(socket, kind):
-    """Return the next message of a kind; "frame" is a binary one."""
+    """Return the next message of a kind, or of several; "frame" is a binary one."""
     while True:
         message = socket.receive()
         if message.get("bytes") is not None:
@@ -52,7 +55,7 @@ def until(socket, kind):
                 return unpacked(message["bytes"])
         elif message["type"] == "websocket.send":
             content = json.loads(message["text"])
-            if content["type"] == kind:
+            if content["type"] in (kind if isinstance(kind, tuple) else (kind,)):
                 return content
         else:
             raise AssertionError(message)
@@ -92,6 +95,15 @@ def test_foreign_hosts_are_refused(host):
     assert "terminal" in answer.text
     with pytest.raises(WebSocketDisconnect), connected(client(), headers={**SAME_ORIGIN, "host": host}):
         pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:80"])
+def test_hosts_of_port_80_may_leave_the_port_out(host):
+    test = TestClient(make_app(TOKEN, None, {}, own_hosts(80)), base_url=f"http://{host}")
+    headers = {"host": host, "origin": f"http://{host}"}
+    assert test.get(f"/?token={TOKEN}", headers=headers).status_code == 200
+    with connected(test, headers=headers) as socket:
+        assert until(socket, "hello")
 
 
 def test_localhost_is_accepted_as_the_host():
@@ -190,6 +202,21 @@ def test_a_run_can_be_started_steered_and_downloaded():
             assert f'filename="{saved["name"]}"' in answer.headers["content-disposition"]
             assert start is None or answer.content.startswith(start)
             assert test.get(saved["url"].partition("?")[0]).status_code == 403
+
+
+@pytest.mark.needs("pandas")
+@pytest.mark.parametrize(
+    "targets", [["$\\no$", "$y$"] * 10, np.linspace(0, 1, 20)], ids=["classes", "numbers"]
+)
+def test_pictures_of_columns_with_dollars_in_their_names_can_be_saved(targets):
+    names = [r"$\bad$", "US$ and CA$"]
+    table = checked_table(pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=names), targets)
+    with connected(client(table)) as socket:
+        send(socket, "start", run=1, state={"dataset": "table", "layers": [2], "activations": ["tanh"]})
+        until(socket, "frame")
+        for what in ("picture", "gif"):
+            send(socket, "save", what=what)
+            assert until(socket, ("saved", "problem")).get("what") == what
 
 
 PROBLEMS = [

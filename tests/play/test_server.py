@@ -1,6 +1,7 @@
 """The server: real sockets, several pages, closed pages, Ctrl-C, and the command that starts it."""
 
 import asyncio
+import functools
 import json
 import logging
 import signal
@@ -136,6 +137,27 @@ def test_foreign_origins_and_tokens_are_refused(served):
         with pytest.raises(InvalidStatus) as caught:
             SocketPage(address, origin)
         assert caught.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_connections_without_a_request_end_and_pages_stay(monkeypatch, sent):
+    monkeypatch.setattr("fastnn.play.connections.HEADER_SECONDS", 0.2)
+    with fastnn.playground(browser=False, block=False) as running:
+        page = SocketPage(running.address)
+        with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as idle:
+            idle.sendall(sent)
+            received = b"".join(iter(functools.partial(read, idle), b""))
+        assert received.startswith(b"HTTP/1.1 403" if sent.endswith(b"\r\n\r\n") else b"")
+        page.send("start", run=1, state={})
+        assert page.until("started")["run"] == 1
+
+
+def read(connection):
+    """Return bytes from a connection; none if it has ended, also without a closing handshake."""
+    try:
+        return connection.recv(4096)
+    except ConnectionResetError:
+        return b""
 
 
 def test_the_server_listens_only_on_this_machine(served):
