@@ -12,6 +12,7 @@ import numpy as np
 
 from ..preprocessing.categories import CategoryEncoding
 from ..system.extras import import_extra
+from ..system.messages import visible
 from .reading import ReadTable, as_dates
 from .texts import hint
 
@@ -42,7 +43,7 @@ def nearest(name: str, known: Sequence[str]) -> list[str]:
 
 def listed(names: Iterable[Any], quoted: bool = True) -> str:
     """Return the first names of a list for a message."""
-    texts = [repr(str(name)) if quoted else str(name) for name in names]
+    texts = [repr(str(name)) if quoted else visible(str(name)) for name in names]
     more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
     return ", ".join(texts[:MOST_NAMES]) + more
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..system.messages import visible
 from .arguments import add_reading_arguments, file_or_dash
+from .printing import print
 
 __all__ = ["add_command"]
 
@@ -164,7 +166,7 @@ class _Rows:
 
 def _confusion(counts: Any, classes: Any) -> str:
     """Return the confusion matrix as lines: a row for each true class, a column for each predicted one."""
-    names = [str(one)[:14] for one in classes]
+    names = [visible(str(one))[:14] for one in classes]
     cells = [
         ["true \\ predicted", *names],
         *([name, *map(str, row)] for name, row in zip(names, counts, strict=True)),

@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from .printing import print
+
 __all__ = ["add_command"]
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")

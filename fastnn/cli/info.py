@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .printing import print
+
 __all__ = ["add_command"]
 
 

@@ -8,10 +8,12 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
+from .printing import escaped, print
 
 # Subcommands in the order of the help, with a line about each. The module of a command is imported when the
 # command is typed, so that the help appears at once.
@@ -70,6 +72,8 @@ def run_process() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # Print a file's name that is not text as its bytes, in every locale as Python does in the locale "C".
         sys.stdout.reconfigure(errors="surrogateescape")
+    written = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **line: written(escaped(str(message)), *place, **line)
     status = main()
     gc.freeze()
     sys.exit(status)

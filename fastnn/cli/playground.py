@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import add_reading_arguments, count, names
+from .printing import print
 
 __all__ = ["add_command"]
 

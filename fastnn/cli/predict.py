@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import add_reading_arguments, file_or_dash, names
+from .printing import print
 
 __all__ = ["add_command"]
 

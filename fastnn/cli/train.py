@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import PRESETS, TASKS, add_reading_arguments, count, file_or_dash, names, numbers, seconds
+from .printing import print
 
 __all__ = ["add_command"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.files import check_file_name
+from ..system.messages import visible
 from .container import Container
 from .files import read_description
 from .values import decode
@@ -109,7 +110,7 @@ class FileInfo:
                 state += f" of a training of {self.num_passes:,} passes"
             lines.append(("training", state))
         lines.append(("version", f"fastnn {self.version}"))
-        return "\n".join(f"{name:<12}{text}" for name, text in lines)
+        return "\n".join(f"{name:<12}{visible(text)}" for name, text in lines)
 
 
 def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:

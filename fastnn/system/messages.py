@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
-__all__ = ["counted", "error_text", "warn"]
+__all__ = ["counted", "error_text", "visible", "warn"]
+
+# What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
+CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 # Modules in which scikit-learn wraps the methods of an estimator.
 WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
@@ -34,6 +38,11 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def error_text(error: float) -> str:
     """Return an error or loss as text: four decimals, or four significant digits if it is below 0.001."""
     return f"{error:.4g}" if 0 < abs(error) < 1e-3 else f"{error + 0.0:.4f}"
+
+
+def visible(text: str) -> str:
+    r"""Return a text from a file with its control characters as escapes, such as ``\x1b`` or ``\n``."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def counted(number: int, noun: str) -> str:

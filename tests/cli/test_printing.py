@@ -1,0 +1,61 @@
+"""Names from files on a terminal: control characters are printed as escapes, and obeyed nowhere."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from extras import all_need, optional
+from processes import PATIENCE
+from tables_of_customers import written
+
+import fastnn
+from fastnn.cli.printing import escaped
+from fastnn.system.messages import CONTROLS
+
+pytestmark = all_need("pandas")
+pd = optional("pandas")
+
+COLUMN, TARGET = "\x1b[31mred\x07", "\x1b]0;title\x07kind"
+CLASSES = np.array(["\x9b1mno", "yes\x1b[2J\u202e"])
+
+
+@pytest.fixture
+def table(folder):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({COLUMN: random.choice(CLASSES, 60), "b": random.normal(size=60)})
+    frame[TARGET] = np.where(frame["b"] > 0, CLASSES[1], CLASSES[0])
+    return written(frame, folder / "t.csv")
+
+
+def test_control_characters_of_names_are_printed_as_escapes(table, run):
+    commands = [
+        ("train", table, "--target", TARGET, "--preset", "fast", "--out", "run"),
+        ("evaluate", "run/model.fastnn", table),
+        ("info", "run/model.fastnn"),
+        ("predict", "run/model.fastnn", table, "-o", "p.csv"),
+        ("train", table, "--target", TARGET + "s"),
+        ("predict", "run/model.fastnn", written(pd.DataFrame({TARGET: [1]}), table.parent / "u.csv")),
+    ]
+    seen = ""
+    for command in commands:
+        status, printed, errors = run(*command)
+        assert status == (0 if command in commands[:4] else 1), errors
+        assert not [line for line in (printed + errors).split("\n") if CONTROLS.search(line)]
+        seen += printed
+    assert "\\x1b]0;title\\x07kind" in seen
+    assert "\\x9b1mno" in seen
+    assert not CONTROLS.search((table.parent / "run" / "report.html").read_text().replace("\n", ""))
+    assert TARGET in fastnn.info("run/model.fastnn").target, "data are as they were"
+
+
+def test_lines_end_where_they_did_and_warnings_are_escaped(tmp_path):
+    assert escaped("a\tb\n\x1b\r") == "a\tb\n\\x1b\\r"
+    code = (
+        "import sys, warnings\nfrom fastnn.cli import main\n"
+        "main.main = lambda: warnings.warn('\\x1b[31m') or 0\nmain.run_process()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0
+    assert "\\x1b[31m" in done.stderr
+    assert "\x1b" not in done.stderr
