@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -23,7 +23,17 @@ from .pictures import (
     roc_picture,
     sureness_picture,
 )
-from .tables import bars, classes_table, columns_table, confusion_table, number_text, score_text, scores_table
+from .tables import (
+    bars,
+    classes_table,
+    columns_table,
+    confusion_table,
+    is_dense,
+    number_text,
+    score_text,
+    scores_table,
+)
+from .texts import escape
 
 __all__ = ["ReportData", "report_page"]
 
@@ -95,7 +105,7 @@ def report_page(data: ReportData) -> str:
     parts.append(
         _section(
             "Against simple models",
-            f"Judged {data.how}. Green scores are the best of their column.",
+            f"Judged {data.how}. The best score of each column is green.",
             scores_table(data.scores, data.metrics),
         )
     )
@@ -180,50 +190,43 @@ def _predictions(data: ReportData) -> list[str]:
                 _section("Predicted and true", text, predicted_picture(data.truth, data.predictions)),
                 _section(
                     "What is left",
-                    "True minus predicted numbers: an even cloud around 0 is good.",
+                    "Residuals, true minus predicted numbers: an even cloud around 0 is good.",
                     residuals_picture(data.truth, data.predictions),
                 ),
             )
         ]
     P, classes = data.predictions, data.classes
-    sections = []
     counts = confusion_matrix(data.truth, classes[P.argmax(axis=1)], labels=classes)
     order = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
     more = (
         f" The {MOST_CLASSES} most frequent of {len(classes)} classes." if len(classes) > MOST_CLASSES else ""
     )
     order = np.sort(order)
-    sections.append(
-        _section(
-            "Right and wrong",
-            f"Rows by true class, in shares of their row.{more}",
-            confusion_table(counts[np.ix_(order, order)], classes[order], counts.sum(axis=1)[order])
-            + (classes_table(counts, classes) if len(classes) <= MOST_CLASSES else ""),
-        )
+    title, text = "Right and wrong", f"Confusion matrix: rows by true class, in fractions of their row.{more}"
+    matrix = confusion_table(counts[np.ix_(order, order)], classes[order], counts.sum(axis=1)[order])
+    table = classes_table(counts, classes, order)
+    calibration = _section(
+        "Can the probabilities be trusted?",
+        "Calibration: of the rows given 70 %, 70 % should come true. Curves near the dashed line are good.",
+        calibration_picture(data.truth, P, classes),
     )
-    sections.append(
-        _section(
-            "Can the probabilities be trusted?",
-            "Of the rows given 70 %, 70 % should come true: curves near the dashed line are good.",
-            calibration_picture(data.truth, P, classes),
-        )
-    )
+    if is_dense(classes):
+        single = _section("Class by class", "Recall and precision of each class.", table)
+        return [_section(title, text, matrix), _pair(single, calibration)]
+    pairs = [_pair(_section(title, text, matrix + table), calibration)]
     if len(classes) == 2 and len(np.unique(data.truth)) == 2:
-        sections.append(
-            _section(
-                f"Finding {classes[1]}",
-                "How many are found for a share of false alarms, over all thresholds.",
-                roc_picture(data.truth, P, classes),
-            )
+        found = _section(
+            f"Finding {classes[1]}",
+            "ROC curve: how many are found for a fraction of false alarms, over all thresholds.",
+            roc_picture(data.truth, P, classes),
         )
-        sections.append(
-            _section(
-                "How sure it is",
-                "Rows of either class by predicted probability: the further apart, the better.",
-                sureness_picture(data.truth, P, classes),
-            )
+        sure = _section(
+            "How sure it is",
+            "Rows of either class by predicted probability: the further apart, the better.",
+            sureness_picture(data.truth, P, classes),
         )
-    return [_pair(*sections[:2]), *([_pair(*sections[2:])] if sections[2:] else [])]
+        pairs.append(_pair(found, sure))
+    return pairs
 
 
 def _importances(data: ReportData) -> str:
@@ -245,7 +248,7 @@ def _learning(data: ReportData) -> str:
     kept = [last_best(member.validation_scores_) for member in members]
     return _section(
         "How the networks learned",
-        "Each keeps the pass at the dot. The steps are large and small in turn, which makes the waves.",
+        "Each keeps the epoch at the dot. The learning rate falls and rises in turn, which makes the waves.",
         learning_picture(curves, kept),
     )
 
@@ -259,9 +262,8 @@ def _usage(data: ReportData) -> str:
         f"fastnn predict {file} new.csv{probability} -o predictions.csv\nfastnn evaluate {file} test.csv\n\n"
         f"# in Python\nmodel = fastnn.load({name})\nmodel.predict(frame)"
     )
-    return _section(
-        "Use it", "In a shell or in Python, with rows of the same columns.", f"<pre>{escape(commands)}</pre>"
-    )
+    text = f"<pre>{html.escape(commands)}</pre>"
+    return _section("Use it", "In a shell or in Python, with rows of the same columns.", text)
 
 
 def _details(data: ReportData) -> str:

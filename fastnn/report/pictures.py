@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from ..plotting.tabular import draw_calibration, draw_residuals
+from ..system.messages import visible
 
 __all__ = [
     "calibration_picture",
@@ -91,7 +93,8 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
         Width and height in inches.
     """
     # The hash salt makes equal pages equal byte for byte.
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts draw what matplotlib's lack
         figure = Figure(figsize=size, layout="constrained")
         buffer = io.StringIO()
         try:
@@ -103,13 +106,23 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    for colour, variable in _COLOURS.items():
-        text = text.replace(colour, variable)
+    text = re.sub(r"<[^<>]*>", _styled, text)
     # The page sets the width; the proportions are those of the view box.
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r">\s+<", "><", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _styled(tag: re.Match[str]) -> str:
+    """Return a tag of an SVG with the page's font and colours; texts between tags may look like either."""
+    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag[0])
+    return re.sub("#0[1-8]0[1-8]0[1-8]", lambda found: _COLOURS.get(found[0], found[0]), text)
+
+
+def _name(label: Any) -> str:
+    """Return the name of a class for a legend, from which matplotlib leaves out what begins with "_"."""
+    text = visible(str(label))
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def _few_ticks(ax: Any) -> None:
@@ -120,7 +133,7 @@ def _few_ticks(ax: Any) -> None:
 
 
 def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str:
-    """Return the picture of validation losses by pass.
+    """Return the picture of validation losses by epoch.
 
     Parameters
     ----------
@@ -135,15 +148,19 @@ def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> 
             passes = np.arange(1, len(curve) + 1)
             ax.plot(passes, curve, color=SERIES[0], alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
             ax.plot([best + 1], [curve[best]], "o", color=SERIES[1])
-        ax.set(xlabel="pass over the rows", ylabel="loss of rows set aside")
+        ax.set(xlabel="epoch", ylabel="validation loss")
         values = np.concatenate([np.asarray(curve) for curve in curves])
         finite = values[np.isfinite(values)]
         if finite.size and finite.min() > 0 and finite.max() > 4 * finite.min():
             ax.set_yscale("log")
+            # Labels of powers of ten would be formulas, which this style draws as text.
+            is_wide = finite.max() > 1000 * finite.min()
+            ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
+            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             ax.minorticks_off()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return _drawn("learning", "Validation loss of every network by pass", draw)
+    return _drawn("learning", "Validation loss of every network by epoch", draw)
 
 
 def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
@@ -162,8 +179,8 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
         reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         names = ["the predicted class"] if len(classes) > MOST_CURVES else list(labels[-len(curves) :])
         for line, name, colour in zip(curves, names, SERIES, strict=False):
-            line.set(color=colour, marker="o", label=str(name))
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="share that came true")
+            line.set(color=colour, marker="o", label=_name(name))
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
         if len(curves) > 1:
@@ -183,7 +200,8 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.fill_between(false, true, color=SERIES[0], alpha=0.12, linewidth=0)
         ax.plot(false, true, color=SERIES[0])
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        ax.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="false alarms", ylabel="found")
+        ax.set(xlim=(0, 1), ylim=(0, 1.01))
+        ax.set(xlabel="false alarms (false positive rate)", ylabel="found (recall)")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
 
@@ -199,8 +217,9 @@ def sureness_picture(truth: Array, P: Array, classes: Array) -> str:
             values = P[truth == one, 1]
             shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
             ax.stairs(shares, edges, color=colour, linewidth=1.8)
-            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=str(one))
-        ax.set(xlim=(0, 1), xlabel=f"predicted probability of {classes[1]}", ylabel="share of the class")
+            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_name(one))
+        positive = visible(str(classes[1]))
+        ax.set(xlim=(0, 1), xlabel=f"predicted probability of {positive}", ylabel="fraction of the class")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.legend(loc="upper center")

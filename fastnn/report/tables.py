@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,14 @@ from numpy.typing import NDArray
 from ..preprocessing.categories import text_of
 from ..preprocessing.frames import is_gap, read_table
 from .pictures import sparkline
+from .texts import escape
 
 __all__ = [
     "bars",
     "classes_table",
     "columns_table",
     "confusion_table",
+    "is_dense",
     "number_text",
     "score_text",
     "scores_table",
@@ -89,26 +90,32 @@ def confusion_table(counts: Array, classes: Array, totals: Array) -> str:
     totals : array (n_classes,)
         Number of rows of each class.
     """
-    head = "".join(f"<th>{escape(str(one))}</th>" for one in classes)
+    # Long names are cut off by the style: the title, which a browser shows at the cursor, has them whole.
+    heads = [f'<th title="{escape(str(one))}"><span>{escape(str(one))}</span></th>' for one in classes]
     body = []
-    for k, (one, predicted) in enumerate(zip(classes, counts, strict=True)):
+    for k, predicted in enumerate(counts):
         cells = []
         for j, n_rows in enumerate(predicted):
             share = n_rows / max(1, totals[k])
             kind = " ".join(word for word, holds in (("wrong", j != k), ("strong", share > 0.6)) if holds)
             small = f"<small>{share:.0%}</small>"
             cells.append(f'<td class="{kind}" style="--share:{share:.3f}"><b>{n_rows:,}</b>{small}</td>')
-        body.append(f"<tr><th>{escape(str(one))}</th>{''.join(cells)}</tr>")
-    dense = " dense" if len(classes) > DENSE else ""
+        body.append(f"<tr>{heads[k]}{''.join(cells)}</tr>")
+    dense = " dense" if is_dense(classes) else ""
     return (
         f'<div class="scroll"><table class="matrix{dense}"><thead><tr><th></th>'
-        f'<th colspan="{len(classes)}">predicted</th></tr><tr><th>true</th>{head}</tr></thead>'
+        f'<th colspan="{len(classes)}">predicted</th></tr><tr><th>true</th>{"".join(heads)}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def classes_table(counts: Array, classes: Array) -> str:
-    """Return the shares of each class that are found, and of each prediction that is right.
+def is_dense(classes: Array) -> bool:
+    """Return True if a confusion matrix has small cells and takes the width of the page."""
+    return len(classes) > DENSE
+
+
+def classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
+    """Return recall and precision of classes: the fractions that are found, and right if predicted.
 
     Parameters
     ----------
@@ -116,9 +123,12 @@ def classes_table(counts: Array, classes: Array) -> str:
         Rows by true class, columns by predicted class.
     classes : array (n_classes,)
         Classes.
+    chosen : array of int, optional
+        Numbers of the classes that are shown; by default all.
     """
     rows = []
-    for k, one in enumerate(classes):
+    for k in range(len(classes)) if chosen is None else chosen:
+        one = classes[k]
         right, n_true, n_predicted = counts[k, k], counts[k].sum(), counts[:, k].sum()
         found = f"{right / n_true:.1%}" if n_true else DASH
         precise = f"{right / n_predicted:.1%}" if n_predicted else DASH
@@ -127,7 +137,8 @@ def classes_table(counts: Array, classes: Array) -> str:
             f'<td class="number">{found}</td><td class="number">{precise}</td></tr>'
         )
     head = (
-        '<th class="number">rows</th><th class="number">found</th><th class="number">right if predicted</th>'
+        '<th class="number">rows</th><th class="number">recall<small>found</small></th>'
+        '<th class="number">precision<small>right if predicted</small></th>'
     )
     body = "".join(rows)
     return f'<table class="classes"><thead><tr><th>class</th>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -16,7 +16,7 @@ from fastnn.estimators import tabular_presets
 from fastnn.estimators.tabular_presets import Preset
 from fastnn.report import pictures
 from fastnn.report.page import ReportData, report_page
-from fastnn.report.pictures import _COLOURS, sparkline
+from fastnn.report.pictures import _COLOURS, learning_picture, sparkline
 from fastnn.report.tables import (
     _heights,
     bars,
@@ -144,6 +144,52 @@ def test_the_sections_depend_on_the_task():
     numbers = report_page(report_data(TARGETS["numbers"](), quantiles=(0.1, 0.9)))
     assert "<h2>Predicted and true</h2>" in numbers
     assert "<h2>Right and wrong</h2>" not in numbers
+
+
+def test_names_that_look_like_colours_and_fonts_stay_as_they_are():
+    names = ["font: 10px serif", "_red #040404"]
+    text = report_page(report_data(np.where(SCORE > 0, *names)))
+    pictures = re.findall(r"<svg role.*?</svg>", text, re.DOTALL)
+    shown = [part for picture in pictures for part in ElementTree.fromstring(picture).itertext()]
+    for name in names:
+        assert [part for part in shown if part.endswith(name)], "in a legend, also with an underscore"
+    assert not any(colour in re.sub(">[^<]*<", "><", picture) for picture in pictures for colour in _COLOURS)
+
+
+def test_logarithmic_axes_have_plain_numbers():
+    for curve, labels in (([0.5, 0.06], {"0.5", "0.2", "0.1"}), ([5e3, 2e-3], {"1000", "0.01"})):
+        picture = learning_picture([curve], [1])
+        assert labels <= set(ElementTree.fromstring(picture).itertext())
+        assert "$" not in picture
+
+
+def test_a_matrix_of_many_classes_has_the_width_of_the_page_and_whole_names():
+    names = np.array([f"a long name of class {k}" for k in range(14)])
+    text = report_page(report_data(names[TARGETS["many"]()]))
+    (matrix,) = (line for line in text.splitlines() if line.startswith("<section><h2>Right and wrong"))
+    heads = re.findall(r'<th title="([^"]*)"><span>', matrix)
+    assert len(heads) == 2 * 12
+    assert set(heads) <= set(names)
+    table = re.search("Class by class.*?</section>", text, re.DOTALL)[0]
+    assert [name for name in names if f">{name}<" in table] == sorted(set(heads), key=list(names).index)
+
+
+def test_the_best_score_is_marked_also_where_it_is_another_models():
+    content = report_data(TARGETS["two"]())
+    content.scores["linear model"]["accuracy"] = 1.01
+    text = report_page(content)
+    row = re.search("<td>linear model</td>(.*?)</tr>", text)[1]
+    assert row.startswith('<td class="number best">')
+    assert re.search(r"(?m)^td\.best \{", text), "in the rows of all models"
+    for term in (
+        "Confusion matrix",
+        "Calibration",
+        "ROC curve",
+        "recall",
+        "precision",
+        "false positive rate",
+    ):
+        assert term in text
 
 
 def test_dollar_signs_in_names_begin_no_formulas():
