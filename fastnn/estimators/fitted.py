@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..engine.job import Memory
 from ..network.description import Network
 from ..optimizers import Optimizer
+from ..saving.values import plain_state
 
-__all__ = ["FittedNetwork"]
+__all__ = ["FittedNetwork", "split_state"]
 
 Array = NDArray[Any]
 
@@ -45,8 +46,8 @@ class FittedNetwork:
         Generator that was created from an integer `random_state`; None for a user's generator.
     random_state : None, int or RandomState
         Parameter `random_state` of the estimator in the last fit.
-    split : tuple, optional
-        State of the generator before the split of the validation data.
+    split : dict, optional
+        State of the generator before the split of the validation data; in older pickles a tuple.
     best : two arrays, optional
         Parameters and running statistics of the best pass by the validation data, which predict. The next fit
         nevertheless continues from the last pass.
@@ -157,3 +158,12 @@ class FittedNetwork:
 def _state_kind(optimizer: Optimizer) -> tuple[str, bool]:
     """Return a key that is equal for optimizers that can continue with each other's state."""
     return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)
+
+
+def split_state(split: Any) -> dict[str, Any]:
+    """Return the state in `FittedNetwork.split` as a dict."""
+    if isinstance(split, dict):
+        return split
+    random = np.random.RandomState()
+    random.set_state(split)
+    return plain_state(random)

@@ -12,8 +12,9 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
 from ..engine.choice import get_backend
+from ..saving.values import plain_state, random_with
 from ..system.validation import shown
-from .fitted import FittedNetwork
+from .fitted import FittedNetwork, split_state
 from .fitting import Validation
 from .tables import Samples
 
@@ -25,10 +26,9 @@ def split_validation(
 ) -> tuple[Samples, Samples]:
     """Split samples into training and validation samples; a continued fit repeats the first fit's split."""
     if state.split is None:
-        state.split = random.get_state()
+        state.split = plain_state(random)
     else:
-        random = np.random.RandomState()
-        random.set_state(state.split)
+        random = random_with(split_state(state.split))
     stratify = data.y > 0.5 if estimator.n_outputs_ == 1 else None
     try:
         training, held_out = train_test_split(

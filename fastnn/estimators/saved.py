@@ -21,10 +21,10 @@ from ..saving.networks import (
     write_statistics,
 )
 from ..saving.records import Reader, Writer
-from ..saving.values import plain_state, random_with
+from ..saving.values import check_integer, plain_state, random_with
 from ..training.saved import native
-from ..training.state import check_integer, read_memory, write_memory
-from .fitted import FittedNetwork
+from ..training.state import read_memory, write_memory
+from .fitted import FittedNetwork, split_state
 
 __all__ = ["SavableEstimator", "SavableNetworkEstimator"]
 
@@ -125,7 +125,7 @@ class SavableNetworkEstimator(SavableEstimator):
             "random": writer.value(state.random, "random_state"),
             "random_state": None if is_parameter else writer.value(state.random_state, "random_state"),
             "random_state_changed": not is_parameter,
-            "split": None if state.split is None else writer.value(_split_state(state.split), "split"),
+            "split": None if state.split is None else writer.value(split_state(state.split), "split"),
             "has_best": state.best is not None,
         }
         return description
@@ -146,15 +146,6 @@ class SavableNetworkEstimator(SavableEstimator):
         if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
             raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
         return estimator
-
-
-def _split_state(split: Any) -> dict[str, Any]:
-    """Return the state of the split's generator as a dict."""
-    if isinstance(split, dict):
-        return split
-    random = np.random.RandomState()
-    random.set_state(split)
-    return plain_state(random)
 
 
 def _restore_training(state: FittedNetwork, training: Any, random_state: Any, reader: Reader) -> None:
@@ -180,7 +171,7 @@ def _restore_training(state: FittedNetwork, training: Any, random_state: Any, re
     changed = training["random_state_changed"]
     state.random_state = reader.value(training["random_state"]) if changed else random_state
     if training["split"] is not None:
-        state.split = random_with(reader.value(training["split"])).get_state()
+        state.split = plain_state(random_with(reader.value(training["split"])))
     if training["has_best"]:
         network = state.network
         state.best = read_parameters(network, "best", reader), read_statistics(network, "best", reader)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..preprocessing.encoder import TableEncoder
 from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
+from ..saving.values import check_integer
 from ..system.validation import shown
-from ..training.state import check_integer
 
 __all__ = ["SavableTabular"]
 

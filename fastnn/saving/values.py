@@ -22,7 +22,7 @@ from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES, FunctionSchedule
 from ..system.validation import shown
 
-__all__ = ["decode", "encode", "plain_state", "random_with"]
+__all__ = ["check_integer", "decode", "encode", "plain_state", "random_with"]
 
 # Integers that other readers of JSON, which have float64 alone, read exactly.
 MOST_INTEGER = 2**53
@@ -33,10 +33,13 @@ NUMBERS = {f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 6
 # Arrays of text may have FREE_CHARACTERS, with those by which NumPy pads every element to the longest, and
 # CHARACTERS_EACH more for each character of the texts: a short file must not become a huge array.
 FREE_CHARACTERS, CHARACTERS_EACH = 4_000_000, 100
-# Number of words of a Mersenne Twister's state.
-TWISTER_WORDS = 624
 # Bit generators of NumPy whose states can be saved.
 GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+# Ends of the ranges of the integers in these states. NumPy reads the words at the positions without a check.
+STATE_ENDS = {
+    "pos": 625, "buffer_pos": 5, "has_gauss": 2, "has_uint32": 2, "uinteger": 2**32, "state": 2**128,
+    "inc": 2**128,
+}  # fmt: skip
 
 
 def _choices() -> dict[str, type]:
@@ -311,15 +314,39 @@ def random_with(state: Any) -> np.random.RandomState:
         raise ValueError(f"$random has the unknown bit generator {shown(name)}")
     random = np.random.RandomState(getattr(np.random, name)(0))
     try:
-        if name == "MT19937":
-            inner = state["state"]
-            key, position = inner["key"], inner["pos"]
-            # NumPy reads the word at `pos` without a check.
-            if key.shape != (TWISTER_WORDS,) or not (
-                type(position) is int and 0 <= position <= TWISTER_WORDS
-            ):
-                raise ValueError("a Mersenne Twister has 624 words and a position among them")
-        random.set_state(state)
-    except (TypeError, KeyError, AttributeError, OverflowError, IndexError, ValueError) as error:
+        random.set_state(_checked_state(state, plain_state(random)))
+    except ValueError as error:
         raise ValueError(f"$random holds no state of {name}: {error}") from None
     return random
+
+
+def _checked_state(state: Any, like: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of a generator's state, which must have the types and ranges of those of `like`."""
+    if not isinstance(state, dict):
+        raise ValueError(f"it must be a dict, got {shown(state)}")
+    checked: dict[str, Any] = {}
+    for name, own in like.items():
+        value: Any = state.get(name)
+        checked[name] = value
+        if isinstance(own, dict):
+            checked[name] = _checked_state(value, own)
+        elif isinstance(own, np.ndarray):
+            if not (isinstance(value, np.ndarray) and (value.dtype, value.shape) == (own.dtype, own.shape)):
+                raise ValueError(f"{name} must be an array of {own.size} numbers of {own.dtype}")
+        elif isinstance(own, int):
+            check_integer(value, name, STATE_ENDS[name])
+        elif type(value) is not type(own) or (isinstance(own, float) and not math.isfinite(value)):
+            raise ValueError(f"{name} is {shown(value)}")
+    # These two states are their own successors, and normal numbers, drawn by rejection, would take for ever.
+    if "pos" in checked and not (checked["key"][0] >> 31 or checked["key"][1:].any()):
+        raise ValueError("all bits of key are 0")
+    if "inc" in checked and not checked["inc"] % 2:
+        raise ValueError(f"inc must be odd, got {checked['inc']}")
+    return checked
+
+
+def check_integer(value: Any, name: str, end: int) -> int:
+    """Return an integer from 0 to ``end - 1``; raise ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < end:
+        raise ValueError(f"{name} must be an integer from 0 to {end - 1}, got {shown(value)}")
+    return value

@@ -23,10 +23,11 @@ from ..saving.networks import (
     write_statistics,
 )
 from ..saving.records import Reader, Writer
+from ..saving.values import check_integer
 from ..schedules import FunctionSchedule, Schedule
 from .history import record_every
 
-__all__ = ["BestPass", "TrainingState", "check_integer", "read_memory", "write_memory"]
+__all__ = ["BestPass", "TrainingState", "read_memory", "write_memory"]
 
 Array = NDArray[Any]
 
@@ -397,13 +398,6 @@ def _read_lbfgs(network: Network, reader: Reader) -> LBFGSMemory:
         losses=reader.read("lbfgs.losses", np.float64, (3,)),
         progress=reader.read("lbfgs.progress", np.int64, (2,)),
     )
-
-
-def check_integer(value: Any, name: str, end: int) -> int:
-    """Return an integer from 0 to ``end - 1``; raise ValueError for anything else."""
-    if type(value) is not int or not 0 <= value < end:
-        raise ValueError(f"{name} must be an integer from 0 to {end - 1}, got {value!r}")
-    return value
 
 
 def _as_argument(name: str, value: Any) -> str:

@@ -21,9 +21,11 @@ from estimator_problems import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 
 import fastnn
+from fastnn.estimators.holdout import split_validation
 
 # Most fits here end at max_iter.
 pytestmark = [
@@ -217,6 +219,20 @@ def test_fits_by_other_generators_are_reproducible():
     )
     assert_same_fit(one, same)
     assert not np.array_equal(parameters(one), parameters(other))
+
+
+@pytest.mark.parametrize("kind", ["RandomState", "PCG64"])
+def test_a_continued_fit_repeats_the_split_by_any_generator(kind, recwarn):
+    model = classifier(random_state=GENERATORS[kind](1), early_stopping=True, warm_start=True, max_iter=3)
+    held_out = []
+    for _ in range(2):
+        model.fit(X, y)
+        state = model._state
+        held_out.append(
+            split_validation(model, model._checked(X, y, None, "warm"), state, state.random)[1].rows
+        )
+    assert held_out[0].tolist() == held_out[1].tolist()
+    assert {warning.category for warning in recwarn} <= {ConvergenceWarning}
 
 
 @given(

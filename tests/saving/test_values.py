@@ -1,5 +1,6 @@
 """Values in files: they are encoded as JSON and decoded to equal Python values."""
 
+import copy
 import datetime
 import json
 
@@ -140,9 +141,60 @@ def test_json_that_no_version_writes_is_a_value_error(value, message):
         decode(value)
 
 
-def test_the_position_of_a_mersenne_twister_is_checked():
-    state = encode(np.random.RandomState(0), "random")
-    assert decode(state).normal() == np.random.RandomState(0).normal()
-    state["$random"]["state"]["pos"] = 100_000
-    with pytest.raises(ValueError, match="624 words"):
+GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+def entries(state):
+    """Yield every dict in the JSON of a generator's state, with each of its keys."""
+    for key, value in state.items():
+        yield state, key
+        if isinstance(value, dict) and not any(name.startswith("$") for name in value):
+            yield from entries(value)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_entry_of_a_generators_state_is_checked(name):
+    random = np.random.RandomState(getattr(np.random, name)(3))
+    random.normal(size=3)
+    state = encode(random, "random")
+    assert decode(copy.deepcopy(state)).normal(size=9).tolist() == random.normal(size=9).tolist()
+    wrong = {"$float": "nan"}, None, "1", -1, {"$int": str(-(10**9))}, {"$int": str(2**130)}, 0.5, True, []
+    for part, key in list(entries(state["$random"])):
+        kept = part[key]
+        for value in wrong:
+            if (key, value) == ("gauss", 0.5):
+                continue
+            part[key] = value
+            with pytest.raises(ValueError, match=f"holds no state of {name}: |unknown bit generator"):
+                decode(state)
+        del part[key]
+        with pytest.raises(ValueError, match="holds no state|unknown bit generator"):
+            decode(state)
+        if isinstance(kept, dict) and "$array" in kept:
+            array = decode(kept)
+            for other in (array[:-1], array[None], (array >> 9).astype(np.int64)):
+                part[key] = encode(other, key)
+                with pytest.raises(ValueError, match=f"{key} must be an array of {array.size} numbers of"):
+                    decode(state)
+        part[key] = kept
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "value", "message"),
+    [
+        ("Philox", "buffer_pos", -(10**9), "buffer_pos must be an integer from 0 to 4, got -1000000000"),
+        ("Philox", "buffer_pos", 5, "buffer_pos must be an integer from 0 to 4, got 5"),
+        ("SFC64", "uinteger", 2**32, "uinteger must be an integer from 0 to 4294967295"),
+        ("PCG64", "has_uint32", 2, "has_uint32 must be an integer from 0 to 1, got 2"),
+        ("PCG64DXSM", "inc", 2, "inc must be odd, got 2"),
+        ("MT19937", "pos", 100_000, "pos must be an integer from 0 to 624, got 100000"),
+        ("MT19937", "key", np.zeros(624, np.uint32), "all bits of key are 0"),
+    ],
+)
+def test_values_out_of_range_in_a_generators_state_are_refused(name, entry, value, message):
+    state = encode(np.random.RandomState(getattr(np.random, name)(0)), "random")
+    inner = state["$random"] if entry in state["$random"] else state["$random"]["state"]
+    assert entry in inner
+    inner[entry] = encode(value, entry)
+    with pytest.raises(ValueError, match=message):
         decode(state)
