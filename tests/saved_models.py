@@ -56,6 +56,9 @@ MAKERS = {
     "classifier of text": lambda: classifier(
         solver="sgd", learning_rate="adaptive", random_state=np.random.RandomState(0)
     ).fit(X.astype(np.float32), NAMES),
+    "classifier, Philox": lambda: classifier(
+        random_state=np.random.RandomState(np.random.Philox(0)), early_stopping=True
+    ).fit(X, y),
     "classifier of objects": lambda: classifier(class_weight={"no": 1, "yes": 3}).fit(
         X, NAMES.astype(object)
     ),

@@ -159,7 +159,10 @@ class NumbaLBFGSTrainer:
             counts = memory.counts
             fits = (
                 counts.min() >= 0
+                and counts.max() < 2**62
                 and counts[lbfgs.PHASE] <= lbfgs.ENDED
+                and (counts[lbfgs.PHASE] < lbfgs.ENDED or counts[lbfgs.STATUS] > lbfgs.RUNNING)
+                and counts[lbfgs.N_TRIALS] <= lbfgs_limits(self._job)[2]
                 and counts[lbfgs.STATUS] <= lbfgs.SEARCH_FAILED
                 and counts[lbfgs.N_PAIRS] <= M
                 and counts[lbfgs.NEWEST] < M

@@ -97,6 +97,7 @@ class NumpyLBFGSTrainer:
             and memory.numbers.shape == (2,)
             and memory.counts.shape == (3,)
             and memory.counts.min() >= 0
+            and memory.counts.max() < 2**62
             and memory.counts[2] <= SEARCH_FAILED
             and memory.losses.shape == (3,)
         ):

@@ -155,6 +155,8 @@ class BaseMLP(
         check_limit(self.max_grad_norm, "max_grad_norm")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
+        if n_passes is not None:
+            self._validate_params()  # scikit-learn skips this in partial fits of a fitted estimator
         if n_passes is not None and (self.early_stopping or X_val is not None):
             raise ValueError("partial_fit does not support early_stopping=True")
         begins = not hasattr(self, "_state") or not (self.warm_start or n_passes is not None)
@@ -346,7 +348,7 @@ class BaseMLP(
             reg_lambda=float(self.alpha),
             clip_norm=float(self.max_grad_norm or 0.0),
             average_share=0.0 if self.ema_decay is None else 1.0 - float(self.ema_decay),
-            n_threads=int(self.n_threads or 0),
+            n_threads=self._threads,
             of_objective=True,
             # For squared errors scikit-learn reports the mean over the outputs, but minimises their sum.
             loss_share=1 / self.n_outputs_ if isinstance(state.network.loss, SquaredError) else 1.0,
@@ -382,7 +384,7 @@ class BaseMLP(
     def _outputs(self, X: Array, name: str, warns: bool = True) -> Array:
         """Return the outputs (n, n_outputs) of checked samples: the function `name` of the scores."""
         state = self._state
-        n_threads = int(self.n_threads or 0)
+        n_threads = self._threads
         return get_backend("numba").outputs(state.network, state.folded, X, name, n_threads, warns)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:

@@ -195,7 +195,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             For the reasons of `fit`; if `classes` is missing or cannot be sorted; or if `early_stopping` is
             True.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' would balance the samples of each call by themselves: pass the "
                 "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
@@ -270,7 +270,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         if output is None:
             state = self._state
             predict = get_backend("numba").predict
-            return finish(predict(state.network, state.folded, X, int(self.n_threads or 0), warns))
+            return finish(predict(state.network, state.folded, X, self._threads, warns))
         return finish(self._outputs(X, output, warns))
 
     def predict(self, X: Any) -> Array:

@@ -46,6 +46,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         "random_state": ["random_state"],
     }
     _kind: ClassVar[type[BaseMLP]]
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {"n_features_in_": (int,), "n_outputs_": (int,)}
     _MEMBERS = ("estimators_",)
 
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
@@ -233,6 +234,22 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             member._fit(X, y, weights, n_passes=n_passes, knows_classes=True, stopped=lambda: False)
             snapshots.append(copy.deepcopy(member))
         return snapshots
+
+    def _check_restored(self) -> None:
+        super()._check_restored()
+        if "estimators_" not in self.__dict__:
+            return
+        self._check_types()
+        shared = ("n_features_in_", "n_outputs_", "_has_labels")
+        own = [self.__dict__.get(name) for name in shared], len(self.__dict__.get("classes_", ()))
+        for member in self.estimators_:
+            state = member.__dict__
+            if type(member) is not self._kind or "_state" not in state:
+                raise ValueError(f"a member is not a fitted {self._kind.__name__}")
+            if own != ([state.get(name) for name in shared], len(state.get("classes_", ()))):
+                raise ValueError("a member does not fit the ensemble's features or targets")
+        if not self.estimators_:
+            raise ValueError("the ensemble has no members")
 
     def _samples(self, X: Any) -> Any:
         """Return checked samples for a prediction."""

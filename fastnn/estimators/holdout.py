@@ -59,7 +59,7 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
     def loss() -> float:
         total = data.weights.sum()
         weights = data.weights / total
-        return backend.loss(network, state.folded, data.X, data.y, weights, int(estimator.n_threads or 0))
+        return backend.loss(network, state.folded, data.X, data.y, weights, estimator._threads)
 
     def score() -> float:
         if estimator.scoring is None:

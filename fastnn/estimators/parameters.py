@@ -29,7 +29,7 @@ from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
-from ..system.validation import shown
+from ..system.validation import check_count, shown
 from ..training.callbacks import TIES
 from .solvers import SKLEARN_RATES
 
@@ -257,6 +257,11 @@ class Parameters(BaseEstimator):
                     f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {shown(name)}"
                 )
         return [ENGINE_NAMES.get(name, name) for name in self.activation]
+
+    @property
+    def _threads(self) -> int:
+        """Number of threads, 0 for as many as are fastest."""
+        return 0 if self.n_threads is None else check_count(self.n_threads, "n_threads")
 
     def _batch_size(self, n_samples: int) -> int:
         """Return the number of samples in a minibatch."""

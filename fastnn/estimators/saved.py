@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
 
 from ..engine.job import Memory
 from ..optimizers import Optimizer
@@ -22,6 +23,7 @@ from ..saving.networks import (
 )
 from ..saving.records import Reader, Writer
 from ..saving.values import check_integer, plain_state, random_with
+from ..system.validation import check_rate, shown
 from ..training.saved import native
 from ..training.state import read_memory, write_memory
 from .fitted import FittedNetwork, split_state
@@ -74,6 +76,16 @@ class SavableEstimator(SavableAttributes):
         other.__dict__.update(self.__dict__)
         return other
 
+    def _check_types(self) -> None:
+        super()._check_types()
+        if isinstance(self, ClassifierMixin):
+            for name, kind in {"classes_": np.ndarray, "_has_labels": bool, "_is_sparse": bool}.items():
+                if type(self.__dict__.get(name)) is not kind:
+                    raise ValueError(f"the fitted attribute {name!r} is missing or has another type")
+        names = self.__dict__.get("feature_names_in_")
+        if names is not None and np.shape(names) != (self.__dict__["n_features_in_"],):
+            raise ValueError("feature_names_in_ does not hold a name for every feature")
+
     def _check_restored(self) -> None:
         """Raise ValueError if the fitted attributes contradict each other."""
         classes = self.__dict__.get("classes_")
@@ -91,6 +103,14 @@ class SavableNetworkEstimator(SavableEstimator):
     """Base class of the estimators with one network."""
 
     _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {
+        "n_features_in_": (int,), "n_outputs_": (int,), "n_layers_": (int,), "n_iter_": (int,), "t_": (int,),
+        "out_activation_": (str,), "validation_loss_curve_": (list,),
+    }  # fmt: skip
+    _OPTIONAL: ClassVar[dict[str, tuple[type, ...]]] = {
+        "loss_": (float, int), "best_loss_": (float, int, type(None)), "loss_curve_": (list,),
+        "validation_scores_": (list, type(None)), "best_validation_score_": (float, int, type(None)),
+    }  # fmt: skip
     random_state: Any
     n_features_in_: int
     n_outputs_: int
@@ -143,6 +163,11 @@ class SavableNetworkEstimator(SavableEstimator):
         elif not hasattr(estimator, "validation_loss_curve_"):
             estimator.validation_loss_curve_ = []
         estimator._state = state
+        estimator._check_types()
+        if "loss_curve_" in estimator.__dict__:
+            missing = {"best_loss_", "validation_scores_", "best_validation_score_"} - set(estimator.__dict__)
+            if missing:
+                raise ValueError(f"the fitted attribute {min(missing)!r} is missing")
         if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
             raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
         return estimator
@@ -162,7 +187,7 @@ def _restore_training(state: FittedNetwork, training: Any, random_state: Any, re
     state.memory = memory
     state.n_steps = check_integer(training["n_steps"], "n_steps", 2**62)
     state.seed = check_integer(reader.value(training["seed"]), "seed", 2**64)
-    state.rate_factor = float(training["rate_factor"])
+    state.rate_factor = check_rate(training["rate_factor"], "rate_factor")
     state.n_no_improvement = check_integer(training["n_no_improvement"], "n_no_improvement", 2**62)
     random = reader.value(training["random"])
     if not (random is None or isinstance(random, np.random.RandomState)):
@@ -170,6 +195,8 @@ def _restore_training(state: FittedNetwork, training: Any, random_state: Any, re
     state.random = random
     changed = training["random_state_changed"]
     state.random_state = reader.value(training["random_state"]) if changed else random_state
+    if not (state.random_state is None or isinstance(state.random_state, int | np.random.RandomState)):
+        raise ValueError(f"random_state is {shown(state.random_state)}")
     if training["split"] is not None:
         state.split = plain_state(random_with(reader.value(training["split"])))
     if training["has_best"]:

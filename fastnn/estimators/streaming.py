@@ -114,7 +114,10 @@ class StreamedFit:
         self.writer = BackgroundWriter()
         self.settings = self._described_settings()
         if self.resumed is not None:
-            check_same_settings(self.resumed._stream["settings"], self.settings)
+            before = self.resumed._stream
+            check_same_settings(before["settings"], self.settings)
+            if len(self.seeds) != 2 + self.n_networks or before["n_buffers"] > self.n_buffers:
+                raise ValueError(f"resume: the state of the fit in {resume} does not fit its settings")
 
     def _drawn_seeds(self) -> list[int]:
         """Return the seeds of the encoder, of all networks, and of rows and orders."""

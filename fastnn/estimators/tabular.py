@@ -129,6 +129,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
     temperature_: float
     _MEMBER: ClassVar[type] = MLPClassifier
     _HAS_CLASSES: ClassVar[bool] = True
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
+        ("oof_accuracy_", "oof_log_loss_", "_majority"), (float, int)
+    )
 
     def __init__(
         self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, class_weight=None,
@@ -325,6 +328,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     }
     _MEMBER: ClassVar[type] = MLPRegressor
     _HAS_CLASSES: ClassVar[bool] = False
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
+        ("oof_r2_", "oof_rmse_"), (float, int)
+    )
 
     def __init__(
         self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, quantiles=None,

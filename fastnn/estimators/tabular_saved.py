@@ -12,7 +12,7 @@ from ..preprocessing.encoder import TableEncoder
 from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
 from ..saving.values import check_integer
-from ..system.validation import shown
+from ..system.validation import check_flag, shown
 
 __all__ = ["SavableTabular"]
 
@@ -34,6 +34,9 @@ class SavableTabular(SavableAttributes):
     """
 
     _MEMBERS: ClassVar[tuple[str, ...]] = ("estimators_",)
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = dict.fromkeys(
+        ("fit_seconds_", "fit_cpu_seconds_"), (float, int)
+    )
     _SAVED: ClassVar[tuple[str, ...]] = ("_center", "_majority", "_quantiles", "_range", "_scale", "_shifts")
     # The encoder is an object of its own, and gives the names and records of the columns.
     _DESCRIBED: ClassVar[tuple[str, ...]] = (
@@ -138,6 +141,7 @@ class SavableTabular(SavableAttributes):
             return
         if not members or not all(type(member) is self._MEMBER for member in members):
             raise ValueError(f"the estimator holds other networks than those of {self._MEMBER.__name__}")
+        self._check_types()
         n_features = self.encoder_._ends[-1]
         for member in members:
             state = member.__dict__
@@ -152,6 +156,15 @@ class SavableTabular(SavableAttributes):
         if not isinstance(importances, np.ndarray) or importances.shape != (self.n_features_in_,):
             raise ValueError("importances_ holds no number for every column")
         self._check_fitted()
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self._HAS_CLASSES:
+            shapes["oof_prediction_"] = self.__dict__["classes_"].shape
+        else:
+            shapes["oof_quantiles_"] = (len(self.__dict__["_quantiles"]),)
+        for name in self._ROWS:
+            array = self.__dict__.get(name)
+            if array is not None and array.shape[1:] != shapes.get(name, ()):
+                raise ValueError(f"{name} has the shape {array.shape}")
 
     @abstractmethod
     def _check_fitted(self) -> None:
@@ -163,11 +176,18 @@ def _checked_stream(stream: Any, n_members: int) -> dict[str, Any]:
     if not (isinstance(stream, dict) and set(stream) == _STREAM and isinstance(stream["settings"], dict)):
         raise ValueError("the state of the streamed fit is incomplete")
     check_integer(stream["n_buffers"], "n_buffers", 2**62)
-    for seed in stream["seeds"]:
+    seeds, runs, seconds = stream["seeds"], stream["runs"], stream["seconds"]
+    if not all(type(given) is list for given in (seeds, runs, seconds)):
+        raise ValueError("the state of the streamed fit has no lists of seeds, networks and times")
+    for seed in seeds:
         check_integer(seed, "seeds", 2**31)
-    runs = stream["runs"]
     if len(runs) != n_members or not all(isinstance(run, dict) and set(run) == _RUN for run in runs):
         raise ValueError("the state of the streamed fit does not fit the networks")
-    if not len(stream["seconds"]) == 2:
-        raise ValueError("the state of the streamed fit has no times")
+    for run in runs:
+        check_flag(run["is_over"], "is_over")
+        numbers = [run["best_before"], *(loss for loss, _ in run["losses"])]
+        if not all(type(number) is float for number in [*numbers, *seconds]) or len(seconds) != 2:
+            raise ValueError("the state of the streamed fit holds no numbers for its losses or times")
+        for _, n_rows in run["losses"]:
+            check_integer(n_rows, "losses", 2**62)
     return stream

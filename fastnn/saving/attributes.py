@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..system.validation import shown
 from .files import Savable
 from .records import Reader, Writer
 
@@ -26,6 +27,9 @@ class SavableAttributes(Savable):
     _CURVES: ClassVar[tuple[str, ...]] = ()
     # Fitted attributes that are lists of estimators.
     _MEMBERS: ClassVar[tuple[str, ...]] = ()
+    # Types of fitted attributes, those that every fitted object has, and those that some have.
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {}
+    _OPTIONAL: ClassVar[dict[str, tuple[type, ...]]] = {}
     # Fitted attributes that subclasses describe in their own way.
     _DESCRIBED: ClassVar[tuple[str, ...]] = ()
 
@@ -101,3 +105,15 @@ class SavableAttributes(Savable):
 
     def _check_restored(self) -> None:
         """Raise ValueError if the fitted attributes contradict each other."""
+
+    def _check_types(self) -> None:
+        """Raise ValueError if a fitted attribute is missing, has another type or is a negative integer."""
+        values = self.__dict__
+        for name, kinds in (self._REQUIRED | self._OPTIONAL).items():
+            if name not in values:
+                if name in self._OPTIONAL:
+                    continue
+                raise ValueError(f"the fitted attribute {name!r} is missing")
+            value = values[name]
+            if type(value) not in kinds or (type(value) is int and not 0 <= value < 2**62):
+                raise ValueError(f"the fitted attribute {name!r} is {shown(value)}")

@@ -145,7 +145,7 @@ def load(path: str | os.PathLike[str]) -> Any:
             model = Reader(file).restored(description)
         except RecursionError:
             raise ValueError(f"{checked} holds a description that is nested too deeply") from None
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             if str(error).startswith(f"{checked} {FAULT}"):  # a fault that the container has found
                 raise
             raise ValueError(f"{checked} holds a description that fits no model: {error}") from error

@@ -153,7 +153,8 @@ def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
         description = read_description(file)
         try:
             result = _described(file, description)
-        except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+            str(result)  # fails for values of other types than those that files hold
+        except (ArithmeticError, TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
             raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
         if check:
             file.check()

@@ -255,12 +255,25 @@ class TrainingState:
         optimizer, schedule = settings["optimizer"], settings["schedule"]
         if not (isinstance(optimizer, Optimizer) and isinstance(schedule, Schedule)):
             raise ValueError("the training state has no optimizer or schedule")
+        if not all(
+            type(settings[name]) in (bool, int, float) for name in set(SETTINGS) - {"optimizer", "schedule"}
+        ):
+            raise ValueError("a setting of the training is not a number")
+        batch_size = check_integer(settings["batch_size"], "batch_size", 2**62)
         data = description["data"]
         parts = {"n_samples", "X", "y", "sample_weight", "whole"}
         if not (isinstance(data, dict) and set(data) == parts and type(data["whole"]) is bool):
             raise ValueError("the training state does not describe its data")
+        n_samples = check_integer(data["n_samples"], "n_samples", 2**62)
+        num_passes = check_integer(description["num_passes"], "num_passes", 2**62)
+        every = max(1, check_integer(description["record_every"], "record_every", 2**62))
+        n_steps = check_integer(description["n_steps"], "n_steps", 2**62)
         losses = reader.read("records.losses", np.float64, (None,))
         n_records = len(losses)
+        # Every kept pass that has begun has a record; the last pass is kept wherever it lies.
+        n_passes = -(-n_steps // -(-max(1, n_samples) // max(1, batch_size)))
+        if n_records > n_passes or (n_records > 1 and (n_records - 2) * every >= n_passes):
+            raise ValueError(f"{n_records} records do not fit {n_steps} steps")
         records = Records(
             losses,
             reader.read("records.norms", np.float64, (n_records,)),
@@ -279,19 +292,20 @@ class TrainingState:
         memory = read_memory(network, optimizer, description["memory"], reader)
         if isinstance(memory, Memory):
             # The kernels rely on the sizes of these arrays.
-            n_samples = check_integer(data["n_samples"], "n_samples", 2**62)
-            if memory.order.size != (n_samples if settings["batch_size"] < n_samples else 0):
+            if memory.order.size != (n_samples if batch_size < n_samples else 0):
                 raise ValueError("the order of the samples does not fit their number")
             if bool(memory.average.size) != (settings["average_share"] > 0):
                 raise ValueError("the average of the parameters does not fit ema_decay")
+        elif memory is not None and memory.progress[0] != n_steps:
+            raise ValueError(f"the state of L-BFGS does not fit {n_steps} steps")
         if last is not None and best is None and not (isinstance(memory, Memory) and memory.average.size):
             raise ValueError("the last parameters have neither a best pass nor an average beside them")
         return cls(
             settings,
             data,
-            check_integer(description["num_passes"], "num_passes", 2**62),
-            max(1, check_integer(description["record_every"], "record_every", 2**62)),
-            check_integer(description["n_steps"], "n_steps", 2**62),
+            num_passes,
+            every,
+            n_steps,
             check_integer(reader.value(description["seed"]), "seed", 2**64),
             memory,
             records,
@@ -372,6 +386,8 @@ def read_memory(
     plateau = np.array([float(reader.value(number)) for number in description["plateau"]], np.float64)
     if plateau.shape != (2,):
         raise ValueError("the plateau does not have two numbers")
+    if not 0 <= plateau[1] < 2**53:
+        raise ValueError(f"the number of passes without an improvement is {plateau[1]}")
     optimizer_state = read_rows(network, initial, "optimizer", reader)
     return Memory(optimizer_state, average, order, generator, plateau)
 

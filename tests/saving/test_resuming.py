@@ -9,7 +9,7 @@ from saved_models import X, model, trained, y
 
 import fastnn
 from fastnn.training.loop import Hook
-from fastnn_kernels.lbfgs import N_EVALUATIONS
+from fastnn_kernels.lbfgs import ENDED, N_EVALUATIONS, N_TRIALS, PHASE
 
 # Minibatches of 16 of the 60 samples: four steps a pass, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
@@ -172,6 +172,11 @@ def test_states_of_lbfgs_that_contradict_themselves_are_refused(backend):
             stopped._training.memory.numbers = array[:-1]
         else:
             array[place] = value
+        with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
+            stopped.train(X, y, resume=True, **options)
+    for place, value in [(PHASE, ENDED), (N_TRIALS, 10**9), (N_EVALUATIONS, 2**62)] * (backend == "numba"):
+        stopped = trained(model(), y, callbacks=[StopAfter(4)], **options)
+        stopped._training.memory.counts[place] = value  # the minimisation would never end
         with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
             stopped.train(X, y, resume=True, **options)
     stopped = trained(model(backend=backend), y, callbacks=[StopAfter(4)], **options)

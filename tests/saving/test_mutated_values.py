@@ -1,0 +1,57 @@
+"""Files whose values have been changed: every one is refused, or can be used without a crash."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutations import N_MUTATIONS
+from processes import PATIENCE
+from saved_models import MAKERS
+
+TESTS = Path(__file__).parents[1]
+WITH_PANDAS = ("classifier of a frame",)
+# Each kind of encoding, of estimator and of its output.
+TABLES = (
+    "table",
+    "scaler",
+    "dates",
+    "piecewise",
+    "classifier",
+    "classifier of three",
+    "regressor of quantiles",
+)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([name for name in MAKERS if name.startswith("model")], id="models"),
+        pytest.param(
+            [name for name in MAKERS if not name.startswith("model") and name not in WITH_PANDAS],
+            id="estimators",
+        ),
+        pytest.param(
+            [*WITH_PANDAS, *(f"table: {name}" for name in TABLES)],
+            id="tables",
+            marks=pytest.mark.needs("pandas"),
+        ),
+    ],
+)
+def test_changed_values_are_refused_or_used_without_a_crash(names, tmp_path):
+    """Predictions, fits, partial fits, resumed trainings and further files run in a process of their own."""
+    folders = [
+        TESTS.parent,
+        TESTS.parent / "kernels",
+        TESTS,
+        TESTS / "saving",
+        os.environ.get("PYTHONPATH", ""),
+    ]
+    done = subprocess.run(
+        [sys.executable, TESTS / "mutated_objects.py", tmp_path, str(max(1, N_MUTATIONS // 40)), "0", *names],
+        timeout=PATIENCE, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+    )  # fmt: skip
+    last = (tmp_path / "log").read_text(encoding="utf-8").splitlines()[-1:]
+    assert done.returncode == 0, f"exit status {done.returncode} after {last}\n{done.stdout}{done.stderr}"
