@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..preprocessing.categories import CategoryEncoding
+from ..preprocessing.categories import UNSEEN, CategoryEncoding
 from ..system.extras import import_extra
 from ..system.messages import visible
 from .reading import ReadTable, as_dates
@@ -26,6 +28,7 @@ __all__ = [
     "nearest",
     "numbers_of",
     "text_columns",
+    "unseen_unwarned",
 ]
 
 # Largest number of names or values in a message.
@@ -113,6 +116,14 @@ def text_columns(model: Any) -> list[str]:
     return [record["name"] for record in model.columns_ if record["kind"] == "category"]
 
 
+@contextmanager
+def unseen_unwarned() -> Iterator[None]:
+    """Leave out the library's warnings of unseen categories, for commands that count them, or expect them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*{UNSEEN}", UserWarning)
+        yield
+
+
 class Matching:
     """Columns of a model's fit, found in a table that is read as a whole or in pieces.
 
@@ -145,6 +156,7 @@ class Matching:
     ) -> None:  # fmt: skip
         self._model, self._date_format, self._others = model, date_format, list(others)
         self._unseen: dict[str, Unseen] = {}
+        self._n_rows = 0
         self._surplus: list[str] = []
         self.fitted = fitted_columns(model)
         self._has_names = hasattr(model, "feature_names_in_")
@@ -183,6 +195,7 @@ class Matching:
             return _by_position(ReadTable(frame, read.name), len(self.fitted))
         pandas = import_extra("pandas", "cli", "reading a table")
         frame = read.frame[self.fitted].copy()
+        self._n_rows += len(frame)
         check_finite(frame, read)
         for record, encoding in zip(self._model.columns_, self._model.encoder_.encodings_, strict=True):
             name, kind = record["name"], record["kind"]
@@ -208,6 +221,7 @@ class Matching:
         for name, unseen in self._unseen.items():
             if unseen.n_rows:
                 rows = "1 row has a value" if unseen.n_rows == 1 else f"{unseen.n_rows:,} rows have values"
+                rows = f"all {rows}" if 1 < unseen.n_rows == self._n_rows else rows
                 values = listed(value for value, _ in unseen.counts.most_common())
                 notes.append(f"column {name!r}: {rows} not seen in training: {values}{unseen.others}")
         return notes

@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from ..system.messages import counted
-    from .columns import Matching, fitted_columns, text_columns
+    from .columns import Matching, fitted_columns, text_columns, unseen_unwarned
     from .models import loaded_model
     from .pieces import TableInPieces
     from .problem import are_numbers, check_any, gap_notes
@@ -90,7 +90,8 @@ def _run(options: argparse.Namespace) -> int:
     for piece, present, y, weights in rows.read(matching.fitted):
         X = matching.rows(piece)[present]
         if len(y):
-            running.add(y, model.predict(X) if classes is None else model.predict_proba(X), weights)
+            with unseen_unwarned():
+                running.add(y, model.predict(X) if classes is None else model.predict_proba(X), weights)
     check_any(running.n_rows, running.weight, table.name, target, options.weights)
     if classes is None:
         constant = RunningScores(task, classes)

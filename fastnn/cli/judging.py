@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from ..system.messages import counted
+from .columns import unseen_unwarned
 from .problem import Problem
 from .scores import baselines, folds_of, scores_of
 
@@ -154,8 +155,9 @@ def _cross_validated(
             progress=progress, **settings,
         )  # fmt: skip
         rows = problem.frame.iloc[predicted]
-        if classes is None:
-            found[predicted] = one.predict(rows)
-        else:  # the fold may lack a class
-            found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
+        with unseen_unwarned():  # rare values of the table may be new to a fold
+            if classes is None:
+                found[predicted] = one.predict(rows)
+            else:  # the fold may lack a class
+                found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
     return found

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
                 ".parquet"
             )
 
-    from .columns import Matching, fitted_columns, text_columns
+    from .columns import Matching, fitted_columns, text_columns, unseen_unwarned
     from .models import loaded_model
     from .pieces import TableInPieces
 
@@ -86,7 +86,9 @@ def _run(options: argparse.Namespace) -> int:
     draft: AbstractContextManager[Any] = nullcontext() if options.out == "-" else written_whole(options.out)
     with draft as temporary, _opened(temporary, table.kept_schema(options.keep)) as write:
         for piece in table.pieces(matching.fitted, options.keep):
-            write(_predictions(model, matching.rows(piece.read), piece.kept, options))
+            with unseen_unwarned():
+                predictions = _predictions(model, matching.rows(piece.read), piece.kept, options)
+            write(predictions)
             n_rows += len(piece.kept)
     for note in (*table.notes, *matching.notes):
         print(f"note: {note}", file=sys.stderr)

@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from ..preprocessing.encoder import TableEncoder
 from ..system.messages import error_text
+from .columns import unseen_unwarned
 
 __all__ = [
     "METRICS",
@@ -317,7 +318,8 @@ def baselines(
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
         predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes)
-        found["linear model"].append(predict(X_test))
+        with unseen_unwarned():  # rare values of the table may be new to a fold
+            found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(_constant(task, y, _positive(weights), classes, len(X_test)))
     order = np.concatenate(rows_of_test)

@@ -14,10 +14,12 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
+from ..system.messages import warn
+from ..system.validation import shown
 from .columns import Dropped, Write
 from .frames import CodedValues, is_gap
 
-__all__ = ["MOST_HASHES", "CategoryEncoding", "WordsEncoding", "text_of"]
+__all__ = ["MOST_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "text_of"]
 
 Array = NDArray[Any]
 
@@ -29,6 +31,9 @@ MOST_HASHES = 2**20
 # Least share of distinct values in a column of text that is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
+# Fraction of unseen values above which a column is named in a warning, which has these words.
+MAX_UNSEEN = 0.5
+UNSEEN = "did not occur in the fit"
 
 
 @dataclass
@@ -103,11 +108,19 @@ class CategoryEncoding:
         parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
         return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
 
-    def prepared(self, values: Sequence[Any]) -> Write:
-        """Return the function that writes the features of rows."""
-        tables: list[tuple[Array, Array]] = [(self.table, coded(values, self.categories))]
+    def prepared(self, values: Sequence[Any], warns: bool = False) -> Write:
+        """Return the function that writes the features of rows.
+
+        With `warns`, a warning names a column most of whose values did not occur in the fit.
+        """
+        codes = coded(values, self.known)
+        if warns:
+            self._check_seen(codes, values)
+        indices = {text: index for index, text in enumerate(self.categories)}
+        places = np.array([*(indices.get(text, OTHER) for text in self.known), GAP, OTHER])
+        tables: list[tuple[Array, Array]] = [(self.table, places[codes])]
         if self.statistics.size:
-            tables.append((self.statistics, coded(values, self.known)))
+            tables.append((self.statistics, codes))
 
         def write(rows: slice, out: Array, first: int) -> None:
             for table, codes in tables:
@@ -116,6 +129,16 @@ class CategoryEncoding:
                 first = end
 
         return write
+
+    def _check_seen(self, codes: NDArray[np.int64], values: Sequence[Any]) -> None:
+        """Warn if most values of the column did not occur in the fit."""
+        n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != GAP)
+        if n_unseen > MAX_UNSEEN * n_present:
+            new, known = text_of(values[int(np.argmax(codes == OTHER))]), self.categories[0]
+            warn(
+                f"column {self.name!r}: {n_unseen / n_present:.0%} of the values {UNSEEN}, such as "
+                f"{shown(new)}: write them as in the fit, such as {shown(known)}"
+            )
 
     @property
     def table(self) -> NDArray[np.float32]:

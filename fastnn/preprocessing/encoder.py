@@ -212,6 +212,11 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         ValueError
             If the columns are not those of the fit, or a column holds text that held numbers or dates in the
             fit.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the values of a column of categories did not occur in the fit.
         """
         return self._prepared(X).encoded()
 
@@ -220,7 +225,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         check_is_fitted(self)
         table = read_table(X)
         check_same_columns(self, table)
-        return self._prepared_columns(table)
+        return self._prepared_columns(table, is_new=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the names of the features.
@@ -295,13 +300,15 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         least = min(int(self.min_frequency), max(1, len(values) // 20))
         return CategoryEncoding.fit(name, values, least, int(self.max_categories))
 
-    def _prepared_columns(self, table: Table) -> PreparedTable:
-        """Return a table whose rows can be encoded in blocks."""
-        columns = [
-            (encoding.prepared(_as_kind(table, k, self._kinds[k])), end - count_features(encoding))
-            for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True))
-            if not isinstance(encoding, Dropped)
-        ]
+    def _prepared_columns(self, table: Table, is_new: bool = False) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks; warn of unseen values if it is new."""
+        columns = []
+        for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True)):
+            if not isinstance(encoding, Dropped):
+                values = _as_kind(table, k, self._kinds[k])
+                options = {"warns": is_new} if isinstance(encoding, CategoryEncoding) else {}
+                write = encoding.prepared(values, **options)
+                columns.append((write, end - count_features(encoding)))
         return PreparedTable(table.n_rows, self._ends[-1], columns)
 
     # --- files -------------------------------------------------------------------------------------

@@ -159,6 +159,10 @@ def test_unseen_categories_are_counted_and_known_ones_keep_their_form(folder, ru
     _, _, errors = run("predict", "run/model.fastnn", "new.csv", "-o", "p.csv")
     assert "note: column 'plan': 7 rows have values not seen in training: 'new', 'other'" in errors
     assert "zone" not in errors  # the text "01" has not become the number 1
+    written(new.assign(zone=np.arange(60) % 2 == 0, plan="pro"), folder / "new.csv")
+    _, _, errors = run("predict", "run/model.fastnn", "new.csv", "-o", "p.csv")
+    assert "note: column 'zone': all 60 rows have values not seen in training: 'True', 'False'" in errors
+    assert "Warning" not in errors
 
 
 @pytest.mark.parametrize(

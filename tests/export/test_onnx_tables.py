@@ -110,6 +110,7 @@ def random_frame(random, n_rows, is_first):
     return frame
 
 
+@pytest.mark.filterwarnings("ignore:column .* did not occur in the fit")
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 2**32 - 1), st.integers(16, 60), st.sampled_from(["both", "smooth", "piecewise"]),

@@ -103,7 +103,28 @@ def test_rare_and_new_categories_share_a_feature():
     encoder = TableEncoder(max_categories=1, text="rare").fit(frame)
     assert encoder.get_feature_names_out().tolist() == ["v_a", "v_other"]
     known = TableEncoder(min_frequency=1).fit(frame)
-    assert known.transform(pd.DataFrame({"v": ["new"]})).tolist() == [[0, 0, 0, 0]]
+    assert known.transform(pd.DataFrame({"v": ["new", "a"]})).tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
+
+
+# A flag of two texts, categories, and a category with target statistics.
+@pytest.mark.parametrize(
+    ("values", "max_categories"), [(["male", "female"], 32), (["male", "female", None, "other"], 32),
+                                   (["male", "female", "other", "none"], 2)]
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_a_column_of_mostly_unseen_values_is_named_in_a_warning(values, max_categories, dtype):
+    n = 40 // len(values)
+    frame = pd.DataFrame({"sex": pd.Series(values * n, dtype=dtype), "age": range(40)})
+    encoder = TableEncoder(max_categories=max_categories, min_frequency=1).fit(frame, np.arange(40) % 3)
+    new = frame.assign(sex=[value and value == "male" for value in frame["sex"]])
+    words = "column 'sex': 100% of the values did not occur in the fit, such as 'True': write them as in the"
+    with pytest.warns(UserWarning, match=words):
+        encoder.transform(new)
+    seen = frame.assign(sex=pd.Series(["male", "new", None, None] * 10, dtype=dtype))
+    encoder.transform(seen)  # half of the values
+    with pytest.warns(UserWarning, match="column 'sex': 67% of the values"):
+        encoder.transform(seen.assign(sex=pd.Series(["male", "new", None, "old"] * 10, dtype=dtype)))
+    encoder.transform(frame.assign(sex=None))
 
 
 def test_target_statistics_equal_scikit_learns_and_leave_out_the_rows_fold():
