@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -294,8 +295,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Regressor for tables of numbers, categories, dates, text and gaps.
 
     `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
-    rows it is not trained on choose its best pass. The prediction is the mean over the networks, within the
-    range of the targets seen.
+    rows it is not trained on choose its best pass. The prediction is the mean over the networks, each of them
+    within the range of the targets seen.
 
     Parameters
     ----------"""
@@ -375,6 +376,18 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _n_scores(self) -> int:
         return 1
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Least and largest score of a network: the range of the targets seen, encoded."""
+        low, high = ((bound - self._center) / self._scale for bound in self._range)
+        # The scores are float32, whose rounding would keep predictions from the ends of the range.
+        margin = 1e-6 * (high - low)
+        return low - margin, high + margin
+
+    def _member_scores(self, member: Any, Z: Array) -> Array:
+        # A network may extrapolate far beyond all targets on a few rows, and the mean must not follow it.
+        return np.clip(super()._member_scores(member, Z), *self._limits)
 
     def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
         losses: list[Any] = ["squared_error", *(Quantile(quantile) for quantile in self._quantiles)]
@@ -474,7 +487,7 @@ class TabularRegressor(RegressorMixin, Tabular):
 
         values = []
         for k, head in enumerate(self._heads()):
-            description = described_networks(self, head, "numbers", dtype)
+            description = replace(described_networks(self, head, "numbers", dtype), limits=self._limits)
             mean = graph.new_name(f"mean_{k}")
             add_model(description, graph, graph.cast(features, description.dtype), [mean])
             scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))

@@ -375,7 +375,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         if held_out is not None:
             Z, targets, weights = held_out
             scores = np.stack(
-                [np.mean([one._outputs(Z, "identity") for one in head], axis=0) for head in heads]
+                [np.mean([self._member_scores(one, Z) for one in head], axis=0) for head in heads]
             )
             self.oof_rows_ = np.arange(len(targets))
         else:
@@ -383,7 +383,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             counts = np.zeros(len(targets))
             for h, head in enumerate(heads):
                 for member, (_, val) in zip(head, parts, strict=True):
-                    totals[h, val] += member._outputs(Z[val], "identity")
+                    totals[h, val] += self._member_scores(member, Z[val])
                     counts[val] += h == 0
             self.oof_rows_ = np.flatnonzero(counts)
             scores = totals[:, self.oof_rows_] / counts[self.oof_rows_, None]
@@ -402,6 +402,10 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
     def _n_scores(self) -> int:
         """Return the number of outputs of a network."""
 
+    def _member_scores(self, member: Any, Z: Array) -> Array:
+        """Return the scores (n, n_scores) of encoded rows by one network, as they are averaged."""
+        return member._outputs(Z, "identity")
+
     def _prepared(self, X: Any) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         try:
@@ -417,7 +421,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         and no array ever holds the whole encoded table.
         """
         if self._takes_encoded:
-            return [member._outputs(X, "identity") for member in members]
+            return [self._member_scores(member, X) for member in members]
         table = self._prepared(X)
         scores = [np.empty((table.n_rows, self._n_scores()), np.float32) for _ in members]
 
@@ -425,7 +429,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             Z = np.empty((rows.stop - rows.start, table.n_features), np.float32)
             table.encode(rows, Z)
             for member, out in zip(members, scores, strict=True):
-                out[rows] = member._outputs(Z, "identity")
+                out[rows] = self._member_scores(member, Z)
 
         compute_parts(compute, table.blocks())
         return scores

@@ -98,7 +98,7 @@ class Fit:
 class ModelDescription:
     """Description of what a model computes.
 
-    The outputs of a model with several members are the means of the members' outputs.
+    The outputs of a model with several members are the means of the members' outputs, within `limits`.
 
     Parameters
     ----------
@@ -119,6 +119,8 @@ class ModelDescription:
         Names of the features, where the samples of the fit had names.
     fits : tuple of Fit
         Trainings of the members.
+    limits : tuple of two floats, optional
+        Least and largest output of a member; None for any.
     """
 
     source: str
@@ -129,6 +131,7 @@ class ModelDescription:
     classes: Array | None = None
     feature_names: tuple[str, ...] | None = None
     fits: tuple[Fit, ...] = ()
+    limits: tuple[float, float] | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -175,6 +178,8 @@ class ModelDescription:
     def member_outputs(self, member: Member, X: Array) -> Array:
         """Return the outputs (n, n_outputs) of one member, computed in NumPy."""
         outputs = output_forward(member.output, member.scores(X))
+        if self.limits is not None:
+            outputs = np.clip(outputs, *self.limits)
         return np.hstack([1 - outputs, outputs]) if self.is_binary else outputs
 
     def outputs(self, X: Array) -> Array:

@@ -157,6 +157,9 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
         _add_outputs(description, member, graph, member_scores, last)
         for member, member_scores in zip(description.members, scores, strict=True)
     ]
+    if description.limits is not None:
+        low, high = (graph.constant(np.array(limit, description.dtype)) for limit in description.limits)
+        results = [graph.node("Min", graph.node("Max", one, low), high) for one in results]
     mean = results[0]
     if description.is_ensemble:
         total = functools.reduce(functools.partial(graph.node, "Add"), results)

@@ -204,6 +204,19 @@ def test_numbers_are_predicted_in_their_units_and_range():
     assert model.predict(test.assign(x=-1e9)).min() >= numbers.min()
 
 
+@pytest.mark.needs("pandas")
+def test_one_network_cannot_ruin_a_prediction():
+    frame, _, numbers = table()
+    model = TabularRegressor(4, quantiles=(0.5,), random_state=0).fit(frame, numbers)
+    calm = model.predict(frame), model.predict(frame, quantiles=True)[:, 0]
+    for member in (model.estimators_[0], model.estimators_[4]):  # the mean's and the quantile's first
+        *others, last = member.coefs_
+        member.coefs_ = [*others, -1000 * last]
+    wild = model.predict(frame), model.predict(frame, quantiles=True)[:, 0]
+    for before, after in zip(calm, wild, strict=True):
+        assert np.abs(after - before).max() <= np.ptp(numbers) / 4 + 1e-3
+
+
 @pytest.mark.parametrize("n_rows", [1, 16, 16 * 7, 16 * 7 + 1])
 @pytest.mark.needs("pandas")
 def test_rows_are_predicted_in_blocks(n_rows, monkeypatch):

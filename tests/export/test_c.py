@@ -1,6 +1,7 @@
 """C headers with floating-point numbers: compiled programs compute what the models compute."""
 
 import re
+from dataclasses import replace
 
 import c_programs
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from export_models import CASES, LIMITS, NAMES, X, error, fitted, network, outputs
 
 import fastnn
+from fastnn.export.c import floats
 from fastnn.reference.layer import ACTIVATIONS
 
 # Few passes do not converge.
@@ -84,6 +86,20 @@ def test_the_self_test_fails_for_a_changed_weight(tmp_path):
         'int main(void) { printf("%d", net_self_test()); return 0; }',
     }
     assert int(c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"])) > 0
+
+
+def test_outputs_of_every_network_are_limited_before_the_mean(tmp_path):
+    model, _ = fitted("ensemble of numbers")
+    description = replace(model._description(), limits=(0.1, 0.4))
+    one = [description.member_outputs(member, few) for member in description.members]
+    assert np.min(one) == 0.1
+    assert np.max(one) == 0.4
+    files = {
+        "net.h": floats.header(description, "net", few),
+        "main.c": '#include <stdio.h>\n#include "net.h"\n'
+        'int main(void) { printf("%d", net_self_test()); return 0; }',
+    }
+    assert c_programs.run(tmp_path, "C", files, ["-DNET_SELF_TEST"]) == "0"
 
 
 def test_names_of_classes_are_printed_as_they_are(tmp_path):

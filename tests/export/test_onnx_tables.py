@@ -265,6 +265,11 @@ def test_predictions_are_clipped_to_the_range_of_the_targets():
     (values,) = run(regressor.to_onnx(), FRAME).values()
     assert set(np.unique(values)) >= set(regressor._range)
     np.testing.assert_allclose(values[:, 0], regressor.predict(FRAME), atol=LIMIT)
+    regressor._range = float(NUMBERS.min()), float(NUMBERS.max())
+    member = regressor.estimators_[0]
+    member.intercepts_ = [*member.intercepts_[:-1], member.intercepts_[-1] + 1000]
+    (values,) = run(regressor.to_onnx(), FRAME).values()
+    np.testing.assert_allclose(values[:, 0], regressor.predict(FRAME), atol=LIMIT)
 
 
 def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):

@@ -179,6 +179,18 @@ def _outputs(description: ModelDescription, name: str, kind: str) -> str:
 
     def finished(member: Member, target: str) -> list[str]:
         """Return the statements that turn scores in `target` into outputs."""
+        lines = unlimited(member, target)
+        if description.limits is not None:
+            low, high = (literal(description.dtype.type(limit)) for limit in description.limits)
+            one = f"{target}[k]"
+            lines += [
+                f"    for (int k = 0; k < {n_scores}; k++)",
+                f"        {one} = {one} < {low} ? {low} : {one} > {high} ? {high} : {one};",
+            ]
+        return lines
+
+    def unlimited(member: Member, target: str) -> list[str]:
+        """Return the statements that turn scores in `target` into outputs of any size."""
         if description.is_binary:
             return [
                 f"    {target}[1] = {name}_sigmoid({target}[0]);", f"    {target}[0] = 1.0{f} - {target}[1];"
