@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
         scores = {"fastnn": running.scores(), "constant": running.constant_scores()}
     notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
     if classes is not None and running.n_ranked < running.n_rows:
-        notes.append(f"the ROC AUC is that of {running.n_ranked:,} random rows")
+        notes.append(f"ROC AUC and average precision are those of {running.n_ranked:,} random rows")
     printed = [
         f"{table.name}: {counted(running.n_rows, 'row')} with {target}",
         *(f"  note: {note}" for note in notes),

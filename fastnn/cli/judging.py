@@ -13,9 +13,10 @@ from sklearn.base import clone
 from ..system.messages import counted
 from .columns import unseen_unwarned
 from .problem import Problem
-from .scores import baselines, folds_of, scores_of
+from .remarks import rare_class_notes
+from .scores import baselines, folds_of, networks_work, scores_of
 
-__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Judged", "judged_fit"]
+__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Judged", "judged_fit", "remarks_on"]
 
 Array = NDArray[Any]
 
@@ -24,8 +25,8 @@ OWN = "fastnn"
 # Number of folds of the linear model where the networks are judged out of fold.
 N_FOLDS = 5
 # How rows set aside, and rows of a validation table, judge, for people.
-OUT_OF_FOLD = "on {}: networks predict those that they were not trained on, which also chose their best pass"
-BY_VALIDATION = "on {}, which also chose the best pass of every network"
+OUT_OF_FOLD = "on out-of-fold predictions of {}; the same rows drove early stopping"
+BY_VALIDATION = "on {}; the same rows drove early stopping"
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Judged:
         Scores by name, of the networks and of the baselines.
     how : str
         How the rows that judge were chosen, for people.
-    notes : list of str
-        Remarks for the user.
+    notes, remarks : list of str
+        Remarks for the user about the table, and about the predictions.
     n_rows : int
         Number of training rows; `frame` may hold a part of them.
     """
@@ -68,6 +69,7 @@ class Judged:
     scores: dict[str, dict[str, float]]
     how: str
     notes: list[str]
+    remarks: list[str]
     n_rows: int
 
 
@@ -124,20 +126,27 @@ def judged_fit(
     elif splits is not None:
         predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
         truth, judging_weights = y, weights
-        how = (
-            f"by cross-validation of {n_folds} folds: every row is predicted by networks that did not see it"
-        )
+        how = f"by {n_folds}-fold cross-validation: every row is predicted by networks that did not see it"
     else:
         judged = model.oof_rows_
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[judged]
         judging_weights = None if weights is None else weights[judged]
-        how = f"out of fold, {OUT_OF_FOLD.format(counted(len(truth), 'row'))}"
+        how = OUT_OF_FOLD.format(counted(len(truth), "row"))
     scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
-    scores |= baselines(task, (frame, y, weights), splits, test, classes, judged)
+    work = networks_work(model, len(y)) * (1 + (n_folds or 0))
+    scores |= baselines(task, (frame, y, weights), splits, test, classes, judged, work)
+    remarks = remarks_on(model, truth, predictions, classes, judging_weights)
     return Judged(
-        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, len(y)
+        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)
     )  # fmt: skip
+
+
+def remarks_on(model: Any, truth: Array, predictions: Array, classes: Any, weights: Any) -> list[str]:
+    """Return remarks on the predictions of a fitted estimator."""
+    if classes is None:
+        return []
+    return rare_class_notes(truth, predictions, classes, weights, model.class_weight == "balanced")
 
 
 def _cross_validated(

@@ -13,6 +13,7 @@ from ..system.extras import import_extra
 from ..system.messages import counted
 from .columns import check_finite, check_names, listed, numbers_of
 from .reading import ReadTable
+from .suspicions import suspicions
 from .texts import hint
 
 __all__ = [
@@ -35,6 +36,8 @@ MAX_INTEGER = 2**63 - 1
 MOSTLY_NUMBERS = 0.8
 # Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.
 MOST_CLASSES = 100
+# Mean number of rows of a class below which more classes look like an id.
+MIN_ROWS_OF_CLASS = 20
 
 
 @dataclass
@@ -101,7 +104,13 @@ def posed_problem(
             f"{read.name}: the target {target!r} holds {len(distinct):,} different values in {n_rows:,} "
             "rows, too many for classes: choose another --target, or --task regression"
         )
-    problem.notes += notes + _suspicions(problem.frame, read.is_csv)
+    n_classes = len(distinct) if task == "classification" else 0
+    if n_classes > MOST_CLASSES and n_rows < MIN_ROWS_OF_CLASS * n_classes:
+        notes.append(
+            f"the target {target!r} holds {n_classes:,} classes of {n_rows / n_classes:.1f} rows each on "
+            "average: it looks like an id, and so many classes make a fit slow"
+        )
+    problem.notes += notes + suspicions(problem.frame, problem.target, task, read.is_csv)
     return problem
 
 
@@ -252,16 +261,3 @@ def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
         numbers_of(column, read, "the target")  # raises, and names the row
         return "regression"
     return "classification"
-
-
-def _suspicions(frame: Any, is_csv: bool) -> list[str]:
-    """Return notes about columns that number the rows, and text that stands for numbers or dates."""
-    notes = []
-    for name in frame.columns:
-        column = frame[name]
-        if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
-            notes.append(f"column {name!r} numbers the rows: --drop {name} leaves it out")
-        advice = hint(column, is_csv)
-        if advice is not None:
-            notes.append(f"column {name!r} {advice[1]}")
-    return notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from ..preprocessing.encoder import TableEncoder
 from ..system.messages import error_text
@@ -23,6 +26,8 @@ __all__ = [
     "RunningScores",
     "baselines",
     "folds_of",
+    "metrics_of",
+    "networks_work",
     "plain_scores",
     "scores_of",
     "shown_score",
@@ -36,8 +41,12 @@ Rows = NDArray[np.int64]
 MOST_ROWS = 20_000
 # Numbers from here on are shown as powers of ten.
 MOST_IN_FULL = 1e7
-# Largest number of iterations of the logistic regression: the baseline must not cost more than the fit.
-MOST_ITERATIONS = 200
+# Largest and least number of iterations of the logistic regression; the work of the networks decides between.
+MAX_ITERATIONS, MIN_ITERATIONS = 200, 5
+# Fraction of the rows of the most frequent class from which on the accuracy is not the first score.
+MAX_MAJORITY = 0.9
+# Scores of classes that come first where one class is that frequent.
+RARE_FIRST = ("balanced_accuracy", "average_precision")
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,16 @@ def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
     return float(np.mean(areas))
 
 
+def _average_precision(y: Array, P: Array, classes: Array, weights: Any) -> float:
+    """Return the area under the precision-recall curve of the rarer class; of several, the mean of all."""
+    counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
+    if not counts.all():
+        return np.nan
+    chosen = [int(counts[1] > counts[0]) ^ 1] if len(classes) == 2 else range(len(classes))
+    areas = [metrics.average_precision_score(y == classes[k], P[:, k], sample_weight=weights) for k in chosen]
+    return float(np.mean(areas))
+
+
 def _log_loss(y: Array, P: Array, classes: Array, weights: Any) -> float:
     """Return the mean negative logarithm of the true classes' probabilities."""
     p_true = P[np.arange(len(y)), np.searchsorted(classes, y)].astype(np.float64)
@@ -102,6 +121,7 @@ METRICS: dict[str, dict[str, Metric]] = {
             ),
         ),
         "roc_auc": Metric("ROC AUC", True, _roc_auc),
+        "average_precision": Metric("avg. precision", True, _average_precision),
         "log_loss": Metric("log-loss", False, _log_loss),
     },
     "regression": {
@@ -125,7 +145,9 @@ METRICS: dict[str, dict[str, Metric]] = {
 # Scores that can be added up over pieces of a table, by task, with the power of the score that is a mean over
 # rows: the square of the RMSE is the mean squared error.
 MEANS = {"classification": {"accuracy": 1, "log_loss": 1}, "regression": {"rmse": 2, "mae": 1}}
-# Bytes of the sample of rows from which a ROC AUC is computed where rows come in pieces.
+# Scores that compare pairs of rows, which those of pieces are not enough for.
+OF_PAIRS = ("roc_auc", "average_precision")
+# Bytes of the sample of rows from which these are computed where rows come in pieces.
 SAMPLE_BYTES = 1 << 26
 
 
@@ -137,8 +159,8 @@ def scores_of(task: str, y: Array, predictions: Array, classes: Any, weights: An
 class RunningScores:
     """Scores of rows that come in pieces, in bounded memory.
 
-    All scores but the ROC AUC are exact. The ROC AUC compares all pairs of rows: of very many rows, it is
-    that of a random sample.
+    All scores but the ROC AUC and the average precision are exact. These compare all pairs of rows: of very
+    many rows, they are those of a random sample.
 
     Parameters
     ----------
@@ -192,7 +214,7 @@ class RunningScores:
 
     @property
     def n_ranked(self) -> int:
-        """Number of rows from which the ROC AUC is computed."""
+        """Number of rows from which the scores of pairs of rows are computed."""
         return min(self.n_rows, self._sample.size)
 
     def scores(self, constant: RunningScores | None = None) -> dict[str, float]:
@@ -215,7 +237,8 @@ class RunningScores:
             found["balanced_accuracy"] = self._computed(
                 "balanced_accuracy", true, self._weights[true, predicted], cells
             )
-            found["roc_auc"] = self._computed("roc_auc", *self._sample.rows())
+            sample = self._sample.rows()
+            found |= {name: self._computed(name, *sample) for name in OF_PAIRS}
         return {name: found[name] for name in METRICS[self._task]}
 
     def constant_scores(self) -> dict[str, float]:
@@ -280,6 +303,7 @@ def baselines(
     test: tuple[Any, Array, Any] | None,
     classes: Any,
     judged: Rows | None,
+    work: float = math.inf,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of the baselines.
 
@@ -297,6 +321,9 @@ def baselines(
         Classes of a classification, sorted.
     judged : array of int, optional
         Rows of the folds' predictions that count; by default all.
+    work : float, optional
+        Operations that the fits may take in all, such as those of the networks, so that a simple model does
+        not cost more than they did.
 
     Returns
     -------
@@ -317,8 +344,9 @@ def baselines(
         fit_weights = _positive(weights, fitted)
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
-        predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes)
-        with unseen_unwarned():  # rare values of the table may be new to a fold
+        # Threads of BLAS spin between products as small as these. Rare values of the table may be new to a fold.
+        with threadpool_limits(1), unseen_unwarned():
+            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
             found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(_constant(task, y, _positive(weights), classes, len(X_test)))
@@ -338,8 +366,8 @@ def _positive(weights: Any, rows: Any = slice(None)) -> Any:
     return None if weights is None or not weights[rows].any() else weights[rows]
 
 
-def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any) -> Callable[[Any], Array]:
-    """Fit a linear model to an encoded table; return the function that predicts."""
+def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float) -> Callable[[Any], Array]:
+    """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
     encoder = TableEncoder(numbers="smooth", text="rare")
     present = np.unique(y)
     try:
@@ -358,9 +386,12 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any) -> Callable
             return np.clip(values * scale + center, y.min(), y.max())
 
         return predict_numbers
+    # Two products of all features and outputs an iteration, a multiplication and an addition each.
+    operations = 4.0 * Z.size * (1 if len(present) == 2 else len(present))
+    n_iterations = int(np.clip(work / operations, MIN_ITERATIONS, MAX_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the baseline may end before it converges
-        model = LogisticRegression(max_iter=MOST_ITERATIONS).fit(Z, y, weights)
+        model = LogisticRegression(max_iter=n_iterations).fit(Z, y, weights)
 
     def predict(X_test: Any) -> Array:
         P = np.zeros((len(X_test), len(classes)))
@@ -378,10 +409,29 @@ def _constant(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> A
     return np.tile(counts / counts.sum(), (n_rows, 1))
 
 
+def networks_work(model: Any, n_rows: int) -> float:
+    """Return the operations that the networks of a tabular estimator took: three products an epoch."""
+    layers = [one.model_.layers_dim for one in model.estimators_]
+    n_parameters = [sum(m * n for m, n in itertools.pairwise(dims)) for dims in layers]
+    n_epochs = [one.n_iter_ for one in model.estimators_]
+    return 6.0 * n_rows * float(np.dot(n_parameters, n_epochs))
+
+
+def metrics_of(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
+    """Return the metrics in the order in which they matter, given the scores by model, the constant last.
+
+    Where one class is very frequent, the accuracy says little.
+    """
+    registry = METRICS[task]
+    constant = list(scores.values())[-1]
+    first = RARE_FIRST if constant.get("accuracy", 0.0) >= MAX_MAJORITY else ()
+    return {name: registry[name] for name in dict.fromkeys((*first, *registry))}
+
+
 def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
     """Return the scores as lines of text, a line for each model."""
     columns = []
-    for key, metric in METRICS[task].items():
+    for key, metric in metrics_of(task, scores).items():
         cells = [metric.label, *(shown_score(one[key], not metric.is_better_high) for one in scores.values())]
         width = max(10, *map(len, cells))
         columns.append([f"  {cell:>{width}}" for cell in cells])

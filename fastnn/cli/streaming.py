@@ -21,10 +21,10 @@ from ..system.extras import import_extra
 from ..system.messages import counted
 from ..system.sizes import parse_size
 from .columns import check_names
-from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged
+from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged, remarks_on
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
-from .scores import baselines, folds_of, scores_of
+from .scores import baselines, folds_of, networks_work, scores_of
 
 __all__ = ["LargeFiles", "Streamed", "large_files"]
 
@@ -166,10 +166,11 @@ class Streamed:
             splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
             how = OUT_OF_FOLD.format(counted(len(truth), "random row"))
         scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
-        scores |= baselines(task, rows, splits, test, classes, None)
+        scores |= baselines(task, rows, splits, test, classes, None, networks_work(model, files.n_rows))
+        remarks = remarks_on(model, truth, predictions, classes, weights)
         return Judged(
             model, task, rows[0], rows[1], classes, truth, predictions, scores, how, self.problem.notes,
-            files.n_rows,
+            remarks, files.n_rows,
         )  # fmt: skip
 
     def _rows(self, problem: Problem, classes: Any) -> tuple[Any, Any, Any]:

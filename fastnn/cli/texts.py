@@ -87,7 +87,7 @@ def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, s
         forms = " or ".join(shlex.quote(form) for form in formats)
         options = [f"--date-format {forms}"] * (not formats[0].startswith("%Y-%m-%d"))
     others = texts[parsed.isna()].tolist()
-    if others and not (options or missing_values):
+    if not (options or (others and missing_values)):
         return None
     example = texts[parsed.notna()].iloc[0]
     text = f"holds {what} as text, such as {example!r}"

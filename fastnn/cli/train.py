@@ -78,6 +78,11 @@ def add_command(commands: Any, summary: str) -> None:
         default=0,
         help="seed of all random numbers (default: 0)",
     )
+    parser.add_argument(
+        "--keep-training",
+        action="store_true",
+        help="keep targets and predictions of the training rows, and the curves, in model.fastnn",
+    )
     parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
     large = parser.add_argument_group(
         "larger than memory",
@@ -138,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         """Write the model, and remove the scores and the report of an earlier one."""
         nonlocal is_kept
         options.out.mkdir(exist_ok=True)
-        model.save(paths[0])
+        model.save(paths[0], training=options.keep_training)
         is_kept = True
         for path in paths[1:]:
             path.unlink(missing_ok=True)
@@ -286,7 +291,9 @@ def _print_scores(result: Any) -> None:
     """Print the scores of the networks and of the baselines."""
     from .scores import table_of_scores
 
-    print(f"\n{table_of_scores(result.task, result.scores)}\n(judged {result.how})")
+    print(f"\n{table_of_scores(result.task, result.scores)}\n(evaluated {result.how})")
+    for remark in result.remarks:
+        print(f"  note: {remark}")
     order = result.model.importances_.argsort()[::-1]
     best = [result.model.columns_[k]["name"] for k in order[:5] if result.model.importances_[k] > 0]
     if best:
@@ -337,12 +344,12 @@ def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, A
 def _report(read: Any, result: Any, options: argparse.Namespace, metrics: dict[str, Any]) -> Any:
     """Return the content of report.html."""
     from ..report.page import ReportData
-    from .scores import METRICS
+    from .scores import metrics_of
 
     return ReportData(
         target=options.target, task=result.task, source=read.name, frame=result.frame, y=result.y,
         truth=result.truth, predictions=result.predictions, classes=result.classes, how=result.how,
-        scores=result.scores, metrics=METRICS[result.task], model=result.model,
-        notes=read.notes + result.notes,
+        scores=result.scores, metrics=metrics_of(result.task, result.scores), model=result.model,
+        notes=read.notes + result.notes + result.remarks,
         model_file=str(options.out / MODEL), details=metrics,
     )  # fmt: skip

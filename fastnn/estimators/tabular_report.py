@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 import fastnn
 
 from ..preprocessing.encoder import PreparedTable
+from ..system.messages import span
 from ..system.validation import check_count
 
 __all__ = ["Report", "last_best"]
@@ -70,10 +71,9 @@ class Report:
         lines += [
             "",
             f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {self.preset!r}",
-            f"passes    {min(passes)} to {max(passes)}"
-            + (f", kept {min(kept)} to {max(kept)}" if kept else ""),
+            f"epochs    {span(passes)}" + (f" (best: {span(kept)})" if kept else ""),
             *self._score_lines(),
-            f"seconds   {self.fit_seconds_:.1f}, of all cores {self.fit_cpu_seconds_:.1f}",
+            f"time      {self.fit_seconds_:.1f} s (CPU time: {self.fit_cpu_seconds_:.1f} s)",
         ]
         return "\n".join(lines)
 

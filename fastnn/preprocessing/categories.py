@@ -104,7 +104,7 @@ class CategoryEncoding:
         """Treatment of the column, in words."""
         if self.is_flag:
             return "+1 and -1"
-        parts = [f"{len(self.categories)} categories"]
+        parts = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
         parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
         return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
 

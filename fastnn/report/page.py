@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from ..estimators.tabular_report import last_best
-from ..system.messages import counted
+from ..system.messages import counted, span
 from .pictures import (
     calibration_picture,
     learning_picture,
@@ -273,9 +273,9 @@ def _details(data: ReportData) -> str:
     facts = {
         "networks": f"{details['networks']} of layers {' → '.join(map(str, details['layers']))}",
         "preset": str(details["preset"]),
-        "passes": f"{min(passes)} to {max(passes)}",
+        "epochs": span(passes),
         "seed": str(details["seed"]),
-        "time of the fit": f"{details['fit_seconds']:.1f} s, {details['fit_cpu_seconds']:.1f} s of all cores",
+        "time of the fit": f"{details['fit_seconds']:.1f} s (CPU time: {details['fit_cpu_seconds']:.1f} s)",
         "version": f"fastnn {details['version']}",
     }
     items = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())

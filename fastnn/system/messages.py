@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 
-__all__ = ["counted", "error_text", "visible", "warn"]
+__all__ = ["counted", "error_text", "span", "visible", "warn"]
 
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -43,6 +44,12 @@ def error_text(error: float) -> str:
 def visible(text: str) -> str:
     r"""Return a text from a file with its control characters as escapes, such as ``\x1b`` or ``\n``."""
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Return the least and the largest of some numbers: "10", "10 to 24"."""
+    least, largest = min(numbers), max(numbers)
+    return f"{least}" if least == largest else f"{least} to {largest}"
 
 
 def counted(number: int, noun: str) -> str:

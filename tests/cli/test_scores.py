@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import threadpoolctl
 from extras import all_need, optional
 from sklearn import metrics
 from sklearn.linear_model import LinearRegression
 
+from fastnn.cli import scores
 from fastnn.cli.scores import METRICS, baselines, folds_of, scores_of, shown_score, table_of_scores
 
 pytestmark = all_need("pandas")
@@ -30,6 +32,9 @@ def test_scores_of_classes_equal_scikit_learns(n_classes, weights):
     scores = P[:, 1] if n_classes == 2 else P
     expected = metrics.roc_auc_score(y, scores, multi_class="ovr", sample_weight=weights)
     assert found["roc_auc"] == pytest.approx(expected)
+    chosen = [np.bincount(y, weights).argmin()] if n_classes == 2 else range(n_classes)
+    areas = [metrics.average_precision_score(y == k, P[:, k], sample_weight=weights) for k in chosen]
+    assert found["average_precision"] == pytest.approx(np.mean(areas))
 
 
 def test_scores_of_numbers_equal_scikit_learns():
@@ -59,6 +64,27 @@ def test_the_linear_baseline_is_close_to_a_linear_regression():
     assert found["linear model"]["r2"] == pytest.approx(metrics.r2_score(y, values), abs=0.05)
     assert found["mean"]["r2"] == pytest.approx(0, abs=1e-12)
     assert list(found) == ["linear model", "mean"]
+
+
+def test_the_linear_baseline_costs_no_more_than_the_networks_and_takes_one_thread(monkeypatch):
+    y = (X["a"] + random.normal(size=N) > 0).to_numpy().astype(int)
+    splits = folds_of("classification", y, 5, 0)
+    given, n_threads = [], []
+
+    class Model(scores.LogisticRegression):
+        def fit(self, Z, *arguments):
+            given.append((Z.shape[0], Z.shape[1], self.max_iter))
+            n_threads.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+            return super().fit(Z, *arguments)
+
+    monkeypatch.setattr(scores, "LogisticRegression", Model)
+    baselines("classification", (X, y, None), splits, None, np.arange(2), None, 3e5)
+    assert {n_iterations for _, _, n_iterations in given} < set(range(scores.MAX_ITERATIONS))
+    assert 1e5 < sum(4 * n * m * n_iterations for n, m, n_iterations in given) <= 3e5
+    assert set(n_threads) == {1}
+    given.clear()
+    baselines("classification", (X, y, None), splits, None, np.arange(2), None)
+    assert {n_iterations for _, _, n_iterations in given} == {scores.MAX_ITERATIONS}
 
 
 @pytest.mark.parametrize(("scale", "center"), [(1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])

@@ -47,7 +47,7 @@ def large(folder):
 
 def test_classes_are_learned_from_a_streamed_file(large, run):
     arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent")
-    status, out, errors = run(*arguments)
+    status, out, errors = run(*arguments, "--keep-training")
     assert (status, errors) == (0, "")
     lines = out.splitlines()
     # One of the 600 sampled rows has no target.
@@ -56,7 +56,7 @@ def test_classes_are_learned_from_a_streamed_file(large, run):
     ]  # fmt: skip
     for pattern in (
         r"numbers +2   age, score", r"dates +1   since", r"target churn: 2 classes",
-        r"judged on 1,49\d random rows: networks predict those that they were not trained on",
+        r"evaluated on out-of-fold predictions of 1,49\d random rows; the same rows drove early stopping",
     ):  # fmt: skip
         assert re.search(pattern, out), pattern
     model = fastnn.load("run/model.fastnn")
@@ -88,9 +88,9 @@ def test_numbers_are_learned_from_a_folder_and_judged_on_validation_rows(folder,
     status, out, errors = run(*arguments, "--weights", "age", "--preset", "fast")
     assert status == 1
     assert "the weight 'age' in row" in errors  # ages have gaps
-    status, out, errors = run(*arguments, "--preset", "fast", "--passes", 20)
+    status, out, errors = run(*arguments, "--preset", "fast", "--passes", 20, "--keep-training")
     assert (status, errors) == (0, "")
-    assert "judged on 200 validation rows, which also chose the best pass of every network" in out
+    assert "(evaluated on 200 validation rows; the same rows drove early stopping)" in out
     assert len(fastnn.load("run/model.fastnn").oof_prediction_) == 200
 
 
@@ -153,7 +153,8 @@ def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
 
 
 def test_an_interrupted_training_resumes_with_the_same_bits(large, run, monkeypatch):
-    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--seed", 5)
+    base = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--seed", 5)
+    arguments = (*base, "--keep-training")
     assert run(*arguments)[0] == 0
     expected = fastnn.load("run/model.fastnn")
     train_on = StreamedFit._train_on

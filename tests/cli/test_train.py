@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from tables_of_customers import N, customers, written
 
 import fastnn
-from fastnn.cli import arguments
+from fastnn.cli import arguments, problem
 from fastnn.cli import main as cli
 from fastnn.estimators.tabular_presets import PRESETS
 
@@ -39,7 +39,8 @@ def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder,
     for pattern in (
         r"numbers +2   age, score \(\d+ gaps\)", r"truth values +1   paper", r"dates +1   since",
         r"categories +1   plan", r"target churn: 2 classes, no \d\d\.\d%, yes \d\d\.\d%",
-        r"judged out of fold, on 240 rows", r"most important columns: (score|plan)",
+        r"\(evaluated on out-of-fold predictions of 240 rows; the same rows drove early stopping\)",
+        r"most important columns: (score|plan)",
         r"wrote run/model.fastnn, run/metrics.json, run/report.html in \d+\.\d s",
     ):  # fmt: skip
         assert re.search(pattern, out), pattern
@@ -95,9 +96,9 @@ def test_validation_rows_of_another_file_judge_the_model(folder, run):
     written(customers(), folder / "customers.csv")
     written(customers(100, seed=1), folder / "valid.csv")
     base = ("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
-    status, out, _ = run(*base, "--valid", "valid.csv")
+    status, out, _ = run(*base, "--valid", "valid.csv", "--keep-training")
     assert status == 0
-    assert "(judged on 100 validation rows" in out
+    assert "(evaluated on 100 validation rows; the same rows drove early stopping)" in out
     model = fastnn.load("run/model.fastnn")
     P, truth = model.oof_prediction_, customers(100, seed=1)["churn"].to_numpy()
     found = metrics()["scores"]["fastnn"]["accuracy"]
@@ -132,7 +133,7 @@ def test_validation_rows_may_have_some_of_the_classes(classes, some, folder, run
         "--drop", "id,spent", "--valid", "valid.csv",
     )  # fmt: skip
     assert (status, errors) == (0, "")
-    assert "(judged on 60 validation rows" in out
+    assert "(evaluated on 60 validation rows; " in out
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_cross_validation_judges_all_models(target, folder, run):
     base = ("train", "customers.csv", "--target", target, "--drop", "id", "--preset", "fast", "--cv", 3)
     status, out, _ = run(*base, "--time-limit", 60)
     assert status == 0
-    assert "(judged by cross-validation of 3 folds" in out
+    assert "(evaluated by 3-fold cross-validation: " in out
     assert metrics()["scores"]["fastnn"] != metrics()["scores"]["linear_model"]
 
 
@@ -207,6 +208,7 @@ def test_rows_and_classes_can_be_weighted(folder, run):
     frame["rare"] = np.where(np.arange(N) % 10 == 0, 1, 0)
     written(frame, folder / "customers.csv")
     base = ("train", "customers.csv", "--preset", "fast", "--drop", "id,spent,churn", "--networks", 2)
+    base = (*base, "--keep-training")
     assert run(*base, "--target", "rare")[0] == 0
     plain = fastnn.load("run/model.fastnn").oof_prediction_[:, 1].mean()
     assert run(*base, "--target", "rare", "--balanced")[0] == 0
@@ -234,7 +236,7 @@ def test_a_single_row_is_no_plural(folder, run):
     status, out, _ = run("train", "t.csv", *CHURN, "--preset", "fast", "--valid", "one.csv")
     assert status == 0
     assert "note: 1 row without a target is left out" in out
-    assert "(judged on 1 validation row, which" in out
+    assert "(evaluated on 1 validation row; " in out
     assert "one.csv: 1 row with churn" in run("evaluate", "run/model.fastnn", "one.csv")[1]
     assert run("predict", "run/model.fastnn", "one.csv", "-o", "p.csv")[2] == "p.csv: 1 prediction\n"
 
@@ -312,6 +314,78 @@ def test_an_interrupt_leaves_no_files(folder, run, monkeypatch):
     assert os.listdir() == ["customers.csv"]
 
 
+@pytest.mark.parametrize("target", ["churn", "spent"])
+def test_a_model_holds_no_targets_of_the_training_rows_unless_asked_for(target, folder, run):
+    written(customers(), folder / "t.csv")
+    base = ("train", "t.csv", "--target", target, "--preset", "fast", "--passes", 1)
+    predictions = []
+    for option in ([], ["--keep-training"]):
+        assert run(*base, *option)[0] == 0
+        model = fastnn.load("run/model.fastnn")
+        for name in ("oof_prediction_", "oof_rows_", "_oof_targets"):
+            assert hasattr(model, name) == bool(option), name
+        assert (getattr(model.estimators_[0], "validation_loss_curve_", None) is None) != bool(option)
+        run("predict", "run/model.fastnn", "t.csv", "-o", "p.csv")
+        predictions.append((folder / "p.csv").read_bytes())
+    assert predictions[0] == predictions[1]
+
+
+def test_ids_and_columns_that_give_the_target_away_are_noted(folder, run):
+    frame = customers()
+    frame["customer_id"] = np.random.RandomState(1).permutation(9000)[:N]
+    frame["boat"] = np.where(frame["churn"] == "yes", np.resize(["B", "C", "D"], N), None)
+    frame["again"] = frame["spent"]
+    frame["cents"] = 100 * frame["spent"]
+    written(frame, folder / "t.csv")
+    base = ("train", "t.csv", "--preset", "fast", "--passes", 1)
+    only = "if it is known only after the target, --drop"
+    _, out, _ = run(*base, *CHURN)
+    assert "  note: column 'customer_id' looks like an id (240 different values): --drop customer_id" in out
+    assert (
+        f"  note: column 'boat' alone predicts the target almost perfectly (accuracy 100.0%): {only}" in out
+    )
+    assert out.count("note:") == 2
+    _, out, _ = run(*base, *SPENT, "--drop", "boat,customer_id")
+    assert "  note: column 'again' is a copy of the target: --drop again leaves it out" in out
+    assert f"  note: column 'cents' alone predicts the target almost perfectly (R2 1.0000): {only}" in out
+    assert out.count("note:") == 2
+
+
+def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_first_score(folder, run):
+    random = np.random.RandomState(0)
+    n = 700
+    rare = random.rand(n) < 0.03
+    frame = pd.DataFrame({"x": random.normal(size=n) + rare, "fraud": np.where(rare, "yes", "no")})
+    written(frame, folder / "t.csv")
+    base = ("train", "t.csv", "--target", "fraud", "--preset", "fast", "--passes", 3)
+    status, out, _ = run(*base)
+    assert status == 0
+    header = "balanced accuracy  avg. precision    accuracy     ROC AUC    log-loss\n"
+    assert header in out
+    never = (
+        r"note: 'yes' \(\d\.\d% of the rows\) is never predicted: --balanced gives rare classes more weight\n"
+    )
+    assert re.search(never, out)
+    numbers = r"from a probability of 0\.\d+ on(, as --balanced does roughly,)? gives recall \d+%, prec"
+    found = re.findall(rf"  note: predicting 'yes' {numbers}", out)
+    assert found == ["", ", as --balanced does roughly,"]
+    page = (folder / "run" / "report.html").read_text("utf-8")
+    assert page.index("balanced accuracy") < page.index("avg. precision") < page.index("<span>accuracy")
+    assert "is never predicted" in page
+    found = metrics()["scores"]
+    assert 0 < found["majority"]["average_precision"] < 0.1
+    assert "note: 'yes'" not in run(*base, "--balanced")[1]
+
+
+def test_a_target_with_very_many_classes_is_noted(folder, run, monkeypatch):
+    monkeypatch.setattr(problem, "MOST_CLASSES", 10)
+    written(customers().assign(who=[f"n{k % 20}" for k in range(N)]), folder / "t.csv")
+    _, out, _ = run("train", "t.csv", "--target", "who", "--preset", "fast", "--passes", 1)
+    assert (
+        "  note: the target 'who' holds 20 classes of 12.0 rows each on average: it looks like an id" in out
+    )
+
+
 TEXTS_OF_NUMBERS = {
     "price": [f"${k},{10 * k}.50" for k in range(10, 99)],
     "rate": [f"{k} %" for k in range(99)],
@@ -342,7 +416,7 @@ def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_rea
     assert out.count("as text") == 6
     status, out, _ = run(*base, *OPTIONS)
     assert status == 0
-    assert "  numbers          4   price, rate, amount, heads (63 gaps)\n  dates            1   bill\n" in out
+    assert "  numbers          4   price, rate, amount, heads (61 gaps)\n  dates            1   bill\n" in out
     assert out.count("as text") == 1  # paid
     written(frame[:9], folder / "new.csv")
     predict = ("predict", "run/model.fastnn", "new.csv", "-o", "p.csv")
