@@ -19,7 +19,7 @@ __all__ = ["suspicions"]
 Array = NDArray[Any]
 
 # Number of random rows on which a column is checked, the fewest that show something, and parts of them.
-N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 4
+N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 2
 # Largest number of classes that single columns are checked for.
 MAX_CLASSES = 50
 # Fewest rows of all classes but the most frequent from which the accuracy of a column means something.
@@ -77,7 +77,7 @@ def _leaks(frame: Any, target: Any, task: str) -> list[str]:
     is_checked = len(rows) >= MIN_ROWS and len(values) > 1
     if task == "classification":
         is_checked &= len(values) <= MAX_CLASSES and len(rows) - np.bincount(y).max() >= MIN_OTHERS
-    else:
+    elif is_checked:
         y = values[y] / np.abs(values).max()
     notes = []
     for name in frame.columns:

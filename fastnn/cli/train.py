@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
     valid = None
     if options.valid is not None:
         texts = columns_of_text(problem.frame)
-        if not are_numbers(problem.target.unique()):
+        if problem.task == "classification" and not are_numbers(problem.target.unique()):
             texts += columns_of_text(problem.target.to_frame())
         kind["task"] = problem.task
         valid = _validation(
