@@ -344,7 +344,7 @@ def baselines(
         fit_weights = _positive(weights, fitted)
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
-        # Threads of BLAS spin between products as small as these. Rare values of the table may be new to a fold.
+        # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), unseen_unwarned():
             predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
             found["linear model"].append(predict(X_test))
