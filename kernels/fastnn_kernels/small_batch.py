@@ -16,7 +16,7 @@ from .compiler.jit import kernel
 from .compiler.pointer import call
 from .network import ACTIVATION, BIASES, DUNITS, INPUTS, OUTPUTS, SUMS, UNITS, WEIGHTS
 from .vectors.narrow_product import (
-    MOST_OUTPUTS,
+    is_narrow,
     narrow_outer_product,
     narrow_product_backward,
     narrow_product_forward,
@@ -175,7 +175,7 @@ def rows_forward(W, b, X, Z):
         Overwritten; the columns from J on become 0.
     """
     n_outputs = W.shape[1]
-    if n_outputs <= MOST_OUTPUTS:
+    if is_narrow(W):
         for t in range(Z.shape[0]):
             narrow_product_forward(X, W, b, t, Z)
     elif Z.shape[0] == 1:
@@ -205,7 +205,7 @@ def rows_backward(W, X, dZ, dW, db, dX, adds):
     adds : bool
     """
     row_sums(dZ, db, adds)
-    if W.shape[1] <= MOST_OUTPUTS:
+    if is_narrow(W):
         narrow_outer_product(X, dZ, dW, adds)
         for t in range(dX.shape[0]):
             narrow_product_backward(W, dZ, t, dX)

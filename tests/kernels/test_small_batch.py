@@ -26,14 +26,14 @@ from fastnn.network.description import Network
 from fastnn.reference import gate as reference
 from fastnn.reference.train import loss_and_gradient
 from fastnn_kernels import small_batch as compiled
-from fastnn_kernels.vectors.narrow_product import MOST_OUTPUTS
+from fastnn_kernels.vectors.narrow_product import MAX_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
 from fastnn_kernels.vectors.tile import gather_tile
 
 # A single sample has code of its own.
 batch_sizes = st.one_of(st.just(1), st.integers(1, 9))
 # Narrow layers, layers of one vector, of several, and of blocks of vectors.
-units = st.one_of(st.integers(1, MOST_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
+units = st.one_of(st.integers(1, MAX_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
 
 
 def padded(count, dtype):

@@ -15,17 +15,30 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..compiler.jit import kernel
 from ..compiler.numba_internals import cgutils
 from .matrix import Matrix, Rows
 from .product import are_plain, matrices
 from .row_product import first_lanes
 from .value import Value
-from .vector import vector_of
+from .vector import lanes, vector_of
 
-__all__ = ["MOST_OUTPUTS", "narrow_outer_product", "narrow_product_backward", "narrow_product_forward"]
+__all__ = [
+    "MAX_OUTPUTS",
+    "is_narrow",
+    "narrow_outer_product",
+    "narrow_product_backward",
+    "narrow_product_forward",
+]
 
-# Largest number of outputs of a narrow layer. Each number has code of its own.
-MOST_OUTPUTS = 4
+# Largest number of outputs of a narrow layer, if they fit in a vector. Each number has code of its own.
+MAX_OUTPUTS = 4
+
+
+@kernel
+def is_narrow(W):
+    """Return True if the products of this module serve the weights W (I, J)."""
+    return W.shape[1] <= min(MAX_OUTPUTS, lanes(W))
 
 
 def _chosen(sources: list[Value], places: list[int]) -> Value:
@@ -74,11 +87,11 @@ class _Blocks:
         self._pointer = matrix.vector.llvm.as_pointer()
 
     def switch_on_outputs(self, body: Callable[[int], None]) -> None:
-        """Emit ``body(J)`` for every J up to `MOST_OUTPUTS`, and a switch to the code for the matrix's J."""
+        """Emit ``body(J)`` for every J of a narrow layer, and a switch to the code for the matrix's J."""
         builder, kind = self._builder, self.n_rows.type
         end = builder.append_basic_block("narrow.end")
         switch = builder.switch(self._n_columns, end)
-        for n in range(1, MOST_OUTPUTS + 1):
+        for n in range(1, min(MAX_OUTPUTS, self._lanes) + 1):
             block = builder.append_basic_block(f"narrow.{n}")
             switch.add_case(kind(n), block)
             builder.position_at_end(block)
@@ -141,7 +154,7 @@ class _Blocks:
 def narrow_product_forward(typing_context, X, W, b, t, Z):
     """Compute ``Z[t] = X[t] W + b``; X (N, I or more), W (I, J), b (1, J), Z (N, V).
 
-    J is at most `MOST_OUTPUTS`, V the number of lanes. The columns of Z from J on become 0.
+    W is narrow, V the number of lanes. The columns of Z from J on become 0.
     """
     if not are_plain((X, W, b), (Z,)):
         return None
@@ -179,7 +192,7 @@ def narrow_product_forward(typing_context, X, W, b, t, Z):
 def narrow_outer_product(typing_context, X, dZ, dW, adds):
     """Compute ``dW = X^T dZ``, or add the product to dW if `adds`.
 
-    X (N, I or more), dZ (N, V), dW (I, J), J at most `MOST_OUTPUTS`; adds is a bool. The product of a single
+    X (N, I or more), dZ (N, V), dW (I, J), which is narrow; adds is a bool. The product of a single
     sample has no sums: each input is copied to the lanes of its row of dW, and multiplied by the derivatives.
     """
     if not are_plain((X, dZ), (dW,)):
@@ -234,7 +247,7 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
 
 @intrinsic
 def narrow_product_backward(typing_context, W, dZ, t, dX):
-    """Compute ``dX[t] = W dZ[t]``; W (I, J), dZ (N, V), dX (N, V), J at most `MOST_OUTPUTS`.
+    """Compute ``dX[t] = W dZ[t]``; W (I, J), dZ (N, V), dX (N, V); W is narrow.
 
     The columns of dX from I on become 0.
     """
