@@ -171,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
         return 130
     finally:
         if is_kept and sys.exception() is not None:
-            print(f"{paths[0]} is written, and loads; scores or report are missing", file=sys.stderr)
+            print(f"{paths[0]} is complete; {SCORES} or {REPORT} is missing", file=sys.stderr)
     if large is not None:
         checkpoint.unlink(missing_ok=True)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")

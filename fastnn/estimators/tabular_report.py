@@ -67,7 +67,7 @@ class Report:
         network = self.estimators_[0].model_
         passes = [member.n_iter_ for member in self.estimators_]
         curves = [getattr(member, "validation_scores_", None) for member in self.estimators_]
-        kept = [1 + last_best(scores) for scores in curves if scores is not None]
+        kept = [1 + last_best(scores) for scores in curves if scores]  # files may lack the curves
         lines += [
             "",
             f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {self.preset!r}",

@@ -285,7 +285,7 @@ def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, f
     monkeypatch.setattr(broken, _disk_full)
     status, _, errors = run(*base, "--seed", 1)
     assert status == 1
-    assert errors.splitlines()[0] == "run/model.fastnn is written, and loads; scores or report are missing"
+    assert errors.splitlines()[0] == "run/model.fastnn is complete; metrics.json or report.html is missing"
     assert sorted(os.listdir("run")) == left  # without those of the earlier model
     assert before != (folder / "run" / "model.fastnn").read_bytes()
     assert "score" in fastnn.load("run/model.fastnn").feature_names_in_
@@ -324,7 +324,8 @@ def test_a_model_holds_no_targets_of_the_training_rows_unless_asked_for(target, 
         model = fastnn.load("run/model.fastnn")
         for name in ("oof_prediction_", "oof_rows_", "_oof_targets"):
             assert hasattr(model, name) == bool(option), name
-        assert (getattr(model.estimators_[0], "validation_loss_curve_", None) is None) != bool(option)
+        assert bool(model.estimators_[0].validation_loss_curve_) == bool(option)
+        assert ("epochs    1 (best: 1)\n" if option else "epochs    1\n") in model.summary()
         run("predict", "run/model.fastnn", "t.csv", "-o", "p.csv")
         predictions.append((folder / "p.csv").read_bytes())
     assert predictions[0] == predictions[1]
