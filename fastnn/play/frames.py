@@ -25,6 +25,7 @@ from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
 from ..system.validation import check_choice, check_count, shown
 from .fields import Problem
+from .next_step import Rest, next_step
 from .problem import LearningProblem
 
 __all__ = ["Artist", "Measurement", "Snapshot", "View", "packed", "pixel_centres"]
@@ -109,6 +110,8 @@ class Snapshot:
         True if the training goes on by itself.
     passes_per_second : float
         Speed of the training.
+    rest : Rest, optional
+        What the next step begins from, if the training rests.
     """
 
     step: int
@@ -117,6 +120,7 @@ class Snapshot:
     statistics: Array
     playing: bool = False
     passes_per_second: float = 0.0
+    rest: Rest | None = None
 
 
 class Artist:
@@ -178,7 +182,7 @@ class Artist:
 
     def draw(self, snapshot: Snapshot, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
         """Compute a frame; return the entries of its header, and its arrays."""
-        folded = self._folded(snapshot)
+        network, folded = self._network, self._folded(snapshot)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
         header: dict[str, Any] = {
             "step": snapshot.step,
@@ -197,6 +201,12 @@ class Artist:
         if view.sample is not None and view.sample < len(self._X):
             header["sample"], more = self._sample(folded, view.sample)
             arrays |= more
+            last = self._problem.settings.n_passes
+            if snapshot.rest is not None and (last is None or snapshot.epoch < last):
+                header["update"], more = next_step(
+                    network, snapshot.parameters, snapshot.statistics, snapshot.step, snapshot.rest
+                )
+                arrays |= more
         return header, arrays
 
     def _boundary(self, snapshot: Snapshot, folded: Array, view: View) -> dict[str, Array]:

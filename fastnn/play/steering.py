@@ -19,6 +19,7 @@ import numpy as np
 from ..training.loop import Hook, Training
 from .compiling import note_compiled
 from .frames import Artist, Snapshot
+from .next_step import Rest
 
 __all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
 
@@ -181,6 +182,9 @@ class Steering(Hook):
     def begin(self, training: Training) -> None:
         """Wait until a step is due."""
         note_compiled()  # the trainer is ready
+        with self._changed:
+            self.latest = replace(self.latest, rest=Rest.of(training))
+        self._notify()
         if self._wait(training):
             training.stopped = True
 
@@ -217,12 +221,15 @@ class Steering(Hook):
             self._measured_speed(now, step),
         )  # fmt: skip
         rests = not self._playing and self._target <= step
+        filmed = snapshot
+        if rests:
+            snapshot = replace(snapshot, rest=Rest.of(training))
         is_due = step >= self._curve_step * (1 + CURVE_GROWTH) or now - self._curve_time >= CURVE_SECONDS
         if step != self._curve_step and (is_due or rests):
             self._add_point(training, snapshot)
             self._curve_time = now
         if step >= self.film[-1].step * (1 + self._film_growth) + 1:
-            self.film.append(snapshot)
+            self.film.append(filmed)
             if len(self.film) > MOST_FILMED:
                 del self.film[1::2]
                 self._film_growth *= 2

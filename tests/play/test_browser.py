@@ -247,7 +247,7 @@ def test_the_numbers_of_a_step_add_up(visitor, server):
     visitor.wait_for_step(1)
     page.get_by_label("Unit 2 of hidden layer 1").click()
     rows = {row.split("\n")[0]: row for row in page.locator(".steps li").all_inner_texts()}
-    assert list(rows) == ["Sum", "Activation", "Loss", "Backward", "Gradient", "Step"]
+    assert list(rows) == ["Sum", "Activation", "Loss", "Backward", "Gradient", "Batch", "Step"]
 
     def numbers(text):
         return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace("\N{MINUS SIGN}", "-"))]
@@ -257,6 +257,14 @@ def test_the_numbers_of_a_step_add_up(visitor, server):
     z, a = numbers(rows["Activation"].split("\n")[-1])
     assert z == total
     assert np.tanh(z) == pytest.approx(a, abs=0.02)
+    assert re.search(r"= \S+ for 160 samples$", rows["Batch"])
+    (g,) = numbers(rows["Batch"].split(" = ")[-1])
+    weight, rate, factor, moved = numbers(rows["Step"].split("\n")[-1])
+    assert factor == g
+    assert weight - rate * g == pytest.approx(moved, abs=2e-4)
+    # The probabilities have the numbers of their classes, as in the documentation.
+    sample = re.search(r"a sample of class (\d)", page.inner_text("#formula"))[1]
+    assert f"ln p{'₀₁'[int(sample)]}" in rows["Loss"]
     before = page.inner_text("#sample-name")
     page.click("#next-sample")
     visitor.wait("before => document.querySelector('#sample-name').textContent !== before", before)
@@ -273,6 +281,27 @@ def test_the_numbers_of_a_step_add_up(visitor, server):
         r"weight \d→\d .?\d+\.\d{4}", re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " ")
     )
     assert target["x"] > unit["x"]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"])
+def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimizer):
+    """The numbers of the last row give its result: they are read as a formula of Python."""
+    page = visitor.visit(server, f"layers=2&optimizer={optimizer}").page
+    for step in (1, 2):
+        page.keyboard.press("s")
+        visitor.wait_for_step(step)
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    visitor.wait("() => document.querySelector('.steps li:last-child strong')?.textContent")
+    text = page.locator(".steps li").last.inner_text().split("\n")[-1].removeprefix("= ")
+    superscripts = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    text = re.sub(
+        r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f"{m[1] or 1}e{m[2].translate(superscripts)}", text
+    )
+    for sign, python in (("\N{MINUS SIGN}", "-"), ("·", "*"), ("√(", "root("), (" with t = 3", "")):
+        text = text.replace(sign, python)
+    text = re.sub(r"√([\d.e-]+)", r"root(\1)", text)
+    formula, result = text.split(" = ")
+    assert eval(formula, {"root": np.sqrt}) == pytest.approx(float(result), abs=2e-4)
 
 
 def test_a_setting_without_an_effect_says_why(visitor, server):

@@ -11,12 +11,131 @@ const UPDATE_EVERY = 100;
 const WEIGHT = { coloured: true };
 const FACTOR = { bracketed: true };
 
-/** Return a number without zeros at its end. */
-const trimmed = (value) =>
-  shown(value, 3)
+/** Return a number without zeros at its end, with the digits that a calculation by hand needs. */
+const trimmed = (value, digits = 3) =>
+  shown(value, digits)
     .replace(/(\.\d*?)0+(?=·|$)/, "$1")
     .replace(/\.(?=·|$)/, "")
     .replace(/^1·/, "");
+const exact = (value) => trimmed(value, 5);
+/** Return a factor or a term of a calculation: in brackets if it is negative. */
+const term = (value) => (value < 0 ? `(${exact(value)})` : exact(value));
+
+const root = (value) => `√${exact(value)}`;
+/** Return the new running mean of an optimizer: of the squares of g, or of g itself. */
+const running = (old, share, value) => share * old + (1 - share) * value;
+
+const SQUARES = "Running mean of the squared gradients.";
+
+/** Return the rows of Adam's two running means, and the texts of its step from the weight `first`. */
+function adam(first, firstNumbers) {
+  const m = ({ state, betas, g }) => running(state[0], betas[0], g);
+  const s = ({ state, betas, g }) => running(state[1], betas[1], g * g);
+  return (_, state) => ({
+    memory: [
+      [
+        "Mean", "Running mean of the gradients.", "m ← β₁ m + (1 − β₁) g",
+        (k) => `= ${exact(k.betas[0])}·${term(k.state[0])} + ${exact(1 - k.betas[0])}·${term(k.g)} = ${exact(m(k))}`,
+      ],
+      [
+        "Squares", SQUARES, "s ← β₂ s + (1 − β₂) g²",
+        (k) => `= ${exact(k.betas[1])}·${exact(k.state[1])} + ${exact(1 - k.betas[1])}·${term(k.g)}² = ${exact(s(k))}`,
+      ],
+    ],
+    symbols: state.eps_hat
+      ? `${first(_)} − η m / (1 − β₁ᵗ) · √(1 − β₂ᵗ) / (√s + ε)`
+      : `${first(_)} − η m / (1 − β₁ᵗ) / (√(s / (1 − β₂ᵗ)) + ε)`,
+    numbers: (k) => {
+      const [one, two] = k.betas.map((beta) => exact(1 - beta ** k.t));
+      const head = `${firstNumbers(k)} − ${exact(k.rate)}·${term(m(k))} / ${one}`;
+      const tail = state.eps_hat
+        ? `√${two} / (${root(s(k))} + ${exact(k.eps)})`
+        : `(√(${exact(s(k))} / ${two}) + ${exact(k.eps)})`;
+      return `${head} ${state.eps_hat ? "·" : "/"} ${tail} with t = ${k.t}`;
+    },
+  });
+}
+
+/** Rows of each optimizer's numbers (title, why, symbols, numbers) and texts of its step. */
+const RULES = {
+  sgd: (name) => ({
+    memory: [],
+    symbols: `${name} ← ${name} − η g`,
+    numbers: ({ w, rate, g }) => `${exact(w)} − ${exact(rate)}·${term(g)}`,
+  }),
+  momentum: (name, state) => {
+    const rate = state.rate_in_velocity ? "η " : "";
+    const factor = (k) => (k.rate_in_velocity ? k.rate : 1) * (k.step ? 1 - k.dampening : 1);
+    const v = (k) => k.momentum * k.state[0] + factor(k) * k.g;
+    return {
+      memory: [
+        [
+          "Velocity", "The gradients add up, and fade.", `v ← μ v + ${rate}${state.dampening ? "(1 − d) " : ""}g`,
+          (k) => `= ${exact(k.momentum)}·${term(k.state[0])} + ${exact(factor(k))}·${term(k.g)} = ${exact(v(k))}`,
+        ],
+      ],
+      symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "" : "η "}v`,
+      numbers: (k) => `${exact(k.w)} − ${k.rate_in_velocity ? "" : `${exact(k.rate)}·`}${term(v(k))}`,
+    };
+  },
+  nesterov: (name, state) => {
+    const rate = state.rate_in_velocity ? "η " : "";
+    const factor = (k) => (k.rate_in_velocity ? k.rate : 1);
+    const v = (k) => k.momentum * k.state[0] + factor(k) * k.g;
+    return {
+      memory: [
+        [
+          "Velocity", "The gradients add up, and fade.", `v ← μ v + ${rate}g`,
+          (k) => `= ${exact(k.momentum)}·${term(k.state[0])} + ${exact(factor(k))}·${term(k.g)} = ${exact(v(k))}`,
+        ],
+      ],
+      symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "(η g" : "η (g"} + μ v)`,
+      numbers: (k) => {
+        const [outer, inner] = k.rate_in_velocity ? ["", `${exact(k.rate)}·`] : [`${exact(k.rate)}·`, ""];
+        return `${exact(k.w)} − ${outer}(${inner}${term(k.g)} + ${exact(k.momentum)}·${term(v(k))})`;
+      },
+    };
+  },
+  adagrad: (name, state) => {
+    const s = (k) => k.state[0] + k.g * k.g;
+    const decayed = (k) => (k.lr_decay ? ` / (1 + ${k.step}·${exact(k.lr_decay)})` : "");
+    return {
+      memory: [
+        [
+          "Squares", "Sum of the squared gradients.", "s ← s + g²",
+          (k) => `= ${exact(k.state[0])} + ${term(k.g)}² = ${exact(s(k))}`,
+        ],
+      ],
+      symbols: `${name} ← ${name} − η${state.lr_decay ? " / (1 + (t − 1) d)" : ""} g / (√s + ε)`,
+      numbers: (k) =>
+        `${exact(k.w)} − ${exact(k.rate)}${decayed(k)}·${term(k.g)} / (${root(s(k))} + ${exact(k.eps)})`,
+    };
+  },
+  rmsprop: (name) => {
+    const s = (k) => running(k.state[0], k.alpha, k.g * k.g);
+    const v = (k) => k.momentum * k.state[1] + k.g / (Math.sqrt(s(k)) + k.eps);
+    return {
+      memory: [
+        [
+          "Squares", SQUARES, "s ← α s + (1 − α) g²",
+          (k) => `= ${exact(k.alpha)}·${exact(k.state[0])} + ${exact(1 - k.alpha)}·${term(k.g)}² = ${exact(s(k))}`,
+        ],
+        [
+          "Velocity", "Gradients by the root of their mean square, which add up and fade.", "v ← μ v + g / (√s + ε)",
+          (k) =>
+            `= ${exact(k.momentum)}·${term(k.state[1])} + ${term(k.g)} / (${root(s(k))} + ${exact(k.eps)}) = ${exact(v(k))}`,
+        ],
+      ],
+      symbols: `${name} ← ${name} − η v`,
+      numbers: (k) => `${exact(k.w)} − ${exact(k.rate)}·${term(v(k))}`,
+    };
+  },
+  adam: adam((name) => `${name} ← ${name}`, (k) => exact(k.w)),
+  adamw: adam(
+    (name) => `${name} ← (1 − η d) ${name}`,
+    (k) => `(1 − ${exact(k.rate)}·${exact(k.weight_decay)})·${term(k.w)}`,
+  ),
+};
 
 const range = (count) => [...Array(count).keys()];
 
@@ -30,7 +149,11 @@ class Unit {
     this.chosen = from ?? 0;
     this.isOutput = layer === this.dims.length - 2;
     this.activation = started.activations[layer];
-    this.tag = subscript(to + 1);
+    // Outputs of several classes have the numbers of their classes, as in the documentation.
+    this.isSingle = this.dims.at(-1) === 1;
+    this.isOfClass = this.isOutput && started.kind === "classes" && !this.isSingle;
+    this.tag = subscript(this.isOfClass ? to : to + 1);
+    this.p = this.isSingle ? "p" : `p${this.tag}`;
     this.z = this.entry(`sample.z.${layer}`, to);
     this.a = this.entry(`sample.a.${layer}`, to);
     this.derivative = this.entry(`sample.d.${layer}`, to);
@@ -44,6 +167,12 @@ class Unit {
   parameter(name, k) {
     const part = this.started.layout.find((each) => each.name === name);
     return (frame) => (part ? frame.arrays.weights[part.offset + k] : 0);
+  }
+
+  /** Return the function that reads one number of the chosen weight's next step; NaN while none is known. */
+  ofStep(name) {
+    const { offset } = this.started.layout.find((each) => each.name === `W${this.layer}`);
+    return this.entry(`update.${name}`, offset + this.chosen * this.dims[this.layer + 1] + this.to);
   }
 
   /** Return the weight from input i to this unit. */
@@ -168,10 +297,11 @@ export class Formula {
         ? this.outputDerivative(unit, target)
         : this.hiddenDerivative(unit, isNormalised || state.dropout),
       this.gradient(unit, isNormalised),
-      this.step(unit, state),
+      ...this.step(unit, state),
     ];
+    const which = unit.isOfClass ? `The output of class ${classes[unit.to]}` : `Unit ${unit.to + 1} of ${where}`;
     return [
-      make("p.quiet", {}, `Unit ${unit.to + 1} of ${where}, ${what}.`),
+      make("p.quiet", {}, `${which}, ${what}.`),
       make("ol.steps", {}, ...rows.filter((row) => row !== null)),
     ];
   }
@@ -222,7 +352,7 @@ export class Formula {
       return this.row(
         "Probability",
         "Softmax: the scores' exponentials, as shares of their sum.",
-        [`p${tag} = e^${score}${tag} / Σ e^${score}`],
+        [`${unit.p} = e^${score}${tag} / Σ e^${score}`],
         [`for class ${classes[to]} = `, this.result(unit.prediction(to))],
       );
     }
@@ -245,11 +375,12 @@ export class Formula {
     let symbols;
     let numbers;
     if (this.isEntropy) {
-      const single = unit.dims.at(-1) === 1;
+      const single = unit.isSingle;
       const p = single
         ? (frame) => Math.abs(1 - target - unit.prediction(0)(frame))
         : unit.prediction(target);
-      [symbols, numbers] = [`L = −ln p${subscript(target + 1)}`, ["= −ln ", this.cell(p), " = "]];
+      const name = !single ? `p${subscript(target)}` : target ? "p" : "(1 − p)";
+      [symbols, numbers] = [`L = −ln ${name}`, ["= −ln ", this.cell(p), " = "]];
     } else if (kind === "classes") {
       [symbols, numbers] = [loss.replaceAll("_", " "), [`class ${classes[target]}, L = `]];
     } else {
@@ -263,12 +394,12 @@ export class Formula {
 
   outputDerivative(unit, target) {
     const { tag, to } = unit;
-    const truth = unit.dims.at(-1) === 1 ? target : Number(target === to);
+    const truth = unit.isSingle ? target : Number(target === to);
     const isPlain = this.isEntropy && unit.activation === "identity";
     return this.row(
       "Backward",
       "Derivative of the loss by the sum z.",
-      [`δ${tag} = ∂L/∂z${tag}`, isPlain ? ` = p${tag} − ${truth}` : ""],
+      [`δ${tag} = ∂L/∂z${tag}`, isPlain ? ` = ${unit.p} − ${truth}` : ""],
       [
         "= ",
         ...(isPlain ? [this.cell(unit.prediction(to)), ` − ${truth} = `] : []),
@@ -323,29 +454,71 @@ export class Formula {
     );
   }
 
+  /** Return the rows of the next step: the gradient of its batch, the optimizer's numbers, the weight. */
   step(unit, state) {
     const name = unit.weightName(unit.chosen);
     const weight = unit.weight(unit.chosen);
-    const rule = state.optimizer === "sgd" ? "" : state.optimizer;
     if (state.optimizer === "lbfgs")
-      return this.row(
+      return [
+        this.row(
+          "Step",
+          "The gradients of the whole batch, of this step and of past steps, give the direction d. A line search finds the length α.",
+          [`${name} ← ${name} + α d`],
+          [this.cell(weight, WEIGHT), " + α·d"],
+        ),
+      ];
+    const gradient = unit.ofStep("g");
+    const next = unit.ofStep("next");
+    /** Return the gradient with its penalties, as numbers of a frame. */
+    const g = (frame) => {
+      const { l2 = 0, l1 = 0 } = frame.update ?? {};
+      return gradient(frame) + l2 * weight(frame) + l1 * Math.sign(weight(frame));
+    };
+    const sum = state.reduction === "sum" ? "Σ" : "mean of";
+    const penalty = (frame) => {
+      const { l2, l1 } = frame.update ?? {};
+      return (l2 ? ` + ${exact(l2)}·${term(weight(frame))}` : "") + (l1 ? ` + ${term(l1 * Math.sign(weight(frame)))}` : "");
+    };
+    const hasL2 = state.l2 || (state.optimizer !== "adamw" && state.weight_decay);
+    const rule = RULES[state.optimizer](name, state);
+    /** Return a cell with a text of a frame's numbers, which are not known while the training runs. */
+    const text = (write, unknown = "") =>
+      this.cell((frame) => (frame.update ? write(frame, numbersOf(frame)) : unknown));
+    const numbersOf = (frame) => {
+      const known = { ...frame.update, w: weight(frame), g: g(frame), t: frame.update.step + 1 };
+      known.state = [0, 1].map((k) => unit.ofStep(`state.${k}`)(frame));
+      return known;
+    };
+    const limits = [
+      state.clip_norm ? `, the gradient cut to the norm ${exact(state.clip_norm)}` : "",
+      state.max_norm ? `, then the weights into the unit cut to the norm ${exact(state.max_norm)}` : "",
+    ];
+    return [
+      this.row(
+        "Batch",
+        "The gradients of all samples of the next step, and the penalty.",
+        [`g = ${sum} ∂L/∂${name}${hasL2 ? ` + λ ${name}` : ""}${state.l1 ? ` + λ₁ sign ${name}` : ""}`],
+        [
+          text(
+            (frame) => `= ${exact(gradient(frame))}${penalty(frame)} = ${exact(g(frame))}`,
+            "numbers come when the training rests",
+          ),
+          this.cell((frame) => (frame.update ? ` for ${frame.update.n} samples${limits[0]}` : "")),
+        ],
+      ),
+      ...rule.memory.map(([title, why, symbols, write]) =>
+        this.row(title, why, [symbols], [text((_, known) => write(known))]),
+      ),
+      this.row(
         "Step",
-        "The gradients of the whole batch, of this step and of past steps, give the direction d. A line search finds the length α.",
-        [`${name} ← ${name} + α d`],
-        [this.cell(weight, WEIGHT), " + α·d"],
-      );
-    return this.row(
-      "Step",
-      "The gradients of the whole batch move the weight.",
-      [`${name} ← ${name} − η ${rule}(g${state.l2 ? ` + λ ${name}` : ""})`],
-      [
-        this.cell(weight, WEIGHT),
-        " − ",
-        this.cell((frame) => trimmed(frame.learning_rate ?? state.learning_rate)),
-        `·${rule}(g`,
-        ...(state.l2 ? [` + ${trimmed(state.l2)}·`, this.cell(weight, FACTOR)] : []),
-        `), g: ${state.reduction} over the batch`,
-      ],
-    );
+        "The rule of the optimizer moves the weight.",
+        [rule.symbols],
+        [
+          text((_, known) => `= ${rule.numbers(known)} = `),
+          this.result((frame) => (frame.update ? exact(next(frame)) : "")),
+          limits[1],
+        ],
+      ),
+    ];
   }
 }

@@ -1,0 +1,104 @@
+"""The next step of a training that rests, in numbers: gradient of its batch, optimizer state, and result."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.choice import get_backend
+from ..engine.job import Job, Memory
+from ..network.description import Network
+from ..optimizers import SGD
+from ..schedules import Constant
+from ..training.loop import Training
+
+__all__ = ["Rest", "next_step"]
+
+Array = NDArray[Any]
+
+# Learning rate of the step from which the gradient is read: a power of two, which rounds nothing, and large,
+# so that the parameters' own rounding is small beside it.
+PROBE_RATE = 2.0**20
+
+
+class Rest(NamedTuple):
+    """What a training begins its next step from, besides the parameters.
+
+    Parameters
+    ----------
+    job : Job
+        Data and settings of the training.
+    memory : Memory
+        Order of the samples, and state of the optimizer.
+    """
+
+    job: Job
+    memory: Memory
+
+    @classmethod
+    def of(cls, training: Training) -> Rest | None:
+        """Return a copy of a training's memory; None for L-BFGS, whose steps are searched for."""
+        if training.is_lbfgs:
+            return None
+        trainer: Any = training.trainer
+        return cls(training.job, _copy(trainer.memory))
+
+
+def next_step(
+    network: Network, parameters: Array, statistics: Array, step: int, rest: Rest
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Do the next step of a training on copies, on the NumPy reference; return its numbers.
+
+    Parameters
+    ----------
+    network : Network
+        Description of the network.
+    parameters, statistics : array
+        Flat vectors of the parameters and of the running statistics.
+    step : int
+        Number of steps done.
+    rest : Rest
+        State of the training.
+
+    Returns
+    -------
+    header : dict
+        Coefficients of the step: rate, number of samples, penalties and hyperparameters.
+    arrays : dict
+        For each parameter: the gradient of the batch, the optimizer's numbers before the step, and the
+        parameter after it.
+    """
+    job = rest.job
+    n_pass, batch = divmod(step, job.n_batches)
+    job = replace(job, steps_done=step, num_passes=max(job.num_passes, n_pass + 1), record_every=sys.maxsize)
+    probe = replace(
+        job, optimizer=SGD(), schedule=Constant(), epsilon=PROBE_RATE, reg_lambda=0.0, l1=0.0, max_norm=0.0,
+        average_share=0.0,
+    )  # fmt: skip
+
+    def stepped(job: Job) -> Array:
+        result = parameters.copy()
+        trainer = get_backend("numpy").trainer(network, result, statistics.copy(), job, _copy(rest.memory))
+        trainer.run(job.num_passes, step + 1)
+        return result
+
+    arrays = {"g": (parameters - stepped(probe)) / PROBE_RATE, "next": stepped(job)}
+    arrays |= {f"state.{k}": values for k, values in enumerate(rest.memory.optimizer)}
+    header = {
+        "rate": float(job.rates(np.array([step]))[0]),
+        "step": job.steps_before + step,
+        "n": min(job.batch_size, job.n_samples - batch * job.batch_size),
+        "l2": job.reg_lambda + job.optimizer.l2,
+        "l1": job.l1,
+        **job.optimizer.hyperparameters,
+    }
+    return header, {f"update.{name}": values.astype(np.float32) for name, values in arrays.items()}
+
+
+def _copy(memory: Memory) -> Memory:
+    """Return a copy of a training's memory."""
+    return Memory(**{field.name: getattr(memory, field.name).copy() for field in fields(memory)})
