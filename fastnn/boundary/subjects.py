@@ -24,10 +24,10 @@ __all__ = [
     "NetworkSubject",
     "Section",
     "TableSubject",
+    "by_names",
     "check_model",
     "check_own_classes",
     "class_number",
-    "differs_off_plane",
     "fixed_values",
     "known_features",
     "network_subject",
@@ -233,24 +233,7 @@ def _is_number(value: Any) -> bool:
 def fixed_values(
     fill: Any, n_features: int, features: tuple[int, int], names: list[str] | None
 ) -> NDArray[np.float64]:
-    """Return the values (n_features,) of all features, with 0 for the two of the picture.
-
-    Parameters
-    ----------
-    fill : optional
-        Argument of `render_boundary`.
-    n_features : int
-        Number of all features.
-    features : (int, int)
-        Numbers of the features along x and y.
-    names : list of str, optional
-        Names of all features.
-
-    Raises
-    ------
-    ValueError
-        If values are missing, or `fill` does not fit the features.
-    """
+    """Return the values (n_features,) of all features, with 0 for the two of the picture."""
     if names and hasattr(fill, "keys"):  # a mapping, or a Series
         missing = [name for k, name in enumerate(names) if k not in features and name not in fill]
         unknown = [name for name in fill.keys() if name not in names]  # noqa: SIM118  # a Series has values
@@ -480,33 +463,11 @@ def table_subject(
             return RESPONSE_FUNCTIONS[response](P if is_bounded else _by_class(P, labels), class_index)
 
     if section.names is not None:
-        predict = _by_names(predict, section.names)
+        predict = by_names(predict, section.names)
     return TableSubject(predict, section, labels, respond, is_bounded)
 
 
-def differs_off_plane(
-    model: Any, samples: Array, section: Section, class_of_interest: Any
-) -> NDArray[np.bool_]:
-    """Return for samples (n, n_features) whether their class differs from that at their place in a section.
-
-    Regions of the section say nothing about such samples.
-    """
-    predict = next(
-        (getattr(model, name) for name in ("predict", "predict_proba", "decision_function")
-         if hasattr(model, name)), model,
-    )  # fmt: skip
-    if section.names is not None:
-        predict = _by_names(predict, section.names)
-    x, y = samples[:, list(section.features)].T
-    own, shown = np.asarray(predict(samples)), np.asarray(predict(section.samples(x, y)))
-    if own.ndim > 1 and own.shape[1] > 1:  # probabilities, or a column for each label
-        if hasattr(model, "predict"):
-            return own[:, class_of_interest] != shown[:, class_of_interest]
-        own, shown = own.argmax(axis=1), shown.argmax(axis=1)
-    return (own != shown).reshape(-1)
-
-
-def _by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Array], Any]:
+def by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Array], Any]:
     """Return a function of arrays that calls `predict` with a data frame with these column names."""
     import pandas as pd
 

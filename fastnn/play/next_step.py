@@ -26,7 +26,7 @@ PROBE_RATE = 2.0**20
 
 
 class Rest(NamedTuple):
-    """What a training begins its next step from, besides the parameters.
+    """State from which a training begins its next step, besides the parameters.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from ..boundary.render import check_size, render_boundary
 from ..boundary.subjects import (
     NUMBERS_ALONE,
     Section,
+    by_names,
     check_model,
-    differs_off_plane,
     fixed_values,
     known_features,
     resolve_features,
@@ -215,7 +215,16 @@ class PlottedSamples(NamedTuple):
         if not self.plane:
             return None
         section = Section(self.features, self.fill, known_features(model, self.fill)[1])
-        return differs_off_plane(model, self.table, section, class_of_interest)
+        methods = ("predict", "predict_proba", "decision_function")
+        predict = next((getattr(model, name) for name in methods if hasattr(model, name)), model)
+        if section.names is not None:
+            predict = by_names(predict, section.names)
+        own, shown = (np.asarray(predict(X)) for X in (self.table, section.samples(*self.points.T)))
+        if own.ndim > 1 and own.shape[1] > 1:  # probabilities, or a column for each label
+            if hasattr(model, "predict"):
+                return own[:, class_of_interest] != shown[:, class_of_interest]
+            own, shown = own.argmax(axis=1), shown.argmax(axis=1)
+        return (own != shown).reshape(-1)
 
 
 def _check_numbers(X: Any) -> None:

@@ -1,0 +1,53 @@
+"""The next step in numbers equals the one that the training then does."""
+
+import numpy as np
+import pytest
+from playing import FakePage
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"optimizer": "momentum", "momentum": 0.8, "dampening": 0.1, "batch_size": 32, "l1": 0.01},
+        {"optimizer": "nesterov", "batch_norm": True, "reduction": "mean"},
+        {"optimizer": "adagrad", "dropout": 0.3, "clip_norm": 0.5},
+        {
+            "optimizer": "rmsprop",
+            "momentum": 0.5,
+            "dtype": "float32",
+            "schedule": "cosine_decay",
+            "passes": 9,
+        },
+        {"optimizer": "adamw", "max_norm": 0.4},
+    ],
+    ids=str,
+)
+def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(state):
+    def resting(step):
+        """Return the frame of a step, with the numbers of the next one."""
+        found = []
+        page.wait(
+            lambda: found.extend(f for f in page.frames if "update" in f[0] and f[0]["step"] == step) or found
+        )
+        return found[-1]
+
+    with FakePage() as page:
+        page.send("view", sample=0)
+        run = page.start(**state)
+        for step in range(3):
+            header, arrays = resting(step)
+            page.send("step")
+            after = resting(step + 1)[1]["weights"]
+            tolerance = 1e-4 if state.get("dtype") == "float32" else 1e-5
+            np.testing.assert_allclose(arrays["update.next"], after, rtol=tolerance, atol=1e-6)
+            if not state:
+                known, w = header["update"], arrays["weights"].astype(float)
+                penalty = known["l2"] * w * (np.arange(len(w)) < run.model._network.n_weights)
+                step_by_hand = w - known["rate"] * (arrays["update.g"] + penalty)
+                np.testing.assert_allclose(step_by_hand, after, rtol=1e-5, atol=1e-6)
+                assert known["n"] == 160
+        if not state:
+            page.send("play")
+            page.wait(lambda: page.frames[-1][0]["playing"])
+            assert "update" not in page.frames[-1][0]
