@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.estimators import calibration
 from fastnn.estimators.tabular_presets import PRESETS
 
 FOLDER = Path(__file__).parent / "golden"
@@ -23,6 +24,10 @@ _spec.loader.exec_module(make)
 
 # Fields of the recipe by which the regressors of a version were fitted to tables, where recipes differ today.
 EARLIER_RECIPES = {"0.1.0": {"short_pilots": False}}
+# Numbers of `calibration` by which a version fitted temperatures, where they differ today.
+EARLIER_CALIBRATION = {"0.1.0": {"MISTAKES": 0.0, "PRIOR": 0.0}}
+# Versions whose tabular regressors limited the mean of the networks, not each network.
+EARLIER_LIMITS = {"0.1.0": (-np.inf, np.inf)}
 
 
 def test_there_are_files_of_every_kind():
@@ -49,14 +54,23 @@ def assert_close(found, expected, n_ulp):
 
 
 @pytest.fixture
-def _earlier_recipes(path, monkeypatch):
-    """Fit tables by the recipes of the version that wrote a file: such a fit begins anew."""
-    earlier = EARLIER_RECIPES.get(path.stem.split("-")[0], {})
+def _earlier_rules(path, monkeypatch):
+    """Fit and combine networks for tables by the rules of the version that wrote a file.
+
+    The recipes and the calibration concern a fit to a table, which begins anew. The limits concern rows for
+    which a network leaves the range of the targets, by little or far: today it is limited.
+    """
+    version = path.stem.split("-")[0]
     for name, preset in PRESETS.items():
-        monkeypatch.setitem(PRESETS, name, replace(preset, numbers=replace(preset.numbers, **earlier)))
+        earlier = replace(preset.numbers, **EARLIER_RECIPES.get(version, {}))
+        monkeypatch.setitem(PRESETS, name, replace(preset, numbers=earlier))
+    for name, number in EARLIER_CALIBRATION.get(version, {}).items():
+        monkeypatch.setattr(calibration, name, number)
+    if version in EARLIER_LIMITS:
+        monkeypatch.setattr(fastnn.TabularRegressor, "_limits", EARLIER_LIMITS[version])
 
 
-@pytest.mark.usefixtures("_earlier_recipes")
+@pytest.mark.usefixtures("_earlier_rules")
 @pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
 def test_a_file_loads_predicts_as_before_and_can_be_trained_further(path):
     expected = np.load(path.with_suffix(".npz"))
