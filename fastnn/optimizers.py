@@ -135,8 +135,8 @@ def _bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
     """
     latest = int(42.0 / (1.0 - beta)) + 1
     if steps.size == 1:  # a number takes a tenth of the time of an array
-        done = int(steps[0]) + 1
-        return 1.0 if done >= latest else 1.0 - _power(beta, done, done)
+        step = int(steps[0]) + 1
+        return 1.0 if step >= latest else 1.0 - _power(beta, step, step)
     done = steps + 1
     return 1.0 if (done >= latest).all() else 1.0 - _power(beta, np.minimum(done, latest), int(done.max()))
 
