@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
+    from .estimators.pipelines import to_c as to_c
     from .estimators.regressor import MLPRegressor as MLPRegressor
     from .estimators.tabular import TabularClassifier as TabularClassifier
     from .estimators.tabular import TabularRegressor as TabularRegressor
@@ -87,6 +88,7 @@ _HOMES = {
     "plot_residuals": "plotting.tabular",
     "playground": "play.server",
     "render_boundary": "boundary.render",
+    "to_c": "estimators.pipelines",
 }
 
 # Modules whose ``__all__`` lists public names only: each of these names is a name of fastnn.

@@ -27,8 +27,8 @@ def add_command(commands: Any, summary: str) -> None:
         help=summary,
         description="Read a model that was saved by its method save, and write it for another system: a "
         "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
-        "(torch.save). Models of tables, such as those of fastnn train, are exported to ONNX, with their "
-        "preprocessing.",
+        "(torch.save). Models of tables, such as those of fastnn train, are exported to ONNX, and those of "
+        "numbers alone to C, with their preprocessing.",
     )
     parser.add_argument("model", type=Path, help="file of the saved model")
     parser.add_argument(
@@ -47,6 +47,13 @@ def add_command(commands: Any, summary: str) -> None:
         help="for C: samples, .npy or numbers separated by commas, the first line with or without names of "
         "columns, to calibrate int8 and for the self-test",
     )
+    parser.add_argument(
+        "--drop",
+        action="append",
+        metavar="COLUMN",
+        help="for models of tables to ONNX: column without an input, whose values count as missing (may be "
+        "repeated)",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -61,6 +68,8 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--to: the name {options.out} tells no system: choose one of {', '.join(SYSTEMS)}")
     if system != "c" and (options.name or options.data or options.dtype == "int8"):
         raise ValueError("--name, --data and --dtype int8 are for --to c")
+    if system != "onnx" and options.drop:
+        raise ValueError("--drop is for --to onnx")
     if system == "sklearn" and options.dtype:
         raise ValueError("--dtype: scikit-learn's estimators keep the model's dtype")
     if options.dtype == "int8" and options.data is None:
@@ -80,8 +89,10 @@ def _run(options: argparse.Namespace) -> int:
             + (f": choose {' or '.join(systems)}" if systems else "")
         )
     if system == "onnx":
-        model.to_onnx(path, dtype=options.dtype)
+        _write_onnx(model, path, options)
     elif system == "c":
+        if options.data is not None and hasattr(model, "encoder_"):
+            raise ValueError("--data is for networks of arrays: the self-test of a table draws its samples")
         features = getattr(model, "feature_names_in_", None)
         samples = _samples(options.data, features)
         try:
@@ -101,6 +112,16 @@ def _run(options: argparse.Namespace) -> int:
         _write(path, torch.save, module)
     print(f"{system}: {path} ({path.stat().st_size} bytes)")
     return 0
+
+
+def _write_onnx(model: Any, path: Path, options: argparse.Namespace) -> None:
+    """Export a model to ONNX."""
+    if options.drop is None:
+        model.to_onnx(path, dtype=options.dtype)
+    elif hasattr(model, "encoder_"):
+        model.to_onnx(path, dtype=options.dtype, drop=options.drop)
+    else:
+        raise ValueError(f"--drop is for models of tables, not for a {type(model).__name__}")
 
 
 def _write(path: Path, dump: Any, value: Any) -> None:

@@ -264,6 +264,12 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
         return model_outputs(self._description(dtype))
 
+    def _target_record(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist()}
+
+    def _described_prediction(self, dtype: Any) -> ModelDescription:
+        return self._description(dtype)
+
     def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
         description = self._description(dtype)
         add_model(description, graph, graph.cast(features, description.dtype), outputs)
@@ -476,6 +482,13 @@ class TabularRegressor(RegressorMixin, Tabular):
         if self._quantiles:
             outputs.append(Tensor("quantiles", number, ("N", len(self._quantiles)), True))
         return outputs
+
+    def _target_record(self) -> dict[str, Any]:
+        return {"range": list(self._range), "quantiles": self._quantiles}
+
+    def _described_prediction(self, dtype: Any) -> ModelDescription:
+        description = described_networks(self, self._heads()[0], "numbers", dtype)
+        return replace(description, limits=self._limits, decoding=(self._center, self._scale))
 
     def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
         def constant(value: Any) -> str:

@@ -18,6 +18,7 @@ from ..network.description import Network
 from ..reference.layer import activation_forward
 from ..reference.output import output_forward
 from ..system.validation import all_finite, shown
+from .stages import Stage
 
 __all__ = ["KINDS", "Fit", "LayerDescription", "Member", "ModelDescription", "describe", "resolved_dtype"]
 
@@ -117,6 +118,11 @@ class ModelDescription:
         For the kind "classes", the classes in the order of the probabilities.
     feature_names : tuple of str or None
         Names of the features, where the samples of the fit had names.
+    stages : tuple of Stage
+        Scalers and encodings between the features of a sample and the inputs of the networks; empty where
+        the features are the inputs.
+    decoding : tuple of two floats, optional
+        Center and scale of the targets: the outputs are multiplied by the scale, and the center is added.
     fits : tuple of Fit
         Trainings of the members.
     limits : tuple of two floats, optional
@@ -130,13 +136,15 @@ class ModelDescription:
     is_ensemble: bool = False
     classes: Array | None = None
     feature_names: tuple[str, ...] | None = None
+    stages: tuple[Stage, ...] = ()
+    decoding: tuple[float, float] | None = None
     fits: tuple[Fit, ...] = ()
     limits: tuple[float, float] | None = None
 
     @property
     def n_inputs(self) -> int:
         """Number of features of a sample."""
-        return self.members[0].layers_dim[0]
+        return self.stages[0].n_features if self.stages else self.members[0].layers_dim[0]
 
     @property
     def n_outputs(self) -> int:
@@ -173,7 +181,14 @@ class ModelDescription:
             return LayerDescription(arrays[0], arrays[1], layer.activation)
 
         members = [replace(one, layers=tuple(map(layer_of, one.layers))) for one in self.members]
-        return replace(self, members=tuple(members), dtype=dtype)
+        stages = tuple(stage.converted(dtype) for stage in self.stages)
+        return replace(self, members=tuple(members), dtype=dtype, stages=stages)
+
+    def inputs(self, X: Array) -> Array:
+        """Return the inputs of the networks for samples."""
+        for stage in self.stages:
+            X = stage.outputs(X)
+        return X
 
     def member_outputs(self, member: Member, X: Array) -> Array:
         """Return the outputs (n, n_outputs) of one member, computed in NumPy."""
@@ -184,7 +199,12 @@ class ModelDescription:
 
     def outputs(self, X: Array) -> Array:
         """Return the probabilities or numbers (n, n_outputs) of samples, computed in NumPy."""
-        return np.mean([self.member_outputs(member, X) for member in self.members], axis=0)
+        X = self.inputs(X)
+        outputs = np.mean([self.member_outputs(member, X) for member in self.members], axis=0)
+        if self.decoding is not None:
+            center, scale = map(outputs.dtype.type, self.decoding)
+            outputs = outputs * scale + center
+        return outputs
 
 
 def describe(
@@ -239,7 +259,7 @@ def describe(
         members, is_ensemble, fits = [Member((layer,), "softmax")], False, fits[:1]
     return ModelDescription(
         source, kind, tuple(members), dtype, is_ensemble, classes,
-        None if feature_names is None else tuple(map(str, feature_names)), tuple(fits),
+        None if feature_names is None else tuple(map(str, feature_names)), fits=tuple(fits),
     )  # fmt: skip
 
 

@@ -88,6 +88,8 @@ def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) 
     properties = {}
     if description.feature_names is not None:
         properties["feature_names"] = json.dumps(description.feature_names)
+    if description.kind == "classes":
+        properties["classes"] = json.dumps(description.class_list.tolist())
     return graph.finished(
         f"fastnn.{description.source} of {len(description.members)} network(s), "
         f"layers {list(description.members[0].layers_dim)}",
@@ -369,8 +371,7 @@ class Graph:
             ir_version=IR_VERSION,
             doc_string=comment,
         )
-        if properties:
-            helper.set_model_props(model, properties)
+        helper.set_model_props(model, {"fastnn.version": _version(), **properties})
         self._onnx.checker.check_model(model, full_check=True)
         if path is not None:
             write_file(path, model.SerializeToString())

@@ -6,20 +6,28 @@ encoded in float64 and features rounded to float32, as `TableEncoder.transform` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
 from ..export.onnx import TABLES, Graph, Tensor, check_text
+from ..system.validation import shown
 from .categories import CategoryEncoding, WordsEncoding
-from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, encoding_kernels
+from .columns import (
+    DateEncoding,
+    Dropped,
+    FlagEncoding,
+    NumberEncoding,
+    count_features,
+    encoding_kernels,
+)
 from .dates import PARTS
 from .encoder import TableEncoder
 from .piecewise import interval_terms
 from .scaling import LIMIT
 
-__all__ = ["GAP_DATE", "add_table", "table_inputs"]
+__all__ = ["GAP_DATE", "add_table", "column_records", "table_inputs"]
 
 # Dates are microseconds since 1970; a gap is the least int64, as NumPy's NaT is.
 GAP_DATE = int(np.iinfo(np.int64).min)
@@ -36,8 +44,15 @@ _INPUTS = {
 }
 
 
-def table_inputs(encoder: TableEncoder) -> list[Tensor]:
+def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
     """Return the inputs of a graph that encodes a table: one for every column that is not left out.
+
+    Parameters
+    ----------
+    encoder : TableEncoder
+        Fitted encoder.
+    drop : collection of str
+        Names of columns without an input.
 
     Raises
     ------
@@ -46,14 +61,18 @@ def table_inputs(encoder: TableEncoder) -> list[Tensor]:
     """
     inputs: list[Tensor] = []
     names: set[str] = set()
+    hashed = [
+        one.name for one in encoder.encodings_ if isinstance(one, WordsEncoding) and one.name not in drop
+    ]
+    if hashed:
+        raise ValueError(
+            f"column {hashed[0]!r}: its texts are hashed word by word, which ONNX cannot express. Pass "
+            f"drop={shown([*drop, *hashed])}, or --drop to fastnn export, to export without the texts, which "
+            "then count as missing; or fit without the column"
+        )
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
-        if isinstance(encoding, Dropped):
+        if isinstance(encoding, Dropped) or encoding.name in drop:
             continue
-        if isinstance(encoding, WordsEncoding):
-            raise ValueError(
-                f"column {encoding.name!r}: its texts are hashed word by word, which ONNX cannot express. "
-                "Fit without this column, or replace its texts by categories"
-            )
         if isinstance(encoding, CategoryEncoding) and GAP_TEXT in encoding.known:
             raise ValueError(
                 f"column {encoding.name!r}: the empty text is one of its categories, but stands for a gap in "
@@ -75,14 +94,55 @@ def table_inputs(encoder: TableEncoder) -> list[Tensor]:
     return inputs
 
 
-def add_table(encoder: TableEncoder, graph: Graph) -> str:
-    """Add the encoding of a table, and return the name of the features (N, n_features) in float32."""
-    features = [
-        _ENCODINGS[type(encoding)](encoding, encoding.name, graph)
-        for encoding in encoder.encodings_
-        if not isinstance(encoding, Dropped)
-    ]
-    return graph.node("Concat", *features, axis=1)
+def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -> str:
+    """Add the encoding of a table, and return the name of the features (N, n_features) in float32.
+
+    The columns `drop` have the features of a missing value in every row.
+    """
+    parts: list[Any] = []  # names of features, and constant features
+    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+        if isinstance(encoding, Dropped):
+            continue
+        if encoding.name in drop:
+            parts.append(features_of_gap(encoding, kind))
+        else:
+            parts.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
+    first = next(part for part in parts if isinstance(part, str))
+    n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
+
+    def repeated(row: Any) -> str:
+        shape = graph.node("Concat", n_rows, graph.constant(np.array([row.size])), axis=0)
+        return graph.node("Expand", graph.constant(row), shape)
+
+    return graph.node(
+        "Concat", *(part if isinstance(part, str) else repeated(part) for part in parts), axis=1
+    )
+
+
+def features_of_gap(encoding: Any, kind: str) -> Any:
+    """Return the features (1, n_features) of a missing value of a column."""
+    row = np.zeros((1, count_features(encoding)), np.float32)
+    gap: Any = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}.get(kind, np.array([np.nan]))
+    encoding.prepared(gap)(slice(0, 1), row, 0)
+    return row
+
+
+def column_records(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return a record of every input for the metadata: name, kind, and categories or range of the fit."""
+    records = []
+    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+        if isinstance(encoding, Dropped) or encoding.name in drop:
+            continue
+        record: dict[str, Any] = {"name": encoding.name, "kind": kind}
+        if isinstance(encoding, CategoryEncoding):
+            record["categories"] = encoding.known
+        elif isinstance(encoding, NumberEncoding) and encoding.edges.size > 1:
+            record["range"] = [float(encoding.edges[0]), float(encoding.edges[-1])]
+        elif isinstance(encoding, DateEncoding):
+            days = getattr(encoding.numbers[0], "edges", np.zeros(1))
+            record["range"] = [encoding.origin, encoding.origin + round(float(days[-1]) * _DAY)]
+        records.append(record)
+    return records
 
 
 def _add_column_of_numbers(encoding: Any, name: str, graph: Graph) -> str:

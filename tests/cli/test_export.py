@@ -128,16 +128,31 @@ def test_the_suffix_of_the_file_determines_the_system(model, tmp_path, capsys):
 
 
 @pytest.mark.needs("pandas")
-def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
+def test_models_of_tables_are_exported_to_onnx(tmp_path, capsys):
     frame = customers().drop(columns=["since"])
     y = frame.pop("churn")
     model = fastnn.TabularClassifier(preset="fast", random_state=0).fit(frame, y, passes=10)
     model.save(tmp_path / "model.fastnn")
+    assert export(tmp_path, "sklearn", "net.pkl") == 1
+    assert "which cannot be exported to sklearn: choose onnx or c" in capsys.readouterr().err
     assert export(tmp_path, "c", "net.h") == 1
-    assert "a TabularClassifier, which cannot be exported to c: choose onnx" in capsys.readouterr().err
+    assert "holds categories or text, and C headers take numbers" in capsys.readouterr().err
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
     assert export(tmp_path, None, "net.onnx") == 0
     assert onnx.load(tmp_path / "net.onnx") == model.to_onnx()
+    drop = ["plan", "score"]
+    assert export(tmp_path, None, "net.onnx", *(text for name in drop for text in ("--drop", name))) == 0
+    assert onnx.load(tmp_path / "net.onnx") == model.to_onnx(drop=drop)
+
+
+@pytest.mark.needs("pandas")
+def test_models_of_tables_of_numbers_are_exported_to_c(tmp_path, capsys):
+    model = fastnn.TabularClassifier(1, "fast", random_state=0).fit(X, X[:, 0] > 0, passes=3)
+    model.save(tmp_path / "model.fastnn")
+    assert export(tmp_path, None, "net.h") == 0
+    assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(name="net")
+    assert export(tmp_path, None, "net.h", "--data", "x.csv") == 1
+    assert "--data is for networks of arrays" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,8 @@ def test_models_of_tables_are_exported_only_to_onnx(tmp_path, capsys):
         ("c", ["--data", "."], "--data: . is a folder, not a file"),
         ("onnx", ["--name", "net"], "--name, --data and --dtype int8 are for --to c"),
         ("sklearn", ["--dtype", "float32"], "keep the model's dtype"),
+        ("c", ["--drop", "a"], "--drop is for --to onnx"),
+        ("onnx", ["--drop", "a"], "--drop is for models of tables, not for a Model"),
         (None, [], "tells no system: choose one of onnx, c, sklearn, torch"),
     ],
 )

@@ -86,8 +86,10 @@ def test_a_file_holds_the_graph_and_the_names_of_features(tmp_path):
     exported = model.to_onnx(tmp_path / "net.onnx")
     loaded = onnx.load(tmp_path / "net.onnx")
     assert loaded == exported
-    (property,) = loaded.metadata_props
-    assert (property.key, json.loads(property.value)) == ("feature_names", list("abcd"))
+    metadata = {entry.key: entry.value for entry in loaded.metadata_props}
+    assert metadata.pop("fastnn.version") == fastnn.__version__
+    found = {key: json.loads(value) for key, value in metadata.items()}
+    assert found == {"feature_names": list("abcd"), "classes": model.classes_.tolist()}
     assert loaded.producer_version == fastnn.__version__
     assert [(one.domain, one.version) for one in loaded.opset_import] == [("", 13)]
 

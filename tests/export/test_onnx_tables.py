@@ -272,6 +272,61 @@ def test_predictions_are_clipped_to_the_range_of_the_targets():
     np.testing.assert_allclose(values[:, 0], regressor.predict(FRAME), atol=LIMIT)
 
 
+def metadata(model):
+    """Return the metadata of a graph: the version of fastnn, and decoded values by name."""
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    assert found["fastnn.version"] == fastnn.__version__
+    return {key: value if key == "fastnn.version" else json.loads(value) for key, value in found.items()}
+
+
+def test_metadata_describe_a_target_of_numbers():
+    regressor = fitted(fastnn.TabularRegressor, NUMBERS.rename("the price"), quantiles=(0.25, 0.5))
+    exported = regressor.to_onnx()
+    found = metadata(exported)
+    assert (found["target"], found["quantiles"]) == ("the price", [0.25, 0.5])
+    assert found["range"] == [NUMBERS.min(), NUMBERS.max()]
+    assert "predicts 'the price'" in exported.doc_string
+
+
+def with_notes(n_rows=N):
+    """Return a table with two columns of text of several words."""
+    notes = [f"a good wine of {k} words" for k in range(n_rows)]
+    return table(n_rows).assign(note=notes, **{"other note": notes[::-1]})
+
+
+def test_dropped_columns_count_as_missing():
+    frame = with_notes()
+    classifier = fitted(fastnn.TabularClassifier, CODES, frame)
+    with pytest.raises(
+        ValueError, match=r"column 'note': its texts are hashed .* drop=\['note', 'other note'\], or --drop "
+    ):
+        classifier.to_onnx()
+    for dropped in (
+        ["note", "other note"],
+        ["other note", "note", *table().columns.drop(["income", "same"])],
+    ):
+        exported = classifier.to_onnx(drop=dropped)
+        assert metadata(exported)["dropped"] == dropped
+        assert not {tensor.name for tensor in exported.graph.input} & set(dropped)
+        results = run(exported, frame)
+        expected = classifier.predict_proba(frame.assign(**dict.fromkeys(dropped)))
+        np.testing.assert_allclose(results["probabilities"], expected, atol=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        ("note", "drop must be a list of names of columns, got 'note'"),
+        ([1], "drop must be a list"),
+        (["same"], "drop: there is no column 'same' among those that are used"),
+        (["note", "other note", *table().columns.drop("same")], "drop names all columns"),
+    ],
+)
+def test_other_columns_to_drop_are_refused(drop, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(fastnn.TabularClassifier, CODES, with_notes()).to_onnx(drop=drop)
+
+
 def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
     classifier = fitted(fastnn.TabularClassifier, CODES)
     exported = classifier.to_onnx(tmp_path / "net.onnx", dtype="float64")
@@ -279,9 +334,15 @@ def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
     P = run(exported, FRAME)["probabilities"]
     assert P.dtype == np.float64
     np.testing.assert_allclose(P, classifier.predict_proba(FRAME), atol=LIMIT)
-    (entry,) = exported.metadata_props
-    assert entry.key == "columns"
-    kinds = {column["name"]: column["kind"] for column in json.loads(entry.value)}
+    found = metadata(exported)
+    assert found.keys() == {"fastnn.version", "columns", "classes"}
+    assert found["classes"] == [0, 1, 2]
+    columns = {column["name"]: column for column in found["columns"]}
+    assert columns["plan"]["categories"] == ["basic", "plus", "pro"]
+    assert columns["income"]["range"] == [FRAME["income"].min(), FRAME["income"].max()]
+    since = FRAME["since"].dropna().astype("datetime64[us]").astype("int64")
+    assert columns["since"]["range"] == [since.min(), since.max()]
+    kinds = {name: column["kind"] for name, column in columns.items()}
     assert kinds == {
         "label": "number", "income": "number", "member": "boolean", "plan": "category", "shop": "category",
         "since": "date",

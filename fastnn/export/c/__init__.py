@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def to_c(description: ModelDescription, path: Any, dtype: Any, X: Any, name: Any
     if dtype == "int8":
         text = int8.header(description, chosen, X)
     else:
-        text = floats.header(description.converted(dtype), chosen, X)
+        stages = tuple(stage.converted(np.dtype(dtype)) for stage in description.stages)
+        text = floats.header(replace(description.converted(dtype), stages=stages), chosen, X)
     if path is not None:
         write_file(path, text.encode())
     return text

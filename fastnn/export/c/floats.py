@@ -19,6 +19,7 @@ from .header import (
     introduction,
     some_samples,
 )
+from .stages import stage_bytes, stage_code
 from .text import array, filled, indented, literal
 
 __all__ = ["header"]
@@ -64,6 +65,9 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
             parts.append(array(kind, biases, layer.biases))
     parts.append(_typed(_LAYER, kind, name))
     parts += [activation_function(one, name, description.dtype) for one in used]
+    for k, stage in enumerate(description.stages, 1):
+        what = "the inputs of the networks" if k == len(description.stages) else "those of the next function"
+        parts.append(stage_code(stage, f"{name}_inputs_{k}", what, kind))
     if any(member.output == "softmax" for member in members):
         parts.append(_typed(_SOFTMAX, kind, name))
     parts += [_network(description, member, k, name, kind) for k, member in enumerate(members)]
@@ -77,6 +81,8 @@ def _computable(description: ModelDescription, X: NDArray[Any] | None) -> NDArra
     """Return samples whose features and outputs the dtype can hold: some of X, drawn ones if X is None."""
     if X is None:
         drawn = np.random.RandomState(0).randn(N_SAMPLES, description.n_inputs).round(3)
+        if description.stages:
+            drawn = description.stages[0].typical(drawn)
         # Exponentials overflow for samples that are far from those of the fit: draw smaller ones.
         candidates = [drawn, *(drawn * 16.0**-k for k in range(1, 16)), np.zeros_like(drawn)]
     else:
@@ -209,17 +215,35 @@ def _outputs(description: ModelDescription, name: str, kind: str) -> str:
     result = "y" if description.kind == "numbers" else "p"
     lines = [f"/* {what} of a sample: {n_outputs} in {result}, from {description.n_inputs} features in x. */"]
     lines += [f"static inline void {function}(const {kind} *x, {kind} *{result})", "{"]
+    x, statements = _staged(description, name, kind)
+    lines += statements
+    decoded = []
+    if description.decoding is not None:
+        center, scale = (literal(description.dtype.type(one)) for one in description.decoding)
+        decoded = [
+            f"    for (int k = 0; k < {n_outputs}; k++)",
+            f"        {result}[k] = {result}[k] * {scale} + {center};",
+        ]
     if number == 1:
-        lines += [f"    {name}_scores(x, {result});", *finished(description.members[0], result)]
+        lines += [f"    {name}_scores({x}, {result});", *finished(description.members[0], result), *decoded]
         return "\n".join([*lines, "}", ""])
     lines += [f"    {kind} one[{n_outputs}];"]
     for k, member in enumerate(description.members):
         target = result if k == 0 else "one"
-        lines += [f"    {name}_scores_{k + 1}(x, {target});", *finished(member, target)]
+        lines += [f"    {name}_scores_{k + 1}({x}, {target});", *finished(member, target)]
         if k:
             lines += [f"    for (int k = 0; k < {n_outputs}; k++)", f"        {result}[k] += one[k];"]
     lines += [f"    for (int k = 0; k < {n_outputs}; k++)", f"        {result}[k] /= {number}.0{f};"]
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, *decoded, "}", ""])
+
+
+def _staged(description: ModelDescription, name: str, kind: str) -> tuple[str, list[str]]:
+    """Return the name of the networks' inputs for the sample x, and the statements that compute them."""
+    source, lines = "x", []
+    for k, stage in enumerate(description.stages, 1):
+        lines += [f"    {kind} u{k}[{len(stage.sources)}];", f"    {name}_inputs_{k}({source}, u{k});"]
+        source = f"u{k}"
+    return source, lines
 
 
 def _predict(description: ModelDescription, name: str, kind: str) -> str:
@@ -230,8 +254,9 @@ def _predict(description: ModelDescription, name: str, kind: str) -> str:
     by_scores = not description.is_ensemble
     n = description.members[0].layers_dim[-1] if by_scores else description.n_outputs
     compute = f"{name}_scores" if by_scores else f"{name}_predict_proba"
+    x, statements = _staged(description, name, kind) if by_scores else ("x", [])
     limit = np.array(0.0 if by_scores else 0.5, description.dtype)[()]
-    return decision(description, name, kind, "x", compute, n, literal(limit))
+    return decision(description, name, kind, "x", compute, n, literal(limit), (x, statements))
 
 
 def _self_test(description: ModelDescription, name: str, kind: str, samples: NDArray[Any]) -> str:
@@ -284,7 +309,9 @@ def _facts(description: ModelDescription, name: str, kind: str) -> list[tuple[st
     layers = [layer for member in description.members for layer in member.layers]
     flash = sum(layer.weights.size + layer.biases.size for layer in layers) * itemsize
     flash += class_names_size(description)
+    flash += sum(stage_bytes(stage, itemsize) for stage in description.stages)
     stack = max(sum(buffers(member.layers_dim[1:-1]).values()) for member in description.members) * itemsize
+    stack += sum(len(stage.sources) for stage in description.stages) * itemsize
     stack += n_outputs * itemsize * (1 + (len(description.members) > 1))
     f = "f" if kind == "float" else ""
     counts: dict[str, int] = {}

@@ -112,8 +112,9 @@ def buffers(hidden: Sequence[int]) -> dict[str, int]:
 
 
 def decision(
-    description: ModelDescription, name: str, kind: str, argument: str, compute: str, n: int, limit: str
-) -> str:
+    description: ModelDescription, name: str, kind: str, argument: str, compute: str, n: int, limit: str,
+    prepared: tuple[str, list[str]] | None = None,
+) -> str:  # fmt: skip
     """Return the function that predicts the class or the labels.
 
     Parameters
@@ -132,8 +133,12 @@ def decision(
         Number of these results; 1 for a score above which the second of two classes is predicted.
     limit : str
         Literal of the limit.
+    prepared : (str, list of str), optional
+        Name of what `compute` takes, by default the sample, and the statements that compute it.
     """
-    begin = f"    {kind} s[{n}];\n    {compute}({argument}, s);\n"
+    source, statements = prepared or (argument, [])
+    before = "".join(f"{line}\n" for line in statements)
+    begin = f"    {kind} s[{n}];\n{before}    {compute}({source}, s);\n"
     if description.kind == "labels":
         return (
             f"/* Labels of a sample: {n} times 0 or 1. */\n"

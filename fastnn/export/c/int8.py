@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..description import ModelDescription
+from ..stages import SMOOTH
 from .header import buffers, class_names, class_names_size, decision, framed, introduction, some_samples
 from .quantization import QuantizedNetwork, quantize
+from .stages import stage_bytes, stage_code
 from .text import array, filled, indented, literal
 
 __all__ = ["header"]
@@ -41,6 +44,10 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
             "int8 cannot express an ensemble, whose probabilities are averaged: export with "
             "dtype='float32', or export one member of estimators_"
         )
+    stages = tuple(stage.converted(np.dtype(np.float32)) for stage in description.stages)
+    description = replace(description, stages=stages)
+    samples = some_samples(X).astype(np.float32)
+    X = description.inputs(X.astype(np.float32)).astype(np.float64) if stages else X
     network = quantize(description, X)
     parts = [
         f"#define {name.upper()}_N_INPUTS {description.n_inputs}\n"
@@ -63,12 +70,18 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
             f"/* The {activation} of -32768, -32512 .. 32768. */\n"
             + array("int16_t", f"{name}_{activation}", table)
         )
-    for code in (_INPUTS, _SCALED, _LAYER, _TABLE if tables else ""):
+    source, lines = "x", ""
+    for k, stage in enumerate(stages, 1):
+        parts.append(stage_code(stage, f"{name}_scaled_{k}", "scaled features", "float"))
+        lines += f"    float u{k}[{len(stage.sources)}];\n    {name}_scaled_{k}({source}, u{k});\n"
+        source = f"u{k}"
+    inputs = _INPUTS.replace("STATEMENTS", lines).replace("SOURCE", source)
+    for code in (inputs, _SCALED, _LAYER, _TABLE if tables else ""):
         parts.append(filled(code, NAMES=name.upper(), NAME=name))
     parts += [_scores(network, name), _predict(description, network, name)]
-    parts.append(_self_test(network, name, some_samples(X)))
+    parts.append(_self_test(network, name, samples, description.inputs(samples)))
     first = introduction(description, name, "integers", _facts(description, network, name, X))
-    includes = ["math.h", "stdint.h"] if _is_exponential(description) else ["stdint.h"]
+    includes = ["math.h", "stdint.h"] if _uses_library(description) else ["stdint.h"]
     return framed(name, first, includes, parts)
 
 
@@ -77,12 +90,17 @@ def _is_exponential(description: ModelDescription) -> bool:
     return description.members[0].output == "exponential"
 
 
+def _uses_library(description: ModelDescription) -> bool:
+    """Return True if a header calls functions of math.h."""
+    return _is_exponential(description) or any((stage.kinds == SMOOTH).any() for stage in description.stages)
+
+
 _INPUTS = """\
 /* Turns features into int16 inputs. Features beyond the range of the calibration samples are cut off. */
 static inline void NAME_inputs(const float *x, int16_t *inputs)
 {
-    for (int i = 0; i < NAMES_N_INPUTS; i++) {
-        float q = x[i] * NAME_input_factors[i];
+STATEMENTS    for (int i = 0; i < NAMES_N_INPUTS; i++) {
+        float q = SOURCE[i] * NAME_input_factors[i];
         if (!(q > -32767.0f))
             q = -32767.0f;
         if (q > 32767.0f)
@@ -177,10 +195,9 @@ def _predict(description: ModelDescription, network: QuantizedNetwork, name: str
     return decision(description, name, "int16_t", "inputs", f"{name}_scores", n, "0")
 
 
-def _self_test(network: QuantizedNetwork, name: str, samples: NDArray[Any]) -> str:
+def _self_test(network: QuantizedNetwork, name: str, X: NDArray[Any], scaled: NDArray[Any]) -> str:
     """Return the self-test, which compares the scores of samples bit for bit with the expected ones."""
-    X = samples.astype(np.float32)
-    inputs = network.inputs(X)
+    inputs = network.inputs(scaled)
     n_in, n_out = network.layers[0].weights.shape[1], network.layers[-1].biases.size
     arrays = "".join(
         f"    {indented(array(kind, what, values))}\n"
@@ -235,8 +252,10 @@ def _facts(
     flash = sum(layer.weights.size + 8 * layer.biases.size for layer in layers)
     flash += 514 * len(tables) + 4 * description.n_inputs
     flash += class_names_size(description)
+    flash += sum(stage_bytes(stage, 4) for stage in description.stages)
     n_scores = layers[-1].biases.size
     stack = 2 * (sum(buffers(_hidden(network)).values()) + n_scores)
+    stack += 4 * sum(len(stage.sources) for stage in description.stages)
     products = sum(layer.weights.size for layer in layers)
     units = sum(layer.biases.size for layer in layers)
     use = {
@@ -264,6 +283,6 @@ def _facts(
         ("Self-test", f"compile with -D{size}_SELF_TEST; {name}_self_test() returns the number of failures."),
         (
             "Compile",
-            f"C99 or C++11{', with the mathematical library' if _is_exponential(description) else ''}.",
+            f"C99 or C++11{', with the mathematical library' if _uses_library(description) else ''}.",
         ),
     ]
