@@ -384,8 +384,7 @@ class BaseMLP(
     def _outputs(self, X: Array, name: str, warns: bool = True) -> Array:
         """Return the outputs (n, n_outputs) of checked samples: the function `name` of the scores."""
         state = self._state
-        n_threads = self._threads
-        return get_backend("numba").outputs(state.network, state.folded, X, name, n_threads, warns)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads, warns)
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """Return a function that predicts a fixed number of samples within microseconds, for serving.

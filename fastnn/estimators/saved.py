@@ -168,6 +168,8 @@ class SavableNetworkEstimator(SavableEstimator):
             missing = {"best_loss_", "validation_scores_", "best_validation_score_"} - set(estimator.__dict__)
             if missing:
                 raise ValueError(f"the fitted attribute {min(missing)!r} is missing")
+            if estimator.validation_scores_ is not None and estimator.best_validation_score_ is None:
+                raise ValueError("the validation scores have no best")
         if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
             raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
         return estimator

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..reference.encoding import smooth_scaled
 from ..saving.registry import savable
+from ..system.validation import check_number
 from .saved import SavableTransformer, is_numbers
 
 __all__ = ["LIMIT", "SmoothRobustScaler", "robust_center_and_scale"]
@@ -127,9 +128,10 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
         """
         check_is_fitted(self)
         X = self._checked(X, reset=False)
+        limit = check_number(self.limit, "limit", 0.0, exclusive=True)
         out = np.empty(X.shape, X.dtype)
         for k in range(X.shape[1]):
-            out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], float(self.limit))
+            out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
         return out
 
     def _check_fitted(self, n_features: int) -> None:
