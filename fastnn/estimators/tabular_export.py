@@ -43,10 +43,6 @@ class ExportableTabular:
         """Return what the networks compute from encoded rows, up to the prediction."""
 
     @abstractmethod
-    def _target_record(self) -> dict[str, Any]:
-        """Return what the metadata of a graph say of the target, as JSON values."""
-
-    @abstractmethod
     def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
         """Add the computation of the named outputs from the tensor of the features."""
 
@@ -183,6 +179,13 @@ class ExportableTabular:
         networks = self._described_prediction(np.dtype(np.float64 if dtype == "float64" else np.float32))
         description = replace(networks, stages=(stage,), feature_names=tuple(names))
         return to_c(description, path, dtype, X, name)
+
+    def _target_record(self) -> dict[str, Any]:
+        """Return what the metadata of a graph say of the target, as JSON values."""
+        values = self.__dict__
+        if "classes_" in values:
+            return {"classes": values["classes_"].tolist()}
+        return {"range": list(values["_range"]), "quantiles": values["_quantiles"]}
 
     def _dropped(self, drop: Any) -> list[str]:
         """Return the names of the argument `drop`, checked."""

@@ -10,6 +10,7 @@ import sklearn.preprocessing
 from numpy.typing import NDArray
 
 from ..export.stages import FLAG, GAP, LINEAR, SMOOTH, Stage, linear
+from ..system.validation import check_number
 from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, encoding_kernels
 from .encoder import TableEncoder
 from .scaling import LIMIT, SmoothRobustScaler
@@ -81,7 +82,8 @@ def scaler_stage(scaler: Any) -> Stage | None:
     """Return a fitted scaler as a stage; None for another transformer."""
     kind = type(scaler)
     if kind is SmoothRobustScaler:
-        far, limit = encoding_kernels().FAR * scaler.limit, float(scaler.limit)
+        limit = check_number(scaler.limit, "limit", 0.0, exclusive=True)
+        far = encoding_kernels().FAR * limit
         numbers = {"center": scaler.center_, "scale": scaler.scale_, "low": -far, "high": far, "limit": limit}
         stage = linear(scaler.n_features_in_, **numbers)
         return Stage(stage.n_features, stage.sources, np.full_like(stage.kinds, SMOOTH), **stage.numbers)

@@ -64,7 +64,7 @@ def outputs(model, samples):
 
 
 class Described:
-    """What `c_programs.floating` needs of a description."""
+    """Number and kind of the outputs, which `c_programs.floating` reads."""
 
     def __init__(self, n_outputs, kind):
         self.n_outputs, self.kind = n_outputs, kind
