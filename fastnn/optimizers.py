@@ -10,8 +10,7 @@ RMSprop and maximize are left out. As in torch, `weight_decay` applies to all pa
 while `reg_lambda` of `Model.train` applies to the weights only.
 
 Equations use p for a parameter, g for the derivative of the loss with respect to p (weight decay included),
-and rate for the learning rate. The module exceeds 500 lines because all optimizers stand beside their
-registry.
+and rate for the learning rate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""TabularClassifier and TabularRegressor: predictions from tables as they are, with sensible defaults.
-
-The module exceeds 500 lines because the two estimators stand beside each other, with their documentation.
-"""
+"""TabularClassifier and TabularRegressor: predictions from tables as they are, with sensible defaults."""
 
 from __future__ import annotations
 

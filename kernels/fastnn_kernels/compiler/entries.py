@@ -1,4 +1,4 @@
-"""What the entries of the cache hold: a header, one line of JSON, and the code of a kernel.
+"""Entries of the cache: a header, one line of JSON, and the code of a kernel.
 
 A process that loads a kernel knows its function and the types of its arguments. The header holds the rest:
 the names of symbols in the code, and the type of the result. It is JSON, and names no Python object.
