@@ -6,8 +6,7 @@ choices, so that a run can be repeated or varied. Hypothesis shrinks and prints 
 
 A call may return, or raise a ValueError, TypeError or MemoryError in this library or in scikit-learn's
 validation. Both backends must agree up to rounding: their results may differ by a multiple of the change
-that follows when every input moves to an adjacent floating-point number. The module exceeds 600 lines
-because all calls share this definition of an acceptable outcome, and most of the strategies.
+that follows when every input moves to an adjacent floating-point number.
 """
 
 import copy
