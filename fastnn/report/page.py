@@ -66,7 +66,7 @@ class ReportData:
     classes : array or None
         Classes of a classification.
     how : str
-        Choice of the scored rows, as the end of the sentence "Judged ...".
+        Choice of the scored rows, as the end of the sentence "Evaluated ...".
     scores : dict
         Scores by model and name; the networks come first, and constant predictions last.
     metrics : dict
@@ -105,7 +105,7 @@ def report_page(data: ReportData) -> str:
     parts.append(
         _section(
             "Against simple models",
-            f"Judged {data.how}. The best score of each column is green.",
+            f"Evaluated {data.how}. The best score of each column is green.",
             scores_table(data.scores, data.metrics),
         )
     )
