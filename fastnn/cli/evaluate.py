@@ -17,6 +17,8 @@ __all__ = ["add_command"]
 
 # Largest number of classes of which the confusion matrix is printed.
 MOST_CLASSES = 12
+# Largest number of characters of a class's name there, but for numbers, and for names that begin alike.
+NAME_WIDTH = 14
 
 
 def add_command(commands: Any, summary: str) -> None:
@@ -167,7 +169,12 @@ class _Rows:
 
 def _confusion(counts: Any, classes: Any) -> str:
     """Return the confusion matrix as lines: a row for each true class, a column for each predicted one."""
-    names = [visible(str(one))[:14] for one in classes]
+    from .problem import are_numbers
+
+    names = [visible(str(one)) for one in classes]
+    cut = [name[:NAME_WIDTH] for name in names]
+    if len(set(cut)) == len(cut) and not are_numbers(classes):
+        names = cut
     cells = [
         ["true \\ predicted", *names],
         *([name, *map(str, row)] for name, row in zip(names, counts, strict=True)),

@@ -192,7 +192,7 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
         if column.dtype.kind == "i":
             return column.to_numpy(dtype=np.int64)
         values = column.to_numpy()
-        if all(value == value // 1 and abs(value) < MAX_INTEGER for value in values.tolist()):
+        if all(abs(value) < MAX_INTEGER and value == int(value) for value in values.tolist()):
             return values.astype(np.int64)
     return _texts(column)
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -166,6 +167,8 @@ def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments,
         status, out, errors = run("evaluate", "run/model.fastnn", name)
         assert (status, errors) == (0, "")
         assert f": {rows - frame['label'][:rows].eq('').sum()} rows with label" in out
+        matrix = out.split("true \\ predicted")[1]
+        assert sorted(matrix.splitlines()[0].split()) == expected
 
 
 @pytest.mark.needs("pyarrow")
@@ -181,6 +184,16 @@ def test_classes_of_parquet_files_are_not_rounded_either(folder, run):
         status, out, _ = run("evaluate", "run/model.fastnn", table)
         assert status == 0
         assert ": 160 rows with label" in out
+
+
+@pytest.mark.needs("pyarrow")
+def test_decimals_of_many_digits_are_classes(folder, run):
+    """Python's decimals divide no more digits than 28."""
+    labels = ["123456789012345678901234567890123456", "123456789012345678901234567890123457"]
+    frame = customers()[["age", "score"]].assign(label=[Decimal(text) for text in np.resize(labels, N)])
+    frame.to_parquet("t.parquet")
+    assert run("train", "t.parquet", "--target", "label", "--preset", "fast", "--passes", 1)[0] == 0
+    assert fastnn.load("run/model.fastnn").classes_.tolist() == labels
 
 
 def test_validation_rows_of_unknown_classes_are_refused(folder, refused):
@@ -254,6 +267,14 @@ def test_suspicious_columns_are_noted(folder, run):
     assert "left out             id: every row has another value" in out
     _, out, _ = run(*base, "--na", "?")
     assert "as text" not in out
+
+
+@pytest.mark.needs("pyarrow")
+@pytest.mark.parametrize("value", [[1, 2], {"key": 1}])
+def test_a_column_of_lists_or_records_is_named(value, folder, refused):
+    customers()[["age", "churn"]].assign(other=[value] * N).to_parquet("t.parquet")
+    message = refused("train", "t.parquet", "--target", "churn")
+    assert message.startswith("column 'other' holds values that are neither numbers, dates nor categories: ")
 
 
 def test_older_results_stay_if_the_model_cannot_be_written(folder, run, refused, monkeypatch):
