@@ -46,6 +46,8 @@ def suspicions(frame: Any, target: Any, task: str, is_csv: bool) -> list[str]:
         True for the columns of a CSV file, of which options say how they are read.
     """
     notes = []
+    # The encoder refuses lists and other values that cannot be categories, and names the column.
+    frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
     for name in frame.columns:
         column, drop = frame[name], f"--drop {shlex.quote(name)} leaves it out"
         advice = hint(column, is_csv)
@@ -56,6 +58,17 @@ def suspicions(frame: Any, target: Any, task: str, is_csv: bool) -> list[str]:
         elif _is_id(column):
             notes.append(f"column {name!r} looks like an id ({column.nunique():,} different values): {drop}")
     return notes + _leaks(frame, target, task)
+
+
+def _is_hashable(column: Any) -> bool:
+    """Return True if all values of a column are hashable."""
+    if column.dtype == object:
+        try:
+            for value in column:
+                hash(value)
+        except TypeError:
+            return False
+    return True
 
 
 def _is_id(column: Any) -> bool:

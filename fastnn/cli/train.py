@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..system.messages import visible
 from .arguments import PRESETS, TASKS, add_reading_arguments, count, file_or_dash, names, numbers, seconds
 from .printing import print
 
@@ -273,17 +274,18 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     for record in columns:
         if not record["features"]:
             reason = record["treatment"].removeprefix("left out: ")
-            print(f"  {'left out':<13}        {record['name']}: {reason}")
+            print(f"  {'left out':<13}        {visible(record['name'])}: {reason}")
     for note in (*read.notes, *problem.notes):
         print(f"  note: {note}")
     y = problem.target
+    name = visible(str(y.name))
     if problem.task == "classification":
         classes, counts = np.unique(y.to_numpy(), return_counts=True)
         order = np.argsort(-counts, kind="stable")[:6]
-        shares = ", ".join(f"{classes[k]} {counts[k] / len(y):.1%}" for k in order)
-        print(f"target {y.name}: {len(classes)} classes, {shares}{' ...' if len(classes) > 6 else ''}")
+        shares = ", ".join(f"{visible(str(classes[k]))} {counts[k] / len(y):.1%}" for k in order)
+        print(f"target {name}: {len(classes)} classes, {shares}{' ...' if len(classes) > 6 else ''}")
     else:
-        print(f"target {y.name}: numbers from {y.min():,.6g} to {y.max():,.6g}, mean {y.mean():,.6g}")
+        print(f"target {name}: numbers from {y.min():,.6g} to {y.max():,.6g}, mean {y.mean():,.6g}")
     sys.stdout.flush()
 
 
@@ -295,7 +297,7 @@ def _print_scores(result: Any) -> None:
     for remark in result.remarks:
         print(f"  note: {remark}")
     order = result.model.importances_.argsort()[::-1]
-    best = [result.model.columns_[k]["name"] for k in order[:5] if result.model.importances_[k] > 0]
+    best = [visible(result.model.columns_[k]["name"]) for k in order[:5] if result.model.importances_[k] > 0]
     if best:
         print(f"most important columns: {', '.join(best)}")
 

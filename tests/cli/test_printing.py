@@ -16,8 +16,8 @@ from fastnn.system.messages import CONTROLS
 pytestmark = all_need("pandas")
 pd = optional("pandas")
 
-COLUMN, TARGET = "\x1b[31mred\x07", "\x1b]0;title\x07kind"
-CLASSES = np.array(["\x9b1mno", "yes\x1b[2J\u202e"])
+COLUMN, TARGET = "\x1b[31mred\nwrote x\x07", "\x1b]0;title\x07kind"
+CLASSES = np.array(["\x9b1mno\nwrote x", "yes\x1b[2J\u202e"])
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_control_characters_of_names_are_printed_as_escapes(table, run):
         status, printed, errors = run(*command)
         assert status == (0 if command in commands[:4] else 1), errors
         assert not [line for line in (printed + errors).split("\n") if CONTROLS.search(line)]
+        assert "\nwrote x" not in printed + errors
         seen += printed
     assert "\\x1b]0;title\\x07kind" in seen
     assert "\\x9b1mno" in seen
