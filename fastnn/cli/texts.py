@@ -15,7 +15,7 @@ from ..system.extras import import_extra
 
 __all__ = ["hint", "without_units"]
 
-# Share of a column's values from which the others are taken for mistakes, however many different ones.
+# Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
 # Largest number of different values beside numbers or dates where these are fewer, but most.
 MAX_OTHERS = 5

@@ -45,7 +45,7 @@ def to_c(
     Raises
     ------
     ValueError
-        If a step of the pipeline is no such scaler, or for the reasons of the method ``to_c``.
+        If a step of the pipeline is not such a scaler, or for the reasons of the method ``to_c``.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def to_c(
     *steps, (last_name, last) = model.steps
     if not isinstance(last, Exportable):
         raise ValueError(
-            f"the last step of the pipeline, {last_name!r}, is no network of fastnn: {shown(last)}"
+            f"the last step of the pipeline, {last_name!r}, is not a network of fastnn: {shown(last)}"
         )
     stages = []
     for step_name, step in steps:

@@ -126,7 +126,7 @@ def test_what_c_cannot_express_is_refused():
         ValueError, match=r"the step 'pca' of the pipeline, PCA\(\), cannot be exported to C: "
     ):
         fastnn.to_c(make_pipeline(PCA(), classifier()).fit(X, CLASSES))
-    with pytest.raises(ValueError, match="the last step of the pipeline, 'standardscaler', is no network"):
+    with pytest.raises(ValueError, match="the last step of the pipeline, 'standardscaler', is not a network"):
         fastnn.to_c(make_pipeline(StandardScaler()).fit(X))
     with pytest.raises(ValueError, match="model must be a fitted model of fastnn or a Pipeline, got 3"):
         fastnn.to_c(3)

@@ -141,7 +141,8 @@ def test_foreign_origins_and_tokens_are_refused(served):
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_connections_without_a_request_end_and_pages_stay(monkeypatch, sent):
-    monkeypatch.setattr("fastnn.play.connections.HEADER_SECONDS", 0.2)
+    # Long enough for the page's own request on a busy machine: it must not end the page.
+    monkeypatch.setattr("fastnn.play.connections.HEADER_SECONDS", 2.0)
     with fastnn.playground(browser=False, block=False) as running:
         page = SocketPage(running.address)
         with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as idle:
