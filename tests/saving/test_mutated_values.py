@@ -10,6 +10,10 @@ from mutations import N_MUTATIONS
 from processes import PATIENCE
 from saved_models import MAKERS
 
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the memory of a process is limited by means of Linux"
+)
+
 TESTS = Path(__file__).parents[1]
 WITH_PANDAS = ("classifier of a frame",)
 # Each kind of encoding, of estimator and of its output.
