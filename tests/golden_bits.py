@@ -84,6 +84,8 @@ SINGLE = {"dtype": "float32"}
 TRAININGS: dict[str, Callable[[], Iterator[np.ndarray]]] = {
     "tanh, whole batches": lambda: _trained([3]),
     "tanh, whole batches, float32": lambda: _trained([3], settings=SINGLE),
+    "two classes": lambda: _trained([9], 2, targets=LABELS % 2, settings={"activation": "tanh"}),
+    "two classes, float32": lambda: _trained([9], 2, targets=LABELS % 2, settings=SINGLE, batch_size=70),
     "relu, Adam": lambda: _trained(
         [16, 16], settings={"activation": "relu"} | SINGLE, optimizer="adam", batch_size=32
     ),

@@ -43,7 +43,10 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--na", metavar="TEXT,TEXT", type=names, default=(), help="further texts that stand for a gap"
     )
     group.add_argument(
-        "--date-format", metavar="FORMAT", help="form of dates that are not ISO 8601, such as %%d/%%m/%%Y"
+        "--date-format",
+        metavar="FORMAT",
+        action="append",
+        help="form of dates that are not ISO 8601, such as %%d/%%m/%%Y; once for each form",
     )
 
 

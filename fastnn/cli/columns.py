@@ -138,7 +138,7 @@ class Matching:
         Columns of the table.
     name : str
         Name of the table in messages.
-    date_format : str or None
+    date_formats : sequence of str or None
         Form of dates that are not ISO 8601.
     others : sequence of str
         Columns of a table with another purpose, such as the target, which count for no place where a model
@@ -151,10 +151,10 @@ class Matching:
     """
 
     def __init__(
-        self, model: Any, columns: Sequence[str], name: str, date_format: str | None,
+        self, model: Any, columns: Sequence[str], name: str, date_formats: Sequence[str] | None,
         others: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self._model, self._date_format, self._others = model, date_format, list(others)
+        self._model, self._date_formats, self._others = model, date_formats, list(others)
         self._unseen: dict[str, Unseen] = {}
         self._n_rows = 0
         self._surplus: list[str] = []
@@ -207,7 +207,7 @@ class Matching:
                 if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
                     frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
             elif kind == "date":
-                frame[name] = _dates_of(pandas, column, read, self._date_format)
+                frame[name] = _dates_of(pandas, column, read, self._date_formats)
             elif isinstance(encoding, CategoryEncoding):
                 self._unseen.setdefault(name, Unseen()).add(encoding.unseen(column.tolist()))
         return frame
@@ -258,11 +258,11 @@ def _without_dates(pandas: Any, column: Any) -> Any:
     return column.astype(str) if column.dtype.kind == "M" else column
 
 
-def _dates_of(pandas: Any, column: Any, read: ReadTable, date_format: str | None) -> Any:
+def _dates_of(pandas: Any, column: Any, read: ReadTable, date_formats: Sequence[str] | None) -> Any:
     """Return a column as dates; raise ValueError that names the first row with something else."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
-    dates = as_dates(pandas, column.astype("string"), date_format)
+    dates = as_dates(pandas, column.astype("string"), date_formats)
     wrong = column.notna().to_numpy() if dates is None else (dates.isna() & column.notna()).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import add_reading_arguments, file_or_dash, names
-from .printing import print
+from .printing import VisibleText, print
 
 __all__ = ["add_command"]
 
@@ -133,7 +133,8 @@ def _opened(path: Path | None, schema: Any) -> Iterator[Any]:
             yield file.write
         return
     if path is None:
-        yield _csv_writer(sys.stdout)
+        # A terminal would obey control characters in the names of classes; a file or pipe gets the data.
+        yield _csv_writer(VisibleText() if sys.stdout.isatty() else sys.stdout)
         sys.stdout.flush()
         return
     import io

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import io
+import sys
 from typing import Any
 
 from ..system.messages import visible
 
-__all__ = ["escaped", "print"]
+__all__ = ["VisibleText", "escaped", "print"]
 
 
 def escaped(text: str) -> str:
@@ -18,3 +20,12 @@ def escaped(text: str) -> str:
 def print(*values: Any, **options: Any) -> None:
     """Print values as Python's function does, with their control characters as escapes."""
     builtins.print(*(escaped(str(value)) for value in values), **options)
+
+
+class VisibleText(io.TextIOBase):
+    """Text file that writes to standard output, with control characters as escapes."""
+
+    def write(self, text: str) -> int:
+        """Write a text; return its length."""
+        sys.stdout.write(escaped(text))
+        return len(text)

@@ -8,7 +8,7 @@ import lzma
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +131,9 @@ def read_table(
     return finished_table(pandas, read, options.date_format, kept)
 
 
-def finished_table(pandas: Any, read: ReadTable, date_format: str | None, kept: Any = ()) -> ReadTable:
+def finished_table(
+    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, kept: Any = ()
+) -> ReadTable:
     """Return a table with its names checked, without a column of row numbers, and with columns of dates.
 
     A column of row numbers that `kept` names stays.
@@ -149,7 +151,7 @@ def finished_table(pandas: Any, read: ReadTable, date_format: str | None, kept: 
         raise ValueError(f"{name} has a header and no rows")
     if frame.columns[0] not in kept:
         _drop_index(read)
-    _parse_dates(pandas, read, date_format)
+    _parse_dates(pandas, read, date_formats)
     return read
 
 
@@ -445,8 +447,8 @@ def _drop_index(read: ReadTable) -> None:
             read.notes.append("the first column, which numbers the rows, is left out")
 
 
-def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
-    """Convert columns of text of which every value is a date; add a note if a given format fits no column."""
+def _parse_dates(pandas: Any, read: ReadTable, date_formats: Sequence[str] | None) -> None:
+    """Convert columns of text of which every value is a date; add a note if no column has a given format."""
     may_fit = False  # True after a column of dates, and after one of gaps alone
     for name in read.frame.columns:
         column = read.frame[name]
@@ -457,21 +459,29 @@ def _parse_dates(pandas: Any, read: ReadTable, date_format: str | None) -> None:
         sample = present.head(100)
         if not len(present) or not all(isinstance(value, str) for value in sample):
             continue
-        if date_format is None and not all(_ISO_DATE.fullmatch(value) for value in sample):
+        if not date_formats and not all(_ISO_DATE.fullmatch(value) for value in sample):
             continue
-        dates = as_dates(pandas, column, date_format)
+        dates = as_dates(pandas, column, date_formats)
         if dates is not None and dates.isna().sum() == column.isna().sum():
             read.frame[name], may_fit = dates, True
-    if date_format is not None and not may_fit:
-        read.notes.append(f"no column holds dates in the format {shown(date_format)} of --date-format")
+    if date_formats and not may_fit:
+        forms = " or ".join(map(shown, date_formats))
+        read.notes.append(f"no column holds dates in the format {forms} of --date-format")
 
 
-def as_dates(pandas: Any, column: Any, date_format: str | None) -> Any:
-    """Return a column as dates, NaT where a value is no date; None if time zones differ."""
-    try:
-        dates = pandas.to_datetime(column, format=date_format or "ISO8601", errors="coerce")
-    except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
-        if date_format is not None and re.search("format|directive|group name", str(error)):
-            raise ValueError(f"--date-format {shown(date_format)}: {first_line(error)}") from None
-        return None
-    return dates if dates.dtype.kind == "M" else None
+def as_dates(pandas: Any, column: Any, date_formats: Sequence[str] | None) -> Any:
+    """Return a column as dates, in the format that most values have, NaT where a value has another form.
+
+    Without formats, dates are ISO 8601. The result is None if time zones differ.
+    """
+    found = None
+    for form in date_formats or ["ISO8601"]:
+        try:
+            dates = pandas.to_datetime(column, format=form, errors="coerce")
+        except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
+            if date_formats and re.search("format|directive|group name", str(error)):
+                raise ValueError(f"--date-format {shown(form)}: {first_line(error)}") from None
+            continue
+        if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):
+            found = dates
+    return found

@@ -60,3 +60,13 @@ def test_lines_end_where_they_did_and_warnings_are_escaped(tmp_path):
     assert done.returncode == 0
     assert "\\x1b[31m" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_predictions_on_a_terminal_have_no_control_characters(table, run, monkeypatch):
+    run("train", table, "--target", TARGET, "--preset", "fast", "--passes", 1)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    _, data, _ = run("predict", "run/model.fastnn", table)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    _, shown, _ = run("predict", "run/model.fastnn", table)
+    assert CLASSES[0] in data, "a pipe gets the data as they are"
+    assert shown == escaped(data) != data

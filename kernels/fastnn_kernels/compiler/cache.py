@@ -315,7 +315,7 @@ def _locked_file(path: Path) -> int | None:
     """
     last = time.monotonic() + WAIT_SECONDS
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         is_kept = False
         try:
             if not _lock(descriptor, last):
