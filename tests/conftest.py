@@ -29,8 +29,8 @@ os.environ["FASTNN_COMPANION"] = "0"
 fastnn.system.threads.available_cores = lambda: 8
 
 # The first example of a test may compile kernels, and a busy machine may draw examples slowly: limit no time.
-# Examples are the same in every run, so that a failure in CI can be reproduced elsewhere. FASTNN_EXAMPLES sets
-# their number where tests are repeated, with vectors of another width or other versions.
+# Examples are the same in every run, so that a failure in CI can be reproduced elsewhere. There are fewer of
+# them, FASTNN_EXAMPLES, where tests are repeated with vectors of another width or other versions.
 hypothesis.settings.register_profile(
     "fastnn", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True,
     max_examples=int(os.environ.get("FASTNN_EXAMPLES", 60)),

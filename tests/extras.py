@@ -6,12 +6,14 @@ the package is missing: none is left out by mistake.
 """
 
 import importlib
+import importlib.metadata
 import importlib.util
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 _PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -45,3 +47,9 @@ def all_need(*packages):
     if reason:
         pytest.skip(reason, allow_module_level=True)
     return pytest.mark.needs(*packages)
+
+
+def since(package, version):
+    """Return the mark of a test that needs a version of a package: it is skipped with an older one."""
+    is_older = Version(importlib.metadata.version(package)) < Version(version)
+    return pytest.mark.skipif(is_older, reason=f"needs {package} {version}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import sklearn.neural_network
+from extras import since
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
@@ -187,6 +188,7 @@ def test_partial_fit_of_a_regressor_with_lbfgs():
     assert not any(hasattr(classifier(m, solver="lbfgs"), "partial_fit") for m in (THEIRS, OURS))
 
 
+@since("scikit-learn", "1.7")
 @row("fit that fails")
 def test_fit_that_fails():
     theirs, ours = (classifier(module).fit(X, y) for module in (THEIRS, OURS))
@@ -309,6 +311,7 @@ def test_loss_of_a_saturated_output():
     assert theirs.loss_ < -np.log(np.finfo(float).eps) < exact
 
 
+@since("scikit-learn", "1.7")
 @row("loss of a weighted Poisson fit")
 def test_loss_of_a_weighted_poisson_fit():
     for weights in (None, 1.0 + np.arange(150) % 3):
@@ -347,6 +350,7 @@ def test_divergence(early_stopping):
             assert categories == ({ConvergenceWarning} if early_stopping else set())
 
 
+@since("scikit-learn", "1.7")
 @row("negative `sample_weight`")
 def test_negative_sample_weight():
     weights = np.r_[-1.0, np.ones(149)]
@@ -355,6 +359,7 @@ def test_negative_sample_weight():
         classifier(OURS).fit(X, y, sample_weight=weights)
 
 
+@since("scikit-learn", "1.7")
 @row("batch whose weights are all 0")
 def test_batch_whose_weights_are_all_0():
     weights = np.r_[np.zeros(50), np.ones(100)]
@@ -368,6 +373,7 @@ def test_batch_whose_weights_are_all_0():
     assert are_equal(ours, left_out)
 
 
+@since("scikit-learn", "1.7")
 @row('negative `y` with `loss="poisson"`')
 def test_negative_y_with_poisson():
     regressor(THEIRS, loss="poisson").fit(X, TARGETS[:, 0])

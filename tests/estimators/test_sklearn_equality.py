@@ -5,6 +5,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from extras import since
 from sklearn.base import clone
 from sklearn_pairs import (
     OURS,
@@ -85,6 +86,7 @@ def test_a_repeated_fit_without_warm_start_equals_scikit_learns():
     assert have_same_bits(ours, classifier(OURS, batch_size=40).fit(X, y))
 
 
+@since("scikit-learn", "1.7")
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_unfitted_estimators_have_scikit_learns_parameters_and_tags(make):
     theirs, ours = make(THEIRS), make(OURS)

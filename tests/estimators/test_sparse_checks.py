@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from extras import since
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
@@ -90,6 +91,7 @@ def test_malformed_tables_are_refused_with_the_reason(case):
         checked_sparse(make(), "X_val")
 
 
+@since("scipy", "1.15")
 def test_tables_with_too_many_columns_or_dimensions_are_refused():
     with pytest.raises(ValueError, match="X has 2147483648 columns, but a sparse table may have 2147483647"):
         checked_sparse(sp.csr_array((1, 2**31)))
@@ -134,6 +136,7 @@ def test_diagonals_outside_of_the_table_are_ignored():
     np.testing.assert_array_equal(checked_sparse(given).toarray(), np.eye(3, k=1))
 
 
+@since("scipy", "1.15")
 def test_sparse_vectors_of_labels_are_checked():
     labels = sp.coo_array(np.array([0, 2, 1]))
     np.testing.assert_array_equal(checked_sparse(labels).toarray(), [0, 2, 1])
