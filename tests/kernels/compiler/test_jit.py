@@ -17,7 +17,6 @@ from kernel_packages import PROGRAM, RESULT, result, run, start, told_while_comp
 
 from fastnn_kernels.compiler.cache import _checksum
 from fastnn_kernels.compiler.jit import Kernel, KernelCache, Kind, identity, kernel
-from fastnn_kernels.vectors.processor import HAS_FMA, IS_X86, VECTOR_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -383,29 +382,6 @@ def test_exceptions_of_inlined_kernels_are_raised(package):
                 print(error.args)
     """
     assert run(package, program).splitlines() == ["('negative',)"] * 3
-
-
-@pytest.mark.skipif(not (IS_X86 and HAS_FMA), reason="the test compiles for an x86 processor with FMA")
-def test_a_training_compiled_for_an_older_processor_has_the_same_bits(package, capsys):
-    program = """
-        import numpy as np
-        import scipy.sparse
-        import fastnn
-        from fastnn_kernels.vectors.processor import VECTOR_BYTES
-        X, y = np.random.RandomState(0).randn(60, 20), np.arange(60) % 3
-        model = fastnn.Model([20, 17, 9, 3], dropout=0.2, random_state=0)
-        options = {"batch_size": 25, "optimizer": "adam", "clip_norm": 1.0, "random_state": 0}
-        history = model.train(X, y, num_passes=3, epsilon=0.01, reduction="mean", **options)
-        S = scipy.sparse.random_array((200, 40), density=0.05, format="csr", random_state=0)
-        estimator = fastnn.MLPClassifier((9,), batch_size=25, random_state=0)
-        estimator.partial_fit(S[:60], y, classes=range(3))
-        dense, sparse = model.predict_proba(X[:2]), estimator.predict_proba(S)
-        print(VECTOR_BYTES, *history.loss, *dense.ravel(), *sparse.ravel())
-    """
-    exec(textwrap.dedent(program), {})
-    here = capsys.readouterr().out.split()
-    features = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c"}
-    assert run(package, program, FASTNN_VECTOR_BYTES=str(VECTOR_BYTES), **features).split() == here
 
 
 def test_a_failed_compilation_resets_the_kind_to_compile():
