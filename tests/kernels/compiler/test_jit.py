@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import textwrap
 from pathlib import Path
 
 import kernel_packages
