@@ -1,9 +1,9 @@
 """The width of the vectors, the registers of the processor, and the mode that flushes subnormals.
 
 All other modules work with vectors of any width: arrays are laid out in whole cache lines of 64 bytes, which
-are a whole number of vectors. A vector is as wide as a register by default, and as `FASTNN_VECTOR_BYTES`
-says if that environment variable is set: LLVM computes with wider vectors in several registers. The width
-decides the order in which sums are added, and nothing else does: results of one width have the same bits on
+are a whole number of vectors. A vector has 64 bytes with AVX-512, else 32, unless the environment variable
+`FASTNN_VECTOR_BYTES` says otherwise: LLVM computes with wider vectors in several registers. The width decides
+the order in which sums are added, and nothing else does: results of one width have the same bits on
 every processor with fused multiply-add. Registers decide how fast they are.
 """
 

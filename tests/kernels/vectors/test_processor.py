@@ -7,7 +7,7 @@ from fastnn_kernels.vectors import processor
 from fastnn_kernels.vectors.product import BLOCKS, fitting_blocks
 
 
-def test_the_width_is_that_of_a_register_unless_it_is_chosen(monkeypatch):
+def test_the_width_is_that_of_the_processor_unless_it_is_chosen(monkeypatch):
     monkeypatch.delenv("FASTNN_VECTOR_BYTES", raising=False)
     assert cache.chosen_vector_bytes() == 0
     for width in cache.VECTOR_WIDTHS:
