@@ -244,7 +244,7 @@ def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
 )
 def test_threads_share_steps_with_many_parameters_or_many_values(width, n_values, expected):
     X = scipy.sparse.random_array(
-        (10, 5000), density=2 * n_values / 50_000, format="csr", rng=np.random.default_rng(0)
+        (10, 5000), density=2 * n_values / 50_000, format="csr", random_state=np.random.default_rng(0)
     )
     job = Job(X, np.zeros((10, 1)), np.ones(10), 1, batch_size=5)
     network = Network((5000, width, 2), ("tanh", "identity"), np.dtype(np.float64))

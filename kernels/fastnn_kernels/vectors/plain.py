@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from .processor import HAS_FMA
+
 __all__ = ["Numbers", "evaluate"]
 
 NUMPY_DTYPES = {types.float64: np.float64, types.float32: np.float32, types.int64: np.int64}
@@ -103,7 +105,12 @@ class Numbers:
         return self._like(np.where(self.array < self._lift(other), self._lift(other), self.array))
 
     def fma(self, factor: Any, addend: Any) -> Numbers:
-        """Return ``self * factor + addend``, computed in NumPy's widest floating-point format."""
+        """Return ``self * factor + addend``, computed in NumPy's widest floating-point format.
+
+        Without FMA the kernels round the product, and so does this method.
+        """
+        if not HAS_FMA:
+            return self * factor + addend
         exact = self.array.astype(np.longdouble) * self._lift(factor) + self._lift(addend)
         return self._like(exact.astype(self.array.dtype))
 
