@@ -264,11 +264,11 @@ def test_a_closed_trainer_runs_on(monkeypatch):
     for closes in (False, True):
         trainer, arrays = begin("numba", network, job)
         for n_passes in range(1, 5):
-            assert trainer.run(n_passes)
-            assert trainer._calls.n_running == 2
-            if closes:
-                trainer.close()
-        assert trainer.n_passes == 4
+            while trainer.n_passes < n_passes:  # a slow call makes the next shorter than a pass
+                assert trainer.run(n_passes)
+                assert trainer._calls.n_running == 2
+                if closes:
+                    trainer.close()
         trainer.close()
         results.append(arrays["parameters"])
     np.testing.assert_array_equal(*results)
