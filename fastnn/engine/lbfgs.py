@@ -70,8 +70,7 @@ class LBFGSMemory:
     losses : array (3,) of float64
         Loss and penalty at the last point evaluated, and the recorded objective.
     progress : array (2,) of int64
-        Iterations done, and 0. The second number is not read: in earlier files, it counts the tiles of an
-        unfinished evaluation.
+        Iterations done, and 0: an evaluation that has begun is not kept.
     """
 
     vectors: Sequence[Array]

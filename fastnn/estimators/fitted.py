@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ..engine.job import Memory
 from ..network.description import Network
 from ..optimizers import Optimizer
-from ..saving.values import plain_state
 
-__all__ = ["FittedNetwork", "split_state"]
+__all__ = ["FittedNetwork"]
 
 Array = NDArray[Any]
 
@@ -47,7 +46,7 @@ class FittedNetwork:
     random_state : None, int or RandomState
         Parameter `random_state` of the estimator in the last fit.
     split : dict, optional
-        State of the generator before the split of the validation data; in older pickles a tuple.
+        State of the generator before the split of the validation data.
     best : two arrays, optional
         Parameters and running statistics of the best pass by the validation data, which predict. The next fit
         nevertheless continues from the last pass.
@@ -64,7 +63,7 @@ class FittedNetwork:
     n_no_improvement: int = 0
     random: np.random.RandomState | None = None
     random_state: Any = None
-    split: Any = None
+    split: dict[str, Any] | None = None
     best: tuple[Array, Array] | None = None
 
     @property
@@ -158,12 +157,3 @@ class FittedNetwork:
 def _state_kind(optimizer: Optimizer) -> tuple[str, bool]:
     """Return a key that is equal for optimizers that can continue with each other's state."""
     return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)
-
-
-def split_state(split: Any) -> dict[str, Any]:
-    """Return the state in `FittedNetwork.split` as a dict."""
-    if isinstance(split, dict):
-        return split
-    random = np.random.RandomState()
-    random.set_state(split)
-    return plain_state(random)

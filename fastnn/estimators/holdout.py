@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from ..engine.choice import get_backend
 from ..saving.values import plain_state, random_with
 from ..system.validation import shown
-from .fitted import FittedNetwork, split_state
+from .fitted import FittedNetwork
 from .fitting import Validation
 from .tables import Samples
 
@@ -28,7 +28,7 @@ def split_validation(
     if state.split is None:
         state.split = plain_state(random)
     else:
-        random = random_with(split_state(state.split))
+        random = random_with(state.split)
     stratify = data.y > 0.5 if estimator.n_outputs_ == 1 else None
     try:
         training, held_out = train_test_split(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from ..saving.values import check_integer, plain_state, random_with
 from ..system.validation import check_rate, shown
 from ..training.saved import native
 from ..training.state import read_memory, write_memory
-from .fitted import FittedNetwork, split_state
+from .fitted import FittedNetwork
 
 __all__ = ["SavableEstimator", "SavableNetworkEstimator"]
 
@@ -53,21 +52,18 @@ class SavableEstimator(SavableAttributes):
         return state | {"_pickle_version": PICKLE_VERSION}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Set the attributes that `__getstate__` returned, or those of older pickles."""
+        """Set the attributes that `__getstate__` returned."""
         state = {
             name: native(value) if isinstance(value, np.ndarray) else value for name, value in state.items()
         }
-        version = state.pop("_pickle_version", 0)
+        version = state.pop("_pickle_version")
         if version > PICKLE_VERSION:
             raise ValueError(
                 f"the pickle was written by a newer version of fastnn, with states of version {version}: "
                 "install that version"
             )
-        if isinstance(state.get("_state"), dict):
+        if "_state" in state:
             state["_state"] = FittedNetwork.of_plain(native(state["_state"]))
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if parameter.default is not inspect.Parameter.empty:
-                state.setdefault(name, parameter.default)  # a parameter that the pickle's version lacked
         super().__setstate__(state)  # type: ignore[misc]
 
     def __copy__(self) -> Any:
@@ -145,7 +141,7 @@ class SavableNetworkEstimator(SavableEstimator):
             "random": writer.value(state.random, "random_state"),
             "random_state": None if is_parameter else writer.value(state.random_state, "random_state"),
             "random_state_changed": not is_parameter,
-            "split": None if state.split is None else writer.value(split_state(state.split), "split"),
+            "split": None if state.split is None else writer.value(state.split, "split"),
             "has_best": state.best is not None,
         }
         return description

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +72,6 @@ class History:
         """Count the passes up to the last kept one if their number is not given."""
         if self.n_passes < 0:
             store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Set the fields to those of a pickle; earlier pickles have no `n_passes`."""
-        self.__dict__.update(state)
-        self.__post_init__()
 
     def __len__(self) -> int:
         """Return the number of entries."""

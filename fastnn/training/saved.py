@@ -197,10 +197,7 @@ class SavableModel(Savable, PredictingNetwork):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Set the model to a state that `__getstate__` returned, or to the attributes in older pickles."""
-        if "version" not in state:
-            self.__dict__.update(state)
-            return
+        """Set the model to a state that `__getstate__` returned."""
         if state["version"] > PICKLE_VERSION:
             raise ValueError(
                 "the pickle was written by a newer version of fastnn, with states of version "

@@ -340,8 +340,7 @@ def _memory_of(values: dict[str, Any]) -> Memory | LBFGSMemory:
     """Return the memory whose fields a pickle holds."""
     if "optimizer" in values:
         return Memory(**values)
-    # Earlier pickles also hold the arrays of an unfinished evaluation, which begins anew.
-    return LBFGSMemory(**{field.name: values[field.name] for field in fields(LBFGSMemory)})
+    return LBFGSMemory(**values)
 
 
 def write_memory(network: Network, memory: Memory | LBFGSMemory | None, writer: Writer) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from saved_models import NAMED, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
 
-import fastnn
 from fastnn.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -68,21 +67,6 @@ def test_a_memory_mapped_training_can_be_resumed(tmp_path):
     assert_same_predictions(mapped, at_once)
 
 
-def test_a_pickle_of_an_unfinished_evaluation_of_lbfgs_can_be_resumed():
-    """Earlier pickles hold the point and gradient of the evaluation, and the number of tiles done."""
-    options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean"}
-    at_once = trained(model(), y, num_passes=9, **options)
-    stopped = trained(model(), y, num_passes=4, **options)
-    state = copy.deepcopy(stopped).__getstate__()
-    memory = state["training"]["memory"]
-    rows = [np.full(stopped._parameters.size, 7.0) for _ in range(2)]
-    state["training"]["memory"] = memory | {"point": rows, "progress": memory["progress"] + [0, 1]}
-    other = fastnn.Model.__new__(fastnn.Model)
-    other.__setstate__(state)
-    other.train(X, y, num_passes=9, random_state=0, resume=True, **options)
-    assert_same_predictions(other, at_once)
-
-
 def swapped(value):
     """Return plain values with the byte order of all arrays swapped."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
@@ -114,14 +98,6 @@ def test_a_pickle_of_a_newer_version_is_refused(name):
     key = "version" if name == "model" else "_pickle_version"
     with pytest.raises(ValueError, match="written by a newer version of fastnn"):
         type(thing).__new__(type(thing)).__setstate__(state | {key: 99})
-
-
-def test_a_parameter_that_a_later_version_adds_has_its_default():
-    state = classifier(alpha=0.5).fit(X, y).__getstate__()
-    del state["label_smoothing"]
-    loaded = fastnn.MLPClassifier.__new__(fastnn.MLPClassifier)
-    loaded.__setstate__(state)
-    assert (loaded.label_smoothing, loaded.alpha) == (0.0, 0.5)
 
 
 def test_shallow_copies_share_the_parameters():

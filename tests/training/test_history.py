@@ -156,12 +156,3 @@ def test_a_history_counts_the_passes_after_the_last_kept_one(backend, tmp_path):
     assert fastnn.load(tmp_path / "model.fastnn").history_ == interrupted
     assert pickle.loads(pickle.dumps(model)).history_ == interrupted
     assert interrupted != replace(interrupted, n_passes=interrupted.n_passes + 1)
-
-
-def test_a_history_without_the_number_of_passes_counts_those_up_to_the_last_kept_one():
-    history = model_for().train(few, few_y, num_passes=5, epsilon=1e-3)
-    state = {name: value for name, value in vars(history).items() if name != "n_passes"}
-    earlier = fastnn.History.__new__(fastnn.History)
-    earlier.__setstate__(state)  # an earlier pickle
-    assert earlier == fastnn.History(**state) == history
-    assert history.n_passes == 5
