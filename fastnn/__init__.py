@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .estimators.many import fit_many as fit_many
     from .estimators.pipelines import to_c as to_c
     from .estimators.regressor import MLPRegressor as MLPRegressor
-    from .estimators.tabular import TabularClassifier as TabularClassifier
-    from .estimators.tabular import TabularRegressor as TabularRegressor
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
@@ -30,13 +28,6 @@ if TYPE_CHECKING:
     from .plotting.animation import animate_training as animate_training
     from .plotting.boundary import plot_decision_boundary as plot_decision_boundary
     from .plotting.history import plot_history as plot_history
-    from .plotting.tabular import plot_calibration as plot_calibration
-    from .plotting.tabular import plot_importances as plot_importances
-    from .plotting.tabular import plot_residuals as plot_residuals
-    from .preprocessing.dates import DateEncoder as DateEncoder
-    from .preprocessing.encoder import TableEncoder as TableEncoder
-    from .preprocessing.piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
-    from .preprocessing.scaling import SmoothRobustScaler as SmoothRobustScaler
     from .reference.gate import AddGate as AddGate
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
@@ -44,6 +35,15 @@ if TYPE_CHECKING:
     from .saving.files import load as load
     from .saving.information import info as info
     from .schedules import *  # noqa: F403
+    from .tables.encoding.dates import DateEncoder as DateEncoder
+    from .tables.encoding.encoder import TableEncoder as TableEncoder
+    from .tables.encoding.piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
+    from .tables.encoding.scaling import SmoothRobustScaler as SmoothRobustScaler
+    from .tables.estimators import TabularClassifier as TabularClassifier
+    from .tables.estimators import TabularRegressor as TabularRegressor
+    from .tables.plotting import plot_calibration as plot_calibration
+    from .tables.plotting import plot_importances as plot_importances
+    from .tables.plotting import plot_residuals as plot_residuals
     from .training.callbacks import EarlyStopping as EarlyStopping
     from .training.checkpoint import Checkpoint as Checkpoint
     from .training.divergence import DivergenceError as DivergenceError
@@ -56,7 +56,7 @@ _HOMES = {
     "AddGate": "reference.gate",
     "BoundaryImage": "boundary.image",
     "Checkpoint": "training.checkpoint",
-    "DateEncoder": "preprocessing.dates",
+    "DateEncoder": "tables.encoding.dates",
     "DivergenceError": "training.divergence",
     "EarlyStopping": "training.callbacks",
     "GradientReport": "training.gradcheck",
@@ -67,13 +67,13 @@ _HOMES = {
     "MLPRegressor": "estimators.regressor",
     "Model": "model",
     "MultiplyGate": "reference.gate",
-    "PiecewiseLinearEncoder": "preprocessing.piecewise",
+    "PiecewiseLinearEncoder": "tables.encoding.piecewise",
     "Sigmoid": "reference.layer",
-    "SmoothRobustScaler": "preprocessing.scaling",
+    "SmoothRobustScaler": "tables.encoding.scaling",
     "Softmax": "units",
-    "TableEncoder": "preprocessing.encoder",
-    "TabularClassifier": "estimators.tabular",
-    "TabularRegressor": "estimators.tabular",
+    "TableEncoder": "tables.encoding.encoder",
+    "TabularClassifier": "tables.estimators",
+    "TabularRegressor": "tables.estimators",
     "Tanh": "reference.layer",
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
@@ -81,11 +81,11 @@ _HOMES = {
     "fit_many": "estimators.many",
     "info": "saving.information",
     "load": "saving.files",
-    "plot_calibration": "plotting.tabular",
+    "plot_calibration": "tables.plotting",
     "plot_decision_boundary": "plotting.boundary",
     "plot_history": "plotting.history",
-    "plot_importances": "plotting.tabular",
-    "plot_residuals": "plotting.tabular",
+    "plot_importances": "tables.plotting",
+    "plot_residuals": "tables.plotting",
     "playground": "play.server",
     "render_boundary": "boundary.render",
     "to_c": "estimators.pipelines",

@@ -369,7 +369,7 @@ def _predict(dtype: np.dtype) -> None:
 @_task("encoding of a table", "estimators")
 def _encode(dtype: np.dtype) -> None:
     """Encode a table of numbers, in float64 to float32 whatever the dtype of the networks."""
-    from ..preprocessing.encoder import TableEncoder
+    from ..tables.encoding.encoder import TableEncoder
 
     TableEncoder().fit_transform(_samples(dtype))
 

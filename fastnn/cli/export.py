@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from .printing import print
+from ..system.printing import print
 
 __all__ = ["add_command"]
 

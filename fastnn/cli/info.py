@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .printing import print
+from ..system.printing import print
 
 __all__ = ["add_command"]
 

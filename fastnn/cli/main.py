@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from .printing import escaped, print
+from ..system.printing import escaped, print
 
 # Subcommands in the order of the help, with a line about each. The module of a command is imported when the
 # command is typed, so that the help appears at once.

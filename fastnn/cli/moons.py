@@ -134,12 +134,7 @@ def _compile_aside(layers_dim: tuple[int, ...]) -> None:
     The other process starts before this one loads NumPy and numba, which both processes then do side by side.
     """
     from fastnn_kernels.compiler.cache import entry_files
-    from fastnn_kernels.compiler.companion import (
-        gradient_task,
-        options_task,
-        start_companion,
-        update_task,
-    )
+    from fastnn_kernels.compiler.companion import gradient_task, options_task, start_companion, update_task
 
     from ..system.threads import available_cores
 

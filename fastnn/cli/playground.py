@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..system.printing import print
 from .arguments import add_reading_arguments, count, names
-from .printing import print
 
 __all__ = ["add_command"]
 
@@ -51,8 +51,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.target is None:
         raise ValueError("--target: name the column of the table to learn")
-    from .problem import posed_problem
-    from .reading import read_table
+    from ..tables.commands.problem import posed_problem
+    from ..tables.commands.reading import read_table
 
     read = read_table(options.table, options, target=options.target)
     problem = posed_problem(read, options.target, None, options.drop, None)

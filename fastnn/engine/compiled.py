@@ -17,13 +17,7 @@ from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
 from ..system.threads import acquired_cores, available_cores, compute_parts
 from . import limits
-from .arguments import (
-    gradient_pointers,
-    kernel_settings,
-    tile_data,
-    training_width,
-    training_workspace,
-)
+from .arguments import gradient_pointers, kernel_settings, tile_data, training_width, training_workspace
 from .arrays import check_tile_width, csr_table, n_operations, read_only, tile_rows, with_packed_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer

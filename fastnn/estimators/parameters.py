@@ -18,12 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import (
-    Interval,
-    Options,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 
 from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS, Optimizer

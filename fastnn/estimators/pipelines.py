@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import sklearn.preprocessing
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..export.methods import Exportable
-from ..preprocessing.stages import scaler_stage
+from ..export.stages import Stage, linear
 from ..system.validation import shown
 
 __all__ = ["to_c"]
@@ -76,7 +78,7 @@ def to_c(
         if step is None or step == "passthrough":
             continue
         check_is_fitted(step)
-        stage = scaler_stage(step)
+        stage = _scaler_stage(step)
         if stage is None:
             raise ValueError(
                 f"the step {step_name!r} of the pipeline, {shown(step)}, cannot be exported to C: choose a "
@@ -88,3 +90,43 @@ def to_c(
     if names is not None:
         description = replace(description, feature_names=tuple(map(str, names)))
     return write(description, path, dtype, X, name)
+
+
+def _scaler_stage(scaler: Any) -> Stage | None:
+    """Return a fitted scaler as a stage; None for another transformer."""
+    if hasattr(scaler, "_as_stage"):
+        stage: Stage = scaler._as_stage()
+        return stage
+    numbers_of = _SCALERS.get(type(scaler))
+    return None if numbers_of is None else linear(scaler.n_features_in_, **numbers_of(scaler))
+
+
+def _chosen(**numbers: tuple[bool, Any]) -> dict[str, Any]:
+    """Return the numbers whose first entry is True."""
+    return {name: value for name, (is_used, value) in numbers.items() if is_used}
+
+
+def _of_ranges(scaler: Any) -> dict[str, Any]:
+    """Return the numbers of a MinMaxScaler."""
+    low, high = scaler.feature_range
+    limits = _chosen(low=(scaler.clip, low), high=(scaler.clip, high))
+    return {"center": scaler.data_min_, "scale": 1 / scaler.scale_, "offset": low, **limits}
+
+
+def _of_largest(scaler: Any) -> dict[str, Any]:
+    """Return the numbers of a MaxAbsScaler, which has the parameter `clip` from scikit-learn 1.8 on."""
+    is_cut = getattr(scaler, "clip", False)
+    return {"scale": scaler.scale_, **_chosen(low=(is_cut, -1.0), high=(is_cut, 1.0))}
+
+
+# Functions that return a stage's numbers for a fitted scaler of scikit-learn.
+_SCALERS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    sklearn.preprocessing.StandardScaler: lambda scaler: _chosen(
+        center=(scaler.with_mean, scaler.mean_), scale=(scaler.with_std, scaler.scale_)
+    ),
+    sklearn.preprocessing.RobustScaler: lambda scaler: _chosen(
+        center=(scaler.with_centering, scaler.center_), scale=(scaler.with_scaling, scaler.scale_)
+    ),
+    sklearn.preprocessing.MinMaxScaler: _of_ranges,
+    sklearn.preprocessing.MaxAbsScaler: _of_largest,
+}

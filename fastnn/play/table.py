@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.frames import is_gap, read_table
+from ..system.frames import is_gap, read_table
 from ..system.validation import shown
 from .settings import MOST_SAMPLES
 

@@ -6,8 +6,8 @@ import pytest
 from tables_of_customers import customers, written
 
 from fastnn.cli import main as cli
-from fastnn.estimators import tabular_presets
-from fastnn.estimators.tabular_presets import Preset, Recipe
+from fastnn.tables import presets as tabular_presets
+from fastnn.tables.presets import Preset, Recipe
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from extras import all_need, optional
 from tables_of_customers import customers, written
 
 import fastnn
-from fastnn.cli import predict, scores
-from fastnn.cli.scores import METRICS, RunningScores, scores_of
-from fastnn.preprocessing import parquet
+from fastnn.tables.commands import predict, scores
+from fastnn.tables.commands.scores import METRICS, RunningScores, scores_of
+from fastnn.tables.streaming import parquet
 
 pytestmark = all_need("pandas", "pyarrow")
 pd = optional("pandas")
@@ -155,7 +155,7 @@ def test_notes_count_the_rows_of_all_pieces(large, trained, run, monkeypatch):
     assert (
         "note: column 'plan': 101 rows have values not seen in training: 'new', 'other'\n" in run(*given)[2]
     )
-    monkeypatch.setattr("fastnn.cli.columns.MOST_UNSEEN", 1)
+    monkeypatch.setattr("fastnn.tables.commands.columns.MOST_UNSEEN", 1)
     assert (
         "note: column 'plan': 101 rows have values not seen in training: 'new' or others\n" in run(*given)[2]
     )

@@ -10,8 +10,8 @@ from processes import PATIENCE
 from tables_of_customers import written
 
 import fastnn
-from fastnn.cli.printing import escaped
 from fastnn.system.messages import CONTROLS
+from fastnn.system.printing import escaped
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")

@@ -15,7 +15,7 @@ import pytest
 from extras import all_need, optional
 
 from fastnn.cli.arguments import add_reading_arguments
-from fastnn.cli.reading import found_decimal, found_separator, read_table
+from fastnn.tables.commands.reading import found_decimal, found_separator, read_table
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")

@@ -7,8 +7,15 @@ from extras import all_need, optional
 from sklearn import metrics
 from sklearn.linear_model import LinearRegression
 
-from fastnn.cli import scores
-from fastnn.cli.scores import METRICS, baselines, folds_of, scores_of, shown_score, table_of_scores
+from fastnn.tables.commands import scores
+from fastnn.tables.commands.scores import (
+    METRICS,
+    baselines,
+    folds_of,
+    scores_of,
+    shown_score,
+    table_of_scores,
+)
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")

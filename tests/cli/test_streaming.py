@@ -13,9 +13,9 @@ from sklearn.utils.random import sample_without_replacement
 from tables_of_customers import customers
 
 import fastnn
-from fastnn.cli import streaming as cli_streaming
-from fastnn.estimators import streaming
-from fastnn.estimators.streaming import Sizes, StreamedFit
+from fastnn.tables.commands import streaming as cli_streaming
+from fastnn.tables.streaming import fit as streaming
+from fastnn.tables.streaming.fit import Sizes, StreamedFit
 
 pytestmark = all_need("pandas", "pyarrow")
 pd = optional("pandas")

@@ -16,9 +16,10 @@ from sklearn.metrics import accuracy_score, log_loss
 from tables_of_customers import N, customers, written
 
 import fastnn
-from fastnn.cli import arguments, problem
+from fastnn.cli import arguments
 from fastnn.cli import main as cli
-from fastnn.estimators.tabular_presets import PRESETS
+from fastnn.tables.commands import problem
+from fastnn.tables.presets import PRESETS
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -294,8 +295,8 @@ def _disk_full(*arguments, **options):
 @pytest.mark.parametrize(
     ("broken", "left"),
     [
-        ("fastnn.report.page.report_page", ["metrics.json", "model.fastnn"]),
-        ("fastnn.cli.judging.baselines", ["model.fastnn"]),
+        ("fastnn.tables.report.page.report_page", ["metrics.json", "model.fastnn"]),
+        ("fastnn.tables.commands.judging.baselines", ["model.fastnn"]),
     ],
 )
 def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, folder, run, monkeypatch):

@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 import fastnn
-from fastnn.estimators import tabular_presets
-from fastnn.estimators.tabular_presets import Preset
+from fastnn.tables import presets as tabular_presets
+from fastnn.tables.presets import Preset
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 pd = optional("pandas")

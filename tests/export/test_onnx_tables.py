@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 import fastnn
 from fastnn.export.onnx import Graph, Tensor
-from fastnn.preprocessing.onnx import GAP_DATE, add_table, table_inputs
+from fastnn.tables.encoding.onnx import GAP_DATE, add_table, table_inputs
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from strategies import Windows, read_only, tolerance, untouched
 
-from fastnn.preprocessing.piecewise import interval_terms, quantile_edges
 from fastnn.reference import encoding as reference
+from fastnn.tables.encoding.piecewise import interval_terms, quantile_edges
 from fastnn_kernels import encoding as compiled
 
 F64 = np.dtype(np.float64)

@@ -504,7 +504,7 @@ with FakePage() as page:
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ, "NUMBA_CACHE_DIR": folder, "FASTNN_COMPANION": "0",
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *sys.path]),
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.estimators import calibration
-from fastnn.estimators.tabular_presets import PRESETS
+from fastnn.tables import calibration
+from fastnn.tables.presets import PRESETS
 
 FOLDER = Path(__file__).parent / "golden"
 FILES = sorted(FOLDER.glob("*.fastnn"))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the memory of a process is limited by means of Linux"
 )
 
-TESTS = Path(__file__).parents[1]
+HELPERS = Path(__file__).parents[1] / "helpers"
 WITH_PANDAS = ("classifier of a frame",)
 # Each kind of encoding, of estimator and of its output.
 TABLES = (
@@ -46,14 +46,15 @@ TABLES = (
 def test_changed_values_are_refused_or_used_without_a_crash(names, tmp_path):
     """Predictions, fits, partial fits, resumed trainings and further files run in a process of their own."""
     folders = [
-        TESTS.parent,
-        TESTS.parent / "kernels",
-        TESTS,
-        TESTS / "saving",
+        HELPERS.parents[1],
+        HELPERS.parents[1] / "kernels",
+        HELPERS,
+        HELPERS.parent / "saving",
         os.environ.get("PYTHONPATH", ""),
     ]
+    arguments = [tmp_path, str(max(1, N_MUTATIONS // 40)), "0", *names]
     done = subprocess.run(
-        [sys.executable, TESTS / "mutated_objects.py", tmp_path, str(max(1, N_MUTATIONS // 40)), "0", *names],
+        [sys.executable, HELPERS / "mutated_objects.py", *arguments],
         timeout=PATIENCE, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
     )  # fmt: skip

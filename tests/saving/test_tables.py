@@ -10,11 +10,11 @@ from mutations import N_MUTATIONS, mutate, repaired_digests
 from sklearn.base import clone
 
 import fastnn
-from fastnn.estimators import tabular_presets
-from fastnn.estimators.tabular_presets import Preset
-from fastnn.preprocessing.categories import WordsEncoding
-from fastnn.preprocessing.saved_encodings import describe_encoding, restore_encoding
 from fastnn.saving.records import Reader, Writer
+from fastnn.tables import presets as tabular_presets
+from fastnn.tables.encoding.categories import WordsEncoding
+from fastnn.tables.encoding.saved_encodings import describe_encoding, restore_encoding
+from fastnn.tables.presets import Preset
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -208,7 +208,7 @@ def encodings():
 
 
 def test_the_table_has_every_encoding(encodings):
-    from fastnn.preprocessing.saved_encodings import ENCODINGS
+    from fastnn.tables.encoding.saved_encodings import ENCODINGS
 
     assert {description["encoding"] for description in encodings.values()} == set(ENCODINGS)
 

@@ -1,0 +1,390 @@
+"""Table: the columns of any table, sorted into numbers, truth values, dates and categories.
+
+Dataframes of pandas, Polars, PyArrow and others are read by narwhals; anything else must convert to a
+two-dimensional array.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import numbers
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series, is_polars_lazyframe
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from .extras import import_extra
+from .messages import warn
+
+__all__ = [
+    "KINDS",
+    "MOST_MICROSECONDS",
+    "CodedValues",
+    "Table",
+    "check_same_columns",
+    "is_gap",
+    "read_table",
+    "record_columns",
+    "undictionaried",
+]
+
+Array = NDArray[Any]
+
+# Kinds of columns.
+KINDS = ("number", "boolean", "date", "category")
+# Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.
+_KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
+# Largest magnitude of a date in microseconds since 1970, that of a date 146,000 years away: differences of
+# dates do not overflow.
+MOST_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
+# Units of dates and durations whose conversion to microseconds cannot overflow.
+_FINE_UNITS = ("us", "ns", "ps", "fs", "as", "generic")
+# Microseconds of a day.
+_DAY = 86_400_000_000
+# Largest number of differing names in an error message.
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a table in the form that the encoders read.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the columns, "x0", "x1" and so on if the table has none.
+    kinds : list of str
+        Kind of every column, one of `KINDS`.
+    columns : list
+        Values of every column: an array (n,) of floats with NaN for gaps for "number" and "boolean", an array
+        of datetime64 in microseconds with NaT for gaps for "date", and for "category" a list of Python
+        objects, or `CodedValues` where the table itself has codes.
+    n_rows : int
+        Number of rows.
+    has_names : bool
+        True if the table itself names its columns, all by text.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    columns: list[Any]
+    n_rows: int
+    has_names: bool
+
+
+class CodedValues(Sequence[Any]):
+    """Values of a column of categories that the table keeps as codes.
+
+    Parameters
+    ----------
+    categories : list
+        Values that may occur.
+    codes : array (n,) of int
+        Index in `categories` of every value; -1 for a gap.
+    """
+
+    def __init__(self, categories: list[Any], codes: NDArray[Any]) -> None:
+        self.categories, self.codes = categories, codes
+        self._values = [*categories, None]  # -1, the code of a gap, is the index of the last
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._values.__getitem__, self.codes.tolist())
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return CodedValues(self.categories, self.codes[index])
+        return self._values[self.codes[index]]
+
+
+def read_table(X: Any, first: int = 0) -> Table:
+    """Read a table.
+
+    Parameters
+    ----------
+    X : dataframe or array-like (n_rows, n_columns)
+        Table with at least one row and one column.
+    first : int, default 0
+        Number of the first row in messages.
+
+    Returns
+    -------
+    Table
+        Columns with names and kinds.
+
+    Raises
+    ------
+    ValueError
+        If X is a LazyFrame, has not two dimensions, is empty, holds infinity or a date that is more than
+        146,000 years from 1970, or has a column whose values are neither numbers, truth values, dates nor
+        hashable.
+    TypeError
+        If X is a sparse matrix.
+    """
+    if isinstance(X, str | os.PathLike):
+        raise ValueError(
+            f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
+        )
+    if is_polars_lazyframe(X):
+        raise ValueError("X is a LazyFrame, a query that has not run: pass its result, X.collect()")
+    if is_into_dataframe(X):
+        try:
+            frame = nw.from_native(X, eager_only=True)
+        except ValueError as error:  # names that occur twice
+            reason = " ".join(str(error).split())
+            raise ValueError(f"X: {reason}. Rename these columns, or leave out all but one") from None
+        n_rows, n_columns = frame.shape
+        if not (n_rows and n_columns):
+            what = "sample(s)" if n_columns else "feature(s)"
+            raise ValueError(
+                f"Found array with 0 {what} (shape={frame.shape}) while a minimum of 1 is required."
+            )
+        given = list(frame.columns)
+        has_names = all(isinstance(name, str) for name in given)
+        names = [str(name) for name in given]
+        pairs = [_read_series(s, name, first) for s, name in zip(frame.iter_columns(), names, strict=True)]
+    else:
+        values = _as_array(X)
+        n_rows, has_names = values.shape[0], False
+        names = [f"x{k}" for k in range(values.shape[1])]
+        pairs = [_read_values(values[:, k], name, first) for k, name in enumerate(names)]
+    kinds, columns = [kind for kind, _ in pairs], [column for _, column in pairs]
+    for name, kind, column in zip(names, kinds, columns, strict=True):
+        if kind == "number" and np.isinf(column).any():
+            row = first + int(np.isinf(column).argmax())
+            raise ValueError(
+                f"column {name!r} holds infinity in row {row}: replace it by a number, or by NaN for a gap"
+            )
+    return Table(names, kinds, columns, n_rows, has_names)
+
+
+def _as_array(X: Any) -> Array:
+    """Return an array-like as a two-dimensional array, in which mixed values remain Python objects."""
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.array(X, object)  # an array of text would turn the numbers into text
+    if getattr(getattr(X, "dtype", None), "kind", None) in ("M", "m") and X.ndim == 2 and X.size:
+        return X
+    return check_array(X, dtype=None, ensure_all_finite=False)
+
+
+def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of a dataframe; `first` is the number of the first row."""
+    dtype, native = s.dtype, s.to_native()
+    is_pandas = is_pandas_series(native)
+    if dtype.is_numeric():
+        # narwhals' cast refuses whole numbers of PyArrow that a float rounds.
+        if s.implementation.is_pyarrow():
+            return "number", native.cast("float64", safe=False).to_numpy()
+        if is_pandas and hasattr(native.dtype, "pyarrow_dtype"):
+            return "number", native.to_numpy(np.float64, na_value=np.nan)
+        return "number", s.cast(nw.Float64).to_numpy()
+    if dtype == nw.Boolean:
+        return "boolean", s.cast(nw.Float64).to_numpy()
+    if dtype == nw.Datetime:
+        if dtype.time_zone is not None:
+            s = s.dt.replace_time_zone(None)
+        return _read_values(s.to_numpy(), name, first)
+    if dtype == nw.Date:
+        return _read_values(s.cast(nw.Datetime("us")).to_numpy(), name, first)
+    if dtype == nw.Duration:
+        return _read_values(s.to_numpy(), name, first)
+    if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
+        return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
+    if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
+        array = s.to_arrow()
+        kind = undictionaried(array.type)
+        if kind != array.type:
+            values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
+            return _read_series(nw.from_native(values, series_only=True), name, first)
+    values = s.to_list()
+    if dtype in (nw.String, nw.Categorical, nw.Enum):
+        return "category", values
+    return _read_objects(values, name, first)
+
+
+def _read_values(values: Array, name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of an array; `first` is the number of the first row."""
+    dtype = values.dtype.kind
+    kind = _KINDS_OF_DTYPES.get(dtype)
+    if kind is None:
+        return _read_objects(values.tolist(), name, first)
+    rows = range(first, first + len(values))
+    if dtype == "M":
+        return kind, _in_microseconds(values, name, rows)
+    if dtype == "m":  # durations become days
+        days = _in_microseconds(values, name, rows).astype(np.int64) / _DAY
+        return kind, np.where(np.isnat(values), np.nan, days)
+    return kind, values.astype(np.float64)
+
+
+def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
+    """Return dates or durations in microseconds; raise ValueError if one exceeds `MOST_MICROSECONDS`.
+
+    `rows` are the numbers of the values' rows in messages.
+    """
+    converted = values.astype(f"{values.dtype.kind}8[us]")
+    counts, present = converted.astype(np.int64), ~np.isnat(values)
+    is_far = present & ((counts > MOST_MICROSECONDS) | (counts < -MOST_MICROSECONDS))
+    if np.datetime_data(values.dtype)[0] not in _FINE_UNITS:
+        # NumPy's conversion overflows silently: the way back then gives another value.
+        is_far |= present & (converted.astype(values.dtype) != values)
+    if is_far.any():
+        row = int(is_far.argmax())
+        what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
+        raise ValueError(
+            f"column {name!r} holds the {what} {values[row]} in row {rows[row]}, more than 146,000 years "
+            f"{limit}: replace it by a gap"
+        )
+    return converted
+
+
+def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of Python objects; the types of all values but gaps decide."""
+    try:
+        kinds = {_kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
+        if kinds == {"number"}:
+            return "number", np.array([math.nan if is_gap(v) else float(v) for v in values])
+        if kinds == {"boolean"}:
+            return "boolean", np.array([math.nan if is_gap(v) else float(v) for v in values])
+        if kinds == {"date"}:
+            moments = list(map(_as_date, values))
+        elif kinds == {"duration"}:
+            moments = list(map(_as_duration, values))
+        for value in values:
+            hash(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"column {name!r} holds values that are neither numbers, dates nor categories: {error}. Convert "
+            "or leave out the column"
+        ) from None
+    if kinds in ({"date"}, {"duration"}):
+        return _read_units(moments, name, first)
+    if not kinds:  # nothing but gaps
+        return "number", np.full(len(values), math.nan)
+    return "category", values
+
+
+def _read_units(moments: list[Any], name: str, first: int) -> tuple[str, Any]:
+    """Return kind and values of a column of dates or durations, each with a unit of its own."""
+    rows: dict[np.dtype[Any], list[int]] = {}
+    for row, moment in enumerate(moments):
+        rows.setdefault(moment.dtype, []).append(row)
+    merged = np.empty(len(moments), f"{moments[0].dtype.kind}8[us]")
+    for places in rows.values():
+        values = np.array([moments[row] for row in places])
+        merged[places] = _in_microseconds(values, name, [first + row for row in places])
+    return _read_values(merged, name, first)
+
+
+def _kind_of(kind: type) -> str:
+    """Return the kind of column to which values of a Python type belong; "duration" for durations."""
+    if issubclass(kind, bool | np.bool_):
+        return "boolean"
+    if issubclass(kind, datetime.timedelta | np.timedelta64):  # timedelta64 is an integer, too
+        return "duration"
+    if issubclass(kind, numbers.Real | Decimal):
+        return "number"
+    if issubclass(kind, datetime.date | np.datetime64):
+        return "date"
+    return "category"
+
+
+def _as_date(value: Any) -> Any:
+    """Return a date as datetime64, without its time zone; NaT for a gap.
+
+    Dates of NumPy and pandas keep their unit: a conversion may overflow silently.
+    """
+    if is_gap(value):
+        return np.datetime64("NaT", "us")
+    if isinstance(value, datetime.datetime):
+        value = value.replace(tzinfo=None)
+    if hasattr(value, "to_datetime64"):
+        return value.to_datetime64()
+    return value if isinstance(value, np.datetime64) else np.datetime64(value, "us")
+
+
+def _as_duration(value: Any) -> Any:
+    """Return a duration as timedelta64; NaT for a gap. Durations of NumPy keep their unit."""
+    if is_gap(value):
+        return np.timedelta64("NaT", "us")
+    if isinstance(value, np.timedelta64):
+        return value
+    if abs(value.days) > MOST_MICROSECONDS // _DAY:  # Python has durations beyond NumPy's microseconds
+        return np.timedelta64(value.days, "D")
+    return np.timedelta64(value, "us")
+
+
+def is_gap(value: Any) -> bool:
+    """Return True for None, NaN, NaT and pandas' NA."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return False
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError, ArithmeticError):  # NA has no truth value; signaling NaN raises
+        return type(value).__name__ == "NAType"
+
+
+def record_columns(estimator: Any, table: Table) -> None:
+    """Set `n_features_in_` and, where the table has names, `feature_names_in_` of an estimator."""
+    estimator.n_features_in_ = len(table.names)
+    estimator.__dict__.pop("feature_names_in_", None)
+    if table.has_names:
+        estimator.feature_names_in_ = np.array(table.names, object)
+
+
+def check_same_columns(estimator: Any, table: Table) -> None:
+    """Raise ValueError, or warn, as scikit-learn does if a table's columns are not those of the fit."""
+    fitted = getattr(estimator, "feature_names_in_", None)
+    name = type(estimator).__name__
+    if fitted is None and table.has_names:
+        warn(f"X has feature names, but {name} was fitted without feature names")
+    elif fitted is not None and not table.has_names:
+        warn(f"X does not have valid feature names, but {name} was fitted with feature names")
+    elif fitted is not None and table.names != list(fitted):
+        raise ValueError(_difference(list(fitted), table.names))
+    if len(table.names) != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {len(table.names)} features, but {name} is expecting {estimator.n_features_in_} features "
+            "as input."
+        )
+
+
+def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
+    """Return scikit-learn's message about names that differ from those of the fit."""
+    parts = ["The feature names should match those that were passed during fit."]
+    new = [name for name in names if name not in set(fitted)]
+    missing = [name for name in fitted if name not in set(names)]
+    for title, listed in (
+        ("Feature names unseen at fit time:", new),
+        ("Feature names seen at fit time, yet now missing:", missing),
+    ):
+        if listed:
+            parts += [title, *(f"- {name}" for name in sorted(listed)[:_MOST_NAMES])]
+            parts += ["- ..."] * (len(listed) > _MOST_NAMES)
+    if not (new or missing):
+        parts.append("Feature names must be in the same order as they were in fit.")
+    return "\n".join(parts) + "\n"
+
+
+def undictionaried(kind: Any) -> Any:
+    """Return the type of the values of an Arrow dictionary unless they are text; any other type as it is.
+
+    A dictionary is a way to store values that repeat, and does not make numbers and dates categories.
+    """
+    types = import_extra("pyarrow", "cli", "a dictionary of Arrow").types
+    if not types.is_dictionary(kind):
+        return kind
+    value = str(kind.value_type)
+    return kind if value in ("string", "large_string", "string_view") else kind.value_type

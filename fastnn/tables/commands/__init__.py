@@ -1,0 +1,1 @@
+"""The work of ``fastnn train``, ``fastnn predict`` and ``fastnn evaluate``."""

@@ -1,0 +1,172 @@
+"""Fit of a tabular estimator, and the scores of it and of baselines on rows that no network was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ...system.messages import counted
+from .columns import unseen_unwarned
+from .problem import Problem
+from .remarks import rare_class_notes
+from .scores import baselines, folds_of, networks_work, scores_of
+
+__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Judged", "judged_fit", "remarks_on"]
+
+Array = NDArray[Any]
+
+# Name of the fitted estimator among the baselines.
+OWN = "fastnn"
+# Number of folds of the linear model where the networks are judged out of fold.
+N_FOLDS = 5
+# How rows set aside, and rows of a validation table, judge, for people.
+OUT_OF_FOLD = "on out-of-fold predictions of {}; the same rows drove early stopping"
+BY_VALIDATION = "on {}; the same rows drove early stopping"
+
+
+@dataclass
+class Judged:
+    """Fitted estimator and what was measured.
+
+    Parameters
+    ----------
+    model : TabularClassifier or TabularRegressor
+        Estimator, fitted to all training rows.
+    task : {"classification", "regression"}
+        Kind of the target.
+    frame : pandas DataFrame
+        Training rows.
+    y : array (n,)
+        Targets of the training rows.
+    classes : array or None
+        Classes of a classification.
+    truth : array (m,)
+        Targets of the rows that judge.
+    predictions : array (m, n_classes) or (m,)
+        Probabilities or numbers predicted for the rows that judge.
+    scores : dict
+        Scores by name, of the networks and of the baselines.
+    how : str
+        How the rows that judge were chosen, for people.
+    notes, remarks : list of str
+        Remarks for the user about the table, and about the predictions.
+    n_rows : int
+        Number of training rows; `frame` may hold a part of them.
+    """
+
+    model: Any
+    task: str
+    frame: Any
+    y: Array
+    classes: Any
+    truth: Array
+    predictions: Array
+    scores: dict[str, dict[str, float]]
+    how: str
+    notes: list[str]
+    remarks: list[str]
+    n_rows: int
+
+
+def judged_fit(
+    estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool,
+    settings: dict[str, Any], keep: Callable[[Any], None],
+) -> Judged:  # fmt: skip
+    """Fit an estimator to a problem, and judge it.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+        Estimator to fit.
+    problem : Problem
+        Training rows.
+    valid : Problem, optional
+        Validation rows, which also choose the best pass of each network.
+    n_folds : int, optional
+        Folds of a cross-validation; by default networks are judged out of fold.
+    seed : int
+        Seed of the folds.
+    progress : bool
+        True to show bars.
+    settings : dict
+        Further arguments of `fit`.
+    keep : callable
+        Function of the fitted estimator, which saves it before anything else can fail.
+    """
+    task, frame = problem.task, problem.frame
+    y, weights = problem.target.to_numpy(), problem.weights
+    classes = np.unique(y) if task == "classification" else None
+    if n_folds is not None and n_folds > len(y):
+        raise ValueError(f"--cv {n_folds}: there are {len(y)} rows only")
+    if n_folds is not None and estimator.time_limit is not None:
+        estimator.set_params(time_limit=estimator.time_limit / (n_folds + 1))
+    given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}
+    if valid is not None:
+        given |= {"X_val": valid.frame, "y_val": valid.target}
+    splits, test, judged = None, None, None
+    if n_folds is not None:
+        splits = folds_of(task, y, n_folds, seed)
+        for fitted, _ in splits:
+            if (y[fitted] == y[fitted[0]]).all():
+                raise ValueError(
+                    f"--cv {n_folds}: all rows outside of a fold have the target {str(y[fitted[0]])!r}: "
+                    "leave out --cv, or add rows with other targets"
+                )
+    model = estimator.fit(frame, problem.target, **given)
+    keep(model)
+    if valid is not None:
+        predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
+        test = (valid.frame, truth, judging_weights)
+        how = BY_VALIDATION.format(counted(len(truth), "validation row"))
+    elif splits is not None:
+        predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
+        truth, judging_weights = y, weights
+        how = f"by {n_folds}-fold cross-validation: every row is predicted by networks that did not see it"
+    else:
+        judged = model.oof_rows_
+        splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
+        predictions, truth = model.oof_prediction_, y[judged]
+        judging_weights = None if weights is None else weights[judged]
+        how = OUT_OF_FOLD.format(counted(len(truth), "row"))
+    scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
+    work = networks_work(model, len(y)) * (1 + (n_folds or 0))
+    scores |= baselines(task, (frame, y, weights), splits, test, classes, judged, work)
+    remarks = remarks_on(model, truth, predictions, classes, judging_weights)
+    return Judged(
+        model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)
+    )  # fmt: skip
+
+
+def remarks_on(model: Any, truth: Array, predictions: Array, classes: Any, weights: Any) -> list[str]:
+    """Return remarks on the predictions of a fitted estimator."""
+    if classes is None:
+        return []
+    return rare_class_notes(truth, predictions, classes, weights, model.class_weight == "balanced")
+
+
+def _cross_validated(
+    estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool,
+    settings: dict[str, Any],
+) -> Array:  # fmt: skip
+    """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
+    n_rows = len(problem.target)
+    found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
+    for fitted, predicted in splits:
+        weights = None if problem.weights is None else problem.weights[fitted]
+        one = clone(estimator)
+        one.fit(
+            problem.frame.iloc[fitted], problem.target.iloc[fitted], sample_weight=weights,
+            progress=progress, **settings,
+        )  # fmt: skip
+        rows = problem.frame.iloc[predicted]
+        with unseen_unwarned():  # rare values of the table may be new to a fold
+            if classes is None:
+                found[predicted] = one.predict(rows)
+            else:  # the fold may lack a class
+                found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
+    return found

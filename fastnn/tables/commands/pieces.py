@@ -1,0 +1,142 @@
+"""Tables in pieces: Parquet files are decoded block by block, other tables are read as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...system.extras import import_extra
+from ..streaming.parquet import Block, ParquetRows
+from ..streaming.source import opened_dataset
+from .columns import check_names
+from .reading import INDEX, ReadTable, is_parquet, read_table
+
+__all__ = ["Piece", "TableInPieces"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive rows of a table.
+
+    Parameters
+    ----------
+    read : ReadTable
+        Columns that were asked for. The index of the dataframe holds the numbers of the rows in the table,
+        counted from 0.
+    kept : pandas DataFrame
+        Columns to copy, with the same data types in all pieces.
+    """
+
+    read: ReadTable
+    kept: Any
+
+
+class TableInPieces:
+    """Table of a file, of which rows are read when they are asked for.
+
+    Only a few thousand rows of a Parquet file, or of a folder of such files, are in memory at a time. A table
+    of another kind is read at once, and is its only piece.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of a file or folder, or "-" for standard input.
+    options : namespace
+        Options of `add_reading_arguments`.
+    text_columns : iterable of str
+        Columns of a CSV file whose fields stay as they are.
+    is_whole : bool, default False
+        Read a Parquet file at once too.
+    kept : iterable of str
+        Columns that are not left out, even if they number the rows.
+    target, task : str, optional
+        Column that may hold classes, and the kind of the target: see `read_table`.
+
+    Attributes
+    ----------
+    name : str
+        Name in messages.
+    columns : list of str
+        Names of the columns.
+    notes : list of str
+        Remarks on how the table was read.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, or holds no table.
+    OSError
+        If the file does not exist or cannot be read.
+    """
+
+    def __init__(
+        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False,
+        kept: Any = (), target: str | None = None, task: str | None = None,
+    ) -> None:  # fmt: skip
+        self._read: ReadTable | None = None
+        self.name, self._source = str(source), str(source)
+        if is_whole or not is_parquet(source):
+            self._read = read_table(source, options, text_columns, kept, target, task)
+            self.name, self.notes = self._read.name, self._read.notes
+            self.columns = list(self._read.frame.columns)
+            return
+        self.columns = [name for name in opened_dataset(self._source).schema.names if name != INDEX]
+        self.notes = []
+
+    def check_names(self, names: Sequence[str], argument: str) -> None:
+        """Raise ValueError if the table lacks one of the columns that an argument names."""
+        pandas = import_extra("pandas", "cli", "reading a table")
+        check_names(names, ReadTable(pandas.DataFrame(columns=self.columns), self.name), argument)
+
+    def kept_schema(self, names: Sequence[str]) -> Any:
+        """Return the pyarrow Schema of columns to copy; None if the table is no Parquet file."""
+        if self._read is not None or not names:
+            return None
+        arrow = import_extra("pyarrow", "cli", "a Parquet file")
+        types = ParquetRows(self._source, None, columns=list(names)).types
+        decoded = {name: types[name] for name in names}
+        for name, kind in decoded.items():
+            if arrow.types.is_dictionary(kind):
+                decoded[name] = kind.value_type
+        return arrow.schema(decoded)
+
+    def pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
+        """Yield all rows in their order, with some columns, and columns to copy.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns to read.
+        kept : sequence of str
+            Columns to copy.
+        """
+        if self._read is not None:
+            yield Piece(self._read, self._read.frame[list(kept)].copy())
+            return
+        pandas = import_extra("pandas", "cli", "reading a table")
+        wanted = list(dict.fromkeys([*names, *kept]))
+        for block in ParquetRows(self._source, None, columns=wanted).blocks():
+            frame = _frame(pandas, block, names, None)
+            copied = _frame(pandas, block, kept, _nullable_types(pandas).get)
+            yield Piece(ReadTable(frame, self.name), copied)
+
+
+def _frame(pandas: Any, block: Block, names: Sequence[str], types: Any) -> Any:
+    """Return columns of a block as a dataframe, whose index holds the numbers of the rows."""
+    frame = block.table.select(list(names)).to_pandas(types_mapper=types)
+    frame.index = pandas.RangeIndex(block.rows[0], block.rows[-1] + 1)
+    return frame
+
+
+def _nullable_types(pandas: Any) -> dict[Any, Any]:
+    """Return pandas data types that hold gaps, so that whole numbers are written alike in every piece."""
+    arrow = import_extra("pyarrow", "cli", "a Parquet file")
+    names = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+    # pandas writes the types that hold gaps with capital letters, such as Int8 and UInt8.
+    types = {name: name.replace("uint", "UInt").replace("int", "Int") for name in names}
+    integers = {
+        arrow.type_for_alias(name): pandas.api.types.pandas_dtype(other) for name, other in types.items()
+    }
+    return integers | {arrow.bool_(): pandas.BooleanDtype()}

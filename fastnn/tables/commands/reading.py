@@ -1,0 +1,487 @@
+"""Tables from files: CSV and Parquet, compressed or not, with separator, encoding and decimal point found."""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+import re
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...system.extras import import_extra
+from ...system.validation import shown
+from ..streaming.parquet import ParquetRows
+from ..streaming.source import first_line, read_dataset
+from .texts import without_units
+
+__all__ = [
+    "INDEX",
+    "ReadTable",
+    "finished_table",
+    "is_parquet",
+    "is_parquet_folder",
+    "opened_bytes",
+    "read_table",
+]
+
+# Number of bytes at the beginning of a file that determine its form.
+HEAD = 256 * 1024
+# Lines of the head that are inspected.
+MOST_LINES = 500
+SEPARATORS = (",", ";", "\t", "|")
+# First bytes of compressed files, and the names of the compressions in pandas.
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
+# First bytes of Parquet files, and the column in which pandas writes an index without a name.
+PARQUET = b"PAR1"
+INDEX = "__index_level_0__"
+# First bytes of files that are no tables here, with a remedy.
+REFUSED = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV or Parquet",
+    b"(\xb5/\xfd": "compressed by Zstandard: compress by gzip instead",
+    b"\x89HDF": "an HDF5 file: save the table as CSV or Parquet",
+    b"SQLite": "a database: save the table as CSV or Parquet",
+}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
+FALLBACK = "cp1252"
+# Magnitude from which on float64 rounds integers.
+MAX_EXACT = 2**53
+_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
+_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
+
+
+@dataclass
+class ReadTable:
+    """Table that was read, and how.
+
+    Parameters
+    ----------
+    frame : pandas DataFrame
+        Rows; columns have distinct names.
+    name : str
+        Name of the file in messages.
+    notes : list of str
+        Remarks for the user about what was found or changed.
+    is_csv : bool
+        True for the rows of a CSV file, which options may read in another way.
+    """
+
+    frame: Any
+    name: str
+    notes: list[str] = field(default_factory=list)
+    is_csv: bool = False
+
+
+def read_table(
+    source: str | Path, options: Any, text_columns: Any = (), kept: Any = (), target: str | None = None,
+    task: str | None = None,
+) -> ReadTable:  # fmt: skip
+    """Read a table from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of the file, or "-" for standard input.
+    options : namespace
+        Options of `add_reading_arguments`.
+    text_columns : iterable of str
+        Columns of a CSV file whose fields stay as they are, such as the numbers of postal districts.
+    kept : iterable of str
+        Columns that are not left out, even if they number the rows.
+    target : str, optional
+        Column that may hold classes. Where it does, numbers that float64 would round are nullable integers of
+        pandas, or text as in the file.
+    task : {"classification", "regression"}, optional
+        Kind of the target, where it is known.
+
+    Returns
+    -------
+    ReadTable
+        Table of one row at least.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, holds no table, or has lines of different lengths.
+    OSError
+        If the file does not exist or cannot be read.
+    ImportError
+        If pandas, or pyarrow for Parquet, is missing.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    name = "standard input" if source == "-" else str(source)
+    if is_parquet_folder(source):
+        read = ReadTable(_read_parquet(pandas, source, name, target), name)
+    else:
+        with opened_bytes(source, name) as file:
+            head = _head(file)
+            if not head.strip():
+                raise ValueError(f"{name} is empty")
+            if head.startswith(PARQUET):
+                read = ReadTable(_read_parquet(pandas, file, name, target), name)
+            else:
+                read = _read_csv(pandas, file, head, name, options, set(text_columns), target, task)
+    return finished_table(pandas, read, options.date_format, kept)
+
+
+def finished_table(
+    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, kept: Any = ()
+) -> ReadTable:
+    """Return a table with its names checked, without a column of row numbers, and with columns of dates.
+
+    A column of row numbers that `kept` names stays.
+    """
+    name = read.name
+    if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
+        read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
+    frame = read.frame.reset_index(drop=True)
+    read.frame = frame
+    frame.columns = [str(column) for column in frame.columns]
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{name} has more than one column {twice!r}: rename or remove one")
+    if not len(frame):
+        raise ValueError(f"{name} has a header and no rows")
+    if frame.columns[0] not in kept:
+        _drop_index(read)
+    _parse_dates(pandas, read, date_formats)
+    return read
+
+
+def is_parquet_folder(source: str | Path) -> bool:
+    """Return True for the name of a folder that holds Parquet files, perhaps in folders."""
+    return source != "-" and Path(source).is_dir() and any(Path(source).rglob("*.parquet"))
+
+
+def is_parquet(source: str | Path) -> bool:
+    """Return True for the name of a Parquet file or of a folder of such files."""
+    if is_parquet_folder(source):
+        return True
+    if source == "-" or not Path(source).is_file():
+        return False
+    with Path(source).open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+@contextmanager
+def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
+    """Open a file, or standard input, as bytes in which one can go back."""
+    if source == "-":
+        if sys.stdin is None:  # the process was started without it
+            raise ValueError("standard input is closed: name a file instead of -")
+        yield io.BytesIO(sys.stdin.buffer.read())
+        return
+    path = Path(source)
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder without Parquet files: name a file in it")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name}") from None
+    with file:
+        # A pipe, as the shell's <(...), has no way back.
+        yield file if file.seekable() else io.BytesIO(file.read())
+
+
+def _head(file: Any) -> bytes:
+    """Return the first bytes of a file; the next read begins at the start again."""
+    head = file.read(HEAD)
+    file.seek(0)
+    return head
+
+
+def _compression(head: bytes) -> str | None:
+    """Return the compression of a file by its first bytes; None if there is none."""
+    return next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+def _unpacked(head: bytes, compression: str) -> bytes:
+    """Return the first bytes that a compressed file holds, from its own first bytes.
+
+    No more is unpacked: a kilobyte may hold gigabytes.
+    """
+    import bz2
+
+    decompressors: dict[str, Any] = {
+        "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+        "bz2": bz2.BZ2Decompressor,
+        "xz": lzma.LZMADecompressor,
+    }
+    return decompressors[compression]().decompress(head, HEAD)
+
+
+def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:
+    """Return the rows of a Parquet file, or of the files of a folder."""
+    pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
+    parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
+    try:
+        is_dataset = isinstance(file, str | Path)
+        table = read_dataset(file) if is_dataset else None
+        frame = pandas.read_parquet(file) if table is None else table.to_pandas()
+        if target in frame and frame[target].dtype.kind == "f":
+            column = (parquet.read_table(file, columns=[target]) if table is None else table)[target]
+            if pyarrow.types.is_integer(column.type):
+                # NumPy's integers have no missing value, so that pandas made them floats, which round.
+                is_signed = pyarrow.types.is_signed_integer(column.type)
+                frame[target] = pandas.array(column.to_pylist(), "Int64" if is_signed else "UInt64")
+        return frame
+    except pyarrow.ArrowException as error:
+        if isinstance(file, str | Path):
+            for _ in ParquetRows(file, None).blocks():  # raises ValueError that names file and column
+                pass
+        raise ValueError(f"{name} is a damaged Parquet file: {first_line(error)}") from None
+
+
+def _may_round(column: Any, task: str | None) -> bool:
+    """Return True for a target of floats that may be classes, and stand for other texts in the file.
+
+    Without a task, fractions are numbers to predict.
+    """
+    values = column.dropna()
+    if task == "regression" or not len(values):
+        return False
+    if column.dtype.kind != "f":
+        # pandas keeps missing values as empty text among integers that only 64 bits without a sign hold.
+        return bool((values == "").any())
+    are_whole = bool((values == values.round()).all())
+    return bool(values.abs().max() > MAX_EXACT) if are_whole else task == "classification"
+
+
+def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> Any:
+    """Return texts of numbers as nullable integers, or as they are where 64 bits do not suffice."""
+    if thousands is not None:
+        texts = texts.str.replace(thousands, "", regex=False)
+    texts = texts.str.replace(decimal, ".", regex=False).str.strip()
+    if not texts.dropna().str.fullmatch(r"[+-]?[0-9]+").all():
+        return texts
+    integers = [None if pandas.isna(value) else int(value) for value in texts]
+    is_signed = min(value for value in integers if value is not None) < 0
+    try:
+        return pandas.array(integers, "Int64" if is_signed else "UInt64")
+    except OverflowError:
+        return texts
+
+
+def _read_csv(
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str],
+    target: str | None, task: str | None,
+) -> ReadTable:  # fmt: skip
+    """Return the rows of a CSV file, and notes about its form."""
+    for magic, remedy in REFUSED.items():
+        if head.startswith(magic):
+            raise ValueError(f"{name} is {remedy}")
+    compression = _compression(head)
+    if compression is not None:
+        try:
+            head = _unpacked(head, compression)
+        except Exception as error:
+            raise ValueError(f"{name} is damaged: {error}") from None
+    encoding = options.encoding or next(
+        (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
+    )
+    notes: list[str] = []
+    columns = text_columns, target, task
+    try:
+        return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
+    except UnicodeDecodeError as error:
+        if options.encoding:
+            raise ValueError(f"{name} is not {encoding}, as --encoding says: {error.reason}") from None
+        notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
+        try:
+            return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, *columns)
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is neither UTF-8 nor {FALLBACK}: name its --encoding") from None
+    except LookupError:
+        raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
+    except UnicodeError:  # of an encoding for names in the Internet, such as idna
+        raise ValueError(
+            f"--encoding: {encoding!r} is no encoding of files: name another, such as utf-8 or cp1252"
+        ) from None
+
+
+def _parsed(
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
+    notes: list[str], text_columns: set[str], target: str | None, task: str | None,
+) -> ReadTable:  # fmt: skip
+    """Return the rows of a CSV file in one encoding."""
+    text = head.decode(encoding, "ignore")
+    if "\0" in text:
+        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
+    lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
+    if len(head) >= HEAD:
+        lines = lines[:-1]  # the last line is cut off
+    lines = [line for line in lines if line.strip()][:MOST_LINES]
+    sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
+    if len(sep) != 1:
+        raise ValueError(f"--sep must be one character, got {sep!r}")
+    decimal, thousands = options.decimal or ".", None
+    if options.decimal is None and sep != ",":
+        decimal, thousands = found_decimal(lines, sep)
+    if decimal == sep or len(decimal) != 1:
+        raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
+    thousands = options.thousands or thousands
+    if thousands is not None and (thousands == decimal or len(thousands) != 1):
+        raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
+    if sep != ",":
+        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
+    if decimal != ".":
+        notes.append(f"decimal point {decimal!r}")
+    has_surplus = _has_empty_surplus(lines, sep, name)
+
+    def parsed(text_columns: set[str]) -> Any:
+        file.seek(0)
+        return pandas.read_csv(
+            file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
+            na_values=list(options.na), skipinitialspace=True, low_memory=False,
+            dtype=dict.fromkeys(text_columns, "string") or None, index_col=False if has_surplus else None,
+        )  # fmt: skip
+
+    try:
+        frame = parsed(text_columns)
+        if target is not None and target in frame and _may_round(frame[target], task):
+            frame[target] = _unrounded(pandas, parsed({*text_columns, target})[target], decimal, thousands)
+    except pandas.errors.EmptyDataError:
+        raise ValueError(f"{name} is empty") from None
+    except pandas.errors.ParserError as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if not found:
+            raise ValueError(f"{name} is no CSV file: {first_line(error)}") from None
+        raise ValueError(
+            f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
+            "correct the line, or name another --sep"
+        ) from None
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{name} is damaged: {first_line(error)}") from None
+    notes += _renamed_columns(_split(lines, sep), frame.columns)
+    if options.units:
+        _leave_out_units(pandas, frame, text_columns, options.units, thousands, decimal)
+    return ReadTable(frame, name, notes, is_csv=True)
+
+
+def _leave_out_units(
+    pandas: Any, frame: Any, text_columns: set[str], units: Any, thousands: str | None, decimal: str
+) -> None:
+    """Convert columns of text of which every value is a number with one of some units, or without."""
+    for name in frame.columns:
+        column = frame[name]
+        if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
+            continue
+        values = without_units(column.astype("string"), units, thousands, decimal)
+        if values.notna().sum() == column.notna().sum() > 0:
+            frame[name] = values.astype("float64")
+
+
+def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
+    """Return a note for every name that the header, the first row, repeats: pandas adds numbers to it."""
+    renamed: dict[str, list[str]] = {}
+    given = [name.lstrip(" ") for name in rows[0]] if rows else []
+    for old, new in zip(given, names, strict=False):
+        if old and new.startswith(f"{old}.") and given.count(old) > 1:
+            renamed.setdefault(old, []).append(repr(new))
+    return [
+        f"the header has more than one column {name!r}: the others are called {', '.join(others)}"
+        for name, others in renamed.items()
+    ]
+
+
+def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
+    """Return True if all lines but the header end with a separator; raise ValueError for surplus fields.
+
+    pandas would take the first column of such lines for an index.
+    """
+    rows = _split(lines, sep)
+    header = rows.pop(0) if rows else []
+    if not rows or len(rows[0]) <= len(header):
+        return False
+    if len(rows[0]) == len(header) + 1 and not any(row[-1] for row in rows):
+        return True
+    raise ValueError(f"{name}: the lines have more fields than the header, separated by {sep!r}")
+
+
+def _split(lines: list[str], sep: str) -> list[list[str]]:
+    """Return the fields of lines; an empty list if a field is longer than the module csv allows."""
+    try:
+        return list(csv.reader(lines, delimiter=sep))
+    except csv.Error:
+        return []
+
+
+def found_separator(lines: list[str]) -> str:
+    """Return the separator with which most lines have as many fields as the first; a comma if none has."""
+    best, best_key = ",", (0.0, 0)
+    for sep in SEPARATORS:
+        counts = [len(row) for row in _split(lines, sep)]
+        if not counts or counts[0] < 2:
+            continue
+        share = sum(count == counts[0] for count in counts) / len(counts)
+        key = (round(share, 1), counts[0])
+        if key > best_key:
+            best, best_key = sep, key
+    return best
+
+
+def found_decimal(lines: list[str], sep: str) -> tuple[str, str | None]:
+    """Return the decimal point of the numbers in lines, and the separator of their thousands or None."""
+    fields = [cell.strip() for row in _split(lines[1:], sep) for cell in row]
+    with_comma = [cell for cell in fields if _COMMA_NUMBER.fullmatch(cell)]
+    if len(with_comma) > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields):
+        return ",", "." if any("." in cell for cell in with_comma) else None
+    return ".", None
+
+
+def _drop_index(read: ReadTable) -> None:
+    """Leave out the column in which pandas has written the numbers of the rows."""
+    frame = read.frame
+    first = frame.columns[0]
+    if first in ("Unnamed: 0", INDEX) and len(frame.columns) > 1:
+        values = frame[first]
+        if values.dtype.kind in "iu" and (values.diff().dropna() == 1).all():
+            read.frame = frame.drop(columns=first)
+            read.notes.append("the first column, which numbers the rows, is left out")
+
+
+def _parse_dates(pandas: Any, read: ReadTable, date_formats: Sequence[str] | None) -> None:
+    """Convert columns of text of which every value is a date; add a note if no column has a given format."""
+    may_fit = False  # True after a column of dates, and after one of gaps alone
+    for name in read.frame.columns:
+        column = read.frame[name]
+        may_fit = may_fit or not column.count()
+        if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
+            continue
+        present = column.dropna()
+        sample = present.head(100)
+        if not len(present) or not all(isinstance(value, str) for value in sample):
+            continue
+        if not date_formats and not all(_ISO_DATE.fullmatch(value) for value in sample):
+            continue
+        dates = as_dates(pandas, column, date_formats)
+        if dates is not None and dates.isna().sum() == column.isna().sum():
+            read.frame[name], may_fit = dates, True
+    if date_formats and not may_fit:
+        forms = " or ".join(map(shown, date_formats))
+        read.notes.append(f"no column holds dates in the format {forms} of --date-format")
+
+
+def as_dates(pandas: Any, column: Any, date_formats: Sequence[str] | None) -> Any:
+    """Return a column as dates, in the format that most values have, NaT where a value has another form.
+
+    Without formats, dates are ISO 8601. The result is None if time zones differ.
+    """
+    found = None
+    for form in date_formats or ["ISO8601"]:
+        try:
+            dates = pandas.to_datetime(column, format=form, errors="coerce")
+        except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
+            if date_formats and re.search("format|directive|group name", str(error)):
+                raise ValueError(f"--date-format {shown(form)}: {first_line(error)}") from None
+            continue
+        if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):
+            found = dates
+    return found

@@ -1,0 +1,460 @@
+"""Scores of predictions, and baselines: always the same prediction, and a linear model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
+
+from ...system.messages import error_text
+from ..encoding.encoder import TableEncoder
+from .columns import unseen_unwarned
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "RunningScores",
+    "baselines",
+    "folds_of",
+    "metrics_of",
+    "networks_work",
+    "plain_scores",
+    "scores_of",
+    "shown_score",
+    "table_of_scores",
+]
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+# Largest number of rows to which the linear model is fitted.
+MOST_ROWS = 20_000
+# Numbers from here on are shown as powers of ten.
+MOST_IN_FULL = 1e7
+# Largest and least number of iterations of the logistic regression; the work of the networks decides between.
+MAX_ITERATIONS, MIN_ITERATIONS = 200, 5
+# Fraction of the rows of the most frequent class from which on the accuracy is not the first score.
+MAX_MAJORITY = 0.9
+# Scores of classes that come first where one class is that frequent.
+RARE_FIRST = ("balanced_accuracy", "average_precision")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Score of predictions.
+
+    Parameters
+    ----------
+    label : str
+        Name for people.
+    is_better_high : bool
+        True if a higher score is better.
+    compute : callable
+        Function of true targets, predictions (probabilities of the classes, or numbers), classes or None, and
+        weights or None.
+    """
+
+    label: str
+    is_better_high: bool
+    compute: Callable[[Array, Array, Any, Any], float]
+
+
+def _predicted(P: Array, classes: Array) -> Array:
+    """Return the classes of the highest probabilities."""
+    return classes[P.argmax(axis=1)]
+
+
+def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
+    """Return the area under the ROC curve; of several classes, the mean of each against all others."""
+    areas = []
+    for k in range(1 if len(classes) == 2 else 0, len(classes)):
+        truth = y == classes[k]
+        if truth.all() or not truth.any():
+            return np.nan
+        areas.append(metrics.roc_auc_score(truth, P[:, k], sample_weight=weights))
+    return float(np.mean(areas))
+
+
+def _average_precision(y: Array, P: Array, classes: Array, weights: Any) -> float:
+    """Return the area under the precision-recall curve of the rarer class; of several, the mean of all."""
+    counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
+    if not counts.all():
+        return np.nan
+    chosen = [int(counts[1] > counts[0]) ^ 1] if len(classes) == 2 else range(len(classes))
+    areas = [metrics.average_precision_score(y == classes[k], P[:, k], sample_weight=weights) for k in chosen]
+    return float(np.mean(areas))
+
+
+def _log_loss(y: Array, P: Array, classes: Array, weights: Any) -> float:
+    """Return the mean negative logarithm of the true classes' probabilities."""
+    p_true = P[np.arange(len(y)), np.searchsorted(classes, y)].astype(np.float64)
+    return float(np.average(-np.log(np.maximum(p_true, 1e-15)), weights=weights))
+
+
+# Registry of the scores by task and name, the most important first.
+METRICS: dict[str, dict[str, Metric]] = {
+    "classification": {
+        "accuracy": Metric(
+            "accuracy",
+            True,
+            lambda y, P, classes, w: float(
+                metrics.accuracy_score(y, _predicted(P, classes), sample_weight=w)
+            ),
+        ),
+        "balanced_accuracy": Metric(
+            "balanced accuracy",
+            True,
+            lambda y, P, classes, w: float(
+                metrics.recall_score(
+                    y, _predicted(P, classes), average="macro", sample_weight=w, zero_division=0.0
+                )
+            ),
+        ),
+        "roc_auc": Metric("ROC AUC", True, _roc_auc),
+        "average_precision": Metric("avg. precision", True, _average_precision),
+        "log_loss": Metric("log-loss", False, _log_loss),
+    },
+    "regression": {
+        "rmse": Metric(
+            "RMSE",
+            False,
+            lambda y, v, _, w: float(np.sqrt(metrics.mean_squared_error(y, v, sample_weight=w))),
+        ),
+        "mae": Metric(
+            "MAE", False, lambda y, v, _, w: float(metrics.mean_absolute_error(y, v, sample_weight=w))
+        ),
+        "r2": Metric(
+            "R2",
+            True,
+            lambda y, v, _, w: float(metrics.r2_score(y, v, sample_weight=w)) if len(y) > 1 else np.nan,
+        ),
+    },
+}
+
+
+# Scores that can be added up over pieces of a table, by task, with the power of the score that is a mean over
+# rows: the square of the RMSE is the mean squared error.
+MEANS = {"classification": {"accuracy": 1, "log_loss": 1}, "regression": {"rmse": 2, "mae": 1}}
+# Scores that compare pairs of rows, which those of pieces are not enough for.
+OF_PAIRS = ("roc_auc", "average_precision")
+# Bytes of the sample of rows from which these are computed where rows come in pieces.
+SAMPLE_BYTES = 1 << 26
+
+
+def scores_of(task: str, y: Array, predictions: Array, classes: Any, weights: Any) -> dict[str, float]:
+    """Return all scores of predictions by name; NaN where a score is not defined."""
+    return {name: metric.compute(y, predictions, classes, weights) for name, metric in METRICS[task].items()}
+
+
+class RunningScores:
+    """Scores of rows that come in pieces, in bounded memory.
+
+    All scores but the ROC AUC and the average precision are exact. These compare all pairs of rows: of very
+    many rows, they are those of a random sample.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        Kind of the target.
+    classes : array or None
+        Classes of a classification, sorted.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows so far.
+    weight : float
+        Sum of the weights.
+    counts : array (n_classes, n_classes)
+        Number of rows by true and by predicted class.
+    mean : float
+        Weighted mean of the true numbers.
+    """
+
+    def __init__(self, task: str, classes: Any) -> None:
+        self._task, self._classes = task, classes
+        n_classes = 0 if classes is None else len(classes)
+        self.n_rows, self.weight, self.mean = 0, 0.0, 0.0
+        self._means: dict[str, float] = dict.fromkeys(MEANS[task], 0.0)
+        self.counts = np.zeros((n_classes, n_classes), np.int64)
+        self._weights = np.zeros((n_classes, n_classes))
+        # A row holds a random number, a class, a weight and a float32 for each class.
+        self._sample = Sample(SAMPLE_BYTES // (24 + 4 * n_classes))
+
+    def add(self, y: Array, predictions: Array, weights: Any) -> None:
+        """Add the rows of a piece: true targets, predictions, and weights or None."""
+        weights = np.ones(len(y)) if weights is None else weights
+        self.n_rows += len(y)
+        if self._classes is not None:
+            true, found = np.searchsorted(self._classes, y), predictions.argmax(axis=1)
+            cells, shape = true * len(self._classes) + found, self.counts.shape
+            self.counts += np.bincount(cells, minlength=self.counts.size).reshape(shape)
+            self._weights += np.bincount(cells, weights, self.counts.size).reshape(shape)
+            self._sample.add(true, weights, predictions)
+        weight = float(weights.sum())
+        if not weight:
+            return
+        self.weight += weight
+        share = weight / self.weight
+        for name, power in MEANS[self._task].items():
+            value = METRICS[self._task][name].compute(y, predictions, self._classes, weights)
+            self._means[name] += share * (value**power - self._means[name])
+        if self._classes is None:
+            self.mean += share * (float(np.average(y, weights=weights)) - self.mean)
+
+    @property
+    def n_ranked(self) -> int:
+        """Number of rows from which the scores of pairs of rows are computed."""
+        return min(self.n_rows, self._sample.size)
+
+    def scores(self, constant: RunningScores | None = None) -> dict[str, float]:
+        """Return all scores by name.
+
+        Parameters
+        ----------
+        constant : RunningScores, optional
+            Scores of the mean as the prediction of all rows, from which the R2 of numbers follows; by default
+            these scores themselves.
+        """
+        found = {name: mean ** (1 / MEANS[self._task][name]) for name, mean in self._means.items()}
+        if self._classes is None:
+            error, variance = self._means["rmse"], (constant or self)._means["rmse"]
+            ratio = error / variance if variance else float(error > 0)
+            found["r2"] = 1 - ratio if self.n_rows > 1 else np.nan
+        else:
+            true, predicted = np.nonzero(self.counts)
+            cells = np.eye(len(self._classes))[predicted]
+            found["balanced_accuracy"] = self._computed(
+                "balanced_accuracy", true, self._weights[true, predicted], cells
+            )
+            sample = self._sample.rows()
+            found |= {name: self._computed(name, *sample) for name in OF_PAIRS}
+        return {name: found[name] for name in METRICS[self._task]}
+
+    def constant_scores(self) -> dict[str, float]:
+        """Return the scores of the shares of the classes as the prediction of all rows."""
+        true = np.flatnonzero(self.counts.sum(axis=1))
+        totals = self._weights.sum(axis=1)
+        P = np.tile(totals / totals.sum(), (len(true), 1))
+        return {name: self._computed(name, true, totals[true], P) for name in METRICS[self._task]}
+
+    def _computed(self, name: str, true: Array, weights: Array, P: Array) -> float:
+        """Return a score of classes, which are given by their places in `classes`."""
+        return METRICS[self._task][name].compute(self._classes[true], P, self._classes, weights)
+
+
+class Sample:
+    """Random sample of rows that come in pieces: all rows, as long as there are no more than its size.
+
+    Parameters
+    ----------
+    size : int
+        Largest number of rows.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self._random = size, np.random.default_rng(0)
+        self._parts: list[tuple[Array, ...]] = []
+        self._n_rows = 0
+
+    def add(self, *columns: Array) -> None:
+        """Add the rows of a piece, given as arrays of equal length."""
+        self._parts.append((self._random.random(len(columns[0])), *columns))
+        self._n_rows += len(columns[0])
+        if self._n_rows >= 2 * self.size:
+            self._shrink()
+
+    def rows(self) -> list[Array]:
+        """Return the columns of the sample."""
+        self._shrink()
+        return list(self._parts[0][1:])
+
+    def _shrink(self) -> None:
+        """Keep the rows with the smallest of the random numbers that each row has drawn."""
+        columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
+        if len(columns[0]) > self.size:
+            kept = np.argpartition(columns[0], self.size)[: self.size]
+            columns = [column[kept] for column in columns]
+        self._parts, self._n_rows = [tuple(columns)], len(columns[0])
+
+
+def folds_of(task: str, y: Array, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Return the training and test rows of a cross-validation; classes have equal shares in all folds."""
+    kind = KFold
+    if task == "classification" and np.unique(y, return_counts=True)[1].min() >= n_folds:
+        kind = StratifiedKFold
+    return list(kind(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y))
+
+
+def baselines(
+    task: str,
+    train: tuple[Any, Array, Any],
+    splits: Sequence[tuple[Rows, Rows]] | None,
+    test: tuple[Any, Array, Any] | None,
+    classes: Any,
+    judged: Rows | None,
+    work: float = math.inf,
+) -> dict[str, dict[str, float]]:
+    """Return the scores of the baselines.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        Kind of the target.
+    train : tuple of DataFrame, array (n,) and array (n,) or None
+        Rows, targets and weights.
+    splits : list of two arrays of rows, optional
+        Folds: the baselines predict the second part of each, fitted to the first.
+    test : tuple of DataFrame, array (m,) and array (m,) or None, optional
+        Rows to predict instead of those of the folds, with targets and weights.
+    classes : array or None
+        Classes of a classification, sorted.
+    judged : array of int, optional
+        Rows of the folds' predictions that count; by default all.
+    work : float, optional
+        Operations that the fits may take in all, such as those of the networks, so that a simple model does
+        not cost more than they did.
+
+    Returns
+    -------
+    dict
+        Scores by name of the baseline, "linear model" and the constant prediction.
+    """
+    X, y, weights = train
+    constant_name = "majority" if task == "classification" else "mean"
+    parts: list[tuple[Rows, Rows | None]] = [*(splits or [])]
+    if test is not None:
+        parts = [(np.arange(len(y)), None)]
+    rows_of_test: list[Rows] = []
+    found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
+    random = np.random.RandomState(0)
+    for fitted, predicted in parts:
+        if len(fitted) > MOST_ROWS:
+            fitted = np.sort(random.permutation(fitted)[:MOST_ROWS])
+        fit_weights = _positive(weights, fitted)
+        X_test = test[0] if test is not None else X.iloc[predicted]
+        rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
+        # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
+        with threadpool_limits(1), unseen_unwarned():
+            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
+            found["linear model"].append(predict(X_test))
+        # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
+        found[constant_name].append(_constant(task, y, _positive(weights), classes, len(X_test)))
+    order = np.concatenate(rows_of_test)
+    chosen = slice(None) if judged is None or test is not None else np.isin(order, judged)
+    truth, given = (y, weights) if test is None else (test[1], test[2])
+    rows = order[chosen]
+    result = {}
+    for name, predictions in found.items():
+        values = np.concatenate(predictions)[chosen]
+        result[name] = scores_of(task, truth[rows], values, classes, None if given is None else given[rows])
+    return result
+
+
+def _positive(weights: Any, rows: Any = slice(None)) -> Any:
+    """Return the weights of rows, or None if all are 0: such rows, of a sample or a fold, count alike."""
+    return None if weights is None or not weights[rows].any() else weights[rows]
+
+
+def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float) -> Callable[[Any], Array]:
+    """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
+    encoder = TableEncoder(numbers="smooth", text="rare")
+    present = np.unique(y)
+    try:
+        Z = encoder.fit_transform(X)
+    except ValueError:  # no column tells the fold's rows apart
+        present = present[:1]
+    if len(present) < 2:
+        return lambda X_test: _constant(task, y, weights, classes, len(X_test))
+    if task == "regression":
+        # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
+        center, scale = y.mean(), y.std()
+        ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
+
+        def predict_numbers(X_test: Any) -> Array:
+            values = ridge.predict(encoder.transform(X_test)).astype(np.float64)
+            return np.clip(values * scale + center, y.min(), y.max())
+
+        return predict_numbers
+    # Two products of all features and outputs an iteration, a multiplication and an addition each.
+    operations = 4.0 * Z.size * (1 if len(present) == 2 else len(present))
+    n_iterations = int(np.clip(work / operations, MIN_ITERATIONS, MAX_ITERATIONS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the baseline may end before it converges
+        model = LogisticRegression(max_iter=n_iterations).fit(Z, y, weights)
+
+    def predict(X_test: Any) -> Array:
+        P = np.zeros((len(X_test), len(classes)))
+        P[:, np.searchsorted(classes, present)] = model.predict_proba(encoder.transform(X_test))
+        return P
+
+    return predict
+
+
+def _constant(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> Array:
+    """Return the shares of the classes, or the mean, for every row."""
+    if task == "regression":
+        return np.full(n_rows, np.average(y, weights=weights))
+    counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
+    return np.tile(counts / counts.sum(), (n_rows, 1))
+
+
+def networks_work(model: Any, n_rows: int) -> float:
+    """Return the operations that the networks of a tabular estimator took: three products an epoch."""
+    layers = [one.model_.layers_dim for one in model.estimators_]
+    n_parameters = [sum(m * n for m, n in itertools.pairwise(dims)) for dims in layers]
+    n_epochs = [one.n_iter_ for one in model.estimators_]
+    return 6.0 * n_rows * float(np.dot(n_parameters, n_epochs))
+
+
+def metrics_of(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
+    """Return the metrics in the order in which they matter, given the scores by model, the constant last.
+
+    Where one class is very frequent, the accuracy says little.
+    """
+    registry = METRICS[task]
+    constant = list(scores.values())[-1]
+    first = RARE_FIRST if constant.get("accuracy", 0.0) >= MAX_MAJORITY else ()
+    return {name: registry[name] for name in dict.fromkeys((*first, *registry))}
+
+
+def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
+    """Return the scores as lines of text, a line for each model."""
+    columns = []
+    for key, metric in metrics_of(task, scores).items():
+        cells = [metric.label, *(shown_score(one[key], not metric.is_better_high) for one in scores.values())]
+        width = max(10, *map(len, cells))
+        columns.append([f"  {cell:>{width}}" for cell in cells])
+    width = max(map(len, scores))
+    names = [f"{name:<{width}}" for name in ("", *scores)]
+    return "\n".join("".join(line) for line in zip(names, *columns, strict=True))
+
+
+def plain_scores(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Return scores as JSON holds them: None for NaN."""
+    return {
+        name: {key: None if np.isnan(value) else value for key, value in values.items()}
+        for name, values in scores.items()
+    }
+
+
+def shown_score(value: float, is_error: bool = False) -> str:
+    """Return a score as text with four decimals or, from 10 on, four digits or more; a dash for NaN.
+
+    An error, which may have any magnitude, has four digits also where four decimals would leave fewer.
+    """
+    if np.isnan(value):
+        return "-"
+    if abs(value) < 10:
+        return error_text(value) if is_error else f"{round(value, 4) + 0.0:.4f}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < MOST_IN_FULL else f"{value:,.4g}"

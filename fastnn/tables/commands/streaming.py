@@ -1,0 +1,181 @@
+"""Training on Parquet files larger than memory: a sample that decides about columns and task, and the fit."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils.random import sample_without_replacement
+
+from ...system.extras import import_extra
+from ...system.messages import counted
+from ...system.sizes import parse_size
+from ..base import LEAST_MEMORY
+from ..presets import PRESETS
+from ..streaming.fit import needed_bytes
+from ..streaming.parquet import Block, ParquetRows
+from ..streaming.source import opened_dataset
+from .columns import check_names
+from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged, remarks_on
+from .problem import Problem, check_classes, posed_rows
+from .reading import INDEX, ReadTable, finished_table, is_parquet
+from .scores import baselines, folds_of, networks_work, scores_of
+
+__all__ = ["LargeFiles", "Streamed", "large_files"]
+
+# Number of rows that decide about columns and task, and to which the linear model is fitted.
+N_SAMPLED = 20_000
+
+
+@dataclass
+class LargeFiles:
+    """Files to stream.
+
+    Parameters
+    ----------
+    files : ParquetRows
+        Rows with a target.
+    read : ReadTable
+        Random rows, without columns that are left out.
+    n_columns : int
+        Number of columns of the files.
+    """
+
+    files: ParquetRows
+    read: ReadTable
+    n_columns: int
+
+
+def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | None:
+    """Return the files of the command if they are Parquet files to be streamed, else None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the command should go on from the checkpoint, and there is none.
+    ValueError
+        If a column does not exist, or an option does not go with files that are streamed.
+    """
+    limit = parse_size(options.memory_limit, "--memory-limit", LEAST_MEMORY)
+    if not is_parquet(options.table):
+        if options.resume:
+            raise ValueError("--resume: only Parquet files are trained on with a checkpoint")
+        return None
+    if options.resume and not checkpoint.exists():
+        raise FileNotFoundError(
+            f"--resume: there is no checkpoint {checkpoint}: leave out --resume to begin the training"
+        )
+    pandas = import_extra("pandas", "cli", "reading a table")
+    name, source = str(options.table), str(options.table)
+    names = list(opened_dataset(source).schema.names)
+    header = ReadTable(pandas.DataFrame(columns=names), name)
+    check_names([options.target], header, "--target")
+    check_names(options.drop, header, "--drop")
+    check_names([] if options.weights is None else [options.weights], header, "--weights")
+    left_out = {options.target, options.weights, *options.drop, INDEX}
+    columns = [column for column in names if column not in left_out]
+    selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_gaps=True)
+    files = selected(columns)
+    preset = PRESETS[options.preset]
+    n_networks = options.networks or preset.n_estimators
+    if not options.resume and needed_bytes(files, n_networks, preset.n_bins) <= limit:
+        return None
+    for argument, value in (("--cv", options.cv), ("--date-format", options.date_format)):
+        if value:
+            raise ValueError(
+                f"{argument} needs the whole table in memory, and {name} is streamed: leave it out, or raise "
+                "--memory-limit"
+            )
+    count = min(N_SAMPLED, files.n_rows)
+    rows = np.sort(sample_without_replacement(files.n_rows, count, random_state=options.seed))
+    read = finished_table(pandas, ReadTable(_frame(files, files.read(rows)), name), None)
+    columns = [column for column in columns if column in read.frame]  # without one that numbers the rows
+    dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
+    files = selected(columns, dates=[column for column in dates if files.is_text(column)])
+    return LargeFiles(files, read, len(names))
+
+
+def _frame(files: ParquetRows, block: Block) -> Any:
+    """Return a block as a pandas dataframe with the target and the weights; its index is a range."""
+    frame = block.table.to_pandas()
+    frame[files.target] = block.target.to_pandas()
+    if files.weights is not None:
+        frame[files.weights] = block.weights
+    return frame
+
+
+@dataclass
+class Streamed:
+    """Training on files that are streamed.
+
+    Parameters
+    ----------
+    large : LargeFiles
+        Files.
+    problem : Problem
+        Target, task and columns, of a sample of the rows.
+    checkpoint : Path
+        File from which an interrupted fit can go on.
+    options : namespace
+        Arguments of the command.
+    """
+
+    large: LargeFiles
+    problem: Problem
+    checkpoint: Path
+    options: argparse.Namespace
+
+    def judged_fit(
+        self, estimator: Any, valid: Problem | None, progress: bool, keep: Callable[[Any], None]
+    ) -> Judged:
+        """Fit the estimator to all rows, call `keep` with it, and judge it on its validation rows."""
+        options, files, task = self.options, self.large.files, self.problem.task
+        given: dict[str, Any] = {
+            "memory_limit": options.memory_limit,
+            "passes": options.passes,
+            "checkpoint": self.checkpoint,
+            "resume": self.checkpoint if options.resume else None,
+            "progress": progress,
+        }
+        if valid is not None:
+            given |= {"X_val": valid.frame, "y_val": valid.target}
+        model = estimator.fit(files, options.target, **given)
+        keep(model)
+        classes = model.classes_ if task == "classification" else None
+        if valid is not None:
+            rows = self._rows(self.problem, classes)
+            truth, predictions = self._rows(valid, classes)[1], model.oof_prediction_
+            splits, test = None, (valid.frame, truth, valid.weights)
+            weights = valid.weights
+            how = BY_VALIDATION.format(counted(len(truth), "validation row"))
+        else:
+            order = np.argsort(model.oof_rows_)
+            block, columns = files.read(model.oof_rows_[order]), list(self.problem.frame.columns)
+            read = finished_table(
+                import_extra("pandas", "cli", "reading a table"),
+                ReadTable(_frame(files, block), files.name), None, columns,
+            )  # fmt: skip
+            judged = posed_rows(read, options.target, task, options.weights, columns)
+            rows = self._rows(judged, classes)
+            truth, weights, predictions = rows[1], judged.weights, model.oof_prediction_[order]
+            splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
+            how = OUT_OF_FOLD.format(counted(len(truth), "random row"))
+        scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
+        scores |= baselines(task, rows, splits, test, classes, None, networks_work(model, files.n_rows))
+        remarks = remarks_on(model, truth, predictions, classes, weights)
+        return Judged(
+            model, task, rows[0], rows[1], classes, truth, predictions, scores, how, self.problem.notes,
+            remarks, files.n_rows,
+        )  # fmt: skip
+
+    def _rows(self, problem: Problem, classes: Any) -> tuple[Any, Any, Any]:
+        """Return columns, targets and weights of a problem, with classes as the model knows them."""
+        y = problem.target.to_numpy()
+        if classes is not None:
+            y = check_classes(y, classes, self.large.read, self.options.target)
+        return problem.frame, y, problem.weights

@@ -1,0 +1,146 @@
+"""Text that stands for numbers or dates, and the options that read it so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...system.extras import import_extra
+
+__all__ = ["hint", "without_units"]
+
+# Fraction of a column's values from which the others are taken for mistakes, however many different ones.
+MOSTLY = 0.8
+# Largest number of different values beside numbers or dates where these are fewer, but most.
+MAX_OTHERS = 5
+# Largest number of different values that are inspected, the most frequent first.
+MAX_VALUES = 2000
+# Units beside all signs of currencies.
+UNITS = ("%", "‰", "°", "USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
+# Separators of thousands.
+THOUSANDS = (",", "'", " ", "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}")
+# Forms of dates with years of two digits, which pandas does not guess.
+SHORT_DATES = ("%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
+_ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s*$")
+
+
+def without_units(texts: Any, units: Iterable[str], thousands: str | None, decimal: str) -> Any:
+    """Return a column of text as numbers, NaN for missing values and other text."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    for unit in units:
+        texts = texts.str.replace(unit, "", regex=False)
+    texts = texts.str.strip()
+    if thousands is not None:
+        is_number = texts.str.fullmatch(_grouped(thousands, decimal)).fillna(False).astype(bool)
+        texts = texts.where(~is_number, texts.str.replace(thousands, "", regex=False))
+    if decimal != ".":
+        texts = texts.str.replace(decimal, ".", regex=False)
+    return pandas.to_numeric(texts.str.replace(r"^([+-])\s+", r"\1", regex=True), errors="coerce")
+
+
+def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, str] | None:
+    """Return what most values of a column of text stand for, and how they are read.
+
+    Parameters
+    ----------
+    column : pandas Series
+        Column.
+    is_csv : bool
+        True for a column of a CSV file, of which options say how it is read.
+    missing_values : bool, default True
+        Also where plain numbers are text for a few other values alone.
+
+    Returns
+    -------
+    tuple of str, or None
+        "numbers" or "dates", and the end of a sentence about the column; None for a column of other text.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
+        return None
+    counts = column.dropna().value_counts()[:MAX_VALUES]
+    if not len(counts) or not all(isinstance(value, str) for value in counts.index):
+        return None
+    texts, n_rows = pandas.Series(counts.index, dtype="string"), counts.to_numpy()
+    options: list[str] = []
+    what, parsed = "numbers", pandas.to_numeric(texts, errors="coerce")
+    if not _are_most(texts, parsed, n_rows):
+        units = _units(texts)
+        bare = texts
+        for unit in units:
+            bare = bare.str.replace(unit, "", regex=False)
+        bare = bare.str.strip()
+        thousands = next((one for one in THOUSANDS if bare.str.fullmatch(_grouped(one, ".")).any()), None)
+        parsed = without_units(texts, units, thousands, ".")
+        options += [f"--units {shlex.quote(','.join(units))}"] * bool(units)
+        options += [f"--thousands {shlex.quote(thousands or '')}"] * (thousands is not None)
+    if not _are_most(texts, parsed, n_rows):
+        what, formats, parsed = "dates", *_dates(pandas, texts, n_rows)
+        if not _are_most(texts, parsed, n_rows):
+            return None
+        forms = " or ".join(shlex.quote(form) for form in formats)
+        options = [f"--date-format {forms}"] * (not formats[0].startswith("%Y-%m-%d"))
+    others = texts[parsed.isna()].tolist()
+    if not (options or (others and missing_values)):
+        return None
+    example = texts[parsed.notna()].iloc[0]
+    text = f"holds {what} as text, such as {example!r}"
+    if others:
+        options.append(f"--na {shlex.quote(','.join(others[:MAX_OTHERS]))}")
+        row = int(column.index[(column == others[0]).to_numpy(dtype=bool, na_value=False).argmax()]) + 1
+        text += f", beside {', '.join(map(repr, others[:MAX_OTHERS]))}"
+        text += f" and {len(others) - MAX_OTHERS:,} more" if len(others) > MAX_OTHERS else ""
+        text += f" (first in row {row})"
+    return what, f"{text}: {' '.join(options)} reads it as {what}" if is_csv else f"{text}: convert it"
+
+
+def _grouped(thousands: str, decimal: str) -> str:
+    """Return the regular expression of numbers with a separator of thousands."""
+    return rf"[+-]?\s*\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
+
+
+def _are_most(texts: Any, parsed: Any, n_rows: Any) -> bool:
+    """Return True if most rows have values that were parsed, and the others look like mistakes."""
+    is_parsed = parsed.notna().to_numpy()
+    share = n_rows[is_parsed].sum() / n_rows.sum()
+    return bool(share >= MOSTLY or (share > 0.5 and (~is_parsed).sum() <= MAX_OTHERS))
+
+
+def _units(texts: Any) -> list[str]:
+    """Return the units with which texts of numbers begin or end."""
+    found: dict[str, None] = {}
+    for text in texts:
+        for pair in _ENDS.findall(text):
+            for unit in pair:
+                if unit in UNITS or (len(unit) == 1 and unicodedata.category(unit) == "Sc"):
+                    found[unit] = None
+    return list(found)
+
+
+def _dates(pandas: Any, texts: Any, n_rows: Any) -> tuple[Sequence[str], Any]:
+    """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a format that has the day first only where it has to
+        guesses = [
+            pandas.tseries.api.guess_datetime_format(text, dayfirst=is_first)
+            for text in texts[:MAX_OTHERS]
+            for is_first in (False, True)
+        ]
+        best: list[tuple[float, str, Any]] = []
+        for form in dict.fromkeys([*guesses, *SHORT_DATES]):
+            # A number such as 2017 is a date to pandas, too.
+            if form is None or not (("%d" in form and "%Y" in form) or form in SHORT_DATES):
+                continue
+            dates = pandas.to_datetime(texts, format=form, errors="coerce")
+            best.append((float(n_rows[dates.notna().to_numpy()].sum()), form, dates))
+    most = max((share for share, _, _ in best), default=0.0)
+    chosen = [(form, dates) for share, form, dates in best if share == most]
+    if not most:
+        return [""], pandas.Series(np.full(len(texts), np.nan))
+    return [form for form, _ in chosen], chosen[0][1]

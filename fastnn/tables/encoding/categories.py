@@ -1,0 +1,287 @@
+"""Encodings of one column: categories, and text by its words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.preprocessing import TargetEncoder
+
+from ...system.frames import CodedValues, is_gap
+from ...system.messages import warn
+from ...system.validation import shown
+from .columns import Dropped, Write
+
+__all__ = ["MOST_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "text_of"]
+
+Array = NDArray[Any]
+
+# Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
+# Tables by code end with a row for gaps and one for other categories.
+GAP, OTHER = -2, -1
+# Largest number of features of hashed words.
+MOST_HASHES = 2**20
+# Least share of distinct values in a column of text that is hashed word by word.
+_MOSTLY_DISTINCT = 0.5
+_WORDS = re.compile(r"\w+")
+# Fraction of unseen values above which a column is named in a warning, which has these words.
+MAX_UNSEEN = 0.5
+UNSEEN = "did not occur in the fit"
+
+
+@dataclass
+class CategoryEncoding:
+    """Categories by one feature for each frequent value, and by target statistics if there are many values.
+
+    Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
+    "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
+    in all features.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    categories : list of str
+        Values with a feature of their own, the most frequent first.
+    has_other, has_gap : bool
+        True if rare values, and gaps, have a feature.
+    known : list of str
+        All values that occurred in the fit, sorted, in the order of the rows of `statistics`.
+    statistics : array (len(known) + 2, S)
+        Shrunk means of the target by value; the last two rows are for gaps and for other values. Without
+        target statistics, the shape is (0, 0).
+    """
+
+    name: str
+    categories: list[str]
+    has_other: bool
+    has_gap: bool
+    known: list[str]
+    statistics: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls, name: str, values: Sequence[Any], min_frequency: int, max_categories: int
+    ) -> CategoryEncoding | Dropped:
+        """Return the encoding, still without target statistics, for the values of a column."""
+        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        n_gaps = len(values) - counts.total()
+        # Equally frequent values are in alphabetical order, so that the order of the rows has no effect.
+        ranked = sorted(counts, key=lambda text: (-counts[text], text))
+        frequent = [text for text in ranked if counts[text] >= min_frequency]
+        if len(ranked) <= 2 or not frequent:  # one feature of all the rare values would tell nothing
+            frequent = ranked
+        frequent = frequent[:max_categories]
+        has_other = len(frequent) < len(ranked)
+        if len(frequent) + has_other + (n_gaps > 0) < 2:
+            return Dropped(name, "constant" if n_gaps < len(values) else "nothing but gaps")
+        return cls(name, frequent, has_other, n_gaps > 0, sorted(counts), np.zeros((0, 0)))
+
+    @property
+    def is_flag(self) -> bool:
+        """True if one feature holds -1 and +1."""
+        return len(self.categories) == 2 and not (self.has_other or self.has_gap)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        if self.is_flag:
+            return [f"{self.name}_{self.categories[1]}"]
+        names = [f"{self.name}_{text}" for text in self.categories]
+        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_gap"] * self.has_gap
+        n_statistics = self.statistics.shape[1]
+        return names + [f"{self.name}_target{k}" for k in range(n_statistics)]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        if self.is_flag:
+            return "+1 and -1"
+        parts = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
+        parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
+        return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
+
+    def prepared(self, values: Sequence[Any], warns: bool = False) -> Write:
+        """Return the function that writes the features of rows.
+
+        With `warns`, a warning names a column most of whose values did not occur in the fit.
+        """
+        codes = coded(values, self.known)
+        if warns:
+            self._check_seen(codes, values)
+        indices = {text: index for index, text in enumerate(self.categories)}
+        places = np.array([*(indices.get(text, OTHER) for text in self.known), GAP, OTHER])
+        tables: list[tuple[Array, Array]] = [(self.table, places[codes])]
+        if self.statistics.size:
+            tables.append((self.statistics, codes))
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            for table, codes in tables:
+                end = first + table.shape[1]
+                out[:, first:end] = table.take(codes[rows], axis=0)  # negative codes are the last rows
+                first = end
+
+        return write
+
+    def _check_seen(self, codes: NDArray[np.int64], values: Sequence[Any]) -> None:
+        """Warn if most values of the column did not occur in the fit."""
+        n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != GAP)
+        if n_unseen > MAX_UNSEEN * n_present:
+            new, known = text_of(values[int(np.argmax(codes == OTHER))]), self.categories[0]
+            warn(
+                f"column {self.name!r}: {n_unseen / n_present:.0%} of the values {UNSEEN}, such as "
+                f"{shown(new)}: write them as in the fit, such as {shown(known)}"
+            )
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """Features, without target statistics, of every category, of gaps and of other values."""
+        n_categories = len(self.categories)
+        if self.is_flag:
+            return np.array([[-1.0], [1.0], [0.0], [0.0]], np.float32)
+        table = np.zeros((n_categories + 2, n_categories + self.has_other + self.has_gap), np.float32)
+        np.fill_diagonal(table[:n_categories], 1)
+        if self.has_other:
+            table[OTHER, n_categories] = 1
+        if self.has_gap:
+            table[GAP, n_categories + self.has_other] = 1
+        return table
+
+    def unseen(self, values: Sequence[Any]) -> Counter[str]:
+        """Return the values that did not occur in the fit, with the number of their rows."""
+        known = set(self.known)
+        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
+
+    def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
+        """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.
+
+        Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
+        2001), standardised over all rows. Statistics that included a row's own target would reveal the target
+        in training and mislead the network afterwards: each row gets the statistics of the other folds.
+        """
+        codes = coded(values, self.known).astype(np.float64)[:, None]
+        keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
+        n_classes = 0 if targets.dtype.kind == "f" else int(targets.max()) + 1
+        # StratifiedKFold warns of a class with fewer rows than folds, and refuses targets without any other.
+        is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
+        folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
+        whole = _shrunk_means(codes, targets, n_classes, keys)
+        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # GAP is the row before the last
+        self.statistics = (whole - center) / scale
+        cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
+        for others, fold in folds.split(codes, targets):
+            means = _shrunk_means(codes[others], targets[others], n_classes, codes[fold])
+            cross_fitted[fold] = (means - center) / scale
+        return cross_fitted
+
+
+@dataclass
+class WordsEncoding:
+    """Text by its words, each of which is hashed to one of `n_features` features and a sign.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    n_features : int
+        Number of features.
+    """
+
+    name: str
+    n_features: int
+
+    @staticmethod
+    def suits(values: Sequence[Any]) -> bool:
+        """Return True if most texts of a column are distinct and have several words."""
+        texts = [value for value in values if isinstance(value, str)]
+        if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
+            return False
+        return sum(len(_WORDS.findall(text)) for text in texts[:1000]) >= 2 * min(1000, len(texts))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [f"{self.name}_hash{k}" for k in range(self.n_features)]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return f"words hashed to {self.n_features} numbers"
+
+    def prepared(self, values: Sequence[Any]) -> Write:
+        """Return the function that writes the features of rows, scaled to rows of length 1."""
+        hasher = FeatureHasher(self.n_features, input_type="string")
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            words = [_WORDS.findall((text_of(value) or "").lower()) for value in values[rows]]
+            hashed = hasher.transform(words).toarray()
+            length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
+            out[:, first : first + self.n_features] = hashed / np.maximum(length, 1.0)
+
+        return write
+
+
+def text_of(value: Any) -> str | None:
+    """Return the text that stands for a category; None for a gap. Whole numbers have no decimal point."""
+    if isinstance(value, str):
+        return value
+    if is_gap(value):
+        return None
+    if isinstance(value, float | np.floating) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
+    """Return the index in `known` of every value; `GAP` for gaps and `OTHER` for other values."""
+    if isinstance(values, CodedValues):
+        return coded([*values.categories, None], known)[values.codes]
+    indices: dict[str | None, int] = {text: index for index, text in enumerate(known)}
+    indices[None] = GAP
+    distinct = set(values)
+    if all(isinstance(value, str) or is_gap(value) for value in distinct):
+        codes = {value: indices.get(text_of(value), OTHER) for value in distinct}
+        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+    # Equal values may have different texts, as 1 and True: a dict of the values would confuse them.
+    return np.fromiter((indices.get(text_of(value), OTHER) for value in values), np.int64, len(values))
+
+
+def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:
+    """Return scikit-learn's shrunk means of targets by code, for some codes.
+
+    Parameters
+    ----------
+    codes : array (n, 1) of float64
+        Codes of values.
+    targets : array (n,)
+        Numbers, or indices of classes, some of which may not occur.
+    n_classes : int
+        Number of classes; 0 for numbers.
+    keys : array (m, 1) of float64
+        Codes whose means are returned.
+
+    Returns
+    -------
+    array (m, S)
+        Means of the numbers, or shares of the second of two classes, or shares of every class.
+    """
+    if n_classes > 2 and len(np.unique(targets)) == n_classes:
+        return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)
+    # The multiclass encoder computes the same for every class, faster, but leaves out classes without rows.
+    columns = [targets == k for k in range(n_classes)] if n_classes > 2 else [targets]
+    encoders = [TargetEncoder(target_type="continuous").fit(codes, y.astype(np.float64)) for y in columns]
+    return np.hstack([encoder.transform(keys) for encoder in encoders])
+
+
+def _spread(values: Array) -> tuple[Array, Array]:
+    """Return the mean and standard deviation of every column; 1 for a standard deviation of 0."""
+    scale = values.std(axis=0)
+    return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -1,0 +1,277 @@
+"""Encodings of one column: numbers, truth values and dates.
+
+A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
+method `prepared` is called once with all values of the column, and returns a function that writes the
+features of a block of rows into some columns of the encoded table. A block of all columns stays in the
+processor's cache; a whole table of many features would be read and written anew for every column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.arrays import read_only
+from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
+from .piecewise import interval_terms, quantile_edges
+from .scaling import LIMIT, encoding_kernels, robust_center_and_scale
+
+__all__ = [
+    "DateEncoding",
+    "Dropped",
+    "Encoding",
+    "FlagEncoding",
+    "NumberEncoding",
+    "Write",
+    "count_features",
+]
+
+Array = NDArray[Any]
+# Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
+# `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.
+Write = Callable[[slice, Array, int], None]
+
+
+@cache
+class Encoding(Protocol):
+    """Fitted encoding of one column."""
+
+    name: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+
+    def prepared(self, values: Any) -> Write:
+        """Return the function that writes the features of rows, given all values of a column."""
+
+
+def count_features(encoding: Encoding) -> int:
+    """Return the number of features of a column's encoding, without listing the names of hashed words."""
+    number = getattr(encoding, "n_features", None)
+    return len(encoding.features) if number is None else int(number)
+
+
+@dataclass
+class Dropped:
+    """Column that is left out.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    reason : str
+        Reason why the column is left out.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features: none."""
+        return []
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return f"left out: {self.reason}"
+
+    def prepared(self, values: Any) -> Write:
+        """Return a function that writes no features."""
+        return lambda rows, out, first: None
+
+
+@dataclass
+class NumberEncoding:
+    """Number as a smoothly scaled value, as positions between quantiles, or both, with an indicator of gaps.
+
+    A gap has the features of the median; the indicator tells it apart.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    center, scale : float
+        Median, and divisor of the distance from it.
+    is_scaled : bool
+        True if the scaled value is a feature.
+    edges : array (T + 1,)
+        Edges of the intervals; a single edge if there are no intervals.
+    has_indicator : bool
+        True if an indicator of gaps is a feature.
+    """
+
+    name: str
+    center: float
+    scale: float
+    is_scaled: bool
+    edges: NDArray[np.float64]
+    has_indicator: bool
+
+    @classmethod
+    def fit(cls, name: str, x: Array, form: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
+        """Return the encoding for the values of a column, of the `form` "piecewise", "smooth" or "both"."""
+        gaps = np.isnan(x)
+        present = x[~gaps]
+        if not present.size:
+            return Dropped(name, "nothing but gaps")
+        if present.min() == present.max():
+            if gaps.any():
+                return FlagEncoding(name, np.nan, f"{name}_gap")
+            return Dropped(name, "constant")
+        edges = np.zeros(1) if form == "smooth" else quantile_edges(present, n_bins)
+        # One interval already is a scaled value; without intervals, the scaled value is the only feature.
+        is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)
+        center, scale = robust_center_and_scale(present)
+        return cls(name, center, scale, is_scaled, edges, bool(gaps.any()))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        bins = [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
+        return [self.name] * self.is_scaled + bins + [f"{self.name}_gap"] * self.has_indicator
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        n_bins = self.edges.size - 1
+        parts = ["scaled"] * self.is_scaled
+        parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
+        return ", ".join(parts + ["indicator of gaps"] * self.has_indicator)
+
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the features of rows."""
+        kernels = encoding_kernels()
+        low, width, factor = interval_terms(self.edges, np.dtype(np.float64))
+        terms = read_only(low), read_only(width), factor
+        bins = int(self.is_scaled)
+        end = bins + low.size
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            x = np.ascontiguousarray(values[rows])
+            gaps = np.isnan(x)
+            if gaps.any():
+                x = np.where(gaps, self.center, x)
+            x = read_only(x)
+            if self.is_scaled:
+                kernels.smooth_scaled(x, self.center, self.scale, LIMIT, out, first)
+            if low.size:
+                kernels.piecewise_linear(x, *terms, out, first + bins)
+            if self.has_indicator:
+                out[:, first + end] = gaps
+
+        return write
+
+
+@dataclass
+class FlagEncoding:
+    """Column of two values as +1 and -1, with 0 for gaps.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    high : float
+        Value that becomes +1; every other value becomes -1. If `high` is NaN, gaps become +1 and all
+        values -1.
+    feature : str
+        Name of the feature.
+    """
+
+    name: str
+    high: float
+    feature: str
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [self.feature]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return "indicator of gaps" if np.isnan(self.high) else "+1 and -1, gaps 0"
+
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the feature of rows."""
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            x = values[rows]
+            gaps = np.isnan(x)
+            if np.isnan(self.high):
+                out[:, first] = np.where(gaps, 1.0, -1.0)
+            else:
+                out[:, first] = np.where(gaps, 0.0, np.where(x == self.high, 1.0, -1.0))
+
+        return write
+
+
+@dataclass
+class DateEncoding:
+    """Date as elapsed days and parts, each encoded as a number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    origin : int
+        Earliest date, in microseconds since 1970.
+    parts : list of str
+        Names of the parts that vary, keys of `PARTS`.
+    numbers : list of Encoding
+        Encodings of the elapsed days and of every part.
+    """
+
+    name: str
+    origin: int
+    parts: list[str]
+    numbers: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def fit(cls, name: str, dates: Array, form: str, n_bins: int) -> DateEncoding | Dropped:
+        """Return the encoding for the dates of a column."""
+        if np.isnat(dates).all():
+            return Dropped(name, "nothing but gaps")
+        encoding = cls(name, first_microsecond(dates), varying_parts(dates))
+        labels = [f"{name}_{part}" for part in ["elapsed", *encoding.parts]]
+        columns = zip(labels, encoding.columns(dates), strict=True)
+        encoding.numbers = [NumberEncoding.fit(label, x, form, n_bins) for label, x in columns]
+        return encoding if encoding.features else Dropped(name, "constant")
+
+    def columns(self, dates: Array) -> list[NDArray[np.float64]]:
+        """Return the elapsed days and the parts of dates."""
+        return [elapsed_days(dates, self.origin), *date_parts(dates, self.parts)]
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features."""
+        return [feature for number in self.numbers for feature in number.features]
+
+    @property
+    def treatment(self) -> str:
+        """Treatment of the column, in words."""
+        return ", ".join(["elapsed days", *self.parts])
+
+    def prepared(self, values: Array) -> Write:
+        """Return the function that writes the features of rows."""
+        numbers = [
+            (number.prepared(x), len(number.features))
+            for number, x in zip(self.numbers, self.columns(values), strict=True)
+        ]
+
+        def write(rows: slice, out: Array, first: int) -> None:
+            for write_number, n_features in numbers:
+                write_number(rows, out, first)
+                first += n_features
+
+        return write

@@ -1,0 +1,224 @@
+"""DateEncoder: dates as elapsed days and as parts such as month, weekday and hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from ...saving.registry import savable
+from ...system.frames import MOST_MICROSECONDS, Table, check_same_columns, read_table, record_columns
+from .saved import SavableTransformer
+
+__all__ = ["PARTS", "DateEncoder", "date_parts", "elapsed_days"]
+
+Array = NDArray[Any]
+Dates = NDArray[np.datetime64]
+
+# 1970-01-01, from which NumPy counts days, was a Thursday: day 3 of a week that begins on Monday.
+_WEEKDAY_OF_EPOCH = 3
+
+
+def _months(dates: Dates) -> NDArray[np.int64]:
+    """Return the months since January 1970."""
+    return dates.astype("datetime64[M]").astype(np.int64)
+
+
+def _days(dates: Dates) -> NDArray[np.int64]:
+    """Return the days since 1970-01-01."""
+    return dates.astype("datetime64[D]").astype(np.int64)
+
+
+def _seconds(dates: Dates) -> NDArray[np.int64]:
+    """Return the seconds since midnight."""
+    return dates.astype("datetime64[s]").astype(np.int64) % 86400
+
+
+# Registry of the parts of a date: functions of dates without gaps, by name.
+PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
+    "year": lambda dates: _months(dates) // 12 + 1970,
+    "month": lambda dates: _months(dates) % 12 + 1,
+    "day": lambda dates: (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(np.int64) + 1,
+    "weekday": lambda dates: (_days(dates) + _WEEKDAY_OF_EPOCH) % 7,
+    "hour": lambda dates: _seconds(dates) // 3600,
+    "minute": lambda dates: _seconds(dates) // 60 % 60,
+}
+
+
+def date_parts(dates: Dates, names: Any) -> list[NDArray[np.float64]]:
+    """Return the parts `names` of dates, each as an array (n,) with NaN for gaps."""
+    gaps = np.isnat(dates)
+    filled = np.where(gaps, np.datetime64(0, "us"), dates)
+    parts = [PARTS[name](filled).astype(np.float64) for name in names]
+    for part in parts:
+        part[gaps] = np.nan
+    return parts
+
+
+def elapsed_days(dates: Dates, origin: Any) -> NDArray[np.float64]:
+    """Return the days, with fractions, since `origin`, in microseconds since 1970; NaN for gaps."""
+    counts = dates.astype("datetime64[us]").astype(np.int64)
+    days = (counts - int(origin)) / 86_400_000_000
+    days[np.isnat(dates)] = np.nan
+    return days
+
+
+def varying_parts(dates: Dates) -> list[str]:
+    """Return the names of the parts that are not the same for all dates."""
+    present = dates[~np.isnat(dates)]
+    if not present.size:
+        return []
+    parts = zip(PARTS, date_parts(present, PARTS), strict=True)
+    return [name for name, values in parts if values.min() < values.max()]
+
+
+def first_microsecond(dates: Dates) -> int:
+    """Return the earliest date as microseconds since 1970; 0 if all are gaps."""
+    present = dates[~np.isnat(dates)]
+    return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
+
+
+def is_microsecond(value: Any) -> bool:
+    """Return True for an int that a date may have in microseconds since 1970."""
+    return type(value) is int and abs(value) <= MOST_MICROSECONDS
+
+
+@savable
+class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+    """Encode dates and times by the days since the earliest date and by their parts.
+
+    The parts are year, month, day, weekday (0 for Monday), hour and minute. Parts that are the same for all
+    dates in `fit` are left out: a column of days has neither hours nor minutes.
+
+    Attributes
+    ----------
+    origins_ : list of int
+        Earliest date of every feature, in microseconds since 1970.
+    parts_ : list of list of str
+        Names of the parts of every feature.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the features, where X has names and all of them are text.
+
+    Notes
+    -----
+    Times with a time zone are read as local times of their zone. A missing date, NaT, gives NaN.
+
+    Examples
+    --------
+    >>> import numpy as np; import fastnn
+    >>> days = np.array([["2024-02-28"], ["2024-02-29"], ["2024-03-01"]], "datetime64[D]")
+    >>> encoder = fastnn.DateEncoder().fit(days)
+    >>> encoder.get_feature_names_out().tolist()
+    ['x0_elapsed', 'x0_month', 'x0_day', 'x0_weekday']
+    >>> encoder.transform(days).tolist()
+    [[0.0, 2.0, 28.0, 2.0], [1.0, 2.0, 29.0, 3.0], [2.0, 3.0, 1.0, 4.0]]
+    """
+
+    def fit(self, X: Any, y: Any = None) -> DateEncoder:
+        """Find the earliest date of every feature, and the parts that vary.
+
+        Parameters
+        ----------
+        X : dataframe, or array (n_samples, n_features) of datetime64
+            Dates.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        DateEncoder
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            If a column holds no dates.
+        """
+        table = read_table(X)
+        columns = _date_columns(table)
+        record_columns(self, table)
+        self.origins_ = [first_microsecond(dates) for dates in columns]
+        self.parts_ = [varying_parts(dates) for dates in columns]
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Encode dates.
+
+        Parameters
+        ----------
+        X : dataframe, or array (n_samples, n_features) of datetime64
+            Dates.
+
+        Returns
+        -------
+        array (n_samples, n_outputs) of float64
+            For every feature the elapsed days, and then its parts.
+
+        Raises
+        ------
+        ValueError
+            If a column holds no dates, or the columns are not those of `fit`.
+        """
+        check_is_fitted(self)
+        table = read_table(X)
+        check_same_columns(self, table)
+        out = []
+        for dates, origin, parts in zip(_date_columns(table), self.origins_, self.parts_, strict=True):
+            out += [elapsed_days(dates, origin), *date_parts(dates, parts)]
+        return np.column_stack(out)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the outputs, such as "sold_elapsed" and "sold_month".
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the features; by default `feature_names_in_`, or else "x0", "x1" and so on.
+
+        Returns
+        -------
+        array (n_outputs,) of object
+            Names.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        return np.array(
+            [
+                f"{name}_{part}"
+                for name, parts in zip(names, self.parts_, strict=True)
+                for part in ["elapsed", *parts]
+            ],
+            object,
+        )
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has an earliest date and parts."""
+        are_dates = type(self.origins_) is list and all(is_microsecond(origin) for origin in self.origins_)
+        are_parts = type(self.parts_) is list and all(
+            type(parts) is list and all(part in PARTS for part in parts) for parts in self.parts_
+        )
+        if not (are_dates and are_parts and len(self.origins_) == len(self.parts_) == n_features):
+            raise ValueError("origins_ and parts_ hold no earliest date and parts for every feature")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # an array of dates, not of numbers
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _date_columns(table: Table) -> list[Dates]:
+    """Return the columns of a table of dates."""
+    for name, values in zip(table.names, table.columns, strict=True):
+        if not (isinstance(values, np.ndarray) and values.dtype.kind == "M"):
+            raise ValueError(
+                f"column {name!r} holds no dates: convert it, for instance with pandas.to_datetime, or "
+                "leave it out"
+            )
+    return table.columns

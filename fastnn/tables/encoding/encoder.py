@@ -1,0 +1,431 @@
+"""TableEncoder: a table of numbers, truth values, dates, categories and text as one array of float32."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_feature_names_in, check_consistent_length, check_is_fitted
+
+from ...saving.records import Reader, Writer
+from ...saving.registry import savable
+from ...system.frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
+from ...system.validation import shown
+from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
+from .saved import SavableTransformer
+from .saved_encodings import describe_encoding, restore_encoding
+
+__all__ = ["TableEncoder"]
+
+Array = NDArray[Any]
+
+# Usual number of categories with a feature of their own.
+MOST_CATEGORIES = 32
+# Number of folds of the target statistics.
+N_FOLDS = 5
+# Number of rows that are encoded at once: their features stay in the processor's cache.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """Table whose rows can be encoded in blocks, by several threads at once.
+
+    Parameters
+    ----------
+    n_rows, n_features : int
+        Numbers of rows and of features.
+    columns : list of (Write, int)
+        For every column the function that writes its features, and its first feature.
+    """
+
+    n_rows: int
+    n_features: int
+    columns: list[tuple[Write, int]]
+
+    def blocks(self) -> list[slice]:
+        """Return the rows of all blocks."""
+        return [slice(first, min(first + BLOCK, self.n_rows)) for first in range(0, self.n_rows, BLOCK)]
+
+    def encode(self, rows: slice, out: Array) -> None:
+        """Write the features of a block of rows into `out` (n, n_features), C-contiguous float32."""
+        for write, first in self.columns:
+            write(rows, out, first)
+
+    def encoded(self, out: Array | None = None) -> Array:
+        """Return the features (n_rows, n_features) of all rows, in `out` if it is given."""
+        if out is None:
+            out = np.empty((self.n_rows, self.n_features), np.float32)
+        for rows in self.blocks():
+            self.encode(rows, out[rows])
+        return out
+
+
+@savable
+class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+    """Encode a table of any kinds of columns as an array of float32 for a network.
+
+    Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with gaps. Numbers
+    become positions between their quantiles and a smoothly scaled value; truth values -1 and +1; categories
+    one feature for each frequent value; dates elapsed days and parts. Columns without information are left
+    out.
+
+    Parameters
+    ----------
+    numbers : {"both", "piecewise", "smooth"}, default "both"
+        Features of numbers and dates: positions as by `PiecewiseLinearEncoder`, the value as scaled by
+        `SmoothRobustScaler`, or both.
+    n_bins : int, default 16
+        Largest number of intervals of a number, at least 1.
+    min_frequency : int, default 5
+        Least number of rows of a category with a feature of its own; rarer categories share a feature.
+    max_categories : int, default 32
+        Largest number of categories with features of their own; the others share a feature.
+    text : {"target", "hash", "rare"}, default "target"
+        Treatment of columns of more than `max_categories` values. "target": texts that mostly differ and have
+        several words are hashed word by word; other columns also get the mean of the target by value, if y is
+        given. "hash": all these columns are hashed word by word. "rare": nothing is added.
+    n_hashes : int, default 32
+        Number of features of hashed words.
+    random_state : None, int or RandomState, default None
+        Generator of the folds of the target statistics.
+
+    Attributes
+    ----------
+    columns_ : list of dict
+        A record of every column: "name", "kind", numbers of distinct "values", of "gaps" and of "features",
+        and the "treatment" in words.
+    encodings_ : list
+        Fitted encoding of every column, a dataclass of numbers, text, lists and arrays.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the columns, where the table has names and all of them are text.
+
+    Notes
+    -----
+    With target statistics, ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``: the former
+    computes the statistics of a row from other rows (cross-fitting), as training requires. The statistics
+    are the shrunk means of scikit-learn's `TargetEncoder`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> rows = [[1.5, "a", True], [None, "b", False], [2.5, "a", None], [4.0, "c", True]]
+    >>> encoder = fastnn.TableEncoder(numbers="smooth", min_frequency=1).fit(rows)
+    >>> encoder.get_feature_names_out().tolist()
+    ['x0', 'x0_gap', 'x1_a', 'x1_b', 'x1_c', 'x2']
+    >>> encoder.transform([[2.5, "b", True], [None, "d", True]]).tolist()
+    [[0.0, 0.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "numbers": [StrOptions({"both", "piecewise", "smooth"})],
+        "n_bins": [Interval(numbers.Integral, 1, None, closed="left")],
+        "min_frequency": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_categories": [Interval(numbers.Integral, 1, None, closed="left")],
+        "text": [StrOptions({"target", "hash", "rare"})],
+        "n_hashes": [Interval(numbers.Integral, 1, MOST_HASHES, closed="both")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, numbers="both", n_bins=16, min_frequency=5, max_categories=MOST_CATEGORIES, text="target",
+        n_hashes=32, random_state=None,
+    ):  # fmt: skip
+        self.numbers = numbers
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.text = text
+        self.n_hashes = n_hashes
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+        """Choose the encoding of every column.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table.
+        y : array-like (n_samples,), optional
+            Classes or numbers, for target statistics.
+
+        Returns
+        -------
+        TableEncoder
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            If X is empty, has not two dimensions or holds infinity, or if y does not match.
+        """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
+        """Choose the encoding of every column, and encode the rows for training.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table.
+        y : array-like (n_samples,), optional
+            Classes or numbers, for target statistics. The statistics of a row are computed from other rows.
+
+        Returns
+        -------
+        array (n_samples, n_features) of float32
+            Features.
+        """
+        table, cross_fitted = self._fit(X, y)
+        out = self._prepared_columns(table).encoded()
+        for k, statistics in cross_fitted.items():
+            end = self._ends[k]
+            out[:, end - statistics.shape[1] : end] = statistics
+        return out
+
+    def transform(self, X: Any) -> Array:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_features) of float32
+            Features, never NaN.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the fit, or a column holds text that held numbers or dates in the
+            fit.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the values of a column of categories did not occur in the fit.
+        """
+        return self._prepared(X).encoded()
+
+    def _prepared(self, X: Any) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
+        check_is_fitted(self)
+        table = read_table(X)
+        check_same_columns(self, table)
+        return self._prepared_columns(table, is_new=True)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the features.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the columns; must be those of the fit.
+
+        Returns
+        -------
+        array (n_features,) of object
+            Names, which begin with the name of the column.
+        """
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features)
+        return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
+        """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
+        table = read_table(X)
+        targets = None if y is None else _checked_targets(y, table.n_rows)
+        record_columns(self, table)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.encodings_: list[Encoding] = []
+        cross_fitted: dict[int, Array] = {}
+        for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
+            encoding = self._encoding(name, kind, values)
+            if (
+                isinstance(encoding, CategoryEncoding)
+                and targets is not None
+                and self.text == "target"
+                and len(encoding.known) + encoding.has_gap > self.max_categories
+            ):
+                cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
+            self.encodings_.append(encoding)
+        self._kinds = table.kinds
+        self._count_features()
+        if not self._ends[-1]:
+            reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
+            raise ValueError(f"no column of X tells the rows apart, n_samples={table.n_rows}: {reasons}")
+        self.columns_ = [
+            _record(encoding, kind, values)
+            for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
+        ]
+        return table, cross_fitted
+
+    def _count_features(self) -> None:
+        """Set `_ends`: the index after the last feature of every column."""
+        self._ends = np.cumsum([count_features(encoding) for encoding in self.encodings_]).tolist()
+
+    def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
+        """Return the encoding of a column."""
+        form, n_bins = str(self.numbers), int(self.n_bins)
+        if kind == "number":
+            return NumberEncoding.fit(name, values, form, n_bins)
+        if kind == "date":
+            return DateEncoding.fit(name, values, form, n_bins)
+        if kind == "boolean":
+            present = values[~np.isnan(values)]
+            if present.size and present.min() < present.max():
+                return FlagEncoding(name, 1.0, name)
+            return NumberEncoding.fit(name, values, "smooth", 1)
+        distinct = len(set(map(text_of, values)))
+        if distinct > self.max_categories and self.text != "rare":
+            if self.text == "hash" or WordsEncoding.suits(values):
+                return WordsEncoding(name, int(self.n_hashes))
+            if distinct == len(values):
+                return Dropped(name, "every row has another value")
+        # In a table of few rows, all categories are rare.
+        least = min(int(self.min_frequency), max(1, len(values) // 20))
+        return CategoryEncoding.fit(name, values, least, int(self.max_categories))
+
+    def _prepared_columns(self, table: Table, is_new: bool = False) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks; warn of unseen values if it is new."""
+        columns = []
+        for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True)):
+            if not isinstance(encoding, Dropped):
+                values = _as_kind(table, k, self._kinds[k])
+                options = {"warns": is_new} if isinstance(encoding, CategoryEncoding) else {}
+                write = encoding.prepared(values, **options)
+                columns.append((write, end - count_features(encoding)))
+        return PreparedTable(table.n_rows, self._ends[-1], columns)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
+    _DESCRIBED: ClassVar[tuple[str, ...]] = ("encodings_",)
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        """Return the description of the encoder with its encodings as JSON."""
+        description = super()._describe(writer)
+        if "encodings_" in self.__dict__:
+            description["encodings"] = [describe_encoding(one, writer) for one in self.encodings_]
+        return description
+
+    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
+        """Set the encodings of the columns from a description."""
+        given = description.get("encodings")
+        if given is not None:
+            self.encodings_ = [restore_encoding(one, reader) for one in given]
+            self._count_features()
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every column has a kind, an encoding and a record that fit each other."""
+        for name in ("columns_", "encodings_", "_kinds"):
+            given = self.__dict__.get(name)
+            if type(given) is not list or len(given) != n_features:
+                raise ValueError(f"{name} is no list with an entry for every column")
+        for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
+            check_record(record)
+            if not (record["name"] == encoding.name and record["features"] == count_features(encoding)):
+                raise ValueError(
+                    f"the record of the column {shown(record['name'])} does not fit its encoding"
+                )
+            if kind not in KINDS or kind not in _KINDS_OF_ENCODINGS.get(type(encoding), KINDS):
+                raise ValueError(
+                    f"the encoding of {encoding.name!r} is for no column of the kind {shown(kind)}"
+                )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _checked_targets(y: Any, n_rows: int) -> Array:
+    """Return numbers as floats, and classes as their indices."""
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(y, np.empty(n_rows))
+    with np.errstate(invalid="ignore"):  # scikit-learn casts the numbers to integers
+        kind = type_of_target(y)
+    if kind.startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
+        return y.astype(np.float64)
+    try:
+        return np.unique(y, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"y holds classes that cannot be compared ({error}): write them all as text or all as numbers, "
+            "and leave out rows without a class"
+        ) from None
+
+
+def _as_kind(table: Table, k: int, kind: str) -> Any:
+    """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
+    values, present = table.columns[k], table.kinds[k]
+    if present == kind or {present, kind} <= {"number", "boolean"}:
+        return values
+    if kind == "category":
+        if present == "boolean":  # the fit saw truth values among others, as "True" and "False"
+            return [None if np.isnan(value) else bool(value) for value in values]
+        return values.tolist()
+    row = next((row for row, value in enumerate(values) if not is_gap(value)), None)
+    if row is None:  # nothing but gaps has no kind
+        empty = np.datetime64("NaT", "us") if kind == "date" else np.nan
+        return np.full(table.n_rows, empty)
+    value = values[row].item() if isinstance(values[row], np.generic) else values[row]
+    raise ValueError(
+        f"column {table.names[k]!r} held {'dates' if kind == 'date' else 'numbers'} in the fit, but now "
+        f"holds {value!r} in row {row}: convert the column"
+    )
+
+
+# Kinds of columns that an encoding accepts.
+_KINDS_OF_ENCODINGS: dict[type, tuple[str, ...]] = {
+    NumberEncoding: ("number", "boolean"),
+    FlagEncoding: ("number", "boolean"),
+    DateEncoding: ("date",),
+    CategoryEncoding: ("category",),
+    WordsEncoding: ("category",),
+}
+# Types of the entries of a column's record.
+_RECORD: dict[str, type] = {
+    "name": str, "kind": str, "values": int, "gaps": int, "treatment": str, "features": int
+}  # fmt: skip
+
+
+def check_record(record: Any) -> None:
+    """Raise ValueError unless a record of a column has all its entries."""
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _RECORD:
+        raise ValueError(f"{shown(record)} is no record of a column")
+
+
+def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
+    """Return the record of a column for `columns_`."""
+    if not isinstance(values, np.ndarray):
+        gaps = sum(map(is_gap, values))
+        distinct = len({value for value in values if not is_gap(value)})
+    else:
+        missing = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
+        gaps, distinct = int(missing.sum()), len(np.unique(values[~missing]))
+    return {
+        "name": encoding.name,
+        "kind": kind,
+        "values": distinct,
+        "gaps": gaps,
+        "treatment": encoding.treatment,
+        "features": count_features(encoding),
+    }

@@ -1,0 +1,296 @@
+"""Encodings of tables as nodes of graphs in ONNX.
+
+A graph has an input (N, 1) for every column that is not left out, under the column's name. Numbers are
+encoded in float64 and features rounded to float32, as `TableEncoder.transform` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from ...export.onnx import TABLES, Graph, Tensor, check_text
+from ...system.validation import shown
+from .categories import CategoryEncoding, WordsEncoding
+from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, count_features, encoding_kernels
+from .dates import PARTS
+from .encoder import TableEncoder
+from .piecewise import interval_terms
+from .scaling import LIMIT
+
+__all__ = ["GAP_DATE", "add_table", "column_records", "table_inputs"]
+
+# Dates are microseconds since 1970; a gap is the least int64, as NumPy's NaT is.
+GAP_DATE = int(np.iinfo(np.int64).min)
+# Gaps of categories are empty texts: ONNX has no missing text.
+GAP_TEXT = ""
+_DAY = 86_400_000_000
+_FLOAT, _DOUBLE, _INTEGER = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+# Data type and comment of an input, by the kind of its column.
+_INPUTS = {
+    "number": (_DOUBLE, "number; NaN is a gap"),
+    "boolean": (_DOUBLE, "0 or 1; NaN is a gap"),
+    "date": (_INTEGER, f"microseconds since 1970-01-01; {GAP_DATE} is a gap"),
+    "category": (np.dtype(object), "text; the empty text is a gap"),
+}
+
+
+def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
+    """Return the inputs of a graph that encodes a table: one for every column that is not left out.
+
+    Parameters
+    ----------
+    encoder : TableEncoder
+        Fitted encoder.
+    drop : collection of str
+        Names of columns without an input.
+
+    Raises
+    ------
+    ValueError
+        If ONNX cannot express the encoding of a column; the message names the column and a remedy.
+    """
+    inputs: list[Tensor] = []
+    names: set[str] = set()
+    hashed = [
+        one.name for one in encoder.encodings_ if isinstance(one, WordsEncoding) and one.name not in drop
+    ]
+    if hashed:
+        raise ValueError(
+            f"column {hashed[0]!r}: its texts are hashed word by word, which ONNX cannot express. Pass "
+            f"drop={shown([*drop, *hashed])}, or --drop to fastnn export, to export without the texts, which "
+            "then count as missing; or fit without the column"
+        )
+    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+        if isinstance(encoding, Dropped) or encoding.name in drop:
+            continue
+        if isinstance(encoding, CategoryEncoding) and GAP_TEXT in encoding.known:
+            raise ValueError(
+                f"column {encoding.name!r}: the empty text is one of its categories, but stands for a gap in "
+                "ONNX, which has no missing text. Replace the empty text by a gap or by a word, and fit anew"
+            )
+        if not encoding.name or encoding.name in names:
+            raise ValueError(
+                f"column {encoding.name!r}: inputs in ONNX need distinct names that are not empty. Rename "
+                "the column, and fit anew"
+            )
+        check_text(encoding.name, "the name of the column", "Rename the column, and fit anew")
+        if isinstance(encoding, CategoryEncoding):
+            what = f"column {encoding.name!r}: the category"
+            for known in encoding.known:
+                check_text(known, what, "Replace the character in the column, and fit anew")
+        names.add(encoding.name)
+        dtype, comment = _INPUTS[kind]
+        inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))
+    return inputs
+
+
+def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -> str:
+    """Add the encoding of a table, and return the name of the features (N, n_features) in float32.
+
+    The columns `drop` have the features of a missing value in every row.
+    """
+    parts: list[Any] = []  # names of features, and constant features
+    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+        if isinstance(encoding, Dropped):
+            continue
+        if encoding.name in drop:
+            parts.append(features_of_gap(encoding, kind))
+        else:
+            parts.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
+    first = next(part for part in parts if isinstance(part, str))
+    n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
+
+    def repeated(row: Any) -> str:
+        shape = graph.node("Concat", n_rows, graph.constant(np.array([row.size])), axis=0)
+        return graph.node("Expand", graph.constant(row), shape)
+
+    return graph.node(
+        "Concat", *(part if isinstance(part, str) else repeated(part) for part in parts), axis=1
+    )
+
+
+def features_of_gap(encoding: Any, kind: str) -> Any:
+    """Return the features (1, n_features) of a missing value of a column."""
+    row = np.zeros((1, count_features(encoding)), np.float32)
+    gap: Any = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}.get(kind, np.array([np.nan]))
+    encoding.prepared(gap)(slice(0, 1), row, 0)
+    return row
+
+
+def column_records(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return a record of every input for the metadata: name, kind, and categories or range of the fit."""
+    records = []
+    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+        if isinstance(encoding, Dropped) or encoding.name in drop:
+            continue
+        record: dict[str, Any] = {"name": encoding.name, "kind": kind}
+        if isinstance(encoding, CategoryEncoding):
+            record["categories"] = encoding.known
+        elif isinstance(encoding, NumberEncoding) and encoding.edges.size > 1:
+            record["range"] = [float(encoding.edges[0]), float(encoding.edges[-1])]
+        elif isinstance(encoding, DateEncoding):
+            days = getattr(encoding.numbers[0], "edges", np.zeros(1))
+            record["range"] = [encoding.origin, encoding.origin + round(float(days[-1]) * _DAY)]
+        records.append(record)
+    return records
+
+
+def _add_column_of_numbers(encoding: Any, name: str, graph: Graph) -> str:
+    """Add the encoding of numbers or truth values, and return the name of the features."""
+    return _NUMBERS[type(encoding)](encoding, name, graph.node("IsNaN", name), graph)
+
+
+def _add_number(encoding: NumberEncoding, x: str, gaps: str, graph: Graph) -> str:
+    """Add the encoding of a number, given the names of its values and of a mask of gaps."""
+
+    def number(value: Any) -> str:
+        return graph.constant(np.asarray(value, np.float64))
+
+    x = graph.node("Where", gaps, number(encoding.center), x)
+    features = []
+    if encoding.is_scaled:
+        u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
+        # ONNX has no hypot, and squares may overflow: quotients are limited, as in the kernel.
+        far = encoding_kernels().FAR * LIMIT
+        u = graph.node("Max", graph.node("Min", u, number(far)), number(-far))
+        v = graph.node("Div", u, number(LIMIT))
+        below = graph.node("Sqrt", graph.node("Add", graph.node("Mul", v, v), number(1)))
+        features.append(graph.node("Div", u, below))
+    if encoding.edges.size > 1:
+        low, width, factor = interval_terms(encoding.edges, _DOUBLE)
+        scaled = x if factor == 1 else graph.node("Mul", x, number(factor))
+        part = graph.node("Div", graph.node("Sub", scaled, number(low)), number(width))
+        features.append(graph.node("Min", graph.node("Max", part, number(0)), number(1)))
+    if encoding.has_indicator:
+        features.append(graph.cast(gaps, _DOUBLE))
+    joined = features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)
+    return graph.cast(joined, _FLOAT)
+
+
+def _add_flag(encoding: FlagEncoding, x: str, gaps: str, graph: Graph) -> str:
+    """Add the encoding of one of two values, given the names of its values and of a mask of gaps."""
+    low, high = (graph.constant(np.array(value, np.float32)) for value in (-1, 1))
+    if np.isnan(encoding.high):
+        return graph.node("Where", gaps, high, low)
+    is_high = graph.node("Equal", x, graph.constant(np.array(encoding.high, np.float64)))
+    middle = graph.constant(np.array(0, np.float32))
+    return graph.node("Where", gaps, middle, graph.node("Where", is_high, high, low))
+
+
+def _add_date(encoding: DateEncoding, name: str, graph: Graph) -> str:
+    """Add the encoding of a date, and return the name of the features."""
+    dates = _Dates(name, graph)
+    gaps = graph.node("Equal", name, dates.integer(GAP_DATE))
+    elapsed = graph.cast(graph.node("Sub", name, dates.integer(encoding.origin)), _DOUBLE)
+    days = graph.node("Div", elapsed, graph.constant(np.array(_DAY, np.float64)))
+    columns = [days, *(graph.cast(dates.part(part), _DOUBLE) for part in encoding.parts)]
+    features = [
+        _NUMBERS[type(number)](number, x, gaps, graph)
+        for number, x in zip(encoding.numbers, columns, strict=True)
+        if not isinstance(number, Dropped)
+    ]
+    return graph.node("Concat", *features, axis=1)
+
+
+class _Dates:
+    """Parts of dates as nodes on int64.
+
+    Year, month and day follow Howard Hinnant, "chrono-compatible low-level date algorithms", 2021
+    (`civil_from_days`): years begin in March, so that the leap day is the last.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor of microseconds since 1970.
+    graph : Graph
+        Graph that is extended.
+    """
+
+    def __init__(self, name: str, graph: Graph) -> None:
+        self._graph, self._name = graph, name
+        self._parts: dict[str, str] = {}
+
+    def integer(self, value: int) -> str:
+        """Return the name of a constant."""
+        return self._graph.constant(np.array(value, np.int64))
+
+    def part(self, name: str) -> str:
+        """Return the name of a part, a key of `PARTS`."""
+        if not self._parts:
+            self._parts = self._clock() | self._calendar()
+        return self._parts[name]
+
+    def _binary(self, operator: str, a: str, b: str | int) -> str:
+        return self._graph.node(operator, a, self.integer(b) if isinstance(b, int) else b)
+
+    def _floor(self, a: str, b: int) -> str:
+        """Divide towards minus infinity; ONNX's Div rounds towards 0, and its Mod has the sign of b."""
+        return self._binary("Div", self._binary("Sub", a, self._binary("Mod", a, b)), b)
+
+    def _clock(self) -> dict[str, str]:
+        """Return the parts of the time of day."""
+        minutes = self._binary("Div", self._binary("Mod", self._name, _DAY), 60_000_000)
+        return {"hour": self._binary("Div", minutes, 60), "minute": self._binary("Mod", minutes, 60)}
+
+    def _calendar(self) -> dict[str, str]:
+        """Return the parts of the day."""
+        binary = self._binary
+        days = self._floor(self._name, _DAY)
+        # Days since 0000-03-01, and the day within an era: 400 years, which have 146,097 days.
+        z = binary("Add", days, 719_468)
+        day = binary("Mod", z, 146_097)
+        leaps = binary("Sub", binary("Div", day, 1460), binary("Div", day, 36_524))
+        leaps = binary("Add", leaps, binary("Div", day, 146_096))
+        year = binary("Div", binary("Sub", day, leaps), 365)
+        leaps = binary("Sub", binary("Div", year, 4), binary("Div", year, 100))
+        day = binary("Sub", day, binary("Add", binary("Mul", year, 365), leaps))
+        # Months since March, and the first day of each: a line approximates the sums of the months' lengths.
+        month = binary("Div", binary("Add", binary("Mul", day, 5), 2), 153)
+        first = binary("Div", binary("Add", binary("Mul", month, 153), 2), 5)
+        is_next = self._graph.cast(self._graph.node("Greater", month, self.integer(9)), _INTEGER)
+        era = binary("Mul", self._floor(z, 146_097), 400)
+        return {
+            "year": binary("Add", binary("Add", year, era), is_next),
+            "month": binary("Sub", binary("Add", month, 3), binary("Mul", is_next, 12)),
+            "day": binary("Add", binary("Sub", day, first), 1),
+            "weekday": binary("Mod", binary("Add", days, 3), 7),
+        }
+
+
+def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
+    """Add the encoding of a category, and return the name of the features."""
+    features = [_add_lookup(encoding.categories, encoding.table, name, graph)]
+    if encoding.statistics.size:
+        features.append(_add_lookup(encoding.known, encoding.statistics.astype(np.float32), name, graph))
+    return features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)
+
+
+def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
+    """Add the choice of a row of a table by text; the last two rows are for gaps and for unknown texts."""
+    codes = graph.node(
+        "LabelEncoder", name, domain=TABLES, keys_strings=[*known, GAP_TEXT],
+        values_int64s=[*range(len(known) + 1)], default_int64=len(known) + 1,
+    )  # fmt: skip
+    return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(_AXIS)))
+
+
+# The axis that makes a column (N, 1) an array (N,).
+_AXIS = np.array([1])
+
+
+# Functions that add the encoding of numbers, given names of values and of a mask of gaps.
+_NUMBERS: dict[type, Callable[[Any, str, str, Graph], str]] = {
+    NumberEncoding: _add_number,
+    FlagEncoding: _add_flag,
+}
+# Functions that add the encoding of a column, by the type of the encoding.
+_ENCODINGS: dict[type, Callable[[Any, str, Graph], str]] = {
+    NumberEncoding: _add_column_of_numbers,
+    FlagEncoding: _add_column_of_numbers,
+    DateEncoding: _add_date,
+    CategoryEncoding: _add_category,
+}
+assert set(PARTS) == {"year", "month", "day", "weekday", "hour", "minute"}

@@ -1,0 +1,206 @@
+"""PiecewiseLinearEncoder: a number as its positions within the intervals between its quantiles."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from ...reference.encoding import piecewise_linear
+from ...saving.registry import savable
+from .saved import SavableTransformer, check_edges
+
+__all__ = ["PiecewiseLinearEncoder", "interval_terms", "quantile_edges"]
+
+Array = NDArray[Any]
+
+# Number of rows that are encoded at once: a block of features then stays in the processor's cache.
+BLOCK = 4096
+
+
+def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
+    """Return the edges of at most `n_bins` intervals that hold about equally many values of a column.
+
+    Parameters
+    ----------
+    x : array (n,)
+        Finite numbers, at least one.
+    n_bins : int
+        Largest number of intervals, at least 1.
+
+    Returns
+    -------
+    array (T + 1,) of float64
+        Increasing edges. A column of at most ``n_bins + 1`` distinct values has its values as edges; others
+        have their distinct quantiles.
+    """
+    distinct = np.unique(x).astype(np.float64)
+    if distinct.size > n_bins + 1:
+        distinct = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1)).astype(np.float64))
+    # Edges at a subnormal distance count as one: quotients by the distance would overflow.
+    apart = np.diff(distinct) > np.finfo(np.float64).smallest_normal
+    return distinct[np.concatenate([[True], apart])]
+
+
+def interval_terms(edges: NDArray[np.float64], dtype: Any) -> tuple[Array, Array, float]:
+    """Return the arguments `low`, `width` and `factor` of `fastnn.reference.encoding.piecewise_linear`.
+
+    Parameters
+    ----------
+    edges : array (T + 1,) of float64
+        Increasing edges.
+    dtype : numpy.dtype
+        Data type of the numbers that are encoded.
+
+    Returns
+    -------
+    array (T,)
+        Lower edges times the factor.
+    array (T,)
+        Widths of the intervals times the factor.
+    float
+        1, or 1/4 where differences of huge numbers would overflow.
+    """
+    factor = 1.0 if np.abs(edges).max() < np.finfo(dtype).max / 4 else 0.25
+    low = edges[:-1] * factor
+    return low, edges[1:] * factor - low, factor
+
+
+@savable
+class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+    """Encode every number by its positions within the intervals between the feature's quantiles.
+
+    With the edges ``q[0] < ... < q[T]``, a number x becomes the T numbers
+    ``clip((x - q[t-1]) / (q[t] - q[t-1]), 0, 1)``: 1 for each interval below x, 0 for each above x, and a
+    fraction for the interval that holds x. A network can then bend a function of x at every edge.
+
+    Parameters
+    ----------
+    n_bins : int, default 16
+        Largest number T of intervals of a feature, at least 1. A feature of few distinct values has
+        an interval between each two neighbours; a constant feature has none.
+
+    Attributes
+    ----------
+    edges_ : list of array (T + 1,)
+        Edges of every feature.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the features, where X has names and all of them are text.
+
+    Notes
+    -----
+    Gorishniy, Rubachev & Babenko (2022), "On embeddings for numerical features in tabular deep learning",
+    section 3.2, with quantiles as edges; unlike there, the first and the last interval are clipped too. NaN
+    is left out in `fit` and gives NaN in `transform`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> encoder = fastnn.PiecewiseLinearEncoder(n_bins=2).fit([[0.0], [1.0], [2.0], [4.0], [10.0]])
+    >>> encoder.transform([[1.0], [6.0]]).tolist()
+    [[0.5, 0.0], [1.0, 0.5]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_bins": [Interval(numbers.Integral, 1, None, closed="left")]
+    }
+
+    def __init__(self, n_bins=16):
+        self.n_bins = n_bins
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> PiecewiseLinearEncoder:
+        """Compute the edges.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a gap.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        PiecewiseLinearEncoder
+            The transformer itself.
+        """
+        X = self._checked(X, reset=True)
+        present = [column[~np.isnan(column)] for column in X.T]
+        n_bins = int(self.n_bins)
+        self.edges_ = [quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in present]
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Encode numbers.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a gap.
+
+        Returns
+        -------
+        array (n_samples, n_intervals)
+            Positions, the intervals of the first feature first, in float32 if X is float32, else in float64.
+            Intervals of a gap are NaN.
+        """
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        ends = np.cumsum([edges.size - 1 for edges in self.edges_])
+        out = np.empty((X.shape[0], ends[-1]), X.dtype)
+        for k, edges in enumerate(self.edges_):
+            terms = interval_terms(edges, X.dtype)
+            for first in range(0, X.shape[0], BLOCK):
+                rows = slice(first, first + BLOCK)
+                out[rows, ends[k] - edges.size + 1 : ends[k]] = piecewise_linear(X[rows, k], *terms)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the outputs, such as "age_bin0".
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the features; by default `feature_names_in_`, or else "x0", "x1" and so on.
+
+        Returns
+        -------
+        array (n_intervals,) of object
+            Names.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        return np.array(
+            [
+                f"{name}_bin{t}"
+                for name, edges in zip(names, self.edges_, strict=True)
+                for t in range(edges.size - 1)
+            ],
+            object,
+        )
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has edges."""
+        if not isinstance(self.edges_, list) or len(self.edges_) != n_features:
+            raise ValueError("edges_ is no list of the edges of every feature")
+        for k, edges in enumerate(self.edges_):
+            check_edges(edges, f"feature {k}")
+
+    def _checked(self, X: Any, reset: bool) -> Array:
+        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
+        return validate_data(
+            self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
+        )  # fmt: skip
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,180 @@
+"""SmoothRobustScaler: numbers centred at the median, divided by the quartiles' distance, and squashed."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastnn_kernels.compiler.forks import import_lock
+
+from ...engine.choice import get_backend
+from ...export.stages import SMOOTH, Stage, linear
+from ...reference.encoding import smooth_scaled
+from ...saving.registry import savable
+from ...system.validation import check_number
+from .saved import SavableTransformer, is_numbers
+
+__all__ = ["LIMIT", "SmoothRobustScaler", "encoding_kernels", "robust_center_and_scale"]
+
+Array = NDArray[Any]
+
+# Value that the output approaches for large inputs: RealMLP's choice.
+LIMIT = 3.0
+
+
+def encoding_kernels() -> Any:
+    """Return the module of the kernels that encode numbers; the first call imports numba."""
+    get_backend("numba")  # imports numba while interrupts are held
+    with import_lock:
+        from fastnn_kernels import encoding
+
+    return encoding
+
+
+def robust_center_and_scale(x: Array) -> tuple[float, float]:
+    """Return the median of a column and the number by which the distance from the median is divided.
+
+    Parameters
+    ----------
+    x : array (n,)
+        Finite numbers, at least one.
+
+    Returns
+    -------
+    float
+        Median.
+    float
+        Distance between the quartiles; half of the range if the quartiles are equal; 1 for a constant.
+    """
+    low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
+    # Differences of huge numbers would overflow: halves are subtracted. Only the doubled result may overflow.
+    with np.errstate(over="ignore"):
+        scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
+    # A range that rounds to 0, or a subnormal one, would make quotients infinite.
+    usable = np.isfinite(scale) and scale > np.finfo(np.float64).smallest_normal
+    return float(center), float(scale) if usable else 1.0
+
+
+@savable
+class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransformer, BaseEstimator):
+    """Scale every feature by median and quartiles, and squash outliers smoothly into an interval.
+
+    A value x becomes ``u / sqrt(1 + (u / limit)^2)``, where ``u = (x - median) / (q75 - q25)``. If the
+    quartiles are equal, half of the range divides; a constant feature becomes 0.
+
+    Parameters
+    ----------
+    limit : float, default 3.0
+        Bound of the output, above 0: results lie between -limit and limit.
+
+    Attributes
+    ----------
+    center_ : array (n_features,)
+        Medians.
+    scale_ : array (n_features,)
+        Numbers by which the distances from the medians are divided.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the features, where X has names and all of them are text.
+
+    Notes
+    -----
+    The scaling is RealMLP's: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
+    MLPs and boosted trees on tabular data", section 3. NaN is left out in `fit` and kept in `transform`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> scaler = fastnn.SmoothRobustScaler().fit([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    >>> scaler.transform([[2.0], [4.0], [1e9]]).round(3).ravel().tolist()
+    [0.0, 0.949, 3.0]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "limit": [Interval(numbers.Real, 0, None, closed="neither")]
+    }
+
+    def __init__(self, limit=LIMIT):
+        self.limit = limit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SmoothRobustScaler:
+        """Compute medians and quartiles.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a gap.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        SmoothRobustScaler
+            The transformer itself.
+        """
+        X = self._checked(X, reset=True)
+        fitted = [_fitted_column(column) for column in X.T]
+        self.center_ = np.array([center for center, _ in fitted])
+        self.scale_ = np.array([scale for _, scale in fitted])
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Scale numbers.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a gap.
+
+        Returns
+        -------
+        array (n_samples, n_features)
+            Scaled numbers, in float32 if X is float32, else in float64. NaN stays NaN.
+        """
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        limit = check_number(self.limit, "limit", 0.0, exclusive=True)
+        out = np.empty(X.shape, X.dtype)
+        for k in range(X.shape[1]):
+            out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
+        return out
+
+    def _as_stage(self) -> Stage:
+        """Return the fitted scaler as a stage of exported models."""
+        limit = check_number(self.limit, "limit", 0.0, exclusive=True)
+        far = encoding_kernels().FAR * limit
+        numbers = {"center": self.center_, "scale": self.scale_, "low": -far, "high": far, "limit": limit}
+        stage = linear(self.n_features_in_, **numbers)
+        return Stage(stage.n_features, stage.sources, np.full_like(stage.kinds, SMOOTH), **stage.numbers)
+
+    def _check_fitted(self, n_features: int) -> None:
+        """Raise ValueError unless every feature has a median and a divisor."""
+        shape = (n_features,)
+        if not (is_numbers(self.center_, shape) and is_numbers(self.scale_, shape) and self.scale_.all()):
+            raise ValueError("center_ and scale_ hold no numbers for every feature")
+
+    def _checked(self, X: Any, reset: bool) -> Array:
+        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
+        return validate_data(
+            self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
+        )  # fmt: skip
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _fitted_column(x: Array) -> tuple[float, float]:
+    """Return median and scale of a column without its gaps; 0 and 1 if nothing is left."""
+    x = x[~np.isnan(x)].astype(np.float64)
+    return robust_center_and_scale(x) if x.size else (0.0, 1.0)

@@ -1,0 +1,526 @@
+"""TabularClassifier and TabularRegressor: predictions from tables as they are, with sensible defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+import fastnn
+
+from ..estimators.classifier import MLPClassifier
+from ..estimators.regressor import MLPRegressor
+from ..estimators.targets import check_texts, checked_column, checked_numbers, weights_of_classes
+from ..export.description import ModelDescription
+from ..export.onnx import Graph, Tensor, add_model, model_outputs
+from ..losses import Quantile
+from ..saving.registry import savable
+from ..system.messages import error_text
+from ..system.validation import check_weights
+from .base import Tabular
+from .calibration import (
+    checked_quantiles,
+    fitted_temperature,
+    judged_probabilities,
+    probabilities,
+    quantile_shifts,
+)
+from .export import described_networks, with_temperature
+from .moments import Moments
+
+__all__ = ["TabularClassifier", "TabularRegressor"]
+
+Array = NDArray[Any]
+
+_PARAMETERS = """
+    n_estimators : int, optional
+        Number of networks; by default as the preset says.
+    preset : {"fast", "good", "best"}, default "good"
+        Size and number of the networks and length of their training: one network, five, or ten larger ones.
+    scoring : str or callable, optional
+        Score by which every network's pass is chosen: a scorer of scikit-learn. By default, or with "loss",
+        the loss of the validation rows. Either is weighted by the weights of the rows times those of their
+        classes; metrics and functions without a parameter `sample_weight` take no weights.
+    time_limit : float, optional
+        Longest time of `fit` in seconds. Networks whose time is over keep their best pass, so that results
+        then depend on the machine. A pass that has begun is finished."""
+
+_MORE_PARAMETERS = """
+    n_jobs : int, optional
+        Number of threads that fit networks, by default the number of cores.
+    random_state : None, int or RandomState, default None
+        Generator of the validation parts, the networks and their training.
+
+    Attributes
+    ----------
+    columns_ : list of dict
+        Record of every column, as in `TableEncoder`.
+    encoder_ : TableEncoder
+        Encoding of the table.
+    estimators_ : list
+        Fitted networks.
+    importances_ : array (n_columns,)
+        Mean increase of the networks' losses when the values of a column are shuffled, estimated on some of
+        the rows that the networks were not trained on.
+    oof_rows_ : array of int
+        Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
+        were not trained on them. Since the rows chose the networks' passes, scores of small tables are
+        slightly too good; `cross_val_score` of scikit-learn has no such advantage.
+    fit_seconds_, fit_cpu_seconds_ : float
+        Duration of the fit, and processor time of all cores.
+    target_name_ : str or None
+        Name of y, where y is a named column such as a pandas Series.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : array (n_features_in_,)
+        Names of the columns, where X has names and all of them are text."""
+
+
+@savable
+class TabularClassifier(ClassifierMixin, Tabular):
+    __doc__ = (
+        """Classifier for tables of numbers, categories, dates, text and gaps.
+
+    `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
+    rows it is not trained on choose its best pass. Probabilities are means over the networks, with a
+    temperature fitted to out-of-fold predictions.
+
+    Parameters
+    ----------"""
+        + _PARAMETERS
+        + """
+    class_weight : dict or "balanced", optional
+        Weights of the classes, by which the sample weights are multiplied; "balanced" gives all classes the
+        same sum of weights. By default all classes have the weight 1."""
+        + _MORE_PARAMETERS
+        + """
+    classes_ : array (n_classes,)
+        Classes, sorted.
+    oof_prediction_ : array (len(oof_rows_), n_classes)
+        Out-of-fold probabilities, by temperatures fitted to other rows than those that they are for.
+    temperature_ : float
+        Number by which the networks' scores are divided.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> bool(classifier.score(X, y) > 0.9)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    classes_: Array
+    temperature_: float
+    _MEMBER: ClassVar[type] = MLPClassifier
+    _HAS_CLASSES: ClassVar[bool] = True
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
+        ("oof_accuracy_", "oof_log_loss_", "_majority"), (float, int)
+    )
+
+    def __init__(
+        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, class_weight=None,
+        n_jobs=None, random_state=None,
+    ):  # fmt: skip
+        self.n_estimators = n_estimators
+        self.preset = preset
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.class_weight = class_weight
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    def _checked_y(self, y: Any, begins: bool) -> Array:
+        y = checked_column(self, y, begins)
+        check_texts(y)
+        check_classification_targets(y)
+        if begins:
+            self.classes_ = np.unique(y)
+            if self.classes_.size < 2:
+                only = self.classes_.tolist()[0]
+                raise ValueError(f"y holds one class only, {only!r}: two classes are needed")
+        elif len(new := np.setdiff1d(y, self.classes_)):
+            raise ValueError(f"y_val holds classes that y does not hold: {new[:5].tolist()}")
+        return y
+
+    def _begin(self, y: Array, weights: Array) -> None:
+        self.temperature_ = 1.0
+
+    def _begin_streamed(self, summary: Array) -> Array | None:
+        self.temperature_ = 1.0
+        if self.class_weight is None:
+            return None
+        if self.class_weight == "balanced":
+            return summary.sum() / (len(summary) * summary)
+        return weights_of_classes(self.class_weight, self.classes_)
+
+    def _encoded_y(self, y: Array) -> Array:
+        return np.searchsorted(self.classes_, y)
+
+    def _decoded_y(self, y: Array) -> Array:
+        return self.classes_[y]
+
+    def _row_weights(self, y: Array, weights: Array) -> Array:
+        if self.class_weight is None:
+            return weights
+        if self.class_weight == "balanced":
+            factors = compute_sample_weight("balanced", y)
+        else:
+            factors = weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
+        return check_weights(weights * factors, len(y))
+
+    def _n_scores(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+        members = []
+        for seed in seeds:
+            member = MLPClassifier(random_state=seed, **settings)
+            # A network's rows may lack a class: all networks have the outputs of all classes.
+            member.classes_, member._has_labels = np.arange(len(self.classes_)), False
+            member.n_outputs_ = self._n_scores()
+            members.append(member)
+        return members
+
+    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+        self.temperature_ = fitted_temperature(scores[0], y, weights)
+        self.oof_prediction_ = P = judged_probabilities(scores[0], y, weights, self.temperature_)
+        self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
+        labels = np.arange(len(self.classes_))
+        self.oof_log_loss_ = float(log_loss(y, P, sample_weight=weights, labels=labels))
+        counts = np.bincount(y, weights, minlength=len(self.classes_))
+        self._majority = float(counts.max() / counts.sum())
+
+    def _check_fitted(self) -> None:
+        is_valid = isinstance(self.classes_, np.ndarray) and self.classes_.ndim == 1
+        if not (is_valid and self.classes_.size > 1 and len(np.unique(self.classes_)) == self.classes_.size):
+            raise ValueError("classes_ is no list of distinct classes")
+        if not (isinstance(self.temperature_, float) and 0 < self.temperature_ < np.inf):
+            raise ValueError(f"temperature_ is {self.temperature_!r}")
+
+    def _losses(self, scores: Array, y: Array) -> Array:
+        P = probabilities(scores, self.temperature_)
+        return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).smallest_normal))
+
+    def _score_lines(self) -> list[str]:
+        return [
+            f"accuracy  {self.oof_accuracy_:.4f} out of fold; always the same class: {self._majority:.4f}",
+            f"log-loss  {error_text(self.oof_log_loss_)} out of fold, temperature {self.temperature_:.2f}",
+        ]
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> Array:
+        """Compute the probability of every class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Probabilities.
+        """
+        check_is_fitted(self)
+        scores = self._scores(X, self.estimators_)
+        return np.mean([probabilities(one, self.temperature_) for one in scores], axis=0)
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class with the highest probability.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples,)
+            Classes.
+        """
+        P = self.predict_proba(X)
+        return self.classes_[P.argmax(axis=1)]
+
+    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
+        return model_outputs(self._description(dtype))
+
+    def _described_prediction(self, dtype: Any) -> ModelDescription:
+        return self._description(dtype)
+
+    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
+        description = self._description(dtype)
+        add_model(description, graph, graph.cast(features, description.dtype), outputs)
+
+    def _description(self, dtype: Any) -> ModelDescription:
+        """Return what the networks compute, given encoded rows."""
+        description = described_networks(self, self.estimators_, "classes", dtype, self.classes_)
+        return with_temperature(description, self.temperature_)
+
+    def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
+        """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
+
+        Parameters
+        ----------
+        X, y, n_bins, ax
+            Arguments of `fastnn.plot_calibration`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the curves.
+        """
+        return fastnn.plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
+
+
+@savable
+class TabularRegressor(RegressorMixin, Tabular):
+    __doc__ = (
+        """Regressor for tables of numbers, categories, dates, text and gaps.
+
+    `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
+    rows it is not trained on choose its best pass. The prediction is the mean over the networks, each of them
+    within the range of the targets seen.
+
+    Parameters
+    ----------"""
+        + _PARAMETERS
+        + """
+    quantiles : sequence of float, optional
+        Quantiles that ``predict(X, quantiles=True)`` returns, increasing, above 0 and below 1. Each is
+        predicted by further networks, corrected on out-of-fold predictions, and sorted: they never cross."""
+        + _MORE_PARAMETERS
+        + """
+    oof_prediction_ : array (len(oof_rows_),)
+        Out-of-fold predictions.
+    oof_quantiles_ : array (len(oof_rows_), n_quantiles)
+        Out-of-fold quantiles, with `quantiles`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> regressor = fastnn.TabularRegressor(preset="fast", random_state=0).fit(X, y)
+    >>> bool(regressor.score(X, y) > 0.4)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "quantiles": ["array-like", None],
+    }
+    _MEMBER: ClassVar[type] = MLPRegressor
+    _HAS_CLASSES: ClassVar[bool] = False
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
+        ("oof_r2_", "oof_rmse_"), (float, int)
+    )
+
+    def __init__(
+        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, quantiles=None,
+        n_jobs=None, random_state=None,
+    ):  # fmt: skip
+        self.n_estimators = n_estimators
+        self.preset = preset
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.quantiles = quantiles
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # --- fitting -----------------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        checked_quantiles(self.quantiles)  # before files are read
+
+    def _checked_y(self, y: Any, begins: bool) -> Array:
+        y = checked_numbers(checked_column(self, y, begins))
+        if begins and y.min() == y.max():
+            raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
+        return y
+
+    def _begin(self, y: Array, weights: Array) -> None:
+        self._begin_streamed(Moments.of(y, weights))
+
+    def _begin_streamed(self, summary: Moments) -> None:
+        self._quantiles = checked_quantiles(self.quantiles)
+        self._center, self._scale = summary.mean, summary.deviation or 1.0
+        self._range = summary.least, summary.largest
+
+    def _encoded_y(self, y: Array) -> Array:
+        return (y - self._center) / self._scale
+
+    def _decoded_y(self, y: Any) -> Any:
+        return y * self._scale + self._center
+
+    def _row_weights(self, y: Array, weights: Array) -> Array:
+        return weights
+
+    def _n_scores(self) -> int:
+        return 1
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Least and largest score of a network: the range of the targets seen, encoded."""
+        low, high = ((bound - self._center) / self._scale for bound in self._range)
+        # The scores are float32, whose rounding would keep predictions from the ends of the range.
+        margin = 1e-6 * (high - low)
+        return low - margin, high + margin
+
+    def _member_scores(self, member: Any, Z: Array) -> Array:
+        # A network may extrapolate far beyond all targets on a few rows, and the mean must not follow it.
+        return np.clip(super()._member_scores(member, Z), *self._limits)
+
+    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+        losses: list[Any] = ["squared_error", *(Quantile(quantile) for quantile in self._quantiles)]
+        members = []
+        for loss in losses:
+            if loss != "squared_error":  # the user's score is one of the mean
+                settings = settings | {"scoring": "loss"}
+            for seed in seeds:
+                member = MLPRegressor(loss, random_state=seed, **settings)
+                member.n_outputs_ = 1
+                members.append(member)
+        return members
+
+    def _heads(self) -> list[list[Any]]:
+        n = len(self.estimators_) // (1 + len(self._quantiles))
+        return [self.estimators_[k : k + n] for k in range(0, len(self.estimators_), n)]
+
+    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+        values = self._decoded_y(scores[:, :, 0])
+        y = self._decoded_y(y)
+        self.oof_prediction_ = found = np.clip(values[0], *self._range)
+        self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
+        self.oof_quantiles_ = self._ordered(values[1:].T)
+        self.oof_r2_ = float(r2_score(y, found, sample_weight=weights)) if len(y) > 1 else np.nan
+        self.oof_rmse_ = float(np.sqrt(np.average((y - found) ** 2, weights=weights)))
+
+    def _check_fitted(self) -> None:
+        numbers = [self._center, self._scale, *self._range, *self._quantiles]
+        if not all(isinstance(number, float) and np.isfinite(number) for number in numbers):
+            raise ValueError("the scale, range or quantiles of the targets are no numbers")
+        if not isinstance(self._quantiles, list) or len(self._range) != 2:
+            raise ValueError("the quantiles or the range of the targets are no list")
+        n_heads = 1 + len(self._quantiles)
+        shifts = self._shifts
+        if not (
+            isinstance(shifts, np.ndarray) and shifts.shape == (n_heads - 1,) and shifts.dtype.kind == "f"
+        ):
+            raise ValueError("the shifts of the quantiles do not fit the quantiles")
+        if len(self.estimators_) % n_heads:
+            raise ValueError("the number of networks does not fit the quantiles")
+
+    def _losses(self, scores: Array, y: Array) -> Array:
+        return (scores[:, 0] - y) ** 2
+
+    def _score_lines(self) -> list[str]:
+        return [
+            f"RMSE      {self.oof_rmse_:.6g} out of fold; always the mean: {self._scale:.6g}",
+            f"R2        {self.oof_r2_:.4f} out of fold",
+        ]
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict(self, X: Any, quantiles: bool = False) -> Array:
+        """Predict a number for every row, or its quantiles.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Table with the columns of the fit.
+        quantiles : bool, default False
+            Return the estimator's `quantiles` instead.
+
+        Returns
+        -------
+        array (n_samples,), or (n_samples, n_quantiles) for quantiles
+            Predictions, within the range of the targets seen. Quantiles increase along each row.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the fit, or `quantiles` is True and the estimator has none.
+        """
+        check_is_fitted(self)
+        if quantiles and not len(self._quantiles):
+            raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
+        heads = self._heads()[1:] if quantiles else self._heads()[:1]
+        scores = self._scores(X, [member for head in heads for member in head])
+        # Heads have equal numbers of networks: (n_heads, n_networks, n).
+        outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
+        values = self._decoded_y(np.mean(outputs, axis=1, dtype=np.float64))
+        return self._ordered(values.T) if quantiles else np.clip(values[0], *self._range)
+
+    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
+        number = np.dtype(np.float64)
+        outputs = [Tensor("variable", number, ("N", 1), True)]
+        if self._quantiles:
+            outputs.append(Tensor("quantiles", number, ("N", len(self._quantiles)), True))
+        return outputs
+
+    def _described_prediction(self, dtype: Any) -> ModelDescription:
+        description = described_networks(self, self._heads()[0], "numbers", dtype)
+        return replace(description, limits=self._limits, decoding=(self._center, self._scale))
+
+    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
+        def constant(value: Any) -> str:
+            return graph.constant(np.asarray(value, np.float64))
+
+        def clipped(values: str, output: str | None = None) -> str:
+            low, high = map(constant, self._range)
+            return graph.node("Min", graph.node("Max", values, low), high, output=output)
+
+        values = []
+        for k, head in enumerate(self._heads()):
+            description = replace(described_networks(self, head, "numbers", dtype), limits=self._limits)
+            mean = graph.new_name(f"mean_{k}")
+            add_model(description, graph, graph.cast(features, description.dtype), [mean])
+            scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))
+            values.append(graph.node("Add", scaled, constant(self._center)))
+        clipped(values[0], outputs[0])
+        if self._quantiles:
+            joined = graph.node("Concat", *values[1:], axis=1)
+            shifted = clipped(graph.node("Add", joined, constant(self._shifts)))
+            count = graph.constant(np.array([len(self._quantiles)]))
+            graph.node("TopK", shifted, count, output=outputs[1], n_results=2, axis=1, largest=0, sorted=1)
+
+    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+        """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
+
+        Parameters
+        ----------
+        X, y, ax
+            Arguments of `fastnn.plot_residuals`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the points.
+        """
+        return fastnn.plot_residuals(self, X, y, ax=ax)
+
+    def _ordered(self, values: Array) -> Array:
+        """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
+        return np.sort(np.clip(values + self._shifts, *self._range), axis=1)

@@ -1,0 +1,281 @@
+"""Pictures of a report as SVG elements, whose colours and fonts are those of the page, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from ...system.messages import visible
+from ..plotting import draw_calibration, draw_residuals
+
+__all__ = [
+    "calibration_picture",
+    "learning_picture",
+    "predicted_picture",
+    "residuals_picture",
+    "roc_picture",
+    "sparkline",
+    "sureness_picture",
+]
+
+Array = NDArray[Any]
+
+# Colours that matplotlib draws with, and the variables of the page's style that replace them. matplotlib
+# knows no variables; none of these colours is used for anything else.
+_COLOURS = {
+    "#010101": "var(--text)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--line)",
+    "#040404": "var(--accent)",
+    "#050505": "var(--second)",
+    "#060606": "var(--third)",
+    "#070707": "var(--fourth)",
+    "#080808": "var(--fifth)",
+}
+TEXT, MUTED, LINE, *SERIES = _COLOURS
+# Settings of matplotlib for all pictures of a page.
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": TEXT,
+    "text.parse_math": False,  # names of classes may hold dollars
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.linewidth": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": mpl.rcsetup.cycler(color=SERIES),
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 5,
+    "path.simplify": True,
+}
+# Largest number of points of a scatter plot: more hide each other and make the page large.
+MOST_POINTS = 1500
+# Largest number of classes with a curve of their own in the plots of calibration.
+MOST_CURVES = 5
+
+
+def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.6)) -> str:
+    """Return the SVG element of a figure.
+
+    Parameters
+    ----------
+    name : str
+        Name of the picture, distinct on the page: identifiers in the SVG are derived from it.
+    title : str
+        Description for screen readers.
+    draw : callable
+        Function that draws on axes.
+    size : tuple of float
+        Width and height in inches.
+    """
+    # The hash salt makes equal pages equal byte for byte.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts draw what matplotlib's lack
+        figure = Figure(figsize=size, layout="constrained")
+        buffer = io.StringIO()
+        try:
+            draw(figure.add_subplot())
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        except Exception as error:  # numbers that matplotlib cannot place cost this picture, not the page
+            return f"<p>This picture cannot be drawn: {escape(str(error))}.</p>"
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<[^<>]*>", _styled, text)
+    # The page sets the width; the proportions are those of the view box.
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r">\s+<", "><", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _styled(tag: re.Match[str]) -> str:
+    """Return a tag of an SVG with the page's font and colours; texts between tags may look like either."""
+    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag[0])
+    return re.sub("#0[1-8]0[1-8]0[1-8]", lambda found: _COLOURS.get(found[0], found[0]), text)
+
+
+def _name(label: Any) -> str:
+    """Return the name of a class for a legend, from which matplotlib leaves out what begins with "_"."""
+    text = visible(str(label))
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
+
+
+def _few_ticks(ax: Any) -> None:
+    """Label few places of both axes, with separators of thousands."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+
+def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str:
+    """Return the picture of validation losses by epoch.
+
+    Parameters
+    ----------
+    curves : sequence of sequences of float
+        Validation loss of every network after every pass.
+    kept : sequence of int
+        Pass, counted from 0, that each network keeps.
+    """
+
+    def draw(ax: Any) -> None:
+        for curve, best in zip(curves, kept, strict=True):
+            passes = np.arange(1, len(curve) + 1)
+            ax.plot(passes, curve, color=SERIES[0], alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
+            ax.plot([best + 1], [curve[best]], "o", color=SERIES[1])
+        ax.set(xlabel="epoch", ylabel="validation loss")
+        values = np.concatenate([np.asarray(curve) for curve in curves])
+        finite = values[np.isfinite(values)]
+        if finite.size and finite.min() > 0 and finite.max() > 4 * finite.min():
+            ax.set_yscale("log")
+            # Labels of powers of ten would be formulas, which this style draws as text.
+            is_wide = finite.max() > 1000 * finite.min()
+            ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
+            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.minorticks_off()
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return _drawn("learning", "Validation loss of every network by epoch", draw)
+
+
+def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
+    """Return the picture of predicted probabilities against shares that came true."""
+
+    def draw(ax: Any) -> None:
+        targets, shown, labels = truth, P, classes
+        if len(classes) > MOST_CURVES:  # one curve: how often the predicted class is right
+            best = P.argmax(axis=1)
+            confidence = P[np.arange(len(P)), best]
+            shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
+            targets = (classes[best] == truth).astype(int)
+        draw_calibration(targets, shown, labels, 10, ax)
+        ax.get_legend().remove()
+        reference, *curves = ax.get_lines()
+        reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        names = ["the predicted class"] if len(classes) > MOST_CURVES else list(labels[-len(curves) :])
+        for line, name, colour in zip(curves, names, SERIES, strict=False):
+            line.set(color=colour, marker="o", label=_name(name))
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
+        if len(curves) > 1:
+            ax.legend(handles=curves, loc="upper left")
+
+    return _drawn("calibration", "Predicted probabilities against shares that came true", draw)
+
+
+def roc_picture(truth: Array, P: Array, classes: Array) -> str:
+    """Return the picture of the ROC curve of two classes."""
+
+    def draw(ax: Any) -> None:
+        false, true, _ = roc_curve(truth == classes[1], P[:, 1])
+        if len(false) > MOST_POINTS // 4:
+            places = np.linspace(0, len(false) - 1, MOST_POINTS // 4).astype(np.int64)
+            false, true = false[places], true[places]
+        ax.fill_between(false, true, color=SERIES[0], alpha=0.12, linewidth=0)
+        ax.plot(false, true, color=SERIES[0])
+        ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        ax.set(xlim=(0, 1), ylim=(0, 1.01))
+        ax.set(xlabel="false alarms (false positive rate)", ylabel="found (recall)")
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
+
+    return _drawn("roc", "ROC curve", draw)
+
+
+def sureness_picture(truth: Array, P: Array, classes: Array) -> str:
+    """Return the picture of the probabilities predicted for the rows of two classes."""
+    edges = np.linspace(0, 1, 21)
+
+    def draw(ax: Any) -> None:
+        for one, colour in zip(classes, SERIES, strict=False):
+            values = P[truth == one, 1]
+            shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
+            ax.stairs(shares, edges, color=colour, linewidth=1.8)
+            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_name(one))
+        positive = visible(str(classes[1]))
+        ax.set(xlim=(0, 1), xlabel=f"predicted probability of {positive}", ylabel="fraction of the class")
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
+        ax.legend(loc="upper center")
+
+    return _drawn("sureness", "Predicted probabilities of the rows of either class", draw)
+
+
+def predicted_picture(truth: Array, values: Array) -> str:
+    """Return the picture of true against predicted numbers."""
+    rows = np.random.RandomState(0).permutation(len(truth))[:MOST_POINTS]
+
+    def draw(ax: Any) -> None:
+        ax.plot(values[rows], truth[rows], "o", color=SERIES[0], alpha=0.35, markersize=4, markeredgewidth=0)
+        ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
+        ax.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        ax.set(xlabel="predicted", ylabel="true")
+        _few_ticks(ax)
+
+    return _drawn("predicted", "True against predicted numbers", draw)
+
+
+def residuals_picture(truth: Array, values: Array) -> str:
+    """Return the picture of true minus predicted numbers."""
+
+    def draw(ax: Any) -> None:
+        draw_residuals(truth, values, ax)
+        _few_ticks(ax)
+        for points in ax.collections:
+            points.set(facecolor=SERIES[0], edgecolor="none", alpha=0.35, sizes=[16])
+        for line in ax.get_lines():
+            line.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+
+    return _drawn("residuals", "Residuals against predicted numbers", draw)
+
+
+def sparkline(heights: Sequence[float], title: str, width: int = 120, height: int = 28) -> str:
+    """Return small bars as an SVG element.
+
+    Parameters
+    ----------
+    heights : sequence of float
+        Heights of the bars, not below 0.
+    title : str
+        Escaped description.
+    width, height : int
+        Size in pixels.
+    """
+    if not len(heights) or max(heights) <= 0:
+        return ""
+    step = width / len(heights)
+    bars = "".join(
+        f'<rect x="{k * step:.1f}" y="{height * (1 - value / max(heights)):.1f}" width="{step * 0.85:.1f}" '
+        f'height="{height * value / max(heights):.1f}"/>'
+        for k, value in enumerate(heights)
+    )
+    return (
+        f'<svg class="spark" role="img" aria-label="{title}" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}">{bars}</svg>'
+    )

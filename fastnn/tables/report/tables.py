@@ -1,0 +1,202 @@
+"""Tables and bars of a report as HTML, in the style of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...system.frames import is_gap, read_table
+from ..encoding.categories import text_of
+from .pictures import sparkline
+from .texts import escape
+
+__all__ = [
+    "bars",
+    "classes_table",
+    "columns_table",
+    "confusion_table",
+    "is_dense",
+    "number_text",
+    "score_text",
+    "scores_table",
+]
+
+Array = NDArray[Any]
+
+# Largest numbers of bars in the small picture of a column: intervals of numbers and dates, and categories.
+N_INTERVALS, MOST_VALUES = 20, 12
+# Sign for no value.
+DASH = "\N{EN DASH}"
+# Largest number of classes of a confusion matrix with large cells.
+DENSE = 5
+# Share of the longest bar below which a bar has the value 0.
+LEAST_SHARE = 5e-5
+
+
+def number_text(value: float) -> str:
+    """Return a number as short text for people, of two digits or more; a dash for NaN and infinity."""
+    if not np.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.3e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def score_text(value: float, metric: Any) -> str:
+    """Return a score as short text.
+
+    Losses, and errors in the units of the targets, may have any magnitude: they keep significant digits.
+    Other scores are at most 1, and 0 if they are below 5e-5, such as the R2 of a constant.
+    """
+    is_rounded = metric.is_better_high and np.isfinite(value)
+    return number_text(round(value, 4) if is_rounded else value)
+
+
+def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -> str:
+    """Return the scores, a row for each model; the networks come first."""
+    head = "".join(f'<th class="number">{escape(metric.label)}</th>' for metric in metrics.values())
+    rows = []
+    for k, (name, by_metric) in enumerate(scores.items()):
+        cells = []
+        for key, metric in metrics.items():
+            others = [each[key] for each in scores.values() if np.isfinite(each[key])]
+            best = (max if metric.is_better_high else min)(others, default=np.nan)
+            mark = " best" if by_metric[key] == best else ""
+            cells.append(f'<td class="number{mark}">{score_text(by_metric[key], metric)}</td>')
+        rows.append(f'<tr class="{"own" if k == 0 else ""}"><td>{escape(name)}</td>{"".join(cells)}</tr>')
+    return (
+        f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def confusion_table(counts: Array, classes: Array, totals: Array) -> str:
+    """Return a confusion matrix.
+
+    Parameters
+    ----------
+    counts : array (n_classes, n_classes)
+        Rows by true class, columns by predicted class.
+    classes : array (n_classes,)
+        Classes.
+    totals : array (n_classes,)
+        Number of rows of each class.
+    """
+    # Long names are cut off by the style: the title, which a browser shows at the cursor, has them whole.
+    heads = [f'<th title="{escape(str(one))}"><span>{escape(str(one))}</span></th>' for one in classes]
+    body = []
+    for k, predicted in enumerate(counts):
+        cells = []
+        for j, n_rows in enumerate(predicted):
+            share = n_rows / max(1, totals[k])
+            kind = " ".join(word for word, holds in (("wrong", j != k), ("strong", share > 0.6)) if holds)
+            small = f"<small>{share:.0%}</small>"
+            cells.append(f'<td class="{kind}" style="--share:{share:.3f}"><b>{n_rows:,}</b>{small}</td>')
+        body.append(f"<tr>{heads[k]}{''.join(cells)}</tr>")
+    dense = " dense" if is_dense(classes) else ""
+    return (
+        f'<div class="scroll"><table class="matrix{dense}"><thead><tr><th></th>'
+        f'<th colspan="{len(classes)}">predicted</th></tr><tr><th>true</th>{"".join(heads)}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def is_dense(classes: Array) -> bool:
+    """Return True if a confusion matrix has small cells and takes the width of the page."""
+    return len(classes) > DENSE
+
+
+def classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
+    """Return recall and precision of classes: the fractions that are found, and right if predicted.
+
+    Parameters
+    ----------
+    counts : array (n_classes, n_classes)
+        Rows by true class, columns by predicted class.
+    classes : array (n_classes,)
+        Classes.
+    chosen : array of int, optional
+        Numbers of the classes that are shown; by default all.
+    """
+    rows = []
+    for k in range(len(classes)) if chosen is None else chosen:
+        one = classes[k]
+        right, n_true, n_predicted = counts[k, k], counts[k].sum(), counts[:, k].sum()
+        found = f"{right / n_true:.1%}" if n_true else DASH
+        precise = f"{right / n_predicted:.1%}" if n_predicted else DASH
+        rows.append(
+            f'<tr><td class="name">{escape(str(one))}</td><td class="number">{n_true:,}</td>'
+            f'<td class="number">{found}</td><td class="number">{precise}</td></tr>'
+        )
+    head = (
+        '<th class="number">rows</th><th class="number">recall<small>found</small></th>'
+        '<th class="number">precision<small>right if predicted</small></th>'
+    )
+    body = "".join(rows)
+    return f'<table class="classes"><thead><tr><th>class</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def bars(names: Sequence[str], values: Array) -> str:
+    """Return horizontal bars with names and values."""
+    largest = max(float(values.max()), 1e-300)
+    rows = "".join(
+        f'<span class="label">{escape(name)}</span>'
+        f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
+        f'<span class="value">{number_text(float(value) if value >= LEAST_SHARE * largest else 0.0)}</span>'
+        for name, value in zip(names, values, strict=True)
+    )
+    return f'<div class="bars">{rows}</div>'
+
+
+def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
+    """Return a table with a row for each column: kind, distribution, values, gaps and treatment."""
+    table = read_table(frame)
+    rows = []
+    for record, values in zip(records, table.columns, strict=True):
+        heights = _heights(values)
+        title = f"distribution of {escape(record['name'], quote=True)}"
+        share = record["gaps"] / table.n_rows
+        gaps = DASH if not record["gaps"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
+        row_class = "" if record["features"] else "out"
+        rows.append(
+            f'<tr class="{row_class}"><td class="name">{escape(record["name"])}</td>'
+            f'<td><span class="badge">{escape(record["kind"])}</span></td>'
+            f'<td>{sparkline(heights, title)}</td><td class="number">{record["values"]:,}</td>'
+            f'<td class="number">{gaps}</td><td class="text">{escape(record["treatment"])}</td></tr>'
+        )
+    head = (
+        '<th>column</th><th>kind</th><th>distribution</th><th class="number">values</th>'
+        '<th class="number">gaps</th><th class="text">what the networks see</th>'
+    )
+    body = "".join(rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _heights(values: Any) -> list[float]:
+    """Return the heights of the bars that show the distribution of a column's values."""
+    if isinstance(values, Sequence):  # categories, as a list or as codes
+        frequent = Counter(text_of(value) for value in values if not is_gap(value))
+        return [float(n_rows) for _, n_rows in frequent.most_common(MOST_VALUES)]
+    is_date = values.dtype.kind == "M"
+    present = values[~(np.isnat(values) if is_date else np.isnan(values))]
+    if not present.size:
+        return []
+    numbers = present.astype(np.int64).astype(np.float64) if is_date else present
+    distinct, counts = np.unique(numbers, return_counts=True)
+    if distinct.size <= N_INTERVALS // 2:
+        return counts.astype(float).tolist()
+    low, high = np.quantile(numbers, [0.01, 0.99])  # a few far values would leave one bar
+    if not low < high:
+        low, high = numbers.min(), numbers.max()
+    # np.histogram refuses ranges of fewer floats than edges. Halves keep the range of large floats finite.
+    places = (np.clip(numbers, low, high) / 2 - low / 2) / (high / 2 - low / 2) * N_INTERVALS
+    places = np.minimum(places.astype(np.int64), N_INTERVALS - 1)
+    return np.bincount(places, minlength=N_INTERVALS).astype(float).tolist()

@@ -1,0 +1,1 @@
+"""Fits to Parquet files that are larger than memory."""

@@ -1,0 +1,475 @@
+"""StreamedFit: fit of a tabular estimator to files larger than memory.
+
+One pass over the files checks them, and keeps a random sample, to which the encoder is fitted, and validation
+rows, others for every network. The training then reads the files pass by pass. A second thread reads and
+encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
+as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
+can go on from a checkpoint with the same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import numbers
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ...estimators.fitting import FitDivergenceError, record_score
+from ...estimators.holdout import validation_functions
+from ...estimators.many import Task, run_side_by_side
+from ...saving.files import check_path
+from ...saving.records import Writer
+from ...schedules import CosineLog
+from ...system.frames import read_table
+from ...system.messages import warn
+from ...system.progress import progress_bar
+from ...training.checkpoint import BackgroundWriter, collected, interval
+from ..encoding.encoder import MOST_CATEGORIES, TableEncoder
+from ..members import Valleys, batch_size, check_judging_weights, fold_count
+from ..presets import Preset
+from .checkpoints import check_same_settings, loaded_checkpoint
+from .parquet import Block, ParquetRows
+from .rows import Feed, Portion, Scan, Sizes, drawn_rows
+from .run import Run, mean_loss
+
+__all__ = ["StreamedFit", "needed_bytes", "streamed_passes"]
+
+Array = NDArray[Any]
+
+# A streamed fit reads at most as many rows as its preset's passes over this many rows.
+ROWS_OF_A_PASS = 1 << 20
+# Least number of training rows for each validation row.
+ROWS_A_JUDGED_ROW = 4
+
+
+def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
+    """Return an estimate of the memory that a fit to all rows at once takes.
+
+    The table is read, encoded, and copied for every network.
+    """
+    n_features = files.most_features(n_bins, MOST_CATEGORIES)
+    return files.n_rows * (8 * len(files.columns) + 4 * n_features * (1 + n_networks))
+
+
+def streamed_passes(epochs: int, n_rows: int) -> int:
+    """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
+    return max(1, min(epochs, round(epochs * ROWS_OF_A_PASS / n_rows)))
+
+
+class StreamedFit:
+    """Fit of a tabular estimator to files.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+        Estimator, fitted in place.
+    files : ParquetRows
+        Rows.
+    limit : int
+        Bytes for rows in memory.
+    passes : int, optional
+        Number of passes, by default as `streamed_passes` says.
+    checkpoint : Checkpoint, optional
+        File to which the fit is saved from time to time.
+    resume : Path, optional
+        Checkpoint to go on from.
+    progress : bool
+        True shows bars.
+    """
+
+    def __init__(
+        self, estimator: Any, files: ParquetRows, limit: int, passes: int | None, checkpoint: Any,
+        resume: Any, progress: bool,
+    ) -> None:  # fmt: skip
+        self.estimator, self.files, self.progress = estimator, files, progress
+        self.checkpoint, self.limit = checkpoint, limit
+        preset: Preset = estimator._preset()
+        self.preset, self.n_networks = preset, estimator._n_networks(preset)
+        self.passes = streamed_passes(preset.epochs, files.n_rows) if passes is None else passes
+        self.batch_size = batch_size(files.n_rows, preset.recipe(estimator._HAS_CLASSES).batch_size)
+        self.n_folds = fold_count(self.n_networks, files.n_rows)
+        self.sizes = Sizes.within(
+            limit, files, files.most_features(preset.n_bins, MOST_CATEGORIES), self.n_networks, self.n_folds,
+            self.batch_size,
+        )  # fmt: skip
+        self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
+        self.seeds = self._drawn_seeds()
+        self.n_buffers = self.passes * Feed.buffers_a_pass(files, self.sizes)
+        # The run has parts, after each of which the networks are judged. As a pass over a table in memory, a
+        # part has several times as many rows as are judged.
+        rows_a_part = ROWS_A_JUDGED_ROW * self.sizes.n_validation
+        n_parts = max(1, self.passes * files.n_rows // rows_a_part)
+        self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
+        self.n_done, self.is_late = 0, False
+        self.writer = BackgroundWriter()
+        self.settings = self._described_settings()
+        if self.resumed is not None:
+            before = self.resumed._stream
+            check_same_settings(before["settings"], self.settings)
+            if len(self.seeds) != 2 + self.n_networks or before["n_buffers"] > self.n_buffers:
+                raise ValueError(f"resume: the state of the fit in {resume} does not fit its settings")
+
+    def _drawn_seeds(self) -> list[int]:
+        """Return the seeds of the encoder, of all networks, and of rows and orders."""
+        estimator, before = self.estimator, self.resumed
+        is_fixed = isinstance(estimator.random_state, numbers.Integral)
+        if before is not None and not is_fixed:
+            return before._stream["seeds"]
+        random = check_random_state(estimator.random_state)
+        return [int(seed) for seed in random.randint(2**31 - 1, size=2 + self.n_networks)]
+
+    # --- the fit -------------------------------------------------------------------------------------
+
+    def run(self, X_val: Any, y_val: Any) -> None:
+        """Fit the estimator.
+
+        Raises
+        ------
+        ValueError
+            If the files, the targets or the checkpoint are unusable.
+        KeyboardInterrupt
+            After Ctrl-C. From the end of the first buffer on, the estimator is fitted with the best networks
+            so far, and the checkpoint holds the last whole buffer.
+        """
+        self.begin, self.cpu_begin = time.perf_counter(), time.process_time()
+        estimator, files = self.estimator, self.files
+        estimator.target_name_ = files.target
+        scan = self._scanned(X_val is None)
+        if scan.n_rows < 2:
+            raise ValueError(
+                f"{files.name} has one row with a target only: two are needed, to train and to validate on"
+            )
+        self._prepare_targets(scan)
+        self._fit_encoder(scan)
+        self._hold_out(scan, X_val, y_val)
+        del scan
+        self.settings["the content of X, X_val or y_val"] = self._digest()
+        self._create_runs()
+        try:
+            self._train()
+        except KeyboardInterrupt:
+            if self._are_fitted():
+                self._adopt(estimator)
+                self._save()
+            raise
+        finally:
+            self.writer.wait()
+        self._adopt(estimator)
+
+    def _scanned(self, holds_out: bool) -> Scan:
+        """Read all rows once, and keep the sample and the validation rows."""
+        files, sizes = self.files, self.sizes
+        random = np.random.RandomState(self.seeds[-1])
+        sample = np.sort(drawn_rows(files.n_rows, min(sizes.n_sampled, files.n_rows), random))
+        count = sizes.n_validation * min(self.n_networks, self.n_folds) if holds_out else 0
+        # The k-th drawn row is a validation row of network k % n_networks.
+        self.val_rows = drawn_rows(files.n_rows, count, random)
+        scan = Scan(files, self.estimator._HAS_CLASSES, sample, np.sort(self.val_rows))
+        with progress_bar(total=files.n_rows, unit="row", shown=self.progress, desc="reading",
+                          unit_scale=True) as bar:  # fmt: skip
+            return scan.run(bar)
+
+    def _fit_encoder(self, scan: Scan) -> None:
+        """Fit the encoder to the sample, and keep the target statistics of its rows."""
+        estimator, files, sample = self.estimator, self.files, scan.sample
+        if estimator._HAS_CLASSES:
+            values, places = files.classes(sample)
+            y: Any = values[places]
+        else:
+            y = files.numbers(sample)
+        encoder = TableEncoder(n_bins=self.preset.n_bins, random_state=self.seeds[0])
+        # A sample of one class tells nothing about categories.
+        statistics = encoder._fit(sample.table, y if len(np.unique(y)) > 1 else None)[1]
+        for record in encoder.columns_:
+            record["gaps"] = scan.gaps[record["name"]]
+        estimator.encoder_ = encoder
+        estimator._adopt_columns()
+        # The statistics of a row of the sample leave out its own target, as in `fit_transform`.
+        self.sample_rows, self.sample_statistics = sample.rows, statistics
+
+    def _prepare_targets(self, scan: Scan) -> None:
+        """Set the attributes that are derived from the targets."""
+        estimator = self.estimator
+        if estimator._HAS_CLASSES:
+            values = list(scan.counts)
+            # scikit-learn warns of targets that are mostly different: pass each class twice.
+            y = np.array(values * 2, object if isinstance(values[0], str) else None)
+            estimator._checked_y(y, True)
+            counts = np.array([scan.counts[value] for value in estimator.classes_.tolist()])
+            self.summary: Any = counts
+        else:
+            self.summary = scan.moments.result()
+            estimator._checked_y(np.array([self.summary.least, self.summary.largest]), True)
+        self.factors = estimator._begin_streamed(self.summary)
+
+    def _encode(self, block: Block, out: Array) -> tuple[Array, Array]:
+        """Write the features of a block into `out`, and return the encoded targets and the weights."""
+        estimator, encoder = self.estimator, self.estimator.encoder_
+        try:
+            encoder._prepared_columns(read_table(block.table, block.first)).encoded(out)
+        except ValueError as error:
+            raise ValueError(f"{block.place}: {error}") from None
+        places = np.searchsorted(self.sample_rows, block.rows)
+        places[places == len(self.sample_rows)] = 0
+        are_sampled = np.flatnonzero(self.sample_rows[places] == block.rows)
+        for k, statistics in self.sample_statistics.items():
+            end = encoder._ends[k]
+            out[are_sampled, end - statistics.shape[1] : end] = statistics[places[are_sampled]]
+        if not estimator._HAS_CLASSES:
+            return estimator._encoded_y(self.files.numbers(block)), block.weights
+        values, codes = self.files.classes(block)
+        targets = estimator._encoded_y(values)[codes]
+        return targets, block.weights if self.factors is None else block.weights * self.factors[targets]
+
+    def _hold_out(self, scan: Scan, X_val: Any, y_val: Any) -> None:
+        """Encode the validation rows."""
+        estimator, block = self.estimator, scan.validation
+        if X_val is not None:
+            self.held_out = estimator._encoded_validation(X_val, y_val)
+            self.val = self.held_out
+            everything = np.arange(len(self.val[1]))
+            self.parts: list[Any] = [(everything, everything)] * self.n_networks
+            self.group_of = None
+            return
+        self.held_out = None
+        too_few = (
+            f"{self.files.name} has too few rows with a target to validate {self.n_networks} networks on"
+        )
+        if block is None:
+            raise ValueError(too_few)
+        Z = np.empty((len(block), estimator.encoder_._ends[-1]), np.float32)
+        targets, weights = self._encode(replace(block, first=0), Z)
+        n_groups = min(self.n_networks, self.n_folds)
+        by_row = np.argsort(self.val_rows)
+        group_of = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
+        order = np.argsort(group_of, kind="stable")  # the rows of each network lie together
+        self.val = Z[order], targets[order], weights[order]
+        self.oof_rows = block.rows[order]
+        ends = np.searchsorted(group_of[order], np.arange(n_groups + 1))
+        groups = [np.arange(first, last) for first, last in itertools.pairwise(ends.tolist())]
+        if not all(group.size for group in groups):
+            raise ValueError(too_few)
+        for group in groups:
+            check_judging_weights(self.val[2][group])
+        self.parts = [(None, groups[k % n_groups]) for k in range(self.n_networks)]
+        self.group_of = block.rows, group_of
+
+    def _create_runs(self) -> None:
+        """Create the networks, or take those of the checkpoint."""
+        settings = self.estimator._member_settings(self.preset, self.files.n_rows)
+        settings |= {"early_stopping": False, "max_iter": self.n_parts}
+        self.schedule: CosineLog = settings["learning_rate"]
+        members = self.estimator._members(settings, self.seeds[1:-1])
+        self.runs = [Run(member, k % self.n_networks) for k, member in enumerate(members)]
+        self.seconds = self.cpu_seconds = 0.0
+        if self.resumed is not None:
+            before = self.resumed._stream
+            check_same_settings(before["settings"], self.settings)
+            self.n_done = before["n_buffers"]
+            self.seconds, self.cpu_seconds = before["seconds"]
+            self.runs = [
+                Run.restored(member, run.place, described, run.member.scoring)
+                for member, run, described in zip(
+                    self.resumed.estimators_, self.runs, before["runs"], strict=True
+                )
+            ]
+            self.resumed = None
+
+    def _train(self) -> None:
+        """Train the networks buffer by buffer, until all have ended or the time is over."""
+        rows_a_pass = self.files.n_rows
+        per_pass = self.n_buffers // self.passes
+        encoder = self.estimator.encoder_
+        begun = min(self.n_done % per_pass * self.sizes.capacity, rows_a_pass)
+        begun += self.n_done // per_pass * rows_a_pass
+        feed = Feed(
+            self.files, self.sizes, encoder._ends[-1], self._encode, self.seeds[-1], self.passes, self.n_done
+        )
+        bar = progress_bar(
+            total=rows_a_pass * self.passes, unit="row", shown=self.progress, desc="fitting", initial=begun,
+            unit_scale=True,
+        )  # fmt: skip
+        self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
+        n_passes = self.n_done // per_pass
+        with bar, feed:
+            if self._is_ended():
+                return
+            for portion in feed.portions():
+                self._train_on(portion)
+                bar.update(len(portion.rows))
+                n_passes += portion.ends_pass
+                if self._is_ended():
+                    break
+                if self._is_due(n_passes if portion.ends_pass else 0):
+                    self._save()
+        if not self._are_fitted():
+            raise ValueError(
+                f"{self.files.name}: no row that was read for the training of a network has a weight above 0"
+            )
+        self._save()
+
+    def _are_fitted(self) -> bool:
+        """Return True if every network has been trained on rows of a weight above 0."""
+        return all("_state" in run.member.__dict__ for run in self.runs)
+
+    def _is_ended(self) -> bool:
+        """Return True if all networks have ended, or the time is over."""
+        return self.is_late or all(run.is_over for run in self.runs)
+
+    def _train_on(self, portion: Portion) -> None:
+        """Train all networks on the rows of a buffer; an error or an interrupt undoes the training."""
+        before = [run.copied() for run in self.runs]
+        number = self.n_done + 1
+        n_parts = number * self.n_parts // self.n_buffers
+        limit = self.estimator.time_limit
+        self.is_late = limit is not None and time.perf_counter() - self.begin >= limit
+        ends_part = self.is_late or n_parts > self.n_done * self.n_parts // self.n_buffers
+        running = [run for run in self.runs if not run.is_over]
+        tasks = [self._task(run, portion, n_parts if ends_part else None) for run in running]
+        try:
+            run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.estimator.n_jobs)
+            self.n_done = number
+        except BaseException:
+            self.runs, self.n_done = before, number - 1
+            raise
+
+    def _task(self, run: Run, portion: Portion, n_parts: int | None) -> Task:
+        """Return the task that trains one network on a buffer, and judges it if parts have been done."""
+
+        def task(stopped: Callable[[], bool]) -> None:
+            if len(portion.rows) and not self._trained(run, portion, stopped):
+                run.is_over = True
+                return
+            if n_parts is not None and run.losses:
+                self._judge(run, n_parts)
+
+        return task
+
+    def _trained(self, run: Run, portion: Portion, stopped: Callable[[], bool]) -> bool:
+        """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
+        member, weights = run.member, portion.weights
+        if self.group_of is not None:  # the network's validation rows have the weight 0
+            rows, group_of = self.group_of
+            n_groups = min(self.n_networks, self.n_folds)
+            held = np.isin(portion.rows, rows[group_of == run.place % n_groups])
+            weights = np.where(held, 0.0, weights)
+        if not weights.any():
+            return True
+        steps_a_pass = -(-self.files.n_rows // self.batch_size)
+        # The last buffer of a pass may hold less than a batch.
+        member.batch_size = min(self.batch_size, len(portion.rows))
+        try:
+            member._fit(
+                portion.Z, portion.targets, weights, n_passes=1, knows_classes=True, stopped=stopped,
+                total_steps=self.passes * steps_a_pass,
+            )  # fmt: skip
+        except FitDivergenceError as error:
+            if run.best is None:
+                raise
+            error.held = "the parameters of the best part"
+            warn(str(error), ConvergenceWarning)
+            return False
+        finally:
+            member.batch_size = self.batch_size
+        run.losses.append((member.loss_curve_.pop(), len(portion.rows)))
+        return True
+
+    def _judge(self, run: Run, n_parts: int) -> None:
+        """Compute loss and score of the validation rows, and keep the parameters if they are the best."""
+        member, state = run.member, run.member._state
+        if member.validation_scores_ is None:
+            member.validation_scores_, member.best_validation_score_ = [], -np.inf
+        member.loss_curve_.append(mean_loss(run.losses))
+        run.losses = []
+        rows = self.parts[run.place][1]  # consecutive rows: take views
+        data = member._checked(*(array[rows[0] : rows[-1] + 1] for array in self.val), "validation")
+        validation = validation_functions(member, data, state)
+        assert validation is not None
+        member.validation_loss_curve_.append(validation.loss())
+        if record_score(member, validation.score()):
+            run.best = state.predicting.copy(), state.statistics.copy()
+        valleys = Valleys(self.schedule, self.n_parts, run.best_before)
+        run.is_over = valleys.are_enough(n_parts, member.best_validation_score_)
+        run.best_before = valleys.best
+
+    def _adopt(self, estimator: Any) -> None:
+        """Give an estimator the networks so far, and judge it."""
+        estimator.estimators_ = [run.finished() for run in self.runs]
+        estimator._judge(*self.val, self.parts, self.held_out)
+        if self.held_out is None:
+            estimator.oof_rows_ = self.oof_rows[estimator.oof_rows_]
+        estimator.fit_seconds_ = self.seconds + time.perf_counter() - self.begin
+        estimator.fit_cpu_seconds_ = self.cpu_seconds + time.process_time() - self.cpu_begin
+
+    # --- checkpoints ---------------------------------------------------------------------------------
+
+    def _is_due(self, n_passes: int) -> bool:
+        """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
+        if self.checkpoint is None or not self._are_fitted():
+            return False
+        if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours
+            return True
+        if isinstance(self.checkpoint.every, str):
+            return time.perf_counter() - self.saved_at >= interval(self.checkpoint)
+        return n_passes > 0 and n_passes % self.checkpoint.every == 0
+
+    def _save(self) -> None:
+        """Start to write the estimator that the fit would leave now, if there is a checkpoint."""
+        if self.checkpoint is None:
+            return
+        self.saved_at, self.is_saved = time.perf_counter(), True
+        estimator = copy.copy(self.estimator)
+        self._adopt(estimator)
+        estimator._stream = {
+            "settings": self.settings,
+            "seeds": self.seeds,
+            "n_buffers": self.n_done,
+            "seconds": [estimator.fit_seconds_, estimator.fit_cpu_seconds_],
+            "runs": [run.described() for run in self.runs],
+        }
+        self.writer.wait()
+        path = check_path(self.checkpoint.path)
+        self.writer.write([(path, *collected(estimator, Writer(True), copies=True))])
+
+    def _described_settings(self) -> dict[str, Any]:
+        """Return the arguments on which the training depends, as plain values by name."""
+        estimator = self.estimator
+        quantiles = getattr(estimator, "quantiles", None)
+        weights = getattr(estimator, "class_weight", None)
+        if isinstance(weights, dict):  # equal weights may come in another order, and as other types
+            weights = {
+                name: float(weight) if isinstance(weight, numbers.Real) else weight
+                for name, weight in sorted(weights.items(), key=str)
+            }
+        return {
+            "n_estimators": self.n_networks,
+            "preset": repr(self.preset),
+            "scoring": str(estimator.scoring),
+            "class_weight": str(weights),
+            "quantiles": [] if quantiles is None else [float(value) for value in quantiles],
+            "passes": self.passes,
+            "memory_limit": self.limit,
+            "y": self.files.target,
+            "sample_weight": self.files.weights,
+            "the columns or row groups of X": self.files.described(),
+            "random_state": self.seeds,
+        }
+
+    def _digest(self) -> str:
+        """Return a digest of the encoding and of the validation rows."""
+        writer = Writer(False)
+        described = writer.described(self.estimator.encoder_, "")
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for array in (*writer.tensors.values(), *self.val):
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return digest.hexdigest()[:16]

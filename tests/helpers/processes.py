@@ -1,0 +1,21 @@
+"""Programs run in new processes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+# Seconds after which a test gives up waiting: far more than anything takes, even on a slow and busy machine
+# that must compile all kernels first.
+PATIENCE = 1200
+
+
+def run_python(program, *arguments, **environment):
+    """Run a Python program in a new process, and return its output."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)], timeout=PATIENCE,
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout

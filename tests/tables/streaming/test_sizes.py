@@ -1,0 +1,132 @@
+"""Parts of streamed fits: moments of the target, the scan of a file, passes, sizes in memory."""
+
+import numpy as np
+import pytest
+from extras import all_need, optional
+from parquet_files import COLUMNS, table
+from processes import run_python
+
+from fastnn.tables.moments import Moments, MomentsOfParts
+from fastnn.tables.streaming.fit import needed_bytes, streamed_passes
+from fastnn.tables.streaming.parquet import ParquetRows
+from fastnn.tables.streaming.rows import Scan, Sizes
+
+pytestmark = all_need("pandas", "pyarrow")
+pa = optional("pyarrow")
+pq = optional("pyarrow.parquet")
+
+
+def test_moments_of_parts_are_those_of_the_whole():
+    random = np.random.RandomState(0)
+    y, weights = 1e6 + random.normal(size=1000), random.rand(1000)
+    weights[:100] = 0
+    parts = MomentsOfParts()
+    for first in range(0, 1000, 100):
+        parts.add(y[first : first + 100], weights[first : first + 100])
+    whole, found = Moments.of(y, weights), parts.result()
+    assert found.mean == pytest.approx(whole.mean, rel=1e-13)
+    assert found.deviation == pytest.approx(whole.deviation, rel=1e-9)
+    assert (found.least, found.largest) == (y.min(), y.max())
+
+
+def test_moments_of_parts_are_refused_beyond_all_floats():
+    parts = MomentsOfParts()
+    for number in (1e200, -1e200):
+        parts.add(np.full(2, number), np.ones(2))
+    with pytest.raises(ValueError, match=r"y holds numbers from -1e\+200 to 1e\+200, .*: scale y down"):
+        parts.result()
+
+
+def test_moments_of_numbers_whose_squares_vanish_are_refused():
+    parts = MomentsOfParts()
+    parts.add(np.array([1e-160, 3e-160]), np.ones(2))
+    with pytest.raises(ValueError, match=r"from 1e-160 to 3e-160, .* vanish: scale y up"):
+        parts.result()
+    parts.add(np.array([1e-140]), np.ones(1))
+    assert 0.4e-140 < parts.result().deviation < 0.6e-140
+
+
+def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
+    files = ParquetRows(path, "sort", columns=COLUMNS)
+    rows = np.array([5, 800, 801, 1999])
+
+    class Bar:
+        n = 0
+
+        def update(self, n):
+            self.n += n
+
+    bar = Bar()
+    scan = Scan(files, True, rows, rows[1:3]).run(bar)
+    assert bar.n == scan.n_rows == 2000
+    assert set(rows) <= set(scan.sample.rows.tolist())
+    np.testing.assert_array_equal(scan.validation.rows, [800, 801])
+    assert scan.counts == table()["sort"].value_counts().to_dict()
+
+
+def test_larger_files_have_fewer_passes():
+    assert streamed_passes(128, 10_000) == 128
+    assert streamed_passes(128, 1 << 20) == 128
+    assert streamed_passes(128, 20_000_000) == 7
+    assert streamed_passes(48, 10**12) == 1
+
+
+@pytest.mark.parametrize("limit", [64 << 20, 1 << 30, 8 << 30])
+@pytest.mark.parametrize("n_features", [20, 400, 5000])
+def test_sizes_stay_within_the_limit(path, monkeypatch, limit, n_features):
+    monkeypatch.undo()  # the small buffers of the fixture `_small_fits`
+    files = ParquetRows(path, "sort", columns=COLUMNS)
+    files.n_rows = 10**8
+    sizes = Sizes.within(limit, files, n_features, 5, 5, 256)
+    row = 4 * n_features
+    assert sizes.n_validation * 5 * row <= limit / 8
+    assert 2 * sizes.capacity * row <= limit / 4 + 2 * 256 * row
+    assert sizes.capacity % 256 == 0
+    assert sizes.n_open * 3 * 2**20 * 7 <= max(limit / 4, 3 * 2**20 * 7)
+    assert 2 <= sizes.n_sampled <= 100_000
+
+
+GROWTH = """
+    import resource, sys
+    import numpy as np
+    import pyarrow.dataset
+    import fastnn
+    from fastnn_kernels.compiler import jit
+
+    def peak():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    path, limit = sys.argv[1], int(sys.argv[2])
+    X = np.random.RandomState(0).normal(size=(600, 4))
+    # Load, and where needed compile, most kernels first.
+    fastnn.TabularClassifier(random_state=0).fit(X, X[:, 0] > 0, passes=1)
+    before, compiled = peak(), []
+    jit.compilation_listeners.append(compiled.append)
+    model = fastnn.TabularClassifier(random_state=0)
+    model.fit(path, "sort", memory_limit=limit, passes=1)
+    print(peak() - before, model.oof_accuracy_, len(compiled))
+"""
+
+
+@pytest.mark.slow
+def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
+    """The file needs ten times the limit; its fit raises the peak of the process by less than the limit."""
+    path, random = tmp_path / "large.parquet", np.random.default_rng(0)
+    n_rows, group, limit = 600_000, 100_000, 128 << 20
+    writer = None
+    for _ in range(n_rows // group):
+        columns = {f"x{k}": random.normal(size=group) for k in range(19)}
+        columns["sort"] = np.where(columns["x0"] * columns["x1"] > 0, "a", "b")
+        part = pa.table({**columns, "town": random.choice(["north", "south", "east"], group)})
+        writer = writer or pq.ParquetWriter(path, part.schema)
+        writer.write_table(part)
+    writer.close()
+    assert needed_bytes(ParquetRows(path, "sort"), 5, 16) > 10 * limit
+    for _ in range(2):
+        n_bytes, accuracy, n_compiled = run_python(GROWTH, path, limit).split()
+        if n_compiled == "0":
+            break  # else the compiler took memory as well, and the next process loads what it compiled
+    assert n_compiled == "0"
+    assert int(n_bytes) < limit
+    assert float(accuracy) > 0.8
