@@ -23,6 +23,6 @@ for ax, n_hidden in zip(axes.flat, (1, 2, 3, 5, 20, 50), strict=True):
 plt.show()
 
 # %%
-# The training data cannot say which of these pictures is best: the share of correct answers only grows
+# The training data cannot say which of these pictures is best: the fraction of correct answers only grows
 # with the number of units. Samples that the training has not seen can. Try ``make_moons(2000, noise=0.20,
 # random_state=1)``.
