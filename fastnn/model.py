@@ -4,46 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .engine import predictions
 from .engine.choice import BACKENDS, get_backend
-from .engine.job import Job
+from .engine.predictor import Predictor
 from .export.description import Fit, ModelDescription, describe
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
 from .network.description import Network
-from .network.views import BatchNorm as BatchNorm
-from .network.views import LiveViews as LiveViews
-from .optimizers import LBFGS, Optimizer, resolve_optimizer
+from .network.views import BatchNorm, LiveViews, batch_norm_views
+from .optimizers import Optimizer
+from .saving.files import Savable
+from .saving.records import Reader, Writer
 from .saving.registry import savable
-from .schedules import Schedule, resolve_schedule
-from .system.generators import generator_state, resolve_random_state, seeded
-from .system.validation import (
-    all_finite,
-    check_choice,
-    check_count,
-    check_flag,
-    check_limit,
-    check_rate,
-    check_weights,
-)
-from .training.callbacks import PRINT_EVERY, EarlyStopping, sort_callbacks
+from .schedules import Schedule
+from .system.generators import resolve_random_state
+from .system.validation import check_choice, check_count, check_weights
+from .training import saved
+from .training.callbacks import EarlyStopping
 from .training.checkpoint import Checkpoint
 from .training.gradcheck import GradientReport, check_gradients
-from .training.history import History, record_every
-from .training.model_training import WeightedSamples, check_decay, check_lbfgs, train_model
-from .training.saved import SavableModel
+from .training.history import History
+from .training.model_training import checked_job, checked_observers, train_model
+from .training.resuming import beginning, begun_with
+from .training.state import TrainingState
 
 __all__ = ["Model"]
 
 
 @savable
-class Model(Exportable, SavableModel):
+class Model(Exportable, Savable):
     """A multilayer network, trained by gradient descent or one of its variants.
 
     Every layer computes ``activation(X W + b)``. The outputs of the last layer are the scores of a sample,
@@ -147,6 +142,10 @@ class Model(Exportable, SavableModel):
     True
     """
 
+    # A model that has not been trained has these defaults.
+    history_: History | None = None
+    _training: TrainingState | None = None
+
     def __init__(
         self,
         layers_dim: Iterable[int],
@@ -177,6 +176,61 @@ class Model(Exportable, SavableModel):
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
         return model
+
+    # --- parameters ------------------------------------------------------------------------------
+
+    @property
+    def layers_dim(self) -> tuple[int, ...]:
+        """Number of inputs, of the units of every hidden layer, and of outputs."""
+        return self._network.layers_dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the parameters and of all computation."""
+        return self._network.dtype
+
+    @property
+    def loss(self) -> Loss:
+        """Loss that a training minimises."""
+        return self._network.loss
+
+    @property
+    def W(self) -> Sequence[NDArray[Any]]:
+        """Weights (n_in, n_out) of the layers."""
+        return LiveViews(self._network.weights(self._parameters), "W")
+
+    @W.setter
+    def W(self, values: Sequence[ArrayLike]) -> None:
+        self._make_writeable()
+        LiveViews(self._network.weights(self._parameters), "W")[:] = values
+
+    @property
+    def b(self) -> Sequence[NDArray[Any]]:
+        """Biases (1, n_out) of the layers."""
+        return LiveViews(self._network.biases(self._parameters), "b")
+
+    @b.setter
+    def b(self, values: Sequence[ArrayLike]) -> None:
+        self._make_writeable()
+        LiveViews(self._network.biases(self._parameters), "b")[:] = values
+
+    @property
+    def batch_norm(self) -> list[BatchNorm]:
+        """Views of the batch normalisation of every hidden layer; empty without batch normalisation."""
+        return batch_norm_views(self._network, self._parameters, self._statistics)
+
+    @property
+    def _predicting(self) -> NDArray[Any]:
+        """Parameters with batch normalisation folded in."""
+        return self._network.folded(self._parameters, self._statistics)
+
+    def _make_writeable(self) -> None:
+        """Replace read-only parameters, such as those of a memory-mapped pickle, by copies."""
+        for name in ("_parameters", "_statistics"):
+            if not getattr(self, name).flags.writeable:
+                setattr(self, name, getattr(self, name).copy())
+
+    # --- training --------------------------------------------------------------------------------
 
     def train(
         self,
@@ -315,61 +369,15 @@ class Model(Exportable, SavableModel):
             Within a fraction of a second after Ctrl-C. The model then holds the parameters of the last step.
         """
         network = self._network
-        X, y = self._check(X, y)
-        weights = check_weights(sample_weight, X.shape[0])
-        chosen = resolve_optimizer(optimizer)
-        n_samples = X.shape[0]
-        num_passes = check_count(num_passes, "num_passes")
-        size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size", 1), n_samples)
-        job = Job(
-            X, y, weights,
-            num_passes=num_passes,
-            batch_size=size,
-            averaged=check_choice(reduction, "reduction", ("sum", "mean")) == "mean",
-            shuffled=check_flag(shuffle, "shuffle") and size < n_samples,
-            optimizer=chosen,
-            schedule=resolve_schedule(schedule),
-            epsilon=check_rate(epsilon, "epsilon"),
-            reg_lambda=check_rate(reg_lambda, "reg_lambda"),
-            l1=check_rate(l1, "l1"),
-            max_norm=check_limit(max_norm, "max_norm"),
-            clip_norm=check_limit(clip_norm, "clip_norm"),
-            average_share=check_decay(ema_decay),
-            record_every=record_every(num_passes),
-            n_threads=0 if n_threads is None else check_count(n_threads, "n_threads", 1),
+        job = checked_job(
+            network, X, y, sample_weight, num_passes=num_passes, batch_size=batch_size, reduction=reduction,
+            shuffle=shuffle, optimizer=optimizer, schedule=schedule, epsilon=epsilon, reg_lambda=reg_lambda,
+            l1=l1, max_norm=max_norm, clip_norm=clip_norm, ema_decay=ema_decay, n_threads=n_threads,
         )  # fmt: skip
-        if isinstance(chosen, LBFGS):
-            check_lbfgs(network, job)
-        validation = self._check_validation(validation_data)
-        functions, hooks, stopping = sort_callbacks(callbacks, validation is not None)
-        print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
-        if print_every is not None:
-            print_every = check_count(print_every, "print_every", 1)
-        elif print_loss:
-            print_every = PRINT_EVERY
-        # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
-        job.rates(np.zeros(1, np.int64))
-        resumed = self._resumed(resume)
-        random = resolve_random_state(random_state)
-        is_seeded = random_state is not None and not isinstance(random_state, np.random.RandomState)
-        generator = None
-        if (job.shuffled or network.dropout) and (resumed is None or is_seeded):
-            high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
-            job = replace(job, seed=(high << 32) | low)
-            generator = generator_state(seeded([high, low]))
-        self._make_writeable()
-        if resumed is not None:
-            job = resumed[0].continued(job, is_seeded)
-        parameters, statistics = self._beginning(resumed)
-        if not all_finite(parameters):
-            raise ValueError("W or b holds NaN or infinity: set finite values before training")
-        if not all_finite(statistics):
-            raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
-        with self._begun_with(parameters, statistics):
-            return train_model(
-                self, job, generator, validation, stopping, functions, hooks, print_every, progress,
-                None if resumed is None else resumed[0],
-            )  # fmt: skip
+        observers = checked_observers(network, validation_data, callbacks, print_loss, print_every, progress)
+        start = beginning(self, job, random_state, resume)
+        with begun_with(self, start.parameters, start.statistics):
+            return train_model(self, start, observers)
 
     def check_gradients(
         self,
@@ -435,6 +443,117 @@ class Model(Exportable, SavableModel):
             int(random.randint(0, 2**31)),
         )  # fmt: skip
 
+    # --- predictions -----------------------------------------------------------------------------
+
+    def calculate_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the mean loss of the samples, without regularisation terms.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+            Samples.
+        y : array-like (n,) or (n, layers_dim[-1])
+            Labels or targets, as in `train`.
+        sample_weight : array-like (n,), optional
+            Weights of the samples in the mean.
+
+        Returns
+        -------
+        float
+            Mean loss. The formulas give a finite loss for scores of ordinary size, however extreme the
+            probabilities; a loss that overflows is accompanied by a RuntimeWarning.
+
+        Raises
+        ------
+        ValueError
+            If X, y or `sample_weight` is invalid, as for `train`.
+        """
+        return predictions.mean_loss(self.backend, self._network, self._predicting, X, y, sample_weight)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict the class, the labels or the outputs of every sample.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+            Samples.
+
+        Returns
+        -------
+        array (n,) of int64
+            For "softmax_cross_entropy" and "multiclass_hinge": the class with the highest score, the first
+            of several equal ones.
+        array (n, layers_dim[-1]) of int64
+            For "sigmoid_binary_cross_entropy": 1 where the probability is above one half, else 0.
+        array (n, layers_dim[-1]) of the model's dtype
+            For the other losses: the outputs; for "poisson" the rates, the exponential of the scores.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN or infinity, has another number of features or no samples.
+        """
+        return predictions.predict(self.backend, self._network, self._predicting, X)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict the probability of every class for every sample.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+            Samples.
+
+        Returns
+        -------
+        array (n, layers_dim[-1]) of the model's dtype
+            Probabilities. Each row sums to 1, except for "sigmoid_binary_cross_entropy", where every entry
+            is an independent probability.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN or infinity, has another number of features or no samples, or if the loss is for
+            regression.
+        """
+        return predictions.predict_proba(self.backend, self._network, self._predicting, X)
+
+    def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
+        """Return a function that predicts `n_rows` samples within microseconds, for serving.
+
+        Parameters
+        ----------
+        n_rows : int, default 1
+            Number of samples in every call.
+        method : {"predict", "predict_proba"}, default "predict"
+            Method whose results the function returns.
+
+        Returns
+        -------
+        Predictor
+            Function with a copy of the present parameters, which can be pickled and copied. The function
+            does not check X for NaN and infinity.
+
+        Raises
+        ------
+        ValueError
+            If `method` is unknown, or "predict_proba" although the loss is for regression, or if `n_rows` is
+            below 1.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> predict = fastnn.Model([2, 3, 2], random_state=0).predictor()
+        >>> predict([[0.5, -0.2]]).shape
+        (1,)
+        """
+        return predictions.predictor(self.backend, self._network, self._predicting, n_rows, method)
+
+    def _check(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return checked samples and targets."""
+        return predictions.check_data(self._network, X, y)
+
+    # --- what pictures, exports, files and pickles read ------------------------------------------
+
     def _decision_networks(self) -> DecisionNetworks:
         """Return the network with its folded parameters and the classes that its scores decide between."""
         network, loss, classes, n_labels = self._network, self.loss, None, 0
@@ -453,15 +572,30 @@ class Model(Exportable, SavableModel):
         members, fits = [(self._network, self._predicting)], [Fit(losses, len(losses))]
         return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
-    def _check_validation(self, data: Any) -> WeightedSamples | None:
-        """Return checked validation data with weights of 1, or None for None."""
-        if data is None:
-            return None
-        if not (isinstance(data, tuple | list) and len(data) == 2):
-            count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
-            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
-        X, y = self._check(data[0], data[1], suffix=" of validation_data")
-        return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        """Return the description of the model as JSON, and collect its arrays."""
+        return saved.described(self, writer)
+
+    @classmethod
+    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
+        """Return the model of a description."""
+        model = cls.__new__(cls)
+        model.__dict__.update(saved.restored(description, reader))
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the model as plain values and arrays, so that pickles name none of the private classes."""
+        return saved.pickled(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the model to a state that `__getstate__` returned."""
+        self.__dict__.update(saved.unpickled(state))
+
+    def __copy__(self) -> Any:
+        """Return a shallow copy, which shares the parameters."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def __repr__(self) -> str:
         """Return the call that describes the network."""

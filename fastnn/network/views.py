@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..losses import Loss
 from ..system.validation import check_parameters, shown
 from .description import Network
 
-__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "ParameterViews"]
+__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "batch_norm_views"]
 
 
 class BatchNorm(NamedTuple):
@@ -30,6 +28,17 @@ class BatchNorm(NamedTuple):
     shift: NDArray[Any]
     running_mean: NDArray[Any]
     running_variance: NDArray[Any]
+
+
+def batch_norm_views(network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> list[BatchNorm]:
+    """Return the views of every normalised layer in the flat vectors of parameters and running statistics."""
+    return [
+        BatchNorm(scale, shift, running[0], running[1])
+        for scale, shift, running in zip(
+            network.scales(parameters), network.shifts(parameters), network.running(statistics), strict=True
+        )
+        if scale is not None and shift is not None and running is not None
+    ]
 
 
 class LiveViews(list):
@@ -79,7 +88,6 @@ class FoldedViews(LiveViews):
     """
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Raise ValueError."""
         raise ValueError(self.refusal(self._name))
 
     @staticmethod
@@ -89,69 +97,3 @@ class FoldedViews(LiveViews):
             f"{name} of a network with batch normalisation cannot be set: its arrays are copies with the "
             "normalisation folded in. Write to model_.W, model_.b and model_.batch_norm"
         )
-
-
-class ParameterViews:
-    """Base class of objects with a network, its flat parameter vector and its running statistics."""
-
-    _network: Network
-    _parameters: NDArray[Any]
-    _statistics: NDArray[Any]
-
-    @property
-    def layers_dim(self) -> tuple[int, ...]:
-        """Number of inputs, of the units of every hidden layer, and of outputs."""
-        return self._network.layers_dim
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Data type of the parameters and of all computation."""
-        return self._network.dtype
-
-    @property
-    def loss(self) -> Loss:
-        """Loss that a training minimises."""
-        return self._network.loss
-
-    @property
-    def batch_norm(self) -> list[BatchNorm]:
-        """Views of the batch normalisation of every hidden layer; empty without batch normalisation."""
-        return [
-            BatchNorm(scale, shift, running[0], running[1])
-            for scale, shift, running in zip(
-                self._network.scales(self._parameters), self._network.shifts(self._parameters),
-                self._network.running(self._statistics), strict=True,
-            )
-            if scale is not None and shift is not None and running is not None
-        ]  # fmt: skip
-
-    @property
-    def W(self) -> Sequence[NDArray[Any]]:
-        """Weights (n_in, n_out) of the layers."""
-        return LiveViews(self._network.weights(self._parameters), "W")
-
-    @W.setter
-    def W(self, values: Sequence[ArrayLike]) -> None:
-        self._make_writeable()
-        LiveViews(self._network.weights(self._parameters), "W")[:] = values
-
-    @property
-    def b(self) -> Sequence[NDArray[Any]]:
-        """Biases (1, n_out) of the layers."""
-        return LiveViews(self._network.biases(self._parameters), "b")
-
-    @b.setter
-    def b(self, values: Sequence[ArrayLike]) -> None:
-        self._make_writeable()
-        LiveViews(self._network.biases(self._parameters), "b")[:] = values
-
-    @property
-    def _predicting(self) -> NDArray[Any]:
-        """Parameters with batch normalisation folded in."""
-        return self._network.folded(self._parameters, self._statistics)
-
-    def _make_writeable(self) -> None:
-        """Replace read-only parameters, such as those of a memory-mapped pickle, by copies."""
-        for name in ("_parameters", "_statistics"):
-            if not getattr(self, name).flags.writeable:
-                setattr(self, name, getattr(self, name).copy())

@@ -1,4 +1,4 @@
-"""Training of a `Model`: choose trainer and hooks, run the loop, and leave the results in the model."""
+"""Training of a `Model`: check the arguments, choose trainer and hooks, run the loop, keep the results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 
 from ..engine.choice import get_backend
 from ..engine.job import Job, Memory
+from ..engine.predictions import check_data
 from ..engine.protocol import Trainer
 from ..network.description import Network
-from ..optimizers import LBFGS
-from ..schedules import Constant
+from ..optimizers import LBFGS, resolve_optimizer
+from ..schedules import Constant, resolve_schedule
 from ..system.messages import warn
-from ..system.validation import check_number, shown
+from ..system.validation import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_limit,
+    check_number,
+    check_rate,
+    check_weights,
+    shown,
+)
 from .callbacks import (
+    PRINT_EVERY,
     CallFunctions,
     EarlyStopping,
     KeepHistory,
@@ -26,14 +37,16 @@ from .callbacks import (
     ShowProgress,
     StopEarly,
     ValidateLoss,
+    sort_callbacks,
 )
 from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import may_be_too_high, rate_hint
-from .history import History
+from .history import History, record_every
 from .loop import Hook, Training, run_training
+from .resuming import Beginning
 from .state import TrainingState
 
-__all__ = ["WeightedSamples", "check_decay", "check_lbfgs", "train_model"]
+__all__ = ["Observers", "check_lbfgs", "checked_job", "checked_observers", "train_model"]
 
 Array = NDArray[Any]
 
@@ -47,28 +60,11 @@ class WeightedSamples(NamedTuple):
     given_shape: tuple[int, ...]
 
 
-def train_model(
-    model: Any,
-    job: Job,
-    generator: NDArray[np.uint32] | None,
-    validation: WeightedSamples | None,
-    stopping: EarlyStopping | None,
-    functions: Sequence[Callable[[History], Any]],
-    hooks: Sequence[Hook | Checkpoint],
-    print_every: int | None,
-    progress: bool,
-    resumed: TrainingState | None = None,
-) -> History:
-    """Train a model in place, and return its history.
+class Observers(NamedTuple):
+    """What `Model.train` is given to observe or end a training.
 
     Parameters
     ----------
-    model : Model
-        Model whose parameters, running statistics and `history_` are updated.
-    job : Job
-        Data and settings of the training.
-    generator : array (625,) of uint32, optional
-        State of the Mersenne Twister from which the orders of the samples are drawn.
     validation : WeightedSamples, optional
         Validation data.
     stopping : EarlyStopping, optional
@@ -81,8 +77,75 @@ def train_model(
         Number of passes from one printed loss to the next; None prints nothing.
     progress : bool
         True shows a progress bar.
-    resumed : TrainingState, optional
-        State from which `job` is resumed; the model holds the last parameters.
+    """
+
+    validation: WeightedSamples | None
+    stopping: EarlyStopping | None
+    functions: Sequence[Callable[[History], Any]]
+    hooks: Sequence[Hook | Checkpoint]
+    print_every: int | None
+    progress: bool
+
+
+def checked_job(
+    network: Network, X: Any, y: Any, sample_weight: Any, *, num_passes: Any, batch_size: Any,
+    reduction: Any, shuffle: Any, optimizer: Any, schedule: Any, epsilon: Any, reg_lambda: Any, l1: Any,
+    max_norm: Any, clip_norm: Any, ema_decay: Any, n_threads: Any,
+) -> Job:  # fmt: skip
+    """Check the data and settings that `Model.train` documents, and return them as a job."""
+    X, y = check_data(network, X, y)
+    weights = check_weights(sample_weight, X.shape[0])
+    chosen = resolve_optimizer(optimizer)
+    n_samples = X.shape[0]
+    num_passes = check_count(num_passes, "num_passes")
+    size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size", 1), n_samples)
+    job = Job(
+        X, y, weights,
+        num_passes=num_passes,
+        batch_size=size,
+        averaged=check_choice(reduction, "reduction", ("sum", "mean")) == "mean",
+        shuffled=check_flag(shuffle, "shuffle") and size < n_samples,
+        optimizer=chosen,
+        schedule=resolve_schedule(schedule),
+        epsilon=check_rate(epsilon, "epsilon"),
+        reg_lambda=check_rate(reg_lambda, "reg_lambda"),
+        l1=check_rate(l1, "l1"),
+        max_norm=check_limit(max_norm, "max_norm"),
+        clip_norm=check_limit(clip_norm, "clip_norm"),
+        average_share=_check_decay(ema_decay),
+        record_every=record_every(num_passes),
+        n_threads=0 if n_threads is None else check_count(n_threads, "n_threads", 1),
+    )  # fmt: skip
+    if isinstance(chosen, LBFGS):
+        check_lbfgs(network, job)
+    return job
+
+
+def checked_observers(
+    network: Network, validation_data: Any, callbacks: Any, print_loss: Any, print_every: Any, progress: Any
+) -> Observers:
+    """Check the arguments of `Model.train` that observe or end a training, and return them."""
+    validation = _check_validation(network, validation_data)
+    functions, hooks, stopping = sort_callbacks(callbacks, validation is not None)
+    print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
+    if print_every is not None:
+        print_every = check_count(print_every, "print_every", 1)
+    elif print_loss:
+        print_every = PRINT_EVERY
+    return Observers(validation, stopping, functions, hooks, print_every, progress)
+
+
+def train_model(model: Any, beginning: Beginning, observers: Observers) -> History:
+    """Train a model in place, and return its history.
+
+    Parameters
+    ----------
+    model : Model
+        Model whose parameters, running statistics and `history_` are updated; it holds those of `beginning`.
+    beginning : Beginning
+        Data and settings of the training, and the state that it resumes.
+    observers : Observers
+        Validation data, callbacks and what is printed.
 
     Returns
     -------
@@ -94,6 +157,8 @@ def train_model(
     DivergenceError
         If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or NaN.
     """
+    job, generator, resumed = beginning.job, beginning.generator, beginning.resumed
+    validation, stopping, functions, hooks, print_every, progress = observers
     network, backend = model._network, get_backend(model.backend)
     parameters, statistics = model._parameters, model._statistics
     # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
@@ -228,7 +293,7 @@ class _TrainedModel:
         return model
 
 
-def check_decay(value: Any) -> float:
+def _check_decay(value: Any) -> float:
     """Return ``1 - ema_decay``, the share of the new parameters in their running average; 0 for None."""
     return 0.0 if value is None else 1.0 - check_number(value, "ema_decay", 0.0, 1.0, exclusive_end=True)
 
@@ -249,6 +314,17 @@ def check_lbfgs(network: Network, job: Job) -> None:
                 f"optimizer 'lbfgs' minimises one smooth loss of all samples, which excludes {name}: leave "
                 f"{name} out or choose another optimizer"
             )
+
+
+def _check_validation(network: Network, data: Any) -> WeightedSamples | None:
+    """Return checked validation data with weights of 1, or None for None."""
+    if data is None:
+        return None
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+        raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
+    X, y = check_data(network, data[0], data[1], suffix=" of validation_data")
+    return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
 
 
 def _user_targets(network: Network, validation: WeightedSamples) -> Array:

@@ -8,6 +8,8 @@ from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
+from fastnn.engine.choice import get_backend
+from fastnn.engine.job import Job
 from fastnn.training import hints
 
 X, y = make_blobs(300, centers=3, random_state=1)
@@ -126,9 +128,9 @@ def test_trials_that_diverge_give_no_hint():
     model = fastnn.Model(
         [2, 1], output_activation="identity", loss="squared_error", random_state=0, backend="numpy"
     )
-    job = fastnn.model.Job(samples, targets, np.ones(300), 200, 300, epsilon=0.01)
+    job = Job(samples, targets, np.ones(300), 200, 300, epsilon=0.01)
     history = fastnn.History(np.arange(200), *(np.ones(200) for _ in range(4)), np.ones((200, 1)))
-    backend = fastnn.model.get_backend("numpy")
+    backend = get_backend("numpy")
     arrays = model._parameters.copy(), model._statistics.copy()
     assert hints.may_be_too_high(job)
     assert hints.rate_hint(backend, model._network, *arrays, job, history) is None

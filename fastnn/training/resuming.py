@@ -1,0 +1,154 @@
+"""Where a training of a `Model` begins: at the model's parameters, or where an earlier training ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.job import Job
+from ..saving.files import load
+from ..system.files import check_file_name
+from ..system.generators import generator_state, resolve_random_state, seeded
+from ..system.validation import all_finite, shown
+from .checkpoint import Checkpoint
+from .state import TrainingState
+
+__all__ = ["Beginning", "beginning", "begun_with"]
+
+Array = NDArray[Any]
+
+
+class Beginning(NamedTuple):
+    """Beginning of a training.
+
+    Parameters
+    ----------
+    job : Job
+        Job of the whole training, with its seed and the number of steps that are done.
+    generator : array (625,) of uint32, optional
+        State of the Mersenne Twister from which the orders of the samples are drawn; None if none are drawn,
+        or if the resumed state has it.
+    resumed : TrainingState, optional
+        State that is resumed; None for a new training.
+    parameters, statistics : array
+        Parameters and running statistics before the first step.
+    """
+
+    job: Job
+    generator: NDArray[np.uint32] | None
+    resumed: TrainingState | None
+    parameters: Array
+    statistics: Array
+
+
+def beginning(model: Any, job: Job, random_state: Any, resume: Any) -> Beginning:
+    """Return the beginning of a training with the arguments `random_state` and `resume` of `Model.train`.
+
+    Raises
+    ------
+    ValueError
+        If there is no state to resume, its model has another network or backend, or its training other
+        settings or data; or if the parameters or statistics hold NaN or infinity.
+    FileNotFoundError
+        If `resume` is the name of a file that does not exist.
+    """
+    # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
+    job.rates(np.zeros(1, np.int64))
+    found = _resumed(model, resume)
+    random = resolve_random_state(random_state)
+    is_seeded = random_state is not None and not isinstance(random_state, np.random.RandomState)
+    generator = None
+    if (job.shuffled or model._network.dropout) and (found is None or is_seeded):
+        high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
+        job = replace(job, seed=(high << 32) | low)
+        generator = generator_state(seeded([high, low]))
+    model._make_writeable()
+    state, parameters, statistics = None, model._parameters, model._statistics
+    if found is not None:
+        state, source = found
+        job = state.continued(job, is_seeded)
+        parameters, statistics = state.last or (source._parameters, source._statistics)
+    if not all_finite(parameters):
+        raise ValueError("W or b holds NaN or infinity: set finite values before training")
+    if not all_finite(statistics):
+        raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
+    return Beginning(job, generator, state, parameters, statistics)
+
+
+@contextmanager
+def begun_with(model: Any, parameters: Array, statistics: Array) -> Iterator[None]:
+    """Set parameters and statistics; restore the earlier ones if an error comes before the training."""
+    if parameters is model._parameters:
+        yield
+        return
+    before, history = (model._parameters.copy(), model._statistics.copy()), model.history_
+    model._parameters[...], model._statistics[...] = parameters, statistics
+    try:
+        yield
+    except BaseException:
+        if model.history_ is history:  # every training that has begun leaves a history of its own
+            model._parameters[...], model._statistics[...] = before
+        raise
+
+
+def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
+    """Return the training state to resume, and the model that has it; None for a new training."""
+    if resume is None or resume is False:
+        return None
+    source: Any = model
+    if resume is not True:
+        if isinstance(resume, Checkpoint):
+            resume = resume.path
+            if not Path(resume).exists():
+                return None
+        elif not isinstance(resume, str | os.PathLike):
+            raise ValueError(f"resume must be True, the name of a file or a Checkpoint, got {shown(resume)}")
+        path = check_file_name(resume, "resume")
+        if not path.exists():
+            raise FileNotFoundError(
+                f"resume: there is no file {path}: leave resume out to begin a new training, or pass the "
+                "Checkpoint itself, which begins a new training where there is no file yet"
+            )
+        try:
+            source = load(path)
+        except ValueError as error:
+            raise ValueError(f"resume: {error}") from error
+        _check_same(source, model, path)
+    state = source._training
+    if state is None:
+        what = "this model" if source is model else f"the model in {resume}"
+        raise ValueError(
+            f"resume: {what} has no training to go on: it has not been trained, or it was saved with "
+            "training=False. Leave resume out to begin a new training from the present parameters"
+        )
+    if state.last is not None:
+        # The model predicts with the best or the average parameters, but the steps go on from `last`.
+        best = state.best
+        predicting = best.parameters if best is not None else state.memory.average
+        if not np.array_equal(predicting, source._parameters):
+            raise ValueError(
+                "resume: the parameters have been changed since the training, which would not go on from "
+                "the new ones: leave resume out to begin a new training from the present parameters"
+            )
+    return state, source
+
+
+def _check_same(other: Any, model: Any, path: Path) -> None:
+    """Raise ValueError unless `other`, which a file holds, has the model's class, network and backend."""
+    if not isinstance(model, type(other)):
+        raise ValueError(f"resume: {path} holds a {type(other).__name__}, not a Model")
+    pairs = [
+        (name, getattr(other._network, name), getattr(model._network, name))
+        for name in ("layers_dim", "activations", "dtype", "loss", "batch_norm", "dropout")
+    ]
+    pairs.append(("backend", other.backend, model.backend))
+    wrong = [f"{name} ({theirs} there, {ours} here)" for name, theirs, ours in pairs if theirs != ours]
+    if wrong:
+        raise ValueError(f"resume: the model in {path} is another one: {', '.join(wrong)}")
