@@ -9,15 +9,16 @@ passes in one fit.
 
 from __future__ import annotations
 
+import functools
 import numbers
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -31,10 +32,11 @@ from ..network.description import Network
 from ..network.initialization import draw_layer
 from ..network.views import FoldedViews, LiveViews
 from ..optimizers import LBFGS, Optimizer
+from ..saving.records import Reader, Writer
 from ..schedules import resolve_schedule
 from ..system.generators import seeded
 from ..system.messages import warn
-from ..system.validation import check_limit, check_weights
+from ..system.validation import check_count, check_limit, check_weights
 from ..training.loop import Hook
 from .claims import claimed
 from .documentation import DocumentationLinkMixin
@@ -42,9 +44,9 @@ from .fitted import FittedNetwork
 from .fitting import Fit
 from .holdout import split_validation, validation_functions
 from .online import online_steps
-from .parameters import Parameters
+from .parameters import engine_activations, hidden_sizes, validate_parameters
 from .reporting import CallbackData, CallbackSupportMixin, restore_attributes, with_callbacks
-from .saved import SavableNetworkEstimator
+from .saved import SavableEstimator, described_network, restore_network_of
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
@@ -54,18 +56,29 @@ __all__ = ["BaseMLP"]
 Array = NDArray[Any]
 
 # Fitted attributes that only stochastic solvers set.
-_CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+_STOCHASTIC = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 # scikit-learn's names of the output activations, by the engine's names.
 _OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
 class BaseMLP(
-    SavableNetworkEstimator, Targets, Exportable, DocumentationLinkMixin, CallbackSupportMixin, Parameters
+    SavableEstimator, Targets, Exportable, DocumentationLinkMixin, CallbackSupportMixin, BaseEstimator
 ):
     """Common part of the classifier and the regressor."""
 
     n_features_in_: int
     _state: FittedNetwork
+
+    # What files hold: see `SavableAttributes`.
+    _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {
+        "n_features_in_": (int,), "n_outputs_": (int,), "n_layers_": (int,), "n_iter_": (int,), "t_": (int,),
+        "out_activation_": (str,), "validation_loss_curve_": (list,),
+    }  # fmt: skip
+    _OPTIONAL: ClassVar[dict[str, tuple[type, ...]]] = {
+        "loss_": (float, int), "best_loss_": (float, int, type(None)), "loss_curve_": (list,),
+        "validation_scores_": (list, type(None)), "best_validation_score_": (float, int, type(None)),
+    }  # fmt: skip
 
     # --- methods of the subclasses ----------------------------------------------------------------
 
@@ -84,6 +97,29 @@ class BaseMLP(
     def _class_weights(self, y: Any) -> Any:
         """Return the weight of every sample's class (n,), or None if all classes have the same weight."""
         return None
+
+    # --- parameters --------------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        validate_parameters(self)
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the parameters' names, cached since scikit-learn needs them in every fit and clone."""
+        return super()._get_param_names()
+
+    @property
+    def _threads(self) -> int:
+        """Number of threads, 0 for as many as are fastest."""
+        return 0 if self.n_threads is None else check_count(self.n_threads, "n_threads")
+
+    def _batch_size(self, n_samples: int) -> int:
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
+
+    def _n_batches(self, n_samples: int) -> int:
+        """Return the number of steps in a pass."""
+        return -(-n_samples // self._batch_size(n_samples))
 
     # --- fitting -----------------------------------------------------------------------------------
 
@@ -151,7 +187,7 @@ class BaseMLP(
             Length of the run for the schedule of the learning rate; by default `max_iter` passes over X, or
             more if more are done.
         """
-        sizes = self._hidden_layer_sizes()
+        sizes = hidden_sizes(self.hidden_layer_sizes)
         check_limit(self.max_grad_norm, "max_grad_norm")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both, or neither")
@@ -168,8 +204,8 @@ class BaseMLP(
             try:
                 data = self._checked(X, y, sample_weight, known if begins else going_on)
                 network = Network.create(
-                    [data.X.shape[1], *sizes, self.n_outputs_], self._activations(), "identity",
-                    data.X.dtype, self._loss(), self.batch_norm, self.dropout,
+                    [data.X.shape[1], *sizes, self.n_outputs_], engine_activations(self.activation),
+                    "identity", data.X.dtype, self._loss(), self.batch_norm, self.dropout,
                 )  # fmt: skip
                 optimizer = chosen_optimizer(self)
                 if has_schedule(self):
@@ -253,7 +289,7 @@ class BaseMLP(
         self.t_ = 0
         self.n_layers_ = len(network.layers_dim)
         self.validation_loss_curve_: list[float] = []
-        for name in _CURVES:
+        for name in _STOCHASTIC:
             self.__dict__.pop(name, None)
         self._state = FittedNetwork(network, network.neutral_parameters(), network.initial_statistics())
         return self._state
@@ -488,6 +524,17 @@ class BaseMLP(
     def _no_improvement_count(self) -> int:
         """Number of passes in a row without an improvement, under scikit-learn's name."""
         return self._fitted_state("_no_improvement_count").n_no_improvement
+
+    # --- files and tags ----------------------------------------------------------------------------
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        return super()._describe(writer) | described_network(self, writer)
+
+    @classmethod
+    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
+        estimator = super()._restore(description, reader)
+        restore_network_of(estimator, description, reader)
+        return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

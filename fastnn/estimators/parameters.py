@@ -13,10 +13,9 @@ import math
 import numbers
 import operator
 import textwrap
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 
@@ -24,11 +23,18 @@ from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
-from ..system.validation import check_count, shown
+from ..system.validation import shown
 from ..training.callbacks import TIES
 from .solvers import SKLEARN_RATES
 
-__all__ = ["ATTRIBUTES_DOC", "CONSTRAINTS", "PARAMETERS_DOC", "Parameters"]
+__all__ = [
+    "ATTRIBUTES_DOC",
+    "CONSTRAINTS",
+    "PARAMETERS_DOC",
+    "engine_activations",
+    "hidden_sizes",
+    "validate_parameters",
+]
 
 # The engine's names of activations, by scikit-learn's names where the two differ.
 ENGINE_NAMES = {"logistic": "sigmoid"}
@@ -201,70 +207,46 @@ ATTRIBUTES_DOC = """
 """
 
 
-class Parameters(BaseEstimator):
-    """Base class with the checks of an estimator's parameters and their conversion for the engine."""
+def validate_parameters(estimator: Any) -> None:
+    """Check the parameters of an estimator that differ from their defaults by scikit-learn's validation."""
+    # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
+    kind: Any = type(estimator)
+    given = estimator.__dict__
+    for name, default in _defaults(kind):
+        value = given[name] if name in given else getattr(estimator, name)
+        if value is default:
+            continue
+        if type(value) in (int, float, str):
+            _validate_plain(kind, name, (type(value), value))
+        else:
+            _validate(kind, name, value)
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
 
-    def _validate_params(self) -> None:
-        """Check the parameters that differ from their defaults by scikit-learn's validation."""
-        # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
-        kind: Any = type(self)
-        given = self.__dict__
-        for name, default in _defaults(kind):
-            value = given[name] if name in given else getattr(self, name)
-            if value is default:
-                continue
-            if type(value) in (int, float, str):
-                _validate_plain(kind, name, (type(value), value))
-            else:
-                _validate(kind, name, value)
+def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
+    """Return the number of units of every hidden layer."""
+    given = hidden_layer_sizes
+    if isinstance(given, np.ndarray) and not given.ndim:
+        given = given[()]
+    try:
+        sizes = [operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])]
+    except TypeError:
+        raise ValueError(
+            "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
+            f"{shown(hidden_layer_sizes)}"
+        ) from None
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return sizes
 
-    @classmethod
-    @functools.cache
-    def _get_param_names(cls) -> list[str]:
-        """Return the parameters' names, cached since scikit-learn needs them in every fit and clone."""
-        return super()._get_param_names()
 
-    def _hidden_layer_sizes(self) -> list[int]:
-        """Return the number of units of every hidden layer."""
-        given = self.hidden_layer_sizes
-        if isinstance(given, np.ndarray) and not given.ndim:
-            given = given[()]
-        try:
-            sizes = [operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])]
-        except TypeError:
-            raise ValueError(
-                "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
-                f"{shown(self.hidden_layer_sizes)}"
-            ) from None
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
-
-    def _activations(self) -> str | list[str]:
-        """Return the engine's name, or list of names, of the hidden layers' activations."""
-        if isinstance(self.activation, str):
-            return ENGINE_NAMES.get(self.activation, self.activation)
-        for k, name in enumerate(self.activation):
-            if not (isinstance(name, str) and name in ACTIVATION_NAMES):
-                raise ValueError(
-                    f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {shown(name)}"
-                )
-        return [ENGINE_NAMES.get(name, name) for name in self.activation]
-
-    @property
-    def _threads(self) -> int:
-        """Number of threads, 0 for as many as are fastest."""
-        return 0 if self.n_threads is None else check_count(self.n_threads, "n_threads")
-
-    def _batch_size(self, n_samples: int) -> int:
-        """Return the number of samples in a minibatch."""
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
-
-    def _n_batches(self, n_samples: int) -> int:
-        """Return the number of steps in a pass."""
-        return -(-n_samples // self._batch_size(n_samples))
+def engine_activations(activation: Any) -> str | list[str]:
+    """Return the engine's name, or list of names, of the hidden layers' activations."""
+    if isinstance(activation, str):
+        return ENGINE_NAMES.get(activation, activation)
+    for k, name in enumerate(activation):
+        if not (isinstance(name, str) and name in ACTIVATION_NAMES):
+            raise ValueError(f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {shown(name)}")
+    return [ENGINE_NAMES.get(name, name) for name in activation]
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from ..training.saved import native
 from ..training.state import read_memory, write_memory
 from .fitted import FittedNetwork
 
-__all__ = ["SavableEstimator", "SavableNetworkEstimator"]
+__all__ = ["SavableEstimator", "described_network", "restore_network_of"]
 
 Array = NDArray[Any]
 
@@ -95,80 +95,64 @@ class SavableEstimator(SavableAttributes):
             raise ValueError(f"{classes.size} classes do not fit n_outputs_={n_outputs}")
 
 
-class SavableNetworkEstimator(SavableEstimator):
-    """Base class of the estimators with one network."""
-
-    _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
-    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {
-        "n_features_in_": (int,), "n_outputs_": (int,), "n_layers_": (int,), "n_iter_": (int,), "t_": (int,),
-        "out_activation_": (str,), "validation_loss_curve_": (list,),
-    }  # fmt: skip
-    _OPTIONAL: ClassVar[dict[str, tuple[type, ...]]] = {
-        "loss_": (float, int), "best_loss_": (float, int, type(None)), "loss_curve_": (list,),
-        "validation_scores_": (list, type(None)), "best_validation_score_": (float, int, type(None)),
-    }  # fmt: skip
-    random_state: Any
-    n_features_in_: int
-    n_outputs_: int
-
-    def _describe(self, writer: Writer) -> dict[str, Any]:
-        description = super()._describe(writer)
-        state = self.__dict__.get("_state")
-        if state is None:
-            return description
-        network = state.network
-        description["network"] = describe_network(network, writer)
-        if not writer.training:
-            write_parameters(network, state.predicting, "layer", writer)
-            write_statistics(network, state.predicting_statistics, "layer", writer)
-            return description
-        write_parameters(network, state.parameters, "layer", writer)
-        write_statistics(network, state.statistics, "layer", writer)
-        if state.best is not None:
-            write_parameters(network, state.best[0], "best", writer)
-            write_statistics(network, state.best[1], "best", writer)
-        # A generator is compared by identity, which a file can only state.
-        is_parameter = state.random_state is self.random_state or (
-            isinstance(self.random_state, numbers.Integral) and state.random_state == self.random_state
-        )
-        description["training"] = {
-            "optimizer": writer.value(state.optimizer, "solver"),
-            "memory": write_memory(network, state.memory, writer),
-            "n_steps": state.n_steps,
-            "seed": writer.value(state.seed, "seed"),
-            "rate_factor": state.rate_factor,
-            "n_no_improvement": state.n_no_improvement,
-            "random": writer.value(state.random, "random_state"),
-            "random_state": None if is_parameter else writer.value(state.random_state, "random_state"),
-            "random_state_changed": not is_parameter,
-            "split": None if state.split is None else writer.value(state.split, "split"),
-            "has_best": state.best is not None,
-        }
+def described_network(estimator: Any, writer: Writer) -> dict[str, Any]:
+    """Return the description of the network of an estimator, empty before a fit, and collect its arrays."""
+    state = estimator.__dict__.get("_state")
+    if state is None:
+        return {}
+    network = state.network
+    description = {"network": describe_network(network, writer)}
+    if not writer.training:
+        write_parameters(network, state.predicting, "layer", writer)
+        write_statistics(network, state.predicting_statistics, "layer", writer)
         return description
+    write_parameters(network, state.parameters, "layer", writer)
+    write_statistics(network, state.statistics, "layer", writer)
+    if state.best is not None:
+        write_parameters(network, state.best[0], "best", writer)
+        write_statistics(network, state.best[1], "best", writer)
+    # A generator is compared by identity, which a file can only state.
+    given = estimator.random_state
+    is_parameter = state.random_state is given or (
+        isinstance(given, numbers.Integral) and state.random_state == given
+    )
+    description["training"] = {
+        "optimizer": writer.value(state.optimizer, "solver"),
+        "memory": write_memory(network, state.memory, writer),
+        "n_steps": state.n_steps,
+        "seed": writer.value(state.seed, "seed"),
+        "rate_factor": state.rate_factor,
+        "n_no_improvement": state.n_no_improvement,
+        "random": writer.value(state.random, "random_state"),
+        "random_state": None if is_parameter else writer.value(state.random_state, "random_state"),
+        "random_state_changed": not is_parameter,
+        "split": None if state.split is None else writer.value(state.split, "split"),
+        "has_best": state.best is not None,
+    }
+    return description
 
-    @classmethod
-    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
-        estimator = super()._restore(description, reader)
-        if description.get("network") is None:
-            return estimator
-        network = restore_network(description["network"], reader)
-        parameters = read_parameters(network, "layer", reader)
-        state = FittedNetwork(network, parameters, read_statistics(network, "layer", reader))
-        if description.get("training") is not None:
-            _restore_training(state, description["training"], estimator.random_state, reader)
-        elif not hasattr(estimator, "validation_loss_curve_"):
-            estimator.validation_loss_curve_ = []
-        estimator._state = state
-        estimator._check_types()
-        if "loss_curve_" in estimator.__dict__:
-            missing = {"best_loss_", "validation_scores_", "best_validation_score_"} - set(estimator.__dict__)
-            if missing:
-                raise ValueError(f"the fitted attribute {min(missing)!r} is missing")
-            if estimator.validation_scores_ is not None and estimator.best_validation_score_ is None:
-                raise ValueError("the validation scores have no best")
-        if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
-            raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
-        return estimator
+
+def restore_network_of(estimator: Any, description: dict[str, Any], reader: Reader) -> None:
+    """Set the network of a description, if it has one, and check that the fitted attributes fit it."""
+    if description.get("network") is None:
+        return
+    network = restore_network(description["network"], reader)
+    parameters = read_parameters(network, "layer", reader)
+    state = FittedNetwork(network, parameters, read_statistics(network, "layer", reader))
+    if description.get("training") is not None:
+        _restore_training(state, description["training"], estimator.random_state, reader)
+    elif not hasattr(estimator, "validation_loss_curve_"):
+        estimator.validation_loss_curve_ = []
+    estimator._state = state
+    estimator._check_types()
+    if "loss_curve_" in estimator.__dict__:
+        missing = {"best_loss_", "validation_scores_", "best_validation_score_"} - set(estimator.__dict__)
+        if missing:
+            raise ValueError(f"the fitted attribute {min(missing)!r} is missing")
+        if estimator.validation_scores_ is not None and estimator.best_validation_score_ is None:
+            raise ValueError("the validation scores have no best")
+    if estimator.n_features_in_ != network.n_inputs or estimator.n_outputs_ != network.n_outputs:
+        raise ValueError("n_features_in_ or n_outputs_ do not fit the network")
 
 
 def _restore_training(state: FittedNetwork, training: Any, random_state: Any, reader: Reader) -> None:
