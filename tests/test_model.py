@@ -14,6 +14,7 @@ from small_models import BACKENDS, X, everything, trained, y
 import fastnn
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job, Memory
+from fastnn.engine.tiles import tile_width, training_width
 from fastnn.losses import LOSSES
 from fastnn.network.description import Network
 from fastnn.network.initialization import INITIALIZERS
@@ -283,8 +284,8 @@ def test_loss_is_finite_for_scores_of_any_size(backend):
 def test_huge_layers_have_narrow_tiles():
     """An interrupt is handled between calls of a kernel: narrow tiles keep calls of huge layers short."""
     network = Network.create([4000, 4000, 4000, 10], "tanh", "tanh", np.float64)
-    assert network.tile_width(1000) == 48
-    assert network.tile_width(1000, training=True) == 16
+    assert tile_width(network, 1000) == 48
+    assert training_width(network, 1000) == 16
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import import_lock
 
-from ..engine.arrays import check_tile_width, with_packed_weights
+from ..engine.arrays import with_packed_weights
+from ..engine.tiles import check_tile_width, tile_width
 from ..network.description import aligned_empty
 from .committee import Committee
 
@@ -163,7 +164,7 @@ class NumbaGrid(Grid):
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
         """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
-        width = min(network.tile_width(n_columns) for network, _ in self._committee.members)
+        width = min(tile_width(network, n_columns) for network, _ in self._committee.members)
         for network, _ in self._committee.members:
             check_tile_width(network, width)
         dtype, n_classes = self._committee.dtype, self._committee.n_classes

@@ -16,8 +16,9 @@ from fastnn_kernels.compiler.companion import Task
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..system import threads
 from . import limits
-from .arrays import check_tile_width, csr_table, row_values, tile_rows
+from .arrays import csr_table, row_values
 from .job import Job
+from .tiles import check_tile_width, tile_rows
 
 __all__ = [
     "compile_aside",
@@ -30,23 +31,12 @@ __all__ = [
     "most_threads",
     "sharing",
     "tile_data",
-    "training_width",
     "training_workspace",
     "update_pointer",
     "update_task",
 ]
 
 Array = NDArray[Any]
-
-
-def training_width(network: Network, n_samples: int) -> int:
-    """Return the width of a training tile for `n_samples` samples.
-
-    Batch normalisation needs all samples of a batch at once: one tile then holds them all.
-    """
-    return (
-        network.whole_tile(n_samples) if network.batch_norm else network.tile_width(n_samples, training=True)
-    )
 
 
 def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_rows: bool = False) -> Any:

@@ -13,12 +13,10 @@ from ..network.description import LARGE_BYTES, Network, aligned_empty
 from .job import is_sparse
 
 __all__ = [
-    "check_tile_width",
     "csr_table",
     "n_operations",
     "read_only",
     "row_values",
-    "tile_rows",
     "with_packed_weights",
 ]
 
@@ -64,27 +62,6 @@ def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False)
             pack_weights(new_plan, parameters, packed)
             return new_plan, packed
     return plan, parameters
-
-
-def check_tile_width(network: Network, width: int) -> None:
-    """Raise ValueError unless tiles of `width` samples are whole cache lines.
-
-    Kernels read and write whole vectors without checks: in a narrower tile they would reach past its rows.
-    """
-    if width < 1 or network.whole_tile(width) != width:
-        raise ValueError(
-            f"the width of a tile must be a multiple of {network.whole_tile(1)} samples in {network.dtype}, "
-            f"got {width}: use Network.tile_width or Network.whole_tile"
-        )
-
-
-def tile_rows(network: Network, is_sparse: bool) -> int:
-    """Return the number of rows of a tile of samples.
-
-    With a CSR matrix the tile holds sums of the first layer instead: return its columns, the units of the
-    layer rounded up to whole vectors.
-    """
-    return network.whole_tile(network.shapes[0][1]) if is_sparse else network.n_inputs
 
 
 def row_values(X: Any) -> float:

@@ -17,14 +17,15 @@ from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
 from ..system.threads import acquired_cores, available_cores, compute_parts
 from . import limits
-from .arguments import gradient_pointers, kernel_settings, tile_data, training_width, training_workspace
-from .arrays import check_tile_width, csr_table, n_operations, read_only, tile_rows, with_packed_weights
+from .arguments import gradient_pointers, kernel_settings, tile_data, training_workspace
+from .arrays import csr_table, n_operations, read_only, with_packed_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Memory, is_sparse
 from .lbfgs import LBFGSMemory
 from .protocol import LBFGSTrainer, Trainer
+from .tiles import check_tile_width, tile_rows, tile_width, training_width, widest_tile
 
 __all__ = ["NumbaBackend"]
 
@@ -111,9 +112,8 @@ class NumbaBackend:
         Weights are packed only where every thread has many tiles to compute.
         """
         plan, packed = network.layout.plan, parameters
-        n_tiles = X.shape[0] // network.widest_tile
-        if n_tiles >= limits.PACKED_TILES:
-            cores = available_cores()
+        if X.shape[0] >= limits.PACKED_TILES:
+            n_tiles, cores = X.shape[0] // widest_tile(network), available_cores()
             if n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
                 plan, packed = with_packed_weights(plan, parameters, is_sparse(X))
         return plan, parameters, packed
@@ -185,7 +185,7 @@ class NumbaBackend:
 
 def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
     """Return the scratch arrays for a tile of samples and for the units of all layers."""
-    width, n_rows = network.tile_width(n_samples), tile_rows(network, is_sparse)
+    width, n_rows = tile_width(network, n_samples), tile_rows(network, is_sparse)
     check_tile_width(network, width)
     workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]

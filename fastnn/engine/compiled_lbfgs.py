@@ -20,12 +20,12 @@ from .arguments import (
     kernel_settings,
     sharing,
     tile_data,
-    training_width,
     training_workspace,
 )
 from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits, n_pairs
 from .shared_calls import SharedCalls
+from .tiles import training_width
 
 __all__ = ["NumbaLBFGSTrainer"]
 

@@ -25,7 +25,6 @@ from .arguments import (
     most_threads,
     sharing,
     tile_data,
-    training_width,
     training_workspace,
     update_pointer,
     update_task,
@@ -34,6 +33,7 @@ from .arrays import csr_table, read_only
 from .checks import find_non_finite
 from .job import Job, Memory
 from .shared_calls import SharedCalls
+from .tiles import training_width
 
 __all__ = ["NumbaTrainer"]
 

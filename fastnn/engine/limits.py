@@ -1,4 +1,4 @@
-"""Limits of the engine: the duration of a kernel call, and the amount of work that threads share.
+"""Limits of the engine: the duration of a kernel call, the size of tiles, the work that threads share.
 
 Modules read a limit as ``limits.NAME`` at every use, so that tests can change it.
 """
@@ -22,6 +22,15 @@ FIRST_CALL_OPERATIONS = 1e8
 CALL_STEPS = 1 << 16
 # Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in the cache.
 COEFFICIENT_STEPS = 1 << 12
+# A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
+# slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in
+# samples for training, which has more work per tile. The former is an odd number of cache lines: the rows of
+# a tile are then spread over all sets of a cache.
+TILE_BYTES = 32 * 1024
+LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 13 * 64, 256, 512
+# A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
+# narrow that they take at most this many FLOPs, about 50 ms.
+TILE_OPERATIONS = 3e9
 # Fewest FLOPs of a step that threads share, in float32: 0.05 to 0.1 ms on one thread.
 SHARED_OPERATIONS = 8e6
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger

@@ -31,15 +31,6 @@ Array = NDArray[Any]
 
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
-# A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
-# slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in
-# samples for training, which has more work per tile. The former is an odd number of cache lines: the rows of
-# a tile are then spread over all sets of a cache.
-TILE_BYTES = 32 * 1024
-LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 13 * ALIGNMENT, 256, 512
-# A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
-# narrow that they take at most this many FLOPs, about 50 ms.
-TILE_OPERATIONS = 3e9
 # Bytes of an array from which on the free memory is checked before the allocation; the check takes time.
 LARGE_BYTES = 1 << 28
 
@@ -406,31 +397,6 @@ class Network:
             dropped = position + 1 < len(self.layers) and rates[position + 1] > 0
             source = take(n_out, dropped, units)
         return Layout(np.array(rows, np.int64), n_rows, 2 * widest)
-
-    @cached_property
-    def widest_tile(self) -> int:
-        """Largest width of a tile in predictions, in samples."""
-        return self._widest(LEAST_ROW_BYTES // self.dtype.itemsize, self.operations)
-
-    @cached_property
-    def widest_training_tile(self) -> int:
-        """Largest width of a tile in training, in samples."""
-        return self._widest(LEAST_TRAINING_WIDTH, self.training_operations)
-
-    def _widest(self, least: int, operations: int) -> int:
-        """Return the largest width of a tile, which is at least `least` unless the network is large.
-
-        `operations` are the FLOPs for a sample.
-        """
-        layout = self.training_layout
-        row_bytes = (self.n_inputs + layout.n_units + layout.n_dunits) * self.dtype.itemsize
-        width = min(max(TILE_BYTES // row_bytes, least), MOST_WIDTH)
-        return max(1, min(width, int(TILE_OPERATIONS / operations)))
-
-    def tile_width(self, n_samples: int, training: bool = False) -> int:
-        """Return the width of a tile in samples: whole cache lines, and about equally full tiles."""
-        n_tiles = -(-n_samples // (self.widest_training_tile if training else self.widest_tile))
-        return self._whole(-(-n_samples // n_tiles))
 
     def whole_tile(self, n_samples: int) -> int:
         """Return the width of a single tile that holds all samples."""

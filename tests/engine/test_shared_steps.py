@@ -10,8 +10,9 @@ from strategies import dtypes
 
 import fastnn
 from fastnn.engine import limits
-from fastnn.engine.arguments import distant_rows, training_width, training_workspace
+from fastnn.engine.arguments import distant_rows, training_workspace
 from fastnn.engine.job import Job
+from fastnn.engine.tiles import training_width
 from fastnn.network.description import ALIGNMENT, Network
 from fastnn.system import threads
 from fastnn_kernels import train

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.boundary import grids
 from fastnn.engine import compiled, compiled_lbfgs, compiled_trainer
-from fastnn.engine.arrays import check_tile_width
 from fastnn.engine.choice import get_backend
+from fastnn.engine.tiles import check_tile_width
 from fastnn.network.description import ALIGNMENT, Network
 
 X = np.random.default_rng(0).standard_normal((40, 2))
@@ -41,7 +42,8 @@ def test_a_tile_that_is_no_whole_cache_line_is_refused(use, monkeypatch):
     if module is not None:
         monkeypatch.setattr(module, "training_width", lambda network, n_samples: 8)
     else:
-        monkeypatch.setattr(Network, "tile_width", lambda network, n_samples, training=False: 8)
+        for place in (compiled, grids):
+            monkeypatch.setattr(place, "tile_width", lambda network, n_samples: 8)
     with pytest.raises(ValueError, match=WRONG):
         run(model)
 

@@ -22,6 +22,7 @@ from strategies import (
     wide,
 )
 
+from fastnn.engine.tiles import tile_width, widest_tile
 from fastnn.network.description import ALIGNMENT, Network, aligned_empty
 from fastnn.network.initialization import INITIALIZERS
 from fastnn.reference import network as reference
@@ -322,11 +323,11 @@ def test_the_plan_points_to_the_views():
 
 @given(networks(), st.integers(1, 5000))
 def test_tiles_are_whole_cache_lines(network: Network, count):
-    T = network.tile_width(count)
+    T = tile_width(network, count)
     assert T * network.dtype.itemsize % ALIGNMENT == 0
     n_tiles = -(-count // T)
     assert (n_tiles - 1) * T < count <= n_tiles * T
-    assert network.widest_tile + ALIGNMENT // network.dtype.itemsize >= T
+    assert widest_tile(network) + ALIGNMENT // network.dtype.itemsize >= T
     whole = network.whole_tile(count)
     assert whole * network.dtype.itemsize % ALIGNMENT == 0
     assert 0 <= whole - count < ALIGNMENT // network.dtype.itemsize

@@ -15,6 +15,7 @@ from fastnn.engine import arrays, limits
 from fastnn.engine import compiled as compiled_backend
 from fastnn.engine.arrays import with_packed_weights
 from fastnn.engine.choice import get_backend
+from fastnn.engine.tiles import widest_tile
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.network import scores
@@ -163,7 +164,7 @@ def test_weights_of_wide_layers_are_packed(wide_network):
 def test_weights_are_packed_where_every_thread_has_many_tiles(wide_network, monkeypatch, n_threads):
     monkeypatch.setattr(compiled_backend, "available_cores", lambda: 3)
     network, parameters = wide_network
-    fewest = limits.PACKED_TILES * (n_threads or 3) * network.widest_tile
+    fewest = limits.PACKED_TILES * (n_threads or 3) * widest_tile(network)
     for count in (fewest - 1, fewest):
         X = np.zeros((count, 300))
         plan, same, packed = get_backend("numba")._weights(network, parameters, X, n_threads)
