@@ -142,6 +142,8 @@ class Model(Exportable, Savable):
     True
     """
 
+    # Estimators share `save`, which is in `Savable`, and the exports `to_...`, which are in `Exportable`.
+
     # A model that has not been trained has these defaults.
     history_: History | None = None
     _training: TrainingState | None = None
@@ -549,7 +551,6 @@ class Model(Exportable, Savable):
         return predictions.predictor(self.backend, self._network, self._predicting, n_rows, method)
 
     def _check(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return checked samples and targets."""
         return predictions.check_data(self._network, X, y)
 
     # --- what pictures, exports, files and pickles read ------------------------------------------
@@ -573,12 +574,10 @@ class Model(Exportable, Savable):
         return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
     def _describe(self, writer: Writer) -> dict[str, Any]:
-        """Return the description of the model as JSON, and collect its arrays."""
         return saved.described(self, writer)
 
     @classmethod
     def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
-        """Return the model of a description."""
         model = cls.__new__(cls)
         model.__dict__.update(saved.restored(description, reader))
         return model

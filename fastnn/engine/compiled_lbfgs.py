@@ -259,5 +259,4 @@ class NumbaLBFGSTrainer:
 
 
 def _aligned_zeros(size: int, dtype: Any) -> Array:
-    """Return an array of zeros that begins at a cache line."""
     return aligned_zeros(size, np.dtype(dtype))

@@ -136,7 +136,6 @@ class NumbaTrainer:
 
     @property
     def _step(self) -> int:
-        """Number of whole steps done."""
         return int(self._state.progress[0, 0])
 
     @property
@@ -208,7 +207,6 @@ class NumbaTrainer:
         return call, X, y[:n], y[n:], coefficients[0]
 
     def _find_non_finite(self) -> str:
-        """Return the name of the first array that is not finite, or ""."""
         return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
     def _restore_last_finite(self) -> None:

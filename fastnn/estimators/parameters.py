@@ -272,7 +272,6 @@ def _validate_plain(kind: Any, name: str, typed: tuple[type, Any]) -> None:
 
 
 def _takes_reals(constraints: Any) -> bool:
-    """Return True if the constraints include an interval of real numbers."""
     return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
 
 

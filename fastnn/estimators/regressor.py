@@ -179,7 +179,6 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         return self._loss().check(y, y.shape[0], self.n_outputs_, dtype)
 
     def _loss(self) -> Loss:
-        """Return the engine's loss for the parameter `loss`."""
         if isinstance(self.loss, Loss):
             if self.loss.of_labels:
                 raise ValueError(f"loss={self.loss!r} is for classes: use MLPClassifier")
@@ -222,5 +221,4 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
 
 def _only_column(S: Array) -> Array:
-    """Return a copy (n,) of the outputs (n, 1)."""
     return S[:, 0].copy()

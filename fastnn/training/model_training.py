@@ -61,30 +61,14 @@ class WeightedSamples(NamedTuple):
 
 
 class Observers(NamedTuple):
-    """What `Model.train` is given to observe or end a training.
-
-    Parameters
-    ----------
-    validation : WeightedSamples, optional
-        Validation data.
-    stopping : EarlyStopping, optional
-        Early stopping; requires `validation`.
-    functions : sequence of callable
-        Users' functions of the history so far.
-    hooks : sequence of Hook or Checkpoint
-        Users' hooks, called before the hooks of the other arguments, and checkpoints.
-    print_every : int, optional
-        Number of passes from one printed loss to the next; None prints nothing.
-    progress : bool
-        True shows a progress bar.
-    """
+    """Arguments of `Model.train` that observe or end a training."""
 
     validation: WeightedSamples | None
-    stopping: EarlyStopping | None
-    functions: Sequence[Callable[[History], Any]]
-    hooks: Sequence[Hook | Checkpoint]
-    print_every: int | None
-    progress: bool
+    stopping: EarlyStopping | None  # requires `validation`
+    functions: Sequence[Callable[[History], Any]]  # users' functions of the history so far
+    hooks: Sequence[Hook | Checkpoint]  # users' hooks, called before those of the other fields; checkpoints
+    print_every: int | None  # passes from one printed loss to the next; None prints nothing
+    progress: bool  # True shows a progress bar
 
 
 def checked_job(
@@ -247,7 +231,7 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
 
 
 class _TrainedModel:
-    """A model in its training: the `Subject` of checkpoints.
+    """A model in its training: the `Subject` of checkpoints, which documents the methods.
 
     Parameters
     ----------
@@ -270,11 +254,9 @@ class _TrainedModel:
         self._model, self._present_state, self._outcome = model, present_state, outcome
 
     def progress(self, training: Training) -> tuple[int, int]:
-        """Return the numbers of passes and of steps done."""
         return training.n_passes, training.trainer.n_steps
 
     def now(self, training: Training) -> Any:
-        """Return the model that the training would leave if it ended now."""
         model, state = copy.copy(self._model), self._present_state(training)
         model._parameters, model._statistics = self._outcome()
         if model._parameters is not self._model._parameters:
@@ -283,11 +265,9 @@ class _TrainedModel:
         return model
 
     def validation(self, training: Training) -> Array:
-        """Return the validation losses of the kept passes so far."""
         return training.validation[: training.n_records]
 
     def copied(self, training: Training) -> Any:
-        """Return a model that predicts with copies of the present parameters."""
         model, trainer = copy.copy(self._model), training.trainer
         model._parameters, model._statistics = trainer.current.copy(), trainer.statistics.copy()
         return model

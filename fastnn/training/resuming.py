@@ -26,24 +26,11 @@ Array = NDArray[Any]
 
 
 class Beginning(NamedTuple):
-    """Beginning of a training.
+    """Beginning of a training: its job, and the arrays before the first step."""
 
-    Parameters
-    ----------
-    job : Job
-        Job of the whole training, with its seed and the number of steps that are done.
-    generator : array (625,) of uint32, optional
-        State of the Mersenne Twister from which the orders of the samples are drawn; None if none are drawn,
-        or if the resumed state has it.
-    resumed : TrainingState, optional
-        State that is resumed; None for a new training.
-    parameters, statistics : array
-        Parameters and running statistics before the first step.
-    """
-
-    job: Job
-    generator: NDArray[np.uint32] | None
-    resumed: TrainingState | None
+    job: Job  # of the whole training, with the seed and the number of steps that are done
+    generator: NDArray[np.uint32] | None  # Mersenne Twister of the orders; None if `resumed` has it
+    resumed: TrainingState | None  # None for a new training
     parameters: Array
     statistics: Array
 
