@@ -24,7 +24,7 @@ from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
 from ..system.validation import shown
-from ..training.callbacks import TIES
+from ..training.patience import TIES
 from .solvers import SKLEARN_RATES
 
 __all__ = [

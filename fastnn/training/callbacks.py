@@ -15,11 +15,11 @@ from ..system.validation import check_choice, check_count, check_rate, shown, st
 from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
+from .patience import TIES, Patience
 from .state import BestPass
 
 __all__ = [
     "PRINT_EVERY",
-    "TIES",
     "CallFunctions",
     "EarlyStopping",
     "KeepHistory",
@@ -32,8 +32,6 @@ __all__ = [
 
 # Default number of passes from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
-# Choices between several passes with the best validation loss or score.
-TIES = ("earliest", "latest")
 
 
 @dataclass(frozen=True)
@@ -211,37 +209,31 @@ class StopEarly(AtKeptPasses):
     def __init__(
         self, stopping: EarlyStopping, value: Callable[[], float], best: BestPass | None = None
     ) -> None:
-        self._stopping, self._value, self.best = stopping, value, best
-        self._is_over = False
+        self._value, self.best = value, best
+        self._patience = Patience(stopping.patience, stopping.min_delta, stopping.ties)
 
     def begin(self, training: Training) -> None:
         """End a resumed training at once if its patience was used up before."""
         if self.best is not None:
             training.has_best = True
-            last = int(training.kept[training.n_records - 1])
-            training.stopped = last - self.best.n_pass >= self._stopping.patience
+            patience = self._patience
+            patience.best, patience.n_done = self.best.value, int(training.kept[training.n_records - 1]) + 1
+            patience.count = patience.n_done - 1 - self.best.n_pass
+            training.stopped = patience.is_over
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Compare the pass with the best pass so far."""
-        last, value = training.n_passes - 1, self._value()
-        best_value, best_pass = (np.inf, -1) if self.best is None else (self.best.value, self.best.n_pass)
-        if value < best_value - self._stopping.min_delta:
-            self._keep(training, value, last)
-            return
-        if self.best is not None and value == best_value and self._stopping.ties == "latest":
-            self._keep(training, value, best_pass)  # patience counts from the first of equal passes
-        if last - best_pass >= self._stopping.patience:
-            self._is_over = True
-
-    def _keep(self, training: Training, value: float, n_pass: int) -> None:
-        """Copy the present parameters, which are the best so far."""
-        trainer = training.trainer
-        self.best = BestPass(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
-        training.has_best = True
+        """Compare the pass with the best pass so far, and copy its parameters if they are to be kept."""
+        patience, trainer, value = self._patience, training.trainer, self._value()
+        # Before the first improvement, an infinite loss equals the best value, but is nothing to keep.
+        if patience.observe(value, training.n_passes) and value < np.inf:
+            # The patience counts from the first of equal passes.
+            n_pass = training.n_passes - 1 - patience.count
+            self.best = BestPass(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
+            training.has_best = True
 
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""
-        return self._is_over
+        return self._patience.is_over
 
 
 class ShowProgress(Hook):

@@ -28,6 +28,7 @@ from fastnn.network.description import Network
 from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
 from fastnn.training.loop import run_training
+from fastnn.training.patience import Patience
 from fastnn_kernels import train as compiled
 
 
@@ -163,18 +164,17 @@ def test_a_halted_training_can_be_continued(recipe, backend):
 objectives = st.one_of(st.integers(0, 5).map(float), st.sampled_from([np.inf, -np.inf, np.nan]))
 
 
-@given(st.lists(objectives), st.sampled_from([0.0, 1.0, 1.5]))
-def test_kernel_and_reference_update_the_plateau_alike(series, tol):
+@given(st.lists(objectives | st.floats()), st.sampled_from([0.0, 1.0, 1.5]), st.integers(1, 3))
+def test_kernel_and_reference_keep_the_rule_of_patience(series, tol, limit):
     ours, theirs = np.array([np.inf, 0.0]), np.array([np.inf, 0.0])
-    best, n_without = np.inf, 0
-    for objective in series:
+    patience = Patience(limit + 1, tol, keeps_small=True)
+    for k, objective in enumerate(series):
         compiled.update_plateau(objective, tol, ours)
         reference.update_plateau(objective, tol, theirs)
-        n_without = n_without + 1 if objective > best - tol else 0
-        if objective < best:
-            best = objective
-        np.testing.assert_array_equal(ours, [best, n_without])
-        np.testing.assert_array_equal(theirs, [best, n_without])
+        patience.observe(objective, k + 1)
+        np.testing.assert_array_equal(ours, [patience.best, patience.count])
+        np.testing.assert_array_equal(theirs, [patience.best, patience.count])
+        assert patience.is_over == (ours[1] > limit)  # as `train_steps` and the trainers decide
 
 
 def descent_by_hand(network, job, parameters):

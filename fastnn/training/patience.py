@@ -1,0 +1,73 @@
+"""Patience: the rule of early stopping, for every training that Python ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["TIES", "Patience"]
+
+# Choices between several passes with the best value.
+TIES = ("earliest", "latest")
+
+
+@dataclass
+class Patience:
+    """Best value of a training so far, and the number of passes without an improvement.
+
+    A lower value is better: negate scores. NaN is never the best. The kernels follow the same rule, with
+    `keeps_small`, for the training loss (`update_plateau`).
+
+    Parameters
+    ----------
+    limit : float
+        Number of passes without an improvement after which the training is over.
+    tolerance : float, default 0.0
+        Smallest decrease that counts as an improvement.
+    ties : {"earliest", "latest"}, default "earliest"
+        Pass that is kept of several with the best value.
+    keeps_small : bool, default False
+        False ignores decreases that do not exceed `tolerance`, as `EarlyStopping` does. True lets every
+        decrease set the best value, and a decrease of `tolerance` itself is an improvement, as in
+        scikit-learn: with a tolerance of 0, so is an equal value.
+    cycles : collection of int, optional
+        Numbers of passes done at the ends of cycles, at which alone values are compared; by default, all.
+    best : float, default infinity
+        Best value.
+    count : int, default 0
+        Number of passes without an improvement.
+    n_done : int, default 0
+        Number of passes done at the last value.
+    """
+
+    limit: float
+    tolerance: float = 0.0
+    ties: str = "earliest"
+    keeps_small: bool = False
+    cycles: Collection[int] | None = None
+    best: float = np.inf
+    count: int = 0
+    n_done: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """True if the patience is used up."""
+        return self.count >= self.limit
+
+    def observe(self, value: float, n_done: int) -> bool:
+        """Take in the value after `n_done` passes; return True if the pass is the one to keep."""
+        if self.cycles is not None and n_done not in self.cycles:
+            return False
+        threshold = self.best - self.tolerance
+        if self.keeps_small:
+            is_best, is_improvement = value < self.best, not value > threshold
+        else:
+            is_best = is_improvement = value < threshold
+        self.count = 0 if is_improvement else self.count + n_done - self.n_done
+        self.n_done = n_done
+        is_kept = bool(is_best or (value == self.best and self.ties == "latest"))
+        if is_kept:
+            self.best = value
+        return is_kept
