@@ -26,6 +26,7 @@ from ..system.generators import generator_state, is_twister, put_generator_state
 from ..system.messages import warn
 from ..training.divergence import DivergenceError
 from ..training.loop import Hook, Training, run_training
+from ..training.patience import Patience
 from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
@@ -108,7 +109,8 @@ class Fit:
         self.offset = _offset(job, state.network)
         # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
         # of the fit: store these values.
-        self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
+        self.n_iter_no_change = estimator.n_iter_no_change
+        self.patience = Patience(self.n_iter_no_change + 1, estimator.tol, estimator.ties, keeps_small=True)
         self.best: tuple[Array, Array] | None = None
 
     def is_kept(self, error: BaseException) -> bool:
@@ -131,8 +133,11 @@ class Fit:
         generator = self._generator() if job.shuffled else None
         memory = state.resumed_memory(Memory.fresh(state.network, state.parameters, job), job.optimizer)
         self.best = state.best
+        self.patience.count = state.n_no_improvement
         if estimator.early_stopping and self.best is None:
             estimator.best_validation_score_ = -np.inf
+        elif estimator.early_stopping:
+            self.patience.best = -estimator.best_validation_score_
         hooks: list[Hook] = [Curves(self)]
         if generator is not None:
             hooks.insert(0, Orders(generator, memory))
@@ -337,22 +342,17 @@ class Validate(Hook):
 
     def _record_score(self, score: float) -> None:
         """Record a score: count passes without improvement, and copy the parameters of the best pass."""
-        fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        if score < estimator.best_validation_score_ + fit.tol:
-            state.n_no_improvement += 1
-        else:
-            state.n_no_improvement = 0
-        if record_score(estimator, score):
+        fit, state = self._fit, self._fit.state
+        if record_score(fit.estimator, fit.patience, score, fit.estimator.n_iter_):
             fit.best = state.predicting.copy(), state.statistics.copy()
+        state.n_no_improvement = fit.patience.count
 
 
-def record_score(estimator: Any, score: float) -> bool:
+def record_score(estimator: Any, patience: Patience, score: float, n_done: int) -> bool:
     """Extend an estimator's validation scores; return True if the present parameters are the best so far."""
     estimator.validation_scores_.append(score)
-    best = estimator.best_validation_score_
-    is_best = score > best or (score == best and estimator.ties == "latest")
-    if is_best:
-        estimator.best_validation_score_ = score
+    is_best = patience.observe(-score, n_done)
+    estimator.best_validation_score_ = -patience.best
     return is_best
 
 
@@ -371,11 +371,14 @@ class Plateau(Hook):
     def _has_stalled(self) -> bool:
         """Return True if the fit must end; lower the rate "adaptive" instead while that is possible."""
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        if not state.n_no_improvement > fit.n_iter_no_change:
+        patience = fit.patience
+        patience.count = state.n_no_improvement  # without early stopping, the kernels count
+        if not patience.is_over:
             return False
         what = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
-            f"{what} did not improve more than tol={fit.tol:f} for {fit.n_iter_no_change} consecutive epochs."
+            f"{what} did not improve more than tol={patience.tolerance:f} for {fit.n_iter_no_change} "
+            "consecutive epochs."
         )
         rate = fit.job.epsilon * state.rate_factor
         if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
@@ -386,7 +389,7 @@ class Plateau(Hook):
             return True
         state.rate_factor /= ADAPTIVE_DIVISOR
         self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
-        state.n_no_improvement = 0
+        state.n_no_improvement = patience.count = 0
         self._memory.plateau[1] = 0
         return False
 

@@ -34,6 +34,7 @@ from ...system.frames import read_table
 from ...system.messages import warn
 from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
+from ...training.patience import Patience
 from ..encoding.encoder import MOST_CATEGORIES, TableEncoder
 from ..members import Valleys, batch_size, check_judging_weights, fold_count
 from ..presets import Preset
@@ -396,7 +397,8 @@ class StreamedFit:
         validation = validation_functions(member, data, state)
         assert validation is not None
         member.validation_loss_curve_.append(validation.loss())
-        if record_score(member, validation.score()):
+        best = Patience(np.inf, ties=member.ties, keeps_small=True, best=-member.best_validation_score_)
+        if record_score(member, best, validation.score(), n_parts):
             run.best = state.predicting.copy(), state.statistics.copy()
         valleys = Valleys(self.schedule, self.n_parts, run.best_before)
         run.is_over = valleys.are_enough(n_parts, member.best_validation_score_)
