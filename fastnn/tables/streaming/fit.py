@@ -36,7 +36,7 @@ from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
 from ...training.patience import Patience
 from ..encoding.encoder import MOST_CATEGORIES, TableEncoder
-from ..members import Valleys, batch_size, check_judging_weights, fold_count
+from ..members import batch_size, check_judging_weights, fold_count
 from ..presets import Preset
 from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
@@ -400,9 +400,9 @@ class StreamedFit:
         best = Patience(np.inf, ties=member.ties, keeps_small=True, best=-member.best_validation_score_)
         if record_score(member, best, validation.score(), n_parts):
             run.best = state.predicting.copy(), state.statistics.copy()
-        valleys = Valleys(self.schedule, self.n_parts, run.best_before)
-        run.is_over = valleys.are_enough(n_parts, member.best_validation_score_)
-        run.best_before = valleys.best
+        valleys = Patience(1, cycles=self.schedule.valleys(self.n_parts).tolist(), best=-run.best_before)
+        valleys.observe(-member.best_validation_score_, n_parts)
+        run.is_over, run.best_before = valleys.is_over, -valleys.best
 
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and judge it."""
