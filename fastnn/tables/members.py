@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ..estimators.many import Task, count_threads, fit_one, run_side_by_side
 from ..schedules import CosineLog
 from ..training.loop import Hook, Training
+from ..training.patience import Patience
 
 __all__ = [
     "Deadline",
     "Passes",
     "StopInValleys",
-    "Valleys",
     "WeightlessPartError",
     "assign_folds",
     "batch_size",
@@ -66,30 +66,6 @@ def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
-class Valleys:
-    """Rule that ends a training in a valley of `CosineLog` if the score is no better than in the last valley.
-
-    Parameters
-    ----------
-    schedule : CosineLog
-        Schedule of the training.
-    length : int
-        Length of the training in passes, or in any other unit.
-    best : float
-        Best score in the last valley.
-    """
-
-    def __init__(self, schedule: CosineLog, length: int, best: float = -np.inf) -> None:
-        self._ends, self.best = schedule.valleys(length).tolist(), best
-
-    def are_enough(self, n_done: int, score: float) -> bool:
-        """Return True if `n_done` passes end in a valley, and `score`, the best so far, is no better."""
-        if n_done not in self._ends:
-            return False
-        best, self.best = self.best, score
-        return bool(self.best <= best)
-
-
 class StopInValleys(Hook):
     """Hook that ends a fit in a valley of `CosineLog` if the score is no better than in the last valley.
 
@@ -102,18 +78,18 @@ class StopInValleys(Hook):
     """
 
     def __init__(self, estimator: Any, schedule: CosineLog) -> None:
-        self._estimator, self._is_over = estimator, False
-        self._valleys = Valleys(schedule, int(estimator.max_iter))
+        self._estimator = estimator
+        self._patience = Patience(1, cycles=schedule.valleys(int(estimator.max_iter)).tolist())
 
     def at_stop(self, training: Training) -> None:
         """In a valley, compare the best score with the best score of the last valley."""
         estimator = self._estimator
-        self._is_over = self._valleys.are_enough(estimator.n_iter_, estimator.best_validation_score_)
+        self._patience.observe(-estimator.best_validation_score_, estimator.n_iter_)
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
         # A chunk may also end within a pass: the comparison takes place once a pass, in `at_stop`.
-        return self._is_over
+        return self._patience.is_over
 
 
 class Deadline(Hook):
