@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -31,6 +31,7 @@ from .calibration import (
     checked_quantiles,
     fitted_temperature,
     judged_probabilities,
+    log_loss,
     probabilities,
     quantile_shifts,
 )
@@ -204,8 +205,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         self.temperature_ = fitted_temperature(scores[0], y, weights)
         self.oof_prediction_ = P = judged_probabilities(scores[0], y, weights, self.temperature_)
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
-        labels = np.arange(len(self.classes_))
-        self.oof_log_loss_ = float(log_loss(y, P, sample_weight=weights, labels=labels))
+        self.oof_log_loss_ = log_loss(P, y, weights)
         counts = np.bincount(y, weights, minlength=len(self.classes_))
         self._majority = float(counts.max() / counts.sum())
 

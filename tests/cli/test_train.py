@@ -18,6 +18,8 @@ from tables_of_customers import N, customers, written
 import fastnn
 from fastnn.cli import arguments
 from fastnn.cli import main as cli
+from fastnn.tables import estimators
+from fastnn.tables.calibration import judged_probabilities
 from fastnn.tables.commands import problem
 from fastnn.tables.presets import PRESETS
 
@@ -66,6 +68,26 @@ def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder,
     assert found["scores"]["majority"]["roc_auc"] == 0.5
     assert 0.7 < found["scores"]["linear_model"]["accuracy"] <= 1
     assert [record["name"] for record in found["columns"]] == list(frame)
+
+
+def test_train_and_info_print_the_same_log_loss_for_a_class_that_seemed_impossible(folder, run, monkeypatch):
+    def certain(scores, classes, *others):
+        P = judged_probabilities(scores, classes, *others)
+        P[0] = np.where(np.arange(2) == classes[0], 1e-12, 1)
+        return P
+
+    monkeypatch.setattr(estimators, "judged_probabilities", certain)
+    written(customers(), folder / "customers.csv")
+    written(customers(100, seed=1), folder / "valid.csv")
+    base = ("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    status, out, _ = run(*base, "--valid", "valid.csv", "--keep-training")
+    assert status == 0
+    model = fastnn.load("run/model.fastnn")
+    assert model.oof_prediction_.dtype == np.float32
+    assert metrics()["scores"]["fastnn"]["log_loss"] == model.oof_log_loss_
+    printed = next(line for line in out.splitlines() if line.startswith("fastnn ")).split()[-1]
+    described = run("info", "run/model.fastnn")[1]
+    assert float(re.search(r"log_loss ([\d.]+)", described)[1]) == float(printed)
 
 
 def test_numbers_are_learned_with_quantiles(folder, run):

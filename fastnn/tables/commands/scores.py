@@ -17,6 +17,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from ...system.messages import error_text
+from ..calibration import log_loss
 from ..encoding.encoder import TableEncoder
 from .columns import unseen_unwarned
 
@@ -95,12 +96,6 @@ def _average_precision(y: Array, P: Array, classes: Array, weights: Any) -> floa
     return float(np.mean(areas))
 
 
-def _log_loss(y: Array, P: Array, classes: Array, weights: Any) -> float:
-    """Return the mean negative logarithm of the true classes' probabilities."""
-    p_true = P[np.arange(len(y)), np.searchsorted(classes, y)].astype(np.float64)
-    return float(np.average(-np.log(np.maximum(p_true, 1e-15)), weights=weights))
-
-
 # Registry of the scores by task and name, the most important first.
 METRICS: dict[str, dict[str, Metric]] = {
     "classification": {
@@ -122,7 +117,9 @@ METRICS: dict[str, dict[str, Metric]] = {
         ),
         "roc_auc": Metric("ROC AUC", True, _roc_auc),
         "average_precision": Metric("avg. precision", True, _average_precision),
-        "log_loss": Metric("log-loss", False, _log_loss),
+        "log_loss": Metric(
+            "log-loss", False, lambda y, P, classes, w: log_loss(P, np.searchsorted(classes, y), w)
+        ),
     },
     "regression": {
         "rmse": Metric(
