@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.frames import is_gap, read_table
+from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
 from .settings import MOST_SAMPLES
 
-__all__ = ["MOST_CLASSES", "Table", "checked_table"]
+__all__ = ["Table", "checked_table"]
 
-# Largest number of classes of a target, and of distinct whole numbers that are taken for classes.
+# Largest number of classes that are drawn.
 MOST_CLASSES = 10
 # Largest magnitude of a number: the squares in a standard deviation must not overflow.
 MOST_MAGNITUDE = 1e150
@@ -58,7 +59,8 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
     X : dataframe or array-like (n, n_columns)
         At least two columns of numbers. Columns of anything else are left out.
     y : array-like (n,)
-        Classes, as text, truth values or at most ten whole numbers; or numbers of a regression.
+        Classes, as text, truth values or at most ten whole numbers; or numbers of a regression, which may be
+        text if there are more than ten.
     target : str, optional
         Name of the target; by default the name of `y`, or "y".
 
@@ -115,28 +117,41 @@ def _check_numbers(values: NDArray[np.float64], what: str) -> None:
 
 def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[str] | None]:
     """Return kind, numbers and names of the classes of a target without gaps."""
-    if values.dtype.kind in "fiu":
-        numbers = values.astype(np.float64)
-        if np.isinf(numbers).any():
-            raise ValueError(f"the target {target!r} holds infinity")
-        _check_numbers(numbers, f"the target {target!r}")
-        # The integers themselves: float64 would join large ones.
-        distinct = np.unique(values)
-        is_whole = (distinct == np.round(distinct)).all()
-        if len(distinct) > MOST_CLASSES or not (is_whole or len(distinct) < 2):
-            return "regression", numbers, None
-        is_float = values.dtype.kind == "f" and is_whole and np.abs(numbers).max() < 2**63
-        labels = values.astype(np.int64) if is_float else values
-    elif values.dtype.kind == "b":
-        labels = values
-    else:
-        labels = np.array([str(value) for value in values])
-    classes, y = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"the target {target!r} holds one value only, {shown(str(classes[0]))}")
-    if len(classes) > MOST_CLASSES:
+    if values.dtype.kind == "O" and are_numbers(values):  # the array had gaps
+        values = np.array(values.tolist())
+    elif values.dtype.kind not in "fiub":
+        values = np.array([str(value) for value in values])
+    if are_numbers(values):
+        _as_numbers(values, target)  # raises for infinity, also where the numbers are classes
+    # The integers themselves: float64 would join large ones.
+    distinct = np.unique(values)
+    if len(distinct) < 2:
+        raise ValueError(f"the target {target!r} holds one value only, {shown(str(distinct[0]))}")
+    if suggested_task(distinct) == "regression":
+        return "regression", _as_numbers(values, target), None
+    if len(distinct) > MOST_CLASSES:
         raise ValueError(
-            f"the target {target!r} holds {len(classes):,} different values, and the playground draws at "
+            f"the target {target!r} holds {len(distinct):,} different values, and the playground draws at "
             f"most {MOST_CLASSES} classes: choose another target, or join classes"
         )
+    if values.dtype.kind == "f" and np.abs(values).max() < 2**63:
+        values = values.astype(np.int64)
+    classes, y = np.unique(values, return_inverse=True)
     return "classes", y.astype(np.int64), [str(label) for label in classes]
+
+
+def _as_numbers(values: NDArray[Any], target: str) -> NDArray[np.float64]:
+    """Return numbers, or text that stands for them, as float64; raise ValueError unless all are finite."""
+    for value in values.tolist():
+        if not stands_for_number(value):
+            raise ValueError(
+                f"the target {target!r} holds {shown(value)} among numbers: correct it, or leave out the row"
+            )
+    try:
+        numbers = values.astype(np.float64)
+    except OverflowError as error:  # a Python integer of more than 300 digits
+        raise ValueError(f"the target {target!r}: {error}") from None
+    if np.isinf(numbers).any():
+        raise ValueError(f"the target {target!r} holds infinity")
+    _check_numbers(numbers, f"the target {target!r}")
+    return numbers

@@ -31,6 +31,7 @@ __all__ = [
     "Table",
     "check_same_columns",
     "is_gap",
+    "kind_of",
     "read_table",
     "record_columns",
     "undictionaried",
@@ -251,7 +252,7 @@ def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
 def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
     """Return kind and values of a column of Python objects; the types of all values but gaps decide."""
     try:
-        kinds = {_kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
+        kinds = {kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
         if kinds == {"number"}:
             return "number", np.array([math.nan if is_gap(v) else float(v) for v in values])
         if kinds == {"boolean"}:
@@ -286,7 +287,7 @@ def _read_units(moments: list[Any], name: str, first: int) -> tuple[str, Any]:
     return _read_values(merged, name, first)
 
 
-def _kind_of(kind: type) -> str:
+def kind_of(kind: type) -> str:
     """Return the kind of column to which values of a Python type belong; "duration" for durations."""
     if issubclass(kind, bool | np.bool_):
         return "boolean"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...system.extras import import_extra
 from ...system.messages import counted
+from ...system.targets import MAX_CLASSES, suggested_task
 from .columns import check_finite, check_names, listed, numbers_of
 from .reading import ReadTable
 from .suspicions import suspicions
@@ -28,12 +29,8 @@ __all__ = [
     "stated_targets",
 ]
 
-# Largest number of different whole numbers that are taken for classes unless --task says otherwise.
-MOST_WHOLE = 10
 # Largest integer of 64 bits with a sign.
 MAX_INTEGER = 2**63 - 1
-# Share of numbers among the distinct texts of a column from which the other texts are taken for mistakes.
-MOSTLY_NUMBERS = 0.8
 # Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.
 MOST_CLASSES = 100
 # Mean number of rows of a class below which more classes look like an id.
@@ -241,23 +238,16 @@ def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
     pandas = import_extra("pandas", "cli", "reading a table")
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         raise ValueError(f"{read.name}: the target {column.name!r} holds dates: choose numbers or classes")
-    if pandas.api.types.is_bool_dtype(column.dtype):
-        return "classification"
-    distinct = column.drop_duplicates()
-    if pandas.api.types.is_numeric_dtype(column.dtype):
-        values = distinct.to_numpy(dtype=np.float64)
-        if (values != np.round(values)).any() or len(values) > MOST_WHOLE:
-            return "regression"
-        if len(values) > 2:
-            notes.append(
-                f"the {len(values)} whole numbers of {column.name!r} are taken for classes: --task "
-                "regression takes them for numbers"
-            )
-        return "classification"
-    if len(distinct) <= MOST_WHOLE:
-        return "classification"
-    is_number = pandas.to_numeric(distinct, errors="coerce").notna()
-    if is_number.mean() >= MOSTLY_NUMBERS or (hint(column, read.is_csv) or [""])[0] == "numbers":
-        numbers_of(column, read, "the target")  # raises, and names the row
+    distinct, dtype = column.drop_duplicates(), column.dtype
+    has_numbers = pandas.api.types.is_numeric_dtype(dtype) and not pandas.api.types.is_bool_dtype(dtype)
+    task = suggested_task(distinct.to_numpy(np.float64 if has_numbers else object))
+    if has_numbers and task == "classification" and len(distinct) > 2:
+        notes.append(
+            f"the {len(distinct)} whole numbers of {column.name!r} are taken for classes: --task "
+            "regression takes them for numbers"
+        )
+    is_long = len(distinct) > MAX_CLASSES and not has_numbers
+    if task == "regression" or (is_long and (hint(column, read.is_csv) or [""])[0] == "numbers"):
+        numbers_of(column, read, "the target")  # raises where other text is among numbers, and names the row
         return "regression"
-    return "classification"
+    return task
