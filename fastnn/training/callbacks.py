@@ -1,8 +1,7 @@
-"""Early stopping for `Model.train`, and the hooks behind its arguments: printing, validation, progress."""
+"""Early stopping for `Model.train`, and the hooks behind its arguments: printing, validation, callbacks."""
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..system.progress import progress_bar
 from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
 from .checkpoint import Checkpoint, check_best
 from .history import History
@@ -24,7 +22,6 @@ __all__ = [
     "EarlyStopping",
     "KeepHistory",
     "PrintLoss",
-    "ShowProgress",
     "StopEarly",
     "ValidateLoss",
     "sort_callbacks",
@@ -234,41 +231,6 @@ class StopEarly(AtKeptPasses):
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""
         return self._patience.is_over
-
-
-class ShowProgress(Hook):
-    """Hook that shows a progress bar with loss, learning rate and samples per second."""
-
-    _bar: Any = None  # until `begin`
-
-    def begin(self, training: Training) -> None:
-        """Show a bar that begins at the passes done before."""
-        self._first = training.n_passes
-        self._bar = progress_bar(
-            total=training.job.num_passes, initial=self._first, unit="pass", shown=True, dynamic_ncols=True
-        )  # fmt: skip
-        self._started = time.perf_counter()
-
-    def after_chunk(self, training: Training) -> bool:
-        """Update the bar."""
-        job, n_passes, n_records = training.job, training.n_passes, training.n_records
-        seconds = time.perf_counter() - self._started
-        figures: dict[str, str] = {"samples/s": f"{(n_passes - self._first) * job.X.shape[0] / seconds:.3g}"}
-        if n_passes:
-            figures["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.weights.sum():.4g}"
-            figures["rate"] = f"{training.rates([n_passes - 1])[0]:.3g}"
-            validation = training.validation[:n_records]
-            validation = validation[np.isfinite(validation)]
-            if validation.size:
-                figures["validation"] = f"{validation[-1]:.4g}"
-        self._bar.set_postfix(figures, refresh=False)
-        self._bar.update(n_passes - self._bar.n)
-        return False
-
-    def end(self, training: Training) -> None:
-        """Close the bar; it stays on the screen."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 class CallFunctions(Hook):

@@ -18,6 +18,7 @@ from ..network.description import Network
 from ..optimizers import LBFGS, resolve_optimizer
 from ..schedules import Constant, resolve_schedule
 from ..system.messages import warn
+from ..system.progress import progress_bar
 from ..system.validation import (
     check_choice,
     check_count,
@@ -34,7 +35,6 @@ from .callbacks import (
     EarlyStopping,
     KeepHistory,
     PrintLoss,
-    ShowProgress,
     StopEarly,
     ValidateLoss,
     sort_callbacks,
@@ -43,6 +43,7 @@ from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import may_be_too_high, rate_hint
 from .history import History, record_every
 from .loop import Hook, Training, run_training
+from .progress import ShowProgress, training_figures
 from .resuming import Beginning
 from .state import TrainingState
 
@@ -195,10 +196,6 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
 
             stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
             running.append(stop_early)
-    if progress:
-        running.append(ShowProgress())
-    if functions:
-        running.append(CallFunctions(functions))
 
     def present_state(training: Training) -> TrainingState:
         """Return the state after the last step."""
@@ -215,11 +212,19 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
             return stop_early.best.parameters, stop_early.best.statistics
         return trainer.current, statistics
 
-    running.append(KeepHistory(model, present_state))
-    subject = _TrainedModel(model, present_state, outcome)
-    running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
-
-    run_training(trainer, job, running, validation_losses).check_loss()
+    n_done = trainer.n_passes
+    with progress_bar(
+        total=job.num_passes, initial=n_done, unit="pass", shown=progress, dynamic_ncols=True
+    ) as bar:
+        if progress:
+            figures = training_figures(n_done)
+            running.append(ShowProgress(bar, lambda training: training.n_passes, figures, n_done))
+        if functions:
+            running.append(CallFunctions(functions))
+        running.append(KeepHistory(model, present_state))
+        subject = _TrainedModel(model, present_state, outcome)
+        running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
+        run_training(trainer, job, running, validation_losses).check_loss()
     if outcome()[0] is not parameters:
         model._training.last = parameters.copy(), statistics.copy()
         parameters[...], statistics[...] = outcome()

@@ -138,6 +138,16 @@ def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
         assert shown in err
 
 
+def test_the_bar_of_a_resumed_training_begins_at_the_passes_done_before(capsys):
+    model = model_for()
+    options = {"epsilon": 0.01, "reduction": "mean", "random_state": 0}
+    model.train(X, y, num_passes=10, **options)
+    model.train(X, y, num_passes=20, resume=True, progress=True, **options)
+    err = capsys.readouterr().err
+    assert "10/20" in err
+    assert "20/20" in err
+
+
 def test_a_training_without_progress_prints_nothing(capsys):
     model_for().train(
         X, y, num_passes=10, batch_size=16, validation_data=(X_val, y_val), progress=False,

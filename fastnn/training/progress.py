@@ -1,0 +1,72 @@
+"""The hook behind the progress bars of trainings and fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .loop import Hook, Training
+
+__all__ = ["ShowProgress", "training_figures"]
+
+
+class ShowProgress(Hook):
+    """Hook that advances a progress bar by the passes of a fit, which may have several trainings.
+
+    Parameters
+    ----------
+    bar : progress bar
+        Bar that `progress_bar` of `fastnn.system.progress` has returned. Its owner closes it, and may share
+        it among several fits.
+    n_done : callable
+        Function of the training that returns the number of passes of the fit that are done.
+    figures : callable, optional
+        Function of the training that returns texts by name, to be shown beside the bar.
+    n_shown : int, default 0
+        Number of passes of the fit that the bar shows already.
+    """
+
+    def __init__(
+        self, bar: Any, n_done: Callable[[Training], int],
+        figures: Callable[[Training], dict[str, str]] | None = None, n_shown: int = 0,
+    ) -> None:  # fmt: skip
+        self._bar, self._n_done, self._figures, self._n_shown = bar, n_done, figures, n_shown
+
+    def diverged(self, training: Training) -> None:
+        """Show the passes before the pass that diverged."""
+        self.after_chunk(training)
+
+    def after_chunk(self, training: Training) -> bool:
+        """Show the passes of the chunk."""
+        if self._figures is not None:
+            self._bar.set_postfix(self._figures(training), refresh=False)
+        self.show(self._n_done(training))
+        return False
+
+    def show(self, n_passes: int) -> None:
+        """Advance the bar to a number of passes of this fit."""
+        self._bar.update(n_passes - self._n_shown)
+        self._n_shown = n_passes
+
+
+def training_figures(n_before: int) -> Callable[[Training], dict[str, str]]:
+    """Return the figures of a `Model`'s training, which begins now, after `n_before` passes."""
+    begin = time.perf_counter()
+
+    def figures(training: Training) -> dict[str, str]:
+        job, n_passes, n_records = training.job, training.n_passes, training.n_records
+        speed = (n_passes - n_before) * job.n_samples / (time.perf_counter() - begin)
+        texts = {"samples/s": f"{speed:.3g}"}
+        if n_passes:
+            texts["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.weights.sum():.4g}"
+            texts["rate"] = f"{training.rates([n_passes - 1])[0]:.3g}"
+            validation = training.validation[:n_records]
+            validation = validation[np.isfinite(validation)]
+            if validation.size:
+                texts["validation"] = f"{validation[-1]:.4g}"
+        return texts
+
+    return figures
