@@ -7,8 +7,7 @@ data a chunk is one pass, so that a hook can evaluate these data after every pas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from ..training.loop import Hook, Training, run_training
 from ..training.patience import Patience
 from .checkpoints import checkpoint_hooks
 from .fitted import FittedNetwork
-from .reporting import CallbackData, Lines, ReportingHook, reporting_hooks
+from .reporting import CallbackData, Lines, reporting
 from .solvers import has_schedule
 
 __all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_score"]
@@ -144,7 +143,7 @@ class Fit:
         if validation:
             hooks.append(Validate(self, validation))
         ended = diverged = False
-        with self._reporting(is_whole) as reporters:
+        with reporting(estimator, job, is_whole, self.callback_data, lambda: state.n_steps) as reporters:
             hooks += [*reporters, Plateau(self, memory, reporters)]
             if is_whole:
                 hooks += checkpoint_hooks(self, validation is not None)
@@ -219,7 +218,7 @@ class Fit:
         state.optimizer = job.optimizer
         trainer = get_backend("numba").lbfgs_trainer(state.network, state.parameters, state.statistics, job)
         hooks: list[Hook] = [Iterations(self, trainer, validation)]
-        with self._reporting(True) as reporters:
+        with reporting(estimator, job, True, self.callback_data, lambda: state.n_steps) as reporters:
             hooks += [*reporters, *checkpoint_hooks(self, validation is not None)]
             if self.stopped is not None:
                 hooks.append(StopOnRequest(self.stopped))
@@ -253,17 +252,6 @@ class Fit:
         if self.stopped is not None:
             raise
         warn("Training interrupted by user.")
-
-    @contextmanager
-    def _reporting(self, is_whole: bool) -> Iterator[list[ReportingHook]]:
-        """Yield the hooks that report the fit, and close them at its end."""
-        state = self.state
-        hooks = reporting_hooks(self.estimator, self.job, is_whole, self.callback_data, lambda: state.n_steps)
-        try:
-            yield hooks
-        finally:
-            for hook in hooks:
-                hook.close()
 
 
 # --- hooks -------------------------------------------------------------------------------------------
@@ -359,7 +347,7 @@ def record_score(estimator: Any, patience: Patience, score: float, n_done: int) 
 class Plateau(Hook):
     """Hook that ends a fit after too many passes without improvement, or lowers the rate "adaptive"."""
 
-    def __init__(self, fit: Fit, memory: Memory, reporters: list[ReportingHook]) -> None:
+    def __init__(self, fit: Fit, memory: Memory, reporters: list[Hook]) -> None:
         self._fit, self._memory = fit, memory
         self._lines = [hook for hook in reporters if isinstance(hook, Lines)]
 

@@ -6,7 +6,9 @@ A fit may consist of several trainings. The same hooks serve all of them, count 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from ..engine.job import Job
 from ..optimizers import LBFGS
 from ..system.progress import progress_bar
 from ..training.loop import Hook, Training
+from ..training.progress import ShowProgress
 
 try:  # callbacks exist from scikit-learn 1.9 on
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -33,7 +36,7 @@ __all__ = [
     "CallbackSupportMixin",
     "Lines",
     "Tasks",
-    "reporting_hooks",
+    "reporting",
     "restore_attributes",
     "with_callbacks",
 ]
@@ -77,9 +80,6 @@ class ReportingHook(Hook):
         self.show(training)
         return False
 
-    def close(self) -> None:
-        """Finish the report at the end of the fit."""
-
 
 class Lines(ReportingHook):
     """Hook that prints a line per pass, as scikit-learn does for ``verbose=True``.
@@ -122,41 +122,6 @@ class Lines(ReportingHook):
                 print(f"Validation score: {self._scores[self._n_scores]:f}")
                 self._n_scores += 1
         self._n_printed = done
-
-
-class Bar(ReportingHook):
-    """Hook that shows a progress bar over the passes of a fit, for ``verbose=1``.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted.
-    job : Job
-        Job of the whole fit.
-    n_steps : callable
-        Function that returns the number of steps done in all fits.
-    """
-
-    def __init__(self, estimator: Any, job: Job, n_steps: Callable[[], int]) -> None:
-        self._estimator, self._job, self._n_steps = estimator, job, n_steps
-        self._bar = progress_bar(total=job.num_passes, unit="pass", shown=True, dynamic_ncols=True)
-
-    def show(self, training: Training) -> None:
-        """Update the bar."""
-        estimator, job = self._estimator, self._job
-        done = estimator.n_iter_
-        figures = {"loss": f"{estimator.loss_:.4g}"} if done else {}
-        if done and not isinstance(job.optimizer, LBFGS):
-            figures["rate"] = f"{job.rates(np.array([self._n_steps() - job.steps_before]))[0]:.3g}"
-        scores = getattr(estimator, "validation_scores_", None)
-        if scores:
-            figures["score"] = f"{scores[-1]:.4g}"
-        self._bar.set_postfix(figures, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Close the bar, which stays on the screen."""
-        self._bar.close()
 
 
 class Tasks(ReportingHook):
@@ -240,10 +205,11 @@ class Tasks(ReportingHook):
         )
 
 
-def reporting_hooks(
+@contextmanager
+def reporting(
     estimator: Any, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
-) -> list[ReportingHook]:  # fmt: skip
-    """Return the hooks for an estimator's parameter `verbose` and its callbacks.
+) -> Iterator[list[Hook]]:  # fmt: skip
+    """Yield the hooks for an estimator's parameter `verbose` and its callbacks; end the report with the fit.
 
     Parameters
     ----------
@@ -258,21 +224,40 @@ def reporting_hooks(
     n_steps : callable
         Function that returns the number of steps done in all fits.
 
-    Returns
-    -------
-    list of ReportingHook
+    Yields
+    ------
+    list of Hook
         Hooks, perhaps none.
     """
     verbose = estimator.verbose
-    shows_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
-    hooks: list[ReportingHook] = []
-    if verbose and not shows_bar:
-        hooks.append(Lines(estimator, job))
-    if shows_bar and is_whole:
-        hooks.append(Bar(estimator, job, n_steps))
-    if is_whole and Tasks.are_wanted(estimator):
-        hooks.append(Tasks(estimator, job, data))
-    return hooks
+    wants_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
+    shows_bar = wants_bar and is_whole
+    hooks: list[Hook] = [Lines(estimator, job)] if verbose and not wants_bar else []
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            progress_bar(total=job.num_passes, unit="pass", shown=shows_bar, dynamic_ncols=True)
+        )
+        if shows_bar:
+            figures = functools.partial(_figures, estimator, job, n_steps)
+            hooks.append(ShowProgress(bar, lambda _: estimator.n_iter_, figures))
+        if is_whole and Tasks.are_wanted(estimator):
+            hooks.append(stack.enter_context(closing(Tasks(estimator, job, data))))
+        yield hooks
+
+
+def _figures(
+    estimator: Any, job: Job, n_steps: Callable[[], int], training: Training
+) -> dict[str, str]:  # fmt: skip
+    """Return the figures beside the bar of a fit."""
+    texts = {}
+    if estimator.n_iter_:
+        texts["loss"] = f"{estimator.loss_:.4g}"
+        if not training.is_lbfgs:
+            texts["rate"] = f"{job.rates(np.array([n_steps() - job.steps_before]))[0]:.3g}"
+    scores = getattr(estimator, "validation_scores_", None)
+    if scores:
+        texts["score"] = f"{scores[-1]:.4g}"
+    return texts
 
 
 def restore_attributes(estimator: Any, before: dict[str, Any]) -> None:
