@@ -13,10 +13,10 @@ from ..estimators.many import Task, count_threads, fit_one, run_side_by_side
 from ..schedules import CosineLog
 from ..training.loop import Hook, Training
 from ..training.patience import Patience
+from ..training.progress import ShowProgress
 
 __all__ = [
     "Deadline",
-    "Passes",
     "StopInValleys",
     "WeightlessPartError",
     "assign_folds",
@@ -116,31 +116,6 @@ class Deadline(Hook):
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
-class Passes(Hook):
-    """Hook that advances a progress bar by the passes of a fit.
-
-    Parameters
-    ----------
-    bar : progress bar
-        Bar with a method ``update(n)``, which the fits of several networks share.
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted.
-    """
-
-    def __init__(self, bar: Any, estimator: Any) -> None:
-        self._bar, self._estimator, self.n_shown = bar, estimator, 0
-
-    def after_chunk(self, training: Training) -> bool:
-        """Show the passes of the chunk."""
-        self.show(self._estimator.n_iter_)  # the fit may have several trainings
-        return False
-
-    def show(self, n_passes: int) -> None:
-        """Advance the bar to a number of passes of this fit."""
-        self._bar.update(n_passes - self.n_shown)
-        self.n_shown = n_passes
-
-
 def fit_members(
     members: Sequence[Any],
     data: Sequence[Callable[[], tuple[Any, ...]]],
@@ -172,12 +147,12 @@ def fit_members(
     def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
         def run(stopped: Callable[[], bool]) -> None:
             X, y, weights, X_val, y_val, weights_val = rows()
-            passes = Passes(bar, member)
-            hooks: list[Hook] = [StopInValleys(member, schedule), passes]
+            progress = ShowProgress(bar, lambda _: member.n_iter_)  # the fit may have several trainings
+            hooks: list[Hook] = [StopInValleys(member, schedule), progress]
             if seconds is not None:
                 hooks.append(Deadline(seconds / n_rounds))
             fit_one(member, X, y, weights, stopped, True, X_val, y_val, hooks, weights_val)
-            passes.show(int(member.max_iter))  # a fit that ended early has no more passes to do
+            progress.show(int(member.max_iter))  # a fit that ended early has no more passes to do
 
         return run
 
