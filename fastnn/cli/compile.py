@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -35,6 +36,7 @@ from ..network.description import Network
 from ..optimizers import LBFGS, OPTIMIZERS
 from ..reference.grid import RESPONSES
 from ..reference.layer import ACTIVATIONS
+from ..system.progress import progress_bar
 from ..system.threads import Flag, available_cores
 
 __all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "add_command", "fill_cache"]
@@ -158,8 +160,6 @@ def fill_cache(
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from tqdm import tqdm
-
     get_backend("numba")  # raises where kernels cannot run
     from fastnn_kernels.compiler.cache import entry_files, usable_folder
 
@@ -171,7 +171,7 @@ def fill_cache(
     # An interrupt within the Python code of the pool could leave the pool waiting forever: hold interrupts.
     with (
         held_interrupts(interrupted.set),
-        tqdm(total=len(chosen), unit="task", dynamic_ncols=True, disable=None) as bar,
+        progress_bar(total=len(chosen), unit="task", shown=sys.stderr.isatty(), dynamic_ncols=True) as bar,
     ):
         # A forked process would inherit locked locks without the threads that hold them: spawn processes.
         pool = ProcessPoolExecutor(
