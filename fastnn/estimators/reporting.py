@@ -245,9 +245,7 @@ def reporting(
         yield hooks
 
 
-def _figures(
-    estimator: Any, job: Job, n_steps: Callable[[], int], training: Training
-) -> dict[str, str]:  # fmt: skip
+def _figures(estimator: Any, job: Job, n_steps: Callable[[], int], training: Training) -> dict[str, str]:
     """Return the figures beside the bar of a fit."""
     texts = {}
     if estimator.n_iter_:
