@@ -132,11 +132,6 @@ def _frame(pandas: Any, block: Block, names: Sequence[str], types: Any) -> Any:
 
 def _nullable_types(pandas: Any) -> dict[Any, Any]:
     """Return pandas data types that hold gaps, so that whole numbers are written alike in every piece."""
-    arrow = import_extra("pyarrow", "cli", "a Parquet file")
-    names = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
-    # pandas writes the types that hold gaps with capital letters, such as Int8 and UInt8.
-    types = {name: name.replace("uint", "UInt").replace("int", "Int") for name in names}
-    integers = {
-        arrow.type_for_alias(name): pandas.api.types.pandas_dtype(other) for name, other in types.items()
-    }
-    return integers | {arrow.bool_(): pandas.BooleanDtype()}
+    alias = import_extra("pyarrow", "cli", "a Parquet file").type_for_alias
+    names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"
+    return {alias(name.lower()): pandas.api.types.pandas_dtype(name) for name in names}

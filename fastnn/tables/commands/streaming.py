@@ -26,7 +26,7 @@ from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, networks_work, scores_of
 
-__all__ = ["LargeFiles", "Streamed", "large_files"]
+__all__ = ["LargeFiles", "large_files", "streamed_fit"]
 
 # Number of rows that decide about columns and task, and to which the linear model is fitted.
 N_SAMPLED = 20_000
@@ -34,21 +34,11 @@ N_SAMPLED = 20_000
 
 @dataclass
 class LargeFiles:
-    """Files to stream.
+    """Files to stream."""
 
-    Parameters
-    ----------
-    files : ParquetRows
-        Rows with a target.
-    read : ReadTable
-        Random rows, without columns that are left out.
-    n_columns : int
-        Number of columns of the files.
-    """
-
-    files: ParquetRows
-    read: ReadTable
-    n_columns: int
+    files: ParquetRows  # rows with a target
+    read: ReadTable  # random rows, without columns that are left out
+    n_columns: int  # of the files
 
 
 def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | None:
@@ -96,8 +86,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     read = finished_table(pandas, ReadTable(_frame(files, files.read(rows)), name), None)
     columns = [column for column in columns if column in read.frame]  # without one that numbers the rows
     dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
-    files = selected(columns, dates=[column for column in dates if files.is_text(column)])
-    return LargeFiles(files, read, len(names))
+    return LargeFiles(selected(columns, dates=dates), read, len(names))
 
 
 def _frame(files: ParquetRows, block: Block) -> Any:
@@ -109,9 +98,11 @@ def _frame(files: ParquetRows, block: Block) -> Any:
     return frame
 
 
-@dataclass
-class Streamed:
-    """Training on files that are streamed.
+def streamed_fit(
+    large: LargeFiles, problem: Problem, checkpoint: Path, options: argparse.Namespace, estimator: Any,
+    valid: Problem | None, progress: bool, keep: Callable[[Any], None],
+) -> Judged:  # fmt: skip
+    """Fit an estimator to all rows of files, call `keep` with it, and judge it on its validation rows.
 
     Parameters
     ----------
@@ -123,59 +114,49 @@ class Streamed:
         File from which an interrupted fit can go on.
     options : namespace
         Arguments of the command.
+    estimator : TabularClassifier or TabularRegressor
+        Estimator to fit.
+    valid : Problem or None
+        Validation rows; None sets rows of the files aside.
+    progress : bool
+        True shows bars.
+    keep : callable
+        Function that is called with the fitted estimator.
     """
+    files, task = large.files, problem.task
+    given: dict[str, Any] = {"memory_limit": options.memory_limit, "passes": options.passes}
+    given |= {"checkpoint": checkpoint, "resume": checkpoint if options.resume else None}
+    if valid is not None:
+        given |= {"X_val": valid.frame, "y_val": valid.target}
+    model = estimator.fit(files, options.target, progress=progress, **given)
+    keep(model)
+    classes = model.classes_ if task == "classification" else None
 
-    large: LargeFiles
-    problem: Problem
-    checkpoint: Path
-    options: argparse.Namespace
-
-    def judged_fit(
-        self, estimator: Any, valid: Problem | None, progress: bool, keep: Callable[[Any], None]
-    ) -> Judged:
-        """Fit the estimator to all rows, call `keep` with it, and judge it on its validation rows."""
-        options, files, task = self.options, self.large.files, self.problem.task
-        given: dict[str, Any] = {
-            "memory_limit": options.memory_limit,
-            "passes": options.passes,
-            "checkpoint": self.checkpoint,
-            "resume": self.checkpoint if options.resume else None,
-            "progress": progress,
-        }
-        if valid is not None:
-            given |= {"X_val": valid.frame, "y_val": valid.target}
-        model = estimator.fit(files, options.target, **given)
-        keep(model)
-        classes = model.classes_ if task == "classification" else None
-        if valid is not None:
-            rows = self._rows(self.problem, classes)
-            truth, predictions = self._rows(valid, classes)[1], model.oof_prediction_
-            splits, test = None, (valid.frame, truth, valid.weights)
-            weights = valid.weights
-            how = BY_VALIDATION.format(counted(len(truth), "validation row"))
-        else:
-            order = np.argsort(model.oof_rows_)
-            block, columns = files.read(model.oof_rows_[order]), list(self.problem.frame.columns)
-            read = finished_table(
-                import_extra("pandas", "cli", "reading a table"),
-                ReadTable(_frame(files, block), files.name), None, columns,
-            )  # fmt: skip
-            judged = posed_rows(read, options.target, task, options.weights, columns)
-            rows = self._rows(judged, classes)
-            truth, weights, predictions = rows[1], judged.weights, model.oof_prediction_[order]
-            splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
-            how = OUT_OF_FOLD.format(counted(len(truth), "random row"))
-        scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
-        scores |= baselines(task, rows, splits, test, classes, None, networks_work(model, files.n_rows))
-        remarks = remarks_on(model, truth, predictions, classes, weights)
-        return Judged(
-            model, task, rows[0], rows[1], classes, truth, predictions, scores, how, self.problem.notes,
-            remarks, files.n_rows,
-        )  # fmt: skip
-
-    def _rows(self, problem: Problem, classes: Any) -> tuple[Any, Any, Any]:
-        """Return columns, targets and weights of a problem, with classes as the model knows them."""
+    def rows_of(problem: Problem) -> tuple[Any, Any, Any]:
         y = problem.target.to_numpy()
-        if classes is not None:
-            y = check_classes(y, classes, self.large.read, self.options.target)
+        if classes is not None:  # as the model knows them
+            y = check_classes(y, classes, large.read, options.target)
         return problem.frame, y, problem.weights
+
+    predictions = model.oof_prediction_
+    if valid is not None:
+        rows, test = rows_of(problem), rows_of(valid)
+        truth, weights, splits = test[1], valid.weights, None
+        how = BY_VALIDATION.format(counted(len(truth), "validation row"))
+    else:
+        order = np.argsort(model.oof_rows_)
+        columns, predictions = list(problem.frame.columns), predictions[order]
+        pandas = import_extra("pandas", "cli", "reading a table")
+        frame = _frame(files, files.read(model.oof_rows_[order]))
+        read = finished_table(pandas, ReadTable(frame, files.name), None, columns)
+        rows = rows_of(posed_rows(read, options.target, task, options.weights, columns))
+        _, truth, weights = rows
+        splits, test = folds_of(task, truth, min(N_FOLDS, len(truth)), options.seed), None
+        how = OUT_OF_FOLD.format(counted(len(truth), "random row"))
+    scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
+    scores |= baselines(task, rows, splits, test, classes, None, networks_work(model, files.n_rows))
+    remarks = remarks_on(model, truth, predictions, classes, weights)
+    return Judged(
+        model, task, rows[0], rows[1], classes, truth, predictions, scores, how, problem.notes, remarks,
+        files.n_rows,
+    )  # fmt: skip

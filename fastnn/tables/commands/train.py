@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from .judging import judged_fit
     from .problem import are_numbers, posed_problem
     from .reading import read_table
-    from .streaming import Streamed, large_files
+    from .streaming import large_files, streamed_fit
 
     checkpoint = options.out / CHECKPOINT
     large = large_files(options, checkpoint)
@@ -71,8 +71,7 @@ def run(options: argparse.Namespace) -> int:
             result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given, keep)
         else:
             options.out.mkdir(exist_ok=True)
-            streamed = Streamed(large, problem, checkpoint, options)
-            result = streamed.judged_fit(estimator, valid, shows_bars, keep)
+            result = streamed_fit(large, problem, checkpoint, options, estimator, valid, shows_bars, keep)
         _write_scores(read, result, options, paths)
     except WeightlessPartError as error:
         how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"

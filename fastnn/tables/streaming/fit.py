@@ -13,10 +13,12 @@ import copy
 import hashlib
 import itertools
 import json
+import math
 import numbers
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +43,8 @@ from ..presets import Preset
 from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
 from .rows import Feed, Portion, Scan, Sizes, drawn_rows
-from .run import Run, mean_loss
 
-__all__ = ["StreamedFit", "needed_bytes", "streamed_passes"]
+__all__ = ["Run", "StreamedFit", "needed_bytes", "streamed_passes"]
 
 Array = NDArray[Any]
 
@@ -65,6 +66,65 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
 def streamed_passes(epochs: int, n_rows: int) -> int:
     """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_OF_A_PASS / n_rows)))
+
+
+@dataclass
+class Run:
+    """Training of one network, in parts: the network is judged on its validation rows after each."""
+
+    member: Any  # network, fitted by partial fits
+    place: int  # among the networks of its head; networks of a place have the same validation rows
+    best: Any = None  # parameters and running statistics at the end of the best part
+    is_over: bool = False  # True if the network is trained no further
+    best_before: float = -math.inf  # best score in the last valley of the learning rate
+    # Losses and numbers of rows of the buffers since the last part.
+    losses: list[tuple[float, int]] = field(default_factory=list)
+
+    def copied(self) -> Run:
+        """Return a copy that later training does not change."""
+        member = copy.copy(self.member)
+        if "_state" in member.__dict__:
+            member._state = member._state.copy()
+        for name in ("loss_curve_", "validation_scores_", "validation_loss_curve_"):
+            if getattr(member, name, None) is not None:
+                setattr(member, name, list(getattr(member, name)))
+        return replace(self, member=member, losses=list(self.losses))
+
+    def finished(self) -> Any:
+        """Return the network as a fit would leave it if it ended now, which shares the arrays."""
+        member = copy.copy(self.member)
+        if self.best is not None:
+            member._state = replace(member._state, best=self.best)
+        # The scorer holds the tabular estimator, and is of no use after the fit.
+        member.early_stopping, member.scoring, member.best_loss_ = True, "loss", None
+        member.n_iter_ = max(1, len(member.validation_scores_ or []))
+        if self.losses:
+            member.loss_curve_ = [*member.loss_curve_, mean_loss(self.losses)]
+        return member
+
+    def described(self) -> dict[str, Any]:
+        """Return the attributes that the network itself does not hold, as plain values."""
+        return {
+            "is_over": self.is_over,
+            "best_before": self.best_before,
+            "losses": [list(pair) for pair in self.losses],
+        }
+
+    @classmethod
+    def restored(cls, member: Any, place: int, described: dict[str, Any], scoring: Any) -> Run:
+        """Return the run of a network that `finished` returned, with what `described` returned."""
+        losses = [(float(loss), int(n)) for loss, n in described["losses"]]
+        best, member._state.best = member._state.best, None
+        member.early_stopping, member.scoring = False, scoring
+        if losses:
+            member.loss_curve_ = member.loss_curve_[:-1]
+        return cls(member, place, best, bool(described["is_over"]), float(described["best_before"]), losses)
+
+
+def mean_loss(losses: Sequence[tuple[float, int]]) -> float:
+    """Return the mean of the losses of buffers, by their numbers of rows."""
+    values, n_rows = zip(*losses, strict=True)
+    return float(np.average(values, weights=n_rows))
 
 
 class StreamedFit:
@@ -105,7 +165,7 @@ class StreamedFit:
         )  # fmt: skip
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
-        self.n_buffers = self.passes * Feed.buffers_a_pass(files, self.sizes)
+        self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
         # The run has parts, after each of which the networks are judged. As a pass over a table in memory, a
         # part has several times as many rows as are judged.
         rows_a_part = ROWS_A_JUDGED_ROW * self.sizes.n_validation
@@ -122,11 +182,10 @@ class StreamedFit:
 
     def _drawn_seeds(self) -> list[int]:
         """Return the seeds of the encoder, of all networks, and of rows and orders."""
-        estimator, before = self.estimator, self.resumed
-        is_fixed = isinstance(estimator.random_state, numbers.Integral)
-        if before is not None and not is_fixed:
-            return before._stream["seeds"]
-        random = check_random_state(estimator.random_state)
+        state = self.estimator.random_state
+        if self.resumed is not None and not isinstance(state, numbers.Integral):
+            return self.resumed._stream["seeds"]
+        random = check_random_state(state)
         return [int(seed) for seed in random.randint(2**31 - 1, size=2 + self.n_networks)]
 
     # --- the fit -------------------------------------------------------------------------------------
@@ -173,12 +232,16 @@ class StreamedFit:
         random = np.random.RandomState(self.seeds[-1])
         sample = np.sort(drawn_rows(files.n_rows, min(sizes.n_sampled, files.n_rows), random))
         count = sizes.n_validation * min(self.n_networks, self.n_folds) if holds_out else 0
-        # The k-th drawn row is a validation row of network k % n_networks.
+        # The k-th drawn row is a validation row of the networks of the group k % n_groups.
         self.val_rows = drawn_rows(files.n_rows, count, random)
-        scan = Scan(files, self.estimator._HAS_CLASSES, sample, np.sort(self.val_rows))
-        with progress_bar(total=files.n_rows, unit="row", shown=self.progress, desc="reading",
-                          unit_scale=True) as bar:  # fmt: skip
-            return scan.run(bar)
+        with self._bar(files.n_rows, "reading") as bar:
+            return Scan(files, self.estimator._HAS_CLASSES, sample, np.sort(self.val_rows), bar)
+
+    def _bar(self, n_rows: int, what: str, n_done: int = 0) -> Any:
+        """Return a progress bar that counts rows."""
+        return progress_bar(
+            total=n_rows, unit="row", shown=self.progress, desc=what, initial=n_done, unit_scale=True
+        )
 
     def _fit_encoder(self, scan: Scan) -> None:
         """Fit the encoder to the sample, and keep the target statistics of its rows."""
@@ -206,12 +269,11 @@ class StreamedFit:
             # scikit-learn warns of targets that are mostly different: pass each class twice.
             y = np.array(values * 2, object if isinstance(values[0], str) else None)
             estimator._checked_y(y, True)
-            counts = np.array([scan.counts[value] for value in estimator.classes_.tolist()])
-            self.summary: Any = counts
+            summary: Any = np.array([scan.counts[value] for value in estimator.classes_.tolist()])
         else:
-            self.summary = scan.moments.result()
-            estimator._checked_y(np.array([self.summary.least, self.summary.largest]), True)
-        self.factors = estimator._begin_streamed(self.summary)
+            summary = scan.moments.result()
+            estimator._checked_y(np.array([summary.least, summary.largest]), True)
+        self.factors = estimator._begin_streamed(summary)
 
     def _encode(self, block: Block, out: Array) -> tuple[Array, Array]:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
@@ -220,12 +282,11 @@ class StreamedFit:
             encoder._prepared_columns(read_table(block.table, block.first)).encoded(out)
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from None
-        places = np.searchsorted(self.sample_rows, block.rows)
-        places[places == len(self.sample_rows)] = 0
-        are_sampled = np.flatnonzero(self.sample_rows[places] == block.rows)
+        sampled = block.places(self.sample_rows)
+        places = np.searchsorted(self.sample_rows, block.rows[sampled])
         for k, statistics in self.sample_statistics.items():
             end = encoder._ends[k]
-            out[are_sampled, end - statistics.shape[1] : end] = statistics[places[are_sampled]]
+            out[sampled, end - statistics.shape[1] : end] = statistics[places]
         if not estimator._HAS_CLASSES:
             return estimator._encoded_y(self.files.numbers(block)), block.weights
         values, codes = self.files.classes(block)
@@ -234,36 +295,32 @@ class StreamedFit:
 
     def _hold_out(self, scan: Scan, X_val: Any, y_val: Any) -> None:
         """Encode the validation rows."""
-        estimator, block = self.estimator, scan.validation
+        estimator, n_networks, block = self.estimator, self.n_networks, scan.validation
+        self.held_out: Any = None
+        self.oof_rows: Any = None
         if X_val is not None:
-            self.held_out = estimator._encoded_validation(X_val, y_val)
-            self.val = self.held_out
+            self.val = self.held_out = estimator._encoded_validation(X_val, y_val)
             everything = np.arange(len(self.val[1]))
-            self.parts: list[Any] = [(everything, everything)] * self.n_networks
-            self.group_of = None
+            self.parts: list[Any] = [(everything, everything)] * n_networks
             return
-        self.held_out = None
-        too_few = (
-            f"{self.files.name} has too few rows with a target to validate {self.n_networks} networks on"
-        )
-        if block is None:
-            raise ValueError(too_few)
-        Z = np.empty((len(block), estimator.encoder_._ends[-1]), np.float32)
-        targets, weights = self._encode(replace(block, first=0), Z)
-        n_groups = min(self.n_networks, self.n_folds)
-        by_row = np.argsort(self.val_rows)
-        group_of = (by_row % n_groups)[np.searchsorted(self.val_rows[by_row], block.rows)]
-        order = np.argsort(group_of, kind="stable")  # the rows of each network lie together
-        self.val = Z[order], targets[order], weights[order]
-        self.oof_rows = block.rows[order]
-        ends = np.searchsorted(group_of[order], np.arange(n_groups + 1))
-        groups = [np.arange(first, last) for first, last in itertools.pairwise(ends.tolist())]
-        if not all(group.size for group in groups):
-            raise ValueError(too_few)
+        n_groups = min(n_networks, self.n_folds)
+        groups: list[Any] = []
+        if block is not None:
+            Z = np.empty((len(block), estimator.encoder_._ends[-1]), np.float32)
+            targets, weights = self._encode(replace(block, first=0), Z)
+            places = [block.places(np.sort(self.val_rows[k::n_groups])) for k in range(n_groups)]
+            order = np.concatenate(places)  # the rows of each network lie together
+            self.val = Z[order], targets[order], weights[order]
+            self.oof_rows = block.rows[order]
+            ends = itertools.accumulate(map(len, places), initial=0)
+            groups = [np.arange(first, last) for first, last in itertools.pairwise(ends)]
+        if not (groups and all(group.size for group in groups)):
+            raise ValueError(
+                f"{self.files.name} has too few rows with a target to validate {n_networks} networks on"
+            )
         for group in groups:
             check_judging_weights(self.val[2][group])
-        self.parts = [(None, groups[k % n_groups]) for k in range(self.n_networks)]
-        self.group_of = block.rows, group_of
+        self.parts = [(None, groups[k % n_groups]) for k in range(n_networks)]
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
@@ -288,30 +345,21 @@ class StreamedFit:
 
     def _train(self) -> None:
         """Train the networks buffer by buffer, until all have ended or the time is over."""
-        rows_a_pass = self.files.n_rows
-        per_pass = self.n_buffers // self.passes
-        encoder = self.estimator.encoder_
-        begun = min(self.n_done % per_pass * self.sizes.capacity, rows_a_pass)
-        begun += self.n_done // per_pass * rows_a_pass
+        rows_a_pass, per_pass = self.files.n_rows, self.sizes.buffers_a_pass(self.files)
+        n_passes, n_buffers = divmod(self.n_done, per_pass)
+        begun = n_passes * rows_a_pass + n_buffers * self.sizes.capacity
         feed = Feed(
-            self.files, self.sizes, encoder._ends[-1], self._encode, self.seeds[-1], self.passes, self.n_done
-        )
-        bar = progress_bar(
-            total=rows_a_pass * self.passes, unit="row", shown=self.progress, desc="fitting", initial=begun,
-            unit_scale=True,
+            self.files, self.sizes, self.estimator.encoder_._ends[-1], self._encode, self.seeds[-1],
+            self.passes, self.n_done,
         )  # fmt: skip
         self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
-        n_passes = self.n_done // per_pass
-        with bar, feed:
-            if self._is_ended():
-                return
-            for portion in feed.portions():
+        with self._bar(rows_a_pass * self.passes, "fitting", begun) as bar, closing(feed):
+            portions = feed.portions()
+            while not self._is_ended() and (portion := next(portions, None)) is not None:
                 self._train_on(portion)
                 bar.update(len(portion.rows))
                 n_passes += portion.ends_pass
-                if self._is_ended():
-                    break
-                if self._is_due(n_passes if portion.ends_pass else 0):
+                if not self._is_ended() and self._is_due(n_passes if portion.ends_pass else 0):
                     self._save()
         if not self._are_fitted():
             raise ValueError(
@@ -359,10 +407,8 @@ class StreamedFit:
     def _trained(self, run: Run, portion: Portion, stopped: Callable[[], bool]) -> bool:
         """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
         member, weights = run.member, portion.weights
-        if self.group_of is not None:  # the network's validation rows have the weight 0
-            rows, group_of = self.group_of
-            n_groups = min(self.n_networks, self.n_folds)
-            held = np.isin(portion.rows, rows[group_of == run.place % n_groups])
+        if self.oof_rows is not None:  # the network's validation rows have the weight 0
+            held = np.isin(portion.rows, self.oof_rows[self.parts[run.place][1]])
             weights = np.where(held, 0.0, weights)
         if not weights.any():
             return True

@@ -1,10 +1,11 @@
-"""ParquetRows: the rows of Parquet files, read in pieces, in any order of the row groups."""
+"""ParquetRows: the rows of Parquet files, read in blocks, in any order of the row groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,9 @@ from numpy.typing import NDArray
 from ...system.extras import import_extra
 from ...system.frames import undictionaried
 from ...system.validation import shown
-from .row_groups import File, Group
 from .source import checked_columns, common_types, first_line, listed, opened_dataset, shown_source
 
-__all__ = ["Block", "GroupReader", "ParquetRows", "piece_bytes"]
+__all__ = ["Block", "Group", "GroupReader", "ParquetRows"]
 
 Array = NDArray[Any]
 
@@ -27,35 +27,50 @@ COLUMN_BYTES = 3 << 20
 READ_BYTES = 1 << 18
 
 
+class Group(NamedTuple):
+    """Row group of a file, and the file."""
+
+    fragment: Any  # of a pyarrow.dataset: path and file system of the file
+    constants: dict[str, Any]  # columns that the names of the file's folders hold
+    stamp: tuple[Any, ...]  # size and time of the last change, by which a change of the file is noticed
+    number: int  # of the row group in the file
+    first: int  # number of the first row among the rows of all files,
+    in_file: int  # and among those of the file
+    n_rows: int
+
+    @property
+    def place(self) -> str:
+        """File and number of the row group, for messages."""
+        return f"{self.fragment.path}, row group {self.number}"
+
+
 @dataclass(frozen=True)
 class Block:
-    """Rows with targets and weights.
+    """Rows with targets and weights."""
 
-    Parameters
-    ----------
-    rows : array (n,) of int64
-        Numbers of the rows in all files, counted from 0.
-    table : pyarrow Table
-        Columns to predict from.
-    target : pyarrow Array or None
-        Target of every row; None if the source has no target.
-    weights : array (n,) of float64
-        Weight of every row.
-    place : str
-        File and row group, for messages.
-    first : int
-        Number of the first row in its file, for messages.
-    """
+    files: ParquetRows
+    rows: NDArray[np.int64]  # numbers of the rows in all files, counted from 0
+    data: Any  # pyarrow Table of the columns to predict from, the target and the weights
+    place: str  # file and row group, for messages
+    first: int  # number of the first row in its file, for messages
 
-    rows: NDArray[np.int64]
-    table: Any
-    target: Any
-    weights: NDArray[np.float64]
-    place: str
-    first: int
+    @property
+    def table(self) -> Any:
+        """Columns to predict from, a pyarrow Table."""
+        return self.data.select(self.files.columns)
+
+    @property
+    def target(self) -> Any:
+        """Target of every row, a pyarrow Array."""
+        return self.data[self.files.target].combine_chunks()
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of every row."""
+        name = self.files.weights
+        return np.ones(len(self)) if name is None else self.data[name].to_numpy()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.rows)
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -63,6 +78,14 @@ class Block:
         first, last = np.searchsorted(rows, [self.rows[0], self.rows[-1] + 1])
         places = np.searchsorted(self.rows, rows[first:last])
         return places[self.rows[places] == rows[first:last]]
+
+    def chosen(self, places: Array) -> Block:
+        """Return a copy of the rows at the indices `places`."""
+        return replace(self, rows=self.rows[places], data=self.data.take(places))
+
+    def gaps(self, column: str) -> Array:
+        """Return True for every row that has a gap in a column, NaN included."""
+        return self.data[column].is_null(nan_is_null=True).to_numpy()
 
 
 class ParquetRows:
@@ -81,7 +104,7 @@ class ParquetRows:
     skips_gaps : bool, default False
         True leaves out rows without a target; False raises an error for them.
     dates : sequence of str
-        Columns of text that holds ISO dates, which become dates.
+        Columns of dates; text that holds ISO dates becomes dates.
 
     Raises
     ------
@@ -97,7 +120,7 @@ class ParquetRows:
     ) -> None:  # fmt: skip
         self._arrow = import_extra("pyarrow", "cli", "a Parquet file")
         self._parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
-        self._compute = import_extra("pyarrow.compute", "cli", "a Parquet file")
+        self.unreadable = (self._arrow.ArrowException, OSError)
         self.name = shown_source(source)
         self.target, self.weights, self.skips_gaps = target, weights, skips_gaps
         for argument, name in (("y", target), ("sample_weight", weights)):
@@ -110,46 +133,40 @@ class ParquetRows:
         if not known:
             raise ValueError(f"{self.name} holds no Parquet file")
         others = [name for name in known if name not in (target, weights)]
-        given = others if columns is None else checked_columns(columns)
-        named: list[Any] = [("y", target), ("sample_weight", weights), *(("columns", name) for name in given)]
+        self.columns = others if columns is None else checked_columns(columns)
+        named = [("y", target), ("sample_weight", weights), *(("columns", name) for name in self.columns)]
         for argument, name in named:
             if name is not None and str(name) not in known:
                 raise ValueError(f"{argument}: {self.name} has no column {name!r}, it has {listed(known)}")
         if target is not None and target == weights:
             raise ValueError(f"sample_weight: {target!r} is the target, and cannot hold the weights as well")
-        if any(name is not None and name in given for name in (target, weights)):
+        if any(name is not None and name in self.columns for name in (target, weights)):
             raise ValueError(f"columns: the target {target!r} and the weights cannot be predicted from")
-        if not given:
+        if not self.columns:
             raise ValueError(f"{self.name} has no column to predict {target!r} from")
-        self._needed = [*given, *(name for name in (target, weights) if name is not None)]
-        twice = next((name for name in self._needed if known.count(name) > 1), None)
+        self.needed = [*self.columns, *(name for name in (target, weights) if name is not None)]
+        twice = next((name for name in self.needed if known.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"{self.name} has more than one column {twice!r}: rename or remove one")
-        self.columns = given
-        self._types: dict[str, Any] = {}
-        self._files: list[File] = []
         self.groups: list[Group] = []
         self.n_rows = 0
-        self._read_metadata(dataset)
-        self._types |= dict.fromkeys(dates, self._arrow.timestamp("us"))
+        types = self._read_metadata(dataset)
+        # Types of the columns that are read, which hold the values of all files.
+        self.types = {name: _takeable(self._arrow, types[name]) for name in self.needed}
+        for name in dates:
+            if not self._arrow.types.is_temporal(self.types[name]):
+                self.types[name] = self._arrow.timestamp("us")
         if not self.n_rows:
             raise ValueError(f"{self.name} has no rows")
-        self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self._needed)), LEAST_ROWS, MOST_ROWS))
+        self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self.needed)), LEAST_ROWS, MOST_ROWS))
 
     # --- what there is -----------------------------------------------------------------------------
 
-    def _read_metadata(self, dataset: Any) -> None:
-        """Read the numbers of rows of all row groups, and the types of the columns."""
+    def _read_metadata(self, dataset: Any) -> dict[str, Any]:
+        """Read the numbers of rows of all row groups, and return the types of the columns."""
         datasets = import_extra("pyarrow.dataset", "cli", "a Parquet file")
-        try:
-            fragments = list(dataset.get_fragments())
-        except ValueError:  # pyarrow has no fragments of a dataset with a filter
-            raise ValueError(
-                f"{self.name} is a dataset with a filter, which streaming cannot apply: write its rows by "
-                "pyarrow.dataset.write_dataset first"
-            ) from None
         schemas = []
-        for fragment in fragments:
+        for fragment in dataset.get_fragments():
             if not isinstance(fragment, datasets.ParquetFileFragment):
                 raise ValueError(
                     f"{self.name} is a dataset of other files than Parquet files: write it as Parquet by "
@@ -157,34 +174,30 @@ class ParquetRows:
                 )
             path, constants = fragment.path, datasets.get_partition_keys(fragment.partition_expression)
             try:
-                file = self._parquet.ParquetFile(fragment.filesystem.open_input_file(path))
-            except (self._arrow.ArrowException, OSError) as error:
+                with fragment.open() as source:  # what the fragment remembers may be older than the file
+                    opened = self._parquet.ParquetFile(source)
+                    metadata, schema = opened.metadata, opened.schema_arrow
+            except self.unreadable as error:
                 raise ValueError(f"{path} is no Parquet file that can be read: {first_line(error)}") from None
-            with file:
-                schemas.append(file.schema_arrow)
-                metadata, names = file.metadata, list(file.schema_arrow.names)
-                lacking = [name for name in self._needed if name not in names and name not in constants]
-                if lacking:
-                    raise ValueError(f"{path} lacks the column {lacking[0]!r} of the other files")
-                stamp = _stamp(fragment.filesystem, path)
-                self._files.append(File(fragment.filesystem, path, constants, names, stamp))
-                numbers = [group.id for group in fragment.row_groups]
-                start = self.n_rows
-                for number in numbers:
-                    n_rows = metadata.row_group(number).num_rows
-                    if n_rows:
-                        place = self.n_rows, self.n_rows - start, n_rows
-                        self.groups.append(Group(len(self._files) - 1, number, *place))
-                    self.n_rows += n_rows
-        types = common_types(dataset.schema, schemas)
-        self._types = {name: _takeable(self._arrow, types[name]) for name in self._needed}
+            schemas.append(schema)
+            lacking = [name for name in self.needed if name not in (*schema.names, *constants)]
+            if lacking:
+                raise ValueError(f"{path} lacks the column {lacking[0]!r} of the other files")
+            stamp, begin = _stamp(fragment), self.n_rows
+            for number in [group.id for group in fragment.row_groups]:
+                n_rows = metadata.row_group(number).num_rows
+                if n_rows:
+                    places = number, self.n_rows, self.n_rows - begin
+                    self.groups.append(Group(fragment, constants, stamp, *places, n_rows))
+                self.n_rows += n_rows
+        return common_types(dataset.schema, schemas)
 
     def most_features(self, n_bins: int, most_categories: int) -> int:
         """Return an upper bound of the usual number of features of a row, from the types of the columns."""
         types = self._arrow.types
         count = 0
         for name in self.columns:
-            kind = self._types[name]
+            kind = self.types[name]
             if types.is_boolean(kind):
                 count += 2
             elif types.is_temporal(kind) and not types.is_duration(kind):
@@ -195,97 +208,60 @@ class ParquetRows:
                 count += most_categories + 3
         return count
 
-    @property
-    def types(self) -> dict[str, Any]:
-        """Types of the columns that are read, which hold the values of all files."""
-        return dict(self._types)
-
-    def is_text(self, column: str) -> bool:
-        """Return True if a column holds text."""
-        types, kind = self._arrow.types, self._types[column]
-        return types.is_string(kind) or types.is_large_string(kind)
-
     def described(self) -> dict[str, Any]:
         """Return the columns' types and the row groups' numbers of rows, which identify the rows, as JSON."""
         return {
-            "columns": [[name, str(kind)] for name, kind in self._types.items()],
+            "columns": [[name, str(kind)] for name, kind in self.types.items()],
             "rows": [group.n_rows for group in self.groups],
         }
 
+    @property
+    def group_bytes(self) -> int:
+        """Bytes that an open row group takes at most, for pages of the usual size."""
+        return COLUMN_BYTES * len(self.needed)
+
     # --- reading -----------------------------------------------------------------------------------
 
-    def reader(self, group: Group) -> GroupReader:
-        """Return a reader of the rows of a row group in their order."""
-        return GroupReader(self, group)
-
     def blocks(self) -> Iterator[Block]:
-        """Yield all rows in their order."""
+        """Yield all rows in their order, without those that have no target if the source skips gaps."""
         for group in self.groups:
-            with self.reader(group) as reader:
+            with closing(GroupReader(self, group)) as reader:
                 yield from reader.take(group.n_rows)
 
     def read(self, rows: NDArray[np.int64] | None = None) -> Block:
         """Return all rows, or those of `rows`, increasing numbers, that have a target, as one block."""
-        blocks = []
-        for block in self.blocks():
-            if rows is not None:
-                block = self.chosen(block, block.places(rows))
-            if len(block):
-                blocks.append(block)
-        return self.joined(blocks)
+        blocks = self.blocks() if rows is None else (one.chosen(one.places(rows)) for one in self.blocks())
+        return self.joined(list(blocks))
 
     def joined(self, blocks: Sequence[Block]) -> Block:
         """Return the rows of several blocks as one; raise ValueError if there are none."""
-        if not blocks:
+        if not any(map(len, blocks)):
             raise ValueError(f"{self.name}: the target {self.target!r} holds nothing but gaps")
-        target = None
-        if self.target is not None:
-            target = self._arrow.chunked_array([block.target for block in blocks]).combine_chunks()
-        return Block(
-            np.concatenate([block.rows for block in blocks]),
-            self._arrow.concat_tables([block.table for block in blocks]).combine_chunks(),
-            target, np.concatenate([block.weights for block in blocks]), blocks[0].place, 0,
-        )  # fmt: skip
-
-    def chosen(self, block: Block, places: Array) -> Block:
-        """Return a copy of the rows of a block at the indices `places`."""
-        taken = self._arrow.array(places)
-        return Block(
-            block.rows[places], block.table.take(taken),
-            None if block.target is None else block.target.take(taken), block.weights[places],
-            block.place, block.first,
-        )  # fmt: skip
-
-    def gaps(self, block: Block, column: str) -> Array:
-        """Return True for every row of a block that has a gap in a column, NaN included."""
-        return self._are_gaps(block.table[column].combine_chunks())
+        rows = np.concatenate([block.rows for block in blocks])
+        data = self._arrow.concat_tables([block.data for block in blocks]).combine_chunks()
+        return replace(blocks[0], rows=rows, data=data, first=0)
 
     def check_finite(self, block: Block) -> None:
         """Raise ValueError, which names file, row group, column and row, if a number is infinite."""
         for name in self.columns:
-            if self._arrow.types.is_floating(self._types[name]):
-                infinite = self._compute.is_inf(block.table[name].combine_chunks())
-                if self._compute.any(infinite).as_py():
-                    place = int(np.argmax(self._compute.fill_null(infinite, False).to_numpy(False)))
+            if self._arrow.types.is_floating(self.types[name]):
+                infinite = np.isinf(block.data[name].to_numpy())
+                if infinite.any():
                     raise ValueError(
-                        f"{block.place}: column {name!r} holds infinity in row {block.first + place} of the "
-                        "file: replace it by a number, or by a gap"
+                        f"{block.place}: column {name!r} holds infinity in row "
+                        f"{block.first + infinite.argmax()} of the file: replace it by a number, or by a gap"
                     )
 
     def numbers(self, block: Block) -> NDArray[np.float64]:
-        """Return the targets of a block as finite numbers."""
-        try:
-            # Whole numbers from 2^53 on are rounded.
-            values = self._compute.cast(block.target, self._arrow.float64(), safe=False).to_numpy(False)
-        except self._arrow.ArrowException as error:
-            raise ValueError(
-                f"{block.place}: the target {self.target!r} should hold numbers: {first_line(error)}"
-            ) from None
+        """Return the targets of a block as finite numbers; whole numbers from 2^53 on are rounded."""
+        what = f"{block.place}: the target {self.target!r}"
+        floats = self._cast(block.target, self._arrow.float64(), f"{what} should hold numbers")
+        values = floats.to_numpy(False)
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
             raise ValueError(
-                f"{block.place}: the target {self.target!r} holds {values[place]} in row "
-                f"{block.first + place} of the file: replace it by a finite number, or leave out the row"
+                f"{what} holds {values[place]} in row {block.first + place} of the file: replace it by a "
+                "finite number, or leave out the row"
             )
         return values
 
@@ -298,112 +274,89 @@ class ParquetRows:
                 target = target.cast(self._arrow.int64() if target.type.scale == 0 else self._arrow.float64())
             except self._arrow.ArrowException:
                 target = target.cast(self._arrow.float64(), safe=False)
-        is_class = types.is_boolean(target.type) or types.is_integer(target.type)
-        is_class |= types.is_floating(target.type) or types.is_string(target.type)
-        if not (is_class or types.is_large_string(target.type)):
+        tests = types.is_boolean, types.is_integer, types.is_floating, types.is_string, types.is_large_string
+        if not any(test(target.type) for test in tests):
             raise ValueError(
                 f"{block.place}: the target {self.target!r} holds {target.type}: choose numbers or classes"
             )
-        coded = self._compute.dictionary_encode(target)
+        coded = target.dictionary_encode()
         used, places = np.unique(coded.indices.to_numpy(False), return_inverse=True)
         return coded.dictionary.to_numpy(zero_copy_only=False)[used], places
 
-    def _are_gaps(self, column: Any) -> Array:
-        """Return True for every null and NaN of an array."""
-        return self._compute.is_null(column, nan_is_null=True).to_numpy(False)
+    def _cast(self, column: Any, kind: Any, message: str) -> Any:
+        """Return a column cast to a type; raise ValueError that begins with `message`."""
+        try:
+            # Whole numbers among floats are rounded, as in any dataframe.
+            return column.cast(kind, safe=not self._arrow.types.is_floating(kind))
+        except self._arrow.ArrowException as error:
+            raise ValueError(f"{message}: {first_line(error)}") from None
 
-    def _block(self, group: Group, first: int, batch: Any) -> Block:
+    def block(self, group: Group, first: int, batch: Any) -> Block:
         """Return the rows of a batch as a block; its first row has the number `first` in the group."""
-        place, in_file = self.place(group), group.in_file
-        constants, arrays = self._files[group.file].constants, {}
-        for name in self._needed:
-            kind = self._types[name]
+        place, columns = group.place, {}
+        for name in self.needed:
+            kind = self.types[name]
             if name in batch.schema.names:
                 column = batch.column(name)
             else:
-                column = self._arrow.repeat(self._arrow.scalar(constants[name], kind), batch.num_rows)
-            if column.type != kind:
-                try:
-                    # Whole numbers among floats are rounded, as in any dataframe.
-                    column = column.cast(kind, safe=not self._arrow.types.is_floating(kind))
-                except self._arrow.ArrowException as error:
-                    raise ValueError(
-                        f"{place}: column {name!r} holds {column.type} instead of {kind}: {first_line(error)}"
-                    ) from None
-            arrays[name] = column
-        weights = np.ones(batch.num_rows)
-        if self.weights is not None:
-            weights = self._checked_weights(arrays[self.weights], place, in_file + first)
+                constant = self._arrow.scalar(group.constants[name], kind)
+                column = self._arrow.repeat(constant, batch.num_rows)
+            if name == self.weights:
+                message = f"{place}: the weights {name!r} should be numbers"
+                column = self._cast(column, self._arrow.float64(), message)
+            elif column.type != kind:
+                message = f"{place}: column {name!r} holds {column.type} instead of {kind}"
+                column = self._cast(column, kind, message)
+            if name == self.target and self._arrow.types.is_dictionary(kind):
+                column = column.dictionary_decode()
+            columns[name] = column
         rows = group.first + first + np.arange(batch.num_rows)
-        table = self._arrow.table({name: arrays[name] for name in self.columns})
-        target = None if self.target is None else arrays[self.target]
-        if target is None:
-            return Block(rows, table, None, weights, place, in_file + first)
-        if self._arrow.types.is_dictionary(target.type):
-            target = target.dictionary_decode()
-        block = Block(rows, table, target, weights, place, in_file + first)
-        missing = self._are_gaps(target)
-        if not missing.any():
-            return block
-        if not self.skips_gaps:
-            raise ValueError(
-                f"{place}: the target {self.target!r} has a gap in row {in_file + first + missing.argmax()} "
-                "of the file: leave out the rows without a target"
-            )
-        return self.chosen(block, np.flatnonzero(~missing))
-
-    def _checked_weights(self, column: Any, place: str, first: int) -> NDArray[np.float64]:
-        """Return weights as numbers; raise ValueError unless they are finite and not below 0."""
-        try:
-            weights = column.cast(self._arrow.float64()).to_numpy(False)
-        except self._arrow.ArrowException as error:
-            raise ValueError(
-                f"{place}: the weights {self.weights!r} should be numbers: {first_line(error)}"
-            ) from None
+        block = Block(self, rows, self._arrow.table(columns), place, group.in_file + first)
+        weights = block.weights
         wrong = ~(weights >= 0) | np.isinf(weights)
         if wrong.any():
             row = int(wrong.argmax())
             raise ValueError(
-                f"{place}: the weight {self.weights!r} in row {first + row} of the file is {weights[row]}: "
-                "weights are numbers not below 0"
+                f"{place}: the weight {self.weights!r} in row {block.first + row} of the file is "
+                f"{weights[row]}: weights are numbers not below 0"
             )
-        return weights
+        if self.target is None or not (missing := block.gaps(self.target)).any():
+            return block
+        if self.skips_gaps:
+            return block.chosen(np.flatnonzero(~missing))
+        raise ValueError(
+            f"{place}: the target {self.target!r} has a gap in row {block.first + missing.argmax()} of the "
+            "file: leave out the rows without a target"
+        )
 
-    def place(self, group: Group) -> str:
-        """Return file and number of a row group, for messages."""
-        return f"{self._files[group.file].path}, row group {group.number}"
+    def batches(self, group: Group, names: list[str]) -> Iterator[Any]:
+        """Yield the rows of a row group with the columns `names` in batches.
 
-    def _batches(self, group: Group, names: list[str]) -> Iterator[Any]:
-        """Yield the rows of a row group with the columns `names` in batches."""
-        one = self._files[group.file]
-        if _stamp(one.filesystem, one.path) != one.stamp:
-            raise ValueError(f"{one.path} has changed while it was read: begin again")
+        A scanner of pyarrow.dataset would decode the whole row group at once.
+        """
+        if _stamp(group.fragment) != group.stamp:
+            raise ValueError(f"{group.fragment.path} has changed while it was read: begin again")
         with (
-            one.filesystem.open_input_file(one.path) as source,
+            group.fragment.open() as source,
             # Without a buffer, or with `pre_buffer`, whole columns of a row group would be read at once.
             self._parquet.ParquetFile(source, buffer_size=READ_BYTES, pre_buffer=False) as file,
         ):
             yield from file.iter_batches(
                 self.block_rows, row_groups=[group.number], use_threads=False,
-                columns=[name for name in names if name in one.names],
+                columns=[name for name in names if name in file.schema_arrow.names],
             )  # fmt: skip
 
-    def _damaged(self, group: Group, error: BaseException) -> ValueError:
+    def damaged(self, group: Group, error: BaseException) -> ValueError:
         """Return the error for a row group that cannot be decoded; it names the first damaged column."""
-        column, names = "", self._needed
-        try:
-            for _ in self._batches(group, []):
-                pass
-        except (self._arrow.ArrowException, OSError):
-            names = []  # the file as a whole cannot be read
-        for name in names:
+        column = ""
+        for name in ("", *self.needed):  # without a name, the file as a whole
             try:
-                for _ in self._batches(group, [name]):
+                for _ in self.batches(group, [name]):
                     pass
-            except (self._arrow.ArrowException, OSError):
-                column = f", column {name!r}"
+            except self.unreadable:
+                column = f", column {name!r}" if name else ""
                 break
-        return ValueError(f"{self.place(group)}{column}: the file is damaged: {first_line(error)}")
+        return ValueError(f"{group.place}{column}: the file is damaged: {first_line(error)}")
 
 
 class GroupReader:
@@ -411,70 +364,50 @@ class GroupReader:
 
     Parameters
     ----------
-    source : ParquetRows
+    files : ParquetRows
         Rows of all files.
     group : Group
         Row group.
+    n_skipped : int, default 0
+        Number of rows to leave out; they are decoded, as a compressed page cannot be read from its middle.
     """
 
-    def __init__(self, source: ParquetRows, group: Group) -> None:
-        self._source, self._group, self._next = source, group, 0
-        self._batches = source._batches(group, source._needed)
-        self._left: Any = None
-
-    def __enter__(self) -> GroupReader:
-        """Return the reader."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close the file."""
-        self.close()
+    def __init__(self, files: ParquetRows, group: Group, n_skipped: int = 0) -> None:
+        self._files, self._group, self._next = files, group, 0
+        self._batches: Any = files.batches(group, files.needed)
+        self._left: Any = ()
+        for _ in self._slices(n_skipped):
+            pass
 
     def close(self) -> None:
         """Close the file."""
-        self._left = None
-        self._batches.close()  # type: ignore[attr-defined]
-
-    def skip(self, n_rows: int) -> None:
-        """Decode rows without returning them: a compressed page cannot be read from its middle."""
-        for _ in self._next_batches(n_rows):
-            pass
+        self._batches.close()
 
     def take(self, n_rows: int) -> Iterator[Block]:
         """Yield the next rows in blocks, without those that have no target if the source skips gaps."""
-        for first, batch in self._next_batches(n_rows):
-            block = self._source._block(self._group, first, batch)
+        for first, batch in self._slices(n_rows):
+            block = self._files.block(self._group, first, batch)
             if len(block):
                 yield block
 
-    def _next_batches(self, n_rows: int) -> Iterator[tuple[int, Any]]:
+    def _slices(self, n_rows: int) -> Iterator[tuple[int, Any]]:
         """Yield the next rows as batches, each with the number of its first row in the group."""
         while n_rows:
-            if self._left is None or not self._left.num_rows:
+            if not len(self._left):
                 try:
                     self._left = next(self._batches)
-                except StopIteration:
-                    raise ValueError(
-                        f"{self._source.place(self._group)} ends after {self._next} rows instead of "
-                        f"{self._group.n_rows}: the file has changed, or is damaged"
-                    ) from None
-                except (self._source._arrow.ArrowException, OSError) as error:
-                    raise self._source._damaged(self._group, error) from None
+                except (*self._files.unreadable, StopIteration) as error:
+                    raise self._files.damaged(self._group, error) from None
             batch = self._left.slice(0, n_rows)
-            self._left = self._left.slice(batch.num_rows)
-            n_rows -= batch.num_rows
-            first, self._next = self._next, self._next + batch.num_rows
+            self._left = self._left.slice(len(batch))
+            n_rows -= len(batch)
+            first, self._next = self._next, self._next + len(batch)
             yield first, batch
 
 
-def piece_bytes(source: ParquetRows) -> int:
-    """Return the bytes that an open row group takes at most, for pages of the usual size."""
-    return COLUMN_BYTES * len(source._needed)
-
-
-def _stamp(filesystem: Any, path: str) -> tuple[Any, ...]:
+def _stamp(fragment: Any) -> tuple[Any, ...]:
     """Return size and time of the last change of a file, as far as its file system knows them."""
-    info = filesystem.get_file_info(path)
+    info = fragment.filesystem.get_file_info(fragment.path)
     return info.size, info.mtime_ns
 
 

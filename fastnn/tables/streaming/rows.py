@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,9 @@ from ...system.generators import seeded
 from ...system.threads import Flag
 from ...system.validation import LARGEST_WEIGHTS, LEAST_WEIGHTS
 from ..moments import MomentsOfParts
-from .parquet import Block, GroupReader, ParquetRows, piece_bytes
-from .row_groups import Piece, shuffled_pieces
+from .parquet import Block, Group, GroupReader, ParquetRows
 
-__all__ = ["Feed", "Portion", "Scan", "Sizes"]
+__all__ = ["Feed", "Piece", "Portion", "Scan", "Sizes", "drawn_rows", "shuffled_pieces"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -39,24 +40,12 @@ MOST_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of rows that a streamed fit keeps in memory.
+    """Numbers of rows that a streamed fit keeps in memory."""
 
-    Parameters
-    ----------
-    n_sampled : int
-        Rows to which the encoder is fitted.
-    n_validation : int
-        Validation rows of a network.
-    n_open : int
-        Row groups that are read at the same time.
-    capacity : int
-        Rows of a buffer, of which there are two.
-    """
-
-    n_sampled: int
-    n_validation: int
-    n_open: int
-    capacity: int
+    n_sampled: int  # rows to which the encoder is fitted
+    n_validation: int  # validation rows of a network
+    n_open: int  # row groups that are read at the same time
+    capacity: int  # rows of a buffer, of which there are two
 
     @classmethod
     def within(
@@ -73,11 +62,14 @@ class Sizes:
         n_sampled = min(n_rows, MOST_SAMPLED, part // (SAMPLE_BYTES * (len(files.columns) + 1)))
         n_buffers = -(-n_rows // max(batch_size, part // (row_bytes + ROW_BYTES * n_networks)))
         capacity = -(-n_rows // (n_buffers * batch_size)) * batch_size
-        n_open = int(np.clip(2 * part // piece_bytes(files), 1, MOST_OPEN))
+        n_open = int(np.clip(2 * part // files.group_bytes, 1, MOST_OPEN))
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
+    def buffers_a_pass(self, files: ParquetRows) -> int:
+        """Return the number of buffers of a pass."""
+        return -(-files.n_rows // self.capacity)
 
-@dataclass
+
 class Scan:
     """Findings of one pass over all rows.
 
@@ -89,87 +81,60 @@ class Scan:
         True if the targets are classes.
     sample_rows, validation_rows : array of int
         Increasing numbers of the rows to keep for the encoder, and for validation.
+    bar : progress bar
+        Bar that counts rows.
 
-    Attributes
-    ----------
-    n_rows : int
-        Number of rows that have a target.
-    weight : float
-        Sum of the weights of these rows.
-    gaps : dict of str to int
-        Number of gaps of every column.
-    counts : dict
-        Number of rows of every class.
-    moments : MomentsOfParts
-        Moments of numbers.
-    sample, validation : Block or None
-        Rows that are kept. The sample holds a gap of every column that has gaps.
+    Raises
+    ------
+    ValueError
+        If a number is infinite, a target or weight is unusable, or all weights are 0.
     """
 
-    files: ParquetRows
-    has_classes: bool
-    sample_rows: Rows
-    validation_rows: Rows
-    n_rows: int = 0
-    weight: float = 0.0
-    gaps: dict[str, int] = field(default_factory=dict)
-    counts: dict[Any, int] = field(default_factory=dict)
-    moments: MomentsOfParts = field(default_factory=MomentsOfParts)
-    sample: Any = None
-    validation: Any = None
-
-    def run(self, bar: Any) -> Scan:
-        """Read all rows, and return this object; the bar counts rows.
-
-        Raises
-        ------
-        ValueError
-            If a number is infinite, a target or weight is unusable, or all weights are 0.
-        """
-        self.gaps = dict.fromkeys(self.files.columns, 0)
+    def __init__(
+        self, files: ParquetRows, has_classes: bool, sample_rows: Rows, validation_rows: Rows, bar: Any
+    ) -> None:
+        self.n_rows, weight = 0, 0.0  # of the rows that have a target
+        self.gaps = dict.fromkeys(files.columns, 0)  # numbers of gaps
+        self.counts: dict[Any, int] = {}  # numbers of rows of all classes,
+        self.moments = MomentsOfParts()  # or moments of numbers
         sampled: list[Block] = []
         validation: list[Block] = []
-        for block in self.files.blocks():
-            self.files.check_finite(block)
-            places = block.places(self.sample_rows)
-            for name in self.files.columns:
-                gaps = self.files.gaps(block, name)
-                if gaps.any():
-                    if not self.gaps[name]:
-                        places = np.union1d(places, gaps.argmax())
-                    self.gaps[name] += int(gaps.sum())
-            self._add_targets(block)
-            for kept, chosen in (
-                (sampled, places), (validation, block.places(self.validation_rows))
-            ):  # fmt: skip
-                if chosen.size:
-                    kept.append(self.files.chosen(block, chosen))
+        for block in files.blocks():
+            files.check_finite(block)
+            places = block.places(sample_rows)
+            for name in files.columns:
+                gaps = block.gaps(name)
+                if gaps.any() and not self.gaps[name]:
+                    places = np.union1d(places, gaps.argmax())
+                self.gaps[name] += int(gaps.sum())
+            sampled.append(block.chosen(places))
+            validation.append(block.chosen(block.places(validation_rows)))
+            if has_classes:
+                self._count(block)
+            else:
+                self.moments.add(files.numbers(block), block.weights)
             self.n_rows += len(block)
-            self.weight += block.weights.sum()
+            weight += block.weights.sum()
             bar.update(len(block))
-        if not self.weight and self.n_rows:
-            raise ValueError(f"{self.files.name}: the weights {self.files.weights!r} are all 0")
-        if self.n_rows and not LEAST_WEIGHTS <= self.weight <= LARGEST_WEIGHTS:
+        if not weight and self.n_rows:
+            raise ValueError(f"{files.name}: the weights {files.weights!r} are all 0")
+        if self.n_rows and not LEAST_WEIGHTS <= weight <= LARGEST_WEIGHTS:
             raise ValueError(
-                f"{self.files.name}: the weights {self.files.weights!r} have the sum {self.weight:g}, but it "
-                f"must be from {LEAST_WEIGHTS:g} to {LARGEST_WEIGHTS:g}: divide the weights by their mean"
+                f"{files.name}: the weights {files.weights!r} have the sum {weight:g}, but it must be from "
+                f"{LEAST_WEIGHTS:g} to {LARGEST_WEIGHTS:g}: divide the weights by their mean"
             )
-        self.sample = self.files.joined(sampled)
-        self.validation = self.files.joined(validation) if validation else None
-        return self
+        self.sample = files.joined(sampled)  # with a gap of every column that has gaps
+        self.validation = files.joined(validation) if any(map(len, validation)) else None
 
-    def _add_targets(self, block: Block) -> None:
-        """Count the classes of a block, or add its numbers to the moments."""
-        if not self.has_classes:
-            self.moments.add(self.files.numbers(block), block.weights)
-            return
-        values, places = self.files.classes(block)
+    def _count(self, block: Block) -> None:
+        """Count the classes of a block."""
+        values, places = block.files.classes(block)
         for value, count in zip(values.tolist(), np.bincount(places).tolist(), strict=True):
             self.counts[value] = self.counts.get(value, 0) + count
         if len(self.counts) > MOST_CLASSES:
             raise ValueError(
-                f"{block.place}: the target {self.files.target!r} holds more than {MOST_CLASSES:,} different "
-                "values, too many for classes: use TabularRegressor for numbers"
+                f"{block.place}: the target {block.files.target!r} holds more than {MOST_CLASSES:,} "
+                "different values, too many for classes: use TabularRegressor for numbers"
             )
 
 
@@ -178,29 +143,57 @@ def drawn_rows(n_rows: int, count: int, random: np.random.RandomState) -> Rows:
     return np.asarray(sample_without_replacement(n_rows, count, random_state=random), np.int64)
 
 
-@dataclass(frozen=True)
-class Portion:
-    """Encoded rows of a buffer.
+class Piece(NamedTuple):
+    """Consecutive rows of a row group: the group, the first row in the group, and their number."""
+
+    group: Group
+    first: int
+    n_rows: int
+
+
+def shuffled_pieces(
+    groups: Sequence[Group], capacity: int, n_open: int, random: np.random.RandomState
+) -> Iterator[list[Piece]]:
+    """Yield the pieces of every buffer of a pass, in which all rows occur once.
+
+    Row groups are opened in a random order, `n_open` at a time; a buffer takes about as many rows of each.
 
     Parameters
     ----------
-    Z : array (n, n_features) of float32
-        Features, which are overwritten after the next portion has been fetched.
-    targets : array (n,)
-        Encoded targets.
-    weights : array (n,) of float64
-        Weights.
-    rows : array (n,) of int64
-        Numbers of the rows.
-    ends_pass : bool
-        True for the last buffer of a pass.
+    groups : sequence of Group
+        All row groups.
+    capacity : int
+        Number of rows of a buffer; the last may have fewer.
+    n_open : int
+        Number of row groups that are open at the same time.
+    random : RandomState
+        Generator of the order.
     """
+    waiting = deque(groups[k] for k in random.permutation(len(groups)))
+    opened: deque[tuple[Group, int]] = deque()
+    share = -(-capacity // n_open)
+    while waiting or opened:
+        pieces, left = [], capacity
+        while left and (waiting or opened):
+            while waiting and len(opened) < n_open:
+                opened.append((waiting.popleft(), 0))
+            group, first = opened.popleft()
+            n_rows = min(share, left, group.n_rows - first)
+            pieces.append(Piece(group, first, n_rows))
+            left -= n_rows
+            if first + n_rows < group.n_rows:
+                opened.append((group, first + n_rows))
+        yield pieces
 
-    Z: Array
+
+class Portion(NamedTuple):
+    """Encoded rows of a buffer."""
+
+    Z: Array  # features (n, n_features) of float32, overwritten after the next portion has been fetched
     targets: Array
     weights: Array
-    rows: Rows
-    ends_pass: bool
+    rows: Rows  # numbers of the rows
+    ends_pass: bool  # True for the last buffer of a pass
 
 
 class Feed:
@@ -235,42 +228,15 @@ class Feed:
         self._files, self._sizes, self._encode = files, sizes, encode
         self._buffers = [np.empty((sizes.capacity, n_features), np.float32) for _ in range(2)]
         self._readers: dict[int, GroupReader] = {}
-        self._to_skip: dict[int, int] = {}
         self._closed = Flag()
         self._plan = self._planned(seed, n_passes, n_done)
+        self._ready: SimpleQueue[Any] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    @staticmethod
-    def buffers_a_pass(files: ParquetRows, sizes: Sizes) -> int:
-        """Return the number of buffers of a pass."""
-        return -(-files.n_rows // sizes.capacity)
-
-    def __enter__(self) -> Feed:
-        """Start the thread, which prepares the first portion."""
-        self._wanted: SimpleQueue[Any] = SimpleQueue()
-        self._ready: SimpleQueue[Any] = SimpleQueue()
-        thread = threading.Thread(target=self._work, name="fastnn rows", daemon=True)
-        with ExitStack() as failure:
-            failure.callback(self._close)  # an interrupt here skips `__exit__`
-            with held_interrupts(), suppress(RuntimeError):  # no more threads, or the interpreter is exiting
-                thread.start()
-                self._thread = thread
-            self._request(0)
-            failure.pop_all()
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         """End the thread, and close the files."""
-        try:
-            self._close()
-        finally:  # an interrupt may come before the first call holds it
-            self._close()
-
-    def _close(self) -> None:
-        """End the thread, and close the files; a second call does nothing."""
+        self._closed.set()
         with held_interrupts():
-            self._closed.set()
-            self._wanted.put(None)
             if self._thread is not None:
                 self._thread.join()
             for reader in self._readers.values():
@@ -278,56 +244,49 @@ class Feed:
 
     def portions(self) -> Iterator[Portion]:
         """Yield the portions of all passes."""
-        number = 0
-        while True:
-            if self._thread is None:
-                self._answer(number % 2)
+        self._prepare(self._buffers[0])
+        for number in itertools.count(1):
             portion = self._ready.get()  # an interrupt may end this wait without leaving a lock locked
             if isinstance(portion, BaseException):
                 raise portion
             if portion is None:
                 return
-            number += 1
-            self._request(number % 2)
+            self._prepare(self._buffers[number % 2])
             yield portion
 
-    def _request(self, which: int) -> None:
-        """Let the thread fill a buffer."""
-        if self._thread is not None:
-            self._wanted.put(which)
+    def _prepare(self, buffer: Array) -> None:
+        """Let a thread fill a buffer."""
+        thread = threading.Thread(target=self._fill, args=(buffer,), name="fastnn rows", daemon=True)
+        with held_interrupts():
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
+            with suppress(RuntimeError):  # no more threads, or the interpreter is exiting
+                thread.start()
+                self._thread = thread
+        if self._thread is None:
+            self._fill(buffer)
 
-    def _work(self) -> None:
-        """Fill the buffers that are requested."""
-        while (which := self._wanted.get()) is not None:
-            self._answer(which)
-
-    def _answer(self, which: int) -> None:
+    def _fill(self, buffer: Array) -> None:
         """Add the next portion to those that are ready, or None after the last, or an error."""
         try:
-            self._ready.put(self._filled(self._buffers[which]))
+            self._ready.put(self._filled(buffer))
         except BaseException as error:
             self._ready.put(error)
 
     def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[Piece], bool]]:
         """Yield the pieces of every buffer after the first `n_done`, and True for the last of a pass."""
-        n_buffers = self.buffers_a_pass(self._files, self._sizes)
-        for n_pass in range(n_done // n_buffers, n_passes):
+        sizes = self._sizes
+        n_passes_done, n_done = divmod(n_done, sizes.buffers_a_pass(self._files))
+        for n_pass in range(n_passes_done, n_passes):
             random = seeded([seed, n_pass])
-            sizes = self._sizes
-            self._to_skip = {}
-            plan = shuffled_pieces(self._files.groups, sizes.capacity, sizes.n_open, random)
-            for number, pieces in enumerate(plan, n_pass * n_buffers):
-                if number < n_done:
-                    for piece in pieces:
-                        self._to_skip[piece.group.first] = piece.first + piece.n_rows
-                else:
-                    yield pieces, number % n_buffers == n_buffers - 1
+            *others, last = shuffled_pieces(self._files.groups, sizes.capacity, sizes.n_open, random)
+            yield from [*((pieces, False) for pieces in others), (last, True)][n_done:]
+            n_done = 0
 
     def _filled(self, buffer: Array) -> Portion | None:
         """Return the next portion, whose features are in the buffer; None after the last."""
-        pieces, ends_pass = next(self._plan, (None, False))
-        if pieces is None:
-            return None
+        pieces, ends_pass = next(self._plan, ([], False))
         end, parts = 0, []
         for piece in pieces:
             for block in self._blocks(piece):
@@ -336,6 +295,8 @@ class Feed:
                 parts.append((targets, weights, block.rows))
                 if self._closed():
                     return None
+        if not pieces:
+            return None
         if not parts:  # no row of the buffer has a target
             parts.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
         targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -343,11 +304,9 @@ class Feed:
 
     def _blocks(self, piece: Piece) -> Iterator[Block]:
         """Yield the rows of a piece; the reader of its row group stays open up to the group's end."""
-        key = piece.group.first
-        reader = self._readers.get(key)
-        if reader is None:
-            reader = self._readers[key] = self._files.reader(piece.group)
-            reader.skip(self._to_skip.pop(key, 0))
-        yield from reader.take(piece.n_rows)
-        if piece.first + piece.n_rows == piece.group.n_rows:
-            self._readers.pop(key).close()
+        group, first, n_rows = piece
+        if group.first not in self._readers:
+            self._readers[group.first] = GroupReader(self._files, group, first)
+        yield from self._readers[group.first].take(n_rows)
+        if first + n_rows == group.n_rows:
+            self._readers.pop(group.first).close()

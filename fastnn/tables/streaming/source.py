@@ -80,25 +80,24 @@ def common_types(schema: Any, schemas: Sequence[Any]) -> dict[str, Any]:
         Schemas of the files, which may lack columns.
     """
     arrow = import_extra("pyarrow", "cli", "a Parquet file")
-    found = {field.name: field for field in schema}
-    for other in schemas:
-        for field in other:
-            before = found.get(field.name)
-            if before is None or before.type == field.type:
-                continue
-            pair = [arrow.schema([before]), arrow.schema([field])]
-            with suppress(arrow.ArrowException):
-                found[field.name] = arrow.unify_schemas(pair, promote_options="permissive").field(0)
-    return {name: field.type for name, field in found.items()}
+    fields: dict[str, list[Any]] = {}
+    for one in (schema, *schemas):
+        for field in one:
+            fields.setdefault(field.name, []).append(arrow.schema([field]))
+    types = {}
+    for name, given in fields.items():
+        types[name] = given[0].types[0]
+        with suppress(arrow.ArrowException):
+            types[name] = arrow.unify_schemas(given, promote_options="permissive").types[0]
+    return types
 
 
 def read_dataset(source: str | Path) -> Any:
     """Return the rows of a file or folder as a pyarrow Table, whose types hold the values of all files."""
     dataset = opened_dataset(source)
     types = common_types(dataset.schema, [one.physical_schema for one in dataset.get_fragments()])
-    schema = dataset.schema
-    for k, name in enumerate(schema.names):
-        schema = schema.set(k, schema.field(k).with_type(types[name]))
+    fields = [field.with_type(types[field.name]) for field in dataset.schema]
+    schema = import_extra("pyarrow", "cli", "a Parquet file").schema(fields, dataset.schema.metadata)
     return opened_dataset(source, schema).to_table()
 
 

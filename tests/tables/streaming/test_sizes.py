@@ -57,7 +57,7 @@ def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
             self.n += n
 
     bar = Bar()
-    scan = Scan(files, True, rows, rows[1:3]).run(bar)
+    scan = Scan(files, True, rows, rows[1:3], bar)
     assert bar.n == scan.n_rows == 2000
     assert set(rows) <= set(scan.sample.rows.tolist())
     np.testing.assert_array_equal(scan.validation.rows, [800, 801])
