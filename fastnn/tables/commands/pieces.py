@@ -18,19 +18,10 @@ __all__ = ["Piece", "TableInPieces"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive rows of a table.
+    """Consecutive rows of a table."""
 
-    Parameters
-    ----------
-    read : ReadTable
-        Columns that were asked for. The index of the dataframe holds the numbers of the rows in the table,
-        counted from 0.
-    kept : pandas DataFrame
-        Columns to copy, with the same data types in all pieces.
-    """
-
-    read: ReadTable
-    kept: Any
+    read: ReadTable  # columns that were asked for; the index holds the numbers of the rows in the table
+    kept: Any  # dataframe of the columns to copy, with the same data types in all pieces
 
 
 class TableInPieces:
@@ -96,11 +87,10 @@ class TableInPieces:
             return None
         arrow = import_extra("pyarrow", "cli", "a Parquet file")
         types = ParquetRows(self._source, None, columns=list(names)).types
-        decoded = {name: types[name] for name in names}
-        for name, kind in decoded.items():
-            if arrow.types.is_dictionary(kind):
-                decoded[name] = kind.value_type
-        return arrow.schema(decoded)
+        return arrow.schema(
+            (name, kind.value_type if arrow.types.is_dictionary(kind) else kind)
+            for name, kind in types.items()
+        )
 
     def pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
         """Yield all rows in their order, with some columns, and columns to copy.

@@ -222,11 +222,10 @@ def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:
     pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
     parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
     try:
-        is_dataset = isinstance(file, str | Path)
-        table = read_dataset(file) if is_dataset else None
-        frame = pandas.read_parquet(file) if table is None else table.to_pandas()
+        table = read_dataset(file) if isinstance(file, str | Path) else parquet.read_table(file)
+        frame = table.to_pandas()
         if target in frame and frame[target].dtype.kind == "f":
-            column = (parquet.read_table(file, columns=[target]) if table is None else table)[target]
+            column = table[target]
             if pyarrow.types.is_integer(column.type):
                 # NumPy's integers have no missing value, so that pandas made them floats, which round.
                 is_signed = pyarrow.types.is_signed_integer(column.type)

@@ -231,11 +231,11 @@ class ParquetRows:
     def read(self, rows: NDArray[np.int64] | None = None) -> Block:
         """Return all rows, or those of `rows`, increasing numbers, that have a target, as one block."""
         blocks = self.blocks() if rows is None else (one.chosen(one.places(rows)) for one in self.blocks())
-        return self.joined(list(blocks))
+        return self.joined([block for block in blocks if len(block)])
 
     def joined(self, blocks: Sequence[Block]) -> Block:
         """Return the rows of several blocks as one; raise ValueError if there are none."""
-        if not any(map(len, blocks)):
+        if not blocks:
             raise ValueError(f"{self.name}: the target {self.target!r} holds nothing but gaps")
         rows = np.concatenate([block.rows for block in blocks])
         data = self._arrow.concat_tables([block.data for block in blocks]).combine_chunks()

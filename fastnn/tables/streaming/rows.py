@@ -107,8 +107,9 @@ class Scan:
                 if gaps.any() and not self.gaps[name]:
                     places = np.union1d(places, gaps.argmax())
                 self.gaps[name] += int(gaps.sum())
-            sampled.append(block.chosen(places))
-            validation.append(block.chosen(block.places(validation_rows)))
+            for kept, chosen in ((sampled, places), (validation, block.places(validation_rows))):
+                if chosen.size:
+                    kept.append(block.chosen(chosen))
             if has_classes:
                 self._count(block)
             else:
@@ -124,7 +125,7 @@ class Scan:
                 f"{LEAST_WEIGHTS:g} to {LARGEST_WEIGHTS:g}: divide the weights by their mean"
             )
         self.sample = files.joined(sampled)  # with a gap of every column that has gaps
-        self.validation = files.joined(validation) if any(map(len, validation)) else None
+        self.validation = files.joined(validation) if validation else None
 
     def _count(self, block: Block) -> None:
         """Count the classes of a block."""
