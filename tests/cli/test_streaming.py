@@ -46,7 +46,7 @@ def large(folder):
 
 
 def test_classes_are_learned_from_a_streamed_file(large, run):
-    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent")
+    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--passes", 12)
     status, out, errors = run(*arguments, "--keep-training")
     assert (status, errors) == (0, "")
     lines = out.splitlines()
@@ -113,7 +113,8 @@ def test_a_target_may_be_rare_enough_to_be_missing_in_the_sample(folder, run, mo
     frame = customers(N_ROWS).drop(columns=["id", "spent", "churn"])
     frame["fraud"] = (np.arange(N_ROWS) % 500 == 7).astype(int)
     frame.to_parquet("large.parquet", row_group_size=400)
-    arguments = ("train", "large.parquet", "--target", "fraud", "--task", task, "--preset", "fast")
+    arguments = ("train", "large.parquet", "--target", "fraud", "--task", task)
+    arguments += ("--preset", "fast", "--passes", 2)
     status, _, errors = run(*arguments)
     assert (status, errors) == (0, "")
     assert fastnn.load("run/model.fastnn").target_name_ == "fraud"
@@ -131,7 +132,8 @@ def test_all_rows_of_the_sample_may_have_the_weight_0(folder, run, monkeypatch, 
     frame = customers(N_ROWS).assign(w=(~np.isin(np.arange(N_ROWS), sampled)).astype(float))
     frame.to_parquet("large.parquet", row_group_size=400)
     frame[frame["w"] > 0].head(100).to_parquet("valid.parquet")
-    arguments = ("train", "large.parquet", "--target", target, "--weights", "w", "--preset", "fast", *valid)
+    arguments = ("train", "large.parquet", "--target", target, "--weights", "w", "--preset", "fast")
+    arguments += ("--passes", 2, *valid)
     status, _, errors = run(*arguments)
     assert (status, errors) == (0, "")
     frame.assign(w=0.0).to_parquet("large.parquet", row_group_size=400)
@@ -154,7 +156,7 @@ def test_small_files_and_folders_are_read_as_a_whole(large, run, monkeypatch):
 
 def test_an_interrupted_training_resumes_with_the_same_bits(large, run, monkeypatch):
     base = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--seed", 5)
-    arguments = (*base, "--keep-training")
+    arguments = (*base, "--preset", "fast", "--passes", 3, "--keep-training")
     assert run(*arguments)[0] == 0
     expected = fastnn.load("run/model.fastnn")
     train_on = StreamedFit._train_on
@@ -216,7 +218,8 @@ def test_classes_may_be_decimals(folder, run):
     decimals = pa.array([Decimal(int(k)) for k in sort], pa.decimal128(10, 0))
     columns = {"x": sort + np.random.default_rng(0).normal(size=N_ROWS), "sort": decimals}
     pq.write_table(pa.table(columns), "large.parquet", row_group_size=400)
-    status, _, errors = run("train", "large.parquet", "--target", "sort", "--preset", "fast")
+    arguments = ("--target", "sort", "--preset", "fast", "--passes", 2)
+    status, _, errors = run("train", "large.parquet", *arguments)
     assert (status, errors) == (0, "")
     assert run("evaluate", "run/model.fastnn", "large.parquet")[0] == 0
 

@@ -1,9 +1,11 @@
-"""Fixtures of the tests of streamed fits: small networks and buffers, a file, interrupts."""
+"""Fixtures of the tests of streamed fits: small networks and buffers, a file, finished fits, interrupts."""
 
+import functools
 from dataclasses import replace
 
 import pytest
 from parquet_files import table, written
+from streamed_fits import streamed
 
 from fastnn.tables import presets as tabular_presets
 from fastnn.tables.presets import Preset, Recipe
@@ -32,6 +34,22 @@ def _small_fits(monkeypatch):
 def path(tmp_path):
     """Return a Parquet file of 2000 rows in seven row groups."""
     return written(table(), tmp_path / "a.parquet")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Return a function that returns a fitted estimator, and the files of its table and its checkpoint.
+
+    Tests share the estimators of equal arguments, and must not change the files.
+    """
+
+    @functools.cache
+    def fitted(kind, **arguments):
+        folder = tmp_path_factory.mktemp("finished")
+        path = written(table(), folder / "a.parquet")
+        return streamed(kind, path, folder, **arguments), path, folder / "run.fastnn"
+
+    return fitted
 
 
 @pytest.fixture

@@ -24,12 +24,8 @@ pds = optional("pyarrow.dataset")
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize("form", ["path", "text", "paths", "folder", "dataset"])
-def test_small_files_are_fitted_as_their_table(path, kind, form):
-    source = {
-        "path": path, "text": str(path), "paths": [path], "folder": path.parent, "dataset": pds.dataset(path)
-    }[form]  # fmt: skip
-    model = kind(preset="fast", random_state=0).fit(source, TARGETS[kind], "weight", columns=COLUMNS)
+def test_small_files_are_fitted_as_their_table(path, kind):
+    model = kind(preset="fast", random_state=0).fit(path, TARGETS[kind], "weight", columns=COLUMNS)
     frame = table()
     target = frame[TARGETS[kind]]
     expected = kind(preset="fast", random_state=0).fit(frame[COLUMNS], target, frame["weight"])
@@ -73,9 +69,9 @@ def test_validation_data_may_be_a_table_or_a_file(path, tmp_path):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_a_streamed_fit_scores_as_well_as_a_fit_in_memory(path, tmp_path, kind):
+def test_a_streamed_fit_scores_as_well_as_a_fit_in_memory(finished, kind):
     frame, test = table(), table(seed=1)
-    model = streamed(kind, path, tmp_path)
+    model = finished(kind)[0]
     whole = kind(random_state=0).fit(frame[COLUMNS], frame[TARGETS[kind]])
     score = model.score(test[COLUMNS], test[TARGETS[kind]])
     assert score > whole.score(test[COLUMNS], test[TARGETS[kind]]) - 0.02
@@ -87,13 +83,7 @@ def test_a_streamed_fit_scores_as_well_as_a_fit_in_memory(path, tmp_path, kind):
     for member in model.estimators_:
         assert len(member.loss_curve_) == len(member.validation_scores_) == member.n_iter_
     assert "out of fold" in model.summary()
-
-
-@pytest.mark.parametrize("kind", TARGETS)
-def test_every_row_is_a_validation_row_of_one_network(path, tmp_path, kind):
-    """Out-of-fold predictions, targets and scores belong to these rows."""
-    frame = table()
-    model = streamed(kind, path, tmp_path)
+    # Every row is a validation row of one network: predictions, targets and scores belong to these rows.
     rows = model.oof_rows_
     assert len(np.unique(rows)) == len(rows) == 2000  # a fifth for each of five networks
     target = frame[TARGETS[kind]].to_numpy()[rows]
@@ -121,7 +111,7 @@ def test_networks_are_not_trained_on_their_validation_rows(path, tmp_path, monke
 
     monkeypatch.setattr(StreamedFit, "_trained", trained)
     monkeypatch.setattr(TabularRegressor._MEMBER, "_fit", fitted)
-    model = streamed(TabularRegressor, path, tmp_path, settings={"n_jobs": 1})
+    model = streamed(TabularRegressor, path, tmp_path, settings={"n_jobs": 1}, passes=1)
     parts = model.oof_rows_.reshape(5, -1)  # the validation rows of one network after another
     for validation_rows, training_rows in zip(parts, seen, strict=True):
         assert training_rows == set(range(2000)) - set(validation_rows.tolist())
@@ -140,47 +130,42 @@ def test_means_of_the_target_leave_out_the_row_itself(tmp_path):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_fits_do_not_depend_on_timing_or_threads(path, tmp_path, kind, monkeypatch):
+def test_fits_do_not_depend_on_timing_or_threads(finished, tmp_path, kind, monkeypatch):
     frame = table()
-    model = streamed(kind, path, tmp_path, passes=6)
-    check_equal(streamed(kind, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, frame)
-    filled, trained = streamed_rows.Feed._filled, StreamedFit._train_on
+    model, path, _ = finished(kind, passes=2)
 
-    def slowly_filled(self, *arguments):
-        time.sleep(0.02)
-        return filled(self, *arguments)
+    def check(**settings):
+        check_equal(streamed(kind, path, tmp_path, passes=2, settings=settings), model, frame)
 
-    monkeypatch.setattr(streamed_rows.Feed, "_filled", slowly_filled)
-    check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
-    monkeypatch.setattr(streamed_rows.Feed, "_filled", filled)
+    def delayed(function):
+        def slow(*arguments):
+            time.sleep(0.02)
+            return function(*arguments)
 
-    def slowly_trained(self, *arguments):
-        time.sleep(0.02)
-        trained(self, *arguments)
+        return slow
 
-    monkeypatch.setattr(StreamedFit, "_train_on", slowly_trained)
-    check_equal(streamed(kind, path, tmp_path, passes=6), model, frame)
-    other = streamed(kind, path, tmp_path, passes=6, settings={"random_state": 1})
+    check(n_jobs=1)
+    for owner, name in ((streamed_rows.Feed, "_filled"), (StreamedFit, "_train_on")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, delayed(getattr(owner, name)))
+            check()
+    other = streamed(kind, path, tmp_path, passes=2, settings={"random_state": 1})
     assert (outputs(other, frame)[0] != outputs(model, frame)[0]).any()
-
-
-def test_a_fit_without_a_thread_that_reads_is_the_same(path, tmp_path, monkeypatch):
-    model = streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1})
+    started = threading.Thread.start
 
     def start(self):
         if self.name == "fastnn rows":
             raise RuntimeError("can't start new thread")
         started(self)
 
-    started = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", start)
-    check_equal(streamed(TabularClassifier, path, tmp_path, passes=6, settings={"n_jobs": 1}), model, table())
+    check()
 
 
-def test_weights_of_rows_and_classes_change_fits_and_scores(path, tmp_path):
+def test_weights_of_rows_and_classes_change_fits_and_scores(finished, tmp_path):
     frame = table()
-    weighted = streamed(TabularClassifier, path, tmp_path, sample_weight="weight", passes=6)
-    plain = streamed(TabularClassifier, path, tmp_path, passes=6)
+    plain, path, _ = finished(TabularClassifier, passes=2)
+    weighted = streamed(TabularClassifier, path, tmp_path, sample_weight="weight", passes=2)
     assert (outputs(weighted, frame)[0] != outputs(plain, frame)[0]).any()
     order = np.argsort(weighted.oof_rows_)
     expected = accuracy_score(
@@ -192,7 +177,8 @@ def test_weights_of_rows_and_classes_change_fits_and_scores(path, tmp_path):
     path = written(rare, tmp_path / "rare.parquet")
     shares = []
     for weight in (None, "balanced", {"high": 12.0}):
-        model = streamed(TabularClassifier, path, tmp_path, settings={"class_weight": weight})
+        settings = {"class_weight": weight, "preset": "fast"}
+        model = streamed(TabularClassifier, path, tmp_path, settings=settings)
         shares.append((model.predict(frame[COLUMNS]) == "high").mean())
     assert shares[1] > shares[0]
     assert shares[2] > shares[0]
@@ -225,9 +211,8 @@ def test_scoring_scores_the_predictions_for_validation_rows(path, tmp_path):
 
 def test_validation_data_replace_the_validation_rows_of_the_file(path, tmp_path):
     frame = table(300, seed=1)
-    model = streamed(
-        TabularClassifier, path, tmp_path, X_val=frame[COLUMNS], y_val=frame["sort"].to_numpy()
-    )  # fmt: skip
+    validation = {"X_val": frame[COLUMNS], "y_val": frame["sort"].to_numpy()}
+    model = streamed(TabularClassifier, path, tmp_path, passes=3, **validation)
     np.testing.assert_array_equal(model.oof_rows_, np.arange(300))
     assert model.oof_accuracy_ == pytest.approx(model.score(frame[COLUMNS], frame["sort"]), abs=0.03)
 
@@ -237,7 +222,7 @@ def test_the_encoder_finds_a_gap_outside_of_its_sample(tmp_path, monkeypatch):
     frame = table(3000)
     frame["noise"] = frame["noise"].where(frame.index != 1234)
     path = written(frame, tmp_path / "a.parquet")
-    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"})
+    model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}, passes=1)
     records = {record["name"]: record for record in model.columns_}
     assert records["noise"]["gaps"] == 1
     assert records["x"]["gaps"] == frame["x"].isna().sum()
@@ -251,18 +236,15 @@ def test_a_time_limit_ends_a_fit_after_a_pass(path, tmp_path):
     assert np.isfinite(model.predict(table()[COLUMNS])).all()
 
 
-def test_a_pass_may_end_with_less_than_a_batch(tmp_path):
+def test_a_pass_may_end_with_less_than_a_batch(tmp_path, capsys):
     path = written(table(768 + 20), tmp_path / "a.parquet")
-    model = streamed(TabularRegressor, path, tmp_path)  # a warning would be an error
+    # A warning would be an error.
+    model = streamed(TabularRegressor, path, tmp_path, passes=2, progress=True)
     assert model.estimators_[0].batch_size == 32
-    assert model.estimators_[0].t_ == 24 * 788
-
-
-def test_the_bars_count_rows(path, tmp_path, capsys):
-    streamed(TabularRegressor, path, tmp_path, passes=2, progress=True)
-    errors = capsys.readouterr().err
+    assert model.estimators_[0].t_ == 2 * 788
+    errors = capsys.readouterr().err  # the bars count rows
     assert "reading: 100%" in errors
-    assert "4.00k/4.00k" in errors
+    assert "1.58k/1.58k" in errors
 
 
 def test_the_first_buffers_may_hold_rows_of_weight_0_alone(tmp_path):
