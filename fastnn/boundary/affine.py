@@ -306,7 +306,7 @@ def _ica(ica: Any, n_features: int) -> AffineMap:
 
 def _discriminant(analysis: Any, n_features: int) -> AffineMap:
     """Return the map of LinearDiscriminantAnalysis."""
-    weights = analysis.scalings_[:, : analysis._max_components]
+    weights = analysis.scalings_[:, : len(analysis.get_feature_names_out())]
     return _centred(weights, analysis.xbar_ if analysis.solver == "svd" else None)
 
 
@@ -336,9 +336,9 @@ def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int
 
 def _by_columns(transformer: Any, n_features: int) -> AffineMap:
     """Return the map of ColumnTransformer."""
-    # Users give columns by number, name, slice, mask or function; only this private attribute has the
-    # numbers.
-    places = transformer._transformer_to_input_indices
+    from ..system.sklearn_internals import input_places
+
+    places = input_places(transformer)
     parts = [(name, part, places[name]) for name, part, _ in transformer.transformers_]
     return _joined(parts, transformer.transformer_weights, n_features)
 

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.choice import get_backend
@@ -36,6 +36,7 @@ from ..saving.records import Reader, Writer
 from ..schedules import resolve_schedule
 from ..system.generators import seeded
 from ..system.messages import warn
+from ..system.sklearn_internals import CallbackSupportMixin, fit_context, safe_indexing, with_callbacks
 from ..system.validation import check_count, check_limit, check_weights
 from ..training.loop import Hook
 from .claims import claimed
@@ -45,7 +46,7 @@ from .fitting import Fit
 from .holdout import split_validation, validation_functions
 from .online import online_steps
 from .parameters import engine_activations, hidden_sizes, validate_parameters
-from .reporting import CallbackData, CallbackSupportMixin, restore_attributes, with_callbacks
+from .reporting import CallbackData, restore_attributes
 from .saved import SavableEstimator, described_network, restore_network_of
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
 from .tables import Samples, converted_to, densified, is_kernel_table
@@ -124,7 +125,7 @@ class BaseMLP(
     # --- fitting -----------------------------------------------------------------------------------
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> BaseMLP:
         """Fit the network to X and y.
 
@@ -247,7 +248,7 @@ class BaseMLP(
         def named() -> Any:
             if not hasattr(self, "feature_names_in_"):
                 return data.X
-            return X if data.rows is None else _safe_indexing(X, data.rows)
+            return X if data.rows is None else safe_indexing(X, data.rows)
 
         weights = data.given_weights
         return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})

@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+from ..system.sklearn_internals import fit_callbacks
 from ..training.checkpoint import Checkpoint, SaveCheckpoint, check_best
 from ..training.loop import Hook, Training
 from .fitted import FittedNetwork
@@ -21,8 +22,7 @@ def checkpoint_hooks(fit: Any, has_validation: bool) -> list[Hook]:
     ValueError
         If a checkpoint is to keep the best pass, but there are no validation data.
     """
-    callbacks = getattr(fit.estimator, "_skl_callbacks", [])
-    checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+    checkpoints = [each for each in fit_callbacks(fit.estimator) if isinstance(each, Checkpoint)]
     for checkpoint in checkpoints:
         check_best(checkpoint, has_validation)
     return [SaveCheckpoint(checkpoint, _FittedEstimator(fit)) for checkpoint in checkpoints]

@@ -11,18 +11,18 @@ import numpy as np
 import scipy.sparse
 import scipy.special
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+from sklearn.utils.multiclass import type_of_target
 
 from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..export.sklearn import label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
 from ..saving.registry import savable
+from ..system.sklearn_internals import Interval, StrOptions, check_first_partial_fit, fit_context
 from ..system.validation import sorted_classes
 from .base import BaseMLP
 from .online import online_first
@@ -169,7 +169,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     @available_if(is_stochastic)
     @online_first
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """Train for one more pass over X and y.
 
@@ -205,7 +205,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             sorted_classes(classes)
         try:
             with np.errstate(invalid="ignore"):  # `_fit` refuses NaN and infinity
-                if _check_partial_fit_first_call(self, classes):
+                if check_first_partial_fit(self, classes):
                     self._has_labels = type_of_target(y).startswith("multilabel")
             return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
         except BaseException as error:

@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..export.methods import Exportable
 from ..optimizers import LBFGS
 from ..saving.registry import savable
 from ..schedules import CosineDecay
+from ..system.sklearn_internals import Interval, StrOptions, fit_context
 from ..system.validation import check_count
 from ..training.divergence import DivergenceError
 from .base import BaseMLP
@@ -94,7 +94,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         candidates = [clone(search.estimator).set_params(**results["params"][k]) for k in best]
         return cls(candidates, len(candidates), **parameters)
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Fit the members.
 

@@ -19,10 +19,10 @@ from sklearn.utils import check_random_state
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system import threads
+from ..system.sklearn_internals import with_callbacks
 from ..system.validation import shown
 from ..training.loop import Hook
 from .base import BaseMLP
-from .reporting import with_callbacks
 
 __all__ = ["Task", "count_threads", "describe", "fit_many", "fit_one", "run_side_by_side"]
 

@@ -24,9 +24,9 @@ from ..engine.arguments import is_by_rows
 from ..engine.choice import get_backend
 from ..engine.job import Job
 from ..schedules import Constant
+from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import all_finite
 from .fitting import record_passes
-from .reporting import Tasks
 from .tables import is_kernel_table
 
 __all__ = ["OnlineSteps", "online_first", "online_steps"]
@@ -67,7 +67,7 @@ def _is_plain(estimator: Any, job: Job) -> bool:
     draws = not isinstance(estimator.random_state, numbers.Integral)
     return not (
         estimator.verbose
-        or Tasks.are_wanted(estimator)
+        or has_watched_fits(estimator)
         or getattr(estimator, "class_weight", None) is not None
         or getattr(estimator, "_has_labels", False)
         or job.is_gathered
@@ -155,7 +155,7 @@ class OnlineSteps:
             and state.best is None
             and state.n_steps == self._job.steps_before + self._n_done
             and all(map(operator.is_, _parameters(estimator), self._values))
-            and not Tasks.are_wanted(estimator)
+            and not has_watched_fits(estimator)
             and is_kernel_table(X, (self._dtype,))
             and X.shape == self._shape
             and type(y) is np.ndarray

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 
 from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
+from ..system.sklearn_internals import Interval, Options, StrOptions, validate_parameter_constraints
 from ..system.validation import shown
 from ..training.patience import TIES
 from .solvers import SKLEARN_RATES

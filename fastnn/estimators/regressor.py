@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
 from ..saving.registry import savable
+from ..system.sklearn_internals import Interval, StrOptions, fit_context
 from ..system.validation import all_finite
 from .base import BaseMLP
 from .online import online_first
@@ -149,7 +149,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     @available_if(is_stochastic)
     @online_first
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one more pass over X and y.
 

@@ -16,33 +16,12 @@ import numpy as np
 from ..engine.job import Job
 from ..optimizers import LBFGS
 from ..system.progress import progress_bar
+from ..system.sklearn_internals import CALLBACK_ATTRIBUTES, callback_context, fit_callbacks, has_watched_fits
 from ..training.loop import Hook, Training
 from ..training.progress import ShowProgress
 
-try:  # callbacks exist from scikit-learn 1.9 on
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:
+__all__ = ["CallbackData", "Lines", "Tasks", "reporting", "restore_attributes"]
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Empty replacement of scikit-learn's mixin for versions without callbacks."""
-
-    def with_callbacks(method: Any) -> Any:
-        """Return the method unchanged."""
-        return method
-
-
-__all__ = [
-    "CallbackData",
-    "CallbackSupportMixin",
-    "Lines",
-    "Tasks",
-    "reporting",
-    "restore_attributes",
-    "with_callbacks",
-]
-
-# Attributes of an estimator by which `with_callbacks` ends the callbacks of a fit.
-_OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 # Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
 MOST_TASKS = 50
 
@@ -143,17 +122,12 @@ class Tasks(ReportingHook):
         self._stop_requested = False
         self._task_length = -(-job.num_passes // MOST_TASKS)
         self._n_reported = 0
-        callbacks = getattr(estimator, "_skl_callbacks", [])
+        callbacks = fit_callbacks(estimator)
         n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
-        self._context = estimator._init_callback_context(max_subtasks=n_tasks)
+        self._context = callback_context(estimator, n_tasks)
         self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
         if callbacks:
             self._begin_task()
-
-    @staticmethod
-    def are_wanted(estimator: Any) -> bool:
-        """Return True if the estimator has callbacks, or is fitted within a search that has some."""
-        return bool(getattr(estimator, "_skl_callbacks", [])) or hasattr(estimator, "_parent_callback_ctx")
 
     def next_stop(self, training: Training) -> int:
         """Return the number of passes done at the end of the present task."""
@@ -240,7 +214,7 @@ def reporting(
         if shows_bar:
             figures = functools.partial(_figures, estimator, job, n_steps)
             hooks.append(ShowProgress(bar, lambda _: estimator.n_iter_, figures))
-        if is_whole and Tasks.are_wanted(estimator):
+        if is_whole and has_watched_fits(estimator):
             hooks.append(stack.enter_context(closing(Tasks(estimator, job, data))))
         yield hooks
 
@@ -261,6 +235,6 @@ def _figures(estimator: Any, job: Job, n_steps: Callable[[], int], training: Tra
 def restore_attributes(estimator: Any, before: dict[str, Any]) -> None:
     """Give an estimator the attributes that it had before a fit; the fit's callbacks can still be ended."""
     attributes = estimator.__dict__
-    kept = {name: attributes[name] for name in _OF_CALLBACKS if name in attributes}
+    kept = {name: attributes[name] for name in CALLBACK_ATTRIBUTES if name in attributes}
     attributes.clear()
     attributes.update(before | kept)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..export.description import Fit, ModelDescription, describe
 from ..network.decision import DecisionNetworks
+from ..system.sklearn_internals import checked_sample_weight
 from ..system.validation import check_weights, shown
 from .sparse import checked_sparse
 
@@ -85,7 +86,7 @@ class Targets(ABC):
         """Return checked sample weights (n,); None stands for ones."""
         if sample_weight is not None:
             try:
-                sample_weight = _check_sample_weight(sample_weight, X)
+                sample_weight = checked_sample_weight(sample_weight, X)
             except OverflowError as error:
                 raise ValueError(
                     f"sample_weight holds a number beyond all floats, scale it down: {error}"

@@ -72,12 +72,13 @@ def _voting(description: ModelDescription) -> Any:
 def _estimator(description: ModelDescription, member: Member, classes: NDArray[Any], fit: Fit) -> Any:
     """Return a network as a fitted MLPClassifier or MLPRegressor."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
-    from sklearn.neural_network._base import ACTIVATIONS as AVAILABLE
+
+    from ..system.sklearn_internals import set_private_attributes
 
     hidden = {layer.activation for layer in member.layers[:-1]} or {"relu"}
     _check_expressible(hidden, member.layers[-1].activation)
     layers, output = member.layers, OUTPUTS[member.output]
-    if output not in AVAILABLE:
+    if output == "exp" and "loss" not in MLPRegressor().get_params():
         raise ValueError(
             f"the output function {output!r} (loss 'poisson') needs version 1.7 of scikit-learn: "
             f"{_OTHER_WAYS}"
@@ -88,6 +89,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
         "hidden_layer_sizes": tuple(layer.biases.size for layer in layers[:-1]),
         "activation": ACTIVATIONS[hidden.pop()],
     }
+    binarizer = None
     if description.kind == "numbers":
         if output == "exp":
             settings["loss"] = "poisson"
@@ -96,12 +98,10 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
         result = MLPClassifier(**settings)
         n_labels = layers[-1].biases.size if description.kind == "labels" else 0
         result.classes_ = np.arange(max(n_labels, 2)) if n_labels else classes
-        result._label_binarizer = label_binarizer(result.classes_, n_labels > 1)
+        binarizer = label_binarizer(result.classes_, n_labels > 1)
     # Arrays in C order, as a fit leaves them.
     result.coefs_ = [np.ascontiguousarray(layer.weights) for layer in layers]
     result.intercepts_ = [layer.biases.copy() for layer in layers]
-    result._best_coefs = [W.copy() for W in result.coefs_]
-    result._best_intercepts = [b.copy() for b in result.intercepts_]
     result.n_features_in_ = description.n_inputs
     if description.feature_names is not None:
         result.feature_names_in_ = np.array(description.feature_names, object)
@@ -112,7 +112,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
     result.best_loss_ = min(fit.losses, default=np.inf)
     result.n_iter_, result.t_ = int(fit.n_passes), int(fit.n_samples)
     result.validation_scores_, result.best_validation_score_ = None, None
-    result._no_improvement_count = 0
+    set_private_attributes(result, binarizer)
     return result
 
 

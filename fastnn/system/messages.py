@@ -12,8 +12,8 @@ __all__ = ["counted", "error_text", "span", "visible", "warn"]
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-# Modules in which scikit-learn wraps the methods of an estimator.
-WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")
+# Modules in which scikit-learn wraps the methods of an estimator; `sklearn_internals` adds them.
+WRAPPERS: set[str] = set()
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
 from ..estimators.documentation import DocumentationLinkMixin
 from ..schedules import CosineLog
 from ..system.progress import progress_bar
 from ..system.sizes import parse_size
+from ..system.sklearn_internals import Interval, StrOptions, checked_sample_weight
 from ..system.threads import compute_parts
 from ..system.validation import check_count, check_flag, check_weights
 from .encoding.encoder import PreparedTable, TableEncoder
@@ -283,7 +282,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         Z = self.encoder_.fit_transform(X, y)
         self._adopt_columns()
         check_consistent_length(Z, y)
-        weights = check_weights(_check_sample_weight(sample_weight, Z), Z.shape[0])
+        weights = check_weights(checked_sample_weight(sample_weight, Z), Z.shape[0])
         self._begin(y, weights)
         targets, weights = self._encoded_y(y), self._row_weights(y, weights)
         if X_val is None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ...saving.registry import savable
 from ...system.frames import MOST_MICROSECONDS, Table, check_same_columns, read_table, record_columns
+from ...system.sklearn_internals import checked_feature_names
 from .saved import SavableTransformer
 
 __all__ = ["PARTS", "DateEncoder", "date_parts", "elapsed_days"]
@@ -187,7 +188,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = checked_feature_names(self, input_features)
         return np.array(
             [
                 f"{name}_{part}"

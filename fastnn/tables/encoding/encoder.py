@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_feature_names_in, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ...saving.records import Reader, Writer
 from ...saving.registry import savable
 from ...system.frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
+from ...system.sklearn_internals import Interval, StrOptions, checked_feature_names, fit_context
 from ...system.validation import shown
 from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
@@ -241,10 +241,10 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names, which begin with the name of the column.
         """
         check_is_fitted(self)
-        _check_feature_names_in(self, input_features)
+        checked_feature_names(self, input_features)
         return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
         """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
         table = read_table(X)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...reference.encoding import piecewise_linear
 from ...saving.registry import savable
+from ...system.sklearn_internals import Interval, checked_feature_names, fit_context
 from .saved import SavableTransformer, check_edges
 
 __all__ = ["PiecewiseLinearEncoder", "interval_terms", "quantile_edges"]
@@ -115,7 +115,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
     def __init__(self, n_bins=16):
         self.n_bins = n_bins
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> PiecewiseLinearEncoder:
         """Compute the edges.
 
@@ -176,7 +176,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
             Names.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = checked_feature_names(self, input_features)
         return np.array(
             [
                 f"{name}_bin{t}"

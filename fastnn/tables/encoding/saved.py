@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...saving.attributes import SavableAttributes
+from ...system.sklearn_internals import OUTPUT_CONFIG
 from ...system.validation import shown
 
 __all__ = ["SavableTransformer", "check_edges", "is_numbers"]
@@ -19,12 +20,12 @@ Array = NDArray[Any]
 class SavableTransformer(SavableAttributes):
     """Base class of the transformers: files hold parameters, fitted attributes and the form of the output."""
 
-    _SAVED: ClassVar[tuple[str, ...]] = ("_sklearn_output_config",)
+    _SAVED: ClassVar[tuple[str, ...]] = (OUTPUT_CONFIG,)
 
     def _check_restored(self) -> None:
         """Raise ValueError if the fitted attributes contradict each other."""
         state = self.__dict__
-        output = state.get("_sklearn_output_config", {})
+        output = state.get(OUTPUT_CONFIG, {})
         if not isinstance(output, dict) or not set(output.values()) <= {"default", "pandas", "polars"}:
             raise ValueError(f"the output of the transformer is {shown(output)}")
         names = [name for name in state if name.endswith("_") and name != "n_features_in_"]

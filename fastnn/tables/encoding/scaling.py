@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn_kernels.compiler.forks import import_lock
@@ -17,6 +16,7 @@ from ...engine.choice import get_backend
 from ...export.stages import SMOOTH, Stage, linear
 from ...reference.encoding import smooth_scaled
 from ...saving.registry import savable
+from ...system.sklearn_internals import Interval, fit_context
 from ...system.validation import check_number
 from .saved import SavableTransformer, is_numbers
 
@@ -104,7 +104,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
     def __init__(self, limit=LIMIT):
         self.limit = limit
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> SmoothRobustScaler:
         """Compute medians and quartiles.
 
