@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fastnn_kernels.compiler.forks import import_lock
+from .system.imports import imported
 
 __version__ = "0.1.0"
 
@@ -101,27 +99,21 @@ _SUBPACKAGES = ("export",)
 
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
-        return _submodule(name)
+        return imported(f"{__name__}.{name}")
     if name == "__all__":
         return ["__version__", *_homes(), *_SUBPACKAGES]
     # Inspection tools ask for private names. None is public: answer without importing the catalogues.
     home = _HOMES.get(name) or (None if name.startswith("_") else _homes().get(name))
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_submodule(home), name)
+    value = getattr(imported(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 
 
-def _submodule(name: str) -> ModuleType:
-    """Import a module of this package; a fork in another thread waits for the end of the import."""
-    with import_lock:
-        return importlib.import_module(f".{name}", __name__)
-
-
 def _homes() -> dict[str, str]:
     """Return the module of every public name, sorted by name."""
-    names = {name: home for home in _CATALOGUES for name in _submodule(home).__all__}
+    names = {name: home for home in _CATALOGUES for name in imported(f"{__name__}.{home}").__all__}
     return dict(sorted({**_HOMES, **names}.items()))
 
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import import_lock
-
 from ..engine.arrays import with_packed_weights
+from ..engine.choice import kernel_module
 from ..engine.tiles import check_tile_width, tile_width
 from ..network.description import aligned_empty
 from .committee import Committee
@@ -133,17 +132,13 @@ class NumbaGrid(Grid):
     call_operations = CALL_OPERATIONS
 
     def __init__(self, committee: Committee) -> None:
-        with import_lock:
-            from fastnn_kernels import bound, grid, quadtree
-            from fastnn_kernels.committee import PackedCommittee, relocated_plan
-            from fastnn_kernels.layer import forward_table
-
-        self._bound, self._grid, self._quadtree = bound, grid, quadtree
+        self._bound, self._grid, self._quadtree = map(kernel_module, ("bound", "grid", "quadtree"))
+        committees = kernel_module("committee")
         self._committee, activations = committee, committee.activations
         plans, first, n_parameters = [], [0], 0
         for network, parameters in committee.members:
             codes = [activations.index(name) for name in network.activations]
-            plans.append(relocated_plan(network.layout.plan, n_parameters, codes))
+            plans.append(committees.relocated_plan(network.layout.plan, n_parameters, codes))
             first.append(first[-1] + len(codes))
             n_parameters += parameters.size
         flat = aligned_empty(n_parameters, committee.dtype)
@@ -157,9 +152,9 @@ class NumbaGrid(Grid):
             for W, size in zip(network.weights(parameters), sizes, strict=True):
                 np.abs(W, out=size)
             at += parameters.size
-        table = forward_table(activations, committee.dtype)
+        table = kernel_module("layer").forward_table(activations, committee.dtype)
         plan, packed = with_packed_weights(np.concatenate(plans), flat)
-        self._networks = PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
+        self._networks = committees.PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:

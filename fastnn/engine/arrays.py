@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import import_lock
-
 from ..network.description import LARGE_BYTES, Network, aligned_empty
 from .job import is_sparse
 
@@ -36,8 +34,7 @@ def read_only(X: Array) -> Array:
 
 def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
     """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
-    with import_lock:
-        from fastnn_kernels.sparse import Table
+    from fastnn_kernels.sparse import Table
 
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
@@ -53,8 +50,7 @@ def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False)
     is the plan itself and the parameters.
     """
     if parameters.nbytes <= LARGE_BYTES:
-        with import_lock:
-            from fastnn_kernels.network import pack_weights, packed_plan
+        from fastnn_kernels.network import pack_weights, packed_plan
 
         new_plan, size = packed_plan(plan, parameters.itemsize, is_sparse)
         if size:

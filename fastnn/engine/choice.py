@@ -6,15 +6,16 @@ Both backends have the operations of `Backend` on a `Network` and its flat param
 from __future__ import annotations
 
 import functools
-import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastnn_kernels.compiler.forks import import_lock
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..system.imports import imported
 
 if TYPE_CHECKING:
     from .protocol import Backend
 
-__all__ = ["BACKENDS", "get_backend"]
+__all__ = ["BACKENDS", "get_backend", "kernel_module"]
 
 # Registry of the backends: module and class by name. The command line reads the names before NumPy is loaded.
 BACKENDS = {"numba": ("compiled", "NumbaBackend"), "numpy": ("numpy", "NumpyBackend")}
@@ -26,6 +27,14 @@ def get_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {name!r}")
     module, backend = BACKENDS[name]
-    with import_lock:
-        home = importlib.import_module(f".{module}", __package__)
+    # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
+    with held_interrupts():
+        home = imported(f"{__package__}.{module}")
     return getattr(home, backend)()
+
+
+@functools.cache
+def kernel_module(name: str) -> Any:
+    """Return the module `name` of compiled kernels; the first call imports it, and numba."""
+    get_backend("numba")
+    return imported(f"fastnn_kernels.{name}")

@@ -1,4 +1,7 @@
-"""Backend of the compiled kernels: predictions, losses, gradients and trainers."""
+"""Backend of the compiled kernels: predictions, losses, gradients and trainers.
+
+Importing this module imports numba: only `get_backend` does.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import import_lock
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels import layer, lbfgs, loss, output, predict, train
+from fastnn_kernels.compiler import jit, numba_internals
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
@@ -34,14 +37,9 @@ T = TypeVar("T")
 
 
 class NumbaBackend:
-    """Backend of the compiled kernels. Creating the first object imports numba."""
+    """Backend of the compiled kernels."""
 
     def __init__(self) -> None:
-        # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
-        with import_lock, held_interrupts():
-            from fastnn_kernels import layer, lbfgs, loss, output, predict, train
-            from fastnn_kernels.compiler import jit, numba_internals
-
         if numba_internals.is_disabled():
             raise RuntimeError(
                 "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "

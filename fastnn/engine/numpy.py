@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import import_lock
-
 from ..network.description import Network
+from ..reference import predict, train
 from ..system.validation import all_finite
 from . import limits
 from .checks import find_non_finite, warn_of_overflow
@@ -33,9 +32,6 @@ class NumpyBackend:
     """Backend of the NumPy reference."""
 
     def __init__(self) -> None:
-        with import_lock:
-            from ..reference import predict, train
-
         self._predict, self._train = predict, train
 
     def outputs(

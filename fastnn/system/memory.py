@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from fastnn_kernels.compiler.forks import import_lock
+from .imports import imported
 
 __all__ = ["check_memory"]
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
     """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
-    with import_lock:
-        import psutil
-
-    available = psutil.virtual_memory().available
+    available = imported("psutil").virtual_memory().available
     if needed > available:
         amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
         raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn_kernels.compiler.forks import import_lock
+from .imports import imported
 
 __all__ = ["progress_bar"]
 
@@ -44,7 +44,4 @@ def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
     """
     if not shown:
         return NoBar()
-    with import_lock:
-        from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit=unit, **options)
+    return imported("tqdm.auto").tqdm(total=total, unit=unit, **options)

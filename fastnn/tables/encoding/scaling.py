@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn_kernels.compiler.forks import import_lock
-
-from ...engine.choice import get_backend
+from ...engine.choice import kernel_module
 from ...export.stages import SMOOTH, Stage, linear
 from ...reference.encoding import smooth_scaled
 from ...saving.registry import savable
@@ -30,11 +28,7 @@ LIMIT = 3.0
 
 def encoding_kernels() -> Any:
     """Return the module of the kernels that encode numbers; the first call imports numba."""
-    get_backend("numba")  # imports numba while interrupts are held
-    with import_lock:
-        from fastnn_kernels import encoding
-
-    return encoding
+    return kernel_module("encoding")
 
 
 def robust_center_and_scale(x: Array) -> tuple[float, float]:

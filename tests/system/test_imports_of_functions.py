@@ -1,0 +1,63 @@
+"""Imports inside functions: a fork in another thread waits for their end, at one place."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from processes import run_python
+
+import fastnn
+from fastnn.engine.choice import kernel_module
+from fastnn.system.imports import imported
+
+PACKAGE = Path(fastnn.__file__).parent
+
+
+def test_only_one_module_takes_the_lock_of_imports():
+    users = [path for path in PACKAGE.rglob("*.py") if "import_lock" in path.read_text()]
+    assert users == [PACKAGE / "system" / "imports.py"]
+
+
+def test_modules_that_import_numba_are_imported_by_the_choice_of_a_backend_only():
+    """The backend imports kernels at its top: no other module may import it before numba is wanted."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                assert node.module != "compiled", path
+                assert "compiled" not in {alias.name for alias in node.names}, path
+
+
+def test_a_module_is_imported_once():
+    assert imported("fastnn.engine.choice") is sys.modules["fastnn.engine.choice"]
+    assert kernel_module("encoding") is kernel_module("encoding") is sys.modules["fastnn_kernels.encoding"]
+    with pytest.raises(ModuleNotFoundError, match="fastnn_kernels.nothing"):
+        kernel_module("nothing")
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+def test_a_fork_waits_for_the_end_of_an_import(tmp_path):
+    """The child would wait for ever for the lock of the module that a thread of the parent imports."""
+    (tmp_path / "slow.py").write_text(
+        "import __main__, time\n__main__.begun.set()\ntime.sleep(0.5)\nvalue = 7\n"
+    )
+    program = """
+    import os, signal, sys, threading, warnings
+    from fastnn.system.imports import imported
+
+    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+    sys.path.insert(0, sys.argv[1])
+    begun = threading.Event()
+    thread = threading.Thread(target=imported, args=["slow"])
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        import slow
+
+        os._exit(slow.value)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    thread.join()
+    """
+    assert run_python(program, tmp_path).split() == ["7"]
