@@ -1,6 +1,7 @@
 """Imports inside functions: a fork in another thread waits for their end, at one place."""
 
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_a_module_is_imported_once():
         kernel_module("nothing")
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_waits_for_the_end_of_an_import(tmp_path):
     """The child would wait for ever for the lock of the module that a thread of the parent imports."""
     (tmp_path / "slow.py").write_text(
