@@ -217,7 +217,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             return lambda stopped: fit_one(self._known(member), X, y, weights, stopped, True, X_val, y_val)
 
         tasks = [task(member, *table) for member, table in zip(members, data, strict=True)]
-        run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.n_jobs)
+        run_side_by_side(tasks, self.n_jobs)
 
     def _snapshots(self, member: Any, X: Any, y: Any, weights: Any) -> list[Any]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""

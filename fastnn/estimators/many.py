@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numbers
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
@@ -96,7 +96,9 @@ def fit_many(
     def task(estimator: Any) -> Task:
         return lambda stopped: fit_one(estimator, X, y, sample_weight, stopped, X_val=X_val, y_val=y_val)
 
-    run_side_by_side([task(estimator) for estimator in estimators], _chains(estimators), n_jobs)
+    tasks = [task(estimator) for estimator in estimators]
+    groups = [_generator(k, estimator.random_state) for k, estimator in enumerate(estimators)]
+    run_side_by_side(tasks, n_jobs, groups)
     return estimators
 
 
@@ -127,22 +129,67 @@ def describe(estimator: Any) -> str:
     return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 
 
-def _chains(estimators: Sequence[Any]) -> list[list[int]]:
-    """Return lists of the indices of estimators, one list for each generator from which they draw."""
-    chains: dict[Any, list[int]] = {}
-    for k, estimator in enumerate(estimators):
-        state = estimator.random_state
-        if state is None:  # NumPy's global generator, which may also be another's `random_state`
-            state = check_random_state(None)
-        chains.setdefault(("own", k) if isinstance(state, numbers.Integral) else id(state), []).append(k)
-    return list(chains.values())
+def _generator(place: int, random_state: Any) -> Hashable:
+    """Return a key that estimators have in common if they draw from the same generator."""
+    if isinstance(random_state, numbers.Integral):
+        return "own", place
+    # None stands for NumPy's global generator, which may also be another's `random_state`.
+    return id(check_random_state(None) if random_state is None else random_state)
 
 
-def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None) -> None:
-    """Run tasks on threads, the tasks of a chain one after another; raise the first error afterwards."""
+def run_side_by_side(
+    tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[Hashable] | None = None
+) -> None:
+    """Run tasks on threads; raise the first error afterwards. An interrupt ends the other tasks.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        Tasks.
+    n_jobs : int, optional
+        Number of threads, by default the number of cores.
+    groups : sequence of hashable, optional
+        Group of every task: the tasks of a group run one after another. By default all may run in parallel.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for k in range(len(tasks)):
+        places.setdefault(k if groups is None else groups[k], []).append(k)
     errors: dict[int, BaseException] = {}
+    stopping = threading.Event()
+    ended: SimpleQueue[None] = SimpleQueue()
+
+    def run(group: list[int]) -> None:
+        try:
+            for k in group:
+                if stopping.is_set():
+                    return
+                try:
+                    tasks[k](stopping.is_set)
+                except KeyboardInterrupt as error:
+                    errors[k] = error
+                    stopping.set()
+                except Exception as error:
+                    errors[k] = error
+        finally:
+            ended.put(None)
+
+    n_threads = min(count_threads(n_jobs), len(places))
+    pool: ThreadPoolExecutor | None = None
+    futures: list[Future[None]] = []
     try:
-        _run_chains(tasks, chains, n_jobs, errors)
+        if n_threads > 1:
+            with held_interrupts():
+                with suppress(RuntimeError):  # no more threads are available
+                    pool = threads.started_pool(n_threads)
+                if pool is not None:
+                    futures = [pool.submit(run, group) for group in places.values()]
+        if pool is None:
+            for group in places.values():
+                run(group)
+        for _ in futures:  # an interrupt may end this wait without leaving a lock locked
+            ended.get()
+        for future in futures:
+            future.result()
         if errors:
             # An interrupt takes precedence over errors.
             first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
@@ -152,60 +199,15 @@ def run_side_by_side(tasks: Sequence[Task], chains: list[list[int]], n_jobs: int
                 )
             raise errors[first]
     finally:
-        # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
-        # threads of an interrupted fit would wait for the garbage collector.
-        errors.clear()
-
-
-def _run_chains(
-    tasks: Sequence[Task], chains: list[list[int]], n_jobs: int | None, errors: dict[int, BaseException]
-) -> None:
-    """Run the tasks, and store their errors; an interrupt ends the other tasks."""
-    stopping = threading.Event()
-
-    def run(chain: list[int]) -> None:
-        for k in chain:
-            if stopping.is_set():
-                return
-            try:
-                tasks[k](stopping.is_set)
-            except KeyboardInterrupt as error:
-                errors[k] = error
-                stopping.set()
-            except Exception as error:
-                errors[k] = error
-
-    n_threads = min(count_threads(n_jobs), len(chains))
-    if n_threads <= 1:
-        for chain in chains:
-            run(chain)
-    else:
-        ended: SimpleQueue[None] = SimpleQueue()
-
-        def run_and_signal(chain: list[int]) -> None:
-            try:
-                run(chain)
-            finally:
-                ended.put(None)
-
-        pool: ThreadPoolExecutor | None = None
         try:
-            with held_interrupts():
-                with suppress(RuntimeError):  # no more threads are available
-                    pool = threads.started_pool(n_threads)
-                futures = [] if pool is None else [pool.submit(run_and_signal, chain) for chain in chains]
-            if pool is None:
-                for chain in chains:
-                    run(chain)
-            for _ in futures:  # an interrupt may end this wait without leaving a lock locked
-                ended.get()
-            for future in futures:
-                future.result()
-        finally:  # after an interrupt, running fits end after their present chunk
-            with held_interrupts():
-                stopping.set()
-                if pool is not None:
+            if pool is not None:
+                with held_interrupts():  # after an interrupt, running fits end after their present chunk
+                    stopping.set()
                     pool.shutdown()
+        finally:
+            # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
+            # threads of an interrupted fit would wait for the garbage collector.
+            errors.clear()
 
 
 def count_threads(n_jobs: Any) -> int:

@@ -157,7 +157,7 @@ def fit_members(
         return run
 
     tasks = [task(member, rows) for member, rows in zip(members, data, strict=True)]
-    run_side_by_side(tasks, [[k] for k in range(len(tasks))], n_jobs)
+    run_side_by_side(tasks, n_jobs)
 
 
 class WeightlessPartError(ValueError):

@@ -386,7 +386,7 @@ class StreamedFit:
         running = [run for run in self.runs if not run.is_over]
         tasks = [self._task(run, portion, n_parts if ends_part else None) for run in running]
         try:
-            run_side_by_side(tasks, [[k] for k in range(len(tasks))], self.estimator.n_jobs)
+            run_side_by_side(tasks, self.estimator.n_jobs)
             self.n_done = number
         except BaseException:
             self.runs, self.n_done = before, number - 1
