@@ -1,60 +1,60 @@
-"""Common part of the tabular estimators: encoding, networks side by side, out-of-fold predictions."""
+"""Common part of the tabular estimators: everything but the targets."""
 
 from __future__ import annotations
 
 import copy
 import numbers
-import time
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import Bunch
+
+import fastnn
 
 from ..estimators.documentation import DocumentationLinkMixin
-from ..schedules import CosineLog
-from ..system.progress import progress_bar
+from ..saving.attributes import SavableAttributes
+from ..saving.records import Reader, Writer
 from ..system.sizes import parse_size
-from ..system.sklearn_internals import Interval, StrOptions, checked_sample_weight
+from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import compute_parts
-from ..system.validation import check_count, check_flag, check_weights
+from ..system.validation import check_count, check_flag
 from .encoding.encoder import PreparedTable, TableEncoder
-from .export import ExportableTabular
-from .fits import MemberScorer, TableFits
-from .importances import Report
-from .members import (
-    assign_folds,
-    batch_size,
-    check_judging_weights,
-    check_part_weights,
-    fold_count,
-    training_rows,
-)
-from .pilots import Piloted, short_passes
+from .export import export_c, export_onnx
+from .fits import fit_tabular
+from .importances import measured_importances
 from .presets import PRESETS, Preset
-from .saved import SavableTabular
-from .streaming.checkpoints import checked_checkpoint, resumed_path
-from .streaming.fit import StreamedFit, needed_bytes
-from .streaming.parquet import ParquetRows
-from .streaming.source import is_files
+from .saved import check_fitted, describe_fitted, restore_fitted
+from .summary import summarize
 
 __all__ = ["Tabular"]
 
 Array = NDArray[Any]
 
-# Number of networks by which it is found whether columns should be scaled by their importance.
-N_PILOTS = 2
 # Memory for rows of files unless the user gives a limit, and the least limit.
 MEMORY_LIMIT, LEAST_MEMORY = "1GiB", 64 << 20
 
 
-class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, SavableTabular, BaseEstimator):
-    """Base class of `TabularClassifier` and `TabularRegressor`."""
+class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
+    """Base class of `TabularClassifier` and `TabularRegressor`.
+
+    Public methods stand here, and call the function that does their work. The subclasses predict, and know
+    what targets are. Encoded targets are class numbers, or standardised numbers; a head is all networks that
+    make one of the estimator's predictions. A subclass has the methods
+
+    - ``_checked_y(y, begins)``: return checked targets (n,); `begins` is False for validation data;
+    - ``_begin(summary)``: set the attributes derived from the training targets, by the counts of classes or
+      the `Moments` of numbers; return the weights of the classes (n_classes,), or None if all are 1;
+    - ``_encoded_y(y)`` and ``_decoded_y(y)``: encode checked targets, and decode them;
+    - ``_row_weights(y, weights)``: return the weights of rows, multiplied by those of their classes;
+    - ``_members(settings, seeds)``: return the networks to fit, ``len(seeds)`` for each head;
+    - ``_calibrate(scores, y, weights)``: calibrate on scores (heads, n, k) of rows that the networks were not
+      trained on, given their encoded targets; set the scores of the estimator;
+    - ``_losses(scores, y)``: return the losses (n,) for scores (n, k) of one network and encoded targets.
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_estimators": [Interval(numbers.Integral, 1, None, closed="left"), None],
@@ -64,55 +64,28 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         "n_jobs": [numbers.Integral, None],
         "random_state": ["random_state"],
     }
+    # Class of the networks, and True for an estimator of classes.
+    _MEMBER: ClassVar[type]
+    _HAS_CLASSES: ClassVar[bool]
+    _MEMBERS: ClassVar[tuple[str, ...]] = ("estimators_",)
+    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = dict.fromkeys(
+        ("fit_seconds_", "fit_cpu_seconds_"), (float, int)
+    )
+    _SAVED: ClassVar[tuple[str, ...]] = ("_center", "_majority", "_quantiles", "_range", "_scale", "_shifts")
+    # The encoder is an object of its own, and gives the names and records of the columns.
+    _DESCRIBED: ClassVar[tuple[str, ...]] = (
+        "columns_", "encoder_", "feature_names_in_", "n_features_in_", "oof_prediction_",
+        "oof_quantiles_", "oof_rows_",
+    )  # fmt: skip
     # True for copies that score encoded rows, such as a single network during its fit.
     _takes_encoded: bool = False
 
+    classes_: Array  # of classifiers
+    columns_: list[dict[str, Any]]
     encoder_: TableEncoder
     estimators_: list[Any]
-    oof_rows_: NDArray[np.int64]
-    oof_prediction_: Array
-    target_name_: str | None
-
-    # --- methods of the subclasses ----------------------------------------------------------------
-
-    @abstractmethod
-    def _begin(self, y: Array, weights: Array) -> None:
-        """Set the attributes that are derived from the training targets y."""
-
-    @abstractmethod
-    def _begin_streamed(self, summary: Any) -> Array | None:
-        """Set the attributes derived from the targets, by the counts of classes or the moments of numbers.
-
-        Returns the weights of the classes (n_classes,), or None if all have the weight 1.
-        """
-
-    @abstractmethod
-    def _checked_y(self, y: Any, begins: bool) -> Array:
-        """Return checked targets (n,); `begins` is False for validation data."""
-
-    @abstractmethod
-    def _encoded_y(self, y: Array) -> Array:
-        """Return checked targets as class numbers, or as standardised numbers."""
-
-    @abstractmethod
-    def _decoded_y(self, y: Array) -> Array:
-        """Return the targets for the result of `_encoded_y`."""
-
-    @abstractmethod
-    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
-        """Return the networks to fit: `len(seeds)` for each prediction that the estimator makes."""
-
-    @abstractmethod
-    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
-        """Calibrate on scores (heads, n, k) of rows that the networks were not trained on; set the score."""
-
-    @abstractmethod
-    def _losses(self, scores: Array, y: Array) -> Array:
-        """Return the losses (n,) for scores (n, k) of one network and encoded targets."""
-
-    @abstractmethod
-    def _row_weights(self, y: Array, weights: Array) -> Array:
-        """Return the weights of the rows, multiplied by the weights of their classes."""
+    feature_names_in_: Array
+    n_features_in_: int
 
     # --- fitting -----------------------------------------------------------------------------------
 
@@ -126,9 +99,9 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         Parameters
         ----------
         X : dataframe or array-like (n_samples, n_columns), or files
-            Table of numbers, truth values, dates, categories and text, with gaps: pandas, Polars, PyArrow and
-            other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder, or a
-            ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
+            Table of numbers, booleans, dates, categories and text, with missing values: pandas, Polars,
+            PyArrow and other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder, or
+            a ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
         y : array-like (n_samples,), or str
             Classes or numbers. For files, the name of their column.
         sample_weight : array-like (n_samples,), or str, optional
@@ -151,7 +124,7 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             File to which a fit to files is saved from time to time, and after Ctrl-C; an object `Checkpoint`
             says how often. With a checkpoint, files are always streamed.
         resume : path or Checkpoint, optional
-            Checkpoint from which the fit goes on, with the same arguments and files. If a `Checkpoint`
+            Checkpoint from which the fit is resumed, with the same arguments and files. If a `Checkpoint`
             object's file does not exist yet, the fit begins.
 
         Returns
@@ -184,9 +157,9 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         writing the file.
 
         The result of a streamed fit depends on the files, the arguments and `random_state` alone, and a fit
-        that was resumed equals one that was not interrupted, bit for bit. The networks are judged as often as
-        in a fit in memory, at equal distances. `columns_` counts the gaps of all rows; other figures of the
-        columns are those of the sample.
+        that was resumed equals one that was not interrupted, bit for bit. The networks are validated as often
+        as in a fit in memory, at equal distances. `columns_` counts the missing values of all rows; other
+        figures of the columns are those of the sample.
         """
         self._validate_params()
         check_flag(progress, "progress")
@@ -199,7 +172,9 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         for name in ("estimators_", "fit_cpu_seconds_", "_stream"):
             self.__dict__.pop(name, None)
         try:
-            self._fit(X, y, sample_weight, X_val, y_val, progress, columns, limit, passes, checkpoint, resume)
+            fit_tabular(
+                self, X, y, sample_weight, X_val, y_val, progress, columns, limit, passes, checkpoint, resume
+            )
         except BaseException:
             # A fit sets its processor time last: a streamed fit does so after Ctrl-C too.
             if "fit_cpu_seconds_" not in self.__dict__:
@@ -207,189 +182,20 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
             raise
         return self
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, columns: Any,
-        limit: int, passes: int | None, checkpoint: Any, resume: Any,
-    ) -> None:  # fmt: skip
-        """Fit to a table or to files, with checked arguments."""
-        files = None
-        if isinstance(X, ParquetRows) or is_files(X):
-            _check_name(y, "y", "X")
-            files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
-        if X_val is not None and is_files(X_val):
-            _check_name(y_val, "y_val", "X_val")
-            given = columns if files is None else files.columns
-            X_val, y_val, _ = self._read(ParquetRows(X_val, y_val, None, given))
-        if files is not None:
-            preset = self._preset()
-            is_saved = not (checkpoint is None and resume is None)
-            if is_saved or needed_bytes(files, self._n_networks(preset), preset.n_bins) > limit:
-                saving = checked_checkpoint(checkpoint), resumed_path(resume)
-                StreamedFit(self, files, limit, passes, *saving, progress).run(X_val, y_val)
-                return
-            X, y, sample_weight = self._read(files)
-            target_name = files.target
-        elif not (columns is None and checkpoint is None and resume is None):
-            raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
-        elif isinstance(y, str):
-            of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
-            raise ValueError(
-                f"y is the name {y!r}, which needs the name of a Parquet file as X"
-                + (of_frame if y in getattr(X, "columns", ()) else "")
-            )
-        elif isinstance(sample_weight, str):
-            raise ValueError(
-                f"sample_weight is the name {sample_weight!r}, which needs the name of a Parquet file as X"
-            )
-        else:
-            name = getattr(y, "name", None)
-            target_name = name if isinstance(name, str) else None
-        self.target_name_ = target_name
-        self._fit_in_memory(X, y, sample_weight, X_val, y_val, progress, passes)
-
-    def _read(self, files: ParquetRows) -> tuple[Any, Array, Array | None]:
-        """Return the columns, targets and weights of all rows of files."""
-        blocks = []
-        for block in files.blocks():  # messages of these checks name the block's file and row group
-            files.check_finite(block)
-            if not self._HAS_CLASSES:
-                files.numbers(block)
-            blocks.append(block)
-        block = files.joined(blocks)
-        if self._HAS_CLASSES:
-            values, places = files.classes(block)
-            y = values[places]
-        else:
-            y = files.numbers(block)
-        return block.table, y, None if files.weights is None else block.weights
-
     def _preset(self) -> Preset:
-        """Return the settings of the networks."""
         return PRESETS[self.preset]
 
-    def _fit_in_memory(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, passes: int | None
-    ) -> None:
-        """Fit the networks to a table in memory."""
-        begin, cpu_begin = time.perf_counter(), time.process_time()
-        preset = self._preset()
-        if passes is not None:
-            preset = replace(preset, epochs=passes)
-        random = check_random_state(self.random_state)
-        y = self._checked_y(y, True)
-        seeds = [int(seed) for seed in random.randint(2**31 - 1, size=1 + self._n_networks(preset))]
-        self.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=seeds[0])
-        Z = self.encoder_.fit_transform(X, y)
-        self._adopt_columns()
-        check_consistent_length(Z, y)
-        weights = check_weights(checked_sample_weight(sample_weight, Z), Z.shape[0])
-        self._begin(y, weights)
-        targets, weights = self._encoded_y(y), self._row_weights(y, weights)
-        if X_val is None:
-            n_folds = fold_count(len(seeds) - 1, Z.shape[0])
-            classes = targets if targets.dtype.kind == "i" else None
-            folds = assign_folds(Z.shape[0], n_folds, classes, random)
-            parts = [training_rows(folds, k % n_folds) for k in range(len(seeds) - 1)]
-            for train, val in parts:
-                check_part_weights(weights, train, val)
-            held_out = None
-        else:
-            held_out = self._encoded_validation(X_val, y_val)
-            parts = [(np.arange(Z.shape[0]), np.arange(held_out[0].shape[0]))] * (len(seeds) - 1)
-        self._fit_members(preset, Z, targets, weights, parts, held_out, seeds[1:], begin, progress)
-        self._judge(Z, targets, weights, parts, held_out)
-        self.fit_seconds_ = time.perf_counter() - begin
-        self.fit_cpu_seconds_ = time.process_time() - cpu_begin
-
-    def _encoded_validation(self, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
-        """Return features, targets and weights of validation data."""
-        try:
-            Z, y_val = self._prepared(X_val).encoded(), self._checked_y(y_val, False)
-            check_consistent_length(Z, y_val)
-            return Z, self._encoded_y(y_val), self._row_weights(y_val, np.ones(len(y_val)))
-        except ValueError as error:
-            raise ValueError(f"X_val, y_val: {error}") from error
-
     def _n_networks(self, preset: Preset) -> int:
-        """Return the number of networks."""
+        """Return the number of networks of each head."""
         return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
 
-    def _fit_members(
-        self, preset: Preset, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any,
-        seeds: Sequence[int], begin: float, progress: bool,
-    ) -> None:  # fmt: skip
-        """Fit the networks, and set `estimators_`."""
-        n_train = min(train.size for train, _ in parts)
-        settings = self._member_settings(preset, n_train)
-        members = self._members(settings, seeds)
-        recipe = preset.recipe(self._HAS_CLASSES)
-        n_pilots = min(N_PILOTS, len(parts)) if recipe.scales_columns or recipe.short_pilots else 0
-        n_passes = short_passes(preset.epochs) if recipe.short_pilots else preset.epochs
-        # Short pilots are fitted twice. Others are networks of the estimator: their rivals are more fits.
-        more = (2 if recipe.short_pilots else 1) * n_pilots * n_passes
-        end = None if self.time_limit is None else begin + float(self.time_limit)
-        schedule = settings["learning_rate"]
-        total = preset.epochs * len(members) + more
-        judging = (Z, targets, weights) if held_out is None else held_out
-        with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
-            fits = TableFits((Z, targets, weights), held_out, schedule, total, end, self.n_jobs, bar)
-            scales, n_done = None, 0
-            if recipe.short_pilots:
-                scales = self._short_pilots_scales(fits, settings, seeds[:n_pilots], parts, judging)
-            elif n_pilots:
-                rivals, n_done = self._members(settings, seeds[:n_pilots]), n_pilots
-                pilots, scales = self._chosen_pilots(fits, members[:n_pilots], rivals, parts, judging)
-                members[:n_pilots] = pilots
-            n_heads = len(members) // len(parts)
-            rest = members[n_done:]
-            if rest:
-                fits.run(rest, (parts * n_heads)[n_done:], [scales] * len(rest))
-        for member in members:  # the scorer holds this estimator, and is of no use after the fit
-            member.scoring = "loss"
-        self.estimators_ = members
-
-    def _member_settings(self, preset: Preset, n_train: int) -> dict[str, Any]:
-        """Return the parameters of all networks, for `n_train` training rows."""
-        recipe = preset.recipe(self._HAS_CLASSES)
-        settings: dict[str, Any] = recipe.parameters() | {
-            "hidden_layer_sizes": preset.hidden_layer_sizes,
-            "batch_size": batch_size(n_train, recipe.batch_size),
-            "max_iter": preset.epochs,
-            "learning_rate": CosineLog(),
-            "beta_2": 0.95,
-            "alpha": 0.0,
-            "tol": 0.0,
-            "early_stopping": True,
-            "n_iter_no_change": np.inf,
-            "ties": "latest",
-            "scoring": "loss",
-        }
-        if self.scoring not in (None, "loss"):
-            settings["scoring"] = MemberScorer(self._shadow(), self.scoring)
-        return settings
-
-    def _judge(self, Z: Array, targets: Array, weights: Array, parts: list[Any], held_out: Any) -> None:
-        """Calibrate and score by the rows that networks were not trained on, and estimate importances."""
-        heads = self._heads()
-        if held_out is not None:
-            Z, targets, weights = held_out
-            scores = np.stack(
-                [np.mean([self._member_scores(one, Z) for one in head], axis=0) for head in heads]
-            )
-            self.oof_rows_ = np.arange(len(targets))
-        else:
-            totals = np.zeros((len(heads), len(targets), self._n_scores()))
-            counts = np.zeros(len(targets))
-            for h, head in enumerate(heads):
-                for member, (_, val) in zip(head, parts, strict=True):
-                    totals[h, val] += self._member_scores(member, Z[val])
-                    counts[val] += h == 0
-            self.oof_rows_ = np.flatnonzero(counts)
-            scores = totals[:, self.oof_rows_] / counts[self.oof_rows_, None]
-        check_judging_weights(weights[self.oof_rows_])
-        self._oof_targets = self._decoded_y(targets[self.oof_rows_])
-        self._calibrate(scores, self.oof_rows_, targets[self.oof_rows_], weights[self.oof_rows_])
-        self.importances_ = self._estimated_importances(heads[0], Z, targets, parts)
+    def _adopt_columns(self) -> None:
+        """Copy the attributes of the columns from the encoder."""
+        self.n_features_in_ = self.encoder_.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(self.encoder_, "feature_names_in_"):
+            self.feature_names_in_ = self.encoder_.feature_names_in_
+        self.columns_ = self.encoder_.columns_
 
     # --- predicting --------------------------------------------------------------------------------
 
@@ -397,9 +203,10 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         """Return the networks of every prediction: one list for each head."""
         return [self.estimators_]
 
-    @abstractmethod
     def _n_scores(self) -> int:
         """Return the number of outputs of a network."""
+        n_classes = len(self.classes_) if self._HAS_CLASSES else 1
+        return 1 if n_classes == 2 else n_classes
 
     def _member_scores(self, member: Any, Z: Array) -> Array:
         """Return the scores (n, n_scores) of encoded rows by one network, as they are averaged."""
@@ -439,8 +246,178 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         shadow._takes_encoded = True
         return shadow
 
+    # --- reports -----------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """Describe the fit: what became of every column, the networks, scores and seconds.
+
+        Returns
+        -------
+        str
+            Text of several lines.
+        """
+        return summarize(self)
+
+    def feature_importances(
+        self, X: Any, y: Any, *, n_repeats: int = 5, scoring: Any = None, random_state: Any = None
+    ) -> Bunch:
+        """Measure how much the score falls when the values of a column are shuffled.
+
+        Parameters
+        ----------
+        X : dataframe or array-like (n_samples, n_columns)
+            Rows, preferably not those of the fit.
+        y : array-like (n_samples,)
+            Targets of the rows.
+        n_repeats : int, default 5
+            Number of orders in which each column is shuffled.
+        scoring : str or callable, optional
+            Scorer; by default the estimator's `score`.
+        random_state : None, int or RandomState, default None
+            Generator of the orders.
+
+        Returns
+        -------
+        Bunch
+            Result in the form of scikit-learn's `permutation_importance`: `importances` (n_columns,
+            n_repeats), `importances_mean` and `importances_std` (n_columns,); also `names`, of the columns.
+
+        Raises
+        ------
+        ValueError
+            If `n_repeats` is below 1 or the data are invalid.
+        """
+        return measured_importances(self, X, y, n_repeats, scoring, random_state)
+
+    def plot_importances(self, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Any = None) -> Any:
+        """Draw the importances of the columns: `fastnn.plot_importances` of this estimator.
+
+        Parameters
+        ----------
+        X, y, n_columns, ax
+            Arguments of `fastnn.plot_importances`.
+
+        Returns
+        -------
+        matplotlib Axes
+            Axes with the bars.
+        """
+        return fastnn.plot_importances(self, X, y, n_columns=n_columns, ax=ax)
+
+    # --- exports and files -------------------------------------------------------------------------
+
+    def to_onnx(self, path: Any = None, *, dtype: Any = None, drop: Any = ()) -> Any:
+        """Export the estimator with its preprocessing to ONNX.
+
+        The graph has an input (N, 1) for every column that is not left out, under the column's name:
+
+        - numbers in float64, NaN for missing values; booleans as numbers 0 and 1, durations as days;
+        - dates in int64, as microseconds since 1970, the least int64 for missing values, as in
+          ``values.astype("datetime64[us]").astype("int64")``; those with a time zone in their local time;
+        - categories as text, the empty text for missing values. Numbers among them are written as Python
+          does, integers without decimal point.
+
+        A classifier has the outputs "label" and "probabilities", a regressor "variable" (N, 1), and
+        "quantiles" (N, n_quantiles) if it has quantiles. The name of an output that is also a column's is
+        followed by "_".
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Name of the file that is written. By default none is written.
+        dtype : {numpy.float32, numpy.float64}, optional
+            Data type in which the networks compute, and that of the probabilities; by default float32.
+            Numbers are predicted in float64.
+        drop : sequence of str, optional
+            Names of columns without an input: their values count as missing in every row. Columns of text
+            that is hashed word by word, which ONNX cannot express, have to be dropped.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Model in ONNX, opset 13 and opset 2 of ai.onnx.ml, checked by ONNX's checker. Its metadata are
+            "fastnn.version" and, in JSON, "columns", a list of the inputs with their kinds and their
+            categories or ranges in the fit, "dropped", "target", the name of y, and "classes" or "range" and
+            "quantiles".
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed; the message says how to install it.
+        ValueError
+            If a column cannot be expressed: its texts are hashed word by word, the empty text is one of its
+            categories, or its name is empty or occurs twice. Also if `drop` names no column, or all; if the
+            classes have no type in ONNX; or if the file's name or folder is unusable.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+        >>> model = classifier.to_onnx("iris.onnx")  # doctest: +SKIP
+        """
+        return export_onnx(self, path, dtype, drop)
+
+    def to_c(
+        self, path: Any = None, dtype: str = "float32", *, X: Any = None, name: str | None = None
+    ) -> str:
+        """Export an estimator of a table of numbers to C99, as one header that also compiles as C++.
+
+        A sample x has a number for every column that is not left out, which the header's first comment lists:
+        NaN for a missing value, 0 and 1 for booleans. Columns are encoded in the header's dtype. A regressor
+        predicts a number; quantiles are not exported.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Name of the file that is written, such as ``"net.h"``. By default none is written.
+        dtype : {"float32", "float64"}, default "float32"
+            Data type of the computation.
+        X : dataframe or array-like (n_samples, n_columns), optional
+            Table with the columns of the fit, three rows of which the self-test uses; by default it draws
+            samples.
+        name : str, optional
+            Beginning of all names; by default derived from the file's name, "net" without a file.
+
+        Returns
+        -------
+        str
+            Text of the header.
+
+        Raises
+        ------
+        ValueError
+            If a column holds dates, categories or text, `dtype` is "int8", which cannot express a mean of
+            networks, or for the reasons of ``MLPClassifier.to_c``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
+        >>> "static inline int iris_predict(const float *x)" in classifier.to_c(name="iris")
+        True
+        """
+        return export_c(self, path, dtype, X, name)
+
+    def _describe(self, writer: Writer) -> dict[str, Any]:
+        return describe_fitted(self, super()._describe(writer), writer)
+
+    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
+        restore_fitted(self, description, reader)
+
+    def _check_restored(self) -> None:
+        check_fitted(self)
+
+    def _members_go_on(self) -> bool:
+        """Return True for a checkpoint of a streamed fit."""
+        return "_stream" in self.__dict__
+
+    # --- scikit-learn ------------------------------------------------------------------------------
+
     def __sklearn_is_fitted__(self) -> bool:
-        """Return True after a fit."""
         return "estimators_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:
@@ -449,12 +426,3 @@ class Tabular(DocumentationLinkMixin, Piloted, Report, ExportableTabular, Savabl
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
-
-
-def _check_name(y: Any, argument: str, files: str) -> None:
-    """Raise ValueError unless the targets of files are given by the name of a column."""
-    if not isinstance(y, str):
-        raise ValueError(
-            f"{argument} must be the name of a column where {files} names files, got a value of type "
-            f"{type(y).__name__}"
-        )

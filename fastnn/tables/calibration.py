@@ -15,7 +15,7 @@ from ..system.validation import shown
 __all__ = [
     "checked_quantiles",
     "fitted_temperature",
-    "judged_probabilities",
+    "held_out_probabilities",
     "log_loss",
     "probabilities",
     "quantile_shifts",
@@ -33,7 +33,7 @@ MISTAKES = 0.5
 PRIOR = 3.0
 # Least probability of a true class in a log-loss, which a single impossible row would make infinite.
 LEAST_PROBABILITY = 1e-15
-# Number of parts of the rows that judge, of which each takes a temperature fitted to the others. Of MANY_ROWS
+# Number of parts of the held-out rows, of which each takes a temperature fitted to the others. Of MANY_ROWS
 # rows and more, all take one temperature, which then has no advantage on the rows that it is fitted to.
 N_PARTS, MANY_ROWS = 5, 10_000
 
@@ -110,8 +110,8 @@ def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def judged_probabilities(scores: Array, classes: Array, weights: Array, temperature: float) -> Array:
-    """Return the probabilities of rows that judge a classifier, by temperatures fitted to other rows.
+def held_out_probabilities(scores: Array, classes: Array, weights: Array, temperature: float) -> Array:
+    """Return the probabilities of held-out rows, by temperatures fitted to other rows.
 
     A temperature makes the log-loss of the rows that it is fitted to too low: by 0.01 for 40 rows.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,23 +18,19 @@ import fastnn
 from ..estimators.classifier import MLPClassifier
 from ..estimators.regressor import MLPRegressor
 from ..estimators.targets import check_texts, checked_column, checked_numbers, weights_of_classes
-from ..export.description import ModelDescription
-from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..losses import Quantile
 from ..saving.registry import savable
-from ..system.messages import error_text
 from ..system.sklearn_internals import StrOptions
 from ..system.validation import check_weights
 from .base import Tabular
 from .calibration import (
     checked_quantiles,
     fitted_temperature,
-    judged_probabilities,
+    held_out_probabilities,
     log_loss,
     probabilities,
     quantile_shifts,
 )
-from .export import described_networks, with_temperature
 from .moments import Moments
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -89,7 +84,7 @@ _MORE_PARAMETERS = """
 @savable
 class TabularClassifier(ClassifierMixin, Tabular):
     __doc__ = (
-        """Classifier for tables of numbers, categories, dates, text and gaps.
+        """Classifier for tables of numbers, categories, dates, text and missing values.
 
     `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
     rows it is not trained on choose its best pass. Probabilities are means over the networks, with a
@@ -127,7 +122,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    classes_: Array
     temperature_: float
     _MEMBER: ClassVar[type] = MLPClassifier
     _HAS_CLASSES: ClassVar[bool] = True
@@ -162,10 +156,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             raise ValueError(f"y_val holds classes that y does not hold: {new[:5].tolist()}")
         return y
 
-    def _begin(self, y: Array, weights: Array) -> None:
-        self.temperature_ = 1.0
-
-    def _begin_streamed(self, summary: Array) -> Array | None:
+    def _begin(self, summary: Array) -> Array | None:
         self.temperature_ = 1.0
         if self.class_weight is None:
             return None
@@ -188,9 +179,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
             factors = weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
         return check_weights(weights * factors, len(y))
 
-    def _n_scores(self) -> int:
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
-
     def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
         members = []
         for seed in seeds:
@@ -201,30 +189,17 @@ class TabularClassifier(ClassifierMixin, Tabular):
             members.append(member)
         return members
 
-    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+    def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
         self.temperature_ = fitted_temperature(scores[0], y, weights)
-        self.oof_prediction_ = P = judged_probabilities(scores[0], y, weights, self.temperature_)
+        self.oof_prediction_ = P = held_out_probabilities(scores[0], y, weights, self.temperature_)
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
         self.oof_log_loss_ = log_loss(P, y, weights)
         counts = np.bincount(y, weights, minlength=len(self.classes_))
         self._majority = float(counts.max() / counts.sum())
 
-    def _check_fitted(self) -> None:
-        is_valid = isinstance(self.classes_, np.ndarray) and self.classes_.ndim == 1
-        if not (is_valid and self.classes_.size > 1 and len(np.unique(self.classes_)) == self.classes_.size):
-            raise ValueError("classes_ is no list of distinct classes")
-        if not (isinstance(self.temperature_, float) and 0 < self.temperature_ < np.inf):
-            raise ValueError(f"temperature_ is {self.temperature_!r}")
-
     def _losses(self, scores: Array, y: Array) -> Array:
         P = probabilities(scores, self.temperature_)
         return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).smallest_normal))
-
-    def _score_lines(self) -> list[str]:
-        return [
-            f"accuracy  {self.oof_accuracy_:.4f} out of fold; always the same class: {self._majority:.4f}",
-            f"log-loss  {error_text(self.oof_log_loss_)} out of fold, temperature {self.temperature_:.2f}",
-        ]
 
     # --- predicting --------------------------------------------------------------------------------
 
@@ -261,21 +236,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
         P = self.predict_proba(X)
         return self.classes_[P.argmax(axis=1)]
 
-    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
-        return model_outputs(self._description(dtype))
-
-    def _described_prediction(self, dtype: Any) -> ModelDescription:
-        return self._description(dtype)
-
-    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
-        description = self._description(dtype)
-        add_model(description, graph, graph.cast(features, description.dtype), outputs)
-
-    def _description(self, dtype: Any) -> ModelDescription:
-        """Return what the networks compute, given encoded rows."""
-        description = described_networks(self, self.estimators_, "classes", dtype, self.classes_)
-        return with_temperature(description, self.temperature_)
-
     def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
         """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
 
@@ -295,7 +255,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 @savable
 class TabularRegressor(RegressorMixin, Tabular):
     __doc__ = (
-        """Regressor for tables of numbers, categories, dates, text and gaps.
+        """Regressor for tables of numbers, categories, dates, text and missing values.
 
     `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
     rows it is not trained on choose its best pass. The prediction is the mean over the networks, each of them
@@ -360,10 +320,7 @@ class TabularRegressor(RegressorMixin, Tabular):
             raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
         return y
 
-    def _begin(self, y: Array, weights: Array) -> None:
-        self._begin_streamed(Moments.of(y, weights))
-
-    def _begin_streamed(self, summary: Moments) -> None:
+    def _begin(self, summary: Moments) -> None:
         self._quantiles = checked_quantiles(self.quantiles)
         self._center, self._scale = summary.mean, summary.deviation or 1.0
         self._range = summary.least, summary.largest
@@ -376,9 +333,6 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _row_weights(self, y: Array, weights: Array) -> Array:
         return weights
-
-    def _n_scores(self) -> int:
-        return 1
 
     @property
     def _limits(self) -> tuple[float, float]:
@@ -408,7 +362,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         n = len(self.estimators_) // (1 + len(self._quantiles))
         return [self.estimators_[k : k + n] for k in range(0, len(self.estimators_), n)]
 
-    def _calibrate(self, scores: Array, rows: NDArray[np.int64], y: Array, weights: Array) -> None:
+    def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
         values = self._decoded_y(scores[:, :, 0])
         y = self._decoded_y(y)
         self.oof_prediction_ = found = np.clip(values[0], *self._range)
@@ -417,29 +371,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.oof_r2_ = float(r2_score(y, found, sample_weight=weights)) if len(y) > 1 else np.nan
         self.oof_rmse_ = float(np.sqrt(np.average((y - found) ** 2, weights=weights)))
 
-    def _check_fitted(self) -> None:
-        numbers = [self._center, self._scale, *self._range, *self._quantiles]
-        if not all(isinstance(number, float) and np.isfinite(number) for number in numbers):
-            raise ValueError("the scale, range or quantiles of the targets are no numbers")
-        if not isinstance(self._quantiles, list) or len(self._range) != 2:
-            raise ValueError("the quantiles or the range of the targets are no list")
-        n_heads = 1 + len(self._quantiles)
-        shifts = self._shifts
-        if not (
-            isinstance(shifts, np.ndarray) and shifts.shape == (n_heads - 1,) and shifts.dtype.kind == "f"
-        ):
-            raise ValueError("the shifts of the quantiles do not fit the quantiles")
-        if len(self.estimators_) % n_heads:
-            raise ValueError("the number of networks does not fit the quantiles")
-
     def _losses(self, scores: Array, y: Array) -> Array:
         return (scores[:, 0] - y) ** 2
-
-    def _score_lines(self) -> list[str]:
-        return [
-            f"RMSE      {self.oof_rmse_:.6g} out of fold; always the mean: {self._scale:.6g}",
-            f"R2        {self.oof_r2_:.4f} out of fold",
-        ]
 
     # --- predicting --------------------------------------------------------------------------------
 
@@ -472,39 +405,6 @@ class TabularRegressor(RegressorMixin, Tabular):
         outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
         values = self._decoded_y(np.mean(outputs, axis=1, dtype=np.float64))
         return self._ordered(values.T) if quantiles else np.clip(values[0], *self._range)
-
-    def _onnx_outputs(self, dtype: Any) -> list[Tensor]:
-        number = np.dtype(np.float64)
-        outputs = [Tensor("variable", number, ("N", 1), True)]
-        if self._quantiles:
-            outputs.append(Tensor("quantiles", number, ("N", len(self._quantiles)), True))
-        return outputs
-
-    def _described_prediction(self, dtype: Any) -> ModelDescription:
-        description = described_networks(self, self._heads()[0], "numbers", dtype)
-        return replace(description, limits=self._limits, decoding=(self._center, self._scale))
-
-    def _add_onnx(self, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
-        def constant(value: Any) -> str:
-            return graph.constant(np.asarray(value, np.float64))
-
-        def clipped(values: str, output: str | None = None) -> str:
-            low, high = map(constant, self._range)
-            return graph.node("Min", graph.node("Max", values, low), high, output=output)
-
-        values = []
-        for k, head in enumerate(self._heads()):
-            description = replace(described_networks(self, head, "numbers", dtype), limits=self._limits)
-            mean = graph.new_name(f"mean_{k}")
-            add_model(description, graph, graph.cast(features, description.dtype), [mean])
-            scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(self._scale))
-            values.append(graph.node("Add", scaled, constant(self._center)))
-        clipped(values[0], outputs[0])
-        if self._quantiles:
-            joined = graph.node("Concat", *values[1:], axis=1)
-            shifted = clipped(graph.node("Add", joined, constant(self._shifts)))
-            count = graph.constant(np.array([len(self._quantiles)]))
-            graph.node("TopK", shifted, count, output=outputs[1], n_results=2, axis=1, largest=0, sorted=1)
 
     def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
         """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.

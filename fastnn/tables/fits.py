@@ -1,25 +1,185 @@
-"""Fits of the networks of a tabular estimator, each on other rows of an encoded table."""
+"""Fits of the tabular estimators: to a table in memory, or to files, which may be larger than memory."""
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import check_scoring
+from sklearn.utils import check_consistent_length, check_random_state
 
-from ..estimators.holdout import weights_for
+from ..estimators.many import count_threads, run_side_by_side
 from ..schedules import CosineLog
-from .members import fit_members
+from ..system.progress import progress_bar
+from ..system.sklearn_internals import checked_sample_weight
+from ..system.validation import check_weights
+from ..training.loop import Hook
+from ..training.progress import ShowProgress
+from .encoding.encoder import TableEncoder
+from .evaluation import encoded_validation, evaluate
+from .members import (
+    Deadline,
+    StopInValleys,
+    assign_folds,
+    check_part_weights,
+    fold_count,
+    member_settings,
+    training_rows,
+)
+from .moments import Moments
+from .pilots import best_pilots, count_pilots, pilot_passes, short_pilots_scales
+from .streaming.checkpoints import checked_checkpoint, resumed_path
+from .streaming.fit import StreamedFit, needed_bytes
+from .streaming.parquet import ParquetRows
+from .streaming.source import is_files
 
-__all__ = ["MemberScorer", "TableFits"]
+__all__ = ["TableFits", "fit_tabular"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
+
+
+def fit_tabular(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, columns: Any,
+    limit: int, passes: int | None, checkpoint: Any, resume: Any,
+) -> None:  # fmt: skip
+    """Fit a tabular estimator; the arguments are those of its `fit`, with `limit` bytes for rows of files."""
+    files = None
+    if isinstance(X, ParquetRows) or is_files(X):
+        _check_name(y, "y", "X")
+        files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
+    if X_val is not None and is_files(X_val):
+        _check_name(y_val, "y_val", "X_val")
+        given = columns if files is None else files.columns
+        X_val, y_val, _ = _all_rows(ParquetRows(X_val, y_val, None, given), estimator._HAS_CLASSES)
+    if files is not None:
+        preset = estimator._preset()
+        is_saved = not (checkpoint is None and resume is None)
+        if is_saved or needed_bytes(files, estimator._n_networks(preset), preset.n_bins) > limit:
+            saving = checked_checkpoint(checkpoint), resumed_path(resume)
+            StreamedFit(estimator, files, limit, passes, *saving, progress).run(X_val, y_val)
+            return
+        X, y, sample_weight = _all_rows(files, estimator._HAS_CLASSES)
+        target_name = files.target
+    elif not (columns is None and checkpoint is None and resume is None):
+        raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
+    elif isinstance(y, str):
+        of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
+        raise ValueError(
+            f"y is the name {y!r}, which needs the name of a Parquet file as X"
+            + (of_frame if y in getattr(X, "columns", ()) else "")
+        )
+    elif isinstance(sample_weight, str):
+        raise ValueError(
+            f"sample_weight is the name {sample_weight!r}, which needs the name of a Parquet file as X"
+        )
+    else:
+        name = getattr(y, "name", None)
+        target_name = name if isinstance(name, str) else None
+    estimator.target_name_ = target_name
+    _fit_in_memory(estimator, X, y, sample_weight, X_val, y_val, progress, passes)
+
+
+def _check_name(y: Any, argument: str, files: str) -> None:
+    """Raise ValueError unless the targets of files are given by the name of a column."""
+    if not isinstance(y, str):
+        raise ValueError(
+            f"{argument} must be the name of a column where {files} names files, got a value of type "
+            f"{type(y).__name__}"
+        )
+
+
+def _all_rows(files: ParquetRows, has_classes: bool) -> tuple[Any, Array, Array | None]:
+    """Return the columns, targets and weights of all rows of files."""
+    blocks = []
+    for block in files.blocks():  # messages of these checks name the block's file and row group
+        files.check_finite(block)
+        if not has_classes:
+            files.numbers(block)
+        blocks.append(block)
+    block = files.joined(blocks)
+    if has_classes:
+        values, places = files.classes(block)
+        y = values[places]
+    else:
+        y = files.numbers(block)
+    return block.table, y, None if files.weights is None else block.weights
+
+
+def _fit_in_memory(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool,
+    passes: int | None,
+) -> None:  # fmt: skip
+    """Fit a tabular estimator to a table in memory."""
+    begin, cpu_begin = time.perf_counter(), time.process_time()
+    preset = estimator._preset()
+    if passes is not None:
+        preset = replace(preset, epochs=passes)
+    random, n_networks = check_random_state(estimator.random_state), estimator._n_networks(preset)
+    y = estimator._checked_y(y, True)
+    encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
+    estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
+    table = _encoded_table(estimator, X, y, sample_weight)
+    if X_val is None:
+        validation, parts = table, _folds(n_networks, *table[1:], random)
+    else:
+        validation = encoded_validation(estimator, X_val, y_val)
+        parts = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
+
+    settings = member_settings(estimator, preset, min(train.size for train, _ in parts))
+    members = estimator._members(settings, seeds)
+    recipe = preset.recipe(estimator._HAS_CLASSES)
+    pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
+    total = preset.epochs * len(members) + pilot_passes(preset, recipe, n_networks)
+    end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
+    with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
+        held_out = None if X_val is None else validation
+        fits = TableFits(table, held_out, settings["learning_rate"], total, end, estimator.n_jobs, bar)
+        scales, n_done = None, 0
+        if recipe.short_pilots:
+            scales = short_pilots_scales(estimator, fits, settings, pilot_seeds, parts, validation)
+        elif pilot_seeds:
+            n_done, rivals = len(pilot_seeds), estimator._members(settings, pilot_seeds)
+            members[:n_done], scales = best_pilots(
+                estimator, fits, members[:n_done], rivals, parts, validation
+            )
+        if rest := members[n_done:]:
+            n_heads = len(members) // n_networks
+            fits.run(rest, (parts * n_heads)[n_done:], [scales] * len(rest))
+    for member in members:  # the scorer holds this estimator, and is of no use after the fit
+        member.scoring = "loss"
+    estimator.estimators_ = members
+
+    evaluate(estimator, validation, parts, X_val is not None)
+    estimator.fit_seconds_ = time.perf_counter() - begin
+    estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
+
+
+def _encoded_table(estimator: Any, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array, Array]:
+    """Fit the encoder; return the features, the encoded targets and the weights of the table."""
+    Z = estimator.encoder_.fit_transform(X, y)
+    estimator._adopt_columns()
+    check_consistent_length(Z, y)
+    weights = check_weights(checked_sample_weight(sample_weight, Z), Z.shape[0])
+    has_classes = estimator._HAS_CLASSES
+    estimator._begin(np.bincount(estimator._encoded_y(y)) if has_classes else Moments.of(y, weights))
+    return Z, estimator._encoded_y(y), estimator._row_weights(y, weights)
+
+
+def _folds(
+    n_networks: int, targets: Array, weights: Array, random: np.random.RandomState
+) -> list[tuple[Rows, Rows]]:
+    """Return training rows and validation rows of every network."""
+    n_folds = fold_count(n_networks, len(targets))
+    folds = assign_folds(len(targets), n_folds, targets if targets.dtype.kind == "i" else None, random)
+    parts = [training_rows(folds, k % n_folds) for k in range(n_networks)]
+    for train, val in parts:
+        check_part_weights(weights, train, val)
+    return parts
 
 
 class TableFits:
@@ -64,17 +224,36 @@ class TableFits:
         scales : sequence of array (n_features,) or None
             Factors of the features during the fit of every network; None for features as they are.
         """
-        seconds = None
         n_passes = sum(int(member.max_iter) for member in members)
+        seconds = None
         if self._end is not None:
-            seconds = max(0.0, self._end - time.perf_counter()) * n_passes / self._n_left
+            left = max(0.0, self._end - time.perf_counter()) * n_passes / self._n_left
+            seconds = left / -(-len(members) // count_threads(self._n_jobs))
         self._n_left -= n_passes
-        data = [functools.partial(self._rows, *pair) for pair in zip(parts, scales, strict=True)]
-        fit_members(members, data, self._schedule, seconds, self._n_jobs, self._bar)
-        for member, factors in zip(members, scales, strict=True):
-            if factors is not None:  # the network takes the features without them
-                first, *others = member.coefs_
-                member.coefs_ = [factors[:, np.newaxis] * first, *others]
+        tasks = [
+            functools.partial(self._fit, member, part, factors, seconds)
+            for member, part, factors in zip(members, parts, scales, strict=True)
+        ]
+        run_side_by_side(tasks, self._n_jobs)
+
+    def _fit(
+        self, member: Any, part: tuple[Rows, Rows], scales: Array | None, seconds: float | None,
+        stopped: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        """Fit a network for `seconds` at most. It holds a copy of its rows only while its fit runs."""
+        X, y, weights, X_val, y_val, weights_val = self._rows(part, scales)
+        bar = ShowProgress(self._bar, lambda _: member.n_iter_)  # the fit may have several trainings
+        hooks: list[Hook] = [StopInValleys(member, self._schedule), bar]
+        if seconds is not None:
+            hooks.append(Deadline(seconds))
+        member._fit(
+            X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
+            weights_val=weights_val,
+        )  # fmt: skip
+        bar.show(int(member.max_iter))  # a fit that ended early has no more passes to do
+        if scales is not None:  # the network takes the features without them
+            first, *others = member.coefs_
+            member.coefs_ = [scales[:, np.newaxis] * first, *others]
 
     def _rows(self, part: tuple[Rows, Rows], scales: Array | None) -> tuple[Array, ...]:
         """Return training data and validation data of a network."""
@@ -87,33 +266,3 @@ class TableFits:
             for data in own:
                 data[0] = data[0] * scales
         return (*own[0], *own[1])
-
-
-class MemberScorer:
-    """Score of one network during its fit, by a scorer of the tabular estimator.
-
-    Parameters
-    ----------
-    shadow : Tabular
-        Copy of the estimator that predicts encoded rows.
-    scoring : str or callable
-        Scorer.
-    """
-
-    def __init__(self, shadow: Any, scoring: Any) -> None:
-        self._shadow, self._scoring = shadow, scoring
-
-    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> Any:
-        """Return the score of a network for encoded rows and targets, with their weights; fits check it."""
-        shadow = copy.copy(self._shadow)
-        shadow.estimators_ = [member]
-        shadow._quantiles = []  # a regressor's network that is scored predicts the mean
-        scorer = check_scoring(shadow, self._scoring)
-        try:
-            return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))
-        except ValueError as error:
-            if callable(self._scoring):
-                raise
-            raise ValueError(
-                f"scoring={self._scoring!r} cannot score these targets, choose another scorer: {error}"
-            ) from error

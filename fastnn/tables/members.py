@@ -1,30 +1,32 @@
-"""Networks of a tabular estimator, fitted side by side, each judged on rows that it is not trained on."""
+"""Networks of a tabular estimator: their parameters, their rows, the ends of their fits, and their scores."""
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import check_scoring
 
-from ..estimators.many import Task, count_threads, fit_one, run_side_by_side
+from ..estimators.holdout import weights_for
 from ..schedules import CosineLog
 from ..training.loop import Hook, Training
 from ..training.patience import Patience
-from ..training.progress import ShowProgress
+from .presets import Preset
 
 __all__ = [
     "Deadline",
+    "MemberScorer",
     "StopInValleys",
     "WeightlessPartError",
     "assign_folds",
     "batch_size",
-    "check_judging_weights",
     "check_part_weights",
-    "fit_members",
+    "check_validation_weights",
     "fold_count",
+    "member_settings",
     "training_rows",
 ]
 
@@ -35,6 +37,27 @@ Rows = NDArray[np.int64]
 LEAST_FOLDS = 5
 # The batches of small tables shrink until a pass has LEAST_STEPS steps, but not below LEAST_BATCH rows.
 LEAST_STEPS, LEAST_BATCH = 16, 32
+
+
+def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, Any]:
+    """Return the parameters of all networks of a tabular estimator, for `n_train` training rows."""
+    recipe = preset.recipe(estimator._HAS_CLASSES)
+    settings: dict[str, Any] = recipe.parameters() | {
+        "hidden_layer_sizes": preset.hidden_layer_sizes,
+        "batch_size": batch_size(n_train, recipe.batch_size),
+        "max_iter": preset.epochs,
+        "learning_rate": CosineLog(),
+        "beta_2": 0.95,
+        "alpha": 0.0,
+        "tol": 0.0,
+        "early_stopping": True,
+        "n_iter_no_change": np.inf,
+        "ties": "latest",
+        "scoring": "loss",
+    }
+    if estimator.scoring not in (None, "loss"):
+        settings["scoring"] = MemberScorer(estimator._shadow(), estimator.scoring)
+    return settings
 
 
 def fold_count(n_networks: int, n_rows: int) -> int:
@@ -49,7 +72,7 @@ def batch_size(n_rows: int, largest: int) -> int:
 
 
 def assign_folds(n_rows: int, n_folds: int, classes: Array | None, random: np.random.RandomState) -> Rows:
-    """Return the fold of every row (n_rows,), at random, with about equal shares of every class in each fold.
+    """Return the fold of every row (n_rows,), at random, with about as many rows of every class in each fold.
 
     scikit-learn's `StratifiedKFold` warns of classes with fewer rows than folds, which are common in tables.
     """
@@ -116,52 +139,38 @@ class Deadline(Hook):
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
-def fit_members(
-    members: Sequence[Any],
-    data: Sequence[Callable[[], tuple[Any, ...]]],
-    schedule: CosineLog,
-    seconds: float | None,
-    n_jobs: int | None,
-    bar: Any,
-) -> None:
-    """Fit networks side by side on threads.
+class MemberScorer:
+    """Score of one network during its fit, by a scorer of the tabular estimator.
 
     Parameters
     ----------
-    members : sequence of MLPClassifier or MLPRegressor
-        Networks, fitted in place. Attributes derived from y are already set.
-    data : sequence of callable
-        For every network a function that returns X, y, weights, X_val, y_val and the weights of the
-        validation rows. The function is called when the fit begins: only running fits hold copies of rows.
-    schedule : CosineLog
-        Schedule of the fits.
-    seconds : float, optional
-        Longest time of all fits, of which each has its share.
-    n_jobs : int, optional
-        Number of threads, by default the number of cores.
-    bar : progress bar
-        Bar that counts the passes of all networks.
+    shadow : Tabular
+        Copy of the estimator that predicts encoded rows.
+    scoring : str or callable
+        Scorer.
     """
-    n_rounds = -(-len(members) // count_threads(n_jobs))
 
-    def task(member: Any, rows: Callable[[], tuple[Any, ...]]) -> Task:
-        def run(stopped: Callable[[], bool]) -> None:
-            X, y, weights, X_val, y_val, weights_val = rows()
-            progress = ShowProgress(bar, lambda _: member.n_iter_)  # the fit may have several trainings
-            hooks: list[Hook] = [StopInValleys(member, schedule), progress]
-            if seconds is not None:
-                hooks.append(Deadline(seconds / n_rounds))
-            fit_one(member, X, y, weights, stopped, True, X_val, y_val, hooks, weights_val)
-            progress.show(int(member.max_iter))  # a fit that ended early has no more passes to do
+    def __init__(self, shadow: Any, scoring: Any) -> None:
+        self._shadow, self._scoring = shadow, scoring
 
-        return run
-
-    tasks = [task(member, rows) for member, rows in zip(members, data, strict=True)]
-    run_side_by_side(tasks, n_jobs)
+    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> Any:
+        """Return the score of a network for encoded rows and targets, with their weights; fits check it."""
+        shadow = copy.copy(self._shadow)
+        shadow.estimators_ = [member]
+        shadow._quantiles = []  # a regressor's network that is scored predicts the mean
+        scorer = check_scoring(shadow, self._scoring)
+        try:
+            return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))
+        except ValueError as error:
+            if callable(self._scoring):
+                raise
+            raise ValueError(
+                f"scoring={self._scoring!r} cannot score these targets, choose another scorer: {error}"
+            ) from error
 
 
 class WeightlessPartError(ValueError):
-    """All rows that a network is trained on, or all that it is judged by, have the weight 0.
+    """All rows that a network is trained on, or all that it is validated on, have the weight 0.
 
     Parameters
     ----------
@@ -183,14 +192,14 @@ class WeightlessPartError(ValueError):
         return f"all rows that {self.part} have the weight 0: {how}, or {self.remedy}"
 
 
-def check_judging_weights(weights: NDArray[Any]) -> None:
-    """Raise `WeightlessPartError` if all rows that a network is judged by have the weight 0."""
+def check_validation_weights(weights: NDArray[Any]) -> None:
+    """Raise `WeightlessPartError` if all rows that a network is validated on have the weight 0."""
     if not weights.any():
         raise WeightlessPartError("are set aside to judge a network", "leave out rows of weight 0")
 
 
 def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
-    """Raise `WeightlessPartError` if no training row, or no row that judges, has a weight above 0."""
-    check_judging_weights(weights[val])
+    """Raise `WeightlessPartError` if no training row, or no validation row, has a weight above 0."""
+    check_validation_weights(weights[val])
     if not weights[train].any():
         raise WeightlessPartError("a network is trained on", "more rows of a weight above 0")

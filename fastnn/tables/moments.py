@@ -40,7 +40,6 @@ class Moments:
     largest: float
 
     def __post_init__(self) -> None:
-        """Check the moments."""
         if not (math.isfinite(self.mean) and math.isfinite(self.deviation)):
             raise ValueError(
                 f"y holds numbers from {self.least:g} to {self.largest:g}, whose standard deviation is "

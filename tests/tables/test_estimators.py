@@ -17,10 +17,10 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables import calibration
 from fastnn.tables import estimators as tabular
 from fastnn.tables import presets as tabular_presets
-from fastnn.tables.calibration import fitted_temperature, judged_probabilities, probabilities
+from fastnn.tables.calibration import fitted_temperature, held_out_probabilities, probabilities
 from fastnn.tables.encoding import encoder
-from fastnn.tables.importances import last_best
 from fastnn.tables.presets import Preset
+from fastnn.tables.summary import last_best
 
 pd, pa = optional("pandas"), optional("pyarrow")
 
@@ -159,18 +159,18 @@ def test_rows_that_judge_take_the_temperature_of_others(monkeypatch, n_classes):
     scores += (2 * y - 1)[:, None] if n_classes == 2 else 2 * np.eye(3)[y]
     weights = random.uniform(0.5, 2, 40)
     whole = fitted_temperature(scores, y, weights)
-    P = judged_probabilities(scores, y, weights, whole)
+    P = held_out_probabilities(scores, y, weights, whole)
     np.testing.assert_allclose(P.sum(axis=1), 1)
     changed = y.copy()
     for row in range(5):  # the class of a row has no effect on its own probabilities
         changed[row] = (y[row] + 1) % n_classes
-        other = judged_probabilities(scores, changed, weights, whole)
+        other = held_out_probabilities(scores, changed, weights, whole)
         np.testing.assert_array_equal(other[row], P[row])
         assert (other != P).any()
         changed[row] = y[row]
     monkeypatch.setattr(calibration, "MANY_ROWS", 40)  # of many rows, all take one temperature
     np.testing.assert_array_equal(
-        judged_probabilities(scores, y, weights, whole), probabilities(scores, whole)
+        held_out_probabilities(scores, y, weights, whole), probabilities(scores, whole)
     )
 
 
@@ -178,7 +178,7 @@ def test_rows_that_judge_take_the_temperature_of_others(monkeypatch, n_classes):
 def test_rows_without_others_take_the_temperature_of_all(weights):
     weights = np.array(weights)
     scores, y = np.arange(len(weights))[:, None] - 0.5, np.zeros(len(weights), int)
-    P = judged_probabilities(scores, y, weights, 2.0)
+    P = held_out_probabilities(scores, y, weights, 2.0)
     heaviest = weights.argmax()
     np.testing.assert_array_equal(P[heaviest], probabilities(scores, 2.0)[heaviest])
     assert np.isfinite(P).all()
@@ -195,7 +195,7 @@ def test_scores_of_few_rows_are_those_of_new_rows():
         whole = fitted_temperature(scores[few], y[few], weights)
         expected = log_loss(y[new], probabilities(scores[new], whole))
         by_whole.append(expected - log_loss(y[few], probabilities(scores[few], whole)))
-        P = judged_probabilities(scores[few], y[few], weights, whole)
+        P = held_out_probabilities(scores[few], y[few], weights, whole)
         by_others.append(expected - log_loss(y[few], P))
     assert np.mean(by_whole) > 0.01
     assert abs(np.mean(by_others)) < 0.015

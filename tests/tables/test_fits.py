@@ -10,12 +10,12 @@ import pytest
 from fastnn import CosineLog, MLPClassifier, TabularClassifier, TabularRegressor
 from fastnn.estimators import fitting
 from fastnn.system.progress import progress_bar
-from fastnn.tables import base as tabular_base
+from fastnn.tables import fits as tabular_fits
 from fastnn.tables import members as members_module
 from fastnn.tables import pilots as tabular_pilots
 from fastnn.tables import presets as tabular_presets
 from fastnn.tables.fits import TableFits
-from fastnn.tables.pilots import GENTLE, LEAST_SCALE, STRONG, column_scales, strength
+from fastnn.tables.pilots import GENTLE, LEAST_SCALE, STRONG, best_pilots, column_scales, strength
 from fastnn.tables.presets import CLASSES, NUMBERS, Preset
 
 RECIPE = replace(CLASSES, batch_size=64, rate=0.02)
@@ -77,6 +77,7 @@ def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     """The clock counts the passes: it is read once at the beginning, and once after every pass."""
     monkeypatch.setattr(fitting, "MOST_PASSES", 4)
     monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    monkeypatch.setattr(tabular_fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     X, y = rule_data(60, n_noise=0)
     X, y, ones, shown = X.astype(np.float32), y.astype(np.int64), np.ones(60), []
     member = MLPClassifier(
@@ -86,7 +87,8 @@ def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
     bar = SimpleNamespace(update=shown.append)
     monkeypatch.setattr(members_module.StopInValleys, "after_chunk", lambda *_: False)
-    members_module.fit_members([member], [lambda: (X, y, ones, X, y, ones)], CosineLog(), 7.0, 1, bar)
+    table, rows = (X, y, ones), np.arange(60)
+    TableFits(table, table, CosineLog(), 20, 7.0, 1, bar).run([member], [(rows, rows)], [None])
     assert member.n_iter_ == 7
     assert shown == [1] * 7 + [13]  # a fit that ended early has no more passes to do
 
@@ -140,15 +142,15 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("n_pilots", "expected"), [(1, [0]), (2, [1, 0])])
-def test_scales_come_from_rows_that_do_not_judge_the_network(n_pilots, expected, monkeypatch):
+def test_scales_come_from_the_validation_rows_of_other_networks(n_pilots, expected, monkeypatch):
     importances = np.array([[4.0, 1.0, 0.0], [1.0, 4.0, 2.0]])[:n_pilots]
     order = iter(importances)
     monkeypatch.setattr(tabular_pilots, "mean_score", len)  # the rivals are more networks: they score better
-    monkeypatch.setattr(TabularClassifier, "_estimated_importances", lambda *_: next(order))
+    monkeypatch.setattr(tabular_pilots, "estimated_importances", lambda *_: next(order))
     model, fits = TabularClassifier(), Recorder()
     model.columns_ = [{"features": 1}] * 3
     pilots, rivals = [object()] * n_pilots, [object()] * (n_pilots + 1)
-    chosen, scales = model._chosen_pilots(fits, pilots, rivals, [None] * 5, (None, None, None))
+    chosen, scales = best_pilots(model, fits, pilots, rivals, [None] * 5, (None, None, None))
     widths = np.ones(3, int)
     assert fits.scales[0] == [None] * n_pilots
     for found, k in zip(fits.scales[1], expected, strict=True):
@@ -206,7 +208,7 @@ def test_networks_take_the_scales_that_short_pilots_find(power, n_networks, monk
     found = []
     monkeypatch.setattr(TableFits, "run", recorded)
     monkeypatch.setattr(tabular_pilots, "strength", lambda *losses: found.append(losses) or power)
-    monkeypatch.setattr(TabularRegressor, "_estimated_importances", lambda *_: importances)
+    monkeypatch.setattr(tabular_pilots, "estimated_importances", lambda *_: importances)
     X, y = sums(200, n_noise=2)
     model = TabularRegressor(n_networks, random_state=0, quantiles=(0.1, 0.9)).fit(X, y)
     widths = np.array([record["features"] for record in model.columns_])
@@ -264,7 +266,7 @@ def test_the_bar_counts_the_passes_of_short_pilots(passes, monkeypatch):
         totals.append(total)
         return Bar()
 
-    monkeypatch.setattr(tabular_base, "progress_bar", bar)
+    monkeypatch.setattr(tabular_fits, "progress_bar", bar)
     TabularRegressor(3, random_state=0, quantiles=[0.5]).fit(X, y, passes=passes, progress=True)
     assert totals == [sum(counts)] == [6 * passes + 4 * max(1, passes // 5)]
 
@@ -312,10 +314,10 @@ def test_the_r2_of_one_row_is_undefined_without_a_warning():
 def test_an_earlier_fit_survives_a_refused_one(kind, monkeypatch):
     X = np.random.RandomState(0).normal(size=(60, 2))
     y = np.where(X[:, 0] > 0, 1, 2) if kind is TabularClassifier else X[:, 0]
-    judge = kind._judge
+    evaluate = tabular_fits.evaluate
 
-    def interrupted(self, *arguments):
-        judge(self, *arguments)
+    def interrupted(*arguments):
+        evaluate(*arguments)
         raise KeyboardInterrupt
 
     new, model = kind(1, "fast", random_state=0), kind(1, "fast", random_state=0).fit(X, y, passes=2)
@@ -327,7 +329,7 @@ def test_an_earlier_fit_survives_a_refused_one(kind, monkeypatch):
         with pytest.raises(ValueError, match="X_val, y_val"):
             one.fit(X[:, :1], y, X_val=X, y_val=y)
         with monkeypatch.context() as patch:
-            patch.setattr(kind, "_judge", interrupted)
+            patch.setattr(tabular_fits, "evaluate", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 one.fit(X[:, :1], y, passes=1)
     assert model.__dict__ == state

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from ...system.messages import counted, span
-from ..importances import last_best
+from ..summary import last_best
 from .pictures import (
     calibration_picture,
     learning_picture,

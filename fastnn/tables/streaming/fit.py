@@ -38,7 +38,8 @@ from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
 from ...training.patience import Patience
 from ..encoding.encoder import MOST_CATEGORIES, TableEncoder
-from ..members import batch_size, check_judging_weights, fold_count
+from ..evaluation import encoded_validation, evaluate
+from ..members import batch_size, check_validation_weights, fold_count, member_settings
 from ..presets import Preset
 from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
@@ -273,7 +274,7 @@ class StreamedFit:
         else:
             summary = scan.moments.result()
             estimator._checked_y(np.array([summary.least, summary.largest]), True)
-        self.factors = estimator._begin_streamed(summary)
+        self.factors = estimator._begin(summary)
 
     def _encode(self, block: Block, out: Array) -> tuple[Array, Array]:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
@@ -296,10 +297,10 @@ class StreamedFit:
     def _hold_out(self, scan: Scan, X_val: Any, y_val: Any) -> None:
         """Encode the validation rows."""
         estimator, n_networks, block = self.estimator, self.n_networks, scan.validation
-        self.held_out: Any = None
         self.oof_rows: Any = None
-        if X_val is not None:
-            self.val = self.held_out = estimator._encoded_validation(X_val, y_val)
+        self.is_separate = X_val is not None
+        if self.is_separate:
+            self.val = encoded_validation(estimator, X_val, y_val)
             everything = np.arange(len(self.val[1]))
             self.parts: list[Any] = [(everything, everything)] * n_networks
             return
@@ -319,12 +320,12 @@ class StreamedFit:
                 f"{self.files.name} has too few rows with a target to validate {n_networks} networks on"
             )
         for group in groups:
-            check_judging_weights(self.val[2][group])
+            check_validation_weights(self.val[2][group])
         self.parts = [(None, groups[k % n_groups]) for k in range(n_networks)]
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
-        settings = self.estimator._member_settings(self.preset, self.files.n_rows)
+        settings = member_settings(self.estimator, self.preset, self.files.n_rows)
         settings |= {"early_stopping": False, "max_iter": self.n_parts}
         self.schedule: CosineLog = settings["learning_rate"]
         members = self.estimator._members(settings, self.seeds[1:-1])
@@ -453,8 +454,8 @@ class StreamedFit:
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and judge it."""
         estimator.estimators_ = [run.finished() for run in self.runs]
-        estimator._judge(*self.val, self.parts, self.held_out)
-        if self.held_out is None:
+        evaluate(estimator, self.val, self.parts, self.is_separate)
+        if not self.is_separate:
             estimator.oof_rows_ = self.oof_rows[estimator.oof_rows_]
         estimator.fit_seconds_ = self.seconds + time.perf_counter() - self.begin
         estimator.fit_cpu_seconds_ = self.cpu_seconds + time.process_time() - self.cpu_begin

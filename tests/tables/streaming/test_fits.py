@@ -183,7 +183,7 @@ def test_weights_of_rows_and_classes_change_fits_and_scores(finished, tmp_path):
     assert shares[1] > shares[0]
     assert shares[2] > shares[0]
     counts = rare["sort"].value_counts()[["high", "low"]].to_numpy()
-    factors = TabularClassifier(class_weight="balanced")._begin_streamed(counts)
+    factors = TabularClassifier(class_weight="balanced")._begin(counts)
     np.testing.assert_allclose(factors, len(rare) / (2 * counts))
 
 

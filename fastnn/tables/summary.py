@@ -1,0 +1,57 @@
+"""Summary of a fitted tabular estimator in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..system.messages import error_text, span
+
+__all__ = ["last_best", "summarize"]
+
+
+def summarize(estimator: Any) -> str:
+    """Return the text of ``summary()`` of a tabular estimator."""
+    check_is_fitted(estimator)
+    head = ("column", "kind", "values", "gaps", "treatment")
+    rows = [head, *([str(record[key]) for key in ("name", *head[1:])] for record in estimator.columns_)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(head) - 1)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
+    network = estimator.estimators_[0].model_
+    passes = [member.n_iter_ for member in estimator.estimators_]
+    curves = [getattr(member, "validation_scores_", None) for member in estimator.estimators_]
+    kept = [1 + last_best(scores) for scores in curves if scores]  # files may lack the curves
+    lines += [
+        "",
+        f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {estimator.preset!r}",
+        f"epochs    {span(passes)}" + (f" (best: {span(kept)})" if kept else ""),
+        *_score_lines(estimator),
+        f"time      {estimator.fit_seconds_:.1f} s (CPU time: {estimator.fit_cpu_seconds_:.1f} s)",
+    ]
+    return "\n".join(lines)
+
+
+def _score_lines(estimator: Any) -> list[str]:
+    """Return lines about the scores on rows that the networks were not trained on."""
+    if estimator._HAS_CLASSES:
+        accuracy, majority = estimator.oof_accuracy_, estimator._majority
+        loss, temperature = error_text(estimator.oof_log_loss_), estimator.temperature_
+        return [
+            f"accuracy  {accuracy:.4f} out of fold; always the same class: {majority:.4f}",
+            f"log-loss  {loss} out of fold, temperature {temperature:.2f}",
+        ]
+    return [
+        f"RMSE      {estimator.oof_rmse_:.6g} out of fold; always the mean: {estimator._scale:.6g}",
+        f"R2        {estimator.oof_r2_:.4f} out of fold",
+    ]
+
+
+def last_best(scores: Any) -> int:
+    """Return the index of the last of the highest scores, or of the last score if all are NaN."""
+    values = np.asarray(scores)
+    return len(values) - 1 - int(np.where(np.isnan(values), -np.inf, values)[::-1].argmax())
