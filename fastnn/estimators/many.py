@@ -21,7 +21,6 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ..system import threads
 from ..system.sklearn_internals import with_callbacks
 from ..system.validation import shown
-from ..training.loop import Hook
 from .base import BaseMLP
 
 __all__ = ["Task", "count_threads", "describe", "fit_many", "fit_one", "run_side_by_side"]
@@ -112,15 +111,10 @@ def fit_one(
     knows_classes: bool = False,
     X_val: Any = None,
     y_val: Any = None,
-    hooks: Sequence[Hook] = (),
-    weights_val: Any = None,
 ) -> None:
     """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
-    estimator._fit(
-        X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped, hooks=hooks,
-        weights_val=weights_val,
-    )  # fmt: skip
+    estimator._fit(X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped)
 
 
 def describe(estimator: Any) -> str:

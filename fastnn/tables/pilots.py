@@ -115,30 +115,13 @@ def short_pilots_scales(
     estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], parts: list[Any],
     validation: tuple[Array, ...],
 ) -> Array | None:  # fmt: skip
-    """Find the scales of the columns by networks that are fitted for few passes.
+    """Return the factors of all features that networks of few passes find, or None to leave them as they are.
 
     The networks show which columns matter. They are fitted again with the features of the other columns
     scaled down, and the change of their validation losses says how far columns should be scaled.
 
-    Parameters
-    ----------
-    estimator : Tabular
-        Tabular estimator.
-    fits : TableFits
-        Fits of the networks.
-    settings : dict
-        Parameters of all networks of the estimator.
-    seeds : sequence of int
-        Seed of every pilot.
-    parts : list of two arrays of int
-        Training rows and validation rows of all networks.
-    validation : tuple of three arrays
-        Table with the validation rows: features, targets, weights.
-
-    Returns
-    -------
-    array (n_features,) or None
-        Factors of the features; None if they should be as they are.
+    `settings` are the parameters of all networks of the estimator, and `seeds` has the seed of every pilot.
+    Other arguments are those of `best_pilots`.
     """
     n_pilots, own_parts = len(seeds), parts[: len(seeds)]
     settings = settings | {"max_iter": short_passes(settings["max_iter"]), "scoring": "loss"}
