@@ -16,13 +16,14 @@ from .tracing import to_coordinates, trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import PathCollection
+    from matplotlib.collections import LineCollection, PathCollection
 
 __all__ = [
     "PALE_ALPHA",
     "axes_pixels",
     "check_axes",
     "class_name",
+    "draw_lines",
     "draw_picture",
     "draw_samples",
     "drawing_axes",
@@ -120,7 +121,7 @@ def draw_picture(
             interpolation="nearest",
             **style,
         )
-        _draw_lines(ax, data, extent)
+        draw_lines(ax, data, extent)
     if points is not None:
         assert labels is not None
         is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
@@ -234,8 +235,8 @@ def _all_classes(classes: Array | None, labels: Array | None) -> Array:
     return classes if both.size == classes.size else both
 
 
-def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> None:
-    """Draw the lines between regions; `regions` (height, width) has the class numbers of the pixels."""
+def draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> LineCollection:
+    """Draw and return the lines between regions (height, width), given as the class numbers of the pixels."""
     from matplotlib.collections import LineCollection
 
     height, width = regions.shape
@@ -246,3 +247,4 @@ def _draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, flo
     lines = to_coordinates(trace_pixels(regions[::stride, ::stride]), xs, ys)
     drawn = LineCollection([line.points for line in lines], colors="0.25", linewidths=1.2)
     ax.add_collection(drawn, autolim=False)
+    return drawn

@@ -211,8 +211,8 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
 # --- snapshots of a training -------------------------------------------------------------------------
 
 
-class _SnapshotRecorder:
-    """Recorder of snapshots after certain numbers of passes of a training.
+class _Recorder(Hook):
+    """Recorder of snapshots after certain numbers of passes; a hook of the training of a `Model`.
 
     Parameters
     ----------
@@ -220,57 +220,46 @@ class _SnapshotRecorder:
         Numbers of passes done at which a snapshot is recorded.
     title : callable
         Function of the model and the number of passes that returns the title of a frame.
+    model : Model, optional
+        Model in whose training the recorder is a hook.
     """
 
-    def __init__(self, times: list[int], title: Callable[[Any, int], str]) -> None:
-        self._times, self._title = times, title
-        self.snapshots: dict[int, Snapshot] = {}
+    def __init__(self, times: list[int], title: Callable[[Any, int], str], model: Any = None) -> None:
+        self._times, self._title, self._model = times, title, model
+        self._snapshots: dict[int, Snapshot] = {}
+        self.n_passes = 0
 
-    def next_stop(self, n_passes: int, last: int) -> int:
+    def next_time(self, n_passes: int, last: int) -> int:
         """Return the number of passes at the next snapshot after `n_passes`, or `last` if that is less."""
         return next((time for time in self._times if n_passes < time < last), last)
 
     def record(self, n_passes: int, copy_model: Callable[[], Any]) -> None:
         """Record a snapshot if one is due; `copy_model` returns a copy of the present model."""
-        if n_passes in self._times and n_passes not in self.snapshots:
-            self._take(n_passes, copy_model())
+        self.n_passes = n_passes
+        if n_passes in self._times and n_passes not in self._snapshots:
+            self._take(copy_model())
 
-    def close(self, n_passes: int, model: Any) -> list[Snapshot]:
+    def close(self, model: Any) -> list[Snapshot]:
         """Record the model at the end of the training, which may have ended early; return all snapshots."""
-        self._take(n_passes, model)
-        return list(self.snapshots.values())
+        self._take(model)
+        return list(self._snapshots.values())
 
-    def _take(self, n_passes: int, model: Any) -> None:
-        """Record a snapshot."""
-        self.snapshots[n_passes] = Snapshot(model, self._title(model, n_passes))
-
-
-class _SnapshotHook(Hook):
-    """Hook that records snapshots of a model during its training."""
-
-    def __init__(self, model: Model, recorder: _SnapshotRecorder) -> None:
-        self._model, self._recorder = model, recorder
-        self.n_passes = 0
+    def _take(self, model: Any) -> None:
+        self._snapshots[self.n_passes] = Snapshot(model, self._title(model, self.n_passes))
 
     def begin(self, training: Training) -> None:
         """Record the snapshot before the first pass."""
-        self._record(training)
+        self.after_chunk(training)
 
     def next_stop(self, training: Training) -> int:
         """Return the number of passes at the next snapshot."""
-        return self._recorder.next_stop(training.n_passes, training.job.num_passes)
+        return self.next_time(training.n_passes, training.job.num_passes)
 
     def after_chunk(self, training: Training) -> bool:
         """Record a snapshot if one is due."""
-        self._record(training)
+        trainer = training.trainer
+        self.record(training.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics))
         return False
-
-    def _record(self, training: Training) -> None:
-        """Note the number of passes, and record a snapshot if one is due."""
-        trainer, self.n_passes = training.trainer, training.n_passes
-        self._recorder.record(
-            self.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics)
-        )
 
 
 def _model_copy(model: Model, parameters: Array, statistics: Array) -> Model:
@@ -292,12 +281,11 @@ def _train_model(
     def title(model_copy: Any, n_passes: int) -> str:
         return _title(model_copy, model_copy.calculate_loss(X, y), n_passes, scene)
 
-    recorder = _SnapshotRecorder(snapshot_passes(0, num_passes, frames), title)
-    hook = _SnapshotHook(model, recorder)
+    recorder = _Recorder(snapshot_passes(0, num_passes, frames), title, model)
     if isinstance(callbacks, Iterable):  # `train` refuses anything else
-        callbacks = [hook, *callbacks]
+        callbacks = [recorder, *callbacks]
     model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
-    return recorder.close(hook.n_passes, _model_copy(model, model._parameters, model._statistics))
+    return recorder.close(_model_copy(model, model._parameters, model._statistics))
 
 
 def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[Snapshot]:
@@ -327,21 +315,19 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
     # An estimator that is not fitted has no network: its first snapshot follows the first pass.
     is_new = not estimator.__sklearn_is_fitted__()
     scene.find_classes([] if is_new else [estimator])
-    recorder = _SnapshotRecorder(snapshot_passes(int(is_new), max_iter, frames), title)
+    recorder = _Recorder(snapshot_passes(int(is_new), max_iter, frames), title)
     if not is_new:
         recorder.record(0, copy_model)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
-    n_passes = 1
-    recorder.record(n_passes, copy_model)
+    recorder.record(1, copy_model)
     # The condition is that by which `fit` ends.
-    while n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
-        stop = recorder.next_stop(n_passes, max_iter)
+    while recorder.n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
+        n_passes = recorder.next_time(recorder.n_passes, max_iter) - recorder.n_passes
         # A `partial_fit` of several passes. With `stopped`, an interrupt is raised and not only a warning.
-        estimator._fit(X, y, n_passes=stop - n_passes, knows_classes=True, stopped=lambda: False)
-        n_passes += estimator.n_iter_
-        recorder.record(n_passes, copy_model)
-    estimator.n_iter_ = n_passes
-    return recorder.close(n_passes, copy_model())
+        estimator._fit(X, y, n_passes=n_passes, knows_classes=True, stopped=lambda: False)
+        recorder.record(recorder.n_passes + estimator.n_iter_, copy_model)
+    estimator.n_iter_ = recorder.n_passes
+    return recorder.close(copy_model())
 
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:

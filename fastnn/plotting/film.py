@@ -1,12 +1,12 @@
 """Frames of an animation: the decision regions of a snapshot, with the samples on top.
 
-matplotlib draws once what all frames share: axes, samples and legend. `render_boundary` paints the regions at
-the frame's resolution, and Pillow composes the two.
+matplotlib lays out axes, samples and legend once. Each frame has another title and shows other regions, which
+`render_boundary` paints at the frame's resolution.
 """
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,26 +16,22 @@ from numpy.typing import NDArray
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..boundary.colours import chosen_colours, class_colours, pale, response_colormap
-from ..boundary.drawing import PALE_ALPHA, draw_samples
-from ..boundary.painters import NetworkPainter, make_painter
+from ..boundary.drawing import PALE_ALPHA, axes_pixels, draw_lines, draw_samples
+from ..boundary.image import BoundaryImage
+from ..boundary.painters import make_painter
 from ..boundary.render import render_boundary
 from .boundary import PlottedSamples
 
 if TYPE_CHECKING:
-    from matplotlib.collections import PathCollection
+    from matplotlib.legend import Legend
     from PIL.Image import Image
 
 __all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
-
-Array = NDArray[Any]
 
 # Size in pixels of a frame with text of full size, and its resolution in pixels per inch.
 USUAL_SIZE, USUAL_DPI = (640, 480), 100
 # Smallest scale of the text, and smallest width and height of the axes in pixels.
 LEAST_SCALE, LEAST_AXES = 0.6, 16
-# Number of points along the side of a pixel that are evaluated; their mean colour smooths the edges.
-FINENESS = 2
-LINE_COLOUR = (64, 64, 64)
 
 
 class Snapshot(NamedTuple):
@@ -82,48 +78,27 @@ class Scene:
         predict = getattr(model, "predict", model)
         return f"{np.mean(np.reshape(predict(self.X), -1) == self.samples.labels):.1%} correct"
 
-    def paint(self, model: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return the colours (height, width, 3) of the regions or responses, from the top row down."""
-        from PIL import Image
-
+    def render(self, model: Any, size: tuple[int, int]) -> BoundaryImage:
+        """Return the picture of a model's regions or responses."""
         painter = make_painter(model, **self.view)
-        # A response has no edges to smooth, and a model of another library may be slow: evaluate several
-        # points per pixel only for the regions of networks.
-        is_fine = self.response == "class" and isinstance(painter, NetworkPainter)
-        fineness = FINENESS if is_fine else 1
         # A plain function does not name its classes: pass the classes of the samples.
         names_classes = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
-        image = render_boundary(
-            model, self.samples.xlim, self.samples.ylim, (fineness * size[0], fineness * size[1]),
-            classes=None if names_classes else self.classes, **self.view,
-        )  # fmt: skip
+        classes = None if names_classes else self.classes
+        return render_boundary(
+            model, self.samples.xlim, self.samples.ylim, size, classes=classes, **self.view
+        )
+
+    def coloured(self, image: BoundaryImage) -> NDArray[np.uint8]:
+        """Return the colours (height, width, 3) of a picture."""
         assert image.data is not None
-        data = np.repeat(np.repeat(image.data, FINENESS // fineness, 0), FINENESS // fineness, 1)[::-1]
         if image.classes is None:
-            fine = self.colormap(data, bytes=True)[..., :3]
-        else:
-            regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
-            table = (255 * regions).round().astype(np.uint8)
-            fine = table.take(data, axis=0)
-            fine[_edges(data)] = LINE_COLOUR
-        return np.asarray(Image.fromarray(fine).reduce(FINENESS))
-
-
-def _edges(data: Array) -> NDArray[np.bool_]:
-    """Return a mask of the points with another class within two points in their row or column."""
-    edges = np.zeros(data.shape, bool)
-    for axis in (0, 1):
-        a, b = np.swapaxes(data, 0, axis), np.swapaxes(edges, 0, axis)
-        differs = a[1:] != a[:-1]
-        b[1:] |= differs
-        b[:-1] |= differs
-        b[2:] |= differs[:-1]
-        b[:-2] |= differs[1:]
-    return edges
+            return self.colormap(image.data, bytes=True)[..., :3]
+        regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
+        return (255 * regions).round().astype(np.uint8).take(image.data, axis=0)
 
 
 class Film:
-    """Drawing shared by all frames, which is made once, and the composition of each frame.
+    """Figure that shows one frame after the other.
 
     Interrupts wait for the end of a drawing: matplotlib's C++ code would turn a KeyboardInterrupt into a
     ValueError.
@@ -141,146 +116,98 @@ class Film:
     @held_interrupts()
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.colors import to_rgba
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        self._scene, (self._width, self._height) = scene, size
+        self._scene, samples = scene, scene.samples
         # Smaller frames have smaller text, which stays legible.
-        scale = max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
-        self._dpi = USUAL_DPI * scale
-        figsize = (size[0] / self._dpi, size[1] / self._dpi)
-        # `_lay_out` places the axes: a layout engine, for which a user's rcParams may ask, would warn.
-        self._figure = Figure(figsize=figsize, dpi=self._dpi)
-        self._figure.set_layout_engine("none")
+        dpi = USUAL_DPI * max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
+        # The hundredth of a pixel is cut off: without it, rounding would cut off a pixel.
+        figsize = ((size[0] + 0.01) / dpi, (size[1] + 0.01) / dpi)
+        self._layout = ConstrainedLayoutEngine()
+        self._figure = Figure(figsize=figsize, dpi=dpi, layout=self._layout)
         self._canvas = FigureCanvasAgg(self._figure)
-        # Text and ticks have the colours of the user's style, which may be legible on its background alone.
-        colour = np.array(to_rgba(self._figure.get_facecolor()))
-        shade = 1 + colour[3] * (colour[:3] - 1)  # on white, if the background is transparent
-        self._background = (255 * np.append(shade, 1)).round().astype(np.uint8)
-        self._figure.patch.set_visible(False)
-        self._dots = self._draw_data()
-        self._title = self._figure.text(0, 0, "", fontsize=11, va="top", animated=True)
-        self._lay_out(titles)
-        self._canvas.draw()
-        self._static = self._canvas.copy_from_bbox(self._figure.bbox)
-
-    def _draw_data(self) -> list[PathCollection]:
-        """Draw axes, samples and, for a response, the colour bar; return the dots of each class."""
-        scene = self._scene
-        self._ax = ax = self._figure.add_axes((0.1, 0.1, 0.8, 0.8))
-        ax.patch.set_visible(False)
-        samples = scene.samples
+        self._ax = ax = self._figure.add_subplot()
         ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
-        dots = draw_samples(ax, samples.points, samples.labels, scene.classes, scene.colours, 24)
-        if samples.plane:  # each frame has other pale samples
-            draw_samples(
-                ax,
-                samples.points[:0],
-                samples.labels[:0],
-                scene.classes[:0],
-                scene.colours[:0],
-                24,
-                is_pale=True,
-            )
-            for group in dots:
-                group.set_animated(True)
-        self._bar = None
+        self._regions = ax.imshow(
+            np.zeros((1, 1, 3), np.uint8), extent=(*samples.xlim, *samples.ylim), origin="lower",
+            aspect="auto", interpolation="nearest",
+        )  # fmt: skip
+        self._lines: Any = None
+        self._dots = draw_samples(ax, samples.points, samples.labels, scene.classes, scene.colours, 24)
+        if samples.plane:  # an entry of the legend: each frame has other pale samples
+            none = np.empty((0, 2))
+            draw_samples(ax, none, none, scene.classes[:0], scene.colours[:0], 24, is_pale=True)
         if scene.response != "class":
             from matplotlib.cm import ScalarMappable
 
-            self._bar = self._figure.add_axes((0.95, 0.1, 0.02, 0.8))
-            self._figure.colorbar(ScalarMappable(cmap=scene.colormap), cax=self._bar, label=scene.response)
-        return dots
+            self._figure.colorbar(ScalarMappable(cmap=scene.colormap), ax=ax, label=scene.response)
+        self._title = ax.set_title(" ", loc="left", fontsize=11)
+        self._lay_out(titles)
 
     def _lay_out(self, titles: list[str]) -> None:
-        """Place title, legend, axes and colour bar side by side, at whole pixels."""
-        from matplotlib.transforms import IdentityTransform
-
-        pad = round(self._dpi * 0.08)
-        renderer = self._canvas.get_renderer()
-        widths = [1.0]
-        for title in dict.fromkeys(titles):
-            self._title.set_text(title)
-            widths.append(self._title.get_window_extent(renderer).width)
-        header = self._title.get_window_extent(renderer).height
-        column = 0
-        legend = self._legend(len(self._scene.classes) + bool(self._scene.samples.plane))
-        extent = legend.get_window_extent(renderer)
-        # The title begins at the left edge of the axes, to the right of the labels of the y axis.
-        margin = math.ceil(self._margins(self._ax)[0]) + pad
-        if margin + max(widths) + 2 * pad + extent.width + pad <= self._width:
-            header = max(header, extent.height)
-        else:  # the legend does not fit above the axes: place it beside them
+        """Place title, legend, axes and colour bar."""
+        ax, title, figure = self._ax, self._title, self._figure
+        self._make_room(1.0)
+        width, height = figure.bbox.size
+        text, widths = title.get_text(), [1.0]
+        for one in dict.fromkeys(titles):
+            title.set_text(one)
+            widths.append(title.get_window_extent().width)
+        title.set_text(text)
+        legend = self._legend(len(self._dots) + 1)
+        extent = legend.get_window_extent()
+        if extent.y0 < ax.bbox.y1 or extent.x0 < ax.bbox.x0 + max(widths):
+            # It does not fit above the axes: place it beside them.
             legend.remove()
             legend = self._legend(1)
-            column = math.ceil(legend.get_window_extent(renderer).width) + pad
-        top = self._height - math.ceil(header) - 2 * pad
-        bar = 0 if self._bar is None else round(0.15 * self._dpi)
-        # The width of the tick labels depends on the size of the axes: lay out twice.
-        for _ in range(2):
-            left, bottom, beyond = (math.ceil(margin) for margin in self._margins(self._ax))
-            left, bottom, right = left + pad, bottom + pad, self._width - column - max(beyond, pad)
-            if self._bar is not None:
-                right -= pad + bar + math.ceil(self._margins(self._bar)[2])
-            if right - left < LEAST_AXES or top - bottom < LEAST_AXES:
-                raise ValueError(
-                    f"size {self._width} x {self._height} leaves no room for the axes: choose a larger size"
-                )
-            self._place(self._ax, left, bottom, right, top)
-            if self._bar is not None:
-                self._place(self._bar, right + pad, bottom, right + pad + bar, top)
-        corner = self._width - pad, top if column else self._height - pad
-        legend.set_bbox_to_anchor(corner, transform=IdentityTransform())
-        self._title.set_transform(IdentityTransform())
-        self._title.set_position((left, self._height - pad))
-        room = (self._width - left - pad) / max(widths)
-        self._title.set_fontsize(self._title.get_fontsize() * min(1.0, room))
-        self._box = left, bottom, right, top
+            self._make_room(legend.get_window_extent().x0 / width)
+            legend.set_bbox_to_anchor((1, ax.bbox.y1 / height))
+        figure.set_layout_engine("none")
+        room = (width - ax.bbox.x0) / max(widths)
+        title.set_fontsize(title.get_fontsize() * min(1.0, 0.98 * room))
 
-    def _legend(self, n_columns: int) -> Any:
-        """Return a new legend with `n_columns` columns."""
-        return self._figure.legend(
-            frameon=False, loc="upper right", ncols=n_columns, borderaxespad=0, borderpad=0,
-            handletextpad=0.1, columnspacing=0.8, title=self._scene.samples.plane or None, alignment="left",
+    def _make_room(self, right: float) -> None:
+        """Lay out the axes, of the figure's width up to the fraction `right`."""
+        self._layout.set(rect=(0, 0, right, 1))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", "constrained_layout not applied")
+            self._figure.draw_without_rendering()
+        if caught or min(self._ax.bbox.size) < LEAST_AXES:
+            width, height = self._canvas.get_width_height()
+            raise ValueError(f"size {width} x {height} leaves no room for the axes: choose a larger size")
+
+    def _legend(self, n_columns: int) -> Legend:
+        """Return a new legend with `n_columns` columns, in the upper right corner of the figure."""
+        legend = self._figure.legend(
+            loc="upper right", ncols=n_columns, bbox_to_anchor=(1, 1), frameon=False, borderpad=0.2,
+            borderaxespad=0.2, handletextpad=0.1, columnspacing=0.8, alignment="left",
+            title=self._scene.samples.plane or None,
         )  # fmt: skip
-
-    def _margins(self, ax: Any) -> tuple[float, float, float]:
-        """Return the extents in pixels of the labels to the left of, below and to the right of axes."""
-        renderer = self._canvas.get_renderer()
-        box, whole = ax.get_window_extent(renderer), ax.get_tightbbox(renderer)
-        return box.x0 - whole.x0, box.y0 - whole.y0, whole.x1 - box.x1
-
-    def _place(self, ax: Any, left: int, bottom: int, right: int, top: int) -> None:
-        """Set the edges of axes, in pixels."""
-        ax.set_position(
-            (left / self._width, bottom / self._height, (right - left) / self._width,
-             (top - bottom) / self._height)
-        )  # fmt: skip
+        legend.set_in_layout(False)
+        return legend
 
     @held_interrupts()
     def frame(self, snapshot: Snapshot) -> Image:
         """Return the frame of a snapshot."""
         from PIL import Image
 
-        left, bottom, right, top = self._box
-        background = np.tile(self._background, (self._height, self._width, 1))
-        rows = slice(self._height - top, self._height - bottom)
-        background[rows, left:right, :3] = self._scene.paint(snapshot.model, (right - left, top - bottom))
-        self._canvas.restore_region(self._static)
-        self._draw_dots(snapshot.model)
+        scene, samples = self._scene, self._scene.samples
+        image = scene.render(snapshot.model, axes_pixels(self._ax))
+        self._regions.set_data(scene.coloured(image))
+        if scene.response == "class":
+            assert image.data is not None
+            if self._lines is not None:
+                self._lines.remove()
+            self._lines = draw_lines(self._ax, image.data, image.extent)
+        is_pale = samples.differs_off_plane(snapshot.model, scene.view["class_of_interest"])
+        if is_pale is not None:
+            for label, dots in zip(scene.classes, self._dots, strict=True):
+                alpha = np.where(is_pale[samples.labels == label], PALE_ALPHA, 1.0)
+                if alpha.size:  # matplotlib refuses an empty array
+                    dots.set_alpha(alpha.tolist())
         self._title.set_text(snapshot.title)
-        self._figure.draw_artist(self._title)
-        foreground = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
-        return Image.alpha_composite(Image.fromarray(background), foreground).convert("RGB")
-
-    def _draw_dots(self, model: Any) -> None:
-        """Draw the samples if each frame has other pale ones."""
-        samples = self._scene.samples
-        is_pale = samples.differs_off_plane(model, self._scene.view["class_of_interest"])
-        if is_pale is None:
-            return
-        for label, dots in zip(self._scene.classes, self._dots, strict=True):
-            alpha = np.where(is_pale[samples.labels == label], PALE_ALPHA, 1.0)
-            if alpha.size:  # matplotlib refuses an empty array
-                dots.set_alpha(alpha.tolist())
-                self._figure.draw_artist(dots)
+        self._canvas.draw()
+        drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
+        white = Image.new("RGBA", drawn.size, "white")  # behind a style's transparent background
+        return Image.alpha_composite(white, drawn).convert("RGB")

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.spatial
-from numpy.typing import NDArray
 
 from ..system.files import check_folder, check_replaceable
 from ..system.messages import warn
@@ -21,12 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST", "VIDEO", "check_rate", "check_target", "write_frames"]
 
-# Animated formats that Pillow writes, by suffix, with the options of `Image.save`.
-FORMATS: dict[str, dict[str, Any]] = {
-    ".gif": {"format": "GIF", "optimize": False, "disposal": 1},
-    ".png": {"format": "PNG"},
-    ".webp": {"format": "WEBP", "lossless": True},
-}
+# Animated formats that Pillow writes, by suffix.
+FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
 # Suffix of videos, which ffmpeg writes as H.264 for browsers. Blocks of 2 x 2 pixels share colour values, so
 # that width and height must be even.
 VIDEO = ".mp4"
@@ -40,8 +34,6 @@ LEAST_FPS, MOST_VIDEO_FPS = 0.002, 1000.0
 RUSHED_MILLISECONDS, SLOWED_MILLISECONDS = 10, 100
 # Additional duration of the last frame, before the animation starts again.
 HOLD_MILLISECONDS = 2500
-# Number of the 256 colours of a palette that are reserved for exact colours; the rest approximate all others.
-EXACT_COLOURS = 128
 
 
 def check_target(path: Path) -> Path:
@@ -49,7 +41,7 @@ def check_target(path: Path) -> Path:
     from PIL import Image
 
     Image.init()
-    known = [suffix for suffix, settings in FORMATS.items() if settings["format"] in Image.SAVE_ALL]
+    known = [suffix for suffix, name in FORMATS.items() if name in Image.SAVE_ALL]
     known.append(VIDEO)
     if path.suffix.lower() not in known:
         raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
@@ -136,16 +128,25 @@ def write_frames(
         if path.suffix.lower() == VIDEO:
             _write_video(images, path, name, fps)
             return
-        settings = FORMATS[path.suffix.lower()]
         durations = [_duration(fps, path.suffix.lower())] * len(snapshots)
         durations[-1] += HOLD_MILLISECONDS
-        if settings["format"] == "GIF":
-            # With one palette for all frames, an area that does not change has the same colour numbers in the
-            # next frame and is not stored again.
-            some = sorted({0, len(snapshots) // 2, len(snapshots) - 1})
-            images = map(Palette([frame(snapshots[k]) for k in some]).apply, images)
-        first, *others = images
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **settings)
+        first, *others = _with_one_palette(list(images)) if path.suffix.lower() == ".gif" else images
+        first.save(
+            path, FORMATS[path.suffix.lower()], save_all=True, append_images=others, duration=durations,
+            loop=0, lossless=True,
+        )  # fmt: skip
+
+
+def _with_one_palette(images: list[Image]) -> list[Image]:
+    """Return images with the same palette: what does not change has the same colours in all of them."""
+    from PIL import Image
+
+    width, height = images[0].size
+    strip = Image.new("RGB", (width, height * len(images)))
+    for k, image in enumerate(images):
+        strip.paste(image, (0, k * height))
+    strip = strip.quantize(256)
+    return [strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(images))]
 
 
 def _write_video(images: Iterable[Image], path: Path, name: str, fps: float) -> None:
@@ -178,52 +179,3 @@ def _write_video(images: Iterable[Image], path: Path, name: str, fps: float) -> 
             raise error.__context__ from None
         reason = error.stderr.strip() or f"exit status {error.returncode}"
         raise RuntimeError(f"ffmpeg could not write {name}: {reason}") from None
-
-
-class Palette:
-    """Palette of 256 colours for several images.
-
-    Pillow's own search for the nearest colour compares only 6 bits of 8, which would turn white into grey.
-    """
-
-    def __init__(self, images: list[Image]) -> None:
-        from PIL import Image
-
-        numbers, counts = np.unique([_numbers(image) for image in images], return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        colours = _colours(numbers[order])
-        # The most frequent colours, those of areas, are exact. All others have the same weight, so that rare
-        # colours are approximated as well as others.
-        exact, rest = colours[:EXACT_COLOURS], colours[EXACT_COLOURS:]
-        if len(rest) > 256 - EXACT_COLOURS:
-            cut = Image.fromarray(rest[None]).quantize(256 - EXACT_COLOURS)
-            rest = np.array(cut.getpalette(), np.uint8).reshape(-1, 3)
-        self._colours = np.concatenate([exact, rest])
-        # Index of the nearest palette colour for every 24-bit colour; -1 if not computed yet.
-        self._nearest = np.full(1 << 24, -1, np.int16)
-
-    def apply(self, image: Image) -> Image:
-        """Return an image in the colours of the palette."""
-        from PIL import Image
-
-        numbers = _numbers(image)
-        places = self._nearest[numbers]
-        new = np.unique(numbers[places < 0])
-        if new.size:
-            tree = scipy.spatial.cKDTree(self._colours)
-            self._nearest[new] = tree.query(_colours(new))[1]
-            places = self._nearest[numbers]
-        result = Image.fromarray(places.astype(np.uint8))
-        result.putpalette(self._colours.tobytes())
-        return result
-
-
-def _numbers(image: Image) -> NDArray[np.int32]:
-    """Return the colours of an image as 24-bit numbers (height, width)."""
-    red, green, blue = (np.asarray(band, np.int32) for band in image.split())
-    return red << 16 | green << 8 | blue
-
-
-def _colours(numbers: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return the colours (n, 3) of 24-bit numbers (n,)."""
-    return (numbers[:, None] >> np.array([16, 8, 0]) & 255).astype(np.uint8)
