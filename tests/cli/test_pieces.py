@@ -10,8 +10,7 @@ from extras import all_need, optional
 from tables_of_customers import customers, written
 
 import fastnn
-from fastnn.tables.commands import predict, scores
-from fastnn.tables.commands.scores import METRICS, RunningScores, scores_of
+from fastnn.tables.commands import predict
 from fastnn.tables.streaming import parquet
 
 pytestmark = all_need("pandas", "pyarrow")
@@ -22,9 +21,6 @@ pq = optional("pyarrow.parquet")
 N_ROWS = 500
 NEW = customers(N_ROWS, seed=1)
 random = np.random.RandomState(0)
-WEIGHTS = np.where(
-    np.arange(300) < 100, 0.0, random.randint(0, 3, 300)
-)  # all weights of the first piece are 0
 
 
 @pytest.fixture(autouse=True)
@@ -33,67 +29,6 @@ def _small(monkeypatch):
     monkeypatch.setattr(parquet, "MOST_ROWS", 64)
     monkeypatch.setattr(parquet, "LEAST_ROWS", 1)
     monkeypatch.setattr(predict, "GROUP_ROWS", 100)
-
-
-def added(running, y, predictions, weights):
-    """Return running scores to which rows have been added in three pieces."""
-    for part in np.split(np.arange(len(y)), [100, 110]):
-        running.add(y[part], predictions[part], None if weights is None else weights[part])
-    return running
-
-
-# --- scores in pieces ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_scores_of_classes_in_pieces_equal_those_at_once(n_classes, weights):
-    classes = np.array(["a", "b", "c"][:n_classes])
-    y = np.sort(classes[random.randint(0, n_classes, 300)])  # sorted: some pieces lack classes
-    P = random.dirichlet(np.ones(n_classes), 300).astype(np.float32)
-    running = added(RunningScores("classification", classes), y, P, weights)
-    expected = scores_of("classification", y, P, classes, weights)
-    assert running.scores() == pytest.approx(expected, rel=1e-6)
-    assert running.n_rows == running.counts.sum() == 300
-    shares = np.array([np.average(y == one, weights=weights) for one in classes])
-    constant = scores_of("classification", y, np.tile(shares, (300, 1)), classes, weights)
-    assert running.constant_scores() == pytest.approx(constant)
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_scores_of_numbers_in_pieces_equal_those_at_once(weights):
-    y = 1e6 + random.normal(size=300)
-    values = y + random.normal(size=300)
-    running = added(RunningScores("regression", None), y, values, weights)
-    assert running.mean == pytest.approx(np.average(y, weights=weights))
-    mean = np.full(300, running.mean)
-    constant = added(RunningScores("regression", None), y, mean, weights)
-    expected = scores_of("regression", y, values, None, weights)
-    assert running.scores(constant) == pytest.approx(expected, rel=1e-6)
-    assert constant.scores() == pytest.approx(scores_of("regression", y, mean, None, weights), abs=1e-6)
-
-
-def test_the_r2_of_equal_numbers_is_scikit_learns():
-    y = np.ones(300)
-    constant = added(RunningScores("regression", None), y, y, None)
-    for values in (y, y + 1):
-        running = added(RunningScores("regression", None), y, values, None)
-        assert running.scores(constant)["r2"] == METRICS["regression"]["r2"].compute(y, values, None, None)
-
-
-def test_the_auc_of_many_rows_is_estimated_from_a_sample(monkeypatch):
-    monkeypatch.setattr(scores, "SAMPLE_BYTES", 32 * 4000)
-    y = random.randint(0, 2, 50_000)
-    p = np.clip(random.normal(0.4 + 0.2 * y, 0.2), 0, 1)
-    P = np.column_stack([1 - p, p])
-    running = RunningScores("classification", np.arange(2))
-    for part in np.array_split(np.arange(len(y)), 60):
-        running.add(y[part], P[part], None)
-    assert running.n_ranked == 4000
-    exact = METRICS["classification"]["roc_auc"].compute(y, P, np.arange(2), None)
-    found = running.scores()["roc_auc"]
-    assert found != exact
-    assert found == pytest.approx(exact, abs=0.03)  # four standard errors
 
 
 # --- predictions in pieces -----------------------------------------------------------------------------

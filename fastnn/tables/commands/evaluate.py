@@ -29,13 +29,14 @@ def run(options: argparse.Namespace) -> int:
         check_folder(options.out, "--out")
         check_replaceable(options.out, "--out", "a file of scores")
     import numpy as np
+    from sklearn.metrics import confusion_matrix
 
     from ...system.messages import counted
     from .columns import Matching, fitted_columns, text_columns, unseen_unwarned
     from .models import loaded_model
     from .pieces import TableInPieces
     from .problem import are_numbers, check_any, gap_notes
-    from .scores import RunningScores, plain_scores, table_of_scores
+    from .scores import constant_prediction, plain_scores, scores_of, table_of_scores
 
     model = loaded_model(options.model)
     classes = getattr(model, "classes_", None)
@@ -54,33 +55,38 @@ def run(options: argparse.Namespace) -> int:
     others = [target] if options.weights is None else [target, options.weights]
     matching = Matching(model, table.columns, table.name, options.date_format, others)
     rows = _Rows(table, target, options.weights, task, classes)
-    running = RunningScores(task, classes)
+    # Some scores compare all rows with each other: keep a few numbers of each row.
+    kept_rows: list[Any] = []
     for piece, present, y, weights in rows.read(matching.fitted):
         X = matching.rows(piece)[present]
-        if len(y):
-            with unseen_unwarned():
-                running.add(y, model.predict(X) if classes is None else model.predict_proba(X), weights)
-    check_any(running.n_rows, running.weight, table.name, target, options.weights)
-    if classes is None:
-        constant = RunningScores(task, classes)
-        for _, _, y, weights in rows.read([]):
-            constant.add(y, np.full(len(y), running.mean), weights)
-        scores = {"fastnn": running.scores(constant), "constant": constant.scores()}
-    else:
-        scores = {"fastnn": running.scores(), "constant": running.constant_scores()}
+        if not len(y):
+            continue
+        with unseen_unwarned():
+            predictions = model.predict(X) if classes is None else model.predict_proba(X)
+        places = y if classes is None else np.searchsorted(classes, y).astype(np.int32)
+        kept_rows.append((places, predictions, np.ones(len(y)) if weights is None else weights))
+    n_rows = sum(len(y) for y, _, _ in kept_rows)
+    check_any(n_rows, None, table.name, target, options.weights)
+    y, predictions, weights = map(np.concatenate, zip(*kept_rows, strict=True))
+    check_any(n_rows, weights, table.name, target, options.weights)
+    labels = None if classes is None else np.arange(len(classes))
+    constant = np.broadcast_to(constant_prediction(task, y, weights, labels, 1), predictions.shape)
+    scores = {
+        "fastnn": scores_of(task, y, predictions, labels, weights),
+        "constant": scores_of(task, y, constant, labels, weights),
+    }
     notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
-    if classes is not None and running.n_ranked < running.n_rows:
-        notes.append(f"ROC AUC and average precision are those of {running.n_ranked:,} random rows")
     printed = [
-        f"{table.name}: {counted(running.n_rows, 'row')} with {target}",
+        f"{table.name}: {counted(n_rows, 'row')} with {target}",
         *(f"  note: {note}" for note in notes),
     ]
     printed.append(f"\n{table_of_scores(task, scores)}")
     if classes is not None and len(classes) <= MOST_CLASSES:
-        printed.append(f"\n{_confusion(running.counts, classes)}")
+        counts = confusion_matrix(y, predictions.argmax(axis=1), labels=labels)
+        printed.append(f"\n{_confusion(counts, classes)}")
     print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)
     if options.out is not None:
-        content = {"model": str(options.model), "table": table.name, "rows": running.n_rows, "target": target}
+        content = {"model": str(options.model), "table": table.name, "rows": n_rows, "target": target}
         text = json.dumps(content | {"scores": plain_scores(scores)}, indent=2, allow_nan=False)
         if not to_file:
             print(text)

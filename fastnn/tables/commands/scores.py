@@ -24,8 +24,8 @@ from .columns import unseen_unwarned
 __all__ = [
     "METRICS",
     "Metric",
-    "RunningScores",
     "baselines",
+    "constant_prediction",
     "folds_of",
     "metrics_of",
     "networks_work",
@@ -139,150 +139,9 @@ METRICS: dict[str, dict[str, Metric]] = {
 }
 
 
-# Scores that can be added up over pieces of a table, by task, with the power of the score that is a mean over
-# rows: the square of the RMSE is the mean squared error.
-MEANS = {"classification": {"accuracy": 1, "log_loss": 1}, "regression": {"rmse": 2, "mae": 1}}
-# Scores that compare pairs of rows, which those of pieces are not enough for.
-OF_PAIRS = ("roc_auc", "average_precision")
-# Bytes of the sample of rows from which these are computed where rows come in pieces.
-SAMPLE_BYTES = 1 << 26
-
-
 def scores_of(task: str, y: Array, predictions: Array, classes: Any, weights: Any) -> dict[str, float]:
     """Return all scores of predictions by name; NaN where a score is not defined."""
     return {name: metric.compute(y, predictions, classes, weights) for name, metric in METRICS[task].items()}
-
-
-class RunningScores:
-    """Scores of rows that come in pieces, in bounded memory.
-
-    All scores but the ROC AUC and the average precision are exact. These compare all pairs of rows: of very
-    many rows, they are those of a random sample.
-
-    Parameters
-    ----------
-    task : {"classification", "regression"}
-        Kind of the target.
-    classes : array or None
-        Classes of a classification, sorted.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of rows so far.
-    weight : float
-        Sum of the weights.
-    counts : array (n_classes, n_classes)
-        Number of rows by true and by predicted class.
-    mean : float
-        Weighted mean of the true numbers.
-    """
-
-    def __init__(self, task: str, classes: Any) -> None:
-        self._task, self._classes = task, classes
-        n_classes = 0 if classes is None else len(classes)
-        self.n_rows, self.weight, self.mean = 0, 0.0, 0.0
-        self._means: dict[str, float] = dict.fromkeys(MEANS[task], 0.0)
-        self.counts = np.zeros((n_classes, n_classes), np.int64)
-        self._weights = np.zeros((n_classes, n_classes))
-        # A row holds a random number, a class, a weight and a float32 for each class.
-        self._sample = Sample(SAMPLE_BYTES // (24 + 4 * n_classes))
-
-    def add(self, y: Array, predictions: Array, weights: Any) -> None:
-        """Add the rows of a piece: true targets, predictions, and weights or None."""
-        weights = np.ones(len(y)) if weights is None else weights
-        self.n_rows += len(y)
-        if self._classes is not None:
-            true, found = np.searchsorted(self._classes, y), predictions.argmax(axis=1)
-            cells, shape = true * len(self._classes) + found, self.counts.shape
-            self.counts += np.bincount(cells, minlength=self.counts.size).reshape(shape)
-            self._weights += np.bincount(cells, weights, self.counts.size).reshape(shape)
-            self._sample.add(true, weights, predictions)
-        weight = float(weights.sum())
-        if not weight:
-            return
-        self.weight += weight
-        share = weight / self.weight
-        for name, power in MEANS[self._task].items():
-            value = METRICS[self._task][name].compute(y, predictions, self._classes, weights)
-            self._means[name] += share * (value**power - self._means[name])
-        if self._classes is None:
-            self.mean += share * (float(np.average(y, weights=weights)) - self.mean)
-
-    @property
-    def n_ranked(self) -> int:
-        """Number of rows from which the scores of pairs of rows are computed."""
-        return min(self.n_rows, self._sample.size)
-
-    def scores(self, constant: RunningScores | None = None) -> dict[str, float]:
-        """Return all scores by name.
-
-        Parameters
-        ----------
-        constant : RunningScores, optional
-            Scores of the mean as the prediction of all rows, from which the R2 of numbers follows; by default
-            these scores themselves.
-        """
-        found = {name: mean ** (1 / MEANS[self._task][name]) for name, mean in self._means.items()}
-        if self._classes is None:
-            error, variance = self._means["rmse"], (constant or self)._means["rmse"]
-            ratio = error / variance if variance else float(error > 0)
-            found["r2"] = 1 - ratio if self.n_rows > 1 else np.nan
-        else:
-            true, predicted = np.nonzero(self.counts)
-            cells = np.eye(len(self._classes))[predicted]
-            found["balanced_accuracy"] = self._computed(
-                "balanced_accuracy", true, self._weights[true, predicted], cells
-            )
-            sample = self._sample.rows()
-            found |= {name: self._computed(name, *sample) for name in OF_PAIRS}
-        return {name: found[name] for name in METRICS[self._task]}
-
-    def constant_scores(self) -> dict[str, float]:
-        """Return the scores of the shares of the classes as the prediction of all rows."""
-        true = np.flatnonzero(self.counts.sum(axis=1))
-        totals = self._weights.sum(axis=1)
-        P = np.tile(totals / totals.sum(), (len(true), 1))
-        return {name: self._computed(name, true, totals[true], P) for name in METRICS[self._task]}
-
-    def _computed(self, name: str, true: Array, weights: Array, P: Array) -> float:
-        """Return a score of classes, which are given by their places in `classes`."""
-        return METRICS[self._task][name].compute(self._classes[true], P, self._classes, weights)
-
-
-class Sample:
-    """Random sample of rows that come in pieces: all rows, as long as there are no more than its size.
-
-    Parameters
-    ----------
-    size : int
-        Largest number of rows.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size, self._random = size, np.random.default_rng(0)
-        self._parts: list[tuple[Array, ...]] = []
-        self._n_rows = 0
-
-    def add(self, *columns: Array) -> None:
-        """Add the rows of a piece, given as arrays of equal length."""
-        self._parts.append((self._random.random(len(columns[0])), *columns))
-        self._n_rows += len(columns[0])
-        if self._n_rows >= 2 * self.size:
-            self._shrink()
-
-    def rows(self) -> list[Array]:
-        """Return the columns of the sample."""
-        self._shrink()
-        return list(self._parts[0][1:])
-
-    def _shrink(self) -> None:
-        """Keep the rows with the smallest of the random numbers that each row has drawn."""
-        columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
-        if len(columns[0]) > self.size:
-            kept = np.argpartition(columns[0], self.size)[: self.size]
-            columns = [column[kept] for column in columns]
-        self._parts, self._n_rows = [tuple(columns)], len(columns[0])
 
 
 def folds_of(task: str, y: Array, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
@@ -346,7 +205,7 @@ def baselines(
             predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
             found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
-        found[constant_name].append(_constant(task, y, _positive(weights), classes, len(X_test)))
+        found[constant_name].append(constant_prediction(task, y, _positive(weights), classes, len(X_test)))
     order = np.concatenate(rows_of_test)
     chosen = slice(None) if judged is None or test is not None else np.isin(order, judged)
     truth, given = (y, weights) if test is None else (test[1], test[2])
@@ -372,7 +231,7 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
     except ValueError:  # no column tells the fold's rows apart
         present = present[:1]
     if len(present) < 2:
-        return lambda X_test: _constant(task, y, weights, classes, len(X_test))
+        return lambda X_test: constant_prediction(task, y, weights, classes, len(X_test))
     if task == "regression":
         # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
         center, scale = y.mean(), y.std()
@@ -398,7 +257,7 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
     return predict
 
 
-def _constant(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> Array:
+def constant_prediction(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> Array:
     """Return the shares of the classes, or the mean, for every row."""
     if task == "regression":
         return np.full(n_rows, np.average(y, weights=weights))
