@@ -202,19 +202,13 @@ def _compression(head: bytes) -> str | None:
     return next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
-def _unpacked(head: bytes, compression: str) -> bytes:
-    """Return the first bytes that a compressed file holds, from its own first bytes.
-
-    No more is unpacked: a kilobyte may hold gigabytes.
-    """
+def _unpacked(file: Any, compression: str) -> bytes:
+    """Return the first bytes that a compressed file holds: all of them may be gigabytes."""
     import bz2
+    import gzip
 
-    decompressors: dict[str, Any] = {
-        "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
-        "bz2": bz2.BZ2Decompressor,
-        "xz": lzma.LZMADecompressor,
-    }
-    return decompressors[compression]().decompress(head, HEAD)
+    openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    return openers[compression](file).read(HEAD)
 
 
 def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:
@@ -279,7 +273,7 @@ def _read_csv(
     compression = _compression(head)
     if compression is not None:
         try:
-            head = _unpacked(head, compression)
+            head = _unpacked(file, compression)
         except Exception as error:
             raise ValueError(f"{name} is damaged: {error}") from None
     encoding = options.encoding or next(
