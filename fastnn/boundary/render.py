@@ -148,8 +148,7 @@ def render_boundary(
     Notes
     -----
     A file is moved to its name when it is complete, and replaces an older picture of the same name. A process
-    that is killed leaves a hidden folder, `.fastnn-...`, beside the file, which is removed when the next
-    picture is written there.
+    that is killed leaves a hidden folder, `.fastnn-...`, beside the file, with all that was not moved yet.
 
     The first row of an image file is the highest one; the rows of a Zarr array are those of `data`. Classes
     have a colour each, up to 256 of them (in ``.svg`` and ``.pdf`` all). A response is grey, in ``.png`` with

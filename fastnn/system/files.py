@@ -1,16 +1,11 @@
 """Atomic writing of files: a file is written as a draft beside its final name, then moved there.
 
-A process that is killed leaves its drafts behind. The name of a draft identifies its process, so that the
-next draft in the same folder can remove the drafts of processes that have ended.
+A process that is killed leaves its draft behind, whose name begins with ``.fastnn-``.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
-import platform
-import re
 import secrets
 import shutil
 import tempfile
@@ -18,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
@@ -33,28 +26,19 @@ __all__ = [
     "written_whole",
 ]
 
-# Prefix of the names of drafts. The process follows: host, process ID, and its start in seconds after boot.
+# Prefix of the names of drafts.
 PREFIX = ".fastnn-"
-OWNED = re.compile(rf"{re.escape(PREFIX)}([0-9a-f]{{12}})-([0-9]+)-([0-9]+)-.+")
 # Prefix of the name of a folder in a draft that holds older files until their replacements are in place.
 OLDER = ".older-"
-# Largest difference, in seconds, between two readings of one process's start time, which are rounded. No
-# process ID is reused within this time.
-SAME_START = 2
-# Largest number of folder entries that a draft lists on average: larger folders are listed for some drafts.
-ENTRIES_A_DRAFT = 1000
 # Longest ending, in characters, that the draft of a single file shares with its final name.
 LONGEST_ENDING = 16
-# By folder, the number of coming drafts that do not list the folder.
-_listings_to_skip: dict[Path, int] = {}
 
 
 class Draft:
     """Unfinished files and folders in a hidden folder beside their final names.
 
     The hidden folder is on the same disk, so that files are moved and not copied, and files in it get the
-    usual permissions of new files. A new draft removes those of killed processes of this machine in the same
-    folder, unless they hold older files that were about to be replaced.
+    usual permissions of new files.
 
     Parameters
     ----------
@@ -66,8 +50,7 @@ class Draft:
         self.paths = paths
         self._holds_older = False  # True if older files could not be moved back
         folder = paths[0].absolute().parent
-        _remove_abandoned(folder)
-        self.folder = Path(tempfile.mkdtemp(prefix=_prefix(os.getpid()), dir=folder))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
 
     def name(self, path: Path) -> Path:
         """Return the temporary name of the file that becomes `path`."""
@@ -129,10 +112,9 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
         Temporary name beside `path`, with the same ending.
     """
     folder = path.absolute().parent
-    _remove_abandoned(folder)
     # Writers of pictures choose the format by the ending.
     ending = path.suffix if len(path.suffix) <= LONGEST_ENDING else ""
-    draft = folder / f"{_prefix(os.getpid())}{secrets.token_hex(8)}{ending}"
+    draft = folder / f"{PREFIX}{secrets.token_hex(8)}{ending}"
     try:
         yield draft
         if synced:
@@ -157,83 +139,6 @@ def _sync(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the drafts of ended processes from a folder; ignore drafts that cannot be read or removed."""
-    n_skips = _listings_to_skip.pop(folder, 0)
-    if n_skips > 0:
-        _listings_to_skip[folder] = n_skips - 1
-        return
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    if len(names) > ENTRIES_A_DRAFT:
-        _listings_to_skip[folder] = len(names) // ENTRIES_A_DRAFT
-    for name in names:
-        owned = OWNED.fullmatch(name)
-        if owned is None or owned[1] != _host():
-            continue
-        draft = folder / name
-        if not _has_ended(int(owned[2]), int(owned[3])):
-            continue
-        if not draft.is_dir():
-            with suppress(OSError):
-                draft.unlink()
-        elif not _may_hold_older(draft):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-@functools.cache
-def _prefix(pid: int) -> str:
-    """Return the prefix of the names of this process's drafts.
-
-    The process ID `pid` is an argument because a fork changes it, and the result is cached.
-    """
-    try:
-        return f"{PREFIX}{_host()}-{pid}-{_start(psutil.Process(pid))}-"
-    except (psutil.Error, OSError, RuntimeError):  # a draft of an unknown process is never removed
-        return PREFIX
-
-
-@functools.cache
-def _host() -> str:
-    """Return a digest that identifies this machine and the namespace of its process IDs."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace"))
-    with suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-
-def _start(process: psutil.Process) -> int:
-    """Return the start of a process in seconds after boot, which is independent of changes of the clock."""
-    boot = psutil.boot_time()
-    return round(process.create_time() - boot)
-
-
-def _has_ended(pid: int, start: int) -> bool:
-    """Return True if the process with this ID and start time has ended."""
-    try:
-        process = psutil.Process(pid)
-        # A killed process keeps its ID, as a zombie, until its parent asks for the exit status.
-        return process.status() == psutil.STATUS_ZOMBIE or abs(_start(process) - start) > SAME_START
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.Error, OSError, RuntimeError):
-        return False
-
-
-def _may_hold_older(draft: Path) -> bool:
-    """Return True if a draft holds older files and replacements not yet moved, or if it cannot be read."""
-    try:
-        names = os.listdir(draft)
-        older = [name for name in names if name.startswith(OLDER)]
-        return len(older) < len(names) and any(os.listdir(draft / name) for name in older)
-    except OSError:
-        return True
 
 
 def check_folder(path: Path, argument: str) -> None:
