@@ -22,6 +22,7 @@ __all__ = [
     "Picture",
     "Rect",
     "Sink",
+    "deflate_header",
     "deflated",
     "rectangles_from_top",
 ]
@@ -239,6 +240,15 @@ class OneColourTiles:
         return self.cache[key]
 
 
+# Level of Deflate in all formats: the fastest.
+DEFLATE_LEVEL = 1
+
+
+def deflate_header() -> bytes:
+    """Return the header of a compressed stream, which `deflated` leaves out of parts."""
+    return zlib.compress(b"", DEFLATE_LEVEL)[:2]
+
+
 def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
     """Return data compressed with Deflate.
 
@@ -254,5 +264,5 @@ def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
     window = -zlib.MAX_WBITS if part else zlib.MAX_WBITS
-    stream = zlib.compressobj(1, zlib.DEFLATED, window, zlib.DEF_MEM_LEVEL, strategy)
+    stream = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, window, zlib.DEF_MEM_LEVEL, strategy)
     return stream.compress(data.data) + stream.flush(zlib.Z_SYNC_FLUSH if part else zlib.Z_FINISH)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..colours import PALETTE
-from .base import FileSink, Picture, Rect, deflated, rectangles_from_top
+from .base import FileSink, Picture, Rect, deflate_header, deflated, rectangles_from_top
 
 __all__ = ["PngCoding", "PngSink"]
 
@@ -44,8 +44,7 @@ class PngSink(FileSink):
         self.checksum = zlib.adler32(b"")
         self.file = open(self.draft.name(self.path), "wb")  # noqa: SIM115
         self.file.write(self.coding.head(self.picture.width, self.picture.height))
-        # Deflate with a window of 32 KB, at the fastest level.
-        self.file.write(_png_chunk(b"IDAT", b"\x78\x01"))
+        self.file.write(_png_chunk(b"IDAT", deflate_header()))
 
     def rectangles(self) -> Iterator[Rect]:
         """Return strips of whole rows, from the top downward."""
