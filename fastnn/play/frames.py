@@ -23,6 +23,7 @@ from ..network.description import Network, aligned_empty
 from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
+from ..schedules import resolve_schedule
 from ..system.validation import check_choice, check_count, shown
 from .fields import Problem
 from .next_step import Rest, next_step
@@ -151,6 +152,7 @@ class Artist:
         self._seconds: dict[str, float] = {}  # of the last picture by each method
         self._n_pictures = 0
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
+        self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
 
     def _folded(self, snapshot: Snapshot) -> Array:
         """Return the parameters of a snapshot with batch normalisation folded in."""
@@ -180,23 +182,28 @@ class Artist:
         total = np.sum((y - y.mean()) ** 2)
         return float(1 - np.sum((y - predicted) ** 2) / total) if total else np.nan
 
-    def draw(self, snapshot: Snapshot, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Compute a frame; return the entries of its header, and its arrays."""
+    def draw(
+        self, snapshot: Snapshot, view: View, run: int = 0, frame: int = 0
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Compute a frame; return its header, whole but for the places that `packed` adds, and its arrays."""
         network, folded = self._network, self._folded(snapshot)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
+        units, unit_ranges = self._units(folded, view.unit_resolution)
         header: dict[str, Any] = {
+            "run": run,
+            "frame": frame,
             "step": snapshot.step,
             "epoch": snapshot.epoch,
             "playing": snapshot.playing,
             "passes_per_second": snapshot.passes_per_second,
+            "learning_rate": self._learning_rate(snapshot.step),
             "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
             "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
             "mode": view.mode,
+            "unit_ranges": unit_ranges,
         }
         arrays = self._boundary(snapshot, folded, view)
-        units, ranges = self._units(folded, view.unit_resolution)
         arrays["units"] = units
-        header["unit_ranges"] = ranges
         arrays["weights"] = snapshot.parameters.astype(np.float32)
         if view.sample is not None and view.sample < len(self._X):
             header["sample"], more = self._sample(folded, view.sample)
@@ -208,6 +215,14 @@ class Artist:
                 )
                 arrays |= more
         return header, arrays
+
+    def _learning_rate(self, step: int) -> float | None:
+        """Return the learning rate of a step; None for L-BFGS, which has no learning rate."""
+        settings = self._problem.settings
+        if settings.optimizer == "lbfgs":
+            return None
+        total = (settings.n_passes or 1) * self._problem.steps_per_epoch
+        return settings.learning_rate * float(self.schedule.factors(np.array([step]), total)[0])
 
     def _boundary(self, snapshot: Snapshot, folded: Array, view: View) -> dict[str, Array]:
         """Return the large picture: classes, a probability, or the values of a regression."""

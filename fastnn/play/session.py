@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..model import Model
-from ..schedules import Schedule, resolve_schedule
+from ..schedules import Schedule
 from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
 from .fields import Problem
@@ -94,7 +94,6 @@ class Run:
         self._ending: dict[str, Any] | None = None  # the message of the training's end
         # Files of the model that other threads wait for; None once the training has ended.
         self._wanted: list[Future[bytes]] | None = []
-        self._schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
         self.steering = Steering(self._artist, first, problem.steps_per_epoch, speed, self._redraw)
         self._threads = [
             threading.Thread(
@@ -182,7 +181,7 @@ class Run:
         if state is not None and isinstance(state.settings["schedule"], WithinRun):
             # Who goes on trains the whole run, of which the schedule needs no extract.
             assert whole is not None
-            settings = state.settings | {"schedule": self._schedule}
+            settings = state.settings | {"schedule": self._artist.schedule}
             model._training = replace(state, settings=settings, num_passes=whole)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.fastnn"
@@ -275,7 +274,7 @@ class Run:
         arguments = problem.train_arguments
         whole = problem.settings.n_passes
         if whole is not None and problem.settings.schedule != "constant":
-            arguments["schedule"] = WithinRun(self._schedule, whole * problem.steps_per_epoch)
+            arguments["schedule"] = WithinRun(self._artist.schedule, whole * problem.steps_per_epoch)
         X, y = problem.training_data
         last = MOST_PASSES if whole is None else whole
         n_passes, resume = min(FIRST_PASSES, last), False
@@ -328,8 +327,7 @@ class Run:
     def _send_frame(self, snapshot: Snapshot) -> None:
         """Compute a frame and send it."""
         with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
-            header, arrays = self._artist.draw(snapshot, self._view)
-        header |= {"frame": self._frame, "run": self.number, "learning_rate": self._rate(snapshot.step)}
+            header, arrays = self._artist.draw(snapshot, self._view, self.number, self._frame)
         if self._frame == 0:
             arrays |= self._data()
         points = np.array(self.steering.take_points()).reshape(-1, len(CURVE_COLUMNS))
@@ -351,14 +349,6 @@ class Run:
         return {
             "points": problem.X.astype(np.float32), **targets, "is_test": problem.is_test.astype(np.uint8),
         }  # fmt: skip
-
-    def _rate(self, step: int) -> float | None:
-        """Return the learning rate of a step; None for L-BFGS, which has no learning rate."""
-        settings = self.problem.settings
-        if settings.optimizer == "lbfgs":
-            return None
-        total = (settings.n_passes or 1) * self.problem.steps_per_epoch
-        return settings.learning_rate * float(self._schedule.factors(np.array([step]), total)[0])
 
     def _report_compiling(self, busy: bool) -> None:
         """Tell the page that a thread of this run has begun or ended to compile."""
