@@ -1,7 +1,5 @@
 """Activations, applied to every value, and their derivatives: the tutorial's layers.
 
-The product with the weights and the sum with the biases are gates, in ``gate.py``.
-
 To add an activation, write a class with its formula `value` and its derivative `slope` below the others,
 register it with the decorator ``@activation``, and write the compiled version in ``fastnn_kernels/layer.py``.
 CONTRIBUTING.md shows an example.

@@ -58,12 +58,10 @@ class Affine:
         self.W, self.b = W, b
 
     def forward(self, X):
-        """Return the sums of X."""
         self.X = X
         return affine_forward(self.W, self.b, X)
 
     def backward(self, dZ):
-        """Return the derivative by X."""
         self.dW, self.db, dX = affine_backward(self.W, self.X, dZ)
         return dX
 
@@ -75,12 +73,10 @@ class Activation:
         self.name = name
 
     def forward(self, Z):
-        """Return ``f(Z)``."""
         self.Z, self.A = Z, activation_forward(self.name, Z)
         return self.A
 
     def backward(self, dA):
-        """Return the derivative by Z."""
         return activation_backward(self.name, self.Z, self.A, dA)
 
 
@@ -113,12 +109,10 @@ class Dropout:
         self.rate, self.key = rate, key
 
     def forward(self, X):
-        """Return X with some values dropped."""
         self.D = dropout(X, self.key, 0, self.rate)
         return self.D
 
     def backward(self, dD):
-        """Return the derivative by X."""
         return dropout_backward(self.D, dD, self.rate)
 
 

@@ -69,12 +69,10 @@ class Identity:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return z."""
         return z
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return 1."""
         return a.constant(1.0)
 
 
@@ -84,12 +82,10 @@ class Sigmoid:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return the sigmoid of z."""
         return vmath.sigmoid.formula(z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return ``a - a^2``."""
         return (-a).fma(a, a)
 
 
@@ -99,12 +95,10 @@ class Tanh:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return ``tanh(z)``."""
         return vmath.tanh.formula(z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return ``1 - a^2``."""
         return (-a).fma(a, 1.0)
 
 
@@ -114,12 +108,10 @@ class Relu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return ``max(z, 0)``."""
         return z.at_least(0.0)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return 1 where a is above 0, else 0."""
         return a.constant(1.0).where(a > 0.0, 0.0)
 
 
@@ -132,12 +124,10 @@ class LeakyRelu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return z, and ``LEAK z`` below 0."""
         return (z * LEAK).where(z < 0.0, z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return 1 where a is above 0, else LEAK."""
         return a.constant(1.0).where(a > 0.0, LEAK)
 
 
@@ -155,12 +145,10 @@ class Elu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return z, and ``ALPHA (exp(z) - 1)`` below 0."""
         return _elu(z, ALPHA)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return 1 where a is above 0, else ``a + ALPHA``."""
         return a.constant(1.0).where(a > 0.0, a + ALPHA)
 
 
@@ -174,12 +162,10 @@ class Selu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return the elu with SELU_ALPHA, times SELU_SCALE."""
         return _elu(z, SELU_ALPHA) * SELU_SCALE
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return SELU_SCALE where a is above 0, else ``a + SELU_SCALE SELU_ALPHA``."""
         return a.constant(SELU_SCALE).where(a > 0.0, a + SELU_SCALE * SELU_ALPHA)
 
 
@@ -189,12 +175,10 @@ class Softplus:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return ``log(1 + exp(z))``."""
         return vmath.softplus_of(z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return the sigmoid of z, ``1 - exp(-a)``."""
         return -vmath.expm1_below(-a)
 
 
@@ -206,12 +190,10 @@ class Silu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return ``z sigmoid(z)``."""
         return z * vmath.sigmoid_to_zero(z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        """Return ``sigmoid(z) (1 + z - a)``."""
         gate = vmath.sigmoid_to_zero(z)
         return gate.fma(z - a, gate)
 
@@ -231,7 +213,6 @@ class Gelu:
 
     @staticmethod
     def value(z: Value) -> Value:
-        """Return ``z sigmoid(2 u)``."""
         return z * _gelu_gate(z)
 
     @staticmethod

@@ -262,13 +262,11 @@ class BinaryCrossEntropy:
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``softplus(s) - y s``."""
         # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) - y s has no rounding error.
         return (-y).fma(s, vmath.softplus_of(-s.magnitude()) + s.at_least(0.0))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``p - y``."""
         return vmath.sigmoid_to_zero(s) - y
 
 
@@ -278,12 +276,10 @@ class SquaredError:
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``(s - y)^2 / 2``."""
         return (s - y) * (s - y) * 0.5
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``s - y``."""
         return s - y
 
 
@@ -293,7 +289,6 @@ class AbsoluteError:
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``|s - y|``."""
         return (s - y).magnitude()
 
     @staticmethod
@@ -315,7 +310,6 @@ class Huber:
 
     @staticmethod
     def slope(s: Value, y: Value, delta: Value) -> Value:
-        """Return ``s - y``, clipped to the range from -delta to delta."""
         return (s - y).at_most(delta).at_least(-delta)
 
 
@@ -325,7 +319,6 @@ class Quantile:
 
     @staticmethod
     def value(s: Value, y: Value, q: Value) -> Value:
-        """Return the larger of ``q (y - s)`` and ``(1 - q) (s - y)``."""
         return (q * (y - s)).at_least((1.0 - q) * (s - y))
 
     @staticmethod
@@ -340,12 +333,10 @@ class Poisson:
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``exp(s) - y s``."""
         return (-y).fma(s, vmath.exp_of(s))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
-        """Return ``exp(s) - y``."""
         return vmath.exp_of(s) - y
 
 

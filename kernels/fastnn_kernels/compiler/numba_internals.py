@@ -138,7 +138,6 @@ def intrinsic_function(value: object) -> Callable | None:
 
 
 def set_cache(dispatcher: Any, cache: Any) -> None:
-    """Make `dispatcher` load and save its overloads through `cache`."""
     dispatcher._cache = cache
 
 
@@ -296,7 +295,6 @@ def declared_names(library: Any) -> list[str]:
 
 
 def cpu_context() -> Any:
-    """Return the target context of all kernels."""
     return cpu_target.target_context
 
 
@@ -338,12 +336,10 @@ def loaded_library(symbol: str, code: bytes) -> Any:
 
 
 def library_address(library: Any, name: str) -> int:
-    """Return the address of a function's machine code, given the function's name."""
     return library.get_pointer_to_function(name)
 
 
 def set_library(compiler: Compiler, library: Any) -> None:
-    """Make `library` receive the code of a compilation."""
     compiler.state.library = library
 
 

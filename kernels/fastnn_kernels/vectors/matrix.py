@@ -57,7 +57,6 @@ class Matrix:
         return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
 
     def zero(self) -> Value:
-        """Return a vector of zeros."""
         return Value(self.context, self.builder, self.vector, ir.Constant(self.vector.llvm, None))
 
 

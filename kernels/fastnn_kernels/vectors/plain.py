@@ -50,7 +50,6 @@ class Numbers:
         return Numbers(array, dtype or self.dtype)
 
     def constant(self, number: float) -> Numbers:
-        """Return an array filled with `number`."""
         return self._like(np.full(self.array.shape, number, NUMPY_DTYPES[self.dtype]))
 
     def __add__(self, other: Any) -> Numbers:
@@ -89,11 +88,9 @@ class Numbers:
         return self._like(self.array > self._lift(other), types.boolean)
 
     def equals(self, other: Any) -> Numbers:
-        """Return the mask of equal values."""
         return self._like(self.array == self._lift(other), types.boolean)
 
     def where(self, mask: Numbers, other: Any) -> Numbers:
-        """Return these numbers where `mask` holds, else `other`."""
         return self._like(np.where(mask.array, self.array, self._lift(other)))
 
     def at_most(self, other: Any) -> Numbers:
@@ -115,15 +112,12 @@ class Numbers:
         return self._like(exact.astype(self.array.dtype))
 
     def sqrt(self) -> Numbers:
-        """Return the square root."""
         return self._like(np.sqrt(self.array))
 
     def magnitude(self) -> Numbers:
-        """Return the absolute value."""
         return self._like(np.abs(self.array))
 
     def copy_sign(self, sign: Numbers) -> Numbers:
-        """Return these numbers with the signs of `sign`."""
         return self._like(np.copysign(self.array, sign.array))
 
     def bits(self) -> Numbers:

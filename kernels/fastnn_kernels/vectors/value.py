@@ -56,12 +56,10 @@ class Value:
 
     @property
     def dtype(self) -> Any:
-        """The numba type of a lane."""
         return self.type.dtype
 
     @property
     def is_float(self) -> bool:
-        """True for floating-point lanes."""
         return self.dtype in INT_OF_FLOAT
 
     def like(self, ir_value: Any, dtype: Any = None) -> Value:
@@ -69,7 +67,6 @@ class Value:
         return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
 
     def constant(self, number: float) -> Value:
-        """Return `number` in every lane."""
         return self.like(ir.Constant(self.type.llvm, [number] * self.type.lanes))
 
     def lane_numbers(self) -> Value:
@@ -141,7 +138,6 @@ class Value:
         return self._compare(">", other)
 
     def equals(self, other: Value | float) -> Value:
-        """Return the mask of the lanes that are equal."""
         return self._compare("==", other)
 
     def outranks(self, other: Value) -> Value:
@@ -152,7 +148,6 @@ class Value:
         return self.like(self.builder.and_(is_above, is_number), types.boolean)
 
     def where(self, mask: Value, other: Value | float) -> Value:
-        """Return this vector where `mask` holds, else `other`."""
         return self.like(self.builder.select(mask.ir, self.ir, self._lift(other).ir))
 
     def at_most(self, other: Value | float) -> Value:
@@ -177,15 +172,12 @@ class Value:
         return self._intrinsic("fma", factor, addend)
 
     def sqrt(self) -> Value:
-        """Return the square root."""
         return self._intrinsic("sqrt")
 
     def magnitude(self) -> Value:
-        """Return the absolute value."""
         return self._intrinsic("fabs")
 
     def copy_sign(self, sign: Value) -> Value:
-        """Return this vector with the signs of `sign`."""
         return self._intrinsic("copysign", sign)
 
     def bits(self) -> Value:

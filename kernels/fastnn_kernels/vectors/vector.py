@@ -64,7 +64,6 @@ class Vector(types.Type):
 
     @property
     def llvm(self) -> ir.VectorType:
-        """The LLVM type."""
         return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
 
     def of(self, dtype: Any) -> Vector:

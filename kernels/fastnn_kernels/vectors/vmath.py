@@ -230,7 +230,6 @@ def _power_of_two(biased: Value, format: Format) -> Value:
 
 @emitter
 def exp(x: Value) -> Value:
-    """Return e to the power x."""
     return exp_of(x)
 
 
@@ -285,7 +284,6 @@ def sigmoid_to_zero(x: Value) -> Value:
 
 @emitter
 def sigmoid(x: Value) -> Value:
-    """Return 1 / (1 + exp(-x))."""
     return _sigmoid(x, exp_of)
 
 
@@ -310,7 +308,6 @@ def log(x: Value) -> Value:
 
 @emitter
 def sign(x: Value) -> Value:
-    """Return 1 where x is above zero, -1 where below, else 0."""
     return x.constant(1.0).where(x > 0.0, x.constant(-1.0).where(x < 0.0, 0.0))
 
 
@@ -342,31 +339,26 @@ def divide(numerator: Value, denominator: Value) -> Value:
 
 @emitter
 def magnitude(x: Value) -> Value:
-    """Return |x|."""
     return x.magnitude()
 
 
 @emitter
 def maximum(x: Value, y: Value) -> Value:
-    """Return the larger of the two."""
     return x.at_least(y)
 
 
 @emitter
 def minimum(x: Value, y: Value) -> Value:
-    """Return the smaller of the two."""
     return x.at_most(y)
 
 
 @emitter
 def where_equal(x: Value, y: Value, yes: Value, no: Value) -> Value:
-    """Return `yes` in the lanes where x equals y, else `no`."""
     return yes.where(x.equals(y), no)
 
 
 @emitter
 def where_greater(x: Value, y: Value, yes: Value, no: Value) -> Value:
-    """Return `yes` in the lanes where x is greater than y, else `no`."""
     return yes.where(x > y, no)
 
 
