@@ -6,6 +6,7 @@ its controls from the fields, and `Settings` is checked by them.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -294,7 +295,8 @@ def _options_of(registered: type) -> dict[str, Option]:
 def _documented(registered: type, parameter: str) -> str:
     """Return the first sentence that the docstring of a class, or of its bases, has about a parameter."""
     for each in registered.__mro__:
-        found = re.search(rf"^ *{parameter} : .*\n((?: {{8}}.*\n)+)", each.__doc__ or "", re.MULTILINE)
+        text = inspect.cleandoc(each.__doc__ or "")  # Python 3.13 has removed the indentation already
+        found = re.search(rf"^{parameter} : .*\n((?: {{4}}.*\n)+)", text, re.MULTILINE)
         if found:
             return re.split(r"[.;](?:\s|$)", " ".join(found[1].replace("`", "").split()))[0]
     raise AssertionError(f"{registered.__name__} does not document {parameter}")
