@@ -248,7 +248,7 @@ def chart(path: str) -> None:
         ax.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in step], padding=3)
         ax.set_xlim(0, max(step) * 1.25)
         ax.set_title(f"{name} {list(WORKLOADS[name].layers_dim)}", fontsize=9)
-        ax.set_xlabel("microseconds a step")
+        ax.set_xlabel("microseconds per step")
         ax.spines[["top", "right"]].set_visible(False)
         if ax is not axes[0]:
             ax.set_yticklabels([])

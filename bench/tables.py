@@ -41,7 +41,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 import fastnn
 
 SHIFT = 0.01  # added to every error before geometric means, which a single perfect score would make 0
-MOST_CATEGORIES = 255  # limit of scikit-learn's boosted trees
+MAX_CATEGORIES = 255  # limit of scikit-learn's boosted trees
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _text_columns(frame: pd.DataFrame) -> list[str]:
 def _boosting(is_classes: bool, seed: int) -> Peer:
     def make(frame: pd.DataFrame) -> Any:
         text = _text_columns(frame)
-        few = [name for name in text if frame[name].nunique() <= MOST_CATEGORIES]
+        few = [name for name in text if frame[name].nunique() <= MAX_CATEGORIES]
         order = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
         columns = make_column_transformer(
             (order, text), remainder="passthrough", verbose_feature_names_out=False
@@ -194,7 +194,7 @@ def _catboost(is_classes: bool, seed: int) -> Peer:
     def prepare(frame: pd.DataFrame) -> pd.DataFrame:
         frame = _with_parts(frame)
         for name in _text_columns(frame):
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), "gap").astype(str)
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), "missing").astype(str)
         return frame
 
     return Peer(
@@ -235,10 +235,11 @@ def _pytabkit(name: str, n_networks: int) -> Callable[[bool, int], Peer]:
         kind = getattr(pytabkit, f"{name}_{'Classifier' if is_classes else 'Regressor'}")
 
         def pipeline(frame: pd.DataFrame) -> Any:
-            # pytabkit takes gaps in categories, but not in numbers. One thread: more take more CPU seconds.
-            gaps = SimpleImputer(strategy="median", add_indicator=True)
+            # pytabkit takes missing values in categories, but not in numbers. One thread: more take more CPU
+            # seconds.
+            missing = SimpleImputer(strategy="median", add_indicator=True)
             columns = make_column_transformer(
-                (gaps, make_column_selector(dtype_include=["number", "bool"])),
+                (missing, make_column_selector(dtype_include=["number", "bool"])),
                 remainder="passthrough", verbose_feature_names_out=False,
             ).set_output(transform="pandas")  # fmt: skip
             network = kind(random_state=seed, device="cpu", n_threads=1, n_cv=n_networks, verbosity=0)

@@ -271,7 +271,7 @@ def jax_run(workload: Workload) -> Run:
     relu = workload.activation == "relu"
     activation = jax.nn.relu if relu else jnp.tanh
     initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
-    # Rows that fit into the cache are fastest gathered once a pass; larger tables a batch at a time.
+    # Rows that fit into the cache are fastest gathered once per pass; larger tables a batch at a time.
     gather_pass = X.nbytes <= 1 << 22
 
     def new_params(key):

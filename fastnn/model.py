@@ -68,7 +68,7 @@ class Model(Exportable, Savable):
         "squared_error", "absolute_error", "huber", "quantile" or "poisson" for targets (n, outputs). An
         object such as ``fastnn.Huber(delta=0.5)`` chooses a loss with other parameters than its defaults.
     dropout : float or list of float, default 0.0
-        Dropout rate, at least 0 and below 1: the share of a layer's inputs that a training step sets to 0.
+        Dropout rate, at least 0 and below 1: the fraction of a layer's inputs that a training step sets to 0.
         One number holds for the outputs of all hidden layers; a list has one rate for the network's inputs
         and one for each hidden layer (Srivastava et al., "Dropout", 2014). The remaining inputs are scaled
         up in training, so that predictions need no scaling.
@@ -261,7 +261,7 @@ class Model(Exportable, Savable):
         random_state: int | np.random.RandomState | None = None,
         resume: bool | str | os.PathLike[str] | Checkpoint | None = None,
     ) -> History:
-        """Train the network, starting from its present parameters, or go on with an earlier training.
+        """Train the network, starting from its present parameters, or continue with an earlier training.
 
         A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W +
         l1 * sign(W)`` to the gradient of the weights, and passes the result to the optimizer. The default is
@@ -324,17 +324,17 @@ class Model(Exportable, Savable):
         validation_data : (X, y), optional
             Data whose loss is computed after every pass that the history keeps.
         callbacks : iterable, optional
-            Functions that are called with the `History` so far about 20 times a second, with validation data
-            also after every pass that the history keeps. A function that returns True ends the training. At
-            most one `EarlyStopping` may be among the callbacks. A `Checkpoint` saves the training to a file
-            from time to time.
+            Functions that are called with the `History` so far about 20 times per second, with validation
+            data also after every pass that the history keeps. A function that returns True ends the training.
+            At most one `EarlyStopping` may be among the callbacks. A `Checkpoint` saves the training to a
+            file from time to time.
         progress : bool, default False
             Show a progress bar with the loss, the learning rate and the samples per second.
         random_state : None, int or numpy.random.RandomState, default None
             Generator of the sample orders and of the dropout masks. None is NumPy's global generator, which
             is used only if orders or masks are drawn.
         resume : bool, str, path or Checkpoint, optional
-            Earlier training to go on with, instead of beginning a new one: True for this model's last
+            Earlier training to continue with, instead of beginning a new one: True for this model's last
             training; the name of a file that a `Checkpoint` or `save` wrote; or a `Checkpoint`, which begins
             a new training if its file does not exist yet. The other arguments describe the whole training:
             `num_passes` counts all its passes, and `random_state`, if it is an integer, is that of the

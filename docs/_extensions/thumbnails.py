@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 # Smallest width in pixels of a white gap between two parts of a figure.
-LEAST_GAP = 6
+MIN_GAP = 6
 # Smallest width of a panel divided by its height: narrower parts are labels and colour bars.
-LEAST_PANEL = 0.2
+MIN_PANEL = 0.2
 # A figure is cut if it is wider than the thumbnail's shape by more than this factor.
 WIDE = 1.25
 
@@ -38,10 +38,10 @@ def leading_panels(picture, shape):
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     height = bottom - top
     if right - left > WIDE * shape * height:
-        steps = np.flatnonzero(np.diff(columns) > LEAST_GAP)
+        steps = np.flatnonzero(np.diff(columns) > MIN_GAP)
         starts = np.append(left, columns[steps + 1])
         ends = np.append(columns[steps] + 1, right)
-        ends = ends[ends - starts >= LEAST_PANEL * height]
+        ends = ends[ends - starts >= MIN_PANEL * height]
         right = ends[np.argmin(np.abs(np.log((ends - left) / (shape * height))))]
     return slice(top, bottom), slice(left, right)
 

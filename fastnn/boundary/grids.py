@@ -23,7 +23,7 @@ Array = NDArray[Any]
 # Number of squares that are bounded together: a number for each of them fills a few cache lines.
 BATCH = 64
 # Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.
-LARGEST_SQUARE, SMALLEST_SQUARE = 512, 8
+MAX_SQUARE, MIN_SQUARE = 512, 8
 # Maximum length of a list of squares, and maximum number of operations by kernels and by NumPy, between two
 # checks for Ctrl-C.
 MAX_SQUARES = 4096
@@ -185,10 +185,10 @@ class NumbaGrid(Grid):
         tile, units, sums = self._workspace(MAX_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
         # Number of squares in a call of `evaluate`.
-        step = max(1, int(CALL_OPERATIONS / (SMALLEST_SQUARE**2 * self._committee.operations)))
+        step = max(1, int(CALL_OPERATIONS / (MIN_SQUARE**2 * self._committee.operations)))
         tally, began = Tally(), time.perf_counter()
-        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
-        for won, undecided, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
+        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
             subdivided = time.perf_counter()
             n = 0
             for first in range(0, len(undecided), step):
@@ -265,8 +265,8 @@ class NumpyGrid(Grid):
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """Fill the target with class numbers by squares, and check `stopped` after every size of squares."""
         tally, began = Tally(), time.perf_counter()
-        squares = _first_squares(xs, ys, SMALLEST_SQUARE, LARGEST_SQUARE)
-        for won, undecided, n_bounded in self._divided(xs, ys, squares, SMALLEST_SQUARE, stopped):
+        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
+        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
             subdivided = time.perf_counter()
             with _quiet():
                 n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)

@@ -38,7 +38,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Remedy in error messages about features that are no numbers.
+# Remedy in error messages about features that are not numbers.
 NUMBERS_ALONE = (
     "in a picture, all features are numbers. In place of a model with other columns, pass a function of the "
     "points (n, 2) that adds these columns: lambda points: model.predict(table_of(points))"

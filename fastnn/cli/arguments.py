@@ -40,7 +40,11 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
     group.add_argument(
-        "--na", metavar="TEXT,TEXT", type=names, default=(), help="further texts that stand for a gap"
+        "--na",
+        metavar="TEXT,TEXT",
+        type=names,
+        default=(),
+        help="further texts that stand for a missing value",
     )
     group.add_argument(
         "--date-format",

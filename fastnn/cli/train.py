@@ -18,9 +18,9 @@ def add_command(commands: Any, summary: str) -> None:
         "train",
         help=summary,
         description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
-        "categories, dates and text, with gaps. Parquet files and folders larger than memory are streamed. "
-        "Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and report.html, "
-        "one page with scores, curves and columns.",
+        "categories, dates and text, with missing values. Parquet files and folders larger than memory are "
+        "streamed. Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and "
+        "report.html, one page with scores, curves and columns.",
         epilog="example: fastnn train customers.csv --target churn --drop id --out run",
     )
     parser.add_argument(

@@ -28,7 +28,7 @@ __all__ = [
     "is_by_rows",
     "kernel_settings",
     "kind_of_steps",
-    "most_threads",
+    "max_threads",
     "sharing",
     "tile_data",
     "training_workspace",
@@ -218,17 +218,17 @@ def distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:
     return aligned_empty(n_rows * (size + gap), dtype).reshape(n_rows, size + gap)
 
 
-def most_threads(network: Network, job: Job) -> int:
+def max_threads(network: Network, job: Job) -> int:
     """Return the largest number of threads that have work in a step.
 
     They share the parts of a step (`sharing`). On a CSR matrix, whose samples use few of the features, the
-    first layer takes most of the time: each thread multiplies a share of the samples and of the features by
-    the weights, and updates a share of the parameters.
+    first layer takes most of the time: each thread multiplies a fraction of the samples and of the features
+    by the weights, and updates a fraction of the parameters.
     """
     if job.is_sparse:
         n_values = row_values(job.X) * job.batch_size
         n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
-        return max(1, int(n_touched / limits.LEAST_TOUCHED))
+        return max(1, int(n_touched / limits.MIN_TOUCHED))
     n_parts, _ = sharing(network, job.batch_size)
     return n_parts
 
@@ -266,5 +266,5 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
         return (limits.N_PARTS, True) if shares_units else (1, False)
     if batch_size < limits.TEAM_SAMPLES:
         return limits.N_PARTS, shares_units
-    most = min(limits.MOST_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
-    return max(1, min(most, batch_size // limits.LEAST_SHARD)), False
+    most = min(limits.MAX_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
+    return max(1, min(most, batch_size // limits.MIN_SHARD)), False

@@ -104,7 +104,7 @@ class NumbaLBFGSTrainer:
             self._restore_memory(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
         settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
-        self._work = training_workspace(train, network, job, width, self._calls.most_threads)
+        self._work = training_workspace(train, network, job, width, self._calls.max_threads)
         self._n_rounds = settings.n_rounds
         self._arguments = (
             *gradient_pointers(train, network, job, team=False),

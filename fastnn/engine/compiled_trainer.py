@@ -22,7 +22,7 @@ from .arguments import (
     is_by_rows,
     kernel_settings,
     kind_of_steps,
-    most_threads,
+    max_threads,
     sharing,
     tile_data,
     training_workspace,
@@ -68,10 +68,10 @@ class NumbaTrainer:
         width = training_width(network, shard)
         by_rows = is_by_rows(network, job)
         self._calls = SharedCalls(
-            kind_of_steps(network, job), job.n_threads, most_threads(network, job),
+            kind_of_steps(network, job), job.n_threads, max_threads(network, job),
             network.training_operations * width * n_shards,
         )  # fmt: skip
-        n_threads = self._calls.most_threads
+        n_threads = self._calls.max_threads
         self._pointers = (
             *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
             update_pointer(train, network, job, n_shards),

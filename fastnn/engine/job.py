@@ -205,7 +205,7 @@ class Job:
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
         given = np.asarray(self.schedule.factors(steps, total))
-        # Complex numbers would lose a part, and text is no number even if a float can be read from it.
+        # Complex numbers would lose a part, and text is not a number even if a float can be read from it.
         factors = np.asarray(given, np.float64) if given.dtype.kind in "fiubO" else np.empty(0)
         if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(

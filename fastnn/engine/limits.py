@@ -14,7 +14,7 @@ TRIAL_ROUNDS = 8
 # Time before the first trial of a training, and from one trial to the next.
 FIRST_TRIAL_SECONDS = 0.005
 TRIAL_EVERY_SECONDS = 0.25
-# Largest share of a training's time that slow trials take.
+# Largest fraction of a training's time that slow trials take.
 TRIAL_SHARE = 0.02
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8
@@ -27,7 +27,7 @@ COEFFICIENT_STEPS = 1 << 12
 # samples for training, which has more work per tile. The former is an odd number of cache lines: the rows of
 # a tile are then spread over all sets of a cache.
 TILE_BYTES = 32 * 1024
-LEAST_ROW_BYTES, LEAST_TRAINING_WIDTH, MOST_WIDTH = 13 * 64, 256, 512
+MIN_ROW_BYTES, MIN_TRAINING_WIDTH, MAX_WIDTH = 13 * 64, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
 # narrow that they take at most this many FLOPs, about 50 ms.
 TILE_OPERATIONS = 3e9
@@ -40,14 +40,14 @@ TEAM_SAMPLES, N_PARTS = 256, 2
 TEAM_TRAFFIC = 1.0
 # A batch divided by samples has shards, each with its own gradient: the largest number of shards, the fewest
 # samples in a shard, and the most bytes of all gradients together.
-MOST_SHARDS = 8
-LEAST_SHARD = 64
+MAX_SHARDS = 8
+MIN_SHARD = 64
 SHARED_BYTES = 1 << 28
 # Bytes between the workspaces of threads that share a step, a multiple of every processor's cache line.
 GAP_BYTES = 1 << 16
 # Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
 # weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
-LEAST_TOUCHED = 1 << 16
+MIN_TOUCHED = 1 << 16
 # Fewest tiles of each thread in a prediction for which the weights of wide layers are packed once beforehand,
 # instead of for every tile. One thread packs them, into new memory: on one thread, this takes as long as four
 # or five tiles save.

@@ -42,7 +42,7 @@ class SharedCalls:
 
     Attributes
     ----------
-    most_threads : int
+    max_threads : int
         Largest number of threads of a call: the number asked for, but no more than have work, and no more
         than the cores, or threads would wait for each other at every barrier.
     n_rounds : int
@@ -52,15 +52,15 @@ class SharedCalls:
     """
 
     def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
-        self.most_threads = min(n_threads or most, most)
-        if self.most_threads > 1:
-            self.most_threads = min(self.most_threads, threads.available_cores())
+        self.max_threads = min(n_threads or most, most)
+        if self.max_threads > 1:
+            self.max_threads = min(self.max_threads, threads.available_cores())
         self.n_running = 1
         self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
-        self._n_threads = self.most_threads  # of the next call
+        self._n_threads = self.max_threads  # of the next call
         self._choice: ThreadChoice | None = None
-        if n_threads == 0 and self.most_threads > 1:
-            self._choice = ThreadChoice(kind, self.most_threads)
+        if n_threads == 0 and self.max_threads > 1:
+            self._choice = ThreadChoice(kind, self.max_threads)
             self._n_threads, seconds = self._choice.next_call()
             # The speed is known if it was measured in an earlier training.
             self.n_rounds = max(self.n_rounds, int(seconds * self._choice.speed))
@@ -78,7 +78,7 @@ class SharedCalls:
             Function of a number n of threads that returns n functions without arguments: the call of the loop
             by each thread, the calling thread's first.
         barrier : array
-            Counters at which the threads wait for each other, the same number for each of `most_threads`
+            Counters at which the threads wait for each other, the same number for each of `max_threads`
             (`barrier.wait`).
         """
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
@@ -86,7 +86,7 @@ class SharedCalls:
         with acquired_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
-                    self._pool = started_pool(self.most_threads - 1)
+                    self._pool = started_pool(self.max_threads - 1)
                 except RuntimeError:  # no more threads are available, or the interpreter is exiting
                     self._use_one_thread()
             if n_threads > 1 and self._pool is not None:
@@ -126,7 +126,7 @@ class SharedCalls:
         """Run a call on this thread and `n_threads` - 1 threads of the pool."""
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
         barrier[...] = 0
-        counters = barrier.reshape(self.most_threads, -1)
+        counters = barrier.reshape(self.max_threads, -1)
         # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
         all_submitted: Future[bool] = Future()
         calls = parts(n_threads)

@@ -11,8 +11,8 @@ from . import limits
 
 __all__ = ["ThreadChoice"]
 
-# Speed of a call, as a share of the last call's, below which something has changed on the machine: the next
-# call is then a trial.
+# Speed of a call, as a fraction of the last call's, below which something has changed on the machine: the
+# next call is then a trial.
 FALL = 0.8
 # Number of cores, besides those of the training, that this process must use for other threads to count as
 # computing.
@@ -20,7 +20,7 @@ FOREIGN_CORES = 0.5
 # A training begins with the measurements of the last training of its kind for this many seconds: a search
 # consists of many short trainings. Beyond so many kinds, all measurements are forgotten: another thread may
 # change the dict while this one looks for the oldest.
-MEMORY_SECONDS, MOST_MEMORIES = 2.0, 64
+MEMORY_SECONDS, MAX_MEMORIES = 2.0, 64
 
 
 class Measured(NamedTuple):
@@ -82,7 +82,7 @@ class ThreadChoice:
         now, measured = time.perf_counter(), self._measured
         other, room = self._other_number(measured), self._room(measured)
         may_try = other != measured.n_threads and other <= room
-        # The first call of a training finds its arrays in no cache: it is no trial.
+        # The first call of a training finds its arrays in no cache: it is not a trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
             # The number of rounds follows from the speed so far. Fewer threads probably take longer for them:
@@ -111,7 +111,7 @@ class ThreadChoice:
             self._count_others(n_threads, now)
         self._is_first = False
         self._measured = measured._replace(noted_at=now)
-        if len(_memory) >= MOST_MEMORIES and self._kind not in _memory:
+        if len(_memory) >= MAX_MEMORIES and self._kind not in _memory:
             _memory.clear()
         _memory[self._kind] = self._measured
 

@@ -21,13 +21,13 @@ def training_width(network: Network, n_samples: int) -> int:
     """
     if network.batch_norm:
         return network.whole_tile(n_samples)
-    widest = _widest(network, limits.LEAST_TRAINING_WIDTH, network.training_operations)
+    widest = _widest(network, limits.MIN_TRAINING_WIDTH, network.training_operations)
     return _even_width(network, n_samples, widest)
 
 
 def widest_tile(network: Network) -> int:
     """Return the largest width of a tile in predictions, in samples."""
-    return _widest(network, limits.LEAST_ROW_BYTES // network.dtype.itemsize, network.operations)
+    return _widest(network, limits.MIN_ROW_BYTES // network.dtype.itemsize, network.operations)
 
 
 def _widest(network: Network, least: int, operations: int) -> int:
@@ -37,7 +37,7 @@ def _widest(network: Network, least: int, operations: int) -> int:
     """
     layout = network.training_layout
     row_bytes = (network.n_inputs + layout.n_units + layout.n_dunits) * network.dtype.itemsize
-    width = min(max(limits.TILE_BYTES // row_bytes, least), limits.MOST_WIDTH)
+    width = min(max(limits.TILE_BYTES // row_bytes, least), limits.MAX_WIDTH)
     return max(1, min(width, int(limits.TILE_OPERATIONS / operations)))
 
 

@@ -36,9 +36,9 @@ __all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_s
 Array = NDArray[Any]
 
 # Largest number of passes in one training, which keeps a record of each. A longer fit is several trainings.
-MOST_PASSES = 10_000
-# The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is LEAST_RATE or less.
-ADAPTIVE_DIVISOR, LEAST_RATE = 5.0, 1e-6
+MAX_PASSES = 10_000
+# The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
+ADAPTIVE_DIVISOR, MIN_RATE = 5.0, 1e-6
 
 
 class FitDivergenceError(DivergenceError):
@@ -178,9 +178,9 @@ class Fit:
             )
 
     def _train(self, memory: Memory, hooks: list[Hook]) -> Training:
-        """Run one training of the fit, which has several if it has more than `MOST_PASSES` passes."""
+        """Run one training of the fit, which has several if it has more than `MAX_PASSES` passes."""
         state, job = self.state, self.job
-        n_passes = min(job.num_passes - self.estimator.n_iter_, MOST_PASSES)
+        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_PASSES)
         if n_passes < job.num_passes:
             job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
         trainer = get_backend("numba").trainer(state.network, state.parameters, state.statistics, job, memory)
@@ -372,7 +372,7 @@ class Plateau(Hook):
         if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
             self._print(f"{message} Stopping.")
             return True
-        if rate <= LEAST_RATE:
+        if rate <= MIN_RATE:
             self._print(f"{message} Learning rate too small. Stopping.")
             return True
         state.rate_factor /= ADAPTIVE_DIVISOR

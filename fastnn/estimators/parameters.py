@@ -144,8 +144,8 @@ PARAMETERS_DOC = f"""
     max_fun : int, default 15000
         Largest number of evaluations of the loss by "lbfgs".
     dropout : float or list of float, default 0.0
-        Dropout rate, at least 0 and below 1: the share of the hidden units that a step sets to 0. A list has
-        one rate for the inputs and one for each hidden layer.
+        Dropout rate, at least 0 and below 1: the fraction of the hidden units that a step sets to 0. A list
+        has one rate for the inputs and one for each hidden layer.
     batch_norm : bool, default False
         Normalise the sums of the hidden layers over the minibatch.
     weight_decay : float, optional

@@ -23,7 +23,7 @@ from ..training.progress import ShowProgress
 __all__ = ["CallbackData", "Lines", "Tasks", "reporting", "restore_attributes"]
 
 # Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
-MOST_TASKS = 50
+MAX_TASKS = 50
 
 
 class CallbackData(NamedTuple):
@@ -120,7 +120,7 @@ class Tasks(ReportingHook):
         self._estimator, self._job, self._data = estimator, job, data._asdict()
         self._task: Any = None
         self._stop_requested = False
-        self._task_length = -(-job.num_passes // MOST_TASKS)
+        self._task_length = -(-job.num_passes // MAX_TASKS)
         self._n_reported = 0
         callbacks = fit_callbacks(estimator)
         n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0

@@ -137,7 +137,7 @@ def _coordinates(table: Any) -> Any:
     """Return a COO or DOK matrix as COO; this conversion runs no compiled code of SciPy."""
     try:
         return table.tocoo(copy=False)
-    except (OverflowError, TypeError, ValueError) as error:  # DOK keys that are no positions
+    except (OverflowError, TypeError, ValueError) as error:  # DOK keys that are not positions
         raise _Malformed(str(error)) from None
 
 
@@ -161,7 +161,7 @@ def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
         if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
             raise _Malformed(f"{label} must be an array of {n_rows} lists")
         if not all(type(one) is list for one in lists):
-            raise _Malformed(f"{label} holds something that is no list")
+            raise _Malformed(f"{label} holds something that is not a list")
     lengths = [np.fromiter(map(len, lists), np.int64, n_rows) for lists in (table.rows, table.data)]
     wrong = np.flatnonzero(lengths[0] != lengths[1])
     if wrong.size:

@@ -15,7 +15,7 @@ __all__ = ["Samples", "converted_to", "densified", "is_kernel_table"]
 
 Array = NDArray[Any]
 
-# Largest share of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
+# Largest fraction of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
 SPARSE_SHARE = 0.1
 
 

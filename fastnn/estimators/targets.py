@@ -79,7 +79,7 @@ class Targets(ABC):
     @staticmethod
     @abstractmethod
     def _check_objects(y: Array) -> None:
-        """Raise ValueError if y is an array of objects that cannot be targets, such as dates or gaps."""
+        """Raise ValueError if y is an array of objects that cannot be targets, such as dates."""
 
     @staticmethod
     def _validated_weights(sample_weight: Any, X: Any) -> Any:
@@ -161,7 +161,7 @@ class ClassTargets(Targets):
         return y
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the accuracy: the share of samples whose class, or all labels, are predicted correctly.
+        """Compute the accuracy: the fraction of samples whose class, or all labels, are predicted correctly.
 
         Parameters
         ----------
@@ -217,13 +217,13 @@ def _classes_of(y: Any) -> tuple[bool, Array]:
 
 
 def check_texts(y: Array) -> None:
-    """Raise ValueError if some of the classes are text, and others are not, as gaps and numbers."""
+    """Raise ValueError if some of the classes are text, and others are not, as missing values and numbers."""
     if y.dtype.kind != "O":
         return
     others = [value for value in y.flat if not isinstance(value, str)]
     if 0 < len(others) < y.size:
         raise ValueError(
-            f"y holds text and {shown(others[0])}, but classes are all text or all whole numbers: write them "
+            f"y holds text and {shown(others[0])}, but classes are all text or all integers: write them "
             "as text, and leave out rows without a class"
         )
 
@@ -285,12 +285,12 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
     try:
         assert_all_finite(y, input_name="y")
     except TypeError as error:  # of pandas' NA among text
-        raise ValueError(f"y holds a gap, leave out its row: {error}") from None
+        raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
     except ValueError as error:
         if y.dtype.kind != "O":
             raise
-        # Of objects, scikit-learn's message does not say that y holds the gap.
-        raise ValueError(f"y holds a gap, leave out its row: {error}") from None
+        # Of objects, scikit-learn's message does not say that y holds the missing value.
+        raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
     return y
 
 
@@ -312,8 +312,8 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
             raise ValueError(f"y holds a number beyond all floats, scale it down: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"y must hold numbers for a regressor ({error}): replace or leave out what is no number, or "
-                "fit a classifier to classes"
+                f"y must hold numbers for a regressor ({error}): replace or leave out other values, "
+                "or fit a classifier to classes"
             ) from None
     return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
 

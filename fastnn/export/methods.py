@@ -181,9 +181,9 @@ class Exportable:
         Raises
         ------
         ValueError
-            If `dtype` is unknown, `name` is no identifier of C or `X` does not fit the model; for "int8", if
-            `X` is missing, or the model is an ensemble, which float32 can express. Also if a parameter is NaN
-            or infinite or too large for the dtype.
+            If `dtype` is unknown, `name` is not an identifier of C or `X` does not fit the model; for "int8",
+            if `X` is missing, or the model is an ensemble, which float32 can express. Also if a parameter is
+            NaN or infinite or too large for the dtype.
 
         Examples
         --------

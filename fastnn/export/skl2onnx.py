@@ -77,7 +77,7 @@ def _set_types(operator: Any) -> None:
             "i": data_types.Int64TensorType,
         }
         kind = exported_classes(description.class_list).dtype.kind
-        # Beside maps or columns, skl2onnx casts labels that are no text to int64.
+        # Beside maps or columns, skl2onnx casts labels that are not text to int64.
         if kind != "O" and readers & {"SklearnZipMap", "SklearnZipMapColumns"}:
             kind = "i"
         operator.outputs[0].type = labels[kind]([None])

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLAG", "GAP", "LINEAR", "SMOOTH", "Stage", "linear"]
+__all__ = ["FLAG", "LINEAR", "MISSING", "SMOOTH", "Stage", "linear"]
 
 Array = NDArray[Any]
 
 # Kinds of outputs. x is the feature, or the fill for NaN. LINEAR: ``u = (x - center) / scale + offset``,
-# within `low` and `high`. SMOOTH: ``u / sqrt(1 + (u / limit)^2)``. GAP: 1 for NaN, else 0. FLAG: 1 if x is
-# the center, else -1; the fill for NaN.
-LINEAR, SMOOTH, GAP, FLAG = range(4)
+# within `low` and `high`. SMOOTH: ``u / sqrt(1 + (u / limit)^2)``. MISSING: 1 for NaN, else 0. FLAG: 1 if x
+# is the center, else -1; the fill for NaN.
+LINEAR, SMOOTH, MISSING, FLAG = range(4)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Stage:
     sources : array (n_outputs,) of int
         Feature of every output.
     kinds : array (n_outputs,) of int
-        Kinds of the outputs: `LINEAR`, `SMOOTH`, `GAP` or `FLAG`.
+        Kinds of the outputs: `LINEAR`, `SMOOTH`, `MISSING` or `FLAG`.
     fill, center, scale, offset, low, high, limit : array (n_outputs,)
         Numbers of the outputs. A fill of NaN leaves NaN as it is.
     """
@@ -74,22 +74,22 @@ class Stage:
         """Return the outputs (n, n_outputs) for features (n, n_features), in their dtype."""
         numbers = {name: array.astype(X.dtype) for name, array in self.numbers.items()}
         x = X[:, self.sources]
-        gaps = np.isnan(x)
-        filled = np.where(gaps & ~np.isnan(numbers["fill"]), numbers["fill"], x)
+        missing = np.isnan(x)
+        filled = np.where(missing & ~np.isnan(numbers["fill"]), numbers["fill"], x)
         with np.errstate(over="ignore", invalid="ignore"):
             u = (filled - numbers["center"]) / numbers["scale"] + numbers["offset"]
             u = np.clip(u, numbers["low"], numbers["high"])
             v = u / numbers["limit"]
             smooth = u / np.sqrt(1 + v * v)
-        flags = np.where(gaps, numbers["fill"], np.where(x == numbers["center"], 1, -1))
-        chosen = np.choose(self.kinds, [u, smooth, gaps, flags])
+        flags = np.where(missing, numbers["fill"], np.where(x == numbers["center"], 1, -1))
+        chosen = np.choose(self.kinds, [u, smooth, missing, flags])
         return chosen.astype(X.dtype)
 
     def typical(self, Z: Array) -> Array:
         """Return features (n, n_features) from numbers of about -2 to 2, which are scaled back."""
         X = Z.copy()
         for k in reversed(range(len(self.sources))):  # the first output of a feature is its scaled value
-            if self.kinds[k] != GAP and np.isfinite(self.center[k]):
+            if self.kinds[k] != MISSING and np.isfinite(self.center[k]):
                 source = self.sources[k]
                 X[:, source] = Z[:, source] * self.scale[k] + self.center[k]
         return X

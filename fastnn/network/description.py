@@ -121,7 +121,7 @@ class Network:
             If there are fewer than two layer sizes or one is below 1; if an activation, the loss or the dtype
             is unknown; if a list has the wrong length; or if a dropout rate is not at least 0 and below 1.
         TypeError
-            If a layer size is not an integer, or a truth value.
+            If a layer size is not an integer, or a boolean.
         MemoryError
             If the parameters do not fit into the free memory.
         """

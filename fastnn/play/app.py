@@ -36,17 +36,17 @@ from .settings import Settings, described_fields
 from .table import Table
 from .thumbnails import thumbnail
 
-__all__ = ["MOST_MESSAGE_BYTES", "make_app"]
+__all__ = ["MAX_MESSAGE_BYTES", "make_app"]
 
 STATIC = Path(__file__).parent / "static"
 # Largest message of a page: settings with as many painted points as there may be. The server closes a
 # connection on which a larger one comes, and the page may not learn why, so it must not send one.
-MOST_MESSAGE_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 1 << 20
 # Largest number of pages at a time: each has a training that uses a core.
-MOST_PAGES = 16
+MAX_PAGES = 16
 # Largest number of messages that wait for a page. When it is reached, the server stops reading the page's
 # messages: otherwise a page that sends and does not read would fill the memory.
-MOST_WAITING = 100
+MAX_WAITING = 100
 
 logger = logging.getLogger("fastnn")
 REFUSAL = "The playground answers its own page only: open the address that the terminal shows."
@@ -151,8 +151,8 @@ def make_app(token: str, table: Table | None, state: dict[str, Any], hosts: set[
             await socket.close(1008)
             return
         await socket.accept()
-        if n_pages >= MOST_PAGES:
-            text = f"{MOST_PAGES} pages train already: close one of them"
+        if n_pages >= MAX_PAGES:
+            text = f"{MAX_PAGES} pages train already: close one of them"
             await socket.send_text(json.dumps({"type": "problem", "field": None, "text": text}))
             await socket.close(1013)
             return
@@ -190,7 +190,7 @@ class Page:
         self._socket, self._table, self._saves, self._state = socket, table, saves, state
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Any] = asyncio.Queue()
-        self._has_room = asyncio.Event()  # fewer messages than MOST_WAITING wait
+        self._has_room = asyncio.Event()  # fewer messages than MAX_WAITING wait
         self._has_room.set()
         self._session = Session(self._put_from_thread, table)
         self._tasks: Any = None
@@ -218,14 +218,14 @@ class Page:
     def _put(self, message: Any) -> None:
         """Queue a message for the page."""
         self._waiting.put_nowait(message)
-        if self._waiting.qsize() >= MOST_WAITING:
+        if self._waiting.qsize() >= MAX_WAITING:
             self._has_room.clear()
 
     async def _send(self) -> None:
         """Send the queued messages."""
         while True:
             message = await self._waiting.get()
-            if self._waiting.qsize() < MOST_WAITING:
+            if self._waiting.qsize() < MAX_WAITING:
                 self._has_room.set()
             try:
                 if isinstance(message, bytes):
@@ -312,7 +312,7 @@ class Page:
             "datasets": datasets,
             "state": Settings.of_state(self._state).state,
             "table": about_table,
-            "most_bytes": MOST_MESSAGE_BYTES,
+            "max_bytes": MAX_MESSAGE_BYTES,
         }
 
 

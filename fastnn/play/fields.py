@@ -8,10 +8,10 @@ from typing import Any
 
 from ..system.validation import shown
 
-__all__ = ["MOST_COORDINATE", "Field", "Problem"]
+__all__ = ["MAX_COORDINATE", "Field", "Problem"]
 
 # Largest coordinate of a painted point.
-MOST_COORDINATE = 1e6
+MAX_COORDINATE = 1e6
 
 
 class Problem(ValueError):
@@ -122,7 +122,7 @@ class Field:
         if _is_number(value) and isinstance(value, int) and self.minimum <= value <= self.maximum:
             return int(value)
         limits = f"from {self.minimum:,.0f} to {self.maximum:,.0f}"
-        raise Problem(name, f"{name} must be a whole number {limits}, got {shown(value)}")
+        raise Problem(name, f"{name} must be an integer {limits}, got {shown(value)}")
 
     def _column(self, name: str, value: Any) -> str:
         if isinstance(value, str):
@@ -151,7 +151,7 @@ class Field:
         for number, entry in enumerate(self._list(name, value), 1):
             try:
                 x, y, label = entry
-                has_place = all(_is_number(at) and abs(at) <= MOST_COORDINATE for at in (x, y))
+                has_place = all(_is_number(at) and abs(at) <= MAX_COORDINATE for at in (x, y))
                 if not (has_place and self._is_label(label)):
                     raise ValueError
             except (TypeError, ValueError):
@@ -169,5 +169,5 @@ class Field:
 
 
 def _is_number(value: Any) -> bool:
-    """Return True for a number of JSON; a truth value is none."""
+    """Return True for a number of JSON; a boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

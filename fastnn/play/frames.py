@@ -35,7 +35,7 @@ Array = NDArray[Any]
 
 MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
-MOST_PIXELS, MOST_UNIT_PIXELS = 1024, 128
+MAX_PIXELS, MAX_UNIT_PIXELS = 1024, 128
 # Number of sizes of pictures whose lattices are kept: those of a view.
 N_SIZES = 2
 # Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
@@ -73,7 +73,7 @@ class View:
         view = replace(self, **given)
         try:
             check_choice(view.mode, "mode", MODES)
-            for name, most in (("resolution", MOST_PIXELS), ("unit_resolution", MOST_UNIT_PIXELS)):
+            for name, most in (("resolution", MAX_PIXELS), ("unit_resolution", MAX_UNIT_PIXELS)):
                 value = getattr(view, name)
                 if check_count(value, name, 1) > most:
                     raise ValueError(f"{name} must be at most {most}, got {shown(value)}")
@@ -88,7 +88,7 @@ class View:
 class Measurement:
     """Losses and scores of both parts of the data, NaN for a part without samples.
 
-    A score is the share of correct classes, or the coefficient of determination of a regression.
+    A score is the fraction of correct classes, or the coefficient of determination of a regression.
     """
 
     train_loss: float
@@ -170,7 +170,7 @@ class Artist:
         return Measurement(*losses, *scores)
 
     def _score(self, folded: Array, X: Array, y: Array) -> float:
-        """Return the share of correct classes, or the coefficient of determination."""
+        """Return the fraction of correct classes, or the coefficient of determination."""
         network, backend = self._network, self._backend
         if network.loss.of_labels:
             return float(np.mean(backend.predict(network, folded, X, 1, warns=False) == y[:, 0]))

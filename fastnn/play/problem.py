@@ -18,7 +18,7 @@ from ..optimizers import OPTIMIZERS, resolve_optimizer
 from ..schedules import SCHEDULES, resolve_schedule
 from ..training.model_training import check_lbfgs
 from .datasets import DATASETS
-from .fields import MOST_COORDINATE, Problem
+from .fields import MAX_COORDINATE, Problem
 from .settings import Settings
 from .table import Table
 
@@ -109,7 +109,7 @@ class LearningProblem:
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the passes: both rates, and what is no default."""
+        """Keyword arguments of `Model.train` but for the passes: both rates, and what is not a default."""
         settings = self.settings
         arguments = {
             "batch_size": settings.batch_size,
@@ -264,7 +264,7 @@ def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:
     centre, half = (low + high) / 2, (high - low) * (0.5 + MARGIN)
     if settings.dataset != "table":
         half = np.full(2, half.max())  # pixels are square where both axes have one unit
-    half = np.maximum(half, 1e-9 * MOST_COORDINATE)
+    half = np.maximum(half, 1e-9 * MAX_COORDINATE)
     (left, bottom), (right, top) = centre - half, centre + half
     return float(left), float(right), float(bottom), float(top)
 

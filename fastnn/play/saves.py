@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Saved", "Saves"]
 
 # Largest number of files that are kept for a download: the oldest is dropped.
-MOST_SAVED = 20
+MAX_SAVED = 20
 # Size of a picture in inches; pixels per inch of a picture and of a frame of an animation.
 FIGURE_SIZE, PICTURE_DPI, FRAME_DPI = (7.0, 6.0), 150, 80
 # Number of frames of an animation, and of frames in a second.
@@ -79,7 +79,7 @@ class Saves:
         with self._lock:
             number = str(next(self._numbers))
             self._saved[number] = saved
-            while len(self._saved) > MOST_SAVED:
+            while len(self._saved) > MAX_SAVED:
                 self._saved.popitem(last=False)
         return number, name
 

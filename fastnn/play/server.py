@@ -20,7 +20,7 @@ from .table import Table, checked_table
 __all__ = ["Playground", "playground"]
 
 HOST = "127.0.0.1"
-MOST_PORT = 65535
+MAX_PORT = 65535
 # Port of addresses that name none.
 HTTP_PORT = 80
 # Longest time that a Ctrl-C may go unnoticed.
@@ -69,7 +69,7 @@ class Playground:
             import_extra(package, "playground", "the playground")
         import uvicorn
 
-        from .app import MOST_MESSAGE_BYTES, make_app
+        from .app import MAX_MESSAGE_BYTES, make_app
         from .connections import TimelyProtocol
 
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
@@ -101,7 +101,7 @@ class Playground:
             # A page that is stopped or busy for a while answers no pings, and must not lose its training. The
             # end of its process closes the connection, since both are on this machine.
             ws_ping_interval=None,
-            ws_max_size=MOST_MESSAGE_BYTES,
+            ws_max_size=MAX_MESSAGE_BYTES,
             # Frames are pixels of pictures that change: compressing them takes longer than sending them.
             ws_per_message_deflate=False,
         )
@@ -161,7 +161,7 @@ def playground(
         Own data: two columns of numbers at least, of which the page shows two at a time, and at most 5,000
         rows. By default the page's own data sets alone.
     y : array-like (n,), optional
-        Targets of the rows: classes as text, truth values or at most ten whole numbers; or the numbers of a
+        Targets of the rows: classes as text, booleans or at most ten integers; or the numbers of a
         regression.
     target : str, optional
         Name of the target; by default the name of y, or "y".
@@ -204,8 +204,8 @@ def playground(
     """
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or none for the page's own data sets")
-    if check_count(port, "port") > MOST_PORT:
-        raise ValueError(f"port must be at most {MOST_PORT}, got {port}")
+    if check_count(port, "port") > MAX_PORT:
+        raise ValueError(f"port must be at most {MAX_PORT}, got {port}")
     browser, block = check_flag(browser, "browser"), check_flag(block, "block")
     table = None if X is None else checked_table(X, y, target)
     if not (token is None or isinstance(token, str)):

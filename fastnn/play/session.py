@@ -36,9 +36,9 @@ logger = logging.getLogger("fastnn")
 # as many passes, and so keeps 500 to 1000 of them, however long it runs.
 FIRST_PASSES = 1000
 # Largest number of passes of any training.
-MOST_PASSES = 1 << 50
+MAX_PASSES = 1 << 50
 # Largest number of frames per second, and of frames that the page has not drawn yet.
-MOST_FRAMES, MOST_UNDER_WAY = 60, 2
+MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class Run:
         if whole is not None and problem.settings.schedule != "constant":
             arguments["schedule"] = WithinRun(self._artist.schedule, whole * problem.steps_per_epoch)
         X, y = problem.training_data
-        last = MOST_PASSES if whole is None else whole
+        last = MAX_PASSES if whole is None else whole
         n_passes, resume = min(FIRST_PASSES, last), False
         hooks: list[Any] = [steering]
         while True:
@@ -314,14 +314,14 @@ class Run:
                 self._is_stale = False
             if self.steering.is_closed:
                 return
-            time.sleep(max(0.0, last + 1 / MOST_FRAMES - time.perf_counter()))
+            time.sleep(max(0.0, last + 1 / MAX_FRAMES - time.perf_counter()))
             last = time.perf_counter()
             self._send_frame(self.steering.latest)
 
     @property
     def _is_frame_due(self) -> bool:
         """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
-        keeps_up = self._frame <= self._drawn + MOST_UNDER_WAY
+        keeps_up = self._frame <= self._drawn + MAX_UNDER_WAY
         return self._has_begun and self._is_stale and keeps_up and not self.steering.is_held
 
     def _send_frame(self, snapshot: Snapshot) -> None:
@@ -416,7 +416,7 @@ class Session:
     def _begin(self, number: Any, problem: LearningProblem, model: Model) -> None:
         """Start a run in place of the present one."""
         if type(number) is not int:
-            raise Problem(None, "run must be a whole number")
+            raise Problem(None, "run must be an integer")
         new = Run(number, problem, model, self._view, self._speed, self._send)
         self.close()
         self.run = new

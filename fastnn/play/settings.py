@@ -21,12 +21,12 @@ from ..system.validation import shown
 from .datasets import DATASETS, FUNCTIONS, SURFACES
 from .fields import Field, Problem
 
-__all__ = ["FIELDS", "MOST_SAMPLES", "OPTIONS", "Settings", "described_fields"]
+__all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
 
 # Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
-MOST_SAMPLES, MOST_LAYERS, MOST_UNITS = 5000, 8, 128
+MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
 # Largest numbers of classes of the blobs and of painted points, which need colours that differ.
-MOST_CLASSES = 6
+MAX_CLASSES = 6
 # Passes of a run whose schedule depends on its length, unless the settings say otherwise.
 USUAL_PASSES = 20_000
 
@@ -80,13 +80,13 @@ class Settings:
 
     dataset: str = _setting("choice", "moons", "data set", values=_DATASETS)
     n_samples: int = _setting(
-        "integer", 200, "number of samples", 10, MOST_SAMPLES, only={"dataset": _sampled()}
+        "integer", 200, "number of samples", 10, MAX_SAMPLES, only={"dataset": _sampled()}
     )
     noise: float = _setting(
         "number", 0.2, "standard deviation of the noise", 0.0, 1.0, only={"dataset": _sampled()}
     )
     arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only={"dataset": ["spiral"]})
-    classes: int = _setting("integer", 3, "number of blobs", 2, MOST_CLASSES, only={"dataset": ["blobs"]})
+    classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only={"dataset": ["blobs"]})
     function: str = _setting(
         "choice", "sine", "function whose line divides the classes",
         values={name: {"title": name, "line": line} for name, line in FUNCTIONS.items()},
@@ -98,7 +98,7 @@ class Settings:
         only={"dataset": ["surface"]},
     )  # fmt: skip
     points: tuple[tuple[float, float, int], ...] = _setting(
-        "points", [], "painted points", 0, MOST_CLASSES - 1, max_length=MOST_SAMPLES,
+        "points", [], "painted points", 0, MAX_CLASSES - 1, max_length=MAX_SAMPLES,
         only={"dataset": ["painted"]},
     )  # fmt: skip
     x_column: str | None = _setting(
@@ -108,14 +108,14 @@ class Settings:
         "column", None, "column along y; by default the second", optional=True, only={"dataset": ["table"]}
     )
     test_share: float = _setting(
-        "number", 0.2, "share of the samples that test the network and do not train it", 0.0, 0.9
+        "number", 0.2, "fraction of the samples that test the network and do not train it", 0.0, 0.9
     )
     seed: int = _setting("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
     layers: tuple[int, ...] = _setting(
-        "integers", [3], "units of the hidden layers", 1, MOST_UNITS, max_length=MOST_LAYERS
+        "integers", [3], "units of the hidden layers", 1, MAX_UNITS, max_length=MAX_LAYERS
     )
     activations: tuple[str, ...] = _setting(
-        "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MOST_LAYERS
+        "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MAX_LAYERS
     )
     output_activation: str = _setting(
         "choice", "tanh", "activation of the output layer; identity is usual, tanh the tutorial's",
@@ -123,7 +123,7 @@ class Settings:
     )  # fmt: skip
     init: str = _setting("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
     batch_norm: bool = _setting("flag", False, "normalise the sums of the hidden layers over the batch")
-    dropout: float = _setting("number", 0.0, "share of the hidden units that a step leaves out", 0.0, 0.9)
+    dropout: float = _setting("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
     dtype: str = _setting(
         "choice", "float64", "numbers of the computation",
         values={
@@ -153,7 +153,7 @@ class Settings:
         1, 10**9, optional=True, scale="log",
     )  # fmt: skip
     batch_size: int | None = _setting(
-        "integer", None, "samples of a step; by default all", 1, MOST_SAMPLES, optional=True, scale="log"
+        "integer", None, "samples of a step; by default all", 1, MAX_SAMPLES, optional=True, scale="log"
     )
     reduction: str = _setting(
         "choice", "sum", "loss of a batch",

@@ -30,12 +30,12 @@ CHUNK_SECONDS = 0.012
 CURVE_GROWTH, CURVE_SECONDS = 0.01, 0.25
 # Largest number of points that wait for a page that does not draw, for instance a hidden tab: beyond it,
 # every second one is dropped.
-MOST_POINTS = 4000
+MAX_POINTS = 4000
 # Seconds over which the speed is averaged.
 SPEED_SECONDS = 1.0
-# Films have snapshots whenever the number of steps has grown by this share. Beyond MOST_FILMED snapshots,
+# Films have snapshots whenever the number of steps has grown by this share. Beyond MAX_FILMED snapshots,
 # every second one is dropped and the share doubles.
-FILM_GROWTH, MOST_FILMED = 0.08, 96
+FILM_GROWTH, MAX_FILMED = 0.08, 96
 # Columns of the curves.
 CURVE_COLUMNS = ("step", "train_loss", "test_loss", "train_score", "test_score", "gradient_norm", "ratio")
 
@@ -230,7 +230,7 @@ class Steering(Hook):
             self._curve_time = now
         if step >= self.film[-1].step * (1 + self._film_growth) + 1:
             self.film.append(filmed)
-            if len(self.film) > MOST_FILMED:
+            if len(self.film) > MAX_FILMED:
                 del self.film[1::2]
                 self._film_growth *= 2
         with self._changed:
@@ -248,7 +248,7 @@ class Steering(Hook):
         point = (float(snapshot.step), *vars(measured).values(), norm, ratio)
         with self._changed:
             self._curve.append(point)
-            if len(self._curve) > MOST_POINTS:
+            if len(self._curve) > MAX_POINTS:
                 del self._curve[1::2]
         self._curve_step = snapshot.step
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..system.frames import is_gap, read_table
+from ..system.frames import is_missing, read_table
 from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
-from .settings import MOST_SAMPLES
+from .settings import MAX_SAMPLES
 
 __all__ = ["Table", "checked_table"]
 
 # Largest number of classes that are drawn.
-MOST_CLASSES = 10
+MAX_CLASSES = 10
 # Largest magnitude of a number: the squares in a standard deviation must not overflow.
-MOST_MAGNITUDE = 1e150
+MAX_MAGNITUDE = 1e150
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
     Parameters
     ----------
     columns : dict of str to array (n,)
-        Numbers of the columns, NaN for gaps.
+        Numbers of the columns, NaN for missing values.
     target : str
         Name of the target.
     kind : {"classes", "regression"}
@@ -52,14 +52,14 @@ class Table:
 
 
 def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
-    """Return the table of a user's arrays or dataframes, without the rows whose target is a gap.
+    """Return the table of a user's arrays or dataframes, without the rows whose target is a missing value.
 
     Parameters
     ----------
     X : dataframe or array-like (n, n_columns)
         At least two columns of numbers. Columns of anything else are left out.
     y : array-like (n,)
-        Classes, as text, truth values or at most ten whole numbers; or numbers of a regression, which may be
+        Classes, as text, booleans or at most ten integers; or numbers of a regression, which may be
         text if there are more than ten.
     target : str, optional
         Name of the target; by default the name of `y`, or "y".
@@ -69,7 +69,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
     ValueError
         If there are fewer than two columns of numbers, too many rows or classes, or lengths that differ.
     TypeError
-        If X is a sparse matrix, or `target` is no text.
+        If X is a sparse matrix, or `target` is not text.
     """
     if not (target is None or isinstance(target, str)):
         raise TypeError(f"target must be the name of the target, a str, or None, got {shown(target)}")
@@ -77,9 +77,9 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
         n_rows = len(X)
     except TypeError:
         n_rows = 0  # a sparse matrix or no table at all: read_table says so
-    if n_rows > MOST_SAMPLES:
+    if n_rows > MAX_SAMPLES:
         raise ValueError(
-            f"the table has {n_rows:,} rows, and the playground draws at most {MOST_SAMPLES:,}: take a "
+            f"the table has {n_rows:,} rows, and the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
     read = read_table(X)
@@ -98,9 +98,9 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
         raise ValueError(
             f"X has {read.n_rows} rows, but y has shape {values.shape}: give one target for each row"
         )
-    is_known = np.array([not is_gap(value) for value in values.tolist()], bool)
+    is_known = np.array([not is_missing(value) for value in values.tolist()], bool)
     if not is_known.any():
-        raise ValueError(f"the target {target!r} holds gaps alone: name another")
+        raise ValueError(f"the target {target!r} holds only missing values: name another")
     columns = {name: column[is_known] for name, column in columns.items()}
     for name, column in columns.items():
         _check_numbers(column, f"column {name!r}")
@@ -111,13 +111,13 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
 
 def _check_numbers(values: NDArray[np.float64], what: str) -> None:
     """Raise ValueError if numbers are too large to be standardised."""
-    if np.abs(values).max(initial=0.0, where=np.isfinite(values)) > MOST_MAGNITUDE:
-        raise ValueError(f"{what} holds numbers beyond {MOST_MAGNITUDE:g}: scale it")
+    if np.abs(values).max(initial=0.0, where=np.isfinite(values)) > MAX_MAGNITUDE:
+        raise ValueError(f"{what} holds numbers beyond {MAX_MAGNITUDE:g}: scale it")
 
 
 def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[str] | None]:
-    """Return kind, numbers and names of the classes of a target without gaps."""
-    if values.dtype.kind == "O" and are_numbers(values):  # the array had gaps
+    """Return kind, numbers and names of the classes of a target without missing values."""
+    if values.dtype.kind == "O" and are_numbers(values):  # the array had missing values
         values = np.array(values.tolist())
     elif values.dtype.kind not in "fiub":
         values = np.array([str(value) for value in values])
@@ -129,10 +129,10 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
         raise ValueError(f"the target {target!r} holds one value only, {shown(str(distinct[0]))}")
     if suggested_task(distinct) == "regression":
         return "regression", _as_numbers(values, target), None
-    if len(distinct) > MOST_CLASSES:
+    if len(distinct) > MAX_CLASSES:
         raise ValueError(
             f"the target {target!r} holds {len(distinct):,} different values, and the playground draws at "
-            f"most {MOST_CLASSES} classes: choose another target, or join classes"
+            f"most {MAX_CLASSES} classes: choose another target, or join classes"
         )
     if values.dtype.kind == "f" and np.abs(values).max() < 2**63:
         values = values.astype(np.int64)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlottedSamples", "plot_decision_boundary"]
 
-# Width of the margin around the samples, as a share of their range.
+# Width of the margin around the samples, as a fraction of their range.
 MARGIN = 0.1
 # Largest number of features whose values in the plane of a picture are named.
 MAX_NAMED = 4

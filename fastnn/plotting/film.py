@@ -31,7 +31,7 @@ __all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
 # Size in pixels of a frame with text of full size, and its resolution in pixels per inch.
 USUAL_SIZE, USUAL_DPI = (640, 480), 100
 # Smallest scale of the text, and smallest width and height of the axes in pixels.
-LEAST_SCALE, LEAST_AXES = 0.6, 16
+MIN_SCALE, MIN_AXES = 0.6, 16
 
 
 class Snapshot(NamedTuple):
@@ -121,7 +121,7 @@ class Film:
 
         self._scene, samples = scene, scene.samples
         # Smaller frames have smaller text, which stays legible.
-        dpi = USUAL_DPI * max(LEAST_SCALE, min(np.divide(size, USUAL_SIZE)))
+        dpi = USUAL_DPI * max(MIN_SCALE, min(np.divide(size, USUAL_SIZE)))
         # The hundredth of a pixel is cut off: without it, rounding would cut off a pixel.
         figsize = ((size[0] + 0.01) / dpi, (size[1] + 0.01) / dpi)
         self._layout = ConstrainedLayoutEngine()
@@ -173,7 +173,7 @@ class Film:
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "constrained_layout not applied")
             self._figure.draw_without_rendering()
-        if caught or min(self._ax.bbox.size) < LEAST_AXES:
+        if caught or min(self._ax.bbox.size) < MIN_AXES:
             width, height = self._canvas.get_width_height()
             raise ValueError(f"size {width} x {height} leaves no room for the axes: choose a larger size")
 

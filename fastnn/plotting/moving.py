@@ -29,7 +29,7 @@ LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}
 # Smallest step of a frame's duration in milliseconds, by format. A video has a frame rate instead.
 STEPS = {".gif": 10, ".png": 1, ".webp": 1}
 # Lowest frame rate that all formats support, and the highest of videos.
-LEAST_FPS, MOST_VIDEO_FPS = 0.002, 1000.0
+MIN_FPS, MAX_VIDEO_FPS = 0.002, 1000.0
 # Browsers show frames of a GIF, PNG or WebP that last RUSHED_MILLISECONDS or less for SLOWED_MILLISECONDS.
 RUSHED_MILLISECONDS, SLOWED_MILLISECONDS = 10, 100
 # Additional duration of the last frame, before the animation starts again.
@@ -71,10 +71,10 @@ def check_rate(fps: Any, path: Path) -> float:
     Raises
     ------
     ValueError
-        If the rate is no number, too low, or too high for the format.
+        If the rate is not a number, too low, or too high for the format.
     """
     suffix = path.suffix.lower()
-    fps, most = check_number(fps, "fps", LEAST_FPS), MOST_VIDEO_FPS
+    fps, most = check_number(fps, "fps", MIN_FPS), MAX_VIDEO_FPS
     if suffix in STEPS:
         most = 1000 / STEPS[suffix]
     if fps > most:

@@ -17,8 +17,8 @@ from .line_search import LONGEST_STEP, LineSearch
 __all__ = [
     "CONVERGED_GRADIENT",
     "CONVERGED_VALUE",
-    "MOST_EVALUATIONS",
-    "MOST_ITERATIONS",
+    "MAX_EVALUATIONS",
+    "MAX_ITERATIONS",
     "RUNNING",
     "SEARCH_FAILED",
     "Iterate",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Statuses of a minimisation: running, or the reason of its end.
-RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS, SEARCH_FAILED = range(6)
+RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MAX_ITERATIONS, MAX_EVALUATIONS, SEARCH_FAILED = range(6)
 
 EPS = np.finfo(np.float64).eps
 
@@ -99,9 +99,9 @@ def direction(gradient, S, Y):
 def status_of(n_iterations, n_evaluations, before, value, gradient, limits):
     """Return the status of a minimisation at an iterate; `before` is the value of the previous iterate."""
     if n_iterations and n_iterations >= limits.maxiter:
-        return MOST_ITERATIONS
+        return MAX_ITERATIONS
     if n_iterations and n_evaluations > limits.maxfun:
-        return MOST_EVALUATIONS
+        return MAX_EVALUATIONS
     if np.max(np.abs(gradient), initial=0.0) <= limits.gtol:
         return CONVERGED_GRADIENT
     if n_iterations and before - value <= limits.ftol * max(abs(before), abs(value), 1):

@@ -17,7 +17,7 @@ __all__ = ["LONGEST_STEP", "LineSearch", "Trial", "interpolate"]
 # slope of at most CURVATURE times the first slope, in magnitude.
 DECREASE, CURVATURE = 1e-3, 0.9
 # Relative width of an interval that ends the search.
-LEAST_WIDTH = 0.1
+MIN_WIDTH = 0.1
 LONGEST_STEP = 1e10
 
 
@@ -30,7 +30,7 @@ class Trial(NamedTuple):
 
 
 def cubic_minimum(a, b, clipped=False):
-    """Return the minimum of the cubic through two trials, as the share of the way from `b` to `a`, and gamma.
+    """Return the minimum of the cubic through two trials, as a proportion of the way from b to a, and gamma.
 
     gamma is the square root in the formula; it is 0 instead of NaN for a cubic without minimum if `clipped`.
     """
@@ -158,7 +158,7 @@ class LineSearch:
     def _is_narrow(self, step):
         """Return True if the interval leaves no room for another step."""
         lower, upper = self._lower, self._upper
-        return step <= lower or step >= upper or upper - lower <= LEAST_WIDTH * upper
+        return step <= lower or step >= upper or upper - lower <= MIN_WIDTH * upper
 
 
 def tilted(trial, tilt):

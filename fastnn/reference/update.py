@@ -135,7 +135,7 @@ def update(name, gradient, parameters, state, coefficients, l2, l1):
 
 
 def add_to_average(parameters, share, average):
-    """Compute ``average += share (parameters - average)``; a share of 1 copies the parameters."""
+    """Compute ``average += share (parameters - average)``; a fraction of 1 copies the parameters."""
     if share == 1:
         average[...] = parameters
     else:

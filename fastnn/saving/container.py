@@ -39,7 +39,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # Largest header that safetensors readers accept, in bytes.
-MOST_HEADER = 100_000_000
+MAX_HEADER = 100_000_000
 # Bytes at whose multiples the data begin.
 ALIGNMENT = 64
 # Estimated bytes of the Python objects of one JSON value. A header is refused if its values would take more
@@ -135,9 +135,9 @@ def _header(metadata: dict[str, str], table: Mapping[str, Any]) -> bytes:
     """Return the length of the header and the header, padded so that the data begin at a multiple of 64."""
     text = json.dumps({"__metadata__": metadata, **table}, separators=(",", ":")).encode("ascii")
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    if len(text) > MOST_HEADER:
+    if len(text) > MAX_HEADER:
         raise ValueError(
-            f"the description of the model takes {len(text):,} bytes, and a file holds {MOST_HEADER:,} at "
+            f"the description of the model takes {len(text):,} bytes, and a file holds {MAX_HEADER:,} at "
             "most: shorten the names of classes and features"
         )
     return len(text).to_bytes(8, "little") + text
@@ -158,7 +158,7 @@ def _bytes_of(array: Array) -> Any:
 # SHA-256 of the data would take three times as long as reading them. Instead, the data are divided into
 # blocks of 512 words, and SHA-256 covers the sums of their words as integers of 64 bits. A change of one word
 # always changes the digest, and any other damage does with near certainty; only an exchange of words within a
-# block escapes. As the digest stands in the file itself, it is no signature.
+# block escapes. As the digest stands in the file itself, it is not a signature.
 
 
 def _write_array(file: BinaryIO, array: Array) -> bytes:
@@ -251,8 +251,8 @@ class Container:
                 raise self._fault(f"it seems to be {what}")
         if self.size < 8:
             raise self._fault(f"it has {self.size} bytes, and the length of the header alone takes 8")
-        if length > MOST_HEADER:
-            raise self._fault(f"its header has {length:,} bytes by its first 8, more than {MOST_HEADER:,}")
+        if length > MAX_HEADER:
+            raise self._fault(f"its header has {length:,} bytes by its first 8, more than {MAX_HEADER:,}")
         if length > self.size - 8:
             raise self._fault(
                 f"its header has {length:,} bytes by its first 8, but {self.size - 8:,} follow: it is cut off"

@@ -104,7 +104,7 @@ class FileInfo:
             lines.append(("target", self.target))
         if self.scores:
             lines.append(("scores", ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items())))
-        if not self.columns:  # transformers and tabular estimators have no training to go on with
+        if not self.columns:  # transformers and tabular estimators have no training to continue with
             state = "no state" if self.n_steps is None else f"{self.n_steps:,} steps"
             if self.n_steps is not None and self.num_passes is not None:
                 state += f" of a training of {self.num_passes:,} passes"

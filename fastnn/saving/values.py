@@ -25,7 +25,7 @@ from ..system.validation import shown
 __all__ = ["check_integer", "decode", "encode", "plain_state", "random_with"]
 
 # Integers that other readers of JSON, which have float64 alone, read exactly.
-MOST_INTEGER = 2**53
+MAX_INTEGER = 2**53
 # Kinds and sizes of the arrays whose elements are JSON numbers.
 NUMBERS = {f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 64)} | {
     "bool", "float16", "float32", "float64"
@@ -75,7 +75,7 @@ def encode(value: Any, name: str, others: Callable[[Any, str], Any] | None = Non
         return str(value)
     if isinstance(value, int | np.integer):
         number = int(value)
-        return number if abs(number) < MOST_INTEGER else {"$int": str(number)}
+        return number if abs(number) < MAX_INTEGER else {"$int": str(number)}
     if isinstance(value, float | np.floating):
         real = float(value)
         return real if math.isfinite(real) else {"$float": str(real)}

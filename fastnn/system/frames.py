@@ -1,4 +1,4 @@
-"""Table: the columns of any table, sorted into numbers, truth values, dates and categories.
+"""Table: the columns of any table, sorted into numbers, booleans, dates and categories.
 
 Dataframes of pandas, Polars, PyArrow and others are read by narwhals; anything else must convert to a
 two-dimensional array.
@@ -26,11 +26,11 @@ from .messages import warn
 
 __all__ = [
     "KINDS",
-    "MOST_MICROSECONDS",
+    "MAX_MICROSECONDS",
     "CodedValues",
     "Table",
     "check_same_columns",
-    "is_gap",
+    "is_missing",
     "kind_of",
     "read_table",
     "record_columns",
@@ -45,13 +45,13 @@ KINDS = ("number", "boolean", "date", "category")
 _KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
 # Largest magnitude of a date in microseconds since 1970, that of a date 146,000 years away: differences of
 # dates do not overflow.
-MOST_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
+MAX_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
 # Units of dates and durations whose conversion to microseconds cannot overflow.
 _FINE_UNITS = ("us", "ns", "ps", "fs", "as", "generic")
 # Microseconds of a day.
 _DAY = 86_400_000_000
 # Largest number of differing names in an error message.
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Table:
     kinds : list of str
         Kind of every column, one of `KINDS`.
     columns : list
-        Values of every column: an array (n,) of floats with NaN for gaps for "number" and "boolean", an array
-        of datetime64 in microseconds with NaT for gaps for "date", and for "category" a list of Python
+        Values of every column: for "number" and "boolean" an array (n,) of floats, missing values as NaN; for
+        "date" an array of datetime64 in microseconds, missing values as NaT; for "category" a list of Python
         objects, or `CodedValues` where the table itself has codes.
     n_rows : int
         Number of rows.
@@ -89,12 +89,12 @@ class CodedValues(Sequence[Any]):
     categories : list
         Values that may occur.
     codes : array (n,) of int
-        Index in `categories` of every value; -1 for a gap.
+        Index in `categories` of every value; -1 for a missing value.
     """
 
     def __init__(self, categories: list[Any], codes: NDArray[Any]) -> None:
         self.categories, self.codes = categories, codes
-        self._values = [*categories, None]  # -1, the code of a gap, is the index of the last
+        self._values = [*categories, None]  # -1, the code of a missing value, is the index of the last
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -127,7 +127,7 @@ def read_table(X: Any, first: int = 0) -> Table:
     ------
     ValueError
         If X is a LazyFrame, has not two dimensions, is empty, holds infinity or a date that is more than
-        146,000 years from 1970, or has a column whose values are neither numbers, truth values, dates nor
+        146,000 years from 1970, or has a column whose values are neither numbers, booleans, dates nor
         hashable.
     TypeError
         If X is a sparse matrix.
@@ -163,9 +163,7 @@ def read_table(X: Any, first: int = 0) -> Table:
     for name, kind, column in zip(names, kinds, columns, strict=True):
         if kind == "number" and np.isinf(column).any():
             row = first + int(np.isinf(column).argmax())
-            raise ValueError(
-                f"column {name!r} holds infinity in row {row}: replace it by a number, or by NaN for a gap"
-            )
+            raise ValueError(f"column {name!r} holds infinity in row {row}: replace it by a number or by NaN")
     return Table(names, kinds, columns, n_rows, has_names)
 
 
@@ -183,7 +181,7 @@ def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
     dtype, native = s.dtype, s.to_native()
     is_pandas = is_pandas_series(native)
     if dtype.is_numeric():
-        # narwhals' cast refuses whole numbers of PyArrow that a float rounds.
+        # narwhals' cast refuses integers of PyArrow that a float rounds.
         if s.implementation.is_pyarrow():
             return "number", native.cast("float64", safe=False).to_numpy()
         if is_pandas and hasattr(native.dtype, "pyarrow_dtype"):
@@ -229,13 +227,13 @@ def _read_values(values: Array, name: str, first: int) -> tuple[str, Any]:
 
 
 def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
-    """Return dates or durations in microseconds; raise ValueError if one exceeds `MOST_MICROSECONDS`.
+    """Return dates or durations in microseconds; raise ValueError if one exceeds `MAX_MICROSECONDS`.
 
     `rows` are the numbers of the values' rows in messages.
     """
     converted = values.astype(f"{values.dtype.kind}8[us]")
     counts, present = converted.astype(np.int64), ~np.isnat(values)
-    is_far = present & ((counts > MOST_MICROSECONDS) | (counts < -MOST_MICROSECONDS))
+    is_far = present & ((counts > MAX_MICROSECONDS) | (counts < -MAX_MICROSECONDS))
     if np.datetime_data(values.dtype)[0] not in _FINE_UNITS:
         # NumPy's conversion overflows silently: the way back then gives another value.
         is_far |= present & (converted.astype(values.dtype) != values)
@@ -244,19 +242,19 @@ def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
         what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
         raise ValueError(
             f"column {name!r} holds the {what} {values[row]} in row {rows[row]}, more than 146,000 years "
-            f"{limit}: replace it by a gap"
+            f"{limit}: replace it by a missing value"
         )
     return converted
 
 
 def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
-    """Return kind and values of a column of Python objects; the types of all values but gaps decide."""
+    """Return kind and values of a column of Python objects; the types of the present values decide."""
     try:
-        kinds = {kind_of(one) for one in {type(value) for value in values if not is_gap(value)}}
+        kinds = {kind_of(one) for one in {type(value) for value in values if not is_missing(value)}}
         if kinds == {"number"}:
-            return "number", np.array([math.nan if is_gap(v) else float(v) for v in values])
+            return "number", np.array([math.nan if is_missing(v) else float(v) for v in values])
         if kinds == {"boolean"}:
-            return "boolean", np.array([math.nan if is_gap(v) else float(v) for v in values])
+            return "boolean", np.array([math.nan if is_missing(v) else float(v) for v in values])
         if kinds == {"date"}:
             moments = list(map(_as_date, values))
         elif kinds == {"duration"}:
@@ -270,7 +268,7 @@ def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
         ) from None
     if kinds in ({"date"}, {"duration"}):
         return _read_units(moments, name, first)
-    if not kinds:  # nothing but gaps
+    if not kinds:  # only missing values
         return "number", np.full(len(values), math.nan)
     return "category", values
 
@@ -301,11 +299,11 @@ def kind_of(kind: type) -> str:
 
 
 def _as_date(value: Any) -> Any:
-    """Return a date as datetime64, without its time zone; NaT for a gap.
+    """Return a date as datetime64, without its time zone; NaT for a missing value.
 
     Dates of NumPy and pandas keep their unit: a conversion may overflow silently.
     """
-    if is_gap(value):
+    if is_missing(value):
         return np.datetime64("NaT", "us")
     if isinstance(value, datetime.datetime):
         value = value.replace(tzinfo=None)
@@ -315,17 +313,17 @@ def _as_date(value: Any) -> Any:
 
 
 def _as_duration(value: Any) -> Any:
-    """Return a duration as timedelta64; NaT for a gap. Durations of NumPy keep their unit."""
-    if is_gap(value):
+    """Return a duration as timedelta64; NaT for a missing value. Durations of NumPy keep their unit."""
+    if is_missing(value):
         return np.timedelta64("NaT", "us")
     if isinstance(value, np.timedelta64):
         return value
-    if abs(value.days) > MOST_MICROSECONDS // _DAY:  # Python has durations beyond NumPy's microseconds
+    if abs(value.days) > MAX_MICROSECONDS // _DAY:  # Python has durations beyond NumPy's microseconds
         return np.timedelta64(value.days, "D")
     return np.timedelta64(value, "us")
 
 
-def is_gap(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Return True for None, NaN, NaT and pandas' NA."""
     if value is None:
         return True
@@ -372,8 +370,8 @@ def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
         ("Feature names seen at fit time, yet now missing:", missing),
     ):
         if listed:
-            parts += [title, *(f"- {name}" for name in sorted(listed)[:_MOST_NAMES])]
-            parts += ["- ..."] * (len(listed) > _MOST_NAMES)
+            parts += [title, *(f"- {name}" for name in sorted(listed)[:_MAX_NAMES])]
+            parts += ["- ..."] * (len(listed) > _MAX_NAMES)
     if not (new or missing):
         parts.append("Feature names must be in the same order as they were in fit.")
     return "\n".join(parts) + "\n"

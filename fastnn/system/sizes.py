@@ -59,7 +59,7 @@ def parse_size(value: Any, name: str, least: int) -> int:
 
 
 def _bytes_of(value: Any) -> int | None:
-    """Return the bytes of a size; None if the value is no size."""
+    """Return the bytes of a size; None if the value is not a size."""
     if isinstance(value, str):
         match = _SIZE.fullmatch(value)
         if match:

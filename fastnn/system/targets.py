@@ -38,7 +38,7 @@ def suggested_task(distinct: NDArray[Any]) -> str:
 
 
 def are_numbers(values: NDArray[Any]) -> bool:
-    """Return True for an array of numbers, or of objects that are all numbers; truth values are none."""
+    """Return True for an array of numbers, or of objects that are all numbers; booleans are none."""
     if values.dtype.kind != "O":
         return values.dtype.kind in "fiu"
     return {kind_of(kind) for kind in {type(value) for value in values.tolist()}} == {"number"}

@@ -40,13 +40,13 @@ __all__ = [
 T = TypeVar("T")
 
 # Limits of the sum of sample weights: within them, weights and weighted losses are finite in float32 too.
-LEAST_WEIGHTS, LARGEST_WEIGHTS = 1e-300, 1e30
+MIN_WEIGHTS, MAX_WEIGHTS = 1e-300, 1e30
 # Smallest normal number of float64. Kernels flush smaller numbers to 0.
-SMALLEST_NORMAL = sys.float_info.min
+MIN_NORMAL = sys.float_info.min
 # Number of values up to which `all_finite` tests their sum of squares first, and from which on their sum.
 FEW_VALUES, MANY_VALUES = 1 << 8, 1 << 14
 # Largest number of characters of a value in a message.
-MOST_SHOWN = 1000
+MAX_SHOWN = 1000
 
 
 def all_finite(values: NDArray[Any]) -> bool:
@@ -165,16 +165,16 @@ def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str)
         raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {for_others}") from None
 
 
-def _converted(X: Any, dtype: np.dtype, name: str, least_dimensions: int = 2) -> NDArray[Any]:
-    """Return X as a C-contiguous array of `dtype` with 2 dimensions, or with at least `least_dimensions`."""
+def _converted(X: Any, dtype: np.dtype, name: str, min_dimensions: int = 2) -> NDArray[Any]:
+    """Return X as a C-contiguous array of `dtype` with 2 dimensions, or with at least `min_dimensions`."""
     array = _as_array(X, name, "fill them, as numpy.ma.filled does, or drop their rows")
-    if not least_dimensions <= array.ndim <= 2:
+    if not min_dimensions <= array.ndim <= 2:
         raise ValueError(
             f"{name} must have two dimensions (samples, features), got shape {array.shape}"
             + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
         )
     remedies = (f"pass {name}.real or its parts as features", "encode its columns as numbers first")
-    if least_dimensions == 1:  # targets
+    if min_dimensions == 1:  # targets
         remedies = (f"pass {name}.real", "convert them, or take a classifier for names of classes")
     array = _as_reals(array, name, *remedies)
     with np.errstate(over="ignore"):  # callers report the resulting infinity
@@ -236,7 +236,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
 
 
 def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
-    """Return class labels, text or whole numbers of any dtype, as an array (n_samples,).
+    """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
     Raises
     ------
@@ -253,7 +253,7 @@ def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
         wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
         if wrong.size:
             raise ValueError(
-                f"y holds numbers that are not classes, such as {wrong[0]}: use whole numbers or text"
+                f"y holds numbers that are not classes, such as {wrong[0]}: use integers or text"
             )
     return labels
 
@@ -337,10 +337,10 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
         raise ValueError("sample_weight is zero for every sample: give at least one a weight above zero")
     with np.errstate(over="ignore"):
         total = weights.sum()
-    if not LEAST_WEIGHTS <= total <= LARGEST_WEIGHTS:
+    if not MIN_WEIGHTS <= total <= MAX_WEIGHTS:
         raise ValueError(
-            f"sample_weight has the sum {total:g}, but it must be from {LEAST_WEIGHTS:g} to "
-            f"{LARGEST_WEIGHTS:g}: divide the weights by their mean"
+            f"sample_weight has the sum {total:g}, but it must be from {MIN_WEIGHTS:g} to "
+            f"{MAX_WEIGHTS:g}: divide the weights by their mean"
         )
     return weights
 
@@ -360,10 +360,10 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
         ):
             raise TypeError(f"dtype {labels.dtype}")
         if (labels != labels).any():
-            raise ValueError("NaN is no label")
+            raise ValueError("NaN is not a label")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must hold labels of one kind, whole numbers or text, got {shown(classes)}: {error}"
+            f"{name} must hold labels of one kind, integers or text, got {shown(classes)}: {error}"
         ) from None
     if not labels.size:
         raise ValueError(f"{name} must name at least one class, got none")
@@ -380,7 +380,7 @@ def shown(value: Any) -> str:
         text = repr(value)
     except Exception as error:
         return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def store_checked(instance: Any, /, **values: Any) -> None:
@@ -436,7 +436,7 @@ def check_number(
             number = float(value)
         except OverflowError:  # an integer too large for a float
             number = math.inf
-        is_subnormal = 0.0 < number < SMALLEST_NORMAL
+        is_subnormal = 0.0 < number < MIN_NORMAL
         if is_subnormal:
             number = 0.0
         above = least < number if exclusive else least <= number
@@ -447,7 +447,7 @@ def check_number(
     end = (
         "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'not above'} {most:g}"
     )
-    counts = f" (below {SMALLEST_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
+    counts = f" (below {MIN_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
     raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {shown(value)}{counts}")
 
 

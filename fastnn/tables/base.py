@@ -35,7 +35,7 @@ __all__ = ["Tabular"]
 Array = NDArray[Any]
 
 # Memory for rows of files unless the user gives a limit, and the least limit.
-MEMORY_LIMIT, LEAST_MEMORY = "1GiB", 64 << 20
+MEMORY_LIMIT, MIN_MEMORY = "1GiB", 64 << 20
 
 
 class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
@@ -167,7 +167,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             raise ValueError("X_val and y_val go together: pass both, or neither")
         if passes is not None:
             passes = check_count(passes, "passes", 1)
-        limit = parse_size(memory_limit, "memory_limit", LEAST_MEMORY)
+        limit = parse_size(memory_limit, "memory_limit", MIN_MEMORY)
         before = self.__dict__.copy()
         for name in ("estimators_", "fit_cpu_seconds_", "_stream"):
             self.__dict__.pop(name, None)

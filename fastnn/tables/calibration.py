@@ -32,7 +32,7 @@ MISTAKES = 0.5
 # of their losses. Both numbers have a low log-loss of new rows on 25 tables of 60 to 1,500 rows.
 PRIOR = 3.0
 # Least probability of a true class in a log-loss, which a single impossible row would make infinite.
-LEAST_PROBABILITY = 1e-15
+MIN_PROBABILITY = 1e-15
 # Number of parts of the held-out rows, of which each takes a temperature fitted to the others. Of MANY_ROWS
 # rows and more, all take one temperature, which then has no advantage on the rows that it is fitted to.
 N_PARTS, MANY_ROWS = 5, 10_000
@@ -69,7 +69,7 @@ def log_loss(P: Array, classes: Array, weights: Array | None) -> float:
         Weights of the rows.
     """
     of_true_class = P[np.arange(len(classes)), classes].astype(np.float64)
-    return float(np.average(-np.log(np.maximum(of_true_class, LEAST_PROBABILITY)), weights=weights))
+    return float(np.average(-np.log(np.maximum(of_true_class, MIN_PROBABILITY)), weights=weights))
 
 
 def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:

@@ -34,9 +34,9 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.
-LEAST_FOLDS = 5
-# The batches of small tables shrink until a pass has LEAST_STEPS steps, but not below LEAST_BATCH rows.
-LEAST_STEPS, LEAST_BATCH = 16, 32
+MIN_FOLDS = 5
+# The batches of small tables shrink until a pass has MIN_STEPS steps, but not below MIN_BATCH rows.
+MIN_STEPS, MIN_BATCH = 16, 32
 
 
 def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, A
 
 def fold_count(n_networks: int, n_rows: int) -> int:
     """Return the number of folds of the rows, of which each network sets aside one."""
-    return min(max(LEAST_FOLDS, n_networks), n_rows)
+    return min(max(MIN_FOLDS, n_networks), n_rows)
 
 
 def batch_size(n_rows: int, largest: int) -> int:
     """Return the number of rows in a step, of which a pass over a small table still has several."""
-    wanted = max(LEAST_BATCH, n_rows // LEAST_STEPS)
+    wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
 
@@ -111,7 +111,7 @@ class StopInValleys(Hook):
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
-        # A chunk may also end within a pass: the comparison takes place once a pass, in `at_stop`.
+        # A chunk may also end within a pass: the comparison takes place once per pass, in `at_stop`.
         return self._patience.is_over
 
 

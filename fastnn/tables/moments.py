@@ -14,7 +14,7 @@ __all__ = ["Moments", "MomentsOfParts"]
 Array = NDArray[Any]
 
 # Least range of numbers that are not all equal: squares of smaller differences lose digits, or vanish.
-LEAST_RANGE = 1e-150
+MIN_RANGE = 1e-150
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Moments:
                 f"y holds numbers from {self.least:g} to {self.largest:g}, whose standard deviation is "
                 "beyond all floats: scale y down"
             )
-        if 0 < self.largest - self.least < LEAST_RANGE:
+        if 0 < self.largest - self.least < MIN_RANGE:
             raise ValueError(
                 f"y holds numbers from {self.least:g} to {self.largest:g}, the squares of whose differences "
                 "vanish: scale y up"

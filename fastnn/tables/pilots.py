@@ -33,11 +33,11 @@ N_PILOTS = 2
 # Number of the most important columns whose mean importance is that of a column with the scale 1.
 N_LEADING = 3
 # Smallest scale of a column.
-LEAST_SCALE = 0.1
+MIN_SCALE = 0.1
 # Powers: the scale of a column is its relative importance to one of these.
 STRONG, GENTLE = 0.5, 0.25
 # Passes of a network for each pass of a short pilot.
-PASSES_A_SHORT_PASS = 5
+EPOCHS_PER_SHORT_EPOCH = 5
 # Columns are scaled strongly where that lowers the validation loss of short pilots by more than the first
 # fraction. Gentle scales seldom harm, and losses vary: columns are scaled gently unless strong scales raise
 # the loss by more than the second fraction.
@@ -53,7 +53,7 @@ def count_pilots(recipe: Recipe, n_networks: int) -> int:
 
 def short_passes(n_passes: int) -> int:
     """Return the passes of a short pilot of networks of `n_passes` passes."""
-    return max(1, n_passes // PASSES_A_SHORT_PASS)
+    return max(1, n_passes // EPOCHS_PER_SHORT_EPOCH)
 
 
 def pilot_passes(preset: Preset, recipe: Recipe, n_networks: int) -> int:
@@ -140,7 +140,7 @@ def column_scales(importances: Array, widths: Array, power: float = STRONG) -> N
     """Return the factors of all features, by the importances of their columns.
 
     A network learns slowly from small features, and so fits less noise with them. The factor of a column is a
-    power of its importance relative to the leading columns, from `LEAST_SCALE` to 1.
+    power of its importance relative to the leading columns, from `MIN_SCALE` to 1.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def column_scales(importances: Array, widths: Array, power: float = STRONG) -> N
     leading = np.sort(gains)[-N_LEADING:].mean()
     if not leading:
         return np.ones(int(widths.sum()), np.float32)
-    scales = np.clip((gains / leading) ** power, LEAST_SCALE, 1.0)
+    scales = np.clip((gains / leading) ** power, MIN_SCALE, 1.0)
     return np.repeat(scales, widths).astype(np.float32)
 
 

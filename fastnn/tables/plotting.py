@@ -81,7 +81,7 @@ def plot_importances(
 def plot_calibration(
     estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None
 ) -> Any:
-    """Draw the share of rows of a class against the probability that is predicted for the class.
+    """Draw the fraction of rows of a class against the probability that is predicted for the class.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def plot_calibration(
     Raises
     ------
     ValueError
-        If the estimator is no classifier, only one of X and y is given, or `n_bins` is below 1.
+        If the estimator is not a classifier, only one of X and y is given, or `n_bins` is below 1.
     TypeError
         If `ax` is anything but axes.
 
@@ -131,7 +131,7 @@ def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: An
             truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax,
             name=class_name(str(classes[k])),
         )  # fmt: skip
-    ax.set(xlabel="predicted probability", ylabel="share of the class")
+    ax.set(xlabel="predicted probability", ylabel="fraction of the class")
     return ax
 
 
@@ -155,7 +155,7 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     Raises
     ------
     ValueError
-        If the estimator is no regressor, or only one of X and y is given.
+        If the estimator is not a regressor, or only one of X and y is given.
     TypeError
         If `ax` is anything but axes.
 

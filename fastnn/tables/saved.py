@@ -124,7 +124,7 @@ def _check_classes(classes: Any, temperature: Any) -> None:
     """Raise ValueError if what a classifier predicts by is invalid."""
     is_valid = isinstance(classes, np.ndarray) and classes.ndim == 1
     if not (is_valid and classes.size > 1 and len(np.unique(classes)) == classes.size):
-        raise ValueError("classes_ is no list of distinct classes")
+        raise ValueError("classes_ is not a list of distinct classes")
     if not (isinstance(temperature, float) and 0 < temperature < np.inf):
         raise ValueError(f"temperature_ is {temperature!r}")
 
@@ -133,9 +133,9 @@ def _check_numbers(estimator: Any) -> None:
     """Raise ValueError if what a regressor predicts by is invalid."""
     numbers = [estimator._center, estimator._scale, *estimator._range, *estimator._quantiles]
     if not all(isinstance(number, float) and np.isfinite(number) for number in numbers):
-        raise ValueError("the scale, range or quantiles of the targets are no numbers")
+        raise ValueError("the scale, range or quantiles of the targets are not numbers")
     if not isinstance(estimator._quantiles, list) or len(estimator._range) != 2:
-        raise ValueError("the quantiles or the range of the targets are no list")
+        raise ValueError("the quantiles or the range of the targets are not a list")
     n_heads = 1 + len(estimator._quantiles)
     shifts = estimator._shifts
     if not (isinstance(shifts, np.ndarray) and shifts.shape == (n_heads - 1,) and shifts.dtype.kind == "f"):

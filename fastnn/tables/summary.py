@@ -15,7 +15,7 @@ __all__ = ["last_best", "summarize"]
 def summarize(estimator: Any) -> str:
     """Return the text of ``summary()`` of a tabular estimator."""
     check_is_fitted(estimator)
-    head = ("column", "kind", "values", "gaps", "treatment")
+    head = ("column", "kind", "values", "missing", "treatment")
     rows = [head, *([str(record[key]) for key in ("name", *head[1:])] for record in estimator.columns_)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head) - 1)]
     lines = [

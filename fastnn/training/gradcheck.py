@@ -37,7 +37,7 @@ Array = NDArray[Any]
 STEP = 2e-4
 # Points of the quotient, in steps, and the weights of the losses there.
 STENCIL = ((-1.0, 1 / 6), (-0.5, -4 / 3), (0.5, 4 / 3), (1.0, -1 / 6))
-# Smallest denominator of a relative error, as a share of the array's largest derivative.
+# Smallest denominator of a relative error, as a fraction of the array's largest derivative.
 FLOOR = 1e-3
 # Another smallest denominator: this many times the rounding error of the quotient, which is about 1e-15 of
 # the loss divided by the step. It applies to derivatives that are 0, such as those of biases below a batch

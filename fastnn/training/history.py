@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..system.validation import store_checked
 
-__all__ = ["MOST_RECORDS", "History", "record_every"]
+__all__ = ["MAX_RECORDS", "History", "record_every"]
 
 Floats = NDArray[np.float64]
 
 # Largest number of passes in a history, besides the last pass. Measuring a pass takes a few per cent of its
 # time, and a plot cannot show more points.
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,4 +102,4 @@ class History:
 
 def record_every(num_passes: int) -> int:
     """Return the distance, in passes, between two kept passes of a training of `num_passes`."""
-    return max(1, -(-num_passes // MOST_RECORDS))
+    return max(1, -(-num_passes // MAX_RECORDS))

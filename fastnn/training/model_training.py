@@ -279,7 +279,7 @@ class _TrainedModel:
 
 
 def _check_decay(value: Any) -> float:
-    """Return ``1 - ema_decay``, the share of the new parameters in their running average; 0 for None."""
+    """Return ``1 - ema_decay``, the fraction of the new parameters in their running average; 0 for None."""
     return 0.0 if value is None else 1.0 - check_number(value, "ema_decay", 0.0, 1.0, exclusive_end=True)
 
 

@@ -102,7 +102,7 @@ def compile_gradient(
 ) -> None:  # fmt: skip
     """Compile, or load, the kernels of `gradient_pointers` for threads that do not share units.
 
-    The companion process calls this function: all arguments are names and truth values.
+    The companion process calls this function: all arguments are names and booleans.
     """
     pointers = gradient_pointers(
         tuple(activations), loss, batch_norm, dropped, sparse, False, np.dtype(dtype), by_rows

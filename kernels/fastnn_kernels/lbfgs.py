@@ -45,8 +45,8 @@ __all__ = [
     "ENDED",
     "GRADIENT",
     "ITERATED",
-    "MOST_EVALUATIONS",
-    "MOST_ITERATIONS",
+    "MAX_EVALUATIONS",
+    "MAX_ITERATIONS",
     "N_EVALUATIONS",
     "N_ITERATIONS",
     "PHASE",
@@ -72,7 +72,7 @@ __all__ = [
 # is the last iterate.
 START, SEARCH, ITERATED, ENDED = range(4)
 # Why a minimisation has ended, in ``counts[STATUS]``.
-RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MOST_ITERATIONS, MOST_EVALUATIONS, SEARCH_FAILED = range(6)
+RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MAX_ITERATIONS, MAX_EVALUATIONS, SEARCH_FAILED = range(6)
 
 # Indices in `Minimiser.counts`: phase and status; numbers of iterations, of evaluations, and of evaluations
 # in the line search; the number of pairs, and the row of the newest.
@@ -222,9 +222,9 @@ def status_of_iterate(vectors, numbers, counts, limits):
     """Return the status of a minimisation whose x is an iterate."""
     n_iterations = counts[N_ITERATIONS]
     if n_iterations > 0 and n_iterations >= limits.maxiter:
-        return MOST_ITERATIONS
+        return MAX_ITERATIONS
     if n_iterations > 0 and counts[N_EVALUATIONS] > limits.maxfun:
-        return MOST_EVALUATIONS
+        return MAX_EVALUATIONS
     is_flat = True
     for k in range(vectors.shape[1]):
         if not abs(vectors[GRADIENT, k]) <= limits.gtol:

@@ -24,7 +24,7 @@ __all__ = [
 
 # Shares of the first slope by which the value must fall and which the slope may keep, the relative width of
 # an interval that ends the search, and the longest step.
-DECREASE, CURVATURE, LEAST_WIDTH, LONGEST_STEP = 1e-3, 0.9, 0.1, 1e10
+DECREASE, CURVATURE, MIN_WIDTH, LONGEST_STEP = 1e-3, 0.9, 0.1, 1e10
 
 # Indices of the array `search` (N_SEARCH,). STEP: the trial, or the accepted step. VALUE_BEFORE,
 # SLOPE_BEFORE: at step 0. LOWER, UPPER: limits of the next step. WIDTH, WIDTH_BEFORE: widths of the last two
@@ -37,7 +37,7 @@ BEST, OTHER, N_SEARCH = 9, 12, 15
 
 @kernel
 def cubic_minimum(a, b, is_clipped):
-    """Return the minimum of the cubic through two trials, as the share of the way from `b` to `a`, and gamma.
+    """Return the minimum of the cubic through two trials, as a proportion of the way from b to a, and gamma.
 
     a, b: step, value and slope. gamma is the square root in the formula; if `is_clipped`, it is 0 instead of
     NaN for a cubic without minimum.
@@ -139,7 +139,7 @@ def set_end(end, tilt, k, search):
 @kernel
 def is_narrow(step, lower, upper):
     """Return True if an interval leaves no room for another step."""
-    return step <= lower or step >= upper or upper - lower <= LEAST_WIDTH * upper
+    return step <= lower or step >= upper or upper - lower <= MIN_WIDTH * upper
 
 
 @kernel

@@ -160,7 +160,7 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
 def compile_options(used: Sequence[str], team: bool, dtype: str) -> None:
     """Compile, or load, the kernels of the options that are `used`.
 
-    The companion process calls this function: all arguments are names and truth values.
+    The companion process calls this function: all arguments are names and booleans.
     """
     for pointer in option_pointers(tuple(used), team, np.dtype(dtype)):
         pointer.compile()

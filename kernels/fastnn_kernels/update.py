@@ -145,7 +145,7 @@ def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
 def update(name: str, with_l1: bool = True, plain: bool = False) -> Any:
     """Return the kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
 
-    The kernel updates the parameters from `begin` to `end`, whole numbers of vectors, by the rule `name` and
+    The kernel updates the parameters from `begin` to `end`, whole vectors, by the rule `name` and
     the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients. It returns True if
     the updated parameters are all finite.
 
@@ -197,7 +197,7 @@ def compile_update(name: str, with_l1: bool, dtype: str, plain: bool) -> None:
 
 @kernel
 def are_finite(parameters, begin, end):
-    """Return True if the parameters (P,) from `begin` to `end`, whole numbers of vectors, are finite."""
+    """Return True if the parameters (P,) from `begin` to `end`, whole vectors, are finite."""
     row = view(parameters, 0, 1, parameters.shape[0])
     bad = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):

@@ -313,7 +313,7 @@ def fitted_regressor():
             lambda: lambda points: np.full(len(points), np.datetime64("NaT")), {}, ValueError,
             "the model predicts values that are not classes, such as NaT",
         ),
-        (lambda: lambda points: points[:, 0] > 0, {"classes": [0, np.nan]}, ValueError, "NaN is no label"),
+        (lambda: lambda points: points[:, 0] > 0, {"classes": [0, np.nan]}, ValueError, "NaN is not a label"),
         (
             lambda: lambda points: np.full(len(points), 3), {"classes": [1, 2]}, ValueError,
             "the model predicts 3, which is none of the classes [1, 2]",

@@ -67,7 +67,7 @@ def painted(committee, xs, ys, method):
 
 
 def check_certified(committee, x_at, y_at, x_reach, y_reach, size):
-    """Compare the methods in a view around a point; return the picture and the share of filled pixels."""
+    """Compare the methods in a view around a point; return the picture and the fraction of filled pixels."""
     xs, ys = (
         along((at - reach, at + reach), count)
         for at, reach, count in zip((x_at, y_at), (x_reach, y_reach), size, strict=True)

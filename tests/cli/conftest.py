@@ -62,7 +62,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def trained(folder, run, kept):
-    """Return the file of a model of classes, trained on "customers.csv" once a module."""
+    """Return the file of a model of classes, trained on "customers.csv" once per module."""
     if kept.exists():
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     else:

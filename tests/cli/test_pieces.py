@@ -26,8 +26,8 @@ random = np.random.RandomState(0)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Decode Parquet files in blocks of 64 rows, and write row groups of 100 rows or more."""
-    monkeypatch.setattr(parquet, "MOST_ROWS", 64)
-    monkeypatch.setattr(parquet, "LEAST_ROWS", 1)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 64)
+    monkeypatch.setattr(parquet, "MIN_ROWS", 1)
     monkeypatch.setattr(predict, "GROUP_ROWS", 100)
 
 
@@ -90,7 +90,7 @@ def test_notes_count_the_rows_of_all_pieces(large, trained, run, monkeypatch):
     assert (
         "note: column 'plan': 101 rows have values not seen in training: 'new', 'other'\n" in run(*given)[2]
     )
-    monkeypatch.setattr("fastnn.tables.commands.columns.MOST_UNSEEN", 1)
+    monkeypatch.setattr("fastnn.tables.commands.columns.MAX_UNSEEN", 1)
     assert (
         "note: column 'plan': 101 rows have values not seen in training: 'new' or others\n" in run(*given)[2]
     )
@@ -137,7 +137,7 @@ def test_evaluations_in_pieces_equal_those_at_once(target, dropped, weights, fol
 
 
 def test_a_piece_of_whole_numbers_has_the_classes_of_floats(folder, run):
-    """The classes of a float target are texts such as "1.0", also in a piece with only whole numbers."""
+    """The classes of a float target are texts such as "1.0", also in a piece with only integers."""
     sort = np.repeat([1.0, 1.5], 100)
     pq.write_table(pa.table({"x": sort + random.normal(size=200), "sort": sort}), "new.parquet")
     given = ("train", "new.parquet", "--target", "sort", "--task", "classification", "--preset", "fast")
@@ -150,7 +150,7 @@ def test_a_piece_of_whole_numbers_has_the_classes_of_floats(folder, run):
 
 def test_unusable_targets_and_weights_are_refused(large, trained, refused):
     for change, message in [
-        ({"churn": None}, "new.parquet: the target 'churn' holds nothing but gaps"),
+        ({"churn": None}, "new.parquet: the target 'churn' holds only missing values"),
         ({"w": 0.0}, "new.parquet: the weights 'w' are all 0"),
         (
             {"w": np.where(np.arange(N_ROWS) == 444, -1.0, 1.0)},

@@ -285,7 +285,7 @@ def test_classes_of_any_type_are_found_in_the_table(kind, folder, run):
             "the target 'churn' holds 'maybe', and the model knows the classes",
         ),
         (lambda f: f.drop(columns="churn"), "--target: new.csv has no column 'churn'"),
-        (lambda f: f.assign(churn=""), "the target 'churn' holds nothing but gaps"),
+        (lambda f: f.assign(churn=""), "the target 'churn' holds only missing values"),
     ],
 )
 def test_targets_that_do_not_fit_the_model_are_refused(change, message, trained, refused):
@@ -321,7 +321,7 @@ def test_types_that_only_parquet_has_are_read_alike(folder, run):
 
 
 def test_files_of_a_folder_may_differ_in_types(folder, run):
-    """A column of whole numbers in the first file and of floats in the second one is a column of floats."""
+    """A column of integers in the first file and of floats in the second one is a column of floats."""
     (folder / "parts").mkdir()
     x = np.arange(200)
     pq.write_table(pa.table({"x": x, "y": 2.0 * x}), "parts/a.parquet")

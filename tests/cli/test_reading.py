@@ -219,8 +219,8 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         (["--decimal", ","], "--decimal must be one character other than the separator"),
         (["--encoding", "none"], "there is no encoding 'none'"),
         (["--encoding", "ascii"], "is not ascii, as --encoding says"),
-        (["--encoding", "idna"], "--encoding: 'idna' is no encoding of files: name another"),
-        (["--encoding", "undefined"], "--encoding: 'undefined' is no encoding of files"),
+        (["--encoding", "idna"], "--encoding: 'idna' is not an encoding of files: name another"),
+        (["--encoding", "undefined"], "--encoding: 'undefined' is not an encoding of files"),
     ],
 )
 def test_impossible_options_are_refused(arguments, message, tmp_path):

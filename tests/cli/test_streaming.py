@@ -87,7 +87,7 @@ def test_numbers_are_learned_from_a_folder_and_judged_on_validation_rows(folder,
     arguments = ("train", "parts", "--target", "spent", "--drop", "id,churn", "--valid", "valid.parquet")
     status, out, errors = run(*arguments, "--weights", "age", "--preset", "fast")
     assert status == 1
-    assert "the weight 'age' in row" in errors  # ages have gaps
+    assert "the weight 'age' in row" in errors  # ages have missing values
     status, out, errors = run(*arguments, "--preset", "fast", "--passes", 20, "--keep-training")
     assert (status, errors) == (0, "")
     assert "(evaluated on 200 validation rows; the same rows drove early stopping)" in out

@@ -19,7 +19,7 @@ import fastnn
 from fastnn.cli import arguments
 from fastnn.cli import main as cli
 from fastnn.tables import estimators
-from fastnn.tables.calibration import judged_probabilities
+from fastnn.tables.calibration import held_out_probabilities
 from fastnn.tables.commands import problem
 from fastnn.tables.presets import PRESETS
 
@@ -41,7 +41,7 @@ def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder,
     assert (status, errors) == (0, "")
     assert out.splitlines()[0] == f"customers.csv: {N} rows, 8 columns"
     for pattern in (
-        r"numbers +2   age, score \(\d+ gaps\)", r"truth values +1   paper", r"dates +1   since",
+        r"numbers +2   age, score \(\d+ missing values\)", r"booleans +1   paper", r"dates +1   since",
         r"categories +1   plan", r"target churn: 2 classes, no \d\d\.\d%, yes \d\d\.\d%",
         r"\(evaluated on out-of-fold predictions of 240 rows; the same rows drove early stopping\)",
         r"most important columns: (score|plan)",
@@ -72,7 +72,7 @@ def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder,
 
 def test_train_and_info_print_the_same_log_loss_for_a_class_that_seemed_impossible(folder, run, monkeypatch):
     def certain(scores, classes, *others):
-        P = judged_probabilities(scores, classes, *others)
+        P = held_out_probabilities(scores, classes, *others)
         P[0] = np.where(np.arange(2) == classes[0], 1e-12, 1)
         return P
 
@@ -260,7 +260,7 @@ def test_rows_without_a_target_are_left_out(folder, run):
     status, out, _ = run("train", "customers.csv", "--target", "level", "--preset", "fast", "--drop", "id")
     assert status == 0
     assert "note: 60 rows without a target are left out" in out
-    assert "note: the 3 whole numbers of 'level' are taken for classes: --task regression" in out
+    assert "note: the 3 integers of 'level' are taken for classes: --task regression" in out
     assert fastnn.load("run/model.fastnn").classes_.tolist() == [0, 1, 2]
 
 
@@ -318,7 +318,7 @@ def _disk_full(*arguments, **options):
     ("broken", "left"),
     [
         ("fastnn.tables.report.page.report_page", ["metrics.json", "model.fastnn"]),
-        ("fastnn.tables.commands.judging.baselines", ["model.fastnn"]),
+        ("fastnn.tables.commands.evaluation.baselines", ["model.fastnn"]),
     ],
 )
 def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, folder, run, monkeypatch):
@@ -423,7 +423,7 @@ def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_f
 
 
 def test_a_target_with_very_many_classes_is_noted(folder, run, monkeypatch):
-    monkeypatch.setattr(problem, "MOST_CLASSES", 10)
+    monkeypatch.setattr(problem, "MAX_CLASSES", 10)
     written(customers().assign(who=[f"n{k % 20}" for k in range(N)]), folder / "t.csv")
     _, out, _ = run("train", "t.csv", "--target", "who", "--preset", "fast", "--passes", 1)
     assert (
@@ -463,8 +463,8 @@ def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_rea
     status, out, _ = run(*base, *OPTIONS)
     assert status == 0
     assert (
-        "  numbers          4   price, rate, amount, heads (61 gaps)\n  dates            2   bill, paid\n"
-        in out
+        "  numbers          4   price, rate, amount, heads (61 missing values)\n"
+        "  dates            2   bill, paid\n" in out
     )
     assert "as text" not in out
     written(frame[:9], folder / "new.csv")
@@ -514,7 +514,7 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (with_columns(), WEIGHTED, "--weights: t.csv has no column 'w'"),
         (with_columns(), [*CHURN, "--drop", "churn"], "--target: 'churn' cannot be dropped"),
         (with_columns(churn="no"), CHURN, "the target 'churn' holds one value only, 'no': there is nothing"),
-        (with_columns(churn=""), CHURN, "the target 'churn' holds nothing but gaps"),
+        (with_columns(churn=""), CHURN, "the target 'churn' holds only missing values"),
         (with_columns(spent=TEXTS), SPENT, "target 'spent' should hold numbers, but row 42 holds 'n/k'"),
         (with_columns(), ["--target", "plan", "--task", "regression"], "numbers, but row 1 holds '\\w+'"),
         (

@@ -86,7 +86,7 @@ def test_uneven_parts_give_the_same_bits_for_any_number_of_threads(
     X, y = random.normal(size=(n_samples, 11)), random.integers(0, 3, n_samples)
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"SHARED_OPERATIONS": 0, "TEAM_SAMPLES": 1, "LEAST_SHARD": 2}.items():
+        for name, value in {"SHARED_OPERATIONS": 0, "TEAM_SAMPLES": 1, "MIN_SHARD": 2}.items():
             patch.setattr(limits, name, value)
         patch.setattr(threads, "available_cores", lambda: 8)
         for n_threads in (1, 2, 3, 8):

@@ -202,12 +202,12 @@ def test_a_short_training_begins_with_the_measurements_of_the_last(machine):
 
 def test_the_memory_holds_a_limited_number_of_kinds(machine):
     run, sizes = machine({1: 7000.0, 2: 13000.0}), set()
-    for _ in range(2 * thread_choice.MOST_MEMORIES):
+    for _ in range(2 * thread_choice.MAX_MEMORIES):
         kind = next(KINDS)
         run.train(ThreadChoice(kind, 2), 0.001)
         assert kind in thread_choice._memory
         sizes.add(len(thread_choice._memory))
-    assert max(sizes) == thread_choice.MOST_MEMORIES
+    assert max(sizes) == thread_choice.MAX_MEMORIES
 
 
 def test_threads_may_change_the_memory_at_once():
@@ -221,7 +221,7 @@ def test_threads_may_change_the_memory_at_once():
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(note, range(4)))
-    assert 0 < len(thread_choice._memory) <= thread_choice.MOST_MEMORIES + 4
+    assert 0 < len(thread_choice._memory) <= thread_choice.MAX_MEMORIES + 4
 
 
 def test_trials_without_free_cores_do_not_shorten_the_calls(machine):

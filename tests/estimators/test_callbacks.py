@@ -135,7 +135,7 @@ def test_callbacks_are_called_in_pairs(options):
     passes = [n_iter for n_iter, _, _ in callback.fitted]
     assert passes[-1] == model.n_iter_
     assert passes == sorted(passes)
-    assert 2 < len(passes) <= reporting.MOST_TASKS + 1
+    assert 2 < len(passes) <= reporting.MAX_TASKS + 1
     for table, targets in callback.data:
         assert table.shape == ((135 if model.early_stopping and model.solver == "adam" else 150), 4)
         assert set(targets) == set(NAMES)

@@ -135,7 +135,7 @@ def test_a_fit_in_any_parts_equals_the_whole_fit(passes, batch_size, solver, pat
 def test_a_fit_may_have_more_passes_than_one_trainer_records():
     options = {"hidden_layer_sizes": (2,), "n_iter_no_change": np.inf}
     few, few_y = X[::30], y[::30]
-    n_passes = fitting.MOST_PASSES + 7
+    n_passes = fitting.MAX_PASSES + 7
     at_once = classifier(max_iter=n_passes, **options).fit(few, few_y)
     assert at_once.n_iter_ == len(at_once.loss_curve_) == n_passes
     parts = classifier(max_iter=6000, warm_start=True, **options).fit(few, few_y)

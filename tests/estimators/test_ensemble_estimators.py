@@ -42,7 +42,7 @@ CHECKED = [
 ]
 
 # Least number of checks for each estimator; scikit-learn 1.9 has 63 and 56.
-LEAST_CHECKS = 50
+MIN_CHECKS = 50
 
 # Checks that may skip themselves, with the reason.
 MAY_BE_SKIPPED = {
@@ -85,7 +85,7 @@ def test_the_check_of_scikit_learn_passes(estimator, check):
 def test_only_the_weight_checks_of_a_bootstrap_fail(ensemble):
     """An expected failure is tested to be one, and scikit-learn yields all of its checks."""
     checks = [check for _, check in estimator_checks_generator(ensemble)]
-    assert len(checks) >= LEAST_CHECKS
+    assert len(checks) >= MIN_CHECKS
     failures = [check for check in checks if name_of(check) in expected_failures(ensemble)]
     assert len(failures) == (2 if ensemble.method == "bootstrap" else 0)
     for check in failures:

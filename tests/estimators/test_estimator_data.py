@@ -168,19 +168,21 @@ def test_unsuitable_labels_are_refused():
         classifier().fit(X, y[:, None])
 
 
-def with_gaps(gap):
-    """Return names of classes with a gap in the second row."""
+def with_gaps(missing):
+    """Return names of classes with a missing value in the second row."""
     labels = NAMES[y].astype(object)
-    labels[1] = gap
+    labels[1] = missing
     return labels
 
 
-@pytest.mark.parametrize("gap", [None, 3, pytest.param("NA", marks=pytest.mark.needs("pandas"))])
-def test_classes_of_several_kinds_are_refused(gap):
-    labels = with_gaps(pd.NA if gap == "NA" else gap)
+@pytest.mark.parametrize("missing", [None, 3, pytest.param("NA", marks=pytest.mark.needs("pandas"))])
+def test_classes_of_several_kinds_are_refused(missing):
+    labels = with_gaps(pd.NA if missing == "NA" else missing)
     ensemble = fastnn.MLPEnsembleClassifier(classifier(), 2)
     for model in (classifier(), ensemble, fastnn.TabularClassifier(1, "fast")):
-        with pytest.raises(ValueError, match=r"y holds (text and (None|3|<NA>)|a gap, leave out its row)"):
+        with pytest.raises(
+            ValueError, match=r"y holds (text and (None|3|<NA>)|a missing value, leave out its row)"
+        ):
             model.fit(X, labels)
     with pytest.raises(ValueError, match=r"y holds text and (None|3|<NA>), but classes"):
         classifier().partial_fit(X, labels, classes=np.unique(NAMES))

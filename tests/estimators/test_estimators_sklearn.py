@@ -30,7 +30,7 @@ EXCLUDED = {
     "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
 }
 # Least number of scikit-learn's tests that run unchanged; scikit-learn 1.9 has 39.
-LEAST_TESTS = 35
+MIN_TESTS = 35
 
 
 def _our_value(value):
@@ -85,7 +85,7 @@ def _seeded():
 
 def test_every_test_of_scikit_learn_runs_or_has_an_equivalent():
     assert EXCLUDED.keys() <= THEIR_TESTS.keys()
-    assert len(OUR_TESTS) == len(THEIR_TESTS) - len(EXCLUDED) >= LEAST_TESTS
+    assert len(OUR_TESTS) == len(THEIR_TESTS) - len(EXCLUDED) >= MIN_TESTS
     here = globals()
     for name, test in OUR_TESTS.items():
         assert here[name] is test, f"{name} is defined anew in this module"
@@ -186,7 +186,7 @@ def test_adaptive_learning_rate(capsys):
 
 ESTIMATORS = [MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)]
 # Least number of checks for each estimator; scikit-learn 1.9 has 68 and 60.
-LEAST_CHECKS = 50
+MIN_CHECKS = 50
 MAY_BE_SKIPPED = {"check_array_api_input": "asks for SCIPY_ARRAY_API=1 in the environment"}
 
 
@@ -209,4 +209,4 @@ def test_the_check_of_scikit_learn_passes(estimator, check):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scikit_learn_has_checks_for_each_estimator(estimator):
     checks = list(estimator_checks_generator(estimator))
-    assert len(checks) >= LEAST_CHECKS
+    assert len(checks) >= MIN_CHECKS

@@ -224,7 +224,7 @@ def test_tables_with_unsorted_columns_predict_as_dense_tables(fitted):
 @pytest.mark.parametrize("classes", [[0, None], [[0], [1, 2]], [0, "a", None]])
 def test_classes_of_mixed_kinds_are_refused(classes):
     new = fastnn.MLPClassifier()
-    with pytest.raises(ValueError, match="classes must hold labels of one kind, whole numbers or text, got"):
+    with pytest.raises(ValueError, match="classes must hold labels of one kind, integers or text, got"):
         new.partial_fit(DENSE, LABELS, classes=classes)
     assert not hasattr(new, "classes_")
     with pytest.raises(ValueError, match="Found input variables with inconsistent numbers of samples"):

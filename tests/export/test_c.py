@@ -171,7 +171,7 @@ def test_a_name_may_hold_any_words(dtype, tmp_path):
 
 
 def test_the_self_test_holds_samples_that_the_dtype_can_compute(tmp_path):
-    """Samples beyond float32, and drawn samples whose exponentials overflow, are no numbers of C."""
+    """Samples beyond float32, and drawn samples whose exponentials overflow, are not numbers of C."""
     count = fastnn.MLPRegressor("poisson", (3,), solver="lbfgs", max_iter=5, random_state=0)
     count.fit(1e-3 * X, np.arange(len(X)) % 5)
     count.coefs_[-1][...] *= 1e3

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.model_selection import train_test_split
 
 import fastnn
-from fastnn.export.c.quantization import MOST_SUM, quantize
+from fastnn.export.c.quantization import MAX_SUM, quantize
 from fastnn.export.c.text import array
 from fastnn.reference.layer import ACTIVATIONS
 
@@ -42,7 +42,7 @@ def check_bits(models, calibration, samples, tmp_path, language):
         inputs = network.inputs(samples)
         expected = np.hstack([inputs, network.scores(inputs)])
         np.testing.assert_array_equal(np.array(line.split(), int).reshape(len(samples), -1), expected)
-        assert max(layer.largest_sum for layer in network.layers) <= MOST_SUM
+        assert max(layer.largest_sum for layer in network.layers) <= MAX_SUM
 
 
 @pytest.mark.parametrize("language", c_programs.COMPILERS)

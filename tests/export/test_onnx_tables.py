@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 import fastnn
 from fastnn.export.onnx import Graph, Tensor
-from fastnn.tables.encoding.onnx import GAP_DATE, add_table, table_inputs
+from fastnn.tables.encoding.onnx import MISSING_DATE, add_table, table_inputs
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -73,7 +73,7 @@ def encoded(encoder, frame):
 
 
 def random_frame(random, n_rows, is_first):
-    """Return a frame with all kinds of columns; unless it `is_first`, with new categories and more gaps."""
+    """Return a frame of all kinds of columns; unless it `is_first`, with new categories, and more missing."""
 
     def numbers():
         ways = [
@@ -139,7 +139,7 @@ def test_dates_before_1970_leap_days_and_extreme_dates_are_encoded_alike():
         "elapsed", "year", "month", "day", "weekday", "hour", "minute",
     }  # fmt: skip
     np.testing.assert_allclose(encoded(encoder, frame), encoder.transform(frame), rtol=2e-7)
-    assert moments[-1:].astype(np.int64)[0] == GAP_DATE
+    assert moments[-1:].astype(np.int64)[0] == MISSING_DATE
 
 
 def test_a_single_column_is_encoded_alike():
@@ -152,7 +152,7 @@ def test_a_single_column_is_encoded_alike():
 
 
 def table(n_rows=N, seed=0):
-    """Return a table with all kinds of columns, and gaps in most of them."""
+    """Return a table with all kinds of columns, and missing values in most of them."""
     random = np.random.RandomState(seed)
     frame = pd.DataFrame(
         {
@@ -171,7 +171,7 @@ def table(n_rows=N, seed=0):
 
 
 def new_rows():
-    """Return rows unlike those of the fit: extremes, new categories, gaps everywhere."""
+    """Return rows unlike those of the fit: extremes, new categories, missing values everywhere."""
     frame = table(80, seed=1)
     frame.loc[: len(EXTREMES) - 1, "income"] = EXTREMES
     frame.loc[::3, "plan"] = "new"
@@ -198,7 +198,7 @@ def fitted(kind, y, frame=FRAME, **options):
         np.array(["no", "perhaps", "yes"]), np.array(["no", "yes", "yes"], object), np.array([3, 1, 2]),
         np.array([False, True, True]), np.array([1.0, 2.0, 4.0]),
     ],
-    ids=["text", "two texts", "numbers", "truth values", "floats"],
+    ids=["text", "two texts", "numbers", "booleans", "floats"],
 )  # fmt: skip
 def test_classes_of_every_type_are_predicted_alike(classes):
     classifier = fitted(fastnn.TabularClassifier, classes[CODES])
@@ -218,7 +218,7 @@ def test_classes_of_every_type_are_predicted_alike(classes):
 
 
 def test_the_function_of_the_documentation_makes_the_inputs_of_every_kind_of_column():
-    """Times with a zone are local times, durations are days, and whole numbers have no decimal point."""
+    """Times with a zone are local times, durations are days, and integers have no decimal point."""
     random, n_rows = np.random.default_rng(0), 200
     hours = pd.to_timedelta(random.integers(0, 9999, n_rows), "h")
     frame = pd.DataFrame(
@@ -348,7 +348,7 @@ def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
         "since": "date",
     }  # fmt: skip
     comments = {tensor.name: tensor.doc_string for tensor in exported.graph.input}
-    assert comments["since"] == f"microseconds since 1970-01-01; {GAP_DATE} is a gap"
+    assert comments["since"] == f"microseconds since 1970-01-01; {MISSING_DATE} is a missing value"
     versions = {one.domain: one.version for one in exported.opset_import}
     assert versions == {"": 13, "ai.onnx.ml": 2}
 

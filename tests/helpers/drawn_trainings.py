@@ -60,7 +60,7 @@ def sharing(what):
     with pytest.MonkeyPatch.context() as patch:
         if what:
             patch.setattr(limits, "SHARED_OPERATIONS", 0)
-            patch.setattr(limits, "LEAST_SHARD", 4)
+            patch.setattr(limits, "MIN_SHARD", 4)
             patch.setattr(limits, "TEAM_SAMPLES", 10**9 if what == "units" else 0)
             patch.setattr(limits, "TEAM_TRAFFIC", 0.0)
         yield
@@ -171,7 +171,7 @@ def expected_of(network, job):
 
 
 def assert_close(ours, expected, bounds):
-    """Assert that arrays of `train` agree: real numbers within bounds, whole numbers exactly.
+    """Assert that arrays of `train` agree: real numbers within bounds, integers exactly.
 
     Of the plateau, the number of passes is compared, and not the best objective, which is infinite at first.
     """

@@ -111,7 +111,7 @@ def test_iterates_match_the_reference_and_scipy(name, maxcor):
     if name != "quadratic" and maxcor > 1:  # runs of few iterations, in which rounding errors stay small
         assert found[-1].n_iterations == expected[-1].n_iterations == result.nit
         assert found[-1].status == expected[-1].status
-        status = {reference.SEARCH_FAILED: 2, reference.MOST_ITERATIONS: 1, reference.MOST_EVALUATIONS: 1}
+        status = {reference.SEARCH_FAILED: 2, reference.MAX_ITERATIONS: 1, reference.MAX_EVALUATIONS: 1}
         assert status.get(expected[-1].status, 0) == result.status
         np.testing.assert_allclose(found[-1].x, result.x, rtol=1e-3, atol=1e-4)
 
@@ -119,8 +119,8 @@ def test_iterates_match_the_reference_and_scipy(name, maxcor):
 @pytest.mark.parametrize(
     ("changed", "status"),
     [
-        ({"maxiter": 3}, reference.MOST_ITERATIONS),
-        ({"maxfun": 4}, reference.MOST_EVALUATIONS),
+        ({"maxiter": 3}, reference.MAX_ITERATIONS),
+        ({"maxfun": 4}, reference.MAX_EVALUATIONS),
         ({"ftol": 0.5}, reference.CONVERGED_VALUE),
         ({"gtol": 30.0}, reference.CONVERGED_GRADIENT),
         ({"gtol": 1e9}, reference.CONVERGED_GRADIENT),

@@ -17,7 +17,7 @@ from trainings import begin, run_on
 
 import fastnn
 from fastnn.engine import limits
-from fastnn.engine.arguments import most_threads
+from fastnn.engine.arguments import max_threads
 from fastnn.engine.arrays import n_operations
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
@@ -129,7 +129,7 @@ def test_the_gradient_of_some_features_touches_nothing_else(n_outputs, dtype):
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 12])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_narrow_layers_have_the_same_bits_on_two_threads(monkeypatch, width, dtype):
-    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
+    monkeypatch.setattr(limits, "MIN_TOUCHED", 1)
     random = np.random.default_rng(0)
     X = sparse_table(random, 4000, 40, np.dtype(dtype))
     y = random.integers(0, 2, (4000, 1)).astype(dtype)
@@ -208,7 +208,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, 
     network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)
     reference, expected = begin("numpy", network, shared_job(1, dtype=dtype, **options))
     run_on(reference, 3)
-    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
+    monkeypatch.setattr(limits, "MIN_TOUCHED", 1)
     alone = None
     for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
@@ -224,7 +224,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, 
 def test_a_divergence_on_two_threads_ends_at_the_last_finite_step(monkeypatch):
     """Steps are repeated up to the last finite one; each must begin with a gradient of 0."""
     network = Network(SHARED_LAYERS, ("relu", "identity"), np.dtype(np.float32))
-    monkeypatch.setattr(limits, "LEAST_TOUCHED", 1)
+    monkeypatch.setattr(limits, "MIN_TOUCHED", 1)
     results = []
     for n_threads in (1, 2):
         job = shared_job(n_threads, dtype=np.float32, num_passes=60, epsilon=1e9, optimizer=fastnn.SGD())
@@ -248,7 +248,7 @@ def test_threads_share_steps_with_many_parameters_or_many_values(width, n_values
     )
     job = Job(X, np.zeros((10, 1)), np.ones(10), 1, batch_size=5)
     network = Network((5000, width, 2), ("tanh", "identity"), np.dtype(np.float64))
-    assert most_threads(network, job) == expected
+    assert max_threads(network, job) == expected
 
 
 @given(networks(), st.integers(1, 200), seeds)

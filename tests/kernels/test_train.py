@@ -144,7 +144,7 @@ def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, tur
             trainer._calls.n_rounds = 1
             with threads.acquired_cores(1) if is_core_taken else nullcontext():
                 assert trainer.run(training.options["num_passes"])
-            expected += [1] if is_core_taken or trainer._calls.most_threads == 1 else [2, 2]
+            expected += [1] if is_core_taken or trainer._calls.max_threads == 1 else [2, 2]
     assert used == expected
     assert_same_bits(results, alone)
 
@@ -194,7 +194,7 @@ def test_network_and_batch_size_decide_what_threads_share():
         for traffic, by_units in ((0.99, True), (1.01, False)):
             patch.setattr(limits, "TEAM_TRAFFIC", traffic * network.n_parameters / n_sums)
             assert arguments.sharing(network, 255) == (N_PARTS, by_units)
-    assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MOST_SHARDS
+    assert 1 < shares[1000][0] <= shares[10**6][0] == limits.MAX_SHARDS
     assert not shares[1000][1]
     dropped = replace(network, dropout=(0.5, 0.0, 0.0))
     assert all(arguments.sharing(dropped, size) == share for size, share in shares.items())

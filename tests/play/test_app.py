@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient
 
 from fastnn.play import saves
-from fastnn.play.app import MOST_PAGES, make_app
+from fastnn.play.app import MAX_PAGES, make_app
 from fastnn.play.server import own_hosts
 from fastnn.play.table import checked_table
 
@@ -382,10 +382,10 @@ def test_the_number_of_connected_pages_is_limited():
 
     test = client()
     with ExitStack() as stack:
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             until(stack.enter_context(connected(test)), "hello")
         with connected(test) as socket:
-            assert str(MOST_PAGES) in until(socket, "problem")["text"]
+            assert str(MAX_PAGES) in until(socket, "problem")["text"]
 
 
 def test_the_pages_files_are_small_and_load_nothing_from_elsewhere():

@@ -10,10 +10,10 @@ pytestmark = NEEDS_CHROMIUM
 
 # Addresses that could break the page, and the explanations that the page shows.
 CRAFTED = {
-    "layers=abc": "every entry of layers must be a whole number",
-    "layers=1000000000&noise=x": "every entry of layers must be a whole number",
+    "layers=abc": "every entry of layers must be an integer",
+    "layers=1000000000&noise=x": "every entry of layers must be an integer",
     "optimizer=toString&dataset=circles": "optimizer must be one of sgd",
-    "seed=1e400": "seed must be a whole number",
+    "seed=1e400": "seed must be an integer",
     "dataset=__proto__": "dataset must be one of moons",
     "x_column=<img src=x>&dataset=table": "there is no table",
     f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",

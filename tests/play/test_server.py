@@ -22,7 +22,7 @@ from processes import PATIENCE
 
 import fastnn
 from fastnn.cli.main import main
-from fastnn.play.settings import MOST_SAMPLES
+from fastnn.play.settings import MAX_SAMPLES
 
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
@@ -355,7 +355,7 @@ def test_tables_that_cannot_be_learned_are_refused(text, arguments, message, tmp
 @pytest.mark.needs("pandas")
 def test_tables_with_too_many_rows_are_refused(tmp_path, capsys):
     path = tmp_path / "large.csv"
-    n_rows = MOST_SAMPLES + 2
+    n_rows = MAX_SAMPLES + 2
     path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * (n_rows // 2))
     assert main(["playground", str(path), "--target", "y", "--no-browser"]) == 1
     assert f"{n_rows:,} rows" in capsys.readouterr().err

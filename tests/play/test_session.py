@@ -331,7 +331,7 @@ def test_errors_of_both_threads_are_reported_and_the_training_stops(broken, monk
 
 def test_points_that_no_page_draws_are_thinned_out(monkeypatch):
     monkeypatch.setattr("fastnn.play.steering.CURVE_SECONDS", 0.0)
-    monkeypatch.setattr("fastnn.play.steering.MOST_POINTS", 20)
+    monkeypatch.setattr("fastnn.play.steering.MAX_POINTS", 20)
     with FakePage(draws=False) as page:
         run = page.start()
         page.send("play")

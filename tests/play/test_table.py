@@ -39,7 +39,7 @@ def test_text_labels_are_classes():
         (X[:, 0], "regression", None),
         ([None if k == 3 else float(k) / 7 for k in range(30)], "regression", None),
     ],
-    ids=["booleans", "whole", "large", "unsigned", "beyond", "many", "floats", "gaps"],
+    ids=["booleans", "whole", "large", "unsigned", "beyond", "many", "floats", "missing"],
 )
 def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, classes):
     y = np.array(y, float) if kind == "regression" else y
@@ -80,7 +80,7 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
         (X * 1e300, LABELS, r"column 'x0' holds numbers beyond 1e\+150"),
         (X, X[:, 0] * 1e300, "target 'y' holds numbers beyond"),
         (X, [np.inf] * 30, "infinity"),
-        (X, [np.nan] * 30, "gaps alone"),
+        (X, [np.nan] * 30, "only missing values"),
     ],
     ids=[
         "text",
@@ -125,7 +125,7 @@ def test_columns_must_exist_and_differ(state, field):
 )  # fmt: skip
 def test_rows_whose_target_is_a_gap_are_left_out(y):
     data = X[:12].copy()
-    data[0, 0] = np.nan  # a row with a gap in a column stays: other columns may be chosen
+    data[0, 0] = np.nan  # a row with a missing value in a column stays: other columns may be chosen
     table = checked_table(data, np.array(y, object if "a" in y else float))
     assert table.n_rows == 6
     np.testing.assert_array_equal(table.columns["x1"], data[::2, 1])

@@ -54,7 +54,7 @@ def frames(path):
 
 
 def share(frame, colour):
-    """Return the share of a frame's pixels that have nearly this colour."""
+    """Return the fraction of a frame's pixels that have nearly this colour."""
     return (np.abs(frame.astype(int) - 255 * np.asarray(colour)).max(axis=2) < 8).mean()
 
 

@@ -16,7 +16,7 @@ from mutations import N_MUTATIONS, mutate, repaired_digests
 from saved_models import X, classifier, make, model, trained, y
 
 import fastnn
-from fastnn.saving.container import ALIGNMENT, MOST_HEADER, NO_DIGEST, Container, write_container
+from fastnn.saving.container import ALIGNMENT, MAX_HEADER, NO_DIGEST, Container, write_container
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -192,7 +192,7 @@ FOREIGN = {
     "JSON": (b'{"layers_dim": [2, 3, 2]}', "a text file, perhaps JSON"),
     "NumPy": (b"\x93NUMPY\x01\x00v\x00" + b" " * 100, "a NumPy array"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file"),
-    "huge header": ((MOST_HEADER + 1).to_bytes(8, "little") + b"{}" * 50, "more than 100,000,000"),
+    "huge header": ((MAX_HEADER + 1).to_bytes(8, "little") + b"{}" * 50, "more than 100,000,000"),
     "huger header": (b"\xff" * 8 + b"{}" * 50, "more than 100,000,000"),
     "long header": ((1000).to_bytes(8, "little") + b"{}" * 50, "it is cut off"),
 }

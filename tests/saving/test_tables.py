@@ -85,7 +85,7 @@ def saved(thing, folder, **options):
 
 
 def table_of(thing):
-    """Return the table on which an object was fitted, with gaps and new categories."""
+    """Return the table on which an object was fitted, with missing values and new categories."""
     names = getattr(thing, "feature_names_in_", None)
     if names is None:
         return NUMBERS

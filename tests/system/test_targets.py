@@ -16,7 +16,7 @@ pd = optional("pandas")
 
 CLASSES, NUMBERS = "classification", "regression"
 CASES = {
-    "truth values": ([True, False], CLASSES),
+    "booleans": ([True, False], CLASSES),
     "integers": ([1, 2, 3], CLASSES),
     "negative integers": ([-1, 0, 1], CLASSES),
     "whole floats": ([0.0, 1.0, 2.0], CLASSES),
@@ -76,7 +76,7 @@ def test_truth_values_and_text_are_no_numbers():
 
 
 @pytest.mark.needs("pandas")
-@pytest.mark.parametrize("with_gaps", [False, True], ids=["whole", "gaps"])
+@pytest.mark.parametrize("with_gaps", [False, True], ids=["whole", "missing"])
 @pytest.mark.parametrize(("distinct", "task"), CASES.values(), ids=CASES)
 def test_the_command_line_and_the_playground_take_a_target_alike(distinct, task, with_gaps):
     values = [*distinct, *distinct, *([None] * with_gaps)]

@@ -13,7 +13,7 @@ from fastnn.losses import LOSSES, Huber, Loss
 from fastnn.system.validation import (
     FEW_VALUES,
     MANY_VALUES,
-    SMALLEST_NORMAL,
+    MIN_NORMAL,
     all_finite,
     check_choice,
     check_count,
@@ -43,7 +43,7 @@ RANGES = [
 )
 def test_numbers_within_their_limits_are_accepted_and_others_refused(value, bounds):
     least, most, ends = bounds
-    expected = 0.0 if 0 < value < SMALLEST_NORMAL else value  # kernels flush subnormal numbers
+    expected = 0.0 if 0 < value < MIN_NORMAL else value  # kernels flush subnormal numbers
     above = expected > least if "exclusive" in ends else expected >= least
     if above and (value < most if ends else value <= most):
         number = check_number(value, "it", least, most, **ends)

@@ -442,7 +442,11 @@ def test_the_summary_names_columns_networks_and_scores():
         (TabularRegressor, [2.5] * 300, "y holds one value only, 2.5"),
         (TabularRegressor, [0.0, 1e-200] * 150, "y holds numbers from 0 to 1e-200, .* vanish: scale y up"),
         (TabularRegressor, [np.nan] * 300, "y contains NaN"),
-        (TabularClassifier, np.array(["a", np.nan] * 150, object), "^y holds a gap, leave out its row"),
+        (
+            TabularClassifier,
+            np.array(["a", np.nan] * 150, object),
+            "^y holds a missing value, leave out its row",
+        ),
         (TabularClassifier, [0.5] * 299 + [0.2], "Unknown label type"),
         (TabularClassifier, [0, 1], "inconsistent numbers of samples"),
     ],

@@ -15,7 +15,7 @@ from fastnn.tables import members as members_module
 from fastnn.tables import pilots as tabular_pilots
 from fastnn.tables import presets as tabular_presets
 from fastnn.tables.fits import TableFits
-from fastnn.tables.pilots import GENTLE, LEAST_SCALE, STRONG, best_pilots, column_scales, strength
+from fastnn.tables.pilots import GENTLE, MIN_SCALE, STRONG, best_pilots, column_scales, strength
 from fastnn.tables.presets import CLASSES, NUMBERS, Preset
 
 RECIPE = replace(CLASSES, batch_size=64, rate=0.02)
@@ -40,15 +40,15 @@ def rule_data(n, n_noise=24, seed=0):
 
 def test_scales_are_square_roots_of_relative_importances():
     found = column_scales(np.array([4.0, 4.0, 4.0, 1.0, 0.0, -2.0]), np.array([1, 2, 0, 1, 1, 1]))
-    np.testing.assert_allclose(found, [1, 1, 1, 0.5, LEAST_SCALE, LEAST_SCALE])
+    np.testing.assert_allclose(found, [1, 1, 1, 0.5, MIN_SCALE, MIN_SCALE])
     # One outstanding column does not reduce the others to the least scale.
     found = column_scales(np.array([9.0, 0.0, 0.0, 0.75]), np.ones(4, int))
-    np.testing.assert_allclose(found, [1, LEAST_SCALE, LEAST_SCALE, np.sqrt(0.75 / 3.25)], rtol=1e-6)
+    np.testing.assert_allclose(found, [1, MIN_SCALE, MIN_SCALE, np.sqrt(0.75 / 3.25)], rtol=1e-6)
     np.testing.assert_array_equal(column_scales(np.array([0.0, -1.0]), np.array([2, 1])), np.ones(3))
     # Gentle scales are the square roots of the strong ones, above the least scale.
     importances, widths = np.array([4.0, 4.0, 4.0, 1.0, 0.2, 1e-6]), np.ones(6, int)
     found = column_scales(importances, widths, GENTLE)
-    np.testing.assert_allclose(found, [1, 1, 1, 0.25**0.25, 0.05**0.25, LEAST_SCALE], rtol=1e-6)
+    np.testing.assert_allclose(found, [1, 1, 1, 0.25**0.25, 0.05**0.25, MIN_SCALE], rtol=1e-6)
     np.testing.assert_allclose(found[:5] ** 2, column_scales(importances, widths, STRONG)[:5], rtol=1e-6)
 
 
@@ -75,7 +75,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
 
 def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     """The clock counts the passes: it is read once at the beginning, and once after every pass."""
-    monkeypatch.setattr(fitting, "MOST_PASSES", 4)
+    monkeypatch.setattr(fitting, "MAX_PASSES", 4)
     monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(tabular_fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     X, y = rule_data(60, n_noise=0)

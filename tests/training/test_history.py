@@ -9,7 +9,7 @@ from estimator_checks import parameters
 from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
 
 import fastnn
-from fastnn.training.history import MOST_RECORDS
+from fastnn.training.history import MAX_RECORDS
 
 
 def test_fields_of_a_history_have_a_finite_value_for_each_pass():
@@ -55,7 +55,7 @@ def test_a_long_run_keeps_every_third_pass(backend):
     model = model_for(backend)
     history = model.train(few, few_y, num_passes=2500, epsilon=0.001, validation_data=(X_val[:5], y_val[:5]))
     np.testing.assert_array_equal(history.passes, np.arange(0, 2500, 3))
-    assert len(history) <= MOST_RECORDS
+    assert len(history) <= MAX_RECORDS
     for array in (history.loss, history.validation_loss, history.gradient_norm, history.update_ratio):
         assert len(array) == 834
         assert np.isfinite(array).all()
@@ -70,7 +70,7 @@ def test_a_long_run_keeps_every_third_pass(backend):
 @pytest.mark.parametrize("num_passes", [1, 999, 1000, 1001, 2000, 2001])
 def test_kept_passes_are_equally_spaced_and_include_the_last(num_passes, backend):
     history = model_for(backend).train(few[:5], few_y[:5], num_passes=num_passes, epsilon=0.001)
-    distance = -(-num_passes // MOST_RECORDS)
+    distance = -(-num_passes // MAX_RECORDS)
     np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, distance), num_passes - 1}))
     assert len(history.loss) == len(history.update_ratio) == len(history)
     assert (history.gradient_norm > 0).all()

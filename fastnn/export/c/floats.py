@@ -27,7 +27,7 @@ __all__ = ["header"]
 # Largest difference that the self-test accepts, divided by 1 plus the magnitude of the expected number.
 TOLERANCES = {"float": np.float32(1e-4), "double": np.float64(1e-9)}
 # Largest number of samples that are tried for the self-test.
-MOST_TRIED = 1000
+MAX_TRIED = 1000
 
 
 def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> str:
@@ -87,7 +87,7 @@ def _computable(description: ModelDescription, X: NDArray[Any] | None) -> NDArra
         candidates = [drawn, *(drawn * 16.0**-k for k in range(1, 16)), np.zeros_like(drawn)]
     else:
         # Few samples first: the outputs of all would take time and memory.
-        choices = [np.unique(np.linspace(0, len(X) - 1, n).astype(int)) for n in (N_SAMPLES, MOST_TRIED)]
+        choices = [np.unique(np.linspace(0, len(X) - 1, n).astype(int)) for n in (N_SAMPLES, MAX_TRIED)]
         candidates = [X[rows] for rows in choices]
     for samples in candidates:
         with np.errstate(all="ignore"):

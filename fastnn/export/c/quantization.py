@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from ...reference.layer import activation_forward
 from ..description import LayerDescription, ModelDescription
 
-__all__ = ["MOST", "QuantizedLayer", "QuantizedNetwork", "quantize"]
+__all__ = ["MAX_VALUE", "QuantizedLayer", "QuantizedNetwork", "quantize"]
 
 Array = NDArray[Any]
 
 # Largest magnitudes of an int16 unit, of a weight and of a sum. -32768 is not used.
-MOST, MOST_WEIGHT, MOST_SUM = 32767, 127, 2**31 - 1
+MAX_VALUE, MAX_WEIGHT, MAX_SUM = 32767, 127, 2**31 - 1
 # Ranges exceed those of the calibration samples by this factor: other samples may have larger numbers.
 HEADROOM = 1.25
 # The largest magnitudes of a feature and of the scores lie between SMALLEST and 1 / SMALLEST.
@@ -71,13 +71,13 @@ class QuantizedLayer:
     def largest_sum(self) -> int:
         """Largest magnitude of a sum for any inputs."""
         rows = np.abs(self.weights.astype(np.int64)).sum(axis=1)
-        return int((MOST * rows + np.abs(self.biases.astype(np.int64))).max())
+        return int((MAX_VALUE * rows + np.abs(self.biases.astype(np.int64))).max())
 
     def units(self, X: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the units (n, n_out) for inputs (n, n_in)."""
         sums = X.astype(np.int64) @ self.weights.T.astype(np.int64) + self.biases
         Z = (sums * self.factors + (1 << (self.shift - 1))) >> self.shift
-        Z = np.clip(Z, -MOST, MOST)
+        Z = np.clip(Z, -MAX_VALUE, MAX_VALUE)
         if self.activation == "relu":
             Z = np.maximum(Z, 0)
         if self.table is not None:
@@ -107,8 +107,8 @@ class QuantizedNetwork:
         """Return samples (n, n_inputs) as int16, rounded, and cut off at the calibrated range."""
         with np.errstate(over="ignore"):
             scaled = X.astype(np.float32) * self.input_factors
-        rounded = np.trunc(np.clip(scaled, -MOST, MOST) + np.copysign(np.float32(0.5), scaled))
-        return np.clip(rounded, -MOST, MOST).astype(np.int16)
+        rounded = np.trunc(np.clip(scaled, -MAX_VALUE, MAX_VALUE) + np.copysign(np.float32(0.5), scaled))
+        return np.clip(rounded, -MAX_VALUE, MAX_VALUE).astype(np.int16)
 
     def scores(self, X: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the scores (n, n_outputs) of int16 samples."""
@@ -141,7 +141,7 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
             f"X has a feature whose largest number, {largest.min():.3g} or {largest.max():.3g}, is too "
             "small or too large for float32: scale X, also for the training"
         )
-    scales = (largest * HEADROOM / MOST).astype(np.float32).astype(np.float64)
+    scales = (largest * HEADROOM / MAX_VALUE).astype(np.float32).astype(np.float64)
     input_factors = (1 / scales).astype(np.float32)
     scales = 1 / input_factors.astype(np.float64)
     # Layers with the same table share one range, so that the table is stored once.
@@ -155,7 +155,7 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
         one = _quantized_layer(layer, scales, shared.get(layer.activation, size))
         quantized.append(one)
         scales = np.full(layer.biases.size, one.scale)
-    most = MOST * quantized[-1].scale
+    most = MAX_VALUE * quantized[-1].scale
     if not SMALLEST < most < 1 / SMALLEST:
         raise ValueError(
             f"the scores of the samples in X reach {most:.3g}, which is too small or too large for float32: "
@@ -181,20 +181,20 @@ def _quantized_layer(layer: LayerDescription, input_scales: Array, size: float) 
     """Quantise a layer whose sums lie between -size and size."""
     W, b = (layer.weights * input_scales[:, None]).T, layer.biases
     # The scale of a unit's sum is as fine as int8 weights and int32 sums allow.
-    scales = np.maximum(np.abs(W).max(axis=1) / MOST_WEIGHT, np.abs(b) / 2**30)
+    scales = np.maximum(np.abs(W).max(axis=1) / MAX_WEIGHT, np.abs(b) / 2**30)
     scales[scales == 0] = 1.0
     while True:
         weights, biases = np.rint(W / scales[:, None]), np.rint(b / scales)
-        reach = MOST * np.abs(weights).sum(axis=1) + np.abs(biases)
-        if (reach <= MOST_SUM).all():
+        reach = MAX_VALUE * np.abs(weights).sum(axis=1) + np.abs(biases)
+        if (reach <= MAX_SUM).all():
             break
-        scales = np.where(reach > MOST_SUM, scales * np.maximum(reach / MOST_SUM, 1.001), scales)
-    unit = size / MOST
+        scales = np.where(reach > MAX_SUM, scales * np.maximum(reach / MAX_SUM, 1.001), scales)
+    unit = size / MAX_VALUE
     ratios = scales / unit
     # Factors have up to 31 bits.
     shift = int(np.clip(30 - np.ceil(np.log2(ratios.max())), 1, 62))
     factors = np.rint(ratios * 2.0**shift)
-    if factors.max() > MOST_SUM:
+    if factors.max() > MAX_SUM:
         raise ValueError(
             f"a layer's weights are too large for int8: sums of {size:.3g} and steps of {scales.max():.3g}. "
             "Give more calibration samples in X, or export with dtype='float32'"
@@ -202,7 +202,7 @@ def _quantized_layer(layer: LayerDescription, input_scales: Array, size: float) 
     table, scale = None, unit
     if layer.activation not in DIRECT:
         values = activation_forward(layer.activation, unit * np.arange(-32768.0, 32769.0, 256.0))
-        scale = float(np.abs(values).max()) / MOST or 1.0
+        scale = float(np.abs(values).max()) / MAX_VALUE or 1.0
         table = np.rint(values / scale).astype(np.int16)
     return QuantizedLayer(
         weights.astype(np.int8), biases.astype(np.int32), factors.astype(np.int32), shift,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stages import FLAG, GAP, LINEAR, SMOOTH, Stage
+from ..stages import FLAG, LINEAR, MISSING, SMOOTH, Stage
 from .text import array, literal
 
 __all__ = ["stage_bytes", "stage_code"]
@@ -70,8 +70,8 @@ def stage_code(stage: Stage, function: str, what: str, kind: str) -> str:
         limit = number("limit", stage.limit)
         smooth = [f"const {kind} r = v / {limit};", f"v /= sqrt{f}({one} + r * r);"]
     cases: list[tuple[str, list[str]]] = []
-    if GAP in kinds:
-        cases.append((f"{code} == {GAP}", [f"v = v != v ? {one} : {zero};"]))
+    if MISSING in kinds:
+        cases.append((f"{code} == {MISSING}", [f"v = v != v ? {one} : {zero};"]))
     if FLAG in kinds:
         fill = number("fill", stage.fill)
         cases.append((f"{code} == {FLAG}", [f"v = v != v ? {fill} : v == {center} ? {one} : -{one};"]))

@@ -25,7 +25,7 @@ def prefix(name: Any, path: Any) -> str:
     Raises
     ------
     ValueError
-        If `name` is no identifier of C.
+        If `name` is not an identifier of C.
     """
     if name is None:
         stem = "net" if path is None else check_file_name(path, "path").stem

@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 # Largest number of names or values in a message.
-MOST_NAMES = 5
+MAX_NAMES = 5
 # Largest number of categories unseen in the fit that are remembered for each column.
-MOST_UNSEEN = 10_000
+MAX_UNSEEN = 10_000
 
 
 def nearest(name: str, known: Sequence[str]) -> list[str]:
@@ -47,8 +47,8 @@ def nearest(name: str, known: Sequence[str]) -> list[str]:
 def listed(names: Iterable[Any], quoted: bool = True) -> str:
     """Return the first names of a list for a message."""
     texts = [repr(str(name)) if quoted else visible(str(name)) for name in names]
-    more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
-    return ", ".join(texts[:MOST_NAMES]) + more
+    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return ", ".join(texts[:MAX_NAMES]) + more
 
 
 def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
@@ -62,7 +62,7 @@ def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
 
 
 def first_text(column: Any) -> tuple[int, Any] | None:
-    """Return row, counted from 1, and value of the first entry that is no number and no gap, or None."""
+    """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
     pandas = import_extra("pandas", "cli", "reading a table")
     wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
     if not wrong.any():
@@ -72,7 +72,7 @@ def first_text(column: Any) -> tuple[int, Any] | None:
 
 
 def numbers_of(column: Any, read: ReadTable, what: str) -> Any:
-    """Return a column as float64 numbers, NaN for gaps; raise ValueError that names the first other row."""
+    """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
     pandas = import_extra("pandas", "cli", "reading a table")
     wrong = first_text(column)
     if wrong is not None:
@@ -95,8 +95,8 @@ def check_finite(frame: Any, read: ReadTable) -> None:
             if wrong.any():
                 row = int(frame.index[wrong.argmax()]) + 1
                 raise ValueError(
-                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it, read it as a gap "
-                    f"by --na inf,-inf, or leave the column out by --drop {name}"
+                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it, read it as "
+                    f"missing by --na inf,-inf, or leave the column out by --drop {name}"
                 )
 
 
@@ -234,10 +234,10 @@ class Unseen:
         self.n_rows, self.counts, self.others = 0, Counter[str](), ""
 
     def add(self, counts: Counter[str]) -> None:
-        """Add the categories of a piece, of which at most `MOST_UNSEEN` are remembered."""
+        """Add the categories of a piece, of which at most `MAX_UNSEEN` are remembered."""
         self.n_rows += counts.total()
         for value, n_rows in counts.items():
-            if value in self.counts or len(self.counts) < MOST_UNSEEN:
+            if value in self.counts or len(self.counts) < MAX_UNSEEN:
                 self.counts[value] += n_rows
             else:
                 self.others = " or others"

@@ -14,7 +14,7 @@ from ...system.printing import print
 __all__ = ["run"]
 
 # Largest number of classes of which the confusion matrix is printed.
-MOST_CLASSES = 12
+MAX_CLASSES = 12
 # Largest number of characters of a class's name there, but for numbers, and for names that begin alike.
 NAME_WIDTH = 14
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from .columns import Matching, fitted_columns, text_columns, unseen_unwarned
     from .models import loaded_model
     from .pieces import TableInPieces
-    from .problem import are_numbers, check_any, gap_notes
+    from .problem import are_numbers, check_any, missing_target_notes
     from .scores import constant_prediction, plain_scores, scores_of, table_of_scores
 
     model = loaded_model(options.model)
@@ -75,13 +75,13 @@ def run(options: argparse.Namespace) -> int:
         "fastnn": scores_of(task, y, predictions, labels, weights),
         "constant": scores_of(task, y, constant, labels, weights),
     }
-    notes = [*table.notes, *matching.notes, *gap_notes(rows.n_gaps)]
+    notes = [*table.notes, *matching.notes, *missing_target_notes(rows.n_missing)]
     printed = [
         f"{table.name}: {counted(n_rows, 'row')} with {target}",
         *(f"  note: {note}" for note in notes),
     ]
     printed.append(f"\n{table_of_scores(task, scores)}")
-    if classes is not None and len(classes) <= MOST_CLASSES:
+    if classes is not None and len(classes) <= MAX_CLASSES:
         counts = confusion_matrix(y, predictions.argmax(axis=1), labels=labels)
         printed.append(f"\n{_confusion(counts, classes)}")
     print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)
@@ -114,19 +114,19 @@ class _Rows:
 
     Attributes
     ----------
-    n_gaps : int
+    n_missing : int
         Number of rows without a target that were read last.
     """
 
     def __init__(self, table: Any, target: str, weights: str | None, task: str, classes: Any) -> None:
         self._table, self._target, self._weights = table, target, weights
-        self._task, self._classes, self.n_gaps = task, classes, 0
+        self._task, self._classes, self.n_missing = task, classes, 0
 
     def read(self, columns: list[str]) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Yield pieces with some columns: all rows, which of them have a target, targets, and weights."""
         from .problem import check_classes, stated_rows
 
-        self.n_gaps, target = 0, self._target
+        self.n_missing, target = 0, self._target
         named = [target] if self._weights is None else [target, self._weights]
         for piece in self._table.pieces(list(dict.fromkeys([*columns, *named])), [target]):
             # Integers with missing values are floats, which round, but for those of the columns to copy.
@@ -135,7 +135,7 @@ class _Rows:
             present, y = piece.read.frame[target].notna().to_numpy(), rows.target.to_numpy()
             if self._classes is not None and len(y):
                 y = check_classes(y, self._classes, piece.read, target)
-            self.n_gaps += len(present) - len(y)
+            self.n_missing += len(present) - len(y)
             yield piece.read, present, y, rows.weights
 
 

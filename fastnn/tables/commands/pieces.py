@@ -82,7 +82,7 @@ class TableInPieces:
         check_names(names, ReadTable(pandas.DataFrame(columns=self.columns), self.name), argument)
 
     def kept_schema(self, names: Sequence[str]) -> Any:
-        """Return the pyarrow Schema of columns to copy; None if the table is no Parquet file."""
+        """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""
         if self._read is not None or not names:
             return None
         arrow = import_extra("pyarrow", "cli", "a Parquet file")
@@ -121,7 +121,7 @@ def _frame(pandas: Any, block: Block, names: Sequence[str], types: Any) -> Any:
 
 
 def _nullable_types(pandas: Any) -> dict[Any, Any]:
-    """Return pandas data types that hold gaps, so that whole numbers are written alike in every piece."""
+    """Return pandas data types with missing values, so that integers are written alike in every piece."""
     alias = import_extra("pyarrow", "cli", "a Parquet file").type_for_alias
     names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"
     return {alias(name.lower()): pandas.api.types.pandas_dtype(name) for name in names}

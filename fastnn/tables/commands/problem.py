@@ -22,7 +22,7 @@ __all__ = [
     "are_numbers",
     "check_any",
     "check_classes",
-    "gap_notes",
+    "missing_target_notes",
     "posed_problem",
     "posed_rows",
     "stated_rows",
@@ -32,7 +32,7 @@ __all__ = [
 # Largest integer of 64 bits with a sign.
 MAX_INTEGER = 2**63 - 1
 # Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.
-MOST_CLASSES = 100
+MAX_UNCHECKED_CLASSES = 100
 # Mean number of rows of a class below which more classes look like an id.
 MIN_ROWS_OF_CLASS = 20
 
@@ -48,7 +48,7 @@ class Problem:
     frame : pandas DataFrame
         Columns to predict from.
     target : pandas Series
-        Target without gaps; texts, whole numbers or truth values for classes, float64 for numbers.
+        Target without missing values; texts, integers or booleans for classes, float64 for numbers.
     weights : array (n,) or None
         Weights of the rows.
     notes : list of str
@@ -96,13 +96,13 @@ def posed_problem(
             "nothing to learn"
         )
     n_rows = len(problem.target)
-    if task == "classification" and len(distinct) > max(MOST_CLASSES, n_rows // 2):
+    if task == "classification" and len(distinct) > max(MAX_UNCHECKED_CLASSES, n_rows // 2):
         raise ValueError(
             f"{read.name}: the target {target!r} holds {len(distinct):,} different values in {n_rows:,} "
             "rows, too many for classes: choose another --target, or --task regression"
         )
     n_classes = len(distinct) if task == "classification" else 0
-    if n_classes > MOST_CLASSES and n_rows < MIN_ROWS_OF_CLASS * n_classes:
+    if n_classes > MAX_UNCHECKED_CLASSES and n_rows < MIN_ROWS_OF_CLASS * n_classes:
         notes.append(
             f"the target {target!r} holds {n_classes:,} classes of {n_rows / n_classes:.1f} rows each on "
             "average: it looks like an id, and so many classes make a fit slow"
@@ -127,15 +127,15 @@ def posed_rows(read: ReadTable, target: str, task: str, weights: str | None, col
 def check_any(n_rows: int, row_weights: Any, name: str, target: str, weights: str | None) -> None:
     """Raise ValueError if no row has a target, or a weight above 0."""
     if not n_rows:
-        raise ValueError(f"{name}: the target {target!r} holds nothing but gaps")
+        raise ValueError(f"{name}: the target {target!r} holds only missing values")
     if row_weights is not None and not np.any(row_weights):
         raise ValueError(f"{name}: the weights {weights!r} are all 0")
 
 
-def gap_notes(n_gaps: int) -> list[str]:
+def missing_target_notes(n_missing: int) -> list[str]:
     """Return the remark on rows without a target, if there are any."""
-    verb = "is" if n_gaps == 1 else "are"
-    return [f"{counted(n_gaps, 'row')} without a target {verb} left out"] if n_gaps else []
+    verb = "is" if n_missing == 1 else "are"
+    return [f"{counted(n_missing, 'row')} without a target {verb} left out"] if n_missing else []
 
 
 def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:
@@ -147,7 +147,7 @@ def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, co
         If the target or the weights are unusable; the message names the row.
     """
     frame = read.frame[read.frame[target].notna()]
-    notes = gap_notes(len(read.frame) - len(frame))
+    notes = missing_target_notes(len(read.frame) - len(frame))
     values = stated_targets(frame[target], read, task)
     row_weights = None
     if weights is not None:
@@ -166,7 +166,7 @@ def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, co
 
 
 def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
-    """Return a target without gaps as float64 numbers, or as classes: texts, whole numbers, truth values."""
+    """Return a target without missing values as float64 numbers, or as classes: texts, integers, booleans."""
     if task == "regression":
         values = numbers_of(column, read, "the target")
         is_infinite = np.isinf(values)
@@ -174,7 +174,7 @@ def stated_targets(column: Any, read: ReadTable, task: str) -> NDArray[Any]:
             row = int(column.index[is_infinite.argmax()]) + 1
             raise ValueError(
                 f"{read.name}: the target {column.name!r} holds infinity in row {row}: correct it, or "
-                "read it as a gap by --na inf,-inf, which leaves the row out"
+                "read it as a missing value by --na inf,-inf, which leaves the row out"
             )
         return values
     pandas = import_extra("pandas", "cli", "reading a table")
@@ -243,7 +243,7 @@ def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
     task = suggested_task(distinct.to_numpy(np.float64 if has_numbers else object))
     if has_numbers and task == "classification" and len(distinct) > 2:
         notes.append(
-            f"the {len(distinct)} whole numbers of {column.name!r} are taken for classes: --task "
+            f"the {len(distinct)} integers of {column.name!r} are taken for classes: --task "
             "regression takes them for numbers"
         )
     is_long = len(distinct) > MAX_CLASSES and not has_numbers

@@ -33,14 +33,14 @@ __all__ = [
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
 # Lines of the head that are inspected.
-MOST_LINES = 500
+MAX_LINES = 500
 SEPARATORS = (",", ";", "\t", "|")
 # First bytes of compressed files, and the names of the compressions in pandas.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
 # First bytes of Parquet files, and the column in which pandas writes an index without a name.
 PARQUET = b"PAR1"
 INDEX = "__index_level_0__"
-# First bytes of files that are no tables here, with a remedy.
+# First bytes of files that are not tables here, with a remedy.
 REFUSED = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV or Parquet",
     b"(\xb5/\xfd": "compressed by Zstandard: compress by gzip instead",
@@ -295,7 +295,7 @@ def _read_csv(
         raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
     except UnicodeError:  # of an encoding for names in the Internet, such as idna
         raise ValueError(
-            f"--encoding: {encoding!r} is no encoding of files: name another, such as utf-8 or cp1252"
+            f"--encoding: {encoding!r} is not an encoding of files: name another, such as utf-8 or cp1252"
         ) from None
 
 
@@ -310,7 +310,7 @@ def _parsed(
     lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
     if len(head) >= HEAD:
         lines = lines[:-1]  # the last line is cut off
-    lines = [line for line in lines if line.strip()][:MOST_LINES]
+    lines = [line for line in lines if line.strip()][:MAX_LINES]
     sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
     if len(sep) != 1:
         raise ValueError(f"--sep must be one character, got {sep!r}")
@@ -345,7 +345,7 @@ def _parsed(
     except pandas.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
-            raise ValueError(f"{name} is no CSV file: {first_line(error)}") from None
+            raise ValueError(f"{name} is not a CSV file: {first_line(error)}") from None
         raise ValueError(
             f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
             "correct the line, or name another --sep"
@@ -442,7 +442,7 @@ def _drop_index(read: ReadTable) -> None:
 
 def _parse_dates(pandas: Any, read: ReadTable, date_formats: Sequence[str] | None) -> None:
     """Convert columns of text of which every value is a date; add a note if no column has a given format."""
-    may_fit = False  # True after a column of dates, and after one of gaps alone
+    may_fit = False  # True after a column of dates, and after one of missing values alone
     for name in read.frame.columns:
         column = read.frame[name]
         may_fit = may_fit or not column.count()

@@ -39,9 +39,9 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # Largest number of rows to which the linear model is fitted.
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 # Numbers from here on are shown as powers of ten.
-MOST_IN_FULL = 1e7
+MAX_IN_FULL = 1e7
 # Largest and least number of iterations of the logistic regression; the work of the networks decides between.
 MAX_ITERATIONS, MIN_ITERATIONS = 200, 5
 # Fraction of the rows of the most frequent class from which on the accuracy is not the first score.
@@ -195,8 +195,8 @@ def baselines(
     found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
     random = np.random.RandomState(0)
     for fitted, predicted in parts:
-        if len(fitted) > MOST_ROWS:
-            fitted = np.sort(random.permutation(fitted)[:MOST_ROWS])
+        if len(fitted) > MAX_ROWS:
+            fitted = np.sort(random.permutation(fitted)[:MAX_ROWS])
         fit_weights = _positive(weights, fitted)
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
@@ -258,7 +258,7 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
 
 
 def constant_prediction(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> Array:
-    """Return the shares of the classes, or the mean, for every row."""
+    """Return the fractions of the classes, or the mean, for every row."""
     if task == "regression":
         return np.full(n_rows, np.average(y, weights=weights))
     counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
@@ -313,4 +313,4 @@ def shown_score(value: float, is_error: bool = False) -> str:
         return "-"
     if abs(value) < 10:
         return error_text(value) if is_error else f"{round(value, 4) + 0.0:.4f}"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < MOST_IN_FULL else f"{value:,.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < MAX_IN_FULL else f"{value:,.4g}"

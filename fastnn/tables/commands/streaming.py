@@ -15,13 +15,13 @@ from sklearn.utils.random import sample_without_replacement
 from ...system.extras import import_extra
 from ...system.messages import counted
 from ...system.sizes import parse_size
-from ..base import LEAST_MEMORY
+from ..base import MIN_MEMORY
 from ..presets import PRESETS
 from ..streaming.fit import needed_bytes
 from ..streaming.parquet import Block, ParquetRows
 from ..streaming.source import opened_dataset
 from .columns import check_names
-from .judging import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Judged, remarks_on
+from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, networks_work, scores_of
@@ -51,7 +51,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     ValueError
         If a column does not exist, or an option does not go with files that are streamed.
     """
-    limit = parse_size(options.memory_limit, "--memory-limit", LEAST_MEMORY)
+    limit = parse_size(options.memory_limit, "--memory-limit", MIN_MEMORY)
     if not is_parquet(options.table):
         if options.resume:
             raise ValueError("--resume: only Parquet files are trained on with a checkpoint")
@@ -69,7 +69,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     check_names([] if options.weights is None else [options.weights], header, "--weights")
     left_out = {options.target, options.weights, *options.drop, INDEX}
     columns = [column for column in names if column not in left_out]
-    selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_gaps=True)
+    selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_missing=True)
     files = selected(columns)
     preset = PRESETS[options.preset]
     n_networks = options.networks or preset.n_estimators
@@ -101,7 +101,7 @@ def _frame(files: ParquetRows, block: Block) -> Any:
 def streamed_fit(
     large: LargeFiles, problem: Problem, checkpoint: Path, options: argparse.Namespace, estimator: Any,
     valid: Problem | None, progress: bool, keep: Callable[[Any], None],
-) -> Judged:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """Fit an estimator to all rows of files, call `keep` with it, and judge it on its validation rows.
 
     Parameters
@@ -156,7 +156,7 @@ def streamed_fit(
     scores = {OWN: scores_of(task, truth, predictions, classes, weights)}
     scores |= baselines(task, rows, splits, test, classes, None, networks_work(model, files.n_rows))
     remarks = remarks_on(model, truth, predictions, classes, weights)
-    return Judged(
+    return Evaluation(
         model, task, rows[0], rows[1], classes, truth, predictions, scores, how, problem.notes, remarks,
         files.n_rows,
     )  # fmt: skip

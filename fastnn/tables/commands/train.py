@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
     from ..members import WeightlessPartError
     from .columns import columns_of_text
-    from .judging import judged_fit
+    from .evaluation import evaluated_fit
     from .problem import are_numbers, posed_problem
     from .reading import read_table
     from .streaming import large_files, streamed_fit
@@ -68,7 +68,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         if large is None:
             given = {} if options.passes is None else {"passes": options.passes}
-            result = judged_fit(estimator, problem, valid, options.cv, options.seed, shows_bars, given, keep)
+            result = evaluated_fit(
+                estimator, problem, valid, options.cv, options.seed, shows_bars, given, keep
+            )
         else:
             options.out.mkdir(exist_ok=True)
             result = streamed_fit(large, problem, checkpoint, options, estimator, valid, shows_bars, keep)
@@ -166,7 +168,7 @@ def _validation(read: Any, problem: Any, options: argparse.Namespace, is_whole: 
 
 
 def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
-    """Print rows, columns by kind, gaps, what is left out and why, and the target."""
+    """Print rows, columns by kind, missing values, what is left out and why, and the target."""
     import numpy as np
 
     from ...system.messages import counted
@@ -178,14 +180,14 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     if len(read.frame) < shape[0]:
         print(f"the rows are streamed; what follows is of {len(read.frame):,} random rows")
     used = [record for record in columns if record["features"]]
-    plural = {"number": "numbers", "boolean": "truth values", "date": "dates", "category": "categories"}
+    plural = {"number": "numbers", "boolean": "booleans", "date": "dates", "category": "categories"}
     for kind, title in plural.items():
         records = [record for record in used if record["kind"] == kind]
         if records:
-            n_gaps = sum(record["gaps"] for record in records)
-            gaps = f" ({n_gaps:,} gaps)" if n_gaps else ""
+            n_missing = sum(record["missing"] for record in records)
+            missing = f" ({n_missing:,} missing values)" if n_missing else ""
             names_listed = listed((record["name"] for record in records), quoted=False)
-            print(f"  {title:<13} {len(records):>4}   {names_listed}{gaps}")
+            print(f"  {title:<13} {len(records):>4}   {names_listed}{missing}")
     for record in columns:
         if not record["features"]:
             reason = record["treatment"].removeprefix("left out: ")

@@ -14,21 +14,21 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
-from ...system.frames import CodedValues, is_gap
+from ...system.frames import CodedValues, is_missing
 from ...system.messages import warn
 from ...system.validation import shown
 from .columns import Dropped, Write
 
-__all__ = ["MOST_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "text_of"]
+__all__ = ["MAX_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "text_of"]
 
 Array = NDArray[Any]
 
-# Codes of gaps and of categories without a code of their own; known categories have the codes 0, 1, ...
-# Tables by code end with a row for gaps and one for other categories.
-GAP, OTHER = -2, -1
+# Codes of missing values and of categories without a code of their own; known categories have the codes 0, 1,
+# ... Tables by code end with a row for missing values and one for other categories.
+MISSING, OTHER = -2, -1
 # Largest number of features of hashed words.
-MOST_HASHES = 2**20
-# Least share of distinct values in a column of text that is hashed word by word.
+MAX_HASHES = 2**20
+# Least fraction of distinct values in a column of text that is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
 # Fraction of unseen values above which a column is named in a warning, which has these words.
@@ -40,9 +40,9 @@ UNSEEN = "did not occur in the fit"
 class CategoryEncoding:
     """Categories by one feature for each frequent value, and by target statistics if there are many values.
 
-    Two values without gaps become -1 and +1 in one feature. Values too rare for a feature share the feature
-    "other", and so do values that did not occur in the fit; without rare values in the fit, a new value is 0
-    in all features.
+    Two values without missing values become -1 and +1 in one feature. Values too rare for a feature share the
+    feature "other", and so do values that did not occur in the fit; without rare values in the fit, a new
+    value is 0 in all features.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ class CategoryEncoding:
         Name of the column.
     categories : list of str
         Values with a feature of their own, the most frequent first.
-    has_other, has_gap : bool
-        True if rare values, and gaps, have a feature.
+    has_other, has_missing : bool
+        True if rare values, and missing values, have a feature.
     known : list of str
         All values that occurred in the fit, sorted, in the order of the rows of `statistics`.
     statistics : array (len(known) + 2, S)
-        Shrunk means of the target by value; the last two rows are for gaps and for other values. Without
-        target statistics, the shape is (0, 0).
+        Shrunk means of the target by value; the last two rows are for missing values and for other values.
+        Without target statistics, the shape is (0, 0).
     """
 
     name: str
     categories: list[str]
     has_other: bool
-    has_gap: bool
+    has_missing: bool
     known: list[str]
     statistics: NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class CategoryEncoding:
     ) -> CategoryEncoding | Dropped:
         """Return the encoding, still without target statistics, for the values of a column."""
         counts = Counter(text for value in values if (text := text_of(value)) is not None)
-        n_gaps = len(values) - counts.total()
+        n_missing = len(values) - counts.total()
         # Equally frequent values are in alphabetical order, so that the order of the rows has no effect.
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         frequent = [text for text in ranked if counts[text] >= min_frequency]
@@ -80,14 +80,14 @@ class CategoryEncoding:
             frequent = ranked
         frequent = frequent[:max_categories]
         has_other = len(frequent) < len(ranked)
-        if len(frequent) + has_other + (n_gaps > 0) < 2:
-            return Dropped(name, "constant" if n_gaps < len(values) else "nothing but gaps")
-        return cls(name, frequent, has_other, n_gaps > 0, sorted(counts), np.zeros((0, 0)))
+        if len(frequent) + has_other + (n_missing > 0) < 2:
+            return Dropped(name, "constant" if n_missing < len(values) else "only missing values")
+        return cls(name, frequent, has_other, n_missing > 0, sorted(counts), np.zeros((0, 0)))
 
     @property
     def is_flag(self) -> bool:
         """True if one feature holds -1 and +1."""
-        return len(self.categories) == 2 and not (self.has_other or self.has_gap)
+        return len(self.categories) == 2 and not (self.has_other or self.has_missing)
 
     @property
     def features(self) -> list[str]:
@@ -95,7 +95,7 @@ class CategoryEncoding:
         if self.is_flag:
             return [f"{self.name}_{self.categories[1]}"]
         names = [f"{self.name}_{text}" for text in self.categories]
-        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_gap"] * self.has_gap
+        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_missing"] * self.has_missing
         n_statistics = self.statistics.shape[1]
         return names + [f"{self.name}_target{k}" for k in range(n_statistics)]
 
@@ -105,7 +105,7 @@ class CategoryEncoding:
         if self.is_flag:
             return "+1 and -1"
         parts = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
-        parts += ["rare ones together"] * self.has_other + ["indicator of gaps"] * self.has_gap
+        parts += ["rare ones together"] * self.has_other + ["indicator of missing values"] * self.has_missing
         return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
 
     def prepared(self, values: Sequence[Any], warns: bool = False) -> Write:
@@ -117,7 +117,7 @@ class CategoryEncoding:
         if warns:
             self._check_seen(codes, values)
         indices = {text: index for index, text in enumerate(self.categories)}
-        places = np.array([*(indices.get(text, OTHER) for text in self.known), GAP, OTHER])
+        places = np.array([*(indices.get(text, OTHER) for text in self.known), MISSING, OTHER])
         tables: list[tuple[Array, Array]] = [(self.table, places[codes])]
         if self.statistics.size:
             tables.append((self.statistics, codes))
@@ -132,7 +132,7 @@ class CategoryEncoding:
 
     def _check_seen(self, codes: NDArray[np.int64], values: Sequence[Any]) -> None:
         """Warn if most values of the column did not occur in the fit."""
-        n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != GAP)
+        n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != MISSING)
         if n_unseen > MAX_UNSEEN * n_present:
             new, known = text_of(values[int(np.argmax(codes == OTHER))]), self.categories[0]
             warn(
@@ -142,16 +142,16 @@ class CategoryEncoding:
 
     @property
     def table(self) -> NDArray[np.float32]:
-        """Features, without target statistics, of every category, of gaps and of other values."""
+        """Features, without target statistics, of every category, of missing values and of other values."""
         n_categories = len(self.categories)
         if self.is_flag:
             return np.array([[-1.0], [1.0], [0.0], [0.0]], np.float32)
-        table = np.zeros((n_categories + 2, n_categories + self.has_other + self.has_gap), np.float32)
+        table = np.zeros((n_categories + 2, n_categories + self.has_other + self.has_missing), np.float32)
         np.fill_diagonal(table[:n_categories], 1)
         if self.has_other:
             table[OTHER, n_categories] = 1
-        if self.has_gap:
-            table[GAP, n_categories + self.has_other] = 1
+        if self.has_missing:
+            table[MISSING, n_categories + self.has_other] = 1
         return table
 
     def unseen(self, values: Sequence[Any]) -> Counter[str]:
@@ -168,13 +168,13 @@ class CategoryEncoding:
         in training and mislead the network afterwards: each row gets the statistics of the other folds.
         """
         codes = coded(values, self.known).astype(np.float64)[:, None]
-        keys = np.array([*range(len(self.known)), GAP, OTHER], np.float64)[:, None]
+        keys = np.array([*range(len(self.known)), MISSING, OTHER], np.float64)[:, None]
         n_classes = 0 if targets.dtype.kind == "f" else int(targets.max()) + 1
         # StratifiedKFold warns of a class with fewer rows than folds, and refuses targets without any other.
         is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
         folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
         whole = _shrunk_means(codes, targets, n_classes, keys)
-        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # GAP is the row before the last
+        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # MISSING is the row before the last
         self.statistics = (whole - center) / scale
         cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
         for others, fold in folds.split(codes, targets):
@@ -230,10 +230,10 @@ class WordsEncoding:
 
 
 def text_of(value: Any) -> str | None:
-    """Return the text that stands for a category; None for a gap. Whole numbers have no decimal point."""
+    """Return the text of a category, for integers without decimal point; None for a missing value."""
     if isinstance(value, str):
         return value
-    if is_gap(value):
+    if is_missing(value):
         return None
     if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
@@ -241,13 +241,13 @@ def text_of(value: Any) -> str | None:
 
 
 def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
-    """Return the index in `known` of every value; `GAP` for gaps and `OTHER` for other values."""
+    """Return the index in `known` of every value; `MISSING` and `OTHER` for those without one."""
     if isinstance(values, CodedValues):
         return coded([*values.categories, None], known)[values.codes]
     indices: dict[str | None, int] = {text: index for index, text in enumerate(known)}
-    indices[None] = GAP
+    indices[None] = MISSING
     distinct = set(values)
-    if all(isinstance(value, str) or is_gap(value) for value in distinct):
+    if all(isinstance(value, str) or is_missing(value) for value in distinct):
         codes = {value: indices.get(text_of(value), OTHER) for value in distinct}
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
     # Equal values may have different texts, as 1 and True: a dict of the values would confuse them.
@@ -271,7 +271,7 @@ def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> 
     Returns
     -------
     array (m, S)
-        Means of the numbers, or shares of the second of two classes, or shares of every class.
+        Means of the numbers, or fractions of the second of two classes, or fractions of every class.
     """
     if n_classes > 2 and len(np.unique(targets)) == n_classes:
         return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)

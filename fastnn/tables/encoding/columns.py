@@ -1,4 +1,4 @@
-"""Encodings of one column: numbers, truth values and dates.
+"""Encodings of one column: numbers, booleans and dates.
 
 A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
 method `prepared` is called once with all values of the column, and returns a function that writes the
@@ -93,9 +93,9 @@ class Dropped:
 
 @dataclass
 class NumberEncoding:
-    """Number as a smoothly scaled value, as positions between quantiles, or both, with an indicator of gaps.
+    """Number as a smoothly scaled value, positions between quantiles, or both, and a flag for missing values.
 
-    A gap has the features of the median; the indicator tells it apart.
+    A missing value has the features of the median; the indicator tells it apart.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class NumberEncoding:
     edges : array (T + 1,)
         Edges of the intervals; a single edge if there are no intervals.
     has_indicator : bool
-        True if an indicator of gaps is a feature.
+        True if an indicator of missing values is a feature.
     """
 
     name: str
@@ -121,25 +121,25 @@ class NumberEncoding:
     @classmethod
     def fit(cls, name: str, x: Array, form: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
         """Return the encoding for the values of a column, of the `form` "piecewise", "smooth" or "both"."""
-        gaps = np.isnan(x)
-        present = x[~gaps]
+        missing = np.isnan(x)
+        present = x[~missing]
         if not present.size:
-            return Dropped(name, "nothing but gaps")
+            return Dropped(name, "only missing values")
         if present.min() == present.max():
-            if gaps.any():
-                return FlagEncoding(name, np.nan, f"{name}_gap")
+            if missing.any():
+                return FlagEncoding(name, np.nan, f"{name}_missing")
             return Dropped(name, "constant")
         edges = np.zeros(1) if form == "smooth" else quantile_edges(present, n_bins)
         # One interval already is a scaled value; without intervals, the scaled value is the only feature.
         is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)
         center, scale = robust_center_and_scale(present)
-        return cls(name, center, scale, is_scaled, edges, bool(gaps.any()))
+        return cls(name, center, scale, is_scaled, edges, bool(missing.any()))
 
     @property
     def features(self) -> list[str]:
         """Names of the features."""
         bins = [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
-        return [self.name] * self.is_scaled + bins + [f"{self.name}_gap"] * self.has_indicator
+        return [self.name] * self.is_scaled + bins + [f"{self.name}_missing"] * self.has_indicator
 
     @property
     def treatment(self) -> str:
@@ -147,7 +147,7 @@ class NumberEncoding:
         n_bins = self.edges.size - 1
         parts = ["scaled"] * self.is_scaled
         parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
-        return ", ".join(parts + ["indicator of gaps"] * self.has_indicator)
+        return ", ".join(parts + ["indicator of missing values"] * self.has_indicator)
 
     def prepared(self, values: Array) -> Write:
         """Return the function that writes the features of rows."""
@@ -159,31 +159,31 @@ class NumberEncoding:
 
         def write(rows: slice, out: Array, first: int) -> None:
             x = np.ascontiguousarray(values[rows])
-            gaps = np.isnan(x)
-            if gaps.any():
-                x = np.where(gaps, self.center, x)
+            missing = np.isnan(x)
+            if missing.any():
+                x = np.where(missing, self.center, x)
             x = read_only(x)
             if self.is_scaled:
                 kernels.smooth_scaled(x, self.center, self.scale, LIMIT, out, first)
             if low.size:
                 kernels.piecewise_linear(x, *terms, out, first + bins)
             if self.has_indicator:
-                out[:, first + end] = gaps
+                out[:, first + end] = missing
 
         return write
 
 
 @dataclass
 class FlagEncoding:
-    """Column of two values as +1 and -1, with 0 for gaps.
+    """Column of two values as +1 and -1, with 0 for missing values.
 
     Parameters
     ----------
     name : str
         Name of the column.
     high : float
-        Value that becomes +1; every other value becomes -1. If `high` is NaN, gaps become +1 and all
-        values -1.
+        Value that becomes +1; every other value becomes -1. If `high` is NaN, missing values become +1 and
+        all values -1.
     feature : str
         Name of the feature.
     """
@@ -200,18 +200,18 @@ class FlagEncoding:
     @property
     def treatment(self) -> str:
         """Treatment of the column, in words."""
-        return "indicator of gaps" if np.isnan(self.high) else "+1 and -1, gaps 0"
+        return "indicator of missing values" if np.isnan(self.high) else "+1 and -1, missing values 0"
 
     def prepared(self, values: Array) -> Write:
         """Return the function that writes the feature of rows."""
 
         def write(rows: slice, out: Array, first: int) -> None:
             x = values[rows]
-            gaps = np.isnan(x)
+            missing = np.isnan(x)
             if np.isnan(self.high):
-                out[:, first] = np.where(gaps, 1.0, -1.0)
+                out[:, first] = np.where(missing, 1.0, -1.0)
             else:
-                out[:, first] = np.where(gaps, 0.0, np.where(x == self.high, 1.0, -1.0))
+                out[:, first] = np.where(missing, 0.0, np.where(x == self.high, 1.0, -1.0))
 
         return write
 
@@ -241,7 +241,7 @@ class DateEncoding:
     def fit(cls, name: str, dates: Array, form: str, n_bins: int) -> DateEncoding | Dropped:
         """Return the encoding for the dates of a column."""
         if np.isnat(dates).all():
-            return Dropped(name, "nothing but gaps")
+            return Dropped(name, "only missing values")
         encoding = cls(name, first_microsecond(dates), varying_parts(dates))
         labels = [f"{name}_{part}" for part in ["elapsed", *encoding.parts]]
         columns = zip(labels, encoding.columns(dates), strict=True)

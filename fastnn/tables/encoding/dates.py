@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ...saving.registry import savable
-from ...system.frames import MOST_MICROSECONDS, Table, check_same_columns, read_table, record_columns
+from ...system.frames import MAX_MICROSECONDS, Table, check_same_columns, read_table, record_columns
 from ...system.sklearn_internals import checked_feature_names
 from .saved import SavableTransformer
 
@@ -39,7 +39,7 @@ def _seconds(dates: Dates) -> NDArray[np.int64]:
     return dates.astype("datetime64[s]").astype(np.int64) % 86400
 
 
-# Registry of the parts of a date: functions of dates without gaps, by name.
+# Registry of the parts of a date: functions of dates without missing values, by name.
 PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
     "year": lambda dates: _months(dates) // 12 + 1970,
     "month": lambda dates: _months(dates) % 12 + 1,
@@ -51,17 +51,17 @@ PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
 
 
 def date_parts(dates: Dates, names: Any) -> list[NDArray[np.float64]]:
-    """Return the parts `names` of dates, each as an array (n,) with NaN for gaps."""
-    gaps = np.isnat(dates)
-    filled = np.where(gaps, np.datetime64(0, "us"), dates)
+    """Return the parts `names` of dates, each as an array (n,) with NaN for missing values."""
+    missing = np.isnat(dates)
+    filled = np.where(missing, np.datetime64(0, "us"), dates)
     parts = [PARTS[name](filled).astype(np.float64) for name in names]
     for part in parts:
-        part[gaps] = np.nan
+        part[missing] = np.nan
     return parts
 
 
 def elapsed_days(dates: Dates, origin: Any) -> NDArray[np.float64]:
-    """Return the days, with fractions, since `origin`, in microseconds since 1970; NaN for gaps."""
+    """Return the days, with fractions, since `origin`, in microseconds since 1970; NaN for missing values."""
     counts = dates.astype("datetime64[us]").astype(np.int64)
     days = (counts - int(origin)) / 86_400_000_000
     days[np.isnat(dates)] = np.nan
@@ -78,14 +78,14 @@ def varying_parts(dates: Dates) -> list[str]:
 
 
 def first_microsecond(dates: Dates) -> int:
-    """Return the earliest date as microseconds since 1970; 0 if all are gaps."""
+    """Return the earliest date as microseconds since 1970; 0 if all are missing values."""
     present = dates[~np.isnat(dates)]
     return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
 
 
 def is_microsecond(value: Any) -> bool:
     """Return True for an int that a date may have in microseconds since 1970."""
-    return type(value) is int and abs(value) <= MOST_MICROSECONDS
+    return type(value) is int and abs(value) <= MAX_MICROSECONDS
 
 
 @savable

@@ -1,4 +1,4 @@
-"""TableEncoder: a table of numbers, truth values, dates, categories and text as one array of float32."""
+"""TableEncoder: a table of numbers, booleans, dates, categories and text as one array of float32."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ...saving.records import Reader, Writer
 from ...saving.registry import savable
-from ...system.frames import KINDS, Table, check_same_columns, is_gap, read_table, record_columns
+from ...system.frames import KINDS, Table, check_same_columns, is_missing, read_table, record_columns
 from ...system.sklearn_internals import Interval, StrOptions, checked_feature_names, fit_context
 from ...system.validation import shown
-from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding, text_of
+from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, text_of
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
 from .saved import SavableTransformer
 from .saved_encodings import describe_encoding, restore_encoding
@@ -28,7 +28,7 @@ __all__ = ["TableEncoder"]
 Array = NDArray[Any]
 
 # Usual number of categories with a feature of their own.
-MOST_CATEGORIES = 32
+MAX_CATEGORIES = 32
 # Number of folds of the target statistics.
 N_FOLDS = 5
 # Number of rows that are encoded at once: their features stay in the processor's cache.
@@ -73,10 +73,10 @@ class PreparedTable:
 class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode a table of any kinds of columns as an array of float32 for a network.
 
-    Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with gaps. Numbers
-    become positions between their quantiles and a smoothly scaled value; truth values -1 and +1; categories
-    one feature for each frequent value; dates elapsed days and parts. Columns without information are left
-    out.
+    Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with missing values.
+    Numbers become positions between their quantiles and a smoothly scaled value; booleans -1 and +1;
+    categories one feature for each frequent value; dates elapsed days and parts. Columns without information
+    are left out.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     Attributes
     ----------
     columns_ : list of dict
-        A record of every column: "name", "kind", numbers of distinct "values", of "gaps" and of "features",
-        and the "treatment" in words.
+        A record of every column: "name", "kind", numbers of distinct "values", "missing" values and
+        "features", and the "treatment" in words.
     encodings_ : list
         Fitted encoding of every column, a dataclass of numbers, text, lists and arrays.
     n_features_in_ : int
@@ -122,7 +122,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     >>> rows = [[1.5, "a", True], [None, "b", False], [2.5, "a", None], [4.0, "c", True]]
     >>> encoder = fastnn.TableEncoder(numbers="smooth", min_frequency=1).fit(rows)
     >>> encoder.get_feature_names_out().tolist()
-    ['x0', 'x0_gap', 'x1_a', 'x1_b', 'x1_c', 'x2']
+    ['x0', 'x0_missing', 'x1_a', 'x1_b', 'x1_c', 'x2']
     >>> encoder.transform([[2.5, "b", True], [None, "d", True]]).tolist()
     [[0.0, 0.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]]
     """
@@ -133,12 +133,12 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         "min_frequency": [Interval(numbers.Integral, 1, None, closed="left")],
         "max_categories": [Interval(numbers.Integral, 1, None, closed="left")],
         "text": [StrOptions({"target", "hash", "rare"})],
-        "n_hashes": [Interval(numbers.Integral, 1, MOST_HASHES, closed="both")],
+        "n_hashes": [Interval(numbers.Integral, 1, MAX_HASHES, closed="both")],
         "random_state": ["random_state"],
     }
 
     def __init__(
-        self, numbers="both", n_bins=16, min_frequency=5, max_categories=MOST_CATEGORIES, text="target",
+        self, numbers="both", n_bins=16, min_frequency=5, max_categories=MAX_CATEGORIES, text="target",
         n_hashes=32, random_state=None,
     ):  # fmt: skip
         self.numbers = numbers
@@ -259,7 +259,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
                 isinstance(encoding, CategoryEncoding)
                 and targets is not None
                 and self.text == "target"
-                and len(encoding.known) + encoding.has_gap > self.max_categories
+                and len(encoding.known) + encoding.has_missing > self.max_categories
             ):
                 cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
@@ -325,6 +325,10 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
 
     def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
         """Set the encodings of the columns from a description."""
+        records = self.__dict__.get("columns_")
+        for record in records if isinstance(records, list) else ():
+            if isinstance(record, dict) and "gaps" in record:  # the key in files of version 0.1.0
+                record["missing"] = record.pop("gaps")
         given = description.get("encodings")
         if given is not None:
             self.encodings_ = [restore_encoding(one, reader) for one in given]
@@ -335,7 +339,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         for name in ("columns_", "encodings_", "_kinds"):
             given = self.__dict__.get(name)
             if type(given) is not list or len(given) != n_features:
-                raise ValueError(f"{name} is no list with an entry for every column")
+                raise ValueError(f"{name} is not a list with an entry for every column")
         for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
             check_record(record)
             if not (record["name"] == encoding.name and record["features"] == count_features(encoding)):
@@ -379,11 +383,11 @@ def _as_kind(table: Table, k: int, kind: str) -> Any:
     if present == kind or {present, kind} <= {"number", "boolean"}:
         return values
     if kind == "category":
-        if present == "boolean":  # the fit saw truth values among others, as "True" and "False"
+        if present == "boolean":  # the fit saw booleans among others, as "True" and "False"
             return [None if np.isnan(value) else bool(value) for value in values]
         return values.tolist()
-    row = next((row for row, value in enumerate(values) if not is_gap(value)), None)
-    if row is None:  # nothing but gaps has no kind
+    row = next((row for row, value in enumerate(values) if not is_missing(value)), None)
+    if row is None:  # only missing values has no kind
         empty = np.datetime64("NaT", "us") if kind == "date" else np.nan
         return np.full(table.n_rows, empty)
     value = values[row].item() if isinstance(values[row], np.generic) else values[row]
@@ -403,29 +407,29 @@ _KINDS_OF_ENCODINGS: dict[type, tuple[str, ...]] = {
 }
 # Types of the entries of a column's record.
 _RECORD: dict[str, type] = {
-    "name": str, "kind": str, "values": int, "gaps": int, "treatment": str, "features": int
+    "name": str, "kind": str, "values": int, "missing": int, "treatment": str, "features": int
 }  # fmt: skip
 
 
 def check_record(record: Any) -> None:
     """Raise ValueError unless a record of a column has all its entries."""
     if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _RECORD:
-        raise ValueError(f"{shown(record)} is no record of a column")
+        raise ValueError(f"{shown(record)} is not a record of a column")
 
 
 def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
     """Return the record of a column for `columns_`."""
     if not isinstance(values, np.ndarray):
-        gaps = sum(map(is_gap, values))
-        distinct = len({value for value in values if not is_gap(value)})
+        n_missing = sum(map(is_missing, values))
+        distinct = len({value for value in values if not is_missing(value)})
     else:
         missing = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-        gaps, distinct = int(missing.sum()), len(np.unique(values[~missing]))
+        n_missing, distinct = int(missing.sum()), len(np.unique(values[~missing]))
     return {
         "name": encoding.name,
         "kind": kind,
         "values": distinct,
-        "gaps": gaps,
+        "missing": n_missing,
         "treatment": encoding.treatment,
         "features": count_features(encoding),
     }

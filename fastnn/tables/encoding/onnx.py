@@ -20,20 +20,20 @@ from .encoder import TableEncoder
 from .piecewise import interval_terms
 from .scaling import LIMIT
 
-__all__ = ["GAP_DATE", "add_table", "column_records", "table_inputs"]
+__all__ = ["MISSING_DATE", "add_table", "column_records", "table_inputs"]
 
-# Dates are microseconds since 1970; a gap is the least int64, as NumPy's NaT is.
-GAP_DATE = int(np.iinfo(np.int64).min)
-# Gaps of categories are empty texts: ONNX has no missing text.
-GAP_TEXT = ""
+# Dates are microseconds since 1970; a missing value is the least int64, as NumPy's NaT is.
+MISSING_DATE = int(np.iinfo(np.int64).min)
+# Missing values of categories are empty texts: ONNX has no missing text.
+MISSING_TEXT = ""
 _DAY = 86_400_000_000
 _FLOAT, _DOUBLE, _INTEGER = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 # Data type and comment of an input, by the kind of its column.
 _INPUTS = {
-    "number": (_DOUBLE, "number; NaN is a gap"),
-    "boolean": (_DOUBLE, "0 or 1; NaN is a gap"),
-    "date": (_INTEGER, f"microseconds since 1970-01-01; {GAP_DATE} is a gap"),
-    "category": (np.dtype(object), "text; the empty text is a gap"),
+    "number": (_DOUBLE, "number; NaN is a missing value"),
+    "boolean": (_DOUBLE, "0 or 1; NaN is a missing value"),
+    "date": (_INTEGER, f"microseconds since 1970-01-01; {MISSING_DATE} is a missing value"),
+    "category": (np.dtype(object), "text; the empty text is a missing value"),
 }
 
 
@@ -66,10 +66,11 @@ def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tens
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
         if isinstance(encoding, Dropped) or encoding.name in drop:
             continue
-        if isinstance(encoding, CategoryEncoding) and GAP_TEXT in encoding.known:
+        if isinstance(encoding, CategoryEncoding) and MISSING_TEXT in encoding.known:
             raise ValueError(
-                f"column {encoding.name!r}: the empty text is one of its categories, but stands for a gap in "
-                "ONNX, which has no missing text. Replace the empty text by a gap or by a word, and fit anew"
+                f"column {encoding.name!r}: the empty text is one of its categories, but stands for a "
+                "missing value in ONNX, which has no missing text. Replace it by a missing value or a word, and fit "
+                "anew"
             )
         if not encoding.name or encoding.name in names:
             raise ValueError(
@@ -97,7 +98,7 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
         if isinstance(encoding, Dropped):
             continue
         if encoding.name in drop:
-            parts.append(features_of_gap(encoding, kind))
+            parts.append(features_of_missing(encoding, kind))
         else:
             parts.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
     first = next(part for part in parts if isinstance(part, str))
@@ -112,11 +113,13 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
     )
 
 
-def features_of_gap(encoding: Any, kind: str) -> Any:
+def features_of_missing(encoding: Any, kind: str) -> Any:
     """Return the features (1, n_features) of a missing value of a column."""
     row = np.zeros((1, count_features(encoding)), np.float32)
-    gap: Any = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}.get(kind, np.array([np.nan]))
-    encoding.prepared(gap)(slice(0, 1), row, 0)
+    missing: Any = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}.get(
+        kind, np.array([np.nan])
+    )
+    encoding.prepared(missing)(slice(0, 1), row, 0)
     return row
 
 
@@ -139,17 +142,17 @@ def column_records(encoder: TableEncoder, drop: Collection[str] = ()) -> list[di
 
 
 def _add_column_of_numbers(encoding: Any, name: str, graph: Graph) -> str:
-    """Add the encoding of numbers or truth values, and return the name of the features."""
+    """Add the encoding of numbers or booleans, and return the name of the features."""
     return _NUMBERS[type(encoding)](encoding, name, graph.node("IsNaN", name), graph)
 
 
-def _add_number(encoding: NumberEncoding, x: str, gaps: str, graph: Graph) -> str:
-    """Add the encoding of a number, given the names of its values and of a mask of gaps."""
+def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) -> str:
+    """Add the encoding of a number, given the names of values and of a mask of missing values."""
 
     def number(value: Any) -> str:
         return graph.constant(np.asarray(value, np.float64))
 
-    x = graph.node("Where", gaps, number(encoding.center), x)
+    x = graph.node("Where", missing, number(encoding.center), x)
     features = []
     if encoding.is_scaled:
         u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
@@ -165,30 +168,30 @@ def _add_number(encoding: NumberEncoding, x: str, gaps: str, graph: Graph) -> st
         part = graph.node("Div", graph.node("Sub", scaled, number(low)), number(width))
         features.append(graph.node("Min", graph.node("Max", part, number(0)), number(1)))
     if encoding.has_indicator:
-        features.append(graph.cast(gaps, _DOUBLE))
+        features.append(graph.cast(missing, _DOUBLE))
     joined = features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)
     return graph.cast(joined, _FLOAT)
 
 
-def _add_flag(encoding: FlagEncoding, x: str, gaps: str, graph: Graph) -> str:
-    """Add the encoding of one of two values, given the names of its values and of a mask of gaps."""
+def _add_flag(encoding: FlagEncoding, x: str, missing: str, graph: Graph) -> str:
+    """Add the encoding of one of two values, given the names of values and of a mask of missing values."""
     low, high = (graph.constant(np.array(value, np.float32)) for value in (-1, 1))
     if np.isnan(encoding.high):
-        return graph.node("Where", gaps, high, low)
+        return graph.node("Where", missing, high, low)
     is_high = graph.node("Equal", x, graph.constant(np.array(encoding.high, np.float64)))
     middle = graph.constant(np.array(0, np.float32))
-    return graph.node("Where", gaps, middle, graph.node("Where", is_high, high, low))
+    return graph.node("Where", missing, middle, graph.node("Where", is_high, high, low))
 
 
 def _add_date(encoding: DateEncoding, name: str, graph: Graph) -> str:
     """Add the encoding of a date, and return the name of the features."""
     dates = _Dates(name, graph)
-    gaps = graph.node("Equal", name, dates.integer(GAP_DATE))
+    missing = graph.node("Equal", name, dates.integer(MISSING_DATE))
     elapsed = graph.cast(graph.node("Sub", name, dates.integer(encoding.origin)), _DOUBLE)
     days = graph.node("Div", elapsed, graph.constant(np.array(_DAY, np.float64)))
     columns = [days, *(graph.cast(dates.part(part), _DOUBLE) for part in encoding.parts)]
     features = [
-        _NUMBERS[type(number)](number, x, gaps, graph)
+        _NUMBERS[type(number)](number, x, missing, graph)
         for number, x in zip(encoding.numbers, columns, strict=True)
         if not isinstance(number, Dropped)
     ]
@@ -269,9 +272,9 @@ def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
 
 
 def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
-    """Add the choice of a row of a table by text; the last two rows are for gaps and for unknown texts."""
+    """Add the choice of a row of a table by text; the last two rows are for missing and unknown texts."""
     codes = graph.node(
-        "LabelEncoder", name, domain=TABLES, keys_strings=[*known, GAP_TEXT],
+        "LabelEncoder", name, domain=TABLES, keys_strings=[*known, MISSING_TEXT],
         values_int64s=[*range(len(known) + 1)], default_int64=len(known) + 1,
     )  # fmt: skip
     return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(_AXIS)))
@@ -281,7 +284,7 @@ def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
 _AXIS = np.array([1])
 
 
-# Functions that add the encoding of numbers, given names of values and of a mask of gaps.
+# Functions that add the encoding of numbers, given names of values and of a mask of missing values.
 _NUMBERS: dict[type, Callable[[Any, str, str, Graph], str]] = {
     NumberEncoding: _add_number,
     FlagEncoding: _add_flag,

@@ -122,7 +122,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Numbers; NaN marks a gap.
+            Numbers; NaN marks a missing value.
         y : None
             Ignored.
 
@@ -143,13 +143,13 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Numbers; NaN marks a gap.
+            Numbers; NaN marks a missing value.
 
         Returns
         -------
         array (n_samples, n_intervals)
             Positions, the intervals of the first feature first, in float32 if X is float32, else in float64.
-            Intervals of a gap are NaN.
+            Intervals of a missing value are NaN.
         """
         check_is_fitted(self)
         X = self._checked(X, reset=False)
@@ -189,7 +189,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
     def _check_fitted(self, n_features: int) -> None:
         """Raise ValueError unless every feature has edges."""
         if not isinstance(self.edges_, list) or len(self.edges_) != n_features:
-            raise ValueError("edges_ is no list of the edges of every feature")
+            raise ValueError("edges_ is not a list of the edges of every feature")
         for k, edges in enumerate(self.edges_):
             check_edges(edges, f"feature {k}")
 

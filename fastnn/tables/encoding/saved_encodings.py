@@ -9,7 +9,7 @@ import numpy as np
 
 from ...saving.records import Reader, Writer
 from ...system.validation import shown
-from .categories import MOST_HASHES, CategoryEncoding, WordsEncoding
+from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding
 from .dates import PARTS, is_microsecond
 from .saved import check_edges, is_numbers
@@ -58,6 +58,8 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
         what = "a part of a date" if is_part else "a column"
         raise ValueError(f"there is no encoding {shown(name)} of {what}")
     values = {}
+    if "has_gap" in description:  # the name in files of version 0.1.0
+        description["has_missing"] = description["has_gap"]
     for field in fields(kind):
         if field.name not in description:
             raise ValueError(f"{name} lacks {field.name!r}")
@@ -104,5 +106,5 @@ def _check_encoding(encoding: Any) -> None:
         n_rows = len(encoding.known) + 2 if n_statistics else 0
         if not is_numbers(encoding.statistics, (n_rows, n_statistics)):
             raise ValueError(f"the statistics of {name} do not fit its categories")
-    elif isinstance(encoding, WordsEncoding) and not 0 < encoding.n_features <= MOST_HASHES:
+    elif isinstance(encoding, WordsEncoding) and not 0 < encoding.n_features <= MAX_HASHES:
         raise ValueError(f"the words of {name} are hashed to {encoding.n_features} numbers")

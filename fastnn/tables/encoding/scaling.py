@@ -105,7 +105,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Numbers; NaN marks a gap.
+            Numbers; NaN marks a missing value.
         y : None
             Ignored.
 
@@ -126,7 +126,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            Numbers; NaN marks a gap.
+            Numbers; NaN marks a missing value.
 
         Returns
         -------
@@ -169,6 +169,6 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
 
 
 def _fitted_column(x: Array) -> tuple[float, float]:
-    """Return median and scale of a column without its gaps; 0 and 1 if nothing is left."""
+    """Return median and scale of a column without its missing values; 0 and 1 if nothing is left."""
     x = x[~np.isnan(x)].astype(np.float64)
     return robust_center_and_scale(x) if x.size else (0.0, 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...export.stages import FLAG, GAP, LINEAR, SMOOTH, Stage, linear
+from ...export.stages import FLAG, LINEAR, MISSING, SMOOTH, Stage, linear
 from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding
 from .encoder import TableEncoder
 from .scaling import LIMIT, encoding_kernels
@@ -65,7 +65,7 @@ def _number_rows(encoding: NumberEncoding) -> list[dict[str, Any]]:
         )  # fmt: skip
     for low, high in zip(encoding.edges[:-1], encoding.edges[1:], strict=True):
         rows.append({**common, "center": low, "scale": high - low, "low": 0.0, "high": 1.0})
-    return rows + [{"kinds": GAP, "fill": 0.0}] * encoding.has_indicator
+    return rows + [{"kinds": MISSING, "fill": 0.0}] * encoding.has_indicator
 
 
 def _flag_row(encoding: FlagEncoding) -> dict[str, Any]:

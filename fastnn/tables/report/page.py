@@ -40,7 +40,7 @@ __all__ = ["ReportData", "report_page"]
 Array = NDArray[Any]
 
 # Largest number of bars of importances, and of classes in the confusion matrix.
-MOST_BARS, MOST_CLASSES = 12, 12
+MAX_BARS, MAX_CLASSES = 12, 12
 
 
 @dataclass
@@ -197,9 +197,9 @@ def _predictions(data: ReportData) -> list[str]:
         ]
     P, classes = data.predictions, data.classes
     counts = confusion_matrix(data.truth, classes[P.argmax(axis=1)], labels=classes)
-    order = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
+    order = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES]
     more = (
-        f" The {MOST_CLASSES} most frequent of {len(classes)} classes." if len(classes) > MOST_CLASSES else ""
+        f" The {MAX_CLASSES} most frequent of {len(classes)} classes." if len(classes) > MAX_CLASSES else ""
     )
     order = np.sort(order)
     title, text = "Right and wrong", f"Confusion matrix: rows by true class, in fractions of their row.{more}"
@@ -232,7 +232,7 @@ def _predictions(data: ReportData) -> list[str]:
 def _importances(data: ReportData) -> str:
     """Return the section of the columns' importances."""
     values = np.maximum(data.model.importances_, 0)
-    order = np.argsort(-values, kind="stable")[:MOST_BARS]
+    order = np.argsort(-values, kind="stable")[:MAX_BARS]
     names = [data.model.columns_[k]["name"] for k in order]
     return _section(
         "What matters",

@@ -73,9 +73,9 @@ _STYLE: dict[Any, Any] = {
     "path.simplify": True,
 }
 # Largest number of points of a scatter plot: more hide each other and make the page large.
-MOST_POINTS = 1500
+MAX_POINTS = 1500
 # Largest number of classes with a curve of their own in the plots of calibration.
-MOST_CURVES = 5
+MAX_CURVES = 5
 
 
 def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.6)) -> str:
@@ -168,7 +168,7 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
 
     def draw(ax: Any) -> None:
         targets, shown, labels = truth, P, classes
-        if len(classes) > MOST_CURVES:  # one curve: how often the predicted class is right
+        if len(classes) > MAX_CURVES:  # one curve: how often the predicted class is right
             best = P.argmax(axis=1)
             confidence = P[np.arange(len(P)), best]
             shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
@@ -177,7 +177,7 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.get_legend().remove()
         reference, *curves = ax.get_lines()
         reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        names = ["the predicted class"] if len(classes) > MOST_CURVES else list(labels[-len(curves) :])
+        names = ["the predicted class"] if len(classes) > MAX_CURVES else list(labels[-len(curves) :])
         for line, name, colour in zip(curves, names, SERIES, strict=False):
             line.set(color=colour, marker="o", label=_name(name))
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
@@ -194,8 +194,8 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
 
     def draw(ax: Any) -> None:
         false, true, _ = roc_curve(truth == classes[1], P[:, 1])
-        if len(false) > MOST_POINTS // 4:
-            places = np.linspace(0, len(false) - 1, MOST_POINTS // 4).astype(np.int64)
+        if len(false) > MAX_POINTS // 4:
+            places = np.linspace(0, len(false) - 1, MAX_POINTS // 4).astype(np.int64)
             false, true = false[places], true[places]
         ax.fill_between(false, true, color=SERIES[0], alpha=0.12, linewidth=0)
         ax.plot(false, true, color=SERIES[0])
@@ -229,7 +229,7 @@ def sureness_picture(truth: Array, P: Array, classes: Array) -> str:
 
 def predicted_picture(truth: Array, values: Array) -> str:
     """Return the picture of true against predicted numbers."""
-    rows = np.random.RandomState(0).permutation(len(truth))[:MOST_POINTS]
+    rows = np.random.RandomState(0).permutation(len(truth))[:MAX_POINTS]
 
     def draw(ax: Any) -> None:
         ax.plot(values[rows], truth[rows], "o", color=SERIES[0], alpha=0.35, markersize=4, markeredgewidth=0)

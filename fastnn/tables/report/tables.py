@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...system.frames import is_gap, read_table
+from ...system.frames import is_missing, read_table
 from ..encoding.categories import text_of
 from .pictures import sparkline
 from .texts import escape
@@ -28,13 +28,13 @@ __all__ = [
 Array = NDArray[Any]
 
 # Largest numbers of bars in the small picture of a column: intervals of numbers and dates, and categories.
-N_INTERVALS, MOST_VALUES = 20, 12
+N_INTERVALS, MAX_VALUES = 20, 12
 # Sign for no value.
 DASH = "\N{EN DASH}"
 # Largest number of classes of a confusion matrix with large cells.
 DENSE = 5
 # Share of the longest bar below which a bar has the value 0.
-LEAST_SHARE = 5e-5
+MIN_SHARE = 5e-5
 
 
 def number_text(value: float) -> str:
@@ -150,31 +150,31 @@ def bars(names: Sequence[str], values: Array) -> str:
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
         f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
-        f'<span class="value">{number_text(float(value) if value >= LEAST_SHARE * largest else 0.0)}</span>'
+        f'<span class="value">{number_text(float(value) if value >= MIN_SHARE * largest else 0.0)}</span>'
         for name, value in zip(names, values, strict=True)
     )
     return f'<div class="bars">{rows}</div>'
 
 
 def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
-    """Return a table with a row for each column: kind, distribution, values, gaps and treatment."""
+    """Return a table with a row for each column: kind, distribution, values, missing values and treatment."""
     table = read_table(frame)
     rows = []
     for record, values in zip(records, table.columns, strict=True):
         heights = _heights(values)
         title = f"distribution of {escape(record['name'], quote=True)}"
-        share = record["gaps"] / table.n_rows
-        gaps = DASH if not record["gaps"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
+        share = record["missing"] / table.n_rows
+        missing = DASH if not record["missing"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
         row_class = "" if record["features"] else "out"
         rows.append(
             f'<tr class="{row_class}"><td class="name">{escape(record["name"])}</td>'
             f'<td><span class="badge">{escape(record["kind"])}</span></td>'
             f'<td>{sparkline(heights, title)}</td><td class="number">{record["values"]:,}</td>'
-            f'<td class="number">{gaps}</td><td class="text">{escape(record["treatment"])}</td></tr>'
+            f'<td class="number">{missing}</td><td class="text">{escape(record["treatment"])}</td></tr>'
         )
     head = (
         '<th>column</th><th>kind</th><th>distribution</th><th class="number">values</th>'
-        '<th class="number">gaps</th><th class="text">what the networks see</th>'
+        '<th class="number">missing values</th><th class="text">what the networks see</th>'
     )
     body = "".join(rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -183,8 +183,8 @@ def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
 def _heights(values: Any) -> list[float]:
     """Return the heights of the bars that show the distribution of a column's values."""
     if isinstance(values, Sequence):  # categories, as a list or as codes
-        frequent = Counter(text_of(value) for value in values if not is_gap(value))
-        return [float(n_rows) for _, n_rows in frequent.most_common(MOST_VALUES)]
+        frequent = Counter(text_of(value) for value in values if not is_missing(value))
+        return [float(n_rows) for _, n_rows in frequent.most_common(MAX_VALUES)]
     is_date = values.dtype.kind == "M"
     present = values[~(np.isnat(values) if is_date else np.isnan(values))]
     if not present.size:

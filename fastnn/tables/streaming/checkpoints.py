@@ -13,7 +13,7 @@ from ...training.checkpoint import Checkpoint
 __all__ = ["check_same_settings", "checked_checkpoint", "loaded_checkpoint", "resumed_path"]
 
 # Largest number of characters of a setting in a message.
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 
 
 def checked_checkpoint(checkpoint: Any) -> Checkpoint | None:
@@ -62,7 +62,7 @@ def check_same_settings(before: dict[str, Any], now: dict[str, Any]) -> None:
     wrong = []
     for name, value in now.items():
         if before.get(name) != value:
-            is_short = isinstance(value, str | int) and " " not in name and len(str(value)) <= MOST_SHOWN
+            is_short = isinstance(value, str | int) and " " not in name and len(str(value)) <= MAX_SHOWN
             wrong.append(f"{name} ({before.get(name)} before, {value} now)" if is_short else name)
     if wrong:
         raise ValueError(

@@ -37,7 +37,7 @@ from ...system.messages import warn
 from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
 from ...training.patience import Patience
-from ..encoding.encoder import MOST_CATEGORIES, TableEncoder
+from ..encoding.encoder import MAX_CATEGORIES, TableEncoder
 from ..evaluation import encoded_validation, evaluate
 from ..members import batch_size, check_validation_weights, fold_count, member_settings
 from ..presets import Preset
@@ -50,9 +50,9 @@ __all__ = ["Run", "StreamedFit", "needed_bytes", "streamed_passes"]
 Array = NDArray[Any]
 
 # A streamed fit reads at most as many rows as its preset's passes over this many rows.
-ROWS_OF_A_PASS = 1 << 20
+ROWS_PER_EPOCH = 1 << 20
 # Least number of training rows for each validation row.
-ROWS_A_JUDGED_ROW = 4
+MIN_TRAIN_ROWS_PER_VALIDATION_ROW = 4
 
 
 def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
@@ -60,13 +60,13 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
 
     The table is read, encoded, and copied for every network.
     """
-    n_features = files.most_features(n_bins, MOST_CATEGORIES)
+    n_features = files.max_features(n_bins, MAX_CATEGORIES)
     return files.n_rows * (8 * len(files.columns) + 4 * n_features * (1 + n_networks))
 
 
 def streamed_passes(epochs: int, n_rows: int) -> int:
     """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
-    return max(1, min(epochs, round(epochs * ROWS_OF_A_PASS / n_rows)))
+    return max(1, min(epochs, round(epochs * ROWS_PER_EPOCH / n_rows)))
 
 
 @dataclass
@@ -144,7 +144,7 @@ class StreamedFit:
     checkpoint : Checkpoint, optional
         File to which the fit is saved from time to time.
     resume : Path, optional
-        Checkpoint to go on from.
+        Checkpoint to resume from.
     progress : bool
         True shows bars.
     """
@@ -161,7 +161,7 @@ class StreamedFit:
         self.batch_size = batch_size(files.n_rows, preset.recipe(estimator._HAS_CLASSES).batch_size)
         self.n_folds = fold_count(self.n_networks, files.n_rows)
         self.sizes = Sizes.within(
-            limit, files, files.most_features(preset.n_bins, MOST_CATEGORIES), self.n_networks, self.n_folds,
+            limit, files, files.max_features(preset.n_bins, MAX_CATEGORIES), self.n_networks, self.n_folds,
             self.batch_size,
         )  # fmt: skip
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
@@ -169,7 +169,7 @@ class StreamedFit:
         self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
         # The run has parts, after each of which the networks are judged. As a pass over a table in memory, a
         # part has several times as many rows as are judged.
-        rows_a_part = ROWS_A_JUDGED_ROW * self.sizes.n_validation
+        rows_a_part = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
         n_parts = max(1, self.passes * files.n_rows // rows_a_part)
         self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
         self.n_done, self.is_late = 0, False
@@ -256,7 +256,7 @@ class StreamedFit:
         # A sample of one class tells nothing about categories.
         statistics = encoder._fit(sample.table, y if len(np.unique(y)) > 1 else None)[1]
         for record in encoder.columns_:
-            record["gaps"] = scan.gaps[record["name"]]
+            record["missing"] = scan.missing[record["name"]]
         estimator.encoder_ = encoder
         estimator._adopt_columns()
         # The statistics of a row of the sample leave out its own target, as in `fit_transform`.
@@ -401,7 +401,7 @@ class StreamedFit:
                 run.is_over = True
                 return
             if n_parts is not None and run.losses:
-                self._judge(run, n_parts)
+                self._evaluate(run, n_parts)
 
         return task
 
@@ -432,7 +432,7 @@ class StreamedFit:
         run.losses.append((member.loss_curve_.pop(), len(portion.rows)))
         return True
 
-    def _judge(self, run: Run, n_parts: int) -> None:
+    def _evaluate(self, run: Run, n_parts: int) -> None:
         """Compute loss and score of the validation rows, and keep the parameters if they are the best."""
         member, state = run.member, run.member._state
         if member.validation_scores_ is None:

@@ -19,8 +19,8 @@ __all__ = ["Block", "Group", "GroupReader", "ParquetRows"]
 
 Array = NDArray[Any]
 
-# Rows that are decoded at once: at most MOST_ROWS, and about BLOCK_BYTES.
-MOST_ROWS, LEAST_ROWS, BLOCK_BYTES = 16_384, 256, 8 << 20
+# Rows that are decoded at once: at most MAX_ROWS, and about BLOCK_BYTES.
+MAX_ROWS, MIN_ROWS, BLOCK_BYTES = 16_384, 256, 8 << 20
 # Bytes that an open row group takes for each column: compressed and decompressed pages, and a dictionary.
 COLUMN_BYTES = 3 << 20
 # Bytes of a compressed column that are read at once.
@@ -83,8 +83,8 @@ class Block:
         """Return a copy of the rows at the indices `places`."""
         return replace(self, rows=self.rows[places], data=self.data.take(places))
 
-    def gaps(self, column: str) -> Array:
-        """Return True for every row that has a gap in a column, NaN included."""
+    def missing(self, column: str) -> Array:
+        """Return True for every row that has a missing value in a column, NaN included."""
         return self.data[column].is_null(nan_is_null=True).to_numpy()
 
 
@@ -101,7 +101,7 @@ class ParquetRows:
         Column with the weights of the rows.
     columns : sequence of str, optional
         Columns to predict from, by default all others.
-    skips_gaps : bool, default False
+    skips_missing : bool, default False
         True leaves out rows without a target; False raises an error for them.
     dates : sequence of str
         Columns of dates; text that holds ISO dates becomes dates.
@@ -109,20 +109,20 @@ class ParquetRows:
     Raises
     ------
     ValueError
-        If a file is no Parquet file, lacks a column, or there are no rows.
+        If a file is not a Parquet file, lacks a column, or there are no rows.
     FileNotFoundError
         If a file does not exist.
     """
 
     def __init__(
         self, source: Any, target: Any, weights: Any = None, columns: Sequence[str] | None = None,
-        skips_gaps: bool = False, dates: Sequence[str] = (),
+        skips_missing: bool = False, dates: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._arrow = import_extra("pyarrow", "cli", "a Parquet file")
         self._parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
         self.unreadable = (self._arrow.ArrowException, OSError)
         self.name = shown_source(source)
-        self.target, self.weights, self.skips_gaps = target, weights, skips_gaps
+        self.target, self.weights, self.skips_missing = target, weights, skips_missing
         for argument, name in (("y", target), ("sample_weight", weights)):
             if not (name is None or isinstance(name, str)):
                 raise ValueError(
@@ -158,7 +158,7 @@ class ParquetRows:
                 self.types[name] = self._arrow.timestamp("us")
         if not self.n_rows:
             raise ValueError(f"{self.name} has no rows")
-        self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self.needed)), LEAST_ROWS, MOST_ROWS))
+        self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self.needed)), MIN_ROWS, MAX_ROWS))
 
     # --- what there is -----------------------------------------------------------------------------
 
@@ -178,7 +178,9 @@ class ParquetRows:
                     opened = self._parquet.ParquetFile(source)
                     metadata, schema = opened.metadata, opened.schema_arrow
             except self.unreadable as error:
-                raise ValueError(f"{path} is no Parquet file that can be read: {first_line(error)}") from None
+                raise ValueError(
+                    f"{path} is not a Parquet file that can be read: {first_line(error)}"
+                ) from None
             schemas.append(schema)
             lacking = [name for name in self.needed if name not in (*schema.names, *constants)]
             if lacking:
@@ -192,7 +194,7 @@ class ParquetRows:
                 self.n_rows += n_rows
         return common_types(dataset.schema, schemas)
 
-    def most_features(self, n_bins: int, most_categories: int) -> int:
+    def max_features(self, n_bins: int, max_categories: int) -> int:
         """Return an upper bound of the usual number of features of a row, from the types of the columns."""
         types = self._arrow.types
         count = 0
@@ -205,7 +207,7 @@ class ParquetRows:
             elif types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
                 count += n_bins + 2
             else:
-                count += most_categories + 3
+                count += max_categories + 3
         return count
 
     def described(self) -> dict[str, Any]:
@@ -223,7 +225,7 @@ class ParquetRows:
     # --- reading -----------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[Block]:
-        """Yield all rows in their order, without those that have no target if the source skips gaps."""
+        """Yield all rows in their order, without those whose target is missing if `skips_missing`."""
         for group in self.groups:
             with closing(GroupReader(self, group)) as reader:
                 yield from reader.take(group.n_rows)
@@ -236,7 +238,7 @@ class ParquetRows:
     def joined(self, blocks: Sequence[Block]) -> Block:
         """Return the rows of several blocks as one; raise ValueError if there are none."""
         if not blocks:
-            raise ValueError(f"{self.name}: the target {self.target!r} holds nothing but gaps")
+            raise ValueError(f"{self.name}: the target {self.target!r} holds only missing values")
         rows = np.concatenate([block.rows for block in blocks])
         data = self._arrow.concat_tables([block.data for block in blocks]).combine_chunks()
         return replace(blocks[0], rows=rows, data=data, first=0)
@@ -249,11 +251,11 @@ class ParquetRows:
                 if infinite.any():
                     raise ValueError(
                         f"{block.place}: column {name!r} holds infinity in row "
-                        f"{block.first + infinite.argmax()} of the file: replace it by a number, or by a gap"
+                        f"{block.first + infinite.argmax()} of the file: replace it by a number or by NaN"
                     )
 
     def numbers(self, block: Block) -> NDArray[np.float64]:
-        """Return the targets of a block as finite numbers; whole numbers from 2^53 on are rounded."""
+        """Return the targets of a block as finite numbers; integers from 2^53 on are rounded."""
         what = f"{block.place}: the target {self.target!r}"
         floats = self._cast(block.target, self._arrow.float64(), f"{what} should hold numbers")
         values = floats.to_numpy(False)
@@ -286,7 +288,7 @@ class ParquetRows:
     def _cast(self, column: Any, kind: Any, message: str) -> Any:
         """Return a column cast to a type; raise ValueError that begins with `message`."""
         try:
-            # Whole numbers among floats are rounded, as in any dataframe.
+            # Integers among floats are rounded, as in any dataframe.
             return column.cast(kind, safe=not self._arrow.types.is_floating(kind))
         except self._arrow.ArrowException as error:
             raise ValueError(f"{message}: {first_line(error)}") from None
@@ -320,12 +322,12 @@ class ParquetRows:
                 f"{place}: the weight {self.weights!r} in row {block.first + row} of the file is "
                 f"{weights[row]}: weights are numbers not below 0"
             )
-        if self.target is None or not (missing := block.gaps(self.target)).any():
+        if self.target is None or not (missing := block.missing(self.target)).any():
             return block
-        if self.skips_gaps:
+        if self.skips_missing:
             return block.chosen(np.flatnonzero(~missing))
         raise ValueError(
-            f"{place}: the target {self.target!r} has a gap in row {block.first + missing.argmax()} of the "
+            f"{place}: the target {self.target!r} is missing in row {block.first + missing.argmax()} of the "
             "file: leave out the rows without a target"
         )
 
@@ -384,7 +386,7 @@ class GroupReader:
         self._batches.close()
 
     def take(self, n_rows: int) -> Iterator[Block]:
-        """Yield the next rows in blocks, without those that have no target if the source skips gaps."""
+        """Yield the next rows in blocks, without those whose target is missing if `skips_missing`."""
         for first, batch in self._slices(n_rows):
             block = self._files.block(self._group, first, batch)
             if len(block):

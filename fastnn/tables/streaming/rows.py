@@ -19,7 +19,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ...system.generators import seeded
 from ...system.threads import Flag
-from ...system.validation import LARGEST_WEIGHTS, LEAST_WEIGHTS
+from ...system.validation import MAX_WEIGHTS, MIN_WEIGHTS
 from ..moments import MomentsOfParts
 from .parquet import Block, Group, GroupReader, ParquetRows
 
@@ -29,13 +29,13 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # Largest numbers of rows to which the encoder is fitted, and of validation rows of a network.
-MOST_SAMPLED, MOST_VALIDATION = 100_000, 65_536
+MAX_SAMPLED, MAX_VALIDATION = 100_000, 65_536
 # Largest number of row groups that are open at the same time.
-MOST_OPEN = 8
+MAX_OPEN = 8
 # Bytes of a value of the sample, and of the target, the weight and the order of a row of a buffer.
 SAMPLE_BYTES, ROW_BYTES = 64, 32
 # Largest number of classes.
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Sizes:
         """
         part, n_rows = limit // 8, files.n_rows
         row_bytes = 4 * n_features + ROW_BYTES
-        n_validation = min(n_rows // n_folds, MOST_VALIDATION, part // (n_networks * row_bytes))
-        n_sampled = min(n_rows, MOST_SAMPLED, part // (SAMPLE_BYTES * (len(files.columns) + 1)))
+        n_validation = min(n_rows // n_folds, MAX_VALIDATION, part // (n_networks * row_bytes))
+        n_sampled = min(n_rows, MAX_SAMPLED, part // (SAMPLE_BYTES * (len(files.columns) + 1)))
         n_buffers = -(-n_rows // max(batch_size, part // (row_bytes + ROW_BYTES * n_networks)))
         capacity = -(-n_rows // (n_buffers * batch_size)) * batch_size
-        n_open = int(np.clip(2 * part // files.group_bytes, 1, MOST_OPEN))
+        n_open = int(np.clip(2 * part // files.group_bytes, 1, MAX_OPEN))
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
     def buffers_a_pass(self, files: ParquetRows) -> int:
@@ -94,7 +94,7 @@ class Scan:
         self, files: ParquetRows, has_classes: bool, sample_rows: Rows, validation_rows: Rows, bar: Any
     ) -> None:
         self.n_rows, weight = 0, 0.0  # of the rows that have a target
-        self.gaps = dict.fromkeys(files.columns, 0)  # numbers of gaps
+        self.missing = dict.fromkeys(files.columns, 0)  # numbers of missing values
         self.counts: dict[Any, int] = {}  # numbers of rows of all classes,
         self.moments = MomentsOfParts()  # or moments of numbers
         sampled: list[Block] = []
@@ -103,10 +103,10 @@ class Scan:
             files.check_finite(block)
             places = block.places(sample_rows)
             for name in files.columns:
-                gaps = block.gaps(name)
-                if gaps.any() and not self.gaps[name]:
-                    places = np.union1d(places, gaps.argmax())
-                self.gaps[name] += int(gaps.sum())
+                missing = block.missing(name)
+                if missing.any() and not self.missing[name]:
+                    places = np.union1d(places, missing.argmax())
+                self.missing[name] += int(missing.sum())
             for kept, chosen in ((sampled, places), (validation, block.places(validation_rows))):
                 if chosen.size:
                     kept.append(block.chosen(chosen))
@@ -119,12 +119,12 @@ class Scan:
             bar.update(len(block))
         if not weight and self.n_rows:
             raise ValueError(f"{files.name}: the weights {files.weights!r} are all 0")
-        if self.n_rows and not LEAST_WEIGHTS <= weight <= LARGEST_WEIGHTS:
+        if self.n_rows and not MIN_WEIGHTS <= weight <= MAX_WEIGHTS:
             raise ValueError(
                 f"{files.name}: the weights {files.weights!r} have the sum {weight:g}, but it must be from "
-                f"{LEAST_WEIGHTS:g} to {LARGEST_WEIGHTS:g}: divide the weights by their mean"
+                f"{MIN_WEIGHTS:g} to {MAX_WEIGHTS:g}: divide the weights by their mean"
             )
-        self.sample = files.joined(sampled)  # with a gap of every column that has gaps
+        self.sample = files.joined(sampled)  # with a missing value of every column that has missing values
         self.validation = files.joined(validation) if validation else None
 
     def _count(self, block: Block) -> None:
@@ -132,9 +132,9 @@ class Scan:
         values, places = block.files.classes(block)
         for value, count in zip(values.tolist(), np.bincount(places).tolist(), strict=True):
             self.counts[value] = self.counts.get(value, 0) + count
-        if len(self.counts) > MOST_CLASSES:
+        if len(self.counts) > MAX_CLASSES:
             raise ValueError(
-                f"{block.place}: the target {block.files.target!r} holds more than {MOST_CLASSES:,} "
+                f"{block.place}: the target {block.files.target!r} holds more than {MAX_CLASSES:,} "
                 "different values, too many for classes: use TabularRegressor for numbers"
             )
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # Largest number of names in a message.
-MOST_NAMES = 5
+MAX_NAMES = 5
 
 
 def is_files(X: Any) -> bool:
@@ -43,7 +43,7 @@ def opened_dataset(source: Any, schema: Any = None) -> Any:
     Raises
     ------
     ValueError
-        If the files are no Parquet files.
+        If the files are not Parquet files.
     FileNotFoundError
         If a file does not exist.
     """
@@ -64,11 +64,11 @@ def opened_dataset(source: Any, schema: Any = None) -> Any:
         )
     except arrow.ArrowException as error:
         name = shown_source(source)
-        raise ValueError(f"{name} is no Parquet file that can be read: {first_line(error)}") from None
+        raise ValueError(f"{name} is not a Parquet file that can be read: {first_line(error)}") from None
 
 
 def common_types(schema: Any, schemas: Sequence[Any]) -> dict[str, Any]:
-    """Return types that hold the values of all files, such as float64 for whole numbers and floats.
+    """Return types that hold the values of all files, such as float64 for integers and floats.
 
     A column whose types have nothing in common, such as text and numbers, keeps its type in the dataset.
 
@@ -125,8 +125,8 @@ def shown_source(source: Any) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Return the first names of a list for a message."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(map(repr, names[:MOST_NAMES])) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(map(repr, names[:MAX_NAMES])) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -465,7 +465,8 @@ def _remove_stale(folder: Path) -> None:
     oldest = time.time() - KEEP_STALE_SECONDS
     with contextlib.suppress(OSError):  # the folder has been removed meanwhile
         for path in (*folder.glob("*.nbc"), *folder.glob("*.tmp"), *folder.glob("*.claim")):
-            # Another process may have removed the file, or another user may own it: go on with the next one.
+            # Another process may have removed the file, or another user may own it: continue with the next
+            # one.
             with contextlib.suppress(OSError):
                 if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
                     path.unlink()

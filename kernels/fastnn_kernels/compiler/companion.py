@@ -47,7 +47,7 @@ PROGRAM = (
 # Environment variable that switches companions off.
 SWITCH = "FASTNN_COMPANION"
 # Largest number of companions at the same time. A training may begin while the companion of another compiles.
-MOST = 2
+MAX_COMPANIONS = 2
 
 # Companions of this process that may be running, and the tasks given to any of them, as JSON: no task is
 # given twice.
@@ -96,7 +96,7 @@ def start_companion(tasks: Sequence[Task]) -> bool:
     new = [task for task in tasks if json.dumps(task) not in _given]
     # An application that embeds Python may be the executable: it would be started again.
     is_python = "python" in Path(sys.executable or "").name.lower()
-    if not new or not is_python or len(_running) >= MOST:
+    if not new or not is_python or len(_running) >= MAX_COMPANIONS:
         return False
     _given.update(map(json.dumps, new))
     # The import system ignores entries of other types than str, such as a Path, and JSON cannot express them.

@@ -94,7 +94,7 @@ class PackedCoefficients:
         Vectors of the matrices' dtype.
     height : int
         Rows of the highest block.
-    most_terms : int
+    max_terms : int
         Largest number of terms that are packed at a time.
     coefficients : Coefficients
         Coefficients of the whole product.
@@ -109,10 +109,10 @@ class PackedCoefficients:
     """
 
     def __init__(
-        self, builder: Any, vector: Vector, height: int, most_terms: int, coefficients: Coefficients,
+        self, builder: Any, vector: Vector, height: int, max_terms: int, coefficients: Coefficients,
         given: Any,
     ) -> None:  # fmt: skip
-        self._builder, self._height, self._most_terms = builder, height, most_terms
+        self._builder, self._height, self._max_terms = builder, height, max_terms
         self._all, self._given = coefficients, given
         self._element, self._item_bytes = LLVM_TYPES[vector.dtype], vector.dtype.bitwidth // 8
 
@@ -135,7 +135,7 @@ class PackedCoefficients:
         )
         memory = cgutils.alloca_once_value(builder, byte(None))
         with builder.if_then(builder.and_(pays, builder.not_(is_given))):
-            size = integer(PACKED_ROWS * self._most_terms * self._item_bytes)
+            size = integer(PACKED_ROWS * self._max_terms * self._item_bytes)
             builder.store(builder.call(allocate, [size]), memory)
         address = builder.load(memory)
         self._is_own = cgutils.is_not_null(builder, address)
@@ -230,7 +230,7 @@ class PanelCopy:
         Vectors of the matrices' dtype.
     width : int
         Width of the panels in vectors.
-    most_terms : int
+    max_terms : int
         Largest number of rows of a panel.
     source : IR pointer
         First element of the source.
@@ -241,7 +241,7 @@ class PanelCopy:
     """
 
     def __init__(
-        self, context: Any, builder: Any, vector: Vector, width: int, most_terms: int, source: Any,
+        self, context: Any, builder: Any, vector: Vector, width: int, max_terms: int, source: Any,
         source_distance: Any, n_terms: Any,
     ) -> None:  # fmt: skip
         self._context, self._builder, self._vector, self._width = context, builder, vector, width
@@ -249,7 +249,7 @@ class PanelCopy:
         self._rows = Rows(context, builder, vector, source, source_distance)
         integer, element = n_terms.type, LLVM_TYPES[vector.dtype]
         with builder.goto_entry_block():
-            memory = builder.alloca(ir.ArrayType(element, most_terms * width * vector.lanes))
+            memory = builder.alloca(ir.ArrayType(element, max_terms * width * vector.lanes))
             memory.align = VECTOR_BYTES
         self._memory = builder.bitcast(memory, element.as_pointer())
         item_bytes = vector.dtype.bitwidth // 8

@@ -191,7 +191,7 @@ def store(typing_context, matrix, row, column, value):
 
 @intrinsic
 def store_integers(typing_context, matrix, row, column, value):
-    """Write the lanes of `value`, whole numbers, to an integer matrix from [row, column] on."""
+    """Write the lanes of `value`, integers, to an integer matrix from [row, column] on."""
     if not (is_integer_matrix(matrix) and isinstance(value, Vector)):
         return None
 

@@ -27,7 +27,7 @@ FUNCTIONS = {
 FLUSHED_TO_ZERO = {"softplus", "sigmoid_to_zero", "exp_to_zero"}
 UP_TO_ZERO = {"expm1_below", "exp_to_zero"}
 # Largest errors in ulp; one ulp is the distance from a float to the next.
-LARGEST_ERROR = {np.float64: 2.0, np.float32: 4.0}
+MAX_ERROR = {np.float64: 2.0, np.float32: 4.0}
 
 
 def apply(name, x):
@@ -90,7 +90,7 @@ def test_float32_errors_are_small_over_the_whole_line(name):
         tiny = np.finfo(np.float32).tiny
         assert (y[expected < tiny * (1 - 1e-6)] == 0).all()
         errors[expected < tiny * (1 + 1e-6)] = 0
-    assert errors.max() <= LARGEST_ERROR[np.float32], x[errors.argmax()]
+    assert errors.max() <= MAX_ERROR[np.float32], x[errors.argmax()]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -130,7 +130,7 @@ def test_float64_errors_are_small_over_the_whole_line(name):
                 assert result == rounded
                 continue
             error = abs(mpmath.mpf(float(result)) - exact) / float(np.spacing(abs(rounded)))
-            assert error <= LARGEST_ERROR[np.float64], value
+            assert error <= MAX_ERROR[np.float64], value
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -35,7 +35,7 @@ COLUMNS = {
         "number",
     ),
     "decimals": (pl.Series(gappy([decimal.Decimal(f"{k / 4:.2f}") for k in range(N)])), "number"),
-    "truth values": (pl.Series(gappy([k % 2 == 0 for k in range(N)])), "boolean"),
+    "booleans": (pl.Series(gappy([k % 2 == 0 for k in range(N)])), "boolean"),
     "text": (pl.Series(gappy(LABELS)), "category"),
     "categorical": (pl.Series(gappy(LABELS), dtype=pl.Categorical), "category"),
     "enum": (pl.Series(LABELS, dtype=pl.Enum(["s3", "s2", "s1", "s0", "none"])), "category"),
@@ -47,7 +47,7 @@ COLUMNS = {
     "nanoseconds": (pl.Series(TIMES, dtype=pl.Datetime("ns")), "date"),
     "time zone": (pl.Series(TIMES).dt.replace_time_zone("Europe/Berlin", ambiguous="earliest"), "date"),
     "durations": (pl.Series(gappy([time - START for time in TIMES])), "number"),
-    "gaps": (pl.Series([None] * N), "number"),
+    "missing": (pl.Series([None] * N), "number"),
 }
 
 

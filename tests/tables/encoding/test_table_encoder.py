@@ -1,4 +1,4 @@
-"""Encoding of tables: kinds of columns, gaps, rare and new categories, dataframe libraries, messages."""
+"""Encoding of tables: kinds of columns, missing values, rare and new categories, dataframes, messages."""
 
 import copy
 import datetime
@@ -56,14 +56,14 @@ def test_every_kind_of_column_has_its_encoding():
     np.testing.assert_array_equal(out["yes_y"], np.where(np.array(DATA["yes"]) == "y", 1, -1))
     for colour in ("red", "green", "blue"):
         np.testing.assert_array_equal(out[f"colour_{colour}"], np.array(DATA["colour"]) == colour)
-    np.testing.assert_array_equal(out["city_gap"], [k % 7 == 0 for k in range(N)])
-    np.testing.assert_array_equal(out["gappy_gap"], [k % 5 == 0 for k in range(N)])
+    np.testing.assert_array_equal(out["city_missing"], [k % 7 == 0 for k in range(N)])
+    np.testing.assert_array_equal(out["gappy_missing"], [k % 5 == 0 for k in range(N)])
     assert {"sold_elapsed", "sold_month_bin0", "sold_weekday"} <= out.keys()
     assert not [name for name in out if name.startswith("same")]
     (record,) = (record for record in encoder.columns_ if record["name"] == "same")
     assert record["treatment"] == "left out: constant"
     (record,) = (record for record in encoder.columns_ if record["name"] == "city")
-    assert (record["values"], record["gaps"]) == (4, 9)
+    assert (record["values"], record["missing"]) == (4, 9)
     assert sum(record["features"] for record in encoder.columns_) == len(out)
 
 
@@ -82,7 +82,7 @@ def test_a_gap_is_encoded_as_the_median_with_an_indicator():
     out = encoder.transform(rows)
     names = encoder.get_feature_names_out().tolist()
     differs = [name for name, a, b in zip(names, *out, strict=True) if a != b and name.startswith("gappy")]
-    assert differs == ["gappy_gap"]
+    assert differs == ["gappy_missing"]
 
 
 def test_gaps_in_columns_that_had_none_are_encoded():
@@ -176,7 +176,7 @@ def test_target_statistics_do_not_reveal_the_target_of_a_row():
 def test_different_nan_objects_are_the_same_gap():
     column = ["a", "b", "c"] * 20 + [float("nan") for _ in range(40)]
     encoder = TableEncoder(random_state=0).fit([[value] for value in column], np.arange(100) % 2)
-    assert encoder.get_feature_names_out().tolist() == ["x0_a", "x0_b", "x0_c", "x0_gap"]
+    assert encoder.get_feature_names_out().tolist() == ["x0_a", "x0_b", "x0_c", "x0_missing"]
 
 
 def test_words_are_hashed_and_identifiers_left_out():
@@ -387,7 +387,14 @@ def test_equal_values_with_different_texts_are_different_categories():
     decimals = [decimal.Decimal("1.5"), decimal.Decimal("1.50")]
     frame = pd.DataFrame({"v": pd.Series([True, 1, "a", *decimals, None] * 5, dtype=object)})
     encoder = TableEncoder(min_frequency=1).fit(frame)
-    assert encoder.get_feature_names_out().tolist() == ["v_1", "v_1.5", "v_1.50", "v_True", "v_a", "v_gap"]
+    assert encoder.get_feature_names_out().tolist() == [
+        "v_1",
+        "v_1.5",
+        "v_1.50",
+        "v_True",
+        "v_a",
+        "v_missing",
+    ]
     out = encoder.transform(frame)
     assert out[:6].argmax(axis=1).tolist() == [3, 0, 4, 1, 2, 5]
     np.testing.assert_array_equal(encoder.transform(frame[::-1]), out[::-1])
@@ -420,7 +427,7 @@ def test_an_encoder_can_be_copied_and_written_as_json():
     [
         ({"a": [1.0, np.inf]}, "column 'a' holds infinity in row 1"),
         ({"a": [1.0, 1.0]}, r"no column of X tells the rows apart, n_samples=2: 'a' \(left out: constant\)"),
-        ({"a": [None, None]}, "nothing but gaps"),
+        ({"a": [None, None]}, "only missing values"),
         ({"a": [[1], [2]]}, "column 'a' holds values that are neither"),
         ({"a": [decimal.Decimal("sNaN"), decimal.Decimal(1)]}, "column 'a' holds values that are neither"),
         ({"a": []}, "0 sample"),

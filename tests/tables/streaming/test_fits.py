@@ -41,7 +41,7 @@ def test_files_that_need_more_than_the_memory_limit_are_streamed(path, monkeypat
     needed = needed_bytes(files, 5, 16)
     n_features = 2 * 18 + 72 + 2 * 35 + 2  # two numbers, a date, two texts, a boolean
     assert needed == 2000 * (8 * 6 + 4 * n_features * 6)
-    monkeypatch.setattr("fastnn.tables.base.LEAST_MEMORY", 1)
+    monkeypatch.setattr("fastnn.tables.base.MIN_MEMORY", 1)
     model = TabularClassifier(random_state=0)
     model.fit(path, "sort", columns=COLUMNS, memory_limit=needed - 1)
     assert limits_of_streamed_fits == [needed - 1]
@@ -218,15 +218,15 @@ def test_validation_data_replace_the_validation_rows_of_the_file(path, tmp_path)
 
 
 def test_the_encoder_finds_a_gap_outside_of_its_sample(tmp_path, monkeypatch):
-    monkeypatch.setattr(streamed_rows, "MOST_SAMPLED", 20)
+    monkeypatch.setattr(streamed_rows, "MAX_SAMPLED", 20)
     frame = table(3000)
     frame["noise"] = frame["noise"].where(frame.index != 1234)
     path = written(frame, tmp_path / "a.parquet")
     model = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}, passes=1)
     records = {record["name"]: record for record in model.columns_}
-    assert records["noise"]["gaps"] == 1
-    assert records["x"]["gaps"] == frame["x"].isna().sum()
-    assert "indicator of gaps" in records["noise"]["treatment"]
+    assert records["noise"]["missing"] == 1
+    assert records["x"]["missing"] == frame["x"].isna().sum()
+    assert "indicator of missing values" in records["noise"]["treatment"]
     assert records["x"]["values"] <= 22
 
 

@@ -106,8 +106,8 @@ def test_a_buffer_mixes_several_row_groups():
 
 
 def test_a_reader_skips_and_takes_rows_across_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "MOST_ROWS", 16)
-    monkeypatch.setattr(parquet, "LEAST_ROWS", 16)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 16)
+    monkeypatch.setattr(parquet, "MIN_ROWS", 16)
     frame = table(250)
     files = ParquetRows(written(frame, tmp_path / "a.parquet", 100), "size", columns=COLUMNS)
     with closing(GroupReader(files, files.groups[1], 21)) as reader:
@@ -181,7 +181,7 @@ def test_missing_and_empty_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=re.escape(f"there is no file {tmp_path / 'none.parquet'}")):
         ParquetRows(tmp_path / "none.parquet", "y")
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match=r"a.csv is no Parquet file that can be read"):
+    with pytest.raises(ValueError, match=r"a.csv is not a Parquet file that can be read"):
         ParquetRows(tmp_path / "a.csv", "y")
     with pytest.raises(ValueError, match=r"is a dataset of other files than Parquet files"):
         ParquetRows(pds.dataset(tmp_path / "a.csv", format="csv"), "y")
@@ -194,7 +194,7 @@ def test_missing_and_empty_and_foreign_files_are_refused(tmp_path):
 
 
 def test_the_type_of_a_column_holds_the_values_of_all_files(tmp_path):
-    """In either order of the files, integers and floats give floats, and gaps and text give text."""
+    """In either order of the files, integers and floats give floats, missing values and text give text."""
     n = 20
     whole = {"x": np.arange(n), "t": pa.nulls(n), "day": pa.array(range(n), pa.timestamp("us"))}
     mixed = {"x": np.arange(n) + 0.5, "t": ["a"] * n, "day": pa.array(range(n), pa.timestamp("ns"))}
@@ -292,7 +292,7 @@ def test_chosen_rows_without_a_target_are_left_out(tmp_path):
     frame.loc[::3, "size"] = np.nan
     path = written(frame, tmp_path / "a.parquet")
     rows = np.arange(100, 1000, 2)
-    block = ParquetRows(path, "size", skips_gaps=True).read(rows)
+    block = ParquetRows(path, "size", skips_missing=True).read(rows)
     expected = rows[frame["size"].notna().to_numpy()[rows]]
     np.testing.assert_array_equal(block.rows, expected)
     np.testing.assert_array_equal(block.target.to_numpy(), frame["size"].to_numpy()[expected])

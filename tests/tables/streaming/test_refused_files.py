@@ -96,9 +96,17 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
             {"noise": (1500, np.inf)},
             "row group 5: column 'noise' holds infinity in row 1500",
         ),
-        (TabularRegressor, {"size": (700, np.nan)}, "row group 2: the target 'size' has a gap in row 700"),
+        (
+            TabularRegressor,
+            {"size": (700, np.nan)},
+            "row group 2: the target 'size' is missing in row 700",
+        ),
         (TabularRegressor, {"size": (700, np.inf)}, "row group 2: the target 'size' holds inf in row 700"),
-        (TabularClassifier, {"sort": (10, None)}, "row group 0: the target 'sort' has a gap in row 10"),
+        (
+            TabularClassifier,
+            {"sort": (10, None)},
+            "row group 0: the target 'sort' is missing in row 10",
+        ),
         (TabularClassifier, {"sort": (slice(None), "low")}, "y holds one class only, 'low'"),
         (TabularRegressor, {"size": (slice(None), 2.5)}, "y holds one value only, 2.5"),
         (TabularRegressor, {"weight": (30, -2.0)}, "row group 0: the weight 'weight' in row 30 of the file"),
@@ -122,7 +130,7 @@ def test_targets_of_the_wrong_kind_are_refused(path, tmp_path, monkeypatch):
         TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
     with pytest.raises(ValueError, match="the target 'day' holds timestamp.*: choose numbers or classes"):
         TabularClassifier().fit(path, "day", checkpoint=tmp_path / "run.fastnn")
-    monkeypatch.setattr(streamed_rows, "MOST_CLASSES", 1000)
+    monkeypatch.setattr(streamed_rows, "MAX_CLASSES", 1000)
     with pytest.raises(ValueError, match="holds more than 1,000 different values, too many for classes"):
         TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
 

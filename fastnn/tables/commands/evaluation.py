@@ -16,7 +16,7 @@ from .problem import Problem
 from .remarks import rare_class_notes
 from .scores import baselines, folds_of, networks_work, scores_of
 
-__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Judged", "judged_fit", "remarks_on"]
+__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Evaluation", "evaluated_fit", "remarks_on"]
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ BY_VALIDATION = "on {}; the same rows drove early stopping"
 
 
 @dataclass
-class Judged:
+class Evaluation:
     """Fitted estimator and what was measured.
 
     Parameters
@@ -73,10 +73,10 @@ class Judged:
     n_rows: int
 
 
-def judged_fit(
+def evaluated_fit(
     estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool,
     settings: dict[str, Any], keep: Callable[[Any], None],
-) -> Judged:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """Fit an estimator to a problem, and judge it.
 
     Parameters
@@ -120,24 +120,24 @@ def judged_fit(
     model = estimator.fit(frame, problem.target, **given)
     keep(model)
     if valid is not None:
-        predictions, truth, judging_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
-        test = (valid.frame, truth, judging_weights)
+        predictions, truth, held_out_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
+        test = (valid.frame, truth, held_out_weights)
         how = BY_VALIDATION.format(counted(len(truth), "validation row"))
     elif splits is not None:
         predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
-        truth, judging_weights = y, weights
+        truth, held_out_weights = y, weights
         how = f"by {n_folds}-fold cross-validation: every row is predicted by networks that did not see it"
     else:
         judged = model.oof_rows_
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[judged]
-        judging_weights = None if weights is None else weights[judged]
+        held_out_weights = None if weights is None else weights[judged]
         how = OUT_OF_FOLD.format(counted(len(truth), "row"))
-    scores = {OWN: scores_of(task, truth, predictions, classes, judging_weights)}
+    scores = {OWN: scores_of(task, truth, predictions, classes, held_out_weights)}
     work = networks_work(model, len(y)) * (1 + (n_folds or 0))
     scores |= baselines(task, (frame, y, weights), splits, test, classes, judged, work)
-    remarks = remarks_on(model, truth, predictions, classes, judging_weights)
-    return Judged(
+    remarks = remarks_on(model, truth, predictions, classes, held_out_weights)
+    return Evaluation(
         model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)
     )  # fmt: skip
 
