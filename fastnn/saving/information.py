@@ -195,7 +195,7 @@ def _described(file: Container, description: dict[str, Any]) -> FileInfo:
             name: value for name, value in description.get("parameters", {}).items() if value is not None
         },
         columns=[
-            record
+            {"missing" if name == "gaps" else name: entry for name, entry in record.items()}
             for record in encoder.get("fitted", {}).get("columns_", [])
             if isinstance(record["kind"], str)
         ],

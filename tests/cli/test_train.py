@@ -76,7 +76,7 @@ def test_train_and_info_print_the_same_log_loss_for_a_class_that_seemed_impossib
         P[0] = np.where(np.arange(2) == classes[0], 1e-12, 1)
         return P
 
-    monkeypatch.setattr(estimators, "judged_probabilities", certain)
+    monkeypatch.setattr(estimators, "held_out_probabilities", certain)
     written(customers(), folder / "customers.csv")
     written(customers(100, seed=1), folder / "valid.csv")
     base = ("train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--preset", "fast")
@@ -423,7 +423,7 @@ def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_f
 
 
 def test_a_target_with_very_many_classes_is_noted(folder, run, monkeypatch):
-    monkeypatch.setattr(problem, "MAX_CLASSES", 10)
+    monkeypatch.setattr(problem, "MAX_UNCHECKED_CLASSES", 10)
     written(customers().assign(who=[f"n{k % 20}" for k in range(N)]), folder / "t.csv")
     _, out, _ = run("train", "t.csv", "--target", "who", "--preset", "fast", "--passes", 1)
     assert (

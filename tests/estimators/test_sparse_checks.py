@@ -75,7 +75,7 @@ MALFORMED = {
     "bsr size": (lambda: block_table(data=np.ones((10, 3, 4))), "BSR .*blocks of 3 x 4"),
     "lil column": (lambda: list_table("rows", 3, [40]), "LIL .*rows holds 40"),
     "lil data": (lambda: list_table("data", 3, [1.0] * 10**4), "LIL .*row 3 has 1 columns, but 10000 values"),
-    "lil no list": (lambda: list_table("rows", 3, 7), "LIL .*no list"),
+    "lil no list": (lambda: list_table("rows", 3, 7), "LIL .*not a list"),
     "lil text": (lambda: list_table("rows", 3, ["a"]), "LIL .*must hold integers"),
     "dok key": (lambda: dictionary_table((10**6, 3)), "DOK"),
     "dok no key": (lambda: dictionary_table((1, "a")), "DOK"),

@@ -21,7 +21,7 @@ from ...system.validation import shown
 from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, text_of
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
 from .saved import SavableTransformer
-from .saved_encodings import describe_encoding, restore_encoding
+from .saved_encodings import FILE_NAMES, describe_encoding, restore_encoding
 
 __all__ = ["TableEncoder"]
 
@@ -320,15 +320,18 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         """Return the description of the encoder with its encodings as JSON."""
         description = super()._describe(writer)
         if "encodings_" in self.__dict__:
+            description["fitted"]["columns_"] = [
+                {FILE_NAMES.get(name, name): value for name, value in record.items()}
+                for record in description["fitted"]["columns_"]
+            ]
             description["encodings"] = [describe_encoding(one, writer) for one in self.encodings_]
         return description
 
     def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
         """Set the encodings of the columns from a description."""
-        records = self.__dict__.get("columns_")
-        for record in records if isinstance(records, list) else ():
-            if isinstance(record, dict) and "gaps" in record:  # the key in files of version 0.1.0
-                record["missing"] = record.pop("gaps")
+        records, names = self.__dict__.get("columns_"), {old: new for new, old in FILE_NAMES.items()}
+        if isinstance(records, list) and all(isinstance(record, dict) for record in records):
+            self.columns_ = [{names.get(key, key): record[key] for key in record} for record in records]
         given = description.get("encodings")
         if given is not None:
             self.encodings_ = [restore_encoding(one, reader) for one in given]

@@ -69,8 +69,8 @@ def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tens
         if isinstance(encoding, CategoryEncoding) and MISSING_TEXT in encoding.known:
             raise ValueError(
                 f"column {encoding.name!r}: the empty text is one of its categories, but stands for a "
-                "missing value in ONNX, which has no missing text. Replace it by a missing value or a word, and fit "
-                "anew"
+                "missing value in ONNX, which has no missing text. Replace it by a missing value or a "
+                "word, and fit anew"
             )
         if not encoding.name or encoding.name in names:
             raise ValueError(

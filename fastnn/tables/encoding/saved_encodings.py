@@ -14,13 +14,15 @@ from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncodi
 from .dates import PARTS, is_microsecond
 from .saved import check_edges, is_numbers
 
-__all__ = ["ENCODINGS", "describe_encoding", "restore_encoding"]
+__all__ = ["ENCODINGS", "FILE_NAMES", "describe_encoding", "restore_encoding"]
 
 # Registry of the encodings by name.
 ENCODINGS: dict[str, type] = {
     kind.__name__: kind
     for kind in (Dropped, NumberEncoding, FlagEncoding, DateEncoding, CategoryEncoding, WordsEncoding)
 }
+# Names in files of fields of encodings and of entries of a column's record, where they differ.
+FILE_NAMES = {"has_missing": "has_gap", "missing": "gaps"}
 
 
 def describe_encoding(encoding: Encoding, writer: Writer) -> dict[str, Any]:
@@ -31,7 +33,8 @@ def describe_encoding(encoding: Encoding, writer: Writer) -> dict[str, Any]:
         if field.name == "numbers":
             values[field.name] = [describe_encoding(one, writer) for one in value]
         else:
-            values[field.name] = writer.value(value, f"column {encoding.name!r}")
+            key = FILE_NAMES.get(field.name, field.name)
+            values[key] = writer.value(value, f"column {encoding.name!r}")
     return {"encoding": type(encoding).__name__, **values}
 
 
@@ -58,12 +61,11 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
         what = "a part of a date" if is_part else "a column"
         raise ValueError(f"there is no encoding {shown(name)} of {what}")
     values = {}
-    if "has_gap" in description:  # the name in files of version 0.1.0
-        description["has_missing"] = description["has_gap"]
     for field in fields(kind):
-        if field.name not in description:
-            raise ValueError(f"{name} lacks {field.name!r}")
-        value = description[field.name]
+        key = FILE_NAMES.get(field.name, field.name)
+        if key not in description:
+            raise ValueError(f"{name} lacks {key!r}")
+        value = description[key]
         if field.name == "numbers":
             if not isinstance(value, list):
                 raise ValueError(f"{name} holds no list of encodings")
