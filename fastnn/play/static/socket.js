@@ -21,7 +21,7 @@ export class Connection {
   constructor(handlers) {
     this.handlers = handlers;
     this.socket = null;
-    this.mostBytes = Infinity;
+    this.maxBytes = Infinity;
   }
 
   open() {
@@ -41,7 +41,7 @@ export class Connection {
       const message = JSON.parse(data);
       if (message.type === "hello") {
         greeted = true;
-        this.mostBytes = message.most_bytes;
+        this.maxBytes = message.max_bytes;
       }
       this.handlers[message.type]?.(message);
     };
@@ -57,7 +57,7 @@ export class Connection {
   /** Send a message; return false if it is longer than the server reads, and is therefore not sent. */
   send(type, fields = {}) {
     const text = JSON.stringify({ type, ...fields });
-    if (new TextEncoder().encode(text).length > this.mostBytes) return false;
+    if (new TextEncoder().encode(text).length > this.maxBytes) return false;
     if (this.alive) this.socket.send(text);
     return true;
   }
