@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .engine import predictions
 from .engine.choice import BACKENDS, get_backend
 from .engine.predictor import Predictor
-from .export.description import Fit, ModelDescription, describe
+from .export.description import FitRecord, ModelDescription, describe
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
@@ -570,7 +570,7 @@ class Model(Exportable, Savable):
         loss, losses = self.loss, () if self.history_ is None else tuple(self.history_.loss)
         kind = "classes" if loss.of_labels else "labels" if loss.output == "sigmoid" else "numbers"
         classes = np.arange(self._network.n_outputs) if loss.of_labels else None
-        members, fits = [(self._network, self._predicting)], [Fit(losses, len(losses))]
+        members, fits = [(self._network, self._predicting)], [FitRecord(losses, len(losses))]
         return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
     def _describe(self, writer: Writer) -> dict[str, Any]:

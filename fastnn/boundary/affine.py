@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AffineMap", "NotAffine", "affine_map", "chain_map", "check_agreement", "final_step", "step_names"]
+__all__ = [
+    "AffineMap",
+    "NotAffineError",
+    "affine_map",
+    "chain_map",
+    "check_agreement",
+    "final_step",
+    "step_names",
+]
 
 Array = NDArray[Any]
 
@@ -29,7 +37,7 @@ _SELECTORS = (
 )  # fmt: skip
 
 
-class NotAffine(ValueError):
+class NotAffineError(ValueError):
     """Exception for a transformer without a known affine map; the message says which one and why."""
 
 
@@ -111,8 +119,8 @@ def chain_map(steps: Sequence[Any], n_features: int) -> AffineMap:
 
     Raises
     ------
-    NotAffine
-        If `affine_map` raises NotAffine for one of the transformers.
+    NotAffineError
+        If `affine_map` raises NotAffineError for one of the transformers.
     """
     result = _identity(n_features)
     for step in steps:
@@ -137,7 +145,7 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
 
     Raises
     ------
-    NotAffine
+    NotAffineError
         For a type that is not known to be affine, including subclasses of affine types; for parameters that
         make the map piecewise, such as ``clip=True``; and for fitted attributes that do not match
         `n_features` or are not finite.
@@ -153,24 +161,24 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
     name = type(transformer).__name__
     read = _MAPS.get(_sklearn_name(transformer))
     if read is None:
-        raise NotAffine(f"{name} is not known to be affine")
+        raise NotAffineError(f"{name} is not known to be affine")
     try:
         result = read(transformer, n_features)
-    except NotAffine:
+    except NotAffineError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise NotAffine(f"{name} has attributes that could not be read: {error}") from error
+        raise NotAffineError(f"{name} has attributes that could not be read: {error}") from error
     if result.weights.shape != (n_features, result.offsets.size):
-        raise NotAffine(f"{name} was not fitted to {n_features} features")
+        raise NotAffineError(f"{name} was not fitted to {n_features} features")
     if not all(np.isfinite(part).all() for part in result):
-        raise NotAffine(f"{name} has attributes that are not finite")
+        raise NotAffineError(f"{name} has attributes that are not finite")
     return result
 
 
 def check_agreement(
     steps: Sequence[Any], found: AffineMap, points: NDArray[np.float64], names: list[str] | None
 ) -> None:
-    """Raise NotAffine unless transformers and their affine map agree at some points, up to rounding.
+    """Raise NotAffineError unless transformers and their affine map agree at some points, up to rounding.
 
     Parameters
     ----------
@@ -193,11 +201,11 @@ def check_agreement(
             values = step.transform(values)
         values = np.asarray(values, np.float64)
     except Exception as error:  # transformers may raise anything
-        raise NotAffine(f"{step_names(steps)} failed at points of the picture: {error}") from error
+        raise NotAffineError(f"{step_names(steps)} failed at points of the picture: {error}") from error
     expected = found(points)
     allowed = AGREEMENT * (np.abs(points) @ np.abs(found.weights) + np.abs(found.offsets))
     if values.shape != expected.shape or not (np.abs(values - expected) <= allowed).all():
-        raise NotAffine(f"{step_names(steps)} did not transform points as the fitted attributes say")
+        raise NotAffineError(f"{step_names(steps)} did not transform points as the fitted attributes say")
 
 
 def _sklearn_name(thing: Any) -> str:
@@ -229,9 +237,9 @@ def _centred(weights: Any, centre: Any = None) -> AffineMap:
 
 
 def _refuse_clip(transformer: Any) -> None:
-    """Raise NotAffine for a scaler that clips."""
+    """Raise NotAffineError for a scaler that clips."""
     if getattr(transformer, "clip", False):
-        raise NotAffine(f"{type(transformer).__name__}(clip=True) is not affine")
+        raise NotAffineError(f"{type(transformer).__name__}(clip=True) is not affine")
 
 
 # --- one function for each kind of transformer -----------------------------------------------------
@@ -266,17 +274,17 @@ def _imputer(imputer: Any, n_features: int) -> AffineMap:
     # Pixels have no NaN: the imputer changes nothing, unless another value denotes missing ones.
     missing = imputer.missing_values
     if not (isinstance(missing, float) and math.isnan(missing)):
-        raise NotAffine(f"SimpleImputer(missing_values={missing!r}) is not affine")
+        raise NotAffineError(f"SimpleImputer(missing_values={missing!r}) is not affine")
     # Columns without any value are dropped, and an indicator adds columns: refuse both.
     if imputer.add_indicator or np.isnan(_float64(imputer.statistics_)).any():
-        raise NotAffine("SimpleImputer adds or drops columns")
+        raise NotAffineError("SimpleImputer adds or drops columns")
     return _identity(n_features)
 
 
 def _function(transformer: Any, n_features: int) -> AffineMap:
     """Return the map of FunctionTransformer."""
     if transformer.func is not None:
-        raise NotAffine("FunctionTransformer with a function is not known to be affine")
+        raise NotAffineError("FunctionTransformer with a function is not known to be affine")
     return _identity(n_features)
 
 

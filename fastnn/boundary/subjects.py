@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..network.decision import DecisionNetworks
 from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
 from ..system.validation import real_array, shown, sorted_classes
-from .affine import NotAffine, chain_map, check_agreement, final_step, step_names
+from .affine import NotAffineError, chain_map, check_agreement, final_step, step_names
 from .committee import Committee, Plane, make_committee, plane_of, restricted_network
 
 __all__ = [
@@ -314,7 +314,7 @@ def network_subject(
     if steps:
         try:
             plane, folded = _folded_plane(steps, networks.n_inputs, section), step_names(steps)
-        except NotAffine as reason:
+        except NotAffineError as reason:
             return None, f"not folded: {reason}"
     members = [
         restricted_network(network, parameters, plane, output) for network, parameters in networks.members
@@ -383,11 +383,11 @@ def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int 
 
 
 def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
-    """Return the plane of a section after affine transformers; raise NotAffine for other transformers."""
+    """Return the plane of a section after affine transformers; raise NotAffineError for others."""
     features, fixed = section.features, section.fixed
     found = chain_map(steps, fixed.size)
     if found.offsets.size != n_inputs:
-        raise NotAffine(
+        raise NotAffineError(
             f"{step_names(steps)} gives {found.offsets.size} features, but the network takes {n_inputs}"
         )
     plane = plane_of(features, fixed, found)

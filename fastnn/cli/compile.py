@@ -39,7 +39,7 @@ from ..reference.layer import ACTIVATIONS
 from ..system.progress import progress_bar
 from ..system.threads import Flag, available_cores
 
-__all__ = ["DTYPES", "PURPOSES", "TASKS", "Filled", "Task", "add_command", "fill_cache"]
+__all__ = ["DTYPES", "PURPOSES", "TASKS", "CompileTask", "Filled", "add_command", "fill_cache"]
 
 DTYPES = ("float64", "float32")
 PURPOSES = ("training", "estimators", "pictures")
@@ -48,7 +48,7 @@ PURPOSES = ("training", "estimators", "pictures")
 INTERRUPT_SECONDS = 0.2
 
 
-class Task(NamedTuple):
+class CompileTask(NamedTuple):
     """Use of fastnn that compiles kernels.
 
     Parameters
@@ -187,7 +187,7 @@ def fill_cache(
         except BrokenProcessPool:
             raise RuntimeError(
                 "a process that compiles kernels was killed, perhaps because the memory is full: run the "
-                "command again, with more memory free. It goes on after the kernels that are already stored"
+                "command again, with more memory free. It continues after the kernels that are already stored"
             ) from None
         finally:
             if not is_done:  # cache files are written atomically: processes may be terminated
@@ -252,14 +252,14 @@ def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
 # --- the tasks ---------------------------------------------------------------------------------------
 
 # Tasks by name, the longest first: if a long task began last, the other processes would wait for it.
-TASKS: dict[str, Task] = {}
+TASKS: dict[str, CompileTask] = {}
 
 
 def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) -> Callable:
     """Return a decorator that adds a task to `TASKS`: a function of the dtype, called with `settings`."""
 
     def add(function: Callable) -> Callable:
-        TASKS[name] = Task(name, purposes, functools.partial(function, **settings), is_first)
+        TASKS[name] = CompileTask(name, purposes, functools.partial(function, **settings), is_first)
         return function
 
     return add

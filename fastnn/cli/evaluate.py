@@ -18,7 +18,7 @@ def add_command(commands: Any, summary: str) -> None:
         help=summary,
         description="Print the scores of a model that 'fastnn train' has written on the rows of a CSV or "
         "Parquet file with the target, beside those of a constant prediction. Parquet files, which may be "
-        "larger than memory, are read and judged in pieces.",
+        "larger than memory, are read and evaluated in pieces.",
         epilog="example: fastnn evaluate run/model.fastnn test.csv",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")

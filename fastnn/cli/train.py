@@ -38,15 +38,15 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, default=Path("run"), help="folder of the results (default: run)"
     )
-    judged = parser.add_mutually_exclusive_group()
-    judged.add_argument(
-        "--valid", metavar="TABLE", type=Path, help="rows that end the fits and judge them (default: a part)"
+    validation = parser.add_mutually_exclusive_group()
+    validation.add_argument(
+        "--valid", metavar="TABLE", type=Path, help="validation rows (default: some of TABLE)"
     )
-    judged.add_argument(
+    validation.add_argument(
         "--cv",
         metavar="N",
         type=functools.partial(count, least=2),
-        help="judge by N further fits, each on other rows",
+        help="evaluate by N further fits, each on other rows",
     )
     parser.add_argument(
         "--preset", choices=PRESETS, default="good", help="size and number of the networks (default: good)"
@@ -88,7 +88,7 @@ def add_command(commands: Any, summary: str) -> None:
         help="passes over the rows (default: by preset and number of rows)",
     )
     large.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint of an interrupted training"
+        "--resume", action="store_true", help="resume from the checkpoint of an interrupted training"
     )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)

@@ -125,7 +125,7 @@ class NumbaLBFGSTrainer:
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training can go on; None after a divergence."""
+        """State from which another training can be resumed; None after a divergence."""
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser

@@ -53,7 +53,7 @@ ENDINGS = {
 
 @dataclass
 class LBFGSMemory:
-    """State of a training by L-BFGS besides the parameters, from which another training can go on.
+    """State of a training by L-BFGS besides the parameters, from which another training can be resumed.
 
     The backends fill the arrays differently. P is the length of the flat parameter vector.
 
@@ -85,8 +85,8 @@ def check_parameters(iterate: Array, parameters: Array) -> None:
     """Raise ValueError unless the parameters of a resumed training are those of its last iterate."""
     if not np.array_equal(iterate.astype(parameters.dtype), parameters):
         raise ValueError(
-            "resume: the parameters have been changed since the training by 'lbfgs', which would not go on "
-            "from the new ones: leave resume out to begin a new training from the present parameters"
+            "resume: the parameters have been changed since the training by 'lbfgs', which would not "
+            "continue from the new ones: leave resume out to begin a new training from the present parameters"
         )
 
 

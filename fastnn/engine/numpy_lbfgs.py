@@ -73,7 +73,7 @@ class NumpyLBFGSTrainer:
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training can go on; None before an iterate and after a divergence."""
+        """State from which another training can be resumed; None before an iterate and after a divergence."""
         last = self._last
         if last is None or self.non_finite:
             return None

@@ -74,7 +74,7 @@ class LBFGSTrainer(Trainer, Protocol):
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training can go on; None after a divergence."""
+        """State from which another training can be resumed; None after a divergence."""
 
     @property
     def ending(self) -> Ending | None:

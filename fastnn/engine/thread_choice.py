@@ -98,7 +98,7 @@ class ThreadChoice:
         """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
         now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
         if self._is_trial:
-            measured = self._judged(measured, n_threads, speed, seconds, now)
+            measured = self._after_trial(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
             # A short first call finds no array in a cache, and takes longer than it should. Only the first
@@ -115,7 +115,7 @@ class ThreadChoice:
             _memory.clear()
         _memory[self._kind] = self._measured
 
-    def _judged(
+    def _after_trial(
         self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float
     ) -> Measured:
         """Return the measurements after a trial, with the faster number of threads."""
@@ -143,7 +143,7 @@ class ThreadChoice:
     def _count_others(self, n_threads: int, now: float) -> None:
         """Find out whether other threads of this process have computed in the last milliseconds."""
         (clock, used), used_now = self._counted_from, time.process_time()
-        if now - clock < limits.FIRST_TRIAL_SECONDS:  # the system counts in milliseconds: the count goes on
+        if now - clock < limits.FIRST_TRIAL_SECONDS:  # the system counts in milliseconds: the count continues
             return
         self._counted_from = now, used_now
         self._others_compute = used_now - used > (n_threads + FOREIGN_CORES) * (now - clock)

@@ -37,7 +37,7 @@ class _FittedEstimator:
         Running fit.
     """
 
-    whole_passes = True  # a fit goes on from whole passes only
+    whole_passes = True  # a fit is resumed from whole passes only
 
     def __init__(self, fit: Any) -> None:
         self._fit = fit

@@ -22,7 +22,7 @@ Indices = NDArray[np.integer]
 MAX_COLUMNS = 2**31 - 1
 
 
-class _Malformed(Exception):
+class MalformedError(Exception):
     """Error for a sparse matrix with inconsistent arrays, which the message names."""
 
 
@@ -71,7 +71,7 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
     try:
         rows = _to_csr(table)
         return rows if _is_canonical(rows) else _without_duplicates(rows)
-    except _Malformed as error:
+    except MalformedError as error:
         kind = table.format.upper()
         raise ValueError(f"{name} is not a valid {kind} table, check how it was made: {error}") from None
 
@@ -106,7 +106,7 @@ def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
     _check_values(table.data, 3)
     _, height, width = table.data.shape
     if not (height and width) or n_rows % height or n_columns % width:
-        raise _Malformed(f"blocks of {height} x {width} do not fill a table of {n_rows} x {n_columns}")
+        raise MalformedError(f"blocks of {height} x {width} do not fill a table of {n_rows} x {n_columns}")
     _check_pointers(
         table.indptr, table.indices, len(table.data), n_rows // height, n_columns // width, "blocks in a row"
     )
@@ -119,17 +119,17 @@ def _check_pointers(
     _check_integers(indptr, "indptr")
     _check_integers(indices, "indices")
     if len(indptr) != n_rows + 1:
-        raise _Malformed(f"indptr has {len(indptr)} values, but must have {n_rows + 1}")
+        raise MalformedError(f"indptr has {len(indptr)} values, but must have {n_rows + 1}")
     if len(indices) != n_values:
-        raise _Malformed(f"indices has {len(indices)} values, but data has {n_values}")
+        raise MalformedError(f"indices has {len(indices)} values, but data has {n_values}")
     if indptr[0] != 0:
-        raise _Malformed(f"indptr must start with 0, got {indptr[0]}")
+        raise MalformedError(f"indptr must start with 0, got {indptr[0]}")
     falls = np.flatnonzero(indptr[1:] < indptr[:-1])
     if falls.size:
         k = falls[0]
-        raise _Malformed(f"indptr falls from {indptr[k]} at place {k} to {indptr[k + 1]}")
+        raise MalformedError(f"indptr falls from {indptr[k]} at place {k} to {indptr[k + 1]}")
     if indptr[-1] > n_values:
-        raise _Malformed(f"indptr ends with {indptr[-1]}, but there are {n_values} values")
+        raise MalformedError(f"indptr ends with {indptr[-1]}, but there are {n_values} values")
     _check_range(indices[: indptr[-1]], "indices", n_columns, minor)
 
 
@@ -138,18 +138,20 @@ def _coordinates(table: Any) -> Any:
     try:
         return table.tocoo(copy=False)
     except (OverflowError, TypeError, ValueError) as error:  # DOK keys that are not positions
-        raise _Malformed(str(error)) from None
+        raise MalformedError(str(error)) from None
 
 
 def _check_coordinates(table: Any) -> None:
     """Check the arrays of a COO matrix."""
     _check_values(table.data, 1)
     if len(table.coords) != table.ndim:
-        raise _Malformed(f"coords holds {len(table.coords)} arrays, but there are {table.ndim} dimensions")
+        raise MalformedError(
+            f"coords holds {len(table.coords)} arrays, but there are {table.ndim} dimensions"
+        )
     for axis, (places, size) in enumerate(zip(table.coords, table.shape, strict=True)):
         _check_integers(places, f"coords[{axis}]")
         if len(places) != len(table.data):
-            raise _Malformed(f"coords[{axis}] has {len(places)} values, but data has {len(table.data)}")
+            raise MalformedError(f"coords[{axis}] has {len(places)} values, but data has {len(table.data)}")
         is_column = axis == table.ndim - 1
         _check_range(places, f"coords[{axis}]", size, "columns" if is_column else "rows")
 
@@ -159,18 +161,18 @@ def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
     for label in ("rows", "data"):
         lists = getattr(table, label)
         if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
-            raise _Malformed(f"{label} must be an array of {n_rows} lists")
+            raise MalformedError(f"{label} must be an array of {n_rows} lists")
         if not all(type(one) is list for one in lists):
-            raise _Malformed(f"{label} holds something that is not a list")
+            raise MalformedError(f"{label} holds something that is not a list")
     lengths = [np.fromiter(map(len, lists), np.int64, n_rows) for lists in (table.rows, table.data)]
     wrong = np.flatnonzero(lengths[0] != lengths[1])
     if wrong.size:
         k = wrong[0]
-        raise _Malformed(f"row {k} has {lengths[0][k]} columns, but {lengths[1][k]} values")
+        raise MalformedError(f"row {k} has {lengths[0][k]} columns, but {lengths[1][k]} values")
     try:
         columns = np.fromiter(itertools.chain.from_iterable(table.rows), np.int64, lengths[0].sum())
     except (OverflowError, TypeError, ValueError) as error:
-        raise _Malformed(f"rows must hold integers: {error}") from None
+        raise MalformedError(f"rows must hold integers: {error}") from None
     _check_range(columns, "rows", n_columns, "columns")
 
 
@@ -180,9 +182,9 @@ def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
     offsets = table.offsets
     _check_integers(offsets, "offsets")
     if len(offsets) != len(table.data):
-        raise _Malformed(f"offsets has {len(offsets)} values, but data has {len(table.data)} rows")
+        raise MalformedError(f"offsets has {len(offsets)} values, but data has {len(table.data)} rows")
     if len(np.unique(offsets)) < len(offsets):
-        raise _Malformed("offsets holds a value twice")
+        raise MalformedError("offsets holds a value twice")
     within = (offsets > -n_rows) & (offsets < n_columns)
     return table if within.all() else type(table)((table.data[within], offsets[within]), shape=table.shape)
 
@@ -190,15 +192,15 @@ def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
 def _check_values(values: Any, n_dimensions: int) -> None:
     """Check dimensions and dtype of the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
-        raise _Malformed(f"data must be an array of {n_dimensions} dimensions, got {_described(values)}")
+        raise MalformedError(f"data must be an array of {n_dimensions} dimensions, got {_described(values)}")
     if values.dtype.kind not in "biufc":
-        raise _Malformed(f"data must hold numbers, got dtype {values.dtype}")
+        raise MalformedError(f"data must hold numbers, got dtype {values.dtype}")
 
 
 def _check_integers(places: Any, label: str) -> None:
     """Check that an index array is one-dimensional and holds signed integers."""
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
-        raise _Malformed(
+        raise MalformedError(
             f"{label} must be an array of signed integers in one dimension, got {_described(places)}"
         )
 
@@ -214,7 +216,7 @@ def _check_range(places: Indices, label: str, size: int, what: str) -> None:
     """Check that all indices lie in ``range(size)``."""
     if places.size and not (places.min() >= 0 and places.max() < size):
         k = np.flatnonzero((places < 0) | (places >= size))[0]
-        raise _Malformed(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")
+        raise MalformedError(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")
 
 
 def _is_canonical(rows: Any) -> bool:

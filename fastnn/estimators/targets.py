@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..export.description import Fit, ModelDescription, describe
+from ..export.description import FitRecord, ModelDescription, describe
 from ..network.decision import DecisionNetworks
 from ..system.sklearn_internals import checked_sample_weight
 from ..system.validation import check_weights, shown
@@ -103,7 +103,7 @@ class Targets(ABC):
         """Return what the fitted networks compute, for exports."""
         members = self._fitted_members()
         fits = [
-            Fit(tuple(getattr(one, "loss_curve_", ())), int(one.n_iter_), int(getattr(one, "t_", 0)))
+            FitRecord(tuple(getattr(one, "loss_curve_", ())), int(one.n_iter_), int(getattr(one, "t_", 0)))
             for one in members
         ]
         return describe(

@@ -20,7 +20,15 @@ from ..reference.output import output_forward
 from ..system.validation import all_finite, shown
 from .stages import Stage
 
-__all__ = ["KINDS", "Fit", "LayerDescription", "Member", "ModelDescription", "describe", "resolved_dtype"]
+__all__ = [
+    "KINDS",
+    "FitRecord",
+    "LayerDescription",
+    "Member",
+    "ModelDescription",
+    "describe",
+    "resolved_dtype",
+]
 
 Array = NDArray[Any]
 
@@ -77,7 +85,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitRecord:
     """Course of a training, for systems whose models keep a record of it.
 
     Parameters
@@ -123,7 +131,7 @@ class ModelDescription:
         the features are the inputs.
     decoding : tuple of two floats, optional
         Center and scale of the targets: the outputs are multiplied by the scale, and the center is added.
-    fits : tuple of Fit
+    fits : tuple of FitRecord
         Trainings of the members.
     limits : tuple of two floats, optional
         Least and largest output of a member; None for any.
@@ -138,7 +146,7 @@ class ModelDescription:
     feature_names: tuple[str, ...] | None = None
     stages: tuple[Stage, ...] = ()
     decoding: tuple[float, float] | None = None
-    fits: tuple[Fit, ...] = ()
+    fits: tuple[FitRecord, ...] = ()
     limits: tuple[float, float] | None = None
 
     @property
@@ -215,7 +223,7 @@ def describe(
     is_ensemble: bool = False,
     classes: Array | None = None,
     feature_names: Iterable[str] | None = None,
-    fits: Sequence[Fit] = (),
+    fits: Sequence[FitRecord] = (),
 ) -> ModelDescription:
     """Describe a model by its networks.
 

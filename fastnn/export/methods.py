@@ -132,7 +132,7 @@ class Exportable:
         torch.nn.Module
             Module in evaluation mode, which maps samples (n, n_features) to the result (n, n_outputs) of
             `predict_proba`, or to numbers. A single network is a ``torch.nn.Sequential``; for a classifier,
-            ``module[:-1]`` computes the scores, for instance to go on training with a loss of PyTorch.
+            ``module[:-1]`` computes the scores, for instance to continue training with a loss of PyTorch.
 
         Raises
         ------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .description import Fit, LayerDescription, Member, ModelDescription
+from .description import FitRecord, LayerDescription, Member, ModelDescription
 
 __all__ = ["label_binarizer", "to_sklearn"]
 
@@ -29,7 +29,7 @@ def to_sklearn(description: ModelDescription) -> Any:
         )
     if description.is_ensemble:
         return _voting(description)
-    fit = description.fits[0] if description.fits else Fit()
+    fit = description.fits[0] if description.fits else FitRecord()
     return _estimator(description, description.members[0], description.class_list, fit)
 
 
@@ -50,7 +50,7 @@ def _voting(description: ModelDescription) -> Any:
             f"scikit-learn's voting ensembles predict one class or one number, not {description.n_outputs} "
             f"{description.kind}: {_OTHER_WAYS}"
         )
-    fits = description.fits or (Fit(),) * len(description.members)
+    fits = description.fits or (FitRecord(),) * len(description.members)
     classes = np.arange(len(description.class_list))
     members = [
         (f"network{k}", _estimator(description, member, classes, fit))
@@ -69,7 +69,7 @@ def _voting(description: ModelDescription) -> Any:
     return voting
 
 
-def _estimator(description: ModelDescription, member: Member, classes: NDArray[Any], fit: Fit) -> Any:
+def _estimator(description: ModelDescription, member: Member, classes: NDArray[Any], fit: FitRecord) -> Any:
     """Return a network as a fitted MLPClassifier or MLPRegressor."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 

@@ -28,12 +28,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .datasets import DATASETS, TABLES, DataSet
-from .fields import Problem
+from .fields import RequestError
 from .saves import Saves
 from .script import script_of
 from .session import Run, Session
 from .settings import Settings, described_fields
-from .table import Table
+from .table import PlayTable
 from .thumbnails import thumbnail
 
 __all__ = ["MAX_MESSAGE_BYTES", "make_app"]
@@ -108,14 +108,14 @@ class GuardedApp:
         return origin in {f"http://{host}" for host in hosts}
 
 
-def make_app(token: str, table: Table | None, state: dict[str, Any], hosts: set[str]) -> ASGIApp:
+def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: set[str]) -> ASGIApp:
     """Return the application.
 
     Parameters
     ----------
     token : str
         Secret that the page's address holds.
-    table : Table or None
+    table : PlayTable or None
         The user's table.
     state : dict
         State of a page whose address holds none.
@@ -178,7 +178,7 @@ class Page:
     ----------
     socket : WebSocket
         Accepted websocket.
-    table : Table or None
+    table : PlayTable or None
         The user's table.
     saves : Saves
         Files that the page saves.
@@ -186,7 +186,9 @@ class Page:
         State of a page whose address holds none.
     """
 
-    def __init__(self, socket: WebSocket, table: Table | None, saves: Saves, state: dict[str, Any]) -> None:
+    def __init__(
+        self, socket: WebSocket, table: PlayTable | None, saves: Saves, state: dict[str, Any]
+    ) -> None:
         self._socket, self._table, self._saves, self._state = socket, table, saves, state
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Any] = asyncio.Queue()
@@ -249,7 +251,7 @@ class Page:
         """Call a function; if it raises an exception, tell the page. The connection lives on."""
         try:
             await act(*arguments)
-        except Problem as problem:
+        except RequestError as problem:
             self._put({"type": "problem", "field": problem.name, "text": str(problem)})
         except Exception as error:
             logger.exception("the playground failed to act on a message")
@@ -259,20 +261,20 @@ class Page:
     async def _act(self, text: str | None) -> None:
         """Act on one message; `text` is None for a binary one."""
         if text is None:
-            raise Problem(None, "a message was not text")
+            raise RequestError(None, "a message was not text")
         try:
             message = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            raise Problem(None, "a message was not JSON") from None
+            raise RequestError(None, "a message was not JSON") from None
         if not isinstance(message, dict):
-            raise Problem(None, "a message was not an object")
+            raise RequestError(None, "a message was not an object")
         kind = message.get("type")
         if kind == "script":
             run = self._session.running
             self._put({"type": "script", "text": await run_in_threadpool(script_of, run)})
         elif kind == "save":
             if self._is_saving:
-                raise Problem(None, "a file is being saved already: wait for it")
+                raise RequestError(None, "a file is being saved already: wait for it")
             run = self._session.running
             # An animation takes seconds: meanwhile the page draws and is steered as ever.
             self._is_saving = True
@@ -316,7 +318,7 @@ class Page:
         }
 
 
-def described_dataset(name: str, data: DataSet, table: Table | None) -> dict[str, Any]:
+def described_dataset(name: str, data: DataSet, table: PlayTable | None) -> dict[str, Any]:
     """Return a data set as the page reads it."""
     return {
         "name": name,

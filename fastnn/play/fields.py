@@ -8,13 +8,13 @@ from typing import Any
 
 from ..system.validation import shown
 
-__all__ = ["MAX_COORDINATE", "Field", "Problem"]
+__all__ = ["MAX_COORDINATE", "Field", "RequestError"]
 
 # Largest coordinate of a painted point.
 MAX_COORDINATE = 1e6
 
 
-class Problem(ValueError):
+class RequestError(ValueError):
     """A setting that cannot be used.
 
     Parameters
@@ -90,7 +90,7 @@ class Field:
         return result
 
     def checked(self, name: str, value: Any) -> Any:
-        """Return a value of this field as the settings hold it; raise Problem for anything else."""
+        """Return a value of this field as the settings hold it; raise RequestError for anything else."""
         if value is None and self.optional:
             return None
         return getattr(self, f"_{self.kind}")(name, value)
@@ -98,19 +98,19 @@ class Field:
     def _choice(self, name: str, value: Any) -> str:
         if isinstance(value, str) and value in self.values:
             return value
-        raise Problem(name, f"{name} must be one of {', '.join(self.values)}, got {shown(value)}")
+        raise RequestError(name, f"{name} must be one of {', '.join(self.values)}, got {shown(value)}")
 
     def _flag(self, name: str, value: Any) -> bool:
         if isinstance(value, bool):
             return value
-        raise Problem(name, f"{name} must be true or false, got {shown(value)}")
+        raise RequestError(name, f"{name} must be true or false, got {shown(value)}")
 
     def _number(self, name: str, value: Any) -> float:
         assert self.minimum is not None
         assert self.maximum is not None
         if _is_number(value) and self.minimum <= value <= self.maximum:
             return float(value) + 0.0  # NumPy takes -0.0 for a negative scale
-        raise Problem(
+        raise RequestError(
             name, f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, got {shown(value)}"
         )
 
@@ -122,26 +122,26 @@ class Field:
         if _is_number(value) and isinstance(value, int) and self.minimum <= value <= self.maximum:
             return int(value)
         limits = f"from {self.minimum:,.0f} to {self.maximum:,.0f}"
-        raise Problem(name, f"{name} must be an integer {limits}, got {shown(value)}")
+        raise RequestError(name, f"{name} must be an integer {limits}, got {shown(value)}")
 
     def _column(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             return value
-        raise Problem(name, f"{name} must be the name of a column, got {shown(value)}")
+        raise RequestError(name, f"{name} must be the name of a column, got {shown(value)}")
 
     def _list(self, name: str, value: Any) -> list[Any]:
         assert self.max_length is not None
         if not isinstance(value, list | tuple):
-            raise Problem(name, f"{name} must be a list, got {shown(value)}")
+            raise RequestError(name, f"{name} must be a list, got {shown(value)}")
         if len(value) > self.max_length:
-            raise Problem(name, f"{name} takes at most {self.max_length:,} entries, got {len(value):,}")
+            raise RequestError(name, f"{name} takes at most {self.max_length:,} entries, got {len(value):,}")
         return list(value)
 
     def _integers(self, name: str, value: Any) -> tuple[int, ...]:
         try:
             return tuple(self._integer(name, entry) for entry in self._list(name, value))
-        except Problem as problem:
-            raise Problem(name, f"every entry of {problem}") from None
+        except RequestError as problem:
+            raise RequestError(name, f"every entry of {problem}") from None
 
     def _choices(self, name: str, value: Any) -> tuple[str, ...]:
         return tuple(self._choice(name, entry) for entry in self._list(name, value))
@@ -155,7 +155,7 @@ class Field:
                 if not (has_place and self._is_label(label)):
                     raise ValueError
             except (TypeError, ValueError):
-                raise Problem(
+                raise RequestError(
                     name,
                     f"point {number} must be [x, y, class], two numbers and a class from 0 to "
                     f"{self.maximum:g}, got {shown(entry)}",

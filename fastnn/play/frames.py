@@ -25,7 +25,7 @@ from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
 from ..schedules import resolve_schedule
 from ..system.validation import check_choice, check_count, shown
-from .fields import Problem
+from .fields import RequestError
 from .next_step import Rest, next_step
 from .problem import LearningProblem
 
@@ -68,7 +68,7 @@ class View:
         return "class" if self.mode == "classes" else "probability"
 
     def changed(self, message: Mapping[str, Any]) -> View:
-        """Return the view with the changes that a message names; raise Problem for values out of range."""
+        """Return the view with the changes that a message names; RequestError if out of range."""
         given = {name: message[name] for name in vars(self) if name in message}
         view = replace(self, **given)
         try:
@@ -80,7 +80,7 @@ class View:
             if view.sample is not None:
                 check_count(view.sample, "sample")
         except ValueError as error:
-            raise Problem(None, str(error)) from None
+            raise RequestError(None, str(error)) from None
         return view
 
 
@@ -108,7 +108,7 @@ class Snapshot:
     parameters, statistics : array
         Flat vectors of the parameters and of the running statistics.
     playing : bool
-        True if the training goes on by itself.
+        True if the training continues by itself.
     passes_per_second : float
         Speed of the training.
     rest : Rest, optional

@@ -18,9 +18,9 @@ from ..optimizers import OPTIMIZERS, resolve_optimizer
 from ..schedules import SCHEDULES, resolve_schedule
 from ..training.model_training import check_lbfgs
 from .datasets import DATASETS
-from .fields import MAX_COORDINATE, Problem
+from .fields import MAX_COORDINATE, RequestError
 from .settings import Settings
-from .table import Table
+from .table import PlayTable
 
 __all__ = ["LearningProblem", "posed", "sampled"]
 
@@ -150,12 +150,12 @@ def _differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[
     return {name: value for name, value in arguments.items() if value != parameters[name].default}
 
 
-def sampled(settings: Settings, table: Table | None = None) -> LearningProblem:
+def sampled(settings: Settings, table: PlayTable | None = None) -> LearningProblem:
     """Return the problem that settings describe, with its samples; the loss is not checked.
 
     Raises
     ------
-    Problem
+    RequestError
         If there are no such samples.
     """
     X, y, kind, classes, inputs = _samples(settings, table)
@@ -163,32 +163,32 @@ def sampled(settings: Settings, table: Table | None = None) -> LearningProblem:
     return LearningProblem(settings, kind, X, y, train, test, classes, inputs, _limits(settings, X))
 
 
-def posed(settings: Settings, table: Table | None = None) -> tuple[LearningProblem, Model]:
+def posed(settings: Settings, table: PlayTable | None = None) -> tuple[LearningProblem, Model]:
     """Return the problem that settings describe, and its model, both checked.
 
     Raises
     ------
-    Problem
+    RequestError
         If the settings do not go together; the message says what to change.
     """
     problem = sampled(settings, table)
     _check_loss(problem)
     try:
         model = problem.new_model()
-    except Problem:
+    except RequestError:
         raise
     except (ValueError, MemoryError) as error:
-        raise Problem(None, str(error)) from None
+        raise RequestError(None, str(error)) from None
     try:
         model._check(problem.X, problem.y)
     except ValueError as error:
-        raise Problem("loss", str(error)) from None
+        raise RequestError("loss", str(error)) from None
     _check_optimizer(problem, model)
     return problem, model
 
 
 def _samples(
-    settings: Settings, table: Table | None
+    settings: Settings, table: PlayTable | None
 ) -> tuple[Array, Array, str, list[str] | None, list[str]]:
     """Return samples, targets, their kind, names of the classes and names of the inputs."""
     if settings.dataset == "table":
@@ -204,7 +204,7 @@ def _samples(
 def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None, list[str]]:
     """Return the samples that are painted."""
     if len(settings.points) < 2:
-        raise Problem("points", "paint at least two points: click into the picture, or drag")
+        raise RequestError("points", "paint at least two points: click into the picture, or drag")
     points = np.array(settings.points)
     y = points[:, 2].astype(np.int64)
     names = [str(label) for label in range(max(2, int(y.max()) + 1))]
@@ -212,27 +212,29 @@ def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None,
 
 
 def _of_table(
-    settings: Settings, table: Table | None
+    settings: Settings, table: PlayTable | None
 ) -> tuple[Array, Array, str, list[str] | None, list[str]]:
     """Return the samples of two columns of the table, standardised."""
     if table is None:
-        raise Problem("dataset", "there is no table: start the playground with one, fastnn playground FILE")
+        raise RequestError(
+            "dataset", "there is no table: start the playground with one, fastnn playground FILE"
+        )
     names = list(table.columns)
     inputs = [settings.x_column or names[0], settings.y_column or names[1]]
     for field, name in zip(("x_column", "y_column"), inputs, strict=True):
         if name not in table.columns:
-            raise Problem(field, f"the table has no column {name!r}: it has {', '.join(names[:10])}")
+            raise RequestError(field, f"the table has no column {name!r}: it has {', '.join(names[:10])}")
     if inputs[0] == inputs[1]:
-        raise Problem("y_column", f"both columns are {inputs[0]!r}: choose two different ones")
+        raise RequestError("y_column", f"both columns are {inputs[0]!r}: choose two different ones")
     X, y = np.column_stack([table.columns[name] for name in inputs]), table.y
     is_whole = np.isfinite(X).all(axis=1) & np.isfinite(y)
     X, y = X[is_whole], y[is_whole]
     if len(y) < 2 or not X.std(axis=0).all():
-        raise Problem("x_column", f"{' and '.join(inputs)} hold fewer than two rows that differ in both")
+        raise RequestError("x_column", f"{' and '.join(inputs)} hold fewer than two rows that differ in both")
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     if table.kind == "regression":
         if not y.std():
-            raise Problem("dataset", f"the target {table.target!r} is the same in all rows")
+            raise RequestError("dataset", f"the target {table.target!r} is the same in all rows")
         y = (y - y.mean()) / y.std()
     return X, y, table.kind, table.classes, inputs
 
@@ -244,7 +246,7 @@ def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
         return everything, everything[:0]
     n_test = math.ceil(settings.test_share * n_samples)  # as train_test_split rounds
     if n_test == n_samples:
-        raise Problem(
+        raise RequestError(
             "test_share",
             f"test_share {settings.test_share:g} of {n_samples} samples leaves none to train with: choose a "
             "smaller share, or more samples",
@@ -270,15 +272,15 @@ def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:
 
 
 def _check_loss(problem: LearningProblem) -> None:
-    """Raise Problem for a loss that is not for the kind of the targets."""
+    """Raise RequestError for a loss that is not for the kind of the targets."""
     name, kind = problem.loss_name, problem.kind
     if (name in REGRESSION_LOSSES) != (kind == "regression"):
         what = "classes" if kind == "classes" else "numbers"
-        raise Problem(
+        raise RequestError(
             "loss", f"the targets are {what}, which {name} is not for: leave the loss to the data set"
         )
     if kind == "classes" and not LOSSES[name].of_labels and problem.classes and len(problem.classes) > 2:
-        raise Problem(
+        raise RequestError(
             "loss",
             f"{name} decides between two classes here, and there are {len(problem.classes)}: choose "
             "softmax_cross_entropy",
@@ -286,7 +288,7 @@ def _check_loss(problem: LearningProblem) -> None:
 
 
 def _check_optimizer(problem: LearningProblem, model: Model) -> None:
-    """Raise Problem for settings that the optimizer refuses."""
+    """Raise RequestError for settings that the optimizer refuses."""
     settings, arguments = problem.settings, problem.train_arguments
     if settings.optimizer != "lbfgs":  # all others take all settings
         return
@@ -300,4 +302,4 @@ def _check_optimizer(problem: LearningProblem, model: Model) -> None:
     try:
         check_lbfgs(model._network, job)
     except ValueError as error:
-        raise Problem("optimizer", str(error)) from None
+        raise RequestError("optimizer", str(error)) from None

@@ -19,7 +19,7 @@ from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
 from ..system.messages import error_text
 from ..system.validation import shown
-from .fields import Problem
+from .fields import RequestError
 from .frames import pixel_centres
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class Saves:
 
         Raises
         ------
-        Problem
+        RequestError
             If `what` is something else.
         """
         maker = _MAKERS.get(what) if isinstance(what, str) else None
         if maker is None:
-            raise Problem(None, f"what must be one of {', '.join(_MAKERS)}, got {shown(what)}")
+            raise RequestError(None, f"what must be one of {', '.join(_MAKERS)}, got {shown(what)}")
         make, suffix, media_type = maker
         name = f"{run.problem.settings.dataset}-{'-'.join(map(str, run.problem.layers_dim))}{suffix}"
         saved = Saved(make(run), name, media_type)
@@ -85,7 +85,7 @@ class Saves:
 
 
 def _model(run: Run) -> bytes:
-    """Return the file of the model and of its training, which can go on."""
+    """Return the file of the model and of its training, which can be resumed."""
     return run.saved_model()
 
 

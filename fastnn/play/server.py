@@ -15,7 +15,7 @@ from .datasets import TABLES
 from .problem import sampled
 from .session import warm_up
 from .settings import Settings
-from .table import Table, checked_table
+from .table import PlayTable, checked_table
 
 __all__ = ["Playground", "playground"]
 
@@ -40,7 +40,7 @@ class Playground:
 
     Parameters
     ----------
-    table : Table or None
+    table : PlayTable or None
         The user's table.
     port : int
         Port to serve, 0 for any that is free.
@@ -64,7 +64,7 @@ class Playground:
         If the port cannot be used.
     """
 
-    def __init__(self, table: Table | None, port: int, token: str) -> None:
+    def __init__(self, table: PlayTable | None, port: int, token: str) -> None:
         for package in ("starlette", "uvicorn", "websockets"):
             import_extra(package, "playground", "the playground")
         import uvicorn

@@ -21,19 +21,19 @@ from ..model import Model
 from ..schedules import Schedule
 from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
-from .fields import Problem
+from .fields import RequestError
 from .frames import Artist, Snapshot, View, packed
 from .problem import LearningProblem, posed
 from .settings import Settings
 from .steering import CURVE_COLUMNS, Steering
-from .table import Table
+from .table import PlayTable
 
 __all__ = ["Run", "Session", "WithinRun", "warm_up"]
 
 logger = logging.getLogger("fastnn")
 
-# Passes after which a training without end keeps fewer of its measurements: it goes on as a training of twice
-# as many passes, and so keeps 500 to 1000 of them, however long it runs.
+# Passes after which a training without end keeps fewer of its measurements: it continues as a training of
+# twice as many passes, and so keeps 500 to 1000 of them, however long it runs.
 FIRST_PASSES = 1000
 # Largest number of passes of any training.
 MAX_PASSES = 1 << 50
@@ -179,7 +179,7 @@ class Run:
         model = copy.copy(self.model)
         state, whole = model._training, self.problem.settings.n_passes
         if state is not None and isinstance(state.settings["schedule"], WithinRun):
-            # Who goes on trains the whole run, of which the schedule needs no extract.
+            # Who continues trains the whole run, of which the schedule needs no extract.
             assert whole is not None
             settings = state.settings | {"schedule": self._artist.schedule}
             model._training = replace(state, settings=settings, num_passes=whole)
@@ -361,7 +361,7 @@ class Run:
                 self.send({"type": "compiling", "run": self.number, "busy": after})
 
 
-def warm_up(settings: Settings, table: Table | None) -> None:
+def warm_up(settings: Settings, table: PlayTable | None) -> None:
     """Compile or load the kernels that the first page will need."""
     with reported_compilations():
         problem, model = posed(settings, table)
@@ -377,11 +377,11 @@ class Session:
     ----------
     send : callable
         Function that takes messages for the page, from any thread.
-    table : Table, optional
+    table : PlayTable, optional
         The user's table.
     """
 
-    def __init__(self, send: Callable[[Any], None], table: Table | None = None) -> None:
+    def __init__(self, send: Callable[[Any], None], table: PlayTable | None = None) -> None:
         self._send, self._table = send, table
         self._view, self._speed = View(), None
         self.run: Run | None = None
@@ -391,13 +391,13 @@ class Session:
 
         Raises
         ------
-        Problem
-            If the message, or a setting in it, cannot be used. The run goes on.
+        RequestError
+            If the message, or a setting in it, cannot be used. The run continues.
         """
         kind = message.get("type")
         handler = self._HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
-            raise Problem(None, f"there is no message {kind!r}")
+            raise RequestError(None, f"there is no message {kind!r}")
         handler(self, message)
 
     def close(self) -> None:
@@ -406,7 +406,7 @@ class Session:
             self.run.close()
 
     def _start(self, message: Mapping[str, Any]) -> None:
-        """Replace the run by a new one; if the new state is refused, the present run goes on."""
+        """Replace the run by a new one; if the new state is refused, the present run continues."""
         settings = Settings.of_state(message.get("state", {}))
         # A training that runs on would take the time that the new one's first frame needs.
         with nullcontext() if self.run is None else self.run.steering.held():
@@ -416,7 +416,7 @@ class Session:
     def _begin(self, number: Any, problem: LearningProblem, model: Model) -> None:
         """Start a run in place of the present one."""
         if type(number) is not int:
-            raise Problem(None, "run must be an integer")
+            raise RequestError(None, "run must be an integer")
         new = Run(number, problem, model, self._view, self._speed, self._send)
         self.close()
         self.run = new
@@ -424,9 +424,9 @@ class Session:
 
     @property
     def running(self) -> Run:
-        """The run; raise Problem if there is none."""
+        """The run; raise RequestError if there is none."""
         if self.run is None:
-            raise Problem(None, "there is no training yet: send start first")
+            raise RequestError(None, "there is no training yet: send start first")
         return self.run
 
     def _reset(self, message: Mapping[str, Any]) -> None:
@@ -444,7 +444,7 @@ class Session:
         """Set the number of steps per second."""
         speed = message.get("steps_per_second")
         if speed is not None and not (type(speed) in (int, float) and 0.01 <= speed <= 1e9):
-            raise Problem(None, f"steps_per_second must be null or a number from 0.01 on, got {speed!r}")
+            raise RequestError(None, f"steps_per_second must be null or a number from 0.01 on, got {speed!r}")
         self._speed = speed
         if self.run is not None:
             self.run.steering.set_speed(speed)

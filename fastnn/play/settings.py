@@ -19,7 +19,7 @@ from ..reference.layer import ACTIVATIONS
 from ..schedules.base import SCHEDULES
 from ..system.validation import shown
 from .datasets import DATASETS, FUNCTIONS, SURFACES
-from .fields import Field, Problem
+from .fields import Field, RequestError
 
 __all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
 
@@ -178,11 +178,11 @@ class Settings:
 
         Raises
         ------
-        Problem
+        RequestError
             If a field is unknown or has a value that is not accepted, or if fields contradict each other.
         """
         if not isinstance(state, Mapping):
-            raise Problem(None, f"the state must be an object, got {shown(state)}")
+            raise RequestError(None, f"the state must be an object, got {shown(state)}")
         values: dict[str, Any] = {}
         options = {}
         for name, value in state.items():
@@ -193,10 +193,10 @@ class Settings:
                 if checked is not None:
                     options[name] = checked
             elif value is not None:
-                raise Problem(None, f"there is no setting {shown(name)}: remove it from the address")
+                raise RequestError(None, f"there is no setting {shown(name)}: remove it from the address")
         settings = cls(**values, options=options)
         if len(settings.activations) != len(settings.layers):
-            raise Problem(
+            raise RequestError(
                 "activations",
                 f"there are {len(settings.layers)} hidden layers, but {len(settings.activations)} "
                 "activations: name one for each layer",
@@ -224,7 +224,7 @@ class Settings:
 
         Raises
         ------
-        Problem
+        RequestError
             If the class refuses an option.
         """
         declared = _options_of(registry[name])
@@ -241,7 +241,7 @@ class Settings:
         except ValueError as error:
             # The message begins with the parameter, or with the part of it.
             at_fault = [key for key in chosen if str(error).startswith(declared[key].label)]
-            raise Problem((at_fault or chosen)[0], str(error)) from None
+            raise RequestError((at_fault or chosen)[0], str(error)) from None
 
 
 FIELDS: dict[str, Field] = {

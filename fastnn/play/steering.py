@@ -130,7 +130,7 @@ class Steering(Hook):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let the training rest during the context, and then go on as before."""
+        """Let the training rest during the context, and then continue as before."""
         with self._changed:
             self.is_held = True
         try:
@@ -148,7 +148,7 @@ class Steering(Hook):
             self._changed.notify_all()
 
     def go_on(self) -> None:
-        """Note that the training goes on after an interruption."""
+        """Note that the training continues after an interruption."""
         with self._changed:
             self.is_interrupted = False
 

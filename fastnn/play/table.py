@@ -1,4 +1,4 @@
-"""Table: the user's own data, checked: numeric columns and a target of classes or numbers."""
+"""The user's own data, checked: numeric columns and a target of classes or numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
 from .settings import MAX_SAMPLES
 
-__all__ = ["Table", "checked_table"]
+__all__ = ["PlayTable", "checked_table"]
 
 # Largest number of classes that are drawn.
 MAX_CLASSES = 10
@@ -22,7 +22,7 @@ MAX_MAGNITUDE = 1e150
 
 
 @dataclass(frozen=True)
-class Table:
+class PlayTable:
     """Columns of a table, and the target that is learned from two of them.
 
     Parameters
@@ -51,7 +51,7 @@ class Table:
         return len(self.y)
 
 
-def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
+def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     """Return the table of a user's arrays or dataframes, without the rows whose target is a missing value.
 
     Parameters
@@ -106,7 +106,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> Table:
         _check_numbers(column, f"column {name!r}")
         if len(np.unique(column[np.isfinite(column)])) < 2:
             raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
-    return Table(columns, target, *_target(values[is_known], target))
+    return PlayTable(columns, target, *_target(values[is_known], target))
 
 
 def _check_numbers(values: NDArray[np.float64], what: str) -> None:

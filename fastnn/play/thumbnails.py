@@ -6,7 +6,7 @@ import functools
 
 from .problem import sampled
 from .settings import Settings
-from .table import Table
+from .table import PlayTable
 
 __all__ = ["thumbnail"]
 
@@ -24,14 +24,14 @@ def _drawn(name: str) -> list[list[float]]:
     return _scaled(Settings.of_state({"dataset": name, "n_samples": N_POINTS, "noise": 0.05}), None)
 
 
-def thumbnail(name: str, table: Table | None) -> list[list[float]]:
+def thumbnail(name: str, table: PlayTable | None) -> list[list[float]]:
     """Return points [x, y, label or target from 0 to 1] of a data set, y upwards."""
     if name == "painted":
         return PAINTED
     return _drawn(name) if table is None else _scaled(Settings.of_state({"dataset": name}), table)
 
 
-def _scaled(settings: Settings, table: Table | None) -> list[list[float]]:
+def _scaled(settings: Settings, table: PlayTable | None) -> list[list[float]]:
     """Return some points of the samples of settings."""
     problem = sampled(settings, table)
     left, right, bottom, top = problem.limits

@@ -25,7 +25,7 @@ from ..system.files import check_file_name, written_whole
 from ..system.messages import error_text
 from ..system.validation import check_count, check_flag, shown
 from ..training.loop import Hook, Training
-from .film import USUAL_SIZE, Film, Scene, Snapshot
+from .film import USUAL_SIZE, Film, FilmSnapshot, Scene
 from .moving import LONGEST, VIDEO, check_rate, check_target, write_frames
 
 __all__ = ["animate_training"]
@@ -192,7 +192,7 @@ def snapshot_passes(first: int, last: int, count: int) -> list[int]:
     return chosen
 
 
-def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[Snapshot]:
+def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[FilmSnapshot]:
     """Return one snapshot for each model of a list."""
     if not models:
         raise ValueError("there are no frames: the list of models is empty")
@@ -205,7 +205,7 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
     scene.find_classes(models)
     if titles is None:
         titles = [f"{k} of {len(models)}: {scene.accuracy(model)}" for k, model in enumerate(models, 1)]
-    return [Snapshot(model, printable(str(title))) for model, title in zip(models, titles, strict=True)]
+    return [FilmSnapshot(model, printable(str(title))) for model, title in zip(models, titles, strict=True)]
 
 
 # --- snapshots of a training -------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class _Recorder(Hook):
 
     def __init__(self, times: list[int], title: Callable[[Any, int], str], model: Any = None) -> None:
         self._times, self._title, self._model = times, title, model
-        self._snapshots: dict[int, Snapshot] = {}
+        self._snapshots: dict[int, FilmSnapshot] = {}
         self.n_passes = 0
 
     def next_time(self, n_passes: int, last: int) -> int:
@@ -239,13 +239,13 @@ class _Recorder(Hook):
         if n_passes in self._times and n_passes not in self._snapshots:
             self._take(copy_model())
 
-    def close(self, model: Any) -> list[Snapshot]:
+    def close(self, model: Any) -> list[FilmSnapshot]:
         """Record the model at the end of the training, which may have ended early; return all snapshots."""
         self._take(model)
         return list(self._snapshots.values())
 
     def _take(self, model: Any) -> None:
-        self._snapshots[self.n_passes] = Snapshot(model, self._title(model, self.n_passes))
+        self._snapshots[self.n_passes] = FilmSnapshot(model, self._title(model, self.n_passes))
 
     def begin(self, training: Training) -> None:
         """Record the snapshot before the first pass."""
@@ -271,7 +271,7 @@ def _model_copy(model: Model, parameters: Array, statistics: Array) -> Model:
 
 def _train_model(
     model: Model, X: Any, y: Any, frames: int, progress: bool, options: dict[str, Any], scene: Scene
-) -> list[Snapshot]:
+) -> list[FilmSnapshot]:
     """Train a `Model`, and return the snapshots."""
     scene.find_classes([model])
     default = inspect.signature(Model.train).parameters["num_passes"].default
@@ -288,7 +288,7 @@ def _train_model(
     return recorder.close(_model_copy(model, model._parameters, model._statistics))
 
 
-def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[Snapshot]:
+def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[FilmSnapshot]:
     """Fit an `MLPClassifier` by partial fits from snapshot to snapshot, and return the snapshots."""
     from ..estimators.classifier import MLPClassifier
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from PIL.Image import Image
 
-__all__ = ["USUAL_SIZE", "Film", "Scene", "Snapshot"]
+__all__ = ["USUAL_SIZE", "Film", "FilmSnapshot", "Scene"]
 
 # Size in pixels of a frame with text of full size, and its resolution in pixels per inch.
 USUAL_SIZE, USUAL_DPI = (640, 480), 100
@@ -34,7 +34,7 @@ USUAL_SIZE, USUAL_DPI = (640, 480), 100
 MIN_SCALE, MIN_AXES = 0.6, 16
 
 
-class Snapshot(NamedTuple):
+class FilmSnapshot(NamedTuple):
     """Copy of a model during its training, and the title of its frame."""
 
     model: Any
@@ -188,7 +188,7 @@ class Film:
         return legend
 
     @held_interrupts()
-    def frame(self, snapshot: Snapshot) -> Image:
+    def frame(self, snapshot: FilmSnapshot) -> Image:
         """Return the frame of a snapshot."""
         from PIL import Image
 

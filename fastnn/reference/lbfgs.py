@@ -131,7 +131,7 @@ def minimise(function, x, maxcor, limits, last=None):
     limits : Limits
         Limits of the minimisation, which ends with the iterate whose status is not `RUNNING`.
     last : Iterate, optional
-        Iterate from which an earlier minimisation goes on, instead of a new one from `x`.
+        Iterate from which an earlier minimisation resumes, instead of a new one from `x`.
 
     Examples
     --------

@@ -46,7 +46,7 @@ class Savable:
             Name of the file. An older file of this name is replaced.
         training : bool, default True
             Save the state of the training too (the optimizer's state, random generators, curves), with which
-            a training goes on, bit for bit. False saves only what predictions need, about a third of the
+            a training resumes, bit for bit. False saves only what predictions need, about a third of the
             bytes after a training by Adam.
         sync : bool, default False
             Wait until the disk holds the file. Without it, a loss of power within the next seconds may lose

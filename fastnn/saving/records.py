@@ -22,7 +22,7 @@ class Writer:
     Parameters
     ----------
     training : bool
-        True to save the training state too, with which trainings go on.
+        True to save the training state too, with which trainings resume.
     prefix : str, default ""
         Beginning of the names of the arrays.
     tensors : dict of str to array, optional

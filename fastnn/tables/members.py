@@ -195,7 +195,7 @@ class WeightlessPartError(ValueError):
 def check_validation_weights(weights: NDArray[Any]) -> None:
     """Raise `WeightlessPartError` if all rows that a network is validated on have the weight 0."""
     if not weights.any():
-        raise WeightlessPartError("are set aside to judge a network", "leave out rows of weight 0")
+        raise WeightlessPartError("are set aside to validate a network", "leave out rows of weight 0")
 
 
 def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:

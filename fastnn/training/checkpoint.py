@@ -40,7 +40,7 @@ class Checkpoint:
 
     Pass the object to `Model.train` in `callbacks`, or to `set_callbacks` of an estimator with scikit-learn
     1.9 or newer. Every checkpoint is the whole model, as its `save` would write it if the training ended
-    there. A second thread writes the file while the training goes on, and replaces the file as a whole: a
+    there. A second thread writes the file while the training continues, and replaces the file as a whole: a
     process that is killed leaves a checkpoint that can be loaded. The last checkpoint is written at the end
     of the training.
 
@@ -134,7 +134,7 @@ class Checkpoint:
         """
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        """Let the fit go on after a task.
+        """Let the fit continue after a task.
 
         Parameters
         ----------
@@ -301,7 +301,7 @@ class SaveCheckpoint(Hook):
 
 
 class BackgroundWriter:
-    """Thread that writes the files of models, while a training goes on."""
+    """Thread that writes the files of models, while a training continues."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None

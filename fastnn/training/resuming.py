@@ -112,16 +112,16 @@ def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
     if state is None:
         what = "this model" if source is model else f"the model in {resume}"
         raise ValueError(
-            f"resume: {what} has no training to go on: it has not been trained, or it was saved with "
+            f"resume: {what} has no training to resume: it has not been trained, or it was saved with "
             "training=False. Leave resume out to begin a new training from the present parameters"
         )
     if state.last is not None:
-        # The model predicts with the best or the average parameters, but the steps go on from `last`.
+        # The model predicts with the best or the average parameters, but the steps continue from `last`.
         best = state.best
         predicting = best.parameters if best is not None else state.memory.average
         if not np.array_equal(predicting, source._parameters):
             raise ValueError(
-                "resume: the parameters have been changed since the training, which would not go on from "
+                "resume: the parameters have been changed since the training, which would not continue from "
                 "the new ones: leave resume out to begin a new training from the present parameters"
             )
     return state, source

@@ -187,7 +187,7 @@ class TrainingState:
             wrong.append("random_state")
         if wrong:
             raise ValueError(
-                f"resume: these differ from the training that is to go on: {', '.join(wrong)}. Pass the same "
+                f"resume: these differ from the training to resume: {', '.join(wrong)}. Pass the same "
                 "values, or leave out resume to begin a new training from the present parameters"
             )
         if self.memory is None:

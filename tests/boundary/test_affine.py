@@ -43,7 +43,14 @@ from views import centres, iris, species
 
 import fastnn
 from fastnn import boundary_lines, render_boundary
-from fastnn.boundary.affine import AffineMap, NotAffine, affine_map, chain_map, check_agreement, final_step
+from fastnn.boundary.affine import (
+    AffineMap,
+    NotAffineError,
+    affine_map,
+    chain_map,
+    check_agreement,
+    final_step,
+)
 from fastnn.boundary.committee import plane_of
 
 pd = optional("pandas")
@@ -201,13 +208,13 @@ def test_the_reason_why_a_transformer_is_not_affine_is_given(name):
     table = iris.copy()
     if name == "imputer with indicator":
         table[0, 0] = np.nan
-    with pytest.raises(NotAffine, match=re.escape(reason)):
+    with pytest.raises(NotAffineError, match=re.escape(reason)):
         affine_map(transformer.fit(table, species), 4)
 
 
 @pytest.mark.parametrize("kind", [CurvedScaler, UnknownScaler])
 def test_unknown_classes_and_subclasses_have_no_map(kind):
-    with pytest.raises(NotAffine, match=f"^{kind.__name__} is not known to be affine$"):
+    with pytest.raises(NotAffineError, match=f"^{kind.__name__} is not known to be affine$"):
         affine_map(kind().fit(iris), 4)
 
 
@@ -220,10 +227,10 @@ def test_unfitted_and_mismatched_transformers_have_no_map():
         (PCA().fit(iris[:, :2]), "was not fitted to 4 features"),
         (SimpleImputer().fit(np.where([True, False, False, False], np.nan, iris)), "drops columns"),
     ):
-        with pytest.raises(NotAffine, match=reason):
+        with pytest.raises(NotAffineError, match=reason):
             affine_map(wrong, 4)
     fitted.mean_ = np.full(4, np.nan)
-    with pytest.raises(NotAffine, match="not finite"):
+    with pytest.raises(NotAffineError, match="not finite"):
         affine_map(fitted, 4)
 
 
@@ -232,11 +239,11 @@ def test_a_map_that_differs_from_the_transformer_is_refused():
     found = affine_map(scaler, 4)
     check_agreement([scaler], found, iris, None)
     for other in (AffineMap(found.weights, found.offsets + 1e-9), affine_map(RobustScaler().fit(iris), 4)):
-        with pytest.raises(NotAffine, match="did not transform points as the fitted attributes say"):
+        with pytest.raises(NotAffineError, match="did not transform points as the fitted attributes say"):
             check_agreement([scaler], other, iris, None)
-    with pytest.raises(NotAffine, match="did not transform"):
+    with pytest.raises(NotAffineError, match="did not transform"):
         check_agreement([clone(COLUMNS).fit(iris, species)], found, iris, None)
-    with pytest.raises(NotAffine, match="failed at points of the picture: X has 3 features"):
+    with pytest.raises(NotAffineError, match="failed at points of the picture: X has 3 features"):
         check_agreement([scaler], found, iris[:, :3], None)
     points = iris.copy()
     check_agreement([StandardScaler(copy=False).fit(iris.copy())], found, points, None)

@@ -20,7 +20,7 @@ import fastnn
 import fastnn_kernels
 from fastnn.cli import compile as compilation
 from fastnn.cli import main as cli
-from fastnn.cli.compile import PURPOSES, TASKS, Task, fill_cache
+from fastnn.cli.compile import PURPOSES, TASKS, CompileTask, fill_cache
 from fastnn.engine.arguments import sharing
 from fastnn.engine.choice import get_backend
 from fastnn.losses import LOSSES
@@ -161,7 +161,7 @@ def compile_tanh(dtype):
     forward_table(("tanh",), dtype).compile()
 
 
-TINY = {"tanh": Task("tanh", ("training",), compile_tanh, True)}
+TINY = {"tanh": CompileTask("tanh", ("training",), compile_tanh, True)}
 
 
 @pytest.fixture

@@ -230,4 +230,4 @@ def test_streamed_rows_of_weight_0_that_judge_are_refused_with_the_option_that_h
     message = refused(
         "train", "large.parquet", "--target", "spent", "--weights", "w", "--preset", "fast", "--networks", 20
     )
-    assert "judge a network have the weight 0: name validation rows by --valid, or" in message
+    assert "validate a network have the weight 0: name validation rows by --valid, or" in message

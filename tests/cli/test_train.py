@@ -588,8 +588,8 @@ def test_rows_of_weight_0_that_judge_are_refused_with_the_option_that_helps(fold
     written(customers(seed=1).assign(w=1), folder / "v.csv")
     arguments = ("train", "t.csv", *WEIGHTED, "--preset", "fast")
     assert refused(*arguments) == (
-        "all rows that are set aside to judge a network have the weight 0: name validation rows by --valid, "
-        "or leave out rows of weight 0"
+        "all rows that are set aside to validate a network have the weight 0: name validation rows by "
+        "--valid, or leave out rows of weight 0"
     )
     assert "name validation rows by --valid in place of --cv, or" in refused(*arguments, "--cv", "3")
     assert run(*arguments, "--valid", "v.csv")[0] == 0

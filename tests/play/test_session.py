@@ -18,7 +18,7 @@ from processes import PATIENCE
 import fastnn
 from fastnn.play import compiling
 from fastnn.play.compiling import note_compiled, reported_compilations
-from fastnn.play.fields import Problem
+from fastnn.play.fields import RequestError
 from fastnn.play.frames import Snapshot
 from fastnn.play.problem import posed
 from fastnn.play.saves import Saves
@@ -251,7 +251,7 @@ def test_bad_settings_do_not_end_the_run():
             {"loss": "squared_error"},
             {"seed": "x"},
         ):
-            with pytest.raises(Problem):
+            with pytest.raises(RequestError):
                 page.send("start", run=2, state=state)
         assert page.session.run is run
         before = run.steering.latest.step
@@ -272,7 +272,7 @@ def test_the_training_pauses_while_a_new_one_is_prepared(monkeypatch):
             time.sleep(0.2)
             prepared.append((run.steering.latest.step, len(page.frames)) == before)
         if settings.seed == 13:
-            raise Problem("seed", "not this one")
+            raise RequestError("seed", "not this one")
         return posed(settings, table)
 
     monkeypatch.setattr("fastnn.play.session.posed", prepare)
@@ -280,7 +280,7 @@ def test_the_training_pauses_while_a_new_one_is_prepared(monkeypatch):
         run = page.start()
         page.send("play")
         page.wait(lambda: page.frames[-1][0]["step"] > 100)
-        with pytest.raises(Problem, match="not this one"):
+        with pytest.raises(RequestError, match="not this one"):
             page.send("start", run=2, state={"seed": 13})
         before = run.steering.latest.step
         page.wait(lambda: page.frames[-1][0]["step"] > before and page.frames[-1][0]["playing"])
@@ -364,7 +364,7 @@ def test_points_that_no_page_draws_are_thinned_out(monkeypatch):
 def test_bad_messages_are_refused(message):
     with FakePage() as page:
         page.start()
-        with pytest.raises(Problem):
+        with pytest.raises(RequestError):
             page.session.handle(message)
 
 
@@ -372,7 +372,7 @@ def test_commands_before_a_start_are_refused():
     page = FakePage()
     page.send("pause")  # there is nothing to pause, which is no error
     for kind in ("play", "step", "epoch", "reset"):
-        with pytest.raises(Problem, match="start"):
+        with pytest.raises(RequestError, match="start"):
             page.send(kind)
     page.send("speed", steps_per_second=5)
     page.send("view", mode="probability")

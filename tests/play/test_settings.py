@@ -10,7 +10,7 @@ import fastnn
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.play.datasets import DATASETS
-from fastnn.play.fields import Problem
+from fastnn.play.fields import RequestError
 from fastnn.play.problem import posed
 from fastnn.play.settings import FIELDS, OPTIONS, Settings, described_fields
 from fastnn.reference.layer import ACTIVATIONS
@@ -85,14 +85,14 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "value"), REFUSED, ids=[f"{n}={str(v)[:20]}" for n, v in REFUSED])
 def test_wrong_values_are_refused_by_name(name, value):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(RequestError) as caught:
         Settings.of_state({name: value})
     assert caught.value.name == name
     assert len(str(caught.value)) < 1300
 
 
 def test_a_layer_of_10000_units_is_refused_with_the_limit():
-    with pytest.raises(Problem, match="from 1 to 128, got 10000"):
+    with pytest.raises(RequestError, match="from 1 to 128, got 10000"):
         Settings.of_state({"layers": [10_000], "activations": ["tanh"]})
 
 
@@ -117,16 +117,16 @@ def test_a_layer_of_10000_units_is_refused_with_the_limit():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(state, field):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(RequestError) as caught:
         posed(Settings.of_state(state))
     assert caught.value.name == field
 
 
 def test_unknown_settings_are_refused_unless_they_are_null():
     Settings.of_state({"colour": None})
-    with pytest.raises(Problem, match="'colour'"):
+    with pytest.raises(RequestError, match="'colour'"):
         Settings.of_state({"colour": "red"})
-    with pytest.raises(Problem, match="object"):
+    with pytest.raises(RequestError, match="object"):
         Settings.of_state([])
 
 
@@ -152,7 +152,7 @@ def test_pairs_truth_values_and_whole_numbers_are_options_too():
     )
     assert chosen("optimizer", optimizer="lbfgs", maxcor=3, ftol=1e-3) == fastnn.LBFGS(maxcor=3, ftol=1e-3)
     assert chosen("schedule", schedule="cosine_log", cycles=2) == fastnn.CosineLog(cycles=2)
-    with pytest.raises(Problem, match=r"betas\[1\]") as caught:
+    with pytest.raises(RequestError, match=r"betas\[1\]") as caught:
         chosen("optimizer", optimizer="adam", beta2=1)
     assert caught.value.name == "beta2"
 

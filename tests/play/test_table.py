@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.play.fields import Problem
+from fastnn.play.fields import RequestError
 from fastnn.play.problem import posed
 from fastnn.play.settings import Settings
 from fastnn.play.table import checked_table
@@ -111,7 +111,7 @@ def test_unusable_tables_are_refused(data, y, message):
     ],
 )  # fmt: skip
 def test_columns_must_exist_and_differ(state, field):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(RequestError) as caught:
         posed_table(checked_table(X, LABELS), **state)
     assert caught.value.name == field
 

@@ -234,7 +234,7 @@ def test_samples_of_another_class_off_the_plane_are_pale_in_each_frame():
     scene.find_classes([])
     drawing = film.Film(scene, SMALL, [])
     shares = [
-        share(np.asarray(drawing.frame(film.Snapshot(each, ""))), class_colours(2)[0]) for each in models
+        share(np.asarray(drawing.frame(film.FilmSnapshot(each, ""))), class_colours(2)[0]) for each in models
     ]
     assert shares[0] > 0.005, "no sample has another class than its region"
     assert shares[1] < 0.1 * shares[0], "all have: the colour is that of the legend"

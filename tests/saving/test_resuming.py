@@ -194,7 +194,7 @@ def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_pa
     for place in (5_000, 31_234):
         changed = samples.copy()
         changed[place, 1] = np.nextafter(changed[place, 1], 9)
-        with pytest.raises(ValueError, match="differ from the training that is to go on: X"):
+        with pytest.raises(ValueError, match="differ from the training to resume: X"):
             model().train(changed, labels, resume=checkpoint, **options | {"num_passes": 3})
 
 
@@ -331,9 +331,9 @@ def test_files_without_a_training_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file.*pass the Checkpoint itself"):
         model().train(X, y, resume=path)
     trained(model(), y, **BASE).save(path, training=False)
-    with pytest.raises(ValueError, match="has no training to go on.*training=False"):
+    with pytest.raises(ValueError, match="has no training to resume.*training=False"):
         model().train(X, y, resume=path, **BASE)
-    with pytest.raises(ValueError, match="this model has no training to go on"):
+    with pytest.raises(ValueError, match="this model has no training to resume"):
         model().train(X, y, resume=True)
     fastnn.MLPClassifier((4,)).save(path)
     with pytest.raises(ValueError, match="holds a MLPClassifier, not a Model"):

@@ -112,7 +112,7 @@ const connection = new Connection({
     if (message.run < started?.run) return; // the plane has been emptied meanwhile
     isBlank = false;
     isPending &&= message.run !== run;
-    // The newer run may be refused, and then this one goes on: it is shown in any case.
+    // The newer run may be refused, and then this one continues: it is shown in any case.
     show(message);
     if (message.run !== run) return;
     clearProblems();
@@ -178,7 +178,7 @@ function complete(next) {
   return next;
 }
 
-/** Say why the state is refused. It replaces nothing: the run that is shown goes on. */
+/** Say why the state is refused. It replaces nothing: the run that is shown continues. */
 function refuse(field, text) {
   isPending = false;
   if (!started) setPlaying(false);

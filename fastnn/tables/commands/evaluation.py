@@ -22,9 +22,9 @@ Array = NDArray[Any]
 
 # Name of the fitted estimator among the baselines.
 OWN = "fastnn"
-# Number of folds of the linear model where the networks are judged out of fold.
+# Number of folds of the linear model where the networks are evaluated out of fold.
 N_FOLDS = 5
-# How rows set aside, and rows of a validation table, judge, for people.
+# How the scores were computed: on rows set aside, or on rows of a validation table.
 OUT_OF_FOLD = "on out-of-fold predictions of {}; the same rows drove early stopping"
 BY_VALIDATION = "on {}; the same rows drove early stopping"
 
@@ -46,13 +46,13 @@ class Evaluation:
     classes : array or None
         Classes of a classification.
     truth : array (m,)
-        Targets of the rows that judge.
+        Targets of the held-out rows.
     predictions : array (m, n_classes) or (m,)
-        Probabilities or numbers predicted for the rows that judge.
+        Probabilities or numbers predicted for the held-out rows.
     scores : dict
         Scores by name, of the networks and of the baselines.
     how : str
-        How the rows that judge were chosen, for people.
+        How the held-out rows were chosen, in words.
     notes, remarks : list of str
         Remarks for the user about the table, and about the predictions.
     n_rows : int
@@ -77,7 +77,7 @@ def evaluated_fit(
     estimator: Any, problem: Problem, valid: Problem | None, n_folds: int | None, seed: int, progress: bool,
     settings: dict[str, Any], keep: Callable[[Any], None],
 ) -> Evaluation:  # fmt: skip
-    """Fit an estimator to a problem, and judge it.
+    """Fit an estimator to a problem, and evaluate it.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def evaluated_fit(
     valid : Problem, optional
         Validation rows, which also choose the best pass of each network.
     n_folds : int, optional
-        Folds of a cross-validation; by default networks are judged out of fold.
+        Folds of a cross-validation; by default networks are evaluated out of fold.
     seed : int
         Seed of the folds.
     progress : bool
@@ -108,7 +108,7 @@ def evaluated_fit(
     given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}
     if valid is not None:
         given |= {"X_val": valid.frame, "y_val": valid.target}
-    splits, test, judged = None, None, None
+    splits, test, held_out = None, None, None
     if n_folds is not None:
         splits = folds_of(task, y, n_folds, seed)
         for fitted, _ in splits:
@@ -128,14 +128,14 @@ def evaluated_fit(
         truth, held_out_weights = y, weights
         how = f"by {n_folds}-fold cross-validation: every row is predicted by networks that did not see it"
     else:
-        judged = model.oof_rows_
+        held_out = model.oof_rows_
         splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
-        predictions, truth = model.oof_prediction_, y[judged]
-        held_out_weights = None if weights is None else weights[judged]
+        predictions, truth = model.oof_prediction_, y[held_out]
+        held_out_weights = None if weights is None else weights[held_out]
         how = OUT_OF_FOLD.format(counted(len(truth), "row"))
     scores = {OWN: scores_of(task, truth, predictions, classes, held_out_weights)}
     work = networks_work(model, len(y)) * (1 + (n_folds or 0))
-    scores |= baselines(task, (frame, y, weights), splits, test, classes, judged, work)
+    scores |= baselines(task, (frame, y, weights), splits, test, classes, held_out, work)
     remarks = remarks_on(model, truth, predictions, classes, held_out_weights)
     return Evaluation(
         model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)

@@ -158,7 +158,7 @@ def baselines(
     splits: Sequence[tuple[Rows, Rows]] | None,
     test: tuple[Any, Array, Any] | None,
     classes: Any,
-    judged: Rows | None,
+    held_out: Rows | None,
     work: float = math.inf,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of the baselines.
@@ -175,7 +175,7 @@ def baselines(
         Rows to predict instead of those of the folds, with targets and weights.
     classes : array or None
         Classes of a classification, sorted.
-    judged : array of int, optional
+    held_out : array of int, optional
         Rows of the folds' predictions that count; by default all.
     work : float, optional
         Operations that the fits may take in all, such as those of the networks, so that a simple model does
@@ -207,7 +207,7 @@ def baselines(
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(constant_prediction(task, y, _positive(weights), classes, len(X_test)))
     order = np.concatenate(rows_of_test)
-    chosen = slice(None) if judged is None or test is not None else np.isin(order, judged)
+    chosen = slice(None) if held_out is None or test is not None else np.isin(order, held_out)
     truth, given = (y, weights) if test is None else (test[1], test[2])
     rows = order[chosen]
     result = {}

@@ -47,7 +47,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     Raises
     ------
     FileNotFoundError
-        If the command should go on from the checkpoint, and there is none.
+        If the command should resume from the checkpoint, and there is none.
     ValueError
         If a column does not exist, or an option does not go with files that are streamed.
     """
@@ -102,7 +102,7 @@ def streamed_fit(
     large: LargeFiles, problem: Problem, checkpoint: Path, options: argparse.Namespace, estimator: Any,
     valid: Problem | None, progress: bool, keep: Callable[[Any], None],
 ) -> Evaluation:  # fmt: skip
-    """Fit an estimator to all rows of files, call `keep` with it, and judge it on its validation rows.
+    """Fit an estimator to all rows of files, call `keep` with it, and evaluate it on its validation rows.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def streamed_fit(
     problem : Problem
         Target, task and columns, of a sample of the rows.
     checkpoint : Path
-        File from which an interrupted fit can go on.
+        File from which an interrupted fit can resume.
     options : namespace
         Arguments of the command.
     estimator : TabularClassifier or TabularRegressor

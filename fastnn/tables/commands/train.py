@@ -18,12 +18,12 @@ __all__ = ["run"]
 
 # Files that a training writes.
 MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
-# File from which an interrupted training of large files can go on; removed when the training ends.
+# File from which an interrupted training of large files resumes; removed when the training ends.
 CHECKPOINT = "checkpoint.fastnn"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fit, judge, print and write; return the exit status."""
+    """Fit, evaluate, print and write; return the exit status."""
     begin = time.perf_counter()
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
             raise
         print(
             f"interrupted: {checkpoint} holds the networks so far, for fastnn predict; the same "
-            "command with --resume goes on",
+            "command with --resume continues",
             file=sys.stderr,
         )
         return 130
@@ -243,7 +243,7 @@ def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, A
             "target": options.target,
             "task": result.task,
             "classes": None if result.classes is None else result.classes.tolist(),
-            "judged": result.how,
+            "evaluated": result.how,
             "scores": {name.replace(" ", "_"): scores for name, scores in result.scores.items()},
             "preset": options.preset,
             "seed": options.seed,

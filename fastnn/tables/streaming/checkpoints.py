@@ -66,6 +66,6 @@ def check_same_settings(before: dict[str, Any], now: dict[str, Any]) -> None:
             wrong.append(f"{name} ({before.get(name)} before, {value} now)" if is_short else name)
     if wrong:
         raise ValueError(
-            f"resume: these differ from the fit that is to go on: {', '.join(wrong)}. Pass the same values, "
+            f"resume: these differ from the fit to resume: {', '.join(wrong)}. Pass the same values, "
             "or leave out resume to begin a new fit"
         )

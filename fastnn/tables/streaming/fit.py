@@ -4,7 +4,7 @@ One pass over the files checks them, and keeps a random sample, to which the enc
 rows, others for every network. The training then reads the files pass by pass. A second thread reads and
 encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
 as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
-can go on from a checkpoint with the same bits.
+can resume from a checkpoint with the same bits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
 from .rows import Feed, Portion, Scan, Sizes, drawn_rows
 
-__all__ = ["Run", "StreamedFit", "needed_bytes", "streamed_passes"]
+__all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_passes"]
 
 Array = NDArray[Any]
 
@@ -70,8 +70,8 @@ def streamed_passes(epochs: int, n_rows: int) -> int:
 
 
 @dataclass
-class Run:
-    """Training of one network, in parts: the network is judged on its validation rows after each."""
+class MemberRun:
+    """Training of one network, in parts: the network is validated after each."""
 
     member: Any  # network, fitted by partial fits
     place: int  # among the networks of its head; networks of a place have the same validation rows
@@ -81,7 +81,7 @@ class Run:
     # Losses and numbers of rows of the buffers since the last part.
     losses: list[tuple[float, int]] = field(default_factory=list)
 
-    def copied(self) -> Run:
+    def copied(self) -> MemberRun:
         """Return a copy that later training does not change."""
         member = copy.copy(self.member)
         if "_state" in member.__dict__:
@@ -112,7 +112,7 @@ class Run:
         }
 
     @classmethod
-    def restored(cls, member: Any, place: int, described: dict[str, Any], scoring: Any) -> Run:
+    def restored(cls, member: Any, place: int, described: dict[str, Any], scoring: Any) -> MemberRun:
         """Return the run of a network that `finished` returned, with what `described` returned."""
         losses = [(float(loss), int(n)) for loss, n in described["losses"]]
         best, member._state.best = member._state.best, None
@@ -167,8 +167,8 @@ class StreamedFit:
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
         self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
-        # The run has parts, after each of which the networks are judged. As a pass over a table in memory, a
-        # part has several times as many rows as are judged.
+        # The run has parts, after each of which the networks are validated. As a pass over a table in memory,
+        # a part has several times as many rows as are validated.
         rows_a_part = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
         n_parts = max(1, self.passes * files.n_rows // rows_a_part)
         self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
@@ -329,7 +329,7 @@ class StreamedFit:
         settings |= {"early_stopping": False, "max_iter": self.n_parts}
         self.schedule: CosineLog = settings["learning_rate"]
         members = self.estimator._members(settings, self.seeds[1:-1])
-        self.runs = [Run(member, k % self.n_networks) for k, member in enumerate(members)]
+        self.runs = [MemberRun(member, k % self.n_networks) for k, member in enumerate(members)]
         self.seconds = self.cpu_seconds = 0.0
         if self.resumed is not None:
             before = self.resumed._stream
@@ -337,7 +337,7 @@ class StreamedFit:
             self.n_done = before["n_buffers"]
             self.seconds, self.cpu_seconds = before["seconds"]
             self.runs = [
-                Run.restored(member, run.place, described, run.member.scoring)
+                MemberRun.restored(member, run.place, described, run.member.scoring)
                 for member, run, described in zip(
                     self.resumed.estimators_, self.runs, before["runs"], strict=True
                 )
@@ -393,8 +393,8 @@ class StreamedFit:
             self.runs, self.n_done = before, number - 1
             raise
 
-    def _task(self, run: Run, portion: Portion, n_parts: int | None) -> Task:
-        """Return the task that trains one network on a buffer, and judges it if parts have been done."""
+    def _task(self, run: MemberRun, portion: Portion, n_parts: int | None) -> Task:
+        """Return the task that trains one network on a buffer, and validates it if parts have been done."""
 
         def task(stopped: Callable[[], bool]) -> None:
             if len(portion.rows) and not self._trained(run, portion, stopped):
@@ -405,7 +405,7 @@ class StreamedFit:
 
         return task
 
-    def _trained(self, run: Run, portion: Portion, stopped: Callable[[], bool]) -> bool:
+    def _trained(self, run: MemberRun, portion: Portion, stopped: Callable[[], bool]) -> bool:
         """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
         member, weights = run.member, portion.weights
         if self.oof_rows is not None:  # the network's validation rows have the weight 0
@@ -432,7 +432,7 @@ class StreamedFit:
         run.losses.append((member.loss_curve_.pop(), len(portion.rows)))
         return True
 
-    def _evaluate(self, run: Run, n_parts: int) -> None:
+    def _evaluate(self, run: MemberRun, n_parts: int) -> None:
         """Compute loss and score of the validation rows, and keep the parameters if they are the best."""
         member, state = run.member, run.member._state
         if member.validation_scores_ is None:
@@ -452,7 +452,7 @@ class StreamedFit:
         run.is_over, run.best_before = valleys.is_over, -valleys.best
 
     def _adopt(self, estimator: Any) -> None:
-        """Give an estimator the networks so far, and judge it."""
+        """Give an estimator the networks so far, and evaluate it."""
         estimator.estimators_ = [run.finished() for run in self.runs]
         evaluate(estimator, self.val, self.parts, self.is_separate)
         if not self.is_separate:

@@ -23,7 +23,7 @@ from ...system.validation import MAX_WEIGHTS, MIN_WEIGHTS
 from ..moments import MomentsOfParts
 from .parquet import Block, Group, GroupReader, ParquetRows
 
-__all__ = ["Feed", "Piece", "Portion", "Scan", "Sizes", "drawn_rows", "shuffled_pieces"]
+__all__ = ["BufferPiece", "Feed", "Portion", "Scan", "Sizes", "drawn_rows", "shuffled_pieces"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -144,7 +144,7 @@ def drawn_rows(n_rows: int, count: int, random: np.random.RandomState) -> Rows:
     return np.asarray(sample_without_replacement(n_rows, count, random_state=random), np.int64)
 
 
-class Piece(NamedTuple):
+class BufferPiece(NamedTuple):
     """Consecutive rows of a row group: the group, the first row in the group, and their number."""
 
     group: Group
@@ -154,7 +154,7 @@ class Piece(NamedTuple):
 
 def shuffled_pieces(
     groups: Sequence[Group], capacity: int, n_open: int, random: np.random.RandomState
-) -> Iterator[list[Piece]]:
+) -> Iterator[list[BufferPiece]]:
     """Yield the pieces of every buffer of a pass, in which all rows occur once.
 
     Row groups are opened in a random order, `n_open` at a time; a buffer takes about as many rows of each.
@@ -180,7 +180,7 @@ def shuffled_pieces(
                 opened.append((waiting.popleft(), 0))
             group, first = opened.popleft()
             n_rows = min(share, left, group.n_rows - first)
-            pieces.append(Piece(group, first, n_rows))
+            pieces.append(BufferPiece(group, first, n_rows))
             left -= n_rows
             if first + n_rows < group.n_rows:
                 opened.append((group, first + n_rows))
@@ -275,7 +275,7 @@ class Feed:
         except BaseException as error:
             self._ready.put(error)
 
-    def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[Piece], bool]]:
+    def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[BufferPiece], bool]]:
         """Yield the pieces of every buffer after the first `n_done`, and True for the last of a pass."""
         sizes = self._sizes
         n_passes_done, n_done = divmod(n_done, sizes.buffers_a_pass(self._files))
@@ -303,7 +303,7 @@ class Feed:
         targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Portion(buffer[:end], targets, weights, rows, ends_pass)
 
-    def _blocks(self, piece: Piece) -> Iterator[Block]:
+    def _blocks(self, piece: BufferPiece) -> Iterator[Block]:
         """Yield the rows of a piece; the reader of its row group stays open up to the group's end."""
         group, first, n_rows = piece
         if group.first not in self._readers:

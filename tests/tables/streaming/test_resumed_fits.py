@@ -131,7 +131,7 @@ def test_a_resumed_fit_without_a_seed_keeps_the_seeds_of_the_checkpoint(
 def test_settings_that_differ_from_the_checkpoint_are_named(finished, tmp_path, settings, arguments, message):
     _, path, checkpoint = finished(TabularRegressor, passes=2)
     given = {"passes": 2, "resume": checkpoint} | arguments
-    with pytest.raises(ValueError, match=f"resume: these differ from the fit that is to go on: .*{message}"):
+    with pytest.raises(ValueError, match=f"resume: these differ from the fit to resume: .*{message}"):
         streamed(TabularRegressor, path, tmp_path, settings=settings, **given)
 
 
@@ -144,7 +144,7 @@ def test_equal_weights_of_classes_resume_a_fit_in_any_order_and_type(path, tmp_p
     second = streamed(TabularClassifier, path, tmp_path, settings=settings, **arguments)
     check_equal(second, first, table())
     settings["class_weight"] = same | {next(iter(same)): 7.0}
-    with pytest.raises(ValueError, match="differ from the fit that is to go on: class_weight"):
+    with pytest.raises(ValueError, match="differ from the fit to resume: class_weight"):
         streamed(TabularClassifier, path, tmp_path, settings=settings, **arguments)
 
 
@@ -153,9 +153,7 @@ def test_resuming_refuses_changed_files_and_other_models(finished, tmp_path):
     frame = table()
     frame["noise"] += 1
     changed = written(frame, tmp_path / "a.parquet")
-    with pytest.raises(
-        ValueError, match="these differ from the fit that is to go on: the content of X, X_val"
-    ):
+    with pytest.raises(ValueError, match="these differ from the fit to resume: the content of X, X_val"):
         streamed(TabularRegressor, changed, tmp_path, resume=checkpoint, passes=2)
     with pytest.raises(ValueError, match="holds no checkpoint of a streamed fit of TabularClassifier"):
         streamed(TabularClassifier, path, tmp_path, resume=checkpoint)
