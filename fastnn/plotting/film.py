@@ -173,7 +173,8 @@ class Film:
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "constrained_layout not applied")
             self._figure.draw_without_rendering()
-        if caught or min(self._ax.bbox.size) < MIN_AXES:
+        collapsed = any("constrained_layout not applied" in str(one.message) for one in caught)
+        if collapsed or min(self._ax.bbox.size) < MIN_AXES:
             width, height = self._canvas.get_width_height()
             raise ValueError(f"size {width} x {height} leaves no room for the axes: choose a larger size")
 
