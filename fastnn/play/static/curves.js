@@ -11,7 +11,7 @@ const MAXIMUM = 1600;
 // Update ratios around 1/1000 are healthy.
 const HEALTHY = [3e-4, 3e-3];
 // Most decades that the axis of the steps names.
-const MOST_DECADES = 5;
+const MAX_DECADES = 5;
 
 const PAD = { left: 40, right: 8, top: 8, bottom: 17 };
 const FONT = "10.5px system-ui, sans-serif";
@@ -159,7 +159,7 @@ class Chart {
     Object.assign(context, { textAlign: "center", textBaseline: "top" });
     context.fillText("0", box.left, box.bottom + 5);
     const decades = Math.floor(Math.log10(this.lastStep));
-    for (let decade = decades; decade >= 0; decade -= Math.ceil((decades + 1) / MOST_DECADES)) {
+    for (let decade = decades; decade >= 0; decade -= Math.ceil((decades + 1) / MAX_DECADES)) {
       const x = this.x(10 ** decade);
       if (x > box.left + 14) context.fillText(tenTo(decade), Math.min(x, box.right - 7), box.bottom + 5);
     }

@@ -3,8 +3,8 @@
 import { make, byId, inFormula, shown, subscript } from "./dom.js";
 
 // Longer sums are shortened to this many terms.
-const MOST_TERMS = 4;
-const MOST_NEXT_TERMS = 3;
+const MAX_TERMS = 4;
+const MAX_NEXT_TERMS = 3;
 // Milliseconds between two readings: numbers that change faster cannot be read.
 const UPDATE_EVERY = 100;
 // Kinds of cells: coloured by the sign as the lines of the network; in brackets if negative.
@@ -209,8 +209,8 @@ class Unit {
   /** Return the inputs whose terms are shown: the first ones, and the chosen one. */
   get terms() {
     const all = range(this.dims[this.layer]);
-    if (all.length <= MOST_TERMS) return all;
-    return [...new Set([...all.slice(0, MOST_TERMS - 1), this.chosen])];
+    if (all.length <= MAX_TERMS) return all;
+    return [...new Set([...all.slice(0, MAX_TERMS - 1), this.chosen])];
   }
 
   /** Return the slope of the activation, from the derivatives that come back to the unit. */
@@ -411,7 +411,7 @@ export class Formula {
   hiddenDerivative(unit, isHidden) {
     const { tag, layer } = unit;
     const count = unit.dims[layer + 2];
-    const next = range(Math.min(count, MOST_NEXT_TERMS));
+    const next = range(Math.min(count, MAX_NEXT_TERMS));
     const more = count - next.length;
     const terms = next.flatMap((k) => [
       ...(k ? [" + "] : []),

@@ -27,7 +27,7 @@ const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
 const RESOLUTION = 256;
 const UNIT_RESOLUTION = 32;
 // With fewer painted points there is nothing to learn.
-const FEWEST_POINTS = 2;
+const MIN_POINTS = 2;
 // Milliseconds that a brush may rest before its points are sent.
 const PAINT_DELAY = 120;
 // Units of the first layer that is added to a network without any.
@@ -229,7 +229,7 @@ function start() {
   showLayerCount();
   address.write();
   byId("clear").hidden = state.dataset !== "painted";
-  if (state.dataset === "painted" && (state.points ?? []).length < FEWEST_POINTS) {
+  if (state.dataset === "painted" && (state.points ?? []).length < MIN_POINTS) {
     showBlank();
     return;
   }
