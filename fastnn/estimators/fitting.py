@@ -108,9 +108,13 @@ class Fit:
         self.offset = _offset(job, state.network)
         # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
         # of the fit: store these values.
-        self.n_iter_no_change = estimator.n_iter_no_change
-        self.patience = Patience(self.n_iter_no_change + 1, estimator.tol, estimator.ties, keeps_small=True)
+        self.n_iter_no_change, self.tol, self.ties = estimator.n_iter_no_change, estimator.tol, estimator.ties
         self.best: tuple[Array, Array] | None = None
+
+    def patience(self) -> Patience:
+        """Return the rule of early stopping with the number of passes without improvement so far."""
+        limit, count = self.n_iter_no_change + 1, self.state.n_no_improvement
+        return Patience(limit, self.tol, self.ties, keeps_small=True, count=count)
 
     def is_kept(self, error: BaseException) -> bool:
         """Return True if the estimator keeps what the fit has done before an error or interrupt ended it.
@@ -132,11 +136,8 @@ class Fit:
         generator = self._generator() if job.shuffled else None
         memory = state.resumed_memory(Memory.fresh(state.network, state.parameters, job), job.optimizer)
         self.best = state.best
-        self.patience.count = state.n_no_improvement
         if estimator.early_stopping and self.best is None:
             estimator.best_validation_score_ = -np.inf
-        elif estimator.early_stopping:
-            self.patience.best = -estimator.best_validation_score_
         hooks: list[Hook] = [Curves(self)]
         if generator is not None:
             hooks.insert(0, Orders(generator, memory))
@@ -331,9 +332,11 @@ class Validate(Hook):
     def _record_score(self, score: float) -> None:
         """Record a score: count passes without improvement, and copy the parameters of the best pass."""
         fit, state = self._fit, self._fit.state
-        if record_score(fit.estimator, fit.patience, score, fit.estimator.n_iter_):
+        patience = fit.patience()
+        patience.best = -fit.estimator.best_validation_score_
+        if record_score(fit.estimator, patience, score, 1):  # one pass after the last score
             fit.best = state.predicting.copy(), state.statistics.copy()
-        state.n_no_improvement = fit.patience.count
+        state.n_no_improvement = patience.count
 
 
 def record_score(estimator: Any, patience: Patience, score: float, n_done: int) -> bool:
@@ -359,14 +362,11 @@ class Plateau(Hook):
     def _has_stalled(self) -> bool:
         """Return True if the fit must end; lower the rate "adaptive" instead while that is possible."""
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        patience = fit.patience
-        patience.count = state.n_no_improvement  # without early stopping, the kernels count
-        if not patience.is_over:
+        if not fit.patience().is_over:
             return False
         what = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
-            f"{what} did not improve more than tol={patience.tolerance:f} for {fit.n_iter_no_change} "
-            "consecutive epochs."
+            f"{what} did not improve more than tol={fit.tol:f} for {fit.n_iter_no_change} consecutive epochs."
         )
         rate = fit.job.epsilon * state.rate_factor
         if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
@@ -377,7 +377,7 @@ class Plateau(Hook):
             return True
         state.rate_factor /= ADAPTIVE_DIVISOR
         self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
-        state.n_no_improvement = patience.count = 0
+        state.n_no_improvement = 0
         self._memory.plateau[1] = 0
         return False
 
