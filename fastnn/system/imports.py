@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from fastnn_kernels.compiler.forks import import_lock
@@ -15,8 +16,14 @@ def imported(name: str) -> Any:
 
     Python locks a module while it is imported. A child that another thread forks meanwhile would inherit the
     lock without the thread that holds it, and would wait for it for ever: a fork waits for the end of the
-    import. So functions that may be called in any thread import modules by this function. A module that is
-    loaded needs no lock.
+    import. So functions that may be called in any thread import modules by this function.
+
+    A module that is loaded is returned at once, without a lock, even while another import takes seconds. One
+    that another thread is still loading is waited for.
     """
+    module = sys.modules.get(name)
+    # The import system sets the private flag until the module has run, and asks for it in the same way.
+    if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
+        return module
     with import_lock:
         return importlib.import_module(name)

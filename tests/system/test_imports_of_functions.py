@@ -3,6 +3,7 @@
 import ast
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from processes import run_python
 import fastnn
 from fastnn.engine.choice import kernel_module
 from fastnn.system.imports import imported
+from fastnn_kernels.compiler.forks import import_lock
 
 PACKAGE = Path(fastnn.__file__).parent
 
@@ -34,6 +36,40 @@ def test_a_module_is_imported_once():
     assert kernel_module("encoding") is kernel_module("encoding") is sys.modules["fastnn_kernels.encoding"]
     with pytest.raises(ModuleNotFoundError, match="fastnn_kernels.nothing"):
         kernel_module("nothing")
+
+
+def in_thread(function, *args):
+    """Call a function in a new thread; return the thread and a list to which it appends the result."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function(*args)), daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_a_loaded_module_waits_for_no_import_of_another():
+    with import_lock:
+        thread, results = in_thread(imported, "fastnn.engine.choice")
+        thread.join(60)
+        assert results == [sys.modules["fastnn.engine.choice"]]
+
+
+def test_a_module_that_another_thread_imports_is_returned_when_it_is_loaded(tmp_path, monkeypatch):
+    begun, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "events", (begun, may_end), raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "half_loaded.py").write_text(
+        "import sys\nbegun, may_end = sys.events\nbegun.set()\nmay_end.wait(60)\nvalue = 7\n"
+    )
+    first, _ = in_thread(imported, "half_loaded")
+    assert begun.wait(60)
+    assert "half_loaded" in sys.modules
+    second, values = in_thread(lambda: imported("half_loaded").value)
+    second.join(0.2)
+    assert not values
+    may_end.set()
+    first.join(60)
+    second.join(60)
+    assert values == [7]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
