@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.description import LARGE_BYTES, Network, aligned_empty
+from ..network.description import Network, aligned_empty
+from ..system.memory import LARGE_BYTES
 from .job import is_sparse
 
 __all__ = [

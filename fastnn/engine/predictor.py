@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.description import LARGE_BYTES, Network
-from ..system.memory import check_memory
+from ..network.description import Network
+from ..system.memory import LARGE_BYTES, check_memory
 from ..system.messages import warn
 from ..system.validation import _converted, check_choice, check_count
 from .choice import get_backend

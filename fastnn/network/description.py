@@ -21,7 +21,7 @@ from fastnn_kernels.compiler.forks import cached_property
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
-from ..system.memory import check_memory
+from ..system.memory import LARGE_BYTES, check_memory
 from ..system.validation import check_choice, check_flag, check_number, shown
 from .initialization import INITIALIZERS, draw_layer
 
@@ -31,8 +31,6 @@ Array = NDArray[Any]
 
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
-# Bytes of an array from which on the free memory is checked before the allocation; the check takes time.
-LARGE_BYTES = 1 << 28
 
 
 def aligned_empty(size: int, dtype: np.dtype) -> Array:
@@ -206,8 +204,8 @@ class Network:
 
     # --- the flat vectors: weights first, padded to whole vectors, then all other parameters ----------
 
-    def _whole(self, size: int) -> int:
-        """Return `size` elements rounded up to whole cache lines."""
+    def whole_tile(self, size: int) -> int:
+        """Return `size` elements rounded up to whole cache lines: the width of a tile of so many samples."""
         lanes = ALIGNMENT // self.dtype.itemsize
         return -(-size // lanes) * lanes
 
@@ -232,13 +230,13 @@ class Network:
     @cached_property
     def n_weights(self) -> int:
         """Length of the beginning of the flat vector that holds the weights, which alone are regularised."""
-        return self._whole(sum(n_in * n_out for n_in, n_out in self.shapes))
+        return self.whole_tile(sum(n_in * n_out for n_in, n_out in self.shapes))
 
     @cached_property
     def n_parameters(self) -> int:
         """Length P of the flat vector. Elements that belong to no layer are padding: they are and stay 0."""
         n_others = sum(layer.n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers)
-        return self.n_weights + self._whole(n_others)
+        return self.n_weights + self.whole_tile(n_others)
 
     @cached_property
     def operations(self) -> int:
@@ -397,10 +395,6 @@ class Network:
             dropped = position + 1 < len(self.layers) and rates[position + 1] > 0
             source = take(n_out, dropped, units)
         return Layout(np.array(rows, np.int64), n_rows, 2 * widest)
-
-    def whole_tile(self, n_samples: int) -> int:
-        """Return the width of a single tile that holds all samples."""
-        return self._whole(n_samples)
 
 
 @functools.lru_cache(maxsize=128)

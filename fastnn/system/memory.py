@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from .imports import imported
 
-__all__ = ["check_memory"]
+__all__ = ["LARGE_BYTES", "check_memory"]
+
+# Bytes of an array from which on the free memory is checked before the allocation; the check takes time.
+LARGE_BYTES = 1 << 28
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
