@@ -52,7 +52,9 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
     - ``_row_weights(y, weights)``: return the weights of rows, multiplied by those of their classes;
     - ``_members(settings, seeds)``: return the networks to fit, ``len(seeds)`` for each head;
     - ``_calibrate(scores, y, weights)``: calibrate on scores (heads, n, k) of rows that the networks were not
-      trained on, given their encoded targets; set the scores of the estimator;
+      trained on, given their encoded targets; set the out-of-fold predictions;
+    - ``_score_held_out(weights)``: set the scores of these predictions, by the weights of their rows alone:
+      as in scikit-learn, weights of classes concern training, and no score;
     - ``_losses(scores, y)``: return the losses (n,) for scores (n, k) of one network and encoded targets.
     """
 

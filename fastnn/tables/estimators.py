@@ -191,7 +191,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
         self.temperature_ = fitted_temperature(scores[0], y, weights)
-        self.oof_prediction_ = P = held_out_probabilities(scores[0], y, weights, self.temperature_)
+        self.oof_prediction_ = held_out_probabilities(scores[0], y, weights, self.temperature_)
+
+    def _score_held_out(self, weights: Array) -> None:
+        P, y = self.oof_prediction_, self._encoded_y(self._oof_targets)
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
         self.oof_log_loss_ = log_loss(P, y, weights)
         counts = np.bincount(y, weights, minlength=len(self.classes_))
@@ -365,9 +368,12 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
         values = self._decoded_y(scores[:, :, 0])
         y = self._decoded_y(y)
-        self.oof_prediction_ = found = np.clip(values[0], *self._range)
+        self.oof_prediction_ = np.clip(values[0], *self._range)
         self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
         self.oof_quantiles_ = self._ordered(values[1:].T)
+
+    def _score_held_out(self, weights: Array) -> None:
+        found, y = self.oof_prediction_, self._oof_targets
         self.oof_r2_ = float(r2_score(y, found, sample_weight=weights)) if len(y) > 1 else np.nan
         self.oof_rmse_ = float(np.sqrt(np.average((y - found) ** 2, weights=weights)))
 

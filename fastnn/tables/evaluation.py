@@ -26,7 +26,9 @@ def encoded_validation(estimator: Any, X_val: Any, y_val: Any) -> tuple[Array, A
         raise ValueError(f"X_val, y_val: {error}") from error
 
 
-def evaluate(estimator: Any, table: tuple[Array, ...], parts: list[Any], is_separate: bool) -> None:
+def evaluate(
+    estimator: Any, table: tuple[Array, ...], parts: list[Any], is_separate: bool, row_weights: Array
+) -> None:
     """Calibrate and score by the rows that networks were not trained on, and estimate importances.
 
     Parameters
@@ -39,6 +41,8 @@ def evaluate(estimator: Any, table: tuple[Array, ...], parts: list[Any], is_sepa
         Training rows and validation rows of every network.
     is_separate : bool
         True if all networks are validated on all rows of the table, which were given apart.
+    row_weights : array (n,)
+        Weights of the rows of the table, without those of their classes.
     """
     Z, targets, weights = table
     heads = estimator._heads()
@@ -60,4 +64,5 @@ def evaluate(estimator: Any, table: tuple[Array, ...], parts: list[Any], is_sepa
     estimator.oof_rows_ = rows
     estimator._oof_targets = estimator._decoded_y(targets[rows])
     estimator._calibrate(scores, targets[rows], weights[rows])
+    estimator._score_held_out(row_weights[rows])
     estimator.importances_ = estimated_importances(estimator, heads[0], Z, targets, parts)

@@ -123,11 +123,12 @@ def _fit_in_memory(
     y = estimator._checked_y(y, True)
     encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
     estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
-    table = _encoded_table(estimator, X, y, sample_weight)
+    table, row_weights = _encoded_table(estimator, X, y, sample_weight)
     if X_val is None:
         validation, parts = table, _folds(n_networks, *table[1:], random)
     else:
         validation = encoded_validation(estimator, X_val, y_val)
+        row_weights = np.ones(len(validation[1]))
         parts = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
 
     settings = member_settings(estimator, preset, min(train.size for train, _ in parts))
@@ -154,20 +155,22 @@ def _fit_in_memory(
         member.scoring = "loss"
     estimator.estimators_ = members
 
-    evaluate(estimator, validation, parts, X_val is not None)
+    evaluate(estimator, validation, parts, X_val is not None, row_weights)
     estimator.fit_seconds_ = time.perf_counter() - begin
     estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
 
 
-def _encoded_table(estimator: Any, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array, Array]:
-    """Fit the encoder; return the features, the encoded targets and the weights of the table."""
+def _encoded_table(
+    estimator: Any, X: Any, y: Array, sample_weight: Any
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """Fit the encoder; return the table's features, targets and weights, and the weights without classes'."""
     Z = estimator.encoder_.fit_transform(X, y)
     estimator._adopt_columns()
     check_consistent_length(Z, y)
     weights = check_weights(checked_sample_weight(sample_weight, Z), Z.shape[0])
     has_classes = estimator._HAS_CLASSES
     estimator._begin(np.bincount(estimator._encoded_y(y)) if has_classes else Moments.of(y, weights))
-    return Z, estimator._encoded_y(y), estimator._row_weights(y, weights)
+    return (Z, estimator._encoded_y(y), estimator._row_weights(y, weights)), weights
 
 
 def _folds(

@@ -94,6 +94,20 @@ def test_numbers_are_learned_from_a_folder_and_judged_on_validation_rows(folder,
     assert len(fastnn.load("run/model.fastnn").oof_prediction_) == 200
 
 
+@pytest.mark.parametrize("options", [("--balanced",), ("--balanced", "--valid", "valid.parquet")], ids=str)
+def test_the_model_holds_the_scores_that_are_printed_of_weighted_rows(folder, run, options):
+    for name, frame in (("large", customers(N_ROWS)), ("valid", customers(200, seed=1))):
+        frame.assign(w=np.arange(len(frame)) % 3.0).to_parquet(folder / f"{name}.parquet")
+    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--weights", "w")
+    status, _, errors = run(*arguments, "--preset", "fast", "--passes", 8, *options)
+    assert (status, errors) == (0, "")
+    with open("run/metrics.json", encoding="utf-8") as file:
+        scores = json.load(file)["scores"]["fastnn"]
+    model = fastnn.load("run/model.fastnn")
+    assert model.oof_accuracy_ == pytest.approx(scores["accuracy"], rel=1e-9)
+    assert model.oof_log_loss_ == pytest.approx(scores["log_loss"], rel=1e-9)
+
+
 def test_a_first_column_that_numbers_the_rows_is_left_out(folder, run, monkeypatch):
     monkeypatch.setattr(cli_streaming, "N_SAMPLED", N_ROWS)  # a sample of all rows shows that it does
     frame = customers(N_ROWS).drop(columns=["id", "spent"])

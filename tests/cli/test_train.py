@@ -90,6 +90,32 @@ def test_train_and_info_print_the_same_log_loss_for_a_class_that_seemed_impossib
     assert float(re.search(r"log_loss ([\d.]+)", described)[1]) == float(printed)
 
 
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("churn", ()),
+        ("churn", ("--balanced",)),
+        ("churn", ("--balanced", "--valid", "valid.csv")),
+        ("spent", ("--valid", "valid.csv")),
+    ],
+)
+def test_train_and_info_print_the_same_scores_of_weighted_rows(folder, run, target, options):
+    for name, frame in (("customers", customers()), ("valid", customers(100, seed=1))):
+        written(frame.assign(w=np.arange(len(frame)) % 3), folder / f"{name}.csv")
+    other = "spent" if target == "churn" else "churn"
+    base = ("train", "customers.csv", "--target", target, "--drop", f"id,{other}")
+    status, out, _ = run(*base, "--weights", "w", "--preset", "fast", *options)
+    assert status == 0
+    model = fastnn.load("run/model.fastnn")
+    scores = metrics()["scores"]["fastnn"]
+    lines = {line.split("  ")[0]: line.split()[1:] for line in out.splitlines()}
+    described = dict(re.findall(r"(\w+) ([\d.e+-]+)", run("info", "run/model.fastnn")[1]))
+    columns = {"accuracy": 0, "log_loss": 4} if target == "churn" else {"rmse": 0, "r2": 2}
+    for name, k in columns.items():
+        assert getattr(model, f"oof_{name}_") == pytest.approx(scores[name], rel=1e-9)
+        assert float(described[name]) == float(lines["fastnn"][k])
+
+
 def test_numbers_are_learned_with_quantiles(folder, run):
     written(customers(), folder / "customers.csv")
     arguments = ("--target", "spent", "--drop", "id,churn", "--quantiles", "0.1,0.9", "--preset", "fast")

@@ -354,6 +354,19 @@ def test_a_score_is_weighted_by_rows_and_classes():
     assert by_error.fit(frame, numbers, weights).score(frame, numbers) > 0
 
 
+@pytest.mark.needs("pandas")
+def test_weights_of_classes_concern_no_score_of_the_fit():
+    frame, classes, _ = table()
+    weights = np.random.RandomState(0).uniform(0.5, 2, len(frame))
+    model = TabularClassifier(1, class_weight="balanced", random_state=0).fit(frame, classes, weights)
+    truth, rows = np.asarray(classes)[model.oof_rows_], weights[model.oof_rows_]
+    P = model.oof_prediction_
+    assert model.oof_accuracy_ == accuracy_score(truth, model.classes_[P.argmax(axis=1)], sample_weight=rows)
+    assert model.oof_log_loss_ == pytest.approx(log_loss(truth, P, sample_weight=rows))
+    majority = max(np.average(truth == one, weights=rows) for one in model.classes_)
+    assert f"always the same class: {majority:.4f}" in model.summary()
+
+
 @pytest.mark.parametrize("n_weighted", [1, 2])
 def test_every_network_needs_a_row_with_a_weight_on_either_side(n_weighted):
     X, weights = np.arange(60.0)[:, None], np.r_[np.ones(n_weighted), np.zeros(60 - n_weighted)]

@@ -16,7 +16,16 @@ from .problem import Problem
 from .remarks import rare_class_notes
 from .scores import baselines, folds_of, networks_work, scores_of
 
-__all__ = ["BY_VALIDATION", "N_FOLDS", "OUT_OF_FOLD", "OWN", "Evaluation", "evaluated_fit", "remarks_on"]
+__all__ = [
+    "BY_VALIDATION",
+    "N_FOLDS",
+    "OUT_OF_FOLD",
+    "OWN",
+    "Evaluation",
+    "evaluated_fit",
+    "remarks_on",
+    "score_validation",
+]
 
 Array = NDArray[Any]
 
@@ -118,6 +127,7 @@ def evaluated_fit(
                     "leave out --cv, or add rows with other targets"
                 )
     model = estimator.fit(frame, problem.target, **given)
+    score_validation(model, valid)
     keep(model)
     if valid is not None:
         predictions, truth, held_out_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
@@ -140,6 +150,15 @@ def evaluated_fit(
     return Evaluation(
         model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)
     )  # fmt: skip
+
+
+def score_validation(model: Any, valid: Problem | None) -> None:
+    """Weight the scores that a fitted estimator holds, if its validation rows have weights.
+
+    `fit` takes no weights of validation rows, which choose the best passes as if all were 1.
+    """
+    if valid is not None and valid.weights is not None:
+        model._score_held_out(valid.weights)
 
 
 def remarks_on(model: Any, truth: Array, predictions: Array, classes: Any, weights: Any) -> list[str]:

@@ -21,7 +21,7 @@ from ..streaming.fit import needed_bytes
 from ..streaming.parquet import Block, ParquetRows
 from ..streaming.source import opened_dataset
 from .columns import check_names
-from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on
+from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on, score_validation
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, is_parquet
 from .scores import baselines, folds_of, networks_work, scores_of
@@ -129,6 +129,7 @@ def streamed_fit(
     if valid is not None:
         given |= {"X_val": valid.frame, "y_val": valid.target}
     model = estimator.fit(files, options.target, progress=progress, **given)
+    score_validation(model, valid)
     keep(model)
     classes = model.classes_ if task == "classification" else None
 

@@ -301,6 +301,7 @@ class StreamedFit:
         self.is_separate = X_val is not None
         if self.is_separate:
             self.val = encoded_validation(estimator, X_val, y_val)
+            self.row_weights = np.ones(len(self.val[1]))
             everything = np.arange(len(self.val[1]))
             self.parts: list[Any] = [(everything, everything)] * n_networks
             return
@@ -311,7 +312,7 @@ class StreamedFit:
             targets, weights = self._encode(replace(block, first=0), Z)
             places = [block.places(np.sort(self.val_rows[k::n_groups])) for k in range(n_groups)]
             order = np.concatenate(places)  # the rows of each network lie together
-            self.val = Z[order], targets[order], weights[order]
+            self.val, self.row_weights = (Z[order], targets[order], weights[order]), block.weights[order]
             self.oof_rows = block.rows[order]
             ends = itertools.accumulate(map(len, places), initial=0)
             groups = [np.arange(first, last) for first, last in itertools.pairwise(ends)]
@@ -454,7 +455,7 @@ class StreamedFit:
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and evaluate it."""
         estimator.estimators_ = [run.finished() for run in self.runs]
-        evaluate(estimator, self.val, self.parts, self.is_separate)
+        evaluate(estimator, self.val, self.parts, self.is_separate, self.row_weights)
         if not self.is_separate:
             estimator.oof_rows_ = self.oof_rows[estimator.oof_rows_]
         estimator.fit_seconds_ = self.seconds + time.perf_counter() - self.begin
