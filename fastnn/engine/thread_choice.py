@@ -74,7 +74,7 @@ class ThreadChoice:
 
     @property
     def speed(self) -> float:
-        """Rounds a second of the latest call that was no trial; 0 before the first."""
+        """Rounds per second of the latest call that was not a trial; 0 before the first."""
         return self._measured.speed
 
     def next_call(self) -> tuple[int, float]:

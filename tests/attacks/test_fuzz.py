@@ -55,7 +55,7 @@ def outcome(call):
     """Return the result of a call, or the error that it raised for its input; other errors are raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # fastnn's warnings are no errors: infinite scores, a rate that is too high, no convergence.
+        # Only fastnn's own warnings are let through: infinite scores, a high rate, no convergence.
         not_finite = "the network's scores|parameters of the network|the loss is|a score is not"
         warnings.filterwarnings("ignore", not_finite, RuntimeWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)

@@ -105,7 +105,7 @@ def test_models_that_are_not_fitted_or_know_one_class_are_refused():
 
 @pytest.mark.parametrize("dtype", ["garbage", "float16", ">f8", 3, object(), fastnn.Adam(), int])
 def test_a_dtype_other_than_float32_and_float64_is_refused(dtype):
-    """NumPy finds None equal to float64, so that None must not stand for what is no dtype."""
+    """NumPy finds None equal to float64, so that None must not stand for an unknown dtype."""
     for own in LIMITS:
         description = fastnn.Model([2, 3, 2], dtype=own)._description()
         with pytest.raises(ValueError, match="dtype must be float32 or float64, got"):

@@ -149,7 +149,7 @@ def test_a_run_of_a_schedule_ends_with_its_passes():
         assert "1,500 passes" in page.received("ended")[0]["why"]
         assert page.frames[-1][0]["learning_rate"] == pytest.approx(0, abs=1e-9)
         model = page.session.run.current_model()
-        page.send("step")  # no step is left, which is no error
+        page.send("step")  # no step is left: ignored
         page.send("view", mode="probability")
         page.wait(lambda: page.frames[-1][0]["mode"] == "probability")
     assert (model._parameters == trained(state, 1500)._parameters).all()
@@ -370,7 +370,7 @@ def test_bad_messages_are_refused(message):
 
 def test_commands_before_a_start_are_refused():
     page = FakePage()
-    page.send("pause")  # there is nothing to pause, which is no error
+    page.send("pause")  # nothing to pause: ignored
     for kind in ("play", "step", "epoch", "reset"):
         with pytest.raises(RequestError, match="start"):
             page.send(kind)

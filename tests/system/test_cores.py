@@ -95,7 +95,7 @@ LIMITS = {
     "1": 1, "3": 3, " 4 ": 4, "04": 4, "6": 6, "100": 6, "9" * 30: 6, "9" * 5000: 6,
     # A list of limits by levels of nesting, of which the first one counts.
     "2,8": 2, "5, 1, 1": 5, "8,2": 6,
-    # Values that are no limits.
+    # Values that are not limits.
     "": 6, " ": 6, "0": 6, "00": 6, "0,2": 6, ",2": 6, "-1": 6, "+2": 6, "2.5": 6, "two": 6, "2 cores": 6,
     "1_0": 6, "1e0": 6, "\u00b2": 6, "\u0662": 6, "true": 6,
 }  # fmt: skip

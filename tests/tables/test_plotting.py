@@ -63,7 +63,7 @@ def test_calibration_of_two_classes_has_a_curve_for_the_second_one():
     labels = {line.get_label() for line in ax.get_lines()}
     assert class_name(r"_$\yes$") in labels
     assert "No" not in labels
-    ax.figure.canvas.draw()  # a name is no formula
+    ax.figure.canvas.draw()  # a name is not read as a formula
 
 
 @pytest.mark.needs("pandas")

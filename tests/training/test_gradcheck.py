@@ -143,7 +143,7 @@ def test_a_wrong_loss_is_found(loss, monkeypatch):
 
 
 def test_parameters_at_a_kink_are_left_out_and_counted():
-    """For one sample, the sums of all relu units are 0: a difference across the kink is no derivative."""
+    """For one sample, the sums of all relu units are 0: a difference across the kink is not a derivative."""
     model = model_for("relu", "squared_error", backend="numpy")
     model.b[0][...] = 0
     samples = np.vstack([np.zeros((1, 2)), X[1:]])
