@@ -587,7 +587,6 @@ class Model(Exportable, Savable):
         return saved.pickled(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Set the model to a state that `__getstate__` returned."""
         self.__dict__.update(saved.unpickled(state))
 
     def __copy__(self) -> Any:

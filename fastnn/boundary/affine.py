@@ -215,17 +215,14 @@ def _sklearn_name(thing: Any) -> str:
 
 
 def _passes_through(step: Any) -> bool:
-    """Return True if a step of a pipeline is "passthrough" or None."""
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def _float64(values: Any) -> NDArray[np.float64]:
-    """Return values as an array of float64."""
     return np.asarray(values, np.float64)
 
 
 def _identity(n_features: int) -> AffineMap:
-    """Return the identity map of `n_features` features."""
     return AffineMap(np.eye(n_features), np.zeros(n_features))
 
 
@@ -237,7 +234,6 @@ def _centred(weights: Any, centre: Any = None) -> AffineMap:
 
 
 def _refuse_clip(transformer: Any) -> None:
-    """Raise NotAffineError for a scaler that clips."""
     if getattr(transformer, "clip", False):
         raise NotAffineError(f"{type(transformer).__name__}(clip=True) is not affine")
 
@@ -246,25 +242,21 @@ def _refuse_clip(transformer: Any) -> None:
 
 
 def _standard(scaler: Any, n_features: int) -> AffineMap:
-    """Return the map of StandardScaler."""
     scale = _float64(scaler.scale_) if scaler.with_std else np.ones(n_features)
     return _centred(np.diag(1 / scale), scaler.mean_ if scaler.with_mean else None)
 
 
 def _robust(scaler: Any, n_features: int) -> AffineMap:
-    """Return the map of RobustScaler."""
     scale = _float64(scaler.scale_) if scaler.with_scaling else np.ones(n_features)
     return _centred(np.diag(1 / scale), scaler.center_ if scaler.with_centering else None)
 
 
 def _min_max(scaler: Any, n_features: int) -> AffineMap:
-    """Return the map of MinMaxScaler."""
     _refuse_clip(scaler)
     return AffineMap(np.diag(_float64(scaler.scale_)), _float64(scaler.min_))
 
 
 def _max_abs(scaler: Any, n_features: int) -> AffineMap:
-    """Return the map of MaxAbsScaler."""
     _refuse_clip(scaler)
     return _centred(np.diag(1 / _float64(scaler.scale_)))
 
@@ -282,7 +274,6 @@ def _imputer(imputer: Any, n_features: int) -> AffineMap:
 
 
 def _function(transformer: Any, n_features: int) -> AffineMap:
-    """Return the map of FunctionTransformer."""
     if transformer.func is not None:
         raise NotAffineError("FunctionTransformer with a function is not known to be affine")
     return _identity(n_features)
@@ -308,12 +299,10 @@ def _projection(transformer: Any, n_features: int) -> AffineMap:
 
 
 def _ica(ica: Any, n_features: int) -> AffineMap:
-    """Return the map of FastICA."""
     return _centred(ica.components_.T, ica.mean_ if ica.whiten else None)
 
 
 def _discriminant(analysis: Any, n_features: int) -> AffineMap:
-    """Return the map of LinearDiscriminantAnalysis."""
     weights = analysis.scalings_[:, : len(analysis.get_feature_names_out())]
     return _centred(weights, analysis.xbar_ if analysis.solver == "svd" else None)
 
@@ -352,7 +341,6 @@ def _by_columns(transformer: Any, n_features: int) -> AffineMap:
 
 
 def _union(union: Any, n_features: int) -> AffineMap:
-    """Return the map of FeatureUnion."""
     parts = [(name, part, range(n_features)) for name, part in union.transformer_list]
     return _joined(parts, union.transformer_weights, n_features)
 

@@ -41,7 +41,6 @@ class Tally(NamedTuple):
     filling: float = 0.0
 
     def __add__(self, other: Any) -> Tally:
-        """Return the sum of two tallies."""
         return Tally(*(a + b for a, b in zip(self, other, strict=True)))
 
 

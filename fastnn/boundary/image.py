@@ -213,7 +213,6 @@ class BoundaryImage:
         )  # fmt: skip
 
     def _pixels(self, purpose: str) -> Array:
-        """Return the pixels; raise ValueError if they are in a file."""
         if self.data is None:
             raise ValueError(f"the picture is in {self.path}: render it without out= to {purpose}")
         return self.data

@@ -415,7 +415,6 @@ def centres(limits: tuple[float, ...], count: int) -> Axis:
 
 
 def _check_memory(width: int, height: int, dtype: np.dtype) -> None:
-    """Raise MemoryError for a picture that does not fit into the free memory."""
     check_memory(
         width * height * dtype.itemsize, f"a picture of {width} x {height} pixels takes",
         'write it to a file while it is painted, out="boundary.png", .tif, .zarr or .dzi, or into a '

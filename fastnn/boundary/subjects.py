@@ -226,7 +226,6 @@ def section_of(model: Any, features: Any, fill: Any) -> Section:
 
 
 def _is_number(value: Any) -> bool:
-    """Return True if a value is an integer, but not a boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
@@ -475,7 +474,6 @@ def by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Array
 
 
 def _check_no_pairs(labels: Array | None) -> None:
-    """Raise ValueError for a decision function of pairs of more than two classes."""
     # Three classes have as many pairs as classes: the number of scores does not tell them apart.
     if labels is not None and len(labels) > 2:
         raise ValueError(

@@ -118,7 +118,6 @@ def _purposes(text: str) -> tuple[str, ...]:
 
 
 def _run_command(options: argparse.Namespace) -> int:
-    """Fill the cache, print the number and size of the new kernels, and return the exit status."""
     filled = fill_cache(DTYPES if options.dtype == "both" else (options.dtype,), options.purposes)
     print(
         f"{filled.n_kernels} kernels, {filled.n_bytes / 1e6:.1f} MB, compiled in {filled.seconds:.1f} s and "
@@ -270,7 +269,6 @@ N_SAMPLES = 210
 
 
 def _samples(dtype: np.dtype, n_features: int = 2) -> NDArray[Any]:
-    """Return random samples (N_SAMPLES, n_features)."""
     return np.random.default_rng(0).standard_normal((N_SAMPLES, n_features)).astype(dtype)
 
 
@@ -324,7 +322,6 @@ def _pack(dtype: np.dtype) -> None:
 
 @_task("sparse table", "estimators")
 def _fit_sparse(dtype: np.dtype, **settings: Any) -> None:
-    """Fit estimators to a random CSR matrix."""
     import scipy.sparse
 
     X = scipy.sparse.random_array((N_SAMPLES, 40), density=0.05, format="csr", dtype=dtype, rng=0)
@@ -350,7 +347,6 @@ def _fit(X: Any, **settings: Any) -> None:
 @_task("estimators, shared", "estimators", hidden_layer_sizes=(400, 400))
 @_task("estimators by L-BFGS", "estimators", solver="lbfgs")
 def _fit_dense(dtype: np.dtype, **settings: Any) -> None:
-    """Fit estimators to a random array."""
     _fit(_samples(dtype), **settings)
 
 
@@ -376,7 +372,6 @@ def _encode(dtype: np.dtype) -> None:
 
 @_task("gradient check", "training")
 def _check_gradients(dtype: np.dtype) -> None:
-    """Compare a network's gradient with central differences."""
     model = Model([2, 3, 3], dtype=dtype, random_state=0)
     model.check_gradients(_samples(dtype), _targets(model.loss))
 

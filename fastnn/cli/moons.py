@@ -71,7 +71,6 @@ def _spread(text: str) -> float:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    """Parse layer sizes, which are separated by commas."""
     try:
         return tuple(count(size, below=2**63) for size in text.split(",") if text)
     except ArgumentTypeError:
@@ -183,5 +182,4 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
 
 
 def _picture_format(path: Path) -> str:
-    """Return the format of a picture by the suffix of its file name; PNG without a suffix."""
     return path.suffix.lstrip(".").lower() or "png"

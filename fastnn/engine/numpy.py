@@ -115,7 +115,6 @@ class NumpyBackend:
 
 
 def _dense(X: Any) -> Array:
-    """Return samples as a dense array."""
     return X.toarray() if is_sparse(X) else X
 
 
@@ -160,12 +159,10 @@ class NumpyTrainer:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
         return self.n_steps // self._job.n_batches
 
     @property
     def n_steps(self) -> int:
-        """Number of whole steps done."""
         return int(self._state.progress[0])
 
     @property

@@ -76,7 +76,6 @@ def predictor(backend: str, network: Network, parameters: Array, n_rows: int, me
 
 
 def _check_probabilistic(network: Network) -> None:
-    """Raise ValueError if the loss is for regression, without probabilities."""
     loss = network.loss
     if loss.output not in ("softmax", "sigmoid"):
         raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")

@@ -119,7 +119,6 @@ class BaseMLP(
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
     def _n_batches(self, n_samples: int) -> int:
-        """Return the number of steps in a pass."""
         return -(-n_samples // self._batch_size(n_samples))
 
     # --- fitting -----------------------------------------------------------------------------------
@@ -254,7 +253,6 @@ class BaseMLP(
         return CallbackData(named, data.given_y, None if weights is None else {"sample_weight": weights})
 
     def _checked_validation(self, X_val: Any, y_val: Any, weights_val: Any) -> Samples:
-        """Return the checked validation data."""
         try:
             return self._checked(X_val, y_val, weights_val, "validation")
         except ValueError as error:
@@ -462,7 +460,6 @@ class BaseMLP(
     # --- fitted attributes -------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return True after a fit."""
         return "_state" in self.__dict__
 
     def _fitted_state(self, name: str) -> FittedNetwork:

@@ -43,7 +43,6 @@ class _FittedEstimator:
         self._fit = fit
 
     def progress(self, training: Training) -> tuple[int, int]:
-        """Return the numbers of passes and of steps done in the fit."""
         return self._fit.estimator.n_iter_, training.job.steps_before + training.trainer.n_steps
 
     def now(self, training: Training) -> Any:
@@ -55,7 +54,6 @@ class _FittedEstimator:
         return estimator
 
     def validation(self, training: Training) -> Any:
-        """Return the validation losses of all passes so far."""
         return self._fit.estimator.validation_loss_curve_
 
     def copied(self, training: Training) -> Any:

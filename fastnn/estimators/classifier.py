@@ -235,7 +235,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
 
     def _loss(self) -> Loss:
-        """Return the softmax cross entropy, or for two classes and for labels the sigmoid cross entropy."""
         if self.n_outputs_ == 1 or self._has_labels:
             return SigmoidBinaryCrossEntropy()
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))

@@ -252,7 +252,6 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             raise ValueError("the ensemble has no members")
 
     def _samples(self, X: Any) -> Any:
-        """Return checked samples for a prediction."""
         check_is_fitted(self)
         return self._validated(X, reset=False)
 
@@ -261,7 +260,6 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         """Return the combined prediction of the members."""
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return True after a fit."""
         return "estimators_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:

@@ -280,7 +280,6 @@ class Curves(Hook):
         self._fit = fit
 
     def begin(self, training: Training) -> None:
-        """Reset the number of records read from the trainer."""
         self._n_read = 0
 
     def chunk_ended(self, training: Training) -> None:
@@ -319,11 +318,9 @@ class Validate(Hook):
         self._fit, self._validation = fit, validation
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done after the next pass."""
         return training.n_passes + 1
 
     def at_stop(self, training: Training) -> None:
-        """Compute the validation loss and score."""
         estimator = self._fit.estimator
         estimator.validation_loss_curve_.append(self._validation.loss())
         if estimator.early_stopping:
@@ -382,7 +379,6 @@ class Plateau(Hook):
         return False
 
     def _print(self, message: str) -> None:
-        """Print a message if the fit prints lines."""
         for lines in self._lines:
             lines.write(message)
 
@@ -394,7 +390,6 @@ class StopOnRequest(Hook):
         self._stopped = stopped
 
     def after_chunk(self, training: Training) -> bool:
-        """Raise KeyboardInterrupt if `stopped` returns True."""
         if self._stopped():
             raise KeyboardInterrupt
         return False
@@ -417,7 +412,6 @@ class Iterations(Hook):
             estimator.n_iter_, estimator.loss_ = n_passes, self._trainer.objective + self._fit.offset
 
     def at_stop(self, training: Training) -> None:
-        """Compute the validation loss."""
         if self._validation:
             self._fit.estimator.validation_loss_curve_.append(self._validation.loss())
 

@@ -91,7 +91,6 @@ def _is_constant(value: Any) -> bool:
 
 
 def _parameters(estimator: Any) -> tuple[Any, ...]:
-    """Return the values of an estimator's parameters."""
     return _getter(type(estimator))(estimator.__dict__)  # type: ignore[arg-type]
 
 
@@ -200,6 +199,5 @@ class OnlineSteps:
         return done
 
     def _restore(self) -> None:
-        """Restore the arrays to their values before the step."""
         for copy, array in zip(self._saved, self._arrays, strict=True):
             np.copyto(array, copy)

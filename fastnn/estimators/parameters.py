@@ -251,7 +251,6 @@ def engine_activations(activation: Any) -> str | list[str]:
 
 @functools.cache
 def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Return the names and defaults of the parameters of an estimator class."""
     parameters = inspect.signature(kind).parameters.values()
     variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)

@@ -175,7 +175,6 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight, n_passes=1)
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
-        """Return the targets (n, n_outputs), checked by the loss."""
         return self._loss().check(y, y.shape[0], self.n_outputs_, dtype)
 
     def _loss(self) -> Loss:

@@ -55,7 +55,6 @@ class ReportingHook(Hook):
         self.show(training)
 
     def after_chunk(self, training: Training) -> bool:
-        """Report the passes of the chunk."""
         self.show(training)
         return False
 
@@ -160,12 +159,10 @@ class Tasks(ReportingHook):
         self._report_end(self._context)
 
     def _begin_task(self) -> None:
-        """Begin a task."""
         self._task = self._context.subcontext(task_name="passes")
         self._task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def _end_task(self) -> None:
-        """End the present task, and note whether a callback has requested the end of the fit."""
         task, self._task = self._task, None
         self._stop_requested |= self._report_end(task)
 

@@ -198,7 +198,6 @@ def _check_values(values: Any, n_dimensions: int) -> None:
 
 
 def _check_integers(places: Any, label: str) -> None:
-    """Check that an index array is one-dimensional and holds signed integers."""
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
         raise MalformedError(
             f"{label} must be an array of signed integers in one dimension, got {_described(places)}"
@@ -206,14 +205,12 @@ def _check_integers(places: Any, label: str) -> None:
 
 
 def _described(values: Any) -> str:
-    """Return the dtype and shape of an array, or the type of anything else."""
     if isinstance(values, np.ndarray):
         return f"dtype {values.dtype} and shape {values.shape}"
     return f"a {type(values).__name__}"
 
 
 def _check_range(places: Indices, label: str, size: int, what: str) -> None:
-    """Check that all indices lie in ``range(size)``."""
     if places.size and not (places.min() >= 0 and places.max() < size):
         k = np.flatnonzero((places < 0) | (places >= size))[0]
         raise MalformedError(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")

@@ -195,7 +195,6 @@ class ClassTargets(Targets):
         return DecisionNetworks(members, self.classes_, votes=votes) if len(self.classes_) > 1 else None
 
     def _description(self) -> ModelDescription:
-        """Return what the fitted networks compute, for exports."""
         check_is_fitted(self)
         return self._described("labels") if self._has_labels else self._described("classes", self.classes_)
 
@@ -269,7 +268,6 @@ class NumberTargets(Targets):
         return y
 
     def _description(self) -> ModelDescription:
-        """Return what the fitted networks compute, for exports."""
         return self._described("numbers")
 
 

@@ -385,7 +385,6 @@ class Graph:
 
 
 def _version() -> str:
-    """Return the version of fastnn."""
     from .. import __version__
 
     return __version__

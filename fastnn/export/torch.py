@@ -99,7 +99,6 @@ def __getattr__(name: str) -> Any:
         """The exponential function of every value."""
 
         def forward(self, X: Any) -> Any:
-            """Return ``exp(X)``."""
             return torch.exp(X)
 
     class MeanOfNetworks(torch.nn.Module):  # type: ignore[name-defined]
@@ -116,7 +115,6 @@ def __getattr__(name: str) -> Any:
             self.networks = torch.nn.ModuleList(networks)
 
         def forward(self, X: Any) -> Any:
-            """Return the mean of the networks' outputs (n, n_outputs)."""
             return torch.stack([network(X) for network in self.networks]).mean(dim=0)
 
     for kind in (Exponential, MeanOfNetworks):

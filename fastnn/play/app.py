@@ -218,7 +218,6 @@ class Page:
             self._session.close()
 
     def _put(self, message: Any) -> None:
-        """Queue a message for the page."""
         self._waiting.put_nowait(message)
         if self._waiting.qsize() >= MAX_WAITING:
             self._has_room.clear()

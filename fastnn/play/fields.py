@@ -169,5 +169,4 @@ class Field:
 
 
 def _is_number(value: Any) -> bool:
-    """Return True for a number of JSON; a boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

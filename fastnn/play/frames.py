@@ -155,7 +155,6 @@ class Artist:
         self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
 
     def _folded(self, snapshot: Snapshot) -> Array:
-        """Return the parameters of a snapshot with batch normalisation folded in."""
         return self._network.folded(snapshot.parameters, snapshot.statistics)
 
     def measure(self, parameters: Array, statistics: Array) -> Measurement:

@@ -100,5 +100,4 @@ def next_step(
 
 
 def _copy(memory: Memory) -> Memory:
-    """Return a copy of a training's memory."""
     return Memory(**{field.name: getattr(memory, field.name).copy() for field in fields(memory)})

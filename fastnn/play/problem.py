@@ -145,7 +145,6 @@ class LearningProblem:
 
 
 def _differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the arguments that differ from a function's defaults."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in arguments.items() if value != parameters[name].default}
 

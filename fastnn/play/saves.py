@@ -111,7 +111,6 @@ def _picture(run: Run) -> bytes:
 
 
 def _set_axes(ax: Any, problem: LearningProblem) -> None:
-    """Set the limits of axes to those of a problem's plane, and their labels to the inputs' names."""
     left, right, bottom, top = problem.limits
     xlabel, ylabel = map(printable, problem.inputs)
     ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=xlabel, ylabel=ylabel)
@@ -159,7 +158,6 @@ class ValuesPicture:
         self.figure.colorbar(self._image)
 
     def show(self, model: Model, title: str) -> None:
-        """Show the values of a model."""
         self._image.set_data(model.predict(self._plane).reshape(N_PIXELS, N_PIXELS))
         self._title.set_text(title)
 

@@ -339,7 +339,6 @@ class Run:
         self.send(packed(header, arrays))
 
     def _data(self) -> dict[str, Any]:
-        """Return the arrays of the samples."""
         problem = self.problem
         targets = (
             {"labels": problem.y.astype(np.int32)}
@@ -450,13 +449,11 @@ class Session:
             self.run.steering.set_speed(speed)
 
     def _set_view(self, message: Mapping[str, Any]) -> None:
-        """Set what the page sees."""
         self._view = self._view.changed(message)
         if self.run is not None:
             self.run.set_view(self._view)
 
     def _note_drawn(self, message: Mapping[str, Any]) -> None:
-        """Note that the page has drawn a frame."""
         frame = message.get("frame")
         if (
             type(frame) is int

@@ -110,7 +110,6 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
 
 
 def _check_numbers(values: NDArray[np.float64], what: str) -> None:
-    """Raise ValueError if numbers are too large to be standardised."""
     if np.abs(values).max(initial=0.0, where=np.isfinite(values)) > MAX_MAGNITUDE:
         raise ValueError(f"{what} holds numbers beyond {MAX_MAGNITUDE:g}: scale it")
 

@@ -248,22 +248,18 @@ class _Recorder(Hook):
         self._snapshots[self.n_passes] = FilmSnapshot(model, self._title(model, self.n_passes))
 
     def begin(self, training: Training) -> None:
-        """Record the snapshot before the first pass."""
         self.after_chunk(training)
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes at the next snapshot."""
         return self.next_time(training.n_passes, training.job.num_passes)
 
     def after_chunk(self, training: Training) -> bool:
-        """Record a snapshot if one is due."""
         trainer = training.trainer
         self.record(training.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics))
         return False
 
 
 def _model_copy(model: Model, parameters: Array, statistics: Array) -> Model:
-    """Return a copy of a model with copies of the given parameters and statistics."""
     result = Model._sharing(model._network, parameters.copy(), statistics.copy())
     result.backend = model.backend
     return result
@@ -331,7 +327,6 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
 
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:
-    """Return the title of a frame."""
     # The loss has the same width in most frames: it comes first, so that the text after it does not move.
     passes = "1 pass" if n_passes == 1 else f"{n_passes:,} passes"
     return ("" if loss is None else f"loss {error_text(loss)}, ") + f"{scene.accuracy(model)} after {passes}"

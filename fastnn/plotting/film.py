@@ -179,7 +179,6 @@ class Film:
             raise ValueError(f"size {width} x {height} leaves no room for the axes: choose a larger size")
 
     def _legend(self, n_columns: int) -> Legend:
-        """Return a new legend with `n_columns` columns, in the upper right corner of the figure."""
         legend = self._figure.legend(
             loc="upper right", ncols=n_columns, bbox_to_anchor=(1, 1), frameon=False, borderpad=0.2,
             borderaxespad=0.2, handletextpad=0.1, columnspacing=0.8, alignment="left",

@@ -337,12 +337,10 @@ class Container:
         return data
 
     def _fill(self, buffer: Array) -> None:
-        """Fill an array of uint8 from the file."""
         if self._file.readinto(buffer) < buffer.size:  # type: ignore[attr-defined]
             raise self._ended()
 
     def _ended(self) -> ValueError:
-        """Return the error for a file that became shorter while it was read."""
         return self._fault("it ended while it was read")
 
     # --- arrays ----------------------------------------------------------------------------------------

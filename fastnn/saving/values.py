@@ -43,7 +43,6 @@ STATE_ENDS = {
 
 
 def _choices() -> dict[str, type]:
-    """Return the classes of losses, optimizers and schedules by name."""
     return {kind.__name__: kind for registry in (LOSSES, OPTIMIZERS, SCHEDULES) for kind in registry.values()}
 
 
@@ -225,7 +224,6 @@ def decode(value: Any, others: Callable[[str, Any], Any] | None = None) -> Any:
 
 
 def _of_type(value: Any, kind: type, key: str) -> Any:
-    """Return the value if it has the given JSON type; otherwise raise ValueError."""
     if type(value) is not kind:
         raise ValueError(f"{key} takes {kind.__name__}, got {shown(value)}")
     return value

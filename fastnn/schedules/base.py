@@ -112,7 +112,6 @@ class FunctionSchedule(Schedule):
     function: Callable[..., float]
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         # A class is callable too, but its instances are not factors: refuse classes.
         if not callable(self.function) or isinstance(self.function, type):
             raise ValueError(

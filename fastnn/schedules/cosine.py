@@ -146,7 +146,6 @@ class CosineLog(Schedule):
     cycles: int = 4
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(self, cycles=check_count(self.cycles, "cycles", 1))
         if self.cycles > 52:  # the first cycle would be shorter than a float's resolution
             raise ValueError(f"cycles must be at most 52, got {self.cycles}: 4 is usual")
@@ -213,7 +212,6 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             pct_start=check_fraction(

@@ -65,7 +65,6 @@ class StepDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             step_size=check_length(self.step_size, "step_size"),
@@ -108,7 +107,6 @@ class ExponentialDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             decay_steps=check_length(self.decay_steps, "decay_steps"),
@@ -154,7 +152,6 @@ class InverseTimeDecay(Schedule):
     decay_rate: float = 9.0
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             decay_steps=check_length(self.decay_steps, "decay_steps"),

@@ -57,7 +57,6 @@ class WarmUp(Schedule):
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             schedule=resolve_schedule(self.schedule),

@@ -89,7 +89,6 @@ class Draft:
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
-    """Move a file or folder; record the move in `moves` beforehand."""
     moves.append((source, goal))
     os.replace(source, goal)
 

@@ -27,7 +27,6 @@ class _NoEntropy(ISeedSequence):
     """Seed sequence of zeros, for a bit generator that is seeded again immediately."""
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
-        """Return zeros."""
         return [0] * n_words
 
 

@@ -13,7 +13,6 @@ class NoBar:
     """Stand-in for a progress bar that is not shown."""
 
     def __enter__(self) -> NoBar:
-        """Return the stand-in."""
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -85,7 +85,6 @@ def fit_tabular(
 
 
 def _check_name(y: Any, argument: str, files: str) -> None:
-    """Raise ValueError unless the targets of files are given by the name of a column."""
     if not isinstance(y, str):
         raise ValueError(
             f"{argument} must be the name of a column where {files} names files, got a value of type "

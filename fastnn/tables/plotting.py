@@ -184,7 +184,6 @@ def draw_residuals(truth: Array, values: Array, ax: Any) -> Any:
 
 
 def _check_pair(X: Any, y: Any) -> None:
-    """Raise ValueError if only one of rows and targets is given."""
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or neither")
 

@@ -76,7 +76,6 @@ class EarlyStopping:
     ties: str = "earliest"
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             patience=check_count(self.patience, "patience", 1),

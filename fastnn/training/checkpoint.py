@@ -226,7 +226,6 @@ class SaveCheckpoint(Hook):
         self._saves_end = True
 
     def _losses(self, training: Training) -> Any:
-        """Return the validation losses so far, an array."""
         return np.asarray(self._subject.validation(training), np.float64)
 
     def next_stop(self, training: Training) -> int:
@@ -239,7 +238,6 @@ class SaveCheckpoint(Hook):
         return training.job.num_passes
 
     def _is_time(self) -> bool:
-        """Return True if the time between two checkpoints has passed."""
         return time.perf_counter() - self._last >= self._time
 
     def after_chunk(self, training: Training) -> bool:

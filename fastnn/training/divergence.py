@@ -60,7 +60,6 @@ class DivergenceError(ValueError):
         return f"{self._rate} * {self._penalty}"
 
     def __str__(self) -> str:
-        """Return the message, with a remedy."""
         rate = "" if math.isnan(self.epsilon) else f"{self._rate}={self.epsilon:g} and "
         return (
             f"training diverged in pass {self.iteration}: {self.what} is no longer finite with {rate}"

@@ -187,7 +187,6 @@ def check_gradients(
 
 
 def _moved(parameters: Array, k: int, change: float) -> Array:
-    """Return a copy of the parameters with `change` added to parameter `k`."""
     result = parameters.copy()
     result[k] += change
     return result

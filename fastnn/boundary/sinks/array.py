@@ -48,7 +48,6 @@ class ArraySink(Sink):
             self._part(rect)[:] = pixels
 
     def _part(self, rect: Rect) -> NDArray[Any]:
-        """Return a view of a rectangle of the array."""
         return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
 
 

@@ -69,7 +69,6 @@ class Picture:
     is_bounded: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless every class has a colour."""
         n_colours = None if self.colours is None else len(self.colours)
         if self.classes is not None and len(self.classes) != n_colours:
             raise ValueError(f"{len(self.classes)} classes must have a colour each, got {n_colours} colours")
@@ -119,7 +118,6 @@ class Sink(ABC):
         """Remove an unfinished picture."""
 
     def __enter__(self) -> Sink:
-        """Return the sink."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:

@@ -70,5 +70,4 @@ def _path(polylines: Sequence[NDArray[np.float64]], height: int) -> str:
 
 
 def _escaped(text: Any) -> str:
-    """Return text escaped for XML, with invalid characters replaced."""
     return html.escape(NO_XML.sub("\ufffd", str(text)), quote=False)

@@ -84,7 +84,6 @@ class TiffSink(FileSink):
             self.writer.join()
 
     def _queued_tiles(self) -> Iterator[bytes]:
-        """Yield queued tiles until the queue has None."""
         while (tiles := self.queued.get()) is not None:
             yield from tiles
 

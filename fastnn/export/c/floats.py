@@ -110,7 +110,6 @@ def _typed(text: str, kind: str, name: str) -> str:
 
 
 def _macros(description: ModelDescription, name: str) -> str:
-    """Return the macros of the numbers of inputs and of outputs."""
     return (
         f"#define {name.upper()}_N_INPUTS {description.n_inputs}\n"
         f"#define {name.upper()}_N_OUTPUTS {description.n_outputs}\n"

@@ -86,7 +86,6 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
 
 
 def _is_exponential(description: ModelDescription) -> bool:
-    """Return True if the numbers of a model are exponentials of its scores."""
     return description.members[0].output == "exponential"
 
 

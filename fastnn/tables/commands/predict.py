@@ -160,7 +160,6 @@ class _ParquetFile:
         self._waiting: list[Any] = []
 
     def __enter__(self) -> _ParquetFile:
-        """Return the file."""
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:

@@ -227,7 +227,6 @@ def _decimal(text: str) -> Decimal | None:
 
 
 def _texts(column: Any) -> NDArray[Any]:
-    """Return a column as an array of Python texts."""
     texts = np.empty(len(column), object)
     texts[:] = [str(value) for value in column]
     return texts

@@ -71,7 +71,6 @@ class Metric:
 
 
 def _predicted(P: Array, classes: Array) -> Array:
-    """Return the classes of the highest probabilities."""
     return classes[P.argmax(axis=1)]
 
 

@@ -217,7 +217,6 @@ class _Dates:
         self._parts: dict[str, str] = {}
 
     def integer(self, value: int) -> str:
-        """Return the name of a constant."""
         return self._graph.constant(np.array(value, np.int64))
 
     def part(self, name: str) -> str:
@@ -234,7 +233,6 @@ class _Dates:
         return self._binary("Div", self._binary("Sub", a, self._binary("Mod", a, b)), b)
 
     def _clock(self) -> dict[str, str]:
-        """Return the parts of the time of day."""
         minutes = self._binary("Div", self._binary("Mod", self._name, _DAY), 60_000_000)
         return {"hour": self._binary("Div", minutes, 60), "minute": self._binary("Mod", minutes, 60)}
 

@@ -150,7 +150,6 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
         return Stage(stage.n_features, stage.sources, np.full_like(stage.kinds, SMOOTH), **stage.numbers)
 
     def _check_fitted(self, n_features: int) -> None:
-        """Raise ValueError unless every feature has a median and a divisor."""
         shape = (n_features,)
         if not (is_numbers(self.center_, shape) and is_numbers(self.scale_, shape) and self.scale_.all()):
             raise ValueError("center_ and scale_ hold no numbers for every feature")

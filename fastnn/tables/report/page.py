@@ -134,7 +134,6 @@ def report_page(data: ReportData) -> str:
 
 
 def _section(title: str, text: str, content: str) -> str:
-    """Return a section with a title and a sentence."""
     sentence = f"<p>{escape(text)}</p>" if text else ""
     return f"<section><h2>{escape(title)}</h2>{sentence}{content}</section>"
 
@@ -145,7 +144,6 @@ def _pair(*sections: str) -> str:
 
 
 def _header(data: ReportData) -> str:
-    """Return title and first line."""
     size = f"{counted(len(data.y), 'row')} · {counted(len(data.model.columns_), 'column')}"
     kind = "Classes" if data.task == "classification" else "Numbers"
     return (

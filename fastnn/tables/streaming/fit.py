@@ -239,7 +239,6 @@ class StreamedFit:
             return Scan(files, self.estimator._HAS_CLASSES, sample, np.sort(self.val_rows), bar)
 
     def _bar(self, n_rows: int, what: str, n_done: int = 0) -> Any:
-        """Return a progress bar that counts rows."""
         return progress_bar(
             total=n_rows, unit="row", shown=self.progress, desc=what, initial=n_done, unit_scale=True
         )
@@ -374,7 +373,6 @@ class StreamedFit:
         return all("_state" in run.member.__dict__ for run in self.runs)
 
     def _is_ended(self) -> bool:
-        """Return True if all networks have ended, or the time is over."""
         return self.is_late or all(run.is_over for run in self.runs)
 
     def _train_on(self, portion: Portion) -> None:
