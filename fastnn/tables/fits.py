@@ -101,11 +101,7 @@ def _all_rows(files: ParquetRows, has_classes: bool) -> tuple[Any, Array, Array 
             files.numbers(block)
         blocks.append(block)
     block = files.joined(blocks)
-    if has_classes:
-        values, places = files.classes(block)
-        y = values[places]
-    else:
-        y = files.numbers(block)
+    y = files.targets(block, has_classes)
     return block.table, y, None if files.weights is None else block.weights
 
 

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from .models import loaded_model
     from .pieces import TableInPieces
     from .problem import are_numbers, check_any, missing_target_notes
-    from .scores import constant_prediction, plain_scores, scores_of, table_of_scores
+    from .scores import constant_prediction, plain, scores_of, table_of_scores
 
     model = loaded_model(options.model)
     classes = getattr(model, "classes_", None)
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)
     if options.out is not None:
         content = {"model": str(options.model), "table": table.name, "rows": n_rows, "target": target}
-        text = json.dumps(content | {"scores": plain_scores(scores)}, indent=2, allow_nan=False)
+        text = json.dumps(content | {"scores": plain(scores)}, indent=2, allow_nan=False)
         if not to_file:
             print(text)
             return 0

@@ -29,7 +29,7 @@ __all__ = [
     "folds_of",
     "metrics_of",
     "networks_work",
-    "plain_scores",
+    "plain",
     "scores_of",
     "shown_score",
     "table_of_scores",
@@ -295,12 +295,15 @@ def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
     return "\n".join("".join(line) for line in zip(names, *columns, strict=True))
 
 
-def plain_scores(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Return scores as JSON holds them: None for NaN."""
-    return {
-        name: {key: None if np.isnan(value) else value for key, value in values.items()}
-        for name, values in scores.items()
-    }
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: NumPy's scalars as Python's, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shown_score(value: float, is_error: bool = False) -> str:

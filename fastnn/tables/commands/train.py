@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -219,23 +218,13 @@ def _print_scores(result: Any) -> None:
         print(f"most important columns: {', '.join(best)}")
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it: NumPy's scalars as Python's, NaN and infinity as None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _metrics(read: Any, result: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Return the content of metrics.json."""
     from ... import __version__
+    from .scores import plain
 
     model = result.model
-    return _plain(
+    return plain(
         {
             "version": __version__,
             "table": read.name,

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import piecewise_linear
 from ...saving.registry import savable
 from ...system.sklearn_internals import Interval, checked_feature_names, fit_context
-from .saved import SavableTransformer, check_edges
+from .saved import NumberTransformer, check_edges
 
 __all__ = ["PiecewiseLinearEncoder", "interval_terms", "quantile_edges"]
 
@@ -72,7 +71,7 @@ def interval_terms(edges: NDArray[np.float64], dtype: Any) -> tuple[Array, Array
 
 
 @savable
-class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+class PiecewiseLinearEncoder(NumberTransformer):
     """Encode every number by its positions within the intervals between the feature's quantiles.
 
     With the edges ``q[0] < ... < q[T]``, a number x becomes the T numbers
@@ -192,15 +191,3 @@ class PiecewiseLinearEncoder(TransformerMixin, SavableTransformer, BaseEstimator
             raise ValueError("edges_ is not a list of the edges of every feature")
         for k, edges in enumerate(self.edges_):
             check_edges(edges, f"feature {k}")
-
-    def _checked(self, X: Any, reset: bool) -> Array:
-        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
-        return validate_data(
-            self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
-        )  # fmt: skip
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -1,4 +1,4 @@
-"""Transformers in files: the base class that saves them, and checks of what a file holds."""
+"""Base classes of the transformers, which are saved to files, and checks of what a file holds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import validate_data
 
 from ...saving.attributes import SavableAttributes
 from ...system.sklearn_internals import OUTPUT_CONFIG
 from ...system.validation import shown
 
-__all__ = ["SavableTransformer", "check_edges", "is_numbers"]
+__all__ = ["NumberTransformer", "SavableTransformer", "check_edges", "is_numbers"]
 
 Array = NDArray[Any]
 
@@ -46,6 +48,22 @@ class SavableTransformer(SavableAttributes):
     @abstractmethod
     def _check_fitted(self, n_features: int) -> None:
         """Raise ValueError if the fitted attributes of a transformer of `n_features` are invalid."""
+
+
+class NumberTransformer(TransformerMixin, SavableTransformer, BaseEstimator):
+    """Base class of the transformers of arrays of numbers, which may hold NaN."""
+
+    def _checked(self, X: Any, reset: bool) -> Array:
+        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
+        return validate_data(
+            self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
+        )  # fmt: skip
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 def is_numbers(values: Any, shape: tuple[int, ...]) -> bool:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.utils.validation import check_is_fitted
 
 from ...engine.choice import kernel_module
 from ...export.stages import SMOOTH, Stage, linear
@@ -16,7 +16,7 @@ from ...reference.encoding import smooth_scaled
 from ...saving.registry import savable
 from ...system.sklearn_internals import Interval, fit_context
 from ...system.validation import check_number
-from .saved import SavableTransformer, is_numbers
+from .saved import NumberTransformer, is_numbers
 
 __all__ = ["LIMIT", "SmoothRobustScaler", "encoding_kernels", "robust_center_and_scale"]
 
@@ -56,7 +56,7 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
 
 
 @savable
-class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransformer, BaseEstimator):
+class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     """Scale every feature by median and quartiles, and squash outliers smoothly into an interval.
 
     A value x becomes ``u / sqrt(1 + (u / limit)^2)``, where ``u = (x - median) / (q75 - q25)``. If the
@@ -153,18 +153,6 @@ class SmoothRobustScaler(OneToOneFeatureMixin, TransformerMixin, SavableTransfor
         shape = (n_features,)
         if not (is_numbers(self.center_, shape) and is_numbers(self.scale_, shape) and self.scale_.all()):
             raise ValueError("center_ and scale_ hold no numbers for every feature")
-
-    def _checked(self, X: Any, reset: bool) -> Array:
-        """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
-        return validate_data(
-            self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
-        )  # fmt: skip
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def _fitted_column(x: Array) -> tuple[float, float]:

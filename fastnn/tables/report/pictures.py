@@ -76,6 +76,8 @@ _STYLE: dict[Any, Any] = {
 MAX_POINTS = 1500
 # Largest number of classes with a curve of their own in the plots of calibration.
 MAX_CURVES = 5
+# Width and height of a sparkline, in pixels.
+SPARK_SIZE = 120, 28
 
 
 def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.6)) -> str:
@@ -255,7 +257,7 @@ def residuals_picture(truth: Array, values: Array) -> str:
     return _drawn("residuals", "Residuals against predicted numbers", draw)
 
 
-def sparkline(heights: Sequence[float], title: str, width: int = 120, height: int = 28) -> str:
+def sparkline(heights: Sequence[float], title: str) -> str:
     """Return small bars as an SVG element.
 
     Parameters
@@ -264,11 +266,10 @@ def sparkline(heights: Sequence[float], title: str, width: int = 120, height: in
         Heights of the bars, not below 0.
     title : str
         Escaped description.
-    width, height : int
-        Size in pixels.
     """
     if not len(heights) or max(heights) <= 0:
         return ""
+    width, height = SPARK_SIZE
     step = width / len(heights)
     bars = "".join(
         f'<rect x="{k * step:.1f}" y="{height * (1 - value / max(heights)):.1f}" width="{step * 0.85:.1f}" '

@@ -246,11 +246,7 @@ class StreamedFit:
     def _fit_encoder(self, scan: Scan) -> None:
         """Fit the encoder to the sample, and keep the target statistics of its rows."""
         estimator, files, sample = self.estimator, self.files, scan.sample
-        if estimator._HAS_CLASSES:
-            values, places = files.classes(sample)
-            y: Any = values[places]
-        else:
-            y = files.numbers(sample)
+        y = files.targets(sample, estimator._HAS_CLASSES)
         encoder = TableEncoder(n_bins=self.preset.n_bins, random_state=self.seeds[0])
         # A sample of one class tells nothing about categories.
         statistics = encoder._fit(sample.table, y if len(np.unique(y)) > 1 else None)[1]

@@ -285,6 +285,13 @@ class ParquetRows:
         used, places = np.unique(coded.indices.to_numpy(False), return_inverse=True)
         return coded.dictionary.to_numpy(zero_copy_only=False)[used], places
 
+    def targets(self, block: Block, has_classes: bool) -> Array:
+        """Return the targets of a block's rows: classes, or numbers."""
+        if not has_classes:
+            return self.numbers(block)
+        values, places = self.classes(block)
+        return values[places]
+
     def _cast(self, column: Any, kind: Any, message: str) -> Any:
         """Return a column cast to a type; raise ValueError that begins with `message`."""
         try:

@@ -227,8 +227,8 @@ def test_bars_are_as_long_as_their_values():
     assert re.findall(r"width:([\d.]+)%", bars(["a"], np.zeros(1, np.float32))) == ["0.0"]
     values = re.findall(r'"value">([^<]*)<', bars(["a", "b", "c"], np.array([3e-6, 3e-7, 1e-12])))
     assert values == ["3.000e-06", "3.000e-07", "0"]  # no column matters by 1e-12 beside 3e-6
-    heights = re.findall(r'height="([\d.]+)"/', sparkline([2, 1], "x", height=20))
-    assert heights == ["20.0", "10.0"]
+    heights = re.findall(r'height="([\d.]+)"/', sparkline([2, 1], "x"))
+    assert heights == ["28.0", "14.0"]
     assert sparkline([], "x") == ""
 
 
