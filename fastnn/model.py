@@ -589,12 +589,6 @@ class Model(Exportable, Savable):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(saved.unpickled(state))
 
-    def __copy__(self) -> Any:
-        """Return a shallow copy, which shares the parameters."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        return other
-
     def __repr__(self) -> str:
         """Return the call that describes the network."""
         network = self._network

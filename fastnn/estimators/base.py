@@ -421,6 +421,15 @@ class BaseMLP(
         state = self._state
         return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads, warns)
 
+    def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
+        """Return the predictions or probabilities for checked samples."""
+        output, finish = self._output_and_finish(method)
+        if output is None:
+            state = self._state
+            predict = get_backend("numba").predict
+            return finish(predict(state.network, state.folded, X, self._threads, warns))
+        return finish(self._outputs(X, output, warns))
+
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """Return a function that predicts a fixed number of samples within microseconds, for serving.
 
@@ -533,11 +542,6 @@ class BaseMLP(
         estimator = super()._restore(description, reader)
         restore_network_of(estimator, description, reader)
         return estimator
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def _rows_of_biases(network: Network, parameters: Array) -> list[Array]:

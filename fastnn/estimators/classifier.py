@@ -17,7 +17,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
-from ..engine.choice import get_backend
 from ..engine.predictor import positive
 from ..export.sklearn import label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
@@ -263,15 +262,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             return "sigmoid", np.ones_like
         return "sigmoid", _both
 
-    def _predicted(self, X: Array, method: str, warns: bool = True) -> Array:
-        """Return the result of `method` for checked samples."""
-        output, finish = self._output_and_finish(method)
-        if output is None:
-            state = self._state
-            predict = get_backend("numba").predict
-            return finish(predict(state.network, state.folded, X, self._threads, warns))
-        return finish(self._outputs(X, output, warns))
-
     def predict(self, X: Any) -> Array:
         """Predict the class of every sample, or 1 for each of its labels.
 
@@ -349,11 +339,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         """Fitted LabelBinarizer, under scikit-learn's name, for programs that read its MLPClassifier."""
         self._fitted_state("_label_binarizer")
         return label_binarizer(self.classes_, self._has_labels)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 def _one_of_two(classes: Array, scores: Array) -> Array:

@@ -262,11 +262,6 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
     def __sklearn_is_fitted__(self) -> bool:
         return "estimators_" in self.__dict__
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
 
 _PARAMETERS = """
     n_estimators : int, default 10
@@ -359,11 +354,6 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
             return self.classes_[P.argmax(axis=1)]
         labels = (P > 0.5).astype(np.int64)
         return scipy.sparse.csr_matrix(labels) if self._is_sparse else labels
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 @savable

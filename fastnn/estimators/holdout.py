@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -81,11 +82,8 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
 
 def _without_names(estimator: Any) -> Any:
     """Return a shallow copy of an estimator that accepts arrays without feature names."""
-    kind: Any = type(estimator)
-    other = kind.__new__(kind)
-    other.__dict__ = {
-        name: value for name, value in estimator.__dict__.items() if name != "feature_names_in_"
-    }
+    other = copy.copy(estimator)
+    other.__dict__.pop("feature_names_in_", None)
     return other
 
 

@@ -186,7 +186,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     def _default_score(self, data: Samples) -> float:
         """Return the coefficient of determination, or NaN if a prediction is not finite."""
-        predicted = self._numbers(data.X, warns=False)
+        predicted = self._predicted(data.X, "predict", warns=False)
         if not all_finite(predicted):
             return float("nan")
         with np.errstate(over="ignore"):  # finite predictions can still have an infinite square
@@ -207,16 +207,11 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         array (n_samples,) or (n_samples, n_outputs)
             Predictions.
         """
-        return self._numbers(self._samples(X))
+        return self._predicted(self._samples(X), "predict")
 
     def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         output = self._state.network.loss.output
         return output, _only_column if self.n_outputs_ == 1 else np.copy
-
-    def _numbers(self, X: Array, warns: bool = True) -> Array:
-        """Return the predictions for checked samples."""
-        output, finish = self._output_and_finish("predict")
-        return finish(self._outputs(X, str(output), warns))
 
 
 def _only_column(S: Array) -> Array:

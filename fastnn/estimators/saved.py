@@ -41,7 +41,7 @@ class SavableEstimator(SavableAttributes):
     # Private fitted attributes that files hold.
     _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse")
 
-    # --- pickles and copies --------------------------------------------------------------------------------
+    # --- pickles -------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes, with the fitted state as plain values: pickles name no private class."""
@@ -65,12 +65,6 @@ class SavableEstimator(SavableAttributes):
         if "_state" in state:
             state["_state"] = FittedNetwork.of_plain(native(state["_state"]))
         super().__setstate__(state)  # type: ignore[misc]
-
-    def __copy__(self) -> Any:
-        """Return a shallow copy, which shares the fitted state."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        return other
 
     def _check_types(self) -> None:
         super()._check_types()

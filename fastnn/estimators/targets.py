@@ -112,6 +112,11 @@ class Targets(ABC):
             feature_names=getattr(self, "feature_names_in_", None), fits=fits,
         )  # fmt: skip
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags
+
 
 class ClassTargets(Targets):
     """Targets that are classes, or labels, of which a sample may have several or none."""
@@ -197,6 +202,11 @@ class ClassTargets(Targets):
     def _description(self) -> ModelDescription:
         check_is_fitted(self)
         return self._described("labels") if self._has_labels else self._described("classes", self.classes_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 def _classes_of(y: Any) -> tuple[bool, Array]:

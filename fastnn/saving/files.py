@@ -77,6 +77,12 @@ class Savable:
         is_synced = check_flag(sync, "sync")
         write_collected(checked, collect(self, writer), writer, is_synced)
 
+    def __copy__(self) -> Any:
+        """Return a shallow copy, which shares the parameters."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
 
 def check_path(path: Any) -> Path:
     """Return the path of a file to write; raise ValueError or TypeError if no file can be written there."""
