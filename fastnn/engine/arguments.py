@@ -203,7 +203,7 @@ def training_workspace(
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
-        barrier=aligned_zeros(n_threads * train.COUNTER_DISTANCE, np.dtype(np.int64)),
+        barrier=aligned_zeros(n_threads * train.COUNTER_DISTANCE, np.int64),
     )
 
 

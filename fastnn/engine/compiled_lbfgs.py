@@ -84,7 +84,7 @@ class NumbaLBFGSTrainer:
         n_before = 0 if memory is None else self._checked_pairs(memory)
         maxcor = max(n_pairs(job), n_before)
         # Zeros and not garbage: a file of the memory depends on the training alone.
-        self._minimiser = lbfgs.new_minimiser(size, maxcor, _aligned_zeros)
+        self._minimiser = lbfgs.new_minimiser(size, maxcor, aligned_zeros)
         self._minimiser.vectors[lbfgs.X] = parameters
         self._minimiser.counts[lbfgs.NEWEST] = maxcor - 1  # the ring begins at its first row
         self._state = lbfgs.MinimiserState(
@@ -256,7 +256,3 @@ class NumbaLBFGSTrainer:
         self._calls.run(parts, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite
-
-
-def _aligned_zeros(size: int, dtype: Any) -> Array:
-    return aligned_zeros(size, np.dtype(dtype))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastnn_kernels.compiler.addresses import address_of
 from fastnn_kernels.compiler.forks import cached_property
@@ -33,21 +33,21 @@ Array = NDArray[Any]
 ALIGNMENT = 64
 
 
-def aligned_empty(size: int, dtype: np.dtype) -> Array:
+def aligned_empty(size: int, dtype: DTypeLike) -> Array:
     """Return an uninitialised array (size,) that begins at a cache line, so that no vector straddles two."""
     return _aligned(np.empty, size, dtype)
 
 
-def aligned_zeros(size: int, dtype: np.dtype) -> Array:
+def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
     """Return an array (size,) of zeros that begins at a cache line."""
     return _aligned(np.zeros, size, dtype)
 
 
-def _aligned(create: Callable[..., Array], size: int, dtype: np.dtype) -> Array:
+def _aligned(create: Callable[..., Array], size: int, dtype: DTypeLike) -> Array:
     """Return an array (size,) made by ``numpy.empty`` or ``numpy.zeros`` that begins at a cache line."""
-    extra = ALIGNMENT // dtype.itemsize
-    buffer = create(size + extra, dtype)
-    first = -address_of(buffer) % ALIGNMENT // dtype.itemsize
+    itemsize = np.dtype(dtype).itemsize
+    buffer = create(size + ALIGNMENT // itemsize, dtype)
+    first = -address_of(buffer) % ALIGNMENT // itemsize
     return buffer[first : first + size]
 
 

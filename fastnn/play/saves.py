@@ -84,11 +84,6 @@ class Saves:
         return number, name
 
 
-def _model(run: Run) -> bytes:
-    """Return the file of the model and of its training, which can be resumed."""
-    return run.saved_model()
-
-
 def _picture(run: Run) -> bytes:
     """Return a PNG file of the decision boundary, or of a regression's values, with the samples."""
     from matplotlib.figure import Figure
@@ -202,7 +197,7 @@ def _animation(run: Run) -> bytes:
 
 
 _MAKERS = {
-    "model": (_model, ".fastnn", "application/octet-stream"),
+    "model": (lambda run: run.saved_model(), ".fastnn", "application/octet-stream"),
     "picture": (_picture, ".png", "image/png"),
     "gif": (_animation, ".gif", "image/gif"),
 }

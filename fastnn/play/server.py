@@ -106,14 +106,12 @@ class Playground:
             ws_per_message_deflate=False,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="fastnn playground", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, name="fastnn playground", kwargs={"sockets": [self._socket]}, daemon=True
+        )
         self._thread.start()
         warming = threading.Thread(target=warm_up, args=(settings, table), name="fastnn warm-up", daemon=True)
         warming.start()
-
-    def _serve(self) -> None:
-        """Serve until `close` is called."""
-        self._server.run(sockets=[self._socket])
 
     def wait(self) -> None:
         """Wait until the server ends, or Ctrl-C."""

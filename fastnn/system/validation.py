@@ -345,7 +345,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
     return weights
 
 
-def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
+def sorted_classes(classes: Any) -> NDArray[Any]:
     """Return the distinct classes of a user's list in sorted order.
 
     Raises
@@ -363,10 +363,10 @@ def sorted_classes(classes: Any, name: str = "classes") -> NDArray[Any]:
             raise ValueError("NaN is not a label")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must hold labels of one kind, integers or text, got {shown(classes)}: {error}"
+            f"classes must hold labels of one kind, integers or text, got {shown(classes)}: {error}"
         ) from None
     if not labels.size:
-        raise ValueError(f"{name} must name at least one class, got none")
+        raise ValueError("classes must name at least one class, got none")
     return labels
 
 
