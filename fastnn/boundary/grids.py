@@ -16,7 +16,7 @@ from ..engine.tiles import check_tile_width, tile_width
 from ..network.description import aligned_empty
 from .committee import Committee
 
-__all__ = ["Grid", "NumbaGrid", "NumpyGrid", "Tally", "make_grid"]
+__all__ = ["GRIDS", "Grid", "NumbaGrid", "NumpyGrid", "Tally"]
 
 Array = NDArray[Any]
 
@@ -74,12 +74,32 @@ class Grid(ABC):
             Array of the committee's dtype.
         """
 
-    @abstractmethod
     def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
         """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
 
         The function `stopped` returns True if painting should stop; the target may then be incomplete.
         """
+        evaluate, fill = self._filling(xs, ys, target, stopped)
+        tally, began = Tally(), time.perf_counter()
+        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
+        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
+            subdivided = time.perf_counter()
+            n_evaluated = evaluate(undecided)
+            evaluated = time.perf_counter()
+            n_filled = fill(won)
+            filled = time.perf_counter()
+            tally += Tally(
+                n_bounded, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
+                filled - evaluated,
+            )  # fmt: skip
+            began = filled
+        return tally
+
+    @abstractmethod
+    def _filling(
+        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
+    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+        """Return functions that fill undecided and won squares of the target, and count the points."""
 
     def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
         """Yield the blocks of a lattice that may contain points of two classes.
@@ -178,31 +198,25 @@ class NumbaGrid(Grid):
         kernel = self._grid.grid_values(response)
         kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
 
-    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target with class numbers by squares, and check `stopped` between calls of kernels."""
-        evaluate = self._quadtree.evaluate(self._committee.votes)
+    def _filling(
+        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
+    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+        kernel = self._quadtree.evaluate(self._committee.votes)
         tile, units, sums = self._workspace(MAX_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
-        # Number of squares in a call of `evaluate`.
+        # Number of squares in a call of the kernel.
         step = max(1, int(CALL_OPERATIONS / (MIN_SQUARE**2 * self._committee.operations)))
-        tally, began = Tally(), time.perf_counter()
-        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
-        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
-            subdivided = time.perf_counter()
+
+        def evaluate(undecided: Any) -> int:
             n = 0
             for first in range(0, len(undecided), step):
                 if stopped():
                     break
                 part = undecided[first : first + step]
-                n += evaluate(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
-            evaluated = time.perf_counter()
-            n_filled = self._quadtree.fill_squares(won, len(won), target)
-            filled = time.perf_counter()
-            tally += Tally(
-                n_bounded, n, n_filled, subdivided - began, evaluated - subdivided, filled - evaluated
-            )
-            began = filled
-        return tally
+                n += kernel(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
+            return n
+
+        return evaluate, lambda won: self._quadtree.fill_squares(won, len(won), target)
 
     def _divided(
         self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
@@ -261,23 +275,14 @@ class NumpyGrid(Grid):
         with _quiet():
             self._grid.grid_values(self._networks, response, xs, ys, class_index, target)
 
-    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target with class numbers by squares, and check `stopped` after every size of squares."""
-        tally, began = Tally(), time.perf_counter()
-        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
-        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
-            subdivided = time.perf_counter()
+    def _filling(
+        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
+    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+        def evaluate(undecided: Any) -> int:
             with _quiet():
-                n_evaluated = self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)
-            evaluated = time.perf_counter()
-            n_filled = self._quadtree.fill_squares(won, target)
-            filled = time.perf_counter()
-            tally += Tally(
-                n_bounded, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
-                filled - evaluated,
-            )  # fmt: skip
-            began = filled
-        return tally
+                return self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)
+
+        return evaluate, lambda won: self._quadtree.fill_squares(won, target)
 
     def _divided(
         self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
@@ -293,18 +298,6 @@ class NumpyGrid(Grid):
 
 # Classes of grids by the names of backends.
 GRIDS: dict[str, Callable[[Committee], Grid]] = {"numba": NumbaGrid, "numpy": NumpyGrid}
-
-
-def make_grid(backend: str, committee: Committee) -> Grid:
-    """Return the grid that evaluates a committee.
-
-    Parameters
-    ----------
-    backend : str
-        Name of the backend, one of ``fastnn.engine.choice.BACKENDS``.
-    committee : Committee
-    """
-    return GRIDS[backend](committee)
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from ..engine.choice import get_backend
 from ..reference.grid import RESPONSES as VALUE_RESPONSES
 from ..system.validation import check_choice
 from .committee import Committee, Plane, plane_of
-from .grids import Tally, make_grid
+from .grids import GRIDS, Tally
 from .subjects import (
     TableSubject,
     check_own_classes,
@@ -144,7 +144,7 @@ class NetworkPainter(Painter):
     ) -> None:
         self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
         self._backend = get_backend(backend)
-        self._grid = make_grid(backend, committee)
+        self._grid = GRIDS[backend](committee)
         self._committee, self._response, self._class_index = committee, response, class_index
         self._certified = method == "certified"
         self._may_switch = False

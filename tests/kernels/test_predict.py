@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 
 from fastnn.boundary.committee import Committee
-from fastnn.boundary.grids import make_grid
+from fastnn.boundary.grids import GRIDS
 from fastnn.engine import arrays, limits
 from fastnn.engine import compiled as compiled_backend
 from fastnn.engine.arrays import with_packed_weights
@@ -126,7 +126,7 @@ def results(network, parameters, X, y, weights):
     if network.n_inputs == 2 and network.n_outputs > 1:
         classes = np.zeros((3, 150), np.uint8)
         xs, ys = (np.linspace(-2, 2, n).astype(network.dtype) for n in (150, 3))
-        make_grid("numba", Committee([(network, parameters)], votes=False)).classes(xs, ys, classes)
+        GRIDS["numba"](Committee([(network, parameters)], votes=False)).classes(xs, ys, classes)
         found.append(classes)
     return found
 
@@ -199,7 +199,7 @@ def test_grids_have_the_predictions_at_their_points(network: Network, height, wi
     committee = Committee([(network, parameters)], votes=False)
     for name, excused in (("numba", np.zeros_like(close)), ("numpy", close)):
         classes = np.full((height + 2, width), 99, np.uint8)
-        make_grid(name, committee).classes(xs, ys, classes[1:-1])
+        GRIDS[name](committee).classes(xs, ys, classes[1:-1])
         assert ((classes[1:-1] == expected) | excused.reshape(height, width)).all()
         assert (classes[[0, -1]] == 99).all()
 
