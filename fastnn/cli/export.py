@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     """Export the model; return the exit status."""
     import fastnn
 
-    from ..system.files import check_file_name, check_folder, check_replaceable
+    from ..system.files import check_output
 
     system = options.to or _SUFFIXES.get(options.out.suffix.lower())
     if system is None:
@@ -78,9 +78,7 @@ def _run(options: argparse.Namespace) -> int:
             "and units"
         )
     # Check the file before the work, so that a problem costs no time.
-    path = check_file_name(options.out, "--out")
-    check_folder(path, "--out")
-    check_replaceable(path, "--out", "an exported model")
+    path = check_output(options.out, "--out", "an exported model")
     model = fastnn.load(options.model)
     if not hasattr(model, f"to_{system}"):
         systems = [name for name in SYSTEMS if hasattr(model, f"to_{name}")]

@@ -89,12 +89,10 @@ def _run(options: argparse.Namespace) -> int:
 
     from ..model import Model
     from ..play.datasets import moons
-    from ..system.files import check_file_name, check_folder, check_replaceable
+    from ..system.files import check_output
 
     # Check the file before the training, so that a problem costs no time.
-    check_file_name(options.out, "--out")
-    check_folder(options.out, "--out")
-    check_replaceable(options.out, "--out")
+    check_output(options.out, "--out")
     known = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..system.files import check_file_name, check_folder, check_replaceable, written_whole
+from ..system.files import check_output, written_whole
 
 __all__ = ["write_file"]
 
@@ -29,8 +29,6 @@ def write_file(path: Any, contents: bytes) -> None:
     OSError
         If the file cannot be written.
     """
-    path = check_file_name(path, "path")
-    check_folder(path, "path")
-    check_replaceable(path, "path", "an exported model")
+    path = check_output(path, "path", "an exported model")
     with written_whole(path) as temporary:
         temporary.write_bytes(contents)

@@ -22,6 +22,7 @@ __all__ = [
     "Draft",
     "check_file_name",
     "check_folder",
+    "check_output",
     "check_replaceable",
     "written_whole",
 ]
@@ -210,3 +211,11 @@ def check_file_name(path: Any, name: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
     return Path(path)
+
+
+def check_output(path: Any, argument: str, what: str = "a picture") -> Path:
+    """Return the path of a file that can be written; raise the errors of the three checks above."""
+    checked = check_file_name(path, argument)
+    check_folder(checked, argument)
+    check_replaceable(checked, argument, what)
+    return checked

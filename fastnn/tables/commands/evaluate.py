@@ -21,13 +21,11 @@ NAME_WIDTH = 14
 
 def run(options: argparse.Namespace) -> int:
     """Predict, compare and print; return the exit status."""
-    from ...system.files import check_file_name, check_folder, check_replaceable, written_whole
+    from ...system.files import check_output, written_whole
 
     to_file = options.out not in (None, "-")
     if to_file:
-        check_file_name(options.out, "--out")
-        check_folder(options.out, "--out")
-        check_replaceable(options.out, "--out", "a file of scores")
+        check_output(options.out, "--out", "a file of scores")
     import numpy as np
     from sklearn.metrics import confusion_matrix
 

@@ -21,13 +21,11 @@ OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
 
 def run(options: argparse.Namespace) -> int:
     """Predict and write; return the exit status."""
-    from ...system.files import check_file_name, check_folder, check_replaceable, written_whole
+    from ...system.files import check_output, written_whole
     from ...system.messages import counted
 
     if options.out != "-":
-        check_file_name(options.out, "--out")
-        check_folder(options.out, "--out")
-        check_replaceable(options.out, "--out", "a table")
+        check_output(options.out, "--out", "a table")
         if options.out.suffix.lower() in OTHERS:
             raise ValueError(
                 f"--out: no {options.out.suffix} file is written: choose .csv, .csv.gz, .csv.bz2, .csv.xz or "
