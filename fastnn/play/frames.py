@@ -154,9 +154,6 @@ class Artist:
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
         self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
 
-    def _folded(self, snapshot: Snapshot) -> Array:
-        return self._network.folded(snapshot.parameters, snapshot.statistics)
-
     def measure(self, parameters: Array, statistics: Array) -> Measurement:
         """Return losses and scores of both parts of the data."""
         network, folded = self._network, self._network.folded(parameters, statistics)
@@ -185,7 +182,7 @@ class Artist:
         self, snapshot: Snapshot, view: View, run: int = 0, frame: int = 0
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         """Compute a frame; return its header, whole but for the places that `packed` adds, and its arrays."""
-        network, folded = self._network, self._folded(snapshot)
+        network, folded = self._network, self._network.folded(snapshot.parameters, snapshot.statistics)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
         units, unit_ranges = self._units(folded, view.unit_resolution)
         header: dict[str, Any] = {
