@@ -13,6 +13,7 @@ import fastnn
 from fastnn.cli import main as cli
 from fastnn.cli import moons
 from fastnn.system import threads
+from fastnn.system.printing import escaped
 from fastnn_kernels.compiler import cache, companion
 from fastnn_kernels.compiler.pointer import FunctionPointer
 
@@ -233,3 +234,15 @@ def test_the_picture_shows_both_classes_and_the_boundary(tmp_path, capsys):
         pale = 1 - REGION_STRENGTH * (1 - colour)
         assert (np.abs(picture - pale).max(axis=1) < 0.01).mean() > 0.1
     assert (np.abs(picture - grey).max(axis=1) < 0.01).sum() > 100
+
+
+def test_lines_end_where_they_did_and_warnings_are_escaped(tmp_path):
+    assert escaped("a\tb\n\x1b\r") == "a\tb\n\\x1b\\r"
+    code = (
+        "import sys, warnings\nfrom fastnn.cli import main\n"
+        "main.main = lambda: warnings.warn('\\x1b[31m') or 0\nmain.run_process()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0
+    assert "\\x1b[31m" in done.stderr
+    assert "\x1b" not in done.stderr

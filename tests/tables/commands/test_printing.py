@@ -1,12 +1,8 @@
 """Names from files on a terminal: control characters are printed as escapes, and obeyed nowhere."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from extras import all_need, optional
-from processes import PATIENCE
 from tables_of_customers import written
 
 import fastnn
@@ -48,18 +44,6 @@ def test_control_characters_of_names_are_printed_as_escapes(table, run):
     assert "\\x9b1mno" in seen
     assert not CONTROLS.search((table.parent / "run" / "report.html").read_text().replace("\n", ""))
     assert TARGET in fastnn.info("run/model.fastnn").target, "data are as they were"
-
-
-def test_lines_end_where_they_did_and_warnings_are_escaped(tmp_path):
-    assert escaped("a\tb\n\x1b\r") == "a\tb\n\\x1b\\r"
-    code = (
-        "import sys, warnings\nfrom fastnn.cli import main\n"
-        "main.main = lambda: warnings.warn('\\x1b[31m') or 0\nmain.run_process()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0
-    assert "\\x1b[31m" in done.stderr
-    assert "\x1b" not in done.stderr
 
 
 def test_predictions_on_a_terminal_have_no_control_characters(table, run, monkeypatch):

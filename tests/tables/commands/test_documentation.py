@@ -8,7 +8,7 @@ import pytest
 
 from fastnn.cli import main as cli
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")
 
 
 def examples():
