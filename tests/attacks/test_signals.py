@@ -169,7 +169,7 @@ BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_calls_can_be_interrupted_by_ctrl_c_at_any_moment(tmp_path, name):
-    moments = 8 if name == "animate" else MOMENTS  # each of its runs takes a third of a second
+    moments = 5 if name == "animate" else MOMENTS  # each of its runs takes a third of a second
     assert run_python(PROGRAM, name, int(signal.SIGINT), moments, tmp_path).split() == ["done"]
 
 

@@ -113,7 +113,7 @@ GROWTH = """
 def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
     """The file needs ten times the limit; its fit raises the peak of the process by less than the limit."""
     random = np.random.default_rng(0)
-    n_rows, group, limit = 300_000, 50_000, 128 << 20
+    n_rows, group, limit = 150_000, 25_000, 128 << 20
 
     def write(path, n_rows):
         writer = None
