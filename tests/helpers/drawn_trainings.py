@@ -92,8 +92,8 @@ def trainings(draw, recipes=recipes):
     recipe = recipe_of(network)
     count = size = draw(counts)
     if recipe.gathered:
-        # The last batch of a pass is full, or short, or a single sample. A pass has at most 74 batches: steps of
-        # the reference take the most time of all.
+        # The last batch of a pass is full, or short, or a single sample. A pass has at most 74 batches: steps
+        # of the reference take the most time of all.
         size = draw(st.sampled_from([-(-count // 65), count - 1, (count + 1) // 2, min(7, count - 1)]))
     n_batches = -(-count // size)
     averaged = draw(optional)

@@ -42,7 +42,7 @@ def state(model):
     return np.concatenate([model._parameters, model._statistics])
 
 
-# Every activation and every loss, without and with batch normalisation: a formula does not depend on the other's.
+# Every activation and every loss, with and without normalisation: a formula does not depend on the other's.
 PAIRS = [
     (activation, (*LOSSES,)[(k + turn) % len(LOSSES)], batch_norm)
     for k, activation in enumerate(ACTIVATIONS)
