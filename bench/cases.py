@@ -21,7 +21,7 @@ from fastnn.reference.tutorial import TutorialModel
 from fastnn_kernels.vectors import vmath
 from fastnn_kernels.vectors.elementwise import elementwise
 
-PASSES = 20_000
+EPOCHS = 20_000
 GRID = 8192
 XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
 X, y = make_moons(200, noise=0.20, random_state=0)

@@ -64,14 +64,14 @@ def row(what: str, peer: str, ours: str, ratio: float) -> None:
 
 def training() -> None:
     """Measure the tutorial's training beside its NumPy loop, the NumPy backend and scikit-learn."""
-    passes = cases.PASSES
+    epochs = cases.EPOCHS
     t = best(
         5,
-        tutorial=lambda: cases.train_tutorial(passes),
-        reference=lambda: cases.train_model(passes, backend="numpy"),
-        float64=lambda: cases.train_model(passes),
-        float32=lambda: cases.train_model(passes, dtype=np.float32),
-        sklearn=lambda: cases.train_sklearn(passes),
+        tutorial=lambda: cases.train_tutorial(epochs),
+        reference=lambda: cases.train_model(epochs, backend="numpy"),
+        float64=lambda: cases.train_model(epochs),
+        float32=lambda: cases.train_model(epochs, dtype=np.float32),
+        sklearn=lambda: cases.train_sklearn(epochs),
     )
     for dtype in ("float64", "float32"):
         ours = f"{t[dtype]:.4f} s"
@@ -294,8 +294,8 @@ def fits() -> None:
         "ours": lambda: estimators.fit_digits(ours),
         "theirs": lambda: estimators.fit_digits(theirs),
     }
-    comparison("fit: digits, defaults, 20 passes, fits in a row", best(5, rest=0.3, runs=4, **digits))
-    comparison("fit: digits, defaults, 20 passes, each after a pause", best(8, rest=0.3, **digits))
+    comparison("fit: digits, defaults, 20 epochs, fits in a row", best(5, rest=0.3, runs=4, **digits))
+    comparison("fit: digits, defaults, 20 epochs, each after a pause", best(8, rest=0.3, **digits))
     for name in ("digits", "table", "mnist shape"):
         workload = WORKLOADS[name]
         runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
@@ -309,7 +309,7 @@ def fits() -> None:
         best(5, ours=lambda: estimators.fit_iris(ours), theirs=lambda: estimators.fit_iris(theirs)),
     )
     one = best(50, ours=lambda: estimators.fit_iris(ours, max_iter=1))
-    row("fit: iris, one pass", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
+    row("fit: iris, one epoch", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
     few = 4  # scikit-learn fits these one by one: extrapolate from a few
     t = best(
         5,

@@ -3,8 +3,9 @@
     python bench/workloads.py [workload ...]
 
 Everything is float32 and trained by Adam with its usual defaults (rate 0.001, betas 0.9 and 0.999) on the
-mean loss of a batch, without weight decay. Samples are drawn in a new order every pass, and the short batch
-at the end of a pass is trained on, too. A batch of all samples is not shuffled, because no order changes it.
+mean loss of a batch, without weight decay. Samples are drawn in a new order every epoch, and the short batch
+at the end of an epoch is trained on, too. A batch of all samples is not shuffled, because no order changes
+it.
 
 The squared error is the mean over all values, samples and outputs alike. scikit-learn descends half the sum
 over the outputs instead: a constant factor, which Adam divides out.
@@ -145,7 +146,7 @@ WORKLOADS = {
     )
 }
 
-# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 passes.
+# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 epochs.
 SMALL_BATCHES = {
     size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
     for size in (1, 2, 4, 8, 16, 32, 64)
@@ -271,7 +272,7 @@ def jax_run(workload: Workload) -> Run:
     relu = workload.activation == "relu"
     activation = jax.nn.relu if relu else jnp.tanh
     initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
-    # Rows that fit into the cache are fastest gathered once per pass; larger tables a batch at a time.
+    # Rows that fit into the cache are fastest gathered once per epoch; larger tables a batch at a time.
     gather_pass = X.nbytes <= 1 << 22
 
     def new_params(key):

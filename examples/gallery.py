@@ -74,7 +74,7 @@ def activations(path: Path, quick: bool) -> None:
     X, y = make_circles(200, noise=0.10, factor=0.5, random_state=0)
     figure, axes = panels(
         -(-len(ACTIVATIONS) // 6), 6,
-        f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 passes of Adam",
+        f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 epochs of Adam",
     )  # fmt: skip
     for ax in axes[len(ACTIVATIONS) :]:
         ax.set_axis_off()
@@ -117,10 +117,10 @@ def spiral_picture(path: Path, quick: bool) -> None:
 
 
 def training(path: Path, quick: bool) -> None:
-    """Animate a training from the first pass to the last."""
+    """Animate a training from the first epoch to the last."""
     X, y = make_moons(200, noise=0.20, random_state=0)
     model = fastnn.Model([2, 5, 2], random_state=0)
-    # At the tutorial's rate the boundary jumps to and fro in the first passes: take a lower one.
+    # At the tutorial's rate the boundary jumps to and fro in the first epochs: take a lower one.
     fastnn.animate_training(
         model, X, y, path, num_passes=200 if quick else 100_000, epsilon=0.002, frames=5 if quick else 60,
         size=(320, 240) if quick else (640, 480),

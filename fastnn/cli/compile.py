@@ -283,7 +283,7 @@ def _targets(loss: Loss) -> NDArray[Any]:
 def _train(
     dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings
 ) -> Model:
-    """Train for one pass, with settings of `Model` and of `Model.train`."""
+    """Train for one epoch, with settings of `Model` and of `Model.train`."""
     names = {"activation", "loss", "dropout", "batch_norm"}
     model = Model(sizes, dtype=dtype, random_state=0, **{k: settings.pop(k) for k in names & {*settings}})
     X, y = _samples(dtype, sizes[0]), _targets(model.loss)

@@ -121,7 +121,7 @@ class NumbaTrainer:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
         return self._step // self._job.n_batches
 
     @property
@@ -131,7 +131,7 @@ class NumbaTrainer:
 
     @property
     def halted(self) -> bool:
-        """True if the objective has not improved for too many passes."""
+        """True if the objective has not improved for too many epochs."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @property

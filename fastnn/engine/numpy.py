@@ -160,7 +160,7 @@ class NumpyTrainer:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
         return self.n_steps // self._job.n_batches
 
     @property
@@ -170,7 +170,7 @@ class NumpyTrainer:
 
     @property
     def halted(self) -> bool:
-        """True if the objective has not improved for too many passes."""
+        """True if the objective has not improved for too many epochs."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     def close(self) -> None:

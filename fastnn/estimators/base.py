@@ -2,9 +2,9 @@
 
 A fit checks the parameters as scikit-learn does, converts X and y to `Samples`, derives a `Job` from the
 samples and the parameters, and runs the job by a `Fit`. A fitted estimator holds a `FittedNetwork`: the
-network with its parameters, the optimizer's state and the generator of orders. k passes in one fit and m
-passes in a second fit that continues the first, by warm start, partial fit or after pickling, equal k + m
-passes in one fit.
+network with its parameters, the optimizer's state and the generator of orders. k epochs in one fit and m
+epochs in a second fit that continues the first, by warm start, partial fit or after pickling, equal k + m
+epochs in one fit.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class BaseMLP(
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
     def _n_batches(self, n_samples: int) -> int:
-        """Return the number of steps in a pass."""
+        """Return the number of steps in an epoch."""
         return -(-n_samples // self._batch_size(n_samples))
 
     # --- fitting -----------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class BaseMLP(
         DivergenceError
             If a parameter becomes infinite or NaN. The estimator then holds the last finite parameters. With
             `early_stopping` a ConvergenceWarning is issued instead, and the estimator holds the parameters
-            of the best pass.
+            of the best epoch.
 
         Notes
         -----
@@ -175,7 +175,7 @@ class BaseMLP(
         X, y, sample_weight, X_val, y_val
             Arguments of `fit`.
         n_passes : int, optional
-            Number of passes by which the last fit is continued; by default `max_iter` passes are run.
+            Number of epochs by which the last fit is continued; by default `max_iter` epochs are run.
         knows_classes : bool
             True if the attributes that `_check_targets` derives from y are already set.
         stopped : callable, optional
@@ -185,7 +185,7 @@ class BaseMLP(
         weights_val : array-like, optional
             Weights of the validation data.
         total_steps : int, optional
-            Length of the run for the schedule of the learning rate; by default `max_iter` passes over X, or
+            Length of the run for the schedule of the learning rate; by default `max_iter` epochs over X, or
             more if more are done.
         """
         sizes = hidden_sizes(self.hidden_layer_sizes)
@@ -366,7 +366,7 @@ class BaseMLP(
         self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int,
         total_steps: int | None = None,
     ) -> Job:  # fmt: skip
-        """Return the engine's job for `n_passes` passes over the samples, in a run of `total_steps`."""
+        """Return the engine's job for `n_passes` epochs over the samples, in a run of `total_steps`."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
@@ -523,7 +523,7 @@ class BaseMLP(
 
     @property
     def _no_improvement_count(self) -> int:
-        """Number of passes in a row without an improvement, under scikit-learn's name."""
+        """Number of epochs in a row without an improvement, under scikit-learn's name."""
         return self._fitted_state("_no_improvement_count").n_no_improvement
 
     # --- files and tags ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Validation samples: their split from the training samples, and their evaluation after every pass."""
+"""Validation samples: their split from the training samples, and their evaluation after every epoch."""
 
 from __future__ import annotations
 

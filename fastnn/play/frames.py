@@ -104,7 +104,7 @@ class Snapshot:
     Parameters
     ----------
     step, epoch : int
-        Numbers of whole steps and passes done.
+        Numbers of whole steps and epochs done.
     parameters, statistics : array
         Flat vectors of the parameters and of the running statistics.
     playing : bool

@@ -94,7 +94,7 @@ def _picture(run: Run) -> bytes:
     from matplotlib.figure import Figure
 
     problem, snapshot, model = run.problem, run.steering.latest, run.current_model()
-    title = f"{problem.layers_dim} after {snapshot.epoch:,} passes"
+    title = f"{problem.layers_dim} after {snapshot.epoch:,} epochs"
     if problem.kind == "regression":
         picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
         picture.show(model, title)
@@ -188,13 +188,13 @@ def _animation(run: Run) -> bytes:
         if problem.kind == "classes":
             correct = [np.mean(model.predict(X).reshape(-1) == y) for model in models]
             titles = [
-                f"pass {snapshot.epoch:,}: {share:.1%} correct"
+                f"epoch {snapshot.epoch:,}: {share:.1%} correct"
                 for snapshot, share in zip(chosen, correct, strict=True)
             ]
             animate_training(models, X, y, path, titles=titles)
         else:
             titles = [
-                f"pass {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"
+                f"epoch {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"
                 for snapshot, model in zip(chosen, models, strict=True)
             ]
             frames = list(zip(models, titles, strict=True))

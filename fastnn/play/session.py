@@ -32,10 +32,10 @@ __all__ = ["Run", "Session", "WithinRun", "warm_up"]
 
 logger = logging.getLogger("fastnn")
 
-# Passes after which a training without end keeps fewer of its measurements: it continues as a training of
-# twice as many passes, and so keeps 500 to 1000 of them, however long it runs.
+# Epochs after which a training without end keeps fewer of its measurements: it continues as a training of
+# twice as many epochs, and so keeps 500 to 1000 of them, however long it runs.
 FIRST_PASSES = 1000
-# Largest number of passes of any training.
+# Largest number of epochs of any training.
 MAX_PASSES = 1 << 50
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
@@ -252,7 +252,7 @@ class Run:
     # --- the training's thread --------------------------------------------------------------------------
 
     def _train(self) -> None:
-        """Draw the first frame, and train until the run is closed or its passes are done."""
+        """Draw the first frame, and train until the run is closed or its epochs are done."""
         failed = False
         try:
             with self._wake:
@@ -291,7 +291,7 @@ class Run:
             if done < n_passes:
                 return f"{problem.settings.optimizer} has ended: no step lowers the loss any more"
             if done >= last:
-                return f"the run of {last:,} passes is done"
+                return f"the run of {last:,} epochs is done"
             n_passes, resume = min(2 * n_passes, last), True
 
     # --- the drawing thread -----------------------------------------------------------------------------

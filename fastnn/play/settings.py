@@ -27,7 +27,7 @@ __all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
 # Largest numbers of classes of the blobs and of painted points, which need colours that differ.
 MAX_CLASSES = 6
-# Passes of a run whose schedule depends on its length, unless the settings say otherwise.
+# Epochs of a run whose schedule depends on its length, unless the settings say otherwise.
 USUAL_PASSES = 20_000
 
 
@@ -149,7 +149,7 @@ class Settings:
     )
     passes: int | None = _setting(
         "integer", None,
-        "passes of the whole run; by default no end, or 20,000 with a schedule",
+        "epochs of the whole run; by default no end, or 20,000 with a schedule",
         1, 10**9, optional=True, scale="log",
     )  # fmt: skip
     batch_size: int | None = _setting(
@@ -216,7 +216,7 @@ class Settings:
 
     @property
     def n_passes(self) -> int | None:
-        """Number of passes of the whole run; None for a run without end."""
+        """Number of epochs of the whole run; None for a run without end."""
         return USUAL_PASSES if self.passes is None and self.schedule != "constant" else self.passes
 
     def chosen(self, registry: Mapping[str, type], name: str) -> Any:

@@ -136,7 +136,7 @@ def _fit_in_memory(
     pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
     total = preset.epochs * len(members) + pilot_passes(preset, recipe, n_networks)
     end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
-    with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
+    with progress_bar(total=total, unit="epoch", shown=progress, desc="fitting") as bar:
         held_out = None if X_val is None else validation
         fits = TableFits(table, held_out, settings["learning_rate"], total, end, estimator.n_jobs, bar)
         scales, n_done = None, 0
@@ -194,13 +194,13 @@ class TableFits:
     schedule : CosineLog
         Schedule of the fits.
     n_passes : int
-        Number of passes of all fits in all groups.
+        Number of epochs of all fits in all groups.
     end : float, optional
         Time, by ``time.perf_counter``, at which all fits should have ended.
     n_jobs : int, optional
         Number of threads, by default the number of cores.
     bar : progress bar
-        Bar that counts the passes of all networks.
+        Bar that counts the epochs of all networks.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class TableFits:
             X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
             weights_val=weights_val,
         )  # fmt: skip
-        bar.show(int(member.max_iter))  # a fit that ended early has no more passes to do
+        bar.show(int(member.max_iter))  # a fit that ended early has no more epochs to do
         if scales is not None:  # the network takes the features without them
             first, *others = member.coefs_
             member.coefs_ = [scales[:, np.newaxis] * first, *others]

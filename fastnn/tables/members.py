@@ -35,7 +35,7 @@ Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.
 MIN_FOLDS = 5
-# The batches of small tables shrink until a pass has MIN_STEPS steps, but not below MIN_BATCH rows.
+# The batches of small tables shrink until an epoch has MIN_STEPS steps, but not below MIN_BATCH rows.
 MIN_STEPS, MIN_BATCH = 16, 32
 
 
@@ -66,7 +66,7 @@ def fold_count(n_networks: int, n_rows: int) -> int:
 
 
 def batch_size(n_rows: int, largest: int) -> int:
-    """Return the number of rows in a step, of which a pass over a small table still has several."""
+    """Return the number of rows in a step, of which an epoch over a small table still has several."""
     wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
@@ -111,12 +111,12 @@ class StopInValleys(Hook):
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
-        # A chunk may also end within a pass: the comparison takes place once per pass, in `at_stop`.
+        # A chunk may also end within an epoch: the comparison takes place once per epoch, in `at_stop`.
         return self._patience.is_over
 
 
 class Deadline(Hook):
-    """Hook that ends a fit after some seconds, but not before its first pass.
+    """Hook that ends a fit after some seconds, but not before its first epoch.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Scales of columns, found by pilots: networks that are fitted first, to show which columns matter.
 
 Where the features of the other columns are scaled down, networks fit less noise with them. Short pilots are
-fitted for few passes and thrown away; others are the first networks of the estimator.
+fitted for few epochs and thrown away; others are the first networks of the estimator.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ N_LEADING = 3
 MIN_SCALE = 0.1
 # Powers: the scale of a column is its relative importance to one of these.
 STRONG, GENTLE = 0.5, 0.25
-# Passes of a network for each pass of a short pilot.
-EPOCHS_PER_SHORT_EPOCH = 5
+# Epochs of a network per epoch of a short pilot.
+EPOCHS_PER_PILOT_EPOCH = 5
 # Columns are scaled strongly where that lowers the validation loss of short pilots by more than the first
 # fraction. Gentle scales seldom harm, and losses vary: columns are scaled gently unless strong scales raise
 # the loss by more than the second fraction.
@@ -52,12 +52,12 @@ def count_pilots(recipe: Recipe, n_networks: int) -> int:
 
 
 def short_passes(n_passes: int) -> int:
-    """Return the passes of a short pilot of networks of `n_passes` passes."""
-    return max(1, n_passes // EPOCHS_PER_SHORT_EPOCH)
+    """Return the epochs of a short pilot of networks of `n_passes` epochs."""
+    return max(1, n_passes // EPOCHS_PER_PILOT_EPOCH)
 
 
 def pilot_passes(preset: Preset, recipe: Recipe, n_networks: int) -> int:
-    """Return the passes of all networks that are fitted beside those of the estimator.
+    """Return the epochs of all networks that are fitted beside those of the estimator.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
@@ -115,7 +115,7 @@ def short_pilots_scales(
     estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], parts: list[Any],
     validation: tuple[Array, ...],
 ) -> Array | None:  # fmt: skip
-    """Return the factors of all features that networks of few passes find, or None to leave them as they are.
+    """Return the factors of all features that networks of few epochs find, or None to leave them as they are.
 
     The networks show which columns matter. They are fitted again with the features of the other columns
     scaled down, and the change of their validation losses says how far columns should be scaled.

@@ -49,15 +49,15 @@ class Checkpoint:
     path : str or path
         Name of the file; by convention it ends in ``.fastnn``.
     every : int or str, default "30s"
-        Distance from one checkpoint to the next: a number of passes, or a time such as "30s", "5min" or "1h".
+        Distance from one checkpoint to the next: a number of epochs, or a time such as "30s", "5min" or "1h".
     keep_best : bool, default False
-        Also save the model after the pass with the lowest validation loss, without its training state, to a
+        Also save the model after the epoch with the lowest validation loss, without its training state, to a
         second file: "run.best.fastnn" beside "run.fastnn". Requires validation data.
 
     Raises
     ------
     ValueError
-        If `every` is neither a number of passes from 1 on nor a time above 0, or the name cannot be a file's.
+        If `every` is neither a number of epochs from 1 on nor a time above 0, or the name cannot be a file's.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Checkpoint:
         if isinstance(every, str):
             if _seconds(every) <= 0:
                 raise ValueError(
-                    "every must be a number of passes, or a time such as '30s', '5min' or '1h', got "
+                    "every must be a number of epochs, or a time such as '30s', '5min' or '1h', got "
                     f"{shown(every)}"
                 )
         else:
@@ -94,7 +94,7 @@ class Checkpoint:
 
     @property
     def best_path(self) -> Path:
-        """Name of the file of the best pass: ".best" stands before the ending of `path`."""
+        """Name of the file of the best epoch: ".best" stands before the ending of `path`."""
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 
@@ -158,12 +158,12 @@ def _seconds(text: str) -> float:
 
 
 def interval(checkpoint: Checkpoint) -> float:
-    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of passes."""
+    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of epochs."""
     return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
 
 
 def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
-    """Raise ValueError if the best pass is to be kept, but there are no validation data."""
+    """Raise ValueError if the best epoch is to be kept, but there are no validation data."""
     if checkpoint.keep_best and not has_validation:
         raise ValueError(
             "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
@@ -173,17 +173,17 @@ def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
 class Subject(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
-    # True if a training can be resumed only from the end of a pass.
+    # True if a training can be resumed only from the end of an epoch.
     whole_passes: bool
 
     def progress(self, training: Training) -> tuple[int, int]:
-        """Return the numbers of passes and of steps done."""
+        """Return the numbers of epochs and of steps done."""
 
     def now(self, training: Training) -> Any:
         """Return the model that the training would leave if it ended now; arrays may be shared with it."""
 
     def validation(self, training: Training) -> Any:
-        """Return the validation losses so far, NaN for passes without one."""
+        """Return the validation losses so far, NaN for epochs without one."""
 
     def copied(self, training: Training) -> Any:
         """Return a model that predicts with copies of the present parameters."""
@@ -207,7 +207,7 @@ class SaveCheckpoint(Hook):
         self._passes = 0 if isinstance(every, str) else every
         self._time = interval(checkpoint)
         self._is_begun = self._saves_end = False
-        self._best: Any = None  # model of a best pass that has not been saved yet
+        self._best: Any = None  # model of a best epoch that has not been saved yet
         self._writer = BackgroundWriter()
 
     def begin(self, training: Training) -> None:
@@ -230,7 +230,7 @@ class SaveCheckpoint(Hook):
         return np.asarray(self._subject.validation(training), np.float64)
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done at the next checkpoint."""
+        """Return the number of epochs done at the next checkpoint."""
         if self._passes:
             done = self._subject.progress(training)[0]
             return min(training.n_passes + self._passes - done % self._passes, training.job.num_passes)
@@ -279,7 +279,7 @@ class SaveCheckpoint(Hook):
                 and self._subject.progress(training)[1] != self._saved_steps
             ):
                 self._save(training)
-            elif self._best is not None:  # a best pass is of use even where the end of the training is not
+            elif self._best is not None:  # a best epoch is of use even where the end of the training is not
                 self._writer.write(self._best_files())
         finally:
             self._writer.wait()
@@ -293,7 +293,7 @@ class SaveCheckpoint(Hook):
         self._writer.write([*self._best_files(), last])
 
     def _best_files(self) -> list[tuple[Path, dict[str, str], Writer]]:
-        """Return path, metadata and writer of a best pass that has not been saved yet; or an empty list."""
+        """Return path, metadata and writer of a best epoch that has not been saved yet; or an empty list."""
         best, self._best = self._best, None
         if best is None:
             return []

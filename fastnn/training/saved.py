@@ -111,12 +111,12 @@ def unpickled(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_history(history: History) -> dict[str, Any]:
-    """Return the fields of a history but the number of passes, which the training state holds as steps."""
+    """Return the fields of a history but the number of epochs, which the training state holds as steps."""
     return {name: value for name, value in vars(history).items() if name != "n_passes"}
 
 
 def _passes_done(training: TrainingState | None) -> int:
-    """Return the number of passes of a training; -1, the default of `History`, if its state is not kept."""
+    """Return the number of epochs of a training; -1, the default of `History`, if its state is not kept."""
     return -1 if training is None else training.n_passes
 
 

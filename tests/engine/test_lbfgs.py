@@ -39,7 +39,7 @@ CASES = {
         {},
     ),
     "short searches": ([5, 7, 2], {}, {}, {"maxls": 2}),
-    "kept passes": ([5, 7, 2], {}, {"record_every": 3}, {}),
+    "kept epochs": ([5, 7, 2], {}, {"record_every": 3}, {}),
 }
 each_case = pytest.mark.parametrize("name", CASES)
 each_form = pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])

@@ -131,7 +131,7 @@ def test_a_schedule_name_means_its_schedule_object():
 def test_a_schedule_counts_the_steps_of_all_passes():
     steps = []
     classifier(learning_rate=lambda step: steps.append(step) or 1.0, batch_size=40).fit(X, y)
-    assert sorted(set(steps)) == list(range(5 * 4))  # 5 passes of 4 batches
+    assert sorted(set(steps)) == list(range(5 * 4))  # 5 epochs of 4 batches
 
 
 def test_dropout_changes_the_fit_but_not_the_predictions():
@@ -155,7 +155,7 @@ def test_batch_norm_predicts_with_the_running_statistics():
     model = classifier(batch_norm=True, batch_size=40, max_iter=30, learning_rate_init=0.01).fit(X, y)
     assert model.score(X, y) > 0.8
     np.testing.assert_array_equal(model.predict_proba(X[:1]), model.predict_proba(X)[:1])
-    # Early stopping restores the statistics of the best pass along with its parameters.
+    # Early stopping restores the statistics of the best epoch along with its parameters.
     chosen = classifier(batch_norm=True, early_stopping=True, learning_rate_init=1.0, max_iter=15)
     scores = chosen.fit(X, y, X_val=X, y_val=y).validation_scores_
     assert chosen.score(X, y) == max(scores) > scores[-1]
@@ -243,7 +243,7 @@ def test_each_quantile_has_the_smaller_pinball_loss_at_its_own_level():
 
 
 def test_loss_is_the_objective_that_is_minimised():
-    """A pass of a single batch records the objective of the parameters before its step."""
+    """An epoch of a single batch records the objective of the parameters before its step."""
     for loss, error in (
         ("squared_error", lambda d: (d**2).sum(axis=1) / 2 / 3),
         ("absolute_error", lambda d: np.abs(d).sum(axis=1)),

@@ -79,7 +79,7 @@ def callback_module():
 class Callback:
     """A callback that records its calls.
 
-    `answer` takes the estimator at the end of a pass; a fit ends where it returns True.
+    `answer` takes the estimator at the end of an epoch; a fit ends where it returns True.
     """
 
     def __init__(self, answer=lambda estimator: None):
@@ -203,7 +203,7 @@ def test_errors_of_callbacks_reach_the_caller():
 
 
 class Unready(Callback):
-    """A callback that fails before the first pass."""
+    """A callback that fails before the first epoch."""
 
     def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
         raise RuntimeError("not ready")

@@ -1,4 +1,4 @@
-"""Warm starts and partial fits: k passes and then m passes equal k + m passes."""
+"""Warm starts and partial fits: k epochs and then m epochs equal k + m epochs."""
 
 import copy
 import pickle
@@ -55,7 +55,7 @@ CONTINUED = {
     "balanced": {"class_weight": "balanced"},
 }  # fmt: skip
 
-# Options with which a fit keeps its best pass.
+# Options with which a fit keeps its best epoch.
 EARLY_STOPPING = {
     "early stopping": {"early_stopping": True},
     "early stopping, ema": {"early_stopping": True, "ema_decay": 0.9},

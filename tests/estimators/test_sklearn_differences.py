@@ -117,7 +117,7 @@ def test_validation_data_of_a_warm_start(monkeypatch, state):
         assert np.array_equal(*held_out) == (module is OURS)
 
 
-@row("best pass of a warm start")
+@row("best epoch of a warm start")
 def test_best_pass_of_a_warm_start():
     for module in (THEIRS, OURS):
         model = classifier(

@@ -10,7 +10,7 @@ from fastnn.export.c.expressions import activation_function
 from fastnn.export.formulas import VARIABLE, Expression, formula
 from fastnn.reference.layer import ACTIVATIONS, Layer, activation_forward
 
-# Few passes do not converge.
+# Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

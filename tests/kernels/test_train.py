@@ -73,7 +73,7 @@ def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rou
     done = 0
     for portion in portions:
         done += portion
-        run_on(trainer, done, rounds_a_call)  # calls end in the middle of passes, and of steps
+        run_on(trainer, done, rounds_a_call)  # calls end in the middle of epochs, and of steps
         assert trainer.n_passes == done or trainer.halted
     assert_same_bits(parts, whole)
 
@@ -125,7 +125,7 @@ def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what
 
 @given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6), shared)
 def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, turns, what):
-    # A call runs on one thread while one of the two cores is taken; calls end within passes and steps.
+    # A call runs on one thread while one of the two cores is taken; calls end within epochs and steps.
     network = training.network
     with sharing(what), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 2)
@@ -215,7 +215,7 @@ def step_of(trainer):
 @pytest.mark.parametrize("recipe", RECIPES[:2])
 def test_divergence_leaves_the_last_finite_step(recipe, backend):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
-    size = 12 if recipe.gathered else 30  # the divergence may come in the middle of a pass
+    size = 12 if recipe.gathered else 30  # the divergence may come in the middle of an epoch
     options = {"epsilon": 1e3, "reg_lambda": 1.0, "num_passes": 1000, "shuffled": recipe.gathered, "seed": 5}
     options["patience"] = 1000  # makes the trainer keep a plateau, which must be restored as well
     job = Training(network, 30, size, 0, {**options, "average_share": 0.1, "optimizer": SGD()}).job()
@@ -291,7 +291,7 @@ def test_fewer_records_change_neither_the_records_nor_the_training(backend, what
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("gathered", [False, True])
 def test_recorded_losses_are_sums_even_if_steps_are_averaged(backend, gathered):
-    # With a learning rate of 0, the losses of a pass add up to the loss of all samples.
+    # With a learning rate of 0, the losses of an epoch add up to the loss of all samples.
     recipe = RECIPES[1] if gathered else RECIPES[0]
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     options = {"num_passes": 2, "epsilon": 0.0, "optimizer": recipe.optimizer}

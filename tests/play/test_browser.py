@@ -155,7 +155,7 @@ def test_playing_an_ended_training_shows_its_end_again(visitor, server):
     page = visitor.visit(server, "passes=5&speed=13").page
     for _ in range(2):
         page.keyboard.press("Space")
-        expect(page.locator("#notices")).to_contain_text("the run of 5 passes is done")
+        expect(page.locator("#notices")).to_contain_text("the run of 5 epochs is done")
         expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
         page.locator("#notices .close").click()
 

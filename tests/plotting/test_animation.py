@@ -252,7 +252,7 @@ def test_a_small_frame_may_have_many_classes_and_a_long_title(tmp_path):
 @pytest.mark.parametrize(("loss", "text"), [(1.25, "1.2500"), (3.21e-5, "3.21e-05"), (0.0, "0.0000")])
 def test_titles_show_small_losses_with_their_digits(loss, text):
     scene = SimpleNamespace(accuracy=lambda model: "3 of 4 correct")
-    assert _title(None, loss, 1000, scene) == f"loss {text}, 3 of 4 correct after 1,000 passes"
+    assert _title(None, loss, 1000, scene) == f"loss {text}, 3 of 4 correct after 1,000 epochs"
 
 
 def test_progress_shows_bars(tmp_path, capsys):
@@ -281,7 +281,7 @@ def test_snapshots_are_as_many_as_asked_for_and_closer_at_first():
 
 
 def interrupt(history):
-    """Raise KeyboardInterrupt after 500 passes; a callback."""
+    """Raise KeyboardInterrupt after 500 epochs; a callback."""
     if history.passes[-1] > 500:
         raise KeyboardInterrupt
 
@@ -445,7 +445,7 @@ def test_titles_may_be_no_formulas(tmp_path):
 def test_the_title_and_the_legend_of_a_frame_do_not_overlap(length):
     labels = np.array(["a" * length, "b" * length])[y]
     scene = film.Scene(1e5 * X, labels, "class", None, None, None, None, None)
-    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 passes"])
+    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 epochs"])
     renderer = drawn._canvas.get_renderer()
     (legend,) = drawn._figure.legends
     extents = [part.get_window_extent(renderer) for part in (legend, drawn._title)]

@@ -363,7 +363,7 @@ def test_a_history_has_a_new_figure_by_default(history):
 
 def test_empty_histories_and_other_numbers_of_axes_are_refused(history):
     empty = fastnn.Model([2, 3, 2], backend="numpy").train(X, y, num_passes=0)
-    with pytest.raises(ValueError, match="history has no passes: train for at least one"):
+    with pytest.raises(ValueError, match="history has no epochs: train for at least one"):
         fastnn.plot_history(empty)
     with pytest.raises(ValueError, match="axes must be four, got 2"):
         fastnn.plot_history(history, Figure().subplots(1, 2))

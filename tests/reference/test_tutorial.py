@@ -1,7 +1,7 @@
 """Whole runs of the tutorial's network: its plain loop, both backends, and the losses the tutorial printed.
 
-At its learning rate the run is chaotic between passes 600 and 3000: a relative change of 1e-15 in
-the weights moves the loss at pass 2000 in its third digit; after pass 3000 all runs agree again.
+At its learning rate the run is chaotic between epochs 600 and 3000: a relative change of 1e-15 in
+the weights moves the loss at epoch 2000 in its third digit; after epoch 3000 all runs agree again.
 """
 
 import numpy as np

@@ -29,7 +29,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Replace the presets by small networks and few passes: the tests do not need good predictions."""
+    """Replace the presets by small networks and few epochs: the tests do not need good predictions."""
     monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24))
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 16))
 
@@ -576,7 +576,7 @@ def test_the_bar_counts_the_passes_of_all_networks(capsys):
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
     bar = capsys.readouterr().err
     assert "fitting" in bar
-    # Two of three networks are fitted twice: five fits of 24 passes. A fit that ends early counts in full.
+    # Two of three networks are fitted twice: five fits of 24 epochs. A fit that ends early counts in full.
     assert "120/120" in bar
     quiet = TabularClassifier(3, random_state=0).fit(frame, classes)
     assert capsys.readouterr().err == ""

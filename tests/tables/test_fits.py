@@ -64,7 +64,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
             tol=0.0, scoring="loss", random_state=0,
         )  # fmt: skip
         member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
-        with progress_bar(total=5, unit="pass", shown=False, desc="fitting") as bar:
+        with progress_bar(total=5, unit="epoch", shown=False, desc="fitting") as bar:
             TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [part], [scales])
         return member
 
@@ -74,7 +74,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
 
 
 def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
-    """The clock counts the passes: it is read once at the beginning, and once after every pass."""
+    """The clock counts the epochs: it is read once at the beginning, and once after every epoch."""
     monkeypatch.setattr(fitting, "MAX_PASSES", 4)
     monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(tabular_fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
@@ -90,7 +90,7 @@ def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     table, rows = (X, y, ones), np.arange(60)
     TableFits(table, table, CosineLog(), 20, 7.0, 1, bar).run([member], [(rows, rows)], [None])
     assert member.n_iter_ == 7
-    assert shown == [1] * 7 + [13]  # a fit that ended early has no more passes to do
+    assert shown == [1] * 7 + [13]  # a fit that ended early has no more epochs to do
 
 
 def test_rules_of_a_few_columns_are_found_among_many():

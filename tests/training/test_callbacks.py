@@ -15,7 +15,7 @@ def test_callbacks_see_the_history_grow(backend):
     history = model_for(backend).train(
         X, y, num_passes=12, validation_data=(X_val, y_val), callbacks=[seen.append, lambda h: None]
     )
-    # With validation data, callbacks are called after every pass.
+    # With validation data, callbacks are called after every epoch.
     assert [len(one) for one in seen] == list(range(1, 13))
     assert all(isinstance(one, fastnn.History) for one in seen)
     np.testing.assert_array_equal(seen[4].loss, history.loss[:5])

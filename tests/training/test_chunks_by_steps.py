@@ -1,4 +1,4 @@
-"""Hooks that end chunks after a number of steps, in the middle of a pass."""
+"""Hooks that end chunks after a number of steps, in the middle of an epoch."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MINIBATCHES = {"batch_size": 8, "num_passes": 3, "optimizer": "adam", "random_st
 
 
 class StopAtSteps(Hook):
-    """Hook that ends chunks at certain steps, and records steps and passes at the end of every chunk."""
+    """Hook that ends chunks at certain steps, and records steps and epochs at the end of every chunk."""
 
     def __init__(self, stops):
         self.stops, self.seen = stops, []
@@ -23,7 +23,7 @@ class StopAtSteps(Hook):
         return next((stop for stop in self.stops if stop > training.trainer.n_steps), None)
 
     def after_chunk(self, training):
-        """Record the numbers of steps and passes done."""
+        """Record the numbers of steps and epochs done."""
         self.seen.append((training.trainer.n_steps, training.n_passes))
         return False
 

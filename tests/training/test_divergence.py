@@ -19,7 +19,7 @@ def test_divergence_names_pass_rate_and_remedy(options, backend):
             random_state=0, **options,
         )  # fmt: skip
     error = caught.value
-    assert f"diverged in pass {error.iteration}:" in str(error)
+    assert f"diverged in epoch {error.iteration}:" in str(error)
     assert "epsilon=200 and reg_lambda=1." in str(error)
     assert (error.epsilon, error.reg_lambda) == (200.0, 1.0)
     assert 0 < error.iteration < 500
@@ -149,5 +149,5 @@ def test_the_hinge_loss_does_not_hide_an_overflow(backend):
     )
     for W in model.W:
         W[...] = 1e200
-    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+    with pytest.raises(fastnn.DivergenceError, match="epoch 0"):
         model.train(X, y, num_passes=3)

@@ -1,4 +1,4 @@
-"""The history of a training: the passes that it keeps, and its fields."""
+"""The history of a training: the epochs that it keeps, and its fields."""
 
 import pickle
 from dataclasses import replace
@@ -27,7 +27,7 @@ def test_fields_of_a_history_have_a_finite_value_for_each_pass():
     assert history.stopped_early is False
     assert (np.diff(history.loss) < 0).all()
     assert repr(history) == (
-        f"History(passes=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
+        f"History(epochs=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
     )
     again = pickle.loads(pickle.dumps(history))
     np.testing.assert_array_equal(again.loss, history.loss)
@@ -46,7 +46,7 @@ def test_the_history_of_no_passes_is_empty(backend):
     history = model.train(X, y, num_passes=0, batch_size=16, validation_data=(X_val, y_val))
     assert len(history) == 0
     assert history.update_ratio.shape == (0, 2)
-    assert repr(history) == "History(no passes)"
+    assert repr(history) == "History(no epochs)"
     np.testing.assert_array_equal(parameters(model), before)
 
 
@@ -100,7 +100,7 @@ def test_validation_and_callbacks_do_not_change_the_training():
     scores = []
 
     def score(model, X, y):
-        # Every pass is better than the one before: early stopping restores no earlier parameters.
+        # Every epoch is better than the one before: early stopping restores no earlier parameters.
         scores.append(len(scores))
         return scores[-1]
 
@@ -132,11 +132,11 @@ def test_histories_are_equal_if_all_their_entries_are():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_history_counts_the_passes_after_the_last_kept_one(backend, tmp_path):
-    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept passes."""
+    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept epochs."""
     converged = model_for(backend).train(X, y, num_passes=10**6, optimizer="lbfgs", reg_lambda=0.1)
     assert len(converged) == 1
     assert 1 < converged.n_passes < 1000
-    assert repr(converged) == f"History(passes={converged.n_passes}, loss={converged.loss[0]:.6g} in pass 0)"
+    assert repr(converged) == f"History(epochs={converged.n_passes}, loss={converged.loss[0]:.6g} in epoch 0)"
 
     def interrupt(history):
         if history.n_passes > 1:

@@ -11,7 +11,7 @@ values = st.integers(0, 5).map(float) | st.sampled_from([np.inf, -np.inf, np.nan
 
 
 def observed(patience, series):
-    """Return the numbers of the passes to keep, counted from 0, up to the pass that ends the training."""
+    """Return the numbers of the epochs to keep, counted from 0, up to the epoch that ends the training."""
     kept = []
     for k, value in enumerate(series):
         if patience.observe(value, k + 1):

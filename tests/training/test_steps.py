@@ -243,7 +243,7 @@ def test_every_pass_takes_every_sample_once(backend):
     model = model_for(backend)
     history = model.train(X, y, num_passes=5, epsilon=0.0, batch_size=16, random_state=0)
     np.testing.assert_allclose(history.loss, model.calculate_loss(X, y), rtol=1e-12)
-    assert len(np.unique(history.gradient_norm)) == 5, "every pass has another last batch"
+    assert len(np.unique(history.gradient_norm)) == 5, "every epoch has another last batch"
 
 
 def test_a_whole_batch_is_not_shuffled():

@@ -15,7 +15,7 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def printed(capsys):
-    """Return the passes after which a loss was printed."""
+    """Return the epochs after which a loss was printed."""
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("Loss after iteration ") for line in lines)
     return [int(line.split()[3].rstrip(":")) for line in lines]
@@ -82,7 +82,7 @@ def test_printing_does_not_change_the_training(capsys):
 
 
 def check_beginning(history, model, n, **options):
-    """Check that a history equals the first `n` passes of a training of `model`."""
+    """Check that a history equals the first `n` epochs of a training of `model`."""
     assert len(history) == n
     expected = model.train(X, y, num_passes=1000, **options)
     np.testing.assert_array_equal(history.passes, expected.passes[:n])

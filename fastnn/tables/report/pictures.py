@@ -138,9 +138,9 @@ def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> 
     Parameters
     ----------
     curves : sequence of sequences of float
-        Validation loss of every network after every pass.
+        Validation loss of every network after every epoch.
     kept : sequence of int
-        Pass, counted from 0, that each network keeps.
+        Epoch, counted from 0, that each network keeps.
     """
 
     def draw(ax: Any) -> None:

@@ -1,7 +1,7 @@
 """StreamedFit: fit of a tabular estimator to files larger than memory.
 
 One pass over the files checks them, and keeps a random sample, to which the encoder is fitted, and validation
-rows, others for every network. The training then reads the files pass by pass. A second thread reads and
+rows, others for every network. The training then reads the files once per epoch. A second thread reads and
 encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
 as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
 can resume from a checkpoint with the same bits.
@@ -49,7 +49,7 @@ __all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_passes"]
 
 Array = NDArray[Any]
 
-# A streamed fit reads at most as many rows as its preset's passes over this many rows.
+# A streamed fit reads at most as many rows as its preset's epochs over this many rows.
 ROWS_PER_EPOCH = 1 << 20
 # Least number of training rows for each validation row.
 MIN_TRAIN_ROWS_PER_VALIDATION_ROW = 4
@@ -65,7 +65,7 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
 
 
 def streamed_passes(epochs: int, n_rows: int) -> int:
-    """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
+    """Return the number of epochs on files for a preset with `epochs` epochs on smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_PER_EPOCH / n_rows)))
 
 
@@ -140,7 +140,7 @@ class StreamedFit:
     limit : int
         Bytes for rows in memory.
     passes : int, optional
-        Number of passes, by default as `streamed_passes` says.
+        Number of epochs, by default as `streamed_passes` says.
     checkpoint : Checkpoint, optional
         File to which the fit is saved from time to time.
     resume : Path, optional
@@ -167,7 +167,7 @@ class StreamedFit:
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
         self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
-        # The run has parts, after each of which the networks are validated. As a pass over a table in memory,
+        # The run has parts, after each of which the networks are validated. As an epoch on a table in memory,
         # a part has several times as many rows as are validated.
         rows_a_part = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
         n_parts = max(1, self.passes * files.n_rows // rows_a_part)
@@ -414,7 +414,7 @@ class StreamedFit:
         if not weights.any():
             return True
         steps_a_pass = -(-self.files.n_rows // self.batch_size)
-        # The last buffer of a pass may hold less than a batch.
+        # The last buffer of an epoch may hold less than a batch.
         member.batch_size = min(self.batch_size, len(portion.rows))
         try:
             member._fit(
@@ -463,7 +463,7 @@ class StreamedFit:
     # --- checkpoints ---------------------------------------------------------------------------------
 
     def _is_due(self, n_passes: int) -> bool:
-        """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
+        """Return True if a checkpoint is due; `n_passes` is 0 within an epoch."""
         if self.checkpoint is None or not self._are_fitted():
             return False
         if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours

@@ -66,7 +66,7 @@ class Sizes:
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
     def buffers_a_pass(self, files: ParquetRows) -> int:
-        """Return the number of buffers of a pass."""
+        """Return the number of buffers of an epoch."""
         return -(-files.n_rows // self.capacity)
 
 
@@ -155,7 +155,7 @@ class BufferPiece(NamedTuple):
 def shuffled_pieces(
     groups: Sequence[Group], capacity: int, n_open: int, random: np.random.RandomState
 ) -> Iterator[list[BufferPiece]]:
-    """Yield the pieces of every buffer of a pass, in which all rows occur once.
+    """Yield the pieces of every buffer of an epoch, in which all rows occur once.
 
     Row groups are opened in a random order, `n_open` at a time; a buffer takes about as many rows of each.
 
@@ -194,11 +194,11 @@ class Portion(NamedTuple):
     targets: Array
     weights: Array
     rows: Rows  # numbers of the rows
-    ends_pass: bool  # True for the last buffer of a pass
+    ends_pass: bool  # True for the last buffer of an epoch
 
 
 class Feed:
-    """Source of the portions of all passes, each of which a second thread prepares while the last is used.
+    """Source of the portions of all epochs, each of which a second thread prepares while the last is used.
 
     The order of the rows depends on the seed alone. A feed may begin at any buffer: the buffers before are
     neither encoded nor, as far as their row groups have ended, read.
@@ -217,7 +217,7 @@ class Feed:
     seed : int
         Seed of the order of the row groups.
     n_passes : int
-        Number of passes.
+        Number of epochs.
     n_done : int
         Number of buffers before the first portion.
     """
@@ -244,7 +244,7 @@ class Feed:
                 reader.close()
 
     def portions(self) -> Iterator[Portion]:
-        """Yield the portions of all passes."""
+        """Yield the portions of all epochs."""
         self._prepare(self._buffers[0])
         for number in itertools.count(1):
             portion = self._ready.get()  # an interrupt may end this wait without leaving a lock locked
@@ -276,7 +276,7 @@ class Feed:
             self._ready.put(error)
 
     def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[BufferPiece], bool]]:
-        """Yield the pieces of every buffer after the first `n_done`, and True for the last of a pass."""
+        """Yield the pieces of every buffer after the first `n_done`, and True for the last of an epoch."""
         sizes = self._sizes
         n_passes_done, n_done = divmod(n_done, sizes.buffers_a_pass(self._files))
         for n_pass in range(n_passes_done, n_passes):

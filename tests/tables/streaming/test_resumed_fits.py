@@ -85,7 +85,7 @@ def test_checkpoints_are_saved_after_every_few_passes_or_at_the_end(path, tmp_pa
     monkeypatch.setattr(StreamedFit, "_save", lambda self: (saved.append(self.n_done), save(self)))
     checkpoint = Checkpoint(tmp_path / "run.fastnn", every=2)
     model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, passes=5)
-    # A pass has three buffers. The checkpoint after the first buffer shows early if saving fails.
+    # An epoch has three buffers. The checkpoint after the first buffer shows early if saving fails.
     assert saved == [1, 6, 12, 15]
     check_equal(fastnn.load(tmp_path / "run.fastnn"), model, table())
     saved.clear()

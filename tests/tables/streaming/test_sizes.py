@@ -1,4 +1,4 @@
-"""Parts of streamed fits: moments of the target, the scan of a file, passes, sizes in memory."""
+"""Parts of streamed fits: moments of the target, the scan of a file, epochs, sizes in memory."""
 
 import numpy as np
 import pytest
