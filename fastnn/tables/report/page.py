@@ -217,7 +217,7 @@ def _predictions(data: ReportData) -> list[str]:
     if len(classes) == 2 and len(np.unique(data.truth)) == 2:
         found = _section(
             f"Finding {classes[1]}",
-            "ROC curve: how many are found for a fraction of false alarms, over all thresholds.",
+            "ROC curve over all thresholds: recall (found) by false positive rate (false alarms).",
             roc_picture(data.truth, P, classes),
         )
         sure = _section(

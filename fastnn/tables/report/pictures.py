@@ -201,7 +201,7 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.plot(false, true, color=SERIES[0])
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlim=(0, 1), ylim=(0, 1.01))
-        ax.set(xlabel="false alarms (false positive rate)", ylabel="found (recall)")
+        ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
 
