@@ -73,7 +73,7 @@ def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str
 
 
 def points(size: int) -> np.ndarray:
-    """Return the points of a grid of `size` x `size` pixels, one a row, in float64."""
+    """Return the points of a grid of `size` x `size` pixels, one per row, in float64."""
     axes = (np.linspace(*limits, size) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
@@ -142,8 +142,8 @@ def moons_cold() -> None:
         moons_command(folder)
 
 
-# The program prints the seconds of trainings in a new process, one a line: the first one, with the import of
-# fastnn but not of NumPy, and the first one in the other dtype.
+# The program prints the seconds of trainings in a new process, one per line: the first one, with the import
+# of fastnn but not of NumPy, and the first one in the other dtype.
 FIRST_TRAININGS = """
 import time, numpy as np
 X = np.random.default_rng(0).normal(size=(200, 2))

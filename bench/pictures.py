@@ -114,7 +114,7 @@ def plot_sklearn(size: int) -> None:
 
 
 def table(size: int) -> np.ndarray:
-    """Return the points of a grid of `size` x `size` pixels, one a row, in float32."""
+    """Return the points of a grid of `size` x `size` pixels, one per row, in float32."""
     axes = (np.linspace(*limits, size, dtype=np.float32) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 

@@ -173,7 +173,7 @@ def growth_chart(path: str) -> None:
     seconds.set(ylabel="seconds, one thread")
     rate.plot(sides, sides**2 / dense / 1e6, "o-", color="#4a7c9d", label="all pixels evaluated")
     rate.plot(sides, sides**2 / total / 1e6, "o-", color="#d1495b", label="by squares")
-    rate.set(ylabel="million pixels a second")
+    rate.set(ylabel="million pixels per second")
     for ax in (seconds, rate):
         ax.set(xscale="log", yscale="log", xlabel="pixels a side")
         ax.set_xticks(sides, [str(side) for side in sides])
@@ -414,7 +414,7 @@ def functions() -> None:
             ours, theirs = (t[side] / 100 / x.size * 1e9 for side in ("ours", "numpy"))
             row(
                 f"{name}, {np.dtype(dtype)}",
-                f"NumPy {theirs:.3f} ns a value",
+                f"NumPy {theirs:.3f} ns per value",
                 f"{ours:.3f} ns",
                 theirs / ours,
             )

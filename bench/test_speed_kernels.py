@@ -1,7 +1,7 @@
 """Benchmarks of every kernel against its NumPy twin, grouped by operation, size and dtype.
 
 A case works on a tile of T samples, a whole number of vectors, through a layer of n_in inputs and
-n_out outputs. Kernels hold a sample a column, the reference a sample a row. A case returns two
+n_out outputs. Kernels hold a sample per column, the reference a sample per row. A case returns two
 functions without arguments: the kernel's call and the twin's.
 """
 

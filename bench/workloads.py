@@ -375,7 +375,7 @@ def peers() -> dict[str, Callable[[Workload], Run]]:
 
 def main(names: list[str]) -> None:
     """Print the seconds and the score of each side on the named workloads, on all of them by default."""
-    print("| workload | side | seconds | us a step | score |\n| --- | --- | --- | --- | --- |")
+    print("| workload | side | seconds | us per step | score |\n| --- | --- | --- | --- | --- |")
     for name in names or WORKLOADS:
         workload = WORKLOADS[name]
         for side, prepare in sides().items():

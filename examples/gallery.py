@@ -36,7 +36,7 @@ ZOOM = 1000
 
 
 def spiral(n_samples: int = 100, n_classes: int = 3) -> tuple[Array, Array]:
-    """Return the data of CS231n's "Putting it together": arms of a spiral, one a class."""
+    """Return the data of CS231n's "Putting it together": arms of a spiral, one per class."""
     random = np.random.RandomState(0)
     X, y = [], []
     for k in range(n_classes):

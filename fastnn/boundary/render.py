@@ -115,7 +115,7 @@ def render_boundary(
         (the regions and the lines between them as shapes), or ``.dzi``, a pyramid of tiles with a page that
         shows it in a browser; see Notes.
     colours : sequence, mapping, str or Colormap, optional
-        Colours of the classes, each as matplotlib takes it, and opaque: one a class in the order of
+        Colours of the classes, each as matplotlib takes it, and opaque: one per class in the order of
         `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
         which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
         spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
@@ -386,8 +386,8 @@ def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) 
         most = math.isqrt(int(rate * MAX_DAYS * 86400))
         raise ValueError(
             f"size: a picture of {width} x {height} pixels takes more than {days:,.0f} days, at {rate:.0e} "
-            f"pixels a second, which is as fast as it gets: choose at most {most} x {most} pixels, or limits "
-            "around a part of the picture"
+            f"pixels per second, which is as fast as it gets: choose at most {most} x {most} pixels, or "
+            "limits around a part of the picture"
         )
 
 

@@ -6,8 +6,8 @@ the same operations in reverse order, then `train`, which repeats the two. The o
 the gates in ``gate.py``, tanh in ``layer.py``, softmax in ``output.py``. `fastnn.Model` computes the same
 numbers, faster.
 
-Shapes: X (n, n_in), a sample a row; y (n,), labels 0 .. k-1; W (n_in, n_out); b (1, n_out); scores S (n, k).
-``dA`` is the derivative of the loss L by A and has A's shape.
+Shapes: X (n, n_in), a sample per row; y (n,), labels 0 .. k-1; W (n_in, n_out); b (1, n_out); scores S (n,
+k). ``dA`` is the derivative of the loss L by A and has A's shape.
 
 Examples
 --------

@@ -65,7 +65,7 @@ def test_backends_agree(training, what):
 
 
 @given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), shared_or_not)
-def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rounds_a_call, what):
+def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rounds_per_call, what):
     network, job = training.network, training.job(num_passes=sum(portions))
     with sharing(what):
         whole = train("numba", network, job)
@@ -73,7 +73,7 @@ def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rou
     done = 0
     for portion in portions:
         done += portion
-        run_on(trainer, done, rounds_a_call)  # calls end in the middle of epochs, and of steps
+        run_on(trainer, done, rounds_per_call)  # calls end in the middle of epochs, and of steps
         assert trainer.n_passes == done or trainer.halted
     assert_same_bits(parts, whole)
 
@@ -115,12 +115,14 @@ THREADED = st.sampled_from(RECIPES[:2])
 
 @settings(max_examples=40)
 @given(trainings(THREADED), st.sampled_from([None, 1]), shared)
-def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what):
+def test_any_number_of_threads_gives_the_same_bits(training, rounds_per_call, what):
     network = training.network
     with sharing(what):
         alone = train("numba", network, training.job())
         for n_threads in (2, 3, 8):
-            assert_same_bits(train("numba", network, training.job(n_threads=n_threads), rounds_a_call), alone)
+            assert_same_bits(
+                train("numba", network, training.job(n_threads=n_threads), rounds_per_call), alone
+            )
 
 
 @given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6), shared)

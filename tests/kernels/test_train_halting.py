@@ -43,7 +43,7 @@ def expected_halt(losses, job):
     return job.num_passes, False
 
 
-def check_halting(backend, training, rounds_a_call=None, **changes):
+def check_halting(backend, training, rounds_per_call=None, **changes):
     """Check that a training halts after the expected epoch; return that epoch and whether it halts.
 
     The expectation is computed from the losses of the same training without patience.
@@ -59,7 +59,7 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
     n_kept = int(np.searchsorted(job.kept, n_passes))
 
     trainer, results = begin(backend, network, training.job(**changes))
-    run_on(trainer, job.num_passes, rounds_a_call)
+    run_on(trainer, job.num_passes, rounds_per_call)
     assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
     # The halted training leaves what a training of that many epochs without patience leaves.
     shorter = train(backend, network, training.job(**{**changes, "patience": 0, "num_passes": n_passes}))
@@ -82,9 +82,9 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_a_training_halts_after_the_pass_that_exceeds_the_patience(training, backend, rounds_a_call, what):
+def test_a_training_halts_after_the_pass_that_exceeds_the_patience(training, backend, rounds_per_call, what):
     with sharing(what):
-        check_halting(backend, training, rounds_a_call)
+        check_halting(backend, training, rounds_per_call)
 
 
 # The smallest rate descends steadily, the others jump to and fro across the minimum.

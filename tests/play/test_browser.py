@@ -80,7 +80,7 @@ def test_the_speed_limits_the_steps_per_second(visitor, server):
     # The machine may be slow: assert only that there are no more steps than the speed allows.
     assert step <= 10 * (time.perf_counter() - began) + 2
     page.keyboard.press("+")
-    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps a second"
+    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps per second"
     assert "speed=4" in visitor.fragment
 
 

@@ -94,7 +94,7 @@ def test_scripts_of_tables_contain_the_tables_numbers(tmp_path, capsys):
 )
 def test_scripts_may_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
     with FakePage() as page:
-        run = page.start(batch_size=32, **state)  # five steps an epoch
+        run = page.start(batch_size=32, **state)  # five steps per epoch
         for _ in range(7):
             page.send("step")
         page.wait(lambda: page.frames[-1][0]["step"] == 7)

@@ -25,7 +25,7 @@ from fastnn.play.saves import Saves
 from fastnn.play.settings import Settings
 from fastnn.play.steering import CURVE_COLUMNS, Steering
 
-STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps an epoch
+STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps per epoch
 
 
 def trained(state, n_passes):

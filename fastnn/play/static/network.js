@@ -1,4 +1,4 @@
-// The network: a column a layer, a picture a unit, a line a weight.
+// The network: a column per layer, a picture per unit, a line per weight.
 
 import { make, byId, subscript } from "./dom.js";
 import { Links } from "./links.js";

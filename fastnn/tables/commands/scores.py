@@ -242,7 +242,7 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
             return np.clip(values * scale + center, y.min(), y.max())
 
         return predict_numbers
-    # Two products of all features and outputs an iteration, a multiplication and an addition each.
+    # Two products of all features and outputs per iteration, a multiplication and an addition each.
     operations = 4.0 * Z.size * (1 if len(present) == 2 else len(present))
     n_iterations = int(np.clip(work / operations, MIN_ITERATIONS, MAX_ITERATIONS))
     with warnings.catch_warnings():
@@ -266,7 +266,7 @@ def constant_prediction(task: str, y: Array, weights: Any, classes: Any, n_rows:
 
 
 def networks_work(model: Any, n_rows: int) -> float:
-    """Return the operations that the networks of a tabular estimator took: three products an epoch."""
+    """Return the operations that the networks of a tabular estimator took: three products per epoch."""
     layers = [one.model_.layers_dim for one in model.estimators_]
     n_parameters = [sum(m * n for m, n in itertools.pairwise(dims)) for dims in layers]
     n_epochs = [one.n_iter_ for one in model.estimators_]
