@@ -1,7 +1,8 @@
-"""Committees: networks with two inputs and a score for every class, to which all networks are converted.
+"""Committees, which pictures evaluate: one network, or the networks of an ensemble, which choose together.
 
-A network of more features is restricted to a plane, in which all features but two are fixed. A network with a
-single score, or one label of several, gets two scores whose difference is that score.
+Every network is converted to one with two inputs and a score for every class: a network of more features is
+restricted to a plane, in which all features but two are fixed, and a network with a single score, or one
+label of several, gets two scores whose difference is that score.
 """
 
 from __future__ import annotations

@@ -381,9 +381,9 @@ def _check_gradients(dtype: np.dtype) -> None:
     model.check_gradients(_samples(dtype), _targets(model.loss))
 
 
-@_task("picture of a committee", "pictures", method="dense")
-@_task("picture of a committee by squares", "pictures", method="certified")
-def _paint_committee(dtype: np.dtype, method: str) -> None:
+@_task("picture of an ensemble", "pictures", method="dense")
+@_task("picture of an ensemble by squares", "pictures", method="certified")
+def _paint_ensemble(dtype: np.dtype, method: str) -> None:
     """Paint a small picture of an ensemble of two networks."""
     from ..boundary.committee import Committee
     from ..boundary.painters import NetworkPainter

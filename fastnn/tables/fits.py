@@ -23,7 +23,7 @@ from .encoding.encoder import TableEncoder
 from .evaluation import encoded_validation, evaluate
 from .members import (
     Deadline,
-    StopInValleys,
+    StopAtCycleEnds,
     assign_folds,
     check_part_weights,
     fold_count,
@@ -243,7 +243,7 @@ class TableFits:
         """Fit a network for `seconds` at most. It holds a copy of its rows only while its fit runs."""
         X, y, weights, X_val, y_val, weights_val = self._rows(part, scales)
         bar = ShowProgress(self._bar, lambda _: member.n_iter_)  # the fit may have several trainings
-        hooks: list[Hook] = [StopInValleys(member, self._schedule), bar]
+        hooks: list[Hook] = [StopAtCycleEnds(member, self._schedule), bar]
         if seconds is not None:
             hooks.append(Deadline(seconds))
         member._fit(

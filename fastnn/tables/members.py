@@ -19,7 +19,7 @@ from .presets import Preset
 __all__ = [
     "Deadline",
     "MemberScorer",
-    "StopInValleys",
+    "StopAtCycleEnds",
     "WeightlessPartError",
     "assign_folds",
     "batch_size",
@@ -89,8 +89,8 @@ def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
-class StopInValleys(Hook):
-    """Hook that ends a fit in a valley of `CosineLog` if the score is no better than in the last valley.
+class StopAtCycleEnds(Hook):
+    """Hook that ends a fit with a cycle of `CosineLog` if the score is no better than one cycle before.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class StopInValleys(Hook):
         self._patience = Patience(1, cycles=schedule.valleys(int(estimator.max_iter)).tolist())
 
     def at_stop(self, training: Training) -> None:
-        """In a valley, compare the best score with the best score of the last valley."""
+        """At the end of a cycle, compare the best score with the best score one cycle before."""
         estimator = self._estimator
         self._patience.observe(-estimator.best_validation_score_, estimator.n_iter_)
 

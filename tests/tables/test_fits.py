@@ -86,7 +86,7 @@ def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     )  # fmt: skip
     member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
     bar = SimpleNamespace(update=shown.append)
-    monkeypatch.setattr(members_module.StopInValleys, "after_chunk", lambda *_: False)
+    monkeypatch.setattr(members_module.StopAtCycleEnds, "after_chunk", lambda *_: False)
     table, rows = (X, y, ones), np.arange(60)
     TableFits(table, table, CosineLog(), 20, 7.0, 1, bar).run([member], [(rows, rows)], [None])
     assert member.n_iter_ == 7

@@ -77,7 +77,7 @@ class MemberRun:
     place: int  # among the networks of its head; networks of a place have the same validation rows
     best: Any = None  # parameters and running statistics at the end of the best part
     is_over: bool = False  # True if the network is trained no further
-    best_before: float = -math.inf  # best score in the last valley of the learning rate
+    best_before: float = -math.inf  # best score at the end of the schedule's last cycle
     # Losses and numbers of rows of the buffers since the last part.
     losses: list[tuple[float, int]] = field(default_factory=list)
 
@@ -447,9 +447,9 @@ class StreamedFit:
         best = Patience(np.inf, ties=member.ties, keeps_small=True, best=-member.best_validation_score_)
         if record_score(member, best, validation.score(), n_parts):
             run.best = state.predicting.copy(), state.statistics.copy()
-        valleys = Patience(1, cycles=self.schedule.valleys(self.n_parts).tolist(), best=-run.best_before)
-        valleys.observe(-member.best_validation_score_, n_parts)
-        run.is_over, run.best_before = valleys.is_over, -valleys.best
+        cycles = Patience(1, cycles=self.schedule.valleys(self.n_parts).tolist(), best=-run.best_before)
+        cycles.observe(-member.best_validation_score_, n_parts)
+        run.is_over, run.best_before = cycles.is_over, -cycles.best
 
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and evaluate it."""
