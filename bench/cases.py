@@ -99,10 +99,10 @@ def grid_sklearn(size: int) -> None:
 def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
     """Return a function that computes one loss and gradient of all samples, as L-BFGS asks for them."""
     network = model._network
-    objective = get_backend("numba").objective(
+    loss_and_gradient = get_backend("numba").loss_and_gradient(
         network, model._statistics, X, y.astype(network.dtype)[:, None], np.ones(len(X)), key=1
     )
-    return lambda: objective(model._parameters)
+    return lambda: loss_and_gradient(model._parameters)
 
 
 # --- whole processes -----------------------------------------------------------------------------

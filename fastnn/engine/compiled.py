@@ -150,7 +150,7 @@ class NumbaBackend:
         """Return the L-BFGS trainer of a job."""
         return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job, memory)
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""

@@ -98,7 +98,7 @@ class NumpyBackend:
 
         return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""

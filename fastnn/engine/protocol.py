@@ -137,7 +137,7 @@ class Backend(Protocol):
         Raises ValueError if the memory comes from the other backend or from another network.
         """
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters: the weighted loss of a training pass and its gradient.

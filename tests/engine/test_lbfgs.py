@@ -81,7 +81,9 @@ def scipy_iterates(backend, network, parameters, statistics, job):
     """Return the parameters (n, P) after every iteration of SciPy's L-BFGS-B."""
     weights = job.weight_scale * job.weights
     reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1)
-    loss_and_gradient = get_backend(backend).objective(network, statistics.copy(), job.X, job.y, weights, 0)
+    loss_and_gradient = get_backend(backend).loss_and_gradient(
+        network, statistics.copy(), job.X, job.y, weights, 0
+    )
     is_weight = np.arange(network.n_parameters) < network.n_weights
     iterates = []
 

@@ -271,16 +271,16 @@ def test_predictions_match_those_on_the_dense_table(network, count, seed):
 
 
 @given(networks(), st.integers(2, 60), seeds)
-def test_objectives_match_those_on_the_dense_table(network, count, seed):
+def test_losses_and_gradients_match_those_on_the_dense_table(network, count, seed):
     network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
     random = np.random.default_rng(seed)
     X = sparse_table(random, count, network.n_inputs, network.dtype)
     y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
     parameters = network.draw_parameters(np.random.RandomState(1))
     (loss, gradient), (sparse_loss, sparse_gradient) = (
-        get_backend("numba").objective(network, np.empty(0, network.dtype), table, y, np.ones(count), 0)(
-            parameters
-        )
+        get_backend("numba").loss_and_gradient(
+            network, np.empty(0, network.dtype), table, y, np.ones(count), 0
+        )(parameters)
         for table in (X.toarray(), X)
     )
     error = 1e-3 if network.dtype == np.float32 else 1e-9

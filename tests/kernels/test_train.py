@@ -310,13 +310,13 @@ def evaluated(backend: str, network: Network, job: Job, key: int, nudge: float =
     """Return loss, gradient and updated statistics; `nudge` is the relative change of the parameters."""
     parameters = first_parameters(network, np.random.RandomState(1), nudge)
     statistics = network.initial_statistics()
-    evaluate = get_backend(backend).objective(network, statistics, job.X, job.y, job.weights, key)
+    evaluate = get_backend(backend).loss_and_gradient(network, statistics, job.X, job.y, job.weights, key)
     loss, gradient = evaluate(parameters)
     return [np.array(loss), gradient, *(view for view in network.running(statistics) if view is not None)]
 
 
 @given(networks(), counts, seeds, st.integers(0, 2**31), optional)
-def test_objectives_agree(network: Network, count, seed, key, in_small_calls):
+def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small_calls):
     job = Training(network, count, count, seed, {"num_passes": 1}).job()
     with pytest.MonkeyPatch.context() as patch:
         if in_small_calls:  # one tile in each call

@@ -171,9 +171,8 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     """Print rows, columns by kind, missing values, what is left out and why, and the target."""
     import numpy as np
 
-    from ...system.messages import counted
+    from ...system.messages import counted, listed
     from ..encoding.encoder import TableEncoder
-    from .columns import listed
 
     columns = TableEncoder(text="target").fit(problem.frame).columns_
     print(f"{read.name}: {counted(shape[0], 'row')}, {counted(shape[1], 'column')}")

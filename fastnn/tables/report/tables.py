@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...system.frames import is_missing, read_table
+from ...system.frames import as_table, is_missing
 from ..encoding.categories import text_of
 from .pictures import sparkline
 from .texts import escape
@@ -158,7 +158,7 @@ def bars(names: Sequence[str], values: Array) -> str:
 
 def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
     """Return a table with a row for each column: kind, distribution, values, missing values and treatment."""
-    table = read_table(frame)
+    table = as_table(frame)
     rows = []
     for record, values in zip(records, table.columns, strict=True):
         heights = _heights(values)

@@ -32,7 +32,7 @@ from ...estimators.many import Task, run_side_by_side
 from ...saving.files import check_path
 from ...saving.records import Writer
 from ...schedules import CosineLog
-from ...system.frames import read_table
+from ...system.frames import as_table
 from ...system.messages import warn
 from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
@@ -280,7 +280,7 @@ class StreamedFit:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
         estimator, encoder = self.estimator, self.estimator.encoder_
         try:
-            encoder._prepared_columns(read_table(block.table, block.first)).encoded(out)
+            encoder._prepared_columns(as_table(block.table, block.first)).encoded(out)
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from None
         sampled = block.places(self.sample_rows)
