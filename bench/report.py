@@ -1,7 +1,7 @@
 """Measure the figures of the documents and print them as tables.
 
-    python bench/report.py                            # all parts
-    python bench/report.py minibatches                # one part
+    python bench/report.py                            # all sections
+    python bench/report.py minibatches                # one section
     python bench/report.py minibatches --chart FILE   # trainings by minibatches, also as a bar chart
     python bench/report.py grid --chart FILE          # pictures, also as curves of time by size
 
@@ -438,30 +438,32 @@ def startup() -> None:
         row(what, "", f"{seconds:.2f} s", float("nan"))
 
 
-PARTS = (
+SECTIONS = (
     training, grid, prediction, wide, functions, startup, fits, sharing, small, lbfgs, accuracy, minibatches
 )  # fmt: skip
 CHARTS = {minibatches: chart, grid: growth_chart}
 
 
 def main() -> None:
-    """Run the parts named on the command line."""
+    """Run the sections named on the command line."""
     parser = argparse.ArgumentParser(description="Measure the figures in README.md and docs/.")
-    names = [part.__name__ for part in PARTS]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(names)}; default: all")
-    parser.add_argument("--chart", metavar="FILE", help="draw the part minibatches or grid")
+    names = [section.__name__ for section in SECTIONS]
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(names)}; default: all"
+    )
+    parser.add_argument("--chart", metavar="FILE", help="draw the section minibatches or grid")
     options = parser.parse_args()
-    if not set(options.parts) <= set(names):
-        parser.error(f"parts are {', '.join(names)}")
-    chosen = [part for part in PARTS if not options.parts or part.__name__ in options.parts]
-    drawn = [part for part in chosen if part in CHARTS]
+    if not set(options.sections) <= set(names):
+        parser.error(f"sections are {', '.join(names)}")
+    chosen = [section for section in SECTIONS if not options.sections or section.__name__ in options.sections]
+    drawn = [section for section in chosen if section in CHARTS]
     if options.chart and len(drawn) != 1:
-        parser.error("--chart draws one of the parts minibatches and grid: name it")
+        parser.error("--chart draws one of the sections minibatches and grid: name it")
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
-    for part in chosen:
-        part()
+    for section in chosen:
+        section()
     if options.chart:
         CHARTS[drawn[0]](options.chart)
 

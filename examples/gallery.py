@@ -187,7 +187,7 @@ def zoom(path: Path, quick: bool) -> None:
     x1, x2 = corner(model, limit)
     half = limit / ZOOM
     small = path.with_name("window.png")
-    part = fastnn.render_boundary(
+    detail = fastnn.render_boundary(
         model, (x1 - half, x1 + half), (x2 - half, x2 + half), 100 if quick else 1600, out=small
     )
     figure = Figure(figsize=(12.6, 4.4), dpi=150, layout=ConstrainedLayoutEngine(wspace=0.05))
@@ -195,7 +195,7 @@ def zoom(path: Path, quick: bool) -> None:
     axes[0].imshow(shrunk(full, 1024), extent=whole.extent, interpolation="none")
     axes[0].plot(x1, x2, "ks", markersize=12, markerfacecolor="none", markeredgewidth=1.8)
     axes[0].set(title=f"{pixels:,} x {pixels:,} pixels, made smaller", xlabel="$x_1$", ylabel="$x_2$")
-    pieces = (cropped(full, (x1, x2), limit), (shrunk(small, 800), np.array(part.extent)))
+    pieces = (cropped(full, (x1, x2), limit), (shrunk(small, 800), np.array(detail.extent)))
     titles = (f"the mark's middle, enlarged {ZOOM:,} times", "the same window, painted anew")
     middle = np.array([x1, x1, x2, x2])
     for ax, (image, extent), title in zip(axes[1:], pieces, titles, strict=True):

@@ -600,16 +600,16 @@ class Model(Exportable, Savable):
         """Return the call that describes the network."""
         network = self._network
         hidden, output = network.activations[:-1], network.activations[-1]
-        parts = [str(list(network.layers_dim))]
+        fields = [str(list(network.layers_dim))]
         if hidden:
             named = hidden[0] if len(set(hidden)) == 1 else list(hidden)
-            parts.append(f"activation={named!r}")
-        parts.append(f"output_activation={output!r}")
+            fields.append(f"activation={named!r}")
+        fields.append(f"output_activation={output!r}")
         if network.loss != SoftmaxCrossEntropy():
-            parts.append(f"loss={network.loss!r}")
+            fields.append(f"loss={network.loss!r}")
         if network.dropout:
-            parts.append(f"dropout={list(network.dropout)}")
+            fields.append(f"dropout={list(network.dropout)}")
         if network.batch_norm:
-            parts.append("batch_norm=True")
-        parts += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
-        return f"Model({', '.join(parts)})"
+            fields.append("batch_norm=True")
+        fields += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
+        return f"Model({', '.join(fields)})"

@@ -173,8 +173,8 @@ def restricted_network(
         first, fixed = plane.directions @ wide, b[0] + plane.base @ wide
     sources = [first, *W[1:]], [fixed, *b[1:]]
     if output is not None:
-        for part in sources:
-            part[-1] = part[-1][:, [output]]
+        for arrays in sources:
+            arrays[-1] = arrays[-1][:, [output]]
         # The difference of the two scores is the output. With weights 0 and 1 instead, an infinite output
         # times 0 would be NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))

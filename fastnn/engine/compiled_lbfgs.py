@@ -250,10 +250,10 @@ class NumbaLBFGSTrainer:
             if thread == 0:  # keep the result here: Ctrl-C is raised before `SharedCalls.run` returns
                 self.non_finite = NON_FINITE[result]
 
-        def parts(n_threads: int) -> list[Callable[[], None]]:
+        def make_calls(n_threads: int) -> list[Callable[[], None]]:
             return [functools.partial(call, thread, n_threads) for thread in range(n_threads)]
 
-        self._calls.run(parts, self._work.barrier)
+        self._calls.run(make_calls, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite
 

@@ -489,7 +489,7 @@ class BaseMLP(
     def intercepts_(self, values: Any) -> None:
         self._set_views(_rows_of_biases, values, "intercepts_")
 
-    def _views(self, part: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
+    def _views(self, arrays_of: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
         """Return views of arrays of all layers; with batch normalisation read-only copies.
 
         Programs that read `coefs_` and `intercepts_` know no batch normalisation. Weights into which it is
@@ -497,12 +497,12 @@ class BaseMLP(
         """
         state = self._fitted_state(name)
         if not state.network.batch_norm:
-            return LiveViews(part(state.network, state.predicting), name)
+            return LiveViews(arrays_of(state.network, state.predicting), name)
         folded = state.folded
         folded.flags.writeable = False
-        return FoldedViews(part(state.network, folded), name)
+        return FoldedViews(arrays_of(state.network, folded), name)
 
-    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
+    def _set_views(self, arrays_of: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
         """Write arrays of all layers into a copy of the state, since shallow copies may share the state."""
         if self._fitted_state(name).network.batch_norm:
             raise ValueError(FoldedViews.refusal(name))
@@ -510,9 +510,9 @@ class BaseMLP(
         state.adopt_best()
         # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.
         for parameters in (state.parameters, state.predicting):
-            LiveViews(part(state.network, parameters), name)[:] = values
+            LiveViews(arrays_of(state.network, parameters), name)[:] = values
             # `values` may be an iterator, which can be read only once: read the written arrays from now on.
-            values = part(state.network, parameters)
+            values = arrays_of(state.network, parameters)
         self._state = state
 
     @property

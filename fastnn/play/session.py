@@ -223,7 +223,7 @@ class Run:
             "limits": list(problem.limits),
             "inputs": problem.inputs,
             "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
-            "n_parameters": sum(math.prod(part["shape"]) for part in layout),
+            "n_parameters": sum(math.prod(entry["shape"]) for entry in layout),
             "n_train": len(problem.train),
             "n_test": len(problem.test),
             "steps_per_epoch": problem.steps_per_epoch,

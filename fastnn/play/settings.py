@@ -233,13 +233,13 @@ class Settings:
             return name
         given: dict[str, Any] = {declared[key].parameter: self.options[key] for key in chosen}
         for parameter in given:
-            parts = [key for key, option in declared.items() if option.parameter == parameter]
-            if declared[parts[0]].part is not None:
-                given[parameter] = tuple(self.options.get(key, declared[key].default) for key in parts)
+            keys = [key for key, option in declared.items() if option.parameter == parameter]
+            if declared[keys[0]].position is not None:
+                given[parameter] = tuple(self.options.get(key, declared[key].default) for key in keys)
         try:
             return registry[name](**given)
         except ValueError as error:
-            # The message begins with the parameter, or with the part of it.
+            # The message begins with the parameter, or with one number of a pair.
             at_fault = [key for key in chosen if str(error).startswith(declared[key].label)]
             raise RequestError((at_fault or chosen)[0], str(error)) from None
 
@@ -250,35 +250,35 @@ FIELDS: dict[str, Field] = {
 
 
 class Option(NamedTuple):
-    """Parameter of an optimizer, a schedule or a loss, or a part of a parameter that is a pair of numbers.
+    """Parameter of an optimizer, a schedule or a loss, or one number of a parameter that is a pair.
 
     Parameters
     ----------
     parameter : str
         Name of the parameter.
-    part : int or None
-        Number of the part; None for a whole parameter.
+    position : int or None
+        Position in the pair, 0 or 1; None for a whole parameter.
     default : bool, int or float
-        Default of the parameter, or of the part.
+        Default of the parameter, or of the number.
     line : str
         First sentence of the parameter's documentation.
     """
 
     parameter: str
-    part: int | None
+    position: int | None
     default: Any
     line: str
 
     @property
     def label(self) -> str:
-        """Name of the parameter or of its part in messages."""
-        return self.parameter if self.part is None else f"{self.parameter}[{self.part}]"
+        """Name of the parameter or of its number in messages."""
+        return self.parameter if self.position is None else f"{self.parameter}[{self.position}]"
 
 
 def _options_of(registered: type) -> dict[str, Option]:
     """Return the options of an optimizer, a schedule or a loss: flags, numbers and pairs of numbers.
 
-    The parts of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
+    The numbers of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
     """
     result = {}
     for declared in fields(registered):
@@ -287,8 +287,8 @@ def _options_of(registered: type) -> dict[str, Option]:
         if type(default) in (bool, int, float):
             result[name] = Option(name, None, default, line)
         elif isinstance(default, tuple):
-            for part, value in enumerate(default):
-                result[f"{name.removesuffix('s')}{part + 1}"] = Option(name, part, value, line)
+            for position, value in enumerate(default):
+                result[f"{name.removesuffix('s')}{position + 1}"] = Option(name, position, value, line)
     return result
 
 

@@ -362,7 +362,7 @@ def check_same_columns(estimator: Any, table: Table) -> None:
 
 def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     """Return scikit-learn's message about names that differ from those of the fit."""
-    parts = ["The feature names should match those that were passed during fit."]
+    lines = ["The feature names should match those that were passed during fit."]
     new = [name for name in names if name not in set(fitted)]
     missing = [name for name in fitted if name not in set(names)]
     for title, different in (
@@ -370,11 +370,11 @@ def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
         ("Feature names seen at fit time, yet now missing:", missing),
     ):
         if different:
-            parts += [title, *(f"- {name}" for name in sorted(different)[:_MAX_NAMES])]
-            parts += ["- ..."] * (len(different) > _MAX_NAMES)
+            lines += [title, *(f"- {name}" for name in sorted(different)[:_MAX_NAMES])]
+            lines += ["- ..."] * (len(different) > _MAX_NAMES)
     if not (new or missing):
-        parts.append("Feature names must be in the same order as they were in fit.")
-    return "\n".join(parts) + "\n"
+        lines.append("Feature names must be in the same order as they were in fit.")
+    return "\n".join(lines) + "\n"
 
 
 def undictionaried(kind: Any) -> Any:

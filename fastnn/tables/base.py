@@ -20,7 +20,7 @@ from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
 from ..system.sizes import parse_size
 from ..system.sklearn_internals import Interval, StrOptions
-from ..system.threads import compute_parts
+from ..system.threads import map_on_threads
 from ..system.validation import check_count, check_flag
 from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_c, export_onnx
@@ -238,7 +238,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             for member, out in zip(members, scores, strict=True):
                 out[rows] = self._member_scores(member, Z)
 
-        compute_parts(compute, table.blocks())
+        map_on_threads(compute, table.blocks())
         return scores
 
     def _shadow(self) -> Any:

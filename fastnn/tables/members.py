@@ -20,10 +20,10 @@ __all__ = [
     "Deadline",
     "MemberScorer",
     "StopAtCycleEnds",
-    "WeightlessPartError",
+    "WeightlessRowsError",
     "assign_folds",
     "batch_size",
-    "check_part_weights",
+    "check_split_weights",
     "check_validation_weights",
     "fold_count",
     "member_settings",
@@ -169,37 +169,37 @@ class MemberScorer:
             ) from error
 
 
-class WeightlessPartError(ValueError):
+class WeightlessRowsError(ValueError):
     """All rows that a network is trained on, or all that it is validated on, have the weight 0.
 
     Parameters
     ----------
-    part : str
+    use : str
         What the rows are for, in words.
     remedy : str
         A remedy other than to pass validation rows.
     """
 
-    def __init__(self, part: str, remedy: str) -> None:
-        super().__init__(part, remedy)
-        self.part, self.remedy = part, remedy
+    def __init__(self, use: str, remedy: str) -> None:
+        super().__init__(use, remedy)
+        self.use, self.remedy = use, remedy
 
     def __str__(self) -> str:
         return self.advice("pass X_val and y_val")
 
     def advice(self, how: str) -> str:
         """Return the message, given how the caller passes validation rows."""
-        return f"all rows that {self.part} have the weight 0: {how}, or {self.remedy}"
+        return f"all rows that {self.use} have the weight 0: {how}, or {self.remedy}"
 
 
 def check_validation_weights(weights: NDArray[Any]) -> None:
-    """Raise `WeightlessPartError` if all rows that a network is validated on have the weight 0."""
+    """Raise `WeightlessRowsError` if all rows that a network is validated on have the weight 0."""
     if not weights.any():
-        raise WeightlessPartError("are set aside to validate a network", "leave out rows of weight 0")
+        raise WeightlessRowsError("are set aside to validate a network", "leave out rows of weight 0")
 
 
-def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
-    """Raise `WeightlessPartError` if no training row, or no validation row, has a weight above 0."""
+def check_split_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
+    """Raise `WeightlessRowsError` if no training row, or no validation row, has a weight above 0."""
     check_validation_weights(weights[val])
     if not weights[train].any():
-        raise WeightlessPartError("a network is trained on", "more rows of a weight above 0")
+        raise WeightlessRowsError("a network is trained on", "more rows of a weight above 0")

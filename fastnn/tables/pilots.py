@@ -67,7 +67,7 @@ def pilot_passes(preset: Preset, recipe: Recipe, n_networks: int) -> int:
 
 
 def best_pilots(
-    estimator: Any, fits: Any, pilots: list[Any], rivals: list[Any], parts: list[Any],
+    estimator: Any, fits: Any, pilots: list[Any], rivals: list[Any], splits: list[Any],
     validation: tuple[Array, ...],
 ) -> tuple[list[Any], Array | None]:  # fmt: skip
     """Fit the first networks, with and without scaled columns; find which are better.
@@ -84,7 +84,7 @@ def best_pilots(
         Fits of the networks.
     pilots, rivals : list of MLPClassifier or MLPRegressor
         The first networks of the estimator, twice.
-    parts : list of two arrays of int
+    splits : list of two arrays of int
         Training rows and validation rows of all networks.
     validation : tuple of three arrays
         Table with the validation rows: features, targets, weights.
@@ -96,24 +96,24 @@ def best_pilots(
     array (n_features,) or None
         Factors of the features for the other networks; None if they should be as they are.
     """
-    n_pilots, own_parts = len(pilots), parts[: len(pilots)]
-    fits.run(pilots, own_parts, [None] * n_pilots)
+    n_pilots, own_splits = len(pilots), splits[: len(pilots)]
+    fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
     importances = np.array(
-        [estimated_importances(estimator, [pilot], Z, targets, [part])
-         for pilot, part in zip(pilots, own_parts, strict=True)]
+        [estimated_importances(estimator, [pilot], Z, targets, [split])
+         for pilot, split in zip(pilots, own_splits, strict=True)]
     )  # fmt: skip
     widths = column_widths(estimator.columns_)
     others = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
     scales = [column_scales(importances[chosen].mean(axis=0), widths) for chosen in others]
-    fits.run(rivals, own_parts, scales)
+    fits.run(rivals, own_splits, scales)
     if mean_score(rivals) > mean_score(pilots):
         return rivals, column_scales(importances.mean(axis=0), widths)
     return pilots, None
 
 
 def short_pilots_scales(
-    estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], parts: list[Any],
+    estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], splits: list[Any],
     validation: tuple[Array, ...],
 ) -> Array | None:  # fmt: skip
     """Return the factors of all features that networks of few epochs find, or None to leave them as they are.
@@ -124,15 +124,15 @@ def short_pilots_scales(
     `settings` are the parameters of all networks of the estimator, and `seeds` has the seed of every pilot.
     Other arguments are those of `best_pilots`.
     """
-    n_pilots, own_parts = len(seeds), parts[: len(seeds)]
+    n_pilots, own_splits = len(seeds), splits[: len(seeds)]
     settings = settings | {"max_iter": short_passes(settings["max_iter"]), "scoring": "loss"}
     # The networks of the mean come before those of quantiles.
     pilots, rivals = (estimator._members(settings, seeds)[:n_pilots] for _ in range(2))
-    fits.run(pilots, own_parts, [None] * n_pilots)
+    fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
-    importances = estimated_importances(estimator, pilots, Z, targets, own_parts, SHORT_PILOT_ROWS)
+    importances = estimated_importances(estimator, pilots, Z, targets, own_splits, SHORT_PILOT_ROWS)
     widths = column_widths(estimator.columns_)
-    fits.run(rivals, own_parts, [column_scales(importances, widths)] * n_pilots)
+    fits.run(rivals, own_splits, [column_scales(importances, widths)] * n_pilots)
     power = strength(-mean_score(pilots), -mean_score(rivals))
     return None if power is None else column_scales(importances, widths, power)
 

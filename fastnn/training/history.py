@@ -94,10 +94,10 @@ class History:
             return "History(no epochs)"
         last = int(self.passes[-1])
         where = "" if last == self.n_passes - 1 else f" in epoch {last}"
-        parts = [f"epochs={self.n_passes}", f"loss={self.loss[-1]:.6g}{where}"]
+        fields = [f"epochs={self.n_passes}", f"loss={self.loss[-1]:.6g}{where}"]
         if np.isfinite(self.validation_loss[-1]):
-            parts.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
-        return f"History({', '.join(parts)})"
+            fields.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
+        return f"History({', '.join(fields)})"
 
 
 def record_every(num_passes: int) -> int:

@@ -261,8 +261,8 @@ class TrainingState:
             raise ValueError("a setting of the training is not a number")
         batch_size = check_integer(settings["batch_size"], "batch_size", 2**62)
         data = description["data"]
-        parts = {"n_samples", "X", "y", "sample_weight", "whole"}
-        if not (isinstance(data, dict) and set(data) == parts and type(data["whole"]) is bool):
+        keys = {"n_samples", "X", "y", "sample_weight", "whole"}
+        if not (isinstance(data, dict) and set(data) == keys and type(data["whole"]) is bool):
             raise ValueError("the training state does not describe its data")
         n_samples = check_integer(data["n_samples"], "n_samples", 2**62)
         num_passes = check_integer(description["num_passes"], "num_passes", 2**62)
@@ -435,7 +435,7 @@ def _digest(array: Any, whole: bool) -> str:
     checksum of all bytes.
     """
     if not isinstance(array, np.ndarray):
-        return "-".join(_digest(part, whole) for part in (array.data, array.indices, array.indptr))
+        return "-".join(_digest(component, whole) for component in (array.data, array.indices, array.indptr))
     digest = hashlib.sha256(f"{array.shape} {array.dtype.newbyteorder('<').str}".encode())
     data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     n_blocks = DIGEST_BYTES // BLOCK_BYTES

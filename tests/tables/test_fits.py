@@ -56,7 +56,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
     X, y = rule_data(200, n_noise=2)
     X, y, ones = X.astype(np.float32), y.astype(np.int64), np.ones(200)
     scales = np.array([1, 0.5, 0.25, 2], np.float32)
-    part = np.arange(150), np.arange(150, 200)
+    split = np.arange(150), np.arange(150, 200)
 
     def fitted(X, scales):
         member = MLPClassifier(
@@ -65,7 +65,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
         )  # fmt: skip
         member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
         with progress_bar(total=5, unit="epoch", shown=False, desc="fitting") as bar:
-            TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [part], [scales])
+            TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [split], [scales])
         return member
 
     scaled, plain = fitted(X, scales), fitted(X * scales, None)
@@ -137,7 +137,7 @@ class Recorder:
     def __init__(self):
         self.scales = []
 
-    def run(self, members, parts, scales):
+    def run(self, members, splits, scales):
         self.scales.append(scales)
 
 
@@ -201,9 +201,9 @@ def test_networks_take_the_scales_that_short_pilots_find(power, n_networks, monk
     runs, importances = [], np.array([4.0, 2.0, 3.0, 0.0, 1.0])
     run = TableFits.run
 
-    def recorded(fits, members, parts, scales):
+    def recorded(fits, members, splits, scales):
         runs.append((members, scales))
-        run(fits, members, parts, scales)
+        run(fits, members, splits, scales)
 
     found = []
     monkeypatch.setattr(TableFits, "run", recorded)

@@ -170,7 +170,8 @@ def baselines(
     train : tuple of DataFrame, array (n,) and array (n,) or None
         Rows, targets and weights.
     splits : list of two arrays of rows, optional
-        Folds: the baselines predict the second part of each, fitted to the first.
+        Training and validation rows of every fold: the baselines are fitted to the former and predict the
+        latter.
     test : tuple of DataFrame, array (m,) and array (m,) or None, optional
         Rows to predict instead of those of the folds, with targets and weights.
     classes : array or None
@@ -188,13 +189,13 @@ def baselines(
     """
     X, y, weights = train
     constant_name = "majority" if task == "classification" else "mean"
-    parts: list[tuple[Rows, Rows | None]] = [*(splits or [])]
+    folds: list[tuple[Rows, Rows | None]] = [*(splits or [])]
     if test is not None:
-        parts = [(np.arange(len(y)), None)]
+        folds = [(np.arange(len(y)), None)]
     rows_of_test: list[Rows] = []
     found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
     random = np.random.RandomState(0)
-    for fitted, predicted in parts:
+    for fitted, predicted in folds:
         if len(fitted) > MAX_ROWS:
             fitted = np.sort(random.permutation(fitted)[:MAX_ROWS])
         fit_weights = _positive(weights, fitted)
@@ -202,7 +203,7 @@ def baselines(
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), unseen_unwarned():
-            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
+            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(folds))
             found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(constant_prediction(task, y, _positive(weights), classes, len(X_test)))

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
-    from ..members import WeightlessPartError
+    from ..members import WeightlessRowsError
     from .columns import columns_of_text
     from .evaluation import evaluated_fit
     from .problem import are_numbers, posed_problem
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             options.out.mkdir(exist_ok=True)
             result = streamed_fit(large, problem, checkpoint, options, estimator, valid, shows_bars, keep)
         _write_scores(read, result, options, paths)
-    except WeightlessPartError as error:
+    except WeightlessRowsError as error:
         how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
         raise ValueError(error.advice(how)) from None
     except KeyboardInterrupt:

@@ -71,14 +71,14 @@ def streamed_passes(epochs: int, n_rows: int) -> int:
 
 @dataclass
 class MemberRun:
-    """Training of one network, in parts: the network is validated after each."""
+    """Training of one network, in stages: the network is validated after each."""
 
     member: Any  # network, fitted by partial fits
     place: int  # among the networks of its head; networks of a place have the same validation rows
-    best: Any = None  # parameters and running statistics at the end of the best part
+    best: Any = None  # parameters and running statistics at the end of the best stage
     is_over: bool = False  # True if the network is trained no further
     best_before: float = -math.inf  # best score at the end of the schedule's last cycle
-    # Losses and numbers of rows of the buffers since the last part.
+    # Losses and numbers of rows of the buffers since the last stage.
     losses: list[tuple[float, int]] = field(default_factory=list)
 
     def copied(self) -> MemberRun:
@@ -167,11 +167,11 @@ class StreamedFit:
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
         self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
-        # The run has parts, after each of which the networks are validated. As an epoch on a table in memory,
-        # a part has several times as many rows as are validated.
-        rows_a_part = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
-        n_parts = max(1, self.passes * files.n_rows // rows_a_part)
-        self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
+        # The run has stages, after each of which the networks are validated. As an epoch on a table in
+        # memory, a stage has several times as many rows as are validated.
+        rows_per_stage = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
+        n_stages = max(1, self.passes * files.n_rows // rows_per_stage)
+        self.n_stages = min(preset.epochs, self.n_buffers, n_stages)
         self.n_done, self.is_late = 0, False
         self.writer = BackgroundWriter()
         self.settings = self._described_settings()
@@ -302,7 +302,7 @@ class StreamedFit:
         if self.is_separate:
             self.val = encoded_validation(estimator, X_val, y_val)
             everything = np.arange(len(self.val[1]))
-            self.parts: list[Any] = [(everything, everything)] * n_networks
+            self.splits: list[Any] = [(everything, everything)] * n_networks
             return
         n_groups = min(n_networks, self.n_folds)
         groups: list[Any] = []
@@ -321,12 +321,12 @@ class StreamedFit:
             )
         for group in groups:
             check_validation_weights(self.val[2][group])
-        self.parts = [(None, groups[k % n_groups]) for k in range(n_networks)]
+        self.splits = [(None, groups[k % n_groups]) for k in range(n_networks)]
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
         settings = member_settings(self.estimator, self.preset, self.files.n_rows)
-        settings |= {"early_stopping": False, "max_iter": self.n_parts}
+        settings |= {"early_stopping": False, "max_iter": self.n_stages}
         self.schedule: CosineLog = settings["learning_rate"]
         members = self.estimator._members(settings, self.seeds[1:-1])
         self.runs = [MemberRun(member, k % self.n_networks) for k, member in enumerate(members)]
@@ -380,12 +380,12 @@ class StreamedFit:
         """Train all networks on the rows of a buffer; an error or an interrupt undoes the training."""
         before = [run.copied() for run in self.runs]
         number = self.n_done + 1
-        n_parts = number * self.n_parts // self.n_buffers
+        n_stages = number * self.n_stages // self.n_buffers
         limit = self.estimator.time_limit
         self.is_late = limit is not None and time.perf_counter() - self.begin >= limit
-        ends_part = self.is_late or n_parts > self.n_done * self.n_parts // self.n_buffers
+        ends_stage = self.is_late or n_stages > self.n_done * self.n_stages // self.n_buffers
         running = [run for run in self.runs if not run.is_over]
-        tasks = [self._task(run, portion, n_parts if ends_part else None) for run in running]
+        tasks = [self._task(run, portion, n_stages if ends_stage else None) for run in running]
         try:
             run_side_by_side(tasks, self.estimator.n_jobs)
             self.n_done = number
@@ -393,23 +393,23 @@ class StreamedFit:
             self.runs, self.n_done = before, number - 1
             raise
 
-    def _task(self, run: MemberRun, portion: Portion, n_parts: int | None) -> Task:
-        """Return the task that trains one network on a buffer, and validates it if parts have been done."""
+    def _task(self, run: MemberRun, portion: Portion, n_stages: int | None) -> Task:
+        """Return the task that trains one network on a buffer, and validates it if stages have been done."""
 
         def task(stopped: Callable[[], bool]) -> None:
             if len(portion.rows) and not self._trained(run, portion, stopped):
                 run.is_over = True
                 return
-            if n_parts is not None and run.losses:
-                self._evaluate(run, n_parts)
+            if n_stages is not None and run.losses:
+                self._evaluate(run, n_stages)
 
         return task
 
     def _trained(self, run: MemberRun, portion: Portion, stopped: Callable[[], bool]) -> bool:
-        """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
+        """Train a network on a buffer; return False if it diverges and an earlier stage is kept."""
         member, weights = run.member, portion.weights
         if self.oof_rows is not None:  # the network's validation rows have the weight 0
-            held = np.isin(portion.rows, self.oof_rows[self.parts[run.place][1]])
+            held = np.isin(portion.rows, self.oof_rows[self.splits[run.place][1]])
             weights = np.where(held, 0.0, weights)
         if not weights.any():
             return True
@@ -424,7 +424,7 @@ class StreamedFit:
         except FitDivergenceError as error:
             if run.best is None:
                 raise
-            error.held = "the parameters of the best part"
+            error.held = "the parameters with the best validation score"
             warn(str(error), ConvergenceWarning)
             return False
         finally:
@@ -432,29 +432,29 @@ class StreamedFit:
         run.losses.append((member.loss_curve_.pop(), len(portion.rows)))
         return True
 
-    def _evaluate(self, run: MemberRun, n_parts: int) -> None:
+    def _evaluate(self, run: MemberRun, n_stages: int) -> None:
         """Compute loss and score of the validation rows, and keep the parameters if they are the best."""
         member, state = run.member, run.member._state
         if member.validation_scores_ is None:
             member.validation_scores_, member.best_validation_score_ = [], -np.inf
         member.loss_curve_.append(mean_loss(run.losses))
         run.losses = []
-        rows = self.parts[run.place][1]  # consecutive rows: take views
+        rows = self.splits[run.place][1]  # consecutive rows: take views
         data = member._checked(*(array[rows[0] : rows[-1] + 1] for array in self.val), "validation")
         validation = validation_functions(member, data, state)
         assert validation is not None
         member.validation_loss_curve_.append(validation.loss())
         best = Patience(np.inf, ties=member.ties, keeps_small=True, best=-member.best_validation_score_)
-        if record_score(member, best, validation.score(), n_parts):
+        if record_score(member, best, validation.score(), n_stages):
             run.best = state.predicting.copy(), state.statistics.copy()
-        cycles = Patience(1, cycles=self.schedule.valleys(self.n_parts).tolist(), best=-run.best_before)
-        cycles.observe(-member.best_validation_score_, n_parts)
+        cycles = Patience(1, cycles=self.schedule.valleys(self.n_stages).tolist(), best=-run.best_before)
+        cycles.observe(-member.best_validation_score_, n_stages)
         run.is_over, run.best_before = cycles.is_over, -cycles.best
 
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and evaluate it."""
         estimator.estimators_ = [run.finished() for run in self.runs]
-        evaluate(estimator, self.val, self.parts, self.is_separate)
+        evaluate(estimator, self.val, self.splits, self.is_separate)
         if not self.is_separate:
             estimator.oof_rows_ = self.oof_rows[estimator.oof_rows_]
         estimator.fit_seconds_ = self.seconds + time.perf_counter() - self.begin

@@ -20,7 +20,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ...system.generators import seeded
 from ...system.threads import Flag
 from ...system.validation import MAX_WEIGHTS, MIN_WEIGHTS
-from ..moments import MomentsOfParts
+from ..moments import RunningMoments
 from .parquet import Block, Group, GroupReader, ParquetRows
 
 __all__ = ["BufferPiece", "Feed", "Portion", "Scan", "Sizes", "drawn_rows", "shuffled_pieces"]
@@ -56,13 +56,13 @@ class Sizes:
         A quarter is for open row groups, an eighth for each buffer, for the validation rows and for the
         sample; the rest remains for networks, blocks that are being encoded, and what allocators hold back.
         """
-        part, n_rows = limit // 8, files.n_rows
+        eighth, n_rows = limit // 8, files.n_rows
         row_bytes = 4 * n_features + ROW_BYTES
-        n_validation = min(n_rows // n_folds, MAX_VALIDATION, part // (n_networks * row_bytes))
-        n_sampled = min(n_rows, MAX_SAMPLED, part // (SAMPLE_BYTES * (len(files.columns) + 1)))
-        n_buffers = -(-n_rows // max(batch_size, part // (row_bytes + ROW_BYTES * n_networks)))
+        n_validation = min(n_rows // n_folds, MAX_VALIDATION, eighth // (n_networks * row_bytes))
+        n_sampled = min(n_rows, MAX_SAMPLED, eighth // (SAMPLE_BYTES * (len(files.columns) + 1)))
+        n_buffers = -(-n_rows // max(batch_size, eighth // (row_bytes + ROW_BYTES * n_networks)))
         capacity = -(-n_rows // (n_buffers * batch_size)) * batch_size
-        n_open = int(np.clip(2 * part // files.group_bytes, 1, MAX_OPEN))
+        n_open = int(np.clip(2 * eighth // files.group_bytes, 1, MAX_OPEN))
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
     def buffers_a_pass(self, files: ParquetRows) -> int:
@@ -96,7 +96,7 @@ class Scan:
         self.n_rows, weight = 0, 0.0  # of the rows that have a target
         self.missing = dict.fromkeys(files.columns, 0)  # numbers of missing values
         self.counts: dict[Any, int] = {}  # numbers of rows of all classes,
-        self.moments = MomentsOfParts()  # or moments of numbers
+        self.moments = RunningMoments()  # or moments of numbers
         sampled: list[Block] = []
         validation: list[Block] = []
         for block in files.blocks():
@@ -288,19 +288,19 @@ class Feed:
     def _filled(self, buffer: Array) -> Portion | None:
         """Return the next portion, whose features are in the buffer; None after the last."""
         pieces, ends_pass = next(self._plan, ([], False))
-        end, parts = 0, []
+        end, filled = 0, []
         for piece in pieces:
             for block in self._blocks(piece):
                 begin, end = end, end + len(block)
                 targets, weights = self._encode(block, buffer[begin:end])
-                parts.append((targets, weights, block.rows))
+                filled.append((targets, weights, block.rows))
                 if self._closed():
                     return None
         if not pieces:
             return None
-        if not parts:  # no row of the buffer has a target
-            parts.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
-        targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if not filled:  # no row of the buffer has a target
+            filled.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
+        targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*filled, strict=True))
         return Portion(buffer[:end], targets, weights, rows, ends_pass)
 
     def _blocks(self, piece: BufferPiece) -> Iterator[Block]:
