@@ -273,7 +273,7 @@ def jax_run(workload: Workload) -> Run:
     activation = jax.nn.relu if relu else jnp.tanh
     initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
     # Rows that fit into the cache are fastest gathered once per epoch; larger tables a batch at a time.
-    gather_pass = X.nbytes <= 1 << 22
+    gather_epoch = X.nbytes <= 1 << 22
 
     def new_params(key):
         keys = jax.random.split(key, len(workload.layers_dim) - 1)
@@ -309,14 +309,14 @@ def jax_run(workload: Workload) -> Run:
     @jax.jit
     def train(key, X, y):
         def rows(state, batch):
-            inputs, targets = batch if gather_pass else (X[batch], y[batch])
+            inputs, targets = batch if gather_epoch else (X[batch], y[batch])
             return step(state, inputs, targets), None
 
-        def one_pass(state, key):
+        def one_epoch(state, key):
             if size >= n:
                 return step(state, X, y), None
             order = jax.random.permutation(key, n)
-            samples = (X[order], y[order]) if gather_pass else order
+            samples = (X[order], y[order]) if gather_epoch else order
             whole = n - n % size
             batches = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), samples)
             state, _ = lax.scan(rows, state, batches)
@@ -329,7 +329,7 @@ def jax_run(workload: Workload) -> Run:
         keys = jax.random.split(key, workload.n_passes + 1)
         params = new_params(keys[0])
         zeros = jax.tree.map(jnp.zeros_like, params)
-        (params, *_), _ = lax.scan(one_pass, (params, zeros, zeros, jnp.float32(0)), keys[1:])
+        (params, *_), _ = lax.scan(one_epoch, (params, zeros, zeros, jnp.float32(0)), keys[1:])
         return params
 
     key = jax.random.key(0)

@@ -251,7 +251,7 @@ def test_a_network_may_have_more_outputs_than_classes(backend):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # the high rate makes the training diverge
-def test_divergence_names_the_pass_and_keeps_the_last_finite_parameters(backend, dtype):
+def test_divergence_names_the_epoch_and_keeps_the_last_finite_parameters(backend, dtype):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend, dtype=dtype)
     with pytest.raises(fastnn.DivergenceError, match=r"diverged in epoch \d+.* must stay below 2") as caught:
         model.train(X, y, epsilon=100.0, reg_lambda=1.0)
@@ -289,7 +289,7 @@ def test_huge_layers_have_narrow_tiles():
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
+def test_an_interrupt_is_raised_at_the_end_of_an_epoch(name):
     model = fastnn.Model([2, 3, 2], random_state=0)
     job = Job(
         X, y.astype(float)[:, None], np.ones(200), num_passes=10**12, batch_size=200, epsilon=0.001,

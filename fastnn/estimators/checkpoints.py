@@ -37,7 +37,7 @@ class _FittedEstimator:
         Running fit.
     """
 
-    whole_passes = True  # a fit is resumed from whole epochs only
+    whole_epochs = True  # a fit is resumed from whole epochs only
 
     def __init__(self, fit: Any) -> None:
         self._fit = fit

@@ -31,12 +31,12 @@ from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, reporting
 from .solvers import has_schedule
 
-__all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_score"]
+__all__ = ["Fit", "FitDivergenceError", "Validation", "record_epochs", "record_score"]
 
 Array = NDArray[Any]
 
 # Largest number of epochs in one training, which keeps a record of each. A longer fit is several trainings.
-MAX_PASSES = 10_000
+MAX_EPOCHS = 10_000
 # The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
 ADAPTIVE_DIVISOR, MIN_RATE = 5.0, 1e-6
 
@@ -178,9 +178,9 @@ class Fit:
             )
 
     def _train(self, memory: Memory, hooks: list[Hook]) -> Training:
-        """Run one training of the fit, which has several if it has more than `MAX_PASSES` epochs."""
+        """Run one training of the fit, which has several if it has more than `MAX_EPOCHS` epochs."""
         state, job = self.state, self.job
-        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_PASSES)
+        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_EPOCHS)
         if n_passes < job.num_passes:
             job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
         trainer = get_backend("numba").trainer(state.network, state.parameters, state.statistics, job, memory)
@@ -293,10 +293,10 @@ class Curves(Hook):
         if not new.size:
             return
         losses = (new / job.X.shape[0] + fit.offset).tolist()
-        record_passes(estimator, state, losses, job.X.shape[0], fit.offset)
+        record_epochs(estimator, state, losses, job.X.shape[0], fit.offset)
 
 
-def record_passes(
+def record_epochs(
     estimator: Any, state: FittedNetwork, losses: list[float], n_samples: int, offset: float = 0.0
 ) -> None:
     """Extend the curves of an estimator by epochs over `n_samples` samples each, with these objectives."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..boundary.drawing import printable
 from ..model import Model
-from ..plotting.animation import animate_training, snapshot_passes
+from ..plotting.animation import animate_training, snapshot_epochs
 from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
 from ..system.messages import error_text
@@ -180,7 +180,7 @@ def _animation(run: Run) -> bytes:
     latest = run.steering.latest
     if latest.step > film[-1].step:
         film.append(latest)
-    chosen = [film[k] for k in snapshot_passes(0, len(film) - 1, min(N_FRAMES, len(film)))]
+    chosen = [film[k] for k in snapshot_epochs(0, len(film) - 1, min(N_FRAMES, len(film)))]
     models = [run.model_of(snapshot) for snapshot in chosen]
     X, y = problem.X, problem.y
     with tempfile.TemporaryDirectory() as folder:

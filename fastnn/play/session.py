@@ -34,9 +34,9 @@ logger = logging.getLogger("fastnn")
 
 # Epochs after which a training without end keeps fewer of its measurements: it continues as a training of
 # twice as many epochs, and so keeps 500 to 1000 of them, however long it runs.
-FIRST_PASSES = 1000
+FIRST_EPOCHS = 1000
 # Largest number of epochs of any training.
-MAX_PASSES = 1 << 50
+MAX_EPOCHS = 1 << 50
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 
@@ -276,8 +276,8 @@ class Run:
         if whole is not None and problem.settings.schedule != "constant":
             arguments["schedule"] = WithinRun(self._artist.schedule, whole * problem.steps_per_epoch)
         X, y = problem.training_data
-        last = MAX_PASSES if whole is None else whole
-        n_passes, resume = min(FIRST_PASSES, last), False
+        last = MAX_EPOCHS if whole is None else whole
+        n_passes, resume = min(FIRST_EPOCHS, last), False
         hooks: list[Any] = [steering]
         while True:
             model.train(X, y, n_passes, callbacks=hooks, resume=resume, **arguments)

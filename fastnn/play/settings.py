@@ -28,7 +28,7 @@ MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
 # Largest numbers of classes of the blobs and of painted points, which need colours that differ.
 MAX_CLASSES = 6
 # Epochs of a run whose schedule depends on its length, unless the settings say otherwise.
-USUAL_PASSES = 20_000
+USUAL_EPOCHS = 20_000
 
 
 def _line(documented: Any) -> str:
@@ -217,7 +217,7 @@ class Settings:
     @property
     def n_passes(self) -> int | None:
         """Number of epochs of the whole run; None for a run without end."""
-        return USUAL_PASSES if self.passes is None and self.schedule != "constant" else self.passes
+        return USUAL_EPOCHS if self.passes is None and self.schedule != "constant" else self.passes
 
     def chosen(self, registry: Mapping[str, type], name: str) -> Any:
         """Return the name of an optimizer, a schedule or a loss, or an object with the options that are set.

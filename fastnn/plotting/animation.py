@@ -177,7 +177,7 @@ def animate_training(
     return target
 
 
-def snapshot_passes(first: int, last: int, count: int) -> list[int]:
+def snapshot_epochs(first: int, last: int, count: int) -> list[int]:
     """Return `count` increasing numbers of epochs from `first` to `last`, with a nearly constant ratio.
 
     If there are fewer integers in the range, return all of them; if `count` is 1, return the last.
@@ -281,7 +281,7 @@ def _train_model(
     def title(model_copy: Any, n_passes: int) -> str:
         return _title(model_copy, model_copy.calculate_loss(X, y), n_passes, scene)
 
-    recorder = _Recorder(snapshot_passes(0, num_passes, frames), title, model)
+    recorder = _Recorder(snapshot_epochs(0, num_passes, frames), title, model)
     if isinstance(callbacks, Iterable):  # `train` refuses anything else
         callbacks = [recorder, *callbacks]
     model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
@@ -315,7 +315,7 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
     # An estimator that is not fitted has no network: its first snapshot follows the first epoch.
     is_new = not estimator.__sklearn_is_fitted__()
     scene.find_classes([] if is_new else [estimator])
-    recorder = _Recorder(snapshot_passes(int(is_new), max_iter, frames), title)
+    recorder = _Recorder(snapshot_epochs(int(is_new), max_iter, frames), title)
     if not is_new:
         recorder.record(0, copy_model)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)

@@ -31,7 +31,7 @@ from .members import (
     training_rows,
 )
 from .moments import Moments
-from .pilots import best_pilots, count_pilots, pilot_passes, short_pilots_scales
+from .pilots import best_pilots, count_pilots, pilot_epochs, short_pilots_scales
 from .streaming.checkpoints import checked_checkpoint, resumed_path
 from .streaming.fit import StreamedFit, needed_bytes
 from .streaming.parquet import ParquetRows
@@ -134,7 +134,7 @@ def _fit_in_memory(
     members = estimator._members(settings, seeds)
     recipe = preset.recipe(estimator._HAS_CLASSES)
     pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
-    total = preset.epochs * len(members) + pilot_passes(preset, recipe, n_networks)
+    total = preset.epochs * len(members) + pilot_epochs(preset, recipe, n_networks)
     end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
     with progress_bar(total=total, unit="epoch", shown=progress, desc="fitting") as bar:
         held_out = None if X_val is None else validation

@@ -21,8 +21,8 @@ __all__ = [
     "column_scales",
     "count_pilots",
     "mean_score",
-    "pilot_passes",
-    "short_passes",
+    "pilot_epochs",
+    "short_epochs",
     "short_pilots_scales",
     "strength",
 ]
@@ -52,18 +52,18 @@ def count_pilots(recipe: Recipe, n_networks: int) -> int:
     return min(N_PILOTS, n_networks) if recipe.scales_columns or recipe.short_pilots else 0
 
 
-def short_passes(n_passes: int) -> int:
+def short_epochs(n_passes: int) -> int:
     """Return the epochs of a short pilot of networks of `n_passes` epochs."""
     return max(1, n_passes // EPOCHS_PER_PILOT_EPOCH)
 
 
-def pilot_passes(preset: Preset, recipe: Recipe, n_networks: int) -> int:
+def pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
     """Return the epochs of all networks that are fitted beside those of the estimator.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
     n_pilots = count_pilots(recipe, n_networks)
-    return n_pilots * (2 * short_passes(preset.epochs) if recipe.short_pilots else preset.epochs)
+    return n_pilots * (2 * short_epochs(preset.epochs) if recipe.short_pilots else preset.epochs)
 
 
 def best_pilots(
@@ -125,7 +125,7 @@ def short_pilots_scales(
     Other arguments are those of `best_pilots`.
     """
     n_pilots, own_splits = len(seeds), splits[: len(seeds)]
-    settings = settings | {"max_iter": short_passes(settings["max_iter"]), "scoring": "loss"}
+    settings = settings | {"max_iter": short_epochs(settings["max_iter"]), "scoring": "loss"}
     # The networks of the mean come before those of quantiles.
     pilots, rivals = (estimator._members(settings, seeds)[:n_pilots] for _ in range(2))
     fits.run(pilots, own_splits, [None] * n_pilots)

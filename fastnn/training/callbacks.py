@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
 from .patience import TIES, Patience
-from .state import BestPass
+from .state import BestEpoch
 
 __all__ = [
     "PRINT_EVERY",
@@ -150,7 +150,7 @@ class PrintLoss(Hook):
             print(f"Loss after iteration {last}: {self._loss():f}")
 
 
-class AtKeptPasses(Hook, ABC):
+class AtKeptEpochs(Hook, ABC):
     """Base class of hooks that act after every epoch that the history keeps."""
 
     def next_stop(self, training: Training) -> int:
@@ -168,7 +168,7 @@ class AtKeptPasses(Hook, ABC):
         """Act after an epoch that the history keeps as entry `record`."""
 
 
-class ValidateLoss(AtKeptPasses):
+class ValidateLoss(AtKeptEpochs):
     """Hook that adds validation losses to the history.
 
     Parameters
@@ -185,7 +185,7 @@ class ValidateLoss(AtKeptPasses):
         training.validation[record] = self._loss()
 
 
-class StopEarly(AtKeptPasses):
+class StopEarly(AtKeptEpochs):
     """Hook that stops a training early and keeps a copy of the best parameters.
 
     Parameters
@@ -194,17 +194,17 @@ class StopEarly(AtKeptPasses):
         Patience and smallest improvement.
     value : callable
         Function that returns the present validation loss or negated score: the lower, the better.
-    best : BestPass, optional
+    best : BestEpoch, optional
         Best epoch so far of a resumed training.
 
     Attributes
     ----------
-    best : BestPass or None
+    best : BestEpoch or None
         Best epoch so far; None before the first.
     """
 
     def __init__(
-        self, stopping: EarlyStopping, value: Callable[[], float], best: BestPass | None = None
+        self, stopping: EarlyStopping, value: Callable[[], float], best: BestEpoch | None = None
     ) -> None:
         self._value, self.best = value, best
         self._patience = Patience(stopping.patience, stopping.min_delta, stopping.ties)
@@ -225,7 +225,7 @@ class StopEarly(AtKeptPasses):
         if patience.observe(value, training.n_passes) and value < np.inf:
             # The patience counts from the first of equal epochs.
             n_pass = training.n_passes - 1 - patience.count
-            self.best = BestPass(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
+            self.best = BestEpoch(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
             training.has_best = True
 
     def after_chunk(self, training: Training) -> bool:

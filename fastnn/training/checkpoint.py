@@ -174,7 +174,7 @@ class Subject(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
     # True if a training can be resumed only from the end of an epoch.
-    whole_passes: bool
+    whole_epochs: bool
 
     def progress(self, training: Training) -> tuple[int, int]:
         """Return the numbers of epochs and of steps done."""
@@ -204,7 +204,7 @@ class SaveCheckpoint(Hook):
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
-        self._passes = 0 if isinstance(every, str) else every
+        self._epochs = 0 if isinstance(every, str) else every
         self._time = interval(checkpoint)
         self._is_begun = self._saves_end = False
         self._best: Any = None  # model of a best epoch that has not been saved yet
@@ -218,7 +218,7 @@ class SaveCheckpoint(Hook):
         self._is_begun = True
         collect(self._subject.now(training), Writer(True))  # raises if a file cannot hold the model
         self._saved_steps = -1
-        self._saved_passes = self._subject.progress(training)[0]
+        self._saved_epochs = self._subject.progress(training)[0]
         losses = self._losses(training)
         self._n_seen = losses.size
         self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
@@ -231,10 +231,10 @@ class SaveCheckpoint(Hook):
 
     def next_stop(self, training: Training) -> int:
         """Return the number of epochs done at the next checkpoint."""
-        if self._passes:
+        if self._epochs:
             done = self._subject.progress(training)[0]
-            return min(training.n_passes + self._passes - done % self._passes, training.job.num_passes)
-        if self._subject.whole_passes and self._is_time():
+            return min(training.n_passes + self._epochs - done % self._epochs, training.job.num_passes)
+        if self._subject.whole_epochs and self._is_time():
             return training.n_passes + 1
         return training.job.num_passes
 
@@ -247,8 +247,8 @@ class SaveCheckpoint(Hook):
         if self._checkpoint.keep_best:
             self._compare(training)
         passes, is_whole = self._subject.progress(training)[0], self._is_whole(training)
-        if self._passes:
-            is_due = is_whole and passes % self._passes == 0 and passes > self._saved_passes
+        if self._epochs:
+            is_due = is_whole and passes % self._epochs == 0 and passes > self._saved_epochs
         else:
             is_due = is_whole and self._is_time()
         if is_due:
@@ -257,7 +257,7 @@ class SaveCheckpoint(Hook):
 
     def _is_whole(self, training: Training) -> bool:
         """Return True if a training can be resumed from the last step."""
-        return not self._subject.whole_passes or training.trainer.n_steps % training.job.n_batches == 0
+        return not self._subject.whole_epochs or training.trainer.n_steps % training.job.n_batches == 0
 
     def _compare(self, training: Training) -> None:
         """Copy the model if the last validation loss is the lowest so far."""
@@ -288,7 +288,7 @@ class SaveCheckpoint(Hook):
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
         self._writer.wait()
-        self._saved_passes, self._saved_steps = self._subject.progress(training)
+        self._saved_epochs, self._saved_steps = self._subject.progress(training)
         last = self._path, *collected(self._subject.now(training), Writer(True), copies=True)
         self._writer.write([*self._best_files(), last])
 

@@ -33,7 +33,7 @@ FALLEN_SHARE = 0.25
 # A trial whose loss is below this share of the training's loss is better by more than chance.
 BETTER_SHARE = 0.75
 # Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
-MIN_PASSES, MAX_PASSES, MAX_OPERATIONS = 100, 1000, 5e9
+MIN_EPOCHS, MAX_EPOCHS, MAX_OPERATIONS = 100, 1000, 5e9
 
 
 def may_be_too_high(job: Job) -> bool:
@@ -78,8 +78,8 @@ def rate_hint(
         return None
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = network.training_operations * job.X.shape[0]
-    n_tried = min(history.n_passes, MAX_PASSES, int(MAX_OPERATIONS / operations))
-    if n_tried < MIN_PASSES or loss < FALLEN_SHARE * history.loss[0]:
+    n_tried = min(history.n_passes, MAX_EPOCHS, int(MAX_OPERATIONS / operations))
+    if n_tried < MIN_EPOCHS or loss < FALLEN_SHARE * history.loss[0]:
         return None
     total = job.weights.sum()
     trials = []

@@ -248,7 +248,7 @@ class _TrainedModel:
         Function that returns the parameters and statistics that the training leaves if it ends now.
     """
 
-    whole_passes = False
+    whole_epochs = False
 
     def __init__(
         self,

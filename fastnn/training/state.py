@@ -27,7 +27,7 @@ from ..saving.values import check_integer
 from ..schedules import FunctionSchedule, Schedule
 from .history import record_every
 
-__all__ = ["BestPass", "TrainingState", "read_memory", "write_memory"]
+__all__ = ["BestEpoch", "TrainingState", "read_memory", "write_memory"]
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ SETTINGS = {
 
 
 @dataclass
-class BestPass:
+class BestEpoch:
     """Parameters and running statistics of the best epoch by the validation data.
 
     Parameters
@@ -95,7 +95,7 @@ class TrainingState:
         Validation losses of these epochs.
     last : two arrays, optional
         Parameters and running statistics after the last step, where they are not those of the model.
-    best : BestPass, optional
+    best : BestEpoch, optional
         Best epoch of an early stopping.
     """
 
@@ -109,7 +109,7 @@ class TrainingState:
     records: Records
     validation: NDArray[np.float64]
     last: tuple[Array, Array] | None = None
-    best: BestPass | None = None
+    best: BestEpoch | None = None
 
     @classmethod
     def of_job(cls, job: Job, whole: bool) -> TrainingState:
@@ -135,7 +135,7 @@ class TrainingState:
         return int(self.n_steps // max(1, n_batches))
 
     def after(
-        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestPass | None
+        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestEpoch | None
     ) -> TrainingState:
         """Return the state after the trainer's last whole step; it shares the trainer's arrays.
 
@@ -147,7 +147,7 @@ class TrainingState:
             Number of records to keep, one for each kept epoch that has begun.
         validation : array (R,)
             Validation losses of all kept epochs.
-        best : BestPass or None
+        best : BestEpoch or None
             Best epoch of an early stopping.
         """
         return replace(
@@ -283,7 +283,7 @@ class TrainingState:
         if description["has_last"]:
             last = read_parameters(network, "last", reader), read_statistics(network, "last", reader)
         if description["best"] is not None:
-            best = BestPass(
+            best = BestEpoch(
                 float(reader.value(description["best"]["value"])),
                 check_integer(description["best"]["n_pass"], "n_pass", 2**62),
                 read_parameters(network, "best", reader),
@@ -331,7 +331,7 @@ class TrainingState:
             | {
                 "memory": None if memory is None else _memory_of(memory),
                 "records": Records(**values["records"]),
-                "best": None if best is None else BestPass(**best),
+                "best": None if best is None else BestEpoch(**best),
             }
         )
 

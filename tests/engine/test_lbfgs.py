@@ -16,7 +16,7 @@ from fastnn.network.description import Network
 from fastnn.optimizers import LBFGS
 from fastnn.system import threads
 
-N_PASSES = 8
+N_EPOCHS = 8
 random = np.random.default_rng(0)
 X = random.standard_normal((150, 5)) * (random.random((150, 5)) < 0.6)
 labels = (np.abs(X).sum(axis=1) > 2).astype(np.float64)[:, None]
@@ -52,7 +52,7 @@ def problem(name, sparse=False):
     samples = X.astype(network.dtype)
     samples = scipy.sparse.csr_array(samples) if sparse else samples
     settings = {"reg_lambda": 0.1, "optimizer": LBFGS(**options)} | job
-    job = Job(samples, labels.astype(network.dtype), sample_weights, N_PASSES, len(X), **settings)
+    job = Job(samples, labels.astype(network.dtype), sample_weights, N_EPOCHS, len(X), **settings)
     return network, network.draw_parameters(np.random.RandomState(0)), network.initial_statistics(), job
 
 
@@ -185,10 +185,10 @@ def test_the_rounds_of_a_call_are_those_that_it_has_run(monkeypatch):
     monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)  # ten tiles
     run("numba", network, *begin, job, n_rounds=1)
     assert set(noted) == {1}
-    assert len(noted) > 10 * N_PASSES
+    assert len(noted) > 10 * N_EPOCHS
     noted.clear()
     run("numba", network, *begin, job, n_rounds=10**6)
-    assert len(noted) == N_PASSES
+    assert len(noted) == N_EPOCHS
     assert noted[0] >= 20
     assert all(n_rounds > 0 and n_rounds % 10 == 0 for n_rounds in noted)
 

@@ -128,7 +128,7 @@ def test_a_schedule_name_means_its_schedule_object():
     assert_same_fit(fits["constant"], classifier(learning_rate="invscaling", **options).fit(X, y))
 
 
-def test_a_schedule_counts_the_steps_of_all_passes():
+def test_a_schedule_counts_the_steps_of_all_epochs():
     steps = []
     classifier(learning_rate=lambda step: steps.append(step) or 1.0, batch_size=40).fit(X, y)
     assert sorted(set(steps)) == list(range(5 * 4))  # 5 epochs of 4 batches
@@ -261,7 +261,7 @@ def test_loss_is_the_objective_that_is_minimised():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_validation_data_are_scored_after_every_pass(problem):
+def test_validation_data_are_scored_after_every_epoch(problem):
     _, targets, options = PROBLEMS[problem]
     rows, others = train_test_split(np.arange(150), random_state=0)
     model = (classifier if problem in ("binary", "multiclass", "multilabel") else regressor)(
@@ -296,7 +296,7 @@ def test_the_last_validation_loss_is_that_of_the_fitted_network():
     )
 
 
-def test_a_scorer_sees_the_estimator_after_the_present_pass():
+def test_a_scorer_sees_the_estimator_after_the_present_epoch():
     seen = []
 
     def scoring(estimator, X, y):
@@ -413,7 +413,7 @@ def test_init_draws_as_a_model_does(init):
 
 
 @pytest.mark.parametrize("ties", ["earliest", "latest"])
-def test_ties_chooses_the_earliest_or_latest_of_equally_good_passes(ties):
+def test_ties_chooses_the_earliest_or_latest_of_equally_good_epochs(ties):
     options = {"early_stopping": True, "scoring": lambda *_: 0.5, "n_iter_no_change": 2, "ties": ties}
     stopped = classifier(max_iter=30, **options).fit(X, y)
     assert stopped.n_iter_ < 30

@@ -210,7 +210,7 @@ class Unready(Callback):
 
 
 @pytest.mark.usefixtures("callback_module")
-def test_a_callback_that_fails_before_the_first_pass_is_torn_down_and_leaves_the_earlier_fit():
+def test_a_callback_that_fails_before_the_first_epoch_is_torn_down_and_leaves_the_earlier_fit():
     callback, model = Unready(), classifier().fit(X, y)
     before = parameters(model)
     with pytest.raises(RuntimeError, match="not ready"):
@@ -223,7 +223,7 @@ def test_a_callback_that_fails_before_the_first_pass_is_torn_down_and_leaves_the
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 @pytest.mark.needs("pandas")
-def test_the_scoring_monitor_records_a_score_for_every_pass(callback_module, options):
+def test_the_scoring_monitor_records_a_score_for_every_epoch(callback_module, options):
     """scikit-learn's monitor accepts labels that are strings, and data frames."""
     import pandas as pd
 

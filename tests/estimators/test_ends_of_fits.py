@@ -83,7 +83,7 @@ def interrupt_call(monkeypatch, after):
 
 
 # Options, and validation data, with which every call of the trainer is a single epoch.
-SINGLE_PASSES = {
+SINGLE_EPOCHS = {
     "validation data": ({}, {"X_val": X, "y_val": y}),
     "early stopping": ({"early_stopping": True}, {}),
     "average": ({"ema_decay": 0.9}, {"X_val": X, "y_val": y}),
@@ -91,7 +91,7 @@ SINGLE_PASSES = {
 
 
 @pytest.mark.parametrize("after", [1, 3])
-@pytest.mark.parametrize(("options", "validation"), SINGLE_PASSES.values(), ids=SINGLE_PASSES.keys())
+@pytest.mark.parametrize(("options", "validation"), SINGLE_EPOCHS.values(), ids=SINGLE_EPOCHS.keys())
 def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation, after):
     """An interrupted fit keeps its parameters and all records of the completed epochs."""
     expected = classifier(max_iter=after, **options).fit(X, y, **validation)
@@ -143,7 +143,7 @@ def test_divergence_says_what_to_do():
     assert "learning_rate_init" not in str(raised.value)
 
 
-def test_early_stopping_keeps_the_best_pass_before_a_divergence():
+def test_early_stopping_keeps_the_best_epoch_before_a_divergence():
     model = regressor(
         solver="sgd", learning_rate_init=1e3, max_iter=300, early_stopping=True, n_iter_no_change=np.inf
     )

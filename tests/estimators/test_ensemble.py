@@ -174,7 +174,7 @@ def test_the_learning_rate_begins_anew_after_each_snapshot(monkeypatch):
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3])
-def test_every_snapshot_trains_for_at_least_one_pass(max_iter):
+def test_every_snapshot_trains_for_at_least_one_epoch(max_iter):
     """With fewer epochs than snapshots, the training is longer than `max_iter`."""
     ensemble = MLPEnsembleClassifier(classifier(max_iter=max_iter), 4, "snapshots").fit(X, y)
     assert [member.t_ for member in ensemble.estimators_] == [150, 300, 450, 600]

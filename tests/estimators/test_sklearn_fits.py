@@ -126,7 +126,7 @@ def test_networks_of_any_shape_equal_scikit_learns(activation, sizes):
 
 @pytest.mark.parametrize("learning_rate", ["constant", "adaptive"])
 @pytest.mark.parametrize("problem", ["multiclass", "regression"])
-def test_fits_converge_in_the_same_pass_as_scikit_learns(problem, learning_rate):
+def test_fits_converge_in_the_same_epoch_as_scikit_learns(problem, learning_rate):
     """A fit converges when its loss falls too slowly; an adaptive rate is lowered in the same epochs, too."""
     name, targets, _ = PROBLEMS[problem]
     theirs, ours = both(

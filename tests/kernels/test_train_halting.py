@@ -82,7 +82,7 @@ def check_halting(backend, training, rounds_per_call=None, **changes):
 
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_a_training_halts_after_the_pass_that_exceeds_the_patience(training, backend, rounds_per_call, what):
+def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, rounds_per_call, what):
     with sharing(what):
         check_halting(backend, training, rounds_per_call)
 

@@ -92,7 +92,7 @@ def test_scripts_of_tables_contain_the_tables_numbers(tmp_path, capsys):
     ],
     ids=["gradient descent", "adam, dropout and batch normalisation", "schedule"],
 )
-def test_scripts_may_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
+def test_scripts_may_end_in_the_middle_of_an_epoch(state, tmp_path, capsys):
     with FakePage() as page:
         run = page.start(batch_size=32, **state)  # five steps per epoch
         for _ in range(7):

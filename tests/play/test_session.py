@@ -65,7 +65,7 @@ def test_a_view_that_changes_when_the_first_frame_arrives_is_drawn():
 
 
 @pytest.mark.parametrize("state", [{}, STEPS, {"batch_norm": True, "dropout": 0.3, **STEPS}], ids=str)
-def test_single_steps_end_in_the_middle_of_a_pass(state):
+def test_single_steps_end_in_the_middle_of_an_epoch(state):
     with FakePage() as page:
         page.start(**state)
         for step in range(1, 8):
@@ -85,7 +85,7 @@ def test_single_steps_end_in_the_middle_of_a_pass(state):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
-def test_an_unlimited_training_has_the_bits_of_a_training_of_as_many_passes(optimizer):
+def test_an_unlimited_training_has_the_bits_of_a_training_of_as_many_epochs(optimizer):
     state = {"optimizer": optimizer, "learning_rate": 0.001}
     with FakePage() as page:
         page.start(**state)
@@ -139,7 +139,7 @@ def test_curves_and_films_stay_small_in_long_runs():
         assert filmed[-1] > 100_000
 
 
-def test_a_run_of_a_schedule_ends_with_its_passes():
+def test_a_run_of_a_schedule_ends_with_its_epochs():
     state = {"schedule": "cosine_decay", "passes": 1500, "batch_size": 40}
     with FakePage() as page:
         page.start(**state)

@@ -17,7 +17,7 @@ import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
-from fastnn.plotting.animation import _title, snapshot_passes
+from fastnn.plotting.animation import _title, snapshot_epochs
 from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 pd = optional("pandas")
@@ -268,7 +268,7 @@ def test_snapshots_are_as_many_as_asked_for_and_closer_at_first():
             for first in (0, 1):
                 if first > last:
                     continue
-                passes = snapshot_passes(first, last, count)
+                passes = snapshot_epochs(first, last, count)
                 assert len(passes) == min(count, last - first + 1)
                 assert passes[-1] == last
                 assert passes[0] == (last if count == 1 else first)

@@ -334,7 +334,7 @@ def test_a_history_has_four_plots(history, axes):
     axes[0, 0].figure.canvas.draw()
 
 
-def test_a_history_may_have_a_single_pass_and_no_validation(axes):
+def test_a_history_may_have_a_single_epoch_and_no_validation(axes):
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
     drawn = fastnn.plot_history(model.train(X, y, num_passes=1), axes)
     assert drawn[0].get_legend() is None

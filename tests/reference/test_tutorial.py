@@ -62,7 +62,7 @@ def test_the_first_500_passes_match_the_plain_loop(backend):
     assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
 
 
-def test_20000_passes_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
+def test_20000_epochs_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
     X, y, compiled, plain = both("numba", [2, 3, 2])
     models = compiled, both("numpy", [2, 3, 2])[2]
     for _ in range(400):

@@ -35,7 +35,7 @@ def steps(monkeypatch):
 
 
 @pytest.mark.parametrize(("every", "passes"), [(7, [7, 14, 20]), (10, [10, 20]), (100, [20])])
-def test_a_checkpoint_is_written_every_so_many_passes(every, passes, tmp_path, steps):
+def test_a_checkpoint_is_written_every_so_many_epochs(every, passes, tmp_path, steps):
     path = tmp_path / "run.fastnn"
     trained = model()
     trained.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS)
@@ -94,7 +94,7 @@ def test_a_checkpoint_to_resume_from_need_not_exist(tmp_path):
     assert len(history) == 20
 
 
-def test_the_best_pass_is_kept(tmp_path):
+def test_the_best_epoch_is_kept(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=7, keep_best=True)
     trained = model()
     X_val, y_val = X[:20], 1 - y[:20]
@@ -111,7 +111,7 @@ def test_the_best_pass_is_kept(tmp_path):
     assert checkpoint.best_path.read_bytes() == before
 
 
-def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
+def test_the_best_epoch_of_an_estimator_is_kept(tmp_path):
     pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=3, keep_best=True)
     trained = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
@@ -132,7 +132,7 @@ class Breaking(Hook):
             training.trainer.current[0] = np.inf
 
 
-def test_the_best_pass_before_a_divergence_is_kept(tmp_path):
+def test_the_best_epoch_before_a_divergence_is_kept(tmp_path):
     """No checkpoint is due before the divergence, and none is written at the end."""
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=100, keep_best=True)
     trained = model()
@@ -197,7 +197,7 @@ def test_times_are_converted_to_seconds(every, seconds):
     assert checkpoint_module._seconds(every) == seconds
 
 
-def test_the_best_pass_needs_validation_data(tmp_path):
+def test_the_best_epoch_needs_validation_data(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=True)
     trained, at_once = model(), model()
     trained.train(X, y, **OPTIONS | {"num_passes": 5})

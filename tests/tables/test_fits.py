@@ -75,7 +75,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
 
 def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     """The clock counts the epochs: it is read once at the beginning, and once after every epoch."""
-    monkeypatch.setattr(fitting, "MAX_PASSES", 4)
+    monkeypatch.setattr(fitting, "MAX_EPOCHS", 4)
     monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(tabular_fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     X, y = rule_data(60, n_noise=0)
@@ -159,7 +159,7 @@ def test_scales_come_from_the_validation_rows_of_other_networks(n_pilots, expect
     np.testing.assert_array_equal(scales, column_scales(importances.mean(axis=0), widths))
 
 
-def test_a_time_limit_ends_every_fit_after_a_pass():
+def test_a_time_limit_ends_every_fit_after_an_epoch():
     X, y = rule_data(2000)
     model = TabularClassifier(preset="good", time_limit=1e-9, random_state=0).fit(X, y)
     assert [member.n_iter_ for member in model.estimators_] == [1] * 5
@@ -248,7 +248,7 @@ def test_numbers_that_no_column_tells_anything_about():
 
 
 @pytest.mark.parametrize("passes", [1, 4, 7])
-def test_the_bar_counts_the_passes_of_short_pilots(passes, monkeypatch):
+def test_the_bar_counts_the_epochs_of_short_pilots(passes, monkeypatch):
     X, y = sums(100, n_noise=0)
     counts, totals = [], []
 

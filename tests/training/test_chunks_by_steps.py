@@ -36,7 +36,7 @@ def trained(backend, options, hooks=(), **network):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(
-    ("options", "network", "steps_per_pass"),
+    ("options", "network", "steps_per_epoch"),
     [
         ({"num_passes": 5}, {}, 1),
         (MINIBATCHES, {}, 7),
@@ -45,14 +45,14 @@ def trained(backend, options, hooks=(), **network):
     ],
     ids=["whole", "minibatches", "normalised", "lbfgs"],
 )
-def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_pass):
+def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_epoch):
     undisturbed, history = trained(backend, options, **network)
-    total = options["num_passes"] * steps_per_pass
+    total = options["num_passes"] * steps_per_epoch
     hooks = StopAtSteps(range(1, total + 1)), StopAtSteps([4, total + 100])
     model, other = trained(backend, options, hooks, **network)
     steps = [step for step, _ in hooks[0].seen]
     assert [step for step in range(1, total + 1) if step not in steps] == []
-    assert all(n_passes == step // steps_per_pass for step, n_passes in hooks[0].seen)
+    assert all(n_passes == step // steps_per_epoch for step, n_passes in hooks[0].seen)
     assert (model._parameters == undisturbed._parameters).all()
     assert (model._statistics == undisturbed._statistics).all()
     for name in ("loss", "gradient_norm", "update_ratio"):

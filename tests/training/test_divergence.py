@@ -11,7 +11,7 @@ import fastnn
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.9}])
-def test_divergence_names_pass_rate_and_remedy(options, backend):
+def test_divergence_names_epoch_rate_and_remedy(options, backend):
     model = model_for(backend)
     with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower one of them") as caught:
         model.train(
@@ -29,7 +29,7 @@ def test_divergence_names_pass_rate_and_remedy(options, backend):
     assert model.predict(X).shape == (200,)
 
 
-def test_both_backends_diverge_in_the_same_pass():
+def test_both_backends_diverge_in_the_same_epoch():
     iterations = []
     for backend in BACKENDS:
         with pytest.raises(fastnn.DivergenceError) as caught:

@@ -103,7 +103,7 @@ def test_trainings_that_a_lower_rate_does_not_improve_have_no_hint(data, options
         model.train(samples, labels, **{"num_passes": 1000} | options)
 
 
-def test_there_is_no_hint_if_passes_are_too_long_for_a_trial(monkeypatch):
+def test_there_is_no_hint_if_epochs_are_too_long_for_a_trial(monkeypatch):
     """The limit of operations allows 99 epochs; a trial needs at least 100."""
     monkeypatch.setattr(hints, "MAX_OPERATIONS", 99 * 6 * stuck()._network.n_parameters * 300)
     with warnings.catch_warnings():

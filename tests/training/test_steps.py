@@ -238,7 +238,7 @@ def test_both_backends_shuffle_and_drop_alike():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_pass_takes_every_sample_once(backend):
+def test_every_epoch_takes_every_sample_once(backend):
     """At a rate of 0 the losses of the batches add up to that of the data, in whatever order."""
     model = model_for(backend)
     history = model.train(X, y, num_passes=5, epsilon=0.0, batch_size=16, random_state=0)

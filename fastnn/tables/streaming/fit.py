@@ -45,7 +45,7 @@ from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
 from .rows import Feed, Portion, Scan, Sizes, drawn_rows
 
-__all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_passes"]
+__all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_epochs"]
 
 Array = NDArray[Any]
 
@@ -64,7 +64,7 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
     return files.n_rows * (8 * len(files.columns) + 4 * n_features * (1 + n_networks))
 
 
-def streamed_passes(epochs: int, n_rows: int) -> int:
+def streamed_epochs(epochs: int, n_rows: int) -> int:
     """Return the number of epochs on files for a preset with `epochs` epochs on smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_PER_EPOCH / n_rows)))
 
@@ -140,7 +140,7 @@ class StreamedFit:
     limit : int
         Bytes for rows in memory.
     passes : int, optional
-        Number of epochs, by default as `streamed_passes` says.
+        Number of epochs, by default as `streamed_epochs` says.
     checkpoint : Checkpoint, optional
         File to which the fit is saved from time to time.
     resume : Path, optional
@@ -157,7 +157,7 @@ class StreamedFit:
         self.checkpoint, self.limit = checkpoint, limit
         preset: Preset = estimator._preset()
         self.preset, self.n_networks = preset, estimator._n_networks(preset)
-        self.passes = streamed_passes(preset.epochs, files.n_rows) if passes is None else passes
+        self.passes = streamed_epochs(preset.epochs, files.n_rows) if passes is None else passes
         self.batch_size = batch_size(files.n_rows, preset.recipe(estimator._HAS_CLASSES).batch_size)
         self.n_folds = fold_count(self.n_networks, files.n_rows)
         self.sizes = Sizes.within(
@@ -166,7 +166,7 @@ class StreamedFit:
         )  # fmt: skip
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
-        self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
+        self.n_buffers = self.passes * self.sizes.buffers_per_epoch(files)
         # The run has stages, after each of which the networks are validated. As an epoch on a table in
         # memory, a stage has several times as many rows as are validated.
         rows_per_stage = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
@@ -346,21 +346,21 @@ class StreamedFit:
 
     def _train(self) -> None:
         """Train the networks buffer by buffer, until all have ended or the time is over."""
-        rows_a_pass, per_pass = self.files.n_rows, self.sizes.buffers_a_pass(self.files)
-        n_passes, n_buffers = divmod(self.n_done, per_pass)
-        begun = n_passes * rows_a_pass + n_buffers * self.sizes.capacity
+        rows_per_epoch, per_epoch = self.files.n_rows, self.sizes.buffers_per_epoch(self.files)
+        n_passes, n_buffers = divmod(self.n_done, per_epoch)
+        begun = n_passes * rows_per_epoch + n_buffers * self.sizes.capacity
         feed = Feed(
             self.files, self.sizes, self.estimator.encoder_._ends[-1], self._encode, self.seeds[-1],
             self.passes, self.n_done,
         )  # fmt: skip
         self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
-        with self._bar(rows_a_pass * self.passes, "fitting", begun) as bar, closing(feed):
+        with self._bar(rows_per_epoch * self.passes, "fitting", begun) as bar, closing(feed):
             portions = feed.portions()
             while not self._is_ended() and (portion := next(portions, None)) is not None:
                 self._train_on(portion)
                 bar.update(len(portion.rows))
-                n_passes += portion.ends_pass
-                if not self._is_ended() and self._is_due(n_passes if portion.ends_pass else 0):
+                n_passes += portion.ends_epoch
+                if not self._is_ended() and self._is_due(n_passes if portion.ends_epoch else 0):
                     self._save()
         if not self._are_fitted():
             raise ValueError(
@@ -413,13 +413,13 @@ class StreamedFit:
             weights = np.where(held, 0.0, weights)
         if not weights.any():
             return True
-        steps_a_pass = -(-self.files.n_rows // self.batch_size)
+        steps_per_epoch = -(-self.files.n_rows // self.batch_size)
         # The last buffer of an epoch may hold less than a batch.
         member.batch_size = min(self.batch_size, len(portion.rows))
         try:
             member._fit(
                 portion.Z, portion.targets, weights, n_passes=1, knows_classes=True, stopped=stopped,
-                total_steps=self.passes * steps_a_pass,
+                total_steps=self.passes * steps_per_epoch,
             )  # fmt: skip
         except FitDivergenceError as error:
             if run.best is None:

@@ -65,7 +65,7 @@ class Sizes:
         n_open = int(np.clip(2 * eighth // files.group_bytes, 1, MAX_OPEN))
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
-    def buffers_a_pass(self, files: ParquetRows) -> int:
+    def buffers_per_epoch(self, files: ParquetRows) -> int:
         """Return the number of buffers of an epoch."""
         return -(-files.n_rows // self.capacity)
 
@@ -194,7 +194,7 @@ class Portion(NamedTuple):
     targets: Array
     weights: Array
     rows: Rows  # numbers of the rows
-    ends_pass: bool  # True for the last buffer of an epoch
+    ends_epoch: bool  # True for the last buffer of an epoch
 
 
 class Feed:
@@ -278,8 +278,8 @@ class Feed:
     def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[BufferPiece], bool]]:
         """Yield the pieces of every buffer after the first `n_done`, and True for the last of an epoch."""
         sizes = self._sizes
-        n_passes_done, n_done = divmod(n_done, sizes.buffers_a_pass(self._files))
-        for n_pass in range(n_passes_done, n_passes):
+        n_epochs_done, n_done = divmod(n_done, sizes.buffers_per_epoch(self._files))
+        for n_pass in range(n_epochs_done, n_passes):
             random = seeded([seed, n_pass])
             *others, last = shuffled_pieces(self._files.groups, sizes.capacity, sizes.n_open, random)
             yield from [*((pieces, False) for pieces in others), (last, True)][n_done:]
@@ -287,7 +287,7 @@ class Feed:
 
     def _filled(self, buffer: Array) -> Portion | None:
         """Return the next portion, whose features are in the buffer; None after the last."""
-        pieces, ends_pass = next(self._plan, ([], False))
+        pieces, ends_epoch = next(self._plan, ([], False))
         end, filled = 0, []
         for piece in pieces:
             for block in self._blocks(piece):
@@ -301,7 +301,7 @@ class Feed:
         if not filled:  # no row of the buffer has a target
             filled.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
         targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*filled, strict=True))
-        return Portion(buffer[:end], targets, weights, rows, ends_pass)
+        return Portion(buffer[:end], targets, weights, rows, ends_epoch)
 
     def _blocks(self, piece: BufferPiece) -> Iterator[Block]:
         """Yield the rows of a piece; the reader of its row group stays open up to the group's end."""

@@ -77,7 +77,7 @@ def test_tables_are_no_files():
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), capacity=st.integers(1, 60),
     n_open=st.integers(1, 5), seed=st.integers(0, 100),
 )  # fmt: skip
-def test_a_pass_has_every_row_once(sizes, capacity, n_open, seed):
+def test_an_epoch_has_every_row_once(sizes, capacity, n_open, seed):
     ends = np.cumsum(sizes).tolist()
     groups = [
         Group(0, None, (), k, end - n, end - n, n) for k, (end, n) in enumerate(zip(ends, sizes, strict=True))

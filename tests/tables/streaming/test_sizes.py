@@ -7,7 +7,7 @@ from parquet_files import COLUMNS, table
 from processes import run_python
 
 from fastnn.tables.moments import Moments, RunningMoments
-from fastnn.tables.streaming.fit import needed_bytes, streamed_passes
+from fastnn.tables.streaming.fit import needed_bytes, streamed_epochs
 from fastnn.tables.streaming.parquet import ParquetRows
 from fastnn.tables.streaming.rows import Scan, Sizes
 
@@ -64,11 +64,11 @@ def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
     assert scan.counts == table()["sort"].value_counts().to_dict()
 
 
-def test_larger_files_have_fewer_passes():
-    assert streamed_passes(128, 10_000) == 128
-    assert streamed_passes(128, 1 << 20) == 128
-    assert streamed_passes(128, 20_000_000) == 7
-    assert streamed_passes(48, 10**12) == 1
+def test_larger_files_have_fewer_epochs():
+    assert streamed_epochs(128, 10_000) == 128
+    assert streamed_epochs(128, 1 << 20) == 128
+    assert streamed_epochs(128, 20_000_000) == 7
+    assert streamed_epochs(48, 10**12) == 1
 
 
 @pytest.mark.parametrize("limit", [64 << 20, 1 << 30, 8 << 30])
