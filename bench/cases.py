@@ -21,7 +21,7 @@ from fastnn.reference.tutorial import TutorialModel
 from fastnn_kernels.vectors import vmath
 from fastnn_kernels.vectors.elementwise import elementwise
 
-PASSES = 20_000
+EPOCHS = 20_000
 GRID = 8192
 XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
 X, y = make_moons(200, noise=0.20, random_state=0)
@@ -73,7 +73,7 @@ def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str
 
 
 def points(size: int) -> np.ndarray:
-    """Return the points of a grid of `size` x `size` pixels, one a row, in float64."""
+    """Return the points of a grid of `size` x `size` pixels, one per row, in float64."""
     axes = (np.linspace(*limits, size) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
@@ -99,10 +99,10 @@ def grid_sklearn(size: int) -> None:
 def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
     """Return a function that computes one loss and gradient of all samples, as L-BFGS asks for them."""
     network = model._network
-    objective = get_backend("numba").objective(
+    loss_and_gradient = get_backend("numba").loss_and_gradient(
         network, model._statistics, X, y.astype(network.dtype)[:, None], np.ones(len(X)), key=1
     )
-    return lambda: objective(model._parameters)
+    return lambda: loss_and_gradient(model._parameters)
 
 
 # --- whole processes -----------------------------------------------------------------------------
@@ -142,8 +142,8 @@ def moons_cold() -> None:
         moons_command(folder)
 
 
-# The program prints the seconds of trainings in a new process, one a line: the first one, with the import of
-# fastnn but not of NumPy, and the first one in the other dtype.
+# The program prints the seconds of trainings in a new process, one per line: the first one, with the import
+# of fastnn but not of NumPy, and the first one in the other dtype.
 FIRST_TRAININGS = """
 import time, numpy as np
 X = np.random.default_rng(0).normal(size=(200, 2))

@@ -33,7 +33,7 @@ def noise() -> tuple[np.ndarray, np.ndarray]:
 
 
 def train_noise(layers_dim: tuple[int, ...], batch_size: int, n_threads: int | None, **options) -> None:
-    """Train two passes by Adam."""
+    """Train two epochs by Adam."""
     model = fastnn.Model(layers_dim, activation="relu", dtype="float32", random_state=0, **options)
     model.train(
         *noise(), num_passes=2, batch_size=batch_size, optimizer="adam", epsilon=1e-3, n_threads=n_threads,
@@ -42,7 +42,7 @@ def train_noise(layers_dim: tuple[int, ...], batch_size: int, n_threads: int | N
 
 
 def fit_words(dtype: type, n_threads: int | None) -> None:
-    """Fit sparse documents for three passes with default parameters otherwise."""
+    """Fit sparse documents for three epochs with default parameters otherwise."""
     X, y = estimators.words()
     X = X.astype(dtype)
     estimator = fastnn.MLPClassifier(max_iter=3, random_state=0, n_threads=n_threads)

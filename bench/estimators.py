@@ -25,7 +25,7 @@ from fastnn.system.threads import available_cores
 
 SIDES = {"fastnn": fastnn, "scikit-learn": sklearn.neural_network}
 NETWORKS = 64
-PASSES = 100
+EPOCHS = 100
 
 
 def quietly(action: Callable[[], object]) -> object:
@@ -53,7 +53,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_digits(module: ModuleType) -> object:
-    """Fit digits for 20 passes with default parameters otherwise."""
+    """Fit digits for 20 epochs with default parameters otherwise."""
     return quietly(lambda: module.MLPClassifier(max_iter=20, random_state=0).fit(*digits()))
 
 
@@ -114,7 +114,7 @@ def words() -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
 
 
 def fit_words(module: ModuleType) -> object:
-    """Fit the documents with default parameters for two passes."""
+    """Fit the documents with default parameters for two epochs."""
     return quietly(lambda: module.MLPClassifier(max_iter=2, random_state=0).fit(*words()))
 
 
@@ -126,10 +126,10 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def networks(module: ModuleType, count: int = NETWORKS) -> list:
-    """Return estimators of [2, 16, 16, 3], each with its own seed, for 100 passes in batches of 32."""
+    """Return estimators of [2, 16, 16, 3], each with its own seed, for 100 epochs in batches of 32."""
     return [
         module.MLPClassifier(
-            (16, 16), activation="tanh", batch_size=32, max_iter=PASSES, tol=0.0, n_iter_no_change=PASSES,
+            (16, 16), activation="tanh", batch_size=32, max_iter=EPOCHS, tol=0.0, n_iter_no_change=EPOCHS,
             random_state=seed,
         )
         for seed in range(count)

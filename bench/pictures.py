@@ -114,7 +114,7 @@ def plot_sklearn(size: int) -> None:
 
 
 def table(size: int) -> np.ndarray:
-    """Return the points of a grid of `size` x `size` pixels, one a row, in float32."""
+    """Return the points of a grid of `size` x `size` pixels, one per row, in float32."""
     axes = (np.linspace(*limits, size, dtype=np.float32) for limits in (XLIM, YLIM))
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
@@ -130,10 +130,10 @@ def by_numpy(model: fastnn.Model, size: int) -> None:
         cases.predict_tutorial(model, points)
         return
     for first in range(0, len(points), PORTION):
-        part = points[first : first + PORTION]
+        values = points[first : first + PORTION]
         for W, b in zip(model.W[:-1], model.b[:-1], strict=True):
-            part = np.tanh(part @ W + b)
-        np.argmax(part @ model.W[-1] + model.b[-1], axis=1)
+            values = np.tanh(values @ W + b)
+        np.argmax(values @ model.W[-1] + model.b[-1], axis=1)
 
 
 def by_sklearn(model: fastnn.Model, size: int) -> None:
@@ -155,10 +155,10 @@ def by_torch(model: fastnn.Model, size: int) -> None:
     ]
     points = torch.from_numpy(table(size))
     with torch.inference_mode():
-        for part in points.split(PORTION):
+        for values in points.split(PORTION):
             for W, b in layers[:-1]:
-                part = torch.tanh(torch.addmm(b, part, W))
-            last(torch.addmm(layers[-1][1], part, layers[-1][0])).argmax(1)
+                values = torch.tanh(torch.addmm(b, values, W))
+            last(torch.addmm(layers[-1][1], values, layers[-1][0])).argmax(1)
 
 
 def by_jax(model: fastnn.Model, size: int) -> None:
@@ -178,11 +178,11 @@ def _jax_grid(ends_in_tanh: bool, size: int) -> Callable:
     @jax.jit
     def grid(layers):
         def row(y):
-            part = jnp.stack([xs, jnp.full_like(xs, y)], axis=1)
+            values = jnp.stack([xs, jnp.full_like(xs, y)], axis=1)
             for W, b in layers[:-1]:
-                part = jnp.tanh(part @ W + b)
-            part = part @ layers[-1][0] + layers[-1][1]
-            return jnp.argmax(jnp.tanh(part) if ends_in_tanh else part, axis=1).astype(jnp.uint8)
+                values = jnp.tanh(values @ W + b)
+            values = values @ layers[-1][0] + layers[-1][1]
+            return jnp.argmax(jnp.tanh(values) if ends_in_tanh else values, axis=1).astype(jnp.uint8)
 
         return jax.lax.map(row, ys)
 

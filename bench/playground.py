@@ -107,7 +107,7 @@ PAGES = {"chromium": chromium, "client": client}
 
 
 def without_page(state: dict, seconds: float) -> float:
-    """Return the passes a second of `Model.train`, the fastest of the runs within some seconds."""
+    """Return the epochs per second of `Model.train`, the fastest of the runs within some seconds."""
     problem, model = posed(Settings.of_state(state))
     arguments = problem.train_arguments
     model.train(*problem.training_data, 2000, **arguments)
@@ -121,7 +121,7 @@ def without_page(state: dict, seconds: float) -> float:
 
 
 def with_page(page: str, state: dict, seconds: float) -> tuple[float, float]:
-    """Return the passes and the frames a second while a page shows the training."""
+    """Return the epochs and the frames per second while a page shows the training."""
     WatchedSession.latest = None
     served = fastnn.playground(browser=False, block=False, token=TOKEN)
     with served as running, PAGES[page](running.address, state):
@@ -174,15 +174,15 @@ def main() -> None:
     fastnn.play.app.Session = WatchedSession
     print("| what | figure |\n| --- | --- |")
     alone = without_page(MOONS, options.seconds)
-    print(f"| moons, [2, 3, 2]: passes a second without a page | {alone:,.0f} |", flush=True)
+    print(f"| moons, [2, 3, 2]: epochs per second without a page | {alone:,.0f} |", flush=True)
     passes, frames = with_page(options.page, MOONS, options.seconds)
-    print(f"| moons: passes a second with a page ({options.page}) | {passes:,.0f}, {passes / alone:.0%} |")
-    print(f"| moons: frames a second | {frames:.1f} |", flush=True)
+    print(f"| moons: epochs per second with a page ({options.page}) | {passes:,.0f}, {passes / alone:.0%} |")
+    print(f"| moons: frames per second | {frames:.1f} |", flush=True)
     alone = without_page(DEEP, options.seconds)
     passes, frames = with_page(options.page, DEEP, options.seconds)
     what = "[2, 8, 8, 2], boundary of 256 x 256 and all units"
-    print(f"| {what}: frames a second | {frames:.1f} |")
-    print(f"| {what}: passes a second | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
+    print(f"| {what}: frames per second | {frames:.1f} |")
+    print(f"| {what}: epochs per second | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
     times = first_frames()
     print(f"| start to first frame, ms: median and longest of {len(times)} | "
           f"{statistics.median(times):.1f}, {max(times):.1f} |")  # fmt: skip

@@ -1,7 +1,7 @@
 """Measure the figures of the documents and print them as tables.
 
-    python bench/report.py                            # all parts
-    python bench/report.py minibatches                # one part
+    python bench/report.py                            # all sections
+    python bench/report.py minibatches                # one section
     python bench/report.py minibatches --chart FILE   # trainings by minibatches, also as a bar chart
     python bench/report.py grid --chart FILE          # pictures, also as curves of time by size
 
@@ -64,14 +64,14 @@ def row(what: str, peer: str, ours: str, ratio: float) -> None:
 
 def training() -> None:
     """Measure the tutorial's training beside its NumPy loop, the NumPy backend and scikit-learn."""
-    passes = cases.PASSES
+    epochs = cases.EPOCHS
     t = best(
         5,
-        tutorial=lambda: cases.train_tutorial(passes),
-        reference=lambda: cases.train_model(passes, backend="numpy"),
-        float64=lambda: cases.train_model(passes),
-        float32=lambda: cases.train_model(passes, dtype=np.float32),
-        sklearn=lambda: cases.train_sklearn(passes),
+        tutorial=lambda: cases.train_tutorial(epochs),
+        reference=lambda: cases.train_model(epochs, backend="numpy"),
+        float64=lambda: cases.train_model(epochs),
+        float32=lambda: cases.train_model(epochs, dtype=np.float32),
+        sklearn=lambda: cases.train_sklearn(epochs),
     )
     for dtype in ("float64", "float32"):
         ours = f"{t[dtype]:.4f} s"
@@ -173,7 +173,7 @@ def growth_chart(path: str) -> None:
     seconds.set(ylabel="seconds, one thread")
     rate.plot(sides, sides**2 / dense / 1e6, "o-", color="#4a7c9d", label="all pixels evaluated")
     rate.plot(sides, sides**2 / total / 1e6, "o-", color="#d1495b", label="by squares")
-    rate.set(ylabel="million pixels a second")
+    rate.set(ylabel="million pixels per second")
     for ax in (seconds, rate):
         ax.set(xscale="log", yscale="log", xlabel="pixels a side")
         ax.set_xticks(sides, [str(side) for side in sides])
@@ -294,8 +294,8 @@ def fits() -> None:
         "ours": lambda: estimators.fit_digits(ours),
         "theirs": lambda: estimators.fit_digits(theirs),
     }
-    comparison("fit: digits, defaults, 20 passes, fits in a row", best(5, rest=0.3, runs=4, **digits))
-    comparison("fit: digits, defaults, 20 passes, each after a pause", best(8, rest=0.3, **digits))
+    comparison("fit: digits, defaults, 20 epochs, fits in a row", best(5, rest=0.3, runs=4, **digits))
+    comparison("fit: digits, defaults, 20 epochs, each after a pause", best(8, rest=0.3, **digits))
     for name in ("digits", "table", "mnist shape"):
         workload = WORKLOADS[name]
         runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
@@ -309,7 +309,7 @@ def fits() -> None:
         best(5, ours=lambda: estimators.fit_iris(ours), theirs=lambda: estimators.fit_iris(theirs)),
     )
     one = best(50, ours=lambda: estimators.fit_iris(ours, max_iter=1))
-    row("fit: iris, one pass", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
+    row("fit: iris, one epoch", "", f"{one['ours'] * 1e3:.2f} ms", float("nan"))
     few = 4  # scikit-learn fits these one by one: extrapolate from a few
     t = best(
         5,
@@ -414,7 +414,7 @@ def functions() -> None:
             ours, theirs = (t[side] / 100 / x.size * 1e9 for side in ("ours", "numpy"))
             row(
                 f"{name}, {np.dtype(dtype)}",
-                f"NumPy {theirs:.3f} ns a value",
+                f"NumPy {theirs:.3f} ns per value",
                 f"{ours:.3f} ns",
                 theirs / ours,
             )
@@ -438,30 +438,32 @@ def startup() -> None:
         row(what, "", f"{seconds:.2f} s", float("nan"))
 
 
-PARTS = (
+SECTIONS = (
     training, grid, prediction, wide, functions, startup, fits, sharing, small, lbfgs, accuracy, minibatches
 )  # fmt: skip
 CHARTS = {minibatches: chart, grid: growth_chart}
 
 
 def main() -> None:
-    """Run the parts named on the command line."""
+    """Run the sections named on the command line."""
     parser = argparse.ArgumentParser(description="Measure the figures in README.md and docs/.")
-    names = [part.__name__ for part in PARTS]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(names)}; default: all")
-    parser.add_argument("--chart", metavar="FILE", help="draw the part minibatches or grid")
+    names = [section.__name__ for section in SECTIONS]
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(names)}; default: all"
+    )
+    parser.add_argument("--chart", metavar="FILE", help="draw the section minibatches or grid")
     options = parser.parse_args()
-    if not set(options.parts) <= set(names):
-        parser.error(f"parts are {', '.join(names)}")
-    chosen = [part for part in PARTS if not options.parts or part.__name__ in options.parts]
-    drawn = [part for part in chosen if part in CHARTS]
+    if not set(options.sections) <= set(names):
+        parser.error(f"sections are {', '.join(names)}")
+    chosen = [section for section in SECTIONS if not options.sections or section.__name__ in options.sections]
+    drawn = [section for section in chosen if section in CHARTS]
     if options.chart and len(drawn) != 1:
-        parser.error("--chart draws one of the parts minibatches and grid: name it")
+        parser.error("--chart draws one of the sections minibatches and grid: name it")
     print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
-    for part in chosen:
-        part()
+    for section in chosen:
+        section()
     if options.chart:
         CHARTS[drawn[0]](options.chart)
 

@@ -120,7 +120,7 @@ def load(name: str) -> tuple[pd.DataFrame, pd.Series]:
 # --- peers ---------------------------------------------------------------------------------------
 
 
-def _with_parts(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_date_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a copy in which dates are days, months and weekdays, for models that take no dates."""
     frame = frame.copy()
     for column in frame.columns:
@@ -142,7 +142,7 @@ class Peer:
         Function that prepares a frame.
     """
 
-    def __init__(self, make: Callable[[pd.DataFrame], Any], prepare: Any = _with_parts) -> None:
+    def __init__(self, make: Callable[[pd.DataFrame], Any], prepare: Any = _with_date_numbers) -> None:
         self._make, self._prepare = make, prepare
 
     def fit(self, X: pd.DataFrame, y: Any) -> Peer:
@@ -192,7 +192,7 @@ def _catboost(is_classes: bool, seed: int) -> Peer:
     kind = catboost.CatBoostClassifier if is_classes else catboost.CatBoostRegressor
 
     def prepare(frame: pd.DataFrame) -> pd.DataFrame:
-        frame = _with_parts(frame)
+        frame = _with_date_numbers(frame)
         for name in _text_columns(frame):
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "missing").astype(str)
         return frame

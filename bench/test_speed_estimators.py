@@ -41,7 +41,7 @@ def test_words(benchmark, side):
 @pytest.mark.parametrize("max_iter", [200, 1])
 def test_iris(benchmark, side, max_iter):
     """Benchmark fits of iris with defaults; a fit of one epoch is nearly all overhead."""
-    benchmark.group = f"fit: iris, {max_iter} passes at most"
+    benchmark.group = f"fit: iris, {max_iter} epochs at most"
     module = estimators.SIDES[side]
     benchmark.pedantic(estimators.fit_iris, (module,), {"max_iter": max_iter}, rounds=10, warmup_rounds=1)
 

@@ -1,7 +1,7 @@
 """Benchmarks of every kernel against its NumPy twin, grouped by operation, size and dtype.
 
 A case works on a tile of T samples, a whole number of vectors, through a layer of n_in inputs and
-n_out outputs. Kernels hold a sample a column, the reference a sample a row. A case returns two
+n_out outputs. Kernels hold a sample per column, the reference a sample per row. A case returns two
 functions without arguments: the kernel's call and the twin's.
 """
 
@@ -195,10 +195,11 @@ def gradient(n_in, n_out, T, dtype):
     parameters, statistics = net.draw_parameters(np.random.RandomState(0)), net.initial_statistics()
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
     y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
-    objectives = [
-        get_backend(name).objective(net, statistics, X, y, np.ones(T), 0) for name in ("numba", "numpy")
+    functions = [
+        get_backend(name).loss_and_gradient(net, statistics, X, y, np.ones(T), 0)
+        for name in ("numba", "numpy")
     ]
-    return tuple(lambda evaluate=evaluate: evaluate(parameters) for evaluate in objectives)
+    return tuple(lambda evaluate=evaluate: evaluate(parameters) for evaluate in functions)
 
 
 def train_steps(n_in, n_out, T, dtype):

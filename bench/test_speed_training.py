@@ -7,8 +7,8 @@ from workloads import SMALL_BATCHES, WORKLOADS, fastnn_run, sides
 
 import fastnn
 
-# Passes of every side of the tutorial's training.
-PASSES = 2000
+# Epochs of every side of the tutorial's training.
+EPOCHS = 2000
 SIDES = {
     "tutorial": cases.train_tutorial,
     "numpy": lambda n_passes: cases.train_model(n_passes, backend="numpy"),
@@ -21,17 +21,17 @@ SIDES = {
 @pytest.mark.parametrize("side", SIDES)
 def test_tutorial(benchmark, side):
     """Benchmark the tutorial's training."""
-    benchmark.group = f"the tutorial's training, {PASSES} passes"
+    benchmark.group = f"the tutorial's training, {EPOCHS} epochs"
     SIDES[side](1)
-    benchmark.pedantic(SIDES[side], (PASSES,), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(SIDES[side], (EPOCHS,), rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("layers_dim", [[2, 16, 16, 3], [64, 64, 10], [200, 100, 50, 10]], ids=str)
 def test_shapes(benchmark, layers_dim, dtype, backend):
-    """Benchmark 100 passes of networks of several sizes."""
-    benchmark.group = f"100 passes of {layers_dim} on 1000 samples, {dtype}"
+    """Benchmark 100 epochs of networks of several sizes."""
+    benchmark.group = f"100 epochs of {layers_dim} on 1000 samples, {dtype}"
     random = np.random.default_rng(0)
     X = random.normal(size=(1000, layers_dim[0])).astype(dtype)
     y = random.integers(0, layers_dim[-1], 1000)

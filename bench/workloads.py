@@ -3,8 +3,9 @@
     python bench/workloads.py [workload ...]
 
 Everything is float32 and trained by Adam with its usual defaults (rate 0.001, betas 0.9 and 0.999) on the
-mean loss of a batch, without weight decay. Samples are drawn in a new order every pass, and the short batch
-at the end of a pass is trained on, too. A batch of all samples is not shuffled, because no order changes it.
+mean loss of a batch, without weight decay. Samples are drawn in a new order every epoch, and the short batch
+at the end of an epoch is trained on, too. A batch of all samples is not shuffled, because no order changes
+it.
 
 The squared error is the mean over all values, samples and outputs alike. scikit-learn descends half the sum
 over the outputs instead: a constant factor, which Adam divides out.
@@ -145,7 +146,7 @@ WORKLOADS = {
     )
 }
 
-# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 passes.
+# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 epochs.
 SMALL_BATCHES = {
     size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
     for size in (1, 2, 4, 8, 16, 32, 64)
@@ -271,8 +272,8 @@ def jax_run(workload: Workload) -> Run:
     relu = workload.activation == "relu"
     activation = jax.nn.relu if relu else jnp.tanh
     initializer = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
-    # Rows that fit into the cache are fastest gathered once per pass; larger tables a batch at a time.
-    gather_pass = X.nbytes <= 1 << 22
+    # Rows that fit into the cache are fastest gathered once per epoch; larger tables a batch at a time.
+    gather_epoch = X.nbytes <= 1 << 22
 
     def new_params(key):
         keys = jax.random.split(key, len(workload.layers_dim) - 1)
@@ -308,14 +309,14 @@ def jax_run(workload: Workload) -> Run:
     @jax.jit
     def train(key, X, y):
         def rows(state, batch):
-            inputs, targets = batch if gather_pass else (X[batch], y[batch])
+            inputs, targets = batch if gather_epoch else (X[batch], y[batch])
             return step(state, inputs, targets), None
 
-        def one_pass(state, key):
+        def one_epoch(state, key):
             if size >= n:
                 return step(state, X, y), None
             order = jax.random.permutation(key, n)
-            samples = (X[order], y[order]) if gather_pass else order
+            samples = (X[order], y[order]) if gather_epoch else order
             whole = n - n % size
             batches = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), samples)
             state, _ = lax.scan(rows, state, batches)
@@ -328,7 +329,7 @@ def jax_run(workload: Workload) -> Run:
         keys = jax.random.split(key, workload.n_passes + 1)
         params = new_params(keys[0])
         zeros = jax.tree.map(jnp.zeros_like, params)
-        (params, *_), _ = lax.scan(one_pass, (params, zeros, zeros, jnp.float32(0)), keys[1:])
+        (params, *_), _ = lax.scan(one_epoch, (params, zeros, zeros, jnp.float32(0)), keys[1:])
         return params
 
     key = jax.random.key(0)
@@ -374,7 +375,7 @@ def peers() -> dict[str, Callable[[Workload], Run]]:
 
 def main(names: list[str]) -> None:
     """Print the seconds and the score of each side on the named workloads, on all of them by default."""
-    print("| workload | side | seconds | us a step | score |\n| --- | --- | --- | --- | --- |")
+    print("| workload | side | seconds | us per step | score |\n| --- | --- | --- | --- | --- |")
     for name in names or WORKLOADS:
         workload = WORKLOADS[name]
         for side, prepare in sides().items():

@@ -36,7 +36,7 @@ ZOOM = 1000
 
 
 def spiral(n_samples: int = 100, n_classes: int = 3) -> tuple[Array, Array]:
-    """Return the data of CS231n's "Putting it together": arms of a spiral, one a class."""
+    """Return the data of CS231n's "Putting it together": arms of a spiral, one per class."""
     random = np.random.RandomState(0)
     X, y = [], []
     for k in range(n_classes):
@@ -74,7 +74,7 @@ def activations(path: Path, quick: bool) -> None:
     X, y = make_circles(200, noise=0.10, factor=0.5, random_state=0)
     figure, axes = panels(
         -(-len(ACTIVATIONS) // 6), 6,
-        f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 passes of Adam",
+        f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 epochs of Adam",
     )  # fmt: skip
     for ax in axes[len(ACTIVATIONS) :]:
         ax.set_axis_off()
@@ -117,10 +117,10 @@ def spiral_picture(path: Path, quick: bool) -> None:
 
 
 def training(path: Path, quick: bool) -> None:
-    """Animate a training from the first pass to the last."""
+    """Animate a training from the first epoch to the last."""
     X, y = make_moons(200, noise=0.20, random_state=0)
     model = fastnn.Model([2, 5, 2], random_state=0)
-    # At the tutorial's rate the boundary jumps to and fro in the first passes: take a lower one.
+    # At the tutorial's rate the boundary jumps to and fro in the first epochs: take a lower one.
     fastnn.animate_training(
         model, X, y, path, num_passes=200 if quick else 100_000, epsilon=0.002, frames=5 if quick else 60,
         size=(320, 240) if quick else (640, 480),
@@ -187,7 +187,7 @@ def zoom(path: Path, quick: bool) -> None:
     x1, x2 = corner(model, limit)
     half = limit / ZOOM
     small = path.with_name("window.png")
-    part = fastnn.render_boundary(
+    detail = fastnn.render_boundary(
         model, (x1 - half, x1 + half), (x2 - half, x2 + half), 100 if quick else 1600, out=small
     )
     figure = Figure(figsize=(12.6, 4.4), dpi=150, layout=ConstrainedLayoutEngine(wspace=0.05))
@@ -195,7 +195,7 @@ def zoom(path: Path, quick: bool) -> None:
     axes[0].imshow(shrunk(full, 1024), extent=whole.extent, interpolation="none")
     axes[0].plot(x1, x2, "ks", markersize=12, markerfacecolor="none", markeredgewidth=1.8)
     axes[0].set(title=f"{pixels:,} x {pixels:,} pixels, made smaller", xlabel="$x_1$", ylabel="$x_2$")
-    pieces = (cropped(full, (x1, x2), limit), (shrunk(small, 800), np.array(part.extent)))
+    pieces = (cropped(full, (x1, x2), limit), (shrunk(small, 800), np.array(detail.extent)))
     titles = (f"the mark's middle, enlarged {ZOOM:,} times", "the same window, painted anew")
     middle = np.array([x1, x1, x2, x2])
     for ax, (image, extent), title in zip(axes[1:], pieces, titles, strict=True):

@@ -265,7 +265,7 @@ class Model(Exportable, Savable):
 
         A step computes the gradient of the batch's summed or mean loss, adds ``reg_lambda * W +
         l1 * sign(W)`` to the gradient of the weights, and passes the result to the optimizer. The default is
-        the tutorial's gradient descent: a pass is one step on all samples, and the gradient is a sum over
+        the tutorial's gradient descent: an epoch is one step on all samples, and the gradient is a sum over
         the samples. The larger the data set, the lower the learning rate must therefore be.
 
         Parameters
@@ -276,18 +276,18 @@ class Model(Exportable, Savable):
             Labels 0 .. layers_dim[-1] - 1 for "softmax_cross_entropy" and "multiclass_hinge"; for the other
             losses one target per output. With one output, targets may have one dimension.
         num_passes : int, default 20000
-            Number of passes over the data.
+            Number of epochs, passes over the data.
         epsilon : float, default 0.01
             Learning rate, which the schedule multiplies by its factor at every step.
         reg_lambda : float, default 0.01
             Strength of the L2 regularisation of the weights.
         print_loss : bool, default False
-            Print ``Loss after iteration %i: %f`` after pass 0 and every `print_every` passes from there.
+            Print ``Loss after iteration %i: %f`` after epoch 0 and every `print_every` epochs from there.
         print_every : int, optional
-            Number of passes from one printed loss to the next, at least 1. A number turns printing on even
+            Number of epochs from one printed loss to the next, at least 1. A number turns printing on even
             without `print_loss`. By default 1000 if `print_loss` is True.
         batch_size : int, optional
-            Number of samples in a step; the last batch of a pass holds the remaining samples and may be
+            Number of samples in a step; the last batch of an epoch holds the remaining samples and may be
             smaller. By default all samples.
         optimizer : str or Optimizer, default "sgd"
             "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or "lbfgs", or an object
@@ -300,7 +300,7 @@ class Model(Exportable, Savable):
         reduction : {"sum", "mean"}, default "sum"
             Definition of a batch's loss: the weighted sum of its samples' losses, or their weighted mean.
         shuffle : bool, default True
-            Draw a new order of the samples for every pass. No effect if a batch holds all samples.
+            Draw a new order of the samples for every epoch. No effect if a batch holds all samples.
         sample_weight : array-like (n,), optional
             Weights of the samples, not below 0; a weight of 2 has the effect of the sample occurring twice.
             By default all weights are 1.
@@ -322,12 +322,12 @@ class Model(Exportable, Savable):
             None takes as many threads as are fastest, which is measured during the training. The result is
             the same, bit for bit, for any number of threads.
         validation_data : (X, y), optional
-            Data whose loss is computed after every pass that the history keeps.
+            Data whose loss is computed after every epoch that the history keeps.
         callbacks : iterable, optional
             Functions that are called with the `History` so far about 20 times per second, with validation
-            data also after every pass that the history keeps. A function that returns True ends the training.
-            At most one `EarlyStopping` may be among the callbacks. A `Checkpoint` saves the training to a
-            file from time to time.
+            data also after every epoch that the history keeps. A function that returns True ends the
+            training. At most one `EarlyStopping` may be among the callbacks. A `Checkpoint` saves the
+            training to a file from time to time.
         progress : bool, default False
             Show a progress bar with the loss, the learning rate and the samples per second.
         random_state : None, int or numpy.random.RandomState, default None
@@ -337,22 +337,22 @@ class Model(Exportable, Savable):
             Earlier training to continue with, instead of beginning a new one: True for this model's last
             training; the name of a file that a `Checkpoint` or `save` wrote; or a `Checkpoint`, which begins
             a new training if its file does not exist yet. The other arguments describe the whole training:
-            `num_passes` counts all its passes, and `random_state`, if it is an integer, is that of the
-            earlier training. k passes, resumed with ``num_passes=k + m``, give the same bits as k + m passes
+            `num_passes` counts all its epochs, and `random_state`, if it is an integer, is that of the
+            earlier training. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs
             at once, history, orders and masks included. With a schedule that depends on the length of the
             run, this holds only if `num_passes` stays the same.
 
         Returns
         -------
         History
-            Losses, learning rates, gradient norms and update ratios of the passes. The attribute `history_`
+            Losses, learning rates, gradient norms and update ratios of the epochs. The attribute `history_`
             holds the same object, even after an error or an interrupt.
 
         Warns
         -----
         UserWarning
             If the learning rate seems too high for the gradient summed over the samples: the loss has not
-            fallen to a quarter of its first value, and a trial with a lower rate (at most 1000 passes, about
+            fallen to a quarter of its first value, and a trial with a lower rate (at most 1000 epochs, about
             0.1 s) lowers the loss far more. The warning names the lower rate.
 
         Raises
@@ -593,16 +593,16 @@ class Model(Exportable, Savable):
         """Return the call that describes the network."""
         network = self._network
         hidden, output = network.activations[:-1], network.activations[-1]
-        parts = [str(list(network.layers_dim))]
+        fields = [str(list(network.layers_dim))]
         if hidden:
             named = hidden[0] if len(set(hidden)) == 1 else list(hidden)
-            parts.append(f"activation={named!r}")
-        parts.append(f"output_activation={output!r}")
+            fields.append(f"activation={named!r}")
+        fields.append(f"output_activation={output!r}")
         if network.loss != SoftmaxCrossEntropy():
-            parts.append(f"loss={network.loss!r}")
+            fields.append(f"loss={network.loss!r}")
         if network.dropout:
-            parts.append(f"dropout={list(network.dropout)}")
+            fields.append(f"dropout={list(network.dropout)}")
         if network.batch_norm:
-            parts.append("batch_norm=True")
-        parts += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
-        return f"Model({', '.join(parts)})"
+            fields.append("batch_norm=True")
+        fields += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
+        return f"Model({', '.join(fields)})"

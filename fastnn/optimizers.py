@@ -514,9 +514,9 @@ class AdamW(Adam):
 @register
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
-    """Limited-memory BFGS on full batches; a pass is one iteration.
+    """Limited-memory BFGS on full batches; an epoch is one iteration.
 
-    On small data sets and smooth losses, L-BFGS needs far fewer passes than the other optimizers. A line
+    On small data sets and smooth losses, L-BFGS needs far fewer epochs than the other optimizers. A line
     search chooses the step lengths, so that `epsilon` and schedules have no effect (Liu & Nocedal, "On the
     limited memory BFGS method for large scale optimization", 1989). Except for rounding, the iterates are
     those of ``scipy.optimize.minimize(..., method="L-BFGS-B")``.

@@ -29,7 +29,7 @@ sys.path[:0] = sys.argv[1:]  # before the folder that the program runs in
 import numpy as np
 import fastnn
 
-warnings.simplefilter("ignore")  # few passes do not converge
+warnings.simplefilter("ignore")  # few epochs do not converge
 random = np.random.default_rng(0)
 X = random.normal(size=(48, 2))
 y = (X.prod(axis=1) > 0).astype(int)

@@ -251,9 +251,9 @@ def test_a_network_may_have_more_outputs_than_classes(backend):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.filterwarnings("ignore:epsilon=100 seems too high")  # the high rate makes the training diverge
-def test_divergence_names_the_pass_and_keeps_the_last_finite_parameters(backend, dtype):
+def test_divergence_names_the_epoch_and_keeps_the_last_finite_parameters(backend, dtype):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend, dtype=dtype)
-    with pytest.raises(fastnn.DivergenceError, match=r"diverged in pass \d+.* must stay below 2") as caught:
+    with pytest.raises(fastnn.DivergenceError, match=r"diverged in epoch \d+.* must stay below 2") as caught:
         model.train(X, y, epsilon=100.0, reg_lambda=1.0)
     assert isinstance(caught.value, ValueError)
     assert np.isfinite(parameters(model)).all()
@@ -289,7 +289,7 @@ def test_huge_layers_have_narrow_tiles():
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
+def test_an_interrupt_is_raised_at_the_end_of_an_epoch(name):
     model = fastnn.Model([2, 3, 2], random_state=0)
     job = Job(
         X, y.astype(float)[:, None], np.ones(200), num_passes=10**12, batch_size=200, epsilon=0.001,
@@ -314,7 +314,7 @@ def test_an_interrupt_is_raised_at_the_end_of_a_pass(name):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupt_of_train_leaves_a_model_that_works(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
-    model.train(X, y, num_passes=500)  # a busy machine may do no pass before the interrupt
+    model.train(X, y, num_passes=500)  # a busy machine may do no epoch before the interrupt
     with pytest.raises(KeyboardInterrupt), interrupt_after(0.2):
         model.train(X, y, num_passes=10**12)
     assert np.isfinite(parameters(model)).all()
@@ -356,6 +356,6 @@ def test_a_gradient_too_large_to_be_clipped_is_a_divergence(backend):
         backend=backend,
         random_state=0,
     )
-    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+    with pytest.raises(fastnn.DivergenceError, match="epoch 0"):
         model.train([[1e160, 0.0]], [[1.0, 2.0]], num_passes=3, clip_norm=1.0)
     assert np.isfinite(model.W[0]).all()

@@ -28,7 +28,7 @@ for ax, batch_norm in zip(axes, (False, True), strict=True):
             X, y, num_passes=30, epsilon=0.05, reg_lambda=0, batch_size=50, reduction="mean", random_state=0
         )
         ax.plot(history.loss, label=f"weights x {factor}")
-    ax.set(title=f"batch_norm={batch_norm}", xlabel="pass", ylim=(0, 2.6))
+    ax.set(title=f"batch_norm={batch_norm}", xlabel="epoch", ylim=(0, 2.6))
 axes[0].set_ylabel("loss")
 axes[0].axhline(np.log(10), color="grey", linewidth=0.8, linestyle=":")
 axes[1].legend()

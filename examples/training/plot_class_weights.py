@@ -4,7 +4,8 @@ Class weights for a rare class
 
 Twenty samples of one class among four hundred of the other. A classifier that always says "blue" is right
 in 95 of 100 cases, and useless. ``class_weight="balanced"`` gives both classes the same total weight: the
-boundary moves, and the rare class is found, at the price of some false alarms.
+boundary moves, and the recall of the rare class (how many of its samples are found) rises, at the price of
+some false alarms.
 """
 
 import matplotlib.pyplot as plt
@@ -25,5 +26,5 @@ for ax, class_weight in zip(axes, (None, "balanced"), strict=True):
     classifier.fit(X, y)
     fastnn.plot_decision_boundary(classifier, X, y, ax=ax)
     common, rare = recall_score(y, classifier.predict(X), average=None)
-    ax.set_title(f"class_weight={class_weight}\nfound: {common:.0%} of blue, {rare:.0%} of orange")
+    ax.set_title(f"class_weight={class_weight}\nrecall: {common:.0%} of blue, {rare:.0%} of orange")
 plt.show()

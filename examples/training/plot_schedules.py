@@ -38,6 +38,6 @@ for name in ("constant", "step_decay", "cosine_decay", "one_cycle"):
         random_state=0,
     )  # fmt: skip
     plt.semilogy(history.loss, label=name)
-plt.gca().set(xlabel="pass", ylabel="loss")
+plt.gca().set(xlabel="epoch", ylabel="loss")
 plt.legend()
 plt.show()

@@ -170,7 +170,7 @@ def affine_map(transformer: Any, n_features: int) -> AffineMap:
         raise NotAffineError(f"{name} has attributes that could not be read: {error}") from error
     if result.weights.shape != (n_features, result.offsets.size):
         raise NotAffineError(f"{name} was not fitted to {n_features} features")
-    if not all(np.isfinite(part).all() for part in result):
+    if not all(np.isfinite(array).all() for array in result):
         raise NotAffineError(f"{name} has attributes that are not finite")
     return result
 
@@ -312,23 +312,25 @@ def _selection(selector: Any, n_features: int) -> AffineMap:
     return _centred(np.eye(n_features)[:, selector.get_support()])
 
 
-def _joined(parts: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int) -> AffineMap:
+def _joined(branches: Sequence[tuple[str, Any, Any]], weights: Any, n_features: int) -> AffineMap:
     """Return the map of transformers whose results are concatenated.
 
-    `parts` has tuples (name, transformer, columns); `weights` is a mapping of names to factors, or None.
+    `branches` has tuples (name, transformer, columns); `weights` is a mapping of names to factors, or None.
     """
     found = [AffineMap(np.empty((n_features, 0)), np.empty(0))]
-    for name, transformer, columns in parts:
+    for name, transformer, columns in branches:
         # scikit-learn skips empty selections of columns and does not fit their transformers: skip them, too.
         if (isinstance(transformer, str) and transformer == "drop") or not len(columns):
             continue
-        part = affine_map(transformer, len(columns))
-        placed = np.zeros((n_features, part.offsets.size))
-        np.add.at(placed, np.asarray(columns), part.weights)  # a column may be selected twice
+        branch = affine_map(transformer, len(columns))
+        placed = np.zeros((n_features, branch.offsets.size))
+        np.add.at(placed, np.asarray(columns), branch.weights)  # a column may be selected twice
         factor = (weights or {}).get(name)
         factor = 1.0 if factor is None else factor
-        found.append(AffineMap(factor * placed, factor * part.offsets))
-    return AffineMap(np.hstack([part.weights for part in found]), np.hstack([part.offsets for part in found]))
+        found.append(AffineMap(factor * placed, factor * branch.offsets))
+    return AffineMap(
+        np.hstack([branch.weights for branch in found]), np.hstack([branch.offsets for branch in found])
+    )
 
 
 def _by_columns(transformer: Any, n_features: int) -> AffineMap:
@@ -336,13 +338,13 @@ def _by_columns(transformer: Any, n_features: int) -> AffineMap:
     from ..system.sklearn_internals import input_places
 
     places = input_places(transformer)
-    parts = [(name, part, places[name]) for name, part, _ in transformer.transformers_]
-    return _joined(parts, transformer.transformer_weights, n_features)
+    branches = [(name, branch, places[name]) for name, branch, _ in transformer.transformers_]
+    return _joined(branches, transformer.transformer_weights, n_features)
 
 
 def _union(union: Any, n_features: int) -> AffineMap:
-    parts = [(name, part, range(n_features)) for name, part in union.transformer_list]
-    return _joined(parts, union.transformer_weights, n_features)
+    branches = [(name, branch, range(n_features)) for name, branch in union.transformer_list]
+    return _joined(branches, union.transformer_weights, n_features)
 
 
 _MAPS: dict[str, Callable[[Any, int], AffineMap]] = {

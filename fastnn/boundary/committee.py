@@ -1,7 +1,8 @@
-"""Committees: networks with two inputs and a score for every class, to which all networks are converted.
+"""Committees, which pictures evaluate: one network, or the networks of an ensemble, which choose together.
 
-A network of more features is restricted to a plane, in which all features but two are fixed. A network with a
-single score, or one label of several, gets two scores whose difference is that score.
+Every network is converted to one with two inputs and a score for every class: a network of more features is
+restricted to a plane, in which all features but two are fixed, and a network with a single score, or one
+label of several, gets two scores whose difference is that score.
 """
 
 from __future__ import annotations
@@ -172,8 +173,8 @@ def restricted_network(
         first, fixed = plane.directions @ wide, b[0] + plane.base @ wide
     sources = [first, *W[1:]], [fixed, *b[1:]]
     if output is not None:
-        for part in sources:
-            part[-1] = part[-1][:, [output]]
+        for arrays in sources:
+            arrays[-1] = arrays[-1][:, [output]]
         # The difference of the two scores is the output. With weights 0 and 1 instead, an infinite output
         # times 0 would be NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))

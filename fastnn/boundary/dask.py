@@ -116,8 +116,8 @@ def _paint_chunk(
     """Return the pixels of one chunk; called in a worker."""
     painter = make_painter(model, **options)
     rows, columns = (slice(*place) for place in block_info[None]["array-location"])
-    xs = centres(extent[:2], shape[1]).part(columns.start, columns.stop)
-    ys = centres(extent[2:], shape[0]).part(rows.start, rows.stop)
+    xs = centres(extent[:2], shape[1]).points(columns.start, columns.stop)
+    ys = centres(extent[2:], shape[0]).points(rows.start, rows.stop)
     target = np.empty((ys.size, xs.size), painter.dtype)
     if not painter.is_threaded:
         painter.paint(xs, ys, target, lambda: False)

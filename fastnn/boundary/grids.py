@@ -165,9 +165,9 @@ class NumbaGrid(Grid):
         magnitudes[...] = 0
         at = 0
         for network, parameters in committee.members:
-            part = slice(at, at + parameters.size)
-            flat[part] = parameters
-            sizes = network.weights(magnitudes[part])
+            place = slice(at, at + parameters.size)
+            flat[place] = parameters
+            sizes = network.weights(magnitudes[place])
             for W, size in zip(network.weights(parameters), sizes, strict=True):
                 np.abs(W, out=size)
             at += parameters.size
@@ -212,8 +212,8 @@ class NumbaGrid(Grid):
             for first in range(0, len(undecided), step):
                 if stopped():
                     break
-                part = undecided[first : first + step]
-                n += kernel(self._networks, xs, ys, part, len(part), places, row, tile, units, sums, target)
+                batch = undecided[first : first + step]
+                n += kernel(self._networks, xs, ys, batch, len(batch), places, row, tile, units, sums, target)
             return n
 
         return evaluate, lambda won: self._quadtree.fill_squares(won, len(won), target)

@@ -128,7 +128,7 @@ def boundary_lines(
     )  # fmt: skip
     axes = [Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))]
     across, up = axes
-    xs, ys = (axis.part(0, axis.n_points) for axis in axes)
+    xs, ys = (axis.points(0, axis.n_points) for axis in axes)
     rects, n_points = _blocks(painter, xs, ys, tolerance)
     if not rects:
         return {}
@@ -181,11 +181,11 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
 
     Blocks share the points on their common edges.
     """
-    parts, n_points = [], 0
+    batches, n_points = [], 0
     for corners in painter.undecided_blocks(xs, ys, BLOCK):
-        # The columns of a part are bottom, top, left, right, as in `Rect`.
+        # The columns of a batch are bottom, top, left, right, as in `Rect`.
         ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
-        parts.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
+        batches.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
         n_points += int((ends - corners).prod(axis=1).sum())
         if n_points > MAX_POINTS:
             raise ValueError(
@@ -193,7 +193,7 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
                 f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MAX_POINTS:.0e} points that "
                 "must be evaluated take minutes: choose a larger one, or smaller rectangles"
             )
-    return [Rect(*place) for part in parts for place in part.tolist()], n_points
+    return [Rect(*place) for rects in batches for place in rects.tolist()], n_points
 
 
 class _SquaresSink(Sink):
@@ -201,7 +201,7 @@ class _SquaresSink(Sink):
 
     def __init__(self, rects: list[Rect], tolerance: Any) -> None:
         self._rects, self._tolerance = rects, tolerance
-        self._parts: list[Squares] = []
+        self._collected: list[Squares] = []
         self._n_squares, self._memory = 0, psutil.virtual_memory().available
 
     def rectangles(self) -> Iterable[Rect]:
@@ -212,7 +212,7 @@ class _SquaresSink(Sink):
         return squares._replace(columns=squares.columns + rect.left)
 
     def put(self, rect: Rect, encoded: Squares) -> None:
-        self._parts.append(encoded)
+        self._collected.append(encoded)
         self._n_squares += len(encoded.rows)
         needed = self._n_squares * SQUARE_BYTES
         if needed > self._memory:
@@ -224,6 +224,6 @@ class _SquaresSink(Sink):
 
     def squares(self, width: int) -> Squares:
         """Return the collected squares, row by row; a row of the lattice has `width` squares."""
-        all_squares = Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        all_squares = Squares(*(np.concatenate(field) for field in zip(*self._collected, strict=True)))
         order = np.argsort(all_squares.rows * width + all_squares.columns)
-        return Squares(*(part[order] for part in all_squares))
+        return Squares(*(field[order] for field in all_squares))

@@ -198,21 +198,21 @@ class NetworkPainter(Painter):
         self._n_dense += 1
         most = max(1, int(self._grid.call_operations / self._committee.operations))
         tally = Tally()
-        # Kernels write whole rows of a contiguous target. If a row is too long for one call, its parts are
-        # painted into a separate array and copied.
+        # Kernels write whole rows of a contiguous target. If a row is too long for one call, its pieces are
+        # painted into a buffer and copied.
         n_columns = min(xs.size, most)
         n_rows = max(1, most // xs.size)
-        part = None if n_columns == xs.size else np.empty((1, n_columns), target.dtype)
+        buffer = None if n_columns == xs.size else np.empty((1, n_columns), target.dtype)
         for first in range(0, ys.size, n_rows):
             rows = slice(first, min(first + n_rows, ys.size))
             for begin in range(0, xs.size, n_columns):
                 if stopped():
                     return tally
                 columns = slice(begin, min(begin + n_columns, xs.size))
-                if part is None:
+                if buffer is None:
                     tally += self._band(xs, ys[rows], target[rows])
                 else:
-                    shorter = part.ravel()[: columns.stop - begin].reshape(1, -1)
+                    shorter = buffer.ravel()[: columns.stop - begin].reshape(1, -1)
                     tally += self._band(xs[columns], ys[rows], shorter)
                     target[rows, columns] = shorter
         return tally

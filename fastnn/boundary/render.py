@@ -115,7 +115,7 @@ def render_boundary(
         (the regions and the lines between them as shapes), or ``.dzi``, a pyramid of tiles with a page that
         shows it in a browser; see Notes.
     colours : sequence, mapping, str or Colormap, optional
-        Colours of the classes, each as matplotlib takes it, and opaque: one a class in the order of
+        Colours of the classes, each as matplotlib takes it, and opaque: one per class in the order of
         `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
         which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
         spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
@@ -253,7 +253,7 @@ def render(
         target = sink.target(rect)
         if target is None:
             target = np.empty((rect.top - rect.bottom, rect.right - rect.left), painter.dtype)
-        columns, rows = xs.part(rect.left, rect.right), ys.part(rect.bottom, rect.top)
+        columns, rows = xs.points(rect.left, rect.right), ys.points(rect.bottom, rect.top)
         # A model of another library may reserve cores itself and would wait for ever for one reserved here:
         # reserve a core for networks of fastnn alone.
         with acquired_cores(1) if painter.is_threaded else nullcontext():
@@ -288,13 +288,13 @@ def render(
                 with let_interrupts_through():
                     painter.prepare()
                 with closing(map_in_order(paint, sink.rectangles(), n_threads, stop.set)) as painted:
-                    for rect, (encoded, part, seconds) in painted:
+                    for rect, (encoded, own_tally, seconds) in painted:
                         deliver_interrupts()
                         if interrupted():
                             raise KeyboardInterrupt
                         put_began = time.perf_counter()
                         sink.put(rect, encoded)
-                        tally += part
+                        tally += own_tally
                         writing += seconds + time.perf_counter() - put_began
                         if painter.is_threaded:
                             bar.update((rect.top - rect.bottom) * (rect.right - rect.left))
@@ -386,8 +386,8 @@ def _check_duration(width: int, height: int, is_threaded: bool, n_threads: int) 
         most = math.isqrt(int(rate * MAX_DAYS * 86400))
         raise ValueError(
             f"size: a picture of {width} x {height} pixels takes more than {days:,.0f} days, at {rate:.0e} "
-            f"pixels a second, which is as fast as it gets: choose at most {most} x {most} pixels, or limits "
-            "around a part of the picture"
+            f"pixels per second, which is as fast as it gets: choose at most {most} x {most} pixels, or "
+            "limits around a part of the picture"
         )
 
 
@@ -398,7 +398,7 @@ class Axis(NamedTuple):
     step: float
     n_points: int
 
-    def part(self, begin: int, end: int) -> NDArray[np.float64]:
+    def points(self, begin: int, end: int) -> NDArray[np.float64]:
         """Return the coordinates of the points with numbers from `begin` to before `end`."""
         return self.at(np.arange(begin, end))
 

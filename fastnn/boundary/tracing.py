@@ -104,7 +104,7 @@ class StripSquares:
     """Collector of the mixed squares of a lattice that is given in strips of rows, from the lowest upward."""
 
     def __init__(self) -> None:
-        self._parts: list[Squares] = []
+        self._strips: list[Squares] = []
         self._last: Array | None = None
         self._height = 0
 
@@ -121,15 +121,15 @@ class StripSquares:
             Number of rows.
         """
         if self._last is not None:
-            self._parts.append(mixed_squares(np.stack([self._last, lowest]), self._height - 1))
-        self._parts.append(squares)
+            self._strips.append(mixed_squares(np.stack([self._last, lowest]), self._height - 1))
+        self._strips.append(squares)
         self._last = highest
         self._height += height
 
     @property
     def squares(self) -> Squares:
         """Mixed squares of all strips added so far."""
-        return Squares(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        return Squares(*(np.concatenate(field) for field in zip(*self._strips, strict=True)))
 
 
 def trace(squares: Squares, width: int, classes_at: ClassesAt | None = None) -> list[Line]:
@@ -236,8 +236,8 @@ def to_coordinates(lines: Iterable[Line], xs: Floats, ys: Floats) -> list[Line]:
     columns = zip(points.T, (xs, ys), strict=True)
     points = np.column_stack([np.interp(u, np.arange(at.size), at) for u, at in columns])
     ends = np.cumsum([len(line.points) for line in lines])
-    parts = np.split(points, ends[:-1])
-    return [line._replace(points=part) for line, part in zip(lines, parts, strict=True)]
+    by_line = np.split(points, ends[:-1])
+    return [line._replace(points=of_line) for line, of_line in zip(lines, by_line, strict=True)]
 
 
 def _junctions_and_cuts(
@@ -308,8 +308,8 @@ def _junctions(squares: Squares, is_junction: Array, classes_at: ClassesAt | Non
         steps = np.stack(np.meshgrid([0, 0.5, 1], [0, 0.5, 1]), axis=-1)
         around = low[active][:, None, None] + steps * size[active][:, None, None, None]
         classes = classes_at(around.reshape(-1, 2)).reshape(-1, 3, 3)
-        parts = [classes[:, row : row + 2, column : column + 2] for row in (0, 1) for column in (0, 1)]
-        quarters = np.stack([part.reshape(-1, 4) for part in parts], axis=1)
+        by_quarter = [classes[:, row : row + 2, column : column + 2] for row in (0, 1) for column in (0, 1)]
+        quarters = np.stack([corners.reshape(-1, 4) for corners in by_quarter], axis=1)
         quarters.sort(axis=2)
         is_met = (np.diff(quarters, axis=2) != 0).sum(axis=2) >= 2
         has = is_met.any(axis=1)
@@ -485,11 +485,13 @@ def regions(lines: Iterable[Line], corner: int, size: tuple[float, float]) -> di
         else:  # the section of the frame contains the lower left corner
             between = np.concatenate([frame[corners > begin], frame[corners < end]])
         add(beyond, np.vstack([point, between, next_point]))
-    for number, parts in pieces.items():
-        while parts:
-            start, points = parts.popitem()
+    for number, sections in pieces.items():
+        while sections:
+            start, points = sections.popitem()
             ring = [points]
             while (goal := tuple(ring[-1][-1].tolist())) != start:
-                ring.append(parts.pop(goal))
-            rings.setdefault(number, []).append(np.concatenate([part[:-1] for part in ring] + [points[:1]]))
+                ring.append(sections.pop(goal))
+            rings.setdefault(number, []).append(
+                np.concatenate([section[:-1] for section in ring] + [points[:1]])
+            )
     return rings

@@ -62,7 +62,7 @@ def names(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[float, ...]:
     """Parse numbers that are separated by commas."""
     try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
+        return tuple(float(number) for number in text.split(",") if number.strip())
     except ValueError:
         message = f"must be numbers separated by commas, such as 0.05,0.5,0.95, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None

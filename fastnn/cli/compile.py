@@ -281,7 +281,7 @@ def _targets(loss: Loss) -> NDArray[Any]:
 def _train(
     dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings
 ) -> Model:
-    """Train for one pass, with settings of `Model` and of `Model.train`."""
+    """Train for one epoch, with settings of `Model` and of `Model.train`."""
     names = {"activation", "loss", "dropout", "batch_norm"}
     model = Model(sizes, dtype=dtype, random_state=0, **{k: settings.pop(k) for k in names & {*settings}})
     X, y = _samples(dtype, sizes[0]), _targets(model.loss)
@@ -376,9 +376,9 @@ def _check_gradients(dtype: np.dtype) -> None:
     model.check_gradients(_samples(dtype), _targets(model.loss))
 
 
-@_task("picture of a committee", "pictures", method="dense")
-@_task("picture of a committee by squares", "pictures", method="certified")
-def _paint_committee(dtype: np.dtype, method: str) -> None:
+@_task("picture of an ensemble", "pictures", method="dense")
+@_task("picture of an ensemble by squares", "pictures", method="certified")
+def _paint_ensemble(dtype: np.dtype, method: str) -> None:
     """Paint a small picture of an ensemble of two networks."""
     from ..boundary.committee import Committee
     from ..boundary.painters import NetworkPainter

@@ -41,7 +41,7 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument(
         "--passes", type=functools.partial(count, least=0, below=2**63), default=20000,
-        help="passes over the data",
+        help="number of epochs, passes over the data",
     )  # fmt: skip
     parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
     parser.add_argument(
@@ -118,8 +118,8 @@ def _run(options: argparse.Namespace) -> int:
     correct = int((model.predict(X) == y).sum())
     accuracy = f"{100 * correct / len(y):.1f} %"
     print(f"accuracy: {accuracy} ({correct} of {len(y)})")
-    print(f"training: {seconds:.3f} s for {options.passes} passes (kernels ready after {ready:.2f} s)")
-    title = f"{list(layers_dim)} after {options.passes} passes: {accuracy} correct"
+    print(f"training: {seconds:.3f} s for {options.passes} epochs (kernels ready after {ready:.2f} s)")
+    title = f"{list(layers_dim)} after {options.passes} epochs: {accuracy} correct"
     _save_picture(model, X, y, title, options.out)
     print(f"picture: {options.out}")
     return 0

@@ -75,7 +75,7 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
     large = parser.add_argument_group(
         "larger than memory",
-        "Parquet files that would take more memory than the limit are streamed: read pass by pass, while a "
+        "Parquet files that would take more memory than the limit are streamed: read once per epoch, while a "
         "checkpoint in the folder of the results keeps what has been done.",
     )
     large.add_argument(
@@ -85,7 +85,7 @@ def add_command(commands: Any, summary: str) -> None:
         "--passes",
         metavar="N",
         type=count,
-        help="passes over the rows (default: by preset and number of rows)",
+        help="number of epochs, passes over the rows (default: by preset and number of rows)",
     )
     large.add_argument(
         "--resume", action="store_true", help="resume from the checkpoint of an interrupted training"

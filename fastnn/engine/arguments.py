@@ -250,8 +250,8 @@ def is_by_rows(network: Network, job: Job) -> bool:
 def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
     """Return the number of parts that threads share in a step, and True if the parts are units of a layer.
 
-    If they are not units, the parts are shards of the batch. The parts depend on the problem alone and not on
-    the number of threads, so that the result is the same, bit for bit, for any number of threads.
+    Otherwise the parts are shards of the batch. The parts depend on the problem alone and not on the number
+    of threads, so that the result is the same, bit for bit, for any number of threads.
     """
     operations = network.training_operations * batch_size * network.dtype.itemsize / 4
     # On a CSR matrix every further shard would cost another gradient of the whole first layer, most of it 0.

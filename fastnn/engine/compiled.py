@@ -18,7 +18,7 @@ from fastnn_kernels.compiler import jit, numba_internals
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
-from ..system.threads import acquired_cores, available_cores, compute_parts
+from ..system.threads import acquired_cores, available_cores, map_on_threads
 from . import limits
 from .arguments import gradient_pointers, kernel_settings, tile_data, training_workspace
 from .arrays import csr_table, n_operations, read_only, with_packed_weights
@@ -60,10 +60,10 @@ class NumbaBackend:
         packed = self._weights(network, parameters, X, n_threads)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
-        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, *packed, samples, tile, units, P[part])
+        def run(rows: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, *packed, samples, tile, units, P[rows])
 
-        if not all(_run_parts(network, X, run, n_threads)) and warns:
+        if not all(_run_slices(network, X, run, n_threads)) and warns:
             warn_of_overflow(network, parameters, P)
         return P
 
@@ -75,10 +75,10 @@ class NumbaBackend:
         packed = self._weights(network, parameters, X, n_threads)
         classes = np.empty(X.shape[0], np.int64)
 
-        def run(part: slice, samples: Any, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, *packed, samples, tile, units, classes[part])
+        def run(rows: slice, samples: Any, tile: Array, units: Array) -> bool:
+            return kernel(*pointers, *packed, samples, tile, units, classes[rows])
 
-        if not all(_run_parts(network, X, run, n_threads)) and warns:
+        if not all(_run_slices(network, X, run, n_threads)) and warns:
             scores = self.outputs(network, parameters, X, "identity", n_threads, warns=False)
             warn_of_overflow(network, parameters, scores)
         return classes
@@ -126,16 +126,16 @@ class NumbaBackend:
         packed = self._weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
 
-        def run(part: slice, samples: Any, tile: Array, units: Array) -> float:
+        def run(rows: slice, samples: Any, tile: Array, units: Array) -> float:
             width = units.shape[0] // network.layout.n_units
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
             return kernel(
-                activations, value, *packed, samples, read_only(y[part]), weights[part],
+                activations, value, *packed, samples, read_only(y[rows]), weights[rows],
                 network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
 
-        return sum(_run_parts(network, X, run, n_threads), 0.0)
+        return sum(_run_slices(network, X, run, n_threads), 0.0)
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -150,7 +150,7 @@ class NumbaBackend:
         """Return the L-BFGS trainer of a job."""
         return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job, memory)
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""
@@ -189,8 +189,8 @@ def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = Fa
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
-    """Return the results of ``run(part, samples, tile, units)`` for consecutive slices of the samples.
+def _run_slices(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
+    """Return the results of ``run(rows, samples, tile, units)`` for consecutive slices of the samples.
 
     Each call runs a kernel on a separate workspace. If cores are free, up to `n_threads` calls run in
     parallel; 0 sets no limit.
@@ -207,16 +207,16 @@ def _run_parts(network: Network, X: Any, run: Callable[..., T], n_threads: int) 
     workspaces = SimpleQueue[tuple[Array, Array]]()
     workspaces.put((tile, units))
 
-    def run_part(first: int) -> T:
-        part = slice(first, first + step)
-        samples = read_only(X[part]) if order is None else csr_table(X, order[part])
+    def run_slice(first: int) -> T:
+        rows = slice(first, first + step)
+        samples = read_only(X[rows]) if order is None else csr_table(X, order[rows])
         try:
             workspace = workspaces.get_nowait()
         except Empty:
             workspace = _prediction_workspace(network, n_samples, sparse)
         try:
-            return run(part, samples, *workspace)
+            return run(rows, samples, *workspace)
         finally:
             workspaces.put(workspace)
 
-    return compute_parts(run_part, range(0, n_samples, step), n_threads)
+    return map_on_threads(run_slice, range(0, n_samples, step), n_threads)

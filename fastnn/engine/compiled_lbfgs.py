@@ -204,7 +204,7 @@ class NumbaLBFGSTrainer:
 
     @property
     def n_steps(self) -> int:
-        """Number of iterations done: a step is a pass."""
+        """Number of iterations done: a step is an epoch."""
         return self.n_passes
 
     @property
@@ -242,7 +242,7 @@ class NumbaLBFGSTrainer:
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()
-        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
+        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
         n_rounds = self._calls.n_rounds
 
         def call(thread: int, n_threads: int) -> None:
@@ -250,9 +250,9 @@ class NumbaLBFGSTrainer:
             if thread == 0:  # keep the result here: Ctrl-C is raised before `SharedCalls.run` returns
                 self.non_finite = NON_FINITE[result]
 
-        def parts(n_threads: int) -> list[Callable[[], None]]:
+        def make_calls(n_threads: int) -> list[Callable[[], None]]:
             return [functools.partial(call, thread, n_threads) for thread in range(n_threads)]
 
-        self._calls.run(parts, self._work.barrier)
+        self._calls.run(make_calls, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite

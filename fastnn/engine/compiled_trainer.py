@@ -121,7 +121,7 @@ class NumbaTrainer:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
         return self._step // self._job.n_batches
 
     @property
@@ -131,7 +131,7 @@ class NumbaTrainer:
 
     @property
     def halted(self) -> bool:
-        """True if the objective has not improved for too many passes."""
+        """True if the objective has not improved for too many epochs."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     @property
@@ -275,13 +275,13 @@ class NumbaTrainer:
             n_rounds=n_rounds,
         )
 
-        def parts(n_threads: int) -> list[Any]:
+        def make_calls(n_threads: int) -> list[Any]:
             call.set(n_threads=n_threads)
             calls = [call, *(call.copy() for _ in range(1, n_threads))]
-            for thread, part in enumerate(calls[1:], 1):
-                part.set(thread=thread)
+            for thread, other in enumerate(calls[1:], 1):
+                other.set(thread=thread)
             # The last call may have run on fewer threads: copy the progress of the first to all of them.
             self._state.progress[1:] = self._state.progress[0]
             return calls
 
-        return self._calls.run(parts, self._work.barrier)
+        return self._calls.run(make_calls, self._work.barrier)

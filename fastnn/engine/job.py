@@ -24,16 +24,16 @@ def is_sparse(X: Any) -> bool:
 
 
 class Records(NamedTuple):
-    """Measurements of the R kept passes (`Job.kept`), which the trainer fills.
+    """Measurements of the R kept epochs (`Job.kept`), which the trainer fills.
 
     If `Job.of_objective` is set, only the losses are filled; they then hold the objective.
 
     Parameters
     ----------
     losses : array (R,) of float64
-        Sums of the samples' losses over the pass.
+        Sums of the samples' losses over the epoch.
     norms : array (R,) of float64
-        Norm of the gradient in the pass's last step.
+        Norm of the gradient in the epoch's last step.
     ratios : array (R, layers) of float64
         Norm of the last step's change of a layer's weights, divided by the norm of the weights.
     """
@@ -58,13 +58,13 @@ class Job:
     weights : array (n,) of float64
         Weights of the samples.
     num_passes : int
-        Number of passes over the data.
+        Number of epochs, passes over the data.
     batch_size : int
         Number of samples in a step, 1 to n.
     averaged : bool
         True divides the loss of a batch by the sum of its weights.
     shuffled : bool
-        True draws a new order of the samples for every pass.
+        True draws a new order of the samples for every epoch.
     seed : int
         Seed of the dropout masks, 0 to 2**64 - 1.
     optimizer : Optimizer
@@ -78,7 +78,7 @@ class Job:
     average_share : float
         Share of the new parameters in their running average, ``1 - ema_decay``; 0 for no average.
     record_every : int
-        Distance, in passes, between two kept passes.
+        Distance, in epochs, between two kept epochs.
     n_threads : int
         Number of threads that share a step, at most; 0 for as many as are fastest (`ThreadChoice`).
     of_objective : bool
@@ -91,16 +91,16 @@ class Job:
     tol : float
         Smallest decrease of the objective that counts as an improvement.
     patience : int
-        Number of passes without an improvement of the objective after which the training halts
-        (`Memory.plateau`). A pass's objective is its record divided by the number of samples; only kept
-        passes count. 0 never halts the training.
+        Number of epochs without an improvement of the objective after which the training halts
+        (`Memory.plateau`). An epoch's objective is its record divided by the number of samples; only kept
+        epochs count. 0 never halts the training.
     steps_before : int
         Number of steps before this training; schedule, optimizer and dropout continue to count from there.
     total_steps : int
         Length of the run in steps for the schedule; 0 for a run that ends with this training.
     steps_done : int
         Number of steps of this training that have been done: the trainer begins after them, and they count
-        among its passes. They are not part of `steps_before`.
+        among its epochs. They are not part of `steps_before`.
     """
 
     X: Array
@@ -141,16 +141,16 @@ class Job:
 
     @property
     def n_batches(self) -> int:
-        """Number of steps of a pass."""
+        """Number of steps of an epoch."""
         return -(-self.X.shape[0] // self.batch_size)
 
     @property
     def last_pass(self) -> int:
-        """Number of the last pass, counted from 0."""
+        """Number of the last epoch, counted from 0."""
         return self.num_passes - 1
 
     def last_step(self, last_pass: int, last_step: int | None) -> int:
-        """Return the number of steps that ends a chunk: those of `last_pass` passes, at most `last_step`."""
+        """Return the number of steps that ends a chunk: those of `last_pass` epochs, at most `last_step`."""
         steps = last_pass * self.n_batches
         return steps if last_step is None else min(steps, last_step)
 
@@ -181,12 +181,12 @@ class Job:
 
     @property
     def kept(self) -> NDArray[np.int64]:
-        """Numbers (R,) of the kept passes: every `record_every`-th from pass 0 on, and the last."""
+        """Numbers (R,) of the kept epochs: every `record_every`-th from epoch 0 on, and the last."""
         passes = np.arange(0, self.num_passes, self.record_every)
         return np.unique(np.append(passes, self.num_passes - 1)) if self.num_passes else passes
 
     def record(self, n_pass: int) -> int | None:
-        """Return the index of a pass's record, or None if the pass is not kept."""
+        """Return the index of an epoch's record, or None if the epoch is not kept."""
         if n_pass % self.record_every == 0 or n_pass == self.num_passes - 1:
             return -(-n_pass // self.record_every)
         return None
@@ -242,7 +242,7 @@ class Job:
         return np.ascontiguousarray(numbers, dtype)
 
     def records(self, n_layers: int) -> Records:
-        """Return records for all kept passes, filled with zeros."""
+        """Return records for all kept epochs, filled with zeros."""
         last = self.record(self.num_passes - 1) if self.num_passes else None
         n = 0 if last is None else last + 1
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
@@ -261,12 +261,12 @@ class Memory:
     average : array (P,) or (0,)
         Running average of the parameters; empty if none is kept.
     order : array (n,) of int64
-        Order of the samples in the present pass.
+        Order of the samples in the present epoch.
     generator : array (625,) of uint32
         State of the Mersenne Twister from which new orders are drawn, in the form of
         `fastnn_kernels.random.shuffle`.
     plateau : array (2,) of float64
-        The best objective of any pass, and the number of passes since the objective last fell below the best
+        The best objective of any epoch, and the number of epochs since the objective last fell below the best
         by at least `Job.tol`.
     """
 

@@ -98,7 +98,7 @@ class NumpyBackend:
 
         return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""
@@ -167,7 +167,7 @@ class NumpyTrainer:
 
     @property
     def halted(self) -> bool:
-        """True if the objective has not improved for too many passes."""
+        """True if the objective has not improved for too many epochs."""
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class NumpyLBFGSTrainer:
 
     @property
     def n_steps(self) -> int:
-        """Number of iterations done: a step is a pass."""
+        """Number of iterations done: a step is an epoch."""
         return self.n_passes
 
     @property
@@ -134,7 +134,7 @@ class NumpyLBFGSTrainer:
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         finished = time.perf_counter() + limits.CALL_SECONDS
-        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and a pass
+        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
         is_due = False
         while self.n_passes < last_pass and not self.halted and not is_due:
             iterate = next(self._iterates)

@@ -35,7 +35,7 @@ class Trainer(Protocol):
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
 
     @property
     def n_steps(self) -> int:
@@ -43,17 +43,17 @@ class Trainer(Protocol):
 
     @property
     def halted(self) -> bool:
-        """True if the trainer has ended the training, which then does no more passes.
+        """True if the trainer has ended the training, which then does no more epochs.
 
-        A trainer halts if the objective has not improved for too many passes (`Job.patience`), but never
-        before its first pass, even if its memory comes from a training that halted. L-BFGS also halts if it
+        A trainer halts if the objective has not improved for too many epochs (`Job.patience`), but never
+        before its first epoch, even if its memory comes from a training that halted. L-BFGS also halts if it
         has converged, reached a limit or failed.
         """
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk of about 50 ms; do nothing if halted.
 
-        The chunk ends at the latest when `last_pass` passes or `last_step` steps have been done in total.
+        The chunk ends at the latest when `last_pass` epochs or `last_step` steps have been done in total.
 
         Returns False if the next step would make a parameter, a running statistic, the optimizer's state or
         the average infinite or NaN; `non_finite` then names the array. All arrays keep the values of the last
@@ -65,7 +65,7 @@ class Trainer(Protocol):
 
 
 class LBFGSTrainer(Trainer, Protocol):
-    """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is a pass.
+    """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is an epoch.
 
     They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
     sample weights if `Job.averaged` is set, and the penalty if `Job.of_objective` is set. Parameters and
@@ -137,7 +137,7 @@ class Backend(Protocol):
         Raises ValueError if the memory comes from the other backend or from another network.
         """
 
-    def objective(
+    def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters: the weighted loss of a training pass and its gradient.

@@ -67,14 +67,14 @@ class SharedCalls:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
 
-    def run(self, parts: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
+    def run(self, make_calls: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
         """Run one call on free cores, and return the result of the calling thread.
 
         Signals wait until the end, where Ctrl-C is raised: neither a kernel nor the pool is left half way.
 
         Parameters
         ----------
-        parts : callable
+        make_calls : callable
             Function of a number n of threads that returns n functions without arguments: the call of the loop
             by each thread, the calling thread's first.
         barrier : array
@@ -90,9 +90,9 @@ class SharedCalls:
                 except RuntimeError:  # no more threads are available, or the interpreter is exiting
                     self._use_one_thread()
             if n_threads > 1 and self._pool is not None:
-                return self._run_together(parts, n_threads, self._pool, barrier)
+                return self._run_together(make_calls, n_threads, self._pool, barrier)
             self.n_running = 1
-            return parts(1)[0]()
+            return make_calls(1)[0]()
 
     def close(self) -> None:
         """Let the threads of the pool end; a later call starts others."""
@@ -120,8 +120,8 @@ class SharedCalls:
         self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None
 
     def _run_together(
-        self, parts: Callable[[int], Sequence[Callable[[], T]]], n_threads: int, pool: ThreadPoolExecutor,
-        barrier: NDArray[np.int64],
+        self, make_calls: Callable[[int], Sequence[Callable[[], T]]], n_threads: int,
+        pool: ThreadPoolExecutor, barrier: NDArray[np.int64],
     ) -> T:  # fmt: skip
         """Run a call on this thread and `n_threads` - 1 threads of the pool."""
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
@@ -129,7 +129,7 @@ class SharedCalls:
         counters = barrier.reshape(self.max_threads, -1)
         # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
         all_submitted: Future[bool] = Future()
-        calls = parts(n_threads)
+        calls = make_calls(n_threads)
         places = CorePlaces()
 
         def share(thread: int) -> T:
@@ -153,7 +153,7 @@ class SharedCalls:
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
                 all_submitted.set_result(False)
                 self._use_one_thread()
-                return parts(1)[0]()
+                return make_calls(1)[0]()
             except BaseException:  # no memory
                 all_submitted.set_result(False)
                 raise

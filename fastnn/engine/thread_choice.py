@@ -27,7 +27,7 @@ class Measured(NamedTuple):
     """Results of the measurements so far."""
 
     n_threads: int = 1  # number of threads of the usual call
-    speed: float = 0.0  # rounds a second of the latest usual call; 0 before the first
+    speed: float = 0.0  # rounds per second of the latest usual call; 0 before the first
     grows: bool = True  # True if the next trial takes more threads
     trial_at: float = 0.0  # time of the next trial
     not_before: float = 0.0  # time before which a fall of the speed causes no trial

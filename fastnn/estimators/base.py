@@ -2,9 +2,9 @@
 
 A fit checks the parameters as scikit-learn does, converts X and y to `Samples`, derives a `Job` from the
 samples and the parameters, and runs the job by a `Fit`. A fitted estimator holds a `FittedNetwork`: the
-network with its parameters, the optimizer's state and the generator of orders. k passes in one fit and m
-passes in a second fit that continues the first, by warm start, partial fit or after pickling, equal k + m
-passes in one fit.
+network with its parameters, the optimizer's state and the generator of orders. k epochs in one fit and m
+epochs in a second fit that continues the first, by warm start, partial fit or after pickling, equal k + m
+epochs in one fit.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class BaseMLP(
         DivergenceError
             If a parameter becomes infinite or NaN. The estimator then holds the last finite parameters. With
             `early_stopping` a ConvergenceWarning is issued instead, and the estimator holds the parameters
-            of the best pass.
+            of the best epoch.
 
         Notes
         -----
@@ -174,7 +174,7 @@ class BaseMLP(
         X, y, sample_weight, X_val, y_val
             Arguments of `fit`.
         n_passes : int, optional
-            Number of passes by which the last fit is continued; by default `max_iter` passes are run.
+            Number of epochs by which the last fit is continued; by default `max_iter` epochs are run.
         knows_classes : bool
             True if the attributes that `_check_targets` derives from y are already set.
         stopped : callable, optional
@@ -184,7 +184,7 @@ class BaseMLP(
         weights_val : array-like, optional
             Weights of the validation data.
         total_steps : int, optional
-            Length of the run for the schedule of the learning rate; by default `max_iter` passes over X, or
+            Length of the run for the schedule of the learning rate; by default `max_iter` epochs over X, or
             more if more are done.
         """
         sizes = hidden_sizes(self.hidden_layer_sizes)
@@ -364,7 +364,7 @@ class BaseMLP(
         self, data: Samples, state: FittedNetwork, optimizer: Optimizer, n_passes: int,
         total_steps: int | None = None,
     ) -> Job:  # fmt: skip
-        """Return the engine's job for `n_passes` passes over the samples, in a run of `total_steps`."""
+        """Return the engine's job for `n_passes` epochs over the samples, in a run of `total_steps`."""
         n_samples = data.X.shape[0]
         batch_size = self._batch_size(n_samples)
         if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
@@ -495,7 +495,7 @@ class BaseMLP(
     def intercepts_(self, values: Any) -> None:
         self._set_views(_rows_of_biases, values, "intercepts_")
 
-    def _views(self, part: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
+    def _views(self, arrays_of: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
         """Return views of arrays of all layers; with batch normalisation read-only copies.
 
         Programs that read `coefs_` and `intercepts_` know no batch normalisation. Weights into which it is
@@ -503,12 +503,12 @@ class BaseMLP(
         """
         state = self._fitted_state(name)
         if not state.network.batch_norm:
-            return LiveViews(part(state.network, state.predicting), name)
+            return LiveViews(arrays_of(state.network, state.predicting), name)
         folded = state.folded
         folded.flags.writeable = False
-        return FoldedViews(part(state.network, folded), name)
+        return FoldedViews(arrays_of(state.network, folded), name)
 
-    def _set_views(self, part: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
+    def _set_views(self, arrays_of: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
         """Write arrays of all layers into a copy of the state, since shallow copies may share the state."""
         if self._fitted_state(name).network.batch_norm:
             raise ValueError(FoldedViews.refusal(name))
@@ -516,9 +516,9 @@ class BaseMLP(
         state.adopt_best()
         # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.
         for parameters in (state.parameters, state.predicting):
-            LiveViews(part(state.network, parameters), name)[:] = values
+            LiveViews(arrays_of(state.network, parameters), name)[:] = values
             # `values` may be an iterator, which can be read only once: read the written arrays from now on.
-            values = part(state.network, parameters)
+            values = arrays_of(state.network, parameters)
         self._state = state
 
     @property
@@ -529,7 +529,7 @@ class BaseMLP(
 
     @property
     def _no_improvement_count(self) -> int:
-        """Number of passes in a row without an improvement, under scikit-learn's name."""
+        """Number of epochs in a row without an improvement, under scikit-learn's name."""
         return self._fitted_state("_no_improvement_count").n_no_improvement
 
     # --- files and tags ----------------------------------------------------------------------------

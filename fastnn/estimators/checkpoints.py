@@ -20,7 +20,7 @@ def checkpoint_hooks(fit: Any, has_validation: bool) -> list[Hook]:
     Raises
     ------
     ValueError
-        If a checkpoint is to keep the best pass, but there are no validation data.
+        If a checkpoint is to keep the best epoch, but there are no validation data.
     """
     checkpoints = [each for each in fit_callbacks(fit.estimator) if isinstance(each, Checkpoint)]
     for checkpoint in checkpoints:
@@ -37,7 +37,7 @@ class _FittedEstimator:
         Running fit.
     """
 
-    whole_passes = True  # a fit is resumed from whole passes only
+    whole_epochs = True  # a fit is resumed from whole epochs only
 
     def __init__(self, fit: Any) -> None:
         self._fit = fit
@@ -49,7 +49,7 @@ class _FittedEstimator:
         """Return the estimator that the fit would leave if it ended now."""
         fit = self._fit
         estimator = copy.copy(fit.estimator)
-        if fit.best is not None:  # during the fit, the state's last pass predicts
+        if fit.best is not None:  # during the fit, the state's last epoch predicts
             estimator._state = replace(fit.state, best=fit.best)
         return estimator
 
@@ -57,7 +57,7 @@ class _FittedEstimator:
         return self._fit.estimator.validation_loss_curve_
 
     def copied(self, training: Training) -> Any:
-        """Return an estimator with copies of the parameters that would predict after the last pass."""
+        """Return an estimator with copies of the parameters that would predict after the last epoch."""
         estimator, state = copy.copy(self._fit.estimator), self._fit.state
         estimator._state = FittedNetwork(state.network, state._last.copy(), state.statistics.copy())
         return estimator

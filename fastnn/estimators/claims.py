@@ -1,4 +1,4 @@
-"""Exclusive use of random generators by parallel fits."""
+"""Claims: a fit has its random generator to itself while fits run in parallel."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     There are deliberate differences. A fit that continues an earlier one (`warm_start`, `partial_fit`) also
     continues its generator and its order of the samples, and a warm start continues the optimizer's state;
-    scikit-learn resets them. k passes followed by m passes therefore equal k + m passes. To obtain
+    scikit-learn resets them. k epochs followed by m epochs therefore equal k + m epochs. To obtain
     scikit-learn's weights, set `random_state` to a new ``np.random.RandomState(seed)`` before each call of
     `partial_fit`. `CalibratedClassifierCV` and the scorers "roc_auc" and "average_precision" use
     `decision_function`, which scikit-learn's class does not have. ``docs/scikit-learn.md`` in the sources
@@ -170,7 +170,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     @online_first
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
-        """Train for one more pass over X and y.
+        """Train for one more epoch on X and y.
 
         Parameters
         ----------

@@ -265,14 +265,14 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
 
 _PARAMETERS = """
     n_estimators : int, default 10
-        Number of networks; for "average", number of passes over which the parameters are averaged.
+        Number of networks; for "average", number of epochs over which the parameters are averaged.
     method : {"seeds", "bootstrap", "snapshots", "average"}, default "seeds"
         "seeds": networks with different initial parameters. "bootstrap": as "seeds", but each network is
         fitted to n_samples samples drawn with replacement (Breiman, "Bagging predictors", 1996). If it sets
         aside validation samples for `early_stopping`, a sample drawn k times is one sample of weight k.
         "snapshots": copies of one network at the end of every cycle of its learning rate; the cycles take
-        about `max_iter` passes in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
-        whose parameters are a running average over about `n_estimators` passes (Polyak & Juditsky, 1992).
+        about `max_iter` epochs in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
+        whose parameters are a running average over about `n_estimators` epochs (Polyak & Juditsky, 1992).
     n_jobs : int, optional
         Number of threads that fit the members, by default the number of cores.
     random_state : None, int or RandomState, default None

@@ -28,7 +28,7 @@ class FittedNetwork:
     network : Network
         Description of the network.
     parameters, statistics : array
-        Flat vectors of the parameters and running statistics after the last pass.
+        Flat vectors of the parameters and running statistics after the last epoch.
     memory : Memory, optional
         State of the training; None before the first training by a stochastic solver.
     optimizer : Optimizer, optional
@@ -40,7 +40,7 @@ class FittedNetwork:
     rate_factor : float
         Present factor of the learning rate "adaptive".
     n_no_improvement : int
-        Number of passes in a row without an improvement.
+        Number of epochs in a row without an improvement.
     random : RandomState, optional
         Generator that was created from an integer `random_state`; None for a user's generator.
     random_state : None, int or RandomState
@@ -48,8 +48,8 @@ class FittedNetwork:
     split : dict, optional
         State of the generator before the split of the validation data.
     best : two arrays, optional
-        Parameters and running statistics of the best pass by the validation data, which predict. The next fit
-        nevertheless continues from the last pass.
+        Parameters and running statistics of the best epoch by the validation data, which predict. The next
+        fit nevertheless continues from the last epoch.
     """
 
     network: Network
@@ -68,14 +68,14 @@ class FittedNetwork:
 
     @property
     def _last(self) -> Array:
-        """Parameters after the last pass: the running average if one is kept."""
+        """Parameters after the last epoch: the running average if one is kept."""
         if self.memory is not None and self.memory.average.size:
             return self.memory.average
         return self.parameters
 
     @property
     def predicting(self) -> Array:
-        """Parameters that predict: of the best pass if there is one, else of the last."""
+        """Parameters that predict: of the best epoch if there is one, else of the last."""
         return self._last if self.best is None else self.best[0]
 
     @property
@@ -114,7 +114,7 @@ class FittedNetwork:
         return other
 
     def adopt_best(self) -> None:
-        """Copy the parameters of the best pass to the last, from which the next fit continues."""
+        """Copy the parameters of the best epoch to the last, from which the next fit continues."""
         if self.best is not None:
             (parameters, statistics), self.best = self.best, None
             self._last[...], self.statistics[...] = parameters, statistics

@@ -1,7 +1,7 @@
 """Fit of an estimator: trainings with hooks that extend its curves, validate, and end the fit.
 
-The kernels themselves count the passes without an improvement of the loss (`Job.patience`). With validation
-data a chunk is one pass, so that a hook can evaluate these data after every pass.
+The kernels themselves count the epochs without an improvement of the loss (`Job.patience`). With validation
+data a chunk is one epoch, so that a hook can evaluate these data after every epoch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from .fitted import FittedNetwork
 from .reporting import CallbackData, Lines, reporting
 from .solvers import has_schedule
 
-__all__ = ["Fit", "FitDivergenceError", "Validation", "record_passes", "record_score"]
+__all__ = ["Fit", "FitDivergenceError", "Validation", "record_epochs", "record_score"]
 
 Array = NDArray[Any]
 
-# Largest number of passes in one training, which keeps a record of each. A longer fit is several trainings.
-MAX_PASSES = 10_000
+# Largest number of epochs in one training, which keeps a record of each. A longer fit is several trainings.
+MAX_EPOCHS = 10_000
 # The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
 ADAPTIVE_DIVISOR, MIN_RATE = 5.0, 1e-6
 
@@ -66,7 +66,7 @@ class FitDivergenceError(DivergenceError):
             when = f"in iteration {self.iteration}" if self.iteration else "at the start"
             return f"{message} {self.what.capitalize()} is not finite {when}. Remedy: standardise X, and y."
         return (
-            f"{message} In detail: training diverged in pass {self.iteration}, {self.what} is no longer "
+            f"{message} In detail: training diverged in epoch {self.iteration}, {self.what} is no longer "
             f"finite with learning_rate_init={self.epsilon:g} and alpha={self.reg_lambda:g}. The estimator "
             f"holds {self.held}. Remedy: {self._remedy}."
         )
@@ -119,16 +119,16 @@ class Fit:
     def is_kept(self, error: BaseException) -> bool:
         """Return True if the estimator keeps what the fit has done before an error or interrupt ended it.
 
-        An error before the end of the first pass, as of a user's schedule, leaves nothing worth keeping.
+        An error before the end of the first epoch, as of a user's schedule, leaves nothing worth keeping.
         """
         return bool(self.estimator.n_iter_) or isinstance(error, DivergenceError | KeyboardInterrupt)
 
     # --- stochastic solvers --------------------------------------------------------------------------
 
     def run(self, validation: Validation | None, is_whole: bool, further: Sequence[Hook] = ()) -> None:
-        """Run the passes of the job until the fit ends.
+        """Run the epochs of the job until the fit ends.
 
-        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last pass. The
+        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last epoch. The
         hooks `further` are called last.
         """
         estimator, state, job = self.estimator, self.state, self.job
@@ -152,7 +152,7 @@ class Fit:
                 hooks.append(StopOnRequest(self.stopped))
             hooks += further
             try:
-                state.best = None  # during the fit, the last pass predicts
+                state.best = None  # during the fit, the last epoch predicts
                 while estimator.n_iter_ < job.num_passes and not ended:
                     ended = self._train(memory, hooks).stopped
             except KeyboardInterrupt:
@@ -169,7 +169,7 @@ class Fit:
                     state.best = self.best
         if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
             self._diverged("the loss", estimator.n_iter_ - 1)
-        # With a fastnn schedule or a user's, the last pass is the planned end of the fit: no warning.
+        # With a fastnn schedule or a user's, the last epoch is the planned end of the fit: no warning.
         if is_whole and not ended and not has_schedule(estimator):
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
@@ -179,9 +179,9 @@ class Fit:
             )
 
     def _train(self, memory: Memory, hooks: list[Hook]) -> Training:
-        """Run one training of the fit, which has several if it has more than `MAX_PASSES` passes."""
+        """Run one training of the fit, which has several if it has more than `MAX_EPOCHS` epochs."""
         state, job = self.state, self.job
-        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_PASSES)
+        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_EPOCHS)
         if n_passes < job.num_passes:
             job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
         trainer = get_backend("numba").trainer(state.network, state.parameters, state.statistics, job, memory)
@@ -200,14 +200,14 @@ class Fit:
         return seeded(self.random.randint(0, 2**32, 4, np.uint32))
 
     def _diverged(self, what: str, n_pass: int) -> None:
-        """Raise FitDivergenceError, or only warn if validation data have chosen a best pass."""
+        """Raise FitDivergenceError, or only warn if validation data have chosen a best epoch."""
         job = self.job
         rates = job.rates(np.array([self.state.n_steps - job.steps_before]))
         error = FitDivergenceError(n_pass, float(rates[0]), job.reg_lambda, what)
         error.batch_weight = float(job.weights.mean() * job.batch_size)
         if self.best is None:
             raise error from None
-        error.held = "the parameters of the best pass"
+        error.held = "the parameters of the best epoch"
         warn(str(error), ConvergenceWarning)
 
     # --- L-BFGS --------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class Curves(Hook):
         self._n_read = 0
 
     def chunk_ended(self, training: Training) -> None:
-        """Extend the curves, and update the numbers of passes, steps and samples."""
+        """Extend the curves, and update the numbers of epochs, steps and samples."""
         fit, job, trainer = self._fit, training.job, training.trainer
         estimator, state = fit.estimator, fit.state
         n_passes = trainer.n_passes
@@ -293,13 +293,13 @@ class Curves(Hook):
         if not new.size:
             return
         losses = (new / job.X.shape[0] + fit.offset).tolist()
-        record_passes(estimator, state, losses, job.X.shape[0], fit.offset)
+        record_epochs(estimator, state, losses, job.X.shape[0], fit.offset)
 
 
-def record_passes(
+def record_epochs(
     estimator: Any, state: FittedNetwork, losses: list[float], n_samples: int, offset: float = 0.0
 ) -> None:
-    """Extend the curves of an estimator by passes over `n_samples` samples each, with these objectives."""
+    """Extend the curves of an estimator by epochs over `n_samples` samples each, with these objectives."""
     estimator.loss_curve_ += losses
     estimator.loss_ = losses[-1]
     estimator.n_iter_ += len(losses)
@@ -312,7 +312,7 @@ def record_passes(
 
 
 class Validate(Hook):
-    """Hook that computes the validation loss and, for `early_stopping`, the score after every pass."""
+    """Hook that computes the validation loss and, for `early_stopping`, the score after every epoch."""
 
     def __init__(self, fit: Fit, validation: Validation) -> None:
         self._fit, self._validation = fit, validation
@@ -327,7 +327,7 @@ class Validate(Hook):
             self._record_score(self._validation.score())
 
     def _record_score(self, score: float) -> None:
-        """Record a score: count passes without improvement, and copy the parameters of the best pass."""
+        """Record a score: count epochs without improvement, and copy the parameters of the best epoch."""
         fit, state = self._fit, self._fit.state
         patience = fit.patience()
         patience.best = -fit.estimator.best_validation_score_
@@ -345,7 +345,7 @@ def record_score(estimator: Any, patience: Patience, score: float, n_done: int) 
 
 
 class Plateau(Hook):
-    """Hook that ends a fit after too many passes without improvement, or lowers the rate "adaptive"."""
+    """Hook that ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
 
     def __init__(self, fit: Fit, memory: Memory, reporters: list[Hook]) -> None:
         self._fit, self._memory = fit, memory
@@ -353,7 +353,7 @@ class Plateau(Hook):
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the fit has stalled and its rate cannot be lowered."""
-        # A continued fit starts with the count that ended the last fit: run at least one pass.
+        # A continued fit starts with the count that ended the last fit: run at least one epoch.
         return training.n_passes > 0 and self._has_stalled()
 
     def _has_stalled(self) -> bool:
@@ -402,7 +402,7 @@ class Iterations(Hook):
         self._fit, self._trainer, self._validation = fit, trainer, validation
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done after the next iteration, if there are validation data."""
+        """Return the number of epochs done after the next iteration, if there are validation data."""
         return training.n_passes + 1 if self._validation else super().next_stop(training)
 
     def chunk_ended(self, training: Training) -> None:

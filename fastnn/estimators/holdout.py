@@ -1,4 +1,4 @@
-"""Validation samples: their split from the training samples, and their evaluation after every pass."""
+"""Validation samples: their split from the training samples, and their evaluation after every epoch."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def split_validation(
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    parts = data.subset(training), data.subset(held_out)
-    if not all(part.weights.any() for part in parts):
+    subsets = data.subset(training), data.subset(held_out)
+    if not all(subset.weights.any() for subset in subsets):
         raise ValueError(
             "All samples that early_stopping sets aside, or all others, have the weight 0: leave out "
             "samples of weight 0, or pass X_val and y_val"
         )
-    return parts
+    return subsets
 
 
 def validation_functions(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:

@@ -64,7 +64,7 @@ def fit_many(
     Exception
         First error of a fit, raised after all other fits, with the estimator's index as a note.
     KeyboardInterrupt
-        Within a fraction of a second after Ctrl-C. Estimators whose fit has begun keep the passes done so
+        Within a fraction of a second after Ctrl-C. Estimators whose fit has begun keep the epochs done so
         far.
 
     Examples

@@ -26,7 +26,7 @@ from ..engine.job import Job
 from ..schedules import Constant
 from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import all_finite
-from .fitting import record_passes
+from .fitting import record_epochs
 from .tables import is_kernel_table
 
 __all__ = ["OnlineSteps", "online_first", "online_steps"]
@@ -195,7 +195,7 @@ class OnlineSteps:
                 self._restore()
         if done:
             estimator.n_iter_ = 0
-            record_passes(estimator, state, [loss / self._shape[0]], self._shape[0])
+            record_epochs(estimator, state, [loss / self._shape[0]], self._shape[0])
         return done
 
     def _restore(self) -> None:

@@ -107,16 +107,16 @@ PARAMETERS_DOC = f"""
     learning_rate : str, Schedule or function, default "constant"
         "constant", "invscaling" and "adaptive" are scikit-learn's and affect the solver "sgd" only. A fastnn
         schedule, given by its name, as an object, or as a function of the step (and the number of steps),
-        affects every solver but "lbfgs". A schedule spans `max_iter` passes, and its end issues no
+        affects every solver but "lbfgs". A schedule spans `max_iter` epochs, and its end issues no
         ConvergenceWarning. To pickle the estimator, define the function in a module: pickle takes no lambda.
     learning_rate_init : float, default 0.001
         Learning rate, which a schedule multiplies by its factors.
     power_t : float, default 0.5
         Exponent of "invscaling": the rate is divided by ``(samples trained on + 1) ** power_t``.
     max_iter : int, default 200
-        Largest number of passes over the data, or of iterations of "lbfgs".
+        Largest number of epochs, passes over the data, or of iterations of "lbfgs".
     shuffle : bool, default True
-        Shuffle the samples before every pass.
+        Shuffle the samples before every epoch.
     random_state : None, int or RandomState, default None
         Generator of the initial parameters, the validation split, the orders of the samples and the dropout
         masks. If the value is changed before a fit that continues an earlier one, this fit shuffles the
@@ -125,7 +125,7 @@ PARAMETERS_DOC = f"""
         Smallest change of the loss or validation score that counts as an improvement.
     verbose : bool or int, default False
         1 shows a progress bar with the loss and the learning rate; True, or a number above 1, prints a line
-        per pass as scikit-learn does.
+        per epoch as scikit-learn does.
     warm_start : bool, default False
         Continue the last fit, with its optimizer's state, schedule and generator.
     momentum : float, default 0.9
@@ -134,13 +134,13 @@ PARAMETERS_DOC = f"""
         Use Nesterov's momentum with "sgd".
     early_stopping : bool, default False
         End the fit when the score of the validation data no longer improves, and restore the parameters of
-        the best pass. The validation data are `X_val` and `y_val` of `fit` or, without these, a part of X.
+        the best epoch. The validation data are `X_val` and `y_val` of `fit` or, without these, a part of X.
     validation_fraction : float, default 0.1
         Share of the samples in X that `early_stopping` uses as validation data.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         Decay rates and the stabilising constant of "adam" and "adamw".
     n_iter_no_change : int or inf, default 10
-        Number of passes in a row without an improvement after which the fit ends.
+        Number of epochs in a row without an improvement after which the fit ends.
     max_fun : int, default 15000
         Largest number of evaluations of the loss by "lbfgs".
     dropout : float or list of float, default 0.0
@@ -170,7 +170,7 @@ PARAMETERS_DOC = f"""
 {_INIT_LIST}
         By default weights and biases are drawn as scikit-learn draws them (Glorot & Bengio, 2010).
     ties : {{"earliest", "latest"}}, default "earliest"
-        Pass whose parameters `early_stopping` restores if several passes have the best score.
+        Epoch whose parameters `early_stopping` restores if several epochs have the best score.
 """
 
 ATTRIBUTES_DOC = """
@@ -181,17 +181,17 @@ ATTRIBUTES_DOC = """
         Assigned arrays must have the views' shapes and hold real numbers within the range of the dtype; if
         one array is refused, none is written.
     loss_ : float
-        Objective (loss and penalty) of the last pass.
+        Objective (loss and penalty) of the last epoch.
     loss_curve_, best_loss_ : list of float, float
-        Objective of every pass, and its minimum, which is None with `early_stopping`. Both are missing after
+        Objective of every epoch, and its minimum, which is None with `early_stopping`. Both are missing after
         a fit by "lbfgs".
     validation_scores_, best_validation_score_ : list of float, float
-        Validation score of every pass, and its maximum; None without `early_stopping`. Both are missing after
-        a fit by "lbfgs".
+        Validation score of every epoch, and its maximum; None without `early_stopping`. Both are missing
+        after a fit by "lbfgs".
     validation_loss_curve_ : list of float
-        Loss of the validation data after every pass; empty without validation data.
+        Loss of the validation data after every epoch; empty without validation data.
     n_iter_ : int
-        Number of passes in the last fit.
+        Number of epochs in the last fit.
     t_ : int
         Number of samples trained on in all fits.
     n_layers_, n_outputs_ : int

@@ -151,7 +151,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     @online_first
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one more pass over X and y.
+        """Train for one more epoch on X and y.
 
         Parameters
         ----------

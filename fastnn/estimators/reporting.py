@@ -1,6 +1,6 @@
 """Hooks that report the progress of a fit: printed lines, a progress bar, scikit-learn's callbacks.
 
-A fit may consist of several trainings. The same hooks serve all of them, count the passes of the fit
+A fit may consist of several trainings. The same hooks serve all of them, count the epochs of the fit
 (`n_iter_`), and are closed once, at the end of the fit.
 """
 
@@ -48,10 +48,10 @@ class ReportingHook(Hook):
     """Base class of hooks that report the progress of a fit after every chunk and on divergence."""
 
     def show(self, training: Training) -> None:
-        """Report the passes done since the last call."""
+        """Report the epochs done since the last call."""
 
     def diverged(self, training: Training) -> None:
-        """Report the passes before the pass that diverged."""
+        """Report the epochs before the epoch that diverged."""
         self.show(training)
 
     def after_chunk(self, training: Training) -> bool:
@@ -60,7 +60,7 @@ class ReportingHook(Hook):
 
 
 class Lines(ReportingHook):
-    """Hook that prints a line per pass, as scikit-learn does for ``verbose=True``.
+    """Hook that prints a line per epoch, as scikit-learn does for ``verbose=True``.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Lines(ReportingHook):
         self._n_printed, self._n_scores = 0, len(self._scores)
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done after the next iteration of L-BFGS."""
+        """Return the number of epochs done after the next iteration of L-BFGS."""
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def write(self, message: str) -> None:
@@ -91,7 +91,7 @@ class Lines(ReportingHook):
         print(message)
 
     def show(self, training: Training) -> None:
-        """Print a line for every new pass."""
+        """Print a line for every new epoch."""
         done = self._estimator.n_iter_
         for k in range(self._n_printed, done):
             loss = self._estimator.loss_ if self._curve is None else self._curve[self._curve_before + k]
@@ -103,7 +103,7 @@ class Lines(ReportingHook):
 
 
 class Tasks(ReportingHook):
-    """Hook that reports a fit, divided into tasks of several passes, to scikit-learn's callbacks.
+    """Hook that reports a fit, divided into tasks of several epochs, to scikit-learn's callbacks.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Tasks(ReportingHook):
             self._begin_task()
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done at the end of the present task."""
+        """Return the number of epochs done at the end of the present task."""
         if self._task is None:
             return training.job.num_passes
         done = self._estimator.n_iter_
@@ -137,9 +137,9 @@ class Tasks(ReportingHook):
         return min(training.n_passes + left, training.job.num_passes)
 
     def show(self, training: Training) -> None:
-        """End the present task if its passes are done, and begin the next."""
+        """End the present task if its epochs are done, and begin the next."""
         done = self._estimator.n_iter_
-        # A chunk may end in the middle of a pass, without a new pass to report.
+        # A chunk may end in the middle of an epoch, without a new epoch to report.
         ends = done > self._n_reported and (done % self._task_length == 0 or done == self._job.num_passes)
         self._n_reported = done
         if self._task is not None and ends:
@@ -206,7 +206,7 @@ def reporting(
     hooks: list[Hook] = [Lines(estimator, job)] if verbose and not wants_bar else []
     with ExitStack() as stack:
         bar = stack.enter_context(
-            progress_bar(total=job.num_passes, unit="pass", shown=shows_bar, dynamic_ncols=True)
+            progress_bar(total=job.num_passes, unit="epoch", shown=shows_bar, dynamic_ncols=True)
         )
         if shows_bar:
             figures = functools.partial(_figures, estimator, job, n_steps)

@@ -108,7 +108,7 @@ def has_schedule(estimator: Any) -> bool:
 
 
 def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
-    """Return the schedule for `learning_rate` and passes of `n_batches` steps over `n_samples` samples."""
+    """Return the schedule for `learning_rate` and epochs of `n_batches` steps over `n_samples` samples."""
     if has_schedule(estimator):
         return resolve_schedule(estimator.learning_rate, "learning_rate")
     if estimator.solver != "sgd" or estimator.learning_rate == "constant":
@@ -120,7 +120,7 @@ def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batc
 
 @dataclass(frozen=True)
 class _InverseScaling(Schedule):
-    """scikit-learn's "invscaling": a pass divides the rate by a power of the samples trained on before."""
+    """scikit-learn's "invscaling": an epoch divides the rate by a power of the samples trained on before."""
 
     power: float
     samples_before: int

@@ -91,11 +91,11 @@ class FitRecord:
     Parameters
     ----------
     losses : tuple of float
-        Losses of the passes.
+        Losses of the epochs.
     n_passes : int
-        Number of passes.
+        Number of epochs.
     n_samples : int
-        Number of samples seen in all passes.
+        Number of samples seen in all epochs.
     """
 
     losses: tuple[float, ...] = ()

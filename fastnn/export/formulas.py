@@ -77,7 +77,7 @@ def formula(activation: str) -> Expression:
     Returns
     -------
     Expression
-        Expression of the activation. A part that several operations use is one object.
+        Expression of the activation. A subexpression that several operations use is one object.
 
     Raises
     ------
@@ -86,37 +86,37 @@ def formula(activation: str) -> Expression:
 
     Examples
     --------
-    >>> formula("silu").operation, [part.operation for part in formula("silu").arguments]
+    >>> formula("silu").operation, [node.operation for node in formula("silu").arguments]
     ('multiply', ['variable', 'sigmoid'])
     """
     return _simplified(ACTIVATIONS[activation].value(VARIABLE), {})
 
 
-def _simplified(part: Any, known: dict[int, Any]) -> Any:
+def _simplified(node: Any, known: dict[int, Any]) -> Any:
     """Replace the formula of the sigmoid by one operation, and leave out factors of 1."""
-    if not isinstance(part, Expression) or part is VARIABLE:
-        return part
-    if id(part) not in known:
+    if not isinstance(node, Expression) or node is VARIABLE:
+        return node
+    if id(node) not in known:
         argument: list[Any] = []
-        if _matches(Sigmoid.value(VARIABLE), part, argument):
-            known[id(part)] = Expression("sigmoid", _simplified(argument[0], known))
-        elif part.operation == "multiply" and type(part.arguments[0]) is float and part.arguments[0] == 1.0:
-            known[id(part)] = _simplified(part.arguments[1], known)
+        if _matches(Sigmoid.value(VARIABLE), node, argument):
+            known[id(node)] = Expression("sigmoid", _simplified(argument[0], known))
+        elif node.operation == "multiply" and type(node.arguments[0]) is float and node.arguments[0] == 1.0:
+            known[id(node)] = _simplified(node.arguments[1], known)
         else:
-            arguments = [_simplified(one, known) for one in part.arguments]
-            known[id(part)] = Expression(part.operation, *arguments)
-    return known[id(part)]
+            arguments = [_simplified(one, known) for one in node.arguments]
+            known[id(node)] = Expression(node.operation, *arguments)
+    return known[id(node)]
 
 
-def _matches(pattern: Any, part: Any, argument: list[Any]) -> bool:
-    """Return True if a part is the pattern with one part for `VARIABLE`, which is put into `argument`."""
+def _matches(pattern: Any, node: Any, argument: list[Any]) -> bool:
+    """Return True if `node` is the pattern with one node for `VARIABLE`, which is put into `argument`."""
     if pattern is VARIABLE:
-        argument.append(part)
-        return argument[0] is part
-    if not (isinstance(pattern, Expression) and isinstance(part, Expression)):
-        return type(pattern) is type(part) and pattern == part
+        argument.append(node)
+        return argument[0] is node
+    if not (isinstance(pattern, Expression) and isinstance(node, Expression)):
+        return type(pattern) is type(node) and pattern == node
     return (
-        pattern.operation == part.operation
-        and len(pattern.arguments) == len(part.arguments)
-        and all(_matches(a, b, argument) for a, b in zip(pattern.arguments, part.arguments, strict=True))
+        pattern.operation == node.operation
+        and len(pattern.arguments) == len(node.arguments)
+        and all(_matches(a, b, argument) for a, b in zip(pattern.arguments, node.arguments, strict=True))
     )

@@ -200,28 +200,30 @@ def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -
     return units
 
 
-def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, known: dict[int, str]) -> str:
-    """Add an expression, and return the name of its value; `known` has the names of added parts."""
-    if not isinstance(part, Expression):
-        return graph.constant(np.array(part, dtype))
-    if part is VARIABLE:
+def _add_expression(
+    expression: Any, argument: str, graph: Builder, dtype: np.dtype, known: dict[int, str]
+) -> str:
+    """Add an expression, and return the name of its value; `known` has the names of those added."""
+    if not isinstance(expression, Expression):
+        return graph.constant(np.array(expression, dtype))
+    if expression is VARIABLE:
         return argument
-    if id(part) not in known and dtype == np.float64 and _is_silu(part):
+    if id(expression) not in known and dtype == np.float64 and _is_silu(expression):
         # onnxruntime 1.20 fuses z sigmoid(z) to an operator that does not exist for float64: write
         # z / (1 + exp(-z)) instead. exp may overflow to infinity, which gives 0.
         one = graph.constant(np.array(1, dtype))
         below = graph.node("Add", graph.node("Exp", graph.node("Neg", argument)), one)
-        known[id(part)] = graph.node("Div", argument, below)
-    if id(part) not in known:
-        power = part.arguments[1] if part.operation == "power" else None
+        known[id(expression)] = graph.node("Div", argument, below)
+    if id(expression) not in known:
+        power = expression.arguments[1] if expression.operation == "power" else None
         is_product = isinstance(power, float) and power in (2.0, 3.0, 4.0)
-        arguments = part.arguments[:1] if is_product else part.arguments
+        arguments = expression.arguments[:1] if is_product else expression.arguments
         inner = [_add_expression(one, argument, graph, dtype, known) for one in arguments]
-        if part.operation in OPERATORS:
-            name = graph.node(OPERATORS[part.operation], *inner)
-        elif part.operation == "expm1":
+        if expression.operation in OPERATORS:
+            name = graph.node(OPERATORS[expression.operation], *inner)
+        elif expression.operation == "expm1":
             name = graph.node("Sub", graph.node("Exp", *inner), graph.constant(np.array(1, dtype)))
-        elif part.operation == "log1p":
+        elif expression.operation == "log1p":
             name = graph.node("Log", graph.node("Add", *inner, graph.constant(np.array(1, dtype))))
         elif isinstance(power, float) and is_product:
             name = inner[0]
@@ -229,13 +231,13 @@ def _add_expression(part: Any, argument: str, graph: Builder, dtype: np.dtype, k
                 name = graph.node("Mul", name, inner[0])
         else:
             name = graph.node("Pow", *inner)
-        known[id(part)] = name
-    return known[id(part)]
+        known[id(expression)] = name
+    return known[id(expression)]
 
 
-def _is_silu(part: Expression) -> bool:
+def _is_silu(expression: Expression) -> bool:
     """Return True if an expression is the argument times its sigmoid."""
-    first, second = part.arguments if part.operation == "multiply" else (None, None)
+    first, second = expression.arguments if expression.operation == "multiply" else (None, None)
     return (
         first is VARIABLE
         and isinstance(second, Expression)

@@ -57,7 +57,7 @@ def _modules(nn: Any) -> dict[str, Any]:
 def _sequential(torch: Any, description: ModelDescription, member: Member) -> Any:
     """Return a network with its output function."""
     nn, known = torch.nn, _modules(torch.nn)
-    parts: list[Any] = []
+    modules: list[Any] = []
     for position, layer in enumerate(member.layers):
         weights, biases = torch.from_numpy(layer.weights.T.copy()), torch.from_numpy(layer.biases.copy())
         if description.is_binary and position == len(member.layers) - 1:
@@ -69,21 +69,21 @@ def _sequential(torch: Any, description: ModelDescription, member: Member) -> An
         with torch.no_grad():
             linear.weight.copy_(weights)
             linear.bias.copy_(biases)
-        parts.append(linear)
+        modules.append(linear)
         if layer.activation not in known:
             raise ValueError(
                 f"PyTorch has no module for the activation {layer.activation!r}: to_onnx and to_c can "
                 "export it"
             )
         if known[layer.activation] is not None:
-            parts.append(known[layer.activation])
+            modules.append(known[layer.activation])
     if member.output == "softmax" or description.is_binary:
-        parts.append(nn.Softmax(dim=1))
+        modules.append(nn.Softmax(dim=1))
     elif member.output == "sigmoid":
-        parts.append(nn.Sigmoid())
+        modules.append(nn.Sigmoid())
     elif member.output == "exponential":
-        parts.append(_class("Exponential")())
-    return nn.Sequential(*parts).eval()
+        modules.append(_class("Exponential")())
+    return nn.Sequential(*modules).eval()
 
 
 def __getattr__(name: str) -> Any:

@@ -310,8 +310,8 @@ class Network:
     def converted(self, other: Network, parameters: Array) -> Array:
         """Return parameters of `other`, the same network with another dtype, converted to this layout."""
         result = aligned_zeros(self.n_parameters, self.dtype)
-        for part in (Network.weights, Network.biases, Network.scales, Network.shifts):
-            for target, source in zip(part(self, result), part(other, parameters), strict=True):
+        for arrays_of in (Network.weights, Network.biases, Network.scales, Network.shifts):
+            for target, source in zip(arrays_of(self, result), arrays_of(other, parameters), strict=True):
                 if target is not None:
                     target[...] = source
         return result

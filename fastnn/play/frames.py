@@ -86,7 +86,7 @@ class View:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Losses and scores of both parts of the data, NaN for a part without samples.
+    """Losses and scores of training and test data, NaN without samples.
 
     A score is the fraction of correct classes, or the coefficient of determination of a regression.
     """
@@ -104,7 +104,7 @@ class Snapshot:
     Parameters
     ----------
     step, epoch : int
-        Numbers of whole steps and passes done.
+        Numbers of whole steps and epochs done.
     parameters, statistics : array
         Flat vectors of the parameters and of the running statistics.
     playing : bool
@@ -138,9 +138,9 @@ class Artist:
     def __init__(self, problem: LearningProblem, model: Model) -> None:
         self._problem, self._network = problem, model._network
         self._backend = get_backend(model.backend)
-        self._parts = []
+        self._subsets = []
         for X, y in (problem.training_data, problem.test_data):
-            self._parts.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
+            self._subsets.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
         self._X, self._y = model._check(problem.X, problem.y)
         network = self._network
         # The network that ends at a hidden layer computes the outputs of the layer's units.
@@ -155,12 +155,12 @@ class Artist:
         self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
 
     def measure(self, parameters: Array, statistics: Array) -> Measurement:
-        """Return losses and scores of both parts of the data."""
+        """Return losses and scores of training and test data."""
         network, folded = self._network, self._network.folded(parameters, statistics)
         losses, scores = [np.nan, np.nan], [np.nan, np.nan]
-        for k, part in enumerate(self._parts):
-            if part is not None:
-                X, y, weights = part
+        for k, subset in enumerate(self._subsets):
+            if subset is not None:
+                X, y, weights = subset
                 losses[k] = self._backend.loss(network, folded, X, y, weights, 1)
                 scores[k] = self._score(folded, X, y)
         return Measurement(*losses, *scores)
@@ -318,7 +318,7 @@ class Artist:
 
 def pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int) -> NDArray[np.float64]:
     """Return the centres (size^2, 2) of a square picture's pixels by its edges, row by row."""
-    columns, rows = (centres(edges, size).part(0, size) for edges in (x, y))
+    columns, rows = (centres(edges, size).points(0, size) for edges in (x, y))
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
@@ -346,15 +346,15 @@ def _json_number(value: float) -> float | None:
 
 def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """Return a header and arrays as one binary message; see the top of this file."""
-    places, parts, at = {}, [], 0
+    places, chunks, at = {}, [], 0
     for name, array in arrays.items():
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         kind = f"{array.dtype.kind}{array.dtype.itemsize}"
         places[name] = [at, kind, list(array.shape)]
         data = array.tobytes()
         data += b"\0" * (-len(data) % 8)
-        parts.append(data)
+        chunks.append(data)
         at += len(data)
     text = json.dumps({**header, "arrays": places}, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-(4 + len(text)) % 8)
-    return b"".join([len(text).to_bytes(4, "little"), text, *parts])
+    return b"".join([len(text).to_bytes(4, "little"), text, *chunks])

@@ -109,7 +109,7 @@ class LearningProblem:
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the passes: both rates, and what is not a default."""
+        """Keyword arguments of `Model.train` but for the epochs: both rates, and what is not a default."""
         settings = self.settings
         arguments = {
             "batch_size": settings.batch_size,
@@ -125,7 +125,7 @@ class LearningProblem:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of a pass over the training samples."""
+        """Number of steps of an epoch over the training samples."""
         n, size = len(self.train), self.settings.batch_size
         return 1 if size is None else -(-n // min(size, n))
 

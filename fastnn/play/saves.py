@@ -14,7 +14,7 @@ import numpy as np
 
 from ..boundary.drawing import printable
 from ..model import Model
-from ..plotting.animation import animate_training, snapshot_passes
+from ..plotting.animation import animate_training, snapshot_epochs
 from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
 from ..system.messages import error_text
@@ -89,7 +89,7 @@ def _picture(run: Run) -> bytes:
     from matplotlib.figure import Figure
 
     problem, snapshot, model = run.problem, run.steering.latest, run.current_model()
-    title = f"{problem.layers_dim} after {snapshot.epoch:,} passes"
+    title = f"{problem.layers_dim} after {snapshot.epoch:,} epochs"
     if problem.kind == "regression":
         picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
         picture.show(model, title)
@@ -173,7 +173,7 @@ def _animation(run: Run) -> bytes:
     latest = run.steering.latest
     if latest.step > film[-1].step:
         film.append(latest)
-    chosen = [film[k] for k in snapshot_passes(0, len(film) - 1, min(N_FRAMES, len(film)))]
+    chosen = [film[k] for k in snapshot_epochs(0, len(film) - 1, min(N_FRAMES, len(film)))]
     models = [run.model_of(snapshot) for snapshot in chosen]
     X, y = problem.X, problem.y
     with tempfile.TemporaryDirectory() as folder:
@@ -181,13 +181,13 @@ def _animation(run: Run) -> bytes:
         if problem.kind == "classes":
             correct = [np.mean(model.predict(X).reshape(-1) == y) for model in models]
             titles = [
-                f"pass {snapshot.epoch:,}: {share:.1%} correct"
+                f"epoch {snapshot.epoch:,}: {share:.1%} correct"
                 for snapshot, share in zip(chosen, correct, strict=True)
             ]
             animate_training(models, X, y, path, titles=titles)
         else:
             titles = [
-                f"pass {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"
+                f"epoch {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"
                 for snapshot, model in zip(chosen, models, strict=True)
             ]
             frames = list(zip(models, titles, strict=True))

@@ -26,13 +26,13 @@ def script_of(run: Run) -> str:
     n_passes = -(-n_steps // problem.steps_per_epoch)
     arguments = problem.train_arguments
     imports = ["import numpy as np"]
-    parts: list[str] = []
+    blocks: list[str] = []
 
     if settings.schedule != "constant" and n_passes != settings.n_passes:
         assert settings.n_passes is not None
         imports[:0] = ["from dataclasses import dataclass", ""]
         imports += ["from fastnn.schedules import Schedule"]
-        parts.append(inspect.getsource(WithinRun))
+        blocks.append(inspect.getsource(WithinRun))
         whole = _shown(arguments["schedule"])
         if isinstance(arguments["schedule"], str):
             whole = f"fastnn.{SCHEDULES[arguments['schedule']].__name__}()"
@@ -40,31 +40,31 @@ def script_of(run: Run) -> str:
         arguments["schedule"] = Expression(f"WithinRun({whole}, {total})")
     if n_steps % problem.steps_per_epoch:
         imports += ["from fastnn.training.loop import Hook"]
-        parts.append(inspect.getsource(StopAfter))
+        blocks.append(inspect.getsource(StopAfter))
         arguments["callbacks"] = [Expression(f"StopAfter({n_steps})")]
     if len(problem.test):
         imports.append("from sklearn.model_selection import train_test_split")
     first = imports.index("import numpy as np")
     imports.insert(first + 1, "import fastnn")
 
-    parts.append(_data(run))
+    blocks.append(_data(run))
     if len(problem.test):
-        parts.append(
+        blocks.append(
             "X_train, X_test, y_train, y_test = train_test_split(\n"
             f"    X, y, test_size={settings.test_share!r}, random_state={settings.seed}\n)"
         )
     else:
-        parts.append("X_train, y_train = X, y")
+        blocks.append("X_train, y_train = X, y")
     train = [
         _call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments),
         _call("history = model.train", ["X_train", "y_train"], {"num_passes": n_passes, **arguments}),
     ]
-    parts.append("\n".join(train))
+    blocks.append("\n".join(train))
     shown = ['print(f"loss of the training data: {model.calculate_loss(X_train, y_train):.6f}")']
     if len(problem.test):
         shown.append('print(f"loss of the test data: {model.calculate_loss(X_test, y_test):.6f}")')
-    parts.append("\n".join(shown))
-    return "\n".join(imports) + "\n\n\n" + "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    blocks.append("\n".join(shown))
+    return "\n".join(imports) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
 class Expression(str):

@@ -32,11 +32,11 @@ __all__ = ["Run", "Session", "WithinRun", "warm_up"]
 
 logger = logging.getLogger("fastnn")
 
-# Passes after which a training without end keeps fewer of its measurements: it continues as a training of
-# twice as many passes, and so keeps 500 to 1000 of them, however long it runs.
-FIRST_PASSES = 1000
-# Largest number of passes of any training.
-MAX_PASSES = 1 << 50
+# Epochs after which a training without end keeps fewer of its measurements: it continues as a training of
+# twice as many epochs, and so keeps 500 to 1000 of them, however long it runs.
+FIRST_EPOCHS = 1000
+# Largest number of epochs of any training.
+MAX_EPOCHS = 1 << 50
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 
@@ -223,7 +223,7 @@ class Run:
             "limits": list(problem.limits),
             "inputs": problem.inputs,
             "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
-            "n_parameters": sum(math.prod(part["shape"]) for part in layout),
+            "n_parameters": sum(math.prod(entry["shape"]) for entry in layout),
             "n_train": len(problem.train),
             "n_test": len(problem.test),
             "steps_per_epoch": problem.steps_per_epoch,
@@ -252,7 +252,7 @@ class Run:
     # --- the training's thread --------------------------------------------------------------------------
 
     def _train(self) -> None:
-        """Draw the first frame, and train until the run is closed or its passes are done."""
+        """Draw the first frame, and train until the run is closed or its epochs are done."""
         failed = False
         try:
             with self._wake:
@@ -276,8 +276,8 @@ class Run:
         if whole is not None and problem.settings.schedule != "constant":
             arguments["schedule"] = WithinRun(self._artist.schedule, whole * problem.steps_per_epoch)
         X, y = problem.training_data
-        last = MAX_PASSES if whole is None else whole
-        n_passes, resume = min(FIRST_PASSES, last), False
+        last = MAX_EPOCHS if whole is None else whole
+        n_passes, resume = min(FIRST_EPOCHS, last), False
         hooks: list[Any] = [steering]
         while True:
             model.train(X, y, n_passes, callbacks=hooks, resume=resume, **arguments)
@@ -291,7 +291,7 @@ class Run:
             if done < n_passes:
                 return f"{problem.settings.optimizer} has ended: no step lowers the loss any more"
             if done >= last:
-                return f"the run of {last:,} passes is done"
+                return f"the run of {last:,} epochs is done"
             n_passes, resume = min(2 * n_passes, last), True
 
     # --- the drawing thread -----------------------------------------------------------------------------

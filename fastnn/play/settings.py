@@ -27,8 +27,8 @@ __all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
 # Largest numbers of classes of the blobs and of painted points, which need colours that differ.
 MAX_CLASSES = 6
-# Passes of a run whose schedule depends on its length, unless the settings say otherwise.
-USUAL_PASSES = 20_000
+# Epochs of a run whose schedule depends on its length, unless the settings say otherwise.
+USUAL_EPOCHS = 20_000
 
 
 def _line(documented: Any) -> str:
@@ -149,7 +149,7 @@ class Settings:
     )
     passes: int | None = _setting(
         "integer", None,
-        "passes of the whole run; by default no end, or 20,000 with a schedule",
+        "epochs of the whole run; by default no end, or 20,000 with a schedule",
         1, 10**9, optional=True, scale="log",
     )  # fmt: skip
     batch_size: int | None = _setting(
@@ -216,8 +216,8 @@ class Settings:
 
     @property
     def n_passes(self) -> int | None:
-        """Number of passes of the whole run; None for a run without end."""
-        return USUAL_PASSES if self.passes is None and self.schedule != "constant" else self.passes
+        """Number of epochs of the whole run; None for a run without end."""
+        return USUAL_EPOCHS if self.passes is None and self.schedule != "constant" else self.passes
 
     def chosen(self, registry: Mapping[str, type], name: str) -> Any:
         """Return the name of an optimizer, a schedule or a loss, or an object with the options that are set.
@@ -233,13 +233,13 @@ class Settings:
             return name
         given: dict[str, Any] = {declared[key].parameter: self.options[key] for key in chosen}
         for parameter in given:
-            parts = [key for key, option in declared.items() if option.parameter == parameter]
-            if declared[parts[0]].part is not None:
-                given[parameter] = tuple(self.options.get(key, declared[key].default) for key in parts)
+            keys = [key for key, option in declared.items() if option.parameter == parameter]
+            if declared[keys[0]].position is not None:
+                given[parameter] = tuple(self.options.get(key, declared[key].default) for key in keys)
         try:
             return registry[name](**given)
         except ValueError as error:
-            # The message begins with the parameter, or with the part of it.
+            # The message begins with the parameter, or with one number of a pair.
             at_fault = [key for key in chosen if str(error).startswith(declared[key].label)]
             raise RequestError((at_fault or chosen)[0], str(error)) from None
 
@@ -250,35 +250,35 @@ FIELDS: dict[str, Field] = {
 
 
 class Option(NamedTuple):
-    """Parameter of an optimizer, a schedule or a loss, or a part of a parameter that is a pair of numbers.
+    """Parameter of an optimizer, a schedule or a loss, or one number of a parameter that is a pair.
 
     Parameters
     ----------
     parameter : str
         Name of the parameter.
-    part : int or None
-        Number of the part; None for a whole parameter.
+    position : int or None
+        Position in the pair, 0 or 1; None for a whole parameter.
     default : bool, int or float
-        Default of the parameter, or of the part.
+        Default of the parameter, or of the number.
     line : str
         First sentence of the parameter's documentation.
     """
 
     parameter: str
-    part: int | None
+    position: int | None
     default: Any
     line: str
 
     @property
     def label(self) -> str:
-        """Name of the parameter or of its part in messages."""
-        return self.parameter if self.part is None else f"{self.parameter}[{self.part}]"
+        """Name of the parameter or of its number in messages."""
+        return self.parameter if self.position is None else f"{self.parameter}[{self.position}]"
 
 
 def _options_of(registered: type) -> dict[str, Option]:
     """Return the options of an optimizer, a schedule or a loss: flags, numbers and pairs of numbers.
 
-    The parts of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
+    The numbers of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
     """
     result = {}
     for declared in fields(registered):
@@ -287,8 +287,8 @@ def _options_of(registered: type) -> dict[str, Option]:
         if type(default) in (bool, int, float):
             result[name] = Option(name, None, default, line)
         elif isinstance(default, tuple):
-            for part, value in enumerate(default):
-                result[f"{name.removesuffix('s')}{part + 1}"] = Option(name, part, value, line)
+            for position, value in enumerate(default):
+                result[f"{name.removesuffix('s')}{position + 1}"] = Option(name, position, value, line)
     return result
 
 

@@ -50,7 +50,7 @@ class Steering(Hook):
     snapshot : Snapshot
         The network before its first step.
     steps_per_epoch : int
-        Number of steps of a pass.
+        Number of steps of an epoch.
     speed : float or None
         Steps per second; None for as many as possible.
     notify : callable
@@ -115,7 +115,7 @@ class Steering(Hook):
             self._changed.notify_all()
 
     def epoch(self) -> None:
-        """Pause at the end of the present pass, or of the next one if a pass has just ended."""
+        """Pause at the end of the present epoch, or of the next one if an epoch has just ended."""
         with self._changed:
             self._playing = False
             at = max(self._target, self.latest.step)
@@ -253,7 +253,7 @@ class Steering(Hook):
         self._curve_step = snapshot.step
 
     def _measured_speed(self, now: float, step: int) -> float:
-        """Return the passes per second over the last second; 0 if the training does not run by itself."""
+        """Return the epochs per second over the last second; 0 if the training does not run by itself."""
         with self._changed:
             if not self._playing:
                 return 0.0
@@ -310,7 +310,7 @@ class Steering(Hook):
 
 
 class StopAfter(Hook):
-    """End of a training after a number of steps, in the middle of a pass."""
+    """End of a training after a number of steps, in the middle of an epoch."""
 
     def __init__(self, n_steps):
         self.n_steps = n_steps

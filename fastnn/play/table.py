@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..system.frames import is_missing, read_table
+from ..system.frames import as_table, is_missing
 from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
 from .settings import MAX_SAMPLES
@@ -76,13 +76,13 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     try:
         n_rows = len(X)
     except TypeError:
-        n_rows = 0  # a sparse matrix or no table at all: read_table says so
+        n_rows = 0  # a sparse matrix or no table at all: as_table says so
     if n_rows > MAX_SAMPLES:
         raise ValueError(
             f"the table has {n_rows:,} rows, and the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
-    read = read_table(X)
+    read = as_table(X)
     named = zip(read.names, read.kinds, read.columns, strict=True)
     columns = {name: values for name, kind, values in named if kind in ("number", "boolean")}
     if len(columns) < 2:

@@ -1,6 +1,6 @@
 """Animations of trainings, which show how the decision regions of a model change.
 
-A hook of the training records snapshots, copies of the model, after certain passes. When the training has
+A hook of the training records snapshots, copies of the model, after certain epochs. When the training has
 ended, the snapshots are drawn as frames (``film.py``), which are written to a file (``moving.py``).
 """
 
@@ -58,7 +58,7 @@ def animate_training(
     ----------
     model : Model, MLPClassifier, or list of models
         A `Model` is trained by `Model.train` with `options`; the resulting parameters are the same, bit for
-        bit, as without an animation. An `MLPClassifier` is trained as by `partial_fit` for `max_iter` passes,
+        bit, as without an animation. An `MLPClassifier` is trained as by `partial_fit` for `max_iter` epochs,
         or fewer if the loss stops improving; an estimator that was not fitted before ends as after `fit`.
         Both continue from their present parameters and are trained in place. Of a list of trained models,
         each is shown in one frame; a list may hold anything that `render_boundary` accepts.
@@ -70,8 +70,8 @@ def animate_training(
         Name of the file. Its suffix chooses the format: ``.gif``, ``.png`` (animated), ``.webp``, or
         ``.mp4``, which needs the program ffmpeg on the PATH and even numbers of pixels.
     frames : int, default 40
-        Number of frames, fewer for a training with too few passes. The first frame shows the model before
-        its first pass, or a new `MLPClassifier` after it; the last frame shows the trained model. The
+        Number of frames, fewer for a training with too few epochs. The first frame shows the model before
+        its first epoch, or a new `MLPClassifier` after it; the last frame shows the trained model. The
         distances in between grow, since most changes happen early. No effect for a list of models.
     fps : float, default 10
         Frames per second, from 0.002 to 100 in a ``.gif`` file and to 1000 in others. A frame lasts a whole
@@ -83,7 +83,7 @@ def animate_training(
         the default. Text and margins have the colours of matplotlib's settings.
     titles : sequence of str, optional
         Titles of the frames, for a list of models only. By default a title has the model's number and its
-        accuracy. Titles of a training have the mean loss, the accuracy and the number of passes.
+        accuracy. Titles of a training have the mean loss, the accuracy and the number of epochs.
     response, class_of_interest : optional
         Quantity to draw; see `render_boundary`. By default the regions of the classes and the lines between
         them.
@@ -122,7 +122,7 @@ def animate_training(
     DivergenceError
         If the training diverges. The model then holds the last finite parameters, and no file is written.
     KeyboardInterrupt
-        Soon after Ctrl-C. The model keeps the passes done so far, and no file is written.
+        Soon after Ctrl-C. The model keeps the epochs done so far, and no file is written.
 
     Examples
     --------
@@ -177,8 +177,8 @@ def animate_training(
     return target
 
 
-def snapshot_passes(first: int, last: int, count: int) -> list[int]:
-    """Return `count` increasing numbers of passes from `first` to `last`, with a nearly constant ratio.
+def snapshot_epochs(first: int, last: int, count: int) -> list[int]:
+    """Return `count` increasing numbers of epochs from `first` to `last`, with a nearly constant ratio.
 
     If there are fewer integers in the range, return all of them; if `count` is 1, return the last.
     """
@@ -212,14 +212,14 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
 
 
 class _Recorder(Hook):
-    """Recorder of snapshots after certain numbers of passes; a hook of the training of a `Model`.
+    """Recorder of snapshots after certain numbers of epochs; a hook of the training of a `Model`.
 
     Parameters
     ----------
     times : list of int
-        Numbers of passes done at which a snapshot is recorded.
+        Numbers of epochs done at which a snapshot is recorded.
     title : callable
-        Function of the model and the number of passes that returns the title of a frame.
+        Function of the model and the number of epochs that returns the title of a frame.
     model : Model, optional
         Model in whose training the recorder is a hook.
     """
@@ -230,7 +230,7 @@ class _Recorder(Hook):
         self.n_passes = 0
 
     def next_time(self, n_passes: int, last: int) -> int:
-        """Return the number of passes at the next snapshot after `n_passes`, or `last` if that is less."""
+        """Return the number of epochs at the next snapshot after `n_passes`, or `last` if that is less."""
         return next((time for time in self._times if n_passes < time < last), last)
 
     def record(self, n_passes: int, copy_model: Callable[[], Any]) -> None:
@@ -277,7 +277,7 @@ def _train_model(
     def title(model_copy: Any, n_passes: int) -> str:
         return _title(model_copy, model_copy.calculate_loss(X, y), n_passes, scene)
 
-    recorder = _Recorder(snapshot_passes(0, num_passes, frames), title, model)
+    recorder = _Recorder(snapshot_epochs(0, num_passes, frames), title, model)
     if isinstance(callbacks, Iterable):  # `train` refuses anything else
         callbacks = [recorder, *callbacks]
     model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
@@ -308,10 +308,10 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
     def title(model_copy: Any, n_passes: int) -> str:
         return _title(model_copy, model_copy.loss_ if n_passes else None, n_passes, scene)
 
-    # An estimator that is not fitted has no network: its first snapshot follows the first pass.
+    # An estimator that is not fitted has no network: its first snapshot follows the first epoch.
     is_new = not estimator.__sklearn_is_fitted__()
     scene.find_classes([] if is_new else [estimator])
-    recorder = _Recorder(snapshot_passes(int(is_new), max_iter, frames), title)
+    recorder = _Recorder(snapshot_epochs(int(is_new), max_iter, frames), title)
     if not is_new:
         recorder.record(0, copy_model)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
@@ -319,7 +319,7 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
     # The condition is that by which `fit` ends.
     while recorder.n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
         n_passes = recorder.next_time(recorder.n_passes, max_iter) - recorder.n_passes
-        # A `partial_fit` of several passes. With `stopped`, an interrupt is raised and not only a warning.
+        # A `partial_fit` of several epochs. With `stopped`, an interrupt is raised and not only a warning.
         estimator._fit(X, y, n_passes=n_passes, knows_classes=True, stopped=lambda: False)
         recorder.record(recorder.n_passes + estimator.n_iter_, copy_model)
     estimator.n_iter_ = recorder.n_passes
@@ -328,5 +328,5 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:
     # The loss has the same width in most frames: it comes first, so that the text after it does not move.
-    passes = "1 pass" if n_passes == 1 else f"{n_passes:,} passes"
-    return ("" if loss is None else f"loss {error_text(loss)}, ") + f"{scene.accuracy(model)} after {passes}"
+    epochs = "1 epoch" if n_passes == 1 else f"{n_passes:,} epochs"
+    return ("" if loss is None else f"loss {error_text(loss)}, ") + f"{scene.accuracy(model)} after {epochs}"

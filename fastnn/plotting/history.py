@@ -13,7 +13,7 @@ __all__ = ["plot_history"]
 
 
 def plot_history(history: History, axes: Any = None) -> Any:
-    """Draw losses, learning rates, gradient norms and update ratios of a training against the passes.
+    """Draw losses, learning rates, gradient norms and update ratios of a training against the epochs.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def plot_history(history: History, axes: Any = None) -> Any:
     Raises
     ------
     ValueError
-        If the history has no passes, or the number of axes is not four.
+        If the history has no epochs, or the number of axes is not four.
     TypeError
         If `history` is not a `History`, or `axes` holds anything but axes.
 
@@ -47,7 +47,7 @@ def plot_history(history: History, axes: Any = None) -> Any:
     if not isinstance(history, History):
         raise TypeError(f"history must be what Model.train returned, got {shown(history)}")
     if not len(history):
-        raise ValueError("history has no passes: train for at least one")
+        raise ValueError("history has no epochs: train for at least one")
     if axes is None:
         import matplotlib.pyplot as plt
 
@@ -81,5 +81,5 @@ def plot_history(history: History, axes: Any = None) -> Any:
     ratios.axhline(1e-3, color="0.7", linestyle="--", linewidth=1)
     ratios.legend()
     for ax in (norms, ratios):
-        ax.set_xlabel("passes")
+        ax.set_xlabel("epochs")
     return axes

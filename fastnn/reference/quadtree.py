@@ -54,11 +54,11 @@ def evaluate(networks, votes, xs, ys, squares, classes):
     """Write the classes of the pixels in the squares to `classes`, and return the number of pixels."""
     n_pixels = 0
     for row, column, size in squares:
-        part = classes[row : row + size, column : column + size]
+        block = classes[row : row + size, column : column + size]
         x, y = np.meshgrid(xs[column : column + size], ys[row : row + size])
         X = np.column_stack([x.ravel(), y.ravel()])
-        part[...] = argmax(committee_scores(networks, votes, X)).reshape(part.shape)
-        n_pixels += part.size
+        block[...] = argmax(committee_scores(networks, votes, X)).reshape(block.shape)
+        n_pixels += block.size
     return n_pixels
 
 
@@ -66,7 +66,7 @@ def fill_squares(squares, classes):
     """Fill the squares in `classes`, each with its class, and return the number of pixels."""
     n_pixels = 0
     for row, column, size, winner in squares:
-        part = classes[row : row + size, column : column + size]
-        part[...] = winner
-        n_pixels += part.size
+        block = classes[row : row + size, column : column + size]
+        block[...] = winner
+        n_pixels += block.size
     return n_pixels

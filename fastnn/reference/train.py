@@ -43,7 +43,7 @@ def gather_gradient(network, chain, gradient):
 
 
 def update_plateau(objective, tol, plateau):
-    """Update plateau (2,) after a pass: the best objective, and the number of passes without improvement.
+    """Update plateau (2,) after an epoch: the best objective, and the number of epochs without improvement.
 
     An improvement is an objective below the best one by at least `tol`. NaN never becomes the best.
     """
@@ -62,7 +62,7 @@ def representable(value, dtype):
 def train_step(network, state, job, records):
     """Do one step of a training, and return True if every parameter is still finite.
 
-    The step updates `state`, and `records` if the pass is recorded. `network` describes the network, `job`
+    The step updates `state`, and `records` if the epoch is recorded. `network` describes the network, `job`
     the training.
     """
     step = int(state.progress[0])

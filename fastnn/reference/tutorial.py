@@ -6,8 +6,8 @@ the same operations in reverse order, then `train`, which repeats the two. The o
 the gates in ``gate.py``, tanh in ``layer.py``, softmax in ``output.py``. `fastnn.Model` computes the same
 numbers, faster.
 
-Shapes: X (n, n_in), a sample a row; y (n,), labels 0 .. k-1; W (n_in, n_out); b (1, n_out); scores S (n, k).
-``dA`` is the derivative of the loss L by A and has A's shape.
+Shapes: X (n, n_in), a sample per row; y (n,), labels 0 .. k-1; W (n_in, n_out); b (1, n_out); scores S (n,
+k). ``dA`` is the derivative of the loss L by A and has A's shape.
 
 Examples
 --------
@@ -103,9 +103,9 @@ class TutorialModel:
     def train(self, X, y, num_passes=20000, epsilon=0.01, reg_lambda=0.01, print_loss=False):
         """Minimise ``L + reg_lambda / 2 * sum of W^2`` by gradient descent from the present parameters.
 
-        L is the loss summed over the samples, not averaged. Each of the `num_passes` passes is one step on
-        all samples with the learning rate `epsilon`. If `print_loss`, the mean loss is printed after pass 0
-        and every 1000th pass from there on.
+        L is the loss summed over the samples, not averaged. Each of the `num_passes` epochs is one step on
+        all samples with the learning rate `epsilon`. If `print_loss`, the mean loss is printed after epoch 0
+        and every 1000th epoch from there on.
         """
         for i in range(num_passes):
             scores, layers = self.forward(X)

@@ -64,8 +64,8 @@ class SavableAttributes(Savable):
     @classmethod
     def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
         """Return the estimator of a description."""
-        parts = [description.get(name) for name in ("parameters", "fitted", "curves", "members")]
-        parameters, fitted, curves, members = parts
+        sections = [description.get(name) for name in ("parameters", "fitted", "curves", "members")]
+        parameters, fitted, curves, members = sections
         if not (isinstance(parameters, dict) and isinstance(fitted, dict) and isinstance(members, dict)):
             raise ValueError("the parameters, fitted attributes or members of the estimator are missing")
         known = inspect.signature(cls).parameters

@@ -49,7 +49,7 @@ class FileInfo:
     n_steps : int or None
         Number of training steps done; None if the file holds no training state.
     num_passes : int or None
-        Number of passes of the whole training of a `Model`.
+        Number of epochs of the whole training of a `Model`.
     parameters : dict
         Parameters of an estimator that are not None, as JSON; empty for a `Model`.
     columns : list of dict
@@ -107,7 +107,7 @@ class FileInfo:
         if not self.columns:  # transformers and tabular estimators have no training to continue with
             state = "no state" if self.n_steps is None else f"{self.n_steps:,} steps"
             if self.n_steps is not None and self.num_passes is not None:
-                state += f" of a training of {self.num_passes:,} passes"
+                state += f" of a training of {self.num_passes:,} epochs"
             lines.append(("training", state))
         lines.append(("version", f"fastnn {self.version}"))
         return "\n".join(f"{name:<12}{visible(text)}" for name, text in lines)

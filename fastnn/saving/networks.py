@@ -75,19 +75,19 @@ def restore_network(description: Any, reader: Reader) -> Network:
     )
 
 
-def _parts(network: Network, vector: Array, prefix: str) -> Iterator[tuple[str, Array]]:
+def _named_arrays(network: Network, vector: Array, prefix: str) -> Iterator[tuple[str, Array]]:
     """Yield the names and views of the arrays in a flat parameter vector."""
-    parts: dict[str, Any] = {
+    arrays: dict[str, Any] = {
         "weight": network.weights(vector),
         "bias": network.biases(vector),
         "scale": network.scales(vector),
         "shift": network.shifts(vector),
     }
     for k in range(len(network.shapes)):
-        for part, views in parts.items():
+        for kind, views in arrays.items():
             view = views[k]
             if view is not None:
-                yield f"{prefix}.{k}.{part}", view if part == "weight" else view[0]
+                yield f"{prefix}.{k}.{kind}", view if kind == "weight" else view[0]
 
 
 def _running(network: Network, statistics: Array, prefix: str) -> Iterator[tuple[str, Array]]:
@@ -100,7 +100,7 @@ def _running(network: Network, statistics: Array, prefix: str) -> Iterator[tuple
 
 def write_parameters(network: Network, parameters: Array, prefix: str, writer: Writer) -> None:
     """Add the arrays of a flat parameter vector (P,)."""
-    for name, view in _parts(network, parameters, prefix):
+    for name, view in _named_arrays(network, parameters, prefix):
         writer.tensor(name, view)
 
 
@@ -131,7 +131,7 @@ def read_parameters(network: Network, prefix: str, reader: Reader) -> Array:
 
 def _fill_parameters(network: Network, vector: Array, prefix: str, reader: Reader, initial: float) -> None:
     """Fill a flat parameter vector from the arrays of a file; padding becomes `initial`."""
-    for name, view in _parts(network, vector, prefix):
+    for name, view in _named_arrays(network, vector, prefix):
         reader.read_into(name, view)
     for padding in network.padding:
         vector[padding] = initial

@@ -130,9 +130,10 @@ class CosineLog(Schedule):
     -----
     "coslog4" of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and
     boosted trees on tabular data", section 3. The rate is 0 at the fractions ``(2^k - 1) / (2^cycles - 1)``
-    for k = 0 ... cycles; `valleys` returns those above 0: 1/15, 3/15, 7/15 and 1 for four cycles. Parameters
-    have settled there, so that a run can be evaluated, and ended, in any valley. The authors take the
-    fraction at the beginning of a step: their first step has the rate 0 and changes nothing.
+    for k = 0 ... cycles, the *valleys*; `valleys` returns those above 0, the ends of the cycles: 1/15, 3/15,
+    7/15 and 1 for four cycles. Parameters have settled there, so that a run can be evaluated, and ended, in
+    any valley. The authors take the fraction at the beginning of a step: their first step has the rate 0 and
+    changes nothing.
 
     Examples
     --------

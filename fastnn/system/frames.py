@@ -29,10 +29,10 @@ __all__ = [
     "MAX_MICROSECONDS",
     "CodedValues",
     "Table",
+    "as_table",
     "check_same_columns",
     "is_missing",
     "kind_of",
-    "read_table",
     "record_columns",
     "undictionaried",
 ]
@@ -108,8 +108,8 @@ class CodedValues(Sequence[Any]):
         return self._values[self.codes[index]]
 
 
-def read_table(X: Any, first: int = 0) -> Table:
-    """Read a table.
+def as_table(X: Any, first: int = 0) -> Table:
+    """Return the columns of a table in memory, with their names and kinds.
 
     Parameters
     ----------
@@ -362,19 +362,19 @@ def check_same_columns(estimator: Any, table: Table) -> None:
 
 def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     """Return scikit-learn's message about names that differ from those of the fit."""
-    parts = ["The feature names should match those that were passed during fit."]
+    lines = ["The feature names should match those that were passed during fit."]
     new = [name for name in names if name not in set(fitted)]
     missing = [name for name in fitted if name not in set(names)]
-    for title, listed in (
+    for title, different in (
         ("Feature names unseen at fit time:", new),
         ("Feature names seen at fit time, yet now missing:", missing),
     ):
-        if listed:
-            parts += [title, *(f"- {name}" for name in sorted(listed)[:_MAX_NAMES])]
-            parts += ["- ..."] * (len(listed) > _MAX_NAMES)
+        if different:
+            lines += [title, *(f"- {name}" for name in sorted(different)[:_MAX_NAMES])]
+            lines += ["- ..."] * (len(different) > _MAX_NAMES)
     if not (new or missing):
-        parts.append("Feature names must be in the same order as they were in fit.")
-    return "\n".join(parts) + "\n"
+        lines.append("Feature names must be in the same order as they were in fit.")
+    return "\n".join(lines) + "\n"
 
 
 def undictionaried(kind: Any) -> Any:

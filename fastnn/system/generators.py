@@ -1,7 +1,7 @@
 """Random generators: fast access to the state of `RandomState` objects, from which the kernels also draw.
 
 NumPy needs more time to seed a generator, and to read and set its state, than a small network needs for
-several passes. The functions here gather no entropy when a seed is given, and copy the state in memory.
+several epochs. The functions here gather no entropy when a seed is given, and copy the state in memory.
 """
 
 from __future__ import annotations

@@ -1,16 +1,20 @@
-"""Warnings at the line of the user's call, however deep in the library; errors and counts as text."""
+"""Warnings at the line of the user's call, however deep in the library; errors, counts and lists as text."""
 
 from __future__ import annotations
 
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-__all__ = ["counted", "error_text", "span", "visible", "warn"]
+__all__ = ["counted", "error_text", "listed", "span", "visible", "warn"]
 
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+# Largest number of names or values in a message.
+MAX_NAMES = 5
 
 # Modules in which scikit-learn wraps the methods of an estimator; `sklearn_internals` adds them.
 WRAPPERS: set[str] = set()
@@ -50,6 +54,13 @@ def span(numbers: Sequence[int]) -> str:
     """Return the least and the largest of some numbers: "10", "10 to 24"."""
     least, largest = min(numbers), max(numbers)
     return f"{least}" if least == largest else f"{least} to {largest}"
+
+
+def listed(names: Iterable[Any], quoted: bool = True) -> str:
+    """Return the first names of a list for a message."""
+    texts = [repr(str(name)) if quoted else visible(str(name)) for name in names]
+    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return ", ".join(texts[:MAX_NAMES]) + more
 
 
 def counted(number: int, noun: str) -> str:

@@ -86,7 +86,7 @@ def callback_context(estimator: Any, n_tasks: int) -> Any:
 
 
 def input_places(transformer: Any) -> Mapping[str, Sequence[int]]:
-    """Return the numbers of the columns that each part of a fitted ColumnTransformer takes, by its name.
+    """Return the numbers of the columns that the transformers of a fitted ColumnTransformer take, by name.
 
     Users give columns by number, name, slice, mask or function; only this attribute has the numbers.
     """

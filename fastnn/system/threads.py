@@ -25,9 +25,9 @@ __all__ = [
     "Flag",
     "acquired_cores",
     "available_cores",
-    "compute_parts",
     "idle_cores",
     "map_in_order",
+    "map_on_threads",
     "spare_cores",
     "started_pool",
 ]
@@ -298,17 +298,17 @@ def map_in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def compute_parts(work: Callable[[P], T], parts: Sequence[P], n_threads: int = 0) -> list[T]:
-    """Return the results of ``work(part)`` for all parts, computed by as many threads as cores are free.
+def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 0) -> list[T]:
+    """Return the results of ``work(item)`` for all items, computed by as many threads as cores are free.
 
-    Ctrl-C ends the work after the running parts. If a user's handler does not raise, the missing parts are
+    Ctrl-C ends the work after the running calls. If a user's handler does not raise, the missing results are
     computed.
 
     Parameters
     ----------
     work : callable
-        Function of a part.
-    parts : sequence
+        Function of an item.
+    items : sequence
         Arguments of `work`.
     n_threads : int, default 0
         Largest number of threads; 0 sets no limit.
@@ -316,25 +316,25 @@ def compute_parts(work: Callable[[P], T], parts: Sequence[P], n_threads: int = 0
     Returns
     -------
     list
-        Results, in the order of the parts.
+        Results, in the order of the items.
     """
     results: dict[int, tuple[T]] = {}
-    while missing := [k for k in range(len(parts)) if k not in results]:
+    while missing := [k for k in range(len(items)) if k not in results]:
         interrupted = Flag()
 
         def run(k: int, interrupted: Flag = interrupted) -> tuple[T] | None:
-            return None if interrupted() else (work(parts[k]),)
+            return None if interrupted() else (work(items[k]),)
 
         with (
             held_interrupts(interrupted.set),
-            spare_cores(min(n_threads or len(parts), len(missing))) as count,
+            spare_cores(min(n_threads or len(items), len(missing))) as count,
             closing(map_in_order(run, missing, count, interrupted.set)) as done,
         ):
             for k, result in done:
                 if result is not None:
                     results[k] = result
                 deliver_interrupts()
-    return [results[k][0] for k in range(len(parts))]
+    return [results[k][0] for k in range(len(items))]
 
 
 def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:

@@ -20,7 +20,7 @@ from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
 from ..system.sizes import parse_size
 from ..system.sklearn_internals import Interval, StrOptions
-from ..system.threads import compute_parts
+from ..system.threads import map_on_threads
 from ..system.validation import check_count, check_flag
 from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_c, export_onnx
@@ -113,15 +113,16 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             be files and the name of a column, which are read as a whole; if `X` names files too, the columns
             are found by name.
         progress : bool, default False
-            Show a bar of the passes of all networks, or of the rows of streamed files, by tqdm.
+            Show a bar of the epochs of all networks, or of the rows of streamed files, by tqdm.
         columns : sequence of str, optional
             Columns of the files to predict from, by default all others than `y` and `sample_weight`.
         memory_limit : int or str, default "1GiB"
             Memory for the rows of files: bytes, or a size such as "512MiB" or "4GB". Files that would take
             more are streamed.
         passes : int, optional
-            Largest number of passes over the rows, by default as the preset says. The default for streamed
-            files is lower if more rows would be read than by the preset's passes over a million rows.
+            Largest number of epochs, passes over the rows, by default as the preset says. The default for
+            streamed files is lower if more rows would be read than by the preset's epochs over a million
+            rows.
         checkpoint : path or Checkpoint, optional
             File to which a fit to files is saved from time to time, and after Ctrl-C; an object `Checkpoint`
             says how often. With a checkpoint, files are always streamed.
@@ -239,7 +240,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             for member, out in zip(members, scores, strict=True):
                 out[rows] = self._member_scores(member, Z)
 
-        compute_parts(compute, table.blocks())
+        map_on_threads(compute, table.blocks())
         return scores
 
     def _shadow(self) -> Any:

@@ -33,9 +33,9 @@ MISTAKES = 0.5
 PRIOR = 3.0
 # Least probability of a true class in a log-loss, which a single impossible row would make infinite.
 MIN_PROBABILITY = 1e-15
-# Number of parts of the held-out rows, of which each takes a temperature fitted to the others. Of MANY_ROWS
+# Number of folds of the held-out rows, of which each takes a temperature fitted to the others. Of MANY_ROWS
 # rows and more, all take one temperature, which then has no advantage on the rows that it is fitted to.
-N_PARTS, MANY_ROWS = 5, 10_000
+N_FOLDS, MANY_ROWS = 5, 10_000
 
 
 def probabilities(scores: Array, temperature: float = 1.0) -> Array:
@@ -130,9 +130,9 @@ def held_out_probabilities(scores: Array, classes: Array, weights: Array, temper
     P = probabilities(scores, temperature)
     if len(scores) >= MANY_ROWS:
         return P
-    parts = np.random.RandomState(0).permutation(len(scores)) % N_PARTS
-    for part in range(N_PARTS):
-        rows, others = parts == part, parts != part
+    folds = np.random.RandomState(0).permutation(len(scores)) % N_FOLDS
+    for fold in range(N_FOLDS):
+        rows, others = folds == fold, folds != fold
         if weights[others].any():
             other = fitted_temperature(scores[others], classes[others], weights[others])
             P[rows] = probabilities(scores[rows], other)

@@ -43,12 +43,12 @@ _PARAMETERS = """
     preset : {"fast", "good", "best"}, default "good"
         Size and number of the networks and length of their training: one network, five, or ten larger ones.
     scoring : str or callable, optional
-        Score by which every network's pass is chosen: a scorer of scikit-learn. By default, or with "loss",
+        Score by which every network's epoch is chosen: a scorer of scikit-learn. By default, or with "loss",
         the loss of the validation rows. Either is weighted by the weights of the rows times those of their
         classes; metrics and functions without a parameter `sample_weight` take no weights.
     time_limit : float, optional
-        Longest time of `fit` in seconds. Networks whose time is over keep their best pass, so that results
-        then depend on the machine. A pass that has begun is finished."""
+        Longest time of `fit` in seconds. Networks whose time is over keep their best epoch, so that results
+        then depend on the machine. An epoch that has begun is finished."""
 
 _MORE_PARAMETERS = """
     n_jobs : int, optional
@@ -69,7 +69,7 @@ _MORE_PARAMETERS = """
         the rows that the networks were not trained on.
     oof_rows_ : array of int
         Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
-        were not trained on them. Since the rows chose the networks' passes, scores of small tables are
+        were not trained on them. Since the rows chose the networks' epochs, scores of small tables are
         slightly too good; `cross_val_score` of scikit-learn has no such advantage.
     fit_seconds_, fit_cpu_seconds_ : float
         Duration of the fit, and processor time of all cores.
@@ -87,7 +87,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Classifier for tables of numbers, categories, dates, text and missing values.
 
     `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
-    rows it is not trained on choose its best pass. Probabilities are means over the networks, with a
+    rows it is not trained on choose its best epoch. Probabilities are means over the networks, with a
     temperature fitted to out-of-fold predictions.
 
     Parameters
@@ -261,8 +261,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Regressor for tables of numbers, categories, dates, text and missing values.
 
     `TableEncoder` encodes the columns. Several networks are fitted side by side, each on other rows; the
-    rows it is not trained on choose its best pass. The prediction is the mean over the networks, each of them
-    within the range of the targets seen.
+    rows it is not trained on choose its best epoch. The prediction is the mean over the networks, each of
+    them within the range of the targets seen.
 
     Parameters
     ----------"""

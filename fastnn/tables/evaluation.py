@@ -27,7 +27,7 @@ def encoded_validation(estimator: Any, X_val: Any, y_val: Any) -> tuple[Array, A
 
 
 def evaluate(
-    estimator: Any, table: tuple[Array, ...], parts: list[Any], is_separate: bool, row_weights: Array
+    estimator: Any, table: tuple[Array, ...], splits: list[Any], is_separate: bool, row_weights: Array
 ) -> None:
     """Calibrate and score by the rows that networks were not trained on, and estimate importances.
 
@@ -37,7 +37,7 @@ def evaluate(
         Estimator with its networks.
     table : tuple of three arrays
         Features, targets and weights of a table with the validation rows.
-    parts : list of two arrays of int
+    splits : list of two arrays of int
         Training rows and validation rows of every network.
     is_separate : bool
         True if all networks are validated on all rows of the table, which were given apart.
@@ -55,7 +55,7 @@ def evaluate(
         totals = np.zeros((len(heads), len(targets), estimator._n_scores()))
         counts = np.zeros(len(targets))
         for h, head in enumerate(heads):
-            for member, (_, val) in zip(head, parts, strict=True):
+            for member, (_, val) in zip(head, splits, strict=True):
                 totals[h, val] += estimator._member_scores(member, Z[val])
                 counts[val] += h == 0
         rows = np.flatnonzero(counts)
@@ -65,4 +65,4 @@ def evaluate(
     estimator._oof_targets = estimator._decoded_y(targets[rows])
     estimator._calibrate(scores, targets[rows], weights[rows])
     estimator._score_held_out(row_weights[rows])
-    estimator.importances_ = estimated_importances(estimator, heads[0], Z, targets, parts)
+    estimator.importances_ = estimated_importances(estimator, heads[0], Z, targets, splits)

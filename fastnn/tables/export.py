@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..export.description import Member, ModelDescription, describe
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..system.extras import import_extra
-from ..system.frames import check_same_columns, read_table
+from ..system.frames import as_table, check_same_columns
 from ..system.validation import shown
 from .encoding.columns import Dropped
 from .encoding.encoder import _as_kind
@@ -69,7 +69,7 @@ def export_c(estimator: Any, path: Any, dtype: str, X: Any, name: str | None) ->
     encoder = estimator.encoder_
     stage, names = table_stage(encoder)
     if X is not None:
-        table = read_table(X)
+        table = as_table(X)
         check_same_columns(estimator, table)
         places = [k for k, one in enumerate(encoder.encodings_) if not isinstance(one, Dropped)]
         numbers = np.column_stack([_as_kind(table, k, encoder._kinds[k]) for k in places])

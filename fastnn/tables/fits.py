@@ -23,15 +23,15 @@ from .encoding.encoder import TableEncoder
 from .evaluation import encoded_validation, evaluate
 from .members import (
     Deadline,
-    StopInValleys,
+    StopAtCycleEnds,
     assign_folds,
-    check_part_weights,
+    check_split_weights,
     fold_count,
     member_settings,
     training_rows,
 )
 from .moments import Moments
-from .pilots import best_pilots, count_pilots, pilot_passes, short_pilots_scales
+from .pilots import best_pilots, count_pilots, pilot_epochs, short_pilots_scales
 from .streaming.checkpoints import checked_checkpoint, resumed_path
 from .streaming.fit import StreamedFit, needed_bytes
 from .streaming.parquet import ParquetRows
@@ -120,37 +120,37 @@ def _fit_in_memory(
     estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
     table, row_weights = _encoded_table(estimator, X, y, sample_weight)
     if X_val is None:
-        validation, parts = table, _folds(n_networks, *table[1:], random)
+        validation, splits = table, _folds(n_networks, *table[1:], random)
     else:
         validation = encoded_validation(estimator, X_val, y_val)
         row_weights = np.ones(len(validation[1]))
-        parts = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
+        splits = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
 
-    settings = member_settings(estimator, preset, min(train.size for train, _ in parts))
+    settings = member_settings(estimator, preset, min(train.size for train, _ in splits))
     members = estimator._members(settings, seeds)
     recipe = preset.recipe(estimator._HAS_CLASSES)
     pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
-    total = preset.epochs * len(members) + pilot_passes(preset, recipe, n_networks)
+    total = preset.epochs * len(members) + pilot_epochs(preset, recipe, n_networks)
     end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
-    with progress_bar(total=total, unit="pass", shown=progress, desc="fitting") as bar:
+    with progress_bar(total=total, unit="epoch", shown=progress, desc="fitting") as bar:
         held_out = None if X_val is None else validation
         fits = TableFits(table, held_out, settings["learning_rate"], total, end, estimator.n_jobs, bar)
         scales, n_done = None, 0
         if recipe.short_pilots:
-            scales = short_pilots_scales(estimator, fits, settings, pilot_seeds, parts, validation)
+            scales = short_pilots_scales(estimator, fits, settings, pilot_seeds, splits, validation)
         elif pilot_seeds:
             n_done, rivals = len(pilot_seeds), estimator._members(settings, pilot_seeds)
             members[:n_done], scales = best_pilots(
-                estimator, fits, members[:n_done], rivals, parts, validation
+                estimator, fits, members[:n_done], rivals, splits, validation
             )
         if rest := members[n_done:]:
             n_heads = len(members) // n_networks
-            fits.run(rest, (parts * n_heads)[n_done:], [scales] * len(rest))
+            fits.run(rest, (splits * n_heads)[n_done:], [scales] * len(rest))
     for member in members:  # the scorer holds this estimator, and is of no use after the fit
         member.scoring = "loss"
     estimator.estimators_ = members
 
-    evaluate(estimator, validation, parts, X_val is not None, row_weights)
+    evaluate(estimator, validation, splits, X_val is not None, row_weights)
     estimator.fit_seconds_ = time.perf_counter() - begin
     estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
 
@@ -174,10 +174,10 @@ def _folds(
     """Return training rows and validation rows of every network."""
     n_folds = fold_count(n_networks, len(targets))
     folds = assign_folds(len(targets), n_folds, targets if targets.dtype.kind == "i" else None, random)
-    parts = [training_rows(folds, k % n_folds) for k in range(n_networks)]
-    for train, val in parts:
-        check_part_weights(weights, train, val)
-    return parts
+    splits = [training_rows(folds, k % n_folds) for k in range(n_networks)]
+    for train, val in splits:
+        check_split_weights(weights, train, val)
+    return splits
 
 
 class TableFits:
@@ -192,13 +192,13 @@ class TableFits:
     schedule : CosineLog
         Schedule of the fits.
     n_passes : int
-        Number of passes of all fits in all groups.
+        Number of epochs of all fits in all groups.
     end : float, optional
         Time, by ``time.perf_counter``, at which all fits should have ended.
     n_jobs : int, optional
         Number of threads, by default the number of cores.
     bar : progress bar
-        Bar that counts the passes of all networks.
+        Bar that counts the epochs of all networks.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class TableFits:
         self._n_left, self._end, self._n_jobs, self._bar = n_passes, end, n_jobs, bar
 
     def run(
-        self, members: Sequence[Any], parts: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
+        self, members: Sequence[Any], splits: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
     ) -> None:
         """Fit a group of networks in place.
 
@@ -217,7 +217,7 @@ class TableFits:
         ----------
         members : sequence of MLPClassifier or MLPRegressor
             Networks, which take the features unscaled after the fit.
-        parts : sequence of two arrays of int
+        splits : sequence of two arrays of int
             Training rows and validation rows of every network.
         scales : sequence of array (n_features,) or None
             Factors of the features during the fit of every network; None for features as they are.
@@ -229,33 +229,33 @@ class TableFits:
             seconds = left / -(-len(members) // count_threads(self._n_jobs))
         self._n_left -= n_passes
         tasks = [
-            functools.partial(self._fit, member, part, factors, seconds)
-            for member, part, factors in zip(members, parts, scales, strict=True)
+            functools.partial(self._fit, member, split, factors, seconds)
+            for member, split, factors in zip(members, splits, scales, strict=True)
         ]
         run_side_by_side(tasks, self._n_jobs)
 
     def _fit(
-        self, member: Any, part: tuple[Rows, Rows], scales: Array | None, seconds: float | None,
+        self, member: Any, split: tuple[Rows, Rows], scales: Array | None, seconds: float | None,
         stopped: Callable[[], bool],
     ) -> None:  # fmt: skip
         """Fit a network for `seconds` at most. It holds a copy of its rows only while its fit runs."""
-        X, y, weights, X_val, y_val, weights_val = self._rows(part, scales)
+        X, y, weights, X_val, y_val, weights_val = self._rows(split, scales)
         bar = ShowProgress(self._bar, lambda _: member.n_iter_)  # the fit may have several trainings
-        hooks: list[Hook] = [StopInValleys(member, self._schedule), bar]
+        hooks: list[Hook] = [StopAtCycleEnds(member, self._schedule), bar]
         if seconds is not None:
             hooks.append(Deadline(seconds))
         member._fit(
             X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
             weights_val=weights_val,
         )  # fmt: skip
-        bar.show(int(member.max_iter))  # a fit that ended early has no more passes to do
+        bar.show(int(member.max_iter))  # a fit that ended early has no more epochs to do
         if scales is not None:  # the network takes the features without them
             first, *others = member.coefs_
             member.coefs_ = [scales[:, np.newaxis] * first, *others]
 
-    def _rows(self, part: tuple[Rows, Rows], scales: Array | None) -> tuple[Array, ...]:
+    def _rows(self, split: tuple[Rows, Rows], scales: Array | None) -> tuple[Array, ...]:
         """Return training data and validation data of a network."""
-        train, val = part
+        train, val = split
         if self._held_out is None:
             own = [one[train] for one in self._table], [one[val] for one in self._table]
         else:

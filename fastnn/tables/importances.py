@@ -41,7 +41,7 @@ def measured_importances(estimator: Any, X: Any, y: Any, n_repeats: int, scoring
 
 
 def estimated_importances(
-    estimator: Any, members: list[Any], Z: Array, targets: Array, parts: list[Any],
+    estimator: Any, members: list[Any], Z: Array, targets: Array, splits: list[Any],
     n_rows: int = IMPORTANCE_ROWS,
 ) -> Array:  # fmt: skip
     """Return the mean increase of the networks' losses when the values of a column are shuffled.
@@ -54,7 +54,7 @@ def estimated_importances(
         Networks.
     Z, targets : array (n, n_features), array (n,)
         Encoded rows and targets.
-    parts : list of two arrays of int
+    splits : list of two arrays of int
         Training rows and validation rows of every network, of which the latter are used.
     n_rows : int
         Largest number of rows for each network.
@@ -66,7 +66,7 @@ def estimated_importances(
     """
     random, widths = np.random.RandomState(0), column_widths(estimator.columns_)
     increases = []
-    for member, (_, val) in zip(members, parts, strict=True):
+    for member, (_, val) in zip(members, splits, strict=True):
         rows = random.permutation(val)[:n_rows]
         sample, truth = Z[rows], targets[rows]
         order = random.permutation(rows.size)

@@ -19,11 +19,11 @@ from .presets import Preset
 __all__ = [
     "Deadline",
     "MemberScorer",
-    "StopInValleys",
-    "WeightlessPartError",
+    "StopAtCycleEnds",
+    "WeightlessRowsError",
     "assign_folds",
     "batch_size",
-    "check_part_weights",
+    "check_split_weights",
     "check_validation_weights",
     "fold_count",
     "member_settings",
@@ -35,7 +35,7 @@ Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.
 MIN_FOLDS = 5
-# The batches of small tables shrink until a pass has MIN_STEPS steps, but not below MIN_BATCH rows.
+# The batches of small tables shrink until an epoch has MIN_STEPS steps, but not below MIN_BATCH rows.
 MIN_STEPS, MIN_BATCH = 16, 32
 
 
@@ -66,7 +66,7 @@ def fold_count(n_networks: int, n_rows: int) -> int:
 
 
 def batch_size(n_rows: int, largest: int) -> int:
-    """Return the number of rows in a step, of which a pass over a small table still has several."""
+    """Return the number of rows in a step, of which an epoch over a small table still has several."""
     wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
@@ -89,8 +89,8 @@ def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
-class StopInValleys(Hook):
-    """Hook that ends a fit in a valley of `CosineLog` if the score is no better than in the last valley.
+class StopAtCycleEnds(Hook):
+    """Hook that ends a fit with a cycle of `CosineLog` if the score is no better than one cycle before.
 
     Parameters
     ----------
@@ -105,18 +105,18 @@ class StopInValleys(Hook):
         self._patience = Patience(1, cycles=schedule.valleys(int(estimator.max_iter)).tolist())
 
     def at_stop(self, training: Training) -> None:
-        """In a valley, compare the best score with the best score of the last valley."""
+        """At the end of a cycle, compare the best score with the best score one cycle before."""
         estimator = self._estimator
         self._patience.observe(-estimator.best_validation_score_, estimator.n_iter_)
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
-        # A chunk may also end within a pass: the comparison takes place once per pass, in `at_stop`.
+        # A chunk may also end within an epoch: the comparison takes place once per epoch, in `at_stop`.
         return self._patience.is_over
 
 
 class Deadline(Hook):
-    """Hook that ends a fit after some seconds, but not before its first pass.
+    """Hook that ends a fit after some seconds, but not before its first epoch.
 
     Parameters
     ----------
@@ -169,37 +169,37 @@ class MemberScorer:
             ) from error
 
 
-class WeightlessPartError(ValueError):
+class WeightlessRowsError(ValueError):
     """All rows that a network is trained on, or all that it is validated on, have the weight 0.
 
     Parameters
     ----------
-    part : str
+    use : str
         What the rows are for, in words.
     remedy : str
         A remedy other than to pass validation rows.
     """
 
-    def __init__(self, part: str, remedy: str) -> None:
-        super().__init__(part, remedy)
-        self.part, self.remedy = part, remedy
+    def __init__(self, use: str, remedy: str) -> None:
+        super().__init__(use, remedy)
+        self.use, self.remedy = use, remedy
 
     def __str__(self) -> str:
         return self.advice("pass X_val and y_val")
 
     def advice(self, how: str) -> str:
         """Return the message, given how the caller passes validation rows."""
-        return f"all rows that {self.part} have the weight 0: {how}, or {self.remedy}"
+        return f"all rows that {self.use} have the weight 0: {how}, or {self.remedy}"
 
 
 def check_validation_weights(weights: NDArray[Any]) -> None:
-    """Raise `WeightlessPartError` if all rows that a network is validated on have the weight 0."""
+    """Raise `WeightlessRowsError` if all rows that a network is validated on have the weight 0."""
     if not weights.any():
-        raise WeightlessPartError("are set aside to validate a network", "leave out rows of weight 0")
+        raise WeightlessRowsError("are set aside to validate a network", "leave out rows of weight 0")
 
 
-def check_part_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
-    """Raise `WeightlessPartError` if no training row, or no validation row, has a weight above 0."""
+def check_split_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
+    """Raise `WeightlessRowsError` if no training row, or no validation row, has a weight above 0."""
     check_validation_weights(weights[val])
     if not weights[train].any():
-        raise WeightlessPartError("a network is trained on", "more rows of a weight above 0")
+        raise WeightlessRowsError("a network is trained on", "more rows of a weight above 0")

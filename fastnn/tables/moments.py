@@ -1,4 +1,4 @@
-"""Moments: mean, standard deviation and range of targets, from one array or from parts of the targets."""
+"""Moments: mean, standard deviation and range of targets, from one array or from several in turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "MomentsOfParts"]
+__all__ = ["Moments", "RunningMoments"]
 
 Array = NDArray[Any]
 
@@ -60,8 +60,8 @@ class Moments:
         return cls(mean, deviation, float(y.min()), float(y.max()))
 
 
-class MomentsOfParts:
-    """Moments of numbers that come in parts.
+class RunningMoments:
+    """Moments of numbers that come in several arrays, one after another.
 
     The sums are combined as in Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983,
     which loses no digits where the mean is large.

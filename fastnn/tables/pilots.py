@@ -1,7 +1,8 @@
 """Scales of columns, found by pilots: networks that are fitted first, to show which columns matter.
 
-Where the features of the other columns are scaled down, networks fit less noise with them. Short pilots are
-fitted for few passes and thrown away; others are the first networks of the estimator.
+Where the features of the other columns are scaled down, networks fit less noise with them. The rivals of the
+pilots are the same networks, fitted with these scales; the better ones decide. Short pilots are fitted for
+few epochs and thrown away; others are the first networks of the estimator.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ __all__ = [
     "column_scales",
     "count_pilots",
     "mean_score",
-    "pilot_passes",
-    "short_passes",
+    "pilot_epochs",
+    "short_epochs",
     "short_pilots_scales",
     "strength",
 ]
@@ -36,8 +37,8 @@ N_LEADING = 3
 MIN_SCALE = 0.1
 # Powers: the scale of a column is its relative importance to one of these.
 STRONG, GENTLE = 0.5, 0.25
-# Passes of a network for each pass of a short pilot.
-EPOCHS_PER_SHORT_EPOCH = 5
+# Epochs of a network per epoch of a short pilot.
+EPOCHS_PER_PILOT_EPOCH = 5
 # Columns are scaled strongly where that lowers the validation loss of short pilots by more than the first
 # fraction. Gentle scales seldom harm, and losses vary: columns are scaled gently unless strong scales raise
 # the loss by more than the second fraction.
@@ -51,22 +52,22 @@ def count_pilots(recipe: Recipe, n_networks: int) -> int:
     return min(N_PILOTS, n_networks) if recipe.scales_columns or recipe.short_pilots else 0
 
 
-def short_passes(n_passes: int) -> int:
-    """Return the passes of a short pilot of networks of `n_passes` passes."""
-    return max(1, n_passes // EPOCHS_PER_SHORT_EPOCH)
+def short_epochs(n_passes: int) -> int:
+    """Return the epochs of a short pilot of networks of `n_passes` epochs."""
+    return max(1, n_passes // EPOCHS_PER_PILOT_EPOCH)
 
 
-def pilot_passes(preset: Preset, recipe: Recipe, n_networks: int) -> int:
-    """Return the passes of all networks that are fitted beside those of the estimator.
+def pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
+    """Return the epochs of all networks that are fitted beside those of the estimator.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
     n_pilots = count_pilots(recipe, n_networks)
-    return n_pilots * (2 * short_passes(preset.epochs) if recipe.short_pilots else preset.epochs)
+    return n_pilots * (2 * short_epochs(preset.epochs) if recipe.short_pilots else preset.epochs)
 
 
 def best_pilots(
-    estimator: Any, fits: Any, pilots: list[Any], rivals: list[Any], parts: list[Any],
+    estimator: Any, fits: Any, pilots: list[Any], rivals: list[Any], splits: list[Any],
     validation: tuple[Array, ...],
 ) -> tuple[list[Any], Array | None]:  # fmt: skip
     """Fit the first networks, with and without scaled columns; find which are better.
@@ -83,7 +84,7 @@ def best_pilots(
         Fits of the networks.
     pilots, rivals : list of MLPClassifier or MLPRegressor
         The first networks of the estimator, twice.
-    parts : list of two arrays of int
+    splits : list of two arrays of int
         Training rows and validation rows of all networks.
     validation : tuple of three arrays
         Table with the validation rows: features, targets, weights.
@@ -95,27 +96,27 @@ def best_pilots(
     array (n_features,) or None
         Factors of the features for the other networks; None if they should be as they are.
     """
-    n_pilots, own_parts = len(pilots), parts[: len(pilots)]
-    fits.run(pilots, own_parts, [None] * n_pilots)
+    n_pilots, own_splits = len(pilots), splits[: len(pilots)]
+    fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
     importances = np.array(
-        [estimated_importances(estimator, [pilot], Z, targets, [part])
-         for pilot, part in zip(pilots, own_parts, strict=True)]
+        [estimated_importances(estimator, [pilot], Z, targets, [split])
+         for pilot, split in zip(pilots, own_splits, strict=True)]
     )  # fmt: skip
     widths = column_widths(estimator.columns_)
     others = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
     scales = [column_scales(importances[chosen].mean(axis=0), widths) for chosen in others]
-    fits.run(rivals, own_parts, scales)
+    fits.run(rivals, own_splits, scales)
     if mean_score(rivals) > mean_score(pilots):
         return rivals, column_scales(importances.mean(axis=0), widths)
     return pilots, None
 
 
 def short_pilots_scales(
-    estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], parts: list[Any],
+    estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], splits: list[Any],
     validation: tuple[Array, ...],
 ) -> Array | None:  # fmt: skip
-    """Return the factors of all features that networks of few passes find, or None to leave them as they are.
+    """Return the factors of all features that networks of few epochs find, or None to leave them as they are.
 
     The networks show which columns matter. They are fitted again with the features of the other columns
     scaled down, and the change of their validation losses says how far columns should be scaled.
@@ -123,15 +124,15 @@ def short_pilots_scales(
     `settings` are the parameters of all networks of the estimator, and `seeds` has the seed of every pilot.
     Other arguments are those of `best_pilots`.
     """
-    n_pilots, own_parts = len(seeds), parts[: len(seeds)]
-    settings = settings | {"max_iter": short_passes(settings["max_iter"]), "scoring": "loss"}
+    n_pilots, own_splits = len(seeds), splits[: len(seeds)]
+    settings = settings | {"max_iter": short_epochs(settings["max_iter"]), "scoring": "loss"}
     # The networks of the mean come before those of quantiles.
     pilots, rivals = (estimator._members(settings, seeds)[:n_pilots] for _ in range(2))
-    fits.run(pilots, own_parts, [None] * n_pilots)
+    fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
-    importances = estimated_importances(estimator, pilots, Z, targets, own_parts, SHORT_PILOT_ROWS)
+    importances = estimated_importances(estimator, pilots, Z, targets, own_splits, SHORT_PILOT_ROWS)
     widths = column_widths(estimator.columns_)
-    fits.run(rivals, own_parts, [column_scales(importances, widths)] * n_pilots)
+    fits.run(rivals, own_splits, [column_scales(importances, widths)] * n_pilots)
     power = strength(-mean_score(pilots), -mean_score(rivals))
     return None if power is None else column_scales(importances, widths, power)
 

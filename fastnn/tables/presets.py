@@ -27,10 +27,11 @@ class Recipe:
     weight_decay : float
         Weight decay of AdamW; 0 for Adam.
     scales_columns : bool
-        True to scale down the features of unimportant columns where the first networks gain by it.
+        True to scale down the features of unimportant columns where the pilots, the first networks, gain by
+        it.
     short_pilots : bool
-        True to let networks of few passes, which are thrown away, find whether and how far the features of
-        unimportant columns are scaled down.
+        True to let short pilots, networks of few epochs that are thrown away, find whether and how far the
+        features of unimportant columns are scaled down.
     """
 
     activation: str
@@ -74,7 +75,7 @@ class Preset:
     hidden_layer_sizes : tuple of int
         Units of the hidden layers.
     epochs : int
-        Length of the learning-rate schedule in passes over the training rows.
+        Length of the learning-rate schedule in epochs.
     classes, numbers : Recipe
         Trainings of the networks of classifiers and of regressors.
     n_bins : int

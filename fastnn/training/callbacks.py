@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
 from .patience import TIES, Patience
-from .state import BestPass
+from .state import BestEpoch
 
 __all__ = [
     "PRINT_EVERY",
@@ -27,7 +27,7 @@ __all__ = [
     "sort_callbacks",
 ]
 
-# Default number of passes from one printed loss to the next, as in the tutorial.
+# Default number of epochs from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
 
 
@@ -40,8 +40,8 @@ class EarlyStopping:
     Parameters
     ----------
     patience : int, default 10
-        Number of passes without an improvement after which the training ends. The validation data are
-        evaluated only after the passes that the history keeps: every twentieth pass of a run of 20,000.
+        Number of epochs without an improvement after which the training ends. The validation data are
+        evaluated only after the epochs that the history keeps: every twentieth epoch of a run of 20,000.
     min_delta : float, default 0.0
         Smallest decrease of the validation loss, or increase of the score, that counts as an improvement.
     scorer : callable, optional
@@ -49,7 +49,7 @@ class EarlyStopping:
         X, y: accuracy_score(y, model.predict(X))``. By default the validation loss decides, the lower the
         better. y is in the shape of the given validation data.
     ties : {"earliest", "latest"}, default "earliest"
-        Pass whose parameters are restored if several passes have the best loss or score. Passes that only
+        Epoch whose parameters are restored if several epochs have the best loss or score. Epochs that only
         tie do not extend the patience.
 
     Raises
@@ -95,7 +95,7 @@ def sort_callbacks(
     ------
     ValueError
         If `callbacks` is not iterable, holds anything else or more than one EarlyStopping, or holds an
-        EarlyStopping, or a Checkpoint that keeps the best pass, while there are no validation data.
+        EarlyStopping, or a Checkpoint that keeps the best epoch, while there are no validation data.
     """
     try:
         given = list(callbacks)
@@ -125,49 +125,49 @@ def sort_callbacks(
 
 
 class PrintLoss(Hook):
-    """Hook that prints the loss after pass 0 and after every `every`-th pass.
+    """Hook that prints the loss after epoch 0 and after every `every`-th epoch.
 
     Parameters
     ----------
     loss : callable
         Function that returns the present loss of the training data.
     every : int
-        Number of passes from one printed loss to the next.
+        Number of epochs from one printed loss to the next.
     """
 
     def __init__(self, loss: Callable[[], float], every: int) -> None:
         self._loss, self._every = loss, every
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done when the next loss must be printed."""
+        """Return the number of epochs done when the next loss must be printed."""
         return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
 
     def at_stop(self, training: Training) -> None:
-        """Print the loss if the last pass is a multiple of `every`."""
+        """Print the loss if the last epoch is a multiple of `every`."""
         last = training.n_passes - 1
         if last % self._every == 0:
             print(f"Loss after iteration {last}: {self._loss():f}")
 
 
-class AtKeptPasses(Hook, ABC):
-    """Base class of hooks that act after every pass that the history keeps."""
+class AtKeptEpochs(Hook, ABC):
+    """Base class of hooks that act after every epoch that the history keeps."""
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done after the next kept pass."""
+        """Return the number of epochs done after the next kept epoch."""
         return int(training.kept[training.n_records]) + 1
 
     def at_stop(self, training: Training) -> None:
-        """Call `at_kept` if the history keeps the last pass."""
+        """Call `at_kept` if the history keeps the last epoch."""
         record = training.job.record(training.n_passes - 1)
         if record is not None:
             self.at_kept(training, record)
 
     @abstractmethod
     def at_kept(self, training: Training, record: int) -> None:
-        """Act after a pass that the history keeps as entry `record`."""
+        """Act after an epoch that the history keeps as entry `record`."""
 
 
-class ValidateLoss(AtKeptPasses):
+class ValidateLoss(AtKeptEpochs):
     """Hook that adds validation losses to the history.
 
     Parameters
@@ -184,7 +184,7 @@ class ValidateLoss(AtKeptPasses):
         training.validation[record] = self._loss()
 
 
-class StopEarly(AtKeptPasses):
+class StopEarly(AtKeptEpochs):
     """Hook that stops a training early and keeps a copy of the best parameters.
 
     Parameters
@@ -193,17 +193,17 @@ class StopEarly(AtKeptPasses):
         Patience and smallest improvement.
     value : callable
         Function that returns the present validation loss or negated score: the lower, the better.
-    best : BestPass, optional
-        Best pass so far of a resumed training.
+    best : BestEpoch, optional
+        Best epoch so far of a resumed training.
 
     Attributes
     ----------
-    best : BestPass or None
-        Best pass so far; None before the first.
+    best : BestEpoch or None
+        Best epoch so far; None before the first.
     """
 
     def __init__(
-        self, stopping: EarlyStopping, value: Callable[[], float], best: BestPass | None = None
+        self, stopping: EarlyStopping, value: Callable[[], float], best: BestEpoch | None = None
     ) -> None:
         self._value, self.best = value, best
         self._patience = Patience(stopping.patience, stopping.min_delta, stopping.ties)
@@ -218,13 +218,13 @@ class StopEarly(AtKeptPasses):
             training.stopped = patience.is_over
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Compare the pass with the best pass so far, and copy its parameters if they are to be kept."""
+        """Compare the epoch with the best epoch so far, and copy its parameters if they are to be kept."""
         patience, trainer, value = self._patience, training.trainer, self._value()
         # Before the first improvement, an infinite loss equals the best value, but is nothing to keep.
         if patience.observe(value, training.n_passes) and value < np.inf:
-            # The patience counts from the first of equal passes.
+            # The patience counts from the first of equal epochs.
             n_pass = training.n_passes - 1 - patience.count
-            self.best = BestPass(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
+            self.best = BestEpoch(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
             training.has_best = True
 
     def after_chunk(self, training: Training) -> bool:
@@ -246,12 +246,12 @@ class CallFunctions(Hook):
         self._n_passes = 0  # at the last call
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done after the next iteration of L-BFGS."""
+        """Return the number of epochs done after the next iteration of L-BFGS."""
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
         """Call all functions; return True if one of them returned True."""
-        if not training.n_records:  # the history is empty before the first kept pass
+        if not training.n_records:  # the history is empty before the first kept epoch
             return False
         if training.is_lbfgs and training.n_passes == self._n_passes:  # the chunk ended within an iteration
             return False

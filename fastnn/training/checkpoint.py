@@ -49,15 +49,15 @@ class Checkpoint:
     path : str or path
         Name of the file; by convention it ends in ``.fastnn``.
     every : int or str, default "30s"
-        Distance from one checkpoint to the next: a number of passes, or a time such as "30s", "5min" or "1h".
+        Distance from one checkpoint to the next: a number of epochs, or a time such as "30s", "5min" or "1h".
     keep_best : bool, default False
-        Also save the model after the pass with the lowest validation loss, without its training state, to a
+        Also save the model after the epoch with the lowest validation loss, without its training state, to a
         second file: "run.best.fastnn" beside "run.fastnn". Requires validation data.
 
     Raises
     ------
     ValueError
-        If `every` is neither a number of passes from 1 on nor a time above 0, or the name cannot be a file's.
+        If `every` is neither a number of epochs from 1 on nor a time above 0, or the name cannot be a file's.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Checkpoint:
         if isinstance(every, str):
             if _seconds(every) <= 0:
                 raise ValueError(
-                    "every must be a number of passes, or a time such as '30s', '5min' or '1h', got "
+                    "every must be a number of epochs, or a time such as '30s', '5min' or '1h', got "
                     f"{shown(every)}"
                 )
         else:
@@ -94,7 +94,7 @@ class Checkpoint:
 
     @property
     def best_path(self) -> Path:
-        """Name of the file of the best pass: ".best" stands before the ending of `path`."""
+        """Name of the file of the best epoch: ".best" stands before the ending of `path`."""
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 
@@ -158,12 +158,12 @@ def _seconds(text: str) -> float:
 
 
 def interval(checkpoint: Checkpoint) -> float:
-    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of passes."""
+    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of epochs."""
     return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
 
 
 def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
-    """Raise ValueError if the best pass is to be kept, but there are no validation data."""
+    """Raise ValueError if the best epoch is to be kept, but there are no validation data."""
     if checkpoint.keep_best and not has_validation:
         raise ValueError(
             "Checkpoint(keep_best=True) compares validation losses: pass validation data, or leave it out"
@@ -173,17 +173,17 @@ def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
 class Subject(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
-    # True if a training can be resumed only from the end of a pass.
-    whole_passes: bool
+    # True if a training can be resumed only from the end of an epoch.
+    whole_epochs: bool
 
     def progress(self, training: Training) -> tuple[int, int]:
-        """Return the numbers of passes and of steps done."""
+        """Return the numbers of epochs and of steps done."""
 
     def now(self, training: Training) -> Any:
         """Return the model that the training would leave if it ended now; arrays may be shared with it."""
 
     def validation(self, training: Training) -> Any:
-        """Return the validation losses so far, NaN for passes without one."""
+        """Return the validation losses so far, NaN for epochs without one."""
 
     def copied(self, training: Training) -> Any:
         """Return a model that predicts with copies of the present parameters."""
@@ -204,10 +204,10 @@ class SaveCheckpoint(Hook):
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
-        self._passes = 0 if isinstance(every, str) else every
+        self._epochs = 0 if isinstance(every, str) else every
         self._time = interval(checkpoint)
         self._is_begun = self._saves_end = False
-        self._best: Any = None  # model of a best pass that has not been saved yet
+        self._best: Any = None  # model of a best epoch that has not been saved yet
         self._writer = BackgroundWriter()
 
     def begin(self, training: Training) -> None:
@@ -218,7 +218,7 @@ class SaveCheckpoint(Hook):
         self._is_begun = True
         collect(self._subject.now(training), Writer(True))  # raises if a file cannot hold the model
         self._saved_steps = -1
-        self._saved_passes = self._subject.progress(training)[0]
+        self._saved_epochs = self._subject.progress(training)[0]
         losses = self._losses(training)
         self._n_seen = losses.size
         self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
@@ -229,11 +229,11 @@ class SaveCheckpoint(Hook):
         return np.asarray(self._subject.validation(training), np.float64)
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done at the next checkpoint."""
-        if self._passes:
+        """Return the number of epochs done at the next checkpoint."""
+        if self._epochs:
             done = self._subject.progress(training)[0]
-            return min(training.n_passes + self._passes - done % self._passes, training.job.num_passes)
-        if self._subject.whole_passes and self._is_time():
+            return min(training.n_passes + self._epochs - done % self._epochs, training.job.num_passes)
+        if self._subject.whole_epochs and self._is_time():
             return training.n_passes + 1
         return training.job.num_passes
 
@@ -245,8 +245,8 @@ class SaveCheckpoint(Hook):
         if self._checkpoint.keep_best:
             self._compare(training)
         passes, is_whole = self._subject.progress(training)[0], self._is_whole(training)
-        if self._passes:
-            is_due = is_whole and passes % self._passes == 0 and passes > self._saved_passes
+        if self._epochs:
+            is_due = is_whole and passes % self._epochs == 0 and passes > self._saved_epochs
         else:
             is_due = is_whole and self._is_time()
         if is_due:
@@ -255,7 +255,7 @@ class SaveCheckpoint(Hook):
 
     def _is_whole(self, training: Training) -> bool:
         """Return True if a training can be resumed from the last step."""
-        return not self._subject.whole_passes or training.trainer.n_steps % training.job.n_batches == 0
+        return not self._subject.whole_epochs or training.trainer.n_steps % training.job.n_batches == 0
 
     def _compare(self, training: Training) -> None:
         """Copy the model if the last validation loss is the lowest so far."""
@@ -277,7 +277,7 @@ class SaveCheckpoint(Hook):
                 and self._subject.progress(training)[1] != self._saved_steps
             ):
                 self._save(training)
-            elif self._best is not None:  # a best pass is of use even where the end of the training is not
+            elif self._best is not None:  # a best epoch is of use even where the end of the training is not
                 self._writer.write(self._best_files())
         finally:
             self._writer.wait()
@@ -286,12 +286,12 @@ class SaveCheckpoint(Hook):
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
         self._writer.wait()
-        self._saved_passes, self._saved_steps = self._subject.progress(training)
+        self._saved_epochs, self._saved_steps = self._subject.progress(training)
         last = self._path, *collected(self._subject.now(training), Writer(True), copies=True)
         self._writer.write([*self._best_files(), last])
 
     def _best_files(self) -> list[tuple[Path, dict[str, str], Writer]]:
-        """Return path, metadata and writer of a best pass that has not been saved yet; or an empty list."""
+        """Return path, metadata and writer of a best epoch that has not been saved yet; or an empty list."""
         best, self._best = self._best, None
         if best is None:
             return []

@@ -15,9 +15,9 @@ class DivergenceError(ValueError):
     Attributes
     ----------
     iteration : int
-        Number of the pass that diverged, counted from 0 as in the printed losses.
+        Number of the epoch that diverged, counted from 0 as in the printed losses.
     epsilon : float
-        Learning rate of that pass; NaN for "lbfgs", which has no learning rate.
+        Learning rate of that epoch; NaN for "lbfgs", which has no learning rate.
     reg_lambda : float
         Strength of the L2 regularisation.
     what : str
@@ -62,7 +62,7 @@ class DivergenceError(ValueError):
     def __str__(self) -> str:
         rate = "" if math.isnan(self.epsilon) else f"{self._rate}={self.epsilon:g} and "
         return (
-            f"training diverged in pass {self.iteration}: {self.what} is no longer finite with {rate}"
+            f"training diverged in epoch {self.iteration}: {self.what} is no longer finite with {rate}"
             f"{self._penalty}={self.reg_lambda:g}. The model holds the last finite parameters. "
             f"Remedy: {self._remedy}."
         )

@@ -161,7 +161,7 @@ def check_gradients(
             with suppress(DivergenceError):  # the parameters are then the last finite ones
                 run_training(backend.trainer(network, parameters, statistics, job, memory), job)
         key = seed + point
-        evaluate = backend.objective(network, statistics.copy(), X, y, weights, key)
+        evaluate = backend.loss_and_gradient(network, statistics.copy(), X, y, weights, key)
         loss, gradient = evaluate(parameters)
         for name, (begin, shape) in arrays.items():
             size = math.prod(shape)

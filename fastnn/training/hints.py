@@ -32,8 +32,8 @@ TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
 FALLEN_SHARE = 0.25
 # A trial whose loss is below this share of the training's loss is better by more than chance.
 BETTER_SHARE = 0.75
-# Fewest and most passes of a trial, and most FLOPs, about 0.1 s. Fewer passes prove nothing.
-MIN_PASSES, MAX_PASSES, MAX_OPERATIONS = 100, 1000, 5e9
+# Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
+MIN_EPOCHS, MAX_EPOCHS, MAX_OPERATIONS = 100, 1000, 5e9
 
 
 def may_be_too_high(job: Job) -> bool:
@@ -78,8 +78,8 @@ def rate_hint(
         return None
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = network.training_operations * job.X.shape[0]
-    n_tried = min(history.n_passes, MAX_PASSES, int(MAX_OPERATIONS / operations))
-    if n_tried < MIN_PASSES or loss < FALLEN_SHARE * history.loss[0]:
+    n_tried = min(history.n_passes, MAX_EPOCHS, int(MAX_OPERATIONS / operations))
+    if n_tried < MIN_EPOCHS or loss < FALLEN_SHARE * history.loss[0]:
         return None
     total = job.weights.sum()
     trials = []
@@ -95,7 +95,7 @@ def rate_hint(
     return (
         f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
         f"the loss ended at {history.loss[-1]:.4g}, and with epsilon={epsilon:g} it is {tried:.4g} after "
-        f"{n_tried} passes. Lower epsilon, or choose reduction='mean', with which a rate suits any number of "
+        f"{n_tried} epochs. Lower epsilon, or choose reduction='mean', with which a rate suits any number of "
         "samples."
     )
 
@@ -107,7 +107,7 @@ def _last_loss(
     statistics: NDArray[np.floating],
     job: Job,
 ) -> float:
-    """Train in place; return the mean loss of the last pass, or infinity if the training diverges."""
+    """Train in place; return the mean loss of the last epoch, or infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))
     try:
         run_training(trainer, job)

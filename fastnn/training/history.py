@@ -1,4 +1,4 @@
-"""History: losses, rates, gradient norms and update ratios of a training, pass by pass."""
+"""History: losses, rates, gradient norms and update ratios of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ __all__ = ["MAX_RECORDS", "History", "record_every"]
 
 Floats = NDArray[np.float64]
 
-# Largest number of passes in a history, besides the last pass. Measuring a pass takes a few per cent of its
-# time, and a plot cannot show more points.
+# Largest number of epochs in a history, besides the last epoch. Measuring an epoch takes a few per cent of
+# its time, and a plot cannot show more points.
 MAX_RECORDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """Measurements of a training, with one entry for each kept pass.
+    """Measurements of a training, with one entry for each kept epoch.
 
-    A training of up to 1000 passes keeps every pass, a training of up to 2000 passes every second pass, and
-    so on. The last of `num_passes` passes is kept too. A training that ends before it, since L-BFGS has
-    converged or by a callback or Ctrl-C, may have done further passes after the last kept one: `n_passes`
-    counts all. R is the number of kept passes.
+    A training of up to 1000 epochs keeps every epoch, a training of up to 2000 epochs every second epoch, and
+    so on. The last of `num_passes` epochs is kept too. A training that ends before it, since L-BFGS has
+    converged or by a callback or Ctrl-C, may have done further epochs after the last kept one: `n_passes`
+    counts all. R is the number of kept epochs.
 
     Attributes
     ----------
     passes : array (R,) of int64
-        Numbers of the passes, counted from 0.
+        Numbers of the epochs, counted from 0.
     loss : array (R,)
         Mean loss of the training samples without regularisation terms. Each sample's loss is that of its
         training step: before the step's update, and with dropout.
     validation_loss : array (R,)
-        Mean loss of the validation data after the pass; NaN without validation data.
+        Mean loss of the validation data after the epoch; NaN without validation data.
     learning_rate : array (R,)
-        Learning rate of the pass's last step; NaN for "lbfgs", which has no learning rate.
+        Learning rate of the epoch's last step; NaN for "lbfgs", which has no learning rate.
     gradient_norm : array (R,)
         Euclidean norm of the last step's gradient, before clipping and without regularisation terms; for
         "lbfgs", the norm of the whole objective's gradient.
@@ -46,9 +46,9 @@ class History:
         healthy. A far larger or smaller ratio means that the learning rate is too high or too low (CS231n,
         "Neural Networks Part 3", section on the ratio of updates).
     stopped_early : bool
-        True if a callback ended the training before its last pass.
+        True if a callback ended the training before its last epoch.
     n_passes : int
-        Number of passes done.
+        Number of epochs done.
 
     Examples
     --------
@@ -66,10 +66,10 @@ class History:
     gradient_norm: Floats
     update_ratio: Floats
     stopped_early: bool = False
-    n_passes: int = -1  # -1 stands for the passes up to the last kept one
+    n_passes: int = -1  # -1 stands for the epochs up to the last kept one
 
     def __post_init__(self) -> None:
-        """Count the passes up to the last kept one if their number is not given."""
+        """Count the epochs up to the last kept one if their number is not given."""
         if self.n_passes < 0:
             store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
 
@@ -89,17 +89,17 @@ class History:
     __hash__ = None  # type: ignore[assignment]  # arrays may change
 
     def __repr__(self) -> str:
-        """Return the number of passes and the last losses as text, with their pass if others followed."""
+        """Return the number of epochs and the last losses as text, with their epoch if others followed."""
         if not len(self):
-            return "History(no passes)"
+            return "History(no epochs)"
         last = int(self.passes[-1])
-        where = "" if last == self.n_passes - 1 else f" in pass {last}"
-        parts = [f"passes={self.n_passes}", f"loss={self.loss[-1]:.6g}{where}"]
+        where = "" if last == self.n_passes - 1 else f" in epoch {last}"
+        fields = [f"epochs={self.n_passes}", f"loss={self.loss[-1]:.6g}{where}"]
         if np.isfinite(self.validation_loss[-1]):
-            parts.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
-        return f"History({', '.join(parts)})"
+            fields.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
+        return f"History({', '.join(fields)})"
 
 
 def record_every(num_passes: int) -> int:
-    """Return the distance, in passes, between two kept passes of a training of `num_passes`."""
+    """Return the distance, in epochs, between two kept epochs of a training of `num_passes`."""
     return max(1, -(-num_passes // MAX_RECORDS))

@@ -3,7 +3,7 @@
 A trainer runs a *chunk* of epochs, about 50 ms, in one call. Ctrl-C waits during a call and is raised at its
 end (``system/threads.py``, `acquired_cores`). Between chunks the loop calls its hooks: printed losses,
 progress bars, callbacks, validation data, early stopping, snapshots for animations. Each hook names its next
-stop, a number of passes; no chunk runs past the earliest stop.
+stop, a number of epochs; no chunk runs past the earliest stop.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Hook:
         """Prepare for a training, before its first chunk."""
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of passes done at the next stop, at least ``training.n_passes + 1``."""
+        """Return the number of epochs done at the next stop, at least ``training.n_passes + 1``."""
         return training.job.num_passes
 
     def next_step(self, training: Training) -> int | None:
         """Return the number of steps done at which the next chunk must end; None if any number will do.
 
-        Unlike `next_stop`, the number may lie in the middle of a pass.
+        Unlike `next_stop`, the number may lie in the middle of an epoch.
         """
         return None
 
@@ -55,7 +55,7 @@ class Hook:
         """Act after a chunk that ended at the earliest stop of all hooks."""
 
     def after_chunk(self, training: Training) -> bool:
-        """Act after any chunk, which may end in the middle of a pass; return True to end the training."""
+        """Act after any chunk, which may end in the middle of an epoch; return True to end the training."""
         return False
 
     def end(self, training: Training) -> None:
@@ -82,7 +82,7 @@ class Training:
     stopped : bool
         True after a hook has ended the training.
     has_best : bool
-        True if a hook holds the parameters of a best pass, which the training restores at its end.
+        True if a hook holds the parameters of a best epoch, which the training restores at its end.
     has_begun : bool
         True after the `begin` of every hook.
     """
@@ -93,7 +93,7 @@ class Training:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
         return self.trainer.n_passes
 
     @property
@@ -103,7 +103,7 @@ class Training:
 
     @property
     def is_running(self) -> bool:
-        """True if passes are left and neither a hook nor the trainer has ended the training."""
+        """True if epochs are left and neither a hook nor the trainer has ended the training."""
         trainer = self.trainer
         return trainer.n_passes < self.job.num_passes and not (self.stopped or trainer.halted)
 
@@ -140,27 +140,27 @@ class Training:
 
     @cached_property
     def kept(self) -> NDArray[np.int64]:
-        """Numbers (R,) of the passes that the history keeps, counted from 0."""
+        """Numbers (R,) of the epochs that the history keeps, counted from 0."""
         return self.job.kept
 
     @cached_property
     def validation(self) -> NDArray[np.float64]:
-        """Validation losses (R,) of the kept passes, NaN where none has been computed."""
+        """Validation losses (R,) of the kept epochs, NaN where none has been computed."""
         return np.full(len(self.kept), np.nan)
 
     @property
     def n_records(self) -> int:
-        """Number of passes done that the history keeps."""
+        """Number of epochs done that the history keeps."""
         return int(np.searchsorted(self.kept, self.n_passes))
 
     def rates(self, passes: Any) -> NDArray[np.float64]:
-        """Return the learning rate of each pass's last step; NaN for L-BFGS, which has no learning rate."""
+        """Return the learning rate of each epoch's last step; NaN for L-BFGS, which has no learning rate."""
         if self.is_lbfgs:
             return np.full(len(passes), np.nan)
         return self.job.rates((np.asarray(passes, np.int64) + 1) * self.job.n_batches - 1)
 
     def history(self) -> History:
-        """Return the history of the passes so far."""
+        """Return the history of the epochs so far."""
         job, n = self.job, self.n_records
         passes = self.kept[:n]
         losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
@@ -171,13 +171,13 @@ class Training:
         return History(passes, losses, validation, rates, norms, ratios, stopped_early, self.n_passes)
 
     def check_loss(self) -> None:
-        """Raise DivergenceError if the last loss is not finite and no hook holds a best pass."""
+        """Raise DivergenceError if the last loss is not finite and no hook holds a best epoch."""
         n = self.n_records
         if n and not self.has_best and not np.isfinite(self.trainer.records.losses[n - 1]):
             raise self.divergence("the loss", int(self.kept[n - 1]))
 
     def divergence(self, what: str, n_pass: int | None = None) -> DivergenceError:
-        """Return the error for a training in which `what` diverged in pass `n_pass`, by default the next."""
+        """Return the error for a training in which `what` diverged in epoch `n_pass`, by default the next."""
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
@@ -191,7 +191,7 @@ def run_training(
     hooks: Iterable[Hook] = (),
     validation: NDArray[np.float64] | None = None,
 ) -> Training:
-    """Run a training until its passes are done, or until the trainer or a hook ends it.
+    """Run a training until its epochs are done, or until the trainer or a hook ends it.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def run_training(
     hooks : iterable of Hook
         Hooks, called in this order.
     validation : array (R,), optional
-        Validation losses of the kept passes, which hooks fill; a resumed training passes those it has. By
+        Validation losses of the kept epochs, which hooks fill; a resumed training passes those it has. By
         default NaN.
 
     Returns

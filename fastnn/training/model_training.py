@@ -68,7 +68,7 @@ class Observers(NamedTuple):
     stopping: EarlyStopping | None  # requires `validation`
     functions: Sequence[Callable[[History], Any]]  # users' functions of the history so far
     hooks: Sequence[Hook | Checkpoint]  # users' hooks, called before those of the other fields; checkpoints
-    print_every: int | None  # passes from one printed loss to the next; None prints nothing
+    print_every: int | None  # epochs from one printed loss to the next; None prints nothing
     progress: bool  # True shows a progress bar
 
 
@@ -214,7 +214,7 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
 
     n_done = trainer.n_passes
     with progress_bar(
-        total=job.num_passes, initial=n_done, unit="pass", shown=progress, dynamic_ncols=True
+        total=job.num_passes, initial=n_done, unit="epoch", shown=progress, dynamic_ncols=True
     ) as bar:
         if progress:
             figures = training_figures(n_done)
@@ -248,7 +248,7 @@ class _TrainedModel:
         Function that returns the parameters and statistics that the training leaves if it ends now.
     """
 
-    whole_passes = False
+    whole_epochs = False
 
     def __init__(
         self,

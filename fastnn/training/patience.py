@@ -9,13 +9,13 @@ import numpy as np
 
 __all__ = ["TIES", "Patience"]
 
-# Choices between several passes with the best value.
+# Choices between several epochs with the best value.
 TIES = ("earliest", "latest")
 
 
 @dataclass
 class Patience:
-    """Best value of a training so far, and the number of passes without an improvement.
+    """Best value of a training so far, and the number of epochs without an improvement.
 
     A lower value is better: negate scores. NaN is never the best. The kernels follow the same rule, with
     `keeps_small`, for the training loss (`update_plateau`).
@@ -23,23 +23,23 @@ class Patience:
     Parameters
     ----------
     limit : float
-        Number of passes without an improvement after which the training is over.
+        Number of epochs without an improvement after which the training is over.
     tolerance : float, default 0.0
         Smallest decrease that counts as an improvement.
     ties : {"earliest", "latest"}, default "earliest"
-        Pass that is kept of several with the best value.
+        Epoch that is kept of several with the best value.
     keeps_small : bool, default False
         False ignores decreases that do not exceed `tolerance`, as `EarlyStopping` does. True lets every
         decrease set the best value, and a decrease of `tolerance` itself is an improvement, as in
         scikit-learn: with a tolerance of 0, so is an equal value.
     cycles : collection of int, optional
-        Numbers of passes done at the ends of cycles, at which alone values are compared; by default, all.
+        Numbers of epochs done at the ends of cycles, at which alone values are compared; by default, all.
     best : float, default infinity
         Best value.
     count : int, default 0
-        Number of passes without an improvement.
+        Number of epochs without an improvement.
     n_done : int, default 0
-        Number of passes done at the last value.
+        Number of epochs done at the last value.
     """
 
     limit: float
@@ -57,7 +57,7 @@ class Patience:
         return self.count >= self.limit
 
     def observe(self, value: float, n_done: int) -> bool:
-        """Take in the value after `n_done` passes; return True if the pass is the one to keep."""
+        """Take in the value after `n_done` epochs; return True if the epoch is the one to keep."""
         if self.cycles is not None and n_done not in self.cycles:
             return False
         threshold = self.best - self.tolerance

@@ -14,7 +14,7 @@ __all__ = ["ShowProgress", "training_figures"]
 
 
 class ShowProgress(Hook):
-    """Hook that advances a progress bar by the passes of a fit, which may have several trainings.
+    """Hook that advances a progress bar by the epochs of a fit, which may have several trainings.
 
     Parameters
     ----------
@@ -22,11 +22,11 @@ class ShowProgress(Hook):
         Bar that `progress_bar` of `fastnn.system.progress` has returned. Its owner closes it, and may share
         it among several fits.
     n_done : callable
-        Function of the training that returns the number of passes of the fit that are done.
+        Function of the training that returns the number of epochs of the fit that are done.
     figures : callable, optional
         Function of the training that returns texts by name, to be shown beside the bar.
     n_shown : int, default 0
-        Number of passes of the fit that the bar shows already.
+        Number of epochs of the fit that the bar shows already.
     """
 
     def __init__(
@@ -36,24 +36,24 @@ class ShowProgress(Hook):
         self._bar, self._n_done, self._figures, self._n_shown = bar, n_done, figures, n_shown
 
     def diverged(self, training: Training) -> None:
-        """Show the passes before the pass that diverged."""
+        """Show the epochs before the epoch that diverged."""
         self.after_chunk(training)
 
     def after_chunk(self, training: Training) -> bool:
-        """Show the passes of the chunk."""
+        """Show the epochs of the chunk."""
         if self._figures is not None:
             self._bar.set_postfix(self._figures(training), refresh=False)
         self.show(self._n_done(training))
         return False
 
     def show(self, n_passes: int) -> None:
-        """Advance the bar to a number of passes of this fit."""
+        """Advance the bar to a number of epochs of this fit."""
         self._bar.update(n_passes - self._n_shown)
         self._n_shown = n_passes
 
 
 def training_figures(n_before: int) -> Callable[[Training], dict[str, str]]:
-    """Return the figures of a `Model`'s training, which begins now, after `n_before` passes."""
+    """Return the figures of a `Model`'s training, which begins now, after `n_before` epochs."""
     begin = time.perf_counter()
 
     def figures(training: Training) -> dict[str, str]:

@@ -69,7 +69,7 @@ def restored(description: dict[str, Any], reader: Reader) -> dict[str, Any]:
         )
         ratios = reader.read("history.update_ratio", np.float64, (passes.size, len(network.shapes)))
         stopped = bool(description["history"]["stopped_early"])
-        n_passes = _passes_done(training)
+        n_passes = _epochs_done(training)
         attributes["history_"] = History(passes, loss, validation, rates, norms, ratios, stopped, n_passes)
     return attributes
 
@@ -106,17 +106,17 @@ def unpickled(state: dict[str, Any]) -> dict[str, Any]:
     if state["training"] is not None:
         training = attributes["_training"] = TrainingState.of_plain(state["training"])
     if state["history"] is not None:
-        attributes["history_"] = History(**state["history"], n_passes=_passes_done(training))
+        attributes["history_"] = History(**state["history"], n_passes=_epochs_done(training))
     return attributes
 
 
 def _plain_history(history: History) -> dict[str, Any]:
-    """Return the fields of a history but the number of passes, which the training state holds as steps."""
+    """Return the fields of a history but the number of epochs, which the training state holds as steps."""
     return {name: value for name, value in vars(history).items() if name != "n_passes"}
 
 
-def _passes_done(training: TrainingState | None) -> int:
-    """Return the number of passes of a training; -1, the default of `History`, if its state is not kept."""
+def _epochs_done(training: TrainingState | None) -> int:
+    """Return the number of epochs of a training; -1, the default of `History`, if its state is not kept."""
     return -1 if training is None else training.n_passes
 
 

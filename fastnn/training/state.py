@@ -27,7 +27,7 @@ from ..saving.values import check_integer
 from ..schedules import FunctionSchedule, Schedule
 from .history import record_every
 
-__all__ = ["BestPass", "TrainingState", "read_memory", "write_memory"]
+__all__ = ["BestEpoch", "TrainingState", "read_memory", "write_memory"]
 
 Array = NDArray[Any]
 
@@ -50,17 +50,17 @@ SETTINGS = {
 
 
 @dataclass
-class BestPass:
-    """Parameters and running statistics of the best pass by the validation data.
+class BestEpoch:
+    """Parameters and running statistics of the best epoch by the validation data.
 
     Parameters
     ----------
     value : float
-        Validation loss or negated score of the pass.
+        Validation loss or negated score of the epoch.
     n_pass : int
-        Number of the first pass with this value, counted from 0, from which the patience counts.
+        Number of the first epoch with this value, counted from 0, from which the patience counts.
     parameters, statistics : array
-        Flat vectors after the pass.
+        Flat vectors after the epoch.
     """
 
     value: float
@@ -80,9 +80,9 @@ class TrainingState:
     data : dict
         Number of samples, and digests of the samples, targets and weights.
     num_passes : int
-        Number of passes of the whole training.
+        Number of epochs of the whole training.
     record_every : int
-        Distance, in passes, between two kept passes.
+        Distance, in epochs, between two kept epochs.
     n_steps : int
         Number of whole steps done.
     seed : int
@@ -90,13 +90,13 @@ class TrainingState:
     memory : Memory, LBFGSMemory or None
         Arrays that the next step needs; None for L-BFGS before its first evaluation and after a divergence.
     records : Records
-        Measurements of the kept passes so far.
+        Measurements of the kept epochs so far.
     validation : array (R,)
-        Validation losses of these passes.
+        Validation losses of these epochs.
     last : two arrays, optional
         Parameters and running statistics after the last step, where they are not those of the model.
-    best : BestPass, optional
-        Best pass of an early stopping.
+    best : BestEpoch, optional
+        Best epoch of an early stopping.
     """
 
     settings: dict[str, Any]
@@ -109,13 +109,13 @@ class TrainingState:
     records: Records
     validation: NDArray[np.float64]
     last: tuple[Array, Array] | None = None
-    best: BestPass | None = None
+    best: BestEpoch | None = None
 
     @classmethod
     def of_job(cls, job: Job, whole: bool) -> TrainingState:
         """Return the state of a training that has done no step; its memory and measurements are empty.
 
-        The digests of large data cover all bytes if `whole`, which takes a few per cent of a pass.
+        The digests of large data cover all bytes if `whole`, which takes a few per cent of an epoch.
         """
         settings = {name: getattr(job, name) for name in SETTINGS}
         data = {
@@ -130,12 +130,12 @@ class TrainingState:
 
     @property
     def n_passes(self) -> int:
-        """Number of whole passes done."""
+        """Number of whole epochs done."""
         n_batches = -(-self.data["n_samples"] // max(1, self.settings["batch_size"]))
         return int(self.n_steps // max(1, n_batches))
 
     def after(
-        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestPass | None
+        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestEpoch | None
     ) -> TrainingState:
         """Return the state after the trainer's last whole step; it shares the trainer's arrays.
 
@@ -144,11 +144,11 @@ class TrainingState:
         trainer : Trainer
             Trainer of the job.
         n_records : int
-            Number of records to keep, one for each kept pass that has begun.
+            Number of records to keep, one for each kept epoch that has begun.
         validation : array (R,)
-            Validation losses of all kept passes.
-        best : BestPass or None
-            Best pass of an early stopping.
+            Validation losses of all kept epochs.
+        best : BestEpoch or None
+            Best epoch of an early stopping.
         """
         return replace(
             self,
@@ -198,17 +198,17 @@ class TrainingState:
         n_passes = -(-self.n_steps // job.n_batches)
         if job.num_passes < n_passes:
             raise ValueError(
-                f"resume: num_passes={job.num_passes} counts the passes of the whole training, and "
+                f"resume: num_passes={job.num_passes} counts the epochs of the whole training, and "
                 f"{n_passes} of them are done already: pass a larger number"
             )
-        # Only kept passes have records: a longer training keeps some of the passes of the shorter one.
+        # Only kept epochs have records: a longer training keeps some of the epochs of the shorter one.
         every = -(-record_every(job.num_passes) // self.record_every) * self.record_every
         return replace(job, seed=self.seed, steps_done=self.n_steps, record_every=every)
 
     def fill(self, job: Job, records: Records, validation: NDArray[np.float64]) -> None:
         """Copy the measurements so far into the arrays of the training that is resumed by `job`."""
         before = np.arange(len(self.validation)) * self.record_every
-        # The last pass of the shorter training is kept wherever it lies.
+        # The last epoch of the shorter training is kept wherever it lies.
         n_done = -(-self.n_steps // job.n_batches)
         if len(before) and before[-1] >= n_done:
             before[-1] = n_done - 1
@@ -261,8 +261,8 @@ class TrainingState:
             raise ValueError("a setting of the training is not a number")
         batch_size = check_integer(settings["batch_size"], "batch_size", 2**62)
         data = description["data"]
-        parts = {"n_samples", "X", "y", "sample_weight", "whole"}
-        if not (isinstance(data, dict) and set(data) == parts and type(data["whole"]) is bool):
+        keys = {"n_samples", "X", "y", "sample_weight", "whole"}
+        if not (isinstance(data, dict) and set(data) == keys and type(data["whole"]) is bool):
             raise ValueError("the training state does not describe its data")
         n_samples = check_integer(data["n_samples"], "n_samples", 2**62)
         num_passes = check_integer(description["num_passes"], "num_passes", 2**62)
@@ -270,7 +270,7 @@ class TrainingState:
         n_steps = check_integer(description["n_steps"], "n_steps", 2**62)
         losses = reader.read("records.losses", np.float64, (None,))
         n_records = len(losses)
-        # Every kept pass that has begun has a record; the last pass is kept wherever it lies.
+        # Every kept epoch that has begun has a record; the last epoch is kept wherever it lies.
         n_passes = -(-n_steps // -(-max(1, n_samples) // max(1, batch_size)))
         if n_records > n_passes or (n_records > 1 and (n_records - 2) * every >= n_passes):
             raise ValueError(f"{n_records} records do not fit {n_steps} steps")
@@ -283,7 +283,7 @@ class TrainingState:
         if description["has_last"]:
             last = read_parameters(network, "last", reader), read_statistics(network, "last", reader)
         if description["best"] is not None:
-            best = BestPass(
+            best = BestEpoch(
                 float(reader.value(description["best"]["value"])),
                 check_integer(description["best"]["n_pass"], "n_pass", 2**62),
                 read_parameters(network, "best", reader),
@@ -299,7 +299,7 @@ class TrainingState:
         elif memory is not None and memory.progress[0] != n_steps:
             raise ValueError(f"the state of L-BFGS does not fit {n_steps} steps")
         if last is not None and best is None and not (isinstance(memory, Memory) and memory.average.size):
-            raise ValueError("the last parameters have neither a best pass nor an average beside them")
+            raise ValueError("the last parameters have neither a best epoch nor an average beside them")
         return cls(
             settings,
             data,
@@ -331,7 +331,7 @@ class TrainingState:
             | {
                 "memory": None if memory is None else _memory_of(memory),
                 "records": Records(**values["records"]),
-                "best": None if best is None else BestPass(**best),
+                "best": None if best is None else BestEpoch(**best),
             }
         )
 
@@ -386,7 +386,7 @@ def read_memory(
     if plateau.shape != (2,):
         raise ValueError("the plateau does not have two numbers")
     if not 0 <= plateau[1] < 2**53:
-        raise ValueError(f"the number of passes without an improvement is {plateau[1]}")
+        raise ValueError(f"the number of epochs without an improvement is {plateau[1]}")
     optimizer_state = read_rows(network, initial, "optimizer", reader)
     return Memory(optimizer_state, average, order, generator, plateau)
 
@@ -435,7 +435,7 @@ def _digest(array: Any, whole: bool) -> str:
     checksum of all bytes.
     """
     if not isinstance(array, np.ndarray):
-        return "-".join(_digest(part, whole) for part in (array.data, array.indices, array.indptr))
+        return "-".join(_digest(component, whole) for component in (array.data, array.indices, array.indptr))
     digest = hashlib.sha256(f"{array.shape} {array.dtype.newbyteorder('<').str}".encode())
     data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     n_blocks = DIGEST_BYTES // BLOCK_BYTES

@@ -417,17 +417,17 @@ def test_pictures_that_would_take_days_are_refused(suffix, tmp_path):
 def test_a_picture_of_a_million_squared_pixels_is_begun(tmp_path):
     """A picture of 10^12 pixels takes a night, not days: it is not refused."""
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def predict(points):
-        raise Enough
+        raise EnoughError
 
     for model in (predict, fastnn.Model([2, 3, 2], random_state=0)):
         from fastnn.boundary.render import _check_duration
 
         _check_duration(10**6, 10**6, model is not predict, 1)
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         fastnn.render_boundary(
             predict, (0, 1), (0, 1), (10**6, 10**6), classes=[0, 1], out=tmp_path / "a.zarr"
         )

@@ -88,12 +88,12 @@ PROGRAM = """
         "animate": animate,
     }[name]
 
-    class Alarm(Exception):
+    class AlarmError(Exception):
         pass
 
     def handler(number, frame):
         sys.settrace(None)
-        raise KeyboardInterrupt if number == signal.SIGINT else Alarm
+        raise KeyboardInterrupt if number == signal.SIGINT else AlarmError
 
     def untraced(frame, event, argument):
         return None
@@ -141,7 +141,7 @@ PROGRAM = """
                 operation()
             finally:
                 sys.settrace(None)
-        except (KeyboardInterrupt, Alarm) as error:
+        except (KeyboardInterrupt, AlarmError) as error:
             n_raised += 1
             check(moment.place)  # the traceback is still alive, as in interactive sessions
             assert operation() == expected, moment.place
@@ -208,11 +208,11 @@ TIMER = """
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert calls and all(calls)
 
-    class TimeOut(Exception):
+    class TimeOutError(Exception):
         pass
 
     def give_up(number, frame):
-        raise TimeOut
+        raise TimeOutError
 
     signal.signal(signal.SIGALRM, give_up)
     for call in (
@@ -225,7 +225,7 @@ TIMER = """
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             call(model)
-        except TimeOut:
+        except TimeOutError:
             print("time-out")
     assert results() == expected
 """

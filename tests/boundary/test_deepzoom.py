@@ -11,9 +11,9 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from deposits import EXTENT, SIZES, class_picture, deposit, grey, response_picture
 from PIL import Image
 from processes import PATIENCE
+from sink_pictures import EXTENT, SIZES, class_picture, grey, response_picture, write_pixels
 
 from fastnn.boundary.sinks import Picture, open_sink, save_pixels
 
@@ -47,7 +47,7 @@ def read_level(folder, shape, tile):
 @pytest.mark.parametrize("n_classes", [2, 256])
 def test_tiles_of_every_level_hold_the_classes(tmp_path, small, size, n_classes):
     pixels, picture = class_picture(*size, n_classes)
-    deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.dzi", picture), pixels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dzi", "a.html", "a_files"]
     image = xml.etree.ElementTree.parse(tmp_path / "a.dzi").getroot()
     assert image.tag == "{http://schemas.microsoft.com/deepzoom/2008}Image"
@@ -65,7 +65,7 @@ def test_tiles_of_every_level_hold_the_classes(tmp_path, small, size, n_classes)
 
 def test_tiles_of_a_response_are_grey(tmp_path, small):
     pixels, picture = response_picture(65, 31)
-    deposit(open_sink(tmp_path / "a.dzi", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.dzi", picture), pixels)
     for k, level in enumerate(level_by_level(pixels)):
         read = read_level(tmp_path / "a_files" / str(k), level.shape, 4)
         np.testing.assert_array_equal(read, grey(level, 255))

@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from deposits import formats
 from interrupts import interrupt_after
 from PIL import Image
 from processes import run_python
+from sink_pictures import formats
 from sklearn.linear_model import LogisticRegression
 from views import XLIM, YLIM, X, picture, y
 

@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from deposits import EXTENT, SIZES, class_picture, deposit, grey, response_picture
 from extras import optional
 from PIL import Image
+from sink_pictures import EXTENT, SIZES, class_picture, grey, response_picture, write_pixels
 
 from fastnn.boundary.sinks import Picture, open_sink, png, save_pixels
 
@@ -20,7 +20,7 @@ zarr = optional("zarr")
 @pytest.mark.parametrize(("n_classes", "bits"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (17, 8), (256, 8)])
 def test_png_has_a_palette_of_as_few_bits_as_possible(tmp_path, small, size, n_classes, bits):
     pixels, picture = class_picture(*size, n_classes)
-    deposit(open_sink(tmp_path / "a.png", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.png", picture), pixels)
     assert (tmp_path / "a.png").read_bytes()[24] == bits
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "P"
@@ -31,7 +31,7 @@ def test_png_has_a_palette_of_as_few_bits_as_possible(tmp_path, small, size, n_c
 @pytest.mark.parametrize("size", SIZES)
 def test_png_of_many_classes_holds_their_numbers(tmp_path, small, size):
     pixels, picture = class_picture(*size, 257, np.uint16)
-    deposit(open_sink(tmp_path / "a.png", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.png", picture), pixels)
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "I;16"
         np.testing.assert_array_equal(np.array(image), pixels[::-1])
@@ -40,7 +40,7 @@ def test_png_of_many_classes_holds_their_numbers(tmp_path, small, size):
 def test_png_of_few_classes_may_have_pixels_of_a_wide_dtype(tmp_path, small):
     for n_classes in (2, 3, 17):
         pixels, picture = class_picture(65, 31, n_classes, np.uint16)
-        deposit(open_sink(tmp_path / "a.png", picture), pixels)
+        write_pixels(open_sink(tmp_path / "a.png", picture), pixels)
         with Image.open(tmp_path / "a.png") as image:
             np.testing.assert_array_equal(np.array(image), pixels[::-1])
 
@@ -49,7 +49,7 @@ def test_png_of_few_classes_may_have_pixels_of_a_wide_dtype(tmp_path, small):
 @pytest.mark.parametrize("size", SIZES)
 def test_png_of_a_response_is_grey(tmp_path, small, size, dtype):
     pixels, picture = response_picture(*size, dtype)
-    deposit(open_sink(tmp_path / "a.png", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.png", picture), pixels)
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(np.array(image), grey(pixels[::-1], 65535))
 
@@ -112,7 +112,7 @@ def test_packed_pixels_have_their_bits_in_order():
 def test_tiff_of_classes_has_a_palette_and_their_labels(tmp_path, small, size, n_classes, dtype):
     labels = (np.int64(4), "b", *range(n_classes - 2))
     pixels, picture = class_picture(*size, n_classes, dtype, classes=labels)
-    deposit(open_sink(tmp_path / "a.tif", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.tif", picture), pixels)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff
         page = file.pages[0]
@@ -134,7 +134,7 @@ def test_tiff_of_many_classes_or_a_response_holds_the_numbers(tmp_path, small, s
     pixels, picture = (
         response_picture(*size, dtype) if dtype != np.uint16 else class_picture(*size, 999, dtype)
     )
-    deposit(open_sink(tmp_path / "a.TIFF", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.TIFF", picture), pixels)
     read = tifffile.imread(tmp_path / "a.TIFF")
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, pixels[::-1])
@@ -161,7 +161,7 @@ def test_zarr_holds_the_numbers_and_the_labels(tmp_path, small, size, dtype):
     pixels, picture = (
         response_picture(*size, dtype) if is_response else class_picture(*size, 3, dtype, classes=labels)
     )
-    deposit(open_sink(tmp_path / "a.zarr", picture), pixels)
+    write_pixels(open_sink(tmp_path / "a.zarr", picture), pixels)
     array = zarr.open_array(tmp_path / "a.zarr", mode="r")
     assert array.dtype == dtype
     np.testing.assert_array_equal(array[:], pixels)

@@ -39,7 +39,7 @@ def test_both_methods_agree_and_equal_the_predictions(model):
     np.testing.assert_array_equal(counts[0], counts[1])
     for a, b in zip(certified.data, dense.data, strict=True):
         assert np.array_equal(a, b)
-    xs, ys = (centres(limits, SIDE).part(0, SIDE) for limits in (XLIM, YLIM))
+    xs, ys = (centres(limits, SIDE).points(0, SIDE) for limits in (XLIM, YLIM))
     random = np.random.default_rng(0)
     for row, column in random.integers(0, SIDE - 64, (200, 2)):
         tile = slice(row, row + 64), slice(column, column + 64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tqdm.auto
-from deposits import formats
+from sink_pictures import formats
 from sklearn.datasets import make_moons
 
 import fastnn

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deposits import EXTENT, class_picture, colours_of, formats
 from extras import optional
+from sink_pictures import EXTENT, class_picture, colours_of, formats
 
 from fastnn.boundary.sinks import FORMATS, Picture, open_sink, save_pixels
 from fastnn.system.files import Draft, written_whole
@@ -114,7 +114,7 @@ def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix
         before = contents(tmp_path)
         pixels, picture = class_picture(65, 64, 4)
 
-        def deposit_some(sink):
+        def write_some(sink):
             for k, rect in enumerate(sink.rectangles()):
                 if k == 5 or not puts_some:
                     raise KeyboardInterrupt
@@ -123,7 +123,7 @@ def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix
                 )
 
         with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / f"a{suffix}", picture) as sink:
-            deposit_some(sink)
+            write_some(sink)
         assert contents(tmp_path) == before
     assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from deposits import EXTENT, SIZES, class_picture, colours_of, deposit, formats, response_picture
+from sink_pictures import EXTENT, SIZES, class_picture, colours_of, formats, response_picture, write_pixels
 
 from fastnn.boundary.sinks import FORMATS, Picture, Rect, open_sink
 
@@ -51,7 +51,7 @@ def test_rectangles_of_huge_pictures_are_small(tmp_path, suffix, first, most):
 def test_a_sink_without_a_destination_makes_an_array(small, size):
     pixels, picture = class_picture(*size, 5)
     sink = open_sink(None, picture)
-    deposit(sink, pixels)
+    write_pixels(sink, pixels)
     np.testing.assert_array_equal(sink.pixels, pixels)
     assert sink.pixels.dtype == np.uint8
 
@@ -73,7 +73,7 @@ def test_an_array_of_the_caller_is_filled(small, make, in_place):
     sink = open_sink(out, picture)
     rect = next(iter(sink.rectangles()))
     assert (sink.target(rect) is not None) == in_place
-    deposit(sink, pixels)
+    write_pixels(sink, pixels)
     assert sink.pixels is out
     np.testing.assert_array_equal(out, pixels)
 
@@ -81,7 +81,7 @@ def test_an_array_of_the_caller_is_filled(small, make, in_place):
 def test_a_memory_map_is_filled(tmp_path, small):
     pixels, picture = response_picture(65, 33)
     out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (33, 65))
-    deposit(open_sink(out, picture), pixels)
+    write_pixels(open_sink(out, picture), pixels)
     out.flush()
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), pixels)
 
@@ -136,5 +136,5 @@ def test_a_response_needs_an_array_of_floats():
     with pytest.raises(ValueError, match="out must have a dtype that holds a response, as float32 does"):
         open_sink(np.zeros((3, 4), np.int64), response_picture(4, 3)[1])
     out = np.zeros((3, 4), np.float32)  # a response is rounded to float32
-    deposit(open_sink(out, response_picture(4, 3, np.float64)[1]), response_picture(4, 3, np.float64)[0])
+    write_pixels(open_sink(out, response_picture(4, 3, np.float64)[1]), response_picture(4, 3, np.float64)[0])
     np.testing.assert_array_equal(out, response_picture(4, 3)[0])

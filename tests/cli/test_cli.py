@@ -38,7 +38,7 @@ def test_moons_is_the_tutorials_run(tmp_path):
     assert re.fullmatch(r"Loss after iteration 19000: 0\.15999[345]", lines[19])
     assert lines[20] == "accuracy: 98.5 % (197 of 200)"
     assert re.fullmatch(
-        r"training: \d+\.\d{3} s for 20000 passes \(kernels ready after \d+\.\d\d s\)", lines[21]
+        r"training: \d+\.\d{3} s for 20000 epochs \(kernels ready after \d+\.\d\d s\)", lines[21]
     )
     assert lines[22:] == ["picture: moons.png"]
     picture = matplotlib.image.imread(tmp_path / "moons.png")
@@ -66,7 +66,7 @@ def test_options_change_the_run(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("Loss after iteration 0: ")
     assert "of 500)" in printed
-    assert "for 20 passes" in printed
+    assert "for 20 epochs" in printed
     assert out.read_text().lstrip().startswith("<?xml")
 
 

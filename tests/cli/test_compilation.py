@@ -49,7 +49,7 @@ def test_units_of_wide_layers_are_shared(batch_size):
         assert sharing(fastnn.Model(compilation._WIDE, **settings)._network, batch_size) == (2, True)
 
 
-@pytest.mark.filterwarnings("ignore")  # one pass does not converge
+@pytest.mark.filterwarnings("ignore")  # one epoch does not converge
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_a_usual_first_use_compiles_nothing_more(purpose, monkeypatch):
     get_backend("numba")

@@ -16,7 +16,7 @@ from fastnn.network.description import Network
 from fastnn.optimizers import LBFGS
 from fastnn.system import threads
 
-N_PASSES = 8
+N_EPOCHS = 8
 random = np.random.default_rng(0)
 X = random.standard_normal((150, 5)) * (random.random((150, 5)) < 0.6)
 labels = (np.abs(X).sum(axis=1) > 2).astype(np.float64)[:, None]
@@ -39,7 +39,7 @@ CASES = {
         {},
     ),
     "short searches": ([5, 7, 2], {}, {}, {"maxls": 2}),
-    "kept passes": ([5, 7, 2], {}, {"record_every": 3}, {}),
+    "kept epochs": ([5, 7, 2], {}, {"record_every": 3}, {}),
 }
 each_case = pytest.mark.parametrize("name", CASES)
 each_form = pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
@@ -52,7 +52,7 @@ def problem(name, sparse=False):
     samples = X.astype(network.dtype)
     samples = scipy.sparse.csr_array(samples) if sparse else samples
     settings = {"reg_lambda": 0.1, "optimizer": LBFGS(**options)} | job
-    job = Job(samples, labels.astype(network.dtype), sample_weights, N_PASSES, len(X), **settings)
+    job = Job(samples, labels.astype(network.dtype), sample_weights, N_EPOCHS, len(X), **settings)
     return network, network.draw_parameters(np.random.RandomState(0)), network.initial_statistics(), job
 
 
@@ -81,7 +81,9 @@ def scipy_iterates(backend, network, parameters, statistics, job):
     """Return the parameters (n, P) after every iteration of SciPy's L-BFGS-B."""
     weights = job.weight_scale * job.weights
     reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1)
-    loss_and_gradient = get_backend(backend).objective(network, statistics.copy(), job.X, job.y, weights, 0)
+    loss_and_gradient = get_backend(backend).loss_and_gradient(
+        network, statistics.copy(), job.X, job.y, weights, 0
+    )
     is_weight = np.arange(network.n_parameters) < network.n_weights
     iterates = []
 
@@ -183,10 +185,10 @@ def test_the_rounds_of_a_call_are_those_that_it_has_run(monkeypatch):
     monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)  # ten tiles
     run("numba", network, *begin, job, n_rounds=1)
     assert set(noted) == {1}
-    assert len(noted) > 10 * N_PASSES
+    assert len(noted) > 10 * N_EPOCHS
     noted.clear()
     run("numba", network, *begin, job, n_rounds=10**6)
-    assert len(noted) == N_PASSES
+    assert len(noted) == N_EPOCHS
     assert noted[0] >= 20
     assert all(n_rounds > 0 and n_rounds % 10 == 0 for n_rounds in noted)
 

@@ -80,7 +80,7 @@ def test_the_workspace_of_one_thread_has_no_gaps():
 def test_uneven_parts_give_the_same_bits_for_any_number_of_threads(
     hidden, dtype, batch_size, n_more, clip_norm, ema_decay, seed
 ):
-    """The last batch of a pass is short: some of its shards have few samples or none."""
+    """The last batch of an epoch is short: some of its shards have few samples or none."""
     random = np.random.default_rng(seed)
     n_samples = batch_size + n_more
     X, y = random.normal(size=(n_samples, 11)), random.integers(0, 3, n_samples)

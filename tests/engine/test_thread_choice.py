@@ -18,7 +18,7 @@ KINDS = itertools.count()
 class Machine:
     """A simulated machine with a clock. The time that a call takes follows from `speeds`.
 
-    speeds: rounds a second by the number of threads. foreign: cores that other threads of the process use.
+    speeds: rounds per second by the number of threads. foreign: cores that other threads of the process use.
     start: seconds that threads take to wake up, in every call on more than one. cold: seconds by which cold
     caches delay every call. idle: idle cores between two calls; None on a system that does not tell.
     """

@@ -264,7 +264,7 @@ def test_a_closed_trainer_runs_on(monkeypatch):
     for closes in (False, True):
         trainer, arrays = begin("numba", network, job)
         for n_passes in range(1, 5):
-            while trainer.n_passes < n_passes:  # a slow call makes the next shorter than a pass
+            while trainer.n_passes < n_passes:  # a slow call makes the next shorter than an epoch
                 assert trainer.run(n_passes)
                 assert trainer._calls.n_running == 2
                 if closes:

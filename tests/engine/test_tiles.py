@@ -15,17 +15,19 @@ y = (X[:, 0] > 0).astype(int)
 WRONG = "the width of a tile must be a multiple of 16 samples in float32, got 8"
 
 
-def evaluate_objective(model):
+def evaluate_loss_and_gradient(model):
     network = model._network
     targets = np.eye(2, dtype=network.dtype)[y]
     samples, weights = X.astype(network.dtype), np.ones(len(X))
-    get_backend("numba").objective(network, network.initial_statistics(), samples, targets, weights, 0)
+    get_backend("numba").loss_and_gradient(
+        network, network.initial_statistics(), samples, targets, weights, 0
+    )
 
 
 USES = {
     "a training": (compiled_trainer, lambda model: model.train(X, y, 1)),
     "a training by L-BFGS": (compiled_lbfgs, lambda model: model.train(X, y, 1, optimizer="lbfgs")),
-    "the objective": (compiled, evaluate_objective),
+    "loss and gradient": (compiled, evaluate_loss_and_gradient),
     "classes": (None, lambda model: model.predict(X)),
     "probabilities": (None, lambda model: model.predict_proba(X)),
     "the loss": (None, lambda model: model.calculate_loss(X, y)),

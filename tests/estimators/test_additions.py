@@ -128,10 +128,10 @@ def test_a_schedule_name_means_its_schedule_object():
     assert_same_fit(fits["constant"], classifier(learning_rate="invscaling", **options).fit(X, y))
 
 
-def test_a_schedule_counts_the_steps_of_all_passes():
+def test_a_schedule_counts_the_steps_of_all_epochs():
     steps = []
     classifier(learning_rate=lambda step: steps.append(step) or 1.0, batch_size=40).fit(X, y)
-    assert sorted(set(steps)) == list(range(5 * 4))  # 5 passes of 4 batches
+    assert sorted(set(steps)) == list(range(5 * 4))  # 5 epochs of 4 batches
 
 
 def test_dropout_changes_the_fit_but_not_the_predictions():
@@ -155,7 +155,7 @@ def test_batch_norm_predicts_with_the_running_statistics():
     model = classifier(batch_norm=True, batch_size=40, max_iter=30, learning_rate_init=0.01).fit(X, y)
     assert model.score(X, y) > 0.8
     np.testing.assert_array_equal(model.predict_proba(X[:1]), model.predict_proba(X)[:1])
-    # Early stopping restores the statistics of the best pass along with its parameters.
+    # Early stopping restores the statistics of the best epoch along with its parameters.
     chosen = classifier(batch_norm=True, early_stopping=True, learning_rate_init=1.0, max_iter=15)
     scores = chosen.fit(X, y, X_val=X, y_val=y).validation_scores_
     assert chosen.score(X, y) == max(scores) > scores[-1]
@@ -243,7 +243,7 @@ def test_each_quantile_has_the_smaller_pinball_loss_at_its_own_level():
 
 
 def test_loss_is_the_objective_that_is_minimised():
-    """A pass of a single batch records the objective of the parameters before its step."""
+    """An epoch of a single batch records the objective of the parameters before its step."""
     for loss, error in (
         ("squared_error", lambda d: (d**2).sum(axis=1) / 2 / 3),
         ("absolute_error", lambda d: np.abs(d).sum(axis=1)),
@@ -261,7 +261,7 @@ def test_loss_is_the_objective_that_is_minimised():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_validation_data_are_scored_after_every_pass(problem):
+def test_validation_data_are_scored_after_every_epoch(problem):
     _, targets, options = PROBLEMS[problem]
     rows, others = train_test_split(np.arange(150), random_state=0)
     model = (classifier if problem in ("binary", "multiclass", "multilabel") else regressor)(
@@ -296,7 +296,7 @@ def test_the_last_validation_loss_is_that_of_the_fitted_network():
     )
 
 
-def test_a_scorer_sees_the_estimator_after_the_present_pass():
+def test_a_scorer_sees_the_estimator_after_the_present_epoch():
     seen = []
 
     def scoring(estimator, X, y):
@@ -413,7 +413,7 @@ def test_init_draws_as_a_model_does(init):
 
 
 @pytest.mark.parametrize("ties", ["earliest", "latest"])
-def test_ties_chooses_the_earliest_or_latest_of_equally_good_passes(ties):
+def test_ties_chooses_the_earliest_or_latest_of_equally_good_epochs(ties):
     options = {"early_stopping": True, "scoring": lambda *_: 0.5, "n_iter_no_change": 2, "ties": ties}
     stopped = classifier(max_iter=30, **options).fit(X, y)
     assert stopped.n_iter_ < 30

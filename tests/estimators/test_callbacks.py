@@ -79,7 +79,7 @@ def callback_module():
 class Callback:
     """A callback that records its calls.
 
-    `answer` takes the estimator at the end of a pass; a fit ends where it returns True.
+    `answer` takes the estimator at the end of an epoch; a fit ends where it returns True.
     """
 
     def __init__(self, answer=lambda estimator: None):
@@ -203,14 +203,14 @@ def test_errors_of_callbacks_reach_the_caller():
 
 
 class Unready(Callback):
-    """A callback that fails before the first pass."""
+    """A callback that fails before the first epoch."""
 
     def on_fit_task_begin(self, estimator, context, *, X=None, y=None):
         raise RuntimeError("not ready")
 
 
 @pytest.mark.usefixtures("callback_module")
-def test_a_callback_that_fails_before_the_first_pass_is_torn_down_and_leaves_the_earlier_fit():
+def test_a_callback_that_fails_before_the_first_epoch_is_torn_down_and_leaves_the_earlier_fit():
     callback, model = Unready(), classifier().fit(X, y)
     before = parameters(model)
     with pytest.raises(RuntimeError, match="not ready"):
@@ -223,7 +223,7 @@ def test_a_callback_that_fails_before_the_first_pass_is_torn_down_and_leaves_the
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 @pytest.mark.needs("pandas")
-def test_the_scoring_monitor_records_a_score_for_every_pass(callback_module, options):
+def test_the_scoring_monitor_records_a_score_for_every_epoch(callback_module, options):
     """scikit-learn's monitor accepts labels that are strings, and data frames."""
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Warm starts and partial fits: k passes and then m passes equal k + m passes."""
+"""Warm starts and partial fits: k epochs and then m epochs equal k + m epochs."""
 
 import copy
 import pickle
@@ -55,7 +55,7 @@ CONTINUED = {
     "balanced": {"class_weight": "balanced"},
 }  # fmt: skip
 
-# Options with which a fit keeps its best pass.
+# Options with which a fit keeps its best epoch.
 EARLY_STOPPING = {
     "early stopping": {"early_stopping": True},
     "early stopping, ema": {"early_stopping": True, "ema_decay": 0.9},
@@ -87,7 +87,7 @@ IN_PARTS = {name: options for name, options in CONTINUED.items() if name != "bal
 
 
 @pytest.mark.parametrize("options", IN_PARTS.values(), ids=IN_PARTS.keys())
-def test_k_partial_fits_equal_a_fit_of_k_passes_bit_for_bit(options):
+def test_k_partial_fits_equal_a_fit_of_k_epochs_bit_for_bit(options):
     at_once = going_on(max_iter=6, **options).fit(X, y)
     in_parts = going_on(max_iter=1, **options)
     if options.get("learning_rate") != "adaptive":  # a fit by an adaptive rate may end early
@@ -132,17 +132,17 @@ def test_a_fit_in_any_parts_equals_the_whole_fit(passes, batch_size, solver, pat
     assert_same_fit(at_once, parts)
 
 
-def test_a_fit_may_have_more_passes_than_one_trainer_records():
+def test_a_fit_may_have_more_epochs_than_one_trainer_records():
     options = {"hidden_layer_sizes": (2,), "n_iter_no_change": np.inf}
     few, few_y = X[::30], y[::30]
-    n_passes = fitting.MAX_PASSES + 7
+    n_passes = fitting.MAX_EPOCHS + 7
     at_once = classifier(max_iter=n_passes, **options).fit(few, few_y)
     assert at_once.n_iter_ == len(at_once.loss_curve_) == n_passes
     parts = classifier(max_iter=6000, warm_start=True, **options).fit(few, few_y)
     assert_same_fit(at_once, parts.set_params(max_iter=n_passes - 6000).fit(few, few_y))
 
 
-def test_a_warm_start_restores_the_best_pass_of_all_fits():
+def test_a_warm_start_restores_the_best_epoch_of_all_fits():
     options = {"early_stopping": True, "warm_start": True, "n_iter_no_change": np.inf}
     model = classifier(learning_rate_init=0.02, max_iter=40, **options).fit(X, y)
     best, score = parameters(model), model.best_validation_score_

@@ -61,7 +61,7 @@ def test_a_fit_by_lbfgs_may_have_any_number_of_iterations(max_iter):
 
 @pytest.mark.parametrize("limit", [1, 2, np.inf])
 def test_n_iter_no_change_is_the_patience_of_a_fit(limit):
-    """The first pass is always an improvement: the best loss before it is infinite."""
+    """The first epoch is always an improvement: the best loss before it is infinite."""
     model = classifier(tol=1e9, n_iter_no_change=limit, max_iter=30).fit(X, y)
     assert model.n_iter_ == min(30, limit + 2)
     assert classifier(tol=0, n_iter_no_change=1, max_iter=30).fit(X, y).n_iter_ == 30
@@ -82,8 +82,8 @@ def interrupt_call(monkeypatch, after):
     monkeypatch.setattr(compiled_trainer.NumbaTrainer, "run", interrupted)
 
 
-# Options, and validation data, with which every call of the trainer is a single pass.
-SINGLE_PASSES = {
+# Options, and validation data, with which every call of the trainer is a single epoch.
+SINGLE_EPOCHS = {
     "validation data": ({}, {"X_val": X, "y_val": y}),
     "early stopping": ({"early_stopping": True}, {}),
     "average": ({"ema_decay": 0.9}, {"X_val": X, "y_val": y}),
@@ -91,9 +91,9 @@ SINGLE_PASSES = {
 
 
 @pytest.mark.parametrize("after", [1, 3])
-@pytest.mark.parametrize(("options", "validation"), SINGLE_PASSES.values(), ids=SINGLE_PASSES.keys())
+@pytest.mark.parametrize(("options", "validation"), SINGLE_EPOCHS.values(), ids=SINGLE_EPOCHS.keys())
 def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation, after):
-    """An interrupted fit keeps its parameters and all records of the completed passes."""
+    """An interrupted fit keeps its parameters and all records of the completed epochs."""
     expected = classifier(max_iter=after, **options).fit(X, y, **validation)
     model = classifier(max_iter=50, **options)
     interrupt_call(monkeypatch, after)
@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_a_fitted_estimator(monkeypatch, options, validation
     assert model.t_ == expected.t_
     assert model.loss_ == expected.loss_
     assert model.loss_curve_ == expected.loss_curve_
-    if not options.get("early_stopping"):  # with early stopping, the interrupted pass has no score
+    if not options.get("early_stopping"):  # with early stopping, the interrupted epoch has no score
         np.testing.assert_array_equal(parameters(model), parameters(expected))
     assert model.predict(X).shape == (150,)
     for one in (model, expected):
@@ -143,12 +143,12 @@ def test_divergence_says_what_to_do():
     assert "learning_rate_init" not in str(raised.value)
 
 
-def test_early_stopping_keeps_the_best_pass_before_a_divergence():
+def test_early_stopping_keeps_the_best_epoch_before_a_divergence():
     model = regressor(
         solver="sgd", learning_rate_init=1e3, max_iter=300, early_stopping=True, n_iter_no_change=np.inf
     )
     with pytest.warns(
-        ConvergenceWarning, match="The estimator holds the parameters of the best pass"
+        ConvergenceWarning, match="The estimator holds the parameters of the best epoch"
     ) as caught:
         model.fit(100 * X, COUNTS)
     assert [warning.filename for warning in caught] == [__file__]

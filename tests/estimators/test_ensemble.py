@@ -138,7 +138,7 @@ def test_snapshots_are_copies_of_one_training_at_the_ends_of_its_cycles(member, 
     ).fit(X, targets, WEIGHTS)  # fmt: skip
     seed, *_ = seeds_of(np.random.RandomState(7), 1)
     n_batches = 4 if "batch_size" in options else 1
-    cycle = 3 * n_batches  # a quarter of 14 passes, rounded down
+    cycle = 3 * n_batches  # a quarter of 14 epochs, rounded down
     expected = [
         member(
             random_state=seed, learning_rate=CosineDecay(cycle=cycle, restarts=True), max_iter=3 * n_cycles,
@@ -174,8 +174,8 @@ def test_the_learning_rate_begins_anew_after_each_snapshot(monkeypatch):
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3])
-def test_every_snapshot_trains_for_at_least_one_pass(max_iter):
-    """With fewer passes than snapshots, the training is longer than `max_iter`."""
+def test_every_snapshot_trains_for_at_least_one_epoch(max_iter):
+    """With fewer epochs than snapshots, the training is longer than `max_iter`."""
     ensemble = MLPEnsembleClassifier(classifier(max_iter=max_iter), 4, "snapshots").fit(X, y)
     assert [member.t_ for member in ensemble.estimators_] == [150, 300, 450, 600]
 
@@ -192,7 +192,7 @@ def test_snapshots_share_no_memory():
 @pytest.mark.parametrize("weights", [None, WEIGHTS[:75].tolist() * 2], ids=["unweighted", "weighted"])
 @problems
 def test_members_by_average_are_the_mean_of_the_parameters_over_steps(member, kind, targets, weights):
-    """A pass is two batches, the halves of the samples in order: a partial fit of a half equals a step."""
+    """An epoch is two batches, the halves of the samples in order: a partial fit of a half equals a step."""
     options = {"batch_size": 75, "shuffle": False, "max_iter": 5, "learning_rate_init": 0.01}
     ensemble = kind(member(**options), 3, "average", random_state=7).fit(X, targets, weights)
     (averaged,) = ensemble.estimators_
@@ -219,7 +219,7 @@ def test_members_by_average_are_the_mean_of_the_parameters_over_steps(member, ki
 
 
 def test_an_average_over_one_step_is_the_last_step():
-    """An average goes over `n_estimators` passes: here over one, which is a single batch."""
+    """An average goes over `n_estimators` epochs: here over one, which is a single batch."""
     ensemble = MLPEnsembleClassifier(classifier(), 1, "average", random_state=7).fit(X, y)
     seed, *_ = seeds_of(np.random.RandomState(7), 1)
     expected = classifier(random_state=seed).fit(X, y)

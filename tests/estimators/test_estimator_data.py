@@ -191,7 +191,7 @@ def test_classes_of_several_kinds_are_refused(missing):
 
 
 def test_labels_must_have_the_kind_of_the_earlier_fit():
-    """Kernels read a fixed number of targets a sample and check nothing: Python refuses other shapes."""
+    """Kernels read a fixed number of targets per sample and check nothing: Python refuses other shapes."""
     labels = classifier().fit(X, LABELS)
     for wrong in (LABELS[:, :2], np.column_stack([LABELS, LABELS]), y):
         with pytest.raises(ValueError, match=r"mismatch|not in `self.classes_`|multilabel input"):

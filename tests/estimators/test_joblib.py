@@ -103,7 +103,7 @@ def test_a_search_on_threads_is_the_same(estimator, grid, targets, n_jobs):
 
 @searches
 def test_a_search_does_not_depend_on_where_kernel_calls_end(estimator, grid, targets):
-    """A kernel call ends within a pass if the pass is long, or if the process has just begun."""
+    """A kernel call ends within an epoch if the epoch is long, or if the process has just begun."""
     alone = GridSearchCV(estimator, grid, cv=3).fit(X, targets)
     with pytest.MonkeyPatch.context() as patch:
         # With these limits, a call makes one or two steps.

@@ -97,7 +97,7 @@ def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighte
 
 
 def test_fits_do_not_depend_on_where_kernel_calls_end():
-    """A warm start after a converged fit completes its first pass, even in several kernel calls."""
+    """A warm start after a converged fit completes its first epoch, even in several kernel calls."""
 
     def fitted():
         many = [
@@ -277,7 +277,7 @@ class CallingSchedule(Schedule):
 
 
 def endless(called=lambda: None, **parameters):
-    """Return a classifier whose fit only an interrupt ends; it has one unit, so that its passes are short."""
+    """Return a classifier whose fit only an interrupt ends; it has one unit, so that its epochs are short."""
     return classifier(
         hidden_layer_sizes=(1,), learning_rate=CallingSchedule(called), max_iter=2**40,
         n_iter_no_change=np.inf, **parameters,

@@ -117,8 +117,8 @@ def test_validation_data_of_a_warm_start(monkeypatch, state):
         assert np.array_equal(*held_out) == (module is OURS)
 
 
-@row("best pass of a warm start")
-def test_best_pass_of_a_warm_start():
+@row("best epoch of a warm start")
+def test_best_epoch_of_a_warm_start():
     for module in (THEIRS, OURS):
         model = classifier(
             module, early_stopping=True, warm_start=True, n_iter_no_change=100, learning_rate_init=0.02,

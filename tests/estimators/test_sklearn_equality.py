@@ -123,7 +123,7 @@ def test_many_classes_cause_only_scikit_learns_warnings(as_text):
     assert caught[0] == caught[1]
 
 
-# --- k passes and then m passes equal k + m passes ---------------------------------------------------
+# --- k epochs and then m epochs equal k + m epochs ---------------------------------------------------
 
 
 def test_fits_in_parts_by_a_generator_object_equal_a_fit_at_once():

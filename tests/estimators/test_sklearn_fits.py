@@ -86,7 +86,7 @@ SOLVERS = {
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_stochastic_solvers_equal_scikit_learns(problem, solver, weighted):
-    """The last batch of a pass is a short one, with 22 samples instead of 32.
+    """The last batch of an epoch is a short one, with 22 samples instead of 32.
 
     A Poisson deviance has a term that depends on y alone and is not trained. fastnn adds its mean over all
     samples, scikit-learn its mean over each batch: with weights the recorded losses differ.
@@ -126,8 +126,8 @@ def test_networks_of_any_shape_equal_scikit_learns(activation, sizes):
 
 @pytest.mark.parametrize("learning_rate", ["constant", "adaptive"])
 @pytest.mark.parametrize("problem", ["multiclass", "regression"])
-def test_fits_converge_in_the_same_pass_as_scikit_learns(problem, learning_rate):
-    """A fit converges when its loss falls too slowly; an adaptive rate is lowered in the same passes, too."""
+def test_fits_converge_in_the_same_epoch_as_scikit_learns(problem, learning_rate):
+    """A fit converges when its loss falls too slowly; an adaptive rate is lowered in the same epochs, too."""
     name, targets, _ = PROBLEMS[problem]
     theirs, ours = both(
         name, X, targets, solver="sgd", learning_rate=learning_rate, learning_rate_init=0.05, tol=0.01,

@@ -12,7 +12,7 @@ import fastnn
 from fastnn.export.c import floats
 from fastnn.reference.layer import ACTIVATIONS
 
-# Few passes do not converge.
+# Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 DTYPES = {"float32": np.float32, "float64": np.float64}

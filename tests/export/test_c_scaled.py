@@ -143,7 +143,7 @@ def test_what_c_cannot_express_is_refused():
 
 @pytest.fixture
 def _small(monkeypatch):
-    """Fit small networks for a few passes."""
+    """Fit small networks for a few epochs."""
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(2, (8,), 6))
 
 

@@ -10,7 +10,7 @@ from fastnn.export.c.expressions import activation_function
 from fastnn.export.formulas import VARIABLE, Expression, formula
 from fastnn.reference.layer import ACTIVATIONS, Layer, activation_forward
 
-# Few passes do not converge.
+# Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -34,14 +34,14 @@ def test_descriptions_are_copies():
 FUNCTIONS = {"sigmoid": scipy.special.expit}
 
 
-def evaluated(part, Z):
+def evaluated(node, Z):
     """Return the value of an expression for an array in place of its variable."""
-    if not isinstance(part, Expression):
-        return part
-    if part is VARIABLE:
+    if not isinstance(node, Expression):
+        return node
+    if node is VARIABLE:
         return Z
-    function = FUNCTIONS.get(part.operation) or getattr(np, part.operation)
-    return function(*(evaluated(one, Z) for one in part.arguments))
+    function = FUNCTIONS.get(node.operation) or getattr(np, node.operation)
+    return function(*(evaluated(one, Z) for one in node.arguments))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -52,11 +52,11 @@ def test_formulas_equal_the_activations(activation):
     )
 
 
-def operations(part):
+def operations(node):
     """Return the names of all operations of an expression."""
-    if not isinstance(part, Expression):
+    if not isinstance(node, Expression):
         return set()
-    return {part.operation}.union(*map(operations, part.arguments))
+    return {node.operation}.union(*map(operations, node.arguments))
 
 
 def test_a_sigmoid_in_a_formula_is_one_operation():

@@ -187,7 +187,7 @@ CODES = np.digitize(NUMBERS, np.quantile(NUMBERS, [0.4, 0.8]))
 
 
 def fitted(kind, y, frame=FRAME, **options):
-    """Return an estimator that was fitted for a few passes."""
+    """Return an estimator that was fitted for a few epochs."""
     settings = {"preset": "fast", "n_estimators": 2, "random_state": 0} | options
     return kind(**settings).fit(frame, y, passes=30)
 

@@ -8,7 +8,7 @@ from export_models import LIMITS, X, error, fitted, labels, outputs
 
 import fastnn
 
-# Few passes do not converge.
+# Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 CASES = ("classes", "bool", "number")

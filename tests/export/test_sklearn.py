@@ -12,7 +12,7 @@ from sklearn.neural_network._base import ACTIVATIONS as AVAILABLE
 import fastnn
 from fastnn.reference.layer import ACTIVATIONS
 
-# Few passes do not converge.
+# Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # Cases that scikit-learn cannot express, with a part of the message.

@@ -92,8 +92,8 @@ def trainings(draw, recipes=recipes):
     recipe = recipe_of(network)
     count = size = draw(counts)
     if recipe.gathered:
-        # The last batch of a pass is full, or short, or a single sample. A pass has at most 74 batches: steps
-        # of the reference take the most time of all.
+        # The last batch of an epoch is full, or short, or a single sample. An epoch has at most 74 batches:
+        # steps of the reference take the most time of all.
         size = draw(st.sampled_from([-(-count // 65), count - 1, (count + 1) // 2, min(7, count - 1)]))
     n_batches = -(-count // size)
     averaged = draw(optional)
@@ -132,10 +132,10 @@ def trainings(draw, recipes=recipes):
     return Training(network, count, size, draw(seeds), options)
 
 
-def train(backend: str, network: Network, job: Job, rounds_a_call=None, nudge=0.0):
-    """Return the arrays of a training after all passes, or after the pass at which it halted."""
+def train(backend: str, network: Network, job: Job, rounds_per_call=None, nudge=0.0):
+    """Return the arrays of a training after all epochs, or after the epoch at which it halted."""
     trainer, results = begin(backend, network, job, nudge)
-    run_on(trainer, job.num_passes, rounds_a_call)
+    run_on(trainer, job.num_passes, rounds_per_call)
     return results
 
 
@@ -175,7 +175,7 @@ def expected_of(network, job):
 def assert_close(ours, expected, bounds):
     """Assert that arrays of `train` agree: real numbers within bounds, integers exactly.
 
-    Of the plateau, the number of passes is compared, and not the best objective, which is infinite at first.
+    Of the plateau, the number of epochs is compared, and not the best objective, which is infinite at first.
     """
     for name, values in expected.items():
         if name in bounds:
@@ -191,6 +191,6 @@ def is_real(name, values):
 
 
 def is_clear(job, losses, bound):
-    """Return True if rounding cannot change which passes are an improvement."""
+    """Return True if rounding cannot change which epochs are an improvement."""
     best = np.minimum.accumulate(losses)[:-1] - job.tol * job.X.shape[0]
     return (np.abs(losses[1:] - best) > 2 * bound).all()

@@ -70,7 +70,7 @@ def fitted(case, dtype=np.float64):
     model, y = CASES[case]()
     samples = X.astype(dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few passes do not converge
+        warnings.simplefilter("ignore")  # few epochs do not converge
         if isinstance(model, fastnn.Model):
             if dtype == np.float32:
                 model = type(model)(

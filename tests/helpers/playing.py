@@ -78,7 +78,7 @@ class FakePage:
                 self._changed.wait(0.5)
 
     def train_to(self, step, speed=20_000):
-        """Train to `step` or beyond and pause at the end of a pass; return the step that was reached.
+        """Train to `step` or beyond and pause at the end of an epoch; return the step that was reached.
 
         The speed bounds how far the training goes while a busy machine delays the pause.
         """
@@ -88,7 +88,7 @@ class FakePage:
         return self.pause()
 
     def pause(self):
-        """Pause at the end of a pass; return the step."""
+        """Pause at the end of an epoch; return the step."""
         self.send("pause")
         self.wait(lambda: not self.frames[-1][0]["playing"])
         steering, size = self.session.run.steering, self.session.run.problem.steps_per_epoch

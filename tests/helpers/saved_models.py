@@ -126,7 +126,7 @@ def outputs(thing):
 
 
 def fit_more(thing, name):
-    """Train a model for three further passes, or an estimator by a warm start and a partial fit."""
+    """Train a model for three further epochs, or an estimator by a warm start and a partial fit."""
     targets = {
         "model, regression": X[:, 0],
         "classifier of text": NAMES,

@@ -1,6 +1,6 @@
 """Strategies of the property-based tests: sizes, dtypes, and arrays in the kernels' layout.
 
-Kernels hold a unit a row and a sample a column, the reference a sample a row: ``array.T`` of one is
+Kernels hold a unit per row and a sample per column, the reference a sample per row: ``array.T`` of one is
 the other.
 """
 

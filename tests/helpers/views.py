@@ -14,7 +14,7 @@ iris, species = load_iris(return_X_y=True)
 
 def along(limits, count):
     """Return the centres of pixels between two edges."""
-    return boundary.centres(limits, count).part(0, count)
+    return boundary.centres(limits, count).points(0, count)
 
 
 def centres(width, height, xlim=XLIM, ylim=YLIM):

@@ -39,7 +39,7 @@ def allocations(action, *arguments):
 
 
 def train(network, job, n_passes):
-    """Train a network from the start for some passes, in one call; return the trainer."""
+    """Train a network from the start for some epochs, in one call; return the trainer."""
     parameters = network.draw_parameters(np.random.RandomState(0))
     trainer = get_backend("numba").trainer(
         network, parameters, network.initial_statistics(), job, Memory.fresh(network, parameters, job)

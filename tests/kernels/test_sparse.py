@@ -210,9 +210,9 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, 
     run_on(reference, 3)
     monkeypatch.setattr(limits, "MIN_TOUCHED", 1)
     alone = None
-    for n_threads, rounds_a_call in ((1, None), (2, None), (2, 1), (3, 2)):
+    for n_threads, rounds_per_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
-        run_on(trainer, 3, rounds_a_call)
+        run_on(trainer, 3, rounds_per_call)
         assert trainer._calls.n_running == min(n_threads, available_cores())
         alone = alone or result
         for name, array in result.items():
@@ -271,16 +271,16 @@ def test_predictions_match_those_on_the_dense_table(network, count, seed):
 
 
 @given(networks(), st.integers(2, 60), seeds)
-def test_objectives_match_those_on_the_dense_table(network, count, seed):
+def test_losses_and_gradients_match_those_on_the_dense_table(network, count, seed):
     network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
     random = np.random.default_rng(seed)
     X = sparse_table(random, count, network.n_inputs, network.dtype)
     y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
     parameters = network.draw_parameters(np.random.RandomState(1))
     (loss, gradient), (sparse_loss, sparse_gradient) = (
-        get_backend("numba").objective(network, np.empty(0, network.dtype), table, y, np.ones(count), 0)(
-            parameters
-        )
+        get_backend("numba").loss_and_gradient(
+            network, np.empty(0, network.dtype), table, y, np.ones(count), 0
+        )(parameters)
         for table in (X.toarray(), X)
     )
     error = 1e-3 if network.dtype == np.float32 else 1e-9

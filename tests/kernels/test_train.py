@@ -65,7 +65,7 @@ def test_backends_agree(training, what):
 
 
 @given(trainings(), st.lists(st.integers(0, 4), max_size=5), st.integers(1, 3), shared_or_not)
-def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rounds_a_call, what):
+def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rounds_per_call, what):
     network, job = training.network, training.job(num_passes=sum(portions))
     with sharing(what):
         whole = train("numba", network, job)
@@ -73,7 +73,7 @@ def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rou
     done = 0
     for portion in portions:
         done += portion
-        run_on(trainer, done, rounds_a_call)  # calls end in the middle of passes, and of steps
+        run_on(trainer, done, rounds_per_call)  # calls end in the middle of epochs, and of steps
         assert trainer.n_passes == done or trainer.halted
     assert_same_bits(parts, whole)
 
@@ -115,17 +115,19 @@ THREADED = st.sampled_from(RECIPES[:2])
 
 @settings(max_examples=40)
 @given(trainings(THREADED), st.sampled_from([None, 1]), shared)
-def test_any_number_of_threads_gives_the_same_bits(training, rounds_a_call, what):
+def test_any_number_of_threads_gives_the_same_bits(training, rounds_per_call, what):
     network = training.network
     with sharing(what):
         alone = train("numba", network, training.job())
         for n_threads in (2, 3, 8):
-            assert_same_bits(train("numba", network, training.job(n_threads=n_threads), rounds_a_call), alone)
+            assert_same_bits(
+                train("numba", network, training.job(n_threads=n_threads), rounds_per_call), alone
+            )
 
 
 @given(trainings(THREADED), st.lists(optional, min_size=1, max_size=6), shared)
 def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, turns, what):
-    # A call runs on one thread while one of the two cores is taken; calls end within passes and steps.
+    # A call runs on one thread while one of the two cores is taken; calls end within epochs and steps.
     network = training.network
     with sharing(what), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "available_cores", lambda: 2)
@@ -215,7 +217,7 @@ def step_of(trainer):
 @pytest.mark.parametrize("recipe", RECIPES[:2])
 def test_divergence_leaves_the_last_finite_step(recipe, backend):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
-    size = 12 if recipe.gathered else 30  # the divergence may come in the middle of a pass
+    size = 12 if recipe.gathered else 30  # the divergence may come in the middle of an epoch
     options = {"epsilon": 1e3, "reg_lambda": 1.0, "num_passes": 1000, "shuffled": recipe.gathered, "seed": 5}
     options["patience"] = 1000  # makes the trainer keep a plateau, which must be restored as well
     job = Training(network, 30, size, 0, {**options, "average_share": 0.1, "optimizer": SGD()}).job()
@@ -291,7 +293,7 @@ def test_fewer_records_change_neither_the_records_nor_the_training(backend, what
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("gathered", [False, True])
 def test_recorded_losses_are_sums_even_if_steps_are_averaged(backend, gathered):
-    # With a learning rate of 0, the losses of a pass add up to the loss of all samples.
+    # With a learning rate of 0, the losses of an epoch add up to the loss of all samples.
     recipe = RECIPES[1] if gathered else RECIPES[0]
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     options = {"num_passes": 2, "epsilon": 0.0, "optimizer": recipe.optimizer}
@@ -308,13 +310,13 @@ def evaluated(backend: str, network: Network, job: Job, key: int, nudge: float =
     """Return loss, gradient and updated statistics; `nudge` is the relative change of the parameters."""
     parameters = first_parameters(network, np.random.RandomState(1), nudge)
     statistics = network.initial_statistics()
-    evaluate = get_backend(backend).objective(network, statistics, job.X, job.y, job.weights, key)
+    evaluate = get_backend(backend).loss_and_gradient(network, statistics, job.X, job.y, job.weights, key)
     loss, gradient = evaluate(parameters)
     return [np.array(loss), gradient, *(view for view in network.running(statistics) if view is not None)]
 
 
 @given(networks(), counts, seeds, st.integers(0, 2**31), optional)
-def test_objectives_agree(network: Network, count, seed, key, in_small_calls):
+def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small_calls):
     job = Training(network, count, count, seed, {"num_passes": 1}).job()
     with pytest.MonkeyPatch.context() as patch:
         if in_small_calls:  # one tile in each call

@@ -33,7 +33,7 @@ from fastnn_kernels import train as compiled
 
 
 def expected_halt(losses, job):
-    """Return the number of passes that a training with these losses does, and whether it halts."""
+    """Return the number of epochs that a training with these losses does, and whether it halts."""
     best, n_without = np.inf, 0
     for n_pass, objective in zip(job.kept.tolist(), (losses / job.X.shape[0]).tolist(), strict=True):
         n_without = n_without + 1 if objective > best - job.tol else 0
@@ -43,8 +43,8 @@ def expected_halt(losses, job):
     return job.num_passes, False
 
 
-def check_halting(backend, training, rounds_a_call=None, **changes):
-    """Check that a training halts after the expected pass; return that pass and whether it halts.
+def check_halting(backend, training, rounds_per_call=None, **changes):
+    """Check that a training halts after the expected epoch; return that epoch and whether it halts.
 
     The expectation is computed from the losses of the same training without patience.
     """
@@ -59,9 +59,9 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
     n_kept = int(np.searchsorted(job.kept, n_passes))
 
     trainer, results = begin(backend, network, training.job(**changes))
-    run_on(trainer, job.num_passes, rounds_a_call)
+    run_on(trainer, job.num_passes, rounds_per_call)
     assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
-    # The halted training leaves what a training of that many passes without patience leaves.
+    # The halted training leaves what a training of that many epochs without patience leaves.
     shorter = train(backend, network, training.job(**{**changes, "patience": 0, "num_passes": n_passes}))
     best, _ = results["plateau"]
     if job.patience:
@@ -82,9 +82,9 @@ def check_halting(backend, training, rounds_a_call=None, **changes):
 
 @settings(max_examples=100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_a_training_halts_after_the_pass_that_exceeds_the_patience(training, backend, rounds_a_call, what):
+def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, rounds_per_call, what):
     with sharing(what):
-        check_halting(backend, training, rounds_a_call)
+        check_halting(backend, training, rounds_per_call)
 
 
 # The smallest rate descends steadily, the others jump to and fro across the minimum.
@@ -122,7 +122,7 @@ def test_tolerance_and_patience_decide_when_a_training_halts(recipe, backend):
         for tol, patience in ((1e-3, 2), (1e-3, 5), (100.0, 5), (100.0, 98), (100.0, 99), (100.0, 0))
     ]
     assert 7 < halts[0][0] <= halts[1][0] - 3 < 97
-    # With a tolerance of 100, only the first pass improves on the initial best objective, infinity.
+    # With a tolerance of 100, only the first epoch improves on the initial best objective, infinity.
     assert halts[2:] == [(7, True), (100, True), (100, False), (100, False)]
 
 
@@ -136,19 +136,19 @@ def test_a_halted_training_can_be_continued(recipe, backend):
     trainer, results = begin(backend, network, job)
     run_on(trainer, 100)
     assert (trainer.n_passes, trainer.halted) == (5, True)
-    # After a reset of the count of passes without improvement, the trainer does patience + 1 more passes.
+    # After a reset of the count of epochs without improvement, the trainer does patience + 1 more epochs.
     trainer.memory.plateau[1] = 0
     assert not trainer.halted
     run_on(trainer, 100)
     assert (trainer.n_passes, trainer.halted) == (9, True)
-    # A new trainer with the memory of a halted training does one pass before it halts.
+    # A new trainer with the memory of a halted training does one epoch before it halts.
     job = replace(job, steps_before=9 * job.n_batches, num_passes=91)
     state = trainer._state
     again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
     assert not again.halted
     run_on(again, 91)
     assert (again.n_passes, again.halted) == (1, True)
-    # If that first pass is an improvement, the count begins at 0 again.
+    # If that first epoch is an improvement, the count begins at 0 again.
     trainer.memory.plateau[0] = np.inf
     job = replace(job, steps_before=10 * job.n_batches, num_passes=90)
     again = get_backend(backend).trainer(network, state.parameters, state.statistics, job, trainer.memory)
@@ -178,7 +178,7 @@ def test_kernel_and_reference_keep_the_rule_of_patience(series, tol, limit):
 
 
 def descent_by_hand(network, job, parameters):
-    """Train a [2, 3, 2] network; return the objectives of the passes, the final weights and biases."""
+    """Train a [2, 3, 2] network; return the objectives of the epochs, the final weights and biases."""
     (W1, W2), (b1, b2) = ([a.copy() for a in part(parameters)] for part in (network.weights, network.biases))
     objectives = np.zeros(job.num_passes)
     for n_pass in range(job.num_passes):

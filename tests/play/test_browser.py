@@ -80,7 +80,7 @@ def test_the_speed_limits_the_steps_per_second(visitor, server):
     # The machine may be slow: assert only that there are no more steps than the speed allows.
     assert step <= 10 * (time.perf_counter() - began) + 2
     page.keyboard.press("+")
-    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps a second"
+    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps per second"
     assert "speed=4" in visitor.fragment
 
 
@@ -155,7 +155,7 @@ def test_playing_an_ended_training_shows_its_end_again(visitor, server):
     page = visitor.visit(server, "passes=5&speed=13").page
     for _ in range(2):
         page.keyboard.press("Space")
-        expect(page.locator("#notices")).to_contain_text("the run of 5 passes is done")
+        expect(page.locator("#notices")).to_contain_text("the run of 5 epochs is done")
         expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
         page.locator("#notices .close").click()
 

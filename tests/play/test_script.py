@@ -47,7 +47,7 @@ def parameters_of(script, folder, capsys):
 @pytest.mark.parametrize("name", STATES)
 def test_scripts_repeat_the_run(name, tmp_path, capsys):
     with FakePage() as page:
-        run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more passes than these
+        run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more epochs than these
         page.send("play")
         page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))
         step = page.pause()
@@ -92,9 +92,9 @@ def test_scripts_of_tables_contain_the_tables_numbers(tmp_path, capsys):
     ],
     ids=["gradient descent", "adam, dropout and batch normalisation", "schedule"],
 )
-def test_scripts_may_end_in_the_middle_of_a_pass(state, tmp_path, capsys):
+def test_scripts_may_end_in_the_middle_of_an_epoch(state, tmp_path, capsys):
     with FakePage() as page:
-        run = page.start(batch_size=32, **state)  # five steps a pass
+        run = page.start(batch_size=32, **state)  # five steps per epoch
         for _ in range(7):
             page.send("step")
         page.wait(lambda: page.frames[-1][0]["step"] == 7)

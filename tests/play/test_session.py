@@ -25,7 +25,7 @@ from fastnn.play.saves import Saves
 from fastnn.play.settings import Settings
 from fastnn.play.steering import CURVE_COLUMNS, Steering
 
-STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps a pass
+STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps per epoch
 
 
 def trained(state, n_passes):
@@ -65,7 +65,7 @@ def test_a_view_that_changes_when_the_first_frame_arrives_is_drawn():
 
 
 @pytest.mark.parametrize("state", [{}, STEPS, {"batch_norm": True, "dropout": 0.3, **STEPS}], ids=str)
-def test_single_steps_end_in_the_middle_of_a_pass(state):
+def test_single_steps_end_in_the_middle_of_an_epoch(state):
     with FakePage() as page:
         page.start(**state)
         for step in range(1, 8):
@@ -85,7 +85,7 @@ def test_single_steps_end_in_the_middle_of_a_pass(state):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
-def test_an_unlimited_training_has_the_bits_of_a_training_of_as_many_passes(optimizer):
+def test_an_unlimited_training_has_the_bits_of_a_training_of_as_many_epochs(optimizer):
     state = {"optimizer": optimizer, "learning_rate": 0.001}
     with FakePage() as page:
         page.start(**state)
@@ -139,14 +139,14 @@ def test_curves_and_films_stay_small_in_long_runs():
         assert filmed[-1] > 100_000
 
 
-def test_a_run_of_a_schedule_ends_with_its_passes():
+def test_a_run_of_a_schedule_ends_with_its_epochs():
     state = {"schedule": "cosine_decay", "passes": 1500, "batch_size": 40}
     with FakePage() as page:
         page.start(**state)
         page.send("play")
         page.wait(lambda: page.received("ended"))
         page.wait(lambda: page.frames[-1][0]["step"] == 6000 and not page.frames[-1][0]["playing"])
-        assert "1,500 passes" in page.received("ended")[0]["why"]
+        assert "1,500 epochs" in page.received("ended")[0]["why"]
         assert page.frames[-1][0]["learning_rate"] == pytest.approx(0, abs=1e-9)
         model = page.session.run.current_model()
         page.send("step")  # no step is left: ignored
@@ -534,7 +534,7 @@ def loaded_model(run, folder):
 def test_saved_models_resume_with_the_same_bits(state, tmp_path):
     with FakePage() as page:
         run = page.start(**state)
-        for _ in range(7):  # with batches of 32, the seventh step is in the middle of a pass
+        for _ in range(7):  # with batches of 32, the seventh step is in the middle of an epoch
             page.send("step")
         page.wait(lambda: page.frames[-1][0]["step"] == 7)
         loaded, name = loaded_model(run, tmp_path)
@@ -564,7 +564,7 @@ def test_models_are_saved_before_during_and_after_a_training(tmp_path):
         at_once = run.problem.new_model()
     at_once.train(*run.problem.training_data, 20_000, **run.problem.train_arguments)
     assert (loaded._parameters == at_once._parameters).all()
-    assert "20,000 passes is done" in page.received("ended")[0]["why"]
+    assert "20,000 epochs is done" in page.received("ended")[0]["why"]
 
 
 def test_saving_a_model_does_not_wait_for_a_run_that_is_closed(tmp_path):

@@ -17,7 +17,7 @@ import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
-from fastnn.plotting.animation import _title, snapshot_passes
+from fastnn.plotting.animation import _title, snapshot_epochs
 from fastnn.plotting.moving import HOLD_MILLISECONDS
 
 pd = optional("pandas")
@@ -252,7 +252,7 @@ def test_a_small_frame_may_have_many_classes_and_a_long_title(tmp_path):
 @pytest.mark.parametrize(("loss", "text"), [(1.25, "1.2500"), (3.21e-5, "3.21e-05"), (0.0, "0.0000")])
 def test_titles_show_small_losses_with_their_digits(loss, text):
     scene = SimpleNamespace(accuracy=lambda model: "3 of 4 correct")
-    assert _title(None, loss, 1000, scene) == f"loss {text}, 3 of 4 correct after 1,000 passes"
+    assert _title(None, loss, 1000, scene) == f"loss {text}, 3 of 4 correct after 1,000 epochs"
 
 
 def test_progress_shows_bars(tmp_path, capsys):
@@ -268,7 +268,7 @@ def test_snapshots_are_as_many_as_asked_for_and_closer_at_first():
             for first in (0, 1):
                 if first > last:
                     continue
-                passes = snapshot_passes(first, last, count)
+                passes = snapshot_epochs(first, last, count)
                 assert len(passes) == min(count, last - first + 1)
                 assert passes[-1] == last
                 assert passes[0] == (last if count == 1 else first)
@@ -281,7 +281,7 @@ def test_snapshots_are_as_many_as_asked_for_and_closer_at_first():
 
 
 def interrupt(history):
-    """Raise KeyboardInterrupt after 500 passes; a callback."""
+    """Raise KeyboardInterrupt after 500 epochs; a callback."""
     if history.passes[-1] > 500:
         raise KeyboardInterrupt
 
@@ -445,7 +445,7 @@ def test_titles_may_be_no_formulas(tmp_path):
 def test_the_title_and_the_legend_of_a_frame_do_not_overlap(length):
     labels = np.array(["a" * length, "b" * length])[y]
     scene = film.Scene(1e5 * X, labels, "class", None, None, None, None, None)
-    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 passes"])
+    drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 epochs"])
     renderer = drawn._canvas.get_renderer()
     (legend,) = drawn._figure.legends
     extents = [part.get_window_extent(renderer) for part in (legend, drawn._title)]

@@ -334,7 +334,7 @@ def test_a_history_has_four_plots(history, axes):
     axes[0, 0].figure.canvas.draw()
 
 
-def test_a_history_may_have_a_single_pass_and_no_validation(axes):
+def test_a_history_may_have_a_single_epoch_and_no_validation(axes):
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
     drawn = fastnn.plot_history(model.train(X, y, num_passes=1), axes)
     assert drawn[0].get_legend() is None
@@ -363,7 +363,7 @@ def test_a_history_has_a_new_figure_by_default(history):
 
 def test_empty_histories_and_other_numbers_of_axes_are_refused(history):
     empty = fastnn.Model([2, 3, 2], backend="numpy").train(X, y, num_passes=0)
-    with pytest.raises(ValueError, match="history has no passes: train for at least one"):
+    with pytest.raises(ValueError, match="history has no epochs: train for at least one"):
         fastnn.plot_history(empty)
     with pytest.raises(ValueError, match="axes must be four, got 2"):
         fastnn.plot_history(history, Figure().subplots(1, 2))

@@ -1,7 +1,7 @@
 """Whole runs of the tutorial's network: its plain loop, both backends, and the losses the tutorial printed.
 
-At its learning rate the run is chaotic between passes 600 and 3000: a relative change of 1e-15 in
-the weights moves the loss at pass 2000 in its third digit; after pass 3000 all runs agree again.
+At its learning rate the run is chaotic between epochs 600 and 3000: a relative change of 1e-15 in
+the weights moves the loss at epoch 2000 in its third digit; after epoch 3000 all runs agree again.
 """
 
 import numpy as np
@@ -62,7 +62,7 @@ def test_the_first_500_passes_match_the_plain_loop(backend):
     assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
 
 
-def test_20000_passes_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
+def test_20000_epochs_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
     X, y, compiled, plain = both("numba", [2, 3, 2])
     models = compiled, both("numpy", [2, 3, 2])[2]
     for _ in range(400):

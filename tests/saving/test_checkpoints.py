@@ -35,7 +35,7 @@ def steps(monkeypatch):
 
 
 @pytest.mark.parametrize(("every", "passes"), [(7, [7, 14, 20]), (10, [10, 20]), (100, [20])])
-def test_a_checkpoint_is_written_every_so_many_passes(every, passes, tmp_path, steps):
+def test_a_checkpoint_is_written_every_so_many_epochs(every, passes, tmp_path, steps):
     path = tmp_path / "run.fastnn"
     trained = model()
     trained.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS)
@@ -49,7 +49,7 @@ def test_a_checkpoint_is_written_every_so_many_seconds(tmp_path, steps, monkeypa
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def advance(history):
-        """Let every pass take a second."""
+        """Let every epoch take a second."""
         now[0] = float(len(history))
 
     one_by_one = [fastnn.Checkpoint(tmp_path / "other.fastnn", every=1)]
@@ -59,7 +59,7 @@ def test_a_checkpoint_is_written_every_so_many_seconds(tmp_path, steps, monkeypa
     )
     steps = [n // 4 for n in steps]
     for n_passes in range(1, 21):
-        steps.remove(n_passes)  # written by the checkpoint of every pass
+        steps.remove(n_passes)  # written by the checkpoint of every epoch
     assert steps == [5, 10, 15, 20]
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_to_resume_from_need_not_exist(tmp_path):
     assert len(history) == 20
 
 
-def test_the_best_pass_is_kept(tmp_path):
+def test_the_best_epoch_is_kept(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=7, keep_best=True)
     trained = model()
     X_val, y_val = X[:20], 1 - y[:20]
@@ -105,13 +105,13 @@ def test_the_best_pass_is_kept(tmp_path):
     assert best.calculate_loss(X_val, y_val) == pytest.approx(history.validation_loss.min(), rel=1e-12)
     assert history.validation_loss.argmin() != 19
     assert fastnn.info(checkpoint.best_path).n_steps is None
-    # A resumed training compares its passes with the best one of the first training.
+    # A resumed training compares its epochs with the best one of the first training.
     before = checkpoint.best_path.read_bytes()
     model().train(X, y, callbacks=[checkpoint], resume=checkpoint, **options)
     assert checkpoint.best_path.read_bytes() == before
 
 
-def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
+def test_the_best_epoch_of_an_estimator_is_kept(tmp_path):
     pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=3, keep_best=True)
     trained = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
@@ -122,7 +122,7 @@ def test_the_best_pass_of_an_estimator_is_kept(tmp_path):
 
 
 class Breaking(Hook):
-    """Hook that makes a parameter infinite after 5 passes."""
+    """Hook that makes a parameter infinite after 5 epochs."""
 
     def next_stop(self, training):
         return training.n_passes + 1
@@ -132,7 +132,7 @@ class Breaking(Hook):
             training.trainer.current[0] = np.inf
 
 
-def test_the_best_pass_before_a_divergence_is_kept(tmp_path):
+def test_the_best_epoch_before_a_divergence_is_kept(tmp_path):
     """No checkpoint is due before the divergence, and none is written at the end."""
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=100, keep_best=True)
     trained = model()
@@ -179,9 +179,9 @@ def test_a_fit_can_be_continued_from_its_checkpoint(options, tmp_path, monkeypat
     ("arguments", "message"),
     [
         ({"every": 0}, "every"),
-        ({"every": "soon"}, "every must be a number of passes, or a time such as '30s'"),
-        ({"every": "0s"}, "every must be a number of passes, or a time"),
-        ({"every": "30"}, "every must be a number of passes, or a time"),
+        ({"every": "soon"}, "every must be a number of epochs, or a time such as '30s'"),
+        ({"every": "0s"}, "every must be a number of epochs, or a time"),
+        ({"every": "30"}, "every must be a number of epochs, or a time"),
         ({"keep_best": 3}, "keep_best must be True or False"),
         ({"path": "missing/run.fastnn"}, "there is no folder"),
     ],
@@ -197,7 +197,7 @@ def test_times_are_converted_to_seconds(every, seconds):
     assert checkpoint_module._seconds(every) == seconds
 
 
-def test_the_best_pass_needs_validation_data(tmp_path):
+def test_the_best_epoch_needs_validation_data(tmp_path):
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=True)
     trained, at_once = model(), model()
     trained.train(X, y, **OPTIONS | {"num_passes": 5})

@@ -87,7 +87,8 @@ def test_a_file_loads_predicts_as_before_and_can_be_trained_further(path):
         assert_close(after, expected["after"], in_float32 if is_table else 1)
     else:
         assert_close(before, expected["before"], in_float32 if is_table else 4)
-        # Adam divides tiny gradients by their size, which magnifies rounding errors in float32 within a pass.
+        # Adam divides tiny gradients by their size, which magnifies rounding errors in float32 within an
+        # epoch.
         least = 4 if after.dtype == np.float64 else 1e4
         assert_close(after, expected["after"], max(least, in_float32) if is_table else least)
 

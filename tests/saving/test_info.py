@@ -46,7 +46,7 @@ def test_information_is_printed_line_by_line(tmp_path):
         "network     2 -relu-> 30 -tanh-> 3",
         "loss        SoftmaxCrossEntropy, float32",
         "parameters  243",
-        "training    21 steps of a training of 7 passes",
+        "training    21 steps of a training of 7 epochs",
         f"version     fastnn {fastnn.__version__}",
     ]
 

@@ -1,4 +1,4 @@
-"""Resumed trainings: k passes that are resumed to k + m have the bits of k + m passes at once."""
+"""Resumed trainings: k epochs that are resumed to k + m have the bits of k + m epochs at once."""
 
 import itertools
 import re
@@ -11,7 +11,7 @@ import fastnn
 from fastnn.training.loop import Hook
 from fastnn_kernels.lbfgs import ENDED, N_EVALUATIONS, N_TRIALS, PHASE
 
-# Minibatches of 16 of the 60 samples: four steps a pass, the last one of 12 samples.
+# Minibatches of 16 of the 60 samples: four steps per epoch, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 OPTIMIZERS = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 SCHEDULES = [
@@ -30,7 +30,7 @@ NETWORKS = {
 
 
 class StopAfter(Hook):
-    """Hook that ends a training after exactly `n_passes` passes."""
+    """Hook that ends a training after exactly `n_passes` epochs."""
 
     def __init__(self, n_passes):
         self.n_passes = n_passes
@@ -43,8 +43,8 @@ class StopAfter(Hook):
         return training.n_passes == self.n_passes
 
 
-class StopInPass(Hook):
-    """Hook that ends a training after `n_calls` calls of its trainer, in the middle of a pass."""
+class StopInEpoch(Hook):
+    """Hook that ends a training after `n_calls` calls of its trainer, in the middle of an epoch."""
 
     def __init__(self, n_calls=1):
         self.n_left = n_calls
@@ -105,14 +105,14 @@ def test_every_kind_of_network_resumes_on_every_backend(network, ema, backend, b
 @pytest.mark.parametrize("network", [{}, {"batch_norm": True, "dtype": np.float32}], ids=["plain", "float32"])
 @pytest.mark.parametrize(
     "n_passes", [7, 40]
-)  # 7 passes fill a part of the ring of 10 pairs, and 40 overwrite it
+)  # 7 epochs fill a part of the ring of 10 pairs, and 40 overwrite it
 def test_lbfgs_resumes(network, backend, n_passes, tmp_path):
     options = {"optimizer": "lbfgs", "batch_size": None, "num_passes": n_passes, "reg_lambda": 0.01}
     check(lambda: model(backend=backend, **network), tmp_path, **options)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_lbfgs_can_be_resumed_for_more_passes_than_planned(backend, tmp_path):
+def test_lbfgs_can_be_resumed_for_more_epochs_than_planned(backend, tmp_path):
     options = {"optimizer": "lbfgs", "epsilon": 0.01, "reduction": "mean", "random_state": 0}
     for first, then in [(1, 30), (2, 3), (6, 9), (8, 25), (25, 26)]:
         at_once = trained(model(backend=backend), y, num_passes=then, **options)
@@ -138,7 +138,7 @@ def test_lbfgs_resumes_in_the_middle_of_an_evaluation(tmp_path, monkeypatch):
     stopped, n_trainings = model(batch_norm=False), 0
     evaluations = set()
     while stopped._training is None or stopped._training.n_steps < 4:
-        callbacks, resume = [StopInPass(n_trainings + 1)], n_trainings > 0
+        callbacks, resume = [StopInEpoch(n_trainings + 1)], n_trainings > 0
         stopped.train(samples, labels, callbacks=callbacks, resume=resume, **options)
         stopped.save(tmp_path / "stopped.fastnn")
         stopped, n_trainings = fastnn.load(tmp_path / "stopped.fastnn"), n_trainings + 1
@@ -233,21 +233,21 @@ def test_a_training_that_early_stopping_ended_does_nothing_more(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "dropout": 0.1}])
 @pytest.mark.parametrize("batch_size", [16, 1])
-def test_a_training_that_ended_in_the_middle_of_a_pass_resumes(options, batch_size, tmp_path, monkeypatch):
+def test_a_training_that_ended_in_the_middle_of_an_epoch_resumes(options, batch_size, tmp_path, monkeypatch):
     from fastnn.engine import limits
 
     at_once = trained(model(**options), y, **BASE | {"batch_size": batch_size})
     expected = everything(at_once, tmp_path)
     monkeypatch.setattr(limits, "CALL_STEPS", 3)  # a call ends after three steps
-    stopped = trained(model(**options), y, callbacks=[StopInPass()], **BASE | {"batch_size": batch_size})
+    stopped = trained(model(**options), y, callbacks=[StopInEpoch()], **BASE | {"batch_size": batch_size})
     assert stopped._training.n_steps == 3
     stopped.train(X, y, resume=True, **BASE | {"batch_size": batch_size})
     assert everything(stopped, tmp_path) == expected
 
 
 @pytest.mark.parametrize(("first", "then"), [(17, 40), (1500, 1501), (1500, 4000)])
-def test_a_training_can_be_resumed_for_more_passes_than_planned(first, then):
-    """The parameters equal those of the longer training; the histories are compared in the passes of both."""
+def test_a_training_can_be_resumed_for_more_epochs_than_planned(first, then):
+    """The parameters equal those of the longer training; the histories are compared in the epochs of both."""
     options = {"epsilon": 0.01, "optimizer": "adam", "reduction": "mean", "random_state": 0}
     at_once = trained(model(), y, num_passes=then, **options)
     longer = trained(model(), y, num_passes=first, **options)
@@ -298,7 +298,7 @@ def test_an_interrupted_training_resumes(tmp_path):
         ({"sample_weight": np.arange(1.0, 61)}, "sample_weight"),
         ({"X": X + 1e-9}, "X"),
         ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
-        ({"num_passes": 2}, "num_passes=2 counts the passes of the whole training, and 5 of them are done"),
+        ({"num_passes": 2}, "num_passes=2 counts the epochs of the whole training, and 5 of them are done"),
         ({"resume": 3}, "resume must be True, the name of a file or a Checkpoint, got 3"),
     ],
 )
@@ -383,7 +383,7 @@ def test_a_resumed_training_does_not_depend_on_the_global_generator(tmp_path):
     assert (stopped.W[0] == at_once.W[0]).all()
 
 
-def test_a_resumed_history_has_the_validation_losses_of_all_passes():
+def test_a_resumed_history_has_the_validation_losses_of_all_epochs():
     options = BASE | {"validation_data": (X, y)}
     at_once = trained(model(), y, **options)
     stopped = trained(model(), y, callbacks=[StopAfter(5)], **options)

@@ -45,7 +45,7 @@ CLASSES = np.where(SCORE > 0, "high", "low")
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Fit small networks for a few passes."""
+    """Fit small networks for a few epochs."""
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (8,), 6))
 
 

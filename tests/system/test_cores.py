@@ -342,38 +342,38 @@ def test_spare_cores_are_those_that_are_free():
             assert others == 2
 
 
-# --- work in parts -------------------------------------------------------------------------------
+# --- work on items -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_cores", [1, 3])
-@pytest.mark.parametrize("n_parts", [0, 1, 20])
-def test_parts_are_computed_in_order_and_once(n_cores, n_parts):
+@pytest.mark.parametrize("n_items", [0, 1, 20])
+def test_items_are_computed_in_order_and_once(n_cores, n_items):
     seen = []
 
-    def work(part):
-        seen.append(part)
-        return part * 10
+    def work(item):
+        seen.append(item)
+        return item * 10
 
     with cores(n_cores):
-        assert threads.compute_parts(work, range(n_parts)) == [10 * part for part in range(n_parts)]
-    assert sorted(seen) == list(range(n_parts))
+        assert threads.map_on_threads(work, range(n_items)) == [10 * item for item in range(n_items)]
+    assert sorted(seen) == list(range(n_items))
 
 
 @pytest.mark.parametrize("n_cores", [1, 3])
-def test_an_error_of_a_part_is_raised(n_cores):
-    def work(part):
-        if part == 3:
+def test_an_error_of_an_item_is_raised(n_cores):
+    def work(item):
+        if item == 3:
             raise ZeroDivisionError
-        return part
+        return item
 
     with cores(n_cores), pytest.raises(ZeroDivisionError):
-        threads.compute_parts(work, range(9))
+        threads.map_on_threads(work, range(9))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a thread")
 @pytest.mark.parametrize("n_cores", [1, 3])
 @pytest.mark.parametrize("raises", [False, True])
-def test_an_interrupt_ends_the_parts_or_lets_them_be_completed(n_cores, raises):
+def test_an_interrupt_ends_the_work_or_lets_it_be_completed(n_cores, raises):
     handled, seen = [], []
 
     def handler(number, frame):
@@ -381,21 +381,21 @@ def test_an_interrupt_ends_the_parts_or_lets_them_be_completed(n_cores, raises):
         if raises:
             raise KeyboardInterrupt
 
-    def work(part):
-        seen.append(part)
-        if part == 2 and not handled:
+    def work(item):
+        seen.append(item)
+        if item == 2 and not handled:
             signal.raise_signal(signal.SIGINT)
-        return part
+        return item
 
     before = signal.signal(signal.SIGINT, handler)
     try:
         with cores(n_cores):
             if raises:
                 with pytest.raises(KeyboardInterrupt):
-                    threads.compute_parts(work, range(50))
+                    threads.map_on_threads(work, range(50))
                 assert len(seen) < 50
             else:
-                assert threads.compute_parts(work, range(50)) == list(range(50))
+                assert threads.map_on_threads(work, range(50)) == list(range(50))
     finally:
         signal.signal(signal.SIGINT, before)
     assert handled == [signal.SIGINT]

@@ -29,7 +29,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Replace the presets by small networks and few passes: the tests do not need good predictions."""
+    """Replace the presets by small networks and few epochs: the tests do not need good predictions."""
     monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24))
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 16))
 
@@ -312,7 +312,7 @@ def test_weights_raise_the_probability_of_a_rare_class():
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "accuracy", "loss"])
 @pytest.mark.needs("pandas")
-def test_scoring_chooses_the_pass_that_is_kept(scoring):
+def test_scoring_chooses_the_epoch_that_is_kept(scoring):
     frame, classes, _ = table()
     model = TabularClassifier(2, scoring=scoring, random_state=0).fit(frame, classes)
     for member in model.estimators_:
@@ -390,7 +390,7 @@ def test_a_score_that_is_no_number_is_refused(score):
         TabularRegressor(1, "fast", scoring=lambda *_: score).fit(X, X[:, 0], passes=1)
 
 
-def test_a_network_without_a_score_keeps_its_last_pass():
+def test_a_network_without_a_score_keeps_its_last_epoch():
     """Metrics of rows of one class are NaN."""
     X = np.arange(40.0)[:, None]
     model = TabularClassifier(1, "fast", scoring=lambda *_: np.nan, random_state=0)
@@ -419,7 +419,7 @@ def test_three_classes_are_predicted():
 
 
 @pytest.mark.needs("pandas")
-def test_a_time_limit_ends_fits_after_a_pass():
+def test_a_time_limit_ends_fits_after_an_epoch():
     frame, classes, _ = table()
     model = TabularClassifier(3, time_limit=1e-9, random_state=0).fit(frame, classes)
     assert [member.n_iter_ for member in model.estimators_] == [1, 1, 1]
@@ -592,12 +592,12 @@ def test_tables_to_predict_need_the_columns_of_the_fit():
 
 
 @pytest.mark.needs("pandas")
-def test_the_bar_counts_the_passes_of_all_networks(capsys):
+def test_the_bar_counts_the_epochs_of_all_networks(capsys):
     frame, classes, _ = table()
     model = TabularClassifier(3, random_state=0).fit(frame, classes, progress=True)
     bar = capsys.readouterr().err
     assert "fitting" in bar
-    # Two of three networks are fitted twice: five fits of 24 passes. A fit that ends early counts in full.
+    # Two of three networks are fitted twice: five fits of 24 epochs. A fit that ends early counts in full.
     assert "120/120" in bar
     quiet = TabularClassifier(3, random_state=0).fit(frame, classes)
     assert capsys.readouterr().err == ""

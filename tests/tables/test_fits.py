@@ -56,7 +56,7 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
     X, y = rule_data(200, n_noise=2)
     X, y, ones = X.astype(np.float32), y.astype(np.int64), np.ones(200)
     scales = np.array([1, 0.5, 0.25, 2], np.float32)
-    part = np.arange(150), np.arange(150, 200)
+    split = np.arange(150), np.arange(150, 200)
 
     def fitted(X, scales):
         member = MLPClassifier(
@@ -64,8 +64,8 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
             tol=0.0, scoring="loss", random_state=0,
         )  # fmt: skip
         member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
-        with progress_bar(total=5, unit="pass", shown=False, desc="fitting") as bar:
-            TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [part], [scales])
+        with progress_bar(total=5, unit="epoch", shown=False, desc="fitting") as bar:
+            TableFits((X, y, ones), None, CosineLog(), 1, None, 1, bar).run([member], [split], [scales])
         return member
 
     scaled, plain = fitted(X, scales), fitted(X * scales, None)
@@ -74,8 +74,8 @@ def test_a_network_fitted_to_scaled_features_takes_them_unscaled():
 
 
 def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
-    """The clock counts the passes: it is read once at the beginning, and once after every pass."""
-    monkeypatch.setattr(fitting, "MAX_PASSES", 4)
+    """The clock counts the epochs: it is read once at the beginning, and once after every epoch."""
+    monkeypatch.setattr(fitting, "MAX_EPOCHS", 4)
     monkeypatch.setattr(members_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(tabular_fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     X, y = rule_data(60, n_noise=0)
@@ -86,11 +86,11 @@ def test_a_fit_of_several_trainings_has_one_deadline_and_one_bar(monkeypatch):
     )  # fmt: skip
     member.classes_, member._has_labels, member.n_outputs_ = np.arange(2), False, 1
     bar = SimpleNamespace(update=shown.append)
-    monkeypatch.setattr(members_module.StopInValleys, "after_chunk", lambda *_: False)
+    monkeypatch.setattr(members_module.StopAtCycleEnds, "after_chunk", lambda *_: False)
     table, rows = (X, y, ones), np.arange(60)
     TableFits(table, table, CosineLog(), 20, 7.0, 1, bar).run([member], [(rows, rows)], [None])
     assert member.n_iter_ == 7
-    assert shown == [1] * 7 + [13]  # a fit that ended early has no more passes to do
+    assert shown == [1] * 7 + [13]  # a fit that ended early has no more epochs to do
 
 
 def test_rules_of_a_few_columns_are_found_among_many():
@@ -137,7 +137,7 @@ class Recorder:
     def __init__(self):
         self.scales = []
 
-    def run(self, members, parts, scales):
+    def run(self, members, splits, scales):
         self.scales.append(scales)
 
 
@@ -159,7 +159,7 @@ def test_scales_come_from_the_validation_rows_of_other_networks(n_pilots, expect
     np.testing.assert_array_equal(scales, column_scales(importances.mean(axis=0), widths))
 
 
-def test_a_time_limit_ends_every_fit_after_a_pass():
+def test_a_time_limit_ends_every_fit_after_an_epoch():
     X, y = rule_data(2000)
     model = TabularClassifier(preset="good", time_limit=1e-9, random_state=0).fit(X, y)
     assert [member.n_iter_ for member in model.estimators_] == [1] * 5
@@ -201,9 +201,9 @@ def test_networks_take_the_scales_that_short_pilots_find(power, n_networks, monk
     runs, importances = [], np.array([4.0, 2.0, 3.0, 0.0, 1.0])
     run = TableFits.run
 
-    def recorded(fits, members, parts, scales):
+    def recorded(fits, members, splits, scales):
         runs.append((members, scales))
-        run(fits, members, parts, scales)
+        run(fits, members, splits, scales)
 
     found = []
     monkeypatch.setattr(TableFits, "run", recorded)
@@ -248,7 +248,7 @@ def test_numbers_that_no_column_tells_anything_about():
 
 
 @pytest.mark.parametrize("passes", [1, 4, 7])
-def test_the_bar_counts_the_passes_of_short_pilots(passes, monkeypatch):
+def test_the_bar_counts_the_epochs_of_short_pilots(passes, monkeypatch):
     X, y = sums(100, n_noise=0)
     counts, totals = [], []
 

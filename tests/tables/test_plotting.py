@@ -12,7 +12,7 @@ from fastnn.tables.presets import Preset
 
 @pytest.fixture(autouse=True)
 def _small_preset(monkeypatch):
-    """Replace the preset "fast" by one small network and few passes."""
+    """Replace the preset "fast" by one small network and few epochs."""
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 16))
 
 

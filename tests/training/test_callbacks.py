@@ -15,7 +15,7 @@ def test_callbacks_see_the_history_grow(backend):
     history = model_for(backend).train(
         X, y, num_passes=12, validation_data=(X_val, y_val), callbacks=[seen.append, lambda h: None]
     )
-    # With validation data, callbacks are called after every pass.
+    # With validation data, callbacks are called after every epoch.
     assert [len(one) for one in seen] == list(range(1, 13))
     assert all(isinstance(one, fastnn.History) for one in seen)
     np.testing.assert_array_equal(seen[4].loss, history.loss[:5])
@@ -55,14 +55,14 @@ def test_callbacks_that_return_anything_else_do_not_end_the_training(answer):
     assert len(history) == 20
 
 
-def test_a_training_ended_after_its_last_pass_did_not_stop_early():
+def test_a_training_ended_after_its_last_epoch_did_not_stop_early():
     history = model_for().train(X, y, num_passes=1, callbacks=[lambda history: True])
     assert history.stopped_early is False
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_callback_that_raises_leaves_the_model_after_the_last_pass(error, backend, capsys):
+def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(error, backend, capsys):
     model = model_for(backend)
 
     def fail(history):
@@ -138,7 +138,7 @@ def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
         assert shown in err
 
 
-def test_the_bar_of_a_resumed_training_begins_at_the_passes_done_before(capsys):
+def test_the_bar_of_a_resumed_training_begins_at_the_epochs_done_before(capsys):
     model = model_for()
     options = {"epsilon": 0.01, "reduction": "mean", "random_state": 0}
     model.train(X, y, num_passes=10, **options)
@@ -170,7 +170,7 @@ def test_a_callback_may_return_a_numpy_bool(backend):
     assert len(history)
 
 
-def test_callbacks_wait_for_the_first_pass():
+def test_callbacks_wait_for_the_first_epoch():
     seen = []
     random = np.random.default_rng(0)
     wide, labels = random.normal(size=(20_000, 300)), random.integers(0, 2, 20_000)

@@ -1,4 +1,4 @@
-"""Hooks that end chunks after a number of steps, in the middle of a pass."""
+"""Hooks that end chunks after a number of steps, in the middle of an epoch."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MINIBATCHES = {"batch_size": 8, "num_passes": 3, "optimizer": "adam", "random_st
 
 
 class StopAtSteps(Hook):
-    """Hook that ends chunks at certain steps, and records steps and passes at the end of every chunk."""
+    """Hook that ends chunks at certain steps, and records steps and epochs at the end of every chunk."""
 
     def __init__(self, stops):
         self.stops, self.seen = stops, []
@@ -23,7 +23,7 @@ class StopAtSteps(Hook):
         return next((stop for stop in self.stops if stop > training.trainer.n_steps), None)
 
     def after_chunk(self, training):
-        """Record the numbers of steps and passes done."""
+        """Record the numbers of steps and epochs done."""
         self.seen.append((training.trainer.n_steps, training.n_passes))
         return False
 
@@ -36,7 +36,7 @@ def trained(backend, options, hooks=(), **network):
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(
-    ("options", "network", "steps_per_pass"),
+    ("options", "network", "steps_per_epoch"),
     [
         ({"num_passes": 5}, {}, 1),
         (MINIBATCHES, {}, 7),
@@ -45,14 +45,14 @@ def trained(backend, options, hooks=(), **network):
     ],
     ids=["whole", "minibatches", "normalised", "lbfgs"],
 )
-def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_pass):
+def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_epoch):
     undisturbed, history = trained(backend, options, **network)
-    total = options["num_passes"] * steps_per_pass
+    total = options["num_passes"] * steps_per_epoch
     hooks = StopAtSteps(range(1, total + 1)), StopAtSteps([4, total + 100])
     model, other = trained(backend, options, hooks, **network)
     steps = [step for step, _ in hooks[0].seen]
     assert [step for step in range(1, total + 1) if step not in steps] == []
-    assert all(n_passes == step // steps_per_pass for step, n_passes in hooks[0].seen)
+    assert all(n_passes == step // steps_per_epoch for step, n_passes in hooks[0].seen)
     assert (model._parameters == undisturbed._parameters).all()
     assert (model._statistics == undisturbed._statistics).all()
     for name in ("loss", "gradient_norm", "update_ratio"):

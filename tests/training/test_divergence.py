@@ -11,7 +11,7 @@ import fastnn
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.9}])
-def test_divergence_names_pass_rate_and_remedy(options, backend):
+def test_divergence_names_epoch_rate_and_remedy(options, backend):
     model = model_for(backend)
     with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower one of them") as caught:
         model.train(
@@ -19,7 +19,7 @@ def test_divergence_names_pass_rate_and_remedy(options, backend):
             random_state=0, **options,
         )  # fmt: skip
     error = caught.value
-    assert f"diverged in pass {error.iteration}:" in str(error)
+    assert f"diverged in epoch {error.iteration}:" in str(error)
     assert "epsilon=200 and reg_lambda=1." in str(error)
     assert (error.epsilon, error.reg_lambda) == (200.0, 1.0)
     assert 0 < error.iteration < 500
@@ -29,7 +29,7 @@ def test_divergence_names_pass_rate_and_remedy(options, backend):
     assert model.predict(X).shape == (200,)
 
 
-def test_both_backends_diverge_in_the_same_pass():
+def test_both_backends_diverge_in_the_same_epoch():
     iterations = []
     for backend in BACKENDS:
         with pytest.raises(fastnn.DivergenceError) as caught:
@@ -149,5 +149,5 @@ def test_the_hinge_loss_does_not_hide_an_overflow(backend):
     )
     for W in model.W:
         W[...] = 1e200
-    with pytest.raises(fastnn.DivergenceError, match="pass 0"):
+    with pytest.raises(fastnn.DivergenceError, match="epoch 0"):
         model.train(X, y, num_passes=3)

@@ -40,8 +40,8 @@ def test_early_stopping_restores_the_best_parameters(options, backend):
     assert model.calculate_loss(X_val, y_val) == pytest.approx(history.validation_loss[best], rel=1e-13)
 
 
-def test_patience_counts_passes_of_a_long_run():
-    """Only every third pass of this run is validated."""
+def test_patience_counts_epochs_of_a_long_run():
+    """Only every third epoch of this run is validated."""
     _, history = overfit("numba", fastnn.EarlyStopping(patience=20), num_passes=3000)
     best = int(np.argmin(history.validation_loss))
     assert history.passes[-1] - history.passes[best] == 21
@@ -64,7 +64,7 @@ def accuracy(model, X, y):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_pass_with_the_highest_score_is_the_best(backend):
+def test_the_epoch_with_the_highest_score_is_the_best(backend):
     scores = []
 
     def scorer(model, X, y):
@@ -92,8 +92,8 @@ def test_a_scorer_of_a_regression_gets_the_targets_as_given():
 
 
 @pytest.mark.parametrize("ties", ["earliest", "latest"])
-def test_ties_go_to_the_chosen_pass(ties):
-    """All passes have the same score: the parameters are those after the first pass, or after the last."""
+def test_ties_go_to_the_chosen_epoch(ties):
+    """All epochs have the same score: the parameters are those after the first epoch, or after the last."""
     model = fastnn.Model([2, 3, 2], backend="numpy", random_state=0)
     options = {"num_passes": 20, "epsilon": 0.001, "validation_data": (X_val, y_val)}
     stopping = fastnn.EarlyStopping(patience=3, scorer=lambda *_: 0.5, ties=ties)
@@ -121,7 +121,7 @@ def test_a_score_of_nan_is_no_improvement():
     assert np.isfinite(parameters(model)).all()
 
 
-def test_the_best_pass_may_be_the_last():
+def test_the_best_epoch_may_be_the_last():
     model = model_for()
     history = model.train(
         X, y, num_passes=30, epsilon=0.001, validation_data=(X, y), callbacks=[fastnn.EarlyStopping()]
@@ -147,7 +147,7 @@ def test_bad_options_of_early_stopping_are_refused(options, message):
 
 
 def test_a_model_without_a_finite_score_can_be_saved(tmp_path):
-    """Passes that only equal the score before the first pass, which is minus infinity, are not the best."""
+    """Epochs that only equal the score before the first epoch, which is minus infinity, are not the best."""
     model = model_for("numpy")
     stopping = fastnn.EarlyStopping(scorer=lambda *_: -math.inf, ties="latest")
     history = model.train(X, y, num_passes=3, validation_data=(X_val, y_val), callbacks=[stopping])

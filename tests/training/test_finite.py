@@ -69,7 +69,7 @@ def test_a_divergence_in_the_middle_of_a_call_ends_at_the_last_finite_step(backe
         return fastnn.Model([4, 6, 2], batch_norm=True, dtype="f4", random_state=0, backend=backend)
 
     broken, whole = model(), model()
-    with pytest.raises(fastnn.DivergenceError, match="in pass 0: a running statistic"):
+    with pytest.raises(fastnn.DivergenceError, match="in epoch 0: a running statistic"):
         broken.train(X, y, num_passes=3, **options)
     whole.train(X[:144], y[:144], num_passes=1, **options)
     assert_model_is_finite(broken)

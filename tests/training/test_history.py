@@ -1,4 +1,4 @@
-"""The history of a training: the passes that it keeps, and its fields."""
+"""The history of a training: the epochs that it keeps, and its fields."""
 
 import pickle
 from dataclasses import replace
@@ -12,7 +12,7 @@ import fastnn
 from fastnn.training.history import MAX_RECORDS
 
 
-def test_fields_of_a_history_have_a_finite_value_for_each_pass():
+def test_fields_of_a_history_have_a_finite_value_for_each_epoch():
     history = model_for().train(X, y, num_passes=20, epsilon=0.001, validation_data=(X_val, y_val))
     assert isinstance(history, fastnn.History)
     assert len(history) == 20
@@ -27,7 +27,7 @@ def test_fields_of_a_history_have_a_finite_value_for_each_pass():
     assert history.stopped_early is False
     assert (np.diff(history.loss) < 0).all()
     assert repr(history) == (
-        f"History(passes=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
+        f"History(epochs=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
     )
     again = pickle.loads(pickle.dumps(history))
     np.testing.assert_array_equal(again.loss, history.loss)
@@ -40,18 +40,18 @@ def test_without_validation_data_the_validation_loss_is_nan():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_history_of_no_passes_is_empty(backend):
+def test_the_history_of_no_epochs_is_empty(backend):
     model = model_for(backend)
     before = parameters(model)
     history = model.train(X, y, num_passes=0, batch_size=16, validation_data=(X_val, y_val))
     assert len(history) == 0
     assert history.update_ratio.shape == (0, 2)
-    assert repr(history) == "History(no passes)"
+    assert repr(history) == "History(no epochs)"
     np.testing.assert_array_equal(parameters(model), before)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_long_run_keeps_every_third_pass(backend):
+def test_a_long_run_keeps_every_third_epoch(backend):
     model = model_for(backend)
     history = model.train(few, few_y, num_passes=2500, epsilon=0.001, validation_data=(X_val[:5], y_val[:5]))
     np.testing.assert_array_equal(history.passes, np.arange(0, 2500, 3))
@@ -68,7 +68,7 @@ def test_a_long_run_keeps_every_third_pass(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("num_passes", [1, 999, 1000, 1001, 2000, 2001])
-def test_kept_passes_are_equally_spaced_and_include_the_last(num_passes, backend):
+def test_kept_epochs_are_equally_spaced_and_include_the_last(num_passes, backend):
     history = model_for(backend).train(few[:5], few_y[:5], num_passes=num_passes, epsilon=0.001)
     distance = -(-num_passes // MAX_RECORDS)
     np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, distance), num_passes - 1}))
@@ -85,7 +85,7 @@ def test_num_passes_may_be_any_integer_type():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}])
-def test_validation_loss_is_that_of_the_model_after_the_pass(options, backend):
+def test_validation_loss_is_that_of_the_model_after_the_epoch(options, backend):
     history = model_for(backend).train(
         X, y, num_passes=4, epsilon=0.005, validation_data=(X_val, y_val), random_state=3, **options
     )
@@ -100,7 +100,7 @@ def test_validation_and_callbacks_do_not_change_the_training():
     scores = []
 
     def score(model, X, y):
-        # Every pass is better than the one before: early stopping restores no earlier parameters.
+        # Every epoch is better than the one before: early stopping restores no earlier parameters.
         scores.append(len(scores))
         return scores[-1]
 
@@ -131,12 +131,12 @@ def test_histories_are_equal_if_all_their_entries_are():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_history_counts_the_passes_after_the_last_kept_one(backend, tmp_path):
-    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept passes."""
+def test_a_history_counts_the_epochs_after_the_last_kept_one(backend, tmp_path):
+    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept epochs."""
     converged = model_for(backend).train(X, y, num_passes=10**6, optimizer="lbfgs", reg_lambda=0.1)
     assert len(converged) == 1
     assert 1 < converged.n_passes < 1000
-    assert repr(converged) == f"History(passes={converged.n_passes}, loss={converged.loss[0]:.6g} in pass 0)"
+    assert repr(converged) == f"History(epochs={converged.n_passes}, loss={converged.loss[0]:.6g} in epoch 0)"
 
     def interrupt(history):
         if history.n_passes > 1:

@@ -10,7 +10,7 @@ from fastnn.engine import limits
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_200_iterations_of_lbfgs_end_lower_than_2000_passes_of_gradient_descent(backend):
+def test_200_iterations_of_lbfgs_end_lower_than_2000_epochs_of_gradient_descent(backend):
     model, descent = (fastnn.Model([2, 8, 2], backend=backend, random_state=0) for _ in range(2))
     history = model.train(X, y, num_passes=200, optimizer="lbfgs", reg_lambda=0.01)
     descent.train(X, y, num_passes=2000, epsilon=0.01, reg_lambda=0.01)
@@ -153,7 +153,7 @@ def test_a_callback_that_raises_leaves_the_last_iterate_of_lbfgs(backend):
     np.testing.assert_array_equal(parameters(model), parameters(again))
 
 
-def test_no_passes_of_lbfgs_change_nothing():
+def test_no_epochs_of_lbfgs_change_nothing():
     model = model_for("numpy", batch_norm=True)
     before = parameters(model), model._statistics.copy()
     assert len(model.train(X, y, num_passes=0, optimizer="lbfgs")) == 0

@@ -11,7 +11,7 @@ values = st.integers(0, 5).map(float) | st.sampled_from([np.inf, -np.inf, np.nan
 
 
 def observed(patience, series):
-    """Return the numbers of the passes to keep, counted from 0, up to the pass that ends the training."""
+    """Return the numbers of the epochs to keep, counted from 0, up to the epoch that ends the training."""
     kept = []
     for k, value in enumerate(series):
         if patience.observe(value, k + 1):
@@ -22,7 +22,7 @@ def observed(patience, series):
 
 
 @given(st.lists(values, min_size=1), st.integers(1, 4), st.sampled_from(TIES))
-def test_the_best_pass_is_kept_and_the_training_ends_after_the_patience(series, limit, ties):
+def test_the_best_epoch_is_kept_and_the_training_ends_after_the_patience(series, limit, ties):
     kept, last = observed(Patience(limit, ties=ties), series)
     seen = np.array(series[: last + 1])
     numbers = seen[~np.isnan(seen)]
@@ -51,7 +51,7 @@ def test_a_decrease_of_the_tolerance_itself_is_an_improvement_of_scikit_learn_al
         assert patience.count == count
 
 
-def test_passes_without_a_value_count():
+def test_epochs_without_a_value_count():
     patience = Patience(20)
     assert patience.observe(1.0, 1)
     assert not patience.observe(2.0, 20)

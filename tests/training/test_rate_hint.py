@@ -30,7 +30,7 @@ def test_the_hint_names_a_rate_that_trains_well(backend):
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert history.loss[-1] > 0.58
-    assert "with epsilon=0.001 it is 0.2498 after 1000 passes" in str(caught[0].message)
+    assert "with epsilon=0.001 it is 0.2498 after 1000 epochs" in str(caught[0].message)
     # A training at that rate has that loss, and no hint: a warning would be an error.
     model = stuck(backend)
     history = model.train(X, y, num_passes=1000, epsilon=0.001)
@@ -80,8 +80,8 @@ WITHOUT_HINT = {
     "clipped": ((X, y), {"clip_norm": 1.0}),
     "adam": ((X, y), {"optimizer": "adam"}),
     "lbfgs": ((X, y), {"optimizer": "lbfgs", "num_passes": 50}),
-    "few passes": ((X, y), {"num_passes": 99}),
-    "no passes": ((X, y), {"num_passes": 0}),
+    "few epochs": ((X, y), {"num_passes": 99}),
+    "no epochs": ((X, y), {"num_passes": 0}),
     "light samples": ((X, y), {"sample_weight": np.full(300, 0.1)}),
     # The product of rate and number of samples exceeds the tutorial's, but the loss falls enough.
     "moons": (make_moons(500, noise=0.2, random_state=0), {}),
@@ -103,8 +103,8 @@ def test_trainings_that_a_lower_rate_does_not_improve_have_no_hint(data, options
         model.train(samples, labels, **{"num_passes": 1000} | options)
 
 
-def test_there_is_no_hint_if_passes_are_too_long_for_a_trial(monkeypatch):
-    """The limit of operations allows 99 passes; a trial needs at least 100."""
+def test_there_is_no_hint_if_epochs_are_too_long_for_a_trial(monkeypatch):
+    """The limit of operations allows 99 epochs; a trial needs at least 100."""
     monkeypatch.setattr(hints, "MAX_OPERATIONS", 99 * 6 * stuck()._network.n_parameters * 300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

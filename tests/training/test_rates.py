@@ -30,7 +30,7 @@ def test_rates_are_epsilon_times_the_factors_of_the_schedule(given, schedule, ba
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_warm_up_equals_single_passes_at_its_rates(backend):
+def test_a_warm_up_equals_single_epochs_at_its_rates(backend):
     model, by_steps = model_for(backend), model_for(backend)
     schedule = fastnn.WarmUp(fastnn.StepDecay(3, gamma=0.5), length=4)
     history = model.train(X, y, num_passes=12, schedule=schedule)

@@ -238,12 +238,12 @@ def test_both_backends_shuffle_and_drop_alike():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_pass_takes_every_sample_once(backend):
+def test_every_epoch_takes_every_sample_once(backend):
     """At a rate of 0 the losses of the batches add up to that of the data, in whatever order."""
     model = model_for(backend)
     history = model.train(X, y, num_passes=5, epsilon=0.0, batch_size=16, random_state=0)
     np.testing.assert_allclose(history.loss, model.calculate_loss(X, y), rtol=1e-12)
-    assert len(np.unique(history.gradient_norm)) == 5, "every pass has another last batch"
+    assert len(np.unique(history.gradient_norm)) == 5, "every epoch has another last batch"
 
 
 def test_a_whole_batch_is_not_shuffled():

@@ -15,7 +15,7 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def printed(capsys):
-    """Return the passes after which a loss was printed."""
+    """Return the epochs after which a loss was printed."""
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("Loss after iteration ") for line in lines)
     return [int(line.split()[3].rstrip(":")) for line in lines]
@@ -26,7 +26,7 @@ def printed(capsys):
 
 @each_backend
 @pytest.mark.parametrize("options", [{}, {"batch_size": 16, "random_state": 0}], ids=["whole", "batches"])
-def test_losses_are_printed_every_print_every_passes(backend, options, capsys):
+def test_losses_are_printed_every_print_every_epochs(backend, options, capsys):
     model_for(backend).train(X, y, num_passes=251, print_loss=True, print_every=100, **options)
     assert printed(capsys) == [0, 100, 200]
 
@@ -40,14 +40,14 @@ def test_print_every_alone_turns_printing_on(capsys):
     assert printed(capsys) == [0]
 
 
-def test_losses_are_printed_every_1000_passes_by_default(capsys):
+def test_losses_are_printed_every_1000_epochs_by_default(capsys):
     model_for().train(X, y, num_passes=2001, print_loss=True)
     assert printed(capsys) == [0, 1000, 2000]
     model_for().train(X, y, num_passes=2001)
     assert printed(capsys) == []
 
 
-def test_a_printed_loss_is_that_of_the_model_after_the_pass(capsys):
+def test_a_printed_loss_is_that_of_the_model_after_the_epoch(capsys):
     model = model_for()
     model.train(X, y, num_passes=11, print_every=5)
     lines = capsys.readouterr().out.splitlines()
@@ -82,7 +82,7 @@ def test_printing_does_not_change_the_training(capsys):
 
 
 def check_beginning(history, model, n, **options):
-    """Check that a history equals the first `n` passes of a training of `model`."""
+    """Check that a history equals the first `n` epochs of a training of `model`."""
     assert len(history) == n
     expected = model.train(X, y, num_passes=1000, **options)
     np.testing.assert_array_equal(history.passes, expected.passes[:n])

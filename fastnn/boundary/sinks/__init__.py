@@ -149,8 +149,8 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
         raise ValueError(f"pixels must have shape {shape} (height, width), got {np.shape(pixels)}")
 
     def encode(rect: Rect) -> Any:
-        part = pixels[rect.bottom : rect.top, rect.left : rect.right]
-        return sink.encode(rect, np.ascontiguousarray(part, picture.dtype))
+        inside = pixels[rect.bottom : rect.top, rect.left : rect.right]
+        return sink.encode(rect, np.ascontiguousarray(inside, picture.dtype))
 
     interrupted = Flag()
     with (
@@ -158,8 +158,8 @@ def save_pixels(pixels: NDArray[Any], path: str | os.PathLike[str], picture: Pic
         open_sink(path, picture, "path") as sink,
         closing(map_in_order(encode, sink.rectangles(), n_threads)) as encoded,
     ):
-        for rect, part in encoded:
+        for rect, data in encoded:
             deliver_interrupts()
             if interrupted():
                 raise KeyboardInterrupt
-            sink.put(rect, part)
+            sink.put(rect, data)

@@ -40,14 +40,14 @@ class ArraySink(Sink):
 
     def target(self, rect: Rect) -> NDArray[Any] | None:
         """Return a view of the rectangle if pixels can be painted into the array directly, else None."""
-        return self._part(rect) if self.painted_in_place else None
+        return self._view(rect) if self.painted_in_place else None
 
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
         """Copy the pixels to the array, unless they were painted into it directly."""
         if not self.painted_in_place:
-            self._part(rect)[:] = pixels
+            self._view(rect)[:] = pixels
 
-    def _part(self, rect: Rect) -> NDArray[Any]:
+    def _view(self, rect: Rect) -> NDArray[Any]:
         return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
 
 

@@ -243,11 +243,11 @@ DEFLATE_LEVEL = 1
 
 
 def deflate_header() -> bytes:
-    """Return the header of a compressed stream, which `deflated` leaves out of parts."""
+    """Return the header of a compressed stream, which `deflated` leaves out of segments."""
     return zlib.compress(b"", DEFLATE_LEVEL)[:2]
 
 
-def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
+def deflated(data: NDArray[Any], is_flat: bool, segment: bool = False) -> bytes:
     """Return data compressed with Deflate.
 
     Parameters
@@ -257,10 +257,10 @@ def deflated(data: NDArray[Any], is_flat: bool, part: bool = False) -> bytes:
     is_flat : bool
         True if most neighbours are equal. Run-length encoding then gives a third of the bytes of the default
         strategy, in the same time.
-    part : bool, default False
-        Leave out the header and the end of the stream, so that concatenated parts form one stream.
+    segment : bool, default False
+        Leave out the header and the end of the stream, so that concatenated segments form one stream.
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
-    window = -zlib.MAX_WBITS if part else zlib.MAX_WBITS
+    window = -zlib.MAX_WBITS if segment else zlib.MAX_WBITS
     stream = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, window, zlib.DEF_MEM_LEVEL, strategy)
-    return stream.compress(data.data) + stream.flush(zlib.Z_SYNC_FLUSH if part else zlib.Z_FINISH)
+    return stream.compress(data.data) + stream.flush(zlib.Z_SYNC_FLUSH if segment else zlib.Z_FINISH)

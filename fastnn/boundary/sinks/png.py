@@ -53,7 +53,7 @@ class PngSink(FileSink):
     def encode(self, rect: Rect, pixels: NDArray[Any]) -> tuple[bytes, int, int]:
         """Return the chunk of a strip, and the checksum and size of its uncompressed bytes."""
         lines = self.coding.lines(pixels[::-1])
-        packed = deflated(lines, self.coding.has_palette, part=True)
+        packed = deflated(lines, self.coding.has_palette, segment=True)
         return _png_chunk(b"IDAT", packed), zlib.adler32(lines.data), lines.size
 
     def put(self, rect: Rect, encoded: tuple[bytes, int, int]) -> None:

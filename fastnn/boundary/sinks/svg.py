@@ -30,43 +30,43 @@ class SvgSink(VectorSink):
         by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
         for line in shapes.lines:
             by_pair.setdefault((line.left, line.right), []).append(line.points)
-        parts = [
+        tags = [
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
             f"<metadata>{_escaped(json.dumps(shapes.description))}</metadata>",
             '<g id="regions" fill-rule="evenodd" stroke="none">',
         ]
         for number, rings in shapes.regions:
-            parts.append(
+            tags.append(
                 f'<path fill="#{bytes(shapes.colours[number]).hex()}" d="{_path(rings, height)}">'
                 f"<title>{_escaped(labels[number])}</title></path>"
             )
-        parts += [
+        tags += [
             "</g>",
             f'<g id="lines" fill="none" stroke="{STROKE}" stroke-width="{STROKE_WIDTH}" '
             'stroke-linejoin="round" stroke-linecap="round">',
         ]
         for (left, right), polylines in sorted(by_pair.items()):
-            parts.append(
+            tags.append(
                 f'<path vector-effect="non-scaling-stroke" d="{_path(polylines, height)}">'
                 f"<title>{_escaped(labels[left])} | {_escaped(labels[right])}</title></path>"
             )
-        parts += ["</g>", "</svg>", ""]
-        return "\n".join(parts).encode("utf-8")
+        tags += ["</g>", "</svg>", ""]
+        return "\n".join(tags).encode("utf-8")
 
 
 def _path(polylines: Sequence[NDArray[np.float64]], height: int) -> str:
     """Return the data of a path, with y downward; a line whose last point is its first one is closed."""
-    parts = []
+    commands = []
     for points in polylines:
         is_closed = (points[0] == points[-1]).all()
         drawn = points[:-1] if is_closed else points
-        parts.append(
+        commands.append(
             "M"
             + " ".join(f"{x:.2f},{height - y:.2f}" for x, y in drawn.tolist())
             + ("Z" if is_closed else "")
         )
-    return "".join(parts)
+    return "".join(commands)
 
 
 def _escaped(text: Any) -> str:

@@ -40,13 +40,13 @@ def calls(activation: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     seen = set()
 
-    def visit(part: Any) -> None:
-        if isinstance(part, Expression) and id(part) not in seen:
-            seen.add(id(part))
-            function = "exp" if part.operation == "sigmoid" else part.operation
+    def visit(node: Any) -> None:
+        if isinstance(node, Expression) and id(node) not in seen:
+            seen.add(id(node))
+            function = "exp" if node.operation == "sigmoid" else node.operation
             if function in LIBRARY:
                 counts[function] = counts.get(function, 0) + 1
-            for one in part.arguments:
+            for one in node.arguments:
                 visit(one)
 
     visit(formula(activation))
@@ -56,8 +56,8 @@ def calls(activation: str) -> dict[str, int]:
 class _Writer:
     """Statements and the result of a formula.
 
-    A part that is used more than once gets a variable. So do operands of minimum, maximum and power, which
-    the C expression holds more than once.
+    A subexpression that is used more than once gets a variable. So do operands of minimum, maximum and power,
+    which the C expression holds more than once.
     """
 
     def __init__(self, root: Any, name: str, dtype: np.dtype) -> None:
@@ -78,40 +78,40 @@ class _Writer:
         self.lines.append(f"const {self._kind} e = exp{f}(-fabs{f}(z));")
         return f"(z < 0.0{f} ? e : 1.0{f}) / (1.0{f} + e)"
 
-    def _count(self, part: Any) -> None:
-        """Count the uses of every part."""
-        if isinstance(part, Expression):
-            self._uses[id(part)] = self._uses.get(id(part), 0) + 1
-            if self._uses[id(part)] == 1:
-                for one in part.arguments:
+    def _count(self, node: Any) -> None:
+        """Count the uses of every subexpression."""
+        if isinstance(node, Expression):
+            self._uses[id(node)] = self._uses.get(id(node), 0) + 1
+            if self._uses[id(node)] == 1:
+                for one in node.arguments:
                     self._count(one)
 
-    def _text(self, part: Any) -> str:
-        """Return a part as an operand: a name, a number, a call or an expression in parentheses."""
-        if not isinstance(part, Expression):
-            return literal(self._dtype.type(part))
-        if part is VARIABLE:
+    def _text(self, node: Any) -> str:
+        """Return a subexpression as an operand: a name, a number, a call or an expression in parentheses."""
+        if not isinstance(node, Expression):
+            return literal(self._dtype.type(node))
+        if node is VARIABLE:
             return "z"
-        if id(part) in self._names:
-            return self._names[id(part)]
-        text = self._operation(part)
-        return self._named(part, text) if self._uses[id(part)] > 1 else text
+        if id(node) in self._names:
+            return self._names[id(node)]
+        text = self._operation(node)
+        return self._named(node, text) if self._uses[id(node)] > 1 else text
 
-    def _named(self, part: Expression, text: str) -> str:
-        """Write a variable with the value of a part, and return its name."""
-        name = self._names[id(part)] = f"t{len(self._names) + 1}"
+    def _named(self, node: Expression, text: str) -> str:
+        """Write a variable with the value of a subexpression, and return its name."""
+        name = self._names[id(node)] = f"t{len(self._names) + 1}"
         self.lines.append(f"const {self._kind} {name} = {_bare(text)};")
         return name
 
-    def _simple(self, part: Any) -> str:
-        """Return a part as a name or a number."""
-        text = self._text(part)
-        is_simple = not isinstance(part, Expression) or part is VARIABLE or id(part) in self._names
-        return text if is_simple else self._named(part, text)
+    def _simple(self, node: Any) -> str:
+        """Return a subexpression as a name or a number."""
+        text = self._text(node)
+        is_simple = not isinstance(node, Expression) or node is VARIABLE or id(node) in self._names
+        return text if is_simple else self._named(node, text)
 
-    def _operation(self, part: Expression) -> str:
+    def _operation(self, node: Expression) -> str:
         """Return an operation with its operands."""
-        operation, arguments = part.operation, part.arguments
+        operation, arguments = node.operation, node.arguments
         if operation in ("minimum", "maximum"):
             a, b = map(self._simple, arguments)
             return f"({a} {'<' if operation == 'minimum' else '>'} {b} ? {a} : {b})"

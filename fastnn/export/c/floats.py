@@ -57,24 +57,24 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     ):
         used.append("sigmoid")
     used.sort(key=lambda one: one != "sigmoid")  # other activations call the sigmoid
-    parts = [_macros(description, name), class_names(description, name)]
+    sections = [_macros(description, name), class_names(description, name)]
     for k, member in enumerate(members):
         for position, layer in enumerate(member.layers):
             weights, biases = _arrays(description, name, k, position)
-            parts.append(array(kind, weights, np.ascontiguousarray(layer.weights.T)))
-            parts.append(array(kind, biases, layer.biases))
-    parts.append(_typed(_LAYER, kind, name))
-    parts += [activation_function(one, name, description.dtype) for one in used]
+            sections.append(array(kind, weights, np.ascontiguousarray(layer.weights.T)))
+            sections.append(array(kind, biases, layer.biases))
+    sections.append(_typed(_LAYER, kind, name))
+    sections += [activation_function(one, name, description.dtype) for one in used]
     for k, stage in enumerate(description.stages, 1):
         what = "the inputs of the networks" if k == len(description.stages) else "those of the next function"
-        parts.append(stage_code(stage, f"{name}_inputs_{k}", what, kind))
+        sections.append(stage_code(stage, f"{name}_inputs_{k}", what, kind))
     if any(member.output == "softmax" for member in members):
-        parts.append(_typed(_SOFTMAX, kind, name))
-    parts += [_network(description, member, k, name, kind) for k, member in enumerate(members)]
-    parts += [_outputs(description, name, kind), _predict(description, name, kind)]
-    parts.append(_self_test(description, name, kind, samples))
+        sections.append(_typed(_SOFTMAX, kind, name))
+    sections += [_network(description, member, k, name, kind) for k, member in enumerate(members)]
+    sections += [_outputs(description, name, kind), _predict(description, name, kind)]
+    sections.append(_self_test(description, name, kind, samples))
     first = introduction(description, name, description.dtype.name, _facts(description, name, kind))
-    return framed(name, first, ["math.h"], parts)
+    return framed(name, first, ["math.h"], sections)
 
 
 def _computable(description: ModelDescription, X: NDArray[Any] | None) -> NDArray[Any]:

@@ -92,11 +92,11 @@ def class_names_size(description: ModelDescription) -> int:
     return sum(len(str(one).encode("utf-8", "replace")) + 5 for one in description.class_list)
 
 
-def framed(name: str, first: str, includes: Sequence[str], parts: Sequence[str]) -> str:
+def framed(name: str, first: str, includes: Sequence[str], sections: Sequence[str]) -> str:
     """Return a header with its include guard."""
     guard = f"{name.upper()}_H"
     included = "".join(f"#include <{one}>\n" for one in includes)
-    body = "\n".join(part for part in parts if part)
+    body = "\n".join(section for section in sections if section)
     return f"{first}\n#ifndef {guard}\n#define {guard}\n\n{included}\n{body}\n#endif /* {guard} */\n"
 
 

@@ -49,7 +49,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     samples = some_samples(X).astype(np.float32)
     X = description.inputs(X.astype(np.float32)).astype(np.float64) if stages else X
     network = quantize(description, X)
-    parts = [
+    sections = [
         f"#define {name.upper()}_N_INPUTS {description.n_inputs}\n"
         f"#define {name.upper()}_N_SCORES {network.layers[-1].biases.size}\n"
         "/* The number that an int16 score of 1 stands for. */\n"
@@ -60,29 +60,29 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     ]
     tables = {layer.activation: layer.table for layer in network.layers if layer.table is not None}
     for k, layer in enumerate(network.layers, 1):
-        parts += [
+        sections += [
             array("int8_t", f"{name}_weights_{k}", layer.weights),
             array("int32_t", f"{name}_biases_{k}", layer.biases),
             array("int32_t", f"{name}_factors_{k}", layer.factors),
         ]
     for activation, table in tables.items():
-        parts.append(
+        sections.append(
             f"/* The {activation} of -32768, -32512 .. 32768. */\n"
             + array("int16_t", f"{name}_{activation}", table)
         )
     source, lines = "x", ""
     for k, stage in enumerate(stages, 1):
-        parts.append(stage_code(stage, f"{name}_scaled_{k}", "scaled features", "float"))
+        sections.append(stage_code(stage, f"{name}_scaled_{k}", "scaled features", "float"))
         lines += f"    float u{k}[{len(stage.sources)}];\n    {name}_scaled_{k}({source}, u{k});\n"
         source = f"u{k}"
     inputs = _INPUTS.replace("STATEMENTS", lines).replace("SOURCE", source)
     for code in (inputs, _SCALED, _LAYER, _TABLE if tables else ""):
-        parts.append(filled(code, NAMES=name.upper(), NAME=name))
-    parts += [_scores(network, name), _predict(description, network, name)]
-    parts.append(_self_test(network, name, samples, description.inputs(samples)))
+        sections.append(filled(code, NAMES=name.upper(), NAME=name))
+    sections += [_scores(network, name), _predict(description, network, name)]
+    sections.append(_self_test(network, name, samples, description.inputs(samples)))
     first = introduction(description, name, "integers", _facts(description, network, name, X))
     includes = ["math.h", "stdint.h"] if _uses_library(description) else ["stdint.h"]
-    return framed(name, first, includes, parts)
+    return framed(name, first, includes, sections)
 
 
 def _is_exponential(description: ModelDescription) -> bool:

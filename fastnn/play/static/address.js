@@ -23,7 +23,7 @@ function written(kind, value) {
 
 /** Return the value that a text of the address means; an unreadable text stays, for the server to refuse. */
 function read(kind, text) {
-  const number = (part) => (part.trim() !== "" && Number.isFinite(Number(part)) ? Number(part) : part);
+  const number = (one) => (one.trim() !== "" && Number.isFinite(Number(one)) ? Number(one) : one);
   switch (kind) {
     case "flag":
       return text === "1" || text === "true" ? true : text === "0" || text === "false" ? false : text;
@@ -48,16 +48,16 @@ function read(kind, text) {
 
 /** Return the fragment of a state, without "#". */
 export function format(state, view, choices, defaults, viewDefaults) {
-  const parts = [];
+  const fields = [];
   const add = (name, text) =>
-    parts.push(`${name}=${encodeURIComponent(text).replace(/%2C/g, ",").replace(/%3B/g, ";")}`);
+    fields.push(`${name}=${encodeURIComponent(text).replace(/%2C/g, ",").replace(/%3B/g, ";")}`);
   for (const [name, choice] of Object.entries(choices)) {
     if (name in state && !same(state[name], defaults[name])) add(name, written(choice.kind, state[name]));
   }
   for (const name of Object.keys(VIEW_FIELDS)) {
     if (!same(view[name], viewDefaults[name])) add(name, written(VIEW_FIELDS[name], view[name]));
   }
-  return parts.join("&");
+  return fields.join("&");
 }
 
 /** Return {state, view, unknown} of a fragment: the fields it names, nothing else. */
@@ -65,9 +65,9 @@ export function parse(fragment, choices) {
   const state = {};
   const view = {};
   const unknown = [];
-  for (const part of fragment.replace(/^#/, "").split("&")) {
-    if (!part) continue;
-    const [name, ...rest] = part.split("=");
+  for (const field of fragment.replace(/^#/, "").split("&")) {
+    if (!field) continue;
+    const [name, ...rest] = field.split("=");
     let text = rest.join("=");
     try {
       text = decodeURIComponent(text);

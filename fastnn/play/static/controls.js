@@ -203,24 +203,24 @@ export class Controls {
     const label = make("label", { htmlFor: id, title: choice.line }, title);
     const problem = make("p.field-problem", { id: `${id}-problem`, hidden: true });
     let control;
-    let parts;
+    let elements;
     if (choice.kind === "choice") {
       control = make("select", {
         id,
         onchange: () => this.changed(name, control.value === "" ? null : control.value),
       });
-      parts = [label, control];
+      elements = [label, control];
       this.fields[name] = { show: (value, state) => this.fillSelect(control, choice, value, state) };
     } else if (choice.kind === "flag") {
       control = make("input", { id, type: "checkbox", onchange: () => this.changed(name, control.checked) });
-      parts = [label, control];
+      elements = [label, control];
       this.fields[name] = {
         show: (value) => {
           control.checked = Boolean(value);
         },
       };
     } else {
-      [control, parts] = this.numberField(name, choice, id, label);
+      [control, elements] = this.numberField(name, choice, id, label);
     }
     control.setAttribute("aria-describedby", problem.id);
     const { only, otherwise } = choice;
@@ -228,7 +228,7 @@ export class Controls {
     const row = make(
       `div.field.${choice.kind}`,
       { title: choice.line, dataset: { field: name } },
-      ...parts,
+      ...elements,
       ...(reason ? [reason] : []),
       problem,
     );
@@ -249,11 +249,11 @@ export class Controls {
     const read = () =>
       input.value === "" ? (choice.optional ? null : this.state?.[name]) : Number(input.value);
     input.addEventListener("change", () => this.changed(name, read()));
-    const parts = [label];
+    const elements = [label];
     let slide = null;
     let stops = null;
     if (name === "seed") {
-      parts.push(
+      elements.push(
         make(
           "button.small.dice",
           {
@@ -281,9 +281,9 @@ export class Controls {
         input.value = value ?? "";
         this.changed(name, value, true);
       });
-      parts.push(slide);
-    } else parts.push(make("span"));
-    parts.push(input);
+      elements.push(slide);
+    } else elements.push(make("span"));
+    elements.push(input);
     this.fields[name] = {
       show: (value) => {
         if (document.activeElement !== input || Number(input.value) !== value) input.value = value ?? "";
@@ -291,7 +291,7 @@ export class Controls {
           slide.value = stops ? (value === null ? -1 : nearest(stops, value)) : (value ?? minimum);
       },
     };
-    return [input, parts];
+    return [input, elements];
   }
 
   fillSelect(select, choice, value, state) {

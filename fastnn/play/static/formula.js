@@ -165,8 +165,8 @@ class Unit {
   }
 
   parameter(name, k) {
-    const part = this.started.layout.find((each) => each.name === name);
-    return (frame) => (part ? frame.arrays.weights[part.offset + k] : 0);
+    const entry = this.started.layout.find((each) => each.name === name);
+    return (frame) => (entry ? frame.arrays.weights[entry.offset + k] : 0);
   }
 
   /** Return the function that reads one number of the chosen weight's next step; NaN while none is known. */
@@ -309,7 +309,7 @@ export class Formula {
   sum(unit, isNormalised) {
     const { tag, terms } = unit;
     const more = unit.dims[unit.layer] - terms.length;
-    const joined = (parts) => terms.flatMap((i, k) => [...(k ? [" + "] : []), ...parts(i)]);
+    const joined = (nodes) => terms.flatMap((i, k) => [...(k ? [" + "] : []), ...nodes(i)]);
     const [open, close] = isNormalised ? ["norm(", ")"] : ["", ""];
     const inputs = unit.layer ? "what the layer before passes on" : "inputs";
     return this.row(

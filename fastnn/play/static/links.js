@@ -1,4 +1,4 @@
-// The lines of the network: a curve a weight, from the unit that feeds it to the unit that reads it.
+// The lines of the network: a curve per weight, from the unit that feeds it to the unit that reads it.
 
 import { fit } from "./dom.js";
 

@@ -20,7 +20,7 @@ import {
 } from "./shell.js";
 import { Connection } from "./socket.js";
 
-// Steps a second at the stops of the slider; null is as fast as it goes.
+// Steps per second at the stops of the slider; null is as fast as it goes.
 const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
 const VIEWS = ["classes", "probability"];
 const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
@@ -347,7 +347,7 @@ function showLayerCount() {
 function showView() {
   const steps = SPEEDS[view.speed];
   const speed = byId("speed");
-  const text = steps === null ? "as fast as it goes" : `${whole(steps)} step${steps > 1 ? "s" : ""} a second`;
+  const text = steps === null ? "as fast as it goes" : `${whole(steps)} step${steps > 1 ? "s" : ""} per second`;
   speed.value = view.speed;
   speed.title = text;
   speed.setAttribute("aria-valuetext", text);

@@ -1,4 +1,4 @@
-// The network: a column a layer, a picture a unit, a line a weight.
+// The network: a column per layer, a picture per unit, a line per weight.
 
 import { make, byId, subscript } from "./dom.js";
 import { Links } from "./links.js";
@@ -273,9 +273,9 @@ export class Network {
   }
 
   weightsOf(layer) {
-    const part = this.started.layout.find(({ name }) => name === `W${layer}`);
-    if (!part || !this.weights) return null;
-    return this.weights.subarray(part.offset, part.offset + part.shape[0] * part.shape[1]);
+    const entry = this.started.layout.find(({ name }) => name === `W${layer}`);
+    if (!entry || !this.weights) return null;
+    return this.weights.subarray(entry.offset, entry.offset + entry.shape[0] * entry.shape[1]);
   }
 
   drawLinks() {

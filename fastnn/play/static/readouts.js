@@ -49,9 +49,9 @@ export class Readouts {
     this.latest = frame;
     if (now - this.writtenAt > TEXT_EVERY || !frame.playing) {
       this.writtenAt = now;
-      ["train", "test"].forEach((part, k) => {
-        write(`score-${part}`, this.score(frame.score[k]));
-        write(`loss-${part}`, shown(frame.loss[k], 3));
+      ["train", "test"].forEach((subset, k) => {
+        write(`score-${subset}`, this.score(frame.score[k]));
+        write(`loss-${subset}`, shown(frame.loss[k], 3));
       });
       write("epoch-count", whole(frame.epoch));
       write("step-count", whole(frame.step));

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...system.extras import import_extra
-from ...system.messages import visible
+from ...system.messages import listed
 from ..encoding.categories import UNSEEN, CategoryEncoding
 from .reading import ReadTable, as_dates
 from .texts import hint
@@ -31,8 +31,6 @@ __all__ = [
     "unseen_unwarned",
 ]
 
-# Largest number of names or values in a message.
-MAX_NAMES = 5
 # Largest number of categories unseen in the fit that are remembered for each column.
 MAX_UNSEEN = 10_000
 
@@ -42,13 +40,6 @@ def nearest(name: str, known: Sequence[str]) -> list[str]:
     by_lower = {other.lower(): other for other in reversed(known)}
     found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     return [by_lower[other] for other in found]
-
-
-def listed(names: Iterable[Any], quoted: bool = True) -> str:
-    """Return the first names of a list for a message."""
-    texts = [repr(str(name)) if quoted else visible(str(name)) for name in names]
-    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
-    return ", ".join(texts[:MAX_NAMES]) + more
 
 
 def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:

@@ -95,7 +95,7 @@ def evaluated_fit(
     problem : Problem
         Training rows.
     valid : Problem, optional
-        Validation rows, which also choose the best pass of each network.
+        Validation rows, which also choose the best epoch of each network.
     n_folds : int, optional
         Folds of a cross-validation; by default networks are evaluated out of fold.
     seed : int

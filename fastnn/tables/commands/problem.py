@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...system.extras import import_extra
-from ...system.messages import counted
+from ...system.messages import counted, listed
 from ...system.targets import MAX_CLASSES, suggested_task
-from .columns import check_finite, check_names, listed, numbers_of
+from .columns import check_finite, check_names, numbers_of
 from .reading import ReadTable
 from .suspicions import suspicions
 from .texts import hint

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-from .columns import listed
+from ...system.messages import listed
 
 __all__ = ["rare_class_notes"]
 

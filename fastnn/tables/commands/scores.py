@@ -169,7 +169,8 @@ def baselines(
     train : tuple of DataFrame, array (n,) and array (n,) or None
         Rows, targets and weights.
     splits : list of two arrays of rows, optional
-        Folds: the baselines predict the second part of each, fitted to the first.
+        Training and validation rows of every fold: the baselines are fitted to the former and predict the
+        latter.
     test : tuple of DataFrame, array (m,) and array (m,) or None, optional
         Rows to predict instead of those of the folds, with targets and weights.
     classes : array or None
@@ -187,13 +188,13 @@ def baselines(
     """
     X, y, weights = train
     constant_name = "majority" if task == "classification" else "mean"
-    parts: list[tuple[Rows, Rows | None]] = [*(splits or [])]
+    folds: list[tuple[Rows, Rows | None]] = [*(splits or [])]
     if test is not None:
-        parts = [(np.arange(len(y)), None)]
+        folds = [(np.arange(len(y)), None)]
     rows_of_test: list[Rows] = []
     found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
     random = np.random.RandomState(0)
-    for fitted, predicted in parts:
+    for fitted, predicted in folds:
         if len(fitted) > MAX_ROWS:
             fitted = np.sort(random.permutation(fitted)[:MAX_ROWS])
         fit_weights = _positive(weights, fitted)
@@ -201,7 +202,7 @@ def baselines(
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), unseen_unwarned():
-            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(parts))
+            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(folds))
             found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
         found[constant_name].append(constant_prediction(task, y, _positive(weights), classes, len(X_test)))
@@ -241,7 +242,7 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
             return np.clip(values * scale + center, y.min(), y.max())
 
         return predict_numbers
-    # Two products of all features and outputs an iteration, a multiplication and an addition each.
+    # Two products of all features and outputs per iteration, a multiplication and an addition each.
     operations = 4.0 * Z.size * (1 if len(present) == 2 else len(present))
     n_iterations = int(np.clip(work / operations, MIN_ITERATIONS, MAX_ITERATIONS))
     with warnings.catch_warnings():
@@ -265,7 +266,7 @@ def constant_prediction(task: str, y: Array, weights: Any, classes: Any, n_rows:
 
 
 def networks_work(model: Any, n_rows: int) -> float:
-    """Return the operations that the networks of a tabular estimator took: three products an epoch."""
+    """Return the operations that the networks of a tabular estimator took: three products per epoch."""
     layers = [one.model_.layers_dim for one in model.estimators_]
     n_parameters = [sum(m * n for m, n in itertools.pairwise(dims)) for dims in layers]
     n_epochs = [one.n_iter_ for one in model.estimators_]

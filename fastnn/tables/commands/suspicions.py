@@ -18,7 +18,7 @@ __all__ = ["suspicions"]
 
 Array = NDArray[Any]
 
-# Number of random rows on which a column is checked, the fewest that show something, and parts of them.
+# Number of random rows on which a column is checked, the fewest that show something, and the folds.
 N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 2
 # Largest number of classes that single columns are checked for.
 MAX_CLASSES = 50

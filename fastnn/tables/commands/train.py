@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
-    from ..members import WeightlessPartError
+    from ..members import WeightlessRowsError
     from .columns import columns_of_text
     from .evaluation import evaluated_fit
     from .problem import are_numbers, posed_problem
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             options.out.mkdir(exist_ok=True)
             result = streamed_fit(large, problem, checkpoint, options, estimator, valid, shows_bars, keep)
         _write_scores(read, result, options, paths)
-    except WeightlessPartError as error:
+    except WeightlessRowsError as error:
         how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
         raise ValueError(error.advice(how)) from None
     except KeyboardInterrupt:
@@ -170,9 +170,8 @@ def _print_read(read: Any, problem: Any, shape: tuple[int, int]) -> None:
     """Print rows, columns by kind, missing values, what is left out and why, and the target."""
     import numpy as np
 
-    from ...system.messages import counted
+    from ...system.messages import counted, listed
     from ..encoding.encoder import TableEncoder
-    from .columns import listed
 
     columns = TableEncoder(text="target").fit(problem.frame).columns_
     print(f"{read.name}: {counted(shape[0], 'row')}, {counted(shape[1], 'column')}")

@@ -104,9 +104,10 @@ class CategoryEncoding:
         """Treatment of the column, in words."""
         if self.is_flag:
             return "+1 and -1"
-        parts = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
-        parts += ["rare ones together"] * self.has_other + ["indicator of missing values"] * self.has_missing
-        return ", ".join(parts + ["means of the target"] * bool(self.statistics.shape[1]))
+        phrases = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
+        phrases += ["rare ones together"] * self.has_other
+        phrases += ["indicator of missing values"] * self.has_missing
+        return ", ".join(phrases + ["means of the target"] * bool(self.statistics.shape[1]))
 
     def prepared(self, values: Sequence[Any], warns: bool = False) -> Write:
         """Return the function that writes the features of rows.

@@ -145,9 +145,9 @@ class NumberEncoding:
     def treatment(self) -> str:
         """Treatment of the column, in words."""
         n_bins = self.edges.size - 1
-        parts = ["scaled"] * self.is_scaled
-        parts += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
-        return ", ".join(parts + ["indicator of missing values"] * self.has_indicator)
+        phrases = ["scaled"] * self.is_scaled
+        phrases += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
+        return ", ".join(phrases + ["indicator of missing values"] * self.has_indicator)
 
     def prepared(self, values: Array) -> Write:
         """Return the function that writes the features of rows."""

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ...saving.registry import savable
-from ...system.frames import MAX_MICROSECONDS, Table, check_same_columns, read_table, record_columns
+from ...system.frames import MAX_MICROSECONDS, Table, as_table, check_same_columns, record_columns
 from ...system.sklearn_internals import checked_feature_names
 from .saved import SavableTransformer
 
@@ -141,7 +141,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         ValueError
             If a column holds no dates.
         """
-        table = read_table(X)
+        table = as_table(X)
         columns = _date_columns(table)
         record_columns(self, table)
         self.origins_ = [first_microsecond(dates) for dates in columns]
@@ -167,7 +167,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             If a column holds no dates, or the columns are not those of `fit`.
         """
         check_is_fitted(self)
-        table = read_table(X)
+        table = as_table(X)
         check_same_columns(self, table)
         out = []
         for dates, origin, parts in zip(_date_columns(table), self.origins_, self.parts_, strict=True):

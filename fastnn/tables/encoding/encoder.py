@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ...saving.records import Reader, Writer
 from ...saving.registry import savable
-from ...system.frames import KINDS, Table, check_same_columns, is_missing, read_table, record_columns
+from ...system.frames import KINDS, Table, as_table, check_same_columns, is_missing, record_columns
 from ...system.sklearn_internals import Interval, StrOptions, checked_feature_names, fit_context
 from ...system.validation import shown
 from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, text_of
@@ -223,7 +223,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     def _prepared(self, X: Any) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
         check_is_fitted(self)
-        table = read_table(X)
+        table = as_table(X)
         check_same_columns(self, table)
         return self._prepared_columns(table, is_new=True)
 
@@ -247,7 +247,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
         """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
-        table = read_table(X)
+        table = as_table(X)
         targets = None if y is None else _checked_targets(y, table.n_rows)
         record_columns(self, table)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

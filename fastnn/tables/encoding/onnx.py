@@ -93,15 +93,15 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
 
     The columns `drop` have the features of a missing value in every row.
     """
-    parts: list[Any] = []  # names of features, and constant features
+    features: list[Any] = []  # names of features, and constant features
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
         if isinstance(encoding, Dropped):
             continue
         if encoding.name in drop:
-            parts.append(features_of_missing(encoding, kind))
+            features.append(features_of_missing(encoding, kind))
         else:
-            parts.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
-    first = next(part for part in parts if isinstance(part, str))
+            features.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
+    first = next(feature for feature in features if isinstance(feature, str))
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
 
     def repeated(row: Any) -> str:
@@ -109,7 +109,9 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
         return graph.node("Expand", graph.constant(row), shape)
 
     return graph.node(
-        "Concat", *(part if isinstance(part, str) else repeated(part) for part in parts), axis=1
+        "Concat",
+        *(feature if isinstance(feature, str) else repeated(feature) for feature in features),
+        axis=1,
     )
 
 
@@ -165,8 +167,8 @@ def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) ->
     if encoding.edges.size > 1:
         low, width, factor = interval_terms(encoding.edges, _DOUBLE)
         scaled = x if factor == 1 else graph.node("Mul", x, number(factor))
-        part = graph.node("Div", graph.node("Sub", scaled, number(low)), number(width))
-        features.append(graph.node("Min", graph.node("Max", part, number(0)), number(1)))
+        fraction = graph.node("Div", graph.node("Sub", scaled, number(low)), number(width))
+        features.append(graph.node("Min", graph.node("Max", fraction, number(0)), number(1)))
     if encoding.has_indicator:
         features.append(graph.cast(missing, _DOUBLE))
     joined = features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)

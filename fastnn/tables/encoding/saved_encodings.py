@@ -38,7 +38,7 @@ def describe_encoding(encoding: Encoding, writer: Writer) -> dict[str, Any]:
     return {"encoding": type(encoding).__name__, **values}
 
 
-def restore_encoding(description: Any, reader: Reader, is_part: bool = False) -> Any:
+def restore_encoding(description: Any, reader: Reader, is_date_part: bool = False) -> Any:
     """Return the encoding of a description.
 
     Parameters
@@ -47,7 +47,7 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
         JSON that `describe_encoding` returned.
     reader : Reader
         Decoder of the values.
-    is_part : bool, default False
+    is_date_part : bool, default False
         True for the encoding of a part of a date, which is that of a number.
 
     Raises
@@ -57,8 +57,8 @@ def restore_encoding(description: Any, reader: Reader, is_part: bool = False) ->
     """
     name = description.get("encoding") if isinstance(description, dict) else None
     kind: Any = ENCODINGS.get(name) if isinstance(name, str) else None
-    if kind is None or (is_part and kind not in (Dropped, NumberEncoding, FlagEncoding)):
-        what = "a part of a date" if is_part else "a column"
+    if kind is None or (is_date_part and kind not in (Dropped, NumberEncoding, FlagEncoding)):
+        what = "a part of a date" if is_date_part else "a column"
         raise ValueError(f"there is no encoding {shown(name)} of {what}")
     values = {}
     for field in fields(kind):

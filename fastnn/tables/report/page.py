@@ -101,17 +101,17 @@ class ReportData:
 def report_page(data: ReportData) -> str:
     """Return the page as HTML that needs no other file and runs no script."""
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    parts = [_header(data), _tiles(data)]
-    parts.append(
+    sections = [_header(data), _tiles(data)]
+    sections.append(
         _section(
             "Against simple models",
             f"Evaluated {data.how}. The best score of each column is green.",
             scores_table(data.scores, data.metrics),
         )
     )
-    parts += _predictions(data)
-    parts.append(_pair(_importances(data), _learning(data)))
-    parts.append(
+    sections += _predictions(data)
+    sections.append(_pair(_importances(data), _learning(data)))
+    sections.append(
         _section(
             "Columns",
             "The distribution of each column, and what the networks see of it.",
@@ -120,15 +120,15 @@ def report_page(data: ReportData) -> str:
     )
     if data.notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in data.notes)
-        parts.append(_section("Notes", "", f'<ul class="notes">{items}</ul>'))
-    parts.append(_pair(_usage(data), _details(data)))
-    parts.append(f"<footer>Written by fastnn {escape(str(data.details['version']))}</footer>")
+        sections.append(_section("Notes", "", f'<ul class="notes">{items}</ul>'))
+    sections.append(_pair(_usage(data), _details(data)))
+    sections.append(f"<footer>Written by fastnn {escape(str(data.details['version']))}</footer>")
     title = f"{escape(data.target)} · {escape(data.source)}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(parts)
+        + "\n".join(sections)
         + "\n</main>\n</body>\n</html>\n"
     )
 
@@ -215,7 +215,7 @@ def _predictions(data: ReportData) -> list[str]:
     if len(classes) == 2 and len(np.unique(data.truth)) == 2:
         found = _section(
             f"Finding {classes[1]}",
-            "ROC curve: how many are found for a fraction of false alarms, over all thresholds.",
+            "ROC curve over all thresholds: recall (found) by false positive rate (false alarms).",
             roc_picture(data.truth, P, classes),
         )
         sure = _section(

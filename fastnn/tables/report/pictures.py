@@ -140,9 +140,9 @@ def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> 
     Parameters
     ----------
     curves : sequence of sequences of float
-        Validation loss of every network after every pass.
+        Validation loss of every network after every epoch.
     kept : sequence of int
-        Pass, counted from 0, that each network keeps.
+        Epoch, counted from 0, that each network keeps.
     """
 
     def draw(ax: Any) -> None:
@@ -203,7 +203,7 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.plot(false, true, color=SERIES[0])
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlim=(0, 1), ylim=(0, 1.01))
-        ax.set(xlabel="false alarms (false positive rate)", ylabel="found (recall)")
+        ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...system.frames import is_missing, read_table
+from ...system.frames import as_table, is_missing
 from ..encoding.categories import text_of
 from .pictures import sparkline
 from .texts import escape
@@ -115,7 +115,7 @@ def is_dense(classes: Array) -> bool:
 
 
 def classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
-    """Return recall and precision of classes: the fractions that are found, and right if predicted.
+    """Return the table of recall and precision by class, with the plain words beside them.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def classes_table(counts: Array, classes: Array, chosen: Array | None = None) ->
     for k in range(len(classes)) if chosen is None else chosen:
         one = classes[k]
         right, n_true, n_predicted = counts[k, k], counts[k].sum(), counts[:, k].sum()
-        found = f"{right / n_true:.1%}" if n_true else DASH
-        precise = f"{right / n_predicted:.1%}" if n_predicted else DASH
+        recall = f"{right / n_true:.1%}" if n_true else DASH
+        precision = f"{right / n_predicted:.1%}" if n_predicted else DASH
         rows.append(
             f'<tr><td class="name">{escape(str(one))}</td><td class="number">{n_true:,}</td>'
-            f'<td class="number">{found}</td><td class="number">{precise}</td></tr>'
+            f'<td class="number">{recall}</td><td class="number">{precision}</td></tr>'
         )
     head = (
         '<th class="number">rows</th><th class="number">recall<small>found</small></th>'
@@ -158,7 +158,7 @@ def bars(names: Sequence[str], values: Array) -> str:
 
 def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
     """Return a table with a row for each column: kind, distribution, values, missing values and treatment."""
-    table = read_table(frame)
+    table = as_table(frame)
     rows = []
     for record, values in zip(records, table.columns, strict=True):
         heights = _heights(values)

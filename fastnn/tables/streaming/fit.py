@@ -1,7 +1,7 @@
 """StreamedFit: fit of a tabular estimator to files larger than memory.
 
 One pass over the files checks them, and keeps a random sample, to which the encoder is fitted, and validation
-rows, others for every network. The training then reads the files pass by pass. A second thread reads and
+rows, others for every network. The training then reads the files once per epoch. A second thread reads and
 encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
 as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
 can resume from a checkpoint with the same bits.
@@ -32,7 +32,7 @@ from ...estimators.many import Task, run_side_by_side
 from ...saving.files import check_path
 from ...saving.records import Writer
 from ...schedules import CosineLog
-from ...system.frames import read_table
+from ...system.frames import as_table
 from ...system.messages import warn
 from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
@@ -45,11 +45,11 @@ from .checkpoints import check_same_settings, loaded_checkpoint
 from .parquet import Block, ParquetRows
 from .rows import Feed, Portion, Scan, Sizes, drawn_rows
 
-__all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_passes"]
+__all__ = ["MemberRun", "StreamedFit", "needed_bytes", "streamed_epochs"]
 
 Array = NDArray[Any]
 
-# A streamed fit reads at most as many rows as its preset's passes over this many rows.
+# A streamed fit reads at most as many rows as its preset's epochs over this many rows.
 ROWS_PER_EPOCH = 1 << 20
 # Least number of training rows for each validation row.
 MIN_TRAIN_ROWS_PER_VALIDATION_ROW = 4
@@ -64,21 +64,21 @@ def needed_bytes(files: ParquetRows, n_networks: int, n_bins: int) -> int:
     return files.n_rows * (8 * len(files.columns) + 4 * n_features * (1 + n_networks))
 
 
-def streamed_passes(epochs: int, n_rows: int) -> int:
-    """Return the passes over files for a preset that has `epochs` passes over smaller tables."""
+def streamed_epochs(epochs: int, n_rows: int) -> int:
+    """Return the number of epochs on files for a preset with `epochs` epochs on smaller tables."""
     return max(1, min(epochs, round(epochs * ROWS_PER_EPOCH / n_rows)))
 
 
 @dataclass
 class MemberRun:
-    """Training of one network, in parts: the network is validated after each."""
+    """Training of one network, in stages: the network is validated after each."""
 
     member: Any  # network, fitted by partial fits
     place: int  # among the networks of its head; networks of a place have the same validation rows
-    best: Any = None  # parameters and running statistics at the end of the best part
+    best: Any = None  # parameters and running statistics at the end of the best stage
     is_over: bool = False  # True if the network is trained no further
-    best_before: float = -math.inf  # best score in the last valley of the learning rate
-    # Losses and numbers of rows of the buffers since the last part.
+    best_before: float = -math.inf  # best score at the end of the schedule's last cycle
+    # Losses and numbers of rows of the buffers since the last stage.
     losses: list[tuple[float, int]] = field(default_factory=list)
 
     def copied(self) -> MemberRun:
@@ -140,7 +140,7 @@ class StreamedFit:
     limit : int
         Bytes for rows in memory.
     passes : int, optional
-        Number of passes, by default as `streamed_passes` says.
+        Number of epochs, by default as `streamed_epochs` says.
     checkpoint : Checkpoint, optional
         File to which the fit is saved from time to time.
     resume : Path, optional
@@ -157,7 +157,7 @@ class StreamedFit:
         self.checkpoint, self.limit = checkpoint, limit
         preset: Preset = estimator._preset()
         self.preset, self.n_networks = preset, estimator._n_networks(preset)
-        self.passes = streamed_passes(preset.epochs, files.n_rows) if passes is None else passes
+        self.passes = streamed_epochs(preset.epochs, files.n_rows) if passes is None else passes
         self.batch_size = batch_size(files.n_rows, preset.recipe(estimator._HAS_CLASSES).batch_size)
         self.n_folds = fold_count(self.n_networks, files.n_rows)
         self.sizes = Sizes.within(
@@ -166,12 +166,12 @@ class StreamedFit:
         )  # fmt: skip
         self.resumed = None if resume is None else loaded_checkpoint(resume, type(estimator))
         self.seeds = self._drawn_seeds()
-        self.n_buffers = self.passes * self.sizes.buffers_a_pass(files)
-        # The run has parts, after each of which the networks are validated. As a pass over a table in memory,
-        # a part has several times as many rows as are validated.
-        rows_a_part = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
-        n_parts = max(1, self.passes * files.n_rows // rows_a_part)
-        self.n_parts = min(preset.epochs, self.n_buffers, n_parts)
+        self.n_buffers = self.passes * self.sizes.buffers_per_epoch(files)
+        # The run has stages, after each of which the networks are validated. As an epoch on a table in
+        # memory, a stage has several times as many rows as are validated.
+        rows_per_stage = MIN_TRAIN_ROWS_PER_VALIDATION_ROW * self.sizes.n_validation
+        n_stages = max(1, self.passes * files.n_rows // rows_per_stage)
+        self.n_stages = min(preset.epochs, self.n_buffers, n_stages)
         self.n_done, self.is_late = 0, False
         self.writer = BackgroundWriter()
         self.settings = self._described_settings()
@@ -275,7 +275,7 @@ class StreamedFit:
         """Write the features of a block into `out`, and return the encoded targets and the weights."""
         estimator, encoder = self.estimator, self.estimator.encoder_
         try:
-            encoder._prepared_columns(read_table(block.table, block.first)).encoded(out)
+            encoder._prepared_columns(as_table(block.table, block.first)).encoded(out)
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from None
         sampled = block.places(self.sample_rows)
@@ -298,7 +298,7 @@ class StreamedFit:
             self.val = encoded_validation(estimator, X_val, y_val)
             self.row_weights = np.ones(len(self.val[1]))
             everything = np.arange(len(self.val[1]))
-            self.parts: list[Any] = [(everything, everything)] * n_networks
+            self.splits: list[Any] = [(everything, everything)] * n_networks
             return
         n_groups = min(n_networks, self.n_folds)
         groups: list[Any] = []
@@ -317,12 +317,12 @@ class StreamedFit:
             )
         for group in groups:
             check_validation_weights(self.val[2][group])
-        self.parts = [(None, groups[k % n_groups]) for k in range(n_networks)]
+        self.splits = [(None, groups[k % n_groups]) for k in range(n_networks)]
 
     def _create_runs(self) -> None:
         """Create the networks, or take those of the checkpoint."""
         settings = member_settings(self.estimator, self.preset, self.files.n_rows)
-        settings |= {"early_stopping": False, "max_iter": self.n_parts}
+        settings |= {"early_stopping": False, "max_iter": self.n_stages}
         self.schedule: CosineLog = settings["learning_rate"]
         members = self.estimator._members(settings, self.seeds[1:-1])
         self.runs = [MemberRun(member, k % self.n_networks) for k, member in enumerate(members)]
@@ -342,21 +342,21 @@ class StreamedFit:
 
     def _train(self) -> None:
         """Train the networks buffer by buffer, until all have ended or the time is over."""
-        rows_a_pass, per_pass = self.files.n_rows, self.sizes.buffers_a_pass(self.files)
-        n_passes, n_buffers = divmod(self.n_done, per_pass)
-        begun = n_passes * rows_a_pass + n_buffers * self.sizes.capacity
+        rows_per_epoch, per_epoch = self.files.n_rows, self.sizes.buffers_per_epoch(self.files)
+        n_passes, n_buffers = divmod(self.n_done, per_epoch)
+        begun = n_passes * rows_per_epoch + n_buffers * self.sizes.capacity
         feed = Feed(
             self.files, self.sizes, self.estimator.encoder_._ends[-1], self._encode, self.seeds[-1],
             self.passes, self.n_done,
         )  # fmt: skip
         self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
-        with self._bar(rows_a_pass * self.passes, "fitting", begun) as bar, closing(feed):
+        with self._bar(rows_per_epoch * self.passes, "fitting", begun) as bar, closing(feed):
             portions = feed.portions()
             while not self._is_ended() and (portion := next(portions, None)) is not None:
                 self._train_on(portion)
                 bar.update(len(portion.rows))
-                n_passes += portion.ends_pass
-                if not self._is_ended() and self._is_due(n_passes if portion.ends_pass else 0):
+                n_passes += portion.ends_epoch
+                if not self._is_ended() and self._is_due(n_passes if portion.ends_epoch else 0):
                     self._save()
         if not self._are_fitted():
             raise ValueError(
@@ -375,12 +375,12 @@ class StreamedFit:
         """Train all networks on the rows of a buffer; an error or an interrupt undoes the training."""
         before = [run.copied() for run in self.runs]
         number = self.n_done + 1
-        n_parts = number * self.n_parts // self.n_buffers
+        n_stages = number * self.n_stages // self.n_buffers
         limit = self.estimator.time_limit
         self.is_late = limit is not None and time.perf_counter() - self.begin >= limit
-        ends_part = self.is_late or n_parts > self.n_done * self.n_parts // self.n_buffers
+        ends_stage = self.is_late or n_stages > self.n_done * self.n_stages // self.n_buffers
         running = [run for run in self.runs if not run.is_over]
-        tasks = [self._task(run, portion, n_parts if ends_part else None) for run in running]
+        tasks = [self._task(run, portion, n_stages if ends_stage else None) for run in running]
         try:
             run_side_by_side(tasks, self.estimator.n_jobs)
             self.n_done = number
@@ -388,38 +388,38 @@ class StreamedFit:
             self.runs, self.n_done = before, number - 1
             raise
 
-    def _task(self, run: MemberRun, portion: Portion, n_parts: int | None) -> Task:
-        """Return the task that trains one network on a buffer, and validates it if parts have been done."""
+    def _task(self, run: MemberRun, portion: Portion, n_stages: int | None) -> Task:
+        """Return the task that trains one network on a buffer, and validates it if stages have been done."""
 
         def task(stopped: Callable[[], bool]) -> None:
             if len(portion.rows) and not self._trained(run, portion, stopped):
                 run.is_over = True
                 return
-            if n_parts is not None and run.losses:
-                self._evaluate(run, n_parts)
+            if n_stages is not None and run.losses:
+                self._evaluate(run, n_stages)
 
         return task
 
     def _trained(self, run: MemberRun, portion: Portion, stopped: Callable[[], bool]) -> bool:
-        """Train a network on a buffer; return False if it diverges and an earlier part is kept."""
+        """Train a network on a buffer; return False if it diverges and an earlier stage is kept."""
         member, weights = run.member, portion.weights
         if self.oof_rows is not None:  # the network's validation rows have the weight 0
-            held = np.isin(portion.rows, self.oof_rows[self.parts[run.place][1]])
+            held = np.isin(portion.rows, self.oof_rows[self.splits[run.place][1]])
             weights = np.where(held, 0.0, weights)
         if not weights.any():
             return True
-        steps_a_pass = -(-self.files.n_rows // self.batch_size)
-        # The last buffer of a pass may hold less than a batch.
+        steps_per_epoch = -(-self.files.n_rows // self.batch_size)
+        # The last buffer of an epoch may hold less than a batch.
         member.batch_size = min(self.batch_size, len(portion.rows))
         try:
             member._fit(
                 portion.Z, portion.targets, weights, n_passes=1, knows_classes=True, stopped=stopped,
-                total_steps=self.passes * steps_a_pass,
+                total_steps=self.passes * steps_per_epoch,
             )  # fmt: skip
         except FitDivergenceError as error:
             if run.best is None:
                 raise
-            error.held = "the parameters of the best part"
+            error.held = "the parameters with the best validation score"
             warn(str(error), ConvergenceWarning)
             return False
         finally:
@@ -427,29 +427,29 @@ class StreamedFit:
         run.losses.append((member.loss_curve_.pop(), len(portion.rows)))
         return True
 
-    def _evaluate(self, run: MemberRun, n_parts: int) -> None:
+    def _evaluate(self, run: MemberRun, n_stages: int) -> None:
         """Compute loss and score of the validation rows, and keep the parameters if they are the best."""
         member, state = run.member, run.member._state
         if member.validation_scores_ is None:
             member.validation_scores_, member.best_validation_score_ = [], -np.inf
         member.loss_curve_.append(mean_loss(run.losses))
         run.losses = []
-        rows = self.parts[run.place][1]  # consecutive rows: take views
+        rows = self.splits[run.place][1]  # consecutive rows: take views
         data = member._checked(*(array[rows[0] : rows[-1] + 1] for array in self.val), "validation")
         validation = validation_functions(member, data, state)
         assert validation is not None
         member.validation_loss_curve_.append(validation.loss())
         best = Patience(np.inf, ties=member.ties, keeps_small=True, best=-member.best_validation_score_)
-        if record_score(member, best, validation.score(), n_parts):
+        if record_score(member, best, validation.score(), n_stages):
             run.best = state.predicting.copy(), state.statistics.copy()
-        valleys = Patience(1, cycles=self.schedule.valleys(self.n_parts).tolist(), best=-run.best_before)
-        valleys.observe(-member.best_validation_score_, n_parts)
-        run.is_over, run.best_before = valleys.is_over, -valleys.best
+        cycles = Patience(1, cycles=self.schedule.valleys(self.n_stages).tolist(), best=-run.best_before)
+        cycles.observe(-member.best_validation_score_, n_stages)
+        run.is_over, run.best_before = cycles.is_over, -cycles.best
 
     def _adopt(self, estimator: Any) -> None:
         """Give an estimator the networks so far, and evaluate it."""
         estimator.estimators_ = [run.finished() for run in self.runs]
-        evaluate(estimator, self.val, self.parts, self.is_separate, self.row_weights)
+        evaluate(estimator, self.val, self.splits, self.is_separate, self.row_weights)
         if not self.is_separate:
             estimator.oof_rows_ = self.oof_rows[estimator.oof_rows_]
         estimator.fit_seconds_ = self.seconds + time.perf_counter() - self.begin
@@ -458,7 +458,7 @@ class StreamedFit:
     # --- checkpoints ---------------------------------------------------------------------------------
 
     def _is_due(self, n_passes: int) -> bool:
-        """Return True if a checkpoint is due; `n_passes` is 0 within a pass."""
+        """Return True if a checkpoint is due; `n_passes` is 0 within an epoch."""
         if self.checkpoint is None or not self._are_fitted():
             return False
         if not self.is_saved:  # a value that a file cannot hold is an error now, not after hours

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ...system.extras import import_extra
 from ...system.frames import undictionaried
+from ...system.messages import listed
 from ...system.validation import shown
-from .source import checked_columns, common_types, first_line, listed, opened_dataset, shown_source
+from .source import checked_columns, common_types, first_line, opened_dataset, shown_source
 
 __all__ = ["Block", "Group", "GroupReader", "ParquetRows"]
 

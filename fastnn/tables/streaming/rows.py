@@ -20,7 +20,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 from ...system.generators import seeded
 from ...system.threads import Flag
 from ...system.validation import MAX_WEIGHTS, MIN_WEIGHTS
-from ..moments import MomentsOfParts
+from ..moments import RunningMoments
 from .parquet import Block, Group, GroupReader, ParquetRows
 
 __all__ = ["BufferPiece", "Feed", "Portion", "Scan", "Sizes", "drawn_rows", "shuffled_pieces"]
@@ -56,17 +56,17 @@ class Sizes:
         A quarter is for open row groups, an eighth for each buffer, for the validation rows and for the
         sample; the rest remains for networks, blocks that are being encoded, and what allocators hold back.
         """
-        part, n_rows = limit // 8, files.n_rows
+        eighth, n_rows = limit // 8, files.n_rows
         row_bytes = 4 * n_features + ROW_BYTES
-        n_validation = min(n_rows // n_folds, MAX_VALIDATION, part // (n_networks * row_bytes))
-        n_sampled = min(n_rows, MAX_SAMPLED, part // (SAMPLE_BYTES * (len(files.columns) + 1)))
-        n_buffers = -(-n_rows // max(batch_size, part // (row_bytes + ROW_BYTES * n_networks)))
+        n_validation = min(n_rows // n_folds, MAX_VALIDATION, eighth // (n_networks * row_bytes))
+        n_sampled = min(n_rows, MAX_SAMPLED, eighth // (SAMPLE_BYTES * (len(files.columns) + 1)))
+        n_buffers = -(-n_rows // max(batch_size, eighth // (row_bytes + ROW_BYTES * n_networks)))
         capacity = -(-n_rows // (n_buffers * batch_size)) * batch_size
-        n_open = int(np.clip(2 * part // files.group_bytes, 1, MAX_OPEN))
+        n_open = int(np.clip(2 * eighth // files.group_bytes, 1, MAX_OPEN))
         return cls(max(2, n_sampled), max(1, n_validation), n_open, capacity)
 
-    def buffers_a_pass(self, files: ParquetRows) -> int:
-        """Return the number of buffers of a pass."""
+    def buffers_per_epoch(self, files: ParquetRows) -> int:
+        """Return the number of buffers of an epoch."""
         return -(-files.n_rows // self.capacity)
 
 
@@ -96,7 +96,7 @@ class Scan:
         self.n_rows, weight = 0, 0.0  # of the rows that have a target
         self.missing = dict.fromkeys(files.columns, 0)  # numbers of missing values
         self.counts: dict[Any, int] = {}  # numbers of rows of all classes,
-        self.moments = MomentsOfParts()  # or moments of numbers
+        self.moments = RunningMoments()  # or moments of numbers
         sampled: list[Block] = []
         validation: list[Block] = []
         for block in files.blocks():
@@ -155,7 +155,7 @@ class BufferPiece(NamedTuple):
 def shuffled_pieces(
     groups: Sequence[Group], capacity: int, n_open: int, random: np.random.RandomState
 ) -> Iterator[list[BufferPiece]]:
-    """Yield the pieces of every buffer of a pass, in which all rows occur once.
+    """Yield the pieces of every buffer of an epoch, in which all rows occur once.
 
     Row groups are opened in a random order, `n_open` at a time; a buffer takes about as many rows of each.
 
@@ -194,11 +194,11 @@ class Portion(NamedTuple):
     targets: Array
     weights: Array
     rows: Rows  # numbers of the rows
-    ends_pass: bool  # True for the last buffer of a pass
+    ends_epoch: bool  # True for the last buffer of an epoch
 
 
 class Feed:
-    """Source of the portions of all passes, each of which a second thread prepares while the last is used.
+    """Source of the portions of all epochs, each of which a second thread prepares while the last is used.
 
     The order of the rows depends on the seed alone. A feed may begin at any buffer: the buffers before are
     neither encoded nor, as far as their row groups have ended, read.
@@ -217,7 +217,7 @@ class Feed:
     seed : int
         Seed of the order of the row groups.
     n_passes : int
-        Number of passes.
+        Number of epochs.
     n_done : int
         Number of buffers before the first portion.
     """
@@ -244,7 +244,7 @@ class Feed:
                 reader.close()
 
     def portions(self) -> Iterator[Portion]:
-        """Yield the portions of all passes."""
+        """Yield the portions of all epochs."""
         self._prepare(self._buffers[0])
         for number in itertools.count(1):
             portion = self._ready.get()  # an interrupt may end this wait without leaving a lock locked
@@ -276,10 +276,10 @@ class Feed:
             self._ready.put(error)
 
     def _planned(self, seed: int, n_passes: int, n_done: int) -> Iterator[tuple[Sequence[BufferPiece], bool]]:
-        """Yield the pieces of every buffer after the first `n_done`, and True for the last of a pass."""
+        """Yield the pieces of every buffer after the first `n_done`, and True for the last of an epoch."""
         sizes = self._sizes
-        n_passes_done, n_done = divmod(n_done, sizes.buffers_a_pass(self._files))
-        for n_pass in range(n_passes_done, n_passes):
+        n_epochs_done, n_done = divmod(n_done, sizes.buffers_per_epoch(self._files))
+        for n_pass in range(n_epochs_done, n_passes):
             random = seeded([seed, n_pass])
             *others, last = shuffled_pieces(self._files.groups, sizes.capacity, sizes.n_open, random)
             yield from [*((pieces, False) for pieces in others), (last, True)][n_done:]
@@ -287,21 +287,21 @@ class Feed:
 
     def _filled(self, buffer: Array) -> Portion | None:
         """Return the next portion, whose features are in the buffer; None after the last."""
-        pieces, ends_pass = next(self._plan, ([], False))
-        end, parts = 0, []
+        pieces, ends_epoch = next(self._plan, ([], False))
+        end, filled = 0, []
         for piece in pieces:
             for block in self._blocks(piece):
                 begin, end = end, end + len(block)
                 targets, weights = self._encode(block, buffer[begin:end])
-                parts.append((targets, weights, block.rows))
+                filled.append((targets, weights, block.rows))
                 if self._closed():
                     return None
         if not pieces:
             return None
-        if not parts:  # no row of the buffer has a target
-            parts.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
-        targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Portion(buffer[:end], targets, weights, rows, ends_pass)
+        if not filled:  # no row of the buffer has a target
+            filled.append((np.empty(0), np.empty(0), np.empty(0, np.int64)))
+        targets, weights, rows = (np.concatenate(arrays) for arrays in zip(*filled, strict=True))
+        return Portion(buffer[:end], targets, weights, rows, ends_epoch)
 
     def _blocks(self, piece: BufferPiece) -> Iterator[Block]:
         """Yield the rows of a piece; the reader of its row group stays open up to the group's end."""

@@ -17,14 +17,10 @@ __all__ = [
     "common_types",
     "first_line",
     "is_files",
-    "listed",
     "opened_dataset",
     "read_dataset",
     "shown_source",
 ]
-
-# Largest number of names in a message.
-MAX_NAMES = 5
 
 
 def is_files(X: Any) -> bool:
@@ -121,12 +117,6 @@ def shown_source(source: Any) -> str:
         return "the dataset"
     first = os.fspath(files[0])
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more files"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names of a list for a message."""
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(map(repr, names[:MAX_NAMES])) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from fastnn.tables.presets import Preset, Recipe
 
 @pytest.fixture
 def small_presets(monkeypatch):
-    """Fit small networks for a few passes."""
+    """Fit small networks for a few epochs."""
     monkeypatch.setitem(
         tabular_presets.PRESETS,
         "good",

@@ -13,7 +13,7 @@ from extras import all_need, optional
 from sklearn.preprocessing import TargetEncoder
 
 from fastnn import DateEncoder, TableEncoder
-from fastnn.system.frames import read_table
+from fastnn.system.frames import as_table
 from fastnn.tables.encoding import encoder as module
 
 pytestmark = all_need("pandas")
@@ -264,7 +264,7 @@ def test_the_kind_of_a_column_of_objects_follows_from_its_values():
         "mixed": ["a", 1],
         "spans": np.array([3600, 86400], "timedelta64[s]"),
     }
-    table = read_table(pd.DataFrame(values))
+    table = as_table(pd.DataFrame(values))
     assert table.kinds == ["number", "boolean", "date", "category", "number"]
     assert table.columns[4].tolist() == [1 / 24, 1.0]
 
@@ -301,14 +301,14 @@ def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
     plain = pa.table({name: pa.array(values) for name, values in columns.items()})
     coded = pa.table({name: plain[name].dictionary_encode() for name in columns})
     X = coded if form == "arrow" else coded.to_pandas(types_mapper=pd.ArrowDtype)
-    found, expected = read_table(X), read_table(plain)
+    found, expected = as_table(X), as_table(plain)
     assert found.kinds == expected.kinds == ["number", "number", "boolean", "date", "category"]
     for values, others in zip(found.columns[:4], expected.columns[:4], strict=True):
         np.testing.assert_array_equal(values, others)
-    assert read_table(plain.to_pandas().astype("category")).kinds == ["category"] * 5
+    assert as_table(plain.to_pandas().astype("category")).kinds == ["category"] * 5
     if hasattr(pa, "string_view"):
         views = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", "b"], pa.string_view()))
-        assert read_table(pa.table({"text": views})).kinds == ["category"]
+        assert as_table(pa.table({"text": views})).kinds == ["category"]
 
 
 def test_durations_are_days_whatever_holds_them():
@@ -330,11 +330,11 @@ def test_dates_that_microseconds_cannot_hold_are_refused(unit):
     """NumPy's conversion of such dates to microseconds overflows without an error."""
     dates = np.array([["NaT"], ["1970-01-01"], ["400000-01-01"]], f"M8[{unit}]")
     with pytest.raises(ValueError, match="column 'x0' holds the date 400000.* in row 102, more than 146,000"):
-        read_table(dates, 100)
+        as_table(dates, 100)
     with pytest.raises(ValueError, match="'x0' holds the date -150000-01-01.* in row 0"):
-        read_table(np.array([["-150000-01-01"]], "M8[us]"))
+        as_table(np.array([["-150000-01-01"]], "M8[us]"))
     with pytest.raises(ValueError, match="'x0' holds the duration .* in row 1, more than 146,000 years long"):
-        read_table(np.array([[1], [2**58 if unit == "s" else 2**45]], f"m8[{unit}]"))
+        as_table(np.array([[1], [2**58 if unit == "s" else 2**45]], f"m8[{unit}]"))
     far = np.array([["146000-01-01"], ["-140000-01-01"]], f"M8[{unit}]")
     elapsed = DateEncoder().fit_transform(far)[:, 0]
     assert elapsed[0] == (far[0, 0].astype("M8[D]") - far[1, 0].astype("M8[D]")).astype(int)
@@ -358,7 +358,7 @@ def test_objects_of_dates_that_microseconds_cannot_hold_are_refused(value, what)
         column = np.empty((len(values), 1), object)
         column[:, 0] = values
         with pytest.raises(ValueError, match=f"'x0' holds the {what}.* in row {len(values) + 9}, more than"):
-            read_table(column, 10)
+            as_table(column, 10)
 
 
 def test_objects_of_dates_in_different_units_keep_their_values():
@@ -370,9 +370,9 @@ def test_objects_of_dates_in_different_units_keep_their_values():
         "9999-12-31", "100000-01-01", "-4000-01-01T05", "2024-05-06T07:08:09.123456", "0001-02-03T04", "NaT"
     ]  # fmt: skip
     durations = [np.timedelta64(36, "h"), datetime.timedelta(days=10**7), np.timedelta64(2, "W"), pd.NaT]
-    table = read_table(pd.DataFrame({"d": pd.Series(dates, dtype=object)}))
+    table = as_table(pd.DataFrame({"d": pd.Series(dates, dtype=object)}))
     np.testing.assert_array_equal(table.columns[0], np.array(expected, "M8[us]"))
-    table = read_table(pd.DataFrame({"d": pd.Series(durations, dtype=object)}))
+    table = as_table(pd.DataFrame({"d": pd.Series(durations, dtype=object)}))
     np.testing.assert_array_equal(table.columns[0], [1.5, 1e7, 14, np.nan])
 
 

@@ -48,7 +48,7 @@ SCORE = FRAME[HOSTILE_NAME].to_numpy() * 3 + random.normal(size=N)
 
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
-    """Replace the preset by small networks and few passes."""
+    """Replace the preset by small networks and few epochs."""
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(2, (8,), 6))
 
 

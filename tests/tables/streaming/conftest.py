@@ -13,13 +13,13 @@ from fastnn.tables.streaming import fit as streaming
 from fastnn.tables.streaming.fit import StreamedFit
 from fastnn.tables.streaming.rows import Sizes
 
-# Fewer passes than usual need larger steps.
+# Fewer epochs than usual need larger steps.
 RECIPE = Recipe("selu", "lecun_normal", 0.02)
 
 
 @pytest.fixture(autouse=True)
 def _small_fits(monkeypatch):
-    """Replace the presets by small networks and few passes; a pass reads several small buffers."""
+    """Replace the presets by small networks and few epochs; an epoch reads several small buffers."""
     monkeypatch.setitem(tabular_presets.PRESETS, "good", Preset(5, (16, 16), 24, RECIPE))
     monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (16,), 12, RECIPE))
     within = Sizes.within

@@ -230,13 +230,13 @@ def test_the_encoder_finds_a_gap_outside_of_its_sample(tmp_path, monkeypatch):
     assert records["x"]["values"] <= 22
 
 
-def test_a_time_limit_ends_a_fit_after_a_pass(path, tmp_path):
+def test_a_time_limit_ends_a_fit_after_an_epoch(path, tmp_path):
     model = streamed(TabularRegressor, path, tmp_path, settings={"time_limit": 1e-9})
     assert {member.n_iter_ for member in model.estimators_} == {1}
     assert np.isfinite(model.predict(table()[COLUMNS])).all()
 
 
-def test_a_pass_may_end_with_less_than_a_batch(tmp_path, capsys):
+def test_an_epoch_may_end_with_less_than_a_batch(tmp_path, capsys):
     path = written(table(768 + 20), tmp_path / "a.parquet")
     # A warning would be an error.
     model = streamed(TabularRegressor, path, tmp_path, passes=2, progress=True)

@@ -12,7 +12,7 @@ from extras import all_need, optional, since
 from hypothesis import given
 from parquet_files import COLUMNS, table, written
 
-from fastnn.system.frames import read_table
+from fastnn.system.frames import as_table
 from fastnn.tables.streaming import parquet
 from fastnn.tables.streaming.parquet import Group, GroupReader, ParquetRows
 from fastnn.tables.streaming.rows import shuffled_pieces
@@ -77,7 +77,7 @@ def test_tables_are_no_files():
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), capacity=st.integers(1, 60),
     n_open=st.integers(1, 5), seed=st.integers(0, 100),
 )  # fmt: skip
-def test_a_pass_has_every_row_once(sizes, capacity, n_open, seed):
+def test_an_epoch_has_every_row_once(sizes, capacity, n_open, seed):
     ends = np.cumsum(sizes).tolist()
     groups = [
         Group(0, None, (), k, end - n, end - n, n) for k, (end, n) in enumerate(zip(ends, sizes, strict=True))
@@ -232,7 +232,7 @@ def test_dictionaries_of_numbers_are_numbers(tmp_path):
     schema = pa.schema([(name, pa.dictionary(pa.int32(), kind)) for name, kind in fields])
     files = ParquetRows(pds.dataset(path, schema=schema), "size", "weight")
     block = files.read()
-    read = read_table(block.table)
+    read = as_table(block.table)
     assert read.kinds == ["number", "category"]
     assert read.columns[0].tolist() == [1.5, 2.5, 1.5]
     assert files.numbers(block).tolist() == [3, 4, 3]
@@ -263,7 +263,7 @@ def test_integers_too_large_for_floats_are_rounded(tmp_path):
     large = np.array([2**60 + 1, 3, 2**62 + 1] * 5)
     pq.write_table(pa.table({"x": large, "y": large}), tmp_path / "a.parquet")
     block = ParquetRows(tmp_path / "a.parquet", "y", columns=["x"]).read()
-    np.testing.assert_array_equal(read_table(block.table).columns[0], large.astype(float))
+    np.testing.assert_array_equal(as_table(block.table).columns[0], large.astype(float))
     files = ParquetRows(tmp_path / "a.parquet", "y", columns=["x"])
     np.testing.assert_array_equal(files.numbers(block), large.astype(float))
 

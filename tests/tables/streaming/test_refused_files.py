@@ -157,7 +157,7 @@ def test_a_network_that_diverges_keeps_its_best_parameters(path, tmp_path, monke
         return original(self, run, portion, stopped)
 
     monkeypatch.setattr(StreamedFit, "_trained", trained)
-    with pytest.warns(match="The estimator holds the parameters of the best part"):
+    with pytest.warns(match="The estimator holds the parameters with the best validation score"):
         model = streamed(TabularRegressor, path, tmp_path, passes=3)
     assert [member.n_iter_ for member in model.estimators_] == [1, 3, 3, 3, 3]
     assert np.isfinite(model.predict(table()[COLUMNS])).all()

@@ -19,19 +19,19 @@ from fastnn.tables.streaming.fit import StreamedFit
 pytestmark = all_need("pandas", "pyarrow")
 
 
-PASSES = 4  # of three buffers each
+EPOCHS = 4  # of three buffers each
 
 
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize(
-    ("n_buffers", "within"), [(1, False), (3, True), (4, False), (8, True), (3 * PASSES - 1, False)]
+    ("n_buffers", "within"), [(1, False), (3, True), (4, False), (8, True), (3 * EPOCHS - 1, False)]
 )
 def test_a_resumed_fit_equals_an_uninterrupted_fit(
     finished, tmp_path, kind, n_buffers, within, interrupted_after, monkeypatch
 ):
     frame = table()
     settings = {"settings": (("quantiles", (0.2,)),)} if kind is TabularRegressor else {}
-    settings["passes"] = PASSES
+    settings["passes"] = EPOCHS
     expected, path, checkpoint = finished(kind, **settings)
     trained = StreamedFit._train_on
     interrupted_after(n_buffers, within)
@@ -53,7 +53,7 @@ def test_an_interrupted_fit_leaves_a_usable_estimator(path, tmp_path, interrupte
     interrupted_after(11, True)
     model = TabularClassifier(random_state=0)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(path, "sort", columns=COLUMNS, checkpoint=tmp_path / "run.fastnn", passes=PASSES)
+        model.fit(path, "sort", columns=COLUMNS, checkpoint=tmp_path / "run.fastnn", passes=EPOCHS)
     assert model.score(frame[COLUMNS], frame["sort"]) > 0.8
     saved = fastnn.load(tmp_path / "run.fastnn")
     check_equal(saved, model, frame)
@@ -79,13 +79,13 @@ def test_a_signal_ends_a_fit_and_its_threads(tmp_path, seconds):
         assert fastnn.load(tmp_path / "run.fastnn").predict(frame[COLUMNS]).shape == (20_000,)
 
 
-def test_checkpoints_are_saved_after_every_few_passes_or_at_the_end(path, tmp_path, monkeypatch):
+def test_checkpoints_are_saved_after_every_few_epochs_or_at_the_end(path, tmp_path, monkeypatch):
     saved = []
     save = StreamedFit._save
     monkeypatch.setattr(StreamedFit, "_save", lambda self: (saved.append(self.n_done), save(self)))
     checkpoint = Checkpoint(tmp_path / "run.fastnn", every=2)
     model = streamed(TabularRegressor, path, tmp_path, checkpoint=checkpoint, passes=5)
-    # A pass has three buffers. The checkpoint after the first buffer shows early if saving fails.
+    # An epoch has three buffers. The checkpoint after the first buffer shows early if saving fails.
     assert saved == [1, 6, 12, 15]
     check_equal(fastnn.load(tmp_path / "run.fastnn"), model, table())
     saved.clear()

@@ -1,4 +1,4 @@
-"""Parts of streamed fits: moments of the target, the scan of a file, passes, sizes in memory."""
+"""Parts of streamed fits: moments of the target, the scan of a file, epochs, sizes in memory."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from extras import all_need, optional
 from parquet_files import COLUMNS, table
 from processes import run_python
 
-from fastnn.tables.moments import Moments, MomentsOfParts
-from fastnn.tables.streaming.fit import needed_bytes, streamed_passes
+from fastnn.tables.moments import Moments, RunningMoments
+from fastnn.tables.streaming.fit import needed_bytes, streamed_epochs
 from fastnn.tables.streaming.parquet import ParquetRows
 from fastnn.tables.streaming.rows import Scan, Sizes
 
@@ -16,34 +16,34 @@ pa = optional("pyarrow")
 pq = optional("pyarrow.parquet")
 
 
-def test_moments_of_parts_are_those_of_the_whole():
+def test_running_moments_are_those_of_the_whole():
     random = np.random.RandomState(0)
     y, weights = 1e6 + random.normal(size=1000), random.rand(1000)
     weights[:100] = 0
-    parts = MomentsOfParts()
+    running = RunningMoments()
     for first in range(0, 1000, 100):
-        parts.add(y[first : first + 100], weights[first : first + 100])
-    whole, found = Moments.of(y, weights), parts.result()
+        running.add(y[first : first + 100], weights[first : first + 100])
+    whole, found = Moments.of(y, weights), running.result()
     assert found.mean == pytest.approx(whole.mean, rel=1e-13)
     assert found.deviation == pytest.approx(whole.deviation, rel=1e-9)
     assert (found.least, found.largest) == (y.min(), y.max())
 
 
-def test_moments_of_parts_are_refused_beyond_all_floats():
-    parts = MomentsOfParts()
+def test_running_moments_are_refused_beyond_all_floats():
+    running = RunningMoments()
     for number in (1e200, -1e200):
-        parts.add(np.full(2, number), np.ones(2))
+        running.add(np.full(2, number), np.ones(2))
     with pytest.raises(ValueError, match=r"y holds numbers from -1e\+200 to 1e\+200, .*: scale y down"):
-        parts.result()
+        running.result()
 
 
 def test_moments_of_numbers_whose_squares_vanish_are_refused():
-    parts = MomentsOfParts()
-    parts.add(np.array([1e-160, 3e-160]), np.ones(2))
+    running = RunningMoments()
+    running.add(np.array([1e-160, 3e-160]), np.ones(2))
     with pytest.raises(ValueError, match=r"from 1e-160 to 3e-160, .* vanish: scale y up"):
-        parts.result()
-    parts.add(np.array([1e-140]), np.ones(1))
-    assert 0.4e-140 < parts.result().deviation < 0.6e-140
+        running.result()
+    running.add(np.array([1e-140]), np.ones(1))
+    assert 0.4e-140 < running.result().deviation < 0.6e-140
 
 
 def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
@@ -64,11 +64,11 @@ def test_the_scan_keeps_chosen_rows_and_counts_classes(path):
     assert scan.counts == table()["sort"].value_counts().to_dict()
 
 
-def test_larger_files_have_fewer_passes():
-    assert streamed_passes(128, 10_000) == 128
-    assert streamed_passes(128, 1 << 20) == 128
-    assert streamed_passes(128, 20_000_000) == 7
-    assert streamed_passes(48, 10**12) == 1
+def test_larger_files_have_fewer_epochs():
+    assert streamed_epochs(128, 10_000) == 128
+    assert streamed_epochs(128, 1 << 20) == 128
+    assert streamed_epochs(128, 20_000_000) == 7
+    assert streamed_epochs(48, 10**12) == 1
 
 
 @pytest.mark.parametrize("limit", [64 << 20, 1 << 30, 8 << 30])

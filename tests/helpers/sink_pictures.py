@@ -48,7 +48,7 @@ def grey(pixels, most):
     return np.floor(np.clip(pixels.astype(np.float32), 0, 1) * most + 0.5).astype(int)
 
 
-def deposit(sink, pixels, n_threads=3, seed=0):
+def write_pixels(sink, pixels, n_threads=3, seed=0):
     """Write pixels to a sink: encode its rectangles on threads in a random order, then put them in order."""
     rectangles = list(sink.rectangles())
     shuffled = random.Random(seed).sample(rectangles, len(rectangles))
