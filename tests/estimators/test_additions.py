@@ -14,6 +14,7 @@ from estimator_problems import (
     LABELS,
     PROBLEMS,
     TARGETS,
+    UNCONVERGED,
     WEIGHTS,
     X,
     assert_same_fit,
@@ -28,13 +29,7 @@ from sklearn.model_selection import train_test_split
 import fastnn
 from fastnn.network.initialization import INITIALIZERS, draw_layer
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 def test_decision_function_returns_the_logits_of_the_probabilities():

@@ -8,20 +8,24 @@ import pytest
 import sklearn
 import sklearn.neural_network
 from estimator_checks import parameters
-from estimator_problems import NAMES, TARGETS, WEIGHTS, X, assert_same_fit, classifier, regressor, y
+from estimator_problems import (
+    NAMES,
+    TARGETS,
+    UNCONVERGED,
+    WEIGHTS,
+    X,
+    assert_same_fit,
+    classifier,
+    regressor,
+    y,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn.estimators import reporting
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 # Options of fits that print lines: an ordinary end, an early end, a changed learning rate.

@@ -8,20 +8,25 @@ import warnings
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import COUNTS, LABELS, TARGETS, X, assert_same_fit, classifier, going_on, regressor, y
+from estimator_problems import (
+    COUNTS,
+    LABELS,
+    TARGETS,
+    UNCONVERGED,
+    X,
+    assert_same_fit,
+    classifier,
+    going_on,
+    regressor,
+    y,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
 from fastnn.estimators import fitting
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 def halved_every_ten_steps(step):

@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import COUNTS, TARGETS, X, classifier, regressor, y
+from estimator_problems import COUNTS, TARGETS, UNCONVERGED, X, classifier, regressor, y
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import compute_sample_weight
@@ -17,13 +17,7 @@ import fastnn
 from fastnn.engine import compiled_trainer
 from fastnn.estimators.holdout import weights_for
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 def test_a_fit_that_has_not_converged_says_what_to_do():

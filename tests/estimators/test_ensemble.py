@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from ensemble_problems import METHODS, WEIGHTS, assert_same_members, classifier, problems, regressor
 from estimator_checks import parameters
-from estimator_problems import LABELS, NAMES, TARGETS, X, y
+from estimator_problems import LABELS, NAMES, TARGETS, UNCONVERGED, X, y
 from extras import optional
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -24,11 +24,7 @@ from fastnn import (
 
 pd = optional("pandas")
 
-# Fits here end at max_iter.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
-    "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
-)
+pytestmark = UNCONVERGED
 
 
 def assert_predicts_as(ensemble, members, X):

@@ -14,6 +14,7 @@ from estimator_problems import (
     LABELS,
     NAMES,
     TARGETS,
+    UNCONVERGED,
     WEIGHTS,
     X,
     assert_equal_to_theirs,
@@ -30,13 +31,7 @@ import fastnn
 
 pd = optional("pandas")
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")

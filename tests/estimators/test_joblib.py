@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import X, y
+from estimator_problems import UNCONVERGED, X, y
 from processes import PATIENCE, run_python
 from sklearn.base import clone
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
@@ -34,14 +34,7 @@ from fastnn.engine import choice, limits
 from fastnn.system import threads
 from fastnn_kernels.compiler.prepared import PreparedCall
 
-# Fits here end at max_iter.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
-        "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
-    ),
-]
+pytestmark = [pytest.mark.slow, UNCONVERGED]
 
 NAMES = np.array(["setosa", "versicolor", "virginica"])[y]
 TARGETS = np.column_stack([X @ [1, -2, 0.5, 1], np.sin(2 * X[:, 0])])

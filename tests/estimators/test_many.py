@@ -11,7 +11,7 @@ import sklearn
 import sklearn.neural_network
 from ensemble_problems import METHODS, WEIGHTS, classifier, regressor
 from estimator_checks import parameters
-from estimator_problems import NAMES, X, assert_same_fit, y
+from estimator_problems import NAMES, UNCONVERGED, X, assert_same_fit, y
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
@@ -27,11 +27,7 @@ from fastnn import (
 from fastnn.engine import limits
 from fastnn.schedules import Schedule
 
-# Fits here end at max_iter.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
-    "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
-)
+pytestmark = UNCONVERGED
 
 
 SHARED = "shared"  # stands for one RandomState that several estimators share

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import sklearn.neural_network
+from estimator_problems import UNCONVERGED
 from extras import since
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
@@ -34,13 +35,7 @@ from sklearn_pairs import (
 import fastnn
 from fastnn.engine.compiled_lbfgs import NumbaLBFGSTrainer
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scikit-learn.md").read_text(encoding="utf-8")
 # First cells of the rows that have a test.

@@ -1,12 +1,19 @@
 """Problems, estimators and comparisons for the tests of the estimators."""
 
 import numpy as np
+import pytest
 from estimator_checks import parameters
 from sklearn.base import is_classifier
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 
 from fastnn import MLPClassifier, MLPRegressor
+
+# The mark of a module in which most fits end at max_iter.
+UNCONVERGED = pytest.mark.filterwarnings(
+    "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
+    "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
+)
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)

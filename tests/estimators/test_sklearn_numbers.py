@@ -1,43 +1,39 @@
-"""Fits with scikit-learn's own options: the results are scikit-learn's."""
+"""docs/scikit-learn.md: fits give scikit-learn's numbers, and fits in parts those of a fit at once."""
 
 import itertools
-import warnings
 
+import joblib
 import numpy as np
 import pytest
-import sklearn
-import sklearn.neural_network
-from estimator_checks import parameters
-from estimator_problems import (
-    PROBLEMS,
-    TARGETS,
-    WEIGHTS,
-    X,
-    assert_equal_to_theirs,
-    assert_same_fit,
-    classifier,
-    y,
-)
+from estimator_problems import PROBLEMS, UNCONVERGED, WEIGHTS, assert_equal_to_theirs, assert_same_fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
+from sklearn_pairs import (
+    OURS,
+    RULES,
+    TARGETS,
+    THEIRS,
+    X,
+    are_equal,
+    classifier,
+    fitted_in_parts,
+    fitted_often,
+    have_same_bits,
+    parameters,
+    regressor,
+    y,
+)
 
-import fastnn
 from fastnn.estimators.holdout import split_validation
 
-# Most fits here end at max_iter.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning"
-    ),
-    pytest.mark.filterwarnings("ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = UNCONVERGED
 
 
 # scikit-learn's networks take sample_weight, and the regressor's loss, from 1.7 on.
-THEIRS_TAKE_WEIGHTS = has_fit_parameter(sklearn.neural_network.MLPRegressor, "sample_weight")
+THEIRS_TAKE_WEIGHTS = has_fit_parameter(THEIRS.MLPRegressor, "sample_weight")
 
 
 def both(name, X, y, sample_weight=None, **parameters):
@@ -46,7 +42,7 @@ def both(name, X, y, sample_weight=None, **parameters):
         pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     fitted = []
-    for module in (sklearn.neural_network, fastnn):
+    for module in (THEIRS, OURS):
         estimator = getattr(module, name)(**{"random_state": 3, "hidden_layer_sizes": (7,)} | parameters)
         fitted.append(estimator.fit(X, y, **weights))
     return fitted
@@ -105,15 +101,6 @@ def test_fits_by_any_batch_size_equal_scikit_learns(batch_size, shuffle):
         "MLPClassifier", X, y, batch_size=batch_size, shuffle=shuffle, max_iter=4, alpha=0.1
     )  # fmt: skip
     assert_equal_to_theirs(theirs, ours)
-
-
-def test_a_batch_larger_than_the_data_is_clipped():
-    for estimator in (classifier(batch_size=151), sklearn.neural_network.MLPClassifier(batch_size=151)):
-        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
-            estimator.fit(X, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # lbfgs has no batches: any batch_size will do
-        classifier(batch_size=151, solver="lbfgs", max_iter=500, tol=0.1).fit(X, y)
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
@@ -206,7 +193,7 @@ GENERATORS = {
 def test_a_shared_generator_is_left_as_scikit_learn_leaves_it(kind, options):
     """A program that seeds a generator once draws the same numbers after a fit by either library."""
     drawn = []
-    for module in (sklearn.neural_network, fastnn):
+    for module in (THEIRS, OURS):
         generator = GENERATORS[kind](5)
         module.MLPClassifier(random_state=generator, max_iter=4, hidden_layer_sizes=(7,), **options).fit(X, y)
         drawn.append((np.random if generator is None else generator).random_sample(5).tolist())
@@ -215,7 +202,8 @@ def test_a_shared_generator_is_left_as_scikit_learn_leaves_it(kind, options):
 
 def test_fits_by_other_generators_are_reproducible():
     one, same, other = (
-        classifier(random_state=GENERATORS["PCG64"](seed), batch_size=32).fit(X, y) for seed in (1, 1, 2)
+        classifier(OURS, random_state=GENERATORS["PCG64"](seed), batch_size=32).fit(X, y)
+        for seed in (1, 1, 2)
     )
     assert_same_fit(one, same)
     assert not np.array_equal(parameters(one), parameters(other))
@@ -223,7 +211,9 @@ def test_fits_by_other_generators_are_reproducible():
 
 @pytest.mark.parametrize("kind", ["RandomState", "PCG64"])
 def test_a_continued_fit_repeats_the_split_by_any_generator(kind, recwarn):
-    model = classifier(random_state=GENERATORS[kind](1), early_stopping=True, warm_start=True, max_iter=3)
+    model = classifier(
+        OURS, random_state=GENERATORS[kind](1), early_stopping=True, warm_start=True, max_iter=3
+    )
     held_out = []
     for _ in range(2):
         model.fit(X, y)
@@ -266,13 +256,85 @@ def test_small_fits_of_any_kind_equal_scikit_learns(
     assert_equal_to_theirs(theirs, ours)
 
 
-def test_estimators_have_scikit_learns_parameters_and_methods():
-    for name in ("MLPClassifier", "MLPRegressor"):
-        theirs, ours = (getattr(module, name)() for module in (sklearn.neural_network, fastnn))
-        assert theirs.get_params().items() <= ours.get_params().items()
-        for estimator in (theirs, ours):
-            assert is_classifier(estimator) == (name == "MLPClassifier")
-            assert is_regressor(estimator) == (name == "MLPRegressor")
-        for method in dir(theirs):
-            if not method.startswith("_") and callable(getattr(theirs, method)):
-                assert hasattr(ours, method), method
+# --- fits in several calls -----------------------------------------------------------------------------
+
+# Batches whose samples no generator orders.
+ORDERED = {"one batch": {}, "batches": {"batch_size": 40, "shuffle": False}}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("batches", ORDERED.values(), ids=ORDERED)
+@pytest.mark.parametrize("kind", ["int", "RandomState", "global"])
+def test_partial_fits_without_random_order_equal_scikit_learns(kind, batches, rule):
+    results, drawn = [], []
+    for module in (THEIRS, OURS):
+        np.random.seed(5)
+        state = {"int": 5, "RandomState": np.random.RandomState(5), "global": None}[kind]
+        results.append(fitted_in_parts(classifier(module, **batches | rule | {"random_state": state})))
+        drawn.append(np.random.random_sample())
+    theirs, ours = results
+    assert are_equal(theirs, ours)
+    assert theirs.t_ == ours.t_ == 750
+    assert theirs.n_iter_ == ours.n_iter_ == 1
+    assert drawn[0] == drawn[1]
+    np.testing.assert_allclose(theirs.loss_curve_, ours.loss_curve_)
+
+
+def test_partial_fits_of_a_regressor_equal_scikit_learns():
+    theirs, ours = (regressor(module) for module in (THEIRS, OURS))
+    for estimator in (theirs, ours):
+        for start in (0, 50, 100, 0, 100):
+            estimator.partial_fit(X[start : start + 50], TARGETS[start : start + 50])
+    assert are_equal(theirs, ours)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "lbfgs"},
+        {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1},
+        {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1, "batch_size": 40, "shuffle": False},
+    ],
+    ids=str,
+)
+def test_warm_starts_without_optimizer_state_equal_scikit_learns(options):
+    theirs, ours = (
+        fitted_often(classifier(module, warm_start=True, max_iter=10, activation="tanh", **options))
+        for module in (THEIRS, OURS)
+    )
+    np.testing.assert_allclose(parameters(theirs), parameters(ours), atol=1e-7)
+    assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
+
+
+def test_a_repeated_fit_without_warm_start_equals_scikit_learns():
+    theirs, ours = (fitted_often(classifier(module, batch_size=40)) for module in (THEIRS, OURS))
+    assert are_equal(theirs, ours)
+    assert have_same_bits(ours, classifier(OURS, batch_size=40).fit(X, y))
+
+
+# --- k passes and then m passes equal k + m passes ---------------------------------------------------
+
+
+def test_fits_in_parts_by_a_generator_object_equal_a_fit_at_once():
+    """Assigning the weights between the parts changes nothing."""
+    options = {"batch_size": 40, "n_iter_no_change": np.inf}
+    at_once = classifier(OURS, max_iter=4, random_state=np.random.RandomState(1), **options).fit(X, y)
+    parts = fitted_in_parts(classifier(OURS, random_state=np.random.RandomState(1), **options), 2)
+    parts.coefs_ = parts.coefs_
+    assert have_same_bits(at_once, fitted_in_parts(parts, 2))
+
+
+def test_a_fit_loaded_as_a_memory_map_continues_with_its_generator(tmp_path):
+    options = {"batch_size": 40, "warm_start": True, "n_iter_no_change": np.inf}
+    at_once = classifier(OURS, **options | {"max_iter": 15}).fit(X, y)
+    joblib.dump(classifier(OURS, **options).fit(X, y), tmp_path / "fitted")
+    assert have_same_bits(at_once, fitted_often(joblib.load(tmp_path / "fitted", mmap_mode="r"), 2))
+
+
+def test_a_fit_that_fails_leaves_the_generator_of_the_earlier_fit():
+    model, expected = (classifier(OURS, batch_size=40).fit(X, y) for _ in range(2))
+    model.set_params(random_state=8, early_stopping=True, validation_fraction=0.001, warm_start=True)
+    with pytest.raises(ValueError, match="validation set is too small"):
+        model.fit(X, y)
+    model.set_params(random_state=3, early_stopping=False)
+    assert have_same_bits(model.partial_fit(X, y), expected.partial_fit(X, y))
