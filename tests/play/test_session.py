@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from fastnn.play.problem import posed
 from fastnn.play.saves import Saves
 from fastnn.play.settings import Settings
 from fastnn.play.steering import CURVE_COLUMNS, Steering
+from fastnn_kernels.compiler import cache
 
 STEPS = {"batch_size": 32, "optimizer": "adam"}  # 160 samples: 5 steps per epoch
 
@@ -502,6 +504,12 @@ with FakePage() as page:
     print(page.received("compiling")[0]["busy"])
 """
     with tempfile.TemporaryDirectory() as folder:
+        # Only the rules of optimizers have to be compiled if other tests have compiled the other kernels.
+        kernels = Path(folder) / "fastnn_kernels"
+        kernels.mkdir()
+        for entry in (path for known in cache.cache_folders() for path in known.glob("*.nbc")):
+            if ".update." not in entry.name:
+                shutil.copy(entry, kernels)
         environment = {
             **os.environ, "NUMBA_CACHE_DIR": folder, "FASTNN_COMPANION": "0",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *sys.path]),
