@@ -9,7 +9,7 @@ from processes import run_python
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")]
 
 COMMON = """
-    import os, signal, sys, threading, warnings
+    import os, signal, sys, threading, time, warnings
     import numpy as np
     import fastnn
     from fastnn.engine import limits
@@ -90,7 +90,7 @@ def test_children_forked_while_a_thread_imports_and_compiles_do_not_wait(work):
     thread = threading.Thread(target=first)
     thread.start()
     while "numba" not in sys.modules:
-        pass
+        time.sleep(1e-3)
     print([forked(first) for _ in range(3)])
     thread.join()
     """
