@@ -3,6 +3,7 @@
 Without Playwright or the playground's server, a test module that imports this one is skipped.
 """
 
+import base64
 import contextlib
 import re
 import shutil
@@ -72,7 +73,7 @@ class Visitor:
         end = time.monotonic() + PATIENCE
         while not self.page.evaluate(condition, argument):
             assert time.monotonic() < end, condition
-            self.page.wait_for_timeout(15)
+            self.page.wait_for_timeout(50)
 
     def wait_for_frame(self, run=1):
         self.wait("run => Number(document.querySelector('#boundary').dataset.run) >= run", run)
@@ -104,16 +105,17 @@ class Visitor:
 
     def pixels(self, selector="#boundary"):
         """Return the pixels of a canvas as an array (height, width, 3)."""
-        values = self.page.evaluate(
+        height, width, encoded = self.page.evaluate(
             """selector => {
                 const canvas = document.querySelector(selector);
                 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-                return [canvas.height, canvas.width, Array.from(data)];
+                const text = data.reduce((text, byte) => text + String.fromCharCode(byte), "");
+                return [canvas.height, canvas.width, btoa(text)];
             }""",
             selector,
         )
-        height, width, data = values
-        return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
+        data = np.frombuffer(base64.b64decode(encoded), np.uint8)
+        return data.reshape(height, width, 4)[:, :, :3]
 
     @property
     def widths(self):
