@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from processes import PATIENCE
 from sklearn.datasets import load_iris
@@ -142,7 +143,7 @@ def test_a_models_predictor_returns_what_the_method_returns(options, backend, dt
     dtype=st.sampled_from([np.float64, np.float32]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=40)
+@with_examples(40)
 def test_predictors_and_methods_agree_for_any_shape(n_inputs, hidden, n_outputs, n_rows, dtype, seed):
     model = Model([n_inputs, *hidden, n_outputs], random_state=seed, dtype=dtype)
     samples = np.random.default_rng(seed).normal(size=(3, n_rows, n_inputs))

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dtypes
 
@@ -72,7 +73,7 @@ def test_the_workspace_of_one_thread_has_no_gaps():
     assert work.units.shape == (1, network.training_layout.n_units * 8)
 
 
-@settings(max_examples=30)
+@with_examples(30)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=2), dtypes, st.integers(9, 150), st.integers(1, 7),
     st.sampled_from([None, 0.5]), st.sampled_from([None, 0.7]), st.integers(0, 99),

@@ -20,7 +20,8 @@ from estimator_problems import (
     regressor,
     y,
 )
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
@@ -121,7 +122,7 @@ def test_partial_fits_continue_a_fit():
     patience=st.sampled_from([1, 2, np.inf]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=30)
+@with_examples(30)
 def test_a_fit_in_any_parts_equals_the_whole_fit(passes, batch_size, solver, patience, seed):
     options = {
         "solver": solver, "batch_size": batch_size, "random_state": seed, "tol": 0.01,

@@ -12,7 +12,8 @@ import sklearn.neural_network
 from ensemble_problems import METHODS, WEIGHTS, classifier, regressor
 from estimator_checks import parameters
 from estimator_problems import NAMES, UNCONVERGED, X, assert_same_fit, y
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
@@ -64,7 +65,7 @@ def configurations(draw):
     weighted=st.booleans(),
     n_fits=st.integers(1, 2),
 )
-@settings(max_examples=40)
+@with_examples(40)
 def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighted, n_fits):
     """This holds for repeated fits, too, and shared generators end in the same state."""
     weights = WEIGHTS + 1 if weighted else None

@@ -6,7 +6,8 @@ import joblib
 import numpy as np
 import pytest
 from estimator_problems import PROBLEMS, UNCONVERGED, WEIGHTS, assert_equal_to_theirs, assert_same_fit
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
@@ -236,7 +237,7 @@ def test_a_continued_fit_repeats_the_split_by_any_generator(kind, recwarn):
     weighted=st.booleans() if THEIRS_TAKE_WEIGHTS else st.just(False),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=40)
+@with_examples(40)
 def test_small_fits_of_any_kind_equal_scikit_learns(
     n, n_features, sizes, batch_size, problem, solver, alpha, weighted, seed
 ):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extras import all_need, optional
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
@@ -111,7 +111,6 @@ def random_frame(random, n_rows, is_first):
 
 
 @pytest.mark.filterwarnings("ignore:column .* did not occur in the fit")
-@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 2**32 - 1), st.integers(16, 60), st.sampled_from(["both", "smooth", "piecewise"]),
     st.integers(1, 5), st.integers(1, 12), st.integers(2, 3),

@@ -24,7 +24,8 @@ from drawn_trainings import (
     train,
     trainings,
 )
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
     F64,
@@ -49,7 +50,7 @@ from fastnn_kernels.team import N_PARTS
 from fastnn_kernels.train import BLOCK
 
 
-@settings(max_examples=120)
+@with_examples(120)
 @given(trainings(), shared_or_not)
 def test_backends_agree(training, what):
     network, job = training.network, training.job(patience=0)
@@ -78,7 +79,7 @@ def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rou
     assert_same_bits(parts, whole)
 
 
-@settings(max_examples=100)
+@with_examples(100)
 @given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, shared_or_not)
 def test_a_training_continued_by_other_trainers_gives_the_same_bits(training, portions, backend, what):
     network, before = training.network, training.options["steps_before"]
@@ -113,7 +114,7 @@ def test_a_training_continued_by_other_trainers_gives_the_same_bits(training, po
 THREADED = st.sampled_from(RECIPES[:2])
 
 
-@settings(max_examples=40)
+@with_examples(40)
 @given(trainings(THREADED), st.sampled_from([None, 1]), shared)
 def test_any_number_of_threads_gives_the_same_bits(training, rounds_per_call, what):
     network = training.network

@@ -15,7 +15,8 @@ from drawn_trainings import (
     train,
     trainings,
 )
-from hypothesis import given, settings
+from example_counts import with_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
     F64,
@@ -80,7 +81,7 @@ def check_halting(backend, training, rounds_per_call=None, **changes):
     return n_passes, halts
 
 
-@settings(max_examples=100)
+@with_examples(100)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
 def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, rounds_per_call, what):
     with sharing(what):
@@ -91,7 +92,7 @@ def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, ba
 learning_rates = st.sampled_from([0.05, 2.0, 20.0])
 
 
-@settings(max_examples=20)
+@with_examples(20)
 @given(
     st.sampled_from(RECIPES[:2]), learning_rates, tolerances, st.integers(0, 6), st.integers(1, 3),
     st.sampled_from([None, 1, 10**9]), shared,

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, Windows, padded, read_only, tolerance, untouched, wide
 
@@ -113,7 +113,6 @@ def check_products(seed, n_in, n_out, T, dtype):
     return W, X, dZ, transposed
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 2**32), LENGTHS, LENGTHS, st.integers(1, 150), st.sampled_from(DTYPES))
 def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed, n_in, n_out, count, dtype):
     check_products(seed, n_in, n_out, padded(count, dtype), dtype)
