@@ -21,9 +21,9 @@ matplotlib.use("Agg")
 # Processes that tests start inherit the disposition.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A companion process compiles further kernels in the background. The processes of the suite compile the same
-# kernels themselves: switch companions off.
-os.environ["FASTNN_COMPANION"] = "0"
+# Numba compiles the kernels, library or not, unless FASTNN_PREBUILT=1 asks for the library. Processes
+# that tests start inherit the setting.
+os.environ.setdefault("FASTNN_PREBUILT", "0")
 
 # fastnn starts no more threads than there are cores: pretend that every machine has enough for all tests.
 fastnn.system.threads.available_cores = lambda: 8
@@ -102,5 +102,5 @@ def _no_figure_left_open():
 @pytest.fixture
 def package(tmp_path):
     """Return a copy of the kernels without compiled files."""
-    shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "fastnn_kernels"
+    ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
+    return shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=ignored)

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.calls import pictures
+from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
+
 from ..engine.arrays import with_packed_weights
-from ..engine.choice import kernel_module
 from ..engine.tiles import check_tile_width, tile_width
 from ..network.description import aligned_empty
 from .committee import Committee
@@ -151,13 +153,11 @@ class NumbaGrid(Grid):
     call_operations = CALL_OPERATIONS
 
     def __init__(self, committee: Committee) -> None:
-        self._bound, self._grid, self._quadtree = map(kernel_module, ("bound", "grid", "quadtree"))
-        committees = kernel_module("committee")
         self._committee, activations = committee, committee.activations
         plans, first, n_parameters = [], [0], 0
         for network, parameters in committee.members:
             codes = [activations.index(name) for name in network.activations]
-            plans.append(committees.relocated_plan(network.layout.plan, n_parameters, codes))
+            plans.append(pictures.relocated_plan(network.layout.plan, n_parameters, codes))
             first.append(first[-1] + len(codes))
             n_parameters += parameters.size
         flat = aligned_empty(n_parameters, committee.dtype)
@@ -171,9 +171,9 @@ class NumbaGrid(Grid):
             for W, size in zip(network.weights(parameters), sizes, strict=True):
                 np.abs(W, out=size)
             at += parameters.size
-        table = kernel_module("layer").forward_table(activations, committee.dtype)
+        table = forward_table(activations, committee.dtype)
         plan, packed = with_packed_weights(np.concatenate(plans), flat)
-        self._networks = committees.PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
+        self._networks = pictures.PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
@@ -190,18 +190,19 @@ class NumbaGrid(Grid):
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with class numbers."""
-        kernel = self._grid.grid_classes(self._committee.votes)
+        kernel = pictures.grid_classes(self._committee.votes, self._committee.dtype, target.dtype)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
     def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with a response."""
-        kernel = self._grid.grid_values(response)
+        kernel = pictures.grid_values(response, self._committee.dtype)
         kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
 
     def _filling(
         self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
     ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-        kernel = self._quadtree.evaluate(self._committee.votes)
+        kernel = pictures.evaluate(self._committee.votes, self._committee.dtype, target.dtype)
+        fill_squares = pictures.fill_squares(target.dtype)
         tile, units, sums = self._workspace(MAX_SQUARES)
         places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
         # Number of squares in a call of the kernel.
@@ -216,15 +217,14 @@ class NumbaGrid(Grid):
                 n += kernel(self._networks, xs, ys, batch, len(batch), places, row, tile, units, sums, target)
             return n
 
-        return evaluate, lambda won: self._quadtree.fill_squares(won, len(won), target)
+        return evaluate, lambda won: fill_squares(won, len(won), target)
 
     def _divided(
         self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Any, Any, int]]:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
-        quadtree = self._quadtree
-        subdivide = quadtree.subdivide(committee.votes)
-        table = self._bound.bounds_table(committee.activations, dtype)
+        subdivide = pictures.subdivide(committee.votes, dtype)
+        table = bounds_table(committee.activations, dtype)
         bounded = self._networks._replace(activations=table)
         n_levels = int(squares[0, 2] // leaf_size).bit_length()
         # The smallest squares are divided first, so that few squares of every larger size wait at a time:
@@ -235,20 +235,18 @@ class NumbaGrid(Grid):
         counts = np.array([len(squares), 0, 0, 0])
         cells = aligned_empty(8 * BATCH, dtype)
         forms = aligned_empty(4 * self._n_units * BATCH, dtype)
-        total = self._bound.Form(
-            *(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4))
-        )
+        total = Form(*(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4)))
         batch = np.empty((BATCH, 3), np.int64)
         # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
         # pixels.
         most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
-        while counts[quadtree.WAITING] and not stopped():
-            counts[[quadtree.WON, quadtree.UNDECIDED, quadtree.BOUNDED]] = 0
+        while counts[pictures.WAITING] and not stopped():
+            counts[[pictures.WON, pictures.UNDECIDED, pictures.BOUNDED]] = 0
             subdivide(
                 bounded, xs, ys, leaf_size, most, waiting, batch, won, undecided, counts, cells, forms, total
             )
-            n_won, n_undecided = counts[quadtree.WON], counts[quadtree.UNDECIDED]
-            yield won[:n_won], undecided[:n_undecided], int(counts[quadtree.BOUNDED])
+            n_won, n_undecided = counts[pictures.WON], counts[pictures.UNDECIDED]
+            yield won[:n_won], undecided[:n_undecided], int(counts[pictures.BOUNDED])
 
 
 class NumpyGrid(Grid):

@@ -26,10 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import SWITCH
 from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.prebuilt import library
 
-from ..engine.choice import get_backend
 from ..losses import LOSSES, Loss
 from ..model import Model
 from ..network.description import Network
@@ -119,6 +118,9 @@ def _purposes(text: str) -> tuple[str, ...]:
 
 def _run_command(options: argparse.Namespace) -> int:
     filled = fill_cache(DTYPES if options.dtype == "both" else (options.dtype,), options.purposes)
+    if (found := library()) and not filled.n_kernels:
+        print(f"nothing to compile: the kernels are in {found.path}, compiled ahead of time")
+        return 0
     print(
         f"{filled.n_kernels} kernels, {filled.n_bytes / 1e6:.1f} MB, compiled in {filled.seconds:.1f} s and "
         f"kept in {filled.folder}"
@@ -159,7 +161,6 @@ def fill_cache(
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    get_backend("numba")  # raises where kernels cannot run
     from fastnn_kernels.compiler.cache import entry_files, usable_folder
 
     began = time.perf_counter()
@@ -220,11 +221,10 @@ def _are_done(running: set[Future], note: Callable[[], object], interrupted: Fla
 
 
 def _begin_process() -> None:
-    """Prepare a process that compiles: no companions; Ctrl-C and messages are left to the parent process.
+    """Prepare a process that compiles: Ctrl-C and messages are left to the parent process.
 
     The process ends when the parent process ends.
     """
-    os.environ[SWITCH] = "0"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")

@@ -82,8 +82,6 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _run(options: argparse.Namespace) -> int:
     """Train the network, print its accuracy and draw its boundary; return the exit status."""
     layers_dim = (2, *options.hidden, 2)
-    if options.backend == "numba":
-        _compile_aside(layers_dim)
     import numpy as np
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -123,40 +121,6 @@ def _run(options: argparse.Namespace) -> int:
     _save_picture(model, X, y, title, options.out)
     print(f"picture: {options.out}")
     return 0
-
-
-def _compile_aside(layers_dim: tuple[int, ...]) -> None:
-    """Compile the kernels of a step and of the picture in another process, unless they are saved.
-
-    The other process starts before this one loads NumPy and numba, which both processes then do side by side.
-    """
-    from fastnn_kernels.compiler.cache import entry_files
-    from fastnn_kernels.compiler.companion import gradient_task, options_task, start_companion, update_task
-
-    from ..system.threads import available_cores
-
-    if available_cores() > 1 and not entry_files():
-        gradient = gradient_task(["tanh"], "softmax_cross_entropy", False, False, False, "float64")
-        start_companion(
-            [
-                gradient,
-                update_task("sgd", False, "float64", plain=False),
-                options_task(["gradient_norm", "record_ratios"], False, "float64"),
-                (__name__, compile_picture.__name__, [list(layers_dim)]),
-            ]
-        )
-
-
-def compile_picture(layers_dim: list[int]) -> None:
-    """Compile the kernels that draw a network and predict."""
-    import numpy as np
-
-    from ..boundary.render import render_boundary
-    from ..model import Model
-
-    model = Model(layers_dim, random_state=0)
-    model.predict(np.zeros((2, 2)))
-    render_boundary(model, (-1, 1), (-1, 1), 64)
 
 
 def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, path: Path) -> None:

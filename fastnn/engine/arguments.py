@@ -10,80 +10,56 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler import companion
-from fastnn_kernels.compiler.companion import Task
+from fastnn_kernels.calls.formulas import update_pointer
+from fastnn_kernels.calls.training import (
+    BLOCK,
+    COUNTER_DISTANCE,
+    GradientPointers,
+    Settings,
+    Workspace,
+    gradient_pointers,
+)
+from fastnn_kernels.compiler.entry import FunctionPointer
 
 from ..network.description import Network, aligned_empty, aligned_zeros
-from ..system import threads
 from . import limits
 from .arrays import csr_table, row_values
 from .job import Job
 from .tiles import check_tile_width, tile_rows
 
 __all__ = [
-    "compile_aside",
     "distant_rows",
-    "gradient_pointers",
-    "gradient_task",
     "is_by_rows",
+    "job_pointers",
+    "job_update",
     "kernel_settings",
     "kind_of_steps",
     "max_threads",
     "sharing",
     "tile_data",
     "training_workspace",
-    "update_pointer",
-    "update_task",
 ]
 
 Array = NDArray[Any]
 
 
-def gradient_pointers(train: Any, network: Network, job: Job, *, team: bool, by_rows: bool = False) -> Any:
+def job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = False) -> GradientPointers:
     """Return the pointers to the kernels that compute a job's gradient.
 
     `team` lets threads share units; `by_rows` is the result of `is_by_rows`.
     """
-    return train.gradient_pointers(
+    return gradient_pointers(
         network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
         job.is_sparse, team, network.dtype, by_rows,
     )  # fmt: skip
 
 
-def update_pointer(train: Any, network: Network, job: Job, n_shards: int) -> Any:
+def job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer:
     """Return the pointer to the kernel that updates a job's parameters, given the gradients of the shards."""
-    with_l1, plain = _kind_of_update(job, n_shards)
-    return train.update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
-
-
-def _kind_of_update(job: Job, n_shards: int) -> tuple[bool, bool]:
-    """Return the arguments `with_l1` and `plain` of the kernel ``update.update``."""
     with_l1 = job.l1 > 0
     penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
-    return with_l1, n_shards == 1 and not penalised
-
-
-def compile_aside(*tasks: Task) -> None:
-    """Compile kernels in another process, in the order of the tasks, while this one compiles others.
-
-    Where there is no second core, this process compiles everything.
-    """
-    if threads.available_cores() > 1:
-        companion.start_companion(tasks)
-
-
-def gradient_task(network: Network, job: Job, *, by_rows: bool = False) -> Task:
-    """Return the task that compiles the kernels of `gradient_pointers`, unless threads share units."""
-    return companion.gradient_task(
-        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
-        job.is_sparse, network.dtype.name, by_rows,
-    )  # fmt: skip
-
-
-def update_task(network: Network, job: Job, n_shards: int) -> Task:
-    """Return the task that compiles the kernel of `update_pointer`."""
-    with_l1, plain = _kind_of_update(job, n_shards)
-    return companion.update_task(job.optimizer.rule, with_l1, network.dtype.name, plain)
+    plain = n_shards == 1 and not penalised
+    return update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 
 def tile_data(
@@ -129,9 +105,7 @@ def _fill_tiles(table: Array, width: int, flat: Array) -> None:
         tile[:, len(rows) :] = rows[-1, :, None]
 
 
-def kernel_settings(
-    train: Any, network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False
-) -> Any:
+def kernel_settings(network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False) -> Settings:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
         "n_rounds": n_rounds,
@@ -143,10 +117,10 @@ def kernel_settings(
         "n_weights": network.n_weights,
         "first_step": 0,
     }
-    return train.Settings._make(
+    return Settings._make(
         [
             computed[name] if name in computed else convert(getattr(job, name))
-            for name, convert in _conversions(train.Settings)
+            for name, convert in _conversions(Settings)
         ]
     )
 
@@ -169,7 +143,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def training_workspace(
-    train: Any, network: Network, job: Job, width: int, n_threads: int, team: bool = False,
+    network: Network, job: Job, width: int, n_threads: int, team: bool = False,
     by_rows: bool = False,
 ) -> Any:  # fmt: skip
     """Return the scratch arrays that `n_threads` threads overwrite in training.
@@ -190,11 +164,11 @@ def training_workspace(
     def rows(size: int) -> Array:
         return distant_rows(n_threads, size * width, dtype)
 
-    n_blocks = -(-network.n_parameters // train.BLOCK)
+    n_blocks = -(-network.n_parameters // BLOCK)
     size = 2 * widest * width if team else 0
     sums = aligned_empty(2 * size, dtype).reshape(2, size)
     sums[1] = 0
-    return train.Workspace(
+    return Workspace(
         tiles=rows(gathered),
         units=rows(layout.n_units + padding),
         dunits=rows(layout.n_dunits + padding),
@@ -203,7 +177,7 @@ def training_workspace(
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
-        barrier=aligned_zeros(n_threads * train.COUNTER_DISTANCE, np.int64),
+        barrier=aligned_zeros(n_threads * COUNTER_DISTANCE, np.int64),
     )
 
 

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.calls.prediction import Table, pack_weights, plan_packing
+
 from ..network.description import Network, aligned_empty
 from ..system.memory import LARGE_BYTES
 from .job import is_sparse
 
 __all__ = [
+    "aligned",
     "csr_table",
     "n_operations",
-    "read_only",
     "row_values",
     "with_packed_weights",
 ]
@@ -22,24 +24,16 @@ __all__ = [
 Array = NDArray[Any]
 
 
-def read_only(X: Array) -> Array:
-    """Return a read-only view; a copy if the values do not lie at multiples of their size.
-
-    numba compiles a kernel separately for read-only, writeable and unaligned arrays: passing every array as
-    read-only and aligned needs one kernel.
-    """
-    X = X.view() if X.flags.aligned else X.copy()
-    X.flags.writeable = False
-    return X
+def aligned(X: Array) -> Array:
+    """Return an array, or a copy if its values do not lie at multiples of their size."""
+    return X if X.flags.aligned else X.copy()
 
 
 def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
     """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
-    from fastnn_kernels.sparse import Table
-
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
-    values, columns, starts = (read_only(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
+    values, columns, starts = (aligned(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
     return Table(values, columns, starts, rows)
 
 
@@ -51,12 +45,11 @@ def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False)
     is the plan itself and the parameters.
     """
     if parameters.nbytes <= LARGE_BYTES:
-        from fastnn_kernels.network import pack_weights, packed_plan
-
-        new_plan, size = packed_plan(plan, parameters.itemsize, is_sparse)
+        new_plan = plan.copy()
+        size = plan_packing()(new_plan, parameters.itemsize, is_sparse)
         if size:
             packed = aligned_empty(size, parameters.dtype)
-            pack_weights(new_plan, parameters, packed)
+            pack_weights(parameters.dtype)(new_plan, parameters, packed)
             return new_plan, packed
     return plan, parameters
 

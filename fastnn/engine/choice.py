@@ -6,7 +6,7 @@ Both backends have the operations of `Backend` on a `Network` and its flat param
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
@@ -15,7 +15,7 @@ from ..system.imports import imported
 if TYPE_CHECKING:
     from .protocol import Backend
 
-__all__ = ["BACKENDS", "get_backend", "kernel_module"]
+__all__ = ["BACKENDS", "get_backend"]
 
 # Registry of the backends: module and class by name. The command line reads the names before NumPy is loaded.
 BACKENDS = {"numba": ("compiled", "NumbaBackend"), "numpy": ("numpy", "NumpyBackend")}
@@ -31,10 +31,3 @@ def get_backend(name: str) -> Backend:
     with held_interrupts():
         home = imported(f"{__package__}.{module}")
     return getattr(home, backend)()
-
-
-@functools.cache
-def kernel_module(name: str) -> Any:
-    """Return the module `name` of compiled kernels; the first call imports it, and numba."""
-    get_backend("numba")
-    return imported(f"fastnn_kernels.{name}")

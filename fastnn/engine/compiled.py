@@ -1,11 +1,7 @@
-"""Backend of the compiled kernels: predictions, losses, gradients and trainers.
-
-Importing this module imports numba: only `get_backend` does.
-"""
+"""Backend of the compiled kernels: predictions, losses, gradients and trainers."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -13,15 +9,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels import layer, lbfgs, loss, output, predict, train
-from fastnn_kernels.compiler import jit, numba_internals
+from fastnn_kernels.calls import prediction
+from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_pointer
+from fastnn_kernels.calls.training import Data, loss_and_gradient
+from fastnn_kernels.compiler.entry import PreparedCall, compilation_listeners
 
 from ..network.description import Network, aligned_empty
 from ..system.notices import announce_compilation
 from ..system.threads import acquired_cores, available_cores, map_on_threads
 from . import limits
-from .arguments import gradient_pointers, kernel_settings, tile_data, training_workspace
-from .arrays import csr_table, n_operations, read_only, with_packed_weights
+from .arguments import job_pointers, kernel_settings, tile_data, training_workspace
+from .arrays import aligned, csr_table, n_operations, with_packed_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
@@ -40,23 +38,16 @@ class NumbaBackend:
     """Backend of the compiled kernels."""
 
     def __init__(self) -> None:
-        if numba_internals.is_disabled():
-            raise RuntimeError(
-                "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
-                'backend="numpy"'
-            )
-        if announce_compilation not in jit.compilation_listeners:
-            jit.compilation_listeners.append(announce_compilation)
-        self._predict, self._train, self._lbfgs = predict, train, lbfgs
-        self._activations, self._output, self._loss = (
-            layer.forward_table, output.forward_pointer, loss.value_pointer
-        )  # fmt: skip
+        if announce_compilation not in compilation_listeners:
+            compilation_listeners.append(announce_compilation)
 
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
-        pointers, kernel = self._pointers(network, name), self._predict.outputs(is_sparse(X))
+        if (found := self._of_few_rows(network, parameters, X, name)) is not None:
+            return found
+        pointers, kernel = _pointers(network, name), prediction.outputs(is_sparse(X), network.dtype)
         packed = self._weights(network, parameters, X, n_threads)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
@@ -71,7 +62,9 @@ class NumbaBackend:
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the predicted classes (n,)."""
-        pointers, kernel = self._pointers(network, None), self._predict.predict(is_sparse(X))
+        if (found := self._of_few_rows(network, parameters, X, None)) is not None:
+            return found
+        pointers, kernel = _pointers(network, None), prediction.predict(is_sparse(X), network.dtype)
         packed = self._weights(network, parameters, X, n_threads)
         classes = np.empty(X.shape[0], np.int64)
 
@@ -83,25 +76,43 @@ class NumbaBackend:
             warn_of_overflow(network, parameters, scores)
         return classes
 
+    def _of_few_rows(self, network: Network, parameters: Array, X: Any, name: str | None) -> Array | None:
+        """Return what `bind` computes for a few rows, by a call that stays prepared for the next rows.
+
+        The result is None for more rows, for large networks, and if it is not finite.
+        """
+        if len(X) > limits.FEW_ROWS or network.n_parameters > limits.FEW_PARAMETERS or is_sparse(X):
+            return None
+        calls = network.prepared_calls.setdefault((name, len(X)), [])
+        try:
+            call, samples, result = calls.pop()  # no other thread uses this call until it is returned
+        except IndexError:
+            samples = np.empty(X.shape, network.dtype)
+            call, result = self.bind(network, parameters, samples, name)
+        if call.arguments["parameters"] is not parameters:
+            call.set(parameters=parameters, packed=parameters)
+        samples[...] = X
+        found = result.copy() if call() else None
+        calls.append((call, samples, result))
+        return found
+
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], Any], Array]:
-        """Return a function that predicts for the present contents of X, and the array that it fills."""
-        kernel: Any
+    ) -> tuple[PreparedCall, Array]:
+        """Return a call that predicts for the present contents of X, and the array that it fills.
+
+        The call returns True if all scores are finite.
+        """
         if name is None:
-            kernel = self._predict.predict(False)
+            kernel = prediction.predict(False, network.dtype)
             result: Array = np.empty(X.shape[0], np.int64)
         else:
-            kernel = self._predict.outputs(False)
+            kernel = prediction.outputs(False, network.dtype)
             result = np.empty((X.shape[0], network.n_outputs), network.dtype)
         tile, units = _prediction_workspace(network, X.shape[0])
-        arguments = network.layout.plan, parameters, parameters, read_only(X), tile, units, result
-        return functools.partial(kernel, *self._pointers(network, name), *arguments), result
-
-    def _pointers(self, network: Network, name: str | None) -> tuple[Any, ...]:
-        """Return the pointers that come first among a prediction kernel's arguments."""
-        activations = self._activations(network.kernel_activations, network.dtype)
-        return (activations,) if name is None else (activations, self._output(name, network.dtype))
+        arguments = network.layout.plan, parameters, parameters, aligned(X), tile, units, result
+        given = *_pointers(network, name), *arguments
+        return PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True))), result
 
     @staticmethod
     def _weights(network: Network, parameters: Array, X: Any, n_threads: int) -> tuple[Array, Array, Array]:
@@ -120,9 +131,9 @@ class NumbaBackend:
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         """Return the weighted loss."""
-        activations = self._activations(network.kernel_activations, network.dtype)
-        value = self._loss(network.loss.name, network.dtype)
-        kernel = self._predict.loss(is_sparse(X))
+        activations = forward_table(network.kernel_activations, network.dtype)
+        value = value_pointer(network.loss.name, network.dtype)
+        kernel = prediction.loss(is_sparse(X), network.dtype)
         packed = self._weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
 
@@ -131,7 +142,7 @@ class NumbaBackend:
             targets = aligned_empty(y.shape[1] * width, network.dtype)
             row = aligned_empty(width, network.dtype)
             return kernel(
-                activations, value, *packed, samples, read_only(y[rows]), weights[rows],
+                activations, value, *packed, samples, aligned(y[rows]), weights[rows],
                 network.loss.parameter, tile, targets, row, units,
             )  # fmt: skip
 
@@ -141,28 +152,27 @@ class NumbaBackend:
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
         """Return the trainer of a job."""
-        return NumbaTrainer(self._train, network, parameters, statistics, job, memory)
+        return NumbaTrainer(network, parameters, statistics, job, memory)
 
     def lbfgs_trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job,
         memory: LBFGSMemory | None = None,
     ) -> LBFGSTrainer:  # fmt: skip
         """Return the L-BFGS trainer of a job."""
-        return NumbaLBFGSTrainer(self._train, self._lbfgs, network, parameters, statistics, job, memory)
+        return NumbaLBFGSTrainer(network, parameters, statistics, job, memory)
 
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""
-        train = self._train
         n_samples = X.shape[0]
         width = training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)
-        pointers = gradient_pointers(train, network, job, team=False)
-        kernel = train.loss_and_gradient(job.is_sparse)
-        data = train.Data(*tile_data(network, job, width))
-        settings = kernel_settings(train, network, job, width, n_rounds=-(-n_samples // width))
-        work = training_workspace(train, network, job, width, n_threads=1)
+        pointers = job_pointers(network, job, team=False)
+        kernel = loss_and_gradient(job.is_sparse, network.dtype)
+        data = Data(*tile_data(network, job, width))
+        settings = kernel_settings(network, job, width, n_rounds=-(-n_samples // width))
+        work = training_workspace(network, job, width, n_threads=1)
         step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * n_operations(network, X) * width)))
 
         def evaluate(parameters: Array) -> tuple[float, Array]:
@@ -179,6 +189,12 @@ class NumbaBackend:
             return loss, gradient
 
         return evaluate
+
+
+def _pointers(network: Network, name: str | None) -> tuple[Any, ...]:
+    """Return the pointers that come first among a prediction kernel's arguments."""
+    activations = forward_table(network.kernel_activations, network.dtype)
+    return (activations,) if name is None else (activations, forward_pointer(name, network.dtype))
 
 
 def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
@@ -201,7 +217,7 @@ def _run_slices(network: Network, X: Any, run: Callable[..., T], n_threads: int)
     width = units.shape[0] // network.layout.n_units
     step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (n_operations(network, X) * width)))
     if n_samples <= step:  # a single call takes microseconds: skip threads and interrupts
-        samples = csr_table(X, np.arange(n_samples)) if sparse else read_only(X)
+        samples = csr_table(X, np.arange(n_samples)) if sparse else aligned(X)
         return [run(slice(0, n_samples), samples, tile, units)]
     order = np.arange(n_samples) if sparse else None
     workspaces = SimpleQueue[tuple[Array, Array]]()
@@ -209,7 +225,7 @@ def _run_slices(network: Network, X: Any, run: Callable[..., T], n_threads: int)
 
     def run_slice(first: int) -> T:
         rows = slice(first, first + step)
-        samples = read_only(X[rows]) if order is None else csr_table(X, order[rows])
+        samples = aligned(X[rows]) if order is None else csr_table(X, order[rows])
         try:
             workspace = workspaces.get_nowait()
         except Empty:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.calls import lbfgs
+from fastnn_kernels.calls.training import Data
+from fastnn_kernels.compiler.entry import PreparedCall
+
 from ..network.description import Network, aligned_empty, aligned_zeros
 from ..reference.lbfgs import Limits, status_of
 from .arguments import (
-    compile_aside,
     distant_rows,
-    gradient_pointers,
-    gradient_task,
+    job_pointers,
     kernel_settings,
     sharing,
     tile_data,
@@ -40,8 +41,6 @@ class NumbaLBFGSTrainer:
 
     Parameters
     ----------
-    train, lbfgs : module
-        Modules ``fastnn_kernels.train`` and ``fastnn_kernels.lbfgs``.
     network : Network
         Description of the network.
     parameters, statistics : array
@@ -59,15 +58,13 @@ class NumbaLBFGSTrainer:
 
     def __init__(
         self,
-        train: Any,
-        lbfgs: Any,
         network: Network,
         parameters: Array,
         statistics: Array,
         job: Job,
         memory: LBFGSMemory | None = None,
     ) -> None:
-        self._lbfgs, self._network, self._job = lbfgs, network, job
+        self._network, self._job = network, job
         self.non_finite = ""
         self.current, self.statistics = parameters, statistics
         n_samples, size = job.n_samples, network.n_parameters
@@ -80,7 +77,6 @@ class NumbaLBFGSTrainer:
             (network, n_samples, "L-BFGS"), job.n_threads, n_shards,
             network.training_operations * width * n_shards,
         )  # fmt: skip
-        self._kernel = lbfgs.lbfgs_iterations(job.is_sparse)
         n_before = 0 if memory is None else self._checked_pairs(memory)
         maxcor = max(n_pairs(job), n_before)
         # Zeros and not garbage: a file of the memory depends on the training alone.
@@ -103,23 +99,16 @@ class NumbaLBFGSTrainer:
         if memory is not None:
             self._restore_memory(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
-        settings = kernel_settings(train, network, job, width, n_rounds=-(-shard // width))
-        self._work = training_workspace(train, network, job, width, self._calls.max_threads)
+        settings = kernel_settings(network, job, width, n_rounds=-(-shard // width))
+        self._work = training_workspace(network, job, width, self._calls.max_threads)
         self._n_rounds = settings.n_rounds
-        self._arguments = (
-            *gradient_pointers(train, network, job, team=False),
-            lbfgs.advance_pointer(),
-            network.training_layout.plan,
-            self._state,
-            lbfgs.Limits(*ends),
-            train.Data(*tile_data(network, job, width)),
-            settings,
-            self.records,
-            self._work,
-        )
-        if not self._arguments[0].is_saved:
-            compile_aside((lbfgs.__name__, lbfgs.compile_advance.__name__, []), gradient_task(network, job))
-            self._kernel.compile_for_python(0, 1, *self._arguments, 0, 1)
+        self._call = PreparedCall(
+            lbfgs.lbfgs_iterations(job.is_sparse, network.dtype), thread=0, n_threads=1,
+            **job_pointers(network, job, team=False)._asdict(), advance=lbfgs.advance_pointer(),
+            plan=network.training_layout.plan, state=self._state, limits=lbfgs.Limits(*ends),
+            data=Data(*tile_data(network, job, width)), settings=settings, records=self.records,
+            work=self._work, last_pass=0, n_rounds=1,
+        )  # fmt: skip
 
     # --- resumed trainings ---------------------------------------------------------------------------
 
@@ -143,7 +132,7 @@ class NumbaLBFGSTrainer:
         ValueError
             If an array has another size than M and the network say, or a count is out of range.
         """
-        lbfgs, network = self._lbfgs, self._network
+        network = self._network
         M = (len(memory.vectors) - lbfgs.PAIRS) // 2
         fits = (
             M >= 1
@@ -174,7 +163,7 @@ class NumbaLBFGSTrainer:
 
     def _restore_memory(self, memory: LBFGSMemory, n_before: int, ends: Limits) -> None:
         """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
-        lbfgs, state, (vectors, numbers, counts) = self._lbfgs, self._state, self._minimiser
+        state, (vectors, numbers, counts) = self._state, self._minimiser
         M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
         # A smaller ring is that of a shorter training, which has overwritten no pair: its rows are in order.
         vectors[: first + n_before] = memory.vectors[: first + n_before]
@@ -210,7 +199,7 @@ class NumbaLBFGSTrainer:
     @property
     def ending(self) -> Ending | None:
         """How the minimisation has ended; None before its end."""
-        return ENDINGS.get(int(self._minimiser.counts[self._lbfgs.STATUS]))
+        return ENDINGS.get(int(self._minimiser.counts[lbfgs.STATUS]))
 
     @property
     def halted(self) -> bool:
@@ -220,7 +209,7 @@ class NumbaLBFGSTrainer:
     @property
     def value(self) -> float:
         """Value of the minimised function at the last point evaluated."""
-        return float(self._minimiser.numbers[self._lbfgs.VALUE])
+        return float(self._minimiser.numbers[lbfgs.VALUE])
 
     @property
     def objective(self) -> float:
@@ -230,7 +219,7 @@ class NumbaLBFGSTrainer:
     @property
     def _rounds_done(self) -> int:
         """Number of rounds evaluated; a round is one tile of every shard."""
-        lbfgs, counts = self._lbfgs, self._minimiser.counts
+        counts = self._minimiser.counts
         # `advance` counts an evaluation of a line search when it asks for the evaluation.
         n_evaluations = int(counts[lbfgs.N_EVALUATIONS]) - int(counts[lbfgs.PHASE] == lbfgs.SEARCH)
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
@@ -243,16 +232,22 @@ class NumbaLBFGSTrainer:
         """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
-        n_rounds = self._calls.n_rounds
-
-        def call(thread: int, n_threads: int) -> None:
-            result = self._kernel(thread, n_threads, *self._arguments, last_pass, n_rounds)
-            if thread == 0:  # keep the result here: Ctrl-C is raised before `SharedCalls.run` returns
-                self.non_finite = NON_FINITE[result]
+        self._call.set(last_pass=last_pass, n_rounds=self._calls.n_rounds)
 
         def make_calls(n_threads: int) -> list[Callable[[], None]]:
-            return [functools.partial(call, thread, n_threads) for thread in range(n_threads)]
+            self._call.set(n_threads=n_threads)
+            others = [self._call.copy() for _ in range(1, n_threads)]
+            for thread, call in enumerate(others, 1):
+                call.set(thread=thread)
+            return [self._advance, *others]
 
         self._calls.run(make_calls, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
         return not self.non_finite
+
+    def _advance(self) -> None:
+        """Call the kernel as the first thread, and keep its result.
+
+        Ctrl-C is raised before `SharedCalls.run` returns.
+        """
+        self.non_finite = NON_FINITE[self._call()]

@@ -9,27 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.companion import options_task
+from fastnn_kernels.calls.training import BLOCK, Data, State, option_pointers, training_loop, used_options
+from fastnn_kernels.compiler.entry import PreparedCall
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..network.description import Network
 from . import limits
 from .arguments import (
-    compile_aside,
     distant_rows,
-    gradient_pointers,
-    gradient_task,
     is_by_rows,
+    job_pointers,
+    job_update,
     kernel_settings,
     kind_of_steps,
     max_threads,
     sharing,
     tile_data,
     training_workspace,
-    update_pointer,
-    update_task,
 )
-from .arrays import csr_table, read_only
+from .arrays import aligned, csr_table
 from .checks import find_non_finite
 from .job import Job, Memory
 from .shared_calls import SharedCalls
@@ -45,8 +43,6 @@ class NumbaTrainer:
 
     Parameters
     ----------
-    train : module
-        Module of the training kernels, ``fastnn_kernels.train``.
     network : Network
         Description of the network.
     parameters, statistics : array
@@ -58,9 +54,9 @@ class NumbaTrainer:
     """
 
     def __init__(
-        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
-        self._train, self._network, self._job, self.memory = train, network, job, memory
+        self._network, self._job, self.memory = network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
         n_parts, team = sharing(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_parts
@@ -72,21 +68,18 @@ class NumbaTrainer:
             network.training_operations * width * n_shards,
         )  # fmt: skip
         n_threads = self._calls.max_threads
-        self._pointers = (
-            *gradient_pointers(train, network, job, team=team, by_rows=by_rows),
-            update_pointer(train, network, job, n_shards),
-        )
-        self._settings = kernel_settings(train, network, job, width, -(-shard // width), by_rows)
-        self._used = train.used_options(self._settings, job.is_gathered)
-        self._options = train.option_pointers(self._used, team, network.dtype)
+        self._pointers = job_pointers(network, job, team=team, by_rows=by_rows)
+        self._update = job_update(network, job, n_shards)
+        self._settings = kernel_settings(network, job, width, -(-shard // width), by_rows)
+        self._options = option_pointers(used_options(self._settings, job.is_gathered), team, network.dtype)
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
-            X = csr_table(job.X, memory.order) if job.is_sparse else read_only(job.X)
-            data = X, read_only(np.ascontiguousarray(job.y)), job.weights, memory.order
+            X = csr_table(job.X, memory.order) if job.is_sparse else aligned(job.X)
+            data = X, aligned(np.ascontiguousarray(job.y)), job.weights, memory.order
         else:
             data = tile_data(network, job, width, by_rows)
-        self._data = train.Data(*data)
-        self._state = train.State(
+        self._data = Data(*data)
+        self._state = State(
             parameters=parameters,
             optimizer=memory.optimizer,
             average=memory.average,
@@ -95,19 +88,19 @@ class NumbaTrainer:
             plateau=memory.plateau,
             gradients=distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
-            squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // train.BLOCK)),
+            squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
         )
         self._state.gradients[...] = 0
         self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
-        self._loop = train.training_loop(
+        self._loop = training_loop(
             job.is_gathered, team, job.is_sparse, team and network.batch_norm,
-            team and bool(network.dropout), dtype, self._pointers, self._options, type(self.records),
+            team and bool(network.dropout), dtype, self._pointers, self._update, self._options,
         )  # fmt: skip
         self._prepared: Any = None  # the call of the loop (`_prepared_call`)
         self._single: tuple[Any, ...] = ()  # what `single_step` prepares
-        self._work = training_workspace(train, network, job, width, n_threads, team, by_rows)
+        self._work = training_workspace(network, job, width, n_threads, team, by_rows)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
@@ -115,9 +108,6 @@ class NumbaTrainer:
         self._saved = [np.empty_like(array) for array in self._changing]
         self._first_step = 0  # number of the last call's first step
         self.non_finite = ""
-        gradient_of = self._pointers[0]
-        if gradient_of is not None and not gradient_of.is_saved:
-            self._compile_side_by_side()
 
     @property
     def n_passes(self) -> int:
@@ -235,28 +225,12 @@ class NumbaTrainer:
                 return False
         return not self._find_non_finite()
 
-    def _compile_side_by_side(self) -> None:
-        """Compile the training loop, and the kernels that it calls in another process meanwhile.
-
-        The processes take the kernels from opposite ends of one list, and meet somewhere in between. Threads
-        do not share units: the loop would contain the gradient.
-        """
-        compile_aside(
-            gradient_task(self._network, self._job, by_rows=self._settings.by_rows),
-            update_task(self._network, self._job, len(self._state.gradients)),
-            options_task(self._used, False, self._network.dtype.name),
-        )
-        self._loop.compile()
-        for pointer in reversed((*self._pointers, *self._options)):
-            pointer.compile()
-
     def _prepared_call(self, **changing: Any) -> Any:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
-            names = *self._train.GradientPointers._fields, "update"
-            self._prepared = self._train.PreparedCall(
-                self._loop, thread=0, **dict(zip(names, self._pointers, strict=True)),
-                options=self._options, plan=self._network.training_layout.plan, state=self._state,
+            self._prepared = PreparedCall(
+                self._loop, thread=0, **self._pointers._asdict(), update=self._update, options=self._options,
+                plan=self._network.training_layout.plan, state=self._state,
                 data=self._data, records=self.records, work=self._work, **changing,
             )  # fmt: skip
         else:

@@ -1,19 +1,21 @@
-"""Data structures of a training: Job (data and settings), Memory (state), Records (measurements)."""
+"""Data structures of a training: Job (data and settings) and Memory (state)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn_kernels.calls.training import Records
 
 from ..network.description import Network, aligned_zeros
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
 from . import limits
 
-__all__ = ["Job", "Memory", "Records", "is_sparse"]
+__all__ = ["Job", "Memory", "is_sparse"]
 
 Array = NDArray[Any]
 
@@ -21,26 +23,6 @@ Array = NDArray[Any]
 def is_sparse(X: Any) -> bool:
     """Return True if X is a SciPy CSR matrix: checked samples are otherwise NumPy arrays."""
     return not isinstance(X, np.ndarray)
-
-
-class Records(NamedTuple):
-    """Measurements of the R kept epochs (`Job.kept`), which the trainer fills.
-
-    If `Job.of_objective` is set, only the losses are filled; they then hold the objective.
-
-    Parameters
-    ----------
-    losses : array (R,) of float64
-        Sums of the samples' losses over the epoch.
-    norms : array (R,) of float64
-        Norm of the gradient in the epoch's last step.
-    ratios : array (R, layers) of float64
-        Norm of the last step's change of a layer's weights, divided by the norm of the weights.
-    """
-
-    losses: NDArray[np.float64]
-    norms: NDArray[np.float64]
-    ratios: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

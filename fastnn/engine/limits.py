@@ -48,6 +48,9 @@ GAP_BYTES = 1 << 16
 # Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
 # weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
 MIN_TOUCHED = 1 << 16
+# Predictions of at most so many rows by networks of at most so many parameters take microseconds: calls stay
+# prepared from one prediction to the next.
+FEW_ROWS, FEW_PARAMETERS = 8, 1 << 16
 # Fewest tiles of each thread in a prediction for which the weights of wide layers are packed once beforehand,
 # instead of for every tile. One thread packs them, into new memory: on one thread, this takes as long as four
 # or five tiles save.

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from fastnn_kernels.calls.training import Records
+
 from ..network.description import Network
-from .job import Job, Memory, Records
+from .job import Job, Memory
 from .lbfgs import Ending, LBFGSMemory
 
 __all__ = ["Backend", "LBFGSTrainer", "Trainer"]

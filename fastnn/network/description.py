@@ -352,6 +352,11 @@ class Network:
         return tuple(sorted(set(self.activations)))
 
     @cached_property
+    def prepared_calls(self) -> dict[Any, list[Any]]:
+        """Calls for predictions of few rows, which the compiled backend keeps from one to the next."""
+        return {}
+
+    @cached_property
     def layout(self) -> Layout:
         """Layout for predictions."""
         return self._lay_out(training=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..system.imports import imported
+from fastnn_kernels.compiler.entry import compilation_listeners
 
 __all__ = ["note_compiled", "reported_compilations"]
 
@@ -43,9 +43,8 @@ def reported_compilations(report: Callable[[bool], None] = lambda busy: None) ->
 
     ``report(False)`` follows at the next `note_compiled` in this thread, or at the end of the context.
     """
-    jit = imported("fastnn_kernels.compiler.jit")
-    if _announce not in jit.compilation_listeners:
-        jit.compilation_listeners.append(_announce)
+    if _announce not in compilation_listeners:
+        compilation_listeners.append(_announce)
     _listening[threading.get_ident()] = report
     if _compiling:
         _announce(())

@@ -6,9 +6,6 @@ A process that is killed leaves its draft behind, whose name begins with ``.fast
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
+from .imports import imported
 from .validation import shown
 
 __all__ = [
@@ -51,7 +49,7 @@ class Draft:
         self.paths = paths
         self._holds_older = False  # True if older files could not be moved back
         folder = paths[0].absolute().parent
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        self.folder = Path(imported("tempfile").mkdtemp(prefix=PREFIX, dir=folder))
 
     def name(self, path: Path) -> Path:
         """Return the temporary name of the file that becomes `path`."""
@@ -65,7 +63,7 @@ class Draft:
             # older ones away first. The last name may be a page that refers to the others: the reverse order
             # ensures that the page never exists without them.
             if len(self.paths) > 1 or self.name(self.paths[0]).is_dir():
-                older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
+                older = Path(imported("tempfile").mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
                     if os.path.lexists(path):  # also a link to nothing, which no folder can replace
                         _move(path, older / path.name, moves)
@@ -86,7 +84,7 @@ class Draft:
         """Remove the draft, unless it holds older files that could not be moved back."""
         if self._holds_older:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)
+        imported("shutil").rmtree(self.folder, ignore_errors=True)
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
@@ -114,7 +112,7 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
     folder = path.absolute().parent
     # Writers of pictures choose the format by the ending.
     ending = path.suffix if len(path.suffix) <= LONGEST_ENDING else ""
-    draft = folder / f"{PREFIX}{secrets.token_hex(8)}{ending}"
+    draft = folder / f"{PREFIX}{os.urandom(8).hex()}{ending}"
     try:
         yield draft
         if synced:

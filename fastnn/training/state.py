@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.job import Job, Memory, Records
+from fastnn_kernels.calls.training import Records
+
+from ..engine.job import Job, Memory
 from ..engine.lbfgs import LBFGSMemory
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer

@@ -18,23 +18,24 @@ A form of a layer is four arrays (J, T).
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from .calls.formulas import Form
+from .calls.prediction import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, PointerTable, array_types, call
+from .compiler.pointer import call
 from .curvature import Curvature, curvature
 from .layer import ACTIVATIONS
-from .network import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
 from .vectors import vmath
 from .vectors.product import product_forward
 from .vectors.value import Value, fill
 from .vectors.vector import Vector, lanes, load, store, view
 
-__all__ = ["Form", "bound_pass", "bounds_table", "is_won", "slack"]
+__all__ = ["Form", "bound_pass", "is_won", "slack"]
 
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
@@ -43,19 +44,6 @@ VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
 FAR = 100.0
 # Bound of the errors of subnormal numbers.
 TINY = 1e-30
-
-
-class Form(NamedTuple):
-    """An affine form for each value and cell: four arrays (J, T).
-
-    Over a cell, a value is ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from
-    -1 to 1.
-    """
-
-    centre: Any
-    slope_x: Any
-    slope_y: Any
-    radius: Any
 
 
 @kernel
@@ -202,14 +190,6 @@ def activation_bounds(name: str) -> Any:
                 store(R, j, t, error + (widen_next + rounding) * largest)
 
     return activation_bounds
-
-
-@functools.cache
-def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return the table of pointers to the kernel `activation_bounds` of each name, in order."""
-    of = array_types(dtype)
-    arguments = types.NamedUniTuple(of.matrix, 4, Form), of.inputs, of.scalar, of.scalar
-    return PointerTable([FunctionPointer(activation_bounds(name), arguments, types.none) for name in names])
 
 
 @kernel

@@ -10,51 +10,23 @@ whole number of vectors), P parameters of all networks.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .bound import bound_pass, layer_form
 from .compiler.jit import kernel
-from .network import ACTIVATION, BIASES, WEIGHTS, forward_pass, last_outputs
+from .network import forward_pass, last_outputs
 from .output import softmax_forward
 from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store
 
 __all__ = [
-    "PackedCommittee",
     "add_probability_bounds",
     "committee_bounds",
     "committee_scores",
-    "relocated_plan",
 ]
-
-
-class PackedCommittee(NamedTuple):
-    """Networks with two inputs, in the form that the kernels take.
-
-    activations: a table of pointers, a `layer.forward_table` for scores and a `bound.bounds_table` for
-    bounds; plan (L, `N_COLUMNS`); first (M + 1,): the first layer of each network, and L; parameters (P,);
-    packed, flat: the packed weights of the plan; magnitudes (P,): absolute values of the weights, and 0 for
-    all other parameters.
-    """
-
-    activations: Any
-    plan: Any
-    first: Any
-    parameters: Any
-    packed: Any
-    magnitudes: Any
-
-
-def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
-    """Return a copy of a network's plan for parameters that begin at `offset`, with new activation codes."""
-    plan = plan.copy()
-    plan[:, [WEIGHTS, BIASES]] += offset
-    plan[:, ACTIVATION] = codes
-    return plan
 
 
 @functools.cache

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .calls.encoding import FAR
 from .compiler.jit import kernel
 
-__all__ = ["FAR", "piecewise_linear", "smooth_scaled"]
+__all__ = ["piecewise_linear", "smooth_scaled"]
 
-# Distance, in limits, from which a smoothly scaled number equals the limit to rounding: v / sqrt(1 + v^2)
-# differs from 1 by 1 / (2 v^2). Numbers are cut off there, so that no square overflows.
-FAR = 1e9
 _MAX = float(np.finfo(np.float64).max)
 
 

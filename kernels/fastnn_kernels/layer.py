@@ -15,11 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numba import types
-
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, PointerTable, array_types
 from .vectors import vmath
 from .vectors.elementwise import elementwise
 from .vectors.value import Value, emitter
@@ -31,8 +27,6 @@ __all__ = [
     "activation",
     "activation_backward",
     "activation_forward",
-    "backward_table",
-    "forward_table",
 ]
 
 
@@ -283,20 +277,3 @@ def activation_backward(name: str) -> Any:
             store(dZ, 0, k, load(dA, 0, k) * slope(load(Z, 0, k), load(A, 0, k)))
 
     return activation_backward
-
-
-@functools.cache
-def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return the table of pointers to the kernel `activation_forward` of each name, in order."""
-    of = array_types(dtype)
-    return PointerTable(
-        [FunctionPointer(activation_forward(name), (of.inputs, of.matrix), types.none) for name in names]
-    )
-
-
-@functools.cache
-def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
-    """Return the table of pointers to the kernel `activation_backward` of each name, in order."""
-    of = array_types(dtype)
-    arguments = of.inputs, of.inputs, of.inputs, of.matrix
-    return PointerTable([FunctionPointer(activation_backward(name), arguments, types.none) for name in names])

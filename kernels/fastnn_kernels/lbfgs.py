@@ -15,22 +15,46 @@ Shape letters: P parameters (a whole number of vectors), M pairs, G shards, R re
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import types
 
-from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, array_types, call
-from .line_search import (
-    LONGEST_STEP,
-    N_SEARCH,
+from .calls.lbfgs import (
+    CONVERGED_GRADIENT,
+    CONVERGED_VALUE,
+    DIRECTION,
+    ENDED,
+    GRADIENT,
+    GRADIENT_BEFORE,
+    ITERATED,
+    MAX_EVALUATIONS,
+    MAX_ITERATIONS,
+    N_EVALUATIONS,
+    N_ITERATIONS,
+    N_PAIRS,
+    N_TRIALS,
+    NEWEST,
+    PAIRS,
+    PHASE,
+    RHO,
+    RUNNING,
+    SEARCH,
+    SEARCH_FAILED,
+    SLOPE,
     SLOPE_BEFORE,
+    START,
+    STATUS,
     STEP,
+    THETA,
+    VALUE,
     VALUE_BEFORE,
-    begin_search,
-    search_ends,
+    X_BEFORE,
+    Limits,
+    X,
 )
+from .compiler.jit import kernel
+from .compiler.pointer import call
+from .line_search import LONGEST_STEP, begin_search, search_ends
 from .options import record_ratios
 from .train import loss_and_gradient
 from .update import are_finite, parameter_square_sum
@@ -39,89 +63,13 @@ from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import add_product, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, row, store
 
+# The numbers of the reference, too.
 __all__ = [
-    "CONVERGED_GRADIENT",
-    "CONVERGED_VALUE",
-    "ENDED",
-    "GRADIENT",
-    "ITERATED",
-    "MAX_EVALUATIONS",
-    "MAX_ITERATIONS",
-    "N_EVALUATIONS",
-    "N_ITERATIONS",
-    "PHASE",
-    "RUNNING",
-    "SEARCH",
-    "SEARCH_FAILED",
-    "STATUS",
-    "VALUE",
-    "Limits",
-    "Minimiser",
-    "MinimiserState",
-    "X",
-    "advance",
-    "advance_pointer",
-    "compile_advance",
-    "direction",
-    "lbfgs_iterations",
-    "new_minimiser",
-]
-
-# Phases of a minimisation, in ``counts[PHASE]``. START, SEARCH: `advance` needs value and gradient at x, the
-# first point or a trial of a line search. ITERATED: x is an iterate. ENDED: a line search has failed, and x
-# is the last iterate.
-START, SEARCH, ITERATED, ENDED = range(4)
-# Why a minimisation has ended, in ``counts[STATUS]``.
-RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MAX_ITERATIONS, MAX_EVALUATIONS, SEARCH_FAILED = range(6)
-
-# Indices in `Minimiser.counts`: phase and status; numbers of iterations, of evaluations, and of evaluations
-# in the line search; the number of pairs, and the row of the newest.
-PHASE, STATUS, N_ITERATIONS, N_EVALUATIONS, N_TRIALS, N_PAIRS, NEWEST, N_COUNTS = range(8)
-# Indices in `Minimiser.numbers`, after the state of the line search: value at x, slope along the direction,
-# y y / s y of the newest pair, and the first of M numbers 1 / s y, which M numbers for the recursion follow.
-VALUE, SLOPE, THETA, RHO = range(N_SEARCH, N_SEARCH + 4)
-# Rows of `Minimiser.vectors`: the point x, the gradient there, the direction of the line search, x and
-# gradient at its beginning, and the first of M rows with the pairs' s, which M rows with their y follow.
-X, GRADIENT, DIRECTION, X_BEFORE, GRADIENT_BEFORE, PAIRS = range(6)
+    "CONVERGED_GRADIENT", "CONVERGED_VALUE", "MAX_EVALUATIONS", "MAX_ITERATIONS", "RUNNING", "SEARCH_FAILED",
+    "Limits", "advance", "direction", "lbfgs_iterations",
+]  # fmt: skip
 
 EPS = float(np.finfo(np.float64).eps)
-
-
-class Minimiser(NamedTuple):
-    """State of a minimisation (`new_minimiser`).
-
-    vectors (`PAIRS` + 2 M, P) float64; numbers (`RHO` + 2 M,) float64, which begin with the state of the line
-    search; counts (`N_COUNTS`,) int64. The pairs are a ring.
-    """
-
-    vectors: Any
-    numbers: Any
-    counts: Any
-
-
-class Limits(NamedTuple):
-    """Limits of a minimisation.
-
-    maxiter, maxfun: largest numbers of iterations and evaluations; maxls: largest number of evaluations in a
-    line search. A minimisation has converged if an iteration reduces the value by at most `ftol` times the
-    larger value, or 1, or if no derivative exceeds `gtol`.
-    """
-
-    maxiter: int
-    maxfun: int
-    maxls: int
-    ftol: float
-    gtol: float
-
-
-def new_minimiser(size: int, maxcor: int, empty: Any = np.empty) -> Minimiser:
-    """Return the state of a minimisation that begins at x = 0, for `size` parameters and `maxcor` pairs.
-
-    ``empty(n, dtype)`` returns an uninitialised array.
-    """
-    vectors = empty((PAIRS + 2 * maxcor) * size, np.float64).reshape(-1, size)
-    vectors[X] = 0
-    return Minimiser(vectors, np.zeros(RHO + 2 * maxcor), np.zeros(N_COUNTS, np.int64))
 
 
 # --- the minimiser -------------------------------------------------------------------------------
@@ -287,46 +235,7 @@ def advance(minimiser, limits):
     return SEARCH
 
 
-@functools.cache
-def advance_pointer() -> FunctionPointer:
-    """Return a pointer to `advance`, which is compiled once for networks of both dtypes."""
-    of = array_types(np.dtype(np.float64))
-    fields = (of.matrix, of.flat, types.Array(types.int64, 1, "C"))
-    limits = (types.int64, types.int64, types.int64, types.float64, types.float64)
-    arguments = types.NamedTuple(fields, Minimiser), types.NamedTuple(limits, Limits)
-    return FunctionPointer(advance, arguments, types.int64)
-
-
-def compile_advance() -> None:
-    """Compile `advance`, or load it. The companion process calls this function."""
-    advance_pointer().compile()
-
-
 # --- the training loop ---------------------------------------------------------------------------
-
-
-class MinimiserState(NamedTuple):
-    """The arrays that a training by L-BFGS updates.
-
-    parameters (P,) and statistics: those of the last iterate, which are always finite. minimiser: a
-    `Minimiser` of the objective. point (P,): x in the network's dtype. gradients (G, P or more) and
-    shard_losses (G,) float64: gradient and loss of every shard at the point. statistics_at_point: the running
-    statistics, which every evaluation updates. losses (3,) float64: loss and penalty at the point, and the
-    objective of the last iterate as it is recorded. progress (2,) int64: iterations recorded, and rounds of
-    the present evaluation done. evaluates (1,) int64: 1 if all threads are to evaluate the loss next, 0 if
-    the call ends.
-    """
-
-    parameters: Any
-    statistics: Any
-    minimiser: Any
-    point: Any
-    gradients: Any
-    shard_losses: Any
-    statistics_at_point: Any
-    losses: Any
-    progress: Any
-    evaluates: Any
 
 
 @kernel

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import math
 
+from .calls.lbfgs import (
+    BEST,
+    BRACKETED,
+    LOWER,
+    MODIFIED,
+    N_SEARCH,
+    OTHER,
+    SLOPE_BEFORE,
+    STEP,
+    UPPER,
+    VALUE_BEFORE,
+    WIDTH,
+    WIDTH_BEFORE,
+)
 from .compiler.jit import kernel
 
 __all__ = [
     "LONGEST_STEP",
-    "N_SEARCH",
-    "SLOPE_BEFORE",
-    "STEP",
-    "VALUE_BEFORE",
     "begin_search",
     "interpolate",
     "search_ends",
@@ -25,14 +35,6 @@ __all__ = [
 # Shares of the first slope by which the value must fall and which the slope may keep, the relative width of
 # an interval that ends the search, and the longest step.
 DECREASE, CURVATURE, MIN_WIDTH, LONGEST_STEP = 1e-3, 0.9, 0.1, 1e10
-
-# Indices of the array `search` (N_SEARCH,). STEP: the trial, or the accepted step. VALUE_BEFORE,
-# SLOPE_BEFORE: at step 0. LOWER, UPPER: limits of the next step. WIDTH, WIDTH_BEFORE: widths of the last two
-# intervals. BRACKETED: 1 if the interval contains a minimum. MODIFIED: 1 if the interval is still chosen for
-# the value minus the least decrease. BEST and OTHER, three numbers each: step, value and slope at the best
-# end of the interval, and at the other end.
-STEP, VALUE_BEFORE, SLOPE_BEFORE, LOWER, UPPER, WIDTH, WIDTH_BEFORE, BRACKETED, MODIFIED = range(9)
-BEST, OTHER, N_SEARCH = 9, 12, 15
 
 
 @kernel

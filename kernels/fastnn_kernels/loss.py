@@ -20,11 +20,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numba import types
-
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, array_types
 from .output import column_max, exponentials
 from .vectors import vmath
 from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
@@ -33,11 +29,9 @@ from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
 __all__ = [
     "LOSSES",
     "RegisteredLoss",
-    "backward_pointer",
     "loss",
     "loss_backward",
     "loss_value",
-    "value_pointer",
 ]
 
 
@@ -392,18 +386,3 @@ def loss_backward(name: str) -> Any:
         return total
 
     return loss_backward
-
-
-@functools.cache
-def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to the kernel `loss_value` of the loss `name`."""
-    of = array_types(dtype)
-    return FunctionPointer(loss_value(name), (of.inputs, of.inputs, of.inputs, types.float64), types.float64)
-
-
-@functools.cache
-def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to the kernel `loss_backward` of the loss `name`."""
-    of = array_types(dtype)
-    arguments = of.inputs, of.inputs, of.inputs, types.float64, types.boolean, of.matrix
-    return FunctionPointer(loss_backward(name), arguments, types.float64)

@@ -11,10 +11,24 @@ vectors), P parameters.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
+from .calls.prediction import (
+    ACTIVATION,
+    BIASES,
+    DUNITS,
+    INPUTS,
+    NORMALISED,
+    OUTPUTS,
+    PACKED,
+    SCALES,
+    SHIFTS,
+    SOURCE,
+    STATISTICS,
+    SUMS,
+    UNITS,
+    WEIGHTS,
+)
 from .compiler.jit import kernel
 from .compiler.pointer import call
 from .gate import affine_backward, affine_forward, pack, packed_size
@@ -28,37 +42,9 @@ from .vectors.tile import transpose
 from .vectors.vector import view
 
 __all__ = [
-    "Batch", "backward_pass", "forward_pass", "input_rate", "last_outputs", "pack_weights", "packed_plan",
-    "sparse_backward", "sparse_forward", "sparse_width",
+    "backward_pass", "forward_pass", "input_rate", "last_outputs", "pack_weights",
+    "plan_packing", "sparse_backward", "sparse_forward", "sparse_width",
 ]  # fmt: skip
-
-# Columns of the plan. INPUTS and OUTPUTS are the sizes of a layer; ACTIVATION is an index into the table of
-# pointers. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the parameters, and STATISTICS into the
-# statistics, in elements. The others are offsets into the workspaces, in rows of T elements: SOURCE of the
-# layer's inputs (-1 for the tile of samples), SUMS of the activation's inputs, NORMALISED of the normalised
-# sums, UNITS of the activation's outputs, DUNITS of the derivatives by the outputs. PACKED is an offset into
-# a vector of packed weights (`pack_weights`), or -1 if the layer's weights are not packed.
-N_COLUMNS = 14
-(
-    INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
-    SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION, PACKED,
-) = range(N_COLUMNS)  # fmt: skip
-
-
-class Batch(NamedTuple):
-    """Arguments of a forward and a backward pass that only a training needs.
-
-    weights (1, T): weights of the samples; statistics, flat: running means, running variances and the last
-    inverse deviations of every normalised layer; dropout (L,): dropout rate of the inputs of every layer;
-    key, uint64: key of this step's random numbers; first, int: position of the tile's first sample in the
-    batch.
-    """
-
-    weights: Any
-    statistics: Any
-    dropout: Any
-    key: Any
-    first: Any
 
 
 @kernel
@@ -114,19 +100,22 @@ def last_outputs(plan, T, units):
     return view(units, plan[last, UNITS] * T, plan[last, OUTPUTS], T)
 
 
-def packed_plan(plan: Any, itemsize: int, sparse: bool) -> tuple[Any, int]:
-    """Return a copy of a plan with packed weights, and the number of elements of these weights.
+@kernel
+def plan_packing(plan, itemsize, sparse):
+    """Fill the column PACKED of a plan, and return the number of elements of the packed weights.
 
-    The weights of a layer are packed if they take more than `PACKED_BYTES`, but not those that `sparse`
-    samples are multiplied by.
+    itemsize: bytes of a parameter. The weights of a layer are packed if they take more than `PACKED_BYTES`,
+    but not those that `sparse` samples are multiplied by.
     """
-    sizes = packed_size.py_func(plan[:, INPUTS], plan[:, OUTPUTS])
-    packs = sizes * itemsize > PACKED_BYTES
-    packs[0] &= not sparse
-    ends = np.cumsum(np.where(packs, sizes, 0))
-    plan = plan.copy()
-    plan[:, PACKED] = np.where(packs, ends - sizes, -1)
-    return plan, int(ends[-1])
+    total = 0
+    for layer in range(plan.shape[0]):
+        size = packed_size(plan[layer, INPUTS], plan[layer, OUTPUTS])
+        if size * itemsize > PACKED_BYTES and not (sparse and layer == 0):
+            plan[layer, PACKED] = total
+            total += size
+        else:
+            plan[layer, PACKED] = -1
+    return total
 
 
 @kernel
@@ -140,7 +129,7 @@ def packed_weights(plan, layer, packed):
 
 @kernel
 def pack_weights(plan, parameters, packed):
-    """Pack the weights of a plan from `packed_plan` into `packed`, a flat array."""
+    """Pack the weights of a plan that `plan_packing` filled into `packed`, a flat array."""
     for layer in range(plan.shape[0]):
         if plan[layer, PACKED] >= 0:
             W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])

@@ -14,24 +14,18 @@ number of cache lines), R records.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
 import numpy as np
-from numba import types
 
+from .calls.prediction import INPUTS, OUTPUTS, WEIGHTS
+from .calls.training import BLOCK
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, UnusedPointer, array_types
-from .network import INPUTS, OUTPUTS, WEIGHTS
 from .small_batch import gather_columns, gather_samples
-from .step import BLOCK, thread_share
-from .team import part_squares
+from .step import thread_share
 from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.vector import view
 
-__all__ = ["Options", "compile_options", "option_pointers", "record_ratios"]
+__all__ = ["record_ratios"]
 
 
 @kernel
@@ -97,70 +91,3 @@ def record_ratios(plan, parameters, before, record, ratios):
             change += difference * difference
             size += np.float64(before[k]) * before[k]
         ratios[record, layer] = np.sqrt(change / size) if size > 0.0 else 0.0
-
-
-class Options(NamedTuple):
-    """Pointers to the optional parts of a step; see `used_options` for the trainings that use each."""
-
-    gather_by_rows: Any
-    weight_squares: Any  # `block_squares`, or `team.part_squares` if threads share units
-    gradient_norm: Any
-    limit_all_norms: Any
-    average_share: Any
-    record_ratios: Any
-
-
-def used_options(settings: Any, gathered: bool) -> tuple[str, ...]:
-    """Return the names of the options that a training with these `train.Settings` uses.
-
-    gathered: True if the samples of each batch are gathered from the table.
-    """
-    is_used = {
-        "gather_by_rows": gathered and settings.by_rows,
-        "weight_squares": settings.of_objective and settings.reg_lambda > 0,
-        "gradient_norm": not settings.of_objective or settings.clip_norm > 0,
-        "limit_all_norms": settings.max_norm > 0,
-        "average_share": settings.average_share > 0,
-        "record_ratios": not settings.of_objective,
-    }
-    return tuple(name for name, used in is_used.items() if used)
-
-
-@functools.cache
-def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Options:
-    """Return the pointers of all options: to the kernels of those that are `used`, fields by name.
-
-    team: True if threads share units.
-    """
-    of, real = array_types(dtype), array_types(np.dtype(np.float64))
-    plan, integers = types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C")
-    integer, number, thread = types.int64, types.float64, (types.int64, types.int64)
-    squares = part_squares if team else block_squares
-    pointers = {
-        "gather_by_rows": FunctionPointer(
-            gather_by_rows,
-            (of.inputs, of.inputs, integers, integer, integer, of.matrix, of.matrix),
-            types.none,
-        ),
-        "weight_squares": FunctionPointer(squares, (plan, of.flat, integer, *thread, real.flat), types.none),
-        "gradient_norm": FunctionPointer(
-            gradient_norm, (of.matrix, integer, *thread, integers, real.flat), number
-        ),
-        "limit_all_norms": FunctionPointer(limit_all_norms, (plan, of.flat, number), types.none),
-        "average_share": FunctionPointer(average_share, (of.flat, number, *thread, of.flat), types.none),
-        "record_ratios": FunctionPointer(
-            record_ratios, (plan, of.flat, of.flat, integer, real.matrix), types.none
-        ),
-    }
-    return Options(
-        **{name: pointer if name in used else UnusedPointer(pointer) for name, pointer in pointers.items()}
-    )
-
-
-def compile_options(used: Sequence[str], team: bool, dtype: str) -> None:
-    """Compile, or load, the kernels of the options that are `used`.
-
-    The companion process calls this function: all arguments are names and booleans.
-    """
-    for pointer in option_pointers(tuple(used), team, np.dtype(dtype)):
-        pointer.compile()

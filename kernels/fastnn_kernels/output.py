@@ -9,18 +9,14 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-from numba import types
-
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, array_types
 from .layer import ACTIVATIONS
 from .vectors import vmath
 from .vectors.elementwise import elementwise
 from .vectors.value import fill, is_zero
 from .vectors.vector import lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "all_finite", "argmax", "forward_pointer", "output_forward", "softmax_forward"]
+__all__ = ["OUTPUTS", "all_finite", "argmax", "output_forward", "softmax_forward"]
 
 
 @kernel
@@ -134,10 +130,3 @@ def output_forward(name: str) -> Any:
         compute(S, P)
 
     return output_forward
-
-
-@functools.cache
-def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to the kernel `output_forward` of the output function `name`."""
-    of = array_types(dtype)
-    return FunctionPointer(output_forward(name), (of.inputs, of.matrix), types.none)

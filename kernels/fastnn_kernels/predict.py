@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from .calls.prediction import INPUTS
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .network import INPUTS, forward_pass, last_outputs, sparse_forward, sparse_width
+from .network import forward_pass, last_outputs, sparse_forward, sparse_width
 from .output import all_finite, argmax
 from .sparse import SparseTile
 from .vectors.tile import copy_tile

@@ -17,17 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from .bound import Form, is_won, slack
+from .bound import is_won, slack
+from .calls.formulas import Form
+from .calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
 from .committee import committee_bounds, committee_scores
 from .compiler.jit import kernel
 from .output import argmax
 from .vectors.vector import fill_row, view
 
 __all__ = ["evaluate", "fill_squares", "subdivide"]
-
-# Indices into `counts` of the kernel `subdivide`: numbers of squares that wait to be bounded, are won by a
-# class, are undecided, and have been bounded.
-WAITING, WON, UNDECIDED, BOUNDED = range(4)
 
 
 @functools.cache

@@ -12,9 +12,9 @@ samples of a tile (a whole number of vectors, at least N), P parameters.
 
 from __future__ import annotations
 
+from .calls.prediction import ACTIVATION, BIASES, DUNITS, INPUTS, OUTPUTS, SUMS, UNITS, WEIGHTS
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .network import ACTIVATION, BIASES, DUNITS, INPUTS, OUTPUTS, SUMS, UNITS, WEIGHTS
 from .vectors.narrow_product import (
     is_narrow,
     narrow_outer_product,

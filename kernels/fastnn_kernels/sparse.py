@@ -18,34 +18,18 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
+from .calls.prediction import Table
 from .compiler.jit import kernel
-from .compiler.pointer import array_types
 from .random import draw, dropout_threshold
 from .vectors.value import add_product, fill
 from .vectors.vector import lanes, load, store, view
 
 __all__ = [
     "SparseTile",
-    "Table",
     "sparse_affine_backward",
     "sparse_affine_forward",
-    "table_type",
 ]
-
-
-class Table(NamedTuple):
-    """A CSR matrix, and the rows of it that are samples.
-
-    values (Q,): the stored values, row by row; columns (Q,) int32: their features; starts, int64: the index
-    in `values` at which each row begins, and Q; rows (N,) int64: the row of each sample.
-    """
-
-    values: Any
-    columns: Any
-    starts: Any
-    rows: Any
 
 
 class SparseTile(NamedTuple):
@@ -58,13 +42,6 @@ class SparseTile(NamedTuple):
     first: Any
     last: Any
     sums: Any
-
-
-def table_type(dtype: np.dtype) -> Any:
-    """Return the numba type of a `Table`."""
-    items = array_types(dtype).scalar, types.int32, types.int64
-    read = [types.Array(item, 1, "C", readonly=True) for item in items]
-    return types.NamedTuple((*read, types.Array(types.int64, 1, "C")), Table)
 
 
 @kernel

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .calls.training import BLOCK
 from .compiler.jit import kernel
 from .compiler.pointer import call
 from .vectors.barrier import wait
@@ -24,7 +25,6 @@ from .vectors.value import fill
 from .vectors.vector import lanes, store
 
 __all__ = [
-    "BLOCK",
     "all_are_finite",
     "batch_scale",
     "copy_share",
@@ -36,10 +36,6 @@ __all__ = [
     "thread_share",
     "update_plateau",
 ]
-
-# Number of parameters in a block, a whole number of vectors. Sums over the parameters are computed block by
-# block, so that they do not depend on the number of threads.
-BLOCK = 4096
 
 
 @kernel

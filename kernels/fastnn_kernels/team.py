@@ -19,10 +19,7 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from .compiler.jit import kernel
-from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, sample_sums_are_faster
-from .network import (
+from .calls.prediction import (
     ACTIVATION,
     BIASES,
     DUNITS,
@@ -33,12 +30,12 @@ from .network import (
     SUMS,
     UNITS,
     WEIGHTS,
-    has_dropout,
-    last_outputs,
-    layer_inputs,
-    normalise,
-    normalise_backward,
 )
+from .calls.training import N_PARTS
+from .compiler.jit import kernel
+from .compiler.pointer import call
+from .gate import affine_backward, affine_forward, sample_sums_are_faster
+from .network import has_dropout, last_outputs, layer_inputs, normalise, normalise_backward
 from .random import draw, dropout, dropout_backward, later_streams
 from .update import parameter_square_sum
 from .vectors.barrier import wait
@@ -47,9 +44,8 @@ from .vectors.sample_sums import column_sums
 from .vectors.tile import gather_rows, transpose
 from .vectors.vector import flat, lanes, load, rows, store, view
 
-__all__ = ["N_PARTS", "Change", "gather_part", "part_squares", "team_gradient", "team_update"]
+__all__ = ["Change", "gather_part", "part_squares", "team_gradient", "team_update"]
 
-N_PARTS = 2
 # Number of rows of weights in a strip: a multiple of the lanes of any vector, so that strips are whole
 # vectors, and of the rows of a product's highest block.
 STRIP = 96

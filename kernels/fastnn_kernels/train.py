@@ -13,22 +13,17 @@ vectors), G shards, P parameters (a whole number of cache lines), C coefficients
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
-import numpy as np
-from numba import typeof, types
-
+from .calls.prediction import INPUTS
+from .calls.training import N_PARTS, Batch
 from .compiler.jit import kernel
-from .compiler.pointer import FunctionPointer, array_types, call
-from .compiler.prepared import PreparedCall
-from .gradient import GradientPointers, gradient_pointers
-from .network import INPUTS, Batch, input_rate, sparse_backward, sparse_forward, sparse_width
-from .options import Options, option_pointers, used_options
+from .compiler.pointer import call
+from .network import input_rate, sparse_backward, sparse_forward, sparse_width
 from .random import draw, shuffle
 from .small_batch import whole
-from .sparse import SparseTile, table_type
+from .sparse import SparseTile
 from .step import (
-    BLOCK,
     all_are_finite,
     batch_scale,
     copy_share,
@@ -39,134 +34,16 @@ from .step import (
     shrink_factor,
     update_plateau,
 )
-from .team import N_PARTS, Change, gather_part, team_gradient, team_update
-from .update import update_pointer
-from .vectors.barrier import COUNTER_DISTANCE, wait
+from .team import Change, gather_part, team_gradient, team_update
+from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
 from .vectors.vector import lanes, row, view
 
-__all__ = [
-    "BLOCK",
-    "COUNTER_DISTANCE",
-    "Data",
-    "GradientPointers",
-    "PreparedCall",
-    "Settings",
-    "State",
-    "Workspace",
-    "gradient_pointers",
-    "loss_and_gradient",
-    "option_pointers",
-    "train_steps",
-    "training_loop",
-    "update_pointer",
-    "used_options",
-]
+__all__ = ["loss_and_gradient", "train_steps"]
 
 # Number of the seed's random stream that provides the keys of the steps.
 STEPS = 1
-
-
-class Data(NamedTuple):
-    """The samples of a training.
-
-    If batches are gathered (`train_steps`): X (N, I), y (N, Y), weights (N,), and indices (N,) int64, the
-    order of the samples. Otherwise X, y and weights are flat arrays of one tile after another, each (I, T),
-    (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
-    not used.
-
-    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `sparse.Table`; if batches
-    are gathered, `indices` is then the table's array `rows`.
-    """
-
-    X: Any
-    y: Any
-    weights: Any
-    indices: Any
-
-
-class State(NamedTuple):
-    """The arrays that a training updates, for n threads.
-
-    parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
-    statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
-    the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
-    improvement; gradients (G, P or more) of the shards, 0 between two steps on a sparse table; losses (G,)
-    float64 of the shards; squares, float64: sums of squares of the weights at the beginning of a step,
-    (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2)
-    int64: for each thread, the steps done and the rounds done in the present step, written at the end of a
-    call.
-    """
-
-    parameters: Any
-    optimizer: Any
-    average: Any
-    statistics: Any
-    generator: Any
-    plateau: Any
-    gradients: Any
-    losses: Any
-    squares: Any
-    progress: Any
-
-
-class Workspace(NamedTuple):
-    """Workspaces of a training on n threads.
-
-    tiles (n, (I + Y + 1) * T or more), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each
-    thread; the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums
-    of squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
-    (n,) int64; barrier (n * `COUNTER_DISTANCE`,) int64, equal numbers at the beginning of a call.
-    """
-
-    tiles: Any
-    units: Any
-    dunits: Any
-    scratch: Any
-    before: Any
-    partial: Any
-    sums: Any
-    finite: Any
-    barrier: Any
-
-
-class Settings(NamedTuple):
-    """Settings of a training, and numbers that follow from the network; constant during the training."""
-
-    n_samples: int
-    n_targets: int
-    batch_size: int
-    n_batches: int
-    n_rounds: int
-    tile_width: int
-    by_rows: bool  # True if a batch is one tile with a row per sample (`small_batch`), without padding
-    shuffled: bool
-    averaged: bool  # True if a batch's loss is divided by the sum of the batch's weights
-    common_weight: float  # weight of every sample; 0 if weights differ
-    weight_scale: float  # scale of the weights, if every batch is all samples
-    of_objective: bool  # True if the L2 penalty is averaged and recorded together with the losses
-    loss_share: float  # factor of the losses in the recorded objective
-    tol: float  # least decrease of the objective that counts as an improvement
-    patience: int  # number of passes without improvement after which a call ends; 0: no limit
-    seed: Any  # uint64
-    steps_before: int  # steps done in earlier trainings
-    loss_parameter: float
-    dropout: Any  # (L,) float64: rates
-    n_weights: int  # number of regularised parameters, which come first; whole vectors
-    reg_lambda: float
-    weight_decay: float
-    l1: float
-    max_norm: float  # 0: no limit
-    clip_norm: float  # 0: no limit
-    average_share: float  # 0: no average of the parameters is computed
-    first_step: int  # step of the first row of coefficients
-    record_every: int  # number of passes from one recorded pass to the next
-    last_pass: int  # number of the last pass, which is always recorded
-
-
-# Numba types of the settings, by their annotations.
-SETTING_TYPES = {int: types.int64, float: types.float64, bool: types.boolean}
 
 
 @functools.cache
@@ -425,49 +302,3 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
         return finite
 
     return train_steps
-
-
-@functools.cache
-def training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
-    pointers: tuple[Any, ...], options: Options, records: type,
-) -> FunctionPointer:  # fmt: skip
-    """Return a pointer to the kernel `train_steps`, for calls from Python.
-
-    The first five arguments are those of `train_steps`. pointers: the kernel's pointers, from `gradient_of`
-    to `update`; options: the kernel's options, used or not; records: the class of the named tuple of records.
-    """
-    kinds, option_kinds = (tuple(typeof(pointer) for pointer in group) for group in (pointers, options))
-    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, kinds, option_kinds, records)
-
-
-@functools.cache
-def _training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
-    pointers: tuple[Any, ...], options: tuple[Any, ...], records: type,
-) -> FunctionPointer:  # fmt: skip
-    """Return the pointer of `training_loop` for pointers and options of these types."""
-    of, real = array_types(dtype), array_types(np.dtype(np.float64))
-    indices, counts = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
-    data = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": indices}
-    if gathered:
-        data |= {"X": of.inputs, "y": of.inputs, "weights": real.flat}
-    if sparse:
-        data["X"] = table_type(dtype)
-    state = dict.fromkeys(get_type_hints(State), of.flat) | {
-        "optimizer": of.matrix, "gradients": of.matrix, "generator": types.Array(types.uint32, 1, "C"),
-        "plateau": real.flat, "losses": real.flat, "squares": real.flat, "progress": counts,
-    }  # fmt: skip
-    work = dict.fromkeys(get_type_hints(Workspace), of.matrix) | {
-        "before": of.flat, "partial": real.flat, "finite": indices, "barrier": indices
-    }  # fmt: skip
-    settings = {name: SETTING_TYPES.get(kind) for name, kind in get_type_hints(Settings).items()}
-    settings |= {"seed": types.uint64, "dropout": real.flat}
-    kinds = (
-        types.int64, types.int64, *pointers, types.NamedTuple(options, Options), counts,
-        types.NamedTuple(state.values(), State), types.NamedTuple(data.values(), Data),
-        types.NamedTuple(settings.values(), Settings),
-        types.NamedTuple((real.flat, real.flat, real.matrix), records),
-        types.NamedTuple(work.values(), Workspace), of.matrix, types.int64, types.int64,
-    )  # fmt: skip
-    return FunctionPointer(train_steps(gathered, team, sparse, batch_norm, dropped), kinds, types.boolean)

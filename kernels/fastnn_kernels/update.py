@@ -16,11 +16,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from .compiler.jit import kernel
 from .compiler.numba_internals import to_fixed_tuple
-from .compiler.pointer import FunctionPointer, array_types
 from .vectors import vmath
 from .vectors.value import Value, add_product, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
 from .vectors.vector import lanes, load, store, view
@@ -33,7 +31,6 @@ __all__ = [
     "optimizer",
     "parameter_square_sum",
     "update",
-    "update_pointer",
 ]
 
 
@@ -178,21 +175,6 @@ def update(name: str, with_l1: bool = True, plain: bool = False) -> Any:
         return is_zero(bad)
 
     return update
-
-
-@functools.cache
-def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = False) -> FunctionPointer:
-    """Return a pointer to the kernel `update` of the optimizer `name`."""
-    of = array_types(dtype)
-    arrays, numbers = (of.inputs, of.flat, of.matrix, of.flat), (of.scalar,) * 3
-    return FunctionPointer(
-        update(name, with_l1, plain), (*arrays, *numbers, *[types.intp] * 3), types.boolean
-    )
-
-
-def compile_update(name: str, with_l1: bool, dtype: str, plain: bool) -> None:
-    """Compile, or load, the kernel of `update_pointer`. The companion process calls this function."""
-    update_pointer(name, with_l1, np.dtype(dtype), plain).compile()
 
 
 @kernel

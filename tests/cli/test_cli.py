@@ -12,10 +12,7 @@ from processes import PATIENCE
 import fastnn
 from fastnn.cli import main as cli
 from fastnn.cli import moons
-from fastnn.system import threads
 from fastnn.system.printing import escaped
-from fastnn_kernels.compiler import cache, companion
-from fastnn_kernels.compiler.pointer import FunctionPointer
 
 # matplotlib 3.9 uses names that pyparsing 3.3 deprecates.
 USERS_OF_PYPARSING = ("matplotlib._fontconfig_pattern", "matplotlib._mathtext", "pyparsing.util")
@@ -44,19 +41,6 @@ def test_moons_is_the_tutorials_run(tmp_path):
     picture = matplotlib.image.imread(tmp_path / "moons.png")
     assert picture.shape[:2] == (750, 1050)
     assert [path.name for path in tmp_path.iterdir()] == ["moons.png"]
-
-
-def test_moons_compiles_aside_what_its_training_needs(monkeypatch):
-    given = []
-    monkeypatch.setattr(companion, "start_companion", lambda tasks: given.append(list(tasks)))
-    monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    monkeypatch.setattr(cache, "entry_files", dict)
-    moons._compile_aside((2, 3, 2))
-    monkeypatch.setattr(FunctionPointer, "is_saved", False)
-    fastnn.Model([2, 3, 2], random_state=0).train(np.zeros((200, 2)), np.arange(200) % 2, num_passes=1)
-    of_moons, of_training = given
-    assert of_moons[:-1] == of_training
-    assert of_moons[-1] == (moons.__name__, "compile_picture", [[2, 3, 2]])
 
 
 def test_options_change_the_run(tmp_path, capsys):

@@ -27,8 +27,8 @@ from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference.grid import RESPONSES
 from fastnn.reference.layer import ACTIVATIONS
+from fastnn_kernels.calls.formulas import forward_table
 from fastnn_kernels.compiler import jit
-from fastnn_kernels.layer import forward_table
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +184,7 @@ def test_the_next_process_compiles_nothing(folder, monkeypatch, capsys):
     program = """
         import numpy as np
         from fastnn_kernels.compiler import jit
-        from fastnn_kernels.layer import forward_table
+        from fastnn_kernels.calls.formulas import forward_table
 
         compiled = []
         jit.compilation_listeners.append(compiled.append)

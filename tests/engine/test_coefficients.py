@@ -8,10 +8,10 @@ import pytest
 import fastnn
 from fastnn import optimizers
 from fastnn.engine import limits
-from fastnn.engine.arguments import update_pointer
+from fastnn.engine.arguments import job_update
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
-from fastnn_kernels import train
+from fastnn_kernels.calls.formulas import update_pointer
 
 NAMES = sorted(optimizers.OPTIMIZERS.keys() - {"lbfgs"})
 X, y = np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32)
@@ -65,8 +65,8 @@ def test_the_update_is_plain_without_penalties_and_with_a_single_gradient(dtype)
     network, job = Network.create([2, 3, 2], dtype=dtype), job_of(optimizer=fastnn.Adam())
 
     def is_plain(n_shards=1, **options):
-        pointer = update_pointer(train, network, replace(job, **options), n_shards)
-        return pointer is train.update_pointer("adam", False, network.dtype, True)
+        pointer = job_update(network, replace(job, **options), n_shards)
+        return pointer is update_pointer("adam", False, network.dtype, True)
 
     assert is_plain()
     assert not is_plain(n_shards=2)

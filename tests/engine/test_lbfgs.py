@@ -237,13 +237,13 @@ def test_ctrl_c_in_a_call_that_diverges_leaves_no_state_to_resume(monkeypatch):
     samples[3, 0] = 1e200
     job = dataclasses.replace(job, X=samples)
     trainer = get_backend("numba").lbfgs_trainer(network, parameters, statistics, job)
-    kernel = trainer._kernel
+    advance = trainer._advance
 
-    def interrupted(*arguments):
+    def interrupted():
         signal.raise_signal(signal.SIGINT)  # raised as KeyboardInterrupt when the call has ended
-        return kernel(*arguments)
+        return advance()
 
-    monkeypatch.setattr(trainer, "_kernel", interrupted)
+    monkeypatch.setattr(trainer, "_advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(job.num_passes)
     assert trainer.non_finite == "a running statistic of batch normalisation"

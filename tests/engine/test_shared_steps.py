@@ -16,7 +16,6 @@ from fastnn.engine.job import Job
 from fastnn.engine.tiles import training_width
 from fastnn.network.description import ALIGNMENT, Network
 from fastnn.system import threads
-from fastnn_kernels import train
 from fastnn_kernels.compiler.addresses import address_of
 
 # Arrays of a workspace with a row for each thread.
@@ -54,7 +53,7 @@ def test_workspaces_of_threads_do_not_overlap(layers_dim, dtype, batch_size, n_t
         batch_size,
     )  # fmt: skip
     width = training_width(network, batch_size)
-    work = training_workspace(train, network, job, width, n_threads)
+    work = training_workspace(network, job, width, n_threads)
     spans = []
     for name in PER_THREAD:
         array = getattr(work, name)
@@ -69,7 +68,7 @@ def test_workspaces_of_threads_do_not_overlap(layers_dim, dtype, batch_size, n_t
 def test_the_workspace_of_one_thread_has_no_gaps():
     network = Network.create([20, 8, 2])
     job = Job(np.zeros((30, 20)), np.zeros((30, 1)), np.ones(30), 1, 8)
-    work = training_workspace(train, network, job, 8, 1)
+    work = training_workspace(network, job, 8, 1)
     assert work.units.shape == (1, network.training_layout.n_units * 8)
 
 

@@ -24,8 +24,8 @@ from fastnn.engine.arguments import sharing
 from fastnn.engine.job import Job
 from fastnn.system import threads
 from fastnn.system.threads import CorePlaces, acquired_cores, available_cores
+from fastnn_kernels.compiler.entry import PreparedCall
 from fastnn_kernels.compiler.jit import OPTIONS as KERNEL_OPTIONS
-from fastnn_kernels.compiler.prepared import PreparedCall
 from fastnn_kernels.team import updates_in_strips
 
 random = np.random.default_rng(0)

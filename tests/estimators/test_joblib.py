@@ -32,7 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, fit_many
 from fastnn.engine import choice, limits
 from fastnn.system import threads
-from fastnn_kernels.compiler.prepared import PreparedCall
+from fastnn_kernels.compiler.entry import PreparedCall
 
 pytestmark = [pytest.mark.slow, UNCONVERGED]
 

@@ -156,7 +156,7 @@ def test_fit():
 @pytest.mark.parametrize("activation", theirs.ACTIVATION_TYPES)
 @pytest.mark.parametrize("n_labels", [2, 3])
 def test_gradient(n_labels, activation):
-    """A step of gradient descent is the rate times the gradient; a pass records the loss before its step."""
+    """A step of gradient descent is the rate times the gradient; an epoch records the loss before it."""
     random = np.random.RandomState(42)
     X, y = random.rand(5, 10), 1 + np.mod(np.arange(5) + 1, n_labels)
     rate = 0.25

@@ -313,7 +313,7 @@ def test_a_repeated_fit_without_warm_start_equals_scikit_learns():
     assert have_same_bits(ours, classifier(OURS, batch_size=40).fit(X, y))
 
 
-# --- k passes and then m passes equal k + m passes ---------------------------------------------------
+# --- k epochs and then m epochs equal k + m epochs ---------------------------------------------------
 
 
 def test_fits_in_parts_by_a_generator_object_equal_a_fit_at_once():

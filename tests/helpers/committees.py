@@ -11,7 +11,7 @@ from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import NumbaGrid
 from fastnn.network.description import Network
 from fastnn.reference.layer import ACTIVATIONS
-from fastnn_kernels.layer import forward_table
+from fastnn_kernels.calls.formulas import forward_table
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
 # Sets of activations of committees of one network.

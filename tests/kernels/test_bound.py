@@ -27,6 +27,7 @@ from fastnn.reference import bound as reference
 from fastnn.reference import layer as reference_layer
 from fastnn.reference.network import scores as reference_scores
 from fastnn_kernels import bound as compiled
+from fastnn_kernels.calls.formulas import bounds_table
 from fastnn_kernels.committee import committee_scores
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.curvature import curvature
@@ -167,7 +168,7 @@ def test_intervals_that_are_not_finite_have_no_finite_strip(name, dtype):
 
 def bounds(committee, cells):
     """Return the form (K, T) that bounds the scores of the committee's only network."""
-    (networks, n_units), T = kernel_side(committee, compiled.bounds_table), cells.centre.shape[1]
+    (networks, n_units), T = kernel_side(committee, bounds_table), cells.centre.shape[1]
     forms = aligned_empty(4 * n_units * T, committee.dtype)
     forms[...] = np.nan
     compiled.bound_pass(

@@ -25,7 +25,8 @@ from fastnn.reference import bound as reference_bound
 from fastnn.reference import committee as reference
 from fastnn.reference.network import scores as reference_scores
 from fastnn_kernels import committee as compiled
-from fastnn_kernels.bound import Form, bounds_table, slack
+from fastnn_kernels.bound import slack
+from fastnn_kernels.calls.formulas import Form, bounds_table
 
 N_CELLS = 64
 

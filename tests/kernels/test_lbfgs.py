@@ -9,6 +9,7 @@ from strategies import seeds
 
 from fastnn.reference import lbfgs as reference
 from fastnn_kernels import lbfgs as compiled
+from fastnn_kernels.calls import lbfgs as calls
 
 LIMITS = {"maxiter": 100, "maxfun": 1000, "maxls": 20, "ftol": 1e-9, "gtol": 1e-6}
 
@@ -52,18 +53,18 @@ each_maxcor = pytest.mark.parametrize("maxcor", [1, 4, 10, 50])
 
 def kernel_iterates(function, x, maxcor, limits):
     """Return the iterates of the kernels, in the form of the reference's."""
-    minimiser = compiled.new_minimiser(x.size, maxcor)
-    point, gradient = minimiser.vectors[compiled.X], minimiser.vectors[compiled.GRADIENT]
+    minimiser = calls.new_minimiser(x.size, maxcor)
+    point, gradient = minimiser.vectors[calls.X], minimiser.vectors[calls.GRADIENT]
     point[...] = x
     counts, iterates = minimiser.counts, []
-    while counts[compiled.PHASE] != compiled.ENDED and counts[compiled.STATUS] == compiled.RUNNING:
-        if counts[compiled.PHASE] != compiled.ITERATED:
-            minimiser.numbers[compiled.VALUE], gradient[...] = function(point)
-        if compiled.advance(minimiser, compiled.Limits(**limits)) != compiled.SEARCH:
+    while counts[calls.PHASE] != calls.ENDED and counts[calls.STATUS] == calls.RUNNING:
+        if counts[calls.PHASE] != calls.ITERATED:
+            minimiser.numbers[calls.VALUE], gradient[...] = function(point)
+        if compiled.advance(minimiser, calls.Limits(**limits)) != calls.SEARCH:
             iterates.append(
                 reference.Iterate(
-                    counts[compiled.N_ITERATIONS], counts[compiled.N_EVALUATIONS], point.copy(),
-                    minimiser.numbers[compiled.VALUE], gradient.copy(), counts[compiled.STATUS],
+                    counts[calls.N_ITERATIONS], counts[calls.N_EVALUATIONS], point.copy(),
+                    minimiser.numbers[calls.VALUE], gradient.copy(), counts[calls.STATUS],
                 )
             )  # fmt: skip
     return iterates
@@ -174,23 +175,23 @@ def test_directions_match_the_reference_and_the_bfgs_matrix(seed, n_vectors, max
     scale = np.abs(H).max() * np.linalg.norm(gradient) * size
     np.testing.assert_allclose(expected, -H @ gradient, rtol=1e-8, atol=1e-11 * scale)
 
-    minimiser = compiled.new_minimiser(size, maxcor)
+    minimiser = calls.new_minimiser(size, maxcor)
     vectors, numbers, counts = minimiser
-    vectors[compiled.PAIRS :] = np.nan
-    vectors[compiled.X], vectors[compiled.GRADIENT] = random.standard_normal(size), gradient
-    x = vectors[compiled.X].copy()
+    vectors[calls.PAIRS :] = np.nan
+    vectors[calls.X], vectors[calls.GRADIENT] = random.standard_normal(size), gradient
+    x = vectors[calls.X].copy()
     for k, (s, y) in enumerate(zip(S, Y, strict=True)):  # the pairs begin anywhere in the ring
-        at = counts[compiled.NEWEST] = (k + n_pairs) % maxcor
-        vectors[compiled.PAIRS + at], vectors[compiled.PAIRS + maxcor + at] = s, y
-        numbers[compiled.RHO + at], numbers[compiled.THETA] = 1 / (s @ y), (y @ y) / (s @ y)
-    counts[compiled.N_PAIRS] = len(S)
+        at = counts[calls.NEWEST] = (k + n_pairs) % maxcor
+        vectors[calls.PAIRS + at], vectors[calls.PAIRS + maxcor + at] = s, y
+        numbers[calls.RHO + at], numbers[calls.THETA] = 1 / (s @ y), (y @ y) / (s @ y)
+    counts[calls.N_PAIRS] = len(S)
     slope, square = compiled.direction(*minimiser)
-    found = vectors[compiled.DIRECTION]
+    found = vectors[calls.DIRECTION]
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-11 * scale)
     assert slope == pytest.approx(gradient @ found, rel=1e-8, abs=1e-11 * scale)
     assert square == pytest.approx(found @ found, rel=1e-8)
-    np.testing.assert_array_equal(vectors[compiled.X_BEFORE], x)
-    np.testing.assert_array_equal(vectors[compiled.GRADIENT_BEFORE], gradient)
+    np.testing.assert_array_equal(vectors[calls.X_BEFORE], x)
+    np.testing.assert_array_equal(vectors[calls.GRADIENT_BEFORE], gradient)
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 12), st.sampled_from([1.5, 30.0, 1e3]))

@@ -22,6 +22,7 @@ from fastnn.reference.network import scores
 from fastnn.reference.output import output_forward
 from fastnn.system import threads
 from fastnn_kernels import network as compiled_network
+from fastnn_kernels.calls.prediction import PACKED
 
 of_classes = st.sampled_from(RECIPES[:3])
 # Numbers of samples that fill less than a tile, a whole tile, nearly one, and many tiles.
@@ -131,13 +132,19 @@ def results(network, parameters, X, y, weights):
     return found
 
 
+def pack_from(patch, n_bytes):
+    """Let weights of more bytes than `n_bytes` be packed, whatever the processor."""
+    patch.setattr(compiled_network, "PACKED_BYTES", n_bytes)
+    patch.setattr(arrays, "plan_packing", lambda: compiled_network.plan_packing.py_func)
+
+
 @given(networks(least_inputs=2), counts, seeds, st.booleans())
 def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_sparse):
     parameters, X, y, weights = problem(network, count, seed)
     X = scipy.sparse.csr_array(X) if is_sparse else X
     expected = results(network, parameters, X, y, weights)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_network, "PACKED_BYTES", 0)
+        pack_from(patch, 0)
         patch.setattr(limits, "PACKED_TILES", 0)
         found = results(network, parameters, X, y, weights)
     for one, other in zip(found, expected, strict=True):
@@ -147,7 +154,7 @@ def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_spa
 @pytest.fixture
 def wide_network(monkeypatch):
     """Return a network whose first two layers are packed on every processor, and its parameters."""
-    monkeypatch.setattr(compiled_network, "PACKED_BYTES", 1 << 17)
+    pack_from(monkeypatch, 1 << 17)
     network = Network((300, 257, 100, 3), ("relu", "relu", "identity"), np.dtype(np.float64))
     return network, network.draw_parameters(np.random.RandomState(0))
 
@@ -156,7 +163,7 @@ def test_weights_of_wide_layers_are_packed(wide_network):
     network, parameters = wide_network
     for is_sparse, expected in ((False, [0, 300 * 252, -1]), (True, [-1, 0, -1])):
         plan, packed = with_packed_weights(network.layout.plan, parameters, is_sparse)
-        assert plan[:, compiled_network.PACKED].tolist() == expected
+        assert plan[:, PACKED].tolist() == expected
         assert packed.size == 300 * 252 * (not is_sparse) + 257 * 96
 
 

@@ -15,9 +15,9 @@ from fastnn.boundary.grids import _first_squares
 from fastnn.network.description import aligned_empty
 from fastnn.reference import quadtree as reference
 from fastnn_kernels import grid, quadtree
-from fastnn_kernels.bound import Form, bounds_table
+from fastnn_kernels.calls.formulas import Form, bounds_table
+from fastnn_kernels.calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.quadtree import BOUNDED, UNDECIDED, WAITING, WON
 from fastnn_kernels.vectors.vector import fill_row
 
 BATCH = 64

@@ -27,6 +27,7 @@ from fastnn.reference import gate as reference
 from fastnn.reference.random import dropout
 from fastnn.system.threads import available_cores
 from fastnn_kernels import sparse as compiled
+from fastnn_kernels.calls.prediction import Table
 
 
 def sparse_table(random, n_samples, n_features, dtype, share=0.3):
@@ -48,7 +49,7 @@ def sparse_table(random, n_samples, n_features, dtype, share=0.3):
 
 def as_table(X, rows):
     """Return the kernels' table of the rows of a CSR matrix."""
-    return compiled.Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
+    return Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
 
 
 @given(

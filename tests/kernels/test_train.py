@@ -45,9 +45,8 @@ from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
 from fastnn.system import threads
 from fastnn.training.loop import run_training
-from fastnn_kernels.compiler.prepared import PreparedCall
-from fastnn_kernels.team import N_PARTS
-from fastnn_kernels.train import BLOCK
+from fastnn_kernels.calls.training import BLOCK, N_PARTS
+from fastnn_kernels.compiler.entry import PreparedCall
 
 
 @with_examples(120)

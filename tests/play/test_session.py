@@ -511,7 +511,7 @@ with FakePage() as page:
             if ".update." not in entry.name:
                 shutil.copy(entry, kernels)
         environment = {
-            **os.environ, "NUMBA_CACHE_DIR": folder, "FASTNN_COMPANION": "0",
+            **os.environ, "NUMBA_CACHE_DIR": folder, "FASTNN_PREBUILT": "0",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *sys.path]),
         }  # fmt: skip
         done = subprocess.run(

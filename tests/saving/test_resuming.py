@@ -9,7 +9,7 @@ from saved_models import X, model, trained, y
 
 import fastnn
 from fastnn.training.loop import Hook
-from fastnn_kernels.lbfgs import ENDED, N_EVALUATIONS, N_TRIALS, PHASE
+from fastnn_kernels.calls.lbfgs import ENDED, N_EVALUATIONS, N_TRIALS, PHASE
 
 # Minibatches of 16 of the 60 samples: four steps per epoch, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}

@@ -1,6 +1,5 @@
 """Imports inside functions: a fork in another thread waits for their end, at one place."""
 
-import ast
 import os
 import sys
 import threading
@@ -10,7 +9,6 @@ import pytest
 from processes import run_python
 
 import fastnn
-from fastnn.engine.choice import kernel_module
 from fastnn.system.imports import imported
 from fastnn_kernels.compiler.forks import import_lock
 
@@ -22,20 +20,8 @@ def test_only_one_module_takes_the_lock_of_imports():
     assert users == [PACKAGE / "system" / "imports.py"]
 
 
-def test_modules_that_import_numba_are_imported_by_the_choice_of_a_backend_only():
-    """The backend imports kernels at its top: no other module may import it before numba is wanted."""
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ImportFrom):
-                assert node.module != "compiled", path
-                assert "compiled" not in {alias.name for alias in node.names}, path
-
-
 def test_a_module_is_imported_once():
     assert imported("fastnn.engine.choice") is sys.modules["fastnn.engine.choice"]
-    assert kernel_module("encoding") is kernel_module("encoding") is sys.modules["fastnn_kernels.encoding"]
-    with pytest.raises(ModuleNotFoundError, match="fastnn_kernels.nothing"):
-        kernel_module("nothing")
 
 
 def in_thread(function, *args):

@@ -133,7 +133,7 @@ def test_an_error_of_a_listener_is_dropped(monkeypatch):
 PROGRAM = """
     import numpy as np
     from fastnn.engine.choice import get_backend
-    from fastnn_kernels.layer import forward_table
+    from fastnn_kernels.calls.formulas import forward_table
 
     get_backend("numba")
     forward_table(("tanh", "relu"), np.dtype("float32")).compile()

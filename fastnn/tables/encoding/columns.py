@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.arrays import read_only
+from fastnn_kernels.calls.encoding import piecewise_linear, smooth_scaled
+
+from ...engine.arrays import aligned
 from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
 from .piecewise import interval_terms, quantile_edges
-from .scaling import LIMIT, encoding_kernels, robust_center_and_scale
+from .scaling import LIMIT, robust_center_and_scale
 
 __all__ = [
     "DateEncoding",
@@ -37,7 +38,6 @@ Array = NDArray[Any]
 Write = Callable[[slice, Array, int], None]
 
 
-@cache
 class Encoding(Protocol):
     """Fitted encoding of one column."""
 
@@ -151,9 +151,8 @@ class NumberEncoding:
 
     def prepared(self, values: Array) -> Write:
         """Return the function that writes the features of rows."""
-        kernels = encoding_kernels()
         low, width, factor = interval_terms(self.edges, np.dtype(np.float64))
-        terms = read_only(low), read_only(width), factor
+        terms = aligned(low), aligned(width), factor
         bins = int(self.is_scaled)
         end = bins + low.size
 
@@ -162,11 +161,11 @@ class NumberEncoding:
             missing = np.isnan(x)
             if missing.any():
                 x = np.where(missing, self.center, x)
-            x = read_only(x)
+            x = aligned(x)
             if self.is_scaled:
-                kernels.smooth_scaled(x, self.center, self.scale, LIMIT, out, first)
+                smooth_scaled()(x, self.center, self.scale, LIMIT, out, first)
             if low.size:
-                kernels.piecewise_linear(x, *terms, out, first + bins)
+                piecewise_linear()(x, *terms, out, first + bins)
             if self.has_indicator:
                 out[:, first + end] = missing
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn_kernels.calls.encoding import FAR
+
 from ...export.onnx import TABLES, Graph, Tensor, check_text
 from ...system.validation import shown
 from .categories import CategoryEncoding, WordsEncoding
-from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, count_features, encoding_kernels
+from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, count_features
 from .dates import PARTS
 from .encoder import TableEncoder
 from .piecewise import interval_terms
@@ -159,7 +161,7 @@ def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) ->
     if encoding.is_scaled:
         u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
         # ONNX has no hypot, and squares may overflow: quotients are limited, as in the kernel.
-        far = encoding_kernels().FAR * LIMIT
+        far = FAR * LIMIT
         u = graph.node("Max", graph.node("Min", u, number(far)), number(-far))
         v = graph.node("Div", u, number(LIMIT))
         below = graph.node("Sqrt", graph.node("Add", graph.node("Mul", v, v), number(1)))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ...engine.choice import kernel_module
+from fastnn_kernels.calls.encoding import FAR
+
 from ...export.stages import SMOOTH, Stage, linear
 from ...reference.encoding import smooth_scaled
 from ...saving.registry import savable
@@ -18,17 +19,12 @@ from ...system.sklearn_internals import Interval, fit_context
 from ...system.validation import check_number
 from .saved import NumberTransformer, is_numbers
 
-__all__ = ["LIMIT", "SmoothRobustScaler", "encoding_kernels", "robust_center_and_scale"]
+__all__ = ["LIMIT", "SmoothRobustScaler", "robust_center_and_scale"]
 
 Array = NDArray[Any]
 
 # Value that the output approaches for large inputs: RealMLP's choice.
 LIMIT = 3.0
-
-
-def encoding_kernels() -> Any:
-    """Return the module of the kernels that encode numbers; the first call imports numba."""
-    return kernel_module("encoding")
 
 
 def robust_center_and_scale(x: Array) -> tuple[float, float]:
@@ -144,7 +140,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     def _as_stage(self) -> Stage:
         """Return the fitted scaler as a stage of exported models."""
         limit = check_number(self.limit, "limit", 0.0, exclusive=True)
-        far = encoding_kernels().FAR * limit
+        far = FAR * limit
         numbers = {"center": self.center_, "scale": self.scale_, "low": -far, "high": far, "limit": limit}
         stage = linear(self.n_features_in_, **numbers)
         return Stage(stage.n_features, stage.sources, np.full_like(stage.kinds, SMOOTH), **stage.numbers)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.calls.encoding import FAR
+
 from ...export.stages import FLAG, LINEAR, MISSING, SMOOTH, Stage, linear
 from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding
 from .encoder import TableEncoder
-from .scaling import LIMIT, encoding_kernels
+from .scaling import LIMIT
 
 __all__ = ["table_stage"]
 
@@ -56,7 +58,7 @@ def _number_rows(encoding: NumberEncoding) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     common = {"fill": encoding.center}
     if encoding.is_scaled:
-        far = encoding_kernels().FAR * LIMIT
+        far = FAR * LIMIT
         rows.append(
             {
                 **common, "kinds": SMOOTH, "center": encoding.center, "scale": encoding.scale, "low": -far,

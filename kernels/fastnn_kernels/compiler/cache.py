@@ -1,9 +1,9 @@
 """Files of compiled kernels, the entries of the on-disk cache.
 
-The name of an entry begins with a digest of *all* kernel sources: a kernel is built from functions in several
-files, and an edit of any file makes a new kernel. An entry is one file, written atomically, with its
-checksum. Two processes share no index that one could overwrite, and a truncated file, a full disk or a folder
-without write permission breaks no run. If entries cannot be saved, each process warns once and says why.
+The name of an entry begins with a digest of *all* kernel sources (``sources.py``). An entry is one file,
+written atomically, with its checksum. Two processes share no index that one could overwrite, and a truncated
+file, a full disk or a folder without write permission breaks no run. If entries cannot be saved, each process
+warns once and says why.
 
 The code in an entry runs with the rights of the process. Folders and files that others can change are
 ignored, where others are all but root, this user, and whoever can change the package's folder, and thus the
@@ -12,8 +12,7 @@ sources.
 A process that compiles a kernel claims its entry. Another process that needs the kernel waits for the end of
 the claim, and loads the entry, instead of compiling the same kernel a second time.
 
-This module does not import numba, so that a command can look into the cache, and start a companion
-(``companion.py``), before it loads numba.
+This module does not import numba, so that a command can look into the cache before it loads numba.
 """
 
 from __future__ import annotations
@@ -36,6 +35,10 @@ from pathlib import Path
 import llvmlite
 import platformdirs
 
+from .prebuilt import kernel_target
+from .sources import PACKAGE, digest_of_sources, source_files
+from .target import chosen_vector_bytes
+
 try:
     import fcntl
     import grp
@@ -44,13 +47,10 @@ except ImportError:  # not a POSIX system: processes do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "VECTOR_WIDTHS",
     "cache_folders",
-    "chosen_vector_bytes",
     "claimed",
     "entry_files",
     "is_current",
-    "is_saved",
     "read_entries",
     "refusal",
     "usable_folder",
@@ -60,12 +60,6 @@ __all__ = [
 # Longest time that a process waits for another process that compiles a kernel, and time between two attempts
 # to get the claim. A stopped process may hold its claim for ever.
 WAIT_SECONDS, RETRY_SECONDS = 60.0, 0.005
-
-# Widths of vectors in bytes that the user may choose.
-VECTOR_WIDTHS = (16, 32, 64)
-
-# Folder of the package `fastnn_kernels`: it holds the sources, and the entries if it is writable.
-PACKAGE = Path(__file__).parents[1]
 
 REMEDY = "Set the environment variable NUMBA_CACHE_DIR to a folder that you, and nobody else, can write to"
 
@@ -103,38 +97,6 @@ def cache_setting() -> str:
     return numba_internals.cache_setting()
 
 
-def chosen_vector_bytes() -> int:
-    """Return the width of the kernels' vectors that the user chose by FASTNN_VECTOR_BYTES; 0 if none.
-
-    Raises
-    ------
-    ValueError
-        If the environment variable is not one of `VECTOR_WIDTHS`.
-    """
-    setting = os.environ.get("FASTNN_VECTOR_BYTES", "").strip()
-    if setting and setting not in map(str, VECTOR_WIDTHS):
-        raise ValueError(
-            f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got {setting!r}: correct "
-            "it, or unset it for the width of this processor"
-        )
-    return int(setting or 0)
-
-
-def source_files() -> list[Path]:
-    """Return the paths of the kernel sources; raise OSError if a folder cannot be read."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    found: list[Path] = []
-    for folder, folders, names in os.walk(PACKAGE, onerror=fail):
-        # Python's bytecode and the cache's entries: thousands of files may be there, and no source.
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        found += (Path(folder, name) for name in names if name.endswith(".py"))
-    # An editor's lock file beside a source may be a broken link: skip it.
-    return [path for path in sorted(found) if path.is_file()]
-
-
 def source_states() -> list[tuple]:
     """Return path, times, size and inode of each source file; an empty list if a folder cannot be read."""
     try:
@@ -147,20 +109,12 @@ def source_states() -> list[tuple]:
 
 
 def source_digest() -> str:
-    """Return the digest of the sources, the compiler's versions and the chosen width of vectors.
-
-    The result is "" if no source can be read.
-    """
+    """Return the digest of sources, compiler's versions and target; "" if no source can be read."""
+    sources = digest_of_sources()
     versions = numba_version(), llvmlite.__version__, sys.version
-    digest = hashlib.sha256(repr((*versions, chosen_vector_bytes())).encode())
-    try:
-        sources = source_files()
-        for path in sources:
-            digest.update(path.relative_to(PACKAGE).as_posix().encode())
-            digest.update(path.read_bytes())
-    except OSError:  # no permission, too many open files, or a file removed meanwhile
-        return ""
-    return digest.hexdigest()[:16] if sources else ""
+    target = kernel_target()
+    settings = *versions, chosen_vector_bytes(), target and target.constants, sources
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:16] if sources else ""
 
 
 # Digest of the sources at import. Files may change later: code compiled from the imported sources must not be
@@ -351,13 +305,6 @@ def _is_file_of(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def is_saved(name: str) -> bool:
-    """Return True if there is a file of the entry `name`, valid or not."""
-    # Before Python 3.14, Path.exists raises PermissionError for a file in a folder of another user, and
-    # OSError for a name that is too long: os.path.exists returns False.
-    return any(os.path.exists(folder / f"{DIGEST}.{name}") for folder in _trusted_folders())
 
 
 def usable_folder() -> Path:

@@ -28,8 +28,9 @@ from typing import Any
 
 import numba
 
-from .cache import cache_folders, claimed, is_current, is_saved, read_entries, refusal, write_entry
+from .cache import cache_folders, claimed, is_current, read_entries, refusal, write_entry
 from .entries import packed, plain_type, type_of, unpacked
+from .entry import compilation_listeners
 from .forks import wait_at_fork
 from .interrupts import held_interrupts
 from .numba_internals import (
@@ -42,7 +43,6 @@ from .numba_internals import (
     argument_types,
     code_address,
     code_settings,
-    cpu_context,
     declared_names,
     dispatcher_function,
     global_compiler_lock,
@@ -62,12 +62,7 @@ from .numba_internals import (
 )
 from .shared import make_available, shared_names
 
-__all__ = ["Kind", "arrays_among", "compilation_listeners", "is_code_saved", "kernel", "machine_code"]
-
-# Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
-# tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
-# exception would leave numba's compiler in an unusable state, so exceptions of listeners are dropped.
-compilation_listeners: list[Callable[[tuple], object]] = []
+__all__ = ["Kind", "arrays_among", "compiling_to", "kernel", "machine_code", "translated"]
 
 # nogil: Python threads run kernels in parallel. error_model: division by zero gives inf, as in NumPy, without
 # a branch. No fastmath: contract would let each processor's code generator fuse other products with sums, so
@@ -260,11 +255,6 @@ def compiling_to(kind: Kind) -> Iterator[None]:
                 gc.enable()
 
 
-def is_code_saved(kernel: Kernel, types: tuple) -> bool:
-    """Return True if `machine_code` would load this kernel rather than compile it."""
-    return is_saved(kernel.cache.file_name(types, cpu_context().codegen(), Kind.CODE))
-
-
 def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
     """Compile a kernel to `Kind.CODE` for these argument types; the result's `entry_point` is a `Code`."""
     with compiling_to(Kind.CODE):
@@ -272,6 +262,30 @@ def machine_code(kernel: Kernel, types: tuple) -> CompileResult:
         compiled = kernel.compiled[Kind.CODE][types]
     refusal.warn()
     return compiled
+
+
+def translated(kernel: Kernel, types: tuple) -> tuple[CompileResult, list[str], bytes]:
+    """Translate a kernel to LLVM IR, with all that it calls by name; machine code is left to others.
+
+    Returns
+    -------
+    CompileResult
+    list of str
+        Names of the kernel's function and environment, and of the environments of its parts.
+    bytes
+        Bitcode, before any optimisation that depends on this machine.
+
+    Raises
+    ------
+    ValueError
+        If the code contains addresses, or needs Python objects.
+    """
+    with compiling_to(Kind.PART):
+        kernel.compile(types)
+        compiled = kernel.compiled[Kind.PART][types]
+        if has_addresses(compiled):
+            raise ValueError(f"{kernel} contains memory addresses, valid in this process alone")
+        return compiled, symbol_names(compiled), library_code(compiled.library)
 
 
 # --- the cache -----------------------------------------------------------------------------------

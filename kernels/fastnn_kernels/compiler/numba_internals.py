@@ -56,6 +56,7 @@ __all__ = [
     "declared_names",  # code libraries have their LLVM module as `_final_module`
     "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
     "function_library",  # code libraries take modules of llvmlite.ir
+    "function_module",  # code generators make empty modules by `_create_empty_module`
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
     "intrinsic_function",  # intrinsics keep the Python function as `_defn`
@@ -73,7 +74,6 @@ __all__ = [
     "set_code_maker",  # a compilation has its own target context, whose `get_executable` makes entry points
     "set_environments",  # environments are found by names of global variables and set by `set_env`
     "set_library",  # `state.library` of a compiler receives the code
-    "set_numba_type",  # typeof reads the attribute `_numba_type_`
     "symbol_names",  # a kernel's function and environment have names; environments hold constants
     "target_key",  # `magic_tuple` of a code generator identifies the target machine
     "to_fixed_tuple",  # converts an array to a tuple of constant length, in kernels
@@ -117,11 +117,6 @@ def is_conversion_safe(typing_context: Any, given: Any, wanted: Any) -> bool:
     """Return True if numba converts the type `given` to `wanted` without loss."""
     safe = (Conversion.exact, Conversion.promote, Conversion.safe)
     return typing_context.can_convert(given, wanted) in safe
-
-
-def set_numba_type(value: Any, kind: Any) -> None:
-    """Make `kind` the numba type of a Python object; ``numba.typeof`` returns it."""
-    value._numba_type_ = kind
 
 
 # --- functions and dispatchers -------------------------------------------------------------------
@@ -303,19 +298,24 @@ def function_library(name: str, kind: Any, emit: Callable[..., None]) -> Any:
 
     Numba optimises the function by itself and again in its module: the outer loops get fewer instructions.
     """
+    library = cpu_context().codegen().create_library(name)
+    library.enable_object_caching()
+    library.add_ir_module(function_module(name, kind, emit))
+    library.finalize()
+    return library
+
+
+def function_module(name: str, kind: Any, emit: Callable[..., None]) -> Any:
+    """Return the LLVM IR of a function; the arguments are those of `function_library`."""
     context = cpu_context()
     context.refresh()  # registers conversions; loaded kernels do without
-    library = context.codegen().create_library(name)
-    library.enable_object_caching()
-    module = library.create_ir_module(name)
+    module = context.codegen()._create_empty_module(name)
     function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     emit(context, builder, *function.args)
     builder.ret_void()
-    library.add_ir_module(module)
-    library.finalize()
-    return library
+    return module
 
 
 def library_assembly(library: Any) -> str:

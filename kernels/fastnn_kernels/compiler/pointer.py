@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
+import importlib
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba import TypingError, from_dtype, typeof, types
+from numba import TypingError, types
 from numba.extending import (
     NativeValue,
     intrinsic,
@@ -31,45 +30,28 @@ from numba.extending import (
     models,
     register_model,
     type_callable,
+    typeof_impl,
     unbox,
 )
 
-from .forks import cached_property
-from .jit import arrays_among, is_code_saved, kernel, machine_code
+from .entry import FunctionPointer, PointerTable, UnusedPointer
+from .forks import import_lock
+from .jit import kernel, machine_code
+from .kinds import Array, Kind, Pointer, Struct, Table
 from .numba_internals import (
     ArrayFields,
+    CompileResult,
     Signature,
     array_without_count,
     call_address,
     cgutils,
     checks_bounds,
-    dispatcher_function,
     is_conversion_safe,
+    is_disabled,
     return_error,
-    set_numba_type,
 )
 
-__all__ = ["FunctionPointer", "PointerTable", "UnusedPointer", "array_types", "call"]
-
-
-class ArrayTypes(NamedTuple):
-    """Numba types of the arguments of kernels, all of one dtype."""
-
-    scalar: Any
-    flat: Any  # one-dimensional array
-    matrix: Any  # two-dimensional array
-    inputs: Any  # read-only two-dimensional array
-
-
-def array_types(dtype: np.dtype) -> ArrayTypes:
-    """Return the numba types of scalars and C-contiguous arrays of `dtype`."""
-    scalar = from_dtype(dtype)
-    return ArrayTypes(
-        scalar,
-        types.Array(scalar, 1, "C"),
-        types.Array(scalar, 2, "C"),
-        types.Array(scalar, 2, "C", readonly=True),
-    )
+__all__ = ["call", "check_result", "compiled_address", "entry_kernel", "numba_type", "unpacking"]
 
 
 def _digest(value: object) -> str:
@@ -114,115 +96,74 @@ class PointerModel(models.PrimitiveModel):
         super().__init__(manager, kind, POINTER)
 
 
-class FunctionPointer:
-    """A pointer to a kernel, which other kernels call with `call`.
+@functools.cache
+def numba_type(kind: Kind) -> Any:
+    """Return the numba type of a kind of argument."""
+    match kind:
+        case Array():
+            return types.Array(numba_type(kind.item), kind.ndim, "C", readonly=kind.readonly)
+        case Struct():
+            fields = [numba_type(field) for field in kind.fields.values()]
+            return types.BaseTuple.from_types(fields, None if kind.of is tuple else kind.of)
+        case Pointer():
+            arguments = [numba_type(argument) for argument in kind.arguments]
+            return FunctionPointerType(numba_type(kind.result)(*arguments))
+        case Table():
+            return PointerTableType(numba_type(kind.item))
+    return getattr(types, kind.key)
 
-    The kernel is compiled when its address is needed. To compile a caller, the type of the pointer suffices.
 
-    Parameters
-    ----------
-    function : kernel
-    arguments : sequence of numba types
-        Types of the arguments of a call. Arrays are C-contiguous and aligned.
-    result : numba type
-        Type of the result; not an array, whose memory nothing would free.
+def entry_kernel(pointer: FunctionPointer) -> tuple[Any, tuple]:
+    """Return the kernel that takes the address of the arguments of a pointer's kernel, and its types.
 
-    Attributes
-    ----------
-    result : numba type
+    Raises
+    ------
+    RuntimeError
+        If NUMBA_DISABLE_JIT is set.
+    """
+    if is_disabled():
+        raise RuntimeError(
+            "NUMBA_DISABLE_JIT is set, and fastnn's kernels only run compiled: unset it, or use "
+            'backend="numpy"'
+        )
+    function = pointer.function
+    if isinstance(function, str):
+        module, name = function.rsplit(".", 1)
+        with import_lock:
+            function = getattr(importlib.import_module(f"..{module}", __package__), name)
+    if pointer.factory_arguments is not None:
+        function = function(*pointer.factory_arguments)
+    return unpacking(function), (ArgumentsType([numba_type(kind) for kind in pointer.kinds.values()]),)
+
+
+def compiled_address(pointer: FunctionPointer) -> int:
+    """Compile the kernel of a pointer, or load it from the cache, and return the address of its code.
 
     Raises
     ------
     TypeError
-        For arrays that are not C-contiguous and aligned, since calls pass no strides, and for results that
-        are arrays. When the kernel is compiled: if its result has another type.
+        If the kernel has another result than the pointer declares.
     """
-
-    def __init__(self, function: Any, arguments: Sequence[Any], result: Any) -> None:
-        for array in arrays_among(arguments):
-            if array.layout != "C" or not array.aligned:
-                raise TypeError(
-                    f"a kernel called through a pointer takes C-contiguous, aligned arrays, not {array}"
-                )
-        if list(arrays_among([result])):
-            raise TypeError(f"{function} returns {result}: let it fill an argument")
-        self._function, self._types = unpacking(function), (ArgumentsType(arguments),)
-        set_numba_type(self, FunctionPointerType(result(*arguments)))
-        self._called, self._kinds, self.result = function, tuple(arguments), result
-
-    @cached_property
-    def kinds(self) -> dict[str, Any]:
-        """Types of the arguments, by name."""
-        names = inspect.signature(dispatcher_function(self._called) or self._called).parameters
-        return dict(zip(names, self._kinds, strict=True))
-
-    @cached_property
-    def address(self) -> int:
-        """Address of the machine code. The first access compiles the kernel, or loads it from the cache."""
-        compiled = machine_code(self._function, self._types)
-        if compiled.signature.return_type != self.result:
-            raise TypeError(
-                f"{self._function} returns {compiled.signature.return_type}, not {self.result} as declared"
-            )
-        return compiled.entry_point.address
-
-    def compile(self) -> None:
-        """Compile the kernel, or load it from the cache."""
-        _ = self.address
-
-    @property
-    def is_saved(self) -> bool:
-        """True if the kernel has been compiled in this process, or is in the cache."""
-        return "address" in vars(self) or is_code_saved(self._function, self._types)
+    kernel, arguments = entry_kernel(pointer)
+    compiled = machine_code(kernel, arguments)
+    check_result(pointer, compiled)
+    return compiled.entry_point.address
 
 
-class UnusedPointer:
-    """A pointer of the type of `pointer` without a kernel, for a caller that does not call it.
-
-    Nothing is compiled. If kernels check bounds, a call raises ValueError.
-
-    Parameters
-    ----------
-    pointer : FunctionPointer
-    """
-
-    address = 0
-
-    def __init__(self, pointer: FunctionPointer) -> None:
-        set_numba_type(self, typeof(pointer))
-
-    def compile(self) -> None:
-        """Do nothing: there is no kernel."""
+def check_result(pointer: FunctionPointer, compiled: CompileResult) -> None:
+    """Raise TypeError if a compiled kernel has another result than its pointer declares."""
+    if compiled.signature.return_type != numba_type(pointer.result):
+        raise TypeError(
+            f"{pointer} returns {compiled.signature.return_type}, not {pointer.result} as declared"
+        )
 
 
-class PointerTable:
-    """A table of pointers of one type, from which a kernel chooses one by number: ``table[k]``.
-
-    Parameters
-    ----------
-    pointers : sequence of FunctionPointer
-        At least one.
-    """
-
-    def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
-        self._pointers = tuple(pointers)
-        (item,) = {typeof(pointer) for pointer in pointers}
-        set_numba_type(self, PointerTableType(item))
-
-    @cached_property
-    def _entries(self) -> np.ndarray:
-        """Addresses of the kernels, after their number, which bounds checks read."""
-        addresses = (pointer.address for pointer in self._pointers)
-        return np.array([len(self._pointers), *addresses], np.uintp)
-
-    @cached_property
-    def address(self) -> int:
-        """Address of the table. The first access compiles or loads the kernels."""
-        return self._entries.ctypes.data
-
-    def compile(self) -> None:
-        """Compile the kernels, or load them from the cache."""
-        _ = self.address
+@typeof_impl.register(FunctionPointer)
+@typeof_impl.register(UnusedPointer)
+@typeof_impl.register(PointerTable)
+def type_of_pointer(pointer: Any, context: Any) -> Any:
+    """Return the numba type of a pointer or a table."""
+    return numba_type(pointer.kind)
 
 
 @unbox(FunctionPointerType)

@@ -19,11 +19,13 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 
+from . import prebuilt
 from .cache import claimed, is_current, read_entries, refusal, write_entry
 from .numba_internals import (
     code_settings,
     cpu_context,
     function_library,
+    function_module,
     global_compiler_lock,
     library_address,
     library_assembly,
@@ -32,7 +34,7 @@ from .numba_internals import (
     target_key,
 )
 
-__all__ = ["SharedFunction", "make_available", "shared_names"]
+__all__ = ["SharedFunction", "make_available", "shared_modules", "shared_names"]
 
 # All shared functions, by name.
 _functions: dict[str, SharedFunction] = {}
@@ -58,7 +60,8 @@ class SharedFunction:
 
     def declared(self, module: Any) -> Any:
         """Return the function's declaration in an LLVM module, for calls; make the function available."""
-        self.make_available()
+        if prebuilt.building is None:
+            self.make_available()
         if self.name in module.globals:
             return module.globals[self.name]
         function = ir.Function(module, self._type, self.name)
@@ -111,6 +114,12 @@ class SharedFunction:
     def assembly(self) -> str:
         """Assembly of the function, if it was not loaded from the cache."""
         return library_assembly(self._library)
+
+
+def shared_modules() -> Iterator[tuple[str, str]]:
+    """Yield the name and the LLVM IR of every shared function."""
+    for name, function in _functions.items():
+        yield name, str(function_module(name, function._type, function._emit))
 
 
 def shared_names(names: Iterable[str]) -> Iterator[str]:

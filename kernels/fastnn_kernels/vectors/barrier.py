@@ -10,26 +10,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..calls.training import COUNTER_DISTANCE
 from ..compiler.numba_internals import ArrayFields, cgutils
-from .processor import IS_X86
+from .processor import IS_X86, YIELD
 from .vector import shared_function
 
-__all__ = ["COUNTER_DISTANCE", "wait"]
+__all__ = ["wait"]
 
-# Distance between two counters, in elements: two cache lines, which some processors fetch together.
-COUNTER_DISTANCE = 16
 # Reads of a counter before a thread yields its core: some 20 us.
 SPINS = 1000
-# Name of the C function that yields the core, of POSIX or Windows, both without arguments; None if neither
-# exists.
-YIELD = next(
-    (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name)), None
-)
 
 
 @intrinsic

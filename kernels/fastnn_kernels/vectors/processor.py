@@ -16,8 +16,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiler.cache import chosen_vector_bytes
 from ..compiler.numba_internals import cgutils, cpu_features
+from ..compiler.prebuilt import kernel_target
+from ..compiler.target import Target, chosen_vector_bytes
 
 __all__ = [
     "HAS_FMA",
@@ -28,13 +29,10 @@ __all__ = [
     "PIECE_BYTES",
     "REGISTER_BYTES",
     "VECTOR_BYTES",
+    "YIELD",
     "flush_subnormals",
     "restore_mode",
 ]
-
-
-IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
-IS_AARCH64 = llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64"))
 
 
 def _has(feature: str) -> bool:
@@ -45,16 +43,32 @@ def _has(feature: str) -> bool:
     return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
-# True if `Value.fma` rounds once. Only old x86 processors lack the instruction.
-HAS_FMA = _has("fma") or not IS_X86
+def this_processor() -> Target:
+    """Return the target of this process: registers of AVX-512, of AVX, or of SSE and NEON.
+
+    LLVM's loop vectoriser prefers half of AVX-512's registers; kernels use all of them.
+    """
+    triple, has_avx512 = llvmlite.binding.get_process_triple(), _has("avx512f")
+    names = (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name))
+    target = Target(triple, "", "", LINE_BYTES if has_avx512 else 32 if _has("avx") else 16, 32, True, "")
+    if not target.is_x86:
+        return target._replace(yield_function=next(names, ""))
+    # Only old x86 processors lack fused multiply-add.
+    return target._replace(
+        n_registers=32 if has_avx512 else 16, has_fma=_has("fma"), yield_function=next(names, "")
+    )
+
+
 LINE_BYTES = 64
-# Size and number of the vector registers: those of AVX-512, AVX, and SSE or NEON. LLVM's loop vectoriser
-# prefers half of AVX-512's registers; kernels use all of them.
-HAS_AVX512 = _has("avx512f")
-REGISTER_BYTES = LINE_BYTES if HAS_AVX512 else 32 if _has("avx") else 16
-N_REGISTERS = 32 if HAS_AVX512 or not IS_X86 else 16
-# Vectors of 32 bytes in two registers of 16 are as fast as those of 16, and give the bits of AVX2.
-VECTOR_BYTES = chosen_vector_bytes() or max(32, REGISTER_BYTES)
+TARGET = kernel_target() or this_processor()
+IS_X86, IS_AARCH64 = TARGET.is_x86, TARGET.is_aarch64
+# True if `Value.fma` rounds once.
+HAS_FMA = TARGET.has_fma
+REGISTER_BYTES, N_REGISTERS = TARGET.register_bytes, TARGET.n_registers
+VECTOR_BYTES = chosen_vector_bytes() or TARGET.vector_bytes
+# Name of the C function that yields the core, of POSIX or Windows, both without arguments; "" if neither
+# exists.
+YIELD = TARGET.yield_function
 
 # Size of a piece of a vector: instructions that permute lanes within pieces of this size are cheaper than
 # those that move lanes between pieces.

@@ -6,8 +6,9 @@ import numba
 import numpy as np
 import pytest
 
+from fastnn_kernels.calls.training import COUNTER_DISTANCE
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors.barrier import COUNTER_DISTANCE, wait
+from fastnn_kernels.vectors.barrier import wait
 
 
 @numba.njit(**OPTIONS | {"nogil": True})

@@ -2,18 +2,18 @@
 
 import pytest
 
-from fastnn_kernels.compiler import cache
+from fastnn_kernels.compiler import cache, target
 from fastnn_kernels.vectors import processor
 from fastnn_kernels.vectors.product import BLOCKS, fitting_blocks
 
 
 def test_the_width_is_that_of_the_processor_unless_it_is_chosen(monkeypatch):
     monkeypatch.delenv("FASTNN_VECTOR_BYTES", raising=False)
-    assert cache.chosen_vector_bytes() == 0
-    for width in cache.VECTOR_WIDTHS:
+    assert target.chosen_vector_bytes() == 0
+    for width in target.VECTOR_WIDTHS:
         monkeypatch.setenv("FASTNN_VECTOR_BYTES", f" {width} ")
-        assert cache.chosen_vector_bytes() == width
-    assert processor.VECTOR_BYTES in cache.VECTOR_WIDTHS
+        assert target.chosen_vector_bytes() == width
+    assert processor.VECTOR_BYTES in target.VECTOR_WIDTHS
     assert processor.LINE_BYTES % processor.VECTOR_BYTES == 0
 
 
@@ -22,12 +22,12 @@ def test_any_other_width_is_refused(wrong, monkeypatch):
     monkeypatch.setenv("FASTNN_VECTOR_BYTES", wrong)
     expected = f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got '{wrong}'"
     with pytest.raises(ValueError, match=expected):
-        cache.chosen_vector_bytes()
+        target.chosen_vector_bytes()
 
 
 def test_widths_do_not_share_entries_of_the_cache(monkeypatch):
     digests = set()
-    for width in ("", *map(str, cache.VECTOR_WIDTHS)):
+    for width in ("", *map(str, target.VECTOR_WIDTHS)):
         monkeypatch.setenv("FASTNN_VECTOR_BYTES", width)
         digests.add(cache.source_digest())
     assert len(digests) == 4

@@ -1,4 +1,4 @@
-"""Calls with prepared arguments: arguments of every type arrive, and unsuitable arguments are refused."""
+"""Calls of kernels from Python: arguments of every kind arrive, and unsuitable arguments are refused."""
 
 import gc
 import threading
@@ -8,13 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from numba import types
 
+from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall
 from fastnn_kernels.compiler.jit import kernel
-from fastnn_kernels.compiler.pointer import FunctionPointer, PointerTable, array_types, call
-from fastnn_kernels.compiler.prepared import PreparedCall
+from fastnn_kernels.compiler.kinds import (
+    BOOL,
+    FLOAT64,
+    INT32,
+    INT64,
+    NONE,
+    SCALARS,
+    UINT64,
+    Array,
+    Struct,
+    kinds_of,
+)
+from fastnn_kernels.compiler.pointer import call
 
-REAL = array_types(np.dtype(np.float64))
+REAL = kinds_of(np.dtype(np.float64))
 
 
 class Pair(NamedTuple):
@@ -47,6 +58,11 @@ def checked(x, flat):
 
 
 @kernel
+def filled(flat):
+    flat[0] += 1
+
+
+@kernel
 def first(flat, k):
     return flat[k]
 
@@ -64,18 +80,19 @@ def meeting(read, flags):
     return call(read, (flags, 1))
 
 
-DOUBLED = FunctionPointer(doubled, [types.float64], types.float64)
+DOUBLED = FunctionPointer(doubled, None, {"x": FLOAT64}, FLOAT64)
 TABLE = PointerTable([DOUBLED, DOUBLED])
-KINDS = (
-    types.boolean, REAL.flat, types.int8,
-    types.NamedTuple(
-        (types.Array(types.float32, 2, "C", readonly=True), types.Tuple((types.int64, REAL.flat))), Pair
-    ),
-    types.int64, types.uint64, types.int32, types.boolean, DOUBLED._numba_type_, types.float64,
-    TABLE._numba_type_, types.none,
-)  # fmt: skip
-EVERYTHING = FunctionPointer(everything, KINDS, types.float64)
-CHECKED = FunctionPointer(checked, [types.int64, REAL.flat], types.int64)
+PAIR = {
+    "first": Array(SCALARS["float32"], 2, readonly=True),
+    "second": Struct(tuple, {"count": INT64, "flat": REAL.flat}),
+}
+KINDS = {
+    "truth": BOOL, "flat": REAL.flat, "tiny": SCALARS["int8"], "pair": Struct(Pair, PAIR), "small": INT64,
+    "large": UINT64, "count": INT32, "lie": BOOL, "item": DOUBLED.kind, "number": FLOAT64,
+    "table": TABLE.kind, "nothing": NONE,
+}  # fmt: skip
+EVERYTHING = FunctionPointer(everything, None, KINDS, FLOAT64)
+CHECKED = FunctionPointer(checked, None, {"x": INT64, "flat": REAL.flat}, INT64)
 
 
 def arguments():
@@ -140,7 +157,7 @@ def test_copies_share_arrays_but_not_numbers():
         ("pair", Pair(np.ones((1, 2), np.float32), (10, np.ones(1), 3))),
         ("pair", Pair(np.ones((1, 2)), (10, np.ones(1)))),
         ("item", TABLE),
-        ("item", FunctionPointer(doubled, [types.int64], types.int64)),
+        ("item", FunctionPointer(doubled, None, {"x": INT64}, INT64)),
         ("item", 0),
         ("nothing", 0),
     ],
@@ -163,14 +180,39 @@ def test_missing_and_unknown_arguments_are_refused():
         PreparedCall(EVERYTHING, **arguments(), other=1)
 
 
-def test_types_that_python_cannot_pass_are_refused():
-    pointer = FunctionPointer(doubled, [types.complex128], types.complex128)
-    with pytest.raises(TypeError, match="cannot pass complex128"):
-        PreparedCall(pointer, x=1j)
+def test_a_pointer_is_called_with_all_arguments_in_order():
+    given = arguments()
+    assert EVERYTHING(*given.values()) == EXPECTED
+    assert EVERYTHING(*(given | {"truth": False}).values()) == -EXPECTED
+    assert given["flat"][0] == 2
+    for wrong in (list(given.values())[:-1], [*given.values(), 1]):
+        with pytest.raises(ValueError, match="argument"):
+            EVERYTHING(*wrong)
+    with pytest.raises(TypeError, match="tiny|128"):
+        EVERYTHING(*(given | {"tiny": 128}).values())
+    flat = np.zeros(1)
+    with pytest.raises(ValueError, match="x is negative"):
+        CHECKED(-1, flat)
+    assert CHECKED(7, flat) == 7 == flat[0]
 
-    pointer = FunctionPointer(everything, KINDS, types.none)
-    with pytest.raises(TypeError, match="result of type none"):
-        PreparedCall(pointer, **arguments())
+
+def test_a_kernel_without_a_result_returns_none():
+    pointer = FunctionPointer(filled, None, {"flat": REAL.flat}, NONE)
+    flat = np.zeros(3)
+    assert pointer(flat) is None
+    assert PreparedCall(pointer, flat=flat)() is None
+    assert flat.tolist() == [2, 0, 0]
+
+
+def test_results_that_python_cannot_take_are_refused():
+    pointer = FunctionPointer(doubled, None, {"x": SCALARS["float32"]}, SCALARS["float32"])
+    with pytest.raises(TypeError, match="result of type float32"):
+        PreparedCall(pointer, x=1.0)
+    with pytest.raises(TypeError, match="result of type float32"):
+        pointer(1.0)
+    for kind in (REAL.flat, Struct(tuple, {"flat": REAL.flat})):
+        with pytest.raises(TypeError, match="let it fill an argument"):
+            FunctionPointer(doubled, None, {"x": kind}, kind)
 
 
 def test_exceptions_of_the_kernel_are_raised():
@@ -191,7 +233,9 @@ def test_exceptions_of_the_kernel_are_raised():
 def test_arrays_live_as_long_as_the_call():
     values = np.full(1000, 3.0)
     alive = weakref.ref(values)
-    prepared = PreparedCall(FunctionPointer(first, [REAL.flat, types.int64], types.float64), flat=values, k=9)
+    prepared = PreparedCall(
+        FunctionPointer(first, None, {"flat": REAL.flat, "k": INT64}, FLOAT64), flat=values, k=9
+    )
     del values
     other = prepared.copy()
     del prepared
@@ -206,8 +250,8 @@ def test_arrays_live_as_long_as_the_call():
 
 def test_calls_release_the_gil():
     """This thread goes on while the other one is in a kernel, which waits for this thread."""
-    read = FunctionPointer(first, [REAL.flat, types.int64], types.float64)
-    pointer = FunctionPointer(meeting, [read._numba_type_, REAL.flat], types.float64)
+    read = FunctionPointer(first, None, {"flat": REAL.flat, "k": INT64}, FLOAT64)
+    pointer = FunctionPointer(meeting, None, {"read": read.kind, "flags": REAL.flat}, FLOAT64)
     flags, results = np.zeros(2), []
     prepared = PreparedCall(pointer, read=read, flags=flags)
     worker = threading.Thread(target=lambda: results.append(prepared()))

@@ -1,0 +1,93 @@
+"""Pointers to the formulas that users choose by name: activations, outputs, losses and update rules."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler.entry import FunctionPointer, PointerTable
+from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, Struct, kinds_of
+
+__all__ = [
+    "Form", "backward_pointer", "backward_table", "bounds_table", "form_kind", "forward_pointer",
+    "forward_table", "update_pointer", "value_pointer",
+]  # fmt: skip
+
+
+class Form(NamedTuple):
+    """An affine form for each value and cell: four arrays (J, T).
+
+    Over a cell, a value is ``centre + dx slope_x + dy slope_y``, plus or minus `radius`, for dx and dy from
+    -1 to 1.
+    """
+
+    centre: Any
+    slope_x: Any
+    slope_y: Any
+    radius: Any
+
+
+def form_kind(dtype: np.dtype) -> Struct:
+    """Return the kind of a `Form`."""
+    return Struct(Form, dict.fromkeys(Form._fields, kinds_of(dtype).matrix))
+
+
+@functools.cache
+def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Return the table of pointers to the kernel `layer.activation_forward` of each name, in order."""
+    of = kinds_of(dtype)
+    kinds = {"Z": of.inputs, "A": of.matrix}
+    return PointerTable([FunctionPointer("layer.activation_forward", (name,), kinds, NONE) for name in names])
+
+
+@functools.cache
+def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Return the table of pointers to the kernel `layer.activation_backward` of each name, in order."""
+    of = kinds_of(dtype)
+    kinds = {"Z": of.inputs, "A": of.inputs, "dA": of.inputs, "dZ": of.matrix}
+    return PointerTable(
+        [FunctionPointer("layer.activation_backward", (name,), kinds, NONE) for name in names]
+    )
+
+
+@functools.cache
+def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
+    """Return the table of pointers to the kernel `bound.activation_bounds` of each name, in order."""
+    of = kinds_of(dtype)
+    kinds = {"form": form_kind(dtype), "b": of.inputs, "layer_slack": of.scalar, "next_slack": of.scalar}
+    return PointerTable([FunctionPointer("bound.activation_bounds", (name,), kinds, NONE) for name in names])
+
+
+@functools.cache
+def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """Return a pointer to the kernel `output.output_forward` of this name."""
+    of = kinds_of(dtype)
+    return FunctionPointer("output.output_forward", (name,), {"S": of.inputs, "P": of.matrix}, NONE)
+
+
+@functools.cache
+def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """Return a pointer to the kernel `loss.loss_value` of this name."""
+    of = kinds_of(dtype)
+    kinds = {"S": of.inputs, "y": of.inputs, "weights": of.inputs, "parameter": FLOAT64}
+    return FunctionPointer("loss.loss_value", (name,), kinds, FLOAT64)
+
+
+@functools.cache
+def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
+    """Return a pointer to the kernel `loss.loss_backward` of this name."""
+    kinds = value_pointer(name, dtype).kinds | {"wanted": BOOL, "dS": kinds_of(dtype).matrix}
+    return FunctionPointer("loss.loss_backward", (name,), kinds, FLOAT64)
+
+
+@functools.cache
+def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = False) -> FunctionPointer:
+    """Return a pointer to the kernel `update.update` of the optimizer `name`."""
+    of = kinds_of(dtype)
+    kinds = {
+        "gradients": of.inputs, "parameters": of.flat, "state": of.matrix, "coefficients": of.flat,
+        **dict.fromkeys(("l2", "l1", "shrink"), of.scalar), **dict.fromkeys(("begin", "end", "first"), INT64),
+    }  # fmt: skip
+    return FunctionPointer("update.update", (name, with_l1, plain), kinds, BOOL)

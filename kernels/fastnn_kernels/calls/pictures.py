@@ -1,0 +1,114 @@
+"""The kernels of decision boundaries: classes and responses at pixels, and certified painting."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler.entry import FunctionPointer
+from ..compiler.kinds import INT64, NONE, Array, Kind, Struct, kinds_of, scalar
+from .formulas import bounds_table, form_kind, forward_table
+from .prediction import ACTIVATION, BIASES, INDICES, PLAN, WEIGHTS
+
+__all__ = [
+    "BOUNDED", "UNDECIDED", "WAITING", "WON", "PackedCommittee", "evaluate", "fill_squares", "grid_classes",
+    "grid_values", "relocated_plan", "subdivide",
+]  # fmt: skip
+
+# Indices into `counts` of the kernel `quadtree.subdivide`: numbers of squares that wait to be bounded, are
+# won by a class, are undecided, and have been bounded.
+WAITING, WON, UNDECIDED, BOUNDED = range(4)
+
+
+class PackedCommittee(NamedTuple):
+    """Networks with two inputs, in the form that the kernels take.
+
+    activations: a table of pointers, a `formulas.forward_table` for scores and a `formulas.bounds_table` for
+    bounds; plan (L, `N_COLUMNS`); first (M + 1,): the first layer of each network, and L; parameters (P,);
+    packed, flat: the packed weights of the plan; magnitudes (P,): absolute values of the weights, and 0 for
+    all other parameters.
+    """
+
+    activations: Any
+    plan: Any
+    first: Any
+    parameters: Any
+    packed: Any
+    magnitudes: Any
+
+
+def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
+    """Return a copy of a network's plan for parameters that begin at `offset`, with new activation codes."""
+    plan = plan.copy()
+    plan[:, [WEIGHTS, BIASES]] += offset
+    plan[:, ACTIVATION] = codes
+    return plan
+
+
+def _committee(table: Kind, dtype: np.dtype) -> Struct:
+    """Return the kind of a `PackedCommittee` whose activations are a table of this kind."""
+    flat = kinds_of(dtype).flat
+    kinds = (table, PLAN, INDICES, flat, flat, flat)
+    return Struct(PackedCommittee, dict(zip(PackedCommittee._fields, kinds, strict=True)))
+
+
+def _grid(dtype: np.dtype) -> dict[str, Kind]:
+    """Return the kinds of a committee and of the coordinates of pixels."""
+    flat = kinds_of(dtype).flat
+    return {"networks": _committee(forward_table(("tanh",), dtype).kind, dtype), "xs": flat, "ys": flat}
+
+
+def _workspace(dtype: np.dtype) -> dict[str, Kind]:
+    of = kinds_of(dtype)
+    return {"tile": of.flat, "units": of.flat, "total": of.matrix}
+
+
+def _pixels(target: np.dtype) -> Array:
+    return Array(scalar(target), 2)
+
+
+@functools.cache
+def grid_classes(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `grid.grid_classes`; target: an integer dtype of classes."""
+    kinds = {**_grid(dtype), **_workspace(dtype), "classes": _pixels(target)}
+    return FunctionPointer("grid.grid_classes", (votes,), kinds, NONE)
+
+
+@functools.cache
+def grid_values(response: str, dtype: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `grid.grid_values`."""
+    kinds = {**_grid(dtype), "class_index": INT64, **_workspace(dtype), "values": _pixels(dtype)}
+    return FunctionPointer("grid.grid_values", (response,), kinds, NONE)
+
+
+@functools.cache
+def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `quadtree.subdivide`."""
+    flat = kinds_of(dtype).flat
+    kinds = {
+        **_grid(dtype), "networks": _committee(bounds_table(("tanh",), dtype).kind, dtype),
+        "leaf_size": INT64, "max_batches": INT64,
+        **dict.fromkeys(("waiting", "batch", "won", "undecided"), PLAN), "counts": INDICES,
+        "cells": flat, "forms": flat, "total": form_kind(dtype),
+    }  # fmt: skip
+    return FunctionPointer("quadtree.subdivide", (votes,), kinds, NONE)
+
+
+@functools.cache
+def evaluate(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `quadtree.evaluate`; target: an integer dtype of classes."""
+    kinds = {
+        **_grid(dtype), "squares": PLAN, "n": INT64, "places": PLAN, "row": _pixels(target),
+        **_workspace(dtype), "classes": _pixels(target),
+    }  # fmt: skip
+    return FunctionPointer("quadtree.evaluate", (votes,), kinds, INT64)
+
+
+@functools.cache
+def fill_squares(target: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `quadtree.fill_squares`; target: an integer dtype of classes."""
+    kinds = {"squares": PLAN, "n": INT64, "classes": _pixels(target)}
+    return FunctionPointer("quadtree.fill_squares", None, kinds, INT64)

@@ -1,0 +1,349 @@
+"""The training loop and its arguments, and the pointers that it gets."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from ..compiler.entry import FunctionPointer, PointerTable, UnusedPointer
+from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT32, UINT64, Array, Kind, Struct, kinds_of
+from .formulas import backward_pointer, backward_table, forward_table
+from .prediction import INDICES, PLAN, REALS, table_kind
+
+__all__ = [
+    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "Batch", "Data", "GradientPointers", "Options", "Records",
+    "Settings", "State", "Workspace", "gradient_pointers", "loss_and_gradient", "option_pointers",
+    "training_loop", "used_options",
+]  # fmt: skip
+
+# Number of parameters in a block, a whole number of vectors. Sums over the parameters are computed block by
+# block, so that they do not depend on the number of threads.
+BLOCK = 4096
+# Number of parts into which a team of threads divides the units of a layer.
+N_PARTS = 2
+# Distance between two counters of a barrier, in elements: two cache lines, which some processors fetch
+# together.
+COUNTER_DISTANCE = 16
+
+
+class Data(NamedTuple):
+    """The samples of a training.
+
+    If batches are gathered (`train_steps`): X (N, I), y (N, Y), weights (N,), and indices (N,) int64, the
+    order of the samples. Otherwise X, y and weights are flat arrays of one tile after another, each (I, T),
+    (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
+    not used.
+
+    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `sparse.Table`; if batches
+    are gathered, `indices` is then the table's array `rows`.
+    """
+
+    X: Any
+    y: Any
+    weights: Any
+    indices: Any
+
+
+class State(NamedTuple):
+    """The arrays that a training updates, for n threads.
+
+    parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
+    statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
+    the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
+    improvement; gradients (G, P or more) of the shards, 0 between two steps on a sparse table; losses (G,)
+    float64 of the shards; squares, float64: sums of squares of the weights at the beginning of a step,
+    (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2)
+    int64: for each thread, the steps done and the rounds done in the present step, written at the end of a
+    call.
+    """
+
+    parameters: Any
+    optimizer: Any
+    average: Any
+    statistics: Any
+    generator: Any
+    plateau: Any
+    gradients: Any
+    losses: Any
+    squares: Any
+    progress: Any
+
+
+class Workspace(NamedTuple):
+    """Workspaces of a training on n threads.
+
+    tiles (n, (I + Y + 1) * T or more), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each
+    thread; the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums
+    of squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
+    (n,) int64; barrier (n * `COUNTER_DISTANCE`,) int64, equal numbers at the beginning of a call.
+    """
+
+    tiles: Any
+    units: Any
+    dunits: Any
+    scratch: Any
+    before: Any
+    partial: Any
+    sums: Any
+    finite: Any
+    barrier: Any
+
+
+class Settings(NamedTuple):
+    """Settings of a training, and numbers that follow from the network; constant during the training."""
+
+    n_samples: int
+    n_targets: int
+    batch_size: int
+    n_batches: int
+    n_rounds: int
+    tile_width: int
+    by_rows: bool  # True if a batch is one tile with a row per sample (`small_batch`), without padding
+    shuffled: bool
+    averaged: bool  # True if a batch's loss is divided by the sum of the batch's weights
+    common_weight: float  # weight of every sample; 0 if weights differ
+    weight_scale: float  # scale of the weights, if every batch is all samples
+    of_objective: bool  # True if the L2 penalty is averaged and recorded together with the losses
+    loss_share: float  # factor of the losses in the recorded objective
+    tol: float  # least decrease of the objective that counts as an improvement
+    patience: int  # number of passes without improvement after which a call ends; 0: no limit
+    seed: Any  # uint64
+    steps_before: int  # steps done in earlier trainings
+    loss_parameter: float
+    dropout: Any  # (L,) float64: rates
+    n_weights: int  # number of regularised parameters, which come first; whole vectors
+    reg_lambda: float
+    weight_decay: float
+    l1: float
+    max_norm: float  # 0: no limit
+    clip_norm: float  # 0: no limit
+    average_share: float  # 0: no average of the parameters is computed
+    first_step: int  # step of the first row of coefficients
+    record_every: int  # number of passes from one recorded pass to the next
+    last_pass: int  # number of the last pass, which is always recorded
+
+
+class Records(NamedTuple):
+    """Measurements of the R recorded passes, which the training fills.
+
+    losses (R,): sums over the samples; norms (R,) of the gradient in a pass's last step; ratios (R, L): norm
+    of that step's change of a layer's weights, relative to the norm of the weights. All are float64. If
+    `Settings.of_objective`, losses are objectives, and the other two arrays are not written.
+    """
+
+    losses: Any
+    norms: Any
+    ratios: Any
+
+
+class Batch(NamedTuple):
+    """Arguments of a forward and a backward pass that only a training needs.
+
+    weights (1, T): weights of the samples; statistics, flat: running means, running variances and the last
+    inverse deviations of every normalised layer; dropout (L,): dropout rate of the inputs of every layer;
+    key, uint64: key of this step's random numbers; first, int: position of the tile's first sample in the
+    batch.
+    """
+
+    weights: Any
+    statistics: Any
+    dropout: Any
+    key: Any
+    first: Any
+
+
+# --- pointers --------------------------------------------------------------------------------------
+
+
+class GradientPointers(NamedTuple):
+    """Pointers to the kernels that compute a gradient."""
+
+    # `gradient.tile_gradient` or `small_batch.small_batch_gradient`; None if threads share units.
+    gradient_of: FunctionPointer | None
+    activate: PointerTable  # `formulas.forward_table`
+    differentiate: PointerTable  # `formulas.backward_table`
+    loss_backward: FunctionPointer  # `formulas.backward_pointer`
+
+
+@functools.cache
+def gradient_pointers(
+    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
+    dtype: np.dtype, by_rows: bool = False,
+) -> GradientPointers:  # fmt: skip
+    """Return the pointers for a network with these activations and this loss.
+
+    batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. team: True if threads share units
+    (`team.team_gradient`), which excludes sparse samples; then `gradient_of` is None. by_rows: True for
+    `small_batch.small_batch_gradient`, which excludes the other four.
+    """
+    activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
+    loss_backward = backward_pointer(loss, dtype)
+    if team:
+        return GradientPointers(None, activate, differentiate, loss_backward)
+    of = kinds_of(dtype)
+    batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
+    kinds = {
+        "activate": activate.kind, "differentiate": differentiate.kind, "loss_backward": loss_backward.kind,
+        "plan": PLAN, "parameters": of.flat, "X": of.matrix, "y": of.inputs, "weights": of.inputs,
+        "batch": Struct(Batch, batch), "parameter": FLOAT64, "wanted": BOOL,
+        **dict.fromkeys(("units", "dunits", "scratch", "gradient"), of.flat), "adds": BOOL,
+    }  # fmt: skip
+    name, arguments = "small_batch.small_batch_gradient", None
+    if not by_rows:
+        name, arguments = "gradient.tile_gradient", (batch_norm, dropped, sparse)
+    gradient_of = FunctionPointer(name, arguments, kinds, FLOAT64)
+    return GradientPointers(gradient_of, activate, differentiate, loss_backward)
+
+
+class Options(NamedTuple):
+    """Pointers to the optional parts of a step; see `used_options` for the trainings that use each."""
+
+    gather_by_rows: Any
+    weight_squares: Any  # `block_squares`, or `team.part_squares` if threads share units
+    gradient_norm: Any
+    limit_all_norms: Any
+    average_share: Any
+    record_ratios: Any
+
+
+def used_options(settings: Any, gathered: bool) -> tuple[str, ...]:
+    """Return the names of the options that a training with these `train.Settings` uses.
+
+    gathered: True if the samples of each batch are gathered from the table.
+    """
+    is_used = {
+        "gather_by_rows": gathered and settings.by_rows,
+        "weight_squares": settings.of_objective and settings.reg_lambda > 0,
+        "gradient_norm": not settings.of_objective or settings.clip_norm > 0,
+        "limit_all_norms": settings.max_norm > 0,
+        "average_share": settings.average_share > 0,
+        "record_ratios": not settings.of_objective,
+    }
+    return tuple(name for name, used in is_used.items() if used)
+
+
+@functools.cache
+def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Options:
+    """Return the pointers of all options: to the kernels of those that are `used`, fields by name.
+
+    team: True if threads share units.
+    """
+    of, thread = kinds_of(dtype), {"thread": INT64, "n_threads": INT64}
+    squares = "team.part_squares" if team else "options.block_squares"
+    pointers = {
+        "gather_by_rows": FunctionPointer(
+            "options.gather_by_rows", None,
+            {
+                "X": of.inputs, "y": of.inputs, "indices": INDICES, "first": INT64, "n": INT64,
+                "rows": of.matrix, "tile": of.matrix,
+            },
+            NONE,
+        ),
+        "weight_squares": FunctionPointer(
+            squares, None,
+            {"plan": PLAN, "parameters": of.flat, "n_weights": INT64, **thread, "squares": REALS}, NONE,
+        ),
+        "gradient_norm": FunctionPointer(
+            "options.gradient_norm", None,
+            {"gradients": of.matrix, "size": INT64, **thread, "barrier": INDICES, "partial": REALS}, FLOAT64,
+        ),
+        "limit_all_norms": FunctionPointer(
+            "options.limit_all_norms", None, {"plan": PLAN, "parameters": of.flat, "limit": FLOAT64}, NONE
+        ),
+        "average_share": FunctionPointer(
+            "options.average_share", None,
+            {"parameters": of.flat, "weight": FLOAT64, **thread, "average": of.flat}, NONE,
+        ),
+        "record_ratios": FunctionPointer(
+            "options.record_ratios", None,
+            {
+                "plan": PLAN, "parameters": of.flat, "before": of.flat, "record": INT64,
+                "ratios": Array(FLOAT64, 2),
+            },
+            NONE,
+        ),
+    }  # fmt: skip
+    return Options(
+        **{name: pointer if name in used else UnusedPointer(pointer) for name, pointer in pointers.items()}
+    )
+
+
+def _pointer_kinds(pointers: NamedTuple) -> dict[str, Kind]:
+    """Return the kinds of pointers by name, and of None."""
+    return {name: getattr(pointer, "kind", NONE) for name, pointer in pointers._asdict().items()}
+
+
+# Kinds of the settings, by their annotations.
+SETTING_KINDS = {int: INT64, float: FLOAT64, bool: BOOL, Any: NONE}
+
+
+@functools.cache
+def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
+    """Return the kinds of `Data`, `Settings`, `Records` and `Workspace`, by the names of arguments."""
+    of = kinds_of(dtype)
+    data: dict[str, Kind] = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": INDICES}
+    if gathered:
+        data |= {"X": of.inputs, "y": of.inputs, "weights": REALS}
+    if sparse:
+        data["X"] = table_kind(dtype)
+    settings = {name: SETTING_KINDS[kind] for name, kind in get_type_hints(Settings).items()}
+    work = dict.fromkeys(Workspace._fields, of.matrix) | {
+        "before": of.flat, "partial": REALS, "finite": INDICES, "barrier": INDICES
+    }  # fmt: skip
+    return {
+        "data": Struct(Data, data),
+        "settings": Struct(Settings, settings | {"seed": UINT64, "dropout": REALS}),
+        "records": Struct(Records, {"losses": REALS, "norms": REALS, "ratios": Array(FLOAT64, 2)}),
+        "work": Struct(Workspace, work),
+    }
+
+
+def training_loop(
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
+    pointers: GradientPointers, update: FunctionPointer, options: Options,
+) -> FunctionPointer:  # fmt: skip
+    """Return the pointer to the kernel `train.train_steps`.
+
+    The first five arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
+    """
+    kinds = {
+        **_pointer_kinds(pointers),
+        "update": update.kind,
+        "options": Struct(Options, _pointer_kinds(options)),
+    }
+    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, tuple(kinds.items()))
+
+
+@functools.cache
+def _training_loop(
+    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
+    pointers: tuple[tuple[str, Kind], ...],
+) -> FunctionPointer:  # fmt: skip
+    """Return the pointer of `training_loop` for pointers of these kinds."""
+    of = kinds_of(dtype)
+    state = dict.fromkeys(State._fields, of.flat) | {
+        "optimizer": of.matrix, "gradients": of.matrix, "generator": Array(UINT32, 1),
+        **dict.fromkeys(("plateau", "losses", "squares"), REALS), "progress": PLAN,
+    }  # fmt: skip
+    kinds = {
+        "thread": INT64, "n_threads": INT64, **dict(pointers), "plan": PLAN, "state": Struct(State, state),
+        **training_kinds(gathered, sparse, dtype),
+        "coefficients": of.matrix, "last_step": INT64, "n_rounds": INT64,
+    }  # fmt: skip
+    return FunctionPointer("train.train_steps", (gathered, team, sparse, batch_norm, dropped), kinds, BOOL)
+
+
+@functools.cache
+def loss_and_gradient(sparse: bool, dtype: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `train.loss_and_gradient`."""
+    of, training = kinds_of(dtype), training_kinds(False, sparse, dtype)
+    pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
+    kinds = {
+        **_pointer_kinds(pointers), "plan": PLAN, "parameters": of.flat, "statistics": of.flat,
+        "data": training["data"], "settings": training["settings"], "key": UINT64,
+        "tiles": Struct(tuple, {"begin": INT64, "end": INT64}), "work": training["work"], "thread": INT64,
+        "gradient": of.flat, "loss": FLOAT64,
+    }  # fmt: skip
+    return FunctionPointer("train.loss_and_gradient", (sparse,), kinds, FLOAT64)

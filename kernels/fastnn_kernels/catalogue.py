@@ -1,0 +1,77 @@
+"""The kernels that a library has: every registered formula, and the loops with all their variants.
+
+A kernel that is not listed here is compiled by numba when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from .calls import encoding, formulas, lbfgs, pictures, prediction, training
+from .compiler.entry import FunctionPointer
+from .grid import RESPONSES
+from .layer import ACTIVATIONS
+from .loss import LOSSES
+from .output import OUTPUTS
+from .update import OPTIMIZERS
+
+__all__ = ["all_pointers"]
+
+FLAGS = (False, True)
+# Dtypes of the pixels of pictures with up to 256, and with up to 65,536 classes.
+PIXELS = [np.dtype(np.uint8), np.dtype(np.uint16)]
+
+
+def all_pointers() -> Iterator[FunctionPointer]:
+    """Yield the pointers to all kernels of a library, in both dtypes."""
+    yield from (prediction.plan_packing(), lbfgs.advance_pointer())
+    yield from (encoding.smooth_scaled(), encoding.piecewise_linear())
+    yield from map(pictures.fill_squares, PIXELS)
+    for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
+        for table in (formulas.forward_table, formulas.backward_table, formulas.bounds_table):
+            yield from table(tuple(ACTIVATIONS), dtype).pointers
+        for name in OUTPUTS:
+            yield formulas.forward_pointer(name, dtype)
+        for name in LOSSES:
+            yield from (formulas.value_pointer(name, dtype), formulas.backward_pointer(name, dtype))
+        for name, (with_l1, plain) in product(OPTIMIZERS, [(False, False), (True, False), (False, True)]):
+            yield formulas.update_pointer(name, with_l1, dtype, plain)
+        yield from _training_pointers(dtype)
+        for sparse in FLAGS:
+            yield from (prediction.outputs(sparse, dtype), prediction.predict(sparse, dtype))
+            yield from (prediction.loss(sparse, dtype), training.loss_and_gradient(sparse, dtype))
+            yield lbfgs.lbfgs_iterations(sparse, dtype)
+        yield prediction.pack_weights(dtype)
+        for votes in FLAGS:
+            yield pictures.subdivide(votes, dtype)
+            for target in PIXELS:
+                yield pictures.grid_classes(votes, dtype, target)
+                yield pictures.evaluate(votes, dtype, target)
+        for response in RESPONSES:
+            yield pictures.grid_values(response, dtype)
+
+
+def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
+    """Yield the pointers to gradients, optional parts of a step and training loops."""
+    given = ("tanh",), "squared_error"
+    for batch_norm, dropped, sparse in product(FLAGS, FLAGS, FLAGS):
+        gradient = training.gradient_pointers(*given, batch_norm, dropped, sparse, False, dtype)
+        yield from filter(None, [gradient.gradient_of])
+    by_rows = training.gradient_pointers(*given, False, False, False, False, dtype, by_rows=True)
+    yield from filter(None, [by_rows.gradient_of])
+    yield from training.option_pointers(training.Options._fields, False, dtype)
+    yield training.option_pointers(training.Options._fields, True, dtype).weight_squares
+    # gathered, team, sparse, batch_norm, dropped
+    kinds: list[tuple[bool, ...]] = [(gathered, False, False, False, False) for gathered in FLAGS]
+    kinds += [(True, False, True, False, False)]
+    kinds += [(gathered, True, False, *both) for gathered, *both in product(FLAGS, FLAGS, FLAGS)]
+    update = formulas.update_pointer("sgd", False, dtype)
+    for gathered, team, sparse, batch_norm, dropped in kinds:
+        yield training.training_loop(
+            gathered, team, sparse, batch_norm, dropped, dtype,
+            training.gradient_pointers(*given, False, False, sparse, team, dtype), update,
+            training.option_pointers((), team, dtype),
+        )  # fmt: skip

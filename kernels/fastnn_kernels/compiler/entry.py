@@ -1,0 +1,336 @@
+"""Entries: the kernels that Python calls, or passes to other kernels by address; and these calls.
+
+A `FunctionPointer` names a kernel and the kinds of its arguments. Its code comes from the library of kernels
+that were compiled ahead of time (``prebuilt.py``). If the library lacks the kernel, numba compiles it: only
+then are numba and the module with the kernel imported.
+
+Calls from Python write the words of all arguments (``kinds.py``) to memory and pass its address. In a
+`PreparedCall` the arguments stay in memory from one call to the next, and only those that change are written
+anew: the training loop has some hundred words, which would take as long as some steps of a small network.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import pickle
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .addresses import address_of
+from .forks import cached_property, import_lock
+from .interrupts import held_interrupts
+from .kinds import Array, Kind, Pointer, Struct, Table
+from .prebuilt import prebuilt_address
+
+__all__ = ["FunctionPointer", "PointerTable", "PreparedCall", "UnusedPointer", "compilation_listeners"]
+
+# Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
+# tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
+# exception would leave numba's compiler in an unusable state, so exceptions of listeners are dropped.
+compilation_listeners: list[Callable[[tuple], object]] = []
+
+# Types of results in ctypes, by the key of the kind. A kernel without a result writes a null pointer.
+RESULTS: dict[str, Any] = {
+    "none": ctypes.c_void_p,
+    "boolean": ctypes.c_bool,
+    "int64": ctypes.c_int64,
+    "float64": ctypes.c_double,
+}
+
+
+class FunctionPointer:
+    """A pointer to a kernel, for calls from Python and for kernels that call it by `pointer.call`.
+
+    An object can be called: ``pointer(*arguments)`` calls the kernel, from any number of threads, and returns
+    its result. The call releases the GIL, and raises the exception that the kernel raises.
+
+    Parameters
+    ----------
+    function : str or kernel
+        Name of a kernel, or of the factory that returns it: ``"module.name"`` in this package. A kernel that
+        is given itself is not in the library.
+    factory_arguments : tuple or None
+        Arguments of the factory; None if `function` is the kernel.
+    kinds : mapping of str to Kind
+        Kinds of the arguments, by name, in order.
+    result : Kind
+        Kind of the result: a number, a boolean or none.
+
+    Attributes
+    ----------
+    kind : Pointer
+        Kind of the pointer itself.
+    kinds : dict
+    result : Kind
+
+    Raises
+    ------
+    TypeError
+        For other kinds of results. When the kernel is compiled: if its arguments or its result differ.
+    """
+
+    def __init__(
+        self, function: Any, factory_arguments: tuple | None, kinds: Mapping[str, Kind], result: Kind
+    ) -> None:
+        if isinstance(result, Array | Struct):
+            raise TypeError(f"{function} returns {result}: let it fill an argument")
+        self.function, self.factory_arguments = function, factory_arguments
+        self.kinds, self.result = dict(kinds), result
+        self.kind = Pointer(tuple(kinds.values()), result)
+
+    def __repr__(self) -> str:
+        arguments = "" if self.factory_arguments is None else repr(self.factory_arguments)
+        return f"<pointer to {self.function}{arguments}>"
+
+    @cached_property
+    def symbol(self) -> str:
+        """Name of the kernel in the library: a digest of all that the kernel is compiled from."""
+        text = repr((self.function, self.factory_arguments, self.kind.key))
+        return f"fk_{self.function.replace('.', '_')}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @cached_property
+    def address(self) -> int:
+        """Address of the machine code. The first access looks for the code, or compiles it.
+
+        Raises
+        ------
+        RuntimeError
+            If the kernel must be compiled, and numba is not installed or switched off.
+        """
+        if isinstance(self.function, str) and (address := prebuilt_address(self.symbol)):
+            return address
+        return _compiler().compiled_address(self)
+
+    def compile(self) -> None:
+        """Find, load or compile the kernel."""
+        _ = self.address
+
+    @cached_property
+    def _call(self) -> tuple[Any, ...]:
+        """What a call needs: function of the machine code, type of the result, words of the arguments."""
+        if self.result.key not in RESULTS:
+            raise TypeError(f"Python cannot take a result of type {self.result}")
+        formats = "".join(code for kind in self.kinds.values() for code in kind.formats)
+        appenders = [kind.appender(name) for name, kind in self.kinds.items()]
+        return entry_at(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the kernel with these arguments and return its result."""
+        function, result_type, pack, appenders = self._call
+        words: list[Any] = []
+        for append, value in zip(appenders, arguments, strict=True):
+            append(value, words)
+        result, error = result_type(), ctypes.c_void_p()
+        try:
+            memory = pack(*words)
+        except (struct.error, OverflowError) as failure:
+            raise TypeError(f"{self} got {arguments}: {failure}") from failure
+        if status := function(ctypes.addressof(result), ctypes.addressof(error), memory):
+            raise raised_error(status, error.value)
+        return result.value
+
+
+def _compiler() -> Any:
+    """Return the module ``pointer``, which imports numba.
+
+    Raises
+    ------
+    RuntimeError
+        If numba is not installed.
+    """
+    # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
+    with held_interrupts(), import_lock:
+        try:
+            return importlib.import_module(f"{__package__}.pointer")
+        except ModuleNotFoundError as error:
+            if error.name not in ("numba", "llvmlite"):
+                raise
+            raise RuntimeError(
+                "this combination of settings needs a kernel that was not compiled ahead of time, and numba, "
+                'which compiles it, is not installed: run pip install "fastnn-numba[jit]"'
+            ) from error
+
+
+class UnusedPointer:
+    """A pointer of the kind of `pointer` without a kernel, for a caller that does not call it.
+
+    Nothing is compiled. If kernels check bounds, a call raises ValueError.
+    """
+
+    address = 0
+
+    def __init__(self, pointer: FunctionPointer) -> None:
+        self.kind = pointer.kind
+
+    def compile(self) -> None:
+        """Do nothing: there is no kernel."""
+
+
+class PointerTable:
+    """A table of pointers of one kind, from which a kernel chooses one by number: ``table[k]``.
+
+    Parameters
+    ----------
+    pointers : sequence of FunctionPointer
+        At least one.
+    """
+
+    def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
+        self.pointers = tuple(pointers)
+        (item,) = {pointer.kind for pointer in pointers}
+        self.kind = Table(item)
+
+    @cached_property
+    def _entries(self) -> NDArray[np.uintp]:
+        """Addresses of the kernels, after their number, which bounds checks read."""
+        addresses = (pointer.address for pointer in self.pointers)
+        return np.array([len(self.pointers), *addresses], np.uintp)
+
+    @cached_property
+    def address(self) -> int:
+        """Address of the table. The first access finds, loads or compiles the kernels."""
+        return self._entries.ctypes.data
+
+    def compile(self) -> None:
+        """Find, load or compile the kernels."""
+        _ = self.address
+
+
+class PreparedCall:
+    """A call of a kernel from Python with arguments that stay in memory.
+
+    The call releases the GIL. Arrays are passed by address, so that later calls see their new contents; they
+    live as long as this object. One thread at a time may use an object: `copy` returns one for another
+    thread.
+
+    Parameters
+    ----------
+    pointer : FunctionPointer
+        The kernel, which is found, loaded or compiled.
+    **arguments
+        All arguments of the kernel, by name, of exactly the pointer's kinds.
+
+    Attributes
+    ----------
+    arguments : dict
+        The present arguments, by name.
+
+    Raises
+    ------
+    TypeError
+        For an argument that the kernel cannot take as it is, and for missing and unknown arguments.
+    """
+
+    def __init__(self, pointer: FunctionPointer, **arguments: Any) -> None:
+        self._pointer, self._layout = pointer, _layout(pointer)
+        if pointer.result.key not in RESULTS:
+            raise TypeError(f"Python cannot take a result of type {pointer.result}")
+        if missing := self._layout.keys() - arguments.keys():
+            raise TypeError(f"missing arguments: {', '.join(sorted(missing))}")
+        size = max((field.part.stop for field in self._layout.values()), default=0)
+        self.arguments: dict[str, Any] = {}
+        self._bind(np.zeros(-(-size // 8), np.uint64))
+        self.set(**arguments)
+
+    def _bind(self, memory: NDArray[np.uint64]) -> None:
+        """Bind the machine code to the memory of the arguments, of the result and of an error's address."""
+        self._memory, self._bytes = memory, memory.data.cast("B")
+        self._result = RESULTS[self._pointer.result.key]()
+        self._error = ctypes.c_void_p()
+        self._run = functools.partial(
+            entry_at(self._pointer.address),
+            ctypes.addressof(self._result),
+            ctypes.addressof(self._error),
+            address_of(memory),
+        )
+
+    def set(self, **arguments: Any) -> None:
+        """Replace arguments, given by name."""
+        for name, value in arguments.items():
+            if name not in self._layout:
+                raise TypeError(f"the kernel has no argument {name}")
+            part, form, append = self._layout[name]
+            words: list[Any] = []
+            append(value, words)
+            try:
+                self._bytes[part] = form.pack(*words)
+            except (struct.error, OverflowError) as error:
+                raise TypeError(f"{name} is {value!r}: {error}") from error
+            self.arguments[name] = value
+
+    def copy(self) -> PreparedCall:
+        """Return a call of the same kernel with the same arguments, which can be replaced separately."""
+        other = object.__new__(PreparedCall)
+        other._pointer, other._layout = self._pointer, self._layout
+        other.arguments = self.arguments.copy()
+        other._bind(self._memory.copy())
+        return other
+
+    def __call__(self) -> Any:
+        """Call the kernel and return its result; raise the exception that the kernel raises."""
+        if status := self._run():
+            raise raised_error(status, self._error.value)
+        return self._result.value
+
+
+class Field(NamedTuple):
+    """The part of the memory that holds an argument, and the function that lists the argument's words."""
+
+    part: slice
+    form: struct.Struct
+    append: Callable[[Any, list[Any]], None]
+
+
+@functools.cache
+def _layout(pointer: FunctionPointer) -> dict[str, Field]:
+    """Return the field of each argument, by the argument's name.
+
+    The words of all arguments follow one another as the elements of a C struct, aligned: `pointer.call`
+    writes the same struct.
+    """
+    fields, formats = {}, ""
+    for name, kind in pointer.kinds.items():
+        form, begin = "=", struct.calcsize(formats)
+        for word in kind.formats:
+            formats += word
+            offset = struct.calcsize(formats) - struct.calcsize(word)
+            form += f"{offset - begin - struct.calcsize(form)}x{word}"
+        packed = struct.Struct(form)
+        fields[name] = Field(slice(begin, begin + packed.size), packed, kind.appender(name))
+    return fields
+
+
+# --- the machine code of kernels, as numba lays out calls and errors -------------------------------
+
+
+def entry_at(address: int) -> Callable[..., int]:
+    """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
+
+    The function takes the addresses of the result and of a pointer to an error, and the argument. It
+    releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
+    """
+    pointer = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, pointer)(address)
+
+
+class ErrorInfo(ctypes.Structure):
+    """The first fields of the struct that describes an exception."""
+
+    _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
+
+
+def raised_error(status: int, error: int | None) -> BaseException:
+    """Return the exception of a kernel, given what a function of `entry_at` returned and the error."""
+    if status < 1 or not error:  # no exception of the kernel's own
+        return SystemError(f"a kernel failed with status {status}")
+    info = ErrorInfo.from_address(error)
+    # The arguments of a kernel's exceptions are constants: the pickle, in the machine code, holds them.
+    exception, arguments, _ = pickle.loads(ctypes.string_at(info.pickled, info.size))
+    return exception(*arguments or ())

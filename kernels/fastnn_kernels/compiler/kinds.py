@@ -1,0 +1,178 @@
+"""Kinds of arguments of kernels: what numba calls types, for code that runs without numba.
+
+A kind knows the layout of its values in memory: the *words* that a call writes. The words of an array are its
+address and shape, those of a tuple the words of its items; any other value is one word. The words of all
+arguments follow one another as the elements of a C struct. `compiler.pointer.numba_type` returns the numba
+type of a kind.
+
+Two kinds are equal if their keys are: a key describes the kind in full, and is part of the names of compiled
+kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .addresses import address_of
+
+__all__ = [
+    "BOOL", "FLOAT64", "INT32", "INT64", "NONE", "UINT32", "UINT64", "Array", "Kind", "Pointer", "Scalar",
+    "Struct", "Table", "kinds_of", "scalar",
+]  # fmt: skip
+
+# Function that appends the words of a value to a list; raises TypeError for a value of another kind.
+Append = Callable[[Any, list[Any]], None]
+
+
+class Kind:
+    """A kind of argument. Parameters: its key, and the formats of its words, codes of the module `struct`."""
+
+    def __init__(self, key: str, formats: tuple[str, ...]) -> None:
+        self.key, self.formats = key, formats
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kind) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return self.key
+
+    def appender(self, name: str) -> Append:
+        """Return the function that appends the words of an argument called `name`.
+
+        Whatever depends on the kind alone is computed once, before the calls: short fits spend much of their
+        time in calls.
+        """
+        raise NotImplementedError
+
+    def refused(self, name: str, value: Any) -> TypeError:
+        """Return the exception for a value of another kind."""
+        given = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        return TypeError(f"{name} is {given}, where the kernel takes {self}")
+
+
+class Scalar(Kind):
+    """A number, a boolean, or None; the key is numba's name of the type."""
+
+    def appender(self, name: str) -> Append:
+        """Return the function that appends a number."""
+        is_boolean, is_none = self.key == "boolean", self.key == "none"
+
+        def append(value: Any, words: list[Any]) -> None:
+            if value is not None if is_none else isinstance(value, (bool, np.bool_)) != is_boolean:
+                raise self.refused(name, value)
+            words.append(0 if is_none else value)
+
+        return append
+
+
+SCALARS = {
+    name: Scalar(name, (code,))
+    for name, code in {
+        "none": "Q", "boolean": "?", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B",
+        "uint16": "H", "uint32": "I", "uint64": "Q", "float32": "f", "float64": "d",
+    }.items()
+}  # fmt: skip
+NONE, BOOL, INT32, INT64 = (SCALARS[name] for name in ("none", "boolean", "int32", "int64"))
+UINT32, UINT64, FLOAT64 = (SCALARS[name] for name in ("uint32", "uint64", "float64"))
+
+
+def scalar(dtype: np.dtype) -> Scalar:
+    """Return the kind of a number of this dtype."""
+    return SCALARS[dtype.name]
+
+
+class Array(Kind):
+    """A C-contiguous, aligned array; a kernel that does not write to it takes it as `readonly`."""
+
+    def __init__(self, item: Scalar, ndim: int, readonly: bool = False) -> None:
+        self.item, self.ndim, self.readonly = item, ndim, readonly
+        super().__init__(f"{'readonly ' if readonly else ''}{item}[{ndim}]", ("Q", *"q" * ndim))
+
+    def appender(self, name: str) -> Append:
+        """Return the function that appends the address and the shape of an array."""
+        dtype, ndim, readonly = np.dtype(self.item.key), self.ndim, self.readonly
+
+        def append(value: Any, words: list[Any]) -> None:
+            if not (isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == ndim):
+                raise self.refused(name, value)
+            flags = value.flags
+            if not (flags.carray or (readonly and flags.c_contiguous and flags.aligned)):
+                raise self.refused(name, value)
+            words.append(address_of(value))
+            words += value.shape
+
+        return append
+
+
+class Struct(Kind):
+    """A tuple of the class `of`, a named tuple or `tuple`, with a kind for each field."""
+
+    def __init__(self, of: type[tuple], fields: Mapping[str, Kind]) -> None:
+        self.of, self.fields = of, dict(fields)
+        text = ", ".join(f"{name}: {kind}" for name, kind in fields.items())
+        super().__init__(f"{of.__name__}({text})", sum((kind.formats for kind in fields.values()), ()))
+
+    def appender(self, name: str) -> Append:
+        """Return the function that appends the words of all fields."""
+        of, n = self.of, len(self.fields)
+        items = [kind.appender(f"{name}.{label}") for label, kind in self.fields.items()]
+
+        def append(value: Any, words: list[Any]) -> None:
+            if not (isinstance(value, of) and len(value) == n):
+                raise self.refused(name, value)
+            for item, part in zip(items, value, strict=True):
+                item(part, words)
+
+        return append
+
+
+class Pointer(Kind):
+    """A pointer to a kernel with arguments of these kinds."""
+
+    def __init__(self, arguments: tuple[Kind, ...], result: Kind) -> None:
+        self.arguments, self.result = arguments, result
+        super().__init__(f"&({', '.join(map(str, arguments))}) -> {result}", ("Q",))
+
+    def appender(self, name: str) -> Append:
+        """Return the function that appends the address of a pointer or table, whose `kind` it checks."""
+
+        def append(value: Any, words: list[Any]) -> None:
+            kind = getattr(value, "kind", None)
+            if kind is not self and kind != self:
+                raise self.refused(name, value)
+            words.append(value.address)
+
+        return append
+
+
+class Table(Kind):
+    """A table of pointers of the kind `item`."""
+
+    def __init__(self, item: Pointer) -> None:
+        self.item = item
+        super().__init__(f"table of {item}", ("Q",))
+
+    appender = Pointer.appender
+
+
+class Kinds(NamedTuple):
+    """Kinds of the arguments of kernels, all of one dtype."""
+
+    scalar: Scalar
+    flat: Array  # one-dimensional array
+    matrix: Array  # two-dimensional array
+    inputs: Array  # read-only two-dimensional array
+
+
+@functools.cache
+def kinds_of(dtype: np.dtype) -> Kinds:
+    """Return the kinds of numbers and arrays of `dtype`."""
+    item = scalar(dtype)
+    return Kinds(item, Array(item, 1), Array(item, 2), Array(item, 2, readonly=True))

@@ -1,0 +1,268 @@
+"""Build libraries of kernels that are compiled ahead of time.
+
+``python -m fastnn_kernels.compiler.library`` builds the library of this machine, for an installation from
+source; names of targets (``target.TARGETS``) as arguments build those, on any machine: kernels are compiled
+and never run.
+
+Numba translates every kernel to LLVM IR, with the constants of the target (``processor.py``). Optimisation,
+with numba's own sequence of passes, and machine code are left to LLVM for the target. Each kernel becomes an
+object file of its own, and zig, from the package ziglang, links them to one shared library for any system.
+
+The libraries need no Python and no numba: the functions that they take from elsewhere are malloc, free,
+memset, and the one by which a thread yields its core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from . import prebuilt
+from .entry import FunctionPointer
+from .prebuilt import FOLDER, RUNS_HERE, SOURCES, SUFFIXES
+from .sources import digest_of_sources
+from .target import TARGETS, Target
+
+__all__ = ["build", "this_target"]
+
+PACKAGE_NAME = __package__.rpartition(".")[0]
+
+# Prefixes of all symbols that a library exports.
+EXPORTED = ("fk_", "fastnn_")
+
+# Zig's names of the targets' systems.
+ZIG_TARGETS = {
+    "x86_64-unknown-linux-gnu": "x86_64-linux-gnu.2.17",
+    "aarch64-unknown-linux-gnu": "aarch64-linux-gnu.2.17",
+    "x86_64-apple-macosx11.0.0": "x86_64-macos.11.0",
+    "arm64-apple-macosx11.0.0": "aarch64-macos.11.0",
+    "x86_64-pc-windows-gnu": "x86_64-windows-gnu",
+    "aarch64-pc-windows-gnu": "aarch64-windows-gnu",
+}
+
+
+def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] | None = None) -> Path:
+    """Build the library of a target, with the kernels of these pointers; return its path.
+
+    By default, they are all kernels of the `catalogue`.
+
+    A process builds one library: kernels are translated with the constants of its target.
+
+    Raises
+    ------
+    RuntimeError
+        If this process has imported kernels already, or if zig cannot link them.
+    """
+    target = TARGETS[name]
+    if f"{PACKAGE_NAME}.vectors.processor" in sys.modules:
+        raise RuntimeError("kernels were imported for this processor: build the library in a new process")
+    prebuilt.building = target
+    prebuilt.library.cache_clear()
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()  # of the instruction CPUID
+    with tempfile.TemporaryDirectory() as objects:
+        for symbol, code in _modules(target, pointers):
+            (Path(objects) / f"{symbol}.o").write_bytes(_object_code(target, symbol, code))
+        _link(target, Path(objects), path)
+    return path
+
+
+def _modules(target: Target, pointers: Iterable[FunctionPointer] | None) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the symbol and the LLVM IR or bitcode of all functions of a library."""
+    from .jit import translated
+    from .pointer import check_result, entry_kernel
+    from .shared import shared_modules
+
+    yield from _own_functions(target)
+    if pointers is None:
+        pointers = importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers()
+    for pointer in pointers:
+        compiled, names, code = translated(*entry_kernel(pointer))
+        check_result(pointer, compiled)
+        yield pointer.symbol, _renamed(code, names[0], pointer.symbol)
+    yield from shared_modules()
+
+
+def _renamed(code: bytes, function: str, symbol: str) -> bytes:
+    """Return bitcode with its function renamed."""
+    module = llvm.parse_bitcode(code)
+    module.get_function(function).name = symbol
+    return module.as_bitcode()
+
+
+def _object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
+    """Optimise a module for a target, and return its object code, in which `symbol` alone is visible."""
+    module = llvm.parse_bitcode(code) if isinstance(code, bytes) else llvm.parse_assembly(code)
+    is_own = symbol in (RUNS_HERE, SOURCES)  # which every processor can run
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu="" if is_own else target.cpu, features="" if is_own else target.features, opt=3, reloc="pic",
+        codemodel="small",
+    )  # fmt: skip
+    module.triple, module.data_layout = target.triple, str(machine.target_data)
+    for item in (*module.functions, *module.global_variables):
+        if not item.is_declaration:
+            item.linkage = "external" if item.name == symbol else "internal"
+    for function in module.functions:
+        if not function.is_declaration and symbol.startswith("fastnn_"):
+            builder = _pass_builder(machine, 3)
+            builder.getFunctionPassManager().run(function, builder)
+    # Numba's sequence: inlining and canonical loops, then everything.
+    cheap = _pass_builder(machine, 0)
+    passes = cheap.getModulePassManager()
+    passes.add_loop_rotate_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_jump_threading_pass()
+    passes.run(module, cheap)
+    full = _pass_builder(machine, 3, vectorises=True)
+    full.getModulePassManager().run(module, full)
+    module.verify()
+    return machine.emit_object(module)
+
+
+def _pass_builder(machine: Any, level: int, vectorises: bool = False) -> Any:
+    """Return LLVM's pass builder for a level of optimisation, with or without the loop vectoriser."""
+    options = llvm.create_pipeline_tuning_options(level)
+    options.loop_vectorization, options.slp_vectorization = vectorises, False
+    return llvm.create_pass_builder(machine, options)
+
+
+def _link(target: Target, objects: Path, path: Path) -> None:
+    """Link object files to a shared library; raise RuntimeError with zig's message if that fails."""
+    files = sorted(str(file) for file in objects.iterdir())
+    symbols = [Path(file).stem for file in files]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[target.triple], "-shared", "-s"]
+    if "linux" in target.triple:
+        exported = objects / "exported.map"
+        exported.write_text(f"{{ global: {' '.join(f'{start}*;' for start in EXPORTED)} local: *; }};")
+        command += ["-nostdlib", f"-Wl,--version-script={exported}", "-Wl,-Bsymbolic", "-Wl,--build-id=none"]
+    elif "windows" in target.triple:
+        exported = objects / "exported.def"
+        exported.write_text("EXPORTS\n" + "\n".join(symbols) + "\n")
+        files.append(str(exported))
+    temporary = path.with_name(f"{path.name}.tmp")
+    linked = subprocess.run([*command, "-o", str(temporary), *files], capture_output=True, text=True)
+    if linked.returncode:
+        raise RuntimeError(
+            f'zig cannot link {path.name}: {linked.stderr.strip()[-2000:]}. Run pip install "ziglang>=0.13"'
+        )
+    os.replace(temporary, path)
+
+
+# --- what a library says of itself -------------------------------------------------------------------
+
+
+def _own_functions(target: Target) -> Iterator[tuple[str, str]]:
+    """Yield the modules of `RUNS_HERE` and `SOURCES`."""
+    module, byte = ir.Module(SOURCES), ir.IntType(8)
+    text = bytearray(digest_of_sources().encode() + b"\0")
+    constant = ir.Constant(ir.ArrayType(byte, len(text)), text)
+    variable = ir.GlobalVariable(module, constant.type, SOURCES)
+    variable.initializer, variable.global_constant = constant, True
+    yield SOURCES, str(module)
+
+    module = ir.Module(RUNS_HERE)
+    function = ir.Function(module, ir.FunctionType(ir.IntType(32), [], False), RUNS_HERE)
+    builder = ir.IRBuilder(function.append_basic_block())
+    runs_here = _has_features(builder, target) if target.is_x86 else ir.IntType(1)(1)
+    builder.ret(builder.zext(runs_here, ir.IntType(32)))
+    yield RUNS_HERE, str(module)
+
+
+# Leaf and register of the instruction CPUID, and bit, of each feature beyond those of every x86-64 processor
+# (Intel, "Architectures software developer's manual", volume 2A, CPUID). Registers are those of `_cpuid`. The
+# bit of XSAVE is the one which says that the system uses the instruction.
+FEATURE_BITS = {
+    "sse3": (1, 2, 0), "ssse3": (1, 2, 9), "cx16": (1, 2, 13), "sse4.1": (1, 2, 19), "sse4.2": (1, 2, 20),
+    "popcnt": (1, 2, 23), "fma": (1, 2, 12), "movbe": (1, 2, 22), "xsave": (1, 2, 27), "avx": (1, 2, 28),
+    "f16c": (1, 2, 29), "bmi": (7, 1, 3), "avx2": (7, 1, 5), "bmi2": (7, 1, 8), "avx512f": (7, 1, 16),
+    "avx512dq": (7, 1, 17), "avx512cd": (7, 1, 28), "avx512bw": (7, 1, 30), "avx512vl": (7, 1, 31),
+    "sahf": (0x80000001, 2, 0), "lzcnt": (0x80000001, 2, 5),
+}  # fmt: skip
+# Bits of the register XCR0 that are set if the system keeps the registers of AVX, and of AVX-512.
+AVX_STATE, AVX512_STATE = 0x6, 0xE6
+
+
+def _has_features(builder: ir.IRBuilder, target: Target) -> Any:
+    """Emit the test whether the processor has a target's features, and the system keeps its registers."""
+    features = [FEATURE_BITS[feature.removeprefix("+")] for feature in target.features.split(",")]
+    has_all = ir.IntType(1)(1)
+    for leaf in sorted({leaf for leaf, _, _ in features}):
+        # A processor that lacks a leaf answers with another one: ask for the highest first.
+        highest = builder.extract_value(_cpuid(builder, leaf & 0x80000000), 0)
+        registers = _cpuid(builder, leaf)
+        has_all = builder.and_(has_all, builder.icmp_unsigned(">=", highest, highest.type(leaf)))
+        for register in (1, 2):
+            wanted = sum(1 << bit for at, of, bit in features if (at, of) == (leaf, register))
+            found = builder.and_(builder.extract_value(registers, register), highest.type(wanted))
+            has_all = builder.and_(has_all, builder.icmp_unsigned("==", found, highest.type(wanted)))
+    if target.register_bytes == 16:
+        return has_all
+    # The instruction XGETBV exists if XSAVE is in use, which is among the features.
+    state = AVX512_STATE if target.register_bytes == 64 else AVX_STATE
+    with builder.if_else(has_all) as (then, otherwise):
+        with then:
+            word = ir.IntType(32)
+            kind = ir.FunctionType(ir.LiteralStructType([word, word]), [word])
+            read = ir.InlineAsm(kind, "xgetbv", "={eax},={edx},{ecx}", True)
+            found = builder.and_(builder.extract_value(builder.call(read, [word(0)]), 0), word(state))
+            keeps, after = builder.icmp_unsigned("==", found, word(state)), builder.block
+        with otherwise:
+            before = builder.block
+    result = builder.phi(ir.IntType(1))
+    result.add_incoming(keeps, after)
+    result.add_incoming(ir.IntType(1)(0), before)
+    return result
+
+
+def _cpuid(builder: ir.IRBuilder, leaf: int) -> Any:
+    """Emit the instruction CPUID; return the struct of the registers eax, ebx, ecx and edx."""
+    word = ir.IntType(32)
+    kind = ir.FunctionType(ir.LiteralStructType([word] * 4), [word, word])
+    instruction = ir.InlineAsm(kind, "cpuid", "={eax},={ebx},={ecx},={edx},{eax},{ecx}", True)
+    return builder.call(instruction, [word(leaf), word(0)])
+
+
+def this_target() -> str:
+    """Return the name of the target of this machine."""
+    has = llvm.get_host_cpu_features()
+    for name in prebuilt.targets_of_this_system():
+        features = TARGETS[name].features.split(",")
+        if not TARGETS[name].is_x86 or all(has.get(feature[1:]) for feature in features):
+            return name
+    raise RuntimeError(f"there is no target for {llvm.get_process_triple()}: numba compiles all kernels")
+
+
+def main() -> None:
+    """Build the libraries named by the arguments, each in a process of its own."""
+    parser = argparse.ArgumentParser(prog="python -m fastnn_kernels.compiler.library", description=__doc__)
+    parser.add_argument("target", nargs="*", help=f"one of {', '.join(TARGETS)}; by default this machine's")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the libraries")
+    options = parser.parse_args()
+    names = options.target or [this_target()]
+    for name in names:
+        if name not in TARGETS:
+            parser.error(f"{name!r} is not a target: choose one of {', '.join(TARGETS)}")
+    if len(names) == 1:
+        path = build(names[0], options.folder)
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+        return
+    program = [sys.executable, "-m", "fastnn_kernels.compiler.library", "--folder", str(options.folder)]
+    for name in names:
+        subprocess.run([*program, name], check=True)
+
+
+if __name__ == "__main__":
+    main()

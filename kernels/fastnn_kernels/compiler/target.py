@@ -1,0 +1,108 @@
+"""Targets: the processors and systems for which kernels are compiled ahead of time.
+
+The kernels ask the target, and not the machine on which they are compiled, for the width of vectors, for
+fused multiply-add, and for functions of the system. This module does not import numba.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+__all__ = ["TARGETS", "VECTOR_WIDTHS", "Target", "chosen_vector_bytes"]
+
+# Widths of vectors in bytes that the user may choose.
+VECTOR_WIDTHS = (16, 32, 64)
+
+
+class Target(NamedTuple):
+    """A processor and its system.
+
+    Parameters
+    ----------
+    triple : str
+        LLVM's name of architecture and system.
+    cpu, features : str
+        LLVM's names of the processor, and of the features beyond those of the architecture.
+    register_bytes, n_registers : int
+        Size and number of the vector registers.
+    has_fma : bool
+        True if a fused multiply-add rounds once.
+    yield_function : str
+        Name of the C function, without arguments, by which a thread yields its core; "" if there is none.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    register_bytes: int
+    n_registers: int
+    has_fma: bool
+    yield_function: str = "sched_yield"
+
+    @property
+    def vector_bytes(self) -> int:
+        """Width of the kernels' vectors.
+
+        Vectors of 32 bytes in two registers of 16 are as fast as those of 16, and give the bits of AVX2.
+        """
+        return max(32, self.register_bytes)
+
+    @property
+    def constants(self) -> tuple:
+        """What kernels are built from before their machine code: equal for many targets."""
+        return self.is_x86, self.is_aarch64, *self[3:]
+
+    @property
+    def is_x86(self) -> bool:
+        """True for x86 processors."""
+        return self.triple.startswith(("x86_64", "i686", "i386"))
+
+    @property
+    def is_aarch64(self) -> bool:
+        """True for 64-bit ARM processors."""
+        return self.triple.startswith(("aarch64", "arm64"))
+
+
+# The levels of the x86-64 ABI (System V ABI, AMD64 supplement, section 3.1.1), of which the third has AVX2
+# and FMA, and the fourth AVX-512.
+V2 = "+cx16,+popcnt,+sahf,+sse3,+sse4.1,+sse4.2,+ssse3"
+V3 = f"{V2},+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
+V4 = f"{V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
+
+def _x86_levels(system: str, triple: str, yields: str) -> dict[str, Target]:
+    """Return the targets of a system on x86-64, the fastest first."""
+    return {
+        f"{system}-x86-64-v4": Target(triple, "x86-64-v4", V4, 64, 32, True, yields),
+        f"{system}-x86-64-v3": Target(triple, "x86-64-v3", V3, 32, 16, True, yields),
+        f"{system}-x86-64-v2": Target(triple, "x86-64-v2", V2, 16, 16, False, yields),
+    }
+
+
+# Targets by name; of a system, the fastest first.
+TARGETS: dict[str, Target] = {
+    **_x86_levels("linux", "x86_64-unknown-linux-gnu", "sched_yield"),
+    "linux-aarch64": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True),
+    **_x86_levels("macos", "x86_64-apple-macosx11.0.0", "sched_yield"),
+    "macos-arm64": Target("arm64-apple-macosx11.0.0", "apple-m1", "", 16, 32, True),
+    **_x86_levels("windows", "x86_64-pc-windows-gnu", "SwitchToThread"),
+    "windows-arm64": Target("aarch64-pc-windows-gnu", "generic", "+neon", 16, 32, True, "SwitchToThread"),
+}
+
+
+def chosen_vector_bytes() -> int:
+    """Return the width of the kernels' vectors that the user chose by FASTNN_VECTOR_BYTES; 0 if none.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable is not one of `VECTOR_WIDTHS`.
+    """
+    setting = os.environ.get("FASTNN_VECTOR_BYTES", "").strip()
+    if setting and setting not in map(str, VECTOR_WIDTHS):
+        raise ValueError(
+            f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got {setting!r}: correct "
+            "it, or unset it for the width of this processor"
+        )
+    return int(setting or 0)
