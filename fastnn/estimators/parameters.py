@@ -13,6 +13,7 @@ import math
 import numbers
 import operator
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -78,17 +79,28 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "ties": [StrOptions(set(TIES))],
 }
 
-_ACTIVATION_LIST = textwrap.fill(
-    "Activation of the hidden layers, one for all or one for each: "
-    + ", ".join(f'"{name}"' for name in ACTIVATIONS)
-    + '. "logistic" is scikit-learn\'s name for "sigmoid".',
-    width=109, initial_indent=" " * 8, subsequent_indent=" " * 8,
-)  # fmt: skip
 
-_INIT_LIST = textwrap.fill(
-    ", ".join(f'"{name}"' for name in INITIALIZERS) + ".",
-    width=109, initial_indent=" " * 8, subsequent_indent=" " * 8,
-)  # fmt: skip
+def _listed(before: str, names: Iterable[str], after: str) -> str:
+    """Return the quoted names of a registry between two texts, as lines of `PARAMETERS_DOC`."""
+    text = before + ", ".join(f'"{name}"' for name in names) + after
+    indent = " " * 8
+    return textwrap.fill(
+        text, width=109, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+_ACTIVATION_LIST = _listed(
+    "Activation of the hidden layers, one for all or one for each: ",
+    ACTIVATIONS,
+    '. "logistic" is scikit-learn\'s name for "sigmoid".',
+)
+_SOLVER_LIST = _listed(
+    "",
+    OPTIMIZERS,
+    ', or an object such as ``fastnn.RMSprop(alpha=0.9)``. "adam", "sgd" (with `momentum` and '
+    "`nesterovs_momentum`) and \"lbfgs\" are scikit-learn's; the others are torch.optim's.",
+)
+_INIT_LIST = _listed("", INITIALIZERS, ".")
 
 PARAMETERS_DOC = f"""
     hidden_layer_sizes : array-like of int or int, default (100,)
@@ -96,9 +108,7 @@ PARAMETERS_DOC = f"""
     activation : str or list of str, default "relu"
 {_ACTIVATION_LIST}
     solver : str or Optimizer, default "adam"
-        "adam", "sgd" (with `momentum` and `nesterovs_momentum`) and "lbfgs" are scikit-learn's; "momentum",
-        "nesterov", "adagrad", "rmsprop", "adamw" and objects such as ``fastnn.RMSprop(alpha=0.9)`` are
-        torch.optim's.
+{_SOLVER_LIST}
     alpha : float, default 0.0001
         Strength of the L2 penalty ``alpha / 2 |W|^2``, which is divided by the number of samples, or with
         sample weights by their sum.

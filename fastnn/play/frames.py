@@ -181,7 +181,7 @@ class Artist:
     def draw(
         self, snapshot: Snapshot, view: View, run: int = 0, frame: int = 0
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Compute a frame; return its header, whole but for the places that `packed` adds, and its arrays."""
+        """Compute a frame; return its header, to which `packed` adds the arrays' places, and the arrays."""
         network, folded = self._network, self._network.folded(snapshot.parameters, snapshot.statistics)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
         units, unit_ranges = self._units(folded, view.unit_resolution)
@@ -192,7 +192,6 @@ class Artist:
             "epoch": snapshot.epoch,
             "playing": snapshot.playing,
             "passes_per_second": snapshot.passes_per_second,
-            "learning_rate": self._learning_rate(snapshot.step),
             "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
             "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
             "mode": view.mode,
@@ -211,14 +210,6 @@ class Artist:
                 )
                 arrays |= more
         return header, arrays
-
-    def _learning_rate(self, step: int) -> float | None:
-        """Return the learning rate of a step; None for L-BFGS, which has no learning rate."""
-        settings = self._problem.settings
-        if settings.optimizer == "lbfgs":
-            return None
-        total = (settings.n_passes or 1) * self._problem.steps_per_epoch
-        return settings.learning_rate * float(self.schedule.factors(np.array([step]), total)[0])
 
     def _boundary(self, snapshot: Snapshot, folded: Array, view: View) -> dict[str, Array]:
         """Return the large picture: classes, a probability, or the values of a regression."""
@@ -345,7 +336,10 @@ def _json_number(value: float) -> float | None:
 
 
 def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """Return a header and arrays as one binary message; see the top of this file."""
+    """Return a header and arrays as one binary message; see the top of this file.
+
+    The page (``static/socket.js``) knows bytes, int32 and float32 only: u1, i4 and f4.
+    """
     places, chunks, at = {}, [], 0
     for name, array in arrays.items():
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -124,6 +124,12 @@ class LearningProblem:
         return rates | _differing(arguments, Model.train) | {"random_state": settings.seed}
 
     @property
+    def l2(self) -> float:
+        """Factor of the L2 penalty on weights: `reg_lambda` and the optimizer's coupled weight decay."""
+        arguments = self.train_arguments
+        return arguments["reg_lambda"] + resolve_optimizer(arguments.get("optimizer", "sgd")).l2
+
+    @property
     def steps_per_epoch(self) -> int:
         """Number of steps of an epoch over the training samples."""
         n, size = len(self.train), self.settings.batch_size

@@ -218,6 +218,7 @@ class Run:
             "activations": list(network.activations),
             "output": network.loss.output,
             "loss": network.loss.name,
+            "l2": problem.l2,
             "classes": problem.classes,
             "kind": problem.kind,
             "limits": list(problem.limits),

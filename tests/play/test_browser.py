@@ -10,6 +10,7 @@ from PIL import Image
 from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
+from fastnn.optimizers import OPTIMIZERS
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -283,7 +284,7 @@ def test_the_numbers_of_a_step_add_up(visitor, server):
     assert target["x"] > unit["x"]
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "lbfgs"}))
 def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimizer):
     """The numbers of the last row give its result: they are read as a formula of Python."""
     page = visitor.visit(server, f"layers=2&optimizer={optimizer}").page
@@ -302,6 +303,27 @@ def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimi
     text = re.sub(r"√([\d.e-]+)", r"root(\1)", text)
     formula, result = text.split(" = ")
     assert eval(formula, {"root": np.sqrt}) == pytest.approx(float(result), abs=2e-4)
+    # Weight decay is part of the gradient unless the optimizer takes it from the weights itself.
+    visitor.change(lambda: page.evaluate("location.hash += '&l2=0&weight_decay=0.5'"))
+    coupled = OPTIMIZERS[optimizer](weight_decay=0.5).l2 > 0
+    assert ("λ" in page.locator(".steps li", has_text="Batch").inner_text()) == coupled
+
+
+def test_the_step_of_an_optimizer_without_a_formula_shows_its_result(visitor, server):
+    def without_momentum(route):
+        response = route.fetch()
+        assert "  momentum: (" in response.text()
+        route.fulfill(response=response, body=response.text().replace("  momentum: (", "  other: ("))
+
+    visitor.page.route("**/formula.js", without_momentum)
+    page = visitor.visit(server, "layers=2&optimizer=momentum").page
+    page.keyboard.press("s")
+    visitor.wait_for_step(1)
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    visitor.wait("() => document.querySelector('.steps li:last-child strong')?.textContent")
+    symbols, numbers = page.locator(".steps li").last.inner_text().split("\n")[-2:]
+    assert symbols.endswith(" momentum(w₁₂, g)")
+    assert re.fullmatch(r"= .?\d+\.\d+", numbers)
 
 
 def test_a_setting_without_an_effect_says_why(visitor, server):

@@ -56,7 +56,7 @@ function adam(first, firstNumbers) {
   });
 }
 
-/** Rows of each optimizer's numbers (title, why, symbols, numbers) and texts of its step. */
+/** Rows of each optimizer's numbers (title, why, symbols, numbers) and texts of its step. Others: `onlyResult`. */
 const RULES = {
   sgd: (name) => ({
     memory: [],
@@ -136,6 +136,13 @@ const RULES = {
     (k) => `(1 − ${exact(k.rate)}·${exact(k.weight_decay)})·${term(k.w)}`,
   ),
 };
+
+/** Return the texts of a step whose optimizer has no entry in `RULES`: the page shows only its result. */
+const onlyResult = (optimizer) => (name) => ({
+  memory: [],
+  symbols: `${name} ← ${optimizer}(${name}, g)`,
+  numbers: null,
+});
 
 const range = (count) => [...Array(count).keys()];
 
@@ -479,8 +486,7 @@ export class Formula {
       const { l2, l1 } = frame.update ?? {};
       return (l2 ? ` + ${exact(l2)}·${term(weight(frame))}` : "") + (l1 ? ` + ${term(l1 * Math.sign(weight(frame)))}` : "");
     };
-    const hasL2 = state.l2 || (state.optimizer !== "adamw" && state.weight_decay);
-    const rule = RULES[state.optimizer](name, state);
+    const rule = (RULES[state.optimizer] ?? onlyResult(state.optimizer))(name, state);
     /** Return a cell with a text of a frame's numbers, which are not known while the training runs. */
     const text = (write, unknown = "") =>
       this.cell((frame) => (frame.update ? write(frame, numbersOf(frame)) : unknown));
@@ -497,7 +503,7 @@ export class Formula {
       this.row(
         "Batch",
         "The gradients of all samples of the next step, and the penalty.",
-        [`g = ${sum} ∂L/∂${name}${hasL2 ? ` + λ ${name}` : ""}${state.l1 ? ` + λ₁ sign ${name}` : ""}`],
+        [`g = ${sum} ∂L/∂${name}${this.started.l2 ? ` + λ ${name}` : ""}${state.l1 ? ` + λ₁ sign ${name}` : ""}`],
         [
           text(
             (frame) => `= ${exact(gradient(frame))}${penalty(frame)} = ${exact(g(frame))}`,
@@ -514,7 +520,7 @@ export class Formula {
         "The rule of the optimizer moves the weight.",
         [rule.symbols],
         [
-          text((_, known) => `= ${rule.numbers(known)} = `),
+          text((_, known) => (rule.numbers ? `= ${rule.numbers(known)} = ` : "= ")),
           this.result((frame) => (frame.update ? exact(next(frame)) : "")),
           limits[1],
         ],
