@@ -89,7 +89,7 @@ _HOMES = {
     "to_c": "estimators.pipelines",
 }
 
-# Modules whose ``__all__`` lists public names only: each of these names is a name of fastnn.
+# Modules whose ``__all__`` lists only public names: each of these names is a name of fastnn.
 _CATALOGUES = ("losses", "optimizers", "schedules")
 
 

@@ -360,7 +360,7 @@ class Model(Exportable, Savable):
         ValueError
             If X holds NaN or infinity, the shapes of X and y do not match the network, a label, target or
             number is out of range, a name is unknown, or options exclude each other; with `resume`, if a
-            setting, the data or the seed differ from the earlier training, all of which the message names.
+            setting, the data or the seed differ from the earlier training: the message names all that differ.
             The model is then unchanged.
         FileNotFoundError
             If `resume` is the name of a file that does not exist.
@@ -556,7 +556,7 @@ class Model(Exportable, Savable):
     # --- what pictures, exports, files and pickles read ------------------------------------------
 
     def _decision_networks(self) -> DecisionNetworks:
-        """Return the network with its folded parameters and the classes that its scores decide between."""
+        """Return the network, its parameters with batch normalisation folded in, and its classes."""
         network, loss, classes, n_labels = self._network, self.loss, None, 0
         if loss.of_labels:
             classes = np.arange(network.n_outputs)

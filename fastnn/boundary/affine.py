@@ -49,14 +49,14 @@ class AffineMap(NamedTuple):
     weights : array (n_in, n_out)
         Matrix.
     offsets : array (n_out,)
-        Image of the sample 0.
+        Value of the map at the sample 0.
     """
 
     weights: NDArray[np.float64]
     offsets: NDArray[np.float64]
 
     def __call__(self, X: Array) -> NDArray[np.float64]:
-        """Return the image (n, n_out) of samples (n, n_in)."""
+        """Return the samples (n, n_in) mapped, (n, n_out)."""
         return X @ self.weights + self.offsets
 
     def then(self, other: AffineMap) -> AffineMap:

@@ -33,7 +33,7 @@ FILE_STRENGTH = 0.7
 RESPONSE_COLOURS = "gray"
 # Maximum number of colours of a palette in a file.
 PALETTE = 256
-# Number of entries from which on a colormap counts as continuous, even if it is a list of colours, as viridis
+# A colormap of at least this many entries counts as continuous, even if it is a list of colours, as viridis
 # is.
 CONTINUOUS = 256
 
@@ -174,15 +174,16 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
         if colours in color_sequences:
             return ListedColormap(color_sequences[colours])
         raise ValueError(
-            f"colours must be one per class, as ['tab:blue', '#ff7f0e'], a mapping of classes to colours, or "
-            f"the name of a colormap, such as 'Set2' or 'viridis', got {colours!r}"
+            "colours must be a sequence with one colour per class, such as ['tab:blue', '#ff7f0e'], a "
+            "mapping from classes to colours, or the name of a colormap, such as 'Set2' or 'viridis', got "
+            f"{colours!r}"
         )
     try:
         keys = list(colours.keys()) if hasattr(colours, "keys") else range(len(colours))
         pairs = [(key, colours[key]) for key in keys]
     except (TypeError, LookupError):
         raise ValueError(
-            f"colours must be a sequence of colours, one per class, a mapping of classes to colours, or a "
+            "colours must be a sequence with one colour per class, a mapping from classes to colours, or a "
             f"colormap, got {colours!r}"
         ) from None
     return {key: _colour(value, f"colours[{key!r}]") for key, value in pairs}

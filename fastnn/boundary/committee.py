@@ -83,7 +83,7 @@ class Plane(NamedTuple):
     scale: NDArray[np.float64]
 
     def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """Return u at xs and v at ys, both of this dtype."""
+        """Return u for `xs` and v for `ys`, in `dtype`."""
         with np.errstate(over="ignore"):  # coordinates too large for float32 become infinite
             u, v = (
                 ((values - self.origin[k]) * self.scale[k]).astype(dtype) for k, values in enumerate((xs, ys))

@@ -32,7 +32,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Number of samples from which on the legend has a fixed position: matplotlib's search for the best one takes
+# With at least this many samples, the legend has a fixed position: matplotlib's search for the best one takes
 # time.
 MANY_POINTS = 2000
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no

@@ -82,7 +82,7 @@ def boundary_lines(
     dict of (label, label) to list of array (n, 2)
         Lines by the pairs of classes that touch, both in the order of the classes. The first class of a pair
         lies on the left of a line. A closed line ends with its first point; other lines begin and end at the
-        rectangle's edges and where three or more classes meet. Every line has two different points at least.
+        rectangle's edges and where three or more classes meet. Every line has at least two different points.
         Empty for a single class.
 
     Raises
@@ -170,8 +170,8 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
     if counts.max() > MAX_SQUARES:
         raise ValueError(
-            f"tolerance is too small: {tolerance!r} divides a side into {counts.max():.3g} squares, more "
-            f"than {MAX_SQUARES:,}: choose a larger one, or a smaller rectangle"
+            f"tolerance={tolerance!r} is too small: it divides a side into {counts.max():.3g} squares, more "
+            f"than {MAX_SQUARES:,}. Choose a larger tolerance or a smaller rectangle"
         )
     return max(1, int(counts[0])), max(1, int(counts[1]))
 
@@ -189,9 +189,9 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
         n_points += int((ends - corners).prod(axis=1).sum())
         if n_points > MAX_POINTS:
             raise ValueError(
-                f"tolerance is too small: {tolerance!r} divides the rectangle into "
-                f"{(xs.size - 1) * (ys.size - 1):.3g} squares, and more than {MAX_POINTS:.0e} points that "
-                "must be evaluated take minutes: choose a larger one, or smaller rectangles"
+                f"tolerance={tolerance!r} is too small: of {(xs.size - 1) * (ys.size - 1):.3g} squares, more "
+                f"than {MAX_POINTS:.0e} points would have to be evaluated, which takes minutes. Choose a "
+                "larger tolerance or a smaller rectangle"
             )
     return [Rect(*place) for rects in batches for place in rects.tolist()], n_points
 

@@ -40,8 +40,8 @@ RESPONSES = ("class", *VALUE_RESPONSES)
 METHODS = ("auto", "dense", "certified")
 # Number of points for which a model of another library predicts in one call.
 PORTION_POINTS = 1 << 16
-# Number of operations of a picture (some 50 ms) from which on "auto" chooses certified painting: in smaller
-# pictures it saves less time than its kernels take to compile or load.
+# "auto" chooses certified painting for pictures of at least this many operations (about 50 ms): in smaller
+# ones it saves less time than its kernels take to compile or load.
 CERTIFIED_OPERATIONS = 4e9
 # Fraction of evaluated pixels, among at least a million pixels, above which "auto" changes to dense painting.
 DENSE_SHARE, PROBED_POINTS = 0.6, 1 << 20
@@ -305,7 +305,10 @@ class TablePainter(Painter):
         try:
             found, inverse = np.unique(values, return_inverse=True)
         except TypeError as error:
-            raise ValueError(f"the model predicts classes that cannot be sorted: {error}") from None
+            raise ValueError(
+                f"the model predicts classes that cannot be sorted: {error}. Fit it to classes of one type, "
+                "all text or all numbers"
+            ) from None
         missing = found[found != found]
         if missing.size:
             raise ValueError(f"the model predicts values that are not classes, such as {missing[0]}")
@@ -369,8 +372,8 @@ def make_painter(
     if subject is None:
         if method == "certified":
             raise ValueError(
-                f"method 'certified' is for networks of fastnn{f' ({folded})' if folded else ''}: use "
-                "method='dense' or 'auto'"
+                f"method 'certified' works only with networks of fastnn{f' ({folded})' if folded else ''}: "
+                "use method='dense' or 'auto'"
             )
         table = TablePainter(table_subject(model, section, response, class_of_interest, classes))
         table.folded = folded

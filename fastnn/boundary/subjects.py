@@ -247,8 +247,8 @@ def fixed_values(
     if fill is None:
         if n_features > 2:
             raise ValueError(
-                f"the model has {n_features} inputs and a picture two: name them with features=(0, 1) and "
-                "give values of the others with fill=, as fill=X.mean(axis=0)"
+                f"the model has {n_features} inputs, but a picture shows two: choose them with "
+                "features=(0, 1), and set the others with fill=, for example fill=X.mean(axis=0)"
             )
         return np.zeros(n_features)
     try:
@@ -368,7 +368,7 @@ def _check_no_regressor(model: Any) -> None:
 
 
 def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
-    """Return the number of the output that decides between two classes alone; None if all decide."""
+    """Return the number of the one output that decides between two classes; None if all decide."""
     n_labels = networks.n_labels
     if not n_labels:
         assert networks.classes is not None

@@ -87,8 +87,8 @@ def count(text: str, least: int = 1, below: int = 2**31) -> int:
         value = least - 1
     if least <= value < below:
         return value
-    most = "on" if value < least else f"to {below - 1}"
-    raise argparse.ArgumentTypeError(f"must be an integer from {least} {most}, got {text!r}")
+    limits = f"of at least {least}" if value < least else f"from {least} to {below - 1}"
+    raise argparse.ArgumentTypeError(f"must be an integer {limits}, got {text!r}")
 
 
 def file_or_dash(text: str) -> str | Path:

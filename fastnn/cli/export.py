@@ -40,7 +40,7 @@ def add_command(commands: Any, summary: str) -> None:
         choices=("float32", "float64", "int8"),
         help="data type, int8 for C only (default: the model's; for C float32)",
     )
-    parser.add_argument("--name", help="for C: beginning of all names (default: from the file's name)")
+    parser.add_argument("--name", help="for C: prefix of all names (default: from the file's name)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -67,15 +67,15 @@ def _run(options: argparse.Namespace) -> int:
     if system is None:
         raise ValueError(f"--to: the name {options.out} tells no system: choose one of {', '.join(SYSTEMS)}")
     if system != "c" and (options.name or options.data or options.dtype == "int8"):
-        raise ValueError("--name, --data and --dtype int8 are for --to c")
+        raise ValueError("--name, --data and --dtype int8 work only with --to c")
     if system != "onnx" and options.drop:
-        raise ValueError("--drop is for --to onnx")
+        raise ValueError("--drop works only with --to onnx")
     if system == "sklearn" and options.dtype:
         raise ValueError("--dtype: scikit-learn's estimators keep the model's dtype")
     if options.dtype == "int8" and options.data is None:
         raise ValueError(
-            "--dtype int8 needs --data FILE, some hundred typical samples, to calibrate the ranges of inputs "
-            "and units"
+            "--dtype int8 needs --data FILE, a few hundred typical samples, to calibrate the ranges of "
+            "inputs and units"
         )
     # Check the file before the work, so that a problem costs no time.
     path = check_output(options.out, "--out", "an exported model")
@@ -90,7 +90,9 @@ def _run(options: argparse.Namespace) -> int:
         _write_onnx(model, path, options)
     elif system == "c":
         if options.data is not None and hasattr(model, "encoder_"):
-            raise ValueError("--data is for networks of arrays: the self-test of a table draws its samples")
+            raise ValueError(
+                "--data works only with networks of arrays: the self-test of a table draws its samples"
+            )
         features = getattr(model, "feature_names_in_", None)
         samples = _samples(options.data, features)
         try:
@@ -119,7 +121,7 @@ def _write_onnx(model: Any, path: Path, options: argparse.Namespace) -> None:
     elif hasattr(model, "encoder_"):
         model.to_onnx(path, dtype=options.dtype, drop=options.drop)
     else:
-        raise ValueError(f"--drop is for models of tables, not for a {type(model).__name__}")
+        raise ValueError(f"--drop works only with models of tables, not with a {type(model).__name__}")
 
 
 def _write(path: Path, dump: Any, value: Any) -> None:
@@ -177,6 +179,6 @@ def _is_number(text: str) -> bool:
 def _place(name: str, names: list[str]) -> int:
     """Return the place of a feature among the names of columns; raise ValueError unless it has one place."""
     if names.count(name) != 1:
-        what = "more than one column" if name in names else "no column"
+        what = "more than one column named" if name in names else "no column named"
         raise ValueError(f"there is {what} {name!r}, a feature of the model")
     return names.index(name)

@@ -75,7 +75,7 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(count(size, below=2**63) for size in text.split(",") if text)
     except ArgumentTypeError:
         raise ArgumentTypeError(
-            f"must be layer sizes from 1 on, separated by commas, such as 3 or 8,8, got {text!r}"
+            f"must be layer sizes of at least 1, separated by commas, such as 3 or 8,8, got {text!r}"
         ) from None
 
 

@@ -25,7 +25,7 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument(
         "table", metavar="TABLE", nargs="?", type=Path,
-        help="CSV or Parquet file with two columns of numbers at least, from which the target is learned",
+        help="CSV or Parquet file with at least two columns of numbers, from which the target is learned",
     )  # fmt: skip
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
     parser.add_argument(

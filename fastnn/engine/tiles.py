@@ -47,7 +47,7 @@ def _even_width(network: Network, n_samples: int, widest: int) -> int:
 
 
 def check_tile_width(network: Network, width: int) -> None:
-    """Raise ValueError unless tiles of `width` samples are whole cache lines.
+    """Raise ValueError unless a row of `width` samples fills whole cache lines.
 
     Kernels read and write whole vectors without checks: in a narrower tile they would reach past its rows.
     """

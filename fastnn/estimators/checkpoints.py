@@ -29,7 +29,7 @@ def checkpoint_hooks(fit: Any, has_validation: bool) -> list[Hook]:
 
 
 class _FittedEstimator:
-    """Estimator in a fit, of which checkpoints are saved.
+    """Estimator in a fit whose checkpoints are saved.
 
     Parameters
     ----------

@@ -216,7 +216,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             raise
 
     def _encoded(self, y: Any, dtype: np.dtype) -> Array:
-        """Return class numbers (n, 1) or labels (n, n_labels), smoothed if the loss is the sigmoid's."""
+        """Return class numbers (n, 1) or labels (n, n_labels); with the sigmoid's loss, smoothed here."""
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
         if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):

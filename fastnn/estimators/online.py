@@ -144,7 +144,7 @@ class OnlineSteps:
             self._lock.release()
 
     def _targets(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """Return the encoded targets, or None unless the call differs from the last in its samples alone."""
+        """Return the encoded targets, or None unless the call differs from the last only in its samples."""
         state = self._state
         if not (
             sample_weight is None

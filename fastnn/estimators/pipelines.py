@@ -37,7 +37,7 @@ def to_c(
     X : array-like (n, n_features), optional
         Samples, before scaling. "int8" needs them, for calibration; the self-test uses three of them.
     name : str, optional
-        Beginning of all names; by default derived from the file's name, "net" without a file.
+        Prefix of all names; by default derived from the file's name, "net" without a file.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Validation of users' sparse matrices, and their conversion to canonical CSR.
 
-SciPy trusts the index arrays of a sparse matrix: its constructors check their lengths only, and
+SciPy trusts the index arrays of a sparse matrix: its constructors check only their lengths, and
 `check_format` skips the index arrays if the last value of `indptr` is 0. SciPy's compiled conversions and the
 kernels would then read and write out of bounds. Therefore NumPy checks every index array here, once.
 """
@@ -200,7 +200,7 @@ def _check_values(values: Any, n_dimensions: int) -> None:
 def _check_integers(places: Any, label: str) -> None:
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
         raise MalformedError(
-            f"{label} must be an array of signed integers in one dimension, got {_described(places)}"
+            f"{label} must be a one-dimensional array of signed integers, got {_described(places)}"
         )
 
 

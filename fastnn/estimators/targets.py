@@ -1,4 +1,4 @@
-"""Checks of an estimator's targets (classes, labels or numbers), and the attributes derived from them."""
+"""Targets of estimators: their checks, the score, and what exports and pictures read."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Targets(ABC):
                 self._check_objects(np.asarray(y))
             raise
         except OverflowError as error:
-            raise ValueError(f"X or y holds a number beyond all floats, scale it down: {error}") from None
+            raise ValueError(f"X or y holds a number too large for a float, scale it down: {error}") from None
 
     @staticmethod
     @abstractmethod
@@ -89,7 +89,7 @@ class Targets(ABC):
                 sample_weight = checked_sample_weight(sample_weight, X)
             except OverflowError as error:
                 raise ValueError(
-                    f"sample_weight holds a number beyond all floats, scale it down: {error}"
+                    f"sample_weight holds a number too large for a float, scale it down: {error}"
                 ) from None
         return check_weights(sample_weight, X.shape[0])
 
@@ -119,7 +119,7 @@ class Targets(ABC):
 
 
 class ClassTargets(Targets):
-    """Targets that are classes, or labels, of which a sample may have several or none."""
+    """Targets that are classes, or labels: a sample may have several labels or none."""
 
     classes_: Array
     _has_labels: bool
@@ -289,7 +289,7 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
         )
     y = column_or_1d(y, warn=True)
     if begins and y.shape[0] < 2:
-        raise ValueError(f"n_samples={y.shape[0]}: two rows at least are needed, to train and to validate on")
+        raise ValueError(f"n_samples={y.shape[0]}: at least two rows are needed, to train and to validate on")
     try:
         assert_all_finite(y, input_name="y")
     except TypeError as error:  # of pandas' NA among text
@@ -310,14 +310,14 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If y holds dates, durations or other text, or a number that is NaN, infinite or beyond all floats.
+        If y holds dates, durations or other text, or a number that is NaN, infinite or too large for a float.
     """
     check_no_times(y)
     if y.dtype.kind in "OSTU":
         try:
             y = y.astype(object).astype(np.float64)  # whose messages have text without a type
         except OverflowError as error:
-            raise ValueError(f"y holds a number beyond all floats, scale it down: {error}") from None
+            raise ValueError(f"y holds a number too large for a float, scale it down: {error}") from None
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"y must hold numbers for a regressor ({error}): replace or leave out other values, "
@@ -327,16 +327,16 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
 
 
 def check_no_times(y: Array) -> None:
-    """Raise ValueError if a regressor's targets are dates or durations, of which a number needs a unit."""
+    """Raise ValueError if a regressor's targets are dates or durations, numbers only in a chosen unit."""
     kinds = {type(value) for value in y.flat} if y.dtype.kind == "O" else {y.dtype.type}
     if any(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
         raise ValueError(
-            "y holds durations, and a regressor predicts numbers: choose their unit, for instance days, "
+            "y holds durations, but a regressor predicts numbers: choose their unit, for instance days, "
             "y = np.asarray(y, 'm8[us]') / np.timedelta64(1, 'D')"
         )
     if any(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
         raise ValueError(
-            "y holds dates, and a regressor predicts numbers: choose their beginning and unit, for instance "
+            "y holds dates, but a regressor predicts numbers: choose their beginning and unit, for instance "
             "days since 2000, y = (np.asarray(y, 'M8[us]') - np.datetime64('2000-01-01')) / "
             "np.timedelta64(1, 'D')"
         )

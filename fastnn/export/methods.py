@@ -168,10 +168,10 @@ class Exportable:
             Data type of the computation. "int8" is for processors without floating-point units: int8 weights,
             int16 units, int32 sums that cannot overflow.
         X : array-like (n, n_features), optional
-            Samples. "int8" needs them, to calibrate the ranges of inputs and units: some hundred typical
+            Samples. "int8" needs them, to calibrate the ranges of inputs and units: a few hundred typical
             samples. The self-test uses three of them; by default it draws samples.
         name : str, optional
-            Beginning of all names; by default derived from the file's name, "net" without a file.
+            Prefix of all names; by default derived from the file's name, "net" without a file.
 
         Returns
         -------

@@ -62,11 +62,12 @@ class Stage:
             numbers: dict[str, Any] = {name: array.astype(dtype) for name, array in self.numbers.items()}
         most = np.finfo(dtype).max
         numbers |= {name: np.clip(numbers[name], -most, most) for name in ("center", "low", "high")}
-        if not (
-            np.isfinite(numbers["scale"]).all() and (np.abs(numbers["scale"]) > np.finfo(dtype).tiny).all()
-        ):
+        scale = np.abs(numbers["scale"])
+        wrong = ~np.isfinite(scale) | (scale <= np.finfo(dtype).tiny)
+        if wrong.any():
+            remedy = ": export with dtype float64" if dtype == np.float32 else ""
             raise ValueError(
-                f"the scale of a feature is too large or too small for {dtype}: choose another dtype"
+                f"the scale of feature {self.sources[wrong.argmax()]} is out of range for {dtype}{remedy}"
             )
         return replace(self, **numbers)
 

@@ -205,7 +205,7 @@ class Network:
     # --- the flat vectors: weights first, padded to whole vectors, then all other parameters ----------
 
     def whole_tile(self, size: int) -> int:
-        """Return `size` elements rounded up to whole cache lines: the width of a tile of so many samples."""
+        """Return `size` rounded up to the next width of a tile whose rows fill whole cache lines."""
         lanes = ALIGNMENT // self.dtype.itemsize
         return -(-size // lanes) * lanes
 
@@ -229,7 +229,7 @@ class Network:
 
     @cached_property
     def n_weights(self) -> int:
-        """Length of the beginning of the flat vector that holds the weights, which alone are regularised."""
+        """Length of the first part of the flat vector, the weights, which alone are regularised."""
         return self.whole_tile(sum(n_in * n_out for n_in, n_out in self.shapes))
 
     @cached_property

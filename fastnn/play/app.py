@@ -49,7 +49,7 @@ MAX_PAGES = 16
 MAX_WAITING = 100
 
 logger = logging.getLogger("fastnn")
-REFUSAL = "The playground answers its own page only: open the address that the terminal shows."
+REFUSAL = "The playground answers only its own page: open the address that the terminal shows."
 
 
 class GuardedApp:

@@ -15,12 +15,12 @@ MAX_COORDINATE = 1e6
 
 
 class RequestError(ValueError):
-    """A setting that cannot be used.
+    """A message or setting that cannot be used.
 
     Parameters
     ----------
     name : str or None
-        Field of the settings; None for a problem of the whole.
+        Field of the settings; None if no single field is at fault.
     text : str
         What is wrong, and a remedy.
     """

@@ -144,7 +144,7 @@ class Artist:
         self._X, self._y = model._check(problem.X, problem.y)
         network = self._network
         # The network that ends at a hidden layer computes the outputs of the layer's units.
-        self._beginnings = [
+        self._truncated = [
             Network(network.layers_dim[: n + 2], network.activations[: n + 1], network.dtype)
             for n in range(len(network.layers_dim) - 2)
         ]
@@ -267,7 +267,7 @@ class Artist:
         """Return the pictures (n_units, size, size) of all hidden units, and their ranges of values."""
         pictures, ranges = [], []
         W, b = self._network.weights(folded), self._network.biases(folded)
-        for network in self._beginnings:
+        for network in self._truncated:
             parameters = aligned_empty(network.n_parameters, network.dtype)
             parameters[...] = 0
             for views, values in ((network.weights(parameters), W), (network.biases(parameters), b)):
@@ -338,7 +338,7 @@ def _json_number(value: float) -> float | None:
 def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """Return a header and arrays as one binary message; see the top of this file.
 
-    The page (``static/socket.js``) knows bytes, int32 and float32 only: u1, i4 and f4.
+    The page (``static/socket.js``) reads only bytes, int32 and float32: u1, i4 and f4.
     """
     places, chunks, at = {}, [], 0
     for name, array in arrays.items():

@@ -228,7 +228,8 @@ def _of_table(
     inputs = [settings.x_column or names[0], settings.y_column or names[1]]
     for field, name in zip(("x_column", "y_column"), inputs, strict=True):
         if name not in table.columns:
-            raise RequestError(field, f"the table has no column {name!r}: it has {', '.join(names[:10])}")
+            known = ", ".join(names[:10])
+            raise RequestError(field, f"the table has no column {name!r}: its columns are {known}")
     if inputs[0] == inputs[1]:
         raise RequestError("y_column", f"both columns are {inputs[0]!r}: choose two different ones")
     X, y = np.column_stack([table.columns[name] for name in inputs]), table.y
@@ -287,7 +288,7 @@ def _check_loss(problem: LearningProblem) -> None:
     if kind == "classes" and not LOSSES[name].of_labels and problem.classes and len(problem.classes) > 2:
         raise RequestError(
             "loss",
-            f"{name} decides between two classes here, and there are {len(problem.classes)}: choose "
+            f"{name} decides between two classes here, but there are {len(problem.classes)}: choose "
             "softmax_cross_entropy",
         )
 

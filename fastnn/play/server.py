@@ -156,7 +156,7 @@ def playground(
     Parameters
     ----------
     X : dataframe or array-like (n, n_columns), optional
-        Own data: two columns of numbers at least, of which the page shows two at a time, and at most 5,000
+        Own data: at least two columns of numbers, two of which the page shows at a time, and at most 5,000
         rows. By default the page's own data sets alone.
     y : array-like (n,), optional
         Targets of the rows: classes as text, booleans or at most ten integers; or the numbers of a

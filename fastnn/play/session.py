@@ -43,7 +43,7 @@ MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 
 @dataclass(frozen=True)
 class WithinRun(Schedule):
-    """The beginning of a run of `total` steps by another schedule."""
+    """Another schedule over a run of `total` steps, for a training that does only the first of them."""
 
     schedule: Schedule
     total: int
@@ -119,7 +119,7 @@ class Run:
         return self._artist.target_limits
 
     def close(self) -> None:
-        """End the threads within a chunk's time; no message follows."""
+        """Make the threads end within about 50 ms; no message follows."""
         with self._sending:
             self.steering.close()
         with self._wake:
@@ -179,7 +179,7 @@ class Run:
         model = copy.copy(self.model)
         state, whole = model._training, self.problem.settings.n_passes
         if state is not None and isinstance(state.settings["schedule"], WithinRun):
-            # Who continues trains the whole run, of which the schedule needs no extract.
+            # A resumed training does the whole run: it needs the schedule itself, not `WithinRun`.
             assert whole is not None
             settings = state.settings | {"schedule": self._artist.schedule}
             model._training = replace(state, settings=settings, num_passes=whole)
@@ -321,7 +321,7 @@ class Run:
 
     @property
     def _is_frame_due(self) -> bool:
-        """True if there is something new to draw and the page keeps up; the first frame is not drawn here."""
+        """True if there is something new to draw and the page keeps up; not for the first frame."""
         keeps_up = self._frame <= self._drawn + MAX_UNDER_WAY
         return self._has_begun and self._is_stale and keeps_up and not self.steering.is_held
 
@@ -444,7 +444,7 @@ class Session:
         """Set the number of steps per second."""
         speed = message.get("steps_per_second")
         if speed is not None and not (type(speed) in (int, float) and 0.01 <= speed <= 1e9):
-            raise RequestError(None, f"steps_per_second must be null or a number from 0.01 on, got {speed!r}")
+            raise RequestError(None, f"steps_per_second must be null or from 0.01 to 1e9, got {speed!r}")
         self._speed = speed
         if self.run is not None:
             self.run.steering.set_speed(speed)

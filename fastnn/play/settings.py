@@ -37,7 +37,7 @@ def _line(documented: Any) -> str:
 
 
 def _values(registry: Mapping[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
-    """Return the names of a registry with a line about each; `more` are functions of a name."""
+    """Return title, first docstring line and the results of `more`, functions of the name, for each name."""
     return {
         name: {"title": name.replace("_", " "), "line": _line(entry)}
         | {key: function(name) for key, function in more.items()}

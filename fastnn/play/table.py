@@ -79,7 +79,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         n_rows = 0  # a sparse matrix or no table at all: as_table says so
     if n_rows > MAX_SAMPLES:
         raise ValueError(
-            f"the table has {n_rows:,} rows, and the playground draws at most {MAX_SAMPLES:,}: take a "
+            f"the table has {n_rows:,} rows, but the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
     read = as_table(X)
@@ -88,7 +88,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     if len(columns) < 2:
         others = [name for name, kind in zip(read.names, read.kinds, strict=True) if name not in columns]
         raise ValueError(
-            f"the playground needs two columns of numbers, and the table has {list(columns) or 'none'}"
+            f"the playground needs two columns of numbers, but the table has {list(columns) or 'none'}"
             + (f": {', '.join(others[:5])} hold no numbers" if others else "")
         )
     given = getattr(y, "name", None)
@@ -125,13 +125,13 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
     # The integers themselves: float64 would join large ones.
     distinct = np.unique(values)
     if len(distinct) < 2:
-        raise ValueError(f"the target {target!r} holds one value only, {shown(str(distinct[0]))}")
+        raise ValueError(f"the target {target!r} holds only one value, {shown(str(distinct[0]))}")
     if suggested_task(distinct) == "regression":
         return "regression", _as_numbers(values, target), None
     if len(distinct) > MAX_CLASSES:
         raise ValueError(
-            f"the target {target!r} holds {len(distinct):,} different values, and the playground draws at "
-            f"most {MAX_CLASSES} classes: choose another target, or join classes"
+            f"the target {target!r} holds {len(distinct):,} different values, but the playground draws at "
+            f"most {MAX_CLASSES} classes: choose another target, or merge some classes"
         )
     if values.dtype.kind == "f" and np.abs(values).max() < 2**63:
         values = values.astype(np.int64)

@@ -82,7 +82,7 @@ def animate_training(
         Size of a frame in pixels: (width, height), or the width alone; the height is then in proportion to
         the default. Text and margins have the colours of matplotlib's settings.
     titles : sequence of str, optional
-        Titles of the frames, for a list of models only. By default a title has the model's number and its
+        Titles of the frames, only for a list of models. By default a title has the model's number and its
         accuracy. Titles of a training have the mean loss, the accuracy and the number of epochs.
     response, class_of_interest : optional
         Quantity to draw; see `render_boundary`. By default the regions of the classes and the lines between
@@ -162,9 +162,11 @@ def animate_training(
     scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap, names)
     Film(scene, size, [])  # raises if the size leaves no room for the axes
     if titles is not None and not is_list:
-        raise ValueError("titles are for a list of models: leave them out for a training")
+        raise ValueError("titles work only with a list of models: leave them out for a training")
     if options and not isinstance(model, Model):
-        raise TypeError(f"{next(iter(options))}= is for Model.train, but model is a {type(model).__name__}")
+        raise TypeError(
+            f"{next(iter(options))}= works only with a Model, but model is a {type(model).__name__}"
+        )
     if isinstance(model, Model):
         snapshots = _train_model(model, X, y, frames, progress, options, scene)
     elif is_list:

@@ -239,7 +239,7 @@ def _check_numbers(X: Any) -> None:
         or (values.dtype.kind == "O" and any(isinstance(v, str | datetime.date) for v in values.ravel()))
     ]
     if others:
-        raise ValueError(f"X must hold numbers alone, but has the columns {others}: {NUMBERS_ALONE}")
+        raise ValueError(f"X must hold only numbers, but has the columns {others}: {NUMBERS_ALONE}")
 
 
 def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

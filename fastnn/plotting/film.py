@@ -110,7 +110,7 @@ class Film:
     size : (int, int)
         Width and height of a frame in pixels.
     titles : list of str
-        Titles of all frames, for which room is left.
+        Titles of all frames: room is left for them.
     """
 
     @held_interrupts()

@@ -52,7 +52,7 @@ def check_target(path: Path) -> Path:
 
         if not FFMpegWriter.isAvailable():
             raise ValueError(
-                f"path: {path.name} is written by ffmpeg, and there is no {FFMpegWriter.bin_path()} on the "
+                f"path: {path.name} is written by ffmpeg, but there is no {FFMpegWriter.bin_path()} on the "
                 "PATH: install ffmpeg, or choose .gif"
             )
     return path

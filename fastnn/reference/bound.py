@@ -20,7 +20,7 @@ __all__ = ["Form", "bound_pass", "is_won", "slack"]
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0
-# Magnitude from which on the slopes of activations are constant and exact.
+# At this magnitude and beyond, the slopes of activations are constant and exact.
 FAR = 100.0
 # Bound of the errors of subnormal numbers.
 TINY = 1e-30

@@ -15,7 +15,7 @@ __all__ = ["add_probability_bounds", "committee_bounds", "committee_scores"]
 
 
 def committee_scores(networks, votes, X):
-    """Return values (n, k), of which the highest wins: summed probabilities if `votes`, else scores."""
+    """Return values (n, k), the highest of which wins: summed probabilities if `votes`, else scores."""
     each = [scores(activations, W, b, X) for activations, W, b in networks]
     return np.sum([softmax_forward(S) for S in each], axis=0) if votes else each[0]
 

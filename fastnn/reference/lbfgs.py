@@ -61,7 +61,8 @@ class Iterate(NamedTuple):
     value : float
         Value of the function.
     status : int
-        `RUNNING`, or why the minimisation has ended. `SEARCH_FAILED` repeats the last iterate.
+        `RUNNING`, or why the minimisation has ended. With `SEARCH_FAILED`, the point is that of the previous
+        iterate.
     before : float
         Value at the previous iterate; for iterate 0 the same as `value`.
     S, Y : tuple of arrays (P,)

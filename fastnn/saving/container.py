@@ -54,11 +54,11 @@ NO_CHECKSUM = "1" * 64
 BLOCK_BYTES = 1 << 12
 # Bytes of an array that are read and summed at a time: the sums find them in the processor's cache.
 CHUNK_BYTES = 1 << 20
-# Bytes from which on a chunk is digested by its sums; shorter ones are digested whole.
+# Chunks of at least this many bytes are digested by their sums, shorter ones whole.
 SUMMED_BYTES = 1 << 14
 # Bytes of the buffer of an open file, which larger parts of arrays bypass.
 BUFFER_BYTES = 1 << 16
-# Beginning of the messages on faults of a file, after its name.
+# Prefix of the messages on faults of a file, after its name.
 FAULT = "is not a model saved by fastnn, or is damaged"
 # First bytes of other files, with what they are and what reads them.
 FOREIGN = {
@@ -137,7 +137,7 @@ def _header(metadata: dict[str, str], table: Mapping[str, Any]) -> bytes:
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     if len(text) > MAX_HEADER:
         raise ValueError(
-            f"the description of the model takes {len(text):,} bytes, and a file holds {MAX_HEADER:,} at "
+            f"the description of the model takes {len(text):,} bytes, but a file holds {MAX_HEADER:,} at "
             "most: shorten the names of classes and features"
         )
     return len(text).to_bytes(8, "little") + text

@@ -117,7 +117,7 @@ def write_rows(network: Network, rows: Iterable[Array], prefix: str, writer: Wri
 
 
 def read_parameters(network: Network, prefix: str, reader: Reader) -> Array:
-    """Return a flat parameter vector (P,).
+    """Read the arrays named ``prefix....`` into a new flat parameter vector (P,).
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_rows(
     initial : tuple of S floats
         Value of each vector where the layout has padding.
     prefix : str
-        Beginning of the names of the arrays.
+        Prefix of the names of the arrays.
     reader : Reader
         Source of the arrays.
     dtype : numpy.dtype, optional

@@ -24,7 +24,7 @@ class Writer:
     training : bool
         True to save the training state too, with which trainings resume.
     prefix : str, default ""
-        Beginning of the names of the arrays.
+        Prefix of the names of the arrays.
     tensors : dict of str to array, optional
         Arrays collected so far; by default none.
 
@@ -86,7 +86,7 @@ class Reader:
     file : Container
         Open file.
     prefix : str, default ""
-        Beginning of the names of the arrays.
+        Prefix of the names of the arrays.
     """
 
     def __init__(self, file: Container, prefix: str = "") -> None:

@@ -111,7 +111,7 @@ def _refusal(value: Any, name: str) -> str:
     else:
         what = f"{shown(value)} of the class {type(value).__module__}.{type(value).__qualname__}"
     return (
-        f"{name} is {what}, and a file holds no code, since nothing in a file is ever executed: choose a "
+        f"{name} is {what}, but a file holds no code, since nothing in a file is ever executed: choose a "
         "value of fastnn's own, save with training=False if the value only concerns the training of a Model, "
         "or keep the object with cloudpickle"
     )
@@ -140,14 +140,14 @@ def _encode_array(array: NDArray[Any], name: str) -> dict[str, Any]:
         if _is_padded(items):
             raise ValueError(
                 f"{name} holds a text of {max(map(len, items)):,} characters among {len(items):,} texts, to "
-                "which NumPy pads the others, and a file holds no such array: shorten the text, as that of a "
+                "which NumPy pads the others, but a file holds no such array: shorten the text, as that of a "
                 "class for instance before the fit"
             )
     elif kind in "OT" and all(isinstance(item, str | bool | int | float) for item in items):
         dtype = "object"
     else:
         raise ValueError(
-            f"{name} is an array of the dtype {array.dtype}, and a file holds numbers, booleans and text: "
+            f"{name} is an array of the dtype {array.dtype}, but a file holds numbers, booleans and text: "
             "convert it to one of these, as classes for instance before the fit"
         )
     values = [encode(item, f"{name}[{k}]") for k, item in enumerate(items)]
@@ -170,8 +170,8 @@ def _encode_random(random: np.random.RandomState, name: str) -> Any:
     state = plain_state(random)
     if state["bit_generator"] not in GENERATORS:
         raise ValueError(
-            f"{name} has the bit generator {state['bit_generator']}, and a file holds "
-            f"{', '.join(GENERATORS)}: choose one of these"
+            f"{name} uses the bit generator {state['bit_generator']}, which cannot be saved: use one of "
+            f"{', '.join(GENERATORS)}"
         )
     return encode(state, name)
 
@@ -225,7 +225,7 @@ def decode(value: Any, others: Callable[[str, Any], Any] | None = None) -> Any:
 
 def _of_type(value: Any, kind: type, key: str) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"{key} takes {kind.__name__}, got {shown(value)}")
+        raise ValueError(f"{key} must be of type {kind.__name__}, got {shown(value)}")
     return value
 
 
@@ -249,7 +249,7 @@ def _decode_dict(pairs: list[Any], others: Any) -> dict[Any, Any]:
     result = {}
     for pair in pairs:
         if not (isinstance(pair, list) and len(pair) == 2):
-            raise ValueError(f"$dict takes pairs, got {shown(pair)}")
+            raise ValueError(f"a dict in the file must hold pairs of a key and a value, got {shown(pair)}")
         key = decode(pair[0], others)
         try:
             result[key] = decode(pair[1], others)
@@ -262,28 +262,34 @@ def _decode_array(content: dict[str, Any]) -> NDArray[Any]:
     """Return an array from dtype, shape and elements."""
     dtype, shape, values = (content.get(key) for key in ("dtype", "shape", "values"))
     if not (isinstance(shape, list) and isinstance(values, list) and len(content) == 3):
-        raise ValueError("$array takes dtype, shape and values")
+        raise ValueError("an array in the file must have dtype, shape and values, and nothing else")
     fits = all(type(size) is int and 0 <= size <= len(values) for size in shape)
     if not fits or math.prod(shape) != len(values):
-        raise ValueError(f"$array has {len(values)} values, which do not fit the shape {shown(shape)}")
+        raise ValueError(
+            f"an array in the file has {len(values)} values, which do not fit the shape {shown(shape)}"
+        )
     items = decode(values)
     if isinstance(dtype, str) and dtype in NUMBERS:
         if not all(isinstance(item, int | float) for item in items):
-            raise ValueError(f"$array of {dtype} holds something other than numbers")
+            raise ValueError(f"an array of {dtype} in the file holds something other than numbers")
         array = _numbers(items, np.dtype(dtype))
     elif dtype == "text":
         if not all(isinstance(item, str) for item in items):
-            raise ValueError("$array of text holds something else")
+            raise ValueError("an array of text in the file holds something other than text")
         if _is_padded(items):
-            raise ValueError("$array of text has one element that is far longer than the others")
+            raise ValueError(
+                "an array of text in the file has one element that is far longer than the others"
+            )
         array = np.array(items, str)
     elif dtype == "object":
         if not all(isinstance(item, str | bool | int | float) for item in items):
-            raise ValueError("$array of objects holds something other than numbers, booleans and text")
+            raise ValueError(
+                "an array of objects in the file holds something other than numbers, booleans and text"
+            )
         array = np.empty(len(items), object)
         array[:] = items
     else:
-        raise ValueError(f"$array has the unknown dtype {shown(dtype)}")
+        raise ValueError(f"an array in the file has the unknown dtype {shown(dtype)}")
     return array.reshape(shape)
 
 
@@ -293,9 +299,9 @@ def _numbers(items: list[Any], dtype: np.dtype) -> NDArray[Any]:
         with np.errstate(all="ignore"):
             array = np.array(items, dtype)
     except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"$array of {dtype}: {error}") from None
+        raise ValueError(f"an array of {dtype} in the file is invalid: {error}") from None
     if dtype.kind != "f" and array.tolist() != items:
-        raise ValueError(f"$array of {dtype} holds a number that the dtype cannot hold")
+        raise ValueError(f"an array of {dtype} in the file holds a number that does not fit the dtype")
     return array
 
 
@@ -309,12 +315,12 @@ def random_with(state: Any) -> np.random.RandomState:
     """
     name = state.get("bit_generator") if isinstance(state, dict) else None
     if name not in GENERATORS:
-        raise ValueError(f"$random has the unknown bit generator {shown(name)}")
+        raise ValueError(f"a random state in the file has the unknown bit generator {shown(name)}")
     random = np.random.RandomState(getattr(np.random, name)(0))
     try:
         random.set_state(_checked_state(state, plain_state(random)))
     except ValueError as error:
-        raise ValueError(f"$random holds no state of {name}: {error}") from None
+        raise ValueError(f"a random state in the file is not a state of {name}: {error}") from None
     return random
 
 
@@ -337,7 +343,7 @@ def _checked_state(state: Any, like: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} is {shown(value)}")
     # These two states are their own successors, and normal numbers, drawn by rejection, would take for ever.
     if "pos" in checked and not (checked["key"][0] >> 31 or checked["key"][1:].any()):
-        raise ValueError("all bits of key are 0")
+        raise ValueError("the key of the Mersenne Twister is all zeros")
     if "inc" in checked and not checked["inc"] % 2:
         raise ValueError(f"inc must be odd, got {checked['inc']}")
     return checked

@@ -6,7 +6,7 @@ from .imports import imported
 
 __all__ = ["LARGE_BYTES", "check_memory"]
 
-# Bytes of an array from which on the free memory is checked before the allocation; the check takes time.
+# Before the allocation of at least this many bytes, the free memory is checked; the check takes time.
 LARGE_BYTES = 1 << 28
 
 

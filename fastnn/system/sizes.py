@@ -49,9 +49,9 @@ def parse_size(value: Any, name: str, least: int) -> int:
     """
     size = _bytes_of(value)
     if size is None:
-        units = f"{', '.join(list(UNITS)[:-1])} or {list(UNITS)[-1]}"
         raise ValueError(
-            f"{name} must be a number of bytes, or a size such as '2GiB' in {units}, got {shown(value)}"
+            f"{name} must be a number of bytes, or a number with a unit such as '2GiB' (units: "
+            f"{', '.join(UNITS)}), got {shown(value)}"
         )
     if size < least:
         raise ValueError(f"{name} must be at least {least >> 20} MiB, got {shown(value)}")

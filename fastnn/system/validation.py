@@ -43,7 +43,7 @@ T = TypeVar("T")
 MIN_WEIGHTS, MAX_WEIGHTS = 1e-300, 1e30
 # Smallest normal number of float64. Kernels flush smaller numbers to 0.
 MIN_NORMAL = sys.float_info.min
-# Number of values up to which `all_finite` tests their sum of squares first, and from which on their sum.
+# `all_finite` tests the sum of squares of at most FEW_VALUES first, and the sum of at least MANY_VALUES.
 FEW_VALUES, MANY_VALUES = 1 << 8, 1 << 14
 # Largest number of characters of a value in a message.
 MAX_SHOWN = 1000

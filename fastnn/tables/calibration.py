@@ -33,7 +33,7 @@ MISTAKES = 0.5
 PRIOR = 3.0
 # Least probability of a true class in a log-loss, which a single impossible row would make infinite.
 MIN_PROBABILITY = 1e-15
-# Number of folds of the held-out rows, of which each takes a temperature fitted to the others. Of MANY_ROWS
+# Number of folds of the held-out rows; each takes a temperature fitted to the others. Of MANY_ROWS
 # rows and more, all take one temperature, which then has no advantage on the rows that it is fitted to.
 N_FOLDS, MANY_ROWS = 5, 10_000
 

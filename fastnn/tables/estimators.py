@@ -151,7 +151,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             self.classes_ = np.unique(y)
             if self.classes_.size < 2:
                 only = self.classes_.tolist()[0]
-                raise ValueError(f"y holds one class only, {only!r}: two classes are needed")
+                raise ValueError(f"y holds only one class, {only!r}: two classes are needed")
         elif len(new := np.setdiff1d(y, self.classes_)):
             raise ValueError(f"y_val holds classes that y does not hold: {new[:5].tolist()}")
         return y
@@ -320,7 +320,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _checked_y(self, y: Any, begins: bool) -> Array:
         y = checked_numbers(checked_column(self, y, begins))
         if begins and y.min() == y.max():
-            raise ValueError(f"y holds one value only, {y[0]:g}: there is nothing to learn")
+            raise ValueError(f"y holds only one value, {y[0]:g}: there is nothing to learn")
         return y
 
     def _begin(self, summary: Moments) -> None:

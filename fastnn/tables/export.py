@@ -90,9 +90,11 @@ def _checked_drop(estimator: Any, drop: Any) -> list[str]:
     used = [one.name for one in estimator.encoder_.encodings_ if not isinstance(one, Dropped)]
     for name in drop:
         if name not in used:
-            raise ValueError(f"drop: there is no column {shown(name)} among those that are used")
+            raise ValueError(
+                f"drop: {shown(name)} is not among the columns that the model uses: see summary()"
+            )
     if set(used) <= set(drop):
-        raise ValueError("drop names all columns: leave one that predicts")
+        raise ValueError("drop names every column that the model uses: keep at least one")
     return list(drop)
 
 

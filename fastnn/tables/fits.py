@@ -66,7 +66,7 @@ def fit_tabular(
         X, y, sample_weight = _all_rows(files, estimator._HAS_CLASSES)
         target_name = files.target
     elif not (columns is None and checkpoint is None and resume is None):
-        raise ValueError("columns, checkpoint and resume are for Parquet files: pass their names as X")
+        raise ValueError("columns, checkpoint and resume work only with Parquet files: pass their names as X")
     elif isinstance(y, str):
         of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
         raise ValueError(

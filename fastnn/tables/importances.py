@@ -55,7 +55,7 @@ def estimated_importances(
     Z, targets : array (n, n_features), array (n,)
         Encoded rows and targets.
     splits : list of two arrays of int
-        Training rows and validation rows of every network, of which the latter are used.
+        Training rows and validation rows of every network; the latter are used.
     n_rows : int
         Largest number of rows for each network.
 

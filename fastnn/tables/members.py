@@ -61,12 +61,12 @@ def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, A
 
 
 def fold_count(n_networks: int, n_rows: int) -> int:
-    """Return the number of folds of the rows, of which each network sets aside one."""
+    """Return the number of folds of the rows; each network sets aside one fold."""
     return min(max(MIN_FOLDS, n_networks), n_rows)
 
 
 def batch_size(n_rows: int, largest: int) -> int:
-    """Return the number of rows in a step, of which an epoch over a small table still has several."""
+    """Return the number of rows in a step, so that an epoch over a small table still has several steps."""
     wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 

@@ -26,12 +26,12 @@ class Moments:
     mean, deviation : float
         Mean and standard deviation.
     least, largest : float
-        Range, in which numbers of weight 0 count too.
+        Range of the numbers, those of weight 0 included.
 
     Raises
     ------
     ValueError
-        If the sum or the squares of the numbers are beyond all floats, or the squares vanish.
+        If the sum or the squares of the numbers are too large for a float, or the squares vanish.
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Moments:
         if not (math.isfinite(self.mean) and math.isfinite(self.deviation)):
             raise ValueError(
                 f"y holds numbers from {self.least:g} to {self.largest:g}, whose standard deviation is "
-                "beyond all floats: scale y down"
+                "too large for a float: scale y down"
             )
         if 0 < self.largest - self.least < MIN_RANGE:
             raise ValueError(
@@ -86,6 +86,6 @@ class RunningMoments:
         self.weight = total
 
     def result(self) -> Moments:
-        """Return the moments of all numbers added, of which one at least must have a weight above 0."""
+        """Return the moments of all numbers added; at least one must have a weight above 0."""
         deviation = math.sqrt(self._squares / self.weight)
         return Moments(self._mean, deviation, float(self._least), float(self._largest))

@@ -57,7 +57,7 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If `every` is neither a number of epochs from 1 on nor a time above 0, or the name cannot be a file's.
+        If `every` is neither a positive number of epochs nor a positive time, or `path` cannot be a file.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class Checkpoint:
 
     @property
     def best_path(self) -> Path:
-        """Name of the file of the best epoch: ".best" stands before the ending of `path`."""
+        """File of the best epoch: `path` with ".best" before its extension."""
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 

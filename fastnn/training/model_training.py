@@ -296,8 +296,8 @@ def check_lbfgs(network: Network, job: Job) -> None:
     ):
         if value:
             raise ValueError(
-                f"optimizer 'lbfgs' minimises one smooth loss of all samples, which excludes {name}: leave "
-                f"{name} out or choose another optimizer"
+                f"optimizer 'lbfgs' does not support {name}: it minimises one smooth loss over all samples "
+                f"and chooses its own steps. Leave {name} out, or choose another optimizer"
             )
 
 

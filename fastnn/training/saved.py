@@ -89,7 +89,7 @@ def pickled(model: Any) -> dict[str, Any]:
 
 
 def unpickled(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes of the model of which `pickled` returned the state."""
+    """Return the attributes of the model whose state `pickled` returned."""
     if state["version"] > PICKLE_VERSION:
         raise ValueError(
             "the pickle was written by a newer version of fastnn, with states of version "

@@ -33,7 +33,7 @@ __all__ = ["BestEpoch", "TrainingState", "read_memory", "write_memory"]
 
 Array = NDArray[Any]
 
-# Bytes of an array that its SHA-256 digest covers at most, in blocks of BLOCK_BYTES spread evenly over it.
+# Largest number of bytes of an array in its SHA-256 digest, in blocks of BLOCK_BYTES spread evenly over it.
 DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
 # Fields of a Job that decide the result, with the names of the arguments of `Model.train`.
 SETTINGS = {

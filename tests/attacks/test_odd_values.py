@@ -267,9 +267,9 @@ def test_networks_larger_than_memory_are_refused():
 def test_data_too_large_for_floats_are_refused():
     rows = [[0, TOO_LARGE]] * 40
     for kind in (fastnn.MLPClassifier, fastnn.MLPRegressor, fastnn.MLPEnsembleClassifier):
-        with pytest.raises(ValueError, match="X or y holds a number beyond all floats"):
+        with pytest.raises(ValueError, match="X or y holds a number too large for a float"):
             kind().fit(rows, Y)
-        with pytest.raises(ValueError, match="sample_weight holds a number beyond all floats"):
+        with pytest.raises(ValueError, match="sample_weight holds a number too large for a float"):
             kind().fit(X, Y, sample_weight=[TOO_LARGE] * 40)
 
 

@@ -289,7 +289,7 @@ def fitted_regressor():
 @pytest.mark.parametrize(
     ("make", "options", "error", "message"),
     [
-        (lambda: fastnn.Model([3, 2]), {}, ValueError, "the model has 3 inputs and a picture two: name them"),
+        (lambda: fastnn.Model([3, 2]), {}, ValueError, "3 inputs, but a picture shows two: choose"),
         (lambda: fastnn.Model([1, 2]), {}, ValueError, "a picture needs"),
         (lambda: fastnn.Model([3, 2]), {"fill": [0, np.nan, np.inf]}, ValueError, "fill must hold finite"),
         (lambda: fastnn.Model([2, 2], loss="squared_error"), {}, ValueError, "the model is a regression"),
@@ -299,7 +299,7 @@ def fitted_regressor():
         (lambda: LogisticRegression(), {}, NotFittedError, "not fitted"),
         (lambda: fastnn.MLPEnsembleClassifier(), {}, NotFittedError, "not fitted"),
         (lambda: 7, {}, TypeError, "have predict or be callable, got 7"),
-        (lambda: LogisticRegression().fit(X, y), {"method": "certified"}, ValueError, "is for networks of"),
+        (lambda: LogisticRegression().fit(X, y), {"method": "certified"}, ValueError, "only with networks"),
         (lambda: DecisionTreeClassifier().fit(iris, species), {}, ValueError, "the model has 4 inputs"),
         (
             lambda: DecisionTreeClassifier().fit(X, np.stack([y, 1 - y], axis=1)), {}, ValueError,

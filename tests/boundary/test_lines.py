@@ -325,7 +325,7 @@ def test_lines_do_not_depend_on_blocks_and_threads(network, n_threads, monkeypat
         ({"tolerance": np.nan}, "tolerance must be a number above 0"),
         ({"tolerance": (1, 2, 3)}, "tolerance must be a number above 0"),
         ({"tolerance": "fine"}, "tolerance must be a number above 0"),
-        ({"tolerance": 1e-12}, "tolerance is too small: 1e-12 divides a side into 1e\\+12 squares"),
+        ({"tolerance": 1e-12}, "tolerance=1e-12 is too small: it divides a side into 1e\\+12 squares"),
         ({"xlim": (1, 0)}, "xlim must be two finite numbers, the lower first"),
         ({"ylim": (0, np.inf)}, "ylim must be two finite numbers, the lower first"),
         ({"n_threads": 0}, "n_threads must be an integer not below 1"),
@@ -529,7 +529,7 @@ def test_svg_is_valid_for_any_picture_and_label(pixels):
 
 
 def test_svg_of_a_response_is_refused(network, tmp_path):
-    with pytest.raises(ValueError, match="holds lines between classes, and a response has none"):
+    with pytest.raises(ValueError, match="holds lines between classes, but a response has none"):
         fastnn.render_boundary(
             network, UNIT, UNIT, size=10, response="margin", out=tmp_path / "a.svg", method="dense"
         )

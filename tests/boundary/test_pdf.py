@@ -135,6 +135,6 @@ def test_a_page_may_have_many_classes_and_any_labels(tmp_path):
 
 def test_pdf_of_a_response_is_refused(tmp_path):
     model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
-    with pytest.raises(ValueError, match="holds lines between classes, and a response has none"):
+    with pytest.raises(ValueError, match="holds lines between classes, but a response has none"):
         fastnn.render_boundary(model, UNIT, UNIT, 5, response="margin", out=tmp_path / "a.pdf")
     assert not list(tmp_path.iterdir())

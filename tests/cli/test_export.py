@@ -68,8 +68,8 @@ def test_features_are_found_by_their_names_among_the_columns_of_data(tmp_path, c
     assert export(tmp_path, "c", "net.h", "--dtype", "int8", "--data", str(data)) == 0
     assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(dtype="int8", X=X, name="net")
     for header, message in (
-        ("width,b", "no column 'long, height'"),
-        ("width,width", "than one column 'width'"),
+        ("width,b", "no column named 'long, height'"),
+        ("width,width", "than one column named 'width'"),
     ):
         data.write_text(f"{header}\n1,2\n", encoding="utf-8")
         assert export(tmp_path, "c", "net.h", "--data", str(data)) == 1
@@ -152,20 +152,20 @@ def test_models_of_tables_of_numbers_are_exported_to_c(tmp_path, capsys):
     assert export(tmp_path, None, "net.h") == 0
     assert (tmp_path / "net.h").read_text(encoding="utf-8") == model.to_c(name="net")
     assert export(tmp_path, None, "net.h", "--data", "x.csv") == 1
-    assert "--data is for networks of arrays" in capsys.readouterr().err
+    assert "--data works only with networks of arrays" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("to", "options", "message"),
     [
-        ("c", ["--dtype", "int8"], "--dtype int8 needs --data FILE, some hundred typical samples"),
+        ("c", ["--dtype", "int8"], "--dtype int8 needs --data FILE, a few hundred typical samples"),
         ("c", ["--data", "nowhere.csv"], "--data: there is no file nowhere.csv"),
         ("c", ["--data", "nowhere.npy"], "--data: there is no file nowhere.npy"),
         ("c", ["--data", "."], "--data: . is a folder, not a file"),
-        ("onnx", ["--name", "net"], "--name, --data and --dtype int8 are for --to c"),
+        ("onnx", ["--name", "net"], "--name, --data and --dtype int8 work only with --to c"),
         ("sklearn", ["--dtype", "float32"], "keep the model's dtype"),
-        ("c", ["--drop", "a"], "--drop is for --to onnx"),
-        ("onnx", ["--drop", "a"], "--drop is for models of tables, not for a Model"),
+        ("c", ["--drop", "a"], "--drop works only with --to onnx"),
+        ("onnx", ["--drop", "a"], "--drop works only with models of tables, not with a Model"),
         (None, [], "tells no system: choose one of onnx, c, sklearn, torch"),
     ],
 )

@@ -402,7 +402,7 @@ def test_data_frames_are_fitted_as_their_arrays():
 @pytest.mark.needs("pandas")
 def test_times_with_a_zone_are_no_numbers_for_a_regressor():
     times = pd.Series(pd.date_range("2024-01-01", periods=len(X), tz="Europe/Berlin"))
-    with pytest.raises(ValueError, match="y holds dates, and a regressor predicts numbers"):
+    with pytest.raises(ValueError, match="y holds dates, but a regressor predicts numbers"):
         regressor().fit(X, times)
 
 
@@ -410,7 +410,7 @@ def test_times_with_a_zone_are_no_numbers_for_a_regressor():
 def test_times_are_no_numbers_for_a_regressor(kind, what):
     times = np.arange(len(X)).astype(kind)
     for model in (regressor(), regressor(solver="lbfgs")):
-        with pytest.raises(ValueError, match=f"y holds {what}, and a regressor predicts numbers"):
+        with pytest.raises(ValueError, match=f"y holds {what}, but a regressor predicts numbers"):
             model.fit(X, times)
     with pytest.raises(ValueError, match=f"X_val, y_val: y holds {what}"):
         regressor().fit(X, TARGETS, X_val=X, y_val=times)

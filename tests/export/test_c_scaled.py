@@ -134,7 +134,7 @@ def test_what_c_cannot_express_is_refused():
         fastnn.to_c(make_pipeline(StandardScaler(), classifier()))
     scaler = StandardScaler().fit(X)
     scaler.scale_ = 1e-60 * scaler.scale_
-    with pytest.raises(ValueError, match="scale of a feature is too large or too small for float32"):
+    with pytest.raises(ValueError, match="scale of feature [0-9]+ is out of range for float32"):
         fastnn.to_c(Pipeline([("scaler", scaler), ("network", classifier().fit(X, CLASSES))]))
 
 

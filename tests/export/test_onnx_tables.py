@@ -317,8 +317,8 @@ def test_dropped_columns_count_as_missing():
     [
         ("note", "drop must be a list of names of columns, got 'note'"),
         ([1], "drop must be a list"),
-        (["same"], "drop: there is no column 'same' among those that are used"),
-        (["note", "other note", *table().columns.drop("same")], "drop names all columns"),
+        (["same"], "drop: 'same' is not among the columns that the model uses"),
+        (["note", "other note", *table().columns.drop("same")], "drop names every column"),
     ],
 )
 def test_other_columns_to_drop_are_refused(drop, message):

@@ -120,8 +120,8 @@ WRONG_COLOURS = [
     (["gold", "red", 0.5], "colours[2] must be an opaque colour"),
     ({0: "gold", 1: "red", 2: None}, "colours[2] must be an opaque colour"),
     ("red", "the name of a colormap, such as 'Set2' or 'viridis', got 'red'"),
-    (3, "colours must be a sequence of colours, one per class"),
-    ({"gold", "red"}, "colours must be a sequence of colours, one per class"),
+    (3, "colours must be a sequence with one colour per class"),
+    ({"gold", "red"}, "colours must be a sequence with one colour per class"),
 ]  # fmt: skip
 WRONG_COUNTS = [
     (["gold", "red"], "colours must be as many as there are classes, 3 ([0, 1, 2]), got 2"),
@@ -304,7 +304,7 @@ def test_files_without_colours_for_classes_refuse_colours(tmp_path, image, ramp)
     for suffix in (".png", ".tif"):
         with pytest.raises(ValueError, match=re.escape("choose .svg or .pdf, or leave colours out")):
             many.save(tmp_path / f"a{suffix}", colours="viridis")
-    with pytest.raises(ValueError, match="colours are for classes, and the picture holds a response"):
+    with pytest.raises(ValueError, match="colours work only with classes, but the picture holds a response"):
         ramp.save(tmp_path / "a.png", colours=CHOSEN)
     with pytest.raises(ValueError, match="response is 'class': choose the colours of classes with colours="):
         image.save(tmp_path / "a.png", cmap="viridis")

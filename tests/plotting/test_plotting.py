@@ -157,7 +157,7 @@ def test_columns_of_text_are_named_with_the_remedy(ax):
     frame["place"] = "home"
     model = fastnn.TabularClassifier(preset="fast", random_state=0, time_limit=2).fit(frame, y)
     with pytest.raises(
-        ValueError, match="X must hold numbers alone, but has the columns .'place'.: in a pict"
+        ValueError, match="X must hold only numbers, but has the columns .'place'.: in a pict"
     ):
         fastnn.plot_decision_boundary(model, frame, y, ax=ax, features=("width", "height"))
 

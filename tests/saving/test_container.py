@@ -303,7 +303,7 @@ EDITS = [
     ("training", "n_steps", -1, "n_steps must be an integer"),
     ("training", "n_steps", 2**70, "n_steps must be an integer"),
     ("training", "seed", {"$int": "99999999999999999999999"}, "seed must be an integer"),
-    ("training", "seed", {"$int": 3}, "$int takes str"),
+    ("training", "seed", {"$int": 3}, "$int must be of type str"),
     ("training", "settings", {}, "optimizer"),
     ("training", "settings", "optimizer", "adam", "no optimizer or schedule"),
     ("training", "record_every", 2**31, "4 records do not fit 16 steps"),

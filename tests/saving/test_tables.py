@@ -221,21 +221,21 @@ STATISTICS = {"$array": {"dtype": "float64", "shape": [2, 1], "values": [1.0, 0.
     ("column", "entry", "value", "message"),
     [
         ("number", "encoding", "len", "no encoding 'len'"),
-        ("number", "name", 3, "takes str for name"),
+        ("number", "name", 3, "'name' must be of type str"),
         ("number", "scale", 0.0, "has no scale"),
         ("number", "center", {"$float": "nan"}, "has no scale"),
         ("number", "edges", EDGES, "do not increase"),
-        ("number", "edges", [1.0], "takes NDArray"),
-        ("number", "has_indicator", 1, "takes bool"),
+        ("number", "edges", [1.0], "'edges' must be of type NDArray"),
+        ("number", "has_indicator", 1, "'has_indicator' must be of type bool"),
         ("day", "parts", ["year", "century"], "unknown or surplus parts"),
-        ("day", "origin", 2**62 + 1, "takes int|begins at the microsecond"),
-        ("day", "numbers", 3, "no list of encodings"),
+        ("day", "origin", 2**62 + 1, "must be of type int|begins at the microsecond"),
+        ("day", "numbers", 3, "must be a list of encodings"),
         ("many", "known", ["a"], "statistics of 'many' do not fit"),
         ("many", "statistics", STATISTICS, "statistics of 'many' do not fit"),
         ("few", "categories", ["a", "a"], "not distinct"),
         ("few", "categories", [], "not distinct"),
         ("words", "n_features", 10**12, "hashed to 1000000000000 numbers"),
-        ("words", "n_features", True, "takes int"),
+        ("words", "n_features", True, "must be of type int"),
     ],
 )
 def test_invalid_encodings_are_refused(column, entry, value, message, encodings):
@@ -251,7 +251,7 @@ def test_invalid_encodings_are_refused(column, entry, value, message, encodings)
 def test_parts_of_dates_must_be_numbers(encodings, column, kind):
     description = copy.deepcopy(encodings["day"])
     description["numbers"][0] = encodings[column]
-    with pytest.raises(ValueError, match=f"no encoding '{kind}' of a part of a date"):
+    with pytest.raises(ValueError, match=f"no encoding '{kind}' for a part of a date"):
         restore_encoding(description, Reader(None))
 
 

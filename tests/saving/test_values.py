@@ -117,21 +117,21 @@ def test_other_values_are_refused_by_name(value):
         ({"$new": "Adam", "with": {"eps": -1}}, "eps"),
         ({"$new": "Adam", "with": {}, "more": 1}, "needs its arguments"),
         ({"$float": "abc"}, "could not convert"),
-        ({"$float": 3}, "takes str"),
+        ({"$float": 3}, "must be of type str"),
         ({"$int": "9" * 5000}, "digit"),
-        ({"$tuple": 3}, "takes list"),
-        ({"$dict": [[1]]}, "takes pairs"),
+        ({"$tuple": 3}, "must be of type list"),
+        ({"$dict": [[1]]}, "pairs of a key and a value"),
         ({"$dict": [[[1], 2]]}, "cannot be the key"),
         ({"$array": {"dtype": "float64", "shape": [2], "values": [1]}}, "do not fit the shape"),
         ({"$array": {"dtype": "float64", "shape": [10**9, 0], "values": []}}, "do not fit the shape"),
         ({"$array": {"dtype": "O", "shape": [1], "values": [1]}}, "unknown dtype"),
         ({"$array": {"dtype": "int8", "shape": [1], "values": [300]}}, "int8"),
         ({"$array": {"dtype": "int8", "shape": [1], "values": ["1"]}}, "other than numbers"),
-        ({"$array": {"dtype": "text", "shape": [1], "values": [1]}}, "holds something else"),
+        ({"$array": {"dtype": "text", "shape": [1], "values": [1]}}, "other than text"),
         ({"$array": {"dtype": "text", "shape": [3000], "values": ["a" * 10**6] + [""] * 2999}}, "far longer"),
         ({"$random": {"bit_generator": "os"}}, "unknown bit generator"),
-        ({"$random": {"bit_generator": "MT19937", "state": 3}}, "no state of MT19937"),
-        ({"$random": {"bit_generator": "PCG64", "state": {"state": "x", "inc": 1}}}, "no state of PCG64"),
+        ({"$random": {"bit_generator": "MT19937", "state": 3}}, "not a state of MT19937"),
+        ({"$random": {"bit_generator": "PCG64", "state": {"state": "x", "inc": 1}}}, "not a state of PCG64"),
         ({"$import": "os"}, r"there is no value \$import"),
         ({"$int": "1", "$float": "2"}, r"\$int must be the only key"),
     ],
@@ -165,10 +165,10 @@ def test_every_entry_of_a_generators_state_is_checked(name):
             if (key, value) == ("gauss", 0.5):
                 continue
             part[key] = value
-            with pytest.raises(ValueError, match=f"holds no state of {name}: |unknown bit generator"):
+            with pytest.raises(ValueError, match=f"is not a state of {name}: |unknown bit generator"):
                 decode(state)
         del part[key]
-        with pytest.raises(ValueError, match="holds no state|unknown bit generator"):
+        with pytest.raises(ValueError, match="not a state|unknown bit generator"):
             decode(state)
         if isinstance(kept, dict) and "$array" in kept:
             array = decode(kept)
@@ -188,7 +188,7 @@ def test_every_entry_of_a_generators_state_is_checked(name):
         ("PCG64", "has_uint32", 2, "has_uint32 must be an integer from 0 to 1, got 2"),
         ("PCG64DXSM", "inc", 2, "inc must be odd, got 2"),
         ("MT19937", "pos", 100_000, "pos must be an integer from 0 to 624, got 100000"),
-        ("MT19937", "key", np.zeros(624, np.uint32), "all bits of key are 0"),
+        ("MT19937", "key", np.zeros(624, np.uint32), "key of the Mersenne Twister is all zeros"),
     ],
 )
 def test_values_out_of_range_in_a_generators_state_are_refused(name, entry, value, message):

@@ -51,7 +51,7 @@ def test_calibration_has_a_curve_for_each_class():
     ax = model.plot_calibration(n_bins=4)
     labels = [line.get_label() for line in ax.get_lines()]
     assert {"0", "1", "2"} <= set(labels)
-    with pytest.raises(ValueError, match="for classifiers, got a TabularRegressor"):
+    with pytest.raises(ValueError, match="only with classifiers, got a TabularRegressor"):
         fastnn.plot_calibration(fitted(fastnn.TabularRegressor, load_diabetes)[0])
 
 
@@ -73,7 +73,7 @@ def test_residuals_are_points_over_the_predictions():
     points = np.vstack([collection.get_offsets() for collection in ax.collections])
     assert 0 < len(points) <= len(y)
     assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
-    with pytest.raises(ValueError, match="for regressors, got a TabularClassifier"):
+    with pytest.raises(ValueError, match="only with regressors, got a TabularClassifier"):
         fastnn.plot_residuals(fitted(fastnn.TabularClassifier, load_iris)[0])
 
 

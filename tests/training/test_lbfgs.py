@@ -186,6 +186,6 @@ def test_lbfgs_in_float32_ends_at_the_same_loss():
 def test_options_that_lbfgs_does_not_support_are_refused(name, options, model_options):
     model = model_for("numpy", **model_options)
     before = parameters(model)
-    with pytest.raises(ValueError, match=f"optimizer 'lbfgs' .* leave {name} out"):
+    with pytest.raises(ValueError, match=f"optimizer 'lbfgs' .* Leave {name} out"):
         model.train(X, y, num_passes=5, optimizer="lbfgs", **options)
     np.testing.assert_array_equal(parameters(model), before)

@@ -118,7 +118,7 @@ def check_coloured(out: Any, picture: Picture, colours: Any, cmap: Any) -> None:
         return
     if picture.colours is None:
         if colours is not None:
-            raise ValueError("colours are for classes, and the picture holds a response: use cmap=")
+            raise ValueError("colours work only with classes, but the picture holds a response: use cmap=")
         if cmap is not None and not FORMATS[suffix].colours_responses:
             able = [name for name, kind in FORMATS.items() if kind.colours_responses]
             raise ValueError(

@@ -64,7 +64,7 @@ class VectorSink(FileSink):
         """Start the collection of mixed squares; raise ValueError for a response, which has no lines."""
         if self.picture.colours is None:
             raise ValueError(
-                f"{self.argument}: {self.path} holds lines between classes, and a response has none"
+                f"{self.argument}: {self.path} holds lines between classes, but a response has none"
             )
         self.squares = StripSquares()
         self.corner = 0

@@ -38,9 +38,9 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     description : ModelDescription
         Model; its dtype is the header's.
     name : str
-        Beginning of all names.
+        Prefix of all names.
     X : array (n, n_inputs) or None
-        Samples, of which the self-test holds some; None to draw samples.
+        Samples, some of which the self-test holds; None to draw samples.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _staged(description: ModelDescription, name: str, kind: str) -> tuple[str, l
 
 
 def _predict(description: ModelDescription, name: str, kind: str) -> str:
-    """Return the function of the class or of the labels, empty for numbers."""
+    """Return the C function that predicts the class or labels; an empty text for a regressor."""
     if description.kind == "numbers":
         return ""
     # One network decides by its scores, which do not round to 0 or 1; an ensemble by its probabilities.

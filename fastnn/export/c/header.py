@@ -37,7 +37,7 @@ def introduction(
     description : ModelDescription
         Model.
     name : str
-        Beginning of all names.
+        Prefix of all names.
     dtype : str
         Name of the data type.
     facts : sequence of (str, str)
@@ -122,7 +122,7 @@ def decision(
     description : ModelDescription
         Model that predicts classes or labels.
     name : str
-        Beginning of all names.
+        Prefix of all names.
     kind : str
         C type of samples and results.
     argument : str

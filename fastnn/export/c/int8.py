@@ -26,9 +26,9 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     description : ModelDescription
         Model.
     name : str
-        Beginning of all names.
+        Prefix of all names.
     X : array (n, n_inputs) of float64, or None
-        Calibration samples, of which the self-test holds some.
+        Calibration samples, some of which the self-test holds.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def header(description: ModelDescription, name: str, X: NDArray[Any] | None) -> 
     """
     if X is None:
         raise ValueError(
-            "dtype='int8' needs X, some hundred typical samples, to calibrate the ranges of inputs and units"
+            "dtype='int8' needs X, a few hundred typical samples, to calibrate the ranges of inputs and units"
         )
     if description.is_ensemble:
         raise ValueError(

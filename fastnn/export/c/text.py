@@ -20,7 +20,7 @@ WIDTH = 110
 
 
 def prefix(name: Any, path: Any) -> str:
-    """Return the beginning of all names of a header: `name`, or an identifier made from the file's name.
+    """Return the prefix of all names in a header: `name`, or an identifier made from the file's name.
 
     Raises
     ------

@@ -48,7 +48,8 @@ def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
     for name in names:
         if name not in columns:
             close = nearest(name, columns)
-            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {listed(columns)}"
+            meant = f"did you mean {' or '.join(map(repr, close))}?"
+            hint = meant if close else f"its columns are {listed(columns)}"
             raise ValueError(f"{argument}: {read.name} has no column {name!r}: {hint}")
 
 
@@ -225,7 +226,7 @@ class Unseen:
         self.n_rows, self.counts, self.others = 0, Counter[str](), ""
 
     def add(self, counts: Counter[str]) -> None:
-        """Add the categories of a piece, of which at most `MAX_UNSEEN` are remembered."""
+        """Add the categories of a piece; at most `MAX_UNSEEN` are remembered."""
         self.n_rows += counts.total()
         for value, n_rows in counts.items():
             if value in self.counts or len(self.counts) < MAX_UNSEEN:
@@ -238,7 +239,7 @@ def _by_position(read: ReadTable, n_columns: int) -> Any:
     """Return the values of a table for a model that was fitted to an array."""
     if len(read.frame.columns) != n_columns:
         raise ValueError(
-            f"{read.name} has {len(read.frame.columns)} columns, and the model, which knows no names, takes "
+            f"{read.name} has {len(read.frame.columns)} columns, but the model, which knows no names, takes "
             f"{n_columns}"
         )
     return read.frame.to_numpy()

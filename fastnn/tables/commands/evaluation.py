@@ -111,7 +111,7 @@ def evaluated_fit(
     y, weights = problem.target.to_numpy(), problem.weights
     classes = np.unique(y) if task == "classification" else None
     if n_folds is not None and n_folds > len(y):
-        raise ValueError(f"--cv {n_folds}: there are {len(y)} rows only")
+        raise ValueError(f"--cv {n_folds}: there are only {len(y)} rows; choose at most {len(y)}")
     if n_folds is not None and estimator.time_limit is not None:
         estimator.set_params(time_limit=estimator.time_limit / (n_folds + 1))
     given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}

@@ -25,7 +25,7 @@ class Piece:
 
 
 class TableInPieces:
-    """Table of a file, of which rows are read when they are asked for.
+    """Table of a file whose rows are read when they are asked for.
 
     Only a few thousand rows of a Parquet file, or of a folder of such files, are in memory at a time. A table
     of another kind is read at once, and is its only piece.

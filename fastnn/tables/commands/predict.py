@@ -15,7 +15,7 @@ __all__ = ["run"]
 
 # Least number of rows in a row group of a Parquet file of predictions; the last group has fewer.
 GROUP_ROWS = 1 << 17
-# Endings of archives and spreadsheets, which are not written.
+# Extensions of archives and spreadsheets, which are not written.
 OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
 
 
@@ -92,8 +92,8 @@ def _opened(path: Path | None, schema: Any) -> Iterator[Any]:
     schema : pyarrow Schema or None
         Types of the first columns in a Parquet file; None leaves all types to the first dataframe.
     """
-    ending = None if path is None else path.suffix.lower()
-    if ending in (".parquet", ".pq"):
+    extension = None if path is None else path.suffix.lower()
+    if extension in (".parquet", ".pq"):
         with _ParquetFile(path, schema) as file:
             yield file.write
         return
@@ -106,23 +106,23 @@ def _opened(path: Path | None, schema: Any) -> Iterator[Any]:
 
     with (
         path.open("wb") as raw,
-        _packed(raw, ending) as binary,
+        _packed(raw, extension) as binary,
         io.TextIOWrapper(binary, "utf-8", newline="") as text,
     ):
         yield _csv_writer(text)
 
 
-def _packed(file: Any, ending: str | None) -> Any:
-    """Return a context with a file that compresses into another one, as the ending of its name says."""
+def _packed(file: Any, extension: str | None) -> Any:
+    """Return a context with a file that compresses into another one, as the extension of its name says."""
     import bz2
     import gzip
     import lzma
 
-    if ending == ".gz":
+    if extension == ".gz":
         # Without a name and a time, the same predictions give the same bytes.
         return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
     openers: dict[str | None, Any] = {".bz2": bz2.open, ".xz": lzma.open}
-    return openers[ending](file, "wb") if ending in openers else nullcontext(file)
+    return openers[extension](file, "wb") if extension in openers else nullcontext(file)
 
 
 def _csv_writer(file: Any) -> Any:

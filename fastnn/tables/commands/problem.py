@@ -68,7 +68,7 @@ def posed_problem(
 ) -> Problem:  # fmt: skip
     """Return the problem that a table and the arguments of the command pose.
 
-    A sample of a table, for which `is_whole` is False, may hold one target only, or weights of 0 alone: the
+    A sample of a table, for which `is_whole` is False, may hold only one target, or only weights of 0: the
     fit checks all rows.
 
     Raises
@@ -92,7 +92,7 @@ def posed_problem(
     distinct = np.unique(problem.target)
     if is_whole and len(distinct) < 2:
         raise ValueError(
-            f"{read.name}: the target {target!r} holds one value only, {str(distinct[0])!r}: there is "
+            f"{read.name}: the target {target!r} holds only one value, {str(distinct[0])!r}: there is "
             "nothing to learn"
         )
     n_rows = len(problem.target)
@@ -206,7 +206,7 @@ def check_classes(y: NDArray[Any], classes: NDArray[Any], read: ReadTable, targe
     new = sorted(set(values) - set(known), key=str)
     if new:
         raise ValueError(
-            f"{read.name}: the target {target!r} holds {listed(new)}, and the model knows the classes "
+            f"{read.name}: the target {target!r} holds {listed(new)}, but the model knows the classes "
             f"{listed(classes)}"
         )
     return np.array([known[value] for value in values], classes.dtype)

@@ -50,7 +50,7 @@ REFUSED = {
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
 FALLBACK = "cp1252"
-# Magnitude from which on float64 rounds integers.
+# Magnitude above which float64 rounds integers.
 MAX_EXACT = 2**53
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
@@ -146,7 +146,7 @@ def finished_table(
     frame.columns = [str(column) for column in frame.columns]
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"{name} has more than one column {twice!r}: rename or remove one")
+        raise ValueError(f"{name} has more than one column named {twice!r}: rename or remove one")
     if not len(frame):
         raise ValueError(f"{name} has a header and no rows")
     if frame.columns[0] not in kept:
@@ -172,7 +172,7 @@ def is_parquet(source: str | Path) -> bool:
 
 @contextmanager
 def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
-    """Open a file, or standard input, as bytes in which one can go back."""
+    """Open a file, or standard input, as bytes that can be read again."""
     if source == "-":
         if sys.stdin is None:  # the process was started without it
             raise ValueError("standard input is closed: name a file instead of -")
@@ -361,7 +361,7 @@ def _parsed(
 def _leave_out_units(
     pandas: Any, frame: Any, text_columns: set[str], units: Any, thousands: str | None, decimal: str
 ) -> None:
-    """Convert columns of text of which every value is a number with one of some units, or without."""
+    """Convert columns of text whose values are all numbers, with one of some units or without."""
     for name in frame.columns:
         column = frame[name]
         if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
@@ -379,7 +379,7 @@ def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
         if old and new.startswith(f"{old}.") and given.count(old) > 1:
             renamed.setdefault(old, []).append(repr(new))
     return [
-        f"the header has more than one column {name!r}: the others are called {', '.join(others)}"
+        f"the header has more than one column named {name!r}: the others become {', '.join(others)}"
         for name, others in renamed.items()
     ]
 
@@ -441,7 +441,7 @@ def _drop_index(read: ReadTable) -> None:
 
 
 def _parse_dates(pandas: Any, read: ReadTable, date_formats: Sequence[str] | None) -> None:
-    """Convert columns of text of which every value is a date; add a note if no column has a given format."""
+    """Convert columns of text whose values are all dates; add a note if no column has a given format."""
     may_fit = False  # True after a column of dates, and after one of missing values alone
     for name in read.frame.columns:
         column = read.frame[name]

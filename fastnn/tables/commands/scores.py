@@ -44,7 +44,7 @@ MAX_ROWS = 20_000
 MAX_IN_FULL = 1e7
 # Largest and least number of iterations of the logistic regression; the work of the networks decides between.
 MAX_ITERATIONS, MIN_ITERATIONS = 200, 5
-# Fraction of the rows of the most frequent class from which on the accuracy is not the first score.
+# If the most frequent class has at least this fraction of the rows, the accuracy is not the first score.
 MAX_MAJORITY = 0.9
 # Scores of classes that come first where one class is that frequent.
 RARE_FIRST = ("balanced_accuracy", "average_precision")
@@ -86,7 +86,7 @@ def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
 
 
 def _average_precision(y: Array, P: Array, classes: Array, weights: Any) -> float:
-    """Return the area under the precision-recall curve of the rarer class; of several, the mean of all."""
+    """Return the area under the precision-recall curve of the rarer of two classes, or the mean over more."""
     counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
     if not counts.all():
         return np.nan

@@ -43,7 +43,7 @@ def suspicions(frame: Any, target: Any, task: str, is_csv: bool) -> list[str]:
     task : {"classification", "regression"}
         Kind of the target.
     is_csv : bool
-        True for the columns of a CSV file, of which options say how they are read.
+        True for the columns of a CSV file: options say how these are read.
     """
     notes = []
     # The encoder refuses lists and other values that cannot be categories, and names the column.
@@ -72,11 +72,11 @@ def _is_hashable(column: Any) -> bool:
 
 
 def _is_id(column: Any) -> bool:
-    """Return True for integers and text with the name of an id, of which few repeat."""
+    """Return True for integers and text with the name of an id and few repeated values."""
     if column.dtype.kind in "fbM" or not _ID_NAME.search(str(column.name)) or len(column) < MIN_ROWS:
         return False
     n_values, n_rows = column.nunique(), len(column)
-    # Text of which no value repeats is left out anyway.
+    # Text without repeated values is left out anyway.
     return bool(n_values >= MIN_DISTINCT * n_rows and (column.dtype.kind in "iu" or n_values < n_rows))
 
 

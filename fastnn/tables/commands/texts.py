@@ -52,9 +52,9 @@ def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, s
     column : pandas Series
         Column.
     is_csv : bool
-        True for a column of a CSV file, of which options say how it is read.
+        True for a column of a CSV file: options say how it is read.
     missing_values : bool, default True
-        Also where plain numbers are text for a few other values alone.
+        Also where plain numbers are text only because of a few other values.
 
     Returns
     -------

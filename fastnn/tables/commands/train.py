@@ -138,11 +138,11 @@ def _estimator(problem: Any, options: argparse.Namespace) -> Any:
         if options.quantiles:
             is_text = first_text(problem.target) is not None
             remedy = "leave --quantiles out" if is_text else "pass --task regression"
-            raise ValueError(f"--quantiles are for numbers, and the target holds classes: {remedy}")
+            raise ValueError(f"--quantiles works only with numbers, but the target holds classes: {remedy}")
         weight = "balanced" if options.balanced else None
         return fastnn.TabularClassifier(class_weight=weight, **settings)
     if options.balanced:
-        raise ValueError("--balanced is for classes, and the target holds numbers")
+        raise ValueError("--balanced works only with classes, but the target holds numbers")
     return fastnn.TabularRegressor(quantiles=options.quantiles, **settings)
 
 

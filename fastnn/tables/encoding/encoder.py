@@ -351,7 +351,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
                 )
             if kind not in KINDS or kind not in _KINDS_OF_ENCODINGS.get(type(encoding), KINDS):
                 raise ValueError(
-                    f"the encoding of {encoding.name!r} is for no column of the kind {shown(kind)}"
+                    f"the encoding of {encoding.name!r} does not fit a column of the kind {shown(kind)}"
                 )
 
     def __sklearn_tags__(self) -> Any:

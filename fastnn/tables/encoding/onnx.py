@@ -1,4 +1,4 @@
-"""Encodings of tables as nodes of graphs in ONNX.
+"""ONNX nodes that compute the encodings of tables.
 
 A graph has an input (N, 1) for every column that is not left out, under the column's name. Numbers are
 encoded in float64 and features rounded to float32, as `TableEncoder.transform` does.

@@ -59,7 +59,7 @@ def restore_encoding(description: Any, reader: Reader, is_date_part: bool = Fals
     kind: Any = ENCODINGS.get(name) if isinstance(name, str) else None
     if kind is None or (is_date_part and kind not in (Dropped, NumberEncoding, FlagEncoding)):
         what = "a part of a date" if is_date_part else "a column"
-        raise ValueError(f"there is no encoding {shown(name)} of {what}")
+        raise ValueError(f"there is no encoding {shown(name)} for {what}")
     values = {}
     for field in fields(kind):
         key = FILE_NAMES.get(field.name, field.name)
@@ -68,12 +68,12 @@ def restore_encoding(description: Any, reader: Reader, is_date_part: bool = Fals
         value = description[key]
         if field.name == "numbers":
             if not isinstance(value, list):
-                raise ValueError(f"{name} holds no list of encodings")
+                raise ValueError(f"{name}: {key!r} must be a list of encodings")
             values[field.name] = [restore_encoding(one, reader, True) for one in value]
             continue
         values[field.name] = decoded = reader.value(value)
         if not _has_type(decoded, str(field.type)):
-            raise ValueError(f"{name} takes {field.type} for {field.name}, got {shown(decoded)}")
+            raise ValueError(f"{name}: {key!r} must be of type {field.type}, got {shown(decoded)}")
     encoding = kind(**values)
     _check_encoding(encoding)
     return encoding

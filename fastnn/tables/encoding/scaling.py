@@ -40,7 +40,7 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
     float
         Median.
     float
-        Distance between the quartiles; half of the range if the quartiles are equal; 1 for a constant.
+        Distance between the quartiles; half the range if the quartiles are equal; 1 for a constant.
     """
     low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
     # Differences of huge numbers would overflow: halves are subtracted. Only the doubled result may overflow.
@@ -56,7 +56,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     """Scale every feature by median and quartiles, and squash outliers smoothly into an interval.
 
     A value x becomes ``u / sqrt(1 + (u / limit)^2)``, where ``u = (x - median) / (q75 - q25)``. If the
-    quartiles are equal, half of the range divides; a constant feature becomes 0.
+    quartiles are equal, half the range is the divisor; a constant feature becomes 0.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     Notes
     -----
     The scaling is RealMLP's: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
-    MLPs and boosted trees on tabular data", section 3. NaN is left out in `fit` and kept in `transform`.
+    MLPs and boosted trees on tabular data", section 3. `fit` ignores NaN, and `transform` keeps it.
 
     Examples
     --------

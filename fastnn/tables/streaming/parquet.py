@@ -33,7 +33,7 @@ class Group(NamedTuple):
 
     fragment: Any  # of a pyarrow.dataset: path and file system of the file
     constants: dict[str, Any]  # columns that the names of the file's folders hold
-    stamp: tuple[Any, ...]  # size and time of the last change, by which a change of the file is noticed
+    stamp: tuple[Any, ...]  # size and time of the last change, to notice that the file changed
     number: int  # of the row group in the file
     first: int  # number of the first row among the rows of all files,
     in_file: int  # and among those of the file
@@ -90,7 +90,7 @@ class Block:
 
 
 class ParquetRows:
-    """Rows of one or more Parquet files, of which one column may be the target.
+    """Rows of one or more Parquet files; one column may be the target.
 
     Parameters
     ----------
@@ -138,7 +138,9 @@ class ParquetRows:
         named = [("y", target), ("sample_weight", weights), *(("columns", name) for name in self.columns)]
         for argument, name in named:
             if name is not None and str(name) not in known:
-                raise ValueError(f"{argument}: {self.name} has no column {name!r}, it has {listed(known)}")
+                raise ValueError(
+                    f"{argument}: {self.name} has no column {name!r}; its columns are {listed(known)}"
+                )
         if target is not None and target == weights:
             raise ValueError(f"sample_weight: {target!r} is the target, and cannot hold the weights as well")
         if any(name is not None and name in self.columns for name in (target, weights)):
@@ -148,7 +150,7 @@ class ParquetRows:
         self.needed = [*self.columns, *(name for name in (target, weights) if name is not None)]
         twice = next((name for name in self.needed if known.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"{self.name} has more than one column {twice!r}: rename or remove one")
+            raise ValueError(f"{self.name} has more than one column named {twice!r}: rename or remove one")
         self.groups: list[Group] = []
         self.n_rows = 0
         types = self._read_metadata(dataset)
@@ -220,7 +222,7 @@ class ParquetRows:
 
     @property
     def group_bytes(self) -> int:
-        """Bytes that an open row group takes at most, for pages of the usual size."""
+        """Largest number of bytes of an open row group, for pages of the usual size."""
         return COLUMN_BYTES * len(self.needed)
 
     # --- reading -----------------------------------------------------------------------------------
@@ -280,7 +282,8 @@ class ParquetRows:
         tests = types.is_boolean, types.is_integer, types.is_floating, types.is_string, types.is_large_string
         if not any(test(target.type) for test in tests):
             raise ValueError(
-                f"{block.place}: the target {self.target!r} holds {target.type}: choose numbers or classes"
+                f"{block.place}: the target {self.target!r} holds {target.type}: choose a column of numbers, "
+                "booleans or text, or convert it"
             )
         coded = target.dictionary_encode()
         used, places = np.unique(coded.indices.to_numpy(False), return_inverse=True)

@@ -45,7 +45,7 @@ class Sizes:
     n_sampled: int  # rows to which the encoder is fitted
     n_validation: int  # validation rows of a network
     n_open: int  # row groups that are read at the same time
-    capacity: int  # rows of a buffer, of which there are two
+    capacity: int  # rows of each of the two buffers
 
     @classmethod
     def within(
@@ -53,7 +53,7 @@ class Sizes:
     ) -> Sizes:
         """Return sizes with which the rows in memory take about `limit` bytes.
 
-        A quarter is for open row groups, an eighth for each buffer, for the validation rows and for the
+        A quarter is for open row groups, and an eighth each for either buffer, the validation rows and the
         sample; the rest remains for networks, blocks that are being encoded, and what allocators hold back.
         """
         eighth, n_rows = limit // 8, files.n_rows
@@ -121,8 +121,8 @@ class Scan:
             raise ValueError(f"{files.name}: the weights {files.weights!r} are all 0")
         if self.n_rows and not MIN_WEIGHTS <= weight <= MAX_WEIGHTS:
             raise ValueError(
-                f"{files.name}: the weights {files.weights!r} have the sum {weight:g}, but it must be from "
-                f"{MIN_WEIGHTS:g} to {MAX_WEIGHTS:g}: divide the weights by their mean"
+                f"{files.name}: the weights {files.weights!r} sum to {weight:g}, but the sum must lie "
+                f"between {MIN_WEIGHTS:g} and {MAX_WEIGHTS:g}: divide the weights by their mean"
             )
         self.sample = files.joined(sampled)  # with a missing value of every column that has missing values
         self.validation = files.joined(validation) if validation else None

@@ -207,7 +207,7 @@ def test_a_model_fitted_to_an_array_takes_columns_by_position(folder, run, refus
     assert status == 0
     assert out.split()[1:] == fastnn.load("m.fastnn").predict(X).tolist()
     written(NEW[["score"]], folder / "new.csv")
-    assert "has 1 columns, and the model, which knows no names, takes 2" in refused(
+    assert "has 1 columns, but the model, which knows no names, takes 2" in refused(
         "predict", "m.fastnn", "new.csv"
     )
 
@@ -282,7 +282,7 @@ def test_classes_of_any_type_are_found_in_the_table(kind, folder, run):
     [
         (
             lambda f: f.assign(churn="maybe"),
-            "the target 'churn' holds 'maybe', and the model knows the classes",
+            "the target 'churn' holds 'maybe', but the model knows the classes",
         ),
         (lambda f: f.drop(columns="churn"), "--target: new.csv has no column 'churn'"),
         (lambda f: f.assign(churn=""), "the target 'churn' holds only missing values"),

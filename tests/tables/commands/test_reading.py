@@ -236,8 +236,8 @@ def test_names_that_the_header_has_twice_are_noted(tmp_path):
     found = read(path)
     assert found.frame.columns.tolist()[:5] == ["a", "a.1", "a.2", "t", "t.1"]
     assert found.notes[1:] == [
-        "the header has more than one column 'a': the others are called 'a.1', 'a.2'",
-        "the header has more than one column 't': the others are called 't.1'",
+        "the header has more than one column named 'a': the others become 'a.1', 'a.2'",
+        "the header has more than one column named 't': the others become 't.1'",
     ]
     for header in ("a,a.1,b", "\ta,a.1,b", '"c\nd",a,b', '"c\nd","c\nd",b'):
         path.write_text(f"{header}\n1,2,3\n", encoding="utf-8")

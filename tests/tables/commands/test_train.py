@@ -249,7 +249,7 @@ def test_validation_rows_of_unknown_classes_are_refused(folder, refused):
     written(customers(), folder / "customers.csv")
     written(customers().assign(churn="maybe"), folder / "valid.csv")
     message = refused("train", "customers.csv", "--target", "churn", "--valid", "valid.csv")
-    assert message.startswith("valid.csv: the target 'churn' holds 'maybe', and the model knows the classes ")
+    assert message.startswith("valid.csv: the target 'churn' holds 'maybe', but the model knows the classes ")
 
 
 @pytest.mark.parametrize("target", ["churn", "spent"])
@@ -534,12 +534,12 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (
             with_columns(),
             ["--target", "zzz"],
-            "--target: t.csv has no column 'zzz': it has 'id', 'age', 'plan', ",
+            "--target: t.csv has no column 'zzz': its columns are 'id', 'age', 'plan', ",
         ),
         (with_columns(), [*CHURN, "--drop", "ids"], "--drop: .* no column 'ids': did you mean 'id'"),
         (with_columns(), WEIGHTED, "--weights: t.csv has no column 'w'"),
         (with_columns(), [*CHURN, "--drop", "churn"], "--target: 'churn' cannot be dropped"),
-        (with_columns(churn="no"), CHURN, "the target 'churn' holds one value only, 'no': there is nothing"),
+        (with_columns(churn="no"), CHURN, "the target 'churn' holds only one value, 'no': there is nothing"),
         (with_columns(churn=""), CHURN, "the target 'churn' holds only missing values"),
         (with_columns(spent=TEXTS), SPENT, "target 'spent' should hold numbers, but row 42 holds 'n/k'"),
         (with_columns(), ["--target", "plan", "--task", "regression"], "numbers, but row 1 holds '\\w+'"),
@@ -555,16 +555,16 @@ WEIGHTED = [*CHURN, "--weights", "w"]
         (
             with_columns(),
             [*CHURN, "--quantiles", "0.5"],
-            "--quantiles are for numbers, and the target holds classes: leave --quantiles out",
+            "--quantiles works only with numbers, but the target holds classes: leave --quantiles out",
         ),
         (
             with_columns(churn=np.arange(N) % 3),
             [*CHURN, "--quantiles", "0.5"],
-            "--quantiles are for numbers, and the target holds classes: pass --task regression",
+            "--quantiles works only with numbers, but the target holds classes: pass --task regression",
         ),
         (with_columns(), [*SPENT, "--quantiles", "0.9,0.1"], "quantiles must increase"),
-        (with_columns(), [*SPENT, "--balanced"], "--balanced is for classes"),
-        (with_columns(), [*CHURN, "--cv", "999"], "--cv 999: there are 240 rows only"),
+        (with_columns(), [*SPENT, "--balanced"], "--balanced works only with classes"),
+        (with_columns(), [*CHURN, "--cv", "999"], "--cv 999: there are only 240 rows; choose at most 240"),
         (
             with_columns(churn=np.where(np.arange(N) == 6, "yes", "no")),
             [*CHURN, "--cv", "3"],

@@ -157,7 +157,7 @@ def test_columns_of_later_files_are_converted_or_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("length",), "y: .*a.parquet has no column 'length', it has 'x', 'group', 'town'"),
+        (("length",), "y: .*a.parquet has no column 'length'; its columns are 'x', 'group', 'town'"),
         (("size", "w"), "sample_weight: .* has no column 'w'"),
         (("size", None, ["x", "z"]), "columns: .* has no column 'z'"),
         (("size", None, ["x", "size"]), "columns: the target 'size' and the weights cannot be predicted"),
@@ -278,7 +278,7 @@ def test_decimals_are_classes_and_bytes_and_lists_are_not(tmp_path):
     for name, kind in (("raw", "binary"), ("parts", "list")):
         files = ParquetRows(tmp_path / "a.parquet", name, columns=["x"])
         with pytest.raises(
-            ValueError, match=f"the target '{name}' holds {kind}.*: choose numbers or classes"
+            ValueError, match=f"the target '{name}' holds {kind}.*: choose a column of numbers"
         ):
             files.classes(files.read())
 

@@ -19,7 +19,10 @@ pd = optional("pandas")
     ("arguments", "message"),
     [
         ({"memory_limit": "1 MiB"}, "memory_limit must be at least 64 MiB, got '1 MiB'"),
-        ({"memory_limit": "much"}, "memory_limit must be a number of bytes, or a size such as '2GiB'"),
+        (
+            {"memory_limit": "much"},
+            "memory_limit must be a number of bytes, or a number with a unit",
+        ),
         ({"memory_limit": 1.5}, "memory_limit must be a number of bytes"),
         ({"memory_limit": "5"}, "memory_limit must be at least 64 MiB, got '5'"),
         ({"passes": 0}, "passes must be"),
@@ -48,7 +51,7 @@ def test_messages_name_the_file_and_its_row(tmp_path, is_streamed):
 
 def test_training_and_validation_each_need_a_row_with_a_weight(tmp_path):
     frame = table()
-    with pytest.raises(ValueError, match="one row with a target only: two are needed"):
+    with pytest.raises(ValueError, match="only one row with a target: two are needed"):
         streamed(TabularRegressor, written(frame[:1], tmp_path / "a.parquet"), tmp_path)
     path = written(frame.assign(weight=np.arange(2000) == 3), tmp_path / "a.parquet")
     # The only row with a weight is either a validation row or a training row.
@@ -78,7 +81,7 @@ def test_columns_of_validation_files_are_found_by_name(path, tmp_path):
 
 def test_arguments_for_files_and_for_tables_do_not_mix(path):
     frame = table()
-    with pytest.raises(ValueError, match="columns, checkpoint and resume are for Parquet files"):
+    with pytest.raises(ValueError, match="columns, checkpoint and resume work only with Parquet files"):
         TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
     with pytest.raises(ValueError, match="y is the name 'size', which needs the name of a Parquet file as X"):
         TabularRegressor().fit(frame[COLUMNS], "size")
@@ -107,11 +110,11 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
             {"sort": (10, None)},
             "row group 0: the target 'sort' is missing in row 10",
         ),
-        (TabularClassifier, {"sort": (slice(None), "low")}, "y holds one class only, 'low'"),
-        (TabularRegressor, {"size": (slice(None), 2.5)}, "y holds one value only, 2.5"),
+        (TabularClassifier, {"sort": (slice(None), "low")}, "y holds only one class, 'low'"),
+        (TabularRegressor, {"size": (slice(None), 2.5)}, "y holds only one value, 2.5"),
         (TabularRegressor, {"weight": (30, -2.0)}, "row group 0: the weight 'weight' in row 30 of the file"),
         (TabularRegressor, {"weight": (slice(None), 0.0)}, "the weights 'weight' are all 0"),
-        (TabularRegressor, {"weight": (slice(None), 1e300)}, "the weights 'weight' have the sum 2e.303, but"),
+        (TabularRegressor, {"weight": (slice(None), 1e300)}, "the weights 'weight' sum to 2e.303, but"),
     ],
 )
 def test_wrong_values_are_found_with_their_place(tmp_path, kind, change, message):
@@ -128,7 +131,7 @@ def test_targets_of_the_wrong_kind_are_refused(path, tmp_path, monkeypatch):
         TabularRegressor().fit(path, "group", checkpoint=tmp_path / "run.fastnn")
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         TabularClassifier().fit(path, "noise", checkpoint=tmp_path / "run.fastnn")
-    with pytest.raises(ValueError, match="the target 'day' holds timestamp.*: choose numbers or classes"):
+    with pytest.raises(ValueError, match="the target 'day' holds timestamp.*: choose a column of numbers"):
         TabularClassifier().fit(path, "day", checkpoint=tmp_path / "run.fastnn")
     monkeypatch.setattr(streamed_rows, "MAX_CLASSES", 1000)
     with pytest.raises(ValueError, match="holds more than 1,000 different values, too many for classes"):
