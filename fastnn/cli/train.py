@@ -59,6 +59,12 @@ def add_command(commands: Any, summary: str) -> None:
         "--quantiles", metavar="Q,Q", type=numbers, help="quantiles to predict too, such as 0.05,0.5,0.95"
     )
     parser.add_argument(
+        "--passes",
+        metavar="N",
+        type=count,
+        help="number of epochs, passes over the rows (default: by preset and number of rows)",
+    )
+    parser.add_argument(
         "--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits (default: none)"
     )
     parser.add_argument(
@@ -80,12 +86,6 @@ def add_command(commands: Any, summary: str) -> None:
     )
     large.add_argument(
         "--memory-limit", metavar="SIZE", default="1GiB", help="memory for rows, such as 4GiB (default: 1GiB)"
-    )
-    large.add_argument(
-        "--passes",
-        metavar="N",
-        type=count,
-        help="number of epochs, passes over the rows (default: by preset and number of rows)",
     )
     large.add_argument(
         "--resume", action="store_true", help="resume from the checkpoint of an interrupted training"

@@ -168,7 +168,7 @@ class NumpyTrainer:
     @property
     def halted(self) -> bool:
         """True if the objective has not improved for too many epochs."""
-        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
+        return self._job.is_halted(self.memory, self.n_passes)
 
     def close(self) -> None:
         """Do nothing: the trainer has no threads."""

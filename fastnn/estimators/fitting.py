@@ -113,6 +113,7 @@ class Fit:
 
     def patience(self) -> Patience:
         """Return the rule of early stopping with the number of passes without improvement so far."""
+        # `Job.is_halted` is true above the limit, `Patience.is_over` at it: hence the limit plus 1.
         limit, count = self.n_iter_no_change + 1, self.state.n_no_improvement
         return Patience(limit, self.tol, self.ties, keeps_small=True, count=count)
 
@@ -145,7 +146,7 @@ class Fit:
             hooks.append(Validate(self, validation))
         ended = diverged = False
         with reporting(estimator, job, is_whole, self.callback_data, lambda: state.n_steps) as reporters:
-            hooks += [*reporters, Plateau(self, memory, reporters)]
+            hooks += [*reporters, StopOrLowerRate(self, memory, reporters)]
             if is_whole:
                 hooks += checkpoint_hooks(self, validation is not None)
             if self.stopped is not None:
@@ -344,8 +345,8 @@ def record_score(estimator: Any, patience: Patience, score: float, n_done: int) 
     return is_best
 
 
-class Plateau(Hook):
-    """Hook that ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
+class StopOrLowerRate(Hook):
+    """Early stopping: ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
 
     def __init__(self, fit: Fit, memory: Memory, reporters: list[Hook]) -> None:
         self._fit, self._memory = fit, memory

@@ -192,7 +192,7 @@ _INT64 = 7
 
 
 def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -> str:
-    """Add the layers of a network, and return the name of the scores."""
+    """Add the layers of a network, with batch normalisation folded in; return the name of the scores."""
     units = samples
     for layer in member.layers:
         units = graph.node("Gemm", units, graph.constant(layer.weights), graph.constant(layer.biases))

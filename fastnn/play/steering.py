@@ -36,7 +36,7 @@ SPEED_SECONDS = 1.0
 # Films have snapshots whenever the number of steps has grown by this share. Beyond MAX_FILMED snapshots,
 # every second one is dropped and the share doubles.
 FILM_GROWTH, MAX_FILMED = 0.08, 96
-# Columns of the curves.
+# Columns of the curves, in the order of static/curves.js.
 CURVE_COLUMNS = ("step", "train_loss", "test_loss", "train_score", "test_score", "gradient_norm", "ratio")
 
 

@@ -13,11 +13,10 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Bunch
 
-import fastnn
-
 from ..estimators.documentation import DocumentationLinkMixin
 from ..saving.attributes import SavableAttributes
 from ..saving.records import Reader, Writer
+from ..system.imports import imported
 from ..system.sizes import parse_size
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
@@ -41,9 +40,10 @@ MEMORY_LIMIT, MIN_MEMORY = "1GiB", 64 << 20
 class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`.
 
-    Public methods stand here, and call the function that does their work. The subclasses predict, and know
-    what targets are. Encoded targets are class numbers, or standardised numbers; a head is all networks that
-    make one of the estimator's predictions. A subclass has the methods
+    Public methods call the function that does their work. They stand here, except those that depend on
+    targets (``estimators.py``), `save` (`SavableAttributes`) and `score` (scikit-learn). Encoded targets are
+    class numbers, or standardised numbers; a head is all networks that make one of the estimator's
+    predictions. A subclass has the methods
 
     - ``_checked_y(y, begins)``: return checked targets (n,); `begins` is False for validation data;
     - ``_begin(summary)``: set the attributes derived from the training targets, by the counts of classes or
@@ -305,7 +305,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         matplotlib Axes
             Axes with the bars.
         """
-        return fastnn.plot_importances(self, X, y, n_columns=n_columns, ax=ax)
+        return imported("fastnn.tables.plotting").plot_importances(self, X, y, n_columns=n_columns, ax=ax)
 
     # --- exports and files -------------------------------------------------------------------------
 
@@ -315,14 +315,14 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         The graph has an input (N, 1) for every column that is not left out, under the column's name:
 
         - numbers in float64, NaN for missing values; booleans as numbers 0 and 1, durations as days;
-        - dates in int64, as microseconds since 1970, the least int64 for missing values, as in
+        - dates in int64, as microseconds since 1970, the smallest int64 for missing values, as in
           ``values.astype("datetime64[us]").astype("int64")``; those with a time zone in their local time;
         - categories as text, the empty text for missing values. Numbers among them are written as Python
           does, integers without decimal point.
 
         A classifier has the outputs "label" and "probabilities", a regressor "variable" (N, 1), and
-        "quantiles" (N, n_quantiles) if it has quantiles. The name of an output that is also a column's is
-        followed by "_".
+        "quantiles" (N, n_quantiles) if it has quantiles. An output with the name of a column gets a name
+        with "_" appended.
 
         Parameters
         ----------
@@ -338,10 +338,14 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         Returns
         -------
         onnx.ModelProto
-            Model in ONNX, opset 13 and opset 2 of ai.onnx.ml, checked by ONNX's checker. Its metadata are
-            "fastnn.version" and, in JSON, "columns", a list of the inputs with their kinds and their
-            categories or ranges in the fit, "dropped", "target", the name of y, and "classes" or "range" and
-            "quantiles".
+            Model in ONNX, opset 13 and opset 2 of ai.onnx.ml, checked by ONNX's checker. Its metadata:
+
+            - "fastnn.version";
+            - "columns", in JSON like all that follow: a list of the inputs, with their kinds and their
+              categories or ranges in the fit;
+            - "dropped", the columns that have no input;
+            - "target", the name of y;
+            - "classes", or "range" and "quantiles".
 
         Raises
         ------
@@ -378,10 +382,10 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         dtype : {"float32", "float64"}, default "float32"
             Data type of the computation.
         X : dataframe or array-like (n_samples, n_columns), optional
-            Table with the columns of the fit, three rows of which the self-test uses; by default it draws
+            Table with the columns of the fit: the self-test uses three of its rows. By default it draws
             samples.
         name : str, optional
-            Beginning of all names; by default derived from the file's name, "net" without a file.
+            Prefix of all names; by default derived from the file's name, "net" without a file.
 
         Returns
         -------

@@ -13,13 +13,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-import fastnn
-
 from ..estimators.classifier import MLPClassifier
 from ..estimators.regressor import MLPRegressor
 from ..estimators.targets import check_texts, checked_column, checked_numbers, weights_of_classes
 from ..losses import Quantile
 from ..saving.registry import savable
+from ..system.imports import imported
 from ..system.sklearn_internals import StrOptions
 from ..system.validation import check_weights
 from .base import Tabular
@@ -252,7 +251,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         matplotlib Axes
             Axes with the curves.
         """
-        return fastnn.plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
+        return imported("fastnn.tables.plotting").plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
 
 
 @savable
@@ -425,7 +424,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         matplotlib Axes
             Axes with the points.
         """
-        return fastnn.plot_residuals(self, X, y, ax=ax)
+        return imported("fastnn.tables.plotting").plot_residuals(self, X, y, ax=ax)
 
     def _ordered(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""

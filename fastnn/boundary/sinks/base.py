@@ -238,7 +238,7 @@ class OneColourTiles:
         return self.cache[key]
 
 
-# Level of Deflate in all formats: the fastest.
+# Level of Deflate in PNG, Deep Zoom and TIFF: the fastest.
 DEFLATE_LEVEL = 1
 
 
@@ -258,7 +258,8 @@ def deflated(data: NDArray[Any], is_flat: bool, segment: bool = False) -> bytes:
         True if most neighbours are equal. Run-length encoding then gives a third of the bytes of the default
         strategy, in the same time.
     segment : bool, default False
-        Leave out the header and the end of the stream, so that concatenated segments form one stream.
+        Leave out the header and the end of the stream, so that concatenated segments form one stream;
+        `PngSink.close` ends it by an empty last block.
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
     window = -zlib.MAX_WBITS if segment else zlib.MAX_WBITS

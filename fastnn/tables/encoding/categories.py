@@ -1,4 +1,4 @@
-"""Encodings of one column: categories, and text by its words."""
+"""Encodings of one column: categories, and text by its words; for numbers and dates, see ``columns.py``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_HASHES = 2**20
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
 # Fraction of unseen values above which a column is named in a warning, which has these words.
-MAX_UNSEEN = 0.5
+MAX_UNSEEN_FRACTION = 0.5
 UNSEEN = "did not occur in the fit"
 
 
@@ -134,7 +134,7 @@ class CategoryEncoding:
     def _check_seen(self, codes: NDArray[np.int64], values: Sequence[Any]) -> None:
         """Warn if most values of the column did not occur in the fit."""
         n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != MISSING)
-        if n_unseen > MAX_UNSEEN * n_present:
+        if n_unseen > MAX_UNSEEN_FRACTION * n_present:
             new, known = text_of(values[int(np.argmax(codes == OTHER))]), self.categories[0]
             warn(
                 f"column {self.name!r}: {n_unseen / n_present:.0%} of the values {UNSEEN}, such as "

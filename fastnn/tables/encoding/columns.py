@@ -1,4 +1,4 @@
-"""Encodings of one column: numbers, booleans and dates.
+"""Encodings of one column: numbers, booleans and dates; for categories and text, see ``categories.py``.
 
 A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
 method `prepared` is called once with all values of the column, and returns a function that writes the
