@@ -573,7 +573,7 @@ class Model(Exportable, Savable):
         members, fits = [(self._network, self._predicting)], [FitRecord(losses, len(losses))]
         return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
-    def _describe(self, writer: Writer) -> dict[str, Any]:
+    def _file_description(self, writer: Writer) -> dict[str, Any]:
         return saved.described(self, writer)
 
     @classmethod

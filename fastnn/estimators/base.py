@@ -47,9 +47,9 @@ from .holdout import split_validation, validation_functions
 from .online import online_steps
 from .parameters import engine_activations, hidden_sizes, validate_parameters
 from .reporting import CallbackData, restore_attributes
+from .samples import Samples, converted_to, densified, is_kernel_table
 from .saved import SavableEstimator, described_network, restore_network_of
 from .solvers import chosen_optimizer, chosen_schedule, has_schedule
-from .tables import Samples, converted_to, densified, is_kernel_table
 from .targets import FLOATS, Targets
 
 __all__ = ["BaseMLP"]
@@ -534,8 +534,8 @@ class BaseMLP(
 
     # --- files and tags ----------------------------------------------------------------------------
 
-    def _describe(self, writer: Writer) -> dict[str, Any]:
-        return super()._describe(writer) | described_network(self, writer)
+    def _file_description(self, writer: Writer) -> dict[str, Any]:
+        return super()._file_description(writer) | described_network(self, writer)
 
     @classmethod
     def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:

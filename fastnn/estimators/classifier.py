@@ -26,9 +26,9 @@ from ..system.validation import sorted_classes
 from .base import BaseMLP
 from .online import online_first
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
+from .samples import Samples
 from .solvers import is_stochastic
 from .sparse import checked_sparse
-from .tables import Samples
 from .targets import ClassTargets, check_texts, weights_of_classes
 
 __all__ = ["MLPClassifier"]

@@ -24,7 +24,7 @@ from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
 from .documentation import DocumentationLinkMixin
-from .many import Task, describe, fit_one, run_side_by_side
+from .many import Task, fit_one, named, run_side_by_side
 from .regressor import MLPRegressor
 from .saved import SavableEstimator
 from .solvers import chosen_optimizer
@@ -188,7 +188,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             for place, one in enumerate(given):
                 if not isinstance(one, self._kind):
                     raise ValueError(
-                        f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {describe(one)}"
+                        f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {named(one)}"
                     )
             if not len(given):
                 raise ValueError("estimator is an empty list: give one estimator at least, or None")
@@ -196,7 +196,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         elif given is None:
             given = self._kind()
         elif not isinstance(given, self._kind):
-            raise ValueError(f"estimator must be a fastnn.{self._kind.__name__}, got {describe(given)}")
+            raise ValueError(f"estimator must be a fastnn.{self._kind.__name__}, got {named(given)}")
         member = clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
         member._validate_params()
         return member

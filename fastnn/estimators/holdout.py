@@ -17,7 +17,7 @@ from ..saving.values import plain_state, random_with
 from ..system.validation import shown
 from .fitted import FittedNetwork
 from .fitting import Validation
-from .tables import Samples
+from .samples import Samples
 
 __all__ = ["split_validation", "validation_functions", "weights_for"]
 

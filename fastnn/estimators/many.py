@@ -23,7 +23,7 @@ from ..system.sklearn_internals import with_callbacks
 from ..system.validation import shown
 from .base import BaseMLP
 
-__all__ = ["Task", "count_threads", "describe", "fit_many", "fit_one", "run_side_by_side"]
+__all__ = ["Task", "count_threads", "fit_many", "fit_one", "named", "run_side_by_side"]
 
 # Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
 # end.
@@ -86,7 +86,7 @@ def fit_many(
     for k, estimator in enumerate(estimators):
         if not isinstance(estimator, BaseMLP):
             raise ValueError(
-                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {describe(estimator)}: "
+                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {named(estimator)}: "
                 "fit others with joblib"
             )
     if len({id(estimator) for estimator in estimators}) < len(estimators):
@@ -117,8 +117,8 @@ def fit_one(
     estimator._fit(X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped)
 
 
-def describe(estimator: Any) -> str:
-    """Return a description of an estimator with its module: scikit-learn has classes of the same names."""
+def named(estimator: Any) -> str:
+    """Return an estimator with its module, for messages: scikit-learn has classes of the same names."""
     kind = type(estimator)
     return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 

@@ -27,7 +27,7 @@ from ..schedules import Constant
 from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import all_finite
 from .fitting import record_epochs
-from .tables import is_kernel_table
+from .samples import is_kernel_table
 
 __all__ = ["OnlineSteps", "online_first", "online_steps"]
 

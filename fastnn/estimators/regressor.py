@@ -19,8 +19,8 @@ from ..system.validation import all_finite
 from .base import BaseMLP
 from .online import online_first
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
+from .samples import Samples
 from .solvers import is_stochastic
-from .tables import Samples
 from .targets import NumberTargets
 
 __all__ = ["MLPRegressor"]

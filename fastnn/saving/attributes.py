@@ -33,7 +33,7 @@ class SavableAttributes(Savable):
     # Fitted attributes that subclasses describe in their own way.
     _DESCRIBED: ClassVar[tuple[str, ...]] = ()
 
-    def _describe(self, writer: Writer) -> dict[str, Any]:
+    def _file_description(self, writer: Writer) -> dict[str, Any]:
         """Return the description of the estimator as JSON, and collect its arrays."""
         estimator: Any = self
         parameters = {

@@ -74,7 +74,7 @@ class Writer:
                 "the object with pickle or joblib"
             )
         prefix = f"{self._prefix}{name}." if name else self._prefix
-        description = value._describe(Writer(self.training, prefix, self.tensors))
+        description = value._file_description(Writer(self.training, prefix, self.tensors))
         return {"kind": kind, **description, **({"prefix": prefix} if name else {})}
 
 

@@ -15,8 +15,8 @@ _Class = TypeVar("_Class", bound=type)
 def savable(kind: _Class) -> _Class:
     """Add a class to `KINDS` and return the class; for use as a decorator.
 
-    The class is public under its name in ``fastnn``, and has two methods: ``_describe(writer)`` returns a
-    description, a dict of JSON values, and passes the arrays to the `Writer`; the class method
+    The class is public under its name in ``fastnn``, and has two methods: ``_file_description(writer)``
+    returns a dict of JSON values, and passes the arrays to the `Writer`; the class method
     ``_restore(description, reader)`` returns an object for the description, and reads the arrays from the
     `Reader`.
     """

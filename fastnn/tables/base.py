@@ -409,8 +409,8 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         """
         return export_c(self, path, dtype, X, name)
 
-    def _describe(self, writer: Writer) -> dict[str, Any]:
-        return describe_fitted(self, super()._describe(writer), writer)
+    def _file_description(self, writer: Writer) -> dict[str, Any]:
+        return describe_fitted(self, super()._file_description(writer), writer)
 
     def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
         restore_fitted(self, description, reader)

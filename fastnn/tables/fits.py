@@ -20,7 +20,7 @@ from ..system.validation import check_weights
 from ..training.loop import Hook
 from ..training.progress import ShowProgress
 from .encoding.encoder import TableEncoder
-from .evaluation import encoded_validation, evaluate
+from .held_out import encoded_validation, evaluate
 from .members import (
     Deadline,
     StopAtCycleEnds,

@@ -316,9 +316,9 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
     _DESCRIBED: ClassVar[tuple[str, ...]] = ("encodings_",)
 
-    def _describe(self, writer: Writer) -> dict[str, Any]:
+    def _file_description(self, writer: Writer) -> dict[str, Any]:
         """Return the description of the encoder with its encodings as JSON."""
-        description = super()._describe(writer)
+        description = super()._file_description(writer)
         if "encodings_" in self.__dict__:
             description["fitted"]["columns_"] = [
                 {FILE_NAMES.get(name, name): value for name, value in record.items()}

@@ -38,7 +38,7 @@ from ...system.progress import progress_bar
 from ...training.checkpoint import BackgroundWriter, collected, interval
 from ...training.patience import Patience
 from ..encoding.encoder import MAX_CATEGORIES, TableEncoder
-from ..evaluation import encoded_validation, evaluate
+from ..held_out import encoded_validation, evaluate
 from ..members import batch_size, check_validation_weights, fold_count, member_settings
 from ..presets import Preset
 from .checkpoints import check_same_settings, loaded_checkpoint
