@@ -327,7 +327,7 @@ def checked_numbers(y: Array) -> NDArray[np.float64]:
 
 
 def check_no_times(y: Array) -> None:
-    """Raise ValueError if a regressor's targets are dates or durations, numbers only in a chosen unit."""
+    """Raise ValueError if a regressor's targets are dates or durations, which need a unit to be numbers."""
     kinds = {type(value) for value in y.flat} if y.dtype.kind == "O" else {y.dtype.type}
     if any(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
         raise ValueError(

@@ -137,8 +137,8 @@ def _header(metadata: dict[str, str], table: Mapping[str, Any]) -> bytes:
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     if len(text) > MAX_HEADER:
         raise ValueError(
-            f"the description of the model takes {len(text):,} bytes, but a file holds {MAX_HEADER:,} at "
-            "most: shorten the names of classes and features"
+            f"the description of the model takes {len(text):,} bytes, but a file holds at most "
+            f"{MAX_HEADER:,}: shorten the names of classes and features"
         )
     return len(text).to_bytes(8, "little") + text
 

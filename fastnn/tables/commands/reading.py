@@ -172,7 +172,7 @@ def is_parquet(source: str | Path) -> bool:
 
 @contextmanager
 def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
-    """Open a file, or standard input, as bytes that can be read again."""
+    """Open a file, or standard input, as bytes that can be read from the start again."""
     if source == "-":
         if sys.stdin is None:  # the process was started without it
             raise ValueError("standard input is closed: name a file instead of -")

@@ -135,7 +135,7 @@ def test_a_target_may_be_rare_enough_to_be_missing_in_the_sample(folder, run, mo
     frame.assign(fraud=0).to_parquet("large.parquet", row_group_size=400)
     status, _, errors = run(*arguments)
     assert status == 1
-    assert re.fullmatch(r"fastnn: y holds one \w+ only, 0: .*\n", errors)
+    assert re.fullmatch(r"fastnn: y holds only one \w+, 0: .*\n", errors)
 
 
 @pytest.mark.parametrize("target", ["churn", "spent"])
