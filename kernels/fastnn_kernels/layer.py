@@ -80,7 +80,7 @@ class Sigmoid:
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        return (-a).fma(a, a)
+        return (-a).fma(a, a)  # a (1 - a)
 
 
 @activation("tanh")
@@ -93,7 +93,7 @@ class Tanh:
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
-        return (-a).fma(a, 1.0)
+        return (-a).fma(a, 1.0)  # 1 - a^2
 
 
 @activation("relu")

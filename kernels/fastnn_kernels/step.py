@@ -84,7 +84,7 @@ def record_loss(losses, squares, scale, penalty, settings, n_batch, record, reco
 
 @kernel
 def update_plateau(objective, tol, plateau):
-    """Update plateau (2,) after a pass: the best objective, and the number of passes without improvement.
+    """Update plateau (2,) after an epoch: the best objective, and the number of epochs without improvement.
 
     An improvement is an objective below the best one by at least `tol`. NaN never becomes the best.
     """

@@ -106,13 +106,13 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of the training,
     or after `n_rounds` rounds in this call.
 
-    records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th pass and of
+    records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th epoch and of
     the last: losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L), norms of updates
     relative to those of weights. If `Settings.of_objective`, losses are objectives, and the other two arrays
     are not written.
 
     The kernel returns True if all parameters are still finite. It returns early when a parameter is no longer
-    finite, and after a pass that exceeds the patience.
+    finite, and after an epoch that exceeds the patience.
     """
     # Threads compute parts of the same tile, in the buffers of row 0, or tiles of their own.
     shares_tile = team or sparse
@@ -169,7 +169,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
 
             is_last = batch == settings.n_batches - 1
-            # Norms and ratios are recorded at the last step of a recorded pass.
+            # Norms and ratios are recorded at the last step of a recorded epoch.
             is_observed = is_recorded and is_last and not settings.of_objective
             penalty = settings.reg_lambda * (scale if settings.of_objective else 1.0)
             numbers = row(coefficients, step - settings.first_step)

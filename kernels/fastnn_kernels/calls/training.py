@@ -51,7 +51,7 @@ class State(NamedTuple):
 
     parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
     statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
-    the samples; plateau (2,) float64: the best objective of a pass, and the number of passes without
+    the samples; plateau (2,) float64: the best objective of an epoch, and the number of epochs without
     improvement; gradients (G, P or more) of the shards, 0 between two steps on a sparse table; losses (G,)
     float64 of the shards; squares, float64: sums of squares of the weights at the beginning of a step,
     (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2)
@@ -108,7 +108,7 @@ class Settings(NamedTuple):
     of_objective: bool  # True if the L2 penalty is averaged and recorded together with the losses
     loss_share: float  # factor of the losses in the recorded objective
     tol: float  # least decrease of the objective that counts as an improvement
-    patience: int  # number of passes without improvement after which a call ends; 0: no limit
+    patience: int  # number of epochs without improvement after which a call ends; 0: no limit
     seed: Any  # uint64
     steps_before: int  # steps done in earlier trainings
     loss_parameter: float
@@ -121,15 +121,15 @@ class Settings(NamedTuple):
     clip_norm: float  # 0: no limit
     average_share: float  # 0: no average of the parameters is computed
     first_step: int  # step of the first row of coefficients
-    record_every: int  # number of passes from one recorded pass to the next
-    last_pass: int  # number of the last pass, which is always recorded
+    record_every: int  # number of epochs from one recorded epoch to the next
+    last_pass: int  # number of the last epoch, which is always recorded
 
 
 class Records(NamedTuple):
-    """Measurements of the R recorded passes, which the training fills.
+    """Measurements of the R recorded epochs, which the training fills.
 
-    losses (R,): sums over the samples; norms (R,) of the gradient in a pass's last step; ratios (R, L): norm
-    of that step's change of a layer's weights, relative to the norm of the weights. All are float64. If
+    losses (R,): sums over the samples; norms (R,) of the gradient in an epoch's last step; ratios (R, L):
+    norm of that step's change of a layer's weights, relative to the norm of the weights. All are float64. If
     `Settings.of_objective`, losses are objectives, and the other two arrays are not written.
     """
 

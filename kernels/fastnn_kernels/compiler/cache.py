@@ -370,7 +370,7 @@ class _Refusal:
         self.reason = self.reason or reason
 
     def warn(self, stacklevel: int = 3) -> None:
-        """Warn once of the stored reason, if any; the warning points to the line `stacklevel` calls up.
+        """Warn once why an entry could not be saved or loaded; the warning points `stacklevel` calls up.
 
         If a filter turns warnings into errors, the warning is logged instead, so that no run breaks.
         """

@@ -427,12 +427,12 @@ def target_key(codegen: Any) -> tuple:
 
 
 def symbol_names(compiled: CompileResult) -> list[str]:
-    """Return the names of a kernel's function, of its environment, and of those of its parts.
+    """Return the symbols of a kernel's function and environment, and of the environments of its parts.
 
     Raises
     ------
     ValueError
-        If the code needs Python objects in environments, or functions to be called before it is loaded.
+        If the code needs Python objects, or initialisers that run before it is loaded.
     """
     environments = compiled._find_referenced_environments()
     if compiled.reload_init or any(environment.consts for environment in environments):

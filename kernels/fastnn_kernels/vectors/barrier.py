@@ -2,7 +2,7 @@
 
 Every thread has a counter of its arrivals, on cache lines of its own in shared memory. A thread that arrives
 increments its counter, and spins until no counter is behind. The waiting ends as soon as one cache line has
-moved from core to core, some hundred nanoseconds after the last arrival if every thread has a core. After
+moved from core to core, a few hundred nanoseconds after the last arrival if every thread has a core. After
 `SPINS` reads, a waiting thread yields its core.
 """
 

@@ -369,8 +369,8 @@ def emitter(formula: Callable[..., Value]) -> Any:
 def add_product(typing_context, a, factor, b):
     """Return ``a + factor b``, rounded once if the processor has FMA.
 
-    The arguments are vectors, of which `factor` may be a scalar, or scalars. The compiler fuses no other
-    product with a sum: which it chose would depend on the processor, and on the kernel that surrounds them.
+    All arguments are scalars, or all are vectors, where `factor` may still be a scalar. The compiler fuses no
+    other product with a sum: its choice would depend on the processor and on the surrounding kernel.
     """
     factor = types.unliteral(factor)
     vector = a if isinstance(a, Vector) else Vector(a, 1)
