@@ -73,5 +73,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_disabled_compilation_is_an_error_that_names_the_numpy_backend():
-    program = "import fastnn\ntry: fastnn.Model([2, 2])\nexcept RuntimeError as error: print(error)"
+    program = """
+import fastnn
+try:
+    fastnn.Model([2, 2]).predict([[0, 0]])
+except RuntimeError as error:
+    print(error)
+"""
     assert 'backend="numpy"' in run_python(program, NUMBA_DISABLE_JIT="1")

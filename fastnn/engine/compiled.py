@@ -81,9 +81,10 @@ class NumbaBackend:
 
         The result is None for more rows, for large networks, and if it is not finite.
         """
-        if len(X) > limits.FEW_ROWS or network.n_parameters > limits.FEW_PARAMETERS or is_sparse(X):
+        n_rows = X.shape[0]
+        if n_rows > limits.FEW_ROWS or network.n_parameters > limits.FEW_PARAMETERS or is_sparse(X):
             return None
-        calls = network.prepared_calls.setdefault((name, len(X)), [])
+        calls = network.prepared_calls.setdefault((name, n_rows), [])
         try:
             call, samples, result = calls.pop()  # no other thread uses this call until it is returned
         except IndexError:

@@ -30,7 +30,7 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn.reference.norm import EPS
 from fastnn.reference.train import gather_gradient, loss_and_gradient
 from fastnn_kernels import network as compiled
-from fastnn_kernels.calls import prediction
+from fastnn_kernels.calls import prediction as plans
 from fastnn_kernels.calls.formulas import backward_table, forward_table
 from fastnn_kernels.calls.training import Batch
 
@@ -76,7 +76,7 @@ def layer_units(chain, kind):
 def rows(units, plan, layer, column, T):
     """Return the rows of a workspace to which a column of the plan points."""
     begin = plan[layer, column] * T
-    return units[begin : begin + plan[layer, prediction.OUTPUTS] * T].reshape(-1, T)
+    return units[begin : begin + plan[layer, plans.OUTPUTS] * T].reshape(-1, T)
 
 
 @given(networks(), st.integers(1, 40), seeds, keys)
@@ -115,13 +115,13 @@ def test_passes_match_the_reference(network: Network, count, seed, key):
         np.testing.assert_allclose(actual, expected, rtol=error, atol=error * largest)
 
     for layer, activation in enumerate(activations):
-        check(rows(units, plan, layer, prediction.UNITS, T), activation.A.T)
+        check(rows(units, plan, layer, plans.UNITS, T), activation.A.T)
         if ACTIVATIONS[network.activations[layer]].needs_sums:
-            check(rows(units, plan, layer, prediction.SUMS, T), activation.Z.T)
+            check(rows(units, plan, layer, plans.SUMS, T), activation.Z.T)
         if normalisations[layer] is not None:
-            check(rows(units, plan, layer, prediction.NORMALISED, T), normalisations[layer].N.T)
-        if plan[layer, prediction.SOURCE] >= 0:
-            begin = plan[layer, prediction.SOURCE] * T
+            check(rows(units, plan, layer, plans.NORMALISED, T), normalisations[layer].N.T)
+        if plan[layer, plans.SOURCE] >= 0:
+            begin = plan[layer, plans.SOURCE] * T
             check(units[begin : begin + network.shapes[layer][0] * T].reshape(-1, T), affines[layer].X.T)
     assert np.isfinite(units).all(), "the forward pass must write all rows of the workspace"
     for ours, theirs in zip(network.running(statistics), network.running(moved), strict=True):
@@ -129,11 +129,11 @@ def test_passes_match_the_reference(network: Network, count, seed, key):
             check(ours, theirs, largest**2)
     np.testing.assert_array_equal(
         copying(compiled.last_outputs)((plan, T, units), np.empty((network.n_outputs, T), dtype)),
-        rows(units, plan, -1, prediction.UNITS, T),
+        rows(units, plan, -1, plans.UNITS, T),
     )
 
     dunits = untouched((layout.n_dunits * T,), dtype)
-    rows(dunits, plan, -1, prediction.DUNITS, T)[...] = dS
+    rows(dunits, plan, -1, plans.DUNITS, T)[...] = dS
     scratch = untouched((T * network.whole_tile(max(n_out for _, n_out in network.shapes)),), dtype)
     gradient = np.where(is_padding(network), 0, np.nan).astype(dtype)
     backward = functools.partial(compiled.backward_pass(*kind), backward_table(*named))
@@ -268,10 +268,10 @@ def regions(network, layout):
     found = set()
     for layer, (n_in, n_out) in enumerate(network.shapes):
         row = layout.plan[layer]
-        assert tuple(row[[prediction.INPUTS, prediction.OUTPUTS]]) == (n_in, n_out)
-        found |= {(row[column], n_out) for column in (prediction.SUMS, prediction.UNITS)}
-        found |= {(row[prediction.NORMALISED], n_out)} if row[prediction.NORMALISED] >= 0 else set()
-        found |= {(row[prediction.SOURCE], n_in)} if row[prediction.SOURCE] >= 0 else set()
+        assert tuple(row[[plans.INPUTS, plans.OUTPUTS]]) == (n_in, n_out)
+        found |= {(row[column], n_out) for column in (plans.SUMS, plans.UNITS)}
+        found |= {(row[plans.NORMALISED], n_out)} if row[plans.NORMALISED] >= 0 else set()
+        found |= {(row[plans.SOURCE], n_in)} if row[plans.SOURCE] >= 0 else set()
     return sorted(found)
 
 
@@ -285,7 +285,7 @@ def test_layouts_place_regions_without_gaps_or_overlap(network: Network):
         assert end == layout.n_units
         widest = max(network.layers_dim[1:])
         assert layout.n_dunits == 2 * widest
-        positions = layout.plan[:, prediction.DUNITS]
+        positions = layout.plan[:, plans.DUNITS]
         assert set(positions) <= {0, widest}
         assert (np.diff(positions) != 0).all(), "neighbouring layers must not share a region of derivatives"
 
@@ -295,32 +295,32 @@ def test_only_training_layouts_keep_what_the_backward_pass_needs(network: Networ
     prediction, training = network.layout.plan, network.training_layout.plan
     rates = network.dropout or (0.0,) * len(network.shapes)
     for layer, name in enumerate(network.activations):
-        below = prediction[layer - 1, prediction.UNITS] if layer else -1
-        assert prediction[layer, prediction.SOURCE] == below
-        assert prediction[layer, prediction.SUMS] == prediction[layer, prediction.UNITS]
-        assert prediction[layer, prediction.NORMALISED] == prediction[layer, prediction.STATISTICS] == -1
-        below = training[layer - 1, prediction.UNITS] if layer else -1
-        assert (training[layer, prediction.SOURCE] == below) == (rates[layer] == 0)
-        kept = training[layer, prediction.SUMS] != training[layer, prediction.UNITS]
+        below = prediction[layer - 1, plans.UNITS] if layer else -1
+        assert prediction[layer, plans.SOURCE] == below
+        assert prediction[layer, plans.SUMS] == prediction[layer, plans.UNITS]
+        assert prediction[layer, plans.NORMALISED] == prediction[layer, plans.STATISTICS] == -1
+        below = training[layer - 1, plans.UNITS] if layer else -1
+        assert (training[layer, plans.SOURCE] == below) == (rates[layer] == 0)
+        kept = training[layer, plans.SUMS] != training[layer, plans.UNITS]
         assert kept == ACTIVATIONS[name].needs_sums
         normalised = network.batch_norm and layer < len(network.shapes) - 1
-        for column in (prediction.NORMALISED, prediction.STATISTICS, prediction.SCALES, prediction.SHIFTS):
+        for column in (plans.NORMALISED, plans.STATISTICS, plans.SCALES, plans.SHIFTS):
             assert (training[layer, column] >= 0) == normalised
         for plan in (prediction, training):
-            assert network.kernel_activations[plan[layer, prediction.ACTIVATION]] == name
+            assert network.kernel_activations[plan[layer, plans.ACTIVATION]] == name
 
 
 def test_the_plan_points_to_the_views():
     network = Network.create([3, 4, 5, 2], "tanh", "identity", np.float32, batch_norm=True)
     parameters = np.arange(network.n_parameters, dtype=np.float64)
     plan = network.training_layout.plan
-    columns = prediction.WEIGHTS, prediction.BIASES, prediction.SCALES, prediction.SHIFTS
+    columns = plans.WEIGHTS, plans.BIASES, plans.SCALES, plans.SHIFTS
     for column, part in zip(columns, PARTS, strict=True):
         for layer, view in enumerate(part(network, parameters)):
             assert plan[layer, column] == (-1 if view is None else view[0, 0])
     statistics = np.arange(network.n_statistics, dtype=np.float64)
     for layer, view in enumerate(network.running(statistics)):
-        assert plan[layer, prediction.STATISTICS] == (-1 if view is None else view[0, 0])
+        assert plan[layer, plans.STATISTICS] == (-1 if view is None else view[0, 0])
 
 
 @given(networks(), st.integers(1, 5000))

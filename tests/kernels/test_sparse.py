@@ -21,7 +21,7 @@ from fastnn.engine.arguments import max_threads
 from fastnn.engine.arrays import n_operations
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job
-from fastnn.estimators import tables
+from fastnn.estimators import samples
 from fastnn.network.description import Network, aligned_empty
 from fastnn.reference import gate as reference
 from fastnn.reference.random import dropout
@@ -309,7 +309,7 @@ def corpus():
 
 def treat_as_sparse(monkeypatch, sparse):
     """Make estimators train on CSR matrices as they are, or as dense tables if `sparse` is False."""
-    monkeypatch.setattr(tables, "SPARSE_SHARE", 1.0 if sparse else -1.0)
+    monkeypatch.setattr(samples, "SPARSE_SHARE", 1.0 if sparse else -1.0)
 
 
 @pytest.mark.parametrize(

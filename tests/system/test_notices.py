@@ -8,7 +8,6 @@ import sys
 import types as python_types
 from pathlib import Path
 
-import numpy as np
 import pytest
 from kernel_packages import start, told_while_compiled
 from numba import types
@@ -18,9 +17,9 @@ from tqdm import tqdm
 import fastnn
 from fastnn.system import notices
 from fastnn_kernels.compiler import jit
-from fastnn_kernels.compiler.pointer import ArgumentsType, array_types
+from fastnn_kernels.compiler.pointer import ArgumentsType
 
-WIDE, NARROW = (array_types(np.dtype(name)).matrix for name in ("float64", "float32"))
+WIDE, NARROW = (types.Array(item, 2, "C") for item in (types.float64, types.float32))
 LINE = "fastnn: compiling kernels for float64, once: this takes some seconds ...\n"
 
 

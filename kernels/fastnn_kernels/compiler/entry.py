@@ -115,7 +115,7 @@ class FunctionPointer:
 
     @cached_property
     def _call(self) -> tuple[Any, ...]:
-        """What a call needs: function of the machine code, type of the result, words of the arguments."""
+        """Machine code as a function, type of the result, and the functions that write the arguments."""
         if self.result.key not in RESULTS:
             raise TypeError(f"Python cannot take a result of type {self.result}")
         formats = "".join(code for kind in self.kinds.values() for code in kind.formats)

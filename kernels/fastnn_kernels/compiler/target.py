@@ -50,7 +50,7 @@ class Target(NamedTuple):
 
     @property
     def constants(self) -> tuple:
-        """What kernels are built from before their machine code: equal for many targets."""
+        """Properties that LLVM IR depends on, equal for many targets."""
         return self.is_x86, self.is_aarch64, *self[3:]
 
     @property

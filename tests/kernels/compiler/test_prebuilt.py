@@ -131,7 +131,7 @@ def test_a_damaged_library_is_left_out(package, damage):
 
 
 def test_a_library_says_whether_this_processor_can_run_it(package):
-    """Of the libraries of every level, those run here whose features LLVM finds in this processor."""
+    """A library of any level runs here if LLVM finds its features in this processor."""
     program = """
         import ctypes, sys
         import llvmlite.binding as llvm
