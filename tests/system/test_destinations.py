@@ -23,7 +23,7 @@ def read_only(monkeypatch):
     def work(*arguments, **options):
         raise AssertionError("the work must not begin")
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
     monkeypatch.setattr(fastnn.Model, "train", work)
     monkeypatch.setattr(fastnn.Model, "predict", work)
 
