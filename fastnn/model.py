@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from .engine import predictions
 from .engine.choice import BACKENDS, get_backend
 from .engine.predictor import Predictor
-from .export.description import FitRecord, ModelDescription, describe
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
@@ -24,15 +23,19 @@ from .saving.records import Reader, Writer
 from .saving.registry import savable
 from .schedules import Schedule
 from .system.generators import resolve_random_state
+from .system.imports import imported
 from .system.validation import check_choice, check_count, check_weights
 from .training import saved
 from .training.callbacks import EarlyStopping
 from .training.checkpoint import Checkpoint
-from .training.gradcheck import GradientReport, check_gradients
 from .training.history import History
 from .training.model_training import checked_job, checked_observers, train_model
 from .training.resuming import beginning, begun_with
 from .training.state import TrainingState
+
+if TYPE_CHECKING:
+    from .export.description import ModelDescription
+    from .training.gradcheck import GradientReport
 
 __all__ = ["Model"]
 
@@ -438,7 +441,7 @@ class Model(Exportable, Savable):
         """
         X, y = self._check(X, y)
         random = resolve_random_state(random_state)
-        return check_gradients(
+        return imported("fastnn.training.gradcheck").check_gradients(
             get_backend(self.backend), self._network, self._parameters, self._statistics, X, y,
             check_weights(sample_weight, X.shape[0]), check_count(n_samples, "n_samples", 1),
             check_count(n_points, "n_points", 1), check_count(n_parameters, "n_parameters", 1),
@@ -570,8 +573,9 @@ class Model(Exportable, Savable):
         loss, losses = self.loss, () if self.history_ is None else tuple(self.history_.loss)
         kind = "classes" if loss.of_labels else "labels" if loss.output == "sigmoid" else "numbers"
         classes = np.arange(self._network.n_outputs) if loss.of_labels else None
-        members, fits = [(self._network, self._predicting)], [FitRecord(losses, len(losses))]
-        return describe(type(self).__name__, kind, members, classes=classes, fits=fits)
+        exports = imported("fastnn.export.description")
+        members, fits = [(self._network, self._predicting)], [exports.FitRecord(losses, len(losses))]
+        return exports.describe(type(self).__name__, kind, members, classes=classes, fits=fits)
 
     def _file_description(self, writer: Writer) -> dict[str, Any]:
         return saved.described(self, writer)

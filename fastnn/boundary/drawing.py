@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import ArrayLike, NDArray
 
 from ..system.validation import check_classes, check_samples, shown

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through

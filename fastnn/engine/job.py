@@ -164,8 +164,8 @@ class Job:
     @property
     def kept(self) -> NDArray[np.int64]:
         """Numbers (R,) of the kept epochs: every `record_every`-th from epoch 0 on, and the last."""
-        passes = np.arange(0, self.num_passes, self.record_every)
-        return np.unique(np.append(passes, self.num_passes - 1)) if self.num_passes else passes
+        passes, last = np.arange(0, self.num_passes, self.record_every), self.num_passes - 1
+        return np.append(passes, last) if last % self.record_every and self.num_passes else passes
 
     def record(self, n_pass: int) -> int | None:
         """Return the index of an epoch's record, or None if the epoch is not kept."""

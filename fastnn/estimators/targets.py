@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array, column_or_1d

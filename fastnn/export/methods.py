@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from .description import ModelDescription
+if TYPE_CHECKING:
+    from .description import ModelDescription
 
 __all__ = ["Exportable"]
 

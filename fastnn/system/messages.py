@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["counted", "error_text", "listed", "span", "visible", "warn"]
 
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
-CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 # Largest number of names or values in a message.
 MAX_NAMES = 5
@@ -47,7 +47,7 @@ def error_text(error: float) -> str:
 
 def visible(text: str) -> str:
     r"""Return a text from a file with its control characters as escapes, such as ``\x1b`` or ``\n``."""
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return re.sub(CONTROLS, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def span(numbers: Sequence[int]) -> str:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 # Environment variables by which joblib, Dask and users limit the number of threads of a process.
 LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 # Valid values of these variables: numbers above 0 of at most 9 significant digits.
-LIMIT = re.compile("0*[1-9][0-9]{0,8}")
+LIMIT = "0*[1-9][0-9]{0,8}"
 
 
 def available_cores() -> int:
@@ -47,7 +47,7 @@ def available_cores() -> int:
     for name in LIMITS:
         # OpenMP allows a list of limits, one per nesting level: the first counts.
         value = os.environ.get(name, "").split(",")[0].strip()
-        if LIMIT.fullmatch(value):
+        if re.fullmatch(LIMIT, value):
             cores = min(cores, int(value))
     return cores
 

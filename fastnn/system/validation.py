@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
 __all__ = [
@@ -137,11 +136,16 @@ def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name:
     return converted
 
 
+def is_masked(values: Any) -> bool:
+    """Return True if a value is masked. A process that has not loaded numpy.ma has no masked arrays."""
+    return "numpy.ma" in sys.modules and bool(np.ma.is_masked(values))
+
+
 def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
     """Return values as an array of any dtype; `remedy` is advice in the error message for masked values."""
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
-    if np.ma.is_masked(values):
+    if is_masked(values):
         raise ValueError(f"{name} has masked values: {remedy}")
     try:
         return np.asarray(values)
@@ -191,7 +195,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     """
     if hasattr(y, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
-    if np.ma.is_masked(y):
+    if is_masked(y):
         raise ValueError(f"{name} has masked values: drop their rows")
     try:
         array = np.asarray(y)
@@ -315,7 +319,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
     """
     if sample_weight is None:
         return np.ones(n_samples)
-    if np.ma.is_masked(sample_weight):
+    if is_masked(sample_weight):
         raise ValueError("sample_weight has masked values: fill them, or drop their rows")
     try:
         weights = np.asarray(sample_weight)

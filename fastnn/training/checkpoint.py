@@ -31,7 +31,7 @@ __all__ = [
 
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})")
+_TIME = rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Checkpoint:
 
 def _seconds(text: str) -> float:
     """Return the seconds of a time such as "30s", or 0 for any other text."""
-    match = _TIME.fullmatch(text)
+    match = re.fullmatch(_TIME, text)
     return float(match[1]) * UNITS[match[2]] if match else 0.0
 
 
