@@ -56,9 +56,9 @@ def job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = Fals
 
 def job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer:
     """Return the pointer to the kernel that updates a job's parameters, given the gradients of the shards."""
-    with_l1 = job.l1 > 0
+    with_l1 = bool(job.l1 > 0)
     penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
-    plain = n_shards == 1 and not penalised
+    plain = bool(n_shards == 1 and not penalised)
     return update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 

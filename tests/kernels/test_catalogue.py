@@ -1,4 +1,4 @@
-"""The kernels of a library: their declarations are those of the kernels, and all usual uses are covered."""
+"""The kernels of a library are declared as they are, and have names of their own."""
 
 import inspect
 from collections import Counter

@@ -36,8 +36,8 @@ class Data(NamedTuple):
     (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
     not used.
 
-    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `sparse.Table`; if batches
-    are gathered, `indices` is then the table's array `rows`.
+    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `prediction.Table`; if
+    batches are gathered, `indices` is then the table's array `rows`.
     """
 
     X: Any
@@ -209,7 +209,7 @@ class Options(NamedTuple):
 
 
 def used_options(settings: Any, gathered: bool) -> tuple[str, ...]:
-    """Return the names of the options that a training with these `train.Settings` uses.
+    """Return the names of the options that a training with these `Settings` uses.
 
     gathered: True if the samples of each batch are gathered from the table.
     """

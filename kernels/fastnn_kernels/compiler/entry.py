@@ -92,7 +92,7 @@ class FunctionPointer:
 
     @cached_property
     def symbol(self) -> str:
-        """Name of the kernel in the library: a digest of all that the kernel is compiled from."""
+        """Name of the kernel in the library: a digest of its name, factory arguments and kinds."""
         text = repr((self.function, self.factory_arguments, self.kind.key))
         return f"fk_{self.function.replace('.', '_')}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -125,6 +125,8 @@ class FunctionPointer:
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel with these arguments and return its result."""
         function, result_type, pack, appenders = self._call
+        if len(arguments) != len(appenders):
+            raise TypeError(f"{self} takes {len(appenders)} arguments, got {len(arguments)}")
         words: list[Any] = []
         for append, value in zip(appenders, arguments, strict=True):
             append(value, words)
@@ -237,7 +239,7 @@ class PreparedCall:
             raise TypeError(f"missing arguments: {', '.join(sorted(missing))}")
         size = max((field.part.stop for field in self._layout.values()), default=0)
         self.arguments: dict[str, Any] = {}
-        self._bind(np.zeros(-(-size // 8), np.uint64))
+        self._bind(np.zeros(max(1, -(-size // 8)), np.uint64))
         self.set(**arguments)
 
     def _bind(self, memory: NDArray[np.uint64]) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 from .addresses import address_of
 
 __all__ = [
-    "BOOL", "FLOAT64", "INT32", "INT64", "NONE", "UINT32", "UINT64", "Array", "Kind", "Pointer", "Scalar",
-    "Struct", "Table", "kinds_of", "scalar",
+    "BOOL", "FLOAT64", "INT32", "INT64", "NONE", "SCALARS", "UINT32", "UINT64", "Array", "Kind", "Pointer",
+    "Scalar", "Struct", "Table", "kinds_of", "scalar",
 ]  # fmt: skip
 
 # Function that appends the words of a value to a list; raises TypeError for a value of another kind.
@@ -117,7 +117,9 @@ class Struct(Kind):
     def __init__(self, of: type[tuple], fields: Mapping[str, Kind]) -> None:
         self.of, self.fields = of, dict(fields)
         text = ", ".join(f"{name}: {kind}" for name, kind in fields.items())
-        super().__init__(f"{of.__name__}({text})", sum((kind.formats for kind in fields.values()), ()))
+        super().__init__(
+            f"{of.__module__}.{of.__name__}({text})", sum((kind.formats for kind in fields.values()), ())
+        )
 
     def appender(self, name: str) -> Append:
         """Return the function that appends the words of all fields."""

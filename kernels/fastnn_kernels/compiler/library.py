@@ -1,12 +1,13 @@
 """Build libraries of kernels that are compiled ahead of time.
 
 ``python -m fastnn_kernels.compiler.library`` builds the library of this machine, for an installation from
-source; names of targets (``target.TARGETS``) as arguments build those, on any machine: kernels are compiled
-and never run.
+source; names of targets (``target.TARGETS``) as arguments build those, on any x86-64 machine: kernels are
+compiled and never run.
 
-Numba translates every kernel to LLVM IR, with the constants of the target (``processor.py``). Optimisation,
-with numba's own sequence of passes, and machine code are left to LLVM for the target. Each kernel becomes an
-object file of its own, and zig, from the package ziglang, links them to one shared library for any system.
+Numba translates every kernel to LLVM IR, with the constants of the target (``vectors/processor.py``).
+Optimisation, with numba's own sequence of passes, and machine code are left to LLVM for the target. Each
+kernel becomes an object file of its own, and zig, from the package ziglang, links them to one shared library
+for any system.
 
 The libraries need no Python and no numba: the functions that they take from elsewhere are malloc, free,
 memset, and the one by which a thread yields its core.
@@ -37,8 +38,8 @@ __all__ = ["build", "this_target"]
 
 PACKAGE_NAME = __package__.rpartition(".")[0]
 
-# Prefixes of all symbols that a library exports.
-EXPORTED = ("fk_", "fastnn_")
+# What a library exports: kernels, and what it says of itself.
+EXPORTED = ("fk_*", RUNS_HERE, SOURCES)
 
 # Zig's names of the targets' systems.
 ZIG_TARGETS = {
@@ -61,14 +62,19 @@ def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] 
     Raises
     ------
     RuntimeError
-        If this process has imported kernels already, or if zig cannot link them.
+        If this process has imported kernels already, if the environment has settings that change kernels, if
+        this machine cannot build for the target, or if zig cannot link.
     """
     target = TARGETS[name]
+    if found := [setting for setting in prebuilt.SETTINGS if os.environ.get(setting)]:
+        raise RuntimeError(f"a library has none of the settings {', '.join(found)}: unset them")
+    if target.is_x86 and not llvm.get_process_triple().startswith("x86_64"):
+        raise RuntimeError("only an x86-64 machine has LLVM's assembler for the instruction CPUID")
     if f"{PACKAGE_NAME}.vectors.processor" in sys.modules:
         raise RuntimeError("kernels were imported for this processor: build the library in a new process")
     prebuilt.building = target
     prebuilt.library.cache_clear()
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -115,10 +121,11 @@ def _object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration:
             item.linkage = "external" if item.name == symbol else "internal"
-    for function in module.functions:
-        if not function.is_declaration and symbol.startswith("fastnn_"):
-            builder = _pass_builder(machine, 3)
-            builder.getFunctionPassManager().run(function, builder)
+    if symbol.startswith("fastnn_"):  # numba has run passes on the functions of all others
+        for function in module.functions:
+            if not function.is_declaration:
+                builder = _pass_builder(machine, 3)
+                builder.getFunctionPassManager().run(function, builder)
     # Numba's sequence: inlining and canonical loops, then everything.
     cheap = _pass_builder(machine, 0)
     passes = cheap.getModulePassManager()
@@ -146,19 +153,25 @@ def _link(target: Target, objects: Path, path: Path) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[target.triple], "-shared", "-s"]
     if "linux" in target.triple:
         exported = objects / "exported.map"
-        exported.write_text(f"{{ global: {' '.join(f'{start}*;' for start in EXPORTED)} local: *; }};")
+        exported.write_text(f"{{ global: {'; '.join(EXPORTED)}; local: *; }};")
         command += ["-nostdlib", f"-Wl,--version-script={exported}", "-Wl,-Bsymbolic", "-Wl,--build-id=none"]
     elif "windows" in target.triple:
         exported = objects / "exported.def"
         exported.write_text("EXPORTS\n" + "\n".join(symbols) + "\n")
         files.append(str(exported))
-    temporary = path.with_name(f"{path.name}.tmp")
-    linked = subprocess.run([*command, "-o", str(temporary), *files], capture_output=True, text=True)
-    if linked.returncode:
+    linked = objects / f"linked{path.suffix}"
+    done = subprocess.run([*command, "-o", str(linked), *files], capture_output=True, text=True)
+    if "No module named ziglang" in done.stderr:
         raise RuntimeError(
-            f'zig cannot link {path.name}: {linked.stderr.strip()[-2000:]}. Run pip install "ziglang>=0.13"'
+            'the package ziglang, which links libraries, is missing: run pip install "ziglang>=0.14"'
         )
-    os.replace(temporary, path)
+    if done.returncode:
+        raise RuntimeError(f"zig cannot link {path.name}: {done.stderr.strip()[-2000:]}")
+    # Write whole or not at all, beside a process that uses an older library.
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as temporary:
+        temporary.write(linked.read_bytes())
+    os.chmod(temporary.name, 0o755)
+    os.replace(temporary.name, path)
 
 
 # --- what a library says of itself -------------------------------------------------------------------
@@ -204,7 +217,7 @@ def _has_features(builder: ir.IRBuilder, target: Target) -> Any:
         highest = builder.extract_value(_cpuid(builder, leaf & 0x80000000), 0)
         registers = _cpuid(builder, leaf)
         has_all = builder.and_(has_all, builder.icmp_unsigned(">=", highest, highest.type(leaf)))
-        for register in (1, 2):
+        for register in range(4):
             wanted = sum(1 << bit for at, of, bit in features if (at, of) == (leaf, register))
             found = builder.and_(builder.extract_value(registers, register), highest.type(wanted))
             has_all = builder.and_(has_all, builder.icmp_unsigned("==", found, highest.type(wanted)))

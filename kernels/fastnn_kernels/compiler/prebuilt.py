@@ -6,9 +6,10 @@ environment variable FASTNN_PREBUILT=0 makes numba compile all kernels, and so d
 change machine code.
 
 A library says of itself whether the processor can run it (the function `RUNS_HERE`), and from which sources
-it was built (the text `SOURCES`): if a source has been edited, numba compiles. It compiles for the library's
-target then, too: kernels of different widths of vectors must not mix, or results would depend on which
-kernels were prebuilt. This module does not import numba.
+it was built (the text `SOURCES`): if a source has been edited, numba compiles all kernels. Beside a library
+that is in use, numba compiles with the constants of the library's target: kernels of different widths of
+vectors must not mix, or results would depend on which kernels were prebuilt. This module does not import
+numba.
 """
 
 from __future__ import annotations
@@ -39,9 +40,12 @@ ARCHITECTURES = {"x86_64": "x86-64", "amd64": "x86-64"}
 
 FOLDER = PACKAGE / "prebuilt"
 
-# Settings of numba that change machine code: a library has none of them. The values of the first two may
-# switch them off.
-NUMBA_SETTINGS = ("NUMBA_BOUNDSCHECK", "NUMBA_DEBUGINFO", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_OPT")
+# Settings that change machine code: a library has none of them. The first two may also be set to 0, which is
+# off, and the last to the library's own width.
+SETTINGS = (
+    "NUMBA_BOUNDSCHECK", "NUMBA_DEBUGINFO", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_OPT", "NUMBA_SLP_VECTORIZE", "FASTNN_VECTOR_BYTES",
+)  # fmt: skip
 
 # Target for which this process compiles, whatever the processor: that of a library that is being built.
 building: Target | None = None
@@ -60,8 +64,8 @@ def library() -> Library | None:
     """Return the library of this processor; None if there is none that fits sources and settings."""
     if building or os.environ.get("FASTNN_PREBUILT") == "0":
         return None
-    settings = [os.environ.get(name, "") for name in NUMBA_SETTINGS]
-    if any(value not in ("", "0") for value in settings[:2]) or any(settings[2:]):
+    settings = [os.environ.get(name, "") for name in SETTINGS]
+    if any(value not in ("", "0") for value in settings[:2]) or any(settings[2:-1]):
         return None
     suffix = SUFFIXES.get(SYSTEMS.get(sys.platform, ""), "")
     for name in targets_of_this_system():
@@ -71,12 +75,18 @@ def library() -> Library | None:
         try:
             _check_size(path)
             handle = ctypes.CDLL(str(path))
+            if not handle[RUNS_HERE]():
+                continue
             built_from = ctypes.c_char.in_dll(handle, SOURCES)
-            if ctypes.string_at(ctypes.addressof(built_from)).decode() != digest_of_sources():
-                _warn(f"{path} was built from other sources", "build it anew, or remove it")
+            sources = digest_of_sources()
+            if not sources:
+                _warn("its sources cannot be read", f"check the folder {PACKAGE}")
                 return None
-            if handle[RUNS_HERE]():
-                return Library(path, target, handle)
+            if ctypes.string_at(ctypes.addressof(built_from)).decode() != sources:
+                remedy = f"rebuild it (python -m fastnn_kernels.compiler.library {name}), or remove it"
+                _warn(f"{path} was built from other sources", remedy)
+                return None
+            return Library(path, target, handle)
         except (OSError, ValueError, AttributeError) as error:
             _warn(f"{path} cannot be loaded ({error})", "reinstall fastnn, or remove the file")
             return None
@@ -102,7 +112,7 @@ def targets_of_this_system() -> list[str]:
 
 def _warn(problem: str, remedy: str) -> None:
     """Warn that numba compiles; if a filter turns warnings into errors, log the warning: no run breaks."""
-    message = f"kernels are compiled by numba, since {problem}: {remedy}"
+    message = f"numba compiles the kernels, because {problem}: {remedy}"
     try:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     except RuntimeWarning:

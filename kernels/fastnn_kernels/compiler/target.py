@@ -65,7 +65,8 @@ class Target(NamedTuple):
 
 
 # The levels of the x86-64 ABI (System V ABI, AMD64 supplement, section 3.1.1), of which the third has AVX2
-# and FMA, and the fourth AVX-512.
+# and FMA, and the fourth AVX-512. Each contains the one before. Every feature has its bit of CPUID in
+# `library.FEATURE_BITS`.
 V2 = "+cx16,+popcnt,+sahf,+sse3,+sse4.1,+sse4.2,+ssse3"
 V3 = f"{V2},+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
 V4 = f"{V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
@@ -84,7 +85,12 @@ def _x86_levels(system: str, triple: str, yields: str) -> dict[str, Target]:
 TARGETS: dict[str, Target] = {
     **_x86_levels("linux", "x86_64-unknown-linux-gnu", "sched_yield"),
     "linux-aarch64": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True),
-    **_x86_levels("macos", "x86_64-apple-macosx11.0.0", "sched_yield"),
+    # macOS enables AVX-512 for a thread when it first uses it: a library could not ask beforehand.
+    **{
+        name: target
+        for name, target in _x86_levels("macos", "x86_64-apple-macosx11.0.0", "sched_yield").items()
+        if target.register_bytes < 64
+    },
     "macos-arm64": Target("arm64-apple-macosx11.0.0", "apple-m1", "", 16, 32, True),
     **_x86_levels("windows", "x86_64-pc-windows-gnu", "SwitchToThread"),
     "windows-arm64": Target("aarch64-pc-windows-gnu", "generic", "+neon", 16, 32, True, "SwitchToThread"),

@@ -117,7 +117,7 @@ def test_an_edited_kernel_is_compiled_and_an_edited_call_side_is_not(package):
     with (package / "layer.py").open("a") as file:
         file.write("# edited\n")
     # Warnings are errors here: the message is logged instead, and nothing breaks.
-    warned = "kernels are compiled by numba, since .* was built from other sources: build it anew, .*"
+    warned = "numba compiles the kernels, because .* was built from other sources: rebuild it .*"
     assert run(package, CALL, warned=warned, FASTNN_PREBUILT="1").split()[1] == "True"
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_library_is_left_out(package, damage):
     path = library_of(package)
     content = path.read_bytes()
     path.write_bytes({"shorter": content[: len(content) // 2], "text": b"text", "empty": b""}[damage])
-    warned = "kernels are compiled by numba, since .* cannot be loaded .*: reinstall .*"
+    warned = "numba compiles the kernels, because .* cannot be loaded .*: reinstall .*"
     assert run(package, CALL, warned=warned, FASTNN_PREBUILT="1").split()[1] == "True"
 
 
