@@ -16,7 +16,7 @@ import numba
 import pytest
 from processes import run_python
 
-from fastnn_kernels.compiler import cache
+from fastnn_kernels.compiler import cache, sources
 
 pytestmark = pytest.mark.slow
 
@@ -210,7 +210,7 @@ def test_sources_that_cannot_be_read_have_no_digest(tmp_path, monkeypatch):
 def test_sources_are_current_until_their_content_changes(tmp_path, monkeypatch):
     source = tmp_path / "a.py"
     source.write_text("a = 1")
-    monkeypatch.setattr(cache, "PACKAGE", tmp_path)
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
     monkeypatch.setattr(cache, "STATES", cache.source_states())
     monkeypatch.setattr(cache, "DIGEST", cache.source_digest())
     assert cache.is_current()
