@@ -310,7 +310,7 @@ def fitted_regressor():
         (lambda: lambda points: points[:, 0], {}, ValueError, "predicts numbers that are not classes"),
         (lambda: lambda points: points[:, 0] * np.nan, {}, ValueError, "that are not classes, such as nan"),
         (
-            lambda: lambda points: np.full(len(points), np.datetime64("NaT")), {}, ValueError,
+            lambda: lambda points: np.full(len(points), np.datetime64("NaT", "s")), {}, ValueError,
             "the model predicts values that are not classes, such as NaT",
         ),
         (lambda: lambda points: points[:, 0] > 0, {"classes": [0, np.nan]}, ValueError, "NaN is not a label"),
