@@ -74,7 +74,7 @@ class FunctionPointer:
     Raises
     ------
     TypeError
-        For other kinds of results. When the kernel is compiled: if its arguments or its result differ.
+        For other kinds of results. When the kernel is compiled: if its result is of another kind.
     """
 
     def __init__(

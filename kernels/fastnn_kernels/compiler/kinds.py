@@ -12,6 +12,7 @@ kernels.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ __all__ = [
 Append = Callable[[Any, list[Any]], None]
 
 
-class Kind:
+class Kind(ABC):
     """A kind of argument. Parameters: its key, and the formats of its words, codes of the module `struct`."""
 
     def __init__(self, key: str, formats: tuple[str, ...]) -> None:
@@ -43,13 +44,13 @@ class Kind:
     def __repr__(self) -> str:
         return self.key
 
+    @abstractmethod
     def appender(self, name: str) -> Append:
         """Return the function that appends the words of an argument called `name`.
 
         Whatever depends on the kind alone is computed once, before the calls: short fits spend much of their
         time in calls.
         """
-        raise NotImplementedError
 
     def refused(self, name: str, value: Any) -> TypeError:
         """Return the exception for a value of another kind."""

@@ -80,7 +80,7 @@ def library() -> Library | None:
             built_from = ctypes.c_char.in_dll(handle, SOURCES)
             sources = digest_of_sources()
             if not sources:
-                _warn("its sources cannot be read", f"check the folder {PACKAGE}")
+                _warn("their sources cannot be read", f"check the folder {PACKAGE}")
                 return None
             if ctypes.string_at(ctypes.addressof(built_from)).decode() != sources:
                 remedy = f"rebuild it (python -m fastnn_kernels.compiler.library {name}), or remove it"
