@@ -14,6 +14,7 @@ from fastnn_kernels.calls.formulas import update_pointer
 from fastnn_kernels.calls.training import (
     BLOCK,
     COUNTER_DISTANCE,
+    N_PARTS,
     GradientPointers,
     Settings,
     Workspace,
@@ -237,8 +238,8 @@ def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple
     shares_units = network.n_parameters >= traffic
     # Batch normalisation needs all samples of a batch, so that threads can only share units.
     if network.batch_norm:
-        return (limits.N_PARTS, True) if shares_units else (1, False)
+        return (N_PARTS, True) if shares_units else (1, False)
     if batch_size < limits.TEAM_SAMPLES:
-        return limits.N_PARTS, shares_units
+        return N_PARTS, shares_units
     most = min(limits.MAX_SHARDS, limits.SHARED_BYTES // (network.n_parameters * network.dtype.itemsize))
     return max(1, min(most, batch_size // limits.MIN_SHARD)), False

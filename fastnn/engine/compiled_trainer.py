@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.calls.training import BLOCK, Data, State, option_pointers, training_loop, used_options
+from fastnn_kernels.calls.training import (
+    BLOCK,
+    N_PARTS,
+    Data,
+    State,
+    option_pointers,
+    training_loop,
+    used_options,
+)
 from fastnn_kernels.compiler.entry import PreparedCall
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
@@ -88,7 +96,7 @@ class NumbaTrainer:
             plateau=memory.plateau,
             gradients=distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
-            squares=np.zeros(limits.N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
+            squares=np.zeros(N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
         )
         self._state.gradients[...] = 0

@@ -35,7 +35,7 @@ TILE_OPERATIONS = 3e9
 SHARED_OPERATIONS = 8e6
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger
 # ones by samples. Batch normalisation divides batches of any size by units, if at all.
-TEAM_SAMPLES, N_PARTS = 256, 2
+TEAM_SAMPLES = 256
 # Those batches are divided by units if the network has at least this many parameters for each sum of a batch.
 TEAM_TRAFFIC = 1.0
 # A batch divided by samples has shards, each with its own gradient: the largest number of shards, the fewest

@@ -204,10 +204,6 @@ def test_network_and_batch_size_decide_what_threads_share():
     assert arguments.sharing(Network((2, 3, 2), ("tanh", "tanh"), F64), 200) == (1, False)
 
 
-def test_engine_and_kernels_have_the_same_number_of_parts():
-    assert limits.N_PARTS == N_PARTS
-
-
 def step_of(trainer):
     """Return the number of steps done."""
     return int(np.ravel(trainer._state.progress)[0])
