@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,8 @@ from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
 from .documentation import DocumentationLinkMixin
-from .many import Task, fit_one, named, run_side_by_side
+from .many import fit_one, named
+from .parallel import fit_all
 from .regressor import MLPRegressor
 from .saved import SavableEstimator
 from .solvers import chosen_optimizer
@@ -165,20 +167,14 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             span = self.n_estimators * members[0]._n_batches(X.shape[0])
             del members[1:]
             members[0].set_params(ema_decay=1 - 1 / span)
-            self._fit_members(members, [(X, y, weights)], X_val, y_val)
+            self._fit_members(members, [None], (X, y, weights, X_val, y_val))
         elif self.method == "bootstrap":
             # Samples of weight 0 count as absent: do not draw them.
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
-            data = []
-            for member, rows in zip(members, samples, strict=True):
-                counts: Any = 1
-                if member.early_stopping and X_val is None:  # no row may be trained on and validated on
-                    rows, counts = np.unique(rows, return_counts=True)
-                data.append((X[rows], y[rows], weights[rows] * counts))
-            self._fit_members(members, data, X_val, y_val)
+            self._fit_members(members, samples, (X, y, weights, X_val, y_val))
         else:
-            self._fit_members(members, [(X, y, weights)] * len(members), X_val, y_val)
+            self._fit_members(members, [None] * len(members), (X, y, weights, X_val, y_val))
         return members
 
     def _member(self, k: int, random: np.random.RandomState) -> Any:
@@ -208,16 +204,10 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
                 setattr(member, name, getattr(self, name))
         return member
 
-    def _fit_members(
-        self, members: list[Any], data: list[tuple[Any, Any, Any]], X_val: Any, y_val: Any
-    ) -> None:
-        """Fit every member to its entry of `data`, X, y and weights, with the same validation data."""
-
-        def task(member: Any, X: Any, y: Any, weights: Any) -> Task:
-            return lambda stopped: fit_one(self._known(member), X, y, weights, stopped, True, X_val, y_val)
-
-        tasks = [task(member, *table) for member, table in zip(members, data, strict=True)]
-        run_side_by_side(tasks, self.n_jobs)
+    def _fit_members(self, members: list[Any], samples: list[Array | None], data: tuple[Any, ...]) -> None:
+        """Fit every member to its samples of the data: X, y, weights and validation data."""
+        own = [(rows,) for rows in samples]
+        fit_all(fit_member, [self._known(member) for member in members], own, data, self.n_jobs)
 
     def _snapshots(self, member: Any, X: Any, y: Any, weights: Any) -> list[Any]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
@@ -263,6 +253,19 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         return "estimators_" in self.__dict__
 
 
+def fit_member(
+    member: Any, rows: Array | None, X: Any, y: Any, weights: Array, X_val: Any, y_val: Any, *,
+    stopped: Callable[[], bool],
+) -> None:  # fmt: skip
+    """Fit a member to samples with replacement, the rows `rows` of X and y, or to all if it is None."""
+    if rows is not None:
+        counts: Any = 1
+        if member.early_stopping and X_val is None:  # no row may be trained on and validated on
+            rows, counts = np.unique(rows, return_counts=True)
+        X, y, weights = X[rows], y[rows], weights[rows] * counts
+    fit_one(member, X, y, weights, X_val, y_val, stopped=stopped, knows_classes=True)
+
+
 _PARAMETERS = """
     n_estimators : int, default 10
         Number of networks; for "average", number of epochs over which the parameters are averaged.
@@ -274,7 +277,8 @@ _PARAMETERS = """
         about `max_iter` epochs in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
         whose parameters are a running average over about `n_estimators` epochs (Polyak & Juditsky, 1992).
     n_jobs : int, optional
-        Number of threads that fit the members, by default the number of cores.
+        Number of threads that fit the members, by default the number of cores, or of jobs of the backend
+        chosen in joblib, as for `fit_many`.
     random_state : None, int or RandomState, default None
         Generator of the members' `random_state` and of the bootstrap samples.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["counted", "error_text", "listed", "span", "visible", "warn"]
+__all__ = ["collected_warnings", "counted", "error_text", "listed", "span", "visible", "warn"]
 
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
@@ -18,6 +20,9 @@ MAX_NAMES = 5
 
 # Modules in which scikit-learn wraps the methods of an estimator; `sklearn_internals` adds them.
 WRAPPERS: set[str] = set()
+
+# List that collects the warnings of a thread in place of issuing them.
+_collected: ContextVar[list[tuple[str, type[Warning]]] | None] = ContextVar("collected", default=None)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -30,6 +35,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     category : type of Warning, default UserWarning
         Class of the warning.
     """
+    if (collected := _collected.get()) is not None:
+        collected.append((message, category))
+        return
     package = __name__.partition(".")[0]
     level, frame = 1, sys._getframe()
     while frame.f_back is not None:
@@ -38,6 +46,16 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextmanager
+def collected_warnings(collected: list[tuple[str, type[Warning]]]) -> Iterator[None]:
+    """Append the warnings of this thread to a list in place of issuing them, as text and class."""
+    token = _collected.set(collected)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
 
 
 def error_text(error: float) -> str:

@@ -11,7 +11,9 @@ import ctypes
 import functools
 import os
 import re
+import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +27,7 @@ __all__ = [
     "Flag",
     "acquired_cores",
     "available_cores",
+    "dask_worker",
     "idle_cores",
     "map_in_order",
     "map_on_threads",
@@ -42,14 +45,64 @@ LIMIT = "0*[1-9][0-9]{0,8}"
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use, limited by the environment variables."""
+    """Return the number of cores that this process may use.
+
+    These are the cores that the system lets it use, limited by the threads of a Dask worker and by the
+    environment variables. An OMP_NUM_THREADS that Dask has set, to keep BLAS from starting threads beside the
+    worker's, is no limit.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(cores, _quota(), _dask_threads() or cores)
     for name in LIMITS:
         # OpenMP allows a list of limits, one per nesting level: the first counts.
         value = os.environ.get(name, "").split(",")[0].strip()
-        if re.fullmatch(LIMIT, value):
+        if re.fullmatch(LIMIT, value) and not (name == "OMP_NUM_THREADS" and _is_set_by_dask(value)):
             cores = min(cores, int(value))
     return cores
+
+
+@functools.cache
+def _quota() -> int:
+    """Return the number of cores that the quota of a container allows (Linux, cgroup v2), rounded up."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            limit, period = file.read().split()
+        return max(1, -(-int(limit) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # another system, or the limit is "max"
+        return sys.maxsize
+
+
+def dask_worker() -> Any:
+    """Return the Dask worker whose task this thread runs; None if it runs none."""
+    if "distributed.worker" not in sys.modules:
+        return None
+    try:
+        return sys.modules["distributed.worker"].get_worker()
+    except (ValueError, AttributeError):  # not in a task, or another thread is importing Dask
+        return None
+
+
+# Reference to the worker that this process is. Dask tells it to the threads of its tasks, but not to the
+# threads that these start.
+_worker: weakref.ref[Any] | None = None
+
+
+def _dask_threads() -> int | None:
+    """Return the number of threads of the Dask worker that this process is; None if it is not a worker."""
+    global _worker
+    if (worker := dask_worker()) is not None:
+        _worker = weakref.ref(worker)
+    elif _worker is None or (worker := _worker()) is None or worker.status.name != "running":
+        return None
+    return worker.state.nthreads
+
+
+def _is_set_by_dask(value: str) -> bool:
+    """Return True if Dask has set OMP_NUM_THREADS to this value: in workers, and in who starts a cluster."""
+    if "distributed.worker" not in sys.modules:
+        return False
+    spawned = sys.modules["dask.config"].get("distributed.nanny.pre-spawn-environ", {})
+    return _dask_threads() is not None or str(spawned.get("OMP_NUM_THREADS")) == value
 
 
 def idle_cores() -> int | None:

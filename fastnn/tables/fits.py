@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 
-from ..estimators.many import count_threads, run_side_by_side
+from ..estimators.parallel import count_slots, fit_all
 from ..schedules import CosineLog
 from ..system.progress import progress_bar
 from ..system.sklearn_internals import checked_sample_weight
@@ -226,41 +225,62 @@ class TableFits:
         seconds = None
         if self._end is not None:
             left = max(0.0, self._end - time.perf_counter()) * n_passes / self._n_left
-            seconds = left / -(-len(members) // count_threads(self._n_jobs))
+            seconds = left / -(-len(members) // count_slots(self._n_jobs))
         self._n_left -= n_passes
-        tasks = [
-            functools.partial(self._fit, member, split, factors, seconds)
-            for member, split, factors in zip(members, splits, scales, strict=True)
-        ]
-        run_side_by_side(tasks, self._n_jobs)
-
-    def _fit(
-        self, member: Any, split: tuple[Rows, Rows], scales: Array | None, seconds: float | None,
-        stopped: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        """Fit a network for `seconds` at most. It holds a copy of its rows only while its fit runs."""
-        X, y, weights, X_val, y_val, weights_val = self._rows(split, scales)
-        bar = ShowProgress(self._bar, lambda _: member.n_iter_)  # the fit may have several trainings
-        hooks: list[Hook] = [StopAtCycleEnds(member, self._schedule), bar]
-        if seconds is not None:
-            hooks.append(Deadline(seconds))
-        member._fit(
-            X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
-            weights_val=weights_val,
+        fit_all(
+            fit_member, members, list(zip(splits, scales, strict=True)),
+            (seconds, self._schedule, self._held_out is None, *self._table, *(self._held_out or ())),
+            self._n_jobs, here={"bar": self._bar},
+            arrived=lambda k: self._bar.update(int(members[k].max_iter)),
         )  # fmt: skip
-        bar.show(int(member.max_iter))  # a fit that ended early has no more epochs to do
-        if scales is not None:  # the network takes the features without them
-            first, *others = member.coefs_
-            member.coefs_ = [scales[:, np.newaxis] * first, *others]
 
-    def _rows(self, split: tuple[Rows, Rows], scales: Array | None) -> tuple[Array, ...]:
-        """Return training data and validation data of a network."""
-        train, val = split
-        if self._held_out is None:
-            own = [one[train] for one in self._table], [one[val] for one in self._table]
-        else:
-            own = list(self._table), list(self._held_out)
-        if scales is not None:
-            for data in own:
-                data[0] = data[0] * scales
-        return (*own[0], *own[1])
+
+def fit_member(
+    member: Any, split: tuple[Rows, Rows], scales: Array | None, seconds: float | None, schedule: CosineLog,
+    is_folded: bool, *tables: Array, stopped: Callable[[], bool], bar: Any = None,
+) -> None:  # fmt: skip
+    """Fit a network of a tabular estimator; it holds a copy of its rows only while its fit runs.
+
+    Parameters
+    ----------
+    member : MLPClassifier or MLPRegressor
+        Network.
+    split, scales
+        Training rows and validation rows, and factors of the features, as for `TableFits.run`.
+    seconds : float, optional
+        Largest time of the fit.
+    schedule : CosineLog
+        Schedule of the fit.
+    is_folded : bool
+        True if the validation rows are rows of the table.
+    *tables : array
+        Features, targets and weights of the table, and those of other validation data.
+    stopped : callable
+        Function that returns True if the fit must end.
+    bar : progress bar, optional
+        Bar that counts the epochs of all networks.
+    """
+    train, val = split
+    if is_folded:
+        own = [one[train] for one in tables], [one[val] for one in tables]
+    else:
+        own = list(tables[:3]), list(tables[3:])
+    if scales is not None:
+        for data in own:
+            data[0] = data[0] * scales
+    (X, y, weights), (X_val, y_val, weights_val) = own
+    hooks: list[Hook] = [StopAtCycleEnds(member, schedule)]
+    shown = None if bar is None else ShowProgress(bar, lambda _: member.n_iter_)  # of several trainings
+    if shown is not None:
+        hooks.append(shown)
+    if seconds is not None:
+        hooks.append(Deadline(seconds))
+    member._fit(
+        X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
+        weights_val=weights_val,
+    )  # fmt: skip
+    if shown is not None:
+        shown.show(int(member.max_iter))  # a fit that ended early has no more epochs to do
+    if scales is not None:  # the network takes the features without them
+        first, *others = member.coefs_
+        member.coefs_ = [scales[:, np.newaxis] * first, *others]

@@ -4,8 +4,10 @@ import contextlib
 import importlib.util
 import os
 import signal
+import sys
 import threading
 import time
+import types
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,7 @@ def granted(monkeypatch):
     """Let the system grant six cores, without limits in the environment."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(threads, "_quota", lambda: sys.maxsize)
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     return 6
@@ -119,6 +122,86 @@ def test_the_system_may_grant_fewer_cores_than_the_environment(granted, monkeypa
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
     assert available_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("max 100000", None), ("250000 100000", 3), ("100000 100000", 1), ("5000 100000", 1), ("", None),
+     (None, None)],
+)  # fmt: skip
+def test_the_quota_of_a_container_limits_the_number_of_cores(monkeypatch, tmp_path, content, expected):
+    path = tmp_path / "cpu.max"
+    if content is not None:
+        path.write_text(content)
+    opened = []
+
+    def open_copy(name):
+        opened.append(name)
+        return path.open()
+
+    monkeypatch.setattr(threads, "open", open_copy, raising=False)
+    quota = threads._quota.__wrapped__
+    assert quota() == (expected or sys.maxsize)
+    assert opened == ["/sys/fs/cgroup/cpu.max"]
+    monkeypatch.setattr(threads, "_quota", quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert available_cores() == (expected or 6)
+
+
+class DaskWorker:
+    """A worker of Dask, as a task sees it."""
+
+    def __init__(self, nthreads):
+        self.state, self.status = (
+            types.SimpleNamespace(nthreads=nthreads),
+            types.SimpleNamespace(name="running"),
+        )
+
+
+@pytest.fixture
+def dask(granted, monkeypatch):
+    """Let Dask be imported, without a worker; yield a dict whose entry "worker" is that of this thread."""
+    task = {}
+
+    def get_worker():
+        try:
+            return task["worker"]
+        except KeyError:
+            raise ValueError("No worker found") from None
+
+    monkeypatch.setitem(sys.modules, "distributed.worker", types.SimpleNamespace(get_worker=get_worker))
+    settings = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}
+    monkeypatch.setitem(sys.modules, "dask.config", types.SimpleNamespace(get=settings.get))
+    monkeypatch.setattr(threads, "_worker", None)
+    return task
+
+
+def test_the_limit_that_dask_sets_for_blas_is_none(dask, granted, monkeypatch):
+    """A LocalCluster leaves the limit in the process that started it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert available_cores() == granted
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")  # the user's
+    assert available_cores() == 4
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    assert available_cores() == 2
+
+
+@pytest.mark.parametrize(("nthreads", "expected"), [(1, 1), (3, 3), (8, 6)])
+def test_a_dask_worker_has_the_threads_that_dask_gave_it(dask, monkeypatch, nthreads, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    worker = dask["worker"] = DaskWorker(nthreads)
+    assert threads.dask_worker() is worker
+    assert available_cores() == expected
+    del dask["worker"]  # a thread that the task has started
+    assert threads.dask_worker() is None
+    assert available_cores() == expected
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert available_cores() == 1
+    monkeypatch.delenv("NUMBA_NUM_THREADS")
+    worker.status.name = "closed"
+    assert available_cores() == 6
 
 
 # --- acquired cores ------------------------------------------------------------------------------

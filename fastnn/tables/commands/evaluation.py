@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from ...estimators.parallel import fit_all
 from ...system.messages import counted
 from .columns import unseen_unwarned
 from .problem import Problem
@@ -175,13 +176,11 @@ def _cross_validated(
     """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
     n_rows = len(problem.target)
     found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
-    for fitted, predicted in splits:
-        weights = None if problem.weights is None else problem.weights[fitted]
-        one = clone(estimator)
-        one.fit(
-            problem.frame.iloc[fitted], problem.target.iloc[fitted], sample_weight=weights,
-            progress=progress, **settings,
-        )  # fmt: skip
+    folds = [clone(estimator) for _ in splits]
+    own = [(fitted,) for fitted, _ in splits]
+    shared = problem.frame, problem.target, problem.weights, settings
+    fit_all(fit_fold, folds, own, shared, estimator.n_jobs, n_threads=1, here={"progress": progress})
+    for one, (_, predicted) in zip(folds, splits, strict=True):
         rows = problem.frame.iloc[predicted]
         with unseen_unwarned():  # rare values of the table may be new to a fold
             if classes is None:
@@ -189,3 +188,14 @@ def _cross_validated(
             else:  # the fold may lack a class
                 found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
     return found
+
+
+def fit_fold(
+    estimator: Any, fitted: Array, frame: Any, target: Any, weights: Any, settings: dict[str, Any], *,
+    stopped: Callable[[], bool], progress: bool = False,
+) -> None:  # fmt: skip
+    """Fit an estimator to the rows outside of a fold, on all threads; Ctrl-C ends the fit itself."""
+    weights = None if weights is None else weights[fitted]
+    estimator.fit(
+        frame.iloc[fitted], target.iloc[fitted], sample_weight=weights, progress=progress, **settings
+    )

@@ -28,7 +28,7 @@ from sklearn.utils import check_random_state
 
 from ...estimators.fitting import FitDivergenceError, record_score
 from ...estimators.holdout import validation_functions
-from ...estimators.many import Task, run_side_by_side
+from ...estimators.parallel import Task, run_side_by_side
 from ...saving.files import check_path
 from ...saving.records import Writer
 from ...schedules import CosineLog

@@ -1,0 +1,382 @@
+"""Fits of many networks in parallel: on threads of this process, or on the workers of a joblib backend.
+
+On one machine threads are enough, since the compiled loops release the GIL. Where the user has chosen a
+backend of joblib that runs in other processes (``joblib.parallel_config``), the fits go there in chunks, each
+of which runs its fits on the threads of its worker. The result of a fit depends on neither.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import pickle
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from joblib.parallel import get_active_backend
+from sklearn.utils.parallel import Parallel, delayed
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..system import threads
+from ..system.messages import collected_warnings, warn
+
+__all__ = ["Task", "count_slots", "fit_all", "run_side_by_side"]
+
+# Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
+# end.
+Task = Callable[[Callable[[], bool]], None]
+# Errors of tasks or fits, by their number.
+Errors = dict[int, BaseException]
+
+# Seconds of the fits in a chunk: enough that sending it takes a small part of the time, and few enough that
+# the last chunks end at about the same time.
+MIN_CHUNK_SECONDS, MAX_CHUNK_SECONDS = 0.1, 1.0
+# Chunks per slot into which the fits that are left are divided.
+CHUNKS_PER_SLOT = 2
+# Number of times that fits are sent to workers before a failure of the workers is an error.
+MAX_TRIES = 3
+# Seconds between two looks whether any worker is left.
+WATCH_SECONDS = 2.0
+
+
+class Workers(NamedTuple):
+    """Workers of a joblib backend.
+
+    Parameters
+    ----------
+    backend : ParallelBackendBase
+        Backend that the user has chosen.
+    n_jobs : int
+        Argument of ``joblib.Parallel``.
+    n_slots : int
+        Number of chunks that run at once.
+    """
+
+    backend: Any
+    n_jobs: int
+    n_slots: int
+
+
+def fit_all(
+    fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...], n_jobs: int | None, *, groups: Sequence[Hashable] | None = None,
+    n_threads: int | None = None, here: dict[str, Any] | None = None,
+    arrived: Callable[[int], object] = lambda k: None,
+) -> None:  # fmt: skip
+    """Fit estimators in place, in parallel; raise the first error afterwards.
+
+    Parameters
+    ----------
+    fit : callable
+        Function of a module that fits an estimator: ``fit(estimator, *own[k], *shared, stopped=stopped)``,
+        with a function `stopped` that returns True if the fit must end.
+    estimators : sequence
+        Estimators.
+    own : sequence of tuple
+        Further arguments of every fit.
+    shared : tuple
+        Further arguments of all fits, such as X and y. They are sent to a worker once.
+    n_jobs : int, optional
+        Number of threads, or of the backend's jobs; by default all.
+    groups : sequence of hashable, optional
+        Group of every fit. The fits of a group run one after another in this process; a fit of the group
+        None may run anywhere. By default that holds for all.
+    n_threads : int, optional
+        Number of threads where it is not `n_jobs`.
+    here : dict, optional
+        Further arguments of fits in this process.
+    arrived : callable
+        Function of the number of a fit, called when the fit of a worker has ended.
+
+    Raises
+    ------
+    Exception
+        First error of a fit, with the number of the estimator as a note.
+    TimeoutError
+        If a cluster has lost all its workers. Fits that had ended before are kept.
+    KeyboardInterrupt
+        After Ctrl-C. Fits that had ended before are kept.
+    """
+    groups = [None] * len(estimators) if groups is None else groups
+    workers = chosen_workers(n_jobs) if len(estimators) > 1 else None
+    sent = [k for k, group in enumerate(groups) if workers and group is None]
+    kept = sorted(set(range(len(estimators))).difference(sent))
+    errors: Errors = {}
+
+    def task(k: int) -> Task:
+        return lambda stopped: fit(estimators[k], *own[k], *shared, stopped=stopped, **(here or {}))
+
+    try:
+        if workers and sent:
+            _fit_on_workers(workers, fit, estimators, own, shared, sent, errors, arrived)
+        tasks, own_groups = [task(k) for k in kept], [groups[k] for k in kept]
+        for place, error in _run_on_threads(tasks, n_threads or n_jobs, own_groups).items():
+            errors[kept[place]] = error
+        _raise_first(errors, len(estimators))
+    finally:
+        errors.clear()  # see `run_side_by_side`
+
+
+# --- threads of this process -------------------------------------------------------------------------
+
+
+def run_side_by_side(tasks: Sequence[Task], n_jobs: int | None) -> None:
+    """Run tasks on `n_jobs` threads, by default as many as there are cores; raise the first error afterwards.
+
+    An interrupt ends the other tasks.
+    """
+    errors = _run_on_threads(tasks, n_jobs, [None] * len(tasks))
+    try:
+        _raise_first(errors, len(tasks))
+    finally:
+        # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
+        # threads of an interrupted fit would wait for the garbage collector.
+        errors.clear()
+
+
+def _raise_first(errors: Errors, n_fits: int) -> None:
+    """Raise the first error, if there is one; an interrupt takes precedence."""
+    if errors:
+        first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
+        if n_fits > 1:
+            errors[first].add_note(f"This was the fit of estimator {first} of {n_fits}, counted from 0.")
+        raise errors[first]
+
+
+def _run_on_threads(tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[Hashable]) -> Errors:
+    """Run tasks on threads, those of a group other than None one after another; return their errors."""
+    places: dict[Hashable, list[int]] = {}
+    for k, key in enumerate(groups):
+        places.setdefault(("alone", k) if key is None else key, []).append(k)
+    errors: Errors = {}
+    stopping = threading.Event()
+    ended: SimpleQueue[None] = SimpleQueue()
+
+    def run(group: list[int]) -> None:
+        try:
+            for k in group:
+                if stopping.is_set():
+                    return
+                try:
+                    tasks[k](stopping.is_set)
+                except KeyboardInterrupt as error:
+                    errors[k] = error
+                    stopping.set()
+                except Exception as error:
+                    errors[k] = error
+        finally:
+            ended.put(None)
+
+    n_threads = min(_count_threads(n_jobs), len(places))
+    pool: ThreadPoolExecutor | None = None
+    futures: list[Future[None]] = []
+    try:
+        if n_threads > 1:
+            with held_interrupts():
+                with suppress(RuntimeError):  # no more threads are available
+                    pool = threads.started_pool(n_threads)
+                if pool is not None:
+                    futures = [pool.submit(run, group) for group in places.values()]
+        if pool is None:
+            for alone in places.values():
+                run(alone)
+        for _ in futures:  # an interrupt may end this wait without leaving a lock locked
+            ended.get()
+        for future in futures:
+            future.result()
+        return errors
+    finally:
+        if pool is not None:
+            with held_interrupts():  # after an interrupt, running fits end after their present chunk
+                stopping.set()
+                pool.shutdown()
+
+
+def _count_threads(n_jobs: Any) -> int:
+    """Return the number of threads for `n_jobs`."""
+    is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
+    if not (n_jobs is None or (is_integer and n_jobs)):
+        raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
+    count = -1 if n_jobs is None else int(n_jobs)
+    return count if count > 0 else max(1, threads.available_cores() + 1 + count)
+
+
+# --- workers of a joblib backend ---------------------------------------------------------------------
+
+
+def count_slots(n_jobs: int | None) -> int:
+    """Return the number of fits that run at once, here or on the workers that the user has chosen."""
+    workers = chosen_workers(n_jobs)
+    return workers.n_slots if workers else _count_threads(n_jobs)
+
+
+def chosen_workers(n_jobs: int | None) -> Workers | None:
+    """Return the workers of the backend that the user has chosen; None for threads of this process.
+
+    A worker itself computes on its threads, and so does a backend with one slot, which joblib would not use.
+    """
+    _count_threads(n_jobs)  # check the argument
+    backend, configured = get_active_backend(prefer="threads")
+    if getattr(backend, "uses_threads", False) or threads.dask_worker() is not None:
+        return None
+    chosen = next((int(n) for n in (n_jobs, configured) if n is not None), -1)
+    n_slots = backend.effective_n_jobs(chosen)
+    return Workers(backend, chosen, n_slots) if n_slots > 1 else None
+
+
+def _fit_on_workers(
+    workers: Workers, fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...], places: Sequence[int], errors: Errors, arrived: Callable[[int], object],
+) -> None:  # fmt: skip
+    """Fit estimators on workers; collect the errors of fits. What failing workers have lost is sent again."""
+    waiting, pace, n_tries = list(places), Pace(), 0
+    while waiting:
+        n_tries += 1
+        try:
+            with _outcomes(workers, fit, estimators, own, shared, waiting, pace) as chunks:
+                for content, chunk, seconds in chunks:
+                    pace.add(len(chunk), seconds)
+                    outcomes = pickle.loads(content) if isinstance(content, bytes) else content
+                    for k, outcome in zip(chunk, outcomes, strict=True):
+                        waiting.remove(k)
+                        _adopt(estimators[k], outcome, k, errors)
+                        arrived(k)
+        except NoWorkersError as error:
+            raise TimeoutError(
+                f"no worker is left: {len(places) - len(waiting)} of {len(places)} fits have ended, and are "
+                "kept; start workers, and fit the others again"
+            ) from error.__cause__
+        except Exception as error:
+            if n_tries == MAX_TRIES:
+                error.add_note(
+                    f"fastnn has sent the fits to {type(workers.backend).__name__} {n_tries} times."
+                )
+                raise
+
+
+class NoWorkersError(Exception):
+    """The backend has lost all its workers."""
+
+
+@contextmanager
+def _outcomes(
+    workers: Workers, fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...], places: Sequence[int], pace: Pace,
+) -> Iterator[Any]:  # fmt: skip
+    """Send fits to workers in chunks; yield an iterable of the chunks' results, in the order of their ends.
+
+    If all workers are lost, the engine may wait for ever. A thread asks joblib for the number of workers, and
+    an error of its time-out ends the wait.
+    """
+    as_they_end = getattr(workers.backend, "supports_return_generator", False)
+    parallel = Parallel(
+        workers.n_jobs, batch_size=1, return_as="generator_unordered" if as_they_end else "list"
+    )
+    ended, lost = threading.Event(), []
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            try:
+                workers.backend.effective_n_jobs(workers.n_jobs)
+            except Exception as error:
+                lost.append(error)
+                parallel.timeout = 1e-3  # `Parallel` raises TimeoutError now
+                return
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    calls = (
+        delayed(fit_chunk)(fit, chunk, [estimators[k] for k in chunk], [own[k] for k in chunk], *shared)
+        for chunk in pace.chunks(places, workers.n_slots)
+    )
+    chunks: Any = ()
+    try:
+        chunks = parallel(calls)
+        yield chunks
+    except TimeoutError as error:
+        raise NoWorkersError from (lost[0] if lost else error)
+    finally:
+        ended.set()
+        watching.join()
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
+class Pace:
+    """Time of the fits so far, by which the fits that are left are divided into chunks."""
+
+    def __init__(self) -> None:
+        self.n_fits, self.seconds = 0, 0.0
+
+    def add(self, n_fits: int, seconds: float) -> None:
+        """Count fits that have ended."""
+        self.n_fits += n_fits
+        self.seconds += seconds
+
+    def chunks(self, places: Sequence[int], n_slots: int) -> Iterator[list[int]]:
+        """Yield the numbers of the fits of every chunk: one each while their time is unknown."""
+        places = list(places)
+        while places:
+            size = 1
+            if self.n_fits:
+                each = max(self.seconds / self.n_fits, 1e-9)
+                left = each * len(places) / (CHUNKS_PER_SLOT * n_slots)
+                size = math.ceil(min(MAX_CHUNK_SECONDS, max(MIN_CHUNK_SECONDS, left)) / each)
+            chunk, places = places[:size], places[size:]
+            yield chunk
+
+
+def fit_chunk(
+    fit: Callable[..., None], places: list[int], estimators: list[Any], own: list[tuple[Any, ...]],
+    *shared: Any,
+) -> tuple[Any, list[int], float]:  # fmt: skip
+    """Fit estimators on the threads of a worker; return their outcomes, their numbers, and the time.
+
+    An outcome is the fitted attributes, the error, and the warnings of a fit. They are returned as one
+    string of bytes: an engine would send every array by itself.
+    """
+    began = time.perf_counter()
+    found: list[list[Any]] = [[] for _ in estimators]
+
+    def task(k: int) -> Task:
+        def run(stopped: Callable[[], bool]) -> None:
+            with collected_warnings(found[k]):
+                fit(estimators[k], *own[k], *shared, stopped=stopped)
+
+        return run
+
+    errors = _run_on_threads([task(k) for k in range(len(estimators))], None, [None] * len(estimators))
+    for error in errors.values():
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+    outcomes: Any = [(_fitted(one), errors.get(k), found[k]) for k, one in enumerate(estimators)]
+    with suppress(Exception):  # classes of the user's program, which the engine's pickles can hold
+        outcomes = pickle.dumps(outcomes, pickle.HIGHEST_PROTOCOL)
+    return outcomes, places, time.perf_counter() - began
+
+
+def _fitted(estimator: Any) -> dict[str, Any]:
+    """Return the state of an estimator without its parameters."""
+    state, given = estimator.__getstate__(), estimator.get_params(deep=False)
+    return {name: value for name, value in state.items() if name not in given}
+
+
+def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:
+    """Give an estimator the outcome of its fit on a worker: state, error and warnings."""
+    fitted, error, found = outcome
+    given = estimator.get_params(deep=False)
+    vars(estimator).clear()
+    estimator.__setstate__({**given, **fitted})
+    if error is not None:
+        errors[k] = error
+    try:
+        for message, category in found:
+            warn(message, category)
+    except Warning as raised:  # by the user's filters
+        errors.setdefault(k, raised)
