@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .estimators.many import fit_many as fit_many
     from .estimators.pipelines import to_c as to_c
     from .estimators.regressor import MLPRegressor as MLPRegressor
+    from .exercises import check_exercise as check_exercise
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
@@ -76,6 +77,7 @@ _HOMES = {
     "animate_training": "plotting.animation",
     "boundary_array": "boundary.dask",
     "boundary_lines": "boundary.lines",
+    "check_exercise": "exercises",
     "fit_many": "estimators.many",
     "info": "saving.information",
     "load": "saving.files",

@@ -1,0 +1,196 @@
+"""`check_exercise`: right functions are recognised, and each kind of mistake is named."""
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.exercises import EXERCISES
+
+PAGE = Path(__file__).parents[1] / "docs/learn/exercises.md"
+
+
+def verdict(name, function, capsys):
+    """Return what is printed about a function."""
+    fastnn.check_exercise(name, function)
+    return capsys.readouterr().out.rstrip("\n")
+
+
+def softmax(S):
+    e = np.exp(S - S.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def cross_entropy_gradient(S, y):
+    return (softmax(S) - np.eye(S.shape[1])[y]) / len(S)
+
+
+def network_gradient(X, y, W1, b1, W2, b2):
+    A = np.tanh(X @ W1 + b1)
+    dS = cross_entropy_gradient(A @ W2 + b2, y)
+    dZ = (1 - A**2) * (dS @ W2.T)
+    return X.T @ dZ, dZ.sum(axis=0, keepdims=True), A.T @ dS, dS.sum(axis=0, keepdims=True)
+
+
+def batch_norm_backward(Z, scale, dY):
+    std = np.sqrt(Z.var(axis=0) + 1e-5)
+    N = (Z - Z.mean(axis=0)) / std
+    dZ = scale / std * (dY - dY.mean(axis=0) - N * (N * dY).mean(axis=0))
+    return dZ, (N * dY).sum(axis=0, keepdims=True), dY.sum(axis=0, keepdims=True)
+
+
+def numerical_gradient(f, x):
+    x, gradient, h = x.copy(), np.zeros(x.shape), 1e-5
+    for index in np.ndindex(x.shape):
+        kept = x[index]
+        x[index] = kept + h
+        above = f(x)
+        x[index] = kept - h
+        gradient[index] = (above - f(x)) / (2 * h)
+        x[index] = kept
+    return gradient
+
+
+# Correct functions, written as a reader would and without the reference.
+RIGHT = {
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "neuron_gradient": lambda w, b, X, y: (
+        X.T @ (1 / (1 + np.exp(-X @ w - b)) - y) / len(y),
+        np.mean(1 / (1 + np.exp(-X @ w - b)) - y),
+    ),
+    "multiply_backward": lambda W, X, dZ: [X.T @ dZ, dZ @ W.T],
+    "add_backward": lambda X, b, dZ: (dZ.sum(axis=0, keepdims=True), dZ),
+    "tanh_backward": lambda Z, dA: dA / np.cosh(Z) ** 2,
+    "relu_backward": lambda Z, dA: np.where(Z > 0, dA, 0),
+    "softmax": softmax,
+    "cross_entropy": lambda S, y: -np.log(softmax(S)[np.arange(len(y)), y]).mean(),
+    "cross_entropy_gradient": cross_entropy_gradient,
+    "squared_error_gradient": lambda S, Y: (S - Y) / len(Y),
+    "network_gradient": network_gradient,
+    "batch_norm_backward": batch_norm_backward,
+    "numerical_gradient": numerical_gradient,
+}
+
+
+def test_there_is_a_right_function_for_every_exercise():
+    assert set(RIGHT) == set(EXERCISES)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_functions_are_recognised(name, capsys):
+    assert verdict(name, RIGHT[name], capsys) == f"{name}: right."
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_wrong_sign_a_missing_result_and_a_number_are_mistakes_in_every_exercise(name, capsys):
+    def negated(*arguments):
+        results = RIGHT[name](*arguments)
+        return tuple(-r for r in results) if isinstance(results, tuple | list) else -results
+
+    first = EXERCISES[name].results[0]
+    assert verdict(name, negated, capsys) == f"{name}: not right yet. {first} has the wrong sign."
+    assert "returned None: is `return" in verdict(name, lambda *arguments: None, capsys)
+    assert "not right yet" in verdict(name, lambda *arguments: 0.0, capsys)
+
+
+def in_place(Z, dA):
+    dA[Z < 0] = 0
+    return dA
+
+
+def restored_too_late(f, x):
+    x += 1e-5
+    return (f(x) - f(x - 2e-5)) / 2e-5
+
+
+WRONG = {
+    "raises": ("sigmoid", lambda z: 1 / z.missing, "raised AttributeError: 'numpy.ndarray' object"),
+    "takes too few arguments": ("tanh_backward", lambda Z: Z, "shapes Z (7, 4), dA (7, 4)."),
+    "transposed product": ("multiply_backward", lambda W, X, dZ: (X.T @ dZ, dZ @ W), "W (3, 4), X (7, 3)"),
+    "transposed result": ("multiply_backward", lambda W, X, dZ: (dZ.T @ X, dZ @ W.T), "dW is transposed: "),
+    "other order": (
+        "multiply_backward",
+        lambda W, X, dZ: (dZ @ W.T, X.T @ dZ),
+        "Its results are in another order: return dW, dX.",
+    ),
+    "one result": ("add_backward", lambda X, b, dZ: dZ, "returned 1 result instead of 2: db, dX."),
+    "two results": ("softmax", lambda S: (S, S), "returned 2 results instead of 1: P."),
+    "not summed": ("add_backward", lambda X, b, dZ: (dZ, dZ), "take the sum or the mean over the samples."),
+    "averaged": (
+        "add_backward",
+        lambda X, b, dZ: (dZ.mean(axis=0, keepdims=True), dZ),
+        "db is averaged over the samples instead of summed",
+    ),
+    "missing 1/n": (
+        "cross_entropy_gradient",
+        lambda S, y: cross_entropy_gradient(S, y) * len(y),
+        "dS is summed over the samples instead of averaged: divide it by their number.",
+    ),
+    "sign and missing 1/n": (
+        "squared_error_gradient",
+        lambda S, Y: Y - S,
+        "dS has the wrong sign, and is summed over the samples instead of averaged",
+    ),
+    "factor": ("squared_error_gradient", lambda S, Y: 2 * (S - Y) / len(S), "2 times the correct result."),
+    "lost axis": ("add_backward", lambda X, b, dZ: (dZ.sum(axis=0), dZ), "(4,) instead of (1, 4): keep the"),
+    "other shape": ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
+    "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dZ has the dtype bool instead of float64."),
+    "integers": ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
+    "ragged": ("sigmoid", lambda z: [[[0.0], [0.0, 1.0]]], "p is not an array."),
+    "changed in place": ("relu_backward", in_place, "It changed its argument dA: compute the result in a"),
+    "not restored": ("numerical_gradient", restored_too_late, "It changed its argument x:"),
+    "overflow": (
+        "softmax",
+        lambda S: np.exp(S) / np.exp(S).sum(axis=1, keepdims=True),
+        "not right yet for scores near 1000. P has infinite values or NaN",
+    ),
+    "zeros": ("tanh_backward", lambda Z, dA: 0 * Z, "dZ is 0."),
+    "other formula": (
+        "tanh_backward",
+        lambda Z, dA: (1 - Z**2) * dA,
+        "dZ[3, 0] is 5.5471508 and should be -0.047244049. Return dZ = (1 - tanh(Z)^2) dA.",
+    ),
+    "one side": (
+        "numerical_gradient",
+        lambda f, x: np.array([(f(x + 1e-4 * e.reshape(x.shape)) - f(x)) / 1e-4 for e in np.eye(12)]),
+        "gradient has the shape (12,) instead of (3, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_each_kind_of_mistake_is_named(mistake, capsys):
+    name, function, message = WRONG[mistake]
+    printed = verdict(name, function, capsys)
+    assert printed.startswith(f"{name}: not right yet")
+    assert message in printed
+
+
+def test_a_quotient_from_one_side_is_not_good_enough(capsys):
+    def from_one_side(f, x):
+        steps = 1e-5 * np.eye(x.size).reshape(-1, *x.shape)
+        return np.array([(f(x + step) - f(x)) / 1e-5 for step in steps]).reshape(x.shape)
+
+    assert "should be" in verdict("numerical_gradient", from_one_side, capsys)
+
+
+def test_every_exercise_is_listed_with_its_arguments_and_results():
+    rows = re.findall(r"^\| `(\w+)\((.*?)\)` \| `(.*?)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {name: (arguments, results) for name, arguments, results in rows}
+    assert listed == {
+        name: (", ".join(inspect.signature(exercise.solution).parameters), ", ".join(exercise.results))
+        for name, exercise in EXERCISES.items()
+    }
+    for name, exercise in EXERCISES.items():
+        assert f'"{name}"' in inspect.getdoc(fastnn.check_exercise)
+        assert list(exercise.shapes) == list(inspect.signature(exercise.solution).parameters)
+
+
+def test_other_arguments_are_errors():
+    with pytest.raises(ValueError, match="name must be one of"):
+        fastnn.check_exercise("tahn_backward", np.tanh)
+    with pytest.raises(TypeError, match="function must be callable, got int"):
+        fastnn.check_exercise("sigmoid", 3)
