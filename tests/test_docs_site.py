@@ -56,6 +56,26 @@ def test_every_page_at_the_top_is_in_a_section():
         assert page.stem == "index" or f"\n../{page.stem}\n" in listed, page.name
 
 
+def test_messages_of_the_page_on_troubleshooting_are_in_the_sources():
+    text = (DOCS / "use/troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `(.*?)` \| \[", text, re.MULTILINE)
+    assert len(messages) >= 10
+    folders = (DOCS.parent / "fastnn", DOCS.parent / "kernels")
+    sources = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    sources = re.sub(r'"\n *f?"', "", sources)  # texts that are divided between lines
+    for message in messages:
+        assert message in sources, message
+
+
+def test_terms_of_the_glossary_are_in_alphabetical_order():
+    text = (DOCS / "use/glossary.md").read_text(encoding="utf-8")
+    (entries,) = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE)
+    terms = re.findall(r"^\S.*", entries, re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    for word in ("gate", "layer", "epoch", "num_passes", "logits", "epsilon", "reg_lambda", "shard", "tile"):
+        assert word in terms
+
+
 @pytest.mark.parametrize(
     ("text", "rewritten", "at_host"),
     [

@@ -11,6 +11,7 @@ class DivergenceError(ValueError):
     """Error of a training in which an array of the model, or the last loss, becomes infinite or NaN.
 
     The model then holds the parameters of the last step after which all of these arrays were finite.
+    ``docs/use/troubleshooting.md`` in the sources lists the remedies, one after the other.
 
     Attributes
     ----------
