@@ -117,7 +117,9 @@ def _drawn(random: np.random.Generator, shape: Any) -> Any:
     """Return a random argument: a number or array, labels, or a function as it is."""
     if callable(shape):
         return shape
-    return random.integers(shape, size=N_SAMPLES) if isinstance(shape, int) else random.normal(size=shape)
+    if isinstance(shape, int):
+        return random.integers(shape, size=N_SAMPLES)
+    return random.normal(size=shape) if shape else float(random.normal())
 
 
 def _mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str, Any]) -> str:
