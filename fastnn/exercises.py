@@ -59,6 +59,7 @@ def check_exercise(name: str, function: Callable[..., Any]) -> None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import fastnn
     >>> fastnn.check_exercise("tanh_backward", lambda Z, dA: (np.tanh(Z) ** 2 - 1) * dA)
     tanh_backward: not right yet. dZ has the wrong sign.
@@ -139,7 +140,9 @@ def _mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str
             return f"It changed its argument {name}: compute the result in a new array."
     if returned is None:
         return f"It returned None: is `return {listed}` missing?"
-    results = returned if isinstance(returned, tuple | list) else (returned,)
+    # One result may be a list of numbers.
+    is_several = isinstance(returned, tuple) or (len(names) > 1 and isinstance(returned, list))
+    results = returned if is_several else (returned,)
     if len(results) != len(names):
         return f"It returned {counted(len(results), 'result')} instead of {len(names)}: {listed}."
     solution = chosen.solution(**arguments)

@@ -1,6 +1,7 @@
 """`check_exercise`: right functions are recognised, and each kind of mistake is named."""
 
 import inspect
+import math
 import re
 from pathlib import Path
 
@@ -84,6 +85,10 @@ def test_right_functions_are_recognised(name, capsys):
     assert verdict(name, RIGHT[name], capsys) == f"{name}: right."
 
 
+def test_a_list_of_numbers_is_a_result(capsys):
+    assert "right." in verdict("sigmoid", lambda z: [1 / (1 + math.exp(-v)) for v in z], capsys)
+
+
 @pytest.mark.parametrize("name", EXERCISES)
 def test_a_wrong_sign_a_missing_result_and_a_number_are_mistakes_in_every_exercise(name, capsys):
     def negated(*arguments):
@@ -139,7 +144,7 @@ WRONG = {
     "other shape": ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
     "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dZ has the dtype bool instead of float64."),
     "integers": ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
-    "ragged": ("sigmoid", lambda z: [[[0.0], [0.0, 1.0]]], "p is not an array."),
+    "ragged": ("sigmoid", lambda z: [[0.0], [0.0, 1.0]], "p is not an array."),
     "changed in place": ("relu_backward", in_place, "It changed its argument dA: compute the result in a"),
     "not restored": ("numerical_gradient", restored_too_late, "It changed its argument x:"),
     "overflow": (

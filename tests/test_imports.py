@@ -30,6 +30,7 @@ def test_help_and_version_load_nothing_heavy():
 
 def test_units_and_the_numpy_backend_load_nothing_heavy():
     assert loaded_after("import fastnn; fastnn.Tanh, fastnn.Softmax, fastnn.MultiplyGate") == set()
+    assert loaded_after("import fastnn; fastnn.check_exercise('sigmoid', abs)") == set()
     train = "fastnn.Model([2, 3, 2], backend='numpy').train([[1, 2]], [0], num_passes=2)"
     assert loaded_after(f"import fastnn; {train}") == set()
     train = "TutorialModel([2, 3, 2]).train(np.ones((1, 2)), [0], num_passes=2)"
