@@ -1,14 +1,18 @@
-"""Benchmarks of every kernel against its NumPy twin, grouped by operation, size and dtype.
+"""Benchmarks of every kernel against its NumPy twin, on one thread, grouped by operation, size and dtype.
 
 A case works on a tile of T samples, a whole number of vectors, through a layer of n_in inputs and
 n_out outputs. Kernels hold a sample per column, the reference a sample per row. A case returns two
-functions without arguments: the kernel's call and the twin's.
+functions without arguments: the kernel's call, as the engine calls kernels, and the twin's. NumPy's BLAS is
+kept to one thread, as the kernels are.
+
+A group of products names the FLOPs of a call, and its results hold ``GFLOP/s`` in `extra_info`.
 """
 
 import cases
 import numpy as np
 import pytest
 import scipy.special
+import threadpoolctl
 
 from fastnn.engine.choice import get_backend
 from fastnn.engine.job import Job, Memory
@@ -24,9 +28,13 @@ from fastnn_kernels import norm as compiled_norm
 from fastnn_kernels import output as compiled_output
 from fastnn_kernels import random as compiled_random
 from fastnn_kernels import update as compiled_update
+from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall
+from fastnn_kernels.compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT64, Array, scalar
 from fastnn_kernels.vectors import tile as compiled_tile
 
 DTYPES = ("float64", "float32")
+# Steps of a call of a trainer, enough that the call itself takes a small part of the time.
+N_STEPS = 100
 SIZES = ((2, 3, 208), (16, 16, 32), (64, 64, 64), (256, 128, 128))  # n_in, n_out, T
 
 
@@ -37,11 +45,27 @@ def tile(rows, T, dtype):
     return array
 
 
+def kind_of(value):
+    """Return the kind of an argument."""
+    if isinstance(value, np.ndarray):
+        return Array(scalar(value.dtype), value.ndim)
+    if isinstance(value, np.floating):
+        return scalar(value.dtype)
+    return {bool: BOOL, int: INT64, np.uint64: UINT64, type(None): NONE, float: FLOAT64}[type(value)]
+
+
+def prepared(kernel, *arguments, result=NONE):
+    """Return the call of a kernel with arguments that stay in memory."""
+    named = {f"argument{k}": value for k, value in enumerate(arguments)}
+    kinds = {name: kind_of(value) for name, value in named.items()}
+    return PreparedCall(FunctionPointer(kernel, None, kinds, result), **named)
+
+
 def affine_forward(n_in, n_out, T, dtype):
     """Return the case of an affine layer's forward pass."""
     W, b, X, Z = tile(n_in, n_out, dtype), tile(1, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     rows = np.ascontiguousarray(X.T)
-    return lambda: compiled_gate.affine_forward(W, b, X, None, Z), lambda: gate.affine_forward(W, b, rows)
+    return prepared(compiled_gate.affine_forward, W, b, X, None, Z), lambda: gate.affine_forward(W, b, rows)
 
 
 def affine_backward(n_in, n_out, T, dtype):
@@ -51,7 +75,7 @@ def affine_backward(n_in, n_out, T, dtype):
     scratch = aligned_empty(T * (n_out + 16), np.dtype(dtype))
     rows, drows = np.ascontiguousarray(X.T), np.ascontiguousarray(dZ.T)
     return (
-        lambda: compiled_gate.affine_backward(W, X, dZ, dW, db, dX, scratch, False),
+        prepared(compiled_gate.affine_backward, W, X, dZ, dW, db, dX, scratch, False),
         lambda: gate.affine_backward(W, rows, drows),
     )
 
@@ -62,7 +86,7 @@ def activation_forward(name):
     def case(n_in, n_out, T, dtype):
         Z, A = tile(n_out, T, dtype), tile(n_out, T, dtype)
         kernel = compiled_layer.activation_forward(name)
-        return lambda: kernel(Z, A), lambda: layer.activation_forward(name, Z)
+        return prepared(kernel, Z, A), lambda: layer.activation_forward(name, Z)
 
     return case
 
@@ -74,7 +98,7 @@ def activation_backward(name):
         Z, dA, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
         A = np.ascontiguousarray(layer.activation_forward(name, Z))
         kernel = compiled_layer.activation_backward(name)
-        return lambda: kernel(Z, A, dA, dZ), lambda: layer.activation_backward(name, Z, A, dA)
+        return prepared(kernel, Z, A, dA, dZ), lambda: layer.activation_backward(name, Z, A, dA)
 
     return case
 
@@ -86,9 +110,11 @@ def output(operation):
         S, P = tile(n_out, T, dtype), tile(n_out, T, dtype)
         rows, classes = np.ascontiguousarray(S.T), np.empty((1, T), np.int64)
         if operation == "argmax":
-            return lambda: compiled_output.argmax(S, 0, 0, T, classes), lambda: reference_output.argmax(rows)
+            return prepared(compiled_output.argmax, S, 0, 0, T, classes), lambda: reference_output.argmax(
+                rows
+            )
         kernel = compiled_output.output_forward(operation)
-        return lambda: kernel(S, P), lambda: reference_output.output_forward(operation, rows)
+        return prepared(kernel, S, P), lambda: reference_output.output_forward(operation, rows)
 
     return case
 
@@ -105,12 +131,12 @@ def loss(name, operation):
         if operation == "value":
             kernel = compiled_loss.loss_value(name)
             return (
-                lambda: kernel(S, y, weights, 0.5),
+                prepared(kernel, S, y, weights, 0.5, result=FLOAT64),
                 lambda: reference_loss.loss_value(name, rows, targets, weights[0], 0.5),
             )
         kernel = compiled_loss.loss_backward(name)
         return (
-            lambda: kernel(S, y, weights, 0.5, False, dS),
+            prepared(kernel, S, y, weights, 0.5, False, dS, result=FLOAT64),
             lambda: reference_loss.loss_backward(name, rows, targets, weights[0], 0.5),
         )
 
@@ -130,7 +156,7 @@ def optimizer(name):
         scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
         kernel = compiled_update.update(name)
         return (
-            lambda: kernel(gradient, parameters, state, c, *scalars, 0, parameters.size, 0),
+            prepared(kernel, gradient, parameters, state, c, *scalars, 0, parameters.size, 0, result=BOOL),
             lambda: update.update(name, gradient[0], parameters, state, numbers, scalars[0], scalars[1]),
         )
 
@@ -142,7 +168,7 @@ def gather(n_in, n_out, T, dtype):
     X = np.random.default_rng(0).normal(size=(10_000, n_in)).astype(dtype)
     indices = np.random.default_rng(1).permutation(len(X))
     result = tile(n_in, T, dtype)
-    return lambda: compiled_tile.gather_tile(X, indices, 0, T, result), lambda: X[indices[:T]]
+    return prepared(compiled_tile.gather_tile, X, indices, 0, T, result), lambda: X[indices[:T]]
 
 
 def dropout(n_in, n_out, T, dtype):
@@ -150,7 +176,7 @@ def dropout(n_in, n_out, T, dtype):
     A, D = tile(n_out, T, dtype), tile(n_out, T, dtype)
     key, rows = np.uint64(1), np.ascontiguousarray(A.T)
     return (
-        lambda: compiled_random.dropout(A, key, 0, 0.2, D),
+        prepared(compiled_random.dropout, A, key, 0, 0.2, D),
         lambda: random.dropout(rows, key, 0, 0.2),
     )
 
@@ -163,9 +189,14 @@ def batch_norm(n_in, n_out, T, dtype):
     running = tile(2, n_out, dtype)
     rows, drows = np.ascontiguousarray(Z.T), np.ascontiguousarray(dZ.T)
 
+    forward = prepared(
+        compiled_norm.batch_norm_forward, Z, weights, scale, shift, running[:1], running[1:], N, inverse
+    )
+    backward = prepared(compiled_norm.batch_norm_backward, N, weights, scale, inverse, dZ, dscale, dshift)
+
     def ours():
-        compiled_norm.batch_norm_forward(Z, weights, scale, shift, running[:1], running[1:], N, inverse)
-        compiled_norm.batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift)
+        forward()
+        backward()
 
     def twin():
         _, kept, deviation = norm.batch_norm_forward(rows, weights[0], scale, shift, running[:1], running[1:])
@@ -203,7 +234,7 @@ def gradient(n_in, n_out, T, dtype):
 
 
 def train_steps(n_in, n_out, T, dtype):
-    """Return the case of one epoch of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
+    """Return the case of `N_STEPS` steps of gradient descent on T samples through [n_in, n_out, n_out, 2]."""
     net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
     y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
@@ -213,14 +244,15 @@ def train_steps(n_in, n_out, T, dtype):
         parameters = net.draw_parameters(np.random.RandomState(0))
         memory = Memory.fresh(net, parameters, job)
         trainers.append(get_backend(name).trainer(net, parameters, net.initial_statistics(), job, memory))
-    return tuple(lambda t=t: t.run(t.n_passes + 1) for t in trainers)
+    return tuple(lambda t=t: t.run(t.n_passes + N_STEPS) for t in trainers)
 
 
 CASES = {
     "affine_forward": affine_forward,
     "affine_backward": affine_backward,
-    **{f"{name}_forward": activation_forward(name) for name in layer.ACTIVATIONS},
-    **{f"{name}_backward": activation_backward(name) for name in layer.ACTIVATIONS},
+    # NumPy does nothing for the identity.
+    **{f"{name}_forward": activation_forward(name) for name in layer.ACTIVATIONS if name != "identity"},
+    **{f"{name}_backward": activation_backward(name) for name in layer.ACTIVATIONS if name != "identity"},
     **{name: output(name) for name in ("softmax", "argmax")},
     **{
         f"{name}_{operation}": loss(name, operation)
@@ -237,16 +269,37 @@ CASES = {
 }
 
 
+def step_flops(n_in, n_out, T):
+    """Return the FLOPs of the products of a step of [n_in, n_out, n_out, 2]."""
+    return 2 * T * (2 * n_in * n_out + 3 * n_out * n_out + 3 * n_out * 2)
+
+
+# FLOPs of the products of a call, by the sizes of a case. A step multiplies for the units, for the
+# derivatives by the parameters, and for those by the units of all layers but the first.
+FLOPS = {
+    "affine_forward": lambda n_in, n_out, T: 2 * n_in * n_out * T,
+    "affine_backward": lambda n_in, n_out, T: 4 * n_in * n_out * T,
+    "gradient": step_flops,
+    "train_steps": lambda *size: N_STEPS * step_flops(*size),
+}
+
+
 @pytest.mark.parametrize("side", ["numba", "numpy"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 @pytest.mark.parametrize("operation", CASES)
 def test_kernel(benchmark, operation, size, dtype, side):
     """Benchmark the kernel or its NumPy twin in a case."""
-    benchmark.group = f"{operation} {'x'.join(map(str, size))} {dtype}"
+    benchmark.group = f"{operation} {'x'.join(map(str, size))} {dtype}, 1 thread"
     action = CASES[operation](*size, dtype)[side == "numpy"]
-    action()  # compile outside the timing
-    benchmark(action)
+    with threadpoolctl.threadpool_limits(1):
+        action()  # compile outside the timing
+        benchmark(action)
+    if operation in FLOPS and benchmark.stats:
+        flops = FLOPS[operation](*size)
+        benchmark.group += f", {flops / 1e6:.3g} MFLOP"
+        benchmark.stats.group = benchmark.group
+        benchmark.extra_info["GFLOP/s"] = round(flops / benchmark.stats.stats.min / 1e9, 2)
 
 
 @pytest.mark.parametrize("side", ["vmath", "numpy"])
