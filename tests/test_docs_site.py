@@ -1,23 +1,15 @@
 """The documentation's site: pages are complete, and links work on a code host and on the site."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from site_extensions import extension
 
 import fastnn
 
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-def extension(name):
-    """Import an extension of the site from its file and return the module."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / "_extensions" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +40,13 @@ def test_every_page_of_a_section_is_in_its_contents(section):
     assert pages == {name for name in listed if not name.startswith("../")}
     for name in listed:
         assert (DOCS / section / f"{name}.md").exists(), name
+
+
+def test_chapters_are_linked_where_a_code_host_shows_them():
+    """A code host shows no table of contents; the links by hand have its order."""
+    index = (DOCS / "learn" / "index.md").read_text(encoding="utf-8")
+    contents = re.search(r"```\{toctree\}\n(?::.*\n)*\n(.*?)```", index, re.DOTALL)[1].split()
+    assert re.findall(r"^\d+\. \[.*\]\((\w[\w-]*)\.md\)", index, re.MULTILINE) == contents
 
 
 def test_every_page_at_the_top_is_in_a_section():

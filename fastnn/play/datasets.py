@@ -158,7 +158,7 @@ _COMMON = ("n_samples", "noise", "seed")
 DATASETS: dict[str, DataSet] = {
     "moons": DataSet(
         "Moons", "classes",
-        "Three tanh units suffice: the boundary is an S of three bends, one for each unit.",
+        "Three tanh units suffice: the boundary is an S of three straight parts, one for each unit.",
         {}, moons, _COMMON,
     ),
     "circles": DataSet(
