@@ -39,9 +39,9 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
     logger.info(message)
     is_configured = logger.level or logger.handlers or logger.isEnabledFor(logging.INFO)
     if not is_configured and _is_watched():
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
-        # tqdm.write prints above a progress bar on the screen.
+        # tqdm.write prints above a progress bar on the screen. tqdm.auto warns where ipywidgets is missing.
         tqdm.write(f"fastnn: {message}", file=sys.stderr)
 
 

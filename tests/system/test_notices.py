@@ -86,6 +86,7 @@ def test_a_notebook_shows_the_line(monkeypatch):
         """A shell like those of services that subclass Jupyter's."""
 
     monkeypatch.setitem(sys.modules, "IPython", python_types.SimpleNamespace(get_ipython=Shell))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # in a notebook without ipywidgets, its import warns
     assert shown((WIDE,), stream=io.StringIO()) == LINE
 
 
