@@ -27,8 +27,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "internal_links",
+    "built_pages",
     "links",
+    "mathml",
+    "notebooks",
     "public_members",
     "registries",
     "thumbnails",
@@ -45,12 +47,10 @@ nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# Notices of a compilation. Warnings fail the tests, which run the same cells.
+nb_output_stderr = "remove"
 nb_render_markdown_format = "myst"  # tables, which CommonMark has not
 html_static_path = ["_static"]
-# The reader's browser fetches MathJax, unless a folder with a copy of MathJax's folder "es5" is named.
-if "FASTNN_MATHJAX" in os.environ:
-    html_static_path.append(os.environ["FASTNN_MATHJAX"])
-    mathjax_path = "es5/tex-mml-chtml.js"
 
 # The API reference.
 autosummary_generate = True
@@ -86,12 +86,15 @@ sphinx_gallery_conf = {
 }  # fmt: skip
 
 html_theme = "pydata_sphinx_theme"
-html_title = "fastnn"
+html_title = f"fastnn {version}"
+html_logo = html_favicon = "_static/logo.svg"
+html_math_renderer = "mathml"
+html_search_scorer = str(DOCS / "_static" / "search.js")
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
 html_sidebars = {"index": []}
 html_theme_options = {
-    "logo": {"text": "fastnn"},
+    "logo": {"text": html_title, "alt_text": "fastnn"},
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],

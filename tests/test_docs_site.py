@@ -18,6 +18,11 @@ def links():
 
 
 @pytest.fixture(scope="module")
+def built_pages():
+    return extension("built_pages")
+
+
+@pytest.fixture(scope="module")
 def thumbnails():
     return extension("thumbnails")
 
@@ -76,6 +81,14 @@ def test_terms_of_the_glossary_are_in_alphabetical_order():
 
 
 @pytest.mark.parametrize(
+    ("words", "page"), [("Learning rate", "training"), ("Missing values", "tables"), ("Categories", "tables")]
+)
+def test_a_search_finds_the_heading_of_an_explanation(words, page):
+    """The site's search ranks a heading that equals the words before all texts that contain them."""
+    assert f"# {words}\n" in (DOCS / f"{page}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
     ("text", "rewritten", "at_host"),
     [
         ("[a](training.md)", None, None),
@@ -94,6 +107,34 @@ def test_links_that_leave_the_site_become_text_or_links_to_the_code_host(links, 
     page = DOCS / "architecture.md"
     assert links.rewrite(text, page) == (rewritten or text)
     assert links.rewrite(text, page, "https://host") == (at_host or rewritten or text)
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [
+        ("<p>A ConvergenceWarning says so. Set <code>/tmp/cache</code>.</p>", 0),
+        ("<pre>)  <span># fmt: skip</span>\nplt.show()</pre>", 1),
+        ("<pre>/x/lib/python3.13/site-packages/a/b.py:21: <i>AWarning</i>: No c found.</pre>", 2),
+        (f"<pre>{Path(__file__).parents[1]}/docs/a.md</pre>", 1),
+        (f"<p>{Path.home()}/.cache</p>", 1),
+    ],
+)
+def test_a_built_page_shows_no_warning_and_no_path_of_the_machine(built_pages, body, number):
+    assert len(built_pages.Page(f"<html><body>{body}</body></html>").unwanted) == number
+
+
+def test_a_built_page_loads_nothing_from_a_network(built_pages):
+    page = '<a href="https://x.y">z</a><img src="a.png"><link href="b.css"><script src="//x.y/m.js"></script>'
+    assert built_pages.Page(page).remote == ["//x.y/m.js"]
+
+
+def test_links_of_built_pages_are_followed(built_pages, tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#x">b</a> <a href="b.html#y">b</a> <a href="c.ipynb">c</a>'
+    )
+    (tmp_path / "b.html").write_text('<h1 id="x">b</h1> <a href="https://x.y/z">z</a> <a href="#x">x</a>')
+    broken = built_pages.broken_links(built_pages.pages_in(tmp_path))
+    assert [target for _, target in broken] == ["b.html#y", "c.ipynb"]
 
 
 def figure(height, *parts):
@@ -119,3 +160,21 @@ def test_thumbnails_show_the_leading_panels(thumbnails, parts, columns):
     rows, shown = thumbnails.leading_panels(figure(200, *parts), 1.43)
     assert (shown.start, shown.stop) == columns
     assert (rows.start, rows.stop) == ((10, 210) if parts else (None, None))
+
+
+def test_a_thumbnail_shows_the_panels_that_an_example_names(thumbnails, tmp_path):
+    """Titles and bars of colours are no panels."""
+    pixels = np.full((300, 700, 3), 255, np.uint8)
+    pixels[5:15, 40:60] = 0  # a title
+    for number, (top, left) in enumerate(((30, 10), (30, 250), (170, 10), (170, 250)), 1):
+        pixels[top : top + 100, left : left + 200] = 10 * number
+    pixels[30:130, 470:490] = 0  # a bar of colours
+    shown = thumbnails.chosen_panels(pixels, [1, 4])
+    assert shown.shape == (100, 400 + thumbnails.GAP, 3)
+    assert (shown[:, :200] == 10).all()
+    assert (shown[:, -200:] == 40).all()
+
+    thumbnails.Image.fromarray(pixels).save(tmp_path / "figure_002.png")
+    program = "# sphinx_gallery_thumbnail_number = 2\n# sphinx_gallery_thumbnail_panels = [3]\n"
+    picture = thumbnails.thumbnail(program, str(tmp_path / "figure_{:03d}.png"), (640, 448))
+    assert np.unique(picture).tolist() == [30]

@@ -91,15 +91,24 @@ def on_page(app, name, template, context, doctree):
 
 
 def on_build_finished(app, exception):
-    """Write the notebooks beside the pages."""
+    """Write the notebooks beside the pages; a page that shows other code than its cells have is a warning."""
     if exception is None and app.builder.format == "html":
         import nbformat
+        from built_pages import Page
+        from sphinx.util import logging
 
         for name in app.env.found_docs:
             if page := source(app, name):
-                written = nbformat.from_dict(notebook(page.read_text(encoding="utf-8")))
+                text = page.read_text(encoding="utf-8")
+                written = nbformat.from_dict(notebook(text))
                 nbformat.validate(written)
                 nbformat.write(written, Path(app.outdir, f"{name}.ipynb"))
+                shown = Page(Path(app.outdir, f"{name}.html").read_text(encoding="utf-8")).text
+                for cell in cells(text):
+                    if (cell.code.strip() in shown) != cell.is_visible:
+                        logging.getLogger(__name__).warning(
+                            "%s shows other code than its cell at line %d", page, cell.line
+                        )
 
 
 def setup(app):

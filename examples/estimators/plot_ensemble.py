@@ -6,6 +6,8 @@ Ten networks that differ in their random start agree where there are data, and g
 none. The standard deviation over the members is a measure of what the data leave open.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_panels = [1, 2]
 import matplotlib.pyplot as plt
 import numpy as np
 

@@ -19,11 +19,18 @@ y = np.sin(1.5 * x) + (0.1 + 0.15 * (x + 3) / 2) * random.normal(size=x.size)
 quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
 networks = [
     fastnn.MLPRegressor(
-        hidden_layer_sizes=(32, 32), activation="gelu", loss=fastnn.Quantile(q), learning_rate_init=3e-3,
-        learning_rate="cosine_decay", batch_size=50, max_iter=150, n_iter_no_change=150, random_state=0,
+        hidden_layer_sizes=(32, 32),
+        activation="gelu",
+        loss=fastnn.Quantile(q),
+        learning_rate_init=3e-3,
+        learning_rate="cosine_decay",
+        batch_size=50,
+        max_iter=150,
+        n_iter_no_change=150,
+        random_state=0,
     )
     for q in quantiles
-]  # fmt: skip
+]
 grid = np.linspace(-3, 3, 300)[:, None]
 low, lower, middle, upper, high = (net.predict(grid) for net in fastnn.fit_many(networks, x[:, None], y))
 

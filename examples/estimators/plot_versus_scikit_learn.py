@@ -6,6 +6,7 @@ The same program with another import: the same parameters, the same random numbe
 weights, up to rounding.
 """
 
+# sphinx_gallery_thumbnail_panels = [1, 2]
 import warnings
 
 import matplotlib.pyplot as plt
@@ -36,7 +37,8 @@ for ax, library in zip(axes, (sklearn.neural_network, fastnn), strict=False):
 theirs, ours = (np.concatenate([W.ravel() for W in classifier.coefs_]) for classifier in fitted)
 axes[2].plot(theirs, ours, ".")
 axes[2].set(
-    xlabel="weights of scikit-learn", ylabel="weights of fastnn",
+    xlabel="weights of scikit-learn",
+    ylabel="weights of fastnn",
     title=f"largest difference {np.abs(theirs - ours).max():.0e}",
-)  # fmt: skip
+)
 plt.show()

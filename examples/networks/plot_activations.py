@@ -7,6 +7,7 @@ pieces, and the identity leaves it straight, however many units there are. One n
 with each of them.
 """
 
+# sphinx_gallery_thumbnail_panels = [1, 4]
 import matplotlib.pyplot as plt
 from sklearn.datasets import make_circles
 

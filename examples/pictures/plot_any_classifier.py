@@ -18,10 +18,13 @@ import fastnn
 
 X, y = make_moons(150, noise=0.3, random_state=0)
 classifiers = (
-    KNeighborsClassifier(3), DecisionTreeClassifier(max_depth=5, random_state=0),
-    RandomForestClassifier(30, random_state=0), SVC(C=10), GaussianProcessClassifier(),
+    KNeighborsClassifier(3),
+    DecisionTreeClassifier(max_depth=5, random_state=0),
+    RandomForestClassifier(30, random_state=0),
+    SVC(C=10),
+    GaussianProcessClassifier(),
     fastnn.MLPClassifier((16,), solver="lbfgs", activation="tanh", alpha=0.1, max_iter=1000, random_state=0),
-)  # fmt: skip
+)
 figure, axes = plt.subplots(2, 3, figsize=(9, 5.4), sharex=True, sharey=True)
 for ax, classifier in zip(axes.flat, classifiers, strict=True):
     fastnn.plot_decision_boundary(classifier.fit(X, y), X, y, ax=ax, resolution=200)

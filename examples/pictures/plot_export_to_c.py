@@ -7,6 +7,7 @@ program in C. Here the header is compiled into a library, which Python loads: th
 both compute the same.
 """
 
+# sphinx_gallery_thumbnail_panels = [1, 2]
 import ctypes
 import shutil
 import subprocess

@@ -6,6 +6,7 @@ A boundary painted with 67 million pixels, and a window of it, a thousand times 
 is not evaluated pixel by pixel: whole squares are proved to have one class.
 """
 
+# sphinx_gallery_thumbnail_panels = [1, 2]
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle

@@ -8,6 +8,7 @@ boundary moves, and the recall of the rare class (how many of its samples are fo
 some false alarms.
 """
 
+# sphinx_gallery_thumbnail_panels = [1, 2]
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import recall_score

@@ -34,8 +34,14 @@ def path(optimizer, epsilon, n_steps=60, start=(-0.7, 2.0)):
 
 
 racers = {
-    "sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.5, "rmsprop": 0.1, "adam": 0.2, "lbfgs": 1.0,
-}  # fmt: skip
+    "sgd": 0.5,
+    "momentum": 0.1,
+    "nesterov": 0.1,
+    "adagrad": 0.5,
+    "rmsprop": 0.1,
+    "adam": 0.2,
+    "lbfgs": 1.0,
+}
 w, b = np.meshgrid(np.linspace(-1, 2, 121), np.linspace(-4.5, 3.5, 121))
 prediction = np.tanh(w[..., None] * x.ravel() + b[..., None])
 surface = ((prediction - y.ravel()) ** 2).mean(axis=-1) / 2

@@ -34,9 +34,16 @@ plt.figure(figsize=(7, 3.6))
 for name in ("constant", "step_decay", "cosine_decay", "one_cycle"):
     model = fastnn.Model([64, 16, 10], output_activation="identity", init="glorot_uniform", random_state=0)
     history = model.train(
-        X / 16, y, num_passes=40, epsilon=1.0, reg_lambda=0, batch_size=5, schedule=name, reduction="mean",
+        X / 16,
+        y,
+        num_passes=40,
+        epsilon=1.0,
+        reg_lambda=0,
+        batch_size=5,
+        schedule=name,
+        reduction="mean",
         random_state=0,
-    )  # fmt: skip
+    )
     plt.semilogy(history.loss, label=name)
 plt.gca().set(xlabel="epoch", ylabel="loss")
 plt.legend()
