@@ -356,3 +356,25 @@ if __name__ == "__main__":
 @pytest.mark.needs("dask")
 def test_workers_of_dask_may_be_killed():
     assert run_python(COMMON + DASK).split() == ["killed", "none"]
+
+
+RAY = """
+import ray
+from ray.util.joblib import register_ray
+
+if __name__ == "__main__":
+    expected = weights(fastnn.fit_many(many(), X, y))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    register_ray()
+    with joblib.parallel_config("ray"):
+        assert np.array_equal(weights(fastnn.fit_many(many(), X, y)), expected)
+        assert joblib.Parallel(2)(joblib.delayed(available_cores)() for _ in range(4)) == [1] * 4
+    ray.shutdown()
+    print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ray")
+def test_fits_on_ray_are_the_same():
+    assert run_python(COMMON + RAY).split() == ["done"]

@@ -20,7 +20,7 @@ _PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_t
 # The names of packages, and the extras that install them.
 EXTRAS = {
     re.match(r"\w+", requirement)[0]: extra
-    for extra in ("build", "cli", "dask", "polars", "render")
+    for extra in ("build", "cli", "dask", "polars", "ray", "render")
     for requirement in _PYPROJECT["project"]["optional-dependencies"][extra]
 }
 
