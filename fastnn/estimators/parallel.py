@@ -303,7 +303,7 @@ def _outcomes(
         raise NoWorkersError from (lost[0] if lost else error)
     finally:
         ended.set()
-        watching.join()
+        watching.join(0.1)  # it may be asking a cluster without workers
         if hasattr(chunks, "close"):
             chunks.close()
 
