@@ -103,7 +103,7 @@ def boundary_array(
         ),
         dtype=painter.dtype,
         meta=np.empty((0, 0), painter.dtype),
-        model=dask.delayed(model, traverse=False),
+        model=dask.delayed(model, traverse=False),  # type: ignore[attr-defined]
         extent=extent,
         shape=(height, width),
         options=options,

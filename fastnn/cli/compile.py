@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,7 +198,7 @@ def fill_cache(
     return Filled(folder, len(new), sum(new.values()), time.perf_counter() - began)
 
 
-def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Future]:
+def _submitted(pool: Executor, tasks: Iterable[tuple[Callable[[np.dtype], object], str]]) -> set[Future[str]]:
     """Submit tasks to a pool, which starts its processes during the call."""
     # Ctrl-C in a terminal interrupts all processes, and a process that ends before `_begin_process` breaks
     # the pool. New processes inherit ignored signals: ignore Ctrl-C while they start.
@@ -209,7 +209,7 @@ def _submitted(pool: Executor, tasks: Iterable[tuple[Callable, str]]) -> set[Fut
         signal.signal(signal.SIGINT, before)
 
 
-def _are_done(running: set[Future], note: Callable[[], object], interrupted: Flag) -> bool:
+def _are_done(running: set[Future[str]], note: Callable[[], object], interrupted: Flag) -> bool:
     """Wait for all tasks, and call `note` after each; return False immediately after an interrupt."""
     while running and not interrupted():
         done, running = wait(running, INTERRUPT_SECONDS, FIRST_COMPLETED)
@@ -250,14 +250,16 @@ def _run(run: Callable[[np.dtype], object], dtype: str) -> str:
 
 # --- the tasks ---------------------------------------------------------------------------------------
 
+F = TypeVar("F", bound=Callable[..., object])
+
 # Tasks by name, the longest first: if a long task began last, the other processes would wait for it.
 TASKS: dict[str, CompileTask] = {}
 
 
-def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) -> Callable:
+def _task(name: str, *purposes: str, is_first: bool = False, **settings: Any) -> Callable[[F], F]:
     """Return a decorator that adds a task to `TASKS`: a function of the dtype, called with `settings`."""
 
-    def add(function: Callable) -> Callable:
+    def add(function: F) -> F:
         TASKS[name] = CompileTask(name, purposes, functools.partial(function, **settings), is_first)
         return function
 
@@ -279,7 +281,7 @@ def _targets(loss: Loss) -> NDArray[Any]:
 
 
 def _train(
-    dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings
+    dtype: np.dtype, sizes: tuple[int, ...] = (2, 3, 3), batch_size: int | None = 100, **settings: Any
 ) -> Model:
     """Train for one epoch, with settings of `Model` and of `Model.train`."""
     names = {"activation", "loss", "dropout", "batch_norm"}

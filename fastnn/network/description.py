@@ -144,7 +144,7 @@ class Network:
                 )
         n_hidden = len(dims) - 2
         hidden = [activation] * n_hidden if isinstance(activation, str) else activation
-        if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:
+        if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:  # type: ignore[redundant-expr]
             raise ValueError(
                 f"activation must be one name or a list of one for each of the {n_hidden} hidden layers, "
                 f"got {shown(activation)}"

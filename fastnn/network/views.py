@@ -41,7 +41,7 @@ def batch_norm_views(network: Network, parameters: NDArray[Any], statistics: NDA
     ]
 
 
-class LiveViews(list):
+class LiveViews(list[NDArray[Any]]):
     """List of views of the parameters; assigning to an item writes into the model.
 
     Parameters

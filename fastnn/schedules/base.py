@@ -113,7 +113,7 @@ class FunctionSchedule(Schedule):
 
     def __post_init__(self) -> None:
         # A class is callable too, but its instances are not factors: refuse classes.
-        if not callable(self.function) or isinstance(self.function, type):
+        if not callable(self.function) or isinstance(self.function, type):  # type: ignore[redundant-expr]
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
                 f"{shown(self.function)}: write, for instance, lambda step: 0.999**step"

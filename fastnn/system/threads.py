@@ -336,7 +336,7 @@ def map_in_order(
             yield item, work(item)
         return
     try:
-        ahead: deque[tuple[T, Future]] = deque()
+        ahead: deque[tuple[T, Future[Any]]] = deque()
         for item in items:
             ahead.append((item, _submitted(pool, work, item)))
             # Waiting results take memory: submit only as many items as keep the threads busy.
@@ -390,7 +390,7 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
     return [results[k][0] for k in range(len(items))]
 
 
-def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future:
+def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future[Any]:
     """Submit an item to a pool, or compute its result in this thread if the pool is closed.
 
     Python closes all pools when the interpreter is about to exit, while this thread may still run.
@@ -398,7 +398,7 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> F
     try:
         return pool.submit(work, item)
     except RuntimeError:
-        done: Future = Future()
+        done: Future[Any] = Future()
         done.set_result(work(item))
         return done
 
