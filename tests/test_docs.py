@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ PAGES = [
 ]
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
 }
 README, CONTRIBUTING = DOCUMENTS["README.md"], DOCUMENTS["CONTRIBUTING.md"]
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
@@ -193,5 +194,14 @@ def test_the_readme_links_to_every_page():
         assert not (is_page or name == "CONTRIBUTING.md") or f"]({name})" in README, name
 
 
-def test_the_changelog_has_this_version():
+def test_changelog_and_citation_have_this_version():
     assert f"[{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {fastnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_distribution_and_the_site_have_this_version():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["project"]["dynamic"] == ["version"]
+    assert settings["tool"]["setuptools"]["dynamic"] == {"version": {"attr": "fastnn.__version__"}}
+    site = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    assert re.findall(r"^.*\brelease = .*", site, re.MULTILINE) == ["version = release = fastnn.__version__"]

@@ -1,5 +1,6 @@
-"""The versions in oldest.txt are the oldest that pyproject.toml admits."""
+"""The versions in oldest.txt, and in the documentation's table, are those that pyproject.toml admits."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -29,3 +30,21 @@ def test_extras_of_users_require_the_same_versions_as_the_tests():
     extras = PROJECT["optional-dependencies"]
     users = ("bench", "playground")
     assert {line for extra in users for line in extras[extra]} <= {*extras["test"]}
+
+
+def test_the_table_of_versions_has_the_oldest_and_the_newest():
+    page = (ROOT / "docs" / "use" / "install.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| package \| oldest \| newest \|\n.*\n((?:\|.*\n)+)", page, re.MULTILINE)[1]
+    rows = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table.splitlines()]
+
+    pythons = [Version(line.split()[-1]) for line in PROJECT["classifiers"] if ":: 3." in line]
+    assert PROJECT["requires-python"] == f">={min(pythons)}"
+    expected = [("Python", str(min(pythons)), str(max(pythons)))]
+    for requirement in map(Requirement, PROJECT["dependencies"]):
+        bounds = {part.operator: part.version for part in requirement.specifier}
+        newest = ""
+        if "<" in bounds:
+            major, minor = Version(bounds["<"]).release
+            newest = f"{major}.{minor - 1}"
+        expected.append((requirement.name, bounds[">="], newest))
+    assert rows == expected

@@ -13,6 +13,7 @@ PAGES = {
     "CONTRIBUTING.md": "understand/contributing.md",
     "CHANGELOG.md": "understand/changelog.md",
     "README.md": "index.md",
+    "SECURITY.md": "understand/security.md",
 }
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(((?!\w+:)[^)#\s]+)(#[^)\s]*)?\)")
 
