@@ -6,6 +6,7 @@ A process that is killed leaves its draft behind, whose name begins with ``.fast
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,9 @@ PREFIX = ".fastnn-"
 OLDER = ".older-"
 # Longest ending, in characters, that the draft of a single file shares with its final name.
 LONGEST_ENDING = 16
+# Seconds between attempts to replace a file. Windows refuses it while a program has the file open, as virus
+# scanners do for a moment after every change.
+PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 
 
 class Draft:
@@ -74,7 +78,7 @@ class Draft:
             error.add_note(f"Older files that are not in their place are in {self.folder}")
             for source, goal in reversed(moves):
                 if os.path.lexists(goal) and not os.path.lexists(source):
-                    os.replace(goal, source)
+                    _replace(goal, source)
             self._holds_older = False
             self.discard()
             raise
@@ -89,6 +93,17 @@ class Draft:
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
     moves.append((source, goal))
+    _replace(source, goal)
+
+
+def _replace(source: Path, goal: Path) -> None:
+    """Move a file or folder, over an older file if there is one; on Windows try again for a second."""
+    for pause in PAUSES:
+        try:
+            os.replace(source, goal)
+            return
+        except PermissionError:
+            time.sleep(pause)
     os.replace(source, goal)
 
 
@@ -117,7 +132,7 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
         yield draft
         if synced:
             _sync(draft)
-        os.replace(draft, path)
+        _replace(draft, path)
     except BaseException:
         with held_interrupts(), suppress(OSError):
             draft.unlink()

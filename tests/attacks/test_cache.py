@@ -20,7 +20,7 @@ from fastnn_kernels.compiler import cache, sources
 
 pytestmark = pytest.mark.slow
 
-posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
+posix = pytest.mark.skipif(os.name != "posix", reason="limits, permissions and free links are POSIX's")
 
 TINY = """
     import os, shutil
@@ -64,6 +64,7 @@ def run(folder, attack):
     return run_python(TINY + attack, NUMBA_CACHE_DIR=str(folder)).split()
 
 
+@posix
 def test_a_kernel_survives_anything_in_the_place_of_its_file(tmp_path):
     attack = """
     import random
@@ -96,6 +97,7 @@ def test_a_kernel_survives_anything_in_the_place_of_its_file(tmp_path):
     assert run(tmp_path, attack) == ["done"]
 
 
+@posix
 def test_a_kernel_survives_the_loss_or_replacement_of_its_folder(tmp_path):
     attack = """
     for _ in range(3):
@@ -188,6 +190,7 @@ def test_a_kernel_survives_processes_that_write_its_file_at_once(tmp_path):
     assert run(tmp_path, attack) == ["done"]
 
 
+@posix
 def test_sources_that_cannot_be_read_have_no_digest(tmp_path, monkeypatch):
     """A dangling link, which editors use as a lock, and a folder do not change the digest of the sources."""
     (tmp_path / "a.py").write_text("a = 1")

@@ -245,6 +245,7 @@ def test_a_killed_process_is_an_error_with_advice(folder, monkeypatch, capsys):
     )
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_processes_that_compile_end_with_a_killed_parent():
     program = """
         import multiprocessing, os, signal

@@ -213,6 +213,7 @@ def test_a_missing_folder_is_refused(model, tmp_path, capsys):
     assert "--out: there is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with the names of files")
 @pytest.mark.parametrize("to", ["onnx", "c", "sklearn"])
 def test_no_pipe_or_folder_is_replaced(to, model, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")

@@ -1,5 +1,6 @@
 """C headers with floating-point numbers: compiled programs compute what the models compute."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -203,11 +204,12 @@ def test_bad_arguments_and_weights_are_refused(tmp_path):
         model.to_c(tmp_path / "nowhere" / "net.h")
     with pytest.raises(ValueError, match="^path: .* is a folder, not the name of an exported model"):
         model.to_c(tmp_path)
-    link = tmp_path / "stdout"
-    link.symlink_to("/proc/self/fd/1")
-    with pytest.raises(ValueError, match="^path: .* is an open file of the process, not the name of an "):
-        model.to_c(link)
-    assert link.is_symlink()
+    if os.name == "posix":
+        link = tmp_path / "stdout"
+        link.symlink_to("/proc/self/fd/1")
+        with pytest.raises(ValueError, match="^path: .* is an open file of the process, not the name of an "):
+            model.to_c(link)
+        assert link.is_symlink()
     with pytest.raises(TypeError, match="path must be a path, got 5"):
         model.to_c(5)
     with pytest.raises(ValueError, match="X"):

@@ -75,7 +75,7 @@ def test_an_interrupt_between_chunks_leaves_a_finite_model(backend):
 
 
 INTERRUPTED = """
-    import os, signal, threading
+    import signal, threading
     import numpy as np
     import fastnn
 
@@ -88,7 +88,7 @@ INTERRUPTED = """
     def send_signal(history):
         chunks.append(len(history))
         if len(chunks) == 3:  # the kernels are compiled: the signal comes in the middle of a chunk
-            threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()
+            threading.Timer(0.02, signal.raise_signal, [signal.SIGINT]).start()
 
     try:
         model.train(

@@ -71,6 +71,7 @@ def test_who_gives_up_waiting_leaves_the_claim_to_its_holder(folder, monkeypatch
     assert not list(folder.iterdir())
 
 
+@pytest.mark.skipif(cache.fcntl is None, reason="this system has no flock")
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
 def test_without_locks_nobody_waits(folder, monkeypatch, number):
     def refuse(*_):

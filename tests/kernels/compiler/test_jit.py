@@ -162,6 +162,7 @@ def test_whole_training_is_loaded_in_a_new_process(package):
     assert run(package, program) == f"loaded {losses}"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_can_call_kernels_compiled_before_it(package):
     program = """
         import os

@@ -1,5 +1,7 @@
 """Parts of streamed fits: moments of the target, the scan of a file, epochs, sizes in memory."""
 
+import sys
+
 import numpy as np
 import pytest
 from extras import all_need, optional
@@ -110,6 +112,7 @@ GROWTH = """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no module resource")
 def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
     """The file needs ten times the limit; its fit raises the peak of the process by less than the limit."""
     random = np.random.default_rng(0)
