@@ -66,6 +66,8 @@ class Model(Exportable, Savable):
     random_state : None, int or numpy.random.RandomState, default None
         Generator of the initial parameters. None is NumPy's global generator, so that
         ``np.random.seed(0)`` reproduces the tutorial's published run.
+    rng : None, int or numpy.random.Generator, default None
+        Seed or NumPy's newer generator, instead of `random_state`. A generator moves on by each call.
     loss : str or Loss, default "softmax_cross_entropy"
         "softmax_cross_entropy" or "multiclass_hinge" for labels; "sigmoid_binary_cross_entropy",
         "squared_error", "absolute_error", "huber", "quantile" or "poisson" for targets (n, outputs). An
@@ -160,6 +162,7 @@ class Model(Exportable, Savable):
         backend: str = "numba",
         dtype: Any = np.float64,
         random_state: int | np.random.RandomState | None = None,
+        rng: int | np.random.Generator | None = None,
         loss: str | Loss = "softmax_cross_entropy",
         dropout: float | Sequence[float] = 0.0,
         batch_norm: bool = False,
@@ -168,7 +171,7 @@ class Model(Exportable, Savable):
         self._network = Network.create(
             layers_dim, activation, output_activation, dtype, loss, batch_norm, dropout
         )
-        random = resolve_random_state(random_state)
+        random = resolve_random_state(random_state, rng)
         self.backend = check_choice(backend, "backend", BACKENDS)
         get_backend(backend)  # raises where the backend cannot run
         self._parameters = self._network.draw_parameters(random, init)
@@ -262,6 +265,7 @@ class Model(Exportable, Savable):
         callbacks: Iterable[Callable[[History], Any] | EarlyStopping | Checkpoint] = (),
         progress: bool = False,
         random_state: int | np.random.RandomState | None = None,
+        rng: int | np.random.Generator | None = None,
         resume: bool | str | os.PathLike[str] | Checkpoint | None = None,
     ) -> History:
         """Train the network, starting from its present parameters, or continue with an earlier training.
@@ -336,14 +340,16 @@ class Model(Exportable, Savable):
         random_state : None, int or numpy.random.RandomState, default None
             Generator of the sample orders and of the dropout masks. None is NumPy's global generator, which
             is used only if orders or masks are drawn.
+        rng : None, int or numpy.random.Generator, default None
+            Seed or NumPy's newer generator, instead of `random_state`. A generator moves on by each call.
         resume : bool, str, path or Checkpoint, optional
             Earlier training to continue with, instead of beginning a new one: True for this model's last
             training; the name of a file that a `Checkpoint` or `save` wrote; or a `Checkpoint`, which begins
             a new training if its file does not exist yet. The other arguments describe the whole training:
-            `num_passes` counts all its epochs, and `random_state`, if it is an integer, is that of the
-            earlier training. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs
-            at once, history, orders and masks included. With a schedule that depends on the length of the
-            run, this holds only if `num_passes` stays the same.
+            `num_passes` counts all its epochs, and an integer `random_state` or `rng` is that of the earlier
+            training. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs at once,
+            history, orders and masks included. With a schedule that depends on the length of the run, this
+            holds only if `num_passes` stays the same.
 
         Returns
         -------
@@ -380,7 +386,7 @@ class Model(Exportable, Savable):
             l1=l1, max_norm=max_norm, clip_norm=clip_norm, ema_decay=ema_decay, n_threads=n_threads,
         )  # fmt: skip
         observers = checked_observers(network, validation_data, callbacks, print_loss, print_every, progress)
-        start = beginning(self, job, random_state, resume)
+        start = beginning(self, job, random_state, rng, resume)
         with begun_with(self, start.parameters, start.statistics):
             return train_model(self, start, observers)
 
@@ -394,6 +400,7 @@ class Model(Exportable, Savable):
         n_points: int = 3,
         n_parameters: int = 100,
         random_state: int | np.random.RandomState | None = 0,
+        rng: int | np.random.Generator | None = None,
     ) -> GradientReport:
         """Compare the gradient used in training with difference quotients of the loss.
 
@@ -418,6 +425,8 @@ class Model(Exportable, Savable):
         random_state : None, int or numpy.random.RandomState, default 0
             Generator of these choices and of the dropout masks, which are the same in all evaluations at a
             point.
+        rng : None, int or numpy.random.Generator, default None
+            Seed or NumPy's newer generator, instead of `random_state`.
 
         Returns
         -------
@@ -440,7 +449,7 @@ class Model(Exportable, Savable):
         True
         """
         X, y = self._check(X, y)
-        random = resolve_random_state(random_state)
+        random = resolve_random_state(random_state, rng, default=0)
         return imported("fastnn.training.gradcheck").check_gradients(
             get_backend(self.backend), self._network, self._parameters, self._statistics, X, y,
             check_weights(sample_weight, X.shape[0]), check_count(n_samples, "n_samples", 1),

@@ -33,6 +33,21 @@ def test_a_seed_a_generator_and_the_global_generator_initialise_alike():
     assert (parameters(fastnn.Model([2, 3, 2], random_state=4)) != parameters(seeded)).all()
 
 
+def test_rng_seeds_models_trainings_and_gradient_checks():
+    def run(rng):
+        model = fastnn.Model([2, 3, 2], dropout=0.2, rng=rng)
+        model.train(X, y, num_passes=3, epsilon=0.001, batch_size=32, rng=rng)
+        error = model.check_gradients(X, y, n_points=1, rng=rng).max_relative_error
+        return [*parameters(model), error]
+
+    before = np.random.get_state()[1].copy()
+    assert run(3) == run(np.int64(3)) != run(4)
+    rng = np.random.default_rng(3)
+    first, second = run(rng), run(rng)
+    assert first == run(np.random.default_rng(3)) != second
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
 def test_a_seed_leaves_the_global_generator_unchanged():
     np.random.seed(5)
     expected = np.random.rand()

@@ -203,7 +203,14 @@ BAD_OPTIONS = [
     ({"random_state": -1}, "random_state must be None, an integer .*got -1"),
     ({"random_state": 2**32}, "random_state must be None, an integer .*got 4294967296"),
     ({"random_state": "zero"}, "random_state must be None, an integer .*got 'zero'"),
-    ({"random_state": np.random.default_rng(0)}, "random_state must be None, an integer .*got Generator"),
+    (
+        {"random_state": np.random.default_rng(0)},
+        "random_state must be None, an integer .*got Generator.*: pass it as rng",
+    ),
+    ({"rng": -1}, "rng must be None, an integer not below 0 .*got -1"),
+    ({"rng": True}, "rng must be None, an integer .*got True"),
+    ({"rng": np.random.RandomState(0)}, "rng must be None, an integer .*got RandomState"),
+    ({"rng": 0, "random_state": 0}, "random_state and rng exclude each other"),
     ({"loss": "cross_entropy"}, "loss must be one of .*'softmax_cross_entropy'.*got 'cross_entropy'"),
     ({"loss": fastnn.Huber}, r"loss must be an object, got the class Huber: call it, as in Huber\(\)"),
     ({"loss": None}, "loss must be one of .*got None"),
@@ -295,6 +302,8 @@ BAD_TRAINING_OPTIONS = [
     ({"progress": "bar"}, "progress must be True or False, got 'bar'"),
     ({"resume": 5}, "resume must be True, the name of a file or a Checkpoint, got 5"),
     ({"random_state": 1.5}, "random_state must be None, an integer .*got 1.5"),
+    ({"rng": np.random}, "rng must be None, an integer .*got <module 'numpy.random'"),
+    ({"rng": 1, "random_state": 0}, "random_state and rng exclude each other"),
 ]
 
 

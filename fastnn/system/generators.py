@@ -21,6 +21,8 @@ __all__ = ["generator_state", "is_twister", "put_generator_state", "resolve_rand
 
 # Number of 32-bit words of a Mersenne Twister's state. The position, the 625th number, follows them.
 WORDS = 624
+# Number of 32-bit words that seed a generator from another.
+WORDS_OF_SEED = 8
 
 
 class _NoEntropy(ISeedSequence):
@@ -87,21 +89,45 @@ def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uin
     random.set_state(state)
 
 
-def resolve_random_state(random_state: Any) -> Any:
+def resolve_random_state(random_state: Any, rng: Any = None, default: int | None = None) -> Any:
     """Return the generator for `random_state`: the module ``numpy.random`` for None, or a ``RandomState``.
+
+    If `rng` is given, return a ``RandomState`` that is seeded by it. NumPy guarantees that what is drawn here
+    never changes: raw numbers of the bit generator, and those of an integer's ``SeedSequence``.
+
+    Parameters
+    ----------
+    random_state : None, int or numpy.random.RandomState
+        As in scikit-learn.
+    rng : None, int or numpy.random.Generator
+        As in SPEC 7 of scientific Python.
+    default : None or int
+        Default of `random_state`, which may be left in its place if `rng` is given.
 
     Raises
     ------
     ValueError
-        If `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``.
+        If `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if `rng` is not
+        None, an integer not below 0 or a ``Generator``; or if both are given.
     """
+    if rng is not None:
+        if not (random_state is None or (type(random_state) is int and random_state == default)):
+            raise ValueError("random_state and rng exclude each other: pass one of the two")
+        if isinstance(rng, np.random.Generator):
+            return seeded(rng.bit_generator.random_raw(WORDS_OF_SEED).astype(np.uint32))
+        if not isinstance(rng, bool) and isinstance(rng, numbers.Integral) and int(rng) >= 0:
+            return seeded(np.random.SeedSequence(int(rng)).generate_state(WORDS_OF_SEED))
+        raise ValueError(
+            f"rng must be None, an integer not below 0 or a numpy.random.Generator, got {shown(rng)}"
+        )
     if random_state is None:
         return np.random
     if isinstance(random_state, np.random.RandomState):
         return random_state
     if isinstance(random_state, numbers.Integral) and 0 <= int(random_state) < 2**32:
         return seeded(int(random_state))
+    remedy = ": pass it as rng" if isinstance(random_state, np.random.Generator) else ""
     raise ValueError(
         "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
-        f"got {shown(random_state)}"
+        f"got {shown(random_state)}{remedy}"
     )

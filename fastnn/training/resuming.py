@@ -35,8 +35,8 @@ class Beginning(NamedTuple):
     statistics: Array
 
 
-def beginning(model: Any, job: Job, random_state: Any, resume: Any) -> Beginning:
-    """Return the beginning of a training with the arguments `random_state` and `resume` of `Model.train`.
+def beginning(model: Any, job: Job, random_state: Any, rng: Any, resume: Any) -> Beginning:
+    """Return the beginning of a training with the arguments `random_state`, `rng`, `resume` of `Model.train`.
 
     Raises
     ------
@@ -49,8 +49,9 @@ def beginning(model: Any, job: Job, random_state: Any, resume: Any) -> Beginning
     # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
     job.rates(np.zeros(1, np.int64))
     found = _resumed(model, resume)
-    random = resolve_random_state(random_state)
-    is_seeded = random_state is not None and not isinstance(random_state, np.random.RandomState)
+    random = resolve_random_state(random_state, rng)
+    given = random_state if rng is None else rng
+    is_seeded = given is not None and not isinstance(given, np.random.RandomState | np.random.Generator)
     generator = None
     if (job.shuffled or model._network.dropout) and (found is None or is_seeded):
         high, low = random.randint(0, 2**32, 2, np.uint64).tolist()

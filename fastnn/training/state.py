@@ -169,7 +169,7 @@ class TrainingState:
         job : Job
             Job of the whole training, as its arguments describe it.
         seed_is_given : bool
-            True if `random_state` was an integer, from which the seed of `job` was drawn.
+            True if `random_state` or `rng` was an integer, from which the seed of `job` was drawn.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class TrainingState:
         names = {"n_samples": "the number of samples", "X": "X", "y": "y", "sample_weight": "sample_weight"}
         wrong += [argument for key, argument in names.items() if self.data[key] != now.data[key]]
         if seed_is_given and self.seed != job.seed:
-            wrong.append("random_state")
+            wrong.append("random_state or rng")
         if wrong:
             raise ValueError(
                 f"resume: these differ from the training to resume: {', '.join(wrong)}. Pass the same "

@@ -516,7 +516,7 @@ def fitted():
 VALID = {
     "Model": (fastnn.Model, {
         "layers_dim": [2, 3, 2], "activation": "tanh", "output_activation": "tanh", "backend": "numba",
-        "dtype": np.float64, "random_state": 0, "loss": "softmax_cross_entropy", "dropout": 0.0,
+        "dtype": np.float64, "random_state": 0, "rng": None, "loss": "softmax_cross_entropy", "dropout": 0.0,
         "batch_norm": False, "init": "tutorial",
     }),
     "train": (lambda **options: fastnn.Model([2, 3, 2], random_state=0).train(**options), {

@@ -294,7 +294,8 @@ def test_an_interrupted_training_resumes(tmp_path):
             {"clip_norm": 2.0, "batch_size": 20},
             "batch_size (16 before, 20 now), clip_norm (None before, 2.0 now)",
         ),
-        ({"random_state": 5}, "random_state"),
+        ({"random_state": 5}, "random_state or rng"),
+        ({"random_state": None, "rng": 5}, "random_state or rng"),
         ({"sample_weight": np.arange(1.0, 61)}, "sample_weight"),
         ({"X": X + 1e-9}, "X"),
         ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
@@ -380,6 +381,15 @@ def test_a_resumed_training_does_not_depend_on_the_global_generator(tmp_path):
     np.random.seed(3)
     stopped = trained(model(dropout=0.1), y, callbacks=[StopAfter(5)], **options)
     stopped.train(X, y, resume=True, **options)
+    assert (stopped.W[0] == at_once.W[0]).all()
+
+
+@pytest.mark.parametrize("seed", [lambda: 3, lambda: np.random.default_rng(3)], ids=["integer", "generator"])
+def test_a_training_with_rng_is_resumed(seed):
+    options = BASE | {"random_state": None}
+    at_once = trained(model(dropout=0.1), y, rng=seed(), **options)
+    stopped = trained(model(dropout=0.1), y, rng=seed(), callbacks=[StopAfter(5)], **options)
+    stopped.train(X, y, resume=True, rng=seed(), **options)
     assert (stopped.W[0] == at_once.W[0]).all()
 
 

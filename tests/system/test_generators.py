@@ -80,3 +80,29 @@ def test_a_random_state_may_be_none_a_generator_or_a_seed():
     state = np.random.RandomState(3)
     assert resolve_random_state(state) is state
     assert resolve_random_state(np.uint8(3)).rand() == np.random.RandomState(3).rand()
+
+
+def test_a_seed_or_generator_given_as_rng_seeds_by_numbers_that_numpy_guarantees():
+    assert resolve_random_state(None, 7).rand() == 0.06154131894332404
+    assert resolve_random_state(None, np.random.default_rng(7)).rand() == 0.24479292307737843
+
+
+def test_a_generator_given_as_rng_moves_on():
+    rng = np.random.default_rng(0)
+    draws = [resolve_random_state(None, rng).rand() for _ in range(2)]
+    assert draws[0] != draws[1]
+    again = np.random.default_rng(0)
+    assert [resolve_random_state(None, again).rand() for _ in range(2)] == draws
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM])
+def test_every_bit_generator_seeds(bits):
+    draws = {resolve_random_state(None, np.random.Generator(bits(seed))).rand() for seed in (0, 0, 1)}
+    assert len(draws) == 2
+
+
+def test_a_default_seed_gives_way_to_rng():
+    assert resolve_random_state(0, 7, default=0).rand() == resolve_random_state(None, 7).rand()
+    for random_state, default in ((0, None), (1, 0), (np.random.RandomState(0), 0), (True, 1)):
+        with pytest.raises(ValueError, match="random_state and rng exclude each other"):
+            resolve_random_state(random_state, 7, default=default)
