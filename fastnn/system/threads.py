@@ -111,6 +111,8 @@ def idle_cores() -> int | None:
     Linux tells how many threads run, but not where. The number says nothing about the cores of a process that
     may use only some.
     """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
     try:
         file = os.open("/proc/loadavg", os.O_RDONLY)
         try:
@@ -119,7 +121,7 @@ def idle_cores() -> int | None:
             os.close(file)
         n_running = int(text.split()[3].partition(b"/")[0])
         n_cores = len(os.sched_getaffinity(0))
-    except (OSError, ValueError, IndexError, AttributeError):  # another system, or /proc is hidden
+    except (OSError, ValueError, IndexError):  # another system, or /proc is hidden
         return None
     return max(0, n_cores - n_running) if n_cores == _machine_cores() else None
 
@@ -257,14 +259,17 @@ def _leave_cores(*choices: Iterable[int]) -> None:
 
     The thread may use the same cores afterwards. A system that refuses the move leaves the thread in place.
     """
-    with suppress(AttributeError, OSError):
+    set_cores = getattr(os, "sched_setaffinity", None)
+    if set_cores is None or not hasattr(os, "sched_getaffinity"):
+        return
+    with suppress(OSError):
         allowed = os.sched_getaffinity(0)
         for cores in choices:
             if others := allowed.difference(cores):
                 try:
-                    os.sched_setaffinity(0, others)
+                    set_cores(0, others)
                 finally:
-                    os.sched_setaffinity(0, allowed)
+                    set_cores(0, allowed)
                 return
 
 
