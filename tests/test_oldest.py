@@ -10,6 +10,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LINES = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+PYTHONS = [line.split()[-1] for line in PROJECT["classifiers"] if ":: 3." in line]
 PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))
 
 
@@ -37,9 +38,8 @@ def test_the_table_of_versions_has_the_oldest_and_the_newest():
     table = re.search(r"^\| package \| oldest \| newest \|\n.*\n((?:\|.*\n)+)", page, re.MULTILINE)[1]
     rows = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table.splitlines()]
 
-    pythons = [Version(line.split()[-1]) for line in PROJECT["classifiers"] if ":: 3." in line]
-    assert PROJECT["requires-python"] == f">={min(pythons)}"
-    expected = [("Python", str(min(pythons)), str(max(pythons)))]
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    expected = [("Python", PYTHONS[0], PYTHONS[-1])]
     for requirement in map(Requirement, PROJECT["dependencies"]):
         bounds = {part.operator: part.version for part in requirement.specifier}
         newest = ""
@@ -48,3 +48,10 @@ def test_the_table_of_versions_has_the_oldest_and_the_newest():
             newest = f"{major}.{minor - 1}"
         expected.append((requirement.name, bounds[">="], newest))
     assert rows == expected
+
+
+def test_the_workflow_tests_every_version_of_python():
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    listed = re.search(r"python-version: \|.*\n((?: +3\.\d+\n)+)", workflow)[1].split()
+    assert sorted(listed, key=Version) == PYTHONS
+    assert listed[-1] == PYTHONS[0]  # the last is `python3`, which the README's command takes
