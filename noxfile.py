@@ -25,7 +25,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, the order of imports, spelling, and the schemas of workflows."""
-    session.install("-e", ".[cli,lint,polars,test]")
+    session.install("-e", ".[cli,dask,lint,polars,test]")
     run_step(session, "lint")
 
 
