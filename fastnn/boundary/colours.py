@@ -1,4 +1,4 @@
-"""Colours of classes and of responses: the defaults, and users' choices in matplotlib's notations."""
+"""Colours and markers of classes, and colours of responses: the defaults, and users' choices."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib import color_sequences, colormaps
-from matplotlib.colors import Colormap, ListedColormap, to_rgba
+from matplotlib.colors import Colormap, ListedColormap, to_rgb, to_rgba
+from matplotlib.markers import MarkerStyle
 from numpy.typing import NDArray
 
 __all__ = [
+    "CLASS_COLOURS",
+    "CLASS_MARKERS",
+    "OUTLINE",
     "PALETTE",
     "REGION_STRENGTH",
     "check_colouring",
     "chosen_colours",
+    "chosen_markers",
     "class_colours",
     "pale",
     "region_colours",
@@ -24,6 +29,17 @@ __all__ = [
 
 Array = NDArray[Any]
 
+# Colours of up to ten classes in every picture, also on the playground's page and in reports, whose style
+# sheets repeat them. The first two are matplotlib's "C0" and "C1". Any two of the first six differ by at
+# least 20 (CIEDE2000), also to readers without green cones (deuteranopia).
+CLASS_COLOURS = (
+    "#1f77b4", "#ff7f0e", "#50ba94", "#992b62", "#dba9f9",
+    "#70601a", "#f0475f", "#efd98a", "#3a2bbf", "#c63ae8",
+)  # fmt: skip
+# Markers of classes where they differ; the page draws the same shapes.
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h")
+# Colour of the outlines of samples, which differs from regions as from the colours of classes.
+OUTLINE = "#16202c"
 # Fraction of a class's colour in the colour of its region in a plot; the rest is white. Samples have the
 # unmixed colour.
 REGION_STRENGTH = 0.35
@@ -38,8 +54,8 @@ PALETTE = 256
 CONTINUOUS = 256
 
 
-def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> None:
-    """Raise ValueError for invalid colours, and for a colormap of responses in a picture of classes.
+def check_colouring(response: str, colours: Any = None, cmap: Any = None, markers: Any = None) -> None:
+    """Raise ValueError for invalid colours or markers, and for a response's colormap in a picture of classes.
 
     Parameters
     ----------
@@ -47,11 +63,13 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
         Content of the pixels; an argument of `render_boundary`.
     colours, cmap : optional
         Arguments of `render_boundary`. `chosen_colours` checks the number of colours.
+    markers : optional
+        Argument of `plot_decision_boundary`. `chosen_markers` checks the number of markers.
 
     Raises
     ------
     ValueError
-        For invalid colours or an invalid colormap, and for `cmap` if `response` is "class".
+        For invalid colours or markers or an invalid colormap, and for `cmap` if `response` is "class".
     """
     if colours is not None:
         _colormap_or_entries(colours)
@@ -62,12 +80,13 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None) -> Non
                 "cmap is the colormap of a response, and response is 'class': choose the colours of classes "
                 "with colours=, which takes the name of a colormap as well"
             )
+    _marker_entries(markers)
 
 
 def class_colours(count: int) -> NDArray[np.float64]:
-    """Return `count` colours (count, 3) that distinguish classes."""
-    if count <= 10:
-        return colormaps["tab10"](np.arange(count))[:, :3]
+    """Return `count` colours (count, 3) that distinguish classes: `CLASS_COLOURS` if there are enough."""
+    if count <= len(CLASS_COLOURS):
+        return np.array([to_rgb(colour) for colour in CLASS_COLOURS[:count]]).reshape(-1, 3)
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
 
 
@@ -100,19 +119,69 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     found = _colormap_or_entries(colours)
     if not isinstance(found, dict):
         return _spread(found, len(labels))
-    keys = labels
-    if hasattr(colours, "keys"):
+    return np.array(_by_class(labels, found, hasattr(colours, "keys"), "colours"), np.float64).reshape(-1, 3)
+
+
+def chosen_markers(classes: Array, markers: Any = None) -> list[Any]:
+    """Return the markers of classes.
+
+    Parameters
+    ----------
+    classes : array (n_classes,)
+        Labels.
+    markers : sequence, mapping or str, optional
+        One marker per class in the order of `classes`; a mapping of labels to markers, which may have more
+        labels; or "auto", for those of `CLASS_MARKERS`. By default dots.
+
+    Raises
+    ------
+    ValueError
+        For an invalid marker, a wrong number of markers, and a class that is not in the mapping.
+    """
+    labels, found = classes.tolist(), _marker_entries(markers)
+    if markers is None:
+        return ["o"] * len(labels)
+    if found is None:
+        return [CLASS_MARKERS[k % len(CLASS_MARKERS)] for k in range(len(labels))]
+    return _by_class(labels, found, hasattr(markers, "keys"), "markers")
+
+
+def _marker_entries(markers: Any) -> dict[Any, Any] | None:
+    """Return markers by label or by position; None for the default, dots, and for "auto"."""
+    if markers is None or (isinstance(markers, str) and markers == "auto"):
+        return None
+    found = _entries(markers)
+    if found is None:
+        raise ValueError(
+            "markers must be a sequence with one marker per class, such as ['o', 's'], a mapping from "
+            f"classes to markers, or 'auto', got {markers!r}"
+        )
+    for key, marker in found.items():
+        try:
+            is_filled = MarkerStyle(marker).is_filled()
+        except (ValueError, TypeError):
+            is_filled = False
+        if not is_filled:
+            raise ValueError(
+                f"markers[{key!r}] must be one of matplotlib's filled markers, such as 'o', 's' or '^', got "
+                f"{marker!r}"
+            )
+    return found
+
+
+def _by_class(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: str) -> list[Any]:
+    """Return a value for each label, from values by label or by position; error messages show `name`."""
+    if is_mapping:
         missing = [label for label in labels if label not in found]
         if missing:
-            raise ValueError(f"colours must have one for every class, but have none for {missing[0]!r}")
-    else:
-        keys = list(range(len(labels)))
-        if len(found) != len(labels):
-            raise ValueError(
-                f"colours must be as many as there are classes, {len(labels)} ({reprlib.repr(labels)}), "
-                f"got {len(found)}"
-            )
-    return np.array([found[key] for key in keys], np.float64).reshape(-1, 3)
+            raise ValueError(f"{name} must have one for every class, but have none for {missing[0]!r}")
+        return [found[label] for label in labels]
+    if len(found) != len(labels):
+        raise ValueError(
+            f"{name} must be as many as there are classes, {len(labels)} ({reprlib.repr(labels)}), "
+            f"got {len(found)}"
+        )
+    return list(found.values())
 
 
 def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
@@ -178,15 +247,22 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
             "mapping from classes to colours, or the name of a colormap, such as 'Set2' or 'viridis', got "
             f"{colours!r}"
         )
-    try:
-        keys = list(colours.keys()) if hasattr(colours, "keys") else range(len(colours))
-        pairs = [(key, colours[key]) for key in keys]
-    except (TypeError, LookupError):
+    entries = _entries(colours)
+    if entries is None:
         raise ValueError(
             "colours must be a sequence with one colour per class, a mapping from classes to colours, or a "
             f"colormap, got {colours!r}"
-        ) from None
-    return {key: _colour(value, f"colours[{key!r}]") for key, value in pairs}
+        )
+    return {key: _colour(value, f"colours[{key!r}]") for key, value in entries.items()}
+
+
+def _entries(given: Any) -> dict[Any, Any] | None:
+    """Return the values of a mapping by key, or of a sequence by position; None for anything else."""
+    try:
+        keys = list(given.keys()) if hasattr(given, "keys") else range(len(given))
+        return {key: given[key] for key in keys}
+    except (TypeError, LookupError):
+        return None
 
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:

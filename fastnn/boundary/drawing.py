@@ -12,7 +12,7 @@ import numpy.ma  # np.unique would import it while a thread trains: a child fork
 from numpy.typing import ArrayLike, NDArray
 
 from ..system.validation import check_classes, check_samples, shown
-from .colours import chosen_colours, pale, response_colormap
+from .colours import OUTLINE, chosen_colours, chosen_markers, pale, response_colormap
 from .tracing import to_coordinates, trace_pixels
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ MANY_POINTS = 2000
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
 # finer lines.
 LINE_PIXELS = 2048
+# Widths of the outline of a sample, and of the outline and the white rim around it, in points.
+OUTLINE_WIDTH, RIM_WIDTH = 0.6, 2.0
 # Opacity of samples that the regions of their picture say nothing about, and their entry in the legend.
 PALE_ALPHA, PALE_LABEL = 0.2, "pale: another prediction\noff this plane"
 # A formula in a text: dollars that touch it, of which the second comes before no digit, unlike two prices.
@@ -57,6 +59,7 @@ def draw_picture(
     y: ArrayLike | None = None,
     colours: Any = None,
     cmap: Any = None,
+    markers: Any = None,
     is_pale: Array | None = None,
     plane: str = "",
 ) -> Axes:
@@ -70,6 +73,8 @@ def draw_picture(
         Arguments of `BoundaryImage.plot`.
     colours, cmap : optional
         Colours of the classes and colormap of a response; arguments of `render_boundary`.
+    markers : optional
+        Markers of the samples; an argument of `plot_decision_boundary`.
     is_pale : array of bool (n,), optional
         True for samples that are drawn pale; None for none.
     plane : str, default ""
@@ -83,7 +88,7 @@ def draw_picture(
     ------
     ValueError
         For X without y or y without X, labels of another kind than the classes, and a wrong number of
-        colours.
+        colours or markers.
     TypeError
         If `ax` is anything but axes.
     """
@@ -93,7 +98,7 @@ def draw_picture(
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
     drawn_classes = _all_classes(classes, labels)
-    shades = chosen_colours(drawn_classes, colours)
+    shades, shapes = chosen_colours(drawn_classes, colours), chosen_markers(drawn_classes, markers)
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -126,9 +131,11 @@ def draw_picture(
     if points is not None:
         assert labels is not None
         is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
-        draw_samples(ax, points[is_full], labels[is_full], drawn_classes, shades, 32)
+        look: dict[str, Any] = {"size": 32, "on_response": classes is None}
+        draw_samples(ax, points[is_full], labels[is_full], drawn_classes, shades, shapes, **look)
         if not is_full.all():
-            draw_samples(ax, points[~is_full], labels[~is_full], drawn_classes, shades, 32, is_pale=True)
+            members = points[~is_full], labels[~is_full]
+            draw_samples(ax, *members, drawn_classes, shades, shapes, **look, is_pale=True)
         place: Any = "best" if len(points) < MANY_POINTS else "upper right"
         ax.legend(loc=place, framealpha=0.9, title=plane or None, title_fontsize="small", alignment="left")
     ax.set(xlim=extent[:2], ylim=extent[2:])
@@ -136,23 +143,28 @@ def draw_picture(
 
 
 def draw_samples(
-    ax: Axes, points: Array, labels: Array, classes: Array, shades: Array, size: float,
-    *, is_pale: bool = False,
+    ax: Axes, points: Array, labels: Array, classes: Array, shades: Array, shapes: list[Any], *,
+    size: float, on_response: bool, is_pale: bool = False,
 ) -> list[PathCollection]:  # fmt: skip
-    """Draw samples (n, 2) as dots in the colours of their classes, and return the dots of each class.
+    """Draw samples (n, 2) in the colours and markers of their classes, and return the markers of each class.
 
-    Each class has an entry in the legend, and pale samples have a single one.
+    Each class has an entry in the legend, and pale samples have a single one. The outlines of samples on a
+    response, whose colours may be as dark as an outline, have a white rim.
     """
-    style: dict[str, Any] = {"s": size, "edgecolors": "white", "linewidths": 0.7}
+    style: dict[str, Any] = {"s": size, "edgecolors": OUTLINE, "linewidths": OUTLINE_WIDTH}
+    if on_response:
+        from matplotlib.patheffects import withStroke
+
+        style["path_effects"] = [withStroke(linewidth=RIM_WIDTH, foreground="white")]
     if is_pale:
         style |= {"alpha": PALE_ALPHA, "zorder": 0.9}  # under the others
         ax.scatter([], [], color="black", label=PALE_LABEL, **style)
     dots = []
-    for label, colour in zip(classes, shades, strict=True):
+    for label, colour, shape in zip(classes, shades, shapes, strict=True):
         members = points[labels == label]
         # A class without samples has a region, too: draw it for its entry in the legend.
         name = None if is_pale else class_name(label)
-        dots.append(ax.scatter(members[:, 0], members[:, 1], color=colour, label=name, **style))
+        dots.append(ax.scatter(members[:, 0], members[:, 1], color=colour, marker=shape, label=name, **style))
     return dots
 
 

@@ -148,6 +148,7 @@ class BoundaryImage:
         *,
         colours: Any = None,
         cmap: Any = None,
+        markers: Any = None,
     ) -> Axes:
         """Draw the picture with matplotlib.
 
@@ -165,6 +166,8 @@ class BoundaryImage:
             follows the sorted order of all labels.
         cmap : str or Colormap, optional
             Colormap of a response; by default the image's own, else "gray".
+        markers : sequence, mapping or str, optional
+            Markers of the samples, as `plot_decision_boundary` takes them; by default dots.
 
         Returns
         -------
@@ -174,16 +177,16 @@ class BoundaryImage:
         ------
         ValueError
             For a picture that is in a file, X without y or y without X, labels of another kind than the
-            model's, invalid colours and a wrong number of colours.
+            model's, invalid colours or markers, and a wrong number of them.
         TypeError
             If `ax` is anything but axes.
         """
         data = self._pixels("draw it")
-        check_colouring(self.response, colours, cmap)
+        check_colouring(self.response, colours, cmap, markers)
         return draw_picture(
             data, self.extent, self.classes, response=self.response, is_bounded=self.is_bounded, ax=ax, X=X,
             y=y, colours=self.colours if colours is None else colours,
-            cmap=self.cmap if cmap is None else cmap,
+            cmap=self.cmap if cmap is None else cmap, markers=markers,
         )  # fmt: skip
 
     def _repr_png_(self) -> bytes | None:

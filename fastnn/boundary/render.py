@@ -119,9 +119,9 @@ def render_boundary(
         `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
         which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
         spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
-        under samples. By default "tab10", or "turbo" for more than 10 classes, paler in files too. Where the
-        classes are those that are predicted, the number of colours is checked when the picture is saved or
-        drawn.
+        under samples. By default ten colours, of which the first six differ to colour-blind readers too, or
+        "turbo" for more than 10 classes, paler in files too. Where the classes are those that are predicted,
+        the number of colours is checked when the picture is saved or drawn.
     cmap : str or Colormap, optional
         Colormap of a response, or its name: 0 has its first colour and 1 its last. In files, it is for
         ``.png`` and ``.dzi``. By default a response is grey.

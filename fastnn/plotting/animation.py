@@ -50,6 +50,7 @@ def animate_training(
     progress: bool = False,
     colours: Any = None,
     cmap: Any = None,
+    markers: Any = None,
     **options: Any,
 ) -> Path:
     """Train a model, and write an animation of its decision boundary.
@@ -99,6 +100,8 @@ def animate_training(
         the models and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
         Colormap of a response other than "class"; by default matplotlib's "gray".
+    markers : sequence, mapping or str, optional
+        Markers of the samples; see `plot_decision_boundary`. By default dots.
     **options
         Arguments of `Model.train`, such as `num_passes`, `epsilon` or `optimizer`.
 
@@ -111,9 +114,9 @@ def animate_training(
     ------
     ValueError
         If the suffix is unknown, the folder does not exist, ffmpeg is missing for ``.mp4``, the list of
-        models is empty, a number is out of range, the model is for regression, or the colours are invalid or
-        do not match the number of classes; also for the reasons of `Model.train`, `partial_fit` and
-        `render_boundary`.
+        models is empty, a number is out of range, the model is for regression, or the colours or markers are
+        invalid or do not match the number of classes; also for the reasons of `Model.train`, `partial_fit`
+        and `render_boundary`.
     TypeError
         If an option is unknown to `Model.train`, options are given without a `Model`, titles are no
         texts, or a model cannot predict, as when the arguments are in another order.
@@ -156,10 +159,10 @@ def animate_training(
             f"{(size[0] + size[0] % 2, size[1] + size[1] % 2)}"
         )
     progress = check_flag(progress, "progress")
-    check_colouring(response, colours, cmap)
+    check_colouring(response, colours, cmap, markers)
     named = [list(map(str, one.feature_names_in_)) for one in models if hasattr(one, "feature_names_in_")]
     names = named[0] if named else None
-    scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap, names)
+    scene = Scene(X, y, response, class_of_interest, features, fill, colours, cmap, names, markers)
     Film(scene, size, [])  # raises if the size leaves no room for the axes
     if titles is not None and not is_list:
         raise ValueError("titles work only with a list of models: leave them out for a training")

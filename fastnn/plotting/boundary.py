@@ -51,6 +51,7 @@ def plot_decision_boundary(
     progress: bool = False,
     colours: Any = None,
     cmap: Any = None,
+    markers: Any = None,
 ) -> Axes:
     """Draw the decision regions of a model, the boundary between them, and the samples.
 
@@ -86,6 +87,10 @@ def plot_decision_boundary(
         the model and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
         Colormap of a response other than "class"; by default matplotlib's "gray".
+    markers : sequence, mapping or str, optional
+        Markers of the samples: one per class, in the order of `colours`, or a mapping of labels to markers,
+        each one of matplotlib's filled markers, such as "s" or "^"; or "auto", a different marker for every
+        class (up to ten). By default all samples are dots.
 
     Returns
     -------
@@ -96,8 +101,8 @@ def plot_decision_boundary(
     ------
     ValueError
         If X is not a table of finite numbers or does not have the model's features; if y has another length
-        or another kind of labels than the model; if the model does not predict classes; or if the colours are
-        invalid or their number is wrong. Nothing is then drawn.
+        or another kind of labels than the model; if the model does not predict classes; or if the colours
+        or markers are invalid or their number is wrong. Nothing is then drawn.
     TypeError
         If the model cannot predict, as when the arguments are in another order, or `ax` is anything but axes.
 
@@ -117,7 +122,7 @@ def plot_decision_boundary(
     _check_numbers(X)
     samples = PlottedSamples.create(X, y, features, fill, known_features(model, None)[1])
     samples.check_model(model)
-    check_colouring(response, colours, cmap)
+    check_colouring(response, colours, cmap, markers)
     with drawing_axes(ax) as axes:
         pixels = axes_pixels(axes)
         size = pixels if resolution is None else check_size(resolution, *pixels, name="resolution")
@@ -129,7 +134,7 @@ def plot_decision_boundary(
         assert image.data is not None
         draw_picture(
             image.data, image.extent, image.classes, response=response, is_bounded=image.is_bounded, ax=axes,
-            X=samples.points, y=samples.labels, colours=colours, cmap=cmap,
+            X=samples.points, y=samples.labels, colours=colours, cmap=cmap, markers=markers,
             is_pale=samples.differs_off_plane(model, class_of_interest), plane=samples.plane,
         )  # fmt: skip
         axes.set(xlabel=samples.names[0], ylabel=samples.names[1])

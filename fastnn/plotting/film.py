@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
-from ..boundary.colours import chosen_colours, class_colours, pale, response_colormap
+from ..boundary.colours import chosen_colours, chosen_markers, class_colours, pale, response_colormap
 from ..boundary.drawing import PALE_ALPHA, axes_pixels, draw_lines, draw_samples
 from ..boundary.image import BoundaryImage
 from ..boundary.painters import make_painter
@@ -47,7 +47,7 @@ class Scene:
 
     def __init__(
         self, X: Any, y: Any, response: str, class_of_interest: Any, features: Any, fill: Any,
-        colours: Any, cmap: Any, known_names: list[str] | None = None,
+        colours: Any, cmap: Any, known_names: list[str] | None = None, markers: Any = None,
     ) -> None:  # fmt: skip
         self.X, self.samples = X, PlottedSamples.create(X, y, features, fill, known_names)
         self.response = response
@@ -56,13 +56,13 @@ class Scene:
             "fill": self.samples.fill,
         }  # fmt: skip
         self.classes = np.unique(self.samples.labels)
-        self._chosen_colours = colours
+        self._chosen_colours, self._chosen_markers = colours, markers
         # Models may have more classes, to which some chosen colours belong: `find_classes` adds them.
-        self.colours = class_colours(len(self.classes))
+        self.colours, self.markers = class_colours(len(self.classes)), ["o"] * len(self.classes)
         self.colormap = response_colormap(cmap)
 
     def find_classes(self, models: Sequence[Any]) -> None:
-        """Add the classes of models and assign the colours; raise ValueError if a model cannot be drawn."""
+        """Add the models' classes, choose colours and markers; raise ValueError if a model has no picture."""
         for model in models:
             painter = make_painter(model, **self.view)
             if not painter.is_bounded:
@@ -73,6 +73,7 @@ class Scene:
             if self.response == "class" and painter.classes is not None and len(painter.classes):
                 self.classes = np.union1d(self.classes, painter.classes)
         self.colours = chosen_colours(self.classes, self._chosen_colours)
+        self.markers = chosen_markers(self.classes, self._chosen_markers)
 
     def accuracy(self, model: Any) -> str:
         """Return the accuracy of a model on the samples, as text."""
@@ -135,10 +136,13 @@ class Film:
             aspect="auto", interpolation="nearest",
         )  # fmt: skip
         self._lines: Any = None
-        self._dots = draw_samples(ax, samples.points, samples.labels, scene.classes, scene.colours, 24)
+        look: dict[str, Any] = {"size": 24, "on_response": scene.response != "class"}
+        self._dots = draw_samples(
+            ax, samples.points, samples.labels, scene.classes, scene.colours, scene.markers, **look
+        )
         if samples.plane:  # an entry of the legend: each frame has other pale samples
             none = np.empty((0, 2))
-            draw_samples(ax, none, none, scene.classes[:0], scene.colours[:0], 24, is_pale=True)
+            draw_samples(ax, none, none, scene.classes[:0], scene.colours[:0], [], **look, is_pale=True)
         if scene.response != "class":
             from matplotlib.cm import ScalarMappable
 
