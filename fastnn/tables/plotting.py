@@ -10,6 +10,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
 
+from ..boundary.colours import class_colours
 from ..boundary.drawing import check_axes, class_name, printable
 from ..system.validation import check_count
 
@@ -86,7 +87,8 @@ def plot_calibration(
     Parameters
     ----------
     estimator : TabularClassifier
-        Fitted classifier. Of two classes, the curve of the second is drawn; of several, a curve of each.
+        Fitted classifier. Of two classes, the curve of the second is drawn; of several, a curve of each, in
+        the colours of `plot_decision_boundary`.
     X, y : dataframe or array-like, optional
         Rows and classes; by default the out-of-fold predictions of the fit.
     n_bins : int, default 10
@@ -126,10 +128,11 @@ def plot_calibration(
 
 def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Any) -> Any:
     """Draw the calibration curves of probabilities (n, n_classes) on axes, and return the axes."""
+    colours = class_colours(len(classes))
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
         CalibrationDisplay.from_predictions(
             truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax,
-            name=class_name(str(classes[k])),
+            name=class_name(str(classes[k])), color=colours[k],
         )  # fmt: skip
     ax.set(xlabel="predicted probability", ylabel="fraction of the class")
     return ax

@@ -35,9 +35,9 @@ def test_a_training_draws_its_boundary_curves_and_network(visitor, server):
     after = visitor.pixels()
     assert after.shape == (256, 256, 3)
     assert (after != before).any()
-    # Orange above and on the left, blue below and on the right.
-    assert after[10, 10, 0] > after[10, 10, 2]
-    assert after[-10, -10, 2] > after[-10, -10, 0]
+    # Blue above and on the left, orange below and on the right.
+    assert after[10, 10, 2] > after[10, 10, 0]
+    assert after[-10, -10, 0] > after[-10, -10, 2]
     # While the training is paused, the step does not change.
     stopped = visitor.step
     page.wait_for_timeout(300)
@@ -116,8 +116,8 @@ def test_painted_points_are_learned_and_can_be_erased(visitor, server):
     assert visitor.percent("#score-train") == 100
     image = visitor.pixels().astype(int)
     colours = [image[int((1 - y) * 128), int((x + 1) * 128)] for x, y in [(-0.5, 0.6), (0.5, 0.6), (0, -0.7)]]
-    assert colours[0].argmax() == 0  # orange
-    assert colours[1].argmax() == 2  # blue
+    assert colours[0].argmax() == 2  # blue
+    assert colours[1].argmax() == 0  # orange
     assert colours[2].argmax() == 1  # green
 
     visitor.use_tool("erase")
@@ -394,6 +394,58 @@ def test_a_table_shows_its_classes_and_can_be_painted_on(visitor):
         counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
         assert sum(counts) == 121
         page.goto("about:blank")
+
+
+def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitor, server):
+    page = visitor.visit(server, "dataset=blobs&classes=4").page
+    shapes = """() => [...document.querySelectorAll("#classes-legend .dot, .unit .swatch")]
+        .map((dot) => getComputedStyle(dot).clipPath)"""
+    discs = visitor.pixels("#points")
+    assert set(page.evaluate(shapes)) == {"none"}
+    page.click("#shapes")
+    assert (visitor.pixels("#points") != discs).any()
+    legend, outputs = np.reshape(page.evaluate(shapes), (2, 4))
+    assert len(set(legend)) == 4
+    assert sorted(legend) == sorted(outputs)
+    page.reload()
+    visitor.wait_for_frame()
+    assert page.locator("#shapes").is_checked()
+    page.click("#shapes")
+    np.testing.assert_array_equal(visitor.pixels("#points"), discs)
+    visitor.change(lambda: page.locator("input[name=dataset][value=surface]").check())
+    assert not page.locator("#shapes").is_visible()  # a regression has no classes
+
+
+def test_classes_signs_and_curves_have_colours_of_their_own(visitor, server):
+    page = visitor.visit(server, "optimizer=adam&learning_rate=0.02").page
+    page.keyboard.press("Space")
+    visitor.wait_for_step(100)
+    page.keyboard.press("Space")
+    ends = visitor.pixels(".unit canvas")[5, [0, -1]].astype(int)  # the input x1, from -1 to 1
+    assert ends[0].argmin() == 1  # pink: negative
+    assert ends[1].argmax() == 1  # green: positive
+    colours = page.evaluate(
+        """() => [".positive", ".negative", ".train", ".test"].map((name) => {
+            const style = getComputedStyle(document.querySelector(".line" + name));
+            return style.backgroundImage === "none" ? style.backgroundColor : style.backgroundImage;
+        }).concat([...document.querySelectorAll("#classes-legend .dot")]
+            .map((dot) => getComputedStyle(dot).backgroundColor))"""
+    )
+    assert len(set(colours)) == 6, colours
+    assert "repeating-linear-gradient" in colours[3]  # dashed, as the curve
+    dashes = page.evaluate(
+        """async () => {
+            const own = CanvasRenderingContext2D.prototype.stroke, seen = new Set();
+            CanvasRenderingContext2D.prototype.stroke = function (...all) {
+                seen.add(`${this.getLineDash()}`);
+                return own.apply(this, all);
+            };
+            document.querySelector("#curves canvas").dispatchEvent(new PointerEvent("pointermove"));
+            CanvasRenderingContext2D.prototype.stroke = own;
+            return [...seen].sort();
+        }"""
+    )
+    assert dashes == ["", "5,3"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

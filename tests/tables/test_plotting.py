@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 import fastnn
+from fastnn.boundary.colours import class_colours
 from fastnn.boundary.drawing import class_name
 from fastnn.tables import presets as tabular_presets
 from fastnn.tables.presets import Preset
@@ -51,6 +52,8 @@ def test_calibration_has_a_curve_for_each_class():
     ax = model.plot_calibration(n_bins=4)
     labels = [line.get_label() for line in ax.get_lines()]
     assert {"0", "1", "2"} <= set(labels)
+    colours = [line.get_color() for line in ax.get_lines() if line.get_label() in {"0", "1", "2"}]
+    np.testing.assert_array_equal(colours, class_colours(3))
     with pytest.raises(ValueError, match="only with classifiers, got a TabularRegressor"):
         fastnn.plot_calibration(fitted(fastnn.TabularRegressor, load_diabetes)[0])
 

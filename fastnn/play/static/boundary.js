@@ -1,6 +1,7 @@
 // The plane: the network's answer for every point, the data on top, and the tools of the mouse.
 
 import { make, byId, fit } from "./dom.js";
+import { markClass, traceShape } from "./palette.js";
 
 const MARGIN = { left: 34, bottom: 22, right: 1, top: 1 };
 const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
@@ -45,6 +46,7 @@ export class Boundary {
     this.tool = "look";
     this.cross = null;
     this.showTest = true;
+    this.showShapes = false;
     this.chosen = null;
     this.buildTools();
     this.listen();
@@ -58,7 +60,7 @@ export class Boundary {
         const text = make("span", {}, names[tool] ?? "");
         if (!names[tool]) {
           const dot = make("i.dot");
-          dot.style.setProperty("--swatch", `var(--class-${tool})`);
+          markClass(dot, Number(tool));
           text.append(dot);
         }
         return make(
@@ -107,6 +109,11 @@ export class Boundary {
 
   setTestShown(isShown) {
     this.showTest = isShown;
+    this.drawPoints();
+  }
+
+  setShapesShown(areShown) {
+    this.showShapes = areShown;
     this.drawPoints();
   }
 
@@ -221,31 +228,38 @@ export class Boundary {
       started.kind === "classes"
         ? palette.classes[value % palette.classes.length]
         : palette.responseAt((value - low) / (high - low || 1));
-    const circle = (row, size) => {
+    const hasShapes = this.showShapes && started.kind === "classes";
+    const trace = (row, size) => {
       const [x, y] = this.place(xy[2 * row], xy[2 * row + 1]);
       context.beginPath();
-      context.arc(x, y, size, 0, 2 * Math.PI);
+      traceShape(context, hasShapes ? values[row] : 0, x, y, size);
     };
     const outline = (width, style) => {
       Object.assign(context, { lineWidth: width, strokeStyle: style });
       context.stroke();
     };
+    // Colours of a regression may be as dark or as light as an outline: a rim separates the two.
+    const rim = started.kind === "regression" ? 1.6 : 0;
     const rows = [...Array(count).keys()];
     for (const row of rows.filter((each) => !isTest[each])) {
-      circle(row, radius);
+      trace(row, radius);
+      if (rim) outline(1 + 2 * rim, palette.plane);
       context.fillStyle = colour(values[row]);
       context.fill();
       outline(1, palette.outline);
     }
     // Test data are rings, drawn last: they are fewer.
     for (const row of rows.filter((each) => isTest[each] && this.showTest)) {
-      circle(row, radius - 0.6);
-      outline(3.2, palette.outline);
-      outline(1.8, colour(values[row]));
+      trace(row, radius - 0.3);
+      if (rim) outline(3.2 + 2 * rim, palette.plane);
+      outline(3.4, palette.outline);
+      outline(1.9, colour(values[row]));
     }
     if (this.chosen !== null && this.chosen < count) {
-      circle(this.chosen, radius + 4.5);
-      outline(4, palette.outline);
+      const [x, y] = this.place(xy[2 * this.chosen], xy[2 * this.chosen + 1]);
+      context.beginPath();
+      context.arc(x, y, radius + 4.5, 0, 2 * Math.PI);
+      outline(4, palette.plane);
       outline(2, palette.text);
     }
   }

@@ -13,6 +13,9 @@ const HEALTHY = [3e-4, 3e-3];
 // Most decades that the axis of the steps names.
 const MAX_DECADES = 5;
 
+// Lengths of the dashes of a test curve and of the gaps between them; a training curve is solid.
+const DASHES = [5, 3];
+
 const PAD = { left: 40, right: 8, top: 8, bottom: 17 };
 const FONT = "10.5px system-ui, sans-serif";
 
@@ -110,7 +113,7 @@ class Chart {
     if (content.band) this.drawBand(content.band);
     this.drawAxes();
     content.columns.forEach((column, k) =>
-      this.drawCurve(rows, column, k ? this.palette.test : this.palette.train),
+      this.drawCurve(rows, column, ...(k ? [this.palette.test, DASHES] : [this.palette.train, []])),
     );
     const row = under === null || !rows.length ? rows.at(-1) : this.drawCross(rows, under);
     this.write(content, row, under !== null);
@@ -174,9 +177,10 @@ class Chart {
     context.stroke();
   }
 
-  drawCurve(rows, column, colour) {
+  drawCurve(rows, column, colour, dashes) {
     const { context } = this;
     Object.assign(context, { strokeStyle: colour, lineWidth: 1.6, lineJoin: "round" });
+    context.setLineDash(dashes);
     context.beginPath();
     let isOpen = false;
     for (const row of rows) {
@@ -186,6 +190,7 @@ class Chart {
       isOpen = holds;
     }
     context.stroke();
+    context.setLineDash([]);
   }
 
   /** Mark the record under the mouse, and return it. */

@@ -14,6 +14,7 @@ import {
   copy,
   listenToDialogs,
   listenToMenu,
+  listenToShapes,
   listenToShortcuts,
   listenToTheme,
   showScript,
@@ -457,6 +458,7 @@ function listen() {
 }
 
 byId("help").addEventListener("click", actions.help);
+listenToShapes((areShown) => boundary.setShapesShown(areShown));
 byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
 listenToTheme(() => {
   palette.refresh();

@@ -2,6 +2,7 @@
 
 import { make, byId, subscript } from "./dom.js";
 import { Links } from "./links.js";
+import { markClass } from "./palette.js";
 
 // Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
 const SHARE = 0.3;
@@ -173,7 +174,7 @@ export class Network {
     // A single output of a classification is the probability of the second class.
     const label = dims.at(-1) === 1 ? 1 : unit;
     const swatch = make(classes ? "span.swatch" : "span.swatch.response");
-    if (classes) swatch.style.setProperty("--swatch", `var(--class-${label % 10})`);
+    if (classes) markClass(swatch, label);
     const score = make("span.score");
     this.scores.push(score);
     const spoken = make("span.hidden", {}, classes ? "Output unit of class " : "Output unit ");

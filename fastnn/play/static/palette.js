@@ -27,6 +27,52 @@ function ramp(colours) {
 
 export const MAXIMUM_CLASSES = 10;
 
+/** Return [x, y] at a distance from 0, in a direction in turns from above, clockwise. */
+const corner = (distance, turn) => [
+  distance * Math.sin(2 * Math.PI * turn),
+  -distance * Math.cos(2 * Math.PI * turn),
+];
+/** Return the corners of a polygon; every second one is nearer to 0 if `inner` is below 1. */
+const polygon = (count, size, turn = 0, inner = 1) =>
+  Array.from({ length: count }, (_, k) => corner(k % 2 ? size * inner : size, k / count + turn));
+const plus = (turn) =>
+  [0, 1 / 4, 1 / 2, 3 / 4].flatMap((side) => [
+    corner(1.25, turn + side - 0.055),
+    corner(1.25, turn + side + 0.055),
+    corner(0.6, turn + side + 1 / 8),
+  ]);
+// Shapes of the classes, in the order of CLASS_MARKERS in fastnn/boundary/colours.py, of about the area of a
+// disc of radius 1. The disc itself has no corners.
+const SHAPES = [
+  [],
+  polygon(4, 1.25, 1 / 8),
+  polygon(3, 1.5),
+  polygon(4, 1.3),
+  polygon(3, 1.5, 1 / 2),
+  plus(0),
+  plus(1 / 8),
+  polygon(10, 1.6, 0, 0.45),
+  polygon(5, 1.2),
+  polygon(6, 1.15),
+];
+
+/** Add the outline of a class's shape around (x, y) to the path of a canvas. */
+export function traceShape(context, label, x, y, size) {
+  const corners = SHAPES[label % MAXIMUM_CLASSES];
+  if (!corners.length) context.arc(x, y, size, 0, 2 * Math.PI);
+  for (const [dx, dy] of corners) context.lineTo(x + size * dx, y + size * dy);
+  context.closePath();
+}
+
+/** Give an element of the page the colour of a class, and its shape where the page shows shapes. */
+export function markClass(element, label) {
+  const corners = SHAPES[label % MAXIMUM_CLASSES];
+  const reach = Math.max(...corners.flat().map(Math.abs));
+  const places = corners.map((corner) => corner.map((place) => `${50 + (50 * place) / reach}%`).join(" "));
+  element.style.setProperty("--swatch", `var(--class-${label % MAXIMUM_CLASSES})`);
+  element.style.setProperty("--shape", places.length ? `polygon(${places})` : "circle()");
+}
+
 export class Palette {
   constructor() {
     this.refresh();
@@ -49,15 +95,17 @@ export class Palette {
       mix(plane, high, 0.38),
       mix(plane, high, 0.74),
     ]);
-    this.units = ramp([low, mix(plane, low, 0.6), plane, mix(plane, high, 0.6), high]);
-    this.positiveUnits = ramp([plane, mix(plane, high, 0.6), high]);
+    const [negative, positive] = [colour("negative"), colour("positive")];
+    const towards = (rgb) => [mix(plane, rgb, 0.55), mix(plane, rgb, 0.85)];
+    this.positiveUnits = ramp([plane, ...towards(positive)]);
+    this.units = ramp([...towards(negative).reverse(), plane, ...towards(positive)]);
     this.response = ramp(
       ["low", "middle-low", "middle", "middle-high", "high"].map((name) => colour(`response-${name}`)),
     );
     // With more than two classes, certainty from 1/k to 1 runs from the empty plane to the class's colour.
     this.certain = classes.map((rgb) => ramp([plane, mix(plane, rgb, 0.72)]));
     this.level = pixel(colour("level"));
-    const names = "text muted line train test band positive negative outline";
+    const names = "text muted line train test band positive negative outline plane";
     for (const name of names.split(" ")) this[name] = css(colour(name));
   }
 

@@ -1,6 +1,7 @@
 // Words and numbers of a run: scores, losses, counters, the legend, and what is said to listeners.
 
 import { byId, make, shown, whole } from "./dom.js";
+import { markClass } from "./palette.js";
 
 // Milliseconds between texts, which nobody reads faster, and between spoken scores.
 const TEXT_EVERY = 80;
@@ -28,14 +29,14 @@ export class Readouts {
     write("boundary-title", isClasses ? "Decision boundary" : "Surface");
     write("train-count", `${whole(started.n_train)} training`);
     write("test-count", `${whole(started.n_test)} test`);
-    byId("view").hidden = !isClasses;
+    byId("view").hidden = byId("shapes").parentElement.hidden = !isClasses;
     byId("classes-legend").replaceChildren(...(isClasses ? this.names(started) : this.scale(started)));
   }
 
   names({ classes }) {
     return classes.map((name, k) => {
       const dot = make("i.dot");
-      dot.style.setProperty("--swatch", `var(--class-${k % 10})`);
+      markClass(dot, k);
       const shortened = `${name.slice(0, LONGEST_NAME - 1)}…`;
       return make("span", {}, dot, name.length > LONGEST_NAME ? shortened : name);
     });

@@ -39,6 +39,21 @@ export function showScript(text) {
   copy(text, "The script is copied.");
 }
 
+/** Show classes by shapes as well as by colours, if the reader wants so; `show` draws the points anew. */
+export function listenToShapes(show) {
+  const checkbox = byId("shapes");
+  const set = () => {
+    document.body.classList.toggle("shaped", checkbox.checked);
+    show(checkbox.checked);
+  };
+  checkbox.checked = storage.get("fastnn-shapes") === "on";
+  checkbox.addEventListener("change", () => {
+    storage.set("fastnn-shapes", checkbox.checked ? "on" : "off");
+    set();
+  });
+  set();
+}
+
 /** Switch between light and dark; follow the system until then. `recolour` draws everything anew. */
 export function listenToTheme(recolour) {
   const root = document.documentElement;

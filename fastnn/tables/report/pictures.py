@@ -39,11 +39,13 @@ _COLOURS = {
     "#030303": "var(--line)",
     "#040404": "var(--accent)",
     "#050505": "var(--second)",
-    "#060606": "var(--third)",
-    "#070707": "var(--fourth)",
-    "#080808": "var(--fifth)",
+    "#060606": "var(--class-0)",
+    "#070707": "var(--class-1)",
+    "#080808": "var(--class-2)",
+    "#090909": "var(--class-3)",
+    "#0a0a0a": "var(--class-4)",
 }
-TEXT, MUTED, LINE, *SERIES = _COLOURS
+TEXT, MUTED, LINE, ACCENT, SECOND, *CLASSES = _COLOURS
 # Settings of matplotlib for all pictures of a page.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -57,7 +59,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.rcsetup.cycler(color=SERIES),
+    "axes.prop_cycle": mpl.rcsetup.cycler(color=[ACCENT, SECOND]),
     "grid.color": LINE,
     "grid.linewidth": 0.7,
     "xtick.color": LINE,
@@ -75,7 +77,7 @@ _STYLE: dict[Any, Any] = {
 # Largest number of points of a scatter plot: more hide each other and make the page large.
 MAX_POINTS = 1500
 # Largest number of classes with a curve of their own in the plots of calibration.
-MAX_CURVES = 5
+MAX_CURVES = len(CLASSES)
 # Width and height of a sparkline, in pixels.
 SPARK_SIZE = 120, 28
 
@@ -118,7 +120,7 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
 def _styled(tag: re.Match[str]) -> str:
     """Return a tag of an SVG with the page's font and colours; texts between tags may look like either."""
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag[0])
-    return re.sub("#0[1-8]0[1-8]0[1-8]", lambda found: _COLOURS.get(found[0], found[0]), text)
+    return re.sub("#0[1-9a]0[1-9a]0[1-9a]", lambda found: _COLOURS.get(found[0], found[0]), text)
 
 
 def _name(label: Any) -> str:
@@ -148,8 +150,8 @@ def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> 
     def draw(ax: Any) -> None:
         for curve, best in zip(curves, kept, strict=True):
             passes = np.arange(1, len(curve) + 1)
-            ax.plot(passes, curve, color=SERIES[0], alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
-            ax.plot([best + 1], [curve[best]], "o", color=SERIES[1])
+            ax.plot(passes, curve, color=ACCENT, alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
+            ax.plot([best + 1], [curve[best]], "o", color=SECOND)
         ax.set(xlabel="epoch", ylabel="validation loss")
         values = np.concatenate([np.asarray(curve) for curve in curves])
         finite = values[np.isfinite(values)]
@@ -179,8 +181,10 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.get_legend().remove()
         reference, *curves = ax.get_lines()
         reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        names = ["the predicted class"] if len(classes) > MAX_CURVES else list(labels[-len(curves) :])
-        for line, name, colour in zip(curves, names, SERIES, strict=False):
+        names, colours = list(labels[-len(curves) :]), CLASSES[: len(classes)][-len(curves) :]
+        if len(classes) > MAX_CURVES:
+            names, colours = ["the predicted class"], [ACCENT]
+        for line, name, colour in zip(curves, names, colours, strict=True):
             line.set(color=colour, marker="o", label=_name(name))
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
@@ -199,8 +203,8 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
         if len(false) > MAX_POINTS // 4:
             places = np.linspace(0, len(false) - 1, MAX_POINTS // 4).astype(np.int64)
             false, true = false[places], true[places]
-        ax.fill_between(false, true, color=SERIES[0], alpha=0.12, linewidth=0)
-        ax.plot(false, true, color=SERIES[0])
+        ax.fill_between(false, true, color=ACCENT, alpha=0.12, linewidth=0)
+        ax.plot(false, true, color=ACCENT)
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlim=(0, 1), ylim=(0, 1.01))
         ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
@@ -215,7 +219,7 @@ def sureness_picture(truth: Array, P: Array, classes: Array) -> str:
     edges = np.linspace(0, 1, 21)
 
     def draw(ax: Any) -> None:
-        for one, colour in zip(classes, SERIES, strict=False):
+        for one, colour in zip(classes, CLASSES, strict=False):
             values = P[truth == one, 1]
             shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
             ax.stairs(shares, edges, color=colour, linewidth=1.8)
@@ -234,7 +238,7 @@ def predicted_picture(truth: Array, values: Array) -> str:
     rows = np.random.RandomState(0).permutation(len(truth))[:MAX_POINTS]
 
     def draw(ax: Any) -> None:
-        ax.plot(values[rows], truth[rows], "o", color=SERIES[0], alpha=0.35, markersize=4, markeredgewidth=0)
+        ax.plot(values[rows], truth[rows], "o", color=ACCENT, alpha=0.35, markersize=4, markeredgewidth=0)
         ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
         ax.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlabel="predicted", ylabel="true")
@@ -250,7 +254,7 @@ def residuals_picture(truth: Array, values: Array) -> str:
         draw_residuals(truth, values, ax)
         _few_ticks(ax)
         for points in ax.collections:
-            points.set(facecolor=SERIES[0], edgecolor="none", alpha=0.35, sizes=[16])
+            points.set(facecolor=ACCENT, edgecolor="none", alpha=0.35, sizes=[16])
         for line in ax.get_lines():
             line.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
 

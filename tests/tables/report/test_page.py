@@ -125,7 +125,7 @@ def test_a_page_is_self_contained_and_escapes_names(name):
     assert all(link.startswith(("#", "data:image/png")) for link in page.links)
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
     assert not any(colour in text for colour in _COLOURS)
-    assert set(re.findall(r"var\((--\w+)\)", text)) <= {"--share", *re.findall(r"(--[\w-]+):", text)}
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= {"--share", *re.findall(r"(--[\w-]+):", text)}
     for picture in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         ElementTree.fromstring(picture)
 
@@ -154,6 +154,19 @@ def test_names_that_look_like_colours_and_fonts_stay_as_they_are():
     for name in names:
         assert [part for part in shown if part.endswith(name)], "in a legend, also with an underscore"
     assert not any(colour in re.sub(">[^<]*<", "><", picture) for picture in pictures for colour in _COLOURS)
+
+
+def test_curves_have_the_colours_of_their_classes():
+    found = {}
+    for name in ("two", "three"):
+        page = report_page(report_data(TARGETS[name]()))
+        for picture in re.findall(r"<svg role.*?</svg>", page, re.DOTALL):
+            title = re.search(r'aria-label="([^"]*)"', picture)[1]
+            found[name, title] = set(re.findall(r"--class-\d", picture))
+    trust = "Predicted probabilities against shares that came true"
+    assert found["two", trust] == {"--class-1"}
+    assert found["three", trust] == {"--class-0", "--class-1", "--class-2"}
+    assert found["two", "Predicted probabilities of the rows of either class"] == {"--class-0", "--class-1"}
 
 
 def test_logarithmic_axes_have_plain_numbers():
