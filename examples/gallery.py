@@ -155,7 +155,7 @@ def ensemble(path: Path, quick: bool) -> None:
                 *X[y == label].T,
                 s=16,
                 color=colour,
-                edgecolors="white",
+                edgecolors="black",
                 linewidths=0.5,
                 label=f"class {label}",
             )

@@ -50,7 +50,7 @@ for ax, model, title in zip(
 ):
     image = fastnn.render_boundary(model, (-2.5, 3.5), (-2.25, 2.25), 500, response="confidence")
     shown = ax.imshow(image.data, extent=image.extent, origin="lower", cmap="Greys_r", vmin=0.5, vmax=1)
-    ax.scatter(*X.T, c=np.where(labels, "tab:orange", "tab:blue"), s=10, edgecolors="white", linewidths=0.4)
+    ax.scatter(*X.T, c=np.where(labels, "tab:orange", "tab:blue"), s=10, edgecolors="black", linewidths=0.4)
     ax.set_title(title)
 figure.colorbar(shown, ax=axes, label="probability of the class decided for")
 plt.show()
