@@ -71,7 +71,7 @@ def plot_history(history: History, axes: Any = None) -> Any:
             ax.set_yscale("log")
     losses.plot(passes, history.loss, label="training")
     if np.isfinite(history.validation_loss).any():
-        losses.plot(passes, history.validation_loss, label="validation")
+        losses.plot(passes, history.validation_loss, "--", label="validation")
         losses.legend()
     rates.plot(passes, history.learning_rate)
     norms.plot(passes, history.gradient_norm)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from colour_differences import VISIONS, difference, lab_difference, least_difference
-from matplotlib import colormaps
-from matplotlib.colors import to_rgb
+from matplotlib import colormaps, rc_params_from_file
+from matplotlib.colors import to_hex, to_rgb
 
 import fastnn
 from fastnn.boundary.colours import CLASS_COLOURS, CLASS_MARKERS, OUTLINE, class_colours, pale
@@ -93,6 +93,14 @@ def test_the_page_and_reports_have_the_colours_of_the_library(theme):
         assert found["outline"] == OUTLINE
     found = variables(theme, REPORT)
     assert tuple(found[f"class-{k}"] for k in range(len(CLASSES))) == CLASS_COLOURS[: len(CLASSES)]
+
+
+def test_the_figures_of_the_documentation_have_the_colours_of_the_library():
+    path = Path(__file__).parents[2] / "docs/matplotlibrc"
+    cycle = rc_params_from_file(path, use_default_template=False)["axes.prop_cycle"].by_key()["color"]
+    assert [colour.lstrip("#") for colour in cycle] == [colour[1:] for colour in CLASS_COLOURS]
+    # Chapters name the first two classes, so that their code looks the same where a reader runs it.
+    assert [to_hex(name) for name in ("tab:blue", "tab:orange")] == list(CLASS_COLOURS[:2])
 
 
 @pytest.mark.parametrize("theme", THEMES)
