@@ -145,27 +145,26 @@ def draw_picture(
 def draw_samples(
     ax: Axes, points: Array, labels: Array, classes: Array, shades: Array, shapes: list[Any], *,
     size: float, on_response: bool, is_pale: bool = False,
-) -> list[PathCollection]:  # fmt: skip
-    """Draw samples (n, 2) in the colours and markers of their classes, and return the markers of each class.
+) -> list[list[PathCollection]]:  # fmt: skip
+    """Draw samples (n, 2) in the colours and markers of their classes, and return what shows each class.
 
     Each class has an entry in the legend, and pale samples have a single one. The outlines of samples on a
     response, whose colours may be as dark as an outline, have a white rim.
     """
     style: dict[str, Any] = {"s": size, "edgecolors": OUTLINE, "linewidths": OUTLINE_WIDTH}
-    if on_response:
-        from matplotlib.patheffects import withStroke
-
-        style["path_effects"] = [withStroke(linewidth=RIM_WIDTH, foreground="white")]
     if is_pale:
         style |= {"alpha": PALE_ALPHA, "zorder": 0.9}  # under the others
         ax.scatter([], [], color="black", label=PALE_LABEL, **style)
-    dots = []
+    drawn = []
     for label, colour, shape in zip(classes, shades, shapes, strict=True):
-        members = points[labels == label]
+        x, y = points[labels == label].T
+        # Path effects would draw rims too, but marker by marker: ten thousand take seconds.
+        rim = style | {"color": "white", "edgecolors": "white", "linewidths": RIM_WIDTH}
+        rims = [ax.scatter(x, y, marker=shape, **rim)] if on_response else []
         # A class without samples has a region, too: draw it for its entry in the legend.
         name = None if is_pale else class_name(label)
-        dots.append(ax.scatter(members[:, 0], members[:, 1], color=colour, marker=shape, label=name, **style))
-    return dots
+        drawn.append([*rims, ax.scatter(x, y, color=colour, marker=shape, label=name, **style)])
+    return drawn
 
 
 def class_name(label: Any) -> str:

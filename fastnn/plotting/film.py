@@ -137,7 +137,7 @@ class Film:
         )  # fmt: skip
         self._lines: Any = None
         look: dict[str, Any] = {"size": 24, "on_response": scene.response != "class"}
-        self._dots = draw_samples(
+        self._drawn = draw_samples(
             ax, samples.points, samples.labels, scene.classes, scene.colours, scene.markers, **look
         )
         if samples.plane:  # an entry of the legend: each frame has other pale samples
@@ -160,7 +160,7 @@ class Film:
             title.set_text(one)
             widths.append(title.get_window_extent().width)
         title.set_text(text)
-        legend = self._legend(len(self._dots) + 1)
+        legend = self._legend(len(self._drawn) + 1)
         extent = legend.get_window_extent()
         if extent.y0 < ax.bbox.y1 or extent.x0 < ax.bbox.x0 + max(widths):
             # It does not fit above the axes: place it beside them.
@@ -207,10 +207,11 @@ class Film:
             self._lines = draw_lines(self._ax, image.data, image.extent)
         is_pale = samples.differs_off_plane(snapshot.model, scene.view["class_of_interest"])
         if is_pale is not None:
-            for label, dots in zip(scene.classes, self._dots, strict=True):
+            for label, layers in zip(scene.classes, self._drawn, strict=True):
                 alpha = np.where(is_pale[samples.labels == label], PALE_ALPHA, 1.0)
                 if alpha.size:  # matplotlib refuses an empty array
-                    dots.set_alpha(alpha.tolist())
+                    for dots in layers:
+                        dots.set_alpha(alpha.tolist())
         self._title.set_text(snapshot.title)
         self._canvas.draw()
         drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))

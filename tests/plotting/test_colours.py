@@ -76,8 +76,9 @@ def regions(ax):
 
 
 def sample_colours(ax):
-    """Return the colour of the samples of every class in a plot."""
-    return [to_rgb(c.get_facecolor()[0]) for c in ax.collections if len(c.get_offsets()) > 1]
+    """Return the colour of the samples of every class in a plot, which have an entry in its legend."""
+    dots = [c for c in ax.collections if len(c.get_offsets()) > 1 and not c.get_label().startswith("_")]
+    return [to_rgb(c.get_facecolor()[0]) for c in dots]
 
 
 # --- ways to choose colours --------------------------------------------------------------------------
