@@ -39,12 +39,22 @@ from .prebuilt import kernel_target
 from .sources import PACKAGE, digest_of_sources, source_files
 from .target import chosen_vector_bytes
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        """Lock the first byte of an open file, or raise OSError."""
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
     import fcntl
     import grp
     import pwd
-except ImportError:  # not a POSIX system: processes do not wait for each other
-    fcntl = None  # type: ignore[assignment]
+
+    def _try_lock(descriptor: int) -> None:
+        """Lock an open file, or raise OSError."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 __all__ = [
     "cache_folders",
@@ -244,15 +254,17 @@ def claimed(name: str) -> Iterator[None]:
             held.append((path, descriptor))
 
     try:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
-                _first_folder(hold)
+        with contextlib.suppress(OSError):
+            _first_folder(hold)
         yield
     finally:
         for path, descriptor in held:
             with contextlib.suppress(OSError):
                 path.unlink()
             os.close(descriptor)
+            if os.name == "nt":  # removes no open file
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _locked_file(path: Path) -> int | None:
@@ -269,7 +281,7 @@ def _locked_file(path: Path) -> int | None:
     """
     last = time.monotonic() + WAIT_SECONDS
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited by other programs
         is_kept = False
         try:
             if not _lock(descriptor, last):
@@ -290,7 +302,7 @@ def _lock(descriptor: int, last: float) -> bool:
     """Lock a file, and return True; return False if another process holds the lock at the time `last`."""
     while time.monotonic() < last:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _try_lock(descriptor)
             return True
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
@@ -400,7 +412,13 @@ def _write_whole(path: Path, content: bytes) -> None:
             file.write(content)
         # Kernels that an administrator compiled serve all users: make the file as readable as its folder.
         os.chmod(temporary, stat.S_IMODE(path.parent.stat().st_mode) & 0o644)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            # Windows replaces no file that another process reads: that process has found the same entry.
+            if os.name != "nt" or not path.exists():
+                raise
+            os.unlink(temporary)
     except BaseException:
         os.unlink(temporary)
         raise

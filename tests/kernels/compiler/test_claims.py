@@ -71,13 +71,12 @@ def test_who_gives_up_waiting_leaves_the_claim_to_its_holder(folder, monkeypatch
     assert not list(folder.iterdir())
 
 
-@pytest.mark.skipif(cache.fcntl is None, reason="this system has no flock")
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
 def test_without_locks_nobody_waits(folder, monkeypatch, number):
     def refuse(*_):
         raise OSError(number, "no locks")
 
-    monkeypatch.setattr(cache.fcntl, "flock", refuse)
+    monkeypatch.setattr(cache, "_try_lock", refuse)
     with cache.claimed(NAME), cache.claimed(NAME):
         pass
     assert not list(folder.iterdir())
