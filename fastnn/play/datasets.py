@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DATASETS", "FUNCTIONS", "SURFACES", "TABLES", "DataSet"]
+__all__ = ["DATASETS", "FEATURES", "FUNCTIONS", "SURFACES", "TABLES", "DataSet", "features"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def circles(n_samples, noise, seed):
     return make_circles(n_samples, noise=noise, factor=0.5, random_state=seed)
 
 
-def spiral(n_samples, noise, seed, arms):
-    """Return samples of a spiral's arms, and the numbers of the arms."""
+def spiral(n_samples, noise, seed, arms, turns):
+    """Return samples of a spiral's arms, which wind so many turns, and the numbers of the arms."""
     random = np.random.RandomState(seed)
     y = np.arange(n_samples) % arms
     radius = np.linspace(0.1, 1.0, n_samples)
-    angle = 2 * np.pi * y / arms + 4.0 * radius
+    angle = 2 * np.pi * (y / arms + turns * radius)
     X = radius[:, None] * np.column_stack([np.sin(angle), np.cos(angle)])
     return X + 0.3 * noise * random.randn(n_samples, 2), y
 
@@ -132,6 +132,32 @@ def surface(n_samples, noise, seed, surface):
     return X, y + noise * random.randn(n_samples)
 
 
+def features(X, names):
+    """Return the inputs (n, len(names)) of a network, computed from the two coordinates of samples."""
+    x1, x2 = X.T
+    inputs = {
+        "x1": x1,
+        "x2": x2,
+        "x1_squared": x1**2,
+        "x2_squared": x2**2,
+        "x1_x2": x1 * x2,
+        "sin_x1": np.sin(np.pi * x1),
+        "sin_x2": np.sin(np.pi * x2),
+    }
+    return np.column_stack([inputs[name] for name in names])
+
+
+# Inputs of `features`: how each is written, given the names of the coordinates, and a line about it.
+FEATURES = {
+    "x1": ("{0}", "the first coordinate"),
+    "x2": ("{1}", "the second coordinate"),
+    "x1_squared": ("{0}²", "the square of the first coordinate"),
+    "x2_squared": ("{1}²", "the square of the second coordinate"),
+    "x1_x2": ("{0}·{1}", "the product of both coordinates"),
+    "sin_x1": ("sin π{0}", "a wave along the first coordinate, of period 2"),
+    "sin_x2": ("sin π{1}", "a wave along the second coordinate, of period 2"),
+}
+
 # Functions whose line divides the classes of `line`, and surfaces of `surface`, with a line about each.
 FUNCTIONS = {
     "sine": "half a sine's period on either side",
@@ -172,7 +198,7 @@ DATASETS: dict[str, DataSet] = {
         "A boundary that winds takes two layers: the first bends lines, the second combines the bends. "
         "Adam finds the way that plain gradient descent takes many times longer for.",
         {"n_samples": 300, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM},
-        spiral, (*_COMMON, "arms"),
+        spiral, (*_COMMON, "arms", "turns"),
     ),
     "blobs": DataSet(
         "Blobs", "classes",

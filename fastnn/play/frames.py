@@ -141,7 +141,7 @@ class Artist:
         self._subsets = []
         for X, y in (problem.training_data, problem.test_data):
             self._subsets.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
-        self._X, self._y = model._check(problem.X, problem.y)
+        self._X, self._y = model._check(problem.features(problem.X), problem.y)
         network = self._network
         # The network that ends at a hidden layer computes the outputs of the layer's units.
         self._truncated = [
@@ -221,10 +221,11 @@ class Artist:
                 self._network, folded, self._lattice(size), self._network.loss.output, 1, warns=False
             )
             return {"boundary": _bytes(values.reshape(size, size), low, max(high - low, 1e-12))}
-        model = Model._sharing(self._network, snapshot.parameters, snapshot.statistics)
+        model = problem.over_plane(Model._sharing(self._network, snapshot.parameters, snapshot.statistics))
 
         def picture(response: str) -> Array:
-            method = self._faster_method() if response == "class" else "dense"
+            can_choose = response == "class" and not problem.has_computed_features
+            method = self._faster_method() if can_choose else "dense"
             began = time.perf_counter()
             image = render_boundary(
                 model, (left, right), (bottom, top), (size, size), response=response, method=method,
@@ -254,13 +255,13 @@ class Artist:
         return faster if self._n_pictures % RACE_PICTURES else slower
 
     def _lattice(self, size: int) -> Array:
-        """Return the centres of the pixels (size^2, 2) of a picture, from the top row down."""
+        """Return the network's inputs (size^2, n_inputs) at the pixels of a picture from the top row down."""
         if size not in self._points:
             if len(self._points) == N_SIZES:
                 self._points.clear()
             left, right, bottom, top = self._problem.limits
             points = pixel_centres((left, right), (top, bottom), size)
-            self._points[size] = points.astype(self._network.dtype)
+            self._points[size] = self._problem.features(points).astype(self._network.dtype)
         return self._points[size]
 
     def _units(self, folded: Array, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
@@ -282,6 +283,15 @@ class Artist:
                 pictures.append(_bytes(values.reshape(size, size), low, high - low))
         shape = (len(pictures), size, size)
         return (np.stack(pictures) if pictures else np.empty(shape, np.uint8)), ranges
+
+    def inputs(self, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
+        """Return the pictures (n_inputs, size, size) of the network's inputs, and their ranges of values."""
+        ranges = [_unit_range("identity", values) for values in self._lattice(size).T]
+        pictures = [
+            _bytes(values.reshape(size, size), low, high - low)
+            for values, (low, high) in zip(self._lattice(size).T, ranges, strict=True)
+        ]
+        return np.stack(pictures), ranges
 
     def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""

@@ -17,7 +17,7 @@ from ..model import Model
 from ..optimizers import OPTIMIZERS, resolve_optimizer
 from ..schedules import SCHEDULES, resolve_schedule
 from ..training.model_training import check_lbfgs
-from .datasets import DATASETS
+from .datasets import DATASETS, FEATURES, features
 from .fields import MAX_COORDINATE, RequestError
 from .settings import Settings
 from .table import PlayTable
@@ -44,7 +44,7 @@ class LearningProblem:
     kind : {"classes", "regression"}
         Kind of the targets.
     X : array (n, 2)
-        All samples, standardised if they come from a table.
+        All samples, standardised if they come from a table; `features` are what the network takes of them.
     y : array (n,)
         Numbers of the classes, or targets of a regression.
     is_test : array (n,) of bool
@@ -54,7 +54,7 @@ class LearningProblem:
     classes : list of str or None
         Names of the classes.
     inputs : list of str
-        Names of the two inputs.
+        Names of the two coordinates.
     limits : tuple of 4 floats
         Edges of the picture: left, right, bottom, top.
     """
@@ -85,7 +85,7 @@ class LearningProblem:
     def layers_dim(self) -> list[int]:
         """Numbers of inputs, hidden units and outputs."""
         n_outputs = len(self.classes) if self.classes and LOSSES[self.loss_name].of_labels else 1
-        return [2, *self.settings.layers, n_outputs]
+        return [len(self.settings.features), *self.settings.layers, n_outputs]
 
     @property
     def model_arguments(self) -> dict[str, Any]:
@@ -136,18 +136,58 @@ class LearningProblem:
         return 1 if size is None else -(-n // min(size, n))
 
     @property
+    def has_computed_features(self) -> bool:
+        """True if the inputs of the network are not the two coordinates themselves."""
+        return self.settings.features != Settings.features
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the network's inputs."""
+        return [FEATURES[name][0].format(*self.inputs) for name in self.settings.features]
+
+    def features(self, X: Array) -> Array:
+        """Return the inputs (n, n_inputs) of the network for points (n, 2) of the plane."""
+        return features(X, self.settings.features) if self.has_computed_features else X
+
+    def over_plane(self, model: Model) -> Any:
+        """Return a model of this problem as one that predicts for points (n, 2) of the plane."""
+        return PlaneModel(self, model) if self.has_computed_features else model
+
+    @property
     def training_data(self) -> tuple[Array, Array]:
-        """Samples and targets that train."""
-        return self.X[self.train], self.y[self.train]
+        """Inputs and targets that train."""
+        return self.features(self.X[self.train]), self.y[self.train]
 
     @property
     def test_data(self) -> tuple[Array, Array]:
-        """Samples and targets that test, perhaps none."""
-        return self.X[self.test], self.y[self.test]
+        """Inputs and targets that test, perhaps none."""
+        return self.features(self.X[self.test]), self.y[self.test]
 
     def new_model(self) -> Model:
         """Return the model with its initial parameters."""
         return Model(self.layers_dim, **self.model_arguments)
+
+
+@dataclass(frozen=True)
+class PlaneModel:
+    """A model of computed features as one that predicts for points of the plane."""
+
+    problem: LearningProblem
+    model: Model
+
+    @property
+    def classes_(self) -> Array:
+        """Numbers of the classes."""
+        return np.arange(len(self.problem.classes or ()))
+
+    def predict(self, X: Array) -> Array:
+        """Return the classes or values (n,) of points (n, 2)."""
+        return self.model.predict(self.problem.features(X)).reshape(-1)
+
+    def predict_proba(self, X: Array) -> Array:
+        """Return the probabilities (n, n_classes) of points (n, 2)."""
+        P = self.model.predict_proba(self.problem.features(X))
+        return np.hstack([1 - P, P]) if P.shape[1] == 1 else P
 
 
 def _differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
@@ -185,7 +225,7 @@ def posed(settings: Settings, table: PlayTable | None = None) -> tuple[LearningP
     except (ValueError, MemoryError) as error:
         raise RequestError(None, str(error)) from None
     try:
-        model._check(problem.X, problem.y)
+        model._check(problem.features(problem.X), problem.y)
     except ValueError as error:
         raise RequestError("loss", str(error)) from None
     _check_optimizer(problem, model)

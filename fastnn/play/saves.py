@@ -97,7 +97,9 @@ def _picture(run: Run) -> bytes:
     else:
         figure = Figure(figsize=FIGURE_SIZE, dpi=PICTURE_DPI, layout="constrained")
         ax = figure.add_subplot()
-        plot_decision_boundary(model, problem.X, problem.y, ax=ax, response=run.view.response)
+        plot_decision_boundary(
+            problem.over_plane(model), problem.X, problem.y, ax=ax, response=run.view.response
+        )
         _set_axes(ax, problem)
         ax.set_title(title)
     file = io.BytesIO()
@@ -136,7 +138,7 @@ class ValuesPicture:
 
         problem = run.problem
         left, right, bottom, top = problem.limits
-        self._plane = pixel_centres((left, right), (bottom, top), N_PIXELS)
+        self._plane = problem.features(pixel_centres((left, right), (bottom, top), N_PIXELS))
         self.figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout="constrained")
         self._canvas = FigureCanvasAgg(self.figure)
         ax = self.figure.add_subplot()
@@ -175,7 +177,7 @@ def _animation(run: Run) -> bytes:
         film.append(latest)
     chosen = [film[k] for k in snapshot_epochs(0, len(film) - 1, min(N_FRAMES, len(film)))]
     models = [run.model_of(snapshot) for snapshot in chosen]
-    X, y = problem.X, problem.y
+    X, y = problem.features(problem.X), problem.y
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.gif"
         if problem.kind == "classes":
@@ -184,7 +186,8 @@ def _animation(run: Run) -> bytes:
                 f"epoch {snapshot.epoch:,}: {share:.1%} correct"
                 for snapshot, share in zip(chosen, correct, strict=True)
             ]
-            animate_training(models, X, y, path, titles=titles)
+            over_plane = [problem.over_plane(model) for model in models]
+            animate_training(over_plane, problem.X, y, path, titles=titles)
         else:
             titles = [
                 f"epoch {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..schedules import SCHEDULES
-from .datasets import DATASETS
+from .datasets import DATASETS, features
 from .session import WithinRun
 from .steering import StopAfter
 
@@ -48,6 +48,8 @@ def script_of(run: Run) -> str:
     imports.insert(first + 1, "import fastnn")
 
     blocks.append(_data(run))
+    if problem.has_computed_features:
+        blocks.append(f"{inspect.getsource(features)}\n\nX = features(X, {list(settings.features)})")
     if len(problem.test):
         blocks.append(
             "X_train, X_test, y_train, y_test = train_test_split(\n"

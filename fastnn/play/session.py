@@ -223,6 +223,7 @@ class Run:
             "kind": problem.kind,
             "limits": list(problem.limits),
             "inputs": problem.inputs,
+            "features": problem.feature_names,
             "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
             "n_parameters": sum(math.prod(entry["shape"]) for entry in layout),
             "n_train": len(problem.train),
@@ -331,6 +332,7 @@ class Run:
             header, arrays = self._artist.draw(snapshot, self._view, self.number, self._frame)
         if self._frame == 0:
             arrays |= self._data()
+            arrays["inputs"], header["input_ranges"] = self._artist.inputs(self._view.unit_resolution)
         points = np.array(self.steering.take_points()).reshape(-1, len(CURVE_COLUMNS))
         with np.errstate(over="ignore"):
             arrays["curves"] = points.astype(np.float32)

@@ -18,7 +18,7 @@ from ..optimizers import OPTIMIZERS
 from ..reference.layer import ACTIVATIONS
 from ..schedules.base import SCHEDULES
 from ..system.validation import shown
-from .datasets import DATASETS, FUNCTIONS, SURFACES
+from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
 from .fields import Field, RequestError
 
 __all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
@@ -86,6 +86,10 @@ class Settings:
         "number", 0.2, "standard deviation of the noise", 0.0, 1.0, only={"dataset": _sampled()}
     )
     arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only={"dataset": ["spiral"]})
+    turns: float = _setting(
+        "number", 0.64, "turns of an arm of the spiral, from the centre to its end", 0.1, 20.0, scale="log",
+        only={"dataset": ["spiral"]},
+    )  # fmt: skip
     classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only={"dataset": ["blobs"]})
     function: str = _setting(
         "choice", "sine", "function whose line divides the classes",
@@ -111,6 +115,13 @@ class Settings:
         "number", 0.2, "fraction of the samples that test the network and do not train it", 0.0, 0.9
     )
     seed: int = _setting("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
+    features: tuple[str, ...] = _setting(
+        "choices", ["x1", "x2"], "inputs of the network, computed from the two coordinates",
+        values={
+            name: {"title": text.format("x1", "x2"), "line": line} for name, (text, line) in FEATURES.items()
+        },
+        max_length=len(FEATURES),
+    )  # fmt: skip
     layers: tuple[int, ...] = _setting(
         "integers", [3], "units of the hidden layers", 1, MAX_UNITS, max_length=MAX_LAYERS
     )
@@ -201,6 +212,8 @@ class Settings:
                 f"there are {len(settings.layers)} hidden layers, but {len(settings.activations)} "
                 "activations: name one for each layer",
             )
+        if not settings.features or len(set(settings.features)) < len(settings.features):
+            raise RequestError("features", "features must name at least one input, and each input once")
         return settings
 
     @property

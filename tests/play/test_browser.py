@@ -186,6 +186,28 @@ def test_buttons_change_layers_units_and_activations(visitor, server):
     assert visitor.widths == [2, 3, 2]
 
 
+def test_inputs_are_chosen_on_the_page_and_stand_in_the_address(visitor, server):
+    page = visitor.visit(server, "dataset=circles&features=x1,x2_squared").page
+    assert visitor.widths == [2, 3, 2]
+    names = page.locator(".layer").first.locator(".name")
+    assert names.all_inner_texts() == ["x₁", "x₂²"]
+    group = page.get_by_role("group", name="Inputs").first
+    visitor.change(lambda: group.get_by_label("x₁²").check())
+    assert "features=x1,x1_squared,x2_squared" in visitor.fragment
+    assert names.all_inner_texts() == ["x₁", "x₁²", "x₂²"]
+    for name in ("x₁", "x₂²"):
+        visitor.change(lambda name=name: group.get_by_label(name, exact=True).uncheck())
+    assert visitor.widths == [1, 3, 2]
+    group.get_by_label("x₁²").click()  # the last input stays
+    assert group.get_by_label("x₁²").is_checked()
+    # The square of the first coordinate: pale in the middle, dark on the left and right.
+    picture = visitor.pixels(".unit canvas").astype(int)
+    assert picture[16, 16].sum() > picture[16, 0].sum() + 100
+    assert (picture[0] == picture[31]).all()
+    page.keyboard.press("s")
+    visitor.wait_for_step(1)
+
+
 def test_a_change_of_the_data_set_keeps_playing(visitor, server):
     page = visitor.visit(server, "speed=13").page
     page.keyboard.press("Space")

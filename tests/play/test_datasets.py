@@ -82,6 +82,15 @@ def test_seed_and_noise_change_the_samples():
     assert (drawn() != drawn(noise=0.4)).any()
 
 
+@pytest.mark.parametrize("turns", [0.5, 3])
+def test_an_arm_of_the_spiral_winds_as_many_turns_as_wanted(turns):
+    state = {"dataset": "spiral", "noise": 0, "turns": turns, "n_samples": 1000}
+    X = posed(Settings.of_state(state))[0].X[::2]  # one of two arms
+    angle = np.unwrap(np.arctan2(*X.T))
+    # The arm begins at a tenth of its radius.
+    assert (angle[-1] - angle[0]) / (2 * np.pi) == pytest.approx(0.9 * turns, rel=0.01)
+
+
 def test_the_test_share_divides_the_samples():
     problem, _ = posed(Settings.of_state({"test_share": 0.25}))
     assert (len(problem.train), len(problem.test)) == (150, 50)

@@ -75,6 +75,55 @@ def test_pictures_of_classes_and_probabilities_equal_predictions(state):
         assert (arrays["boundary"] == predicted).mean() > 0.99
 
 
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"dataset": "blobs"}, {"dataset": "surface"}, {"loss": "sigmoid_binary_cross_entropy"}],
+    ids=str,
+)
+def test_networks_on_computed_features_are_drawn_over_the_plane(state):
+    state = {**state, "features": ["x2_squared", "sin_x1", "x1_x2"], "layers": [4, 3]}
+    state["activations"] = ["tanh", "relu"]
+    points = lattice(posed(Settings.of_state(state))[0], 24).reshape(-1, 2)
+    x1, x2 = points.T
+    inputs = np.column_stack([x2**2, np.sin(np.pi * x1), x1 * x2])
+    problem, model, _, arrays = drawn(state)
+    assert (problem.features(points) == inputs).all()
+    predicted = model.predict(inputs).reshape(24, 24)
+    if problem.kind == "regression":
+        low, high = problem.y.min(), problem.y.max()
+        np.testing.assert_allclose(
+            arrays["boundary"] / 255, np.clip((predicted - low) / (high - low), 0, 1), atol=0.51 / 255
+        )
+        return
+    assert (arrays["boundary"] == predicted).all()
+    _, _, _, arrays = drawn(state, mode="probability", sample=5)
+    P = model.predict_proba(inputs).reshape(24, 24, -1)
+    expected = arrays["confidence"] if len(problem.classes) > 2 else arrays["boundary"]
+    np.testing.assert_allclose(
+        expected / 255, P.max(axis=-1) if P.shape[-1] > 2 else P[..., -1], atol=0.51 / 255
+    )
+    np.testing.assert_allclose(arrays["sample.x"], problem.features(problem.X[5:6])[0], rtol=1e-6)
+    eighth = lattice(problem, 8).reshape(-1, 2)
+    first = np.tanh(problem.features(eighth) @ model.W[0] + model.b[0]).T
+    for picture, values in zip(arrays["units"][:4], first, strict=True):
+        np.testing.assert_allclose(picture.ravel() / 127.5 - 1, values, atol=1.01 / 255)
+
+
+def test_the_first_frame_has_the_pictures_of_the_inputs():
+    with FakePage() as page:
+        page.send("view", unit_resolution=8)
+        run = page.start(features=["x2", "x1_squared"])
+        header, arrays = page.frames[0]
+    assert page.received("started")[0]["features"] == ["x2", "x1²"]
+    assert arrays["inputs"].shape == (2, 8, 8)
+    x1, x2 = lattice(run.problem, 8).reshape(-1, 2).T
+    for picture, (low, high), values in zip(
+        arrays["inputs"], header["input_ranges"], (x2, x1**2), strict=True
+    ):
+        shown = low + picture.ravel() / 255 * (high - low)
+        np.testing.assert_allclose(shown, values, atol=(high - low) * 0.51 / 255)
+
+
 def test_pictures_of_a_regression_are_predictions_clipped_to_the_range_of_targets():
     problem, model, _, arrays = drawn({"dataset": "surface", "layers": [8], "reduction": "mean"})
     values = model.predict(lattice(problem, 24).reshape(-1, 2)).reshape(24, 24)

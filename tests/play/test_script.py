@@ -17,11 +17,12 @@ from fastnn.play.table import checked_table
 STATES = {
     "default": {},
     "whole data": {"test_share": 0},
-    "spiral": {**DATASETS["spiral"].best, "dataset": "spiral", "arms": 3},
+    "spiral": {**DATASETS["spiral"].best, "dataset": "spiral", "arms": 3, "turns": 1.5},
     "blobs": {"dataset": "blobs", "layers": [], "activations": []},
     "xor": {"dataset": "xor", "layers": [4, 3], "activations": ["relu", "gelu"], "init": "he_normal"},
     "line": {"dataset": "line", "function": "waves", "loss": "sigmoid_binary_cross_entropy"},
     "surface": {**DATASETS["surface"].best, "dataset": "surface", "loss": "huber", "delta": 0.5},
+    "features": {"features": ["x1_squared", "x2_squared", "sin_x2", "x1"], "dataset": "circles"},
     "painted": {"dataset": "painted", "points": [[0.1, 0.2, 0], [0.7, -0.3, 1], [-1, 1 / 3, 2], [0.5, 1, 0]]},
     "everything": {
         "layers": [5, 4], "activations": ["relu", "sigmoid"], "output_activation": "identity",

@@ -529,6 +529,25 @@ def loaded_model(run, folder):
 
 
 @pytest.mark.parametrize(
+    "state", [{}, {"loss": "sigmoid_binary_cross_entropy"}, {"dataset": "surface"}], ids=str
+)
+def test_networks_on_computed_features_are_saved_with_pictures_over_the_plane(state, tmp_path):
+    with FakePage() as page:
+        page.send("view", mode="probability")
+        run = page.start(**state, features=["x1", "x2_squared", "x1_x2"])
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+        loaded, name = loaded_model(run, tmp_path)
+        assert "-3-3-" in name
+        x1, x2 = run.problem.X.T
+        inputs = np.column_stack([x1, x2**2, x1 * x2])
+        assert (loaded.predict(inputs) == run.current_model().predict(inputs)).all()
+        saves = Saves()
+        for what, start in (("picture", b"\x89PNG"), ("gif", b"GIF89a")):
+            assert saves.get(saves.save(run, what)[0]).content.startswith(start)
+
+
+@pytest.mark.parametrize(
     "state",
     [
         {},

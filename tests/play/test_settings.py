@@ -70,8 +70,10 @@ def test_an_option_belongs_to_one_setting_and_is_not_named_as_a_field():
 
 REFUSED = [
     ("dataset", "sun"), ("dataset", 3), ("n_samples", 9), ("n_samples", 10**6), ("n_samples", True),
-    ("noise", -0.1), ("noise", "much"), ("noise", None), ("arms", 1), ("arms", 6), ("classes", 1.5),
+    ("noise", -0.1), ("noise", "much"), ("noise", None), ("arms", 1), ("arms", 6), ("turns", 0),
+    ("turns", 30), ("classes", 1.5),
     ("function", "tan"), ("surface", ""), ("test_share", 1.0), ("seed", -1), ("seed", 2**40),
+    ("features", []), ("features", ["x3"]), ("features", ["x1", "x1"]), ("features", "x1"),
     ("layers", [10_000]), ("layers", [0]), ("layers", 3), ("layers", [3] * 9), ("layers", ["3"]),
     ("activations", ["tahn"]), ("output_activation", "softmax"), ("init", "zeros"), ("batch_norm", 1),
     ("dropout", 1.0), ("dtype", "float16"), ("loss", "perplexity"), ("optimizer", "lion"),

@@ -1,6 +1,6 @@
 // The settings: controls for every field of the state, drawn from the server's description of the choices.
 
-import { make, byId } from "./dom.js";
+import { make, byId, inputName } from "./dom.js";
 
 const DATA_FIELDS = [
   "x_column",
@@ -8,11 +8,13 @@ const DATA_FIELDS = [
   "function",
   "surface",
   "arms",
+  "turns",
   "classes",
   "n_samples",
   "noise",
   "test_share",
   "seed",
+  "features",
 ];
 // Drawn elsewhere: in the buttons of the data sets, in the network, on the plane.
 const ELSEWHERE = new Set(["dataset", "layers", "activations", "points"]);
@@ -34,6 +36,7 @@ const EMPTY = { batch_size: "all", passes: "no end", clip_norm: "none", max_norm
 const DEBOUNCE = 90;
 
 const TITLES = {
+  features: "Inputs",
   n_samples: "Points",
   test_share: "Test share",
   l1: "L1",
@@ -219,6 +222,8 @@ export class Controls {
           control.checked = Boolean(value);
         },
       };
+    } else if (choice.kind === "choices") {
+      [control, elements] = this.toggles(name, choice, title);
     } else {
       [control, elements] = this.numberField(name, choice, id, label);
     }
@@ -234,6 +239,29 @@ export class Controls {
     );
     Object.assign(this.fields[name], { row, control, problem, reason, only });
     return row;
+  }
+
+  /** Return a group of check boxes, of which at least one stays checked. */
+  toggles(name, { values, line }, title) {
+    const boxes = values.map((value) => make("input", { type: "checkbox", value: value.name }));
+    const choose = ({ target }) => {
+      const chosen = boxes.filter(({ checked }) => checked).map(({ value }) => value);
+      if (chosen.length) this.changed(name, chosen);
+      else target.checked = true;
+    };
+    const control = make(
+      "div.toggles",
+      { role: "group", "aria-label": title, onchange: choose },
+      ...values.map((value, k) =>
+        make("label", { title: value.line }, boxes[k], make("span", {}, inputName(value.title))),
+      ),
+    );
+    this.fields[name] = {
+      show: (value) => {
+        for (const box of boxes) box.checked = value.includes(box.value);
+      },
+    };
+    return [control, [make("span", { title: line }, title), control]];
   }
 
   numberField(name, choice, id, label) {

@@ -42,6 +42,9 @@ export function inFormula(value) {
 export const subscript = (number) =>
   [...String(number)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit] ?? digit).join("");
 
+/** Return the name of an input with its numbers as subscripts: x₁, x₁², x₁·x₂. */
+export const inputName = (name) => name.replace(/\d+(?=[²·]|$)/g, subscript);
+
 export const superscript = (number) =>
   [...String(number)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
 

@@ -1,6 +1,6 @@
 // The current step in numbers: what one unit computes for the chosen sample, forward and backward.
 
-import { make, byId, inFormula, shown, subscript } from "./dom.js";
+import { make, byId, inFormula, inputName, shown, subscript } from "./dom.js";
 
 // Longer sums are shortened to this many terms.
 const MAX_TERMS = 4;
@@ -201,8 +201,7 @@ class Unit {
   }
 
   inputName(i) {
-    if (this.layer > 0) return `h${subscript(i + 1)}`;
-    return this.started.inputs[i].replace(/\d+$/, (digits) => subscript(digits));
+    return this.layer > 0 ? `h${subscript(i + 1)}` : inputName(this.started.features[i]);
   }
 
   weightName(i) {

@@ -4,7 +4,7 @@ import { Address, format, parse, same } from "./address.js";
 import { Boundary } from "./boundary.js";
 import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
-import { byId, make, whole } from "./dom.js";
+import { byId, inputName, make, whole } from "./dom.js";
 import { Formula } from "./formula.js";
 import { clearProblems, compiling, lost, news, problem } from "./messages.js";
 import { Network } from "./network.js";
@@ -301,10 +301,11 @@ function showBlank() {
   isBlank = true;
   isPending = false;
   const points = state.points ?? [];
-  const { layers } = hello.choices;
+  const { layers, features } = hello.choices;
   const n_classes = Math.max(2, ...points.map(([, , label]) => within(hello.choices.points, label) + 1));
   const hidden = state.layers.slice(0, layers.max_length).map((width) => within(layers, width));
-  const dims = [2, ...hidden, n_classes];
+  const inputs = features.values.filter(({ name }) => state.features.includes(name));
+  const dims = [inputs.length, ...hidden, n_classes];
   show({
     run,
     state,
@@ -315,6 +316,7 @@ function showBlank() {
     output: "",
     loss: "",
     inputs: ["x1", "x2"],
+    features: inputs.map(({ title }) => title),
     classes: Array.from({ length: n_classes }, (_, k) => String(k)),
     limits: boundary.paintedLimits,
     n_parameters: dims.slice(1).reduce((sum, width, k) => sum + width * (dims[k] + 1), 0),
@@ -333,7 +335,7 @@ function showHovered() {
     return;
   }
   const { depth, unit } = hovered;
-  const name = depth === 0 ? `Input ${unit + 1}` : `Unit ${unit + 1} of hidden layer ${depth}`;
+  const name = depth === 0 ? `Input ${inputName(started.features[unit])}` : `Unit ${unit + 1} of hidden layer ${depth}`;
   boundary.showUnit(network.pictureOf(depth, unit), name);
 }
 
@@ -366,11 +368,12 @@ function draw(now) {
   const frame = frames.at(-1);
   waiting = [];
   if (!frame) return;
-  for (const { arrays } of frames) {
+  for (const { arrays, input_ranges } of frames) {
     if (arrays.curves) curves.add(arrays.curves);
     // Of two frames, the first may be the one that carries the data.
-    for (const name of ["points", "labels", "targets", "is_test"])
+    for (const name of ["points", "labels", "targets", "is_test", "inputs"])
       if (arrays[name]) frame.arrays[name] ??= arrays[name];
+    frame.input_ranges ??= input_ranges;
   }
   boundary.draw(frame);
   network.draw(frame);

@@ -1,13 +1,11 @@
 // The network: a column per layer, a picture per unit, a line per weight.
 
-import { make, byId, subscript } from "./dom.js";
+import { make, byId, inputName, subscript } from "./dom.js";
 import { Links } from "./links.js";
 import { markClass } from "./palette.js";
 
 // Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
 const SHARE = 0.3;
-// Pixels along the sides of the pictures of the inputs.
-const INPUT_SIDE = 32;
 // Style classes of networks with more units in a layer, or more layers, than this.
 const SIZES = { dense: 10, crowded: 24, packed: 48 };
 const MANY_LAYERS = 6;
@@ -27,8 +25,6 @@ class Pace {
     this.next = ended + (ended - began) * (1 / SHARE - 1);
   }
 }
-
-const withSubscript = (name) => name.replace(/\d+$/, (digits) => subscript(digits));
 
 export class Network {
   /** `actions`: select(layer, to, from), hover(depth, unit or null), addUnit, removeUnit, activate. */
@@ -58,8 +54,8 @@ export class Network {
 
   /** Build the columns of a run. `activations`: {values, chosen}; `limits`: {minimum, maximum} of widths. */
   build(started, activations, limits) {
-    const { layers_dim: dims, inputs, classes, kind } = started;
-    const signature = JSON.stringify([dims, inputs, classes, kind, activations.chosen]);
+    const { layers_dim: dims, features, classes, kind } = started;
+    const signature = JSON.stringify([dims, features, classes, kind, activations.chosen]);
     this.started = started;
     this.weights = null;
     if (signature !== this.signature) {
@@ -75,7 +71,6 @@ export class Network {
       this.columns.classList.toggle("many", dims.length > MANY_LAYERS);
       if (focused) this.columns.querySelector(`[data-key="${focused}"]`)?.focus();
     }
-    this.drawInputs();
     this.measure();
   }
 
@@ -157,13 +152,13 @@ export class Network {
 
   pictureUnit(depth, unit) {
     const canvas = make("canvas", { "aria-hidden": "true" });
-    const input = this.started.inputs[unit];
+    const input = this.started.features[unit];
     const label = depth === 0 ? `Input ${input}` : `Unit ${unit + 1} of hidden layer ${depth}`;
     const button = make(
       "button.unit",
       { type: "button", "aria-label": label },
       canvas,
-      depth === 0 ? make("span.name", {}, withSubscript(input)) : null,
+      depth === 0 ? make("span.name", {}, inputName(input)) : null,
     );
     button.mark = canvas;
     return button;
@@ -193,10 +188,11 @@ export class Network {
 
   /** Draw a frame: the units' pictures and the lines. */
   draw(frame) {
-    const { units, weights, "sample.p": prediction } = frame.arrays;
+    const { inputs, units, weights, "sample.p": prediction } = frame.arrays;
     const must = !frame.playing || this.weights === null;
     this.weights = weights;
-    this.picturePace.draw(must, () => this.drawUnits(units, frame.unit_ranges));
+    if (inputs) this.drawUnits(this.units[0], inputs, frame.input_ranges);
+    this.picturePace.draw(must, () => this.drawUnits(this.units.slice(1, -1).flat(), units, frame.unit_ranges));
     this.linkPace.draw(must, () => this.drawLinks());
     this.scores.forEach((element, k) => {
       element.textContent = prediction ? prediction[k].toFixed(2).replace("-", "−") : "";
@@ -204,27 +200,13 @@ export class Network {
     this.tell();
   }
 
-  drawUnits(pictures, ranges) {
+  drawUnits(buttons, pictures, ranges) {
     const size = pictures.shape[1] ** 2;
-    this.units
-      .slice(1, -1)
-      .flat()
-      .forEach((button, k) => {
-        this.paint(button, {
-          picture: pictures.subarray(k * size, (k + 1) * size),
-          signed: ranges[k][0] < 0,
-        });
+    buttons.forEach((button, k) => {
+      this.paint(button, {
+        picture: pictures.subarray(k * size, (k + 1) * size),
+        signed: ranges[k][0] < 0,
       });
-  }
-
-  /** Draw what the inputs answer over the plane: their own values. */
-  drawInputs() {
-    this.units[0].forEach((button, axis) => {
-      const picture = Uint8Array.from({ length: INPUT_SIDE ** 2 }, (_, k) => {
-        const place = axis === 0 ? k % INPUT_SIDE : INPUT_SIDE - 1 - Math.floor(k / INPUT_SIDE);
-        return Math.round((255 * place) / (INPUT_SIDE - 1));
-      });
-      this.paint(button, { picture, signed: true });
     });
   }
 
