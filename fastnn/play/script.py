@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..schedules import SCHEDULES
 from .datasets import DATASETS, features
 from .session import WithinRun
-from .steering import StopAfter
+from .steering import SetByHand, StopAfter
 
 if TYPE_CHECKING:
     from .session import Run
@@ -38,10 +38,15 @@ def script_of(run: Run) -> str:
             whole = f"fastnn.{SCHEDULES[arguments['schedule']].__name__}()"
         total = settings.n_passes * problem.steps_per_epoch
         arguments["schedule"] = Expression(f"WithinRun({whole}, {total})")
+    hooks: list[tuple[type, Any]] = []
+    if run.steering.set_by_hand:
+        hooks.append((SetByHand, run.steering.set_by_hand))
     if n_steps % problem.steps_per_epoch:
+        hooks.append((StopAfter, n_steps))
+    if hooks:
         imports += ["from fastnn.training.loop import Hook"]
-        blocks.append(inspect.getsource(StopAfter))
-        arguments["callbacks"] = [Expression(f"StopAfter({n_steps})")]
+        blocks += [inspect.getsource(hook) for hook, _ in hooks]
+        arguments["callbacks"] = [Expression(f"{hook.__name__}({given})") for hook, given in hooks]
     if len(problem.test):
         imports.append("from sklearn.model_selection import train_test_split")
     first = imports.index("import numpy as np")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..model import Model
 from ..schedules import Schedule
+from ..system.validation import shown
 from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
 from .fields import RequestError
@@ -37,6 +38,8 @@ logger = logging.getLogger("fastnn")
 FIRST_EPOCHS = 1000
 # Largest number of epochs of any training.
 MAX_EPOCHS = 1 << 50
+# Largest magnitude of a parameter that is set by hand.
+MAX_PARAMETER = 1e6
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 
@@ -137,6 +140,26 @@ class Run:
         else:
             getattr(self.steering, name)()
 
+    def set_parameter(self, index: Any, value: Any) -> None:
+        """Set a parameter by its number in the flat vector, or to its value before if `value` is None.
+
+        Raises
+        ------
+        RequestError
+            If there is no such number, or if it cannot be set.
+        """
+        if self.problem.settings.optimizer == "lbfgs":
+            raise RequestError(None, "L-BFGS continues from its own past steps: no weight can be set by hand")
+        if self._ending is not None:
+            raise RequestError(None, "the training has ended: go back to its beginning to set a weight")
+        places = ((part["offset"], part["offset"] + math.prod(part["shape"])) for part in self._layout)
+        if not (type(index) is int and any(first <= index < end for first, end in places)):
+            raise RequestError(None, f"there is no weight of the number {shown(index)}")
+        if value is not None and not (type(value) in (int, float) and abs(value) <= MAX_PARAMETER):
+            limits = f"from -{MAX_PARAMETER:,.0f} to {MAX_PARAMETER:,.0f}"
+            raise RequestError(None, f"a weight must be a number {limits}, got {shown(value)}")
+        self.steering.set_parameter(index, None if value is None else float(value))
+
     def send(self, message: Any) -> None:
         """Send a message to the page unless the run has been replaced or closed."""
         with self._sending:
@@ -201,15 +224,20 @@ class Run:
                 future.set_exception(error)
         return bool(wanted)
 
-    def _started(self) -> dict[str, Any]:
-        """Return the message that describes the run."""
-        problem, network = self.problem, self.model._network
+    @property
+    def _layout(self) -> list[dict[str, Any]]:
+        """Names, places and shapes of the parts of the flat vector of parameters."""
         layout: list[dict[str, Any]] = []
-        for k, layer in enumerate(network.layers):
+        for k, layer in enumerate(self.model._network.layers):
             layout.append({"name": f"W{k}", "offset": layer.weights, "shape": [layer.n_in, layer.n_out]})
             for name, offset in (("b", layer.biases), ("scale", layer.scales), ("shift", layer.shifts)):
                 if offset >= 0:
                     layout.append({"name": f"{name}{k}", "offset": offset, "shape": [layer.n_out]})
+        return layout
+
+    def _started(self) -> dict[str, Any]:
+        """Return the message that describes the run."""
+        problem, network, layout = self.problem, self.model._network, self._layout
         return {
             "type": "started",
             "run": self.number,
@@ -451,6 +479,11 @@ class Session:
         if self.run is not None:
             self.run.steering.set_speed(speed)
 
+    def _set_parameter(self, message: Mapping[str, Any]) -> None:
+        """Set a parameter of the run that the message names, unless it has been replaced."""
+        if message.get("run", self.running.number) == self.running.number:
+            self.running.set_parameter(message.get("index"), message.get("value"))
+
     def _set_view(self, message: Mapping[str, Any]) -> None:
         self._view = self._view.changed(message)
         if self.run is not None:
@@ -473,6 +506,7 @@ class Session:
         "step": _command,
         "epoch": _command,
         "speed": _set_speed,
+        "parameter": _set_parameter,
         "view": _set_view,
         "drawn": _note_drawn,
     }

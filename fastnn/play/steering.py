@@ -21,7 +21,7 @@ from .compiling import note_compiled
 from .frames import Artist, Snapshot
 from .next_step import Rest
 
-__all__ = ["CURVE_COLUMNS", "Steering", "StopAfter"]
+__all__ = ["CURVE_COLUMNS", "SetByHand", "Steering", "StopAfter"]
 
 # Target duration of a chunk in seconds: the kernel returns often enough for fluent pictures.
 CHUNK_SECONDS = 0.012
@@ -68,6 +68,8 @@ class Steering(Hook):
         True during `held`.
     is_interrupted : bool
         True from `interrupt` until `go_on`.
+    set_by_hand : list of (int, int, float)
+        Parameters that the page has set: the steps done, the number in the flat vector, and the value.
     """
 
     def __init__(
@@ -82,6 +84,9 @@ class Steering(Hook):
         self.film = [snapshot]
         self.is_closed = self.is_held = self.is_interrupted = False
         self._artist, self._notify, self._steps_per_epoch = artist, notify, steps_per_epoch
+        self.set_by_hand: list[tuple[int, int, float]] = []
+        self._to_set: list[tuple[int, float | None]] = []  # parameters that wait for the end of a chunk
+        self._replaced: dict[int, list[float]] = {}  # values before, of the parameters that have been set
         self._changed = threading.Condition()
         self._speed, self._playing = speed, False
         self._target = 0  # step up to which single steps are due
@@ -127,6 +132,15 @@ class Steering(Hook):
         with self._changed:
             self._speed = steps_per_second
             self._pace()
+
+    def set_parameter(self, index: int, value: float | None) -> None:
+        """Set a parameter by its number in the flat vector, after the steps that are under way.
+
+        None gives it the value that it had before it was set last.
+        """
+        with self._changed:
+            self._to_set.append((index, value))
+            self._changed.notify_all()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -283,15 +297,32 @@ class Steering(Hook):
                 if self.is_closed or self.is_interrupted:
                     return True
                 is_due = self._due(step) > 0
-                is_stale = self.latest.playing != self._playing
+                is_stale = self.latest.playing != self._playing or bool(self._to_set)
+                self._set_parameters(training)
                 if not (is_due or is_stale):
                     self._changed.wait(self._seconds_to_next(step))
                     continue
                 if is_due:
                     self._keep_pace(step)
                     return False
-            # The page has just paused or resumed, and the last snapshot says otherwise.
+            # The page has just paused, resumed or set a parameter, and the last snapshot says otherwise.
             self.observe(training)
+
+    def _set_parameters(self, training: Training) -> None:
+        """Set the parameters that wait, and note their present values."""
+        parameters, step = training.trainer.current, training.trainer.n_steps
+        for index, value in self._to_set:
+            replaced = self._replaced.setdefault(index, [])
+            if value is not None:
+                replaced.append(float(parameters[index]))
+            elif replaced:
+                value = replaced.pop()
+            else:
+                continue
+            parameters[index] = value
+            self.set_by_hand.append((step, index, value))
+            self._curve_step = -1  # the curves show the leap
+        self._to_set = []
 
     def _seconds_to_next(self, step: int) -> float | None:
         """Return the time until the next step is due; None if a command must come first."""
@@ -307,6 +338,28 @@ class Steering(Hook):
             now = time.perf_counter()
             if now - since > (step - first) / self._speed + 1:
                 self._paced_from = now, step
+
+
+class SetByHand(Hook):
+    """Parameters that are set by hand: after which step, which number of the flat vector, to which value."""
+
+    def __init__(self, changes):
+        self.changes = changes
+
+    def begin(self, training):
+        """Set what is set before the first step."""
+        self.after_chunk(training)
+
+    def next_step(self, training):
+        """Return the number of steps after which the next parameter is set."""
+        return next((step for step, _, _ in self.changes if step > training.trainer.n_steps), None)
+
+    def after_chunk(self, training):
+        """Set the parameters whose time has come; the training continues."""
+        for step, index, value in self.changes:
+            if step == training.trainer.n_steps:
+                training.trainer.current[index] = value
+        return False
 
 
 class StopAfter(Hook):

@@ -139,6 +139,65 @@ def test_painting_on_another_data_set_keeps_the_points_of_that_set(visitor, serv
     assert page.locator("input[name=dataset][value=painted]").is_checked()
 
 
+@pytest.mark.parametrize("back", ["key", "button"])
+def test_painting_and_clearing_are_taken_back(visitor, server, back):
+    def undo():
+        page.keyboard.press("Control+z") if back == "key" else page.click("#undo-plane")
+
+    def points():
+        return re.search(r"points=([^&]*)", visitor.fragment)[1]
+
+    page = visitor.visit(server, "n_samples=50").page
+    assert page.locator("#undo-plane").is_hidden()
+    visitor.use_tool("0")
+    for place in ((0.9, 0.9), (0.8, 0.9)):
+        visitor.change(lambda place=place: visitor.stroke(place, (0.9, 0.5)))
+    both = points()
+    visitor.change(lambda: visitor.use_tool("erase") or visitor.stroke((-0.5, 0), (0.5, 0)))
+    assert len(points()) < len(both)
+    page.click("#clear")
+    assert page.inner_text("#train-count") == "0 training"
+    assert "points" not in visitor.fragment
+    visitor.change(undo)
+    visitor.change(undo)
+    assert points() == both
+    visitor.change(undo)
+    first = points()
+    assert both.startswith(first + ";")
+    visitor.change(undo)
+    assert "points" not in visitor.fragment
+    assert "dataset" not in visitor.fragment
+    assert page.locator("#undo-plane").is_hidden()
+    page.keyboard.press("s")
+    visitor.wait_for_step(1)
+
+
+def test_an_empty_plane_shows_no_numbers_of_the_data_that_went(visitor, server):
+    def inked(selector):
+        return page.locator(selector).evaluate_all(
+            """canvases => canvases.filter((canvas) => canvas.width && canvas.getContext("2d")
+                .getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte)).length"""
+        )
+
+    points = ";".join(f"{x},{200 * (-1) ** x},{x % 2}" for x in range(-900, 900, 90))
+    page = visitor.visit(server, f"dataset=painted&points={points}").page
+    for _ in range(3):
+        page.click("#epoch")
+    visitor.wait_for_step(3)
+    assert inked("#boundary, .unit canvas, .links") == 1 + 5 + 1
+    curves = visitor.pixels(".curves canvas")
+    page.click("#clear")
+    assert inked("#boundary, .unit canvas, .links") == 0
+    assert (visitor.pixels(".curves canvas") != curves).any()
+    assert page.locator(".curves .value").all_inner_texts() == [""] * 4
+    for name in ("score-train", "score-test", "loss-train", "loss-test", "pace"):
+        assert page.inner_text(f"#{name}") == "\N{EN DASH}"
+    assert [page.inner_text(f"#{name}-count") for name in ("epoch", "step")] == ["0", "0"]
+    assert page.locator(".score").all_inner_texts() == ["", ""]
+    assert page.locator(".steps").count() == 0
+    assert page.input_value("#parameter") == ""
+
+
 def test_points_can_be_painted_with_the_keyboard(visitor, server):
     page = visitor.visit(server, "dataset=painted&points=").page
     page.keyboard.press("2")
@@ -304,6 +363,54 @@ def test_the_numbers_of_a_step_add_up(visitor, server):
         r"weight \d→\d .?\d+\.\d{4}", re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " ")
     )
     assert target["x"] > unit["x"]
+
+
+def test_a_weight_or_a_bias_is_set_by_hand_and_set_back(visitor, server):
+    page = visitor.visit(server, "layers=2&view=probability").page
+    field = page.locator("#parameter")
+    undo = page.locator("#undo-number")
+
+    def type_number(text):
+        loss = page.inner_text("#loss-train")
+        pixels = visitor.pixels()
+        field.fill(text)
+        page.keyboard.press("Enter")
+        visitor.wait("before => document.querySelector('#loss-train').textContent !== before", loss)
+        assert (visitor.pixels() != pixels).any()
+        return loss
+
+    # A line is clicked: its weight. The pictures and the numbers of the step follow.
+    unit = page.locator("[data-key=unit-0-1] canvas").bounding_box()
+    page.mouse.click(unit["x"] + unit["width"] + 5, unit["y"] + unit["height"] / 2)
+    assert re.fullmatch("Weight w₂[₁₂]", page.inner_text("#parameter-name"))
+    loss = type_number("-1.5")
+    assert "\N{MINUS SIGN}1.50" in page.locator(".steps li", has_text="Sum").inner_text()
+    assert visitor.step == 0
+    assert undo.is_visible()
+    # A unit is clicked: its bias. Ctrl+Z takes back the last number first.
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    page.mouse.move(0, 0)  # the plane shows the picture of the unit under the mouse
+    assert page.inner_text("#parameter-name") == "Bias b₂"
+    bias = page.input_value("#parameter")
+    other = type_number("2.25")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#loss-train")).to_have_text(other)
+    page.evaluate("document.activeElement.blur()")
+    visitor.wait("text => document.querySelector('#parameter').value === text", bias)
+    undo.click()
+    expect(page.locator("#loss-train")).to_have_text(loss)
+    assert undo.is_hidden()
+    # A number that is set while the training runs is trained further; a new run knows nothing of it.
+    page.keyboard.press("Space")
+    visitor.wait_for_step(5)
+    field.fill("100")
+    page.keyboard.press("Enter")
+    expect(undo).to_be_visible()
+    assert page.get_attribute("#play", "aria-label") == "Pause"
+    visitor.change(lambda: page.click("#reset"))
+    expect(undo).to_be_hidden()
+    visitor.change(lambda: page.evaluate("location.hash = 'optimizer=lbfgs'"))
+    assert field.is_disabled()
 
 
 @pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "lbfgs"}))

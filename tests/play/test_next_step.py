@@ -1,4 +1,4 @@
-"""The next step in numbers equals the one that the training then does."""
+"""The next step in numbers equals the one that the training then does, also from numbers set by hand."""
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from playing import FakePage
             "passes": 9,
         },
         {"optimizer": "adamw", "max_norm": 0.4},
+        {"layers": [128, 128], "activations": ["relu", "tanh"], "batch_size": 2, "init": "he_normal"},
     ],
     ids=str,
 )
@@ -47,6 +48,11 @@ def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(state
                 step_by_hand = w - known["rate"] * (arrays["update.g"] + penalty)
                 np.testing.assert_allclose(step_by_hand, after, rtol=1e-5, atol=1e-6)
                 assert known["n"] == 160
+            if step == 1:  # the training goes on from a number that is set by hand
+                index = len(after) // 2
+                page.send("parameter", run=1, index=index, value=0.625)
+                page.wait(lambda: page.frames[-1][1]["weights"][index] == np.float32(0.625))
+                page.wait(lambda: "update" in page.frames[-1][0])
         if not state:
             page.send("play")
             page.wait(lambda: page.frames[-1][0]["playing"])

@@ -105,6 +105,36 @@ def test_scripts_may_end_in_the_middle_of_an_epoch(state, tmp_path, capsys):
     assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
+@pytest.mark.parametrize("state", [{}, {"batch_size": 32}], ids=["whole epochs", "single steps"])
+def test_scripts_repeat_what_was_set_by_hand(state, tmp_path, capsys):
+    with FakePage() as page:
+        run = page.start(**state)
+
+        def set_by_hand(index, value):
+            page.send("parameter", index=index, value=value)
+            page.wait(lambda: page.frames[-1][1]["weights"][index] == value)
+
+        set_by_hand(0, 2.0)
+        for step in (1, 2, 3):
+            page.send("step")
+            page.wait(lambda step=step: page.frames[-1][0]["step"] == step)
+        set_by_hand(5, 9.0)
+        set_by_hand(5, -1.5)
+        script = script_of(run)
+        parameters = run.current_model()._parameters
+        assert parameters[5] == -1.5
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+    with FakePage() as page:
+        run = page.start(**state)
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["step"] > 100)
+        page.send("parameter", index=3, value=0.5)
+        page.wait(lambda: run.steering.set_by_hand)
+        page.pause()
+        script, parameters = script_of(run), run.current_model()._parameters
+    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+
+
 @pytest.mark.slow
 def test_a_script_runs_in_a_new_process(tmp_path):
     with FakePage() as page:

@@ -291,6 +291,51 @@ def test_the_training_pauses_while_a_new_one_is_prepared(monkeypatch):
         run.join()
 
 
+def test_numbers_that_cannot_be_set_by_hand_are_refused():
+    with FakePage() as page:
+        run = page.start(passes=20)
+        parts = page.received("started")[0]["layout"]
+        taken = {k for part in parts for k in range(part["offset"], part["offset"] + np.prod(part["shape"]))}
+        between = next(k for k in range(max(taken) + 2) if k not in taken)
+        for wrong in (
+            {"index": between},
+            {"index": 10**6},
+            {"index": -1},
+            {"index": "0"},
+            {"value": "1"},
+            {"value": 1e7},
+        ):
+            with pytest.raises(RequestError, match="weight"):
+                page.send("parameter", **({"index": 0, "value": 0.5} | wrong))
+        page.send("parameter", index=0, value=None)  # nothing to take back: ignored
+        page.send("parameter", run=7, index=0, value=1.0)  # of a run that has been replaced: ignored
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] == 1)
+        assert run.steering.set_by_hand == []
+        page.send("play")
+        page.wait(lambda: page.received("ended"))
+        with pytest.raises(RequestError, match="beginning"):
+            page.send("parameter", index=0, value=1.0)
+        page.start(run=2, optimizer="lbfgs")
+        with pytest.raises(RequestError, match="L-BFGS"):
+            page.send("parameter", index=0, value=1.0)
+
+
+def test_numbers_that_were_set_by_hand_are_taken_back_exactly():
+    with FakePage() as page:
+        run = page.start()
+        before = run.current_model()._parameters
+        for value, expected in ((2.0, 2.0), (3.0, 3.0), (None, 2.0), (None, before[4])):
+            page.send("parameter", index=4, value=value)
+            page.wait(lambda expected=expected: run.current_model()._parameters[4] == expected)
+        assert (run.current_model()._parameters == before).all()
+        # The curves show the leap of the loss at a step.
+        page.train_to(10)
+        page.send("parameter", index=4, value=9.0)
+        page.wait(lambda: page.curves[-1][0] == page.curves[-2][0])
+        assert page.curves[-1][1] != page.curves[-2][1]
+
+
 def test_commands_to_an_ended_training_report_its_end_again():
     with FakePage() as page:
         run = page.start(passes=20)

@@ -35,7 +35,10 @@ function ticks(low, high, count) {
 const painted = (share) => Math.round((PAINTED_LOW + share * PAINTED_SIDE) * 1000) / 1000;
 
 export class Boundary {
-  /** `actions`: choose(row), painted() the painted points or null, paint(points) all of them anew. */
+  /**
+   * `actions`: choose(row), painted() the painted points or null, and paint(points, isFirst) all of them anew;
+   * `isFirst` tells that a stroke begins.
+   */
   constructor(palette, actions) {
     this.palette = palette;
     this.actions = actions;
@@ -409,13 +412,18 @@ export class Boundary {
         ([a, b]) =>
           Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER,
       );
-      if (kept.length !== all.length) this.actions.paint(kept);
+      if (kept.length !== all.length) this.paint(kept);
       return;
     }
     const { last } = this.stroke;
     if (last && Math.hypot(last[0] - x, last[1] - y) < STROKE_GAP) return;
     this.stroke.last = [x, y];
-    this.actions.paint([...all, [px, py, Number(this.tool)]]);
+    this.paint([...all, [px, py, Number(this.tool)]]);
+  }
+
+  paint(points) {
+    this.actions.paint(points, !this.stroke.hasPainted);
+    this.stroke.hasPainted = true;
   }
 
   get paintedLimits() {

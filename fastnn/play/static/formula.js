@@ -147,7 +147,7 @@ const onlyResult = (optimizer) => (name) => ({
 const range = (count) => [...Array(count).keys()];
 
 /** Names of a unit's quantities, and functions that read their numbers from a frame. */
-class Unit {
+export class Unit {
   constructor(started, { layer, to, from }) {
     this.started = started;
     this.dims = started.layers_dim;

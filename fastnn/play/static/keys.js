@@ -1,4 +1,4 @@
-// Shortcuts: single keys, which can be switched off in the help.
+// Shortcuts: Ctrl+Z, and single keys, which can be switched off in the help.
 
 export const SHORTCUTS = [
   { keys: [" "], action: "play", shown: ["space"], what: "Play or pause" },
@@ -16,6 +16,7 @@ export const SHORTCUTS = [
     what: "Paint points of a class",
   },
   { keys: ["x"], action: "tool", shown: ["X"], what: "Erase painted points" },
+  { keys: ["z"], withControl: true, action: "undo", shown: ["Ctrl", "Z"], what: "Undo what was painted or typed" },
   { keys: ["0"], action: "tool", shown: ["0"], what: "Choose samples again" },
   { keys: ["p"], action: "script", shown: ["P"], what: "Copy as Python" },
   { keys: ["d"], action: "theme", shown: ["D"], what: "Light or dark" },
@@ -35,9 +36,10 @@ function needs(element, key) {
 /** Call the action of a shortcut; `areOn()` tells whether single keys are wanted. */
 export function listenToKeys(actions, areOn) {
   document.addEventListener("keydown", (event) => {
-    if (!areOn() || event.ctrlKey || event.metaKey || event.altKey || needs(event.target, event.key)) return;
+    const withControl = event.ctrlKey || event.metaKey;
+    if (event.altKey || needs(event.target, event.key) || !(withControl || areOn())) return;
     const key = event.key.toLowerCase();
-    const shortcut = SHORTCUTS.find(({ keys }) => keys.includes(key));
+    const shortcut = SHORTCUTS.find((each) => each.keys.includes(key) && Boolean(each.withControl) === withControl);
     if (!shortcut || (event.repeat && key === " ")) return;
     event.preventDefault();
     actions[shortcut.action](toolOf(key));

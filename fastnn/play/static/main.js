@@ -9,6 +9,7 @@ import { Formula } from "./formula.js";
 import { clearProblems, compiling, lost, news, problem } from "./messages.js";
 import { Network } from "./network.js";
 import { Palette } from "./palette.js";
+import { Parameter } from "./parameter.js";
 import { Readouts } from "./readouts.js";
 import {
   copy,
@@ -20,6 +21,7 @@ import {
   showScript,
 } from "./shell.js";
 import { Connection } from "./socket.js";
+import { Undo } from "./undo.js";
 
 // Steps per second at the stops of the slider; null is as fast as it goes.
 const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
@@ -61,10 +63,19 @@ const palette = new Palette();
 const curves = new Curves(palette);
 const formula = new Formula();
 const readouts = new Readouts();
+const undo = new Undo();
+const parameter = new Parameter(
+  (index, value, name) => {
+    undo.push("number", `Undo: ${name}`, () => setParameter(index, null));
+    setParameter(index, value);
+  },
+  () => undo.undo(),
+);
 const boundary = new Boundary(palette, {
   choose: chooseSample,
   painted: () => (state.dataset === "painted" ? (state.points ?? []) : null),
-  paint: (points) => {
+  paint: (points, isFirst) => {
+    if (isFirst) keepPoints("paint");
     boundary.preview(points);
     state = { ...state, dataset: "painted", points };
     clearTimeout(paintTimer);
@@ -217,6 +228,12 @@ function change(changes) {
   start();
 }
 
+/** Keep the data, so that they come back after painting or clearing. */
+function keepPoints(what) {
+  const { dataset, points, loss } = state;
+  undo.push("plane", `Undo: ${what}`, () => change({ dataset, points, loss }));
+}
+
 function changeWidth(layer, step) {
   change({ layers: state.layers.map((count, k) => (k === layer ? count + step : count)) });
 }
@@ -230,6 +247,7 @@ function start() {
   showLayerCount();
   address.write();
   byId("clear").hidden = state.dataset !== "painted";
+  if (state.dataset !== "painted") undo.forget("plane");
   if (state.dataset === "painted" && (state.points ?? []).length < MIN_POINTS) {
     showBlank();
     return;
@@ -270,6 +288,12 @@ function chooseSample(sample) {
 function select(unit) {
   selected = unit;
   network.choose(selected);
+  parameter.choose(started, selected);
+  if (last) parameter.draw(last);
+}
+
+function setParameter(index, value) {
+  connection.send("parameter", { run, index, value });
 }
 
 // --- what is shown ---
@@ -277,6 +301,7 @@ function select(unit) {
 /** Show the run that has begun, still without a frame. */
 function show(message) {
   started = message;
+  undo.forget("number"); // they were of the run before
   last = null;
   waiting = [];
   compiling(false); // the run that was replaced says no more
@@ -324,6 +349,10 @@ function showBlank() {
     n_test: 0,
   });
   if (boundary.tool === "look") boundary.use("0");
+  network.clear();
+  readouts.clear();
+  curves.draw();
+  formula.draw({ arrays: {} }, selected, state, performance.now(), true);
   boundary.blank(points);
   boundary.invite("Choose a colour below, and paint some points.");
   Object.assign(byId("boundary").dataset, { run, step: 0 });
@@ -380,6 +409,7 @@ function draw(now) {
   if (hovered) showHovered();
   curves.draw();
   formula.draw(frame, selected, state, now, !frame.playing);
+  parameter.draw(frame);
   readouts.draw(frame, now);
   last = frame;
   drawn(frame);
@@ -435,6 +465,7 @@ const actions = {
   theme: () => byId("theme").click(),
   help: () => byId("help-dialog").showModal(),
   tool: (name) => boundary.use(name),
+  undo: () => undo.undo(),
 };
 
 /** Listen to everything that needs a run or the server's choices. */
@@ -447,7 +478,10 @@ function listen() {
   byId("more-layers").addEventListener("click", () =>
     change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
   );
-  byId("clear").addEventListener("click", () => change({ points: [] }));
+  byId("clear").addEventListener("click", () => {
+    keepPoints("clear");
+    change({ points: [] });
+  });
   for (const [id, step] of [
     ["previous-sample", -1],
     ["next-sample", 1],

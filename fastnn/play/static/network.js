@@ -200,6 +200,15 @@ export class Network {
     this.tell();
   }
 
+  /** Show neither pictures nor numbers: there are no data that a network could answer for. */
+  clear() {
+    for (const button of this.units.flat()) {
+      button.context?.clearRect(0, 0, button.image.width, button.image.height);
+      button.shown = null;
+    }
+    for (const element of this.scores) element.textContent = "";
+  }
+
   drawUnits(buttons, pictures, ranges) {
     const size = pictures.shape[1] ** 2;
     buttons.forEach((button, k) => {

@@ -46,6 +46,13 @@ export class Readouts {
     return [make("span", {}, shown(low)), make("i.ramp"), make("span", {}, shown(high))];
   }
 
+  /** Show no numbers: there is no network that they could be of. */
+  clear() {
+    for (const id of ["score-train", "score-test", "loss-train", "loss-test", "pace"]) write(id, "–");
+    for (const id of ["epoch-count", "step-count"]) write(id, "0");
+    write("spoken", "");
+  }
+
   draw(frame, now) {
     this.latest = frame;
     if (now - this.writtenAt > TEXT_EVERY || !frame.playing) {
