@@ -251,7 +251,8 @@ class Page:
         try:
             await act(*arguments)
         except RequestError as problem:
-            self._put({"type": "problem", "field": problem.name, "text": str(problem)})
+            further = [{"field": each.name, "text": str(each)} for each in problem.further]
+            self._put({"type": "problem", "field": problem.name, "text": str(problem), "further": further})
         except Exception as error:
             logger.exception("the playground failed to act on a message")
             text = f"the playground has failed: {type(error).__name__}: {error}"

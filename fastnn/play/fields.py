@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.validation import shown
 
-__all__ = ["MAX_COORDINATE", "Field", "RequestError"]
+__all__ = ["MAX_COORDINATE", "Field", "Refusals", "RequestError"]
 
 # Largest coordinate of a painted point.
 MAX_COORDINATE = 1e6
@@ -23,11 +24,34 @@ class RequestError(ValueError):
         Field of the settings; None if no single field is at fault.
     text : str
         What is wrong, and a remedy.
+    further : sequence of RequestError
+        Errors of other fields of the same settings.
     """
 
-    def __init__(self, name: str | None, text: str) -> None:
+    def __init__(self, name: str | None, text: str, further: Sequence[RequestError] = ()) -> None:
         super().__init__(text)
-        self.name = name
+        self.name, self.further = name, further
+
+
+class Refusals:
+    """Errors of several fields, which are raised together."""
+
+    def __init__(self) -> None:
+        self._errors: list[RequestError] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Collect the error that the context raises, if it raises one."""
+        try:
+            yield
+        except RequestError as error:
+            self._errors.append(error)
+
+    def check(self) -> None:
+        """Raise the first error, with all others as its further ones."""
+        if self._errors:
+            first, *further = self._errors
+            raise RequestError(first.name, str(first), further)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..reference.layer import ACTIVATIONS
 from ..schedules.base import SCHEDULES
 from ..system.validation import shown
 from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
-from .fields import Field, RequestError
+from .fields import Field, Refusals, RequestError
 
 __all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
 
@@ -190,22 +190,30 @@ class Settings:
         Raises
         ------
         RequestError
-            If a field is unknown or has a value that is not accepted, or if fields contradict each other.
+            If fields are unknown or have values that are not accepted, all of which the error names, or if
+            fields contradict each other.
         """
         if not isinstance(state, Mapping):
             raise RequestError(None, f"the state must be an object, got {shown(state)}")
         values: dict[str, Any] = {}
         options = {}
+        refusals = Refusals()
         for name, value in state.items():
-            if name in FIELDS:
-                values[name] = FIELDS[name].checked(name, value)
-            elif name in OPTIONS:
-                checked = OPTIONS[name].checked(name, value)
-                if checked is not None:
-                    options[name] = checked
-            elif value is not None:
-                raise RequestError(None, f"there is no setting {shown(name)}: remove it from the address")
+            with refusals.collected():
+                if name in FIELDS:
+                    values[name] = FIELDS[name].checked(name, value)
+                elif name in OPTIONS:
+                    checked = OPTIONS[name].checked(name, value)
+                    if checked is not None:
+                        options[name] = checked
+                elif value is not None:
+                    raise RequestError(None, f"there is no setting {shown(name)}: remove it from the address")
         settings = cls(**values, options=options)
+        for name, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+            with refusals.collected():
+                if getattr(settings, name) is not None:
+                    settings.chosen(registry, getattr(settings, name))
+        refusals.check()
         if len(settings.activations) != len(settings.layers):
             raise RequestError(
                 "activations",
@@ -253,8 +261,10 @@ class Settings:
             return registry[name](**given)
         except ValueError as error:
             # The message begins with the parameter, or with one number of a pair.
-            at_fault = [key for key in chosen if str(error).startswith(declared[key].label)]
-            raise RequestError((at_fault or chosen)[0], str(error)) from None
+            for key in chosen:
+                if str(error).startswith(declared[key].label):
+                    raise RequestError(key, key + str(error).removeprefix(declared[key].label)) from None
+            raise RequestError(chosen[0], str(error)) from None
 
 
 FIELDS: dict[str, Field] = {

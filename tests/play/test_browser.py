@@ -490,7 +490,18 @@ def test_a_bad_value_is_marked_and_the_training_is_kept(visitor, server):
     page.fill("#field-noise", "7")
     page.keyboard.press("Enter")
     page.wait_for_selector("#field-noise[aria-invalid=true]")
-    assert "noise" in page.inner_text("#field-noise-problem")
+    assert "Noise must be a number from 0 to 1, got 7" in page.inner_text("#field-noise-problem")
+    # A second one is marked beside the first, and both are marked until they are corrected.
+    page.fill("#field-n_samples", "3")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#field-n_samples[aria-invalid=true]")
+    assert page.locator("[aria-invalid=true]").count() == 2
+    assert "Points must be an integer" in page.inner_text("#field-n_samples-problem")
+    assert re.search(r"Points must .*; Noise must ", page.inner_text("#problems"))
+    page.fill("#field-n_samples", "50")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#field-n_samples:not([aria-invalid])")
+    assert page.get_attribute("#field-noise", "aria-invalid") == "true"
     assert visitor.step == 1
     visitor.change(lambda: page.fill("#field-noise", "0.1") or page.keyboard.press("Enter"))
     assert page.get_attribute("#field-noise", "aria-invalid") is None

@@ -93,6 +93,19 @@ def test_wrong_values_are_refused_by_name(name, value):
     assert len(str(caught.value)) < 1300
 
 
+def test_all_wrong_values_are_refused_together():
+    state = {"noise": 7, "n_samples": 1, "optimizer": "adam", "beta2": 1, "colour": "red", "l2": 0.1}
+    with pytest.raises(RequestError) as caught:
+        Settings.of_state(state)
+    errors = [caught.value, *caught.value.further]
+    assert [error.name for error in errors] == ["noise", "n_samples", None, "beta2"]
+    for error in errors:
+        assert str(error).startswith("there is no setting" if error.name is None else f"{error.name} must")
+    with pytest.raises(RequestError) as caught:
+        Settings.of_state({"noise": 7})
+    assert not caught.value.further
+
+
 def test_a_layer_of_10000_units_is_refused_with_the_limit():
     with pytest.raises(RequestError, match="from 1 to 128, got 10000"):
         Settings.of_state({"layers": [10_000], "activations": ["tanh"]})
@@ -154,7 +167,7 @@ def test_pairs_truth_values_and_whole_numbers_are_options_too():
     )
     assert chosen("optimizer", optimizer="lbfgs", maxcor=3, ftol=1e-3) == fastnn.LBFGS(maxcor=3, ftol=1e-3)
     assert chosen("schedule", schedule="cosine_log", cycles=2) == fastnn.CosineLog(cycles=2)
-    with pytest.raises(RequestError, match=r"betas\[1\]") as caught:
+    with pytest.raises(RequestError, match="^beta2 must be") as caught:
         chosen("optimizer", optimizer="adam", beta2=1)
     assert caught.value.name == "beta2"
 

@@ -237,7 +237,7 @@ export class Controls {
       ...(reason ? [reason] : []),
       problem,
     );
-    Object.assign(this.fields[name], { row, control, problem, reason, only });
+    Object.assign(this.fields[name], { title, row, control, problem, reason, only });
     return row;
   }
 
@@ -390,19 +390,22 @@ export class Controls {
     );
   }
 
-  /** Show a problem beside its field; null clears all. Return true if the field has a control. */
-  problem(name, text) {
+  /** Mark the fields of problems {field, text}, and no others; return the texts in the words of the labels. */
+  mark(problems) {
     for (const { control, problem } of Object.values(this.fields)) {
       control.removeAttribute("aria-invalid");
       problem.hidden = true;
     }
-    const field = name && this.fields[name];
-    if (!field) return false;
-    field.control.setAttribute("aria-invalid", "true");
-    field.problem.textContent = text;
-    field.problem.hidden = false;
-    if (this.more.contains(field.row)) this.more.open = true;
-    return !field.row.hidden;
+    return problems.map(({ field: name, text }) => {
+      const field = this.fields[name];
+      if (!field) return text;
+      const words = text.startsWith(`${name} `) ? field.title + text.slice(name.length) : text;
+      field.control.setAttribute("aria-invalid", "true");
+      field.problem.textContent = words;
+      field.problem.hidden = false;
+      if (this.more.contains(field.row)) this.more.open = true;
+      return words;
+    });
   }
 }
 

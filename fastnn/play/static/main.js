@@ -128,7 +128,7 @@ const connection = new Connection({
     show(message);
     if (message.run !== run) return;
     clearProblems();
-    controls.problem(null);
+    controls.mark([]);
   },
   frame: (frame) => {
     // While a new run is awaited, drawing the old one would only delay it; but its samples come only once.
@@ -145,7 +145,7 @@ const connection = new Connection({
   compiling: (message) => {
     if (message.run === started?.run) compiling(message.busy);
   },
-  problem: ({ field, text }) => refuse(field, text),
+  problem: ({ field, text, further = [] }) => refuse([{ field, text }, ...further]),
   ended: (message) => {
     // While a new run is awaited, `playing` is what that run was told.
     if (isPending || message.run !== started?.run) return;
@@ -190,17 +190,17 @@ function complete(next) {
   return next;
 }
 
-/** Say why the state is refused. It replaces nothing: the run that is shown continues. */
-function refuse(field, text) {
+/** Say why the state is refused: {field, text} of each problem. The run that is shown continues. */
+function refuse(problems) {
   isPending = false;
   if (!started) setPlaying(false);
   changedAt = null;
-  if (!started && restore(field)) {
-    news(`The address could not be used as it is: ${text}. The usual value is taken.`);
+  if (!started && restore(problems.map(({ field }) => field))) {
+    const usual = problems.length > 1 ? "The usual values are taken." : "The usual value is taken.";
+    news(`The address could not be used as it is: ${problems.map(({ text }) => text).join("; ")}. ${usual}`);
     return;
   }
-  controls?.problem(field, text);
-  problem(text);
+  problem((controls?.mark(problems) ?? problems.map(({ text }) => text)).join("; "));
 }
 
 /** Return the field whose value is written with the most characters. */
@@ -209,12 +209,12 @@ function longestField() {
   return Object.keys(state).reduce((longest, field) => (length(field) > length(longest) ? field : longest));
 }
 
-/** Begin with the usual value of a field that was refused; return false if it has that value already. */
-function restore(field) {
-  const usual = hello.state[field];
-  if (usual === undefined || same(state[field], usual)) return false;
-  change({ [field]: usual });
-  return true;
+/** Begin with the usual values of fields that were refused; return false if they have these already. */
+function restore(fields) {
+  const { state: usual } = hello;
+  const refused = fields.filter((field) => field in usual && !same(state[field], usual[field]));
+  if (refused.length) change(Object.fromEntries(refused.map((field) => [field, usual[field]])));
+  return refused.length > 0;
 }
 
 /** Return a number of the state within the limits of its field: an address may hold anything. */
@@ -256,7 +256,7 @@ function start() {
   isPending = true;
   if (!connection.send("start", { state, run })) {
     const field = longestField();
-    refuse(field, `${field} is too long for the server`);
+    refuse([{ field, text: `${field} is too long for the server` }]);
     return;
   }
   if (playing) connection.send("play");
