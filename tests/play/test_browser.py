@@ -637,3 +637,66 @@ def test_elements_are_labelled_focus_is_visible_and_shortcuts_can_be_switched_of
     assert visitor.step == 0
     page.keyboard.press("?")
     assert page.locator("#help-dialog[open]").count() == 0
+
+
+# Addresses with many or wide elements.
+FULL = (
+    "",
+    "features=x1,x2,x1_squared,x2_squared,x1_x2,sin_x1,sin_x2&layers=8,6,4&dataset=spiral&arms=5",
+    "dataset=blobs&classes=5&layers=128,128,128&activations=softplus,softplus,softplus&n_samples=2000",
+    "dataset=surface&layers=13,30&optimizer=adam&batch_size=32&n_samples=5000",
+    "dataset=painted&points=1,2,0;-900,3,5&layers=4",
+)
+
+
+# Elements whose text or box is cut off by the page or its card.
+CUT_OFF = """
+() => [...document.querySelectorAll("body *")].filter((element) => {
+    const { left, right, width } = element.getBoundingClientRect();
+    const isText = [...element.childNodes].some(({ nodeType, data }) => nodeType === 3 && data.trim());
+    if (width <= 1 || !(isText || element.matches("button, input, select, canvas"))) return false;
+    if (element.closest(".hidden, dialog, noscript, .skip, option")) return false;
+    const { overflowX, textOverflow } = getComputedStyle(element);
+    const isShortened = overflowX === "hidden" || textOverflow === "ellipsis";
+    if (isShortened && element.clientWidth && element.scrollWidth > element.clientWidth + 1) return true;
+    const isScrolled = innerWidth < 400 && element.closest(".network");
+    const box = (element.closest(".card") ?? document.body).getBoundingClientRect();
+    return !isScrolled && (left < box.left - 1 || right > box.right + 1);
+}).map((element) => element.outerHTML.slice(0, 120))
+"""
+# Controls other than units' pictures that a finger would miss.
+TOO_SMALL = """
+() => [...document.querySelectorAll("button, input, select, summary")].filter((element) => {
+    if (element.closest("dialog, .unit:not(.output)")) return false;
+    const parts = [element, ...(element.labels ?? [])];
+    const height = Math.max(...parts.map((part) => part.getBoundingClientRect().height));
+    return height > 0 && height < 32;
+}).map((element) => element.outerHTML.slice(0, 120))
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "size", [(1440, 900), (1024, 768), (390, 844)], ids=lambda size: f"{size[0]}x{size[1]}"
+)
+def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitors, server, size, scheme):
+    visitor = visitors(color_scheme=scheme)
+    page = visitor.page
+    page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    visitor.visit(server)
+    page.locator("details.more summary").click()
+    for fragment in FULL:
+        if fragment:
+            visitor.change(
+                lambda fragment=fragment: page.evaluate("text => { location.hash = text; }", fragment)
+            )
+        page.click("#step")
+        visitor.wait_for_step(1)
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        # The network is not higher than the page; on a phone, it scrolls.
+        assert page.locator("#network").bounding_box()["height"] < 450
+        cut = page.evaluate(CUT_OFF)
+        assert cut == [], fragment
+        if size[0] < 400:
+            small = page.evaluate(TOO_SMALL)
+            assert small == [], fragment

@@ -46,6 +46,10 @@ export class Links {
         ),
       );
     this.outputs = places.slice(1).map((targets) => targets.length);
+    this.reaches = this.layers.map((lines) => [
+      lines.reduce((left, line) => Math.min(left, line[0]), Infinity) - NEAR,
+      lines.reduce((right, line) => Math.max(right, line[2]), -Infinity) + NEAR,
+    ]);
   }
 
   /** Return the line {layer, from, to} with a number in its layer. */
@@ -59,7 +63,7 @@ export class Links {
     let nearest = NEAR;
     let found = null;
     this.layers.forEach((lines, layer) => {
-      if (!lines.length || x < lines[0][0] - NEAR || x > lines[0][2] + NEAR) return;
+      if (x < this.reaches[layer][0] || x > this.reaches[layer][1]) return;
       lines.forEach((line, index) => {
         const far = distance(x, y, line);
         if (far < nearest) [nearest, found] = [far, this.line(layer, index)];

@@ -6,8 +6,10 @@ import { markClass } from "./palette.js";
 
 // Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
 const SHARE = 0.3;
-// Style classes of networks with more units in a layer, or more layers, than this.
-const SIZES = { dense: 10, crowded: 24, packed: 48 };
+// Style classes of networks with more units in a layer than this, and the units in a column of such a network:
+// a layer of more units is folded into several columns, so that the card stays as high as the page.
+const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
+// Layers above which a network has the style class "many".
 const MANY_LAYERS = 6;
 
 /** Keeps a costly drawing to a share of the time. */
@@ -66,12 +68,23 @@ export class Network {
         Array.from({ length: count }, (_, unit) => this.unit(depth, unit)),
       );
       this.columns.replaceChildren(...dims.map((_, depth) => this.column(depth, activations, limits)));
-      for (const [name, size] of Object.entries(SIZES))
-        this.columns.classList.toggle(name, Math.max(...dims) > size);
+      const most = Math.max(...dims);
+      for (const [name, [size, rows]] of Object.entries(SIZES)) {
+        this.columns.classList.toggle(name, most > size);
+        if (most > size) this.fold(rows);
+      }
       this.columns.classList.toggle("many", dims.length > MANY_LAYERS);
       if (focused) this.columns.querySelector(`[data-key="${focused}"]`)?.focus();
     }
     this.measure();
+  }
+
+  /** Fold layers of more than so many units into columns of the same length. */
+  fold(rows) {
+    this.columns.querySelectorAll(".stack").forEach((stack, depth) => {
+      const count = this.units[depth].length;
+      stack.style.setProperty("--rows", Math.ceil(count / Math.ceil(count / rows)));
+    });
   }
 
   isOutput(depth) {
