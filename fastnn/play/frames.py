@@ -36,8 +36,10 @@ Array = NDArray[Any]
 MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
 MAX_PIXELS, MAX_UNIT_PIXELS = 1024, 128
-# Number of sizes of pictures whose lattices are kept: those of a view.
-N_SIZES = 2
+# Number of sizes of pictures whose lattices are kept: those of a view, and of its sketch.
+N_SIZES = 4
+# Largest number of multiplications for the large picture of a sketch, and of pixels of all units together.
+SKETCH_OPERATIONS, SKETCH_PIXELS = 150_000_000, 1 << 17
 # Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
 # pictures after which the slower of the two is tried again: the boundary may have become simpler.
 WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
@@ -143,16 +145,26 @@ class Artist:
             self._subsets.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
         self._X, self._y = model._check(problem.features(problem.X), problem.y)
         network = self._network
-        # The network that ends at a hidden layer computes the outputs of the layer's units.
-        self._truncated = [
-            Network(network.layers_dim[: n + 2], network.activations[: n + 1], network.dtype)
+        # Each hidden layer as a network of its own computes the outputs of its units from those before it.
+        self._hidden = [
+            Network(network.layers_dim[n : n + 2], network.activations[n : n + 1], network.dtype)
             for n in range(len(network.layers_dim) - 2)
         ]
         self._points: dict[int, Array] = {}
-        self._seconds: dict[str, float] = {}  # of the last picture by each method
+        self._seconds: dict[int, dict[str, float]] = {}  # of the last picture of a size by each method
         self._n_pictures = 0
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
         self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
+
+    def sketch(self, view: View) -> View:
+        """Return the view with pictures that are drawn fast: coarser ones of a large network."""
+        n_weights, n_units = self._network.n_weights, sum(self._network.layers_dim[1:-1])
+        size, unit_size = view.resolution, view.unit_resolution
+        while size > 1 and n_weights * size**2 > SKETCH_OPERATIONS:
+            size //= 2
+        while unit_size > 1 and n_units * unit_size**2 > SKETCH_PIXELS:
+            unit_size //= 2
+        return replace(view, resolution=size, unit_resolution=unit_size)
 
     def measure(self, parameters: Array, statistics: Array) -> Measurement:
         """Return losses and scores of training and test data."""
@@ -161,22 +173,21 @@ class Artist:
         for k, subset in enumerate(self._subsets):
             if subset is not None:
                 X, y, weights = subset
-                losses[k] = self._backend.loss(network, folded, X, y, weights, 1)
-                scores[k] = self._score(folded, X, y)
+                S = self._backend.outputs(network, folded, X, "identity", 1, warns=False)
+                target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
+                losses[k] = loss_value(network.loss.name, S, target, weights, network.loss.parameter)
+                scores[k] = self._score(S, y)
         return Measurement(*losses, *scores)
 
-    def _score(self, folded: Array, X: Array, y: Array) -> float:
-        """Return the fraction of correct classes, or the coefficient of determination."""
-        network, backend = self._network, self._backend
-        if network.loss.of_labels:
-            return float(np.mean(backend.predict(network, folded, X, 1, warns=False) == y[:, 0]))
-        if network.loss.output == "sigmoid":
-            return float(
-                np.mean(positive(backend.outputs(network, folded, X, "identity", 1, warns=False)) == y)
-            )
-        predicted = backend.outputs(network, folded, X, network.loss.output, 1, warns=False)
+    def _score(self, S: Array, y: Array) -> float:
+        """Return the fraction of correct classes, or the coefficient of determination, of scores (n, k)."""
+        loss = self._network.loss
+        if loss.of_labels:
+            return float(np.mean(S.argmax(axis=1) == y[:, 0]))
+        if loss.output == "sigmoid":
+            return float(np.mean(positive(S) == y))
         total = np.sum((y - y.mean()) ** 2)
-        return float(1 - np.sum((y - predicted) ** 2) / total) if total else np.nan
+        return float(1 - np.sum((y - output_forward(loss.output, S)) ** 2) / total) if total else np.nan
 
     def draw(
         self, snapshot: Snapshot, view: View, run: int = 0, frame: int = 0
@@ -225,14 +236,14 @@ class Artist:
 
         def picture(response: str) -> Array:
             can_choose = response == "class" and not problem.has_computed_features
-            method = self._faster_method() if can_choose else "dense"
+            method = self._faster_method(size) if can_choose else "dense"
             began = time.perf_counter()
             image = render_boundary(
                 model, (left, right), (bottom, top), (size, size), response=response, method=method,
                 n_threads=1,
             )  # fmt: skip
             if response == "class":
-                self._seconds[method] = time.perf_counter() - began
+                self._seconds.setdefault(size, {})[method] = time.perf_counter() - began
             assert image.data is not None
             return image.data[::-1]
 
@@ -243,9 +254,9 @@ class Artist:
             return {"boundary": _bytes(picture("probability"), 0.0, 1.0)}
         return {"boundary": picture("class"), "confidence": _bytes(picture("confidence"), 0.0, 1.0)}
 
-    def _faster_method(self) -> str:
-        """Return the method of the next picture of classes; both paint the same pixels."""
-        seconds = self._seconds
+    def _faster_method(self, size: int) -> str:
+        """Return the method of the next picture of classes of a size; both paint the same pixels."""
+        seconds = self._seconds.get(size, {})
         self._n_pictures += 1
         if seconds.get("dense", 0.0) < WORTHWHILE_SECONDS:
             return "dense"
@@ -266,32 +277,26 @@ class Artist:
 
     def _units(self, folded: Array, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
         """Return the pictures (n_units, size, size) of all hidden units, and their ranges of values."""
-        pictures, ranges = [], []
+        pictures = [np.empty((0, size, size), np.uint8)]
+        ranges: list[tuple[float, float]] = []
         W, b = self._network.weights(folded), self._network.biases(folded)
-        for network in self._truncated:
+        values = self._lattice(size)
+        for k, network in enumerate(self._hidden):
             parameters = aligned_empty(network.n_parameters, network.dtype)
             parameters[...] = 0
-            for views, values in ((network.weights(parameters), W), (network.biases(parameters), b)):
-                for view, value in zip(views, values, strict=False):
-                    view[...] = value
-            outputs = self._backend.outputs(
-                network, parameters, self._lattice(size), "identity", 1, warns=False
-            ).T
-            for values in outputs:
-                low, high = _unit_range(network.activations[-1], values)
-                ranges.append((low, high))
-                pictures.append(_bytes(values.reshape(size, size), low, high - low))
-        shape = (len(pictures), size, size)
-        return (np.stack(pictures) if pictures else np.empty(shape, np.uint8)), ranges
+            network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
+            values = self._backend.outputs(network, parameters, values, "identity", 1, warns=False)
+            low, high = _unit_ranges(network.activations[0], values)
+            ranges += zip(low.tolist(), high.tolist(), strict=True)
+            pictures.append(_bytes(values, low, high - low).T.reshape(-1, size, size))
+        return np.concatenate(pictures), ranges
 
     def inputs(self, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
         """Return the pictures (n_inputs, size, size) of the network's inputs, and their ranges of values."""
-        ranges = [_unit_range("identity", values) for values in self._lattice(size).T]
-        pictures = [
-            _bytes(values.reshape(size, size), low, high - low)
-            for values, (low, high) in zip(self._lattice(size).T, ranges, strict=True)
-        ]
-        return np.stack(pictures), ranges
+        values = self._lattice(size)
+        low, high = _unit_ranges("identity", values)
+        pictures = _bytes(values, low, high - low).T.reshape(-1, size, size)
+        return pictures, list(zip(low.tolist(), high.tolist(), strict=True))
 
     def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""
@@ -323,17 +328,22 @@ def pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int) -> 
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
-def _unit_range(activation: str, values: Array) -> tuple[float, float]:
-    """Return the range of values of a unit's picture, symmetric about 0 where the unit takes both signs."""
+def _unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
+    """Return the ends of the ranges of units' pictures, given their values (n_points, n_units).
+
+    A range is symmetric about 0 where the unit takes both signs.
+    """
     with np.errstate(all="ignore"):
         ends = ACTIVATIONS[activation].value(np.array([-1e3, 1e3]))
     if np.isfinite(ends).all() and np.abs(ends).max() <= 1:  # bounded: all units share the range
-        return (-1.0 if ends.min() < 0 else 0.0), 1.0
-    largest = float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values))) or 1.0
-    return (-largest if values.min() < 0 else 0.0), largest
+        high = np.ones(values.shape[1])
+        return high * (-1.0 if ends.min() < 0 else 0.0), high
+    high = np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)).astype(np.float64)
+    high[high == 0] = 1.0
+    return np.where(values.min(axis=0) < 0, -high, 0.0), high
 
 
-def _bytes(values: Array, low: float, width: float) -> NDArray[np.uint8]:
+def _bytes(values: Array, low: Any, width: Any) -> NDArray[np.uint8]:
     """Return values from `low` to ``low + width`` as bytes from 0 to 255, clipped; NaN becomes 0."""
     with np.errstate(all="ignore"):
         scaled = (values - low) * (255.0 / width)

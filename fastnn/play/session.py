@@ -19,6 +19,7 @@ import numpy as np
 
 from ..model import Model
 from ..schedules import Schedule
+from ..system.threads import available_cores
 from ..system.validation import shown
 from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
@@ -93,6 +94,7 @@ class Run:
         self._is_stale = False  # there is something to draw
         self._frame, self._drawn = 0, -1
         self._has_begun = False  # the first frame has been sent
+        self._sketched: Snapshot | None = None  # the last snapshot that was drawn
         self._compiling: set[int] = set()
         self._ending: dict[str, Any] | None = None  # the message of the training's end
         # Files of the model that other threads wait for; None once the training has ended.
@@ -305,6 +307,7 @@ class Run:
         whole = problem.settings.n_passes
         if whole is not None and problem.settings.schedule != "constant":
             arguments["schedule"] = WithinRun(self._artist.schedule, whole * problem.steps_per_epoch)
+        arguments["n_threads"] = max(1, available_cores() - 1)  # a core draws; the bits are the same
         X, y = problem.training_data
         last = MAX_EPOCHS if whole is None else whole
         n_passes, resume = min(FIRST_EPOCHS, last), False
@@ -355,9 +358,18 @@ class Run:
         return self._has_begun and self._is_stale and keeps_up and not self.steering.is_held
 
     def _send_frame(self, snapshot: Snapshot) -> None:
-        """Compute a frame and send it."""
+        """Compute a frame and send it.
+
+        A large network is sketched while it trains, and as soon as it rests; a second frame then has pictures
+        of the full resolution, and the numbers of the next step.
+        """
+        view = self._view
+        sketch = self._artist.sketch(view)
+        is_sketch = sketch != view and (snapshot.playing or snapshot is not self._sketched)
+        self._sketched = snapshot
+        shown, view = (replace(snapshot, rest=None), sketch) if is_sketch else (snapshot, view)
         with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
-            header, arrays = self._artist.draw(snapshot, self._view, self.number, self._frame)
+            header, arrays = self._artist.draw(shown, view, self.number, self._frame)
         if self._frame == 0:
             arrays |= self._data()
             arrays["inputs"], header["input_ranges"] = self._artist.inputs(self._view.unit_resolution)
@@ -367,6 +379,7 @@ class Run:
         note_compiled()
         with self._wake:
             self._frame += 1
+            self._is_stale |= is_sketch and not snapshot.playing
         self.send(packed(header, arrays))
 
     def _data(self) -> dict[str, Any]:

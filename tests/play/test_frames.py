@@ -45,14 +45,25 @@ def test_packing_keeps_names_shapes_and_values():
         assert (found[name] == array).all()
 
 
-def test_at_most_two_lattices_are_kept():
+def test_few_lattices_are_kept():
     problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
     artist = Artist(problem, model)
     snapshot = Snapshot(0, 0, model._parameters, model._statistics)
     for size in range(8, 20):
         _, arrays = artist.draw(snapshot, View(resolution=size, unit_resolution=size // 2))
         assert arrays["boundary"].shape == (size, size)
-    assert len(artist._points) <= 2
+    assert len(artist._points) <= 4
+
+
+@pytest.mark.parametrize(
+    ("layers", "sizes"),
+    [([], (256, 32)), ([32, 32], (256, 32)), ([64, 64], (128, 32)), ([128] * 3, (64, 16))],
+)
+def test_pictures_of_large_networks_are_sketched(layers, sizes):
+    problem, model = posed(Settings.of_state({"layers": layers, "activations": ["tanh"] * len(layers)}))
+    artist = Artist(problem, model)
+    assert artist.sketch(View(sample=3)) == View(resolution=sizes[0], unit_resolution=sizes[1], sample=3)
+    assert artist.sketch(View(**SIZES)) == View(**SIZES)  # small pictures stay as they are
 
 
 BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}

@@ -218,6 +218,27 @@ def test_the_limit_of_the_speed_may_be_lifted_while_steps_are_counted_by_it(monk
     assert steering._due(0) == np.inf
 
 
+def test_a_large_network_is_sketched_while_it_trains_and_drawn_in_full_when_it_rests():
+    layers = {"layers": [128, 128, 128], "activations": ["relu"] * 3, "n_samples": 20, "learning_rate": 1e-6}
+
+    def shapes(frame):
+        return frame[1]["boundary"].shape[0], frame[1]["units"].shape[1]
+
+    with FakePage() as page:
+        page.send("view", sample=0)
+        page.start(**layers)
+        page.wait(lambda: shapes(page.frames[-1]) == (256, 32) and "update" in page.frames[-1][0])
+        assert shapes(page.frames[0]) == (64, 16)
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["playing"] and page.frames[-1][0]["step"] > 5)
+        assert shapes(page.frames[-1]) == (64, 16)
+        page.send("pause")
+        page.wait(lambda: not page.frames[-1][0]["playing"] and shapes(page.frames[-1]) == (256, 32))
+        rested = [frame for frame in page.frames if frame[0]["step"] == page.frames[-1][0]["step"]]
+        assert shapes(rested[-2]) == (64, 16)
+        assert ["update" in header for header, _ in rested[-2:]] == [False, True]
+
+
 def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues():
     with FakePage(draws=False) as page:
         run = page.start()

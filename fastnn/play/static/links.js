@@ -5,9 +5,20 @@ import { fit } from "./dom.js";
 // Points of a curve that are compared with the mouse, and the distance in pixels that counts as on the line.
 const CURVE_POINTS = 12;
 const NEAR = 7;
-// Of more lines than this, those with a share of the largest weight below FAINT are left out.
+// Of more lines than this, only the strongest of a layer are drawn.
 const MANY_LINES = 2500;
-const FAINT = 0.15;
+const STRONGEST = 700;
+// How a line is drawn, in any combination: see `Links.draw`.
+export const [TOUCHED, CHOSEN, QUIET] = [1, 2, 4];
+
+/** Return the size of a weight from which on at most STRONGEST lines are drawn. */
+function least(W, largest) {
+  const counts = new Uint32Array(256);
+  for (const value of W) counts[Math.min(255, Math.floor((Math.abs(value) / largest) * 256))] += 1;
+  let bin = 256;
+  for (let kept = 0; bin > 0 && kept + counts[bin - 1] <= STRONGEST; bin--) kept += counts[bin - 1];
+  return (bin / 256) * largest;
+}
 
 /** Return the distance of (x, y) from the curve from (x0, y0) to (x1, y1). */
 function distance(x, y, [x0, y0, x1, y1]) {
@@ -73,8 +84,8 @@ export class Links {
   }
 
   /**
-   * Draw all lines. `weights(layer)` returns the weights of a layer or null; `emphasis(line)` tells whether a
-   * line is touched by the mouse, chosen, or quiet because another is touched.
+   * Draw all lines. `weights(layer)` returns the weights of a layer or null; `emphasis(layer, from, to)` tells
+   * whether a line is TOUCHED by the mouse, CHOSEN, or QUIET because another is touched.
    */
   draw(weights, emphasis) {
     const { context } = fit(this.canvas, this.width, this.height);
@@ -84,13 +95,15 @@ export class Links {
       const W = weights(layer);
       if (W?.length !== lines.length) return;
       const largest = W.reduce((size, value) => Math.max(size, Math.abs(value)), 1);
+      const smallest = areMany ? least(W, largest) : 0;
+      const outputs = this.outputs[layer];
       lines.forEach((line, index) => {
+        const kind = emphasis(layer, Math.floor(index / outputs), index % outputs);
+        if (Math.abs(W[index]) < smallest && !(kind & (TOUCHED | CHOSEN))) return;
         const size = Math.abs(W[index]) / largest;
-        const { touched, chosen, quiet } = emphasis(this.line(layer, index));
-        if (areMany && size < FAINT && !touched && !chosen) return;
-        context.lineWidth = 0.6 + 5.4 * size + (touched ? 1 : 0);
+        context.lineWidth = 0.6 + 5.4 * size + (kind & TOUCHED ? 1 : 0);
         context.strokeStyle = W[index] < 0 ? this.palette.negative : this.palette.positive;
-        context.globalAlpha = touched || chosen ? 0.95 : (0.18 + 0.55 * size) * (quiet ? 0.35 : 1);
+        context.globalAlpha = kind & (TOUCHED | CHOSEN) ? 0.95 : (0.18 + 0.55 * size) * (kind & QUIET ? 0.35 : 1);
         this.stroke(context, line);
       });
     });

@@ -398,7 +398,7 @@ function draw(now) {
   waiting = [];
   if (!frame) return;
   for (const { arrays, input_ranges } of frames) {
-    if (arrays.curves) curves.add(arrays.curves);
+    curves.add(arrays.curves);
     // Of two frames, the first may be the one that carries the data.
     for (const name of ["points", "labels", "targets", "is_test", "inputs"])
       if (arrays[name]) frame.arrays[name] ??= arrays[name];
@@ -407,7 +407,7 @@ function draw(now) {
   boundary.draw(frame);
   network.draw(frame);
   if (hovered) showHovered();
-  curves.draw();
+  if (!last || frames.some(({ arrays }) => arrays.curves.length)) curves.draw();
   formula.draw(frame, selected, state, now, !frame.playing);
   parameter.draw(frame);
   readouts.draw(frame, now);

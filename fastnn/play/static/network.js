@@ -1,7 +1,7 @@
 // The network: a column per layer, a picture per unit, a line per weight.
 
 import { make, byId, inputName, subscript } from "./dom.js";
-import { Links } from "./links.js";
+import { CHOSEN, Links, QUIET, TOUCHED } from "./links.js";
 import { markClass } from "./palette.js";
 
 // Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
@@ -287,14 +287,18 @@ export class Network {
     const { hovered, selected, pointed } = this;
     this.links.draw(
       (layer) => this.weightsOf(layer),
-      ({ layer, from, to }) => {
+      (layer, from, to) => {
         const isHovered =
           hovered !== null &&
           ((hovered.depth === layer && hovered.unit === from) ||
             (hovered.depth === layer + 1 && hovered.unit === to));
         const isPointed = pointed?.layer === layer && pointed.from === from && pointed.to === to;
         const chosen = selected?.layer === layer && selected.to === to && (selected.from ?? from) === from;
-        return { touched: isHovered || isPointed, chosen, quiet: hovered !== null && !isHovered };
+        return (
+          (isHovered || isPointed ? TOUCHED : 0) |
+          (chosen ? CHOSEN : 0) |
+          (hovered !== null && !isHovered ? QUIET : 0)
+        );
       },
     );
   }
