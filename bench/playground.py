@@ -30,6 +30,11 @@ from fastnn.play.settings import Settings
 
 MOONS = {"test_share": 0}
 DEEP = {"test_share": 0, "layers": [8, 8], "activations": ["tanh", "tanh"]}
+LARGE = {
+    "dataset": "blobs", "classes": 5, "n_samples": 2000, "layers": [128, 128, 128],
+    "activations": ["relu", "relu", "relu"], "init": "he_normal", "optimizer": "adam", "reduction": "mean",
+    "learning_rate": 0.001,
+}  # fmt: skip
 TOKEN = "a-token-of-the-benchmark"
 N_STARTS = 20
 
@@ -183,6 +188,9 @@ def main() -> None:
     what = "[2, 8, 8, 2], boundary of 256 x 256 and all units"
     print(f"| {what}: frames per second | {frames:.1f} |")
     print(f"| {what}: epochs per second | {passes:,.0f}, {passes / alone:.0%} of {alone:,.0f} |", flush=True)
+    passes, frames = with_page(options.page, LARGE, options.seconds)
+    print(f"| [2, 128, 128, 128, 5], 2,000 samples: frames per second | {frames:.1f} |")
+    print(f"| [2, 128, 128, 128, 5]: epochs per second | {passes:,.0f} |", flush=True)
     times = first_frames()
     print(f"| start to first frame, ms: median and longest of {len(times)} | "
           f"{statistics.median(times):.1f}, {max(times):.1f} |")  # fmt: skip

@@ -700,3 +700,6 @@ def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitors, serve
         if size[0] < 400:
             small = page.evaluate(TOO_SMALL)
             assert small == [], fragment
+    page.click("#clear")
+    assert page.locator("#undo-plane").is_visible()
+    assert page.evaluate(CUT_OFF) == []

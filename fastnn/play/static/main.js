@@ -200,7 +200,8 @@ function refuse(problems) {
     news(`The address could not be used as it is: ${problems.map(({ text }) => text).join("; ")}. ${usual}`);
     return;
   }
-  problem((controls?.mark(problems) ?? problems.map(({ text }) => text)).join("; "));
+  const isOfFields = problems.some(({ field }) => field !== null);
+  problem((isOfFields ? controls.mark(problems) : problems.map(({ text }) => text)).join("; "));
 }
 
 /** Return the field whose value is written with the most characters. */
@@ -479,7 +480,7 @@ function listen() {
     change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
   );
   byId("clear").addEventListener("click", () => {
-    keepPoints("clear");
+    if (state.points?.length) keepPoints("clear");
     change({ points: [] });
   });
   for (const [id, step] of [
