@@ -99,6 +99,14 @@ def _no_figure_left_open():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory):
+    """Keep the state of programs, such as the playground's token, away from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def package(tmp_path):
     """Return a copy of the kernels without compiled files."""

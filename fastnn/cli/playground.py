@@ -20,7 +20,8 @@ def add_command(commands: Any, summary: str) -> None:
         "playground",
         help=summary,
         description="Open a page in the browser on which a network is changed while it learns. The server "
-        "answers this machine alone, and prints the page's address. Ctrl-C ends it.",
+        "accepts local connections only, and prints the page's address, which opens later playgrounds of the "
+        "same user and port too. Ctrl-C ends it.",
         epilog="example: fastnn playground data.csv --target species",
     )
     parser.add_argument(
@@ -32,8 +33,8 @@ def add_command(commands: Any, summary: str) -> None:
         "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
     )
     parser.add_argument(
-        "--port", type=functools.partial(count, least=0), default=0,
-        help="port of the server (default: any free)",
+        "--port", type=functools.partial(count, least=0),
+        help="port of the server (default: 8800, or the next one that is free; 0: any that is free)",
     )  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import threading
 import webbrowser
@@ -10,17 +9,21 @@ from typing import Any
 from urllib.parse import quote
 
 from ..system.extras import import_extra
+from ..system.messages import span
 from ..system.validation import check_count, check_flag, shown
 from .datasets import TABLES
 from .problem import sampled
 from .session import warm_up
 from .settings import Settings
 from .table import PlayTable, checked_table
+from .token import kept_token
 
 __all__ = ["Playground", "playground"]
 
 HOST = "127.0.0.1"
 MAX_PORT = 65535
+# Ports of playgrounds that name none, of which the first that is free is taken.
+USUAL_PORTS = range(8800, 8900)
 # Port of addresses that name none.
 HTTP_PORT = 80
 # Longest time that a Ctrl-C may go unnoticed.
@@ -42,8 +45,8 @@ class Playground:
     ----------
     table : PlayTable or None
         The user's table.
-    port : int
-        Port to serve, 0 for any that is free.
+    port : int or None
+        Port to serve, 0 for any that is free; None for the first of `USUAL_PORTS` that is free.
     token : str
         Secret that the page's address holds.
 
@@ -64,7 +67,7 @@ class Playground:
         If the port cannot be used.
     """
 
-    def __init__(self, table: PlayTable | None, port: int, token: str) -> None:
+    def __init__(self, table: PlayTable | None, port: int | None, token: str) -> None:
         for package in ("starlette", "uvicorn", "websockets"):
             import_extra(package, "playground", "the playground")
         import uvicorn
@@ -75,16 +78,7 @@ class Playground:
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
         settings = Settings.of_state(state)
         sampled(settings, table)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((HOST, port))
-        except OSError as error:
-            self._socket.close()
-            raise OSError(
-                f"port {port} cannot be used ({error.strerror}): choose another, or 0 for any"
-            ) from None
-        self._socket.listen(128)
+        self._socket = _listening(port)
         self.port = self._socket.getsockname()[1]
         self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
         config = uvicorn.Config(
@@ -136,12 +130,38 @@ class Playground:
         return f"Playground({self.address!r})"
 
 
+def _listening(port: int | None) -> socket.socket:
+    """Return a socket that listens on a port; None is the first of `USUAL_PORTS` that is free.
+
+    Raises
+    ------
+    OSError
+        If the port, or each of `USUAL_PORTS`, cannot be used.
+    """
+    # Windows gives a port that is in use to sockets that reuse addresses, and has an option against it. Other
+    # systems would refuse the port of a server that has just ended.
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+    for number in USUAL_PORTS if port is None else (port,):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            listening.bind((HOST, number))
+            listening.listen(128)
+        except OSError as error:
+            listening.close()
+            reason = error.strerror
+        else:
+            return listening
+    ports = f"ports {span(USUAL_PORTS)}" if port is None else f"port {port}"
+    raise OSError(f"{ports} cannot be used ({reason}): choose another, or 0 for any")
+
+
 def playground(
     X: Any = None,
     y: Any = None,
     *,
     target: str | None = None,
-    port: int = 0,
+    port: int | None = None,
     browser: bool = True,
     block: bool = True,
     token: str | None = None,
@@ -163,14 +183,14 @@ def playground(
         regression.
     target : str, optional
         Name of the target; by default the name of y, or "y".
-    port : int, default 0
-        Port of the server, 0 for any that is free.
+    port : int, optional
+        Port of the server; by default 8800, or the next one that is free. 0 is any that is free.
     browser : bool, default True
         Open the page in the default browser.
     block : bool, default True
         Print the address and serve until Ctrl-C. False returns at once.
     token : str, optional
-        Secret that the address of the page holds; by default a new one.
+        Secret that the address of the page holds; by default the user's, which is the same at every start.
 
     Returns
     -------
@@ -191,6 +211,10 @@ def playground(
     The server listens on 127.0.0.1 alone, and answers only the page whose address holds the token: requests
     that name another host, and pages of other origins, are refused. A page that is closed ends its training.
 
+    The user's token is kept in a file that only the user can read, ``playground-token`` in the folder of
+    fastnn for the state of programs (``~/.local/state/fastnn`` on Linux): an address opens later playgrounds
+    on the same port too. If the file is removed, the next start creates a new token.
+
     Examples
     --------
     >>> import fastnn
@@ -202,13 +226,13 @@ def playground(
     """
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or none for the page's own data sets")
-    if check_count(port, "port") > MAX_PORT:
+    if port is not None and check_count(port, "port") > MAX_PORT:
         raise ValueError(f"port must be at most {MAX_PORT}, got {port}")
     browser, block = check_flag(browser, "browser"), check_flag(block, "block")
     table = None if X is None else checked_table(X, y, target)
     if not (token is None or isinstance(token, str)):
-        raise ValueError(f"token must be a str, or None for a new one, got {shown(token)}")
-    running = Playground(table, port, token or secrets.token_urlsafe(24))
+        raise ValueError(f"token must be a str, or None for the user's own, got {shown(token)}")
+    running = Playground(table, port, token or kept_token())
     if not block:
         if browser:
             webbrowser.open(running.address)

@@ -166,7 +166,7 @@ def test_painting_and_clearing_are_taken_back(visitor, server, back):
     assert both.startswith(first + ";")
     visitor.change(undo)
     assert "points" not in visitor.fragment
-    assert "dataset" not in visitor.fragment
+    assert "dataset=moons" in visitor.fragment
     assert page.locator("#undo-plane").is_hidden()
     page.keyboard.press("s")
     visitor.wait_for_step(1)

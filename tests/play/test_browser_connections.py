@@ -5,6 +5,7 @@ import http.server
 import threading
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from processes import PATIENCE
 from visitors import NEEDS_CHROMIUM, expect
@@ -127,7 +128,7 @@ def test_two_tabs_train_independently(visitors, server):
 
 
 def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
-    running = fastnn.playground(browser=False, block=False, token="secret")
+    running = fastnn.playground(browser=False, block=False)
     visitor = visitors()
     try:
         page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
@@ -142,7 +143,7 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
     page.wait_for_timeout(300)
     assert page.is_visible("#reconnect")
 
-    again = fastnn.playground(browser=False, block=False, token="secret", port=running.port)
+    again = fastnn.playground(browser=False, block=False, port=running.port)
     try:
         visitor.change(lambda: page.click("#reconnect"))
         assert page.is_hidden("#lost")
@@ -154,6 +155,46 @@ def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
         again.close()
     # The browser itself logs the connections that failed.
     visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
+
+
+X = np.random.RandomState(0).randn(60, 3)
+
+
+@pytest.mark.parametrize("table", [(), (X, X[:, 0] > X[:, 2])], ids=["data sets", "table"])
+def test_a_copied_address_opens_the_same_run_after_a_restart(visitors, table):
+    addresses, pictures, port = [], [], 0
+    for is_first in (True, False):
+        visitor = visitors(permissions=["clipboard-read", "clipboard-write"])
+        page = visitor.page
+        with fastnn.playground(*table, browser=False, block=False, port=port) as running:
+            port = running.port
+            page.goto(running.address if is_first else addresses[0])
+            visitor.wait_for_frame()
+            if is_first:
+                visitor.change(lambda page=page: page.click(".dice"))
+            page.click("#save")
+            page.click("#copy-address")
+            expect(page.locator("#notices")).to_contain_text("copied")
+            addresses.append(page.evaluate("navigator.clipboard.readText()"))
+            for step in (1, 2, 3):
+                page.click("#epoch")
+                visitor.wait_for_step(step)
+            pictures.append(visitor.pixels())
+            page.goto("about:blank")
+    assert "seed=1" in addresses[0]
+    assert addresses[0] == addresses[1]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_an_address_of_a_data_set_means_the_same_beside_a_table(visitors):
+    with fastnn.playground(X, X[:, 0] > X[:, 2], browser=False, block=False) as running:
+        visitor = visitors().visit(running, "dataset=moons")
+        assert visitor.widths == [2, 3, 2]
+        assert visitor.fragment == "dataset=moons"
+        visitor.change(lambda: visitor.page.evaluate("location.hash = ''"))
+        assert visitor.widths == [2, 8, 8, 2]
+        assert "dataset=table" in visitor.fragment
+        assert "layers=8,8" in visitor.fragment
 
 
 def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, server):

@@ -22,6 +22,7 @@ from processes import PATIENCE
 
 import fastnn
 from fastnn.cli.main import main
+from fastnn.play.server import USUAL_PORTS
 from fastnn.play.settings import MAX_SAMPLES
 
 pytest.importorskip("uvicorn")
@@ -171,6 +172,43 @@ def test_a_port_in_use_is_refused():
         pytest.raises(OSError, match="choose another"),
     ):
         fastnn.playground(browser=False, block=False, port=running.port)
+
+
+@pytest.fixture
+def usual_ports(monkeypatch):
+    """Make two ports that were free the usual ones: other processes may use 8800."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [each.getsockname()[1] for each in (one, other)]
+    monkeypatch.setattr("fastnn.play.server.USUAL_PORTS", ports)
+    return ports
+
+
+def test_the_usual_port_is_8800():
+    assert (USUAL_PORTS[0], USUAL_PORTS[1]) == (8800, 8801)
+    assert "8800" in fastnn.playground.__doc__
+
+
+def test_an_address_opens_a_later_playground_of_the_same_user(usual_ports):
+    with fastnn.playground(browser=False, block=False) as running:
+        address = running.address
+        assert running.port == usual_ports[0]
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=5)
+    with fastnn.playground(browser=False, block=False):
+        assert urllib.request.urlopen(address).status == 200
+        SocketPage(address).socket.close()
+
+
+def test_a_usual_port_that_is_in_use_is_passed_over(usual_ports):
+    with fastnn.playground(browser=False, block=False) as first:
+        with fastnn.playground(browser=False, block=False) as second:
+            assert [first.port, second.port] == usual_ports
+            with pytest.raises(
+                OSError, match=f"ports {min(usual_ports)} to {max(usual_ports)} cannot be used"
+            ):
+                fastnn.playground(browser=False, block=False)
+        with fastnn.playground(browser=False, block=False, port=0) as third:
+            assert third.port not in usual_ports
 
 
 def test_a_table_is_the_first_data_set():

@@ -1,7 +1,8 @@
 // The address: everything that describes the run stands in the fragment, as `field=value&...`.
 //
-// A field that equals its default is left out, so that the address of the default state is empty. Lists are
-// joined by commas, painted points are `x,y,class` in thousandths joined by semicolons, null is empty.
+// The data set comes first, and fields that equal their defaults are left out: an address means the same
+// whatever a server shows by itself. Lists are joined by commas, painted points are `x,y,class` in thousandths
+// joined by semicolons, null is empty.
 
 const EVERY = 350;
 const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer" };
@@ -47,12 +48,13 @@ function read(kind, text) {
 }
 
 /** Return the fragment of a state, without "#". */
-export function format(state, view, choices, defaults, viewDefaults) {
+export function format(state, view, choices, viewDefaults) {
   const fields = [];
   const add = (name, text) =>
     fields.push(`${name}=${encodeURIComponent(text).replace(/%2C/g, ",").replace(/%3B/g, ";")}`);
   for (const [name, choice] of Object.entries(choices)) {
-    if (name in state && !same(state[name], defaults[name])) add(name, written(choice.kind, state[name]));
+    if (name === "dataset" || (name in state && !same(state[name], choice.default)))
+      add(name, written(choice.kind, state[name]));
   }
   for (const name of Object.keys(VIEW_FIELDS)) {
     if (!same(view[name], viewDefaults[name])) add(name, written(VIEW_FIELDS[name], view[name]));
@@ -95,11 +97,18 @@ export class Address {
     });
   }
 
+  /** Return the whole address as it is now. */
+  get current() {
+    this.replace();
+    return location.href;
+  }
+
   write() {
     this.timer ??= setTimeout(() => this.replace(), Math.max(0, this.writtenAt + EVERY - performance.now()));
   }
 
   replace() {
+    clearTimeout(this.timer);
     this.timer = null;
     this.writtenAt = performance.now();
     const fragment = this.fragment();

@@ -97,7 +97,7 @@ const network = new Network(palette, {
     change({ activations: state.activations.map((old, k) => (k === layer ? name : old)) }),
 });
 const address = new Address(
-  () => format(state, view, hello.choices, hello.state, VIEW_DEFAULTS),
+  () => format(state, view, hello.choices, VIEW_DEFAULTS),
   () => {
     if (!hello) return;
     readAddress();
@@ -163,8 +163,8 @@ const connection = new Connection({
   lost: ({ greeted, code }) => {
     setPlaying(false);
     compiling(false);
-    let text = "No server answers. Start “fastnn playground” and open the address it prints.";
-    if (greeted) text = "The server has stopped. What you see is its last picture.";
+    let text = "No server answers. Start “fastnn playground”, then connect.";
+    if (greeted) text = "The server has stopped: this is its last picture. Start it again, then connect.";
     else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
     lost(text, () => connection.open());
   },
@@ -265,7 +265,10 @@ function start() {
 
 function readAddress() {
   const parsed = parse(location.hash, hello.choices);
-  state = complete({ ...hello.state, ...parsed.state });
+  // An address that names its data set means the same with every server: it builds on the fields' defaults.
+  const defaults = Object.entries(hello.choices).map(([name, choice]) => [name, choice.default]);
+  const first = "dataset" in parsed.state ? Object.fromEntries(defaults) : hello.state;
+  state = complete({ ...first, ...parsed.state });
   view = { ...VIEW_DEFAULTS, ...parsed.view };
   if (!VIEWS.includes(view.view)) view.view = VIEW_DEFAULTS.view;
   if (!(Number.isInteger(view.speed) && SPEEDS[view.speed] !== undefined)) view.speed = VIEW_DEFAULTS.speed;
@@ -510,7 +513,7 @@ listenToMenu(
     connection.send("save", { what });
     news(what === "gif" ? "The training is drawn anew for the GIF; that takes a moment." : "Saving …");
   },
-  () => copy(location.href, "The address is copied."),
+  () => copy(hello ? address.current : location.href, "The address is copied."),
 );
 listenToDialogs();
 connection.open();

@@ -1,0 +1,109 @@
+"""The token of a user's playgrounds: the same at every start, kept in a file that only the user can read."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+from ..system.messages import warn
+
+__all__ = ["kept_token", "new_token"]
+
+FILE_NAME = "playground-token"
+# Permissions of all users but the owner.
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_TOKEN = re.compile(r"[\w-]{32}", re.ASCII)
+
+
+class DistrustError(PermissionError):
+    """A token that others may know, or a folder in which they could replace it."""
+
+
+def new_token() -> str:
+    """Return a new token."""
+    return secrets.token_urlsafe(24)
+
+
+def kept_token() -> str:
+    """Return the token of this user, which the first call creates.
+
+    Whoever knows the token can use the user's playgrounds: one that others may know is replaced, with a
+    warning. Where none can be kept, every call returns a new one, with a warning.
+    """
+    try:
+        path = _folder() / FILE_NAME
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            pass
+        except DistrustError as error:
+            path.unlink()
+            warn(f"{error}: a new token replaces it, and addresses with the old one open no playground")
+        _create(path)
+        return _read(path)
+    except (OSError, RuntimeError) as error:
+        warn(f"the playground's token cannot be kept, so that its address changes with every start: {error}")
+        return new_token()
+
+
+def _folder() -> Path:
+    """Return the folder for the state of the user's programs, which is closed to others.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be created, or belongs to another user.
+    RuntimeError
+        If the user has no home directory.
+    """
+    folder = Path(platformdirs.user_state_dir("fastnn", appauthor=False))
+    if not folder.is_absolute():  # from old versions of platformdirs, which raise no error
+        raise RuntimeError("there is no home directory")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.stat()
+    _check_owner(state, folder)
+    if os.name == "posix" and state.st_mode & OTHERS:
+        folder.chmod(0o700)
+    return folder
+
+
+def _check_owner(state: os.stat_result, path: Path) -> None:
+    """Raise `DistrustError` if a file or folder is another user's."""
+    if os.name == "posix" and state.st_uid != os.geteuid():
+        raise DistrustError(f"{path} belongs to user {state.st_uid}")
+
+
+def _read(path: Path) -> str:
+    """Return the token in a file; raise `DistrustError` if others may know it, or the file holds none."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        state = os.fstat(file.fileno())  # of the opened file, to which a link may have led
+        token = file.read(100)
+    _check_owner(state, path)
+    if os.name == "posix" and state.st_mode & OTHERS:
+        raise DistrustError(f"{path} is open to other users (mode {stat.S_IMODE(state.st_mode):03o})")
+    if not _TOKEN.fullmatch(token):
+        raise DistrustError(f"{path} holds no token")
+    return token
+
+
+def _create(path: Path) -> None:
+    """Write a new token to a file that does not exist; one that another process creates meanwhile stays."""
+    draft = path.with_name(f".fastnn-{secrets.token_hex(8)}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(new_token())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:  # the disk has no links
+            os.replace(draft, path)
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
