@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,22 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.target is None:
         raise ValueError("--target: name the column of the table to learn")
+    X, y, notes = _table(options)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    playground(X, y, target=options.target, port=options.port, browser=not options.no_browser)
+    return 0
+
+
+def _table(options: argparse.Namespace) -> tuple[Any, Any, list[str]]:
+    """Return the columns of the table, the target, and remarks; CSV files of numbers need no pandas."""
+    if importlib.util.find_spec("pandas") is None:
+        from ..tables.commands.plain import read_plain_table
+
+        return read_plain_table(options.table, options, options.target, options.drop)
     from ..tables.commands.problem import posed_problem
     from ..tables.commands.reading import read_table
 
     read = read_table(options.table, options, target=options.target)
     problem = posed_problem(read, options.target, None, options.drop, None)
-    for note in (*read.notes, *problem.notes):
-        print(f"note: {note}", file=sys.stderr)
-    playground(problem.frame, problem.target, port=options.port, browser=not options.no_browser)
-    return 0
+    return problem.frame, problem.target, [*read.notes, *problem.notes]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
-from ..system.frames import as_table, is_missing
+from ..system.frames import Table, as_table, is_missing
 from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
 from .settings import MAX_SAMPLES
@@ -57,7 +57,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
 
     Parameters
     ----------
-    X : dataframe or array-like (n, n_columns)
+    X : dataframe, Table or array-like (n, n_columns)
         At least two columns of numbers. Columns of anything else are left out.
     y : array-like (n,)
         Classes, as text, booleans or at most ten integers; or numbers of a regression, which may be
@@ -75,7 +75,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     if not (target is None or isinstance(target, str)):
         raise TypeError(f"target must be the name of the target, a str, or None, got {shown(target)}")
     try:
-        n_rows = len(X)
+        n_rows = X.n_rows if isinstance(X, Table) else len(X)
     except TypeError:
         n_rows = 0  # a sparse matrix or no table at all: as_table says so
     if n_rows > MAX_SAMPLES:
@@ -83,7 +83,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
             f"the table has {n_rows:,} rows, but the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
-    read = as_table(X)
+    read = X if isinstance(X, Table) else as_table(X)
     named = zip(read.names, read.kinds, read.columns, strict=True)
     columns = {name: values for name, kind, values in named if kind in ("number", "boolean")}
     if len(columns) < 2:
@@ -126,7 +126,10 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
     # The integers themselves: float64 would join large ones.
     distinct = np.unique(values)
     if len(distinct) < 2:
-        raise ValueError(f"the target {target!r} holds only one value, {shown(str(distinct[0]))}")
+        raise ValueError(
+            f"the target {target!r} holds only one value, {shown(str(distinct[0]))}: there is nothing to "
+            "learn"
+        )
     if suggested_task(distinct) == "regression":
         return "regression", _as_numbers(values, target), None
     if len(distinct) > MAX_CLASSES:

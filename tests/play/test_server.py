@@ -355,15 +355,26 @@ def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
         assert process.wait(PATIENCE) == 0
 
 
+# No finder of modules finds pandas.
+WITHOUT_PANDAS = """
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *places: None if name == "pandas" else found(name, *places)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.needs("pandas")
-def test_the_command_reads_a_table(tmp_path):
+@pytest.mark.parametrize(
+    "code", [pytest.param("", marks=pytest.mark.needs("pandas")), WITHOUT_PANDAS], ids=["pandas", "none"]
+)
+def test_the_command_reads_a_table(tmp_path, code):
     random = np.random.RandomState(0)
     rows = ["height,weight,colour,species"]
     rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
     path = tmp_path / "animals.csv"
     path.write_text("\n".join(rows))
-    with started(str(path), "--target", "species") as (process, address):
+    with started(str(path), "--target", "species", code=code) as (process, address):
         page = SocketPage(address)
         assert page.hello["table"] == {"columns": ["height", "weight"], "n_rows": 40, "target": "species"}
         page.send("start", run=1, state=page.hello["state"])
@@ -382,16 +393,31 @@ def test_the_command_reads_a_table(tmp_path):
         ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"], "nothing to learn"),
     ],
 )
-@pytest.mark.needs("pandas")
-def test_tables_that_cannot_be_learned_are_refused(text, arguments, message, tmp_path, capsys):
+@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
+def test_tables_that_cannot_be_learned_are_refused(
+    text, arguments, message, pandas, tmp_path, capsys, monkeypatch
+):
+    if not pandas:
+        monkeypatch.setitem(sys.modules, "pandas", None)
     path = tmp_path / "table.csv"
     path.write_text(text)
     assert main(["playground", str(path), "--no-browser", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.needs("pandas")
-def test_tables_with_too_many_rows_are_refused(tmp_path, capsys):
+@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
+def test_a_file_that_does_not_exist_is_named(pandas, tmp_path, capsys, monkeypatch):
+    if not pandas:
+        monkeypatch.setitem(sys.modules, "pandas", None)
+    path = tmp_path / "flowers.csv"
+    assert main(["playground", str(path), "--target", "species", "--no-browser"]) == 1
+    assert capsys.readouterr().err == f"fastnn: there is no file {path}\n"
+
+
+@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
+def test_tables_with_too_many_rows_are_refused(pandas, tmp_path, capsys, monkeypatch):
+    if not pandas:
+        monkeypatch.setitem(sys.modules, "pandas", None)
     path = tmp_path / "large.csv"
     n_rows = MAX_SAMPLES + 2
     path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * (n_rows // 2))

@@ -21,6 +21,7 @@ from .texts import hint
 __all__ = [
     "Matching",
     "check_finite",
+    "check_known",
     "check_names",
     "columns_of_text",
     "first_text",
@@ -44,13 +45,17 @@ def nearest(name: str, known: Sequence[str]) -> list[str]:
 
 def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
     """Raise ValueError if a table lacks one of the columns that an argument names."""
-    columns = list(read.frame.columns)
+    check_known(names, list(read.frame.columns), read.name, argument)
+
+
+def check_known(names: Iterable[str], columns: Sequence[str], table: str, argument: str) -> None:
+    """Raise ValueError if the columns of a table, given its name, lack one that an argument names."""
     for name in names:
         if name not in columns:
             close = nearest(name, columns)
             meant = f"did you mean {' or '.join(map(repr, close))}?"
             hint = meant if close else f"its columns are {listed(columns)}"
-            raise ValueError(f"{argument}: {read.name} has no column {name!r}: {hint}")
+            raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
 
 
 def first_text(column: Any) -> tuple[int, Any] | None:

@@ -1,0 +1,213 @@
+"""CSV files of numbers, read without pandas, for commands that need no more of a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...system.extras import import_extra
+from ...system.frames import Table
+from ...system.targets import stands_for_number
+from .columns import check_known
+from .reading import (
+    BYTE_ORDER_MARKS,
+    COMPRESSIONS,
+    FALLBACK,
+    MAX_LINES,
+    PARQUET,
+    REFUSED,
+    found_decimal,
+    found_separator,
+    opened_bytes,
+)
+
+__all__ = ["read_plain_table"]
+
+# Texts that pandas, too, reads as missing values.
+MISSING = {
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
+BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+def read_plain_table(
+    source: str | Path, options: Any, target: str, drop: Sequence[str] = ()
+) -> tuple[Table, list[Any], list[str]]:
+    """Read numbers and a target from a CSV file.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of the file.
+    options : namespace
+        Options of `add_reading_arguments`.
+    target : str
+        Column of the target.
+    drop : sequence of str
+        Columns to leave out.
+
+    Returns
+    -------
+    Table
+        Columns but the target and those to leave out.
+    list
+        Values of the target: integers, floats, booleans or texts, None for missing ones.
+    list of str
+        Remarks for the user about what was found.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty or holds no such table, or a column does not exist.
+    OSError
+        If the file does not exist or cannot be read.
+    ImportError
+        For a file or an option that needs pandas.
+    """
+    name = str(source)
+    notes: list[str] = []
+    with opened_bytes(source, name) as file:
+        content = file.read()
+    if options.units or options.date_format:
+        import_extra("pandas", "cli", "--units or --date-format")
+    header, rows = _rows(_text(content, name, options, notes), name, options, notes)
+    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    first = header[0]
+    if len(header) > 1 and first == "Unnamed: 0" and _numbers_rows(columns[first]):
+        del columns[first]
+        notes.append("the first column, which numbers the rows, is left out")
+    check_known([target], list(columns), name, "--target")
+    check_known(drop, list(columns), name, "--drop")
+    if target in drop:
+        raise ValueError(f"--target: {target!r} cannot be dropped as well")
+    y = _values(columns.pop(target))
+    names = [column for column in columns if column not in drop]
+    kinds, values = [], []
+    for column in names:
+        found = _values(columns[column])
+        kind = {bool: "boolean", str: "category"}.get(type(next(filter(_is_present, found), None)), "number")
+        kinds.append(kind)
+        values.append(found if kind == "category" else _as_floats(found, column, name))
+    return Table(names, kinds, values, len(rows), has_names=True), y, notes
+
+
+def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
+    """Return the text of a CSV file."""
+    if content.startswith(PARQUET):
+        import_extra("pandas", "cli", "a Parquet file")
+    if content.startswith(tuple(COMPRESSIONS)):
+        import_extra("pandas", "cli", "a compressed file")
+    for magic, remedy in REFUSED.items():
+        if content.startswith(magic):
+            raise ValueError(f"{name} is {remedy}")
+    marks = (kind for mark, kind in BYTE_ORDER_MARKS.items() if content.startswith(mark))
+    encoding = options.encoding or next(marks, "utf-8")
+    try:
+        text = content.decode(encoding)
+    except LookupError:
+        raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
+    except UnicodeError as error:
+        if options.encoding:
+            raise ValueError(f"{name} is not {encoding}, as --encoding says: {error}") from None
+        notes.append(f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another")
+        text = content.decode(FALLBACK, "replace")
+    if "\0" in text:
+        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
+    if not text.strip():
+        raise ValueError(f"{name} is empty")
+    return text
+
+
+def _rows(text: str, name: str, options: Any, notes: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the fields of the rows; numbers have a decimal point, no others."""
+    lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()][:MAX_LINES]
+    sep = (options.sep or found_separator(lines)).replace("\\t", "\t")
+    if len(sep) != 1:
+        raise ValueError(f"--sep must be one character, got {sep!r}")
+    decimal, thousands = (".", None) if sep == "," else found_decimal(lines, sep)
+    decimal, thousands = options.decimal or decimal, options.thousands or thousands
+    if sep != ",":
+        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
+    if decimal != ".":
+        notes.append(f"decimal point {decimal!r}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
+    rows: list[list[str]] = []
+    try:
+        header = [field or f"Unnamed: {k}" for k, field in enumerate(next(filter(None, reader)))]
+        for row in filter(None, reader):
+            if len(row) == len(header) + 1 and not row[-1]:  # every line may end with a separator
+                row.pop()
+            if len(row) > len(header):
+                raise ValueError(
+                    f"{name}: line {reader.line_num} has {len(row)} fields instead of {len(header)}, "
+                    f"separated by {sep!r}: correct the line, or name another --sep"
+                )
+            rows.append(row + [""] * (len(header) - len(row)))
+    except csv.Error as error:
+        raise ValueError(f"{name} is not a CSV file: {error}") from None
+    for column in header:
+        if header.count(column) > 1:
+            raise ValueError(f"{name} has more than one column named {column!r}: rename or remove one")
+    if not rows:
+        raise ValueError(f"{name} has a header and no rows")
+    missing = MISSING.union(options.na)
+    for row in rows:
+        row[:] = ["" if field in missing else _plain(field, decimal, thousands) for field in row]
+    return header, rows
+
+
+def _plain(field: str, decimal: str, thousands: str | None) -> str:
+    """Return a field, the text of a number in Python's form if it stands for one."""
+    if decimal == "." and thousands is None:
+        return field
+    number = field.replace(thousands, "") if thousands else field
+    number = number.replace(decimal, ".")
+    return number if stands_for_number(number) else field
+
+
+def _numbers_rows(texts: list[str]) -> bool:
+    """Return True for integers of which each is one more than the last."""
+    if not all(map(_INTEGER.fullmatch, texts)):
+        return False
+    first = int(texts[0])
+    return [*map(int, texts)] == [*range(first, first + len(texts))]
+
+
+def _values(texts: list[str]) -> list[Any]:
+    """Return the values of a column: integers, floats, booleans or texts, None for missing ones."""
+    present = list(filter(None, texts))
+    read: Any = str
+    if all(_INTEGER.fullmatch(text.strip()) for text in present):
+        read = int
+    elif all(map(stands_for_number, present)):
+        read = float
+    elif all(text in BOOLEANS for text in present):
+        read = BOOLEANS.__getitem__
+    return [read(text) if text else None for text in texts]
+
+
+def _is_present(value: Any) -> bool:
+    return value is not None
+
+
+def _as_floats(values: list[Any], column: str, name: str) -> Any:
+    """Return numbers as floats, NaN for missing ones; raise ValueError for infinity."""
+    try:
+        numbers = np.array([np.nan if value is None else float(value) for value in values])
+    except OverflowError:  # an integer of more than 300 digits
+        raise ValueError(f"{name}: column {column!r} holds numbers beyond 1e308: leave it out") from None
+    wrong = np.isinf(numbers)
+    if wrong.any():
+        raise ValueError(
+            f"{name}: column {column!r} holds infinity in row {int(wrong.argmax()) + 1}: correct it, read it "
+            f"as missing by --na inf,-inf, or leave the column out by --drop {column}"
+        )
+    return numbers
