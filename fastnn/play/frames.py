@@ -111,7 +111,7 @@ class Snapshot:
         Flat vectors of the parameters and of the running statistics.
     playing : bool
         True if the training continues by itself.
-    passes_per_second : float
+    steps_per_second : float
         Speed of the training.
     rest : Rest, optional
         What the next step begins from, if the training rests.
@@ -122,7 +122,7 @@ class Snapshot:
     parameters: Array
     statistics: Array
     playing: bool = False
-    passes_per_second: float = 0.0
+    steps_per_second: float = 0.0
     rest: Rest | None = None
 
 
@@ -202,7 +202,7 @@ class Artist:
             "step": snapshot.step,
             "epoch": snapshot.epoch,
             "playing": snapshot.playing,
-            "passes_per_second": snapshot.passes_per_second,
+            "steps_per_second": snapshot.steps_per_second,
             "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
             "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
             "mode": view.mode,

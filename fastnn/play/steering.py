@@ -176,7 +176,7 @@ class Steering(Hook):
         """Note that the training has ended by itself."""
         with self._changed:
             self._playing = False
-            self.latest = replace(self.latest, playing=False, passes_per_second=0.0)
+            self.latest = replace(self.latest, playing=False, steps_per_second=0.0)
         self._notify()
 
     def take_points(self) -> list[tuple[float, ...]]:
@@ -267,7 +267,7 @@ class Steering(Hook):
         self._curve_step = snapshot.step
 
     def _measured_speed(self, now: float, step: int) -> float:
-        """Return the epochs per second over the last second; 0 if the training does not run by itself."""
+        """Return the steps per second over the last second; 0 if the training does not run by itself."""
         with self._changed:
             if not self._playing:
                 return 0.0
@@ -276,7 +276,7 @@ class Steering(Hook):
             while len(marks) > 2 and now - marks[0][0] > SPEED_SECONDS:
                 marks.popleft()
             seconds = now - marks[0][0]
-            return (step - marks[0][1]) / seconds / self._steps_per_epoch if seconds > 0 else 0.0
+            return (step - marks[0][1]) / seconds if seconds > 0 else 0.0
 
     def _due(self, step: int) -> float:
         """Return the number of steps that are due; infinity for a training at full speed."""

@@ -201,6 +201,14 @@ def test_speed_limits_the_steps():
         page.train_to(20_000, speed=None)
 
 
+def test_the_speed_is_measured_in_steps_as_it_is_set():
+    steps_per_epoch = 8
+    steering = Steering(None, Snapshot(0, 0, np.empty(0), np.empty(0)), steps_per_epoch, 50.0, lambda: None)
+    assert steering._measured_speed(10.0, 0) == 0  # paused
+    steering.play()
+    assert [steering._measured_speed(10 + k / 2, 25 * k) for k in range(4)] == [0, 50, 50, 50]
+
+
 def test_the_limit_of_the_speed_may_be_lifted_while_steps_are_counted_by_it(monkeypatch):
     steering = Steering(None, Snapshot(0, 0, np.empty(0), np.empty(0)), 1, 50.0, lambda: None)
     steering.play()

@@ -387,7 +387,9 @@ function showView() {
   speed.value = view.speed;
   speed.title = text;
   speed.setAttribute("aria-valuetext", text);
-  byId("speed-text").textContent = steps === null ? "fastest" : `${whole(steps)}/s`;
+  byId("speed-text").replaceChildren(
+    ...(steps === null ? ["fastest"] : [whole(steps), make("span.word", {}, " steps"), "/s"]),
+  );
   for (const input of byId("view").querySelectorAll("input")) input.checked = input.value === view.view;
   byId("sample-name").textContent = view.sample === null ? "no sample" : `sample ${view.sample + 1}`;
   boundary.choose(view.sample);

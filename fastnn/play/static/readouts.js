@@ -63,7 +63,7 @@ export class Readouts {
       });
       write("epoch-count", whole(frame.epoch));
       write("step-count", whole(frame.step));
-      write("pace", frame.playing && frame.passes_per_second ? whole(frame.passes_per_second) : "–");
+      write("pace", frame.playing && frame.steps_per_second ? whole(frame.steps_per_second) : "–");
     }
     if (now - this.spokenAt > SPOKEN_EVERY || !frame.playing) this.speak(now);
   }
