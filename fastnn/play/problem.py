@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .fields import MAX_COORDINATE, RequestError
 from .settings import Settings
 from .table import PlayTable
 
-__all__ = ["LearningProblem", "posed", "sampled"]
+__all__ = ["LearningProblem", "TableRows", "Units", "posed", "sampled"]
 
 Array = NDArray[Any]
 
@@ -31,6 +31,58 @@ MARGIN = 0.15
 # Edges of the picture on which points are painted: it must not move under the brush.
 PAINTED_LIMITS = (-1.5, 1.5)
 USUAL_LOSSES = {"classes": "softmax_cross_entropy", "regression": "squared_error"}
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of values that the network reads or predicts as ``(value - centre) / scale``.
+
+    Parameters
+    ----------
+    centre, scale : float or array
+        Means and standard deviations of the values.
+    """
+
+    centre: Any
+    scale: Any
+
+    @classmethod
+    def of(cls, values: Array) -> Units:
+        """Return the units of values (n,) or (n, n_columns)."""
+        return cls(values.mean(axis=0), values.std(axis=0))
+
+    def standardised(self, values: Array) -> Array:
+        """Return values without their units."""
+        return (values - self.centre) / self.scale
+
+    def restored(self, values: Array) -> Array:
+        """Return standardised values in their units."""
+        return values * self.scale + self.centre
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a table in its own units.
+
+    Parameters
+    ----------
+    X : array (n, 2)
+        Values of the two columns.
+    y : array (n,)
+        Numbers of the classes, or targets of a regression.
+    target : str
+        Name of the target.
+    units : Units
+        Units of the columns.
+    target_units : Units or None
+        Units of the targets of a regression; None for classes.
+    """
+
+    X: Array
+    y: Array
+    target: str
+    units: Units
+    target_units: Units | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +109,8 @@ class LearningProblem:
         Names of the two coordinates.
     limits : tuple of 4 floats
         Edges of the picture: left, right, bottom, top.
+    table : TableRows or None
+        The samples in the units of the table; None for samples that are not of a table.
     """
 
     settings: Settings
@@ -68,6 +122,7 @@ class LearningProblem:
     classes: list[str] | None
     inputs: list[str]
     limits: tuple[float, float, float, float]
+    table: TableRows | None = None
 
     @property
     def is_test(self) -> NDArray[np.bool_]:
@@ -153,6 +208,68 @@ class LearningProblem:
         """Return a model of this problem as one that predicts for points (n, 2) of the plane."""
         return PlaneModel(self, model) if self.has_computed_features else model
 
+    def in_units(self, points: Array) -> Array:
+        """Return points (n, 2) of the plane in the units of the data."""
+        return points if self.table is None else self.table.units.restored(points)
+
+    @property
+    def labels(self) -> Array:
+        """Classes in the order of their numbers, as saved pictures name them."""
+        return np.arange(len(self.classes or ())) if self.table is None else np.array(self.classes)
+
+    def over_units(self, model: Model) -> Any:
+        """Return a model of this problem as one that predicts for points (n, 2) in the units of the data.
+
+        For a table, it predicts the names of the classes.
+        """
+        return self.over_plane(model) if self.table is None else PlaneModel(self, model, self.table.units)
+
+    def absorbed(self, model: Model) -> Model | None:
+        """Return a model that takes rows, and predicts targets, in the units of the table.
+
+        The first layer absorbs the standardisation of the rows, and the last one that of the targets. Numbers
+        such as years, whose differences would lose digits in float32, need float64.
+
+        Returns
+        -------
+        Model or None
+            Model without a state of its training; None for samples that are not of a table, and for computed
+            inputs, which no layer absorbs.
+
+        Raises
+        ------
+        RequestError
+            If the outputs of a regression have an activation, which no layer absorbs.
+        """
+        names, table = self.settings.features, self.table
+        if table is None or not set(names) <= {"x1", "x2"}:
+            return None
+        network = model._network
+        wide = replace(
+            network, layers_dim=(2, *network.layers_dim[1:]), dtype=np.dtype(np.float64), dropout=(),
+            batch_norm=False,
+        )  # fmt: skip
+        folded = network.folded(model._parameters, model._statistics)
+        parameters = wide.neutral_parameters()
+        W, b = wide.weights(parameters), wide.biases(parameters)
+        for views, sources in ((W[1:], network.weights(folded)[1:]), (b, network.biases(folded))):
+            for view, source in zip(views, sources, strict=True):
+                view[...] = source
+        for name, weights in zip(names, network.weights(folded)[0], strict=True):
+            k = ("x1", "x2").index(name)
+            W[0][k] = weights / table.units.scale[k]
+        b[0][...] -= table.units.centre @ W[0]
+        if table.target_units is not None:
+            if network.activations[-1] != "identity":
+                raise RequestError(
+                    "output_activation",
+                    f"a model with the output {network.activations[-1]} cannot predict {table.target!r} in "
+                    "its own units: choose the output identity",
+                )
+            W[-1][...] *= table.target_units.scale
+            b[-1][...] = table.target_units.restored(b[-1])
+        return Model._sharing(wide, parameters, wide.initial_statistics())
+
     @property
     def training_data(self) -> tuple[Array, Array]:
         """Inputs and targets that train."""
@@ -170,24 +287,30 @@ class LearningProblem:
 
 @dataclass(frozen=True)
 class PlaneModel:
-    """A model of computed features as one that predicts for points of the plane."""
+    """A model as one that predicts for points of the plane, or for points in the units of a table."""
 
     problem: LearningProblem
     model: Model
+    units: Units | None = None
 
     @property
     def classes_(self) -> Array:
-        """Numbers of the classes."""
-        return np.arange(len(self.problem.classes or ()))
+        """Numbers of the classes; their names for points in the units of a table."""
+        problem = self.problem
+        return np.arange(len(problem.classes or ())) if self.units is None else problem.labels
 
     def predict(self, X: Array) -> Array:
         """Return the classes or values (n,) of points (n, 2)."""
-        return self.model.predict(self.problem.features(X)).reshape(-1)
+        predicted = self.model.predict(self._inputs(X)).reshape(-1)
+        return self.classes_[predicted] if self.problem.kind == "classes" else predicted
 
     def predict_proba(self, X: Array) -> Array:
         """Return the probabilities (n, n_classes) of points (n, 2)."""
-        P = self.model.predict_proba(self.problem.features(X))
+        P = self.model.predict_proba(self._inputs(X))
         return np.hstack([1 - P, P]) if P.shape[1] == 1 else P
+
+    def _inputs(self, X: Array) -> Array:
+        return self.problem.features(X if self.units is None else self.units.standardised(X))
 
 
 def _differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
@@ -203,9 +326,11 @@ def sampled(settings: Settings, table: PlayTable | None = None) -> LearningProbl
     RequestError
         If there are no such samples.
     """
-    X, y, kind, classes, inputs = _samples(settings, table)
+    if settings.dataset == "table":
+        return _of_table(settings, table)
+    X, y, kind, classes = _samples(settings)
     train, test = _split(settings, len(y))
-    return LearningProblem(settings, kind, X, y, train, test, classes, inputs, _limits(settings, X))
+    return LearningProblem(settings, kind, X, y, train, test, classes, ["x1", "x2"], _limits(settings, X))
 
 
 def posed(settings: Settings, table: PlayTable | None = None) -> tuple[LearningProblem, Model]:
@@ -232,57 +357,65 @@ def posed(settings: Settings, table: PlayTable | None = None) -> tuple[LearningP
     return problem, model
 
 
-def _samples(
-    settings: Settings, table: PlayTable | None
-) -> tuple[Array, Array, str, list[str] | None, list[str]]:
-    """Return samples, targets, their kind, names of the classes and names of the inputs."""
-    if settings.dataset == "table":
-        return _of_table(settings, table)
+def _samples(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
+    """Return samples, targets, their kind and names of the classes."""
     data = DATASETS[settings.dataset]
     if data.draw is None:
         return _of_points(settings)
     X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
     names = [str(label) for label in range(int(y.max()) + 1)] if data.kind == "classes" else None
-    return X, y, data.kind, names, ["x1", "x2"]
+    return X, y, data.kind, names
 
 
-def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None, list[str]]:
+def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
     """Return the samples that are painted."""
     if len(settings.points) < 2:
         raise RequestError("points", "paint at least two points: click into the picture, or drag")
     points = np.array(settings.points)
     y = points[:, 2].astype(np.int64)
     names = [str(label) for label in range(max(2, int(y.max()) + 1))]
-    return points[:, :2].copy(), y, "classes", names, ["x1", "x2"]
+    return points[:, :2].copy(), y, "classes", names
 
 
-def _of_table(
-    settings: Settings, table: PlayTable | None
-) -> tuple[Array, Array, str, list[str] | None, list[str]]:
-    """Return the samples of two columns of the table, standardised."""
+def _of_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
+    """Return the problem of two columns of the table, standardised."""
     if table is None:
         raise RequestError(
             "dataset", "there is no table: start the playground with one, fastnn playground FILE"
         )
-    names = list(table.columns)
-    inputs = [settings.x_column or names[0], settings.y_column or names[1]]
-    for field, name in zip(("x_column", "y_column"), inputs, strict=True):
-        if name not in table.columns:
-            known = ", ".join(names[:10])
-            raise RequestError(field, f"the table has no column {name!r}: its columns are {known}")
-    if inputs[0] == inputs[1]:
-        raise RequestError("y_column", f"both columns are {inputs[0]!r}: choose two different ones")
-    X, y = np.column_stack([table.columns[name] for name in inputs]), table.y
-    is_whole = np.isfinite(X).all(axis=1) & np.isfinite(y)
-    X, y = X[is_whole], y[is_whole]
-    if len(y) < 2 or not X.std(axis=0).all():
+    inputs = _chosen_columns(settings, table)
+    rows, targets = np.column_stack([table.columns[name] for name in inputs]), table.y
+    is_whole = np.isfinite(rows).all(axis=1) & np.isfinite(targets)
+    rows, targets = rows[is_whole], targets[is_whole]
+    if len(targets) < 2 or not rows.std(axis=0).all():
         raise RequestError("x_column", f"{' and '.join(inputs)} hold fewer than two rows that differ in both")
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    units, target_units, y = Units.of(rows), None, targets
     if table.kind == "regression":
-        if not y.std():
+        if not targets.std():
             raise RequestError("dataset", f"the target {table.target!r} is the same in all rows")
-        y = (y - y.mean()) / y.std()
-    return X, y, table.kind, table.classes, inputs
+        target_units = Units.of(targets)
+        y = target_units.standardised(targets)
+    X = units.standardised(rows)
+    train, test = _split(settings, len(y))
+    return LearningProblem(
+        settings, table.kind, X, y, train, test, table.classes, inputs, _limits(settings, X),
+        TableRows(rows, targets, table.target, units, target_units),
+    )  # fmt: skip
+
+
+def _chosen_columns(settings: Settings, table: PlayTable) -> list[str]:
+    """Return the columns along x and y: those of the settings, else the most useful ones that are left."""
+    chosen = {"x_column": settings.x_column, "y_column": settings.y_column}
+    for field, name in chosen.items():
+        if name is not None and name not in table.columns:
+            known = ", ".join(list(table.columns)[:10])
+            raise RequestError(field, f"the table has no column {name!r}: its columns are {known}")
+    if settings.x_column is not None and settings.x_column == settings.y_column:
+        raise RequestError("y_column", f"both columns are {settings.x_column!r}: choose two different ones")
+    n_free = list(chosen.values()).count(None)
+    useful = [name for name in table.by_use if name not in chosen.values()][:n_free]
+    free = iter(sorted(useful, key=list(table.columns).index))
+    return [next(free) if name is None else name for name in chosen.values()]
 
 
 def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
+import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -12,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..boundary.drawing import printable
+from ..boundary.drawing import axes_pixels, draw_picture, printable
+from ..boundary.render import render_boundary
 from ..model import Model
 from ..plotting.animation import animate_training, snapshot_epochs
-from ..plotting.boundary import plot_decision_boundary
 from ..plotting.moving import write_frames
 from ..system.messages import error_text
 from ..system.validation import shown
@@ -23,6 +25,7 @@ from .fields import RequestError
 from .frames import pixel_centres
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
     from .problem import LearningProblem
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Saved", "Saves"]
 
+# Style sheet of the page, whose colours pictures have, and the names of its colours of a regression.
+STYLE_SHEET = Path(__file__).parent / "static" / "style.css"
+RESPONSE_COLOURS = ("low", "middle-low", "middle", "middle-high", "high")
 # Largest number of files that are kept for a download: the oldest is dropped.
 MAX_SAVED = 20
 # Size of a picture in inches; pixels per inch of a picture and of a frame of an animation.
@@ -84,33 +90,79 @@ class Saves:
         return number, name
 
 
+@functools.cache
+def page_colour(name: str) -> str:
+    """Return a colour of the page in its light theme, as ``#rrggbb``."""
+    found = re.search(rf"--{name}: (#[0-9a-f]{{6}});", STYLE_SHEET.read_text(encoding="utf-8"))
+    assert found is not None, name
+    return found[1]
+
+
+def _class_colours(problem: LearningProblem) -> dict[Any, str]:
+    """Return the page's colours of the classes."""
+    return {label: page_colour(f"class-{k}") for k, label in enumerate(problem.labels.tolist())}
+
+
+def _response_colours(run: Run) -> tuple[str, Any]:
+    """Return the response of `render_boundary` that the page shows of classes, and its colormap."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    if run.view.mode == "classes":
+        return "class", None
+    if len(run.problem.labels) > 2:
+        return "confidence", None
+    plane = np.array(to_rgb(page_colour("plane")))
+    low, high = (np.array(to_rgb(page_colour(f"class-{k}"))) for k in range(2))
+    shades = [plane + strength * (end - plane) for end, strength in ((low, 0.74), (plane, 0), (high, 0.74))]
+    return "probability", LinearSegmentedColormap.from_list("probability", shades)
+
+
 def _picture(run: Run) -> bytes:
     """Return a PNG file of the decision boundary, or of a regression's values, with the samples."""
-    from matplotlib.figure import Figure
-
-    problem, snapshot, model = run.problem, run.steering.latest, run.current_model()
-    title = f"{problem.layers_dim} after {snapshot.epoch:,} epochs"
-    if problem.kind == "regression":
-        picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
-        picture.show(model, title)
-        figure = picture.figure
-    else:
-        figure = Figure(figsize=FIGURE_SIZE, dpi=PICTURE_DPI, layout="constrained")
-        ax = figure.add_subplot()
-        plot_decision_boundary(
-            problem.over_plane(model), problem.X, problem.y, ax=ax, response=run.view.response
-        )
-        _set_axes(ax, problem)
-        ax.set_title(title)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    _figure(run).savefig(file, format="png")
     return file.getvalue()
 
 
-def _set_axes(ax: Any, problem: LearningProblem) -> None:
+def _figure(run: Run) -> Figure:
+    """Return the figure of a picture."""
+    from matplotlib.figure import Figure
+
+    problem, model = run.problem, run.current_model()
+    title = f"{problem.layers_dim} after {run.steering.latest.epoch:,} epochs"
+    if problem.kind == "regression":
+        picture = ValuesPicture(run, PICTURE_DPI, PICTURE_COLOURS)
+        picture.show(model, title)
+        return picture.figure
+    figure = Figure(figsize=FIGURE_SIZE, dpi=PICTURE_DPI, layout="constrained")
+    ax = figure.add_subplot()
+    response, cmap = _response_colours(run)
+    left, right, bottom, top = _extent(problem)
+    image = render_boundary(
+        problem.over_units(model), (left, right), (bottom, top), axes_pixels(ax), response=response
+    )
+    assert image.data is not None
+    draw_picture(
+        image.data, image.extent, image.classes, response=response, is_bounded=image.is_bounded, ax=ax,
+        X=problem.in_units(problem.X), y=problem.labels[problem.y], colours=_class_colours(problem),
+        cmap=cmap,
+    )  # fmt: skip
+    _name_axes(ax, problem)
+    ax.set_title(title)
+    return figure
+
+
+def _extent(problem: LearningProblem) -> tuple[float, float, float, float]:
+    """Return the edges of the picture in the units of the data: left, right, bottom, top."""
     left, right, bottom, top = problem.limits
-    xlabel, ylabel = map(printable, problem.inputs)
-    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=xlabel, ylabel=ylabel)
+    (left, bottom), (right, top) = problem.in_units(np.array([[left, bottom], [right, top]])).tolist()
+    return left, right, bottom, top
+
+
+def _name_axes(ax: Any, problem: LearningProblem) -> None:
+    """Name the axes by the columns of the table, or as formulas by the coordinates."""
+    names = ["$x_1$", "$x_2$"] if problem.table is None else map(printable, problem.inputs)
+    ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=True)))
 
 
 class ValuesPicture:
@@ -132,30 +184,38 @@ class ValuesPicture:
     """
 
     def __init__(self, run: Run, dpi: int, n_colours: int) -> None:
-        from matplotlib import colormaps
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import LinearSegmentedColormap
         from matplotlib.figure import Figure
 
-        problem = run.problem
+        problem, table = run.problem, run.problem.table
         left, right, bottom, top = problem.limits
         self._plane = problem.features(pixel_centres((left, right), (bottom, top), N_PIXELS))
+        self._units = None if table is None else table.target_units
         self.figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout="constrained")
         self._canvas = FigureCanvasAgg(self.figure)
         ax = self.figure.add_subplot()
-        low, high = run.target_limits
-        look: dict[str, Any] = {"cmap": colormaps["viridis"].resampled(n_colours), "vmin": low, "vmax": high}
+        targets = problem.y if table is None else table.y
+        shades = [page_colour(f"response-{name}") for name in RESPONSE_COLOURS]
+        look: dict[str, Any] = {
+            "cmap": LinearSegmentedColormap.from_list("response", shades, n_colours),
+            "vmin": targets.min(),
+            "vmax": targets.max(),
+        }
         self._image = ax.imshow(
-            np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=problem.limits, aspect="auto",
+            np.zeros((N_PIXELS, N_PIXELS)), origin="lower", extent=_extent(problem), aspect="auto",
             interpolation="nearest", **look,
         )  # fmt: skip
-        x, y = problem.X.T
-        ax.scatter(x, y, c=problem.y, edgecolors="white", linewidths=0.7, s=24, **look)
-        _set_axes(ax, problem)
+        x, y = problem.in_units(problem.X).T
+        ax.scatter(x, y, c=targets, edgecolors="white", linewidths=0.7, s=24, **look)
+        ax.set(xlim=self._image.get_extent()[:2], ylim=self._image.get_extent()[2:])
+        _name_axes(ax, problem)
         self._title = ax.set_title(" ")
-        self.figure.colorbar(self._image)
+        self.figure.colorbar(self._image, label="y" if table is None else printable(table.target))
 
     def show(self, model: Model, title: str) -> None:
-        self._image.set_data(model.predict(self._plane).reshape(N_PIXELS, N_PIXELS))
+        values = model.predict(self._plane).reshape(N_PIXELS, N_PIXELS)
+        self._image.set_data(values if self._units is None else self._units.restored(values))
         self._title.set_text(title)
 
     def frame(self, shown: tuple[Model, str]) -> Image:
@@ -186,8 +246,10 @@ def _animation(run: Run) -> bytes:
                 f"epoch {snapshot.epoch:,}: {share:.1%} correct"
                 for snapshot, share in zip(chosen, correct, strict=True)
             ]
-            over_plane = [problem.over_plane(model) for model in models]
-            animate_training(over_plane, problem.X, y, path, titles=titles)
+            animate_training(
+                [problem.over_units(model) for model in models], problem.in_units(problem.X),
+                problem.labels[y], path, titles=titles, colours=_class_colours(problem),
+            )  # fmt: skip
         else:
             titles = [
                 f"epoch {snapshot.epoch:,}: loss {error_text(model.calculate_loss(X, y))}"

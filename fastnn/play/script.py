@@ -12,6 +12,7 @@ from .session import WithinRun
 from .steering import SetByHand, StopAfter
 
 if TYPE_CHECKING:
+    from .problem import LearningProblem
     from .session import Run
 
 __all__ = ["script_of"]
@@ -71,6 +72,8 @@ def script_of(run: Run) -> str:
     if len(problem.test):
         shown.append('print(f"loss of the test data: {model.calculate_loss(X_test, y_test):.6f}")')
     blocks.append("\n".join(shown))
+    if problem.table is not None:
+        blocks.append(_prediction(problem))
     return "\n".join(imports) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
@@ -88,7 +91,44 @@ def _data(run: Run) -> str:
     if data is not None and data.draw is not None:
         values = {name: getattr(settings, name) for name in data.arguments}
         return f"{data.source}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
-    return f"X = np.array({_rows(problem.X.tolist())})\ny = np.array({_rows(problem.y.tolist())})"
+    table = problem.table
+    if table is None:
+        return f"X = np.array({_rows(problem.X.tolist())})\ny = np.array({_rows(problem.y.tolist())})"
+    lines = [
+        f"# Columns of the table: {_shown(problem.inputs)}",
+        f"rows = np.array({_rows(table.X.tolist())})",
+        "centre, scale = rows.mean(axis=0), rows.std(axis=0)",
+        "X = (rows - centre) / scale",
+    ]
+    if table.target_units is None:
+        lines += [
+            f"classes = np.array({_shown(problem.classes)})",
+            f"y = np.array({_rows(table.y.tolist())})",
+        ]
+    else:
+        lines += [f"targets = np.array({_rows(table.y.tolist())})"]
+        lines += ["target_centre, target_scale = targets.mean(), targets.std()"]
+        lines += ["y = (targets - target_centre) / target_scale"]
+    return "\n".join(lines)
+
+
+def _prediction(problem: LearningProblem) -> str:
+    """Return a function that predicts for rows of the table, in its own units, and a call of it."""
+    assert problem.table is not None
+    inputs = "(np.asarray(rows) - centre) / scale"
+    if problem.has_computed_features:
+        inputs = f"features({inputs}, {list(problem.settings.features)})"
+    predicted = f"model.predict({inputs})"
+    if problem.table.target_units is None:
+        predicted = f"classes[{predicted}]"
+        if problem.loss_name == "sigmoid_binary_cross_entropy":
+            predicted += "[:, 0]"
+    else:
+        predicted = f"{predicted}[:, 0] * target_scale + target_centre"
+    return (
+        'def predict(rows):\n    """Return predictions for rows of these columns, in their units."""\n'
+        f"    return {predicted}\n\n\nprint(predict(rows[:3]))"
+    )
 
 
 def _rows(values: list[Any]) -> str:

@@ -62,7 +62,7 @@ class Playground:
     ImportError
         If starlette, uvicorn or websockets is missing; the message says how to install them.
     ValueError
-        If the first two columns of the table have no rows in common from which to learn.
+        If the two most useful columns of the table have no rows in common from which to learn.
     OSError
         If the port cannot be used.
     """

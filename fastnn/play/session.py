@@ -25,7 +25,7 @@ from ..training.divergence import DivergenceError
 from .compiling import note_compiled, reported_compilations
 from .fields import RequestError
 from .frames import Artist, Snapshot, View, packed
-from .problem import LearningProblem, posed
+from .problem import LearningProblem, Units, posed
 from .settings import Settings
 from .steering import CURVE_COLUMNS, Steering
 from .table import PlayTable
@@ -118,11 +118,6 @@ class Run:
         """The view that the page asks for."""
         return self._view
 
-    @property
-    def target_limits(self) -> tuple[float, float]:
-        """Smallest and largest target of a regression."""
-        return self._artist.target_limits
-
     def close(self) -> None:
         """Make the threads end within about 50 ms; no message follows."""
         with self._sending:
@@ -201,7 +196,7 @@ class Run:
 
     def _model_file(self) -> bytes:
         """Return the file of the model while nothing trains."""
-        model = copy.copy(self.model)
+        model = self.problem.absorbed(self.model) or copy.copy(self.model)
         state, whole = model._training, self.problem.settings.n_passes
         if state is not None and isinstance(state.settings["schedule"], WithinRun):
             # A resumed training does the whole run: it needs the schedule itself, not `WithinRun`.
@@ -254,7 +249,9 @@ class Run:
             "limits": list(problem.limits),
             "inputs": problem.inputs,
             "features": problem.feature_names,
+            "column_units": _described_units(problem.table.units if problem.table else None),
             "target_limits": list(self._artist.target_limits) if problem.kind == "regression" else None,
+            "target_units": _described_units(problem.table.target_units if problem.table else None),
             "n_parameters": sum(math.prod(entry["shape"]) for entry in layout),
             "n_train": len(problem.train),
             "n_test": len(problem.test),
@@ -402,6 +399,13 @@ class Run:
             after = bool(self._compiling)
             if before != after:
                 self.send({"type": "compiling", "run": self.number, "busy": after})
+
+
+def _described_units(units: Units | None) -> dict[str, Any] | None:
+    """Return units as the page reads them."""
+    return (
+        None if units is None else {name: np.asarray(value).tolist() for name, value in vars(units).items()}
+    )
 
 
 def warm_up(settings: Settings, table: PlayTable | None) -> None:

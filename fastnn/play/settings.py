@@ -106,10 +106,18 @@ class Settings:
         only={"dataset": ["painted"]},
     )  # fmt: skip
     x_column: str | None = _setting(
-        "column", None, "column along x; by default the first", optional=True, only={"dataset": ["table"]}
+        "column",
+        None,
+        "column along x; by default one of the two most useful",
+        optional=True,
+        only={"dataset": ["table"]},
     )
     y_column: str | None = _setting(
-        "column", None, "column along y; by default the second", optional=True, only={"dataset": ["table"]}
+        "column",
+        None,
+        "column along y; by default one of the two most useful",
+        optional=True,
+        only={"dataset": ["table"]},
     )
     test_share: float = _setting(
         "number", 0.2, "fraction of the samples that test the network and do not train it", 0.0, 0.9

@@ -20,6 +20,8 @@ __all__ = ["PlayTable", "checked_table"]
 MAX_CLASSES = 10
 # Largest magnitude of a number: the squares in a standard deviation must not overflow.
 MAX_MAGNITUDE = 1e150
+# Numbers of rows from which the use of a column is estimated: there are fewer classes than rows.
+MIN_ROWS_OF_USE, MAX_ROWS_OF_USE = 2 * MAX_CLASSES, 1000
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class PlayTable:
         Numbers of the classes, counted from 0, or targets of a regression.
     classes : list of str, optional
         Names of the classes; None for a regression.
+    by_use : list of str
+        Names of the columns, the most useful ones first: those that share most information with the target.
     """
 
     columns: dict[str, NDArray[np.float64]]
@@ -45,6 +49,7 @@ class PlayTable:
     kind: str
     y: NDArray[Any]
     classes: list[str] | None
+    by_use: list[str]
 
     @property
     def n_rows(self) -> int:
@@ -107,7 +112,31 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         _check_numbers(column, f"column {name!r}")
         if len(np.unique(column[np.isfinite(column)])) < 2:
             raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
-    return PlayTable(columns, target, *_target(values[is_known], target))
+    kind, y, classes = _target(values[is_known], target)
+    return PlayTable(columns, target, kind, y, classes, _by_use(columns, y, kind))
+
+
+def _by_use(columns: dict[str, NDArray[np.float64]], y: NDArray[Any], kind: str) -> list[str]:
+    """Return the names of columns by the information that each alone shares with the target.
+
+    The information of a column counts by the fraction of rows in which the column has a value.
+    """
+    from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+
+    information = mutual_info_classif if kind == "classes" else mutual_info_regression
+    use = {}
+    for name, column in columns.items():
+        rows = np.flatnonzero(np.isfinite(column) & np.isfinite(y))
+        use[name] = 0.0
+        if len(rows) >= MIN_ROWS_OF_USE:
+            every = -(-len(rows) // MAX_ROWS_OF_USE)
+            x, target = column[rows[::every]], y[rows[::every]]
+            values, codes = np.unique(x, return_inverse=True)
+            is_discrete = len(values) <= MAX_CLASSES
+            table = (codes if is_discrete else x)[:, None]
+            (shared,) = information(table, target, discrete_features=is_discrete, random_state=0)
+            use[name] = shared * len(rows) / len(y)
+    return sorted(columns, key=use.__getitem__, reverse=True)
 
 
 def _check_numbers(values: NDArray[np.float64], what: str) -> None:

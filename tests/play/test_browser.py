@@ -73,7 +73,7 @@ def test_buttons_and_keys_do_single_steps_epochs_and_resets(visitor, server):
 
 def test_the_speed_limits_the_steps_per_second(visitor, server):
     page = visitor.visit(server, "speed=3").page
-    assert page.inner_text("#speed-text") == "10/s"
+    assert page.inner_text("#speed-text") == "10 steps/s"
     began = time.perf_counter()
     page.keyboard.press("Space")
     visitor.wait_for_step(20)
@@ -83,6 +83,43 @@ def test_the_speed_limits_the_steps_per_second(visitor, server):
     page.keyboard.press("+")
     assert page.get_attribute("#speed", "aria-valuetext") == "20 steps per second"
     assert "speed=4" in visitor.fragment
+
+
+def test_the_speed_and_its_readout_have_the_same_unit(visitor, server):
+    page = visitor.visit(server, "batch_size=20&speed=5").page
+    assert page.inner_text("#speed-text") == "50 steps/s"
+    assert page.inner_text(".readouts > :has(#pace) dt") == "Steps/s"
+    page.set_viewport_size({"width": 390, "height": 844})  # too narrow for the word, and for the readout
+    assert page.inner_text("#speed-text") == "50/s"
+
+
+# Keep the texts that are drawn beside the plane.
+TEXTS = """
+window.texts = [];
+const fill = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    if (this.canvas.id === "points") window.texts.push(text);
+    return fill.call(this, text, ...place);
+};
+"""
+
+
+def test_the_axes_of_a_table_have_its_names_and_units(visitor):
+    random = np.random.RandomState(0)
+    X = random.randn(60, 3) * [2, 0.001, 1000] + [2000, 0, 1.7e9]
+    page = visitor.page
+    page.add_init_script(TEXTS)
+    with fastnn.playground(X, X[:, 0] + X[:, 2] > 1.7e9 + 2000, browser=False, block=False) as running:
+        visitor.visit(running)
+        texts = page.evaluate("window.texts")
+        assert {"x0", "x2", "2000", "1700000000"} <= {*texts}
+        page.evaluate("() => { window.texts = []; }")
+        visitor.change(lambda: page.select_option("#field-x_column", "x1"))
+        texts = page.evaluate("window.texts")
+        assert {"x1", "\u22120.001", "0", "0.001"} <= {*texts}
+        visitor.change(lambda: page.locator("input[name=dataset][value=moons]").check())
+        assert {"x₁", "x₂", "1"} <= {*page.evaluate("window.texts")}
+        page.goto("about:blank")
 
 
 def wait_for_training_points(visitor, count):

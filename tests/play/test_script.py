@@ -10,7 +10,7 @@ import pytest
 from playing import FakePage
 from processes import PATIENCE
 
-from fastnn.play.datasets import DATASETS
+from fastnn.play.datasets import DATASETS, TABLES
 from fastnn.play.script import script_of
 from fastnn.play.table import checked_table
 
@@ -72,16 +72,41 @@ def test_the_script_of_a_finished_run_needs_no_helper(tmp_path, capsys):
     assert (parameters_of(script, tmp_path, capsys) == parameters).all()
 
 
-def test_scripts_of_tables_contain_the_tables_numbers(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"features": ["x1_x2", "x2"]}, {"loss": "sigmoid_binary_cross_entropy"}, {"test_share": 0}],
+    ids=["usual", "computed inputs", "one output", "whole data"],
+)
+def test_scripts_of_tables_contain_and_predict_the_tables_rows(state, tmp_path, capsys):
     random = np.random.RandomState(0)
-    X = random.randn(40, 3) * [1, 50, 0.001]
-    table = checked_table(X, np.where(X[:, 0] + X[:, 1] / 50 > 0, "yes", "no"))
-    with FakePage(table) as page:
-        run = page.start(dataset="table", x_column="x1", y_column="x2")
+    X = random.randn(40, 3) * [1, 50, 0.001] + [0, 2000, 1]
+    labels = np.where(X[:, 1] + 50 * X[:, 0] > 2000, "yes", "no")
+    with FakePage(checked_table(X, labels, "it's \n x")) as page:
+        run = page.start(dataset="table", x_column="x1", y_column="x0", **state)
         page.train_to(100)
         script = script_of(run)
-        parameters = run.current_model()._parameters
-    assert (parameters_of(script, tmp_path, capsys) == parameters).all()
+        model, problem = run.current_model(), run.problem
+    assert (parameters_of(script, tmp_path, capsys) == model._parameters).all()
+    names = runpy.run_path(str(tmp_path / "script.py"))
+    rows = X[:, [1, 0]]
+    np.testing.assert_array_equal(names["rows"], rows)
+    expected = model.predict(problem.features(problem.X)).reshape(-1)
+    np.testing.assert_array_equal(names["predict"](rows.tolist()), np.array(["no", "yes"])[expected])
+
+
+def test_scripts_of_regressions_predict_in_the_units_of_the_target(tmp_path, capsys):
+    random = np.random.RandomState(0)
+    X = random.randn(40, 2) * [1, 50]
+    y = 1e4 + 100 * X[:, 0] + X[:, 1]
+    with FakePage(checked_table(X, y)) as page:
+        run = page.start(dataset="table", **TABLES["regression"].best)
+        page.train_to(300)
+        script = script_of(run)
+        model, problem = run.current_model(), run.problem
+    assert (parameters_of(script, tmp_path, capsys) == model._parameters).all()
+    predicted = runpy.run_path(str(tmp_path / "script.py"))["predict"](X)
+    expected = model.predict(problem.X)[:, 0] * y.std() + y.mean()
+    np.testing.assert_allclose(predicted, expected)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from playing import FakePage
 
+import fastnn
+from fastnn.play.datasets import TABLES
 from fastnn.play.fields import RequestError
 from fastnn.play.problem import posed
 from fastnn.play.settings import Settings
@@ -61,7 +64,7 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
     table = checked_table(frame, pandas.Series(LABELS, name="answer"))
     assert list(table.columns) == ["a", "b", "flag"]
     assert table.target == "answer"
-    assert len(posed_table(table).y) == 29
+    assert len(posed_table(table, x_column="a", y_column="b").y) == 29
     assert posed_table(table, x_column="flag", y_column="a").inputs == ["flag", "a"]
 
 
@@ -107,13 +110,111 @@ def test_unusable_tables_are_refused(data, y, message):
     ("state", "field"),
     [
         ({"x_column": "z"}, "x_column"), ({"y_column": "x9"}, "y_column"),
-        ({"x_column": "x1"}, "y_column"), ({"x_column": "x1", "y_column": "x1"}, "y_column"),
+        ({"x_column": "x1", "y_column": "x1"}, "y_column"),
     ],
 )  # fmt: skip
 def test_columns_must_exist_and_differ(state, field):
     with pytest.raises(RequestError) as caught:
         posed_table(checked_table(X, LABELS), **state)
     assert caught.value.name == field
+
+
+USEFUL = RANDOM.randn(300, 5)
+# Targets, and the columns that decide them.
+DECIDED = {
+    "classes": (np.where(USEFUL[:, 3] > 0, "a", "b") + np.where(USEFUL[:, 1] > 0.5, "c", "d"), ["x1", "x3"]),
+    "numbers": (USEFUL[:, 4] - 2 * USEFUL[:, 2], ["x2", "x4"]),
+    "a flag": ((USEFUL[:, 0] + USEFUL[:, 4] > 0).astype(int), ["x0", "x4"]),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(name):
+    y, columns = DECIDED[name]
+    table = checked_table(USEFUL, y)
+    assert posed_table(table).inputs == columns
+    assert sorted(table.by_use[:2]) == columns
+    assert posed_table(table, x_column=columns[1]).inputs == columns[::-1]
+    assert posed_table(table, y_column="x1").inputs[1] == "x1"
+    assert set(posed_table(table, x_column="x1").inputs) - {"x1"} <= set(columns)
+
+
+def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
+    y = USEFUL[:, 0] + USEFUL[:, 1] > 0
+    data = np.column_stack([USEFUL[:, :2], y + 0.01 * USEFUL[:, 2]])
+    assert checked_table(data, y).by_use[0] == "x2"
+    data[30:, 2] = np.nan
+    assert checked_table(data, y).by_use[2] == "x2"
+
+
+@pytest.mark.parametrize("n_rows", [4, 11, 20, 21])
+def test_tables_of_few_rows_keep_their_order_or_are_ranked(n_rows):
+    data = np.column_stack([np.arange(n_rows) % 10, np.arange(n_rows), RANDOM.randn(n_rows)])
+    for y in (np.arange(n_rows) % 10, RANDOM.randn(n_rows), np.arange(n_rows) < 1):
+        table = checked_table(data, y)
+        assert sorted(table.by_use) == ["x0", "x1", "x2"]
+        assert n_rows >= 20 or table.by_use == ["x0", "x1", "x2"]
+
+
+def saved(page, folder):
+    """Save the model of a page's run, and return it as loaded from the file."""
+    path = folder / "model.fastnn"
+    path.write_bytes(page.session.run.saved_model())
+    return fastnn.load(path)
+
+
+STATES = {
+    "usual": {},
+    "float32": {"dtype": "float32"},
+    "batch normalisation and dropout": {"batch_norm": True, "dropout": 0.2, "batch_size": 16},
+    "one input": {"features": ["x2"]},
+    "inputs in another order": {"features": ["x2", "x1"]},
+    "no hidden layer": {"layers": [], "activations": []},
+    "one output": {"loss": "sigmoid_binary_cross_entropy"},
+}
+
+
+@pytest.mark.parametrize("kind", ["classes", "regression"])
+@pytest.mark.parametrize("name", STATES)
+def test_a_saved_model_takes_rows_in_the_units_of_the_table(kind, name, tmp_path):
+    data = RANDOM.randn(60, 2) * [3, 0.001] + [2000, -5]
+    score = (data[:, 0] - 2000) / 3 + (data[:, 1] + 5) / 0.001
+    y = np.where(score > 0, "yes", "no") if kind == "classes" else 1e6 + 10 * score
+    state = {**TABLES[kind].best, **STATES[name]}
+    if kind == "regression" and "loss" in state:
+        state["loss"] = "huber"
+    with FakePage(checked_table(data, y)) as page:
+        run = page.start(dataset="table", test_share=0, **state)
+        page.train_to(50)
+        model, problem, trained = saved(page, tmp_path), run.problem, run.current_model()
+    expected = trained.predict(problem.features(problem.X)).reshape(-1)
+    predicted = model.predict(data).reshape(-1)
+    if kind == "classes":
+        np.testing.assert_array_equal(predicted, expected)
+    else:
+        np.testing.assert_allclose((predicted - y.mean()) / y.std(), expected, atol=1e-4, rtol=0)
+    np.testing.assert_array_equal(problem.table.X, data)
+    np.testing.assert_allclose(problem.in_units(problem.X), data)
+
+
+def test_a_regression_whose_outputs_are_bounded_cannot_be_saved_in_the_units_of_its_target():
+    with FakePage(checked_table(X, X[:, 0])) as page:
+        page.start(dataset="table", output_activation="tanh")
+        with pytest.raises(RequestError, match="cannot predict 'y' in its own units") as caught:
+            page.session.run.saved_model()
+    assert caught.value.name == "output_activation"
+
+
+def test_a_model_of_computed_inputs_keeps_its_training(tmp_path):
+    with FakePage(checked_table(X, LABELS)) as page:
+        run = page.start(dataset="table", features=["x1", "x1_squared"], passes=300)
+        page.train_to(10)
+        model, problem = saved(page, tmp_path), run.problem
+        n_passes = run.steering.latest.epoch
+    history = model.train(
+        *problem.training_data, num_passes=n_passes + 5, resume=True, **problem.train_arguments
+    )
+    assert history.n_passes == n_passes + 5
 
 
 @pytest.mark.parametrize(

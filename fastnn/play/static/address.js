@@ -1,8 +1,8 @@
 // The address: everything that describes the run stands in the fragment, as `field=value&...`.
 //
 // The data set comes first, and fields that equal their defaults are left out: an address means the same
-// whatever a server shows by itself. Lists are joined by commas, painted points are `x,y,class` in thousandths
-// joined by semicolons, null is empty.
+// whatever a server shows by itself. Lists are joined by commas, painted points are `x,y,class` in
+// thousandths joined by semicolons, null is empty.
 
 const EVERY = 350;
 const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer" };

@@ -1,9 +1,13 @@
 // The plane: the network's answer for every point, the data on top, and the tools of the mouse.
 
-import { make, byId, fit } from "./dom.js";
+import { make, byId, fit, inputName, superscript } from "./dom.js";
 import { markClass, traceShape } from "./palette.js";
 
-const MARGIN = { left: 34, bottom: 22, right: 1, top: 1 };
+const MARGIN = { left: 52, bottom: 38, right: 1, top: 1 };
+// Numbers of ticks along an axis, the first of which there is room for is chosen.
+const TICKS = [6, 3, 2];
+// Height of the name of an axis.
+const TITLE = 16;
 const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
 // The plane of painted points has fixed limits, so that painting does not move it.
 const PAINTED_LOW = -1.5;
@@ -20,15 +24,32 @@ const RADII = [
   { most: Infinity, radius: 2 },
 ];
 
-/** Return up to about `count` round numbers from low to high. */
+/** Return up to about `count` round numbers from low to high, with as many digits as tell them apart. */
 function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const unit = [1, 2, 5, 10].map((k) => k * power).find((step) => step >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / unit) * unit; value <= high + unit * 1e-9; value += unit)
-    found.push(Math.abs(value) < unit / 1e6 ? 0 : value);
-  return found.map((value) => ({ value, text: String(Number(value.toPrecision(6))).replace("-", "−") }));
+  const first = Math.ceil(low / unit - 1e-9);
+  const length = Math.floor(high / unit + 1e-9) - first + 1;
+  const found = Array.from({ length }, (_, k) => (first + k) * unit);
+  const last = Math.floor(Math.log10(unit) + 1e-9);
+  const write = (value) => {
+    if (value === 0 || (last < 5 && last > -5)) return String(Number(value.toFixed(Math.max(0, -last))));
+    const digits = Math.max(0, Math.floor(Math.log10(Math.abs(value)) + 1e-9) - last);
+    const [mantissa, exponent] = value.toExponential(Math.min(digits, 15)).split("e");
+    return `${mantissa}·10${superscript(Number(exponent))}`;
+  };
+  return found.map((value) => ({ value, text: write(value).replace("-", "−") }));
+}
+
+/** Return about `count` ticks of the axis `k` from low to high; texts are in the units of a table's column. */
+function axisTicks(low, high, count, k, units) {
+  if (!units) return ticks(low, high, count);
+  const [centre, scale] = [units.centre[k], units.scale[k]];
+  return ticks(low * scale + centre, high * scale + centre, count).map(({ value, text }) => ({
+    value: (value - centre) / scale,
+    text,
+  }));
 }
 
 /** Return the coordinate of a painted point at a share of the plane's side, rounded as in the address. */
@@ -282,22 +303,54 @@ export class Boundary {
   }
 
   drawAxes(context, width, height) {
-    const { palette } = this;
-    const [x0, x1, y0, y1] = this.started.limits;
+    const { palette, area } = this;
+    const { limits, inputs, column_units: units } = this.started;
+    const [x0, x1, y0, y1] = limits;
+    const [xName, yName] = units ? inputs : inputs.map(inputName);
     context.font = "11px system-ui, sans-serif";
     context.fillStyle = palette.muted;
     context.textAlign = "center";
     context.textBaseline = "top";
-    for (const { value, text } of ticks(x0, x1, 6)) {
-      const [px] = this.place(value, y0);
-      if (px > MARGIN.left + 6 && px < width - 8) context.fillText(text, px, height - MARGIN.bottom + 6);
+    const widthOf = ({ text }) => context.measureText(text).width;
+    const widest = (found) => Math.max(...found.map(widthOf));
+    const fitting = (low, high, k, length) =>
+      TICKS.map((count) => axisTicks(low, high, count, k, units)).find(
+        (found) => found.length * widest(found) < 0.75 * length,
+      ) ?? [];
+    for (const tick of fitting(x0, x1, 0, area.width)) {
+      const [px] = this.place(tick.value, y0);
+      if (px > MARGIN.left + 6 && px + widthOf(tick) / 2 < width)
+        context.fillText(tick.text, px, height - MARGIN.bottom + 6);
     }
-    context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const { value, text } of ticks(y0, y1, 6)) {
-      const [, py] = this.place(x0, value);
-      if (py > 6 && py < height - MARGIN.bottom - 4) context.fillText(text, MARGIN.left - 6, py);
+    const across = axisTicks(y0, y1, TICKS[0], 1, units);
+    const room = MARGIN.left - TITLE - 8;
+    // Numbers that are too long beside the axis are drawn along it.
+    const isAlong = widest(across) > 1.3 * room;
+    for (const tick of isAlong ? fitting(y0, y1, 1, area.height) : across) {
+      const [, py] = this.place(x0, tick.value);
+      const half = isAlong ? widthOf(tick) / 2 : 6;
+      if (py < half || py > MARGIN.top + area.height + 2 - half) continue;
+      if (isAlong) this.turned(context, tick.text, MARGIN.left - 12, py, area.height);
+      else {
+        context.textAlign = "right";
+        context.fillText(tick.text, MARGIN.left - 6, py, room);
+      }
     }
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.fillText(xName, MARGIN.left + area.width / 2, height - TITLE / 2, area.width);
+    this.turned(context, yName, TITLE / 2, MARGIN.top + area.height / 2, area.height);
+  }
+
+  /** Write a text upwards, centred at a place. */
+  turned(context, text, x, y, length) {
+    context.save();
+    context.translate(x, y);
+    context.rotate(-Math.PI / 2);
+    context.textAlign = "center";
+    context.fillText(text, 0, 0, length);
+    context.restore();
   }
 
   // --- the mouse, the finger and the keys ---

@@ -42,8 +42,9 @@ export class Readouts {
     });
   }
 
-  scale({ target_limits: [low, high] }) {
-    return [make("span", {}, shown(low)), make("i.ramp"), make("span", {}, shown(high))];
+  scale({ target_limits: limits, target_units: units }) {
+    const [low, high] = limits.map((value) => shown(units ? value * units.scale + units.centre : value));
+    return [make("span", {}, low), make("i.ramp"), make("span", {}, high)];
   }
 
   /** Show no numbers: there is no network that they could be of. */
