@@ -4,8 +4,10 @@ import { make, byId, inputName, subscript } from "./dom.js";
 import { CHOSEN, Links, QUIET, TOUCHED } from "./links.js";
 import { markClass } from "./palette.js";
 
-// Share of the time that the drawing of pictures or lines may take: larger networks are drawn less often.
-const SHARE = 0.3;
+// Shares of the time that the drawing of pictures and of lines may take: larger networks are drawn less often.
+// Lines are only recorded in that time; the browser fills their pixels later, which takes many times as long.
+const PICTURE_SHARE = 0.3;
+const LINE_SHARE = 0.05;
 // Style classes of networks with more units in a layer than this, and the units in a column of such a network:
 // a layer of more units is folded into several columns, so that the card stays as high as the page.
 const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
@@ -14,7 +16,8 @@ const MANY_LAYERS = 6;
 
 /** Keeps a costly drawing to a share of the time. */
 class Pace {
-  constructor() {
+  constructor(share) {
+    this.share = share;
     this.next = 0;
   }
 
@@ -24,7 +27,7 @@ class Pace {
     if (!must && began < this.next) return;
     drawing();
     const ended = performance.now();
-    this.next = ended + (ended - began) * (1 / SHARE - 1);
+    this.next = ended + (ended - began) * (1 / this.share - 1);
   }
 }
 
@@ -41,8 +44,8 @@ export class Network {
     this.tooltip = byId("tooltip");
     this.units = [];
     this.weights = this.selected = this.hovered = this.pointed = null;
-    this.picturePace = new Pace();
-    this.linkPace = new Pace();
+    this.picturePace = new Pace(PICTURE_SHARE);
+    this.linkPace = new Pace(LINE_SHARE);
     new ResizeObserver(() => this.measure()).observe(this.columns);
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
