@@ -5,9 +5,10 @@ import { fit } from "./dom.js";
 // Points of a curve that are compared with the mouse, and the distance in pixels that counts as on the line.
 const CURVE_POINTS = 12;
 const NEAR = 7;
-// Of more lines than this, only the strongest of a layer are drawn.
+// Of more lines than this, only the strongest of a layer are drawn, in bundles of about the same weight.
 const MANY_LINES = 2500;
 const STRONGEST = 700;
+const BUNDLES = 8;
 // How a line is drawn, in any combination: see `Links.draw`.
 export const [TOUCHED, CHOSEN, QUIET] = [1, 2, 4];
 
@@ -97,24 +98,39 @@ export class Links {
       const largest = W.reduce((size, value) => Math.max(size, Math.abs(value)), 1);
       const smallest = areMany ? least(W, largest) : 0;
       const outputs = this.outputs[layer];
+      const bundles = [];
+      const style = (isNegative, size, kind) => {
+        context.lineWidth = 0.6 + 5.4 * size + (kind & TOUCHED ? 1 : 0);
+        context.strokeStyle = isNegative ? this.palette.negative : this.palette.positive;
+        context.globalAlpha = kind & (TOUCHED | CHOSEN) ? 0.95 : (0.18 + 0.55 * size) * (kind & QUIET ? 0.35 : 1);
+      };
       lines.forEach((line, index) => {
         const kind = emphasis(layer, Math.floor(index / outputs), index % outputs);
         if (Math.abs(W[index]) < smallest && !(kind & (TOUCHED | CHOSEN))) return;
         const size = Math.abs(W[index]) / largest;
-        context.lineWidth = 0.6 + 5.4 * size + (kind & TOUCHED ? 1 : 0);
-        context.strokeStyle = W[index] < 0 ? this.palette.negative : this.palette.positive;
-        context.globalAlpha = kind & (TOUCHED | CHOSEN) ? 0.95 : (0.18 + 0.55 * size) * (kind & QUIET ? 0.35 : 1);
-        this.stroke(context, line);
+        if (areMany && !kind) {
+          const bundle = Math.min(BUNDLES - 1, Math.floor(size * BUNDLES));
+          (bundles[2 * bundle + Number(W[index] < 0)] ??= []).push(line);
+          return;
+        }
+        style(W[index] < 0, size, kind);
+        this.stroke(context, [line]);
+      });
+      bundles.forEach((bundle, k) => {
+        style(k % 2 === 1, (Math.floor(k / 2) + 0.5) / BUNDLES, 0);
+        this.stroke(context, bundle);
       });
     });
     context.globalAlpha = 1;
   }
 
-  stroke(context, [x0, y0, x1, y1]) {
-    const middle = (x0 + x1) / 2;
+  stroke(context, lines) {
     context.beginPath();
-    context.moveTo(x0, y0);
-    context.bezierCurveTo(middle, y0, middle, y1, x1, y1);
+    for (const [x0, y0, x1, y1] of lines) {
+      const middle = (x0 + x1) / 2;
+      context.moveTo(x0, y0);
+      context.bezierCurveTo(middle, y0, middle, y1, x1, y1);
+    }
     context.stroke();
   }
 }
