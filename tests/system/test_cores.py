@@ -47,6 +47,7 @@ def granted(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
     monkeypatch.setattr(threads, "_quota", lambda: sys.maxsize)
+    monkeypatch.delitem(sys.modules, "distributed.worker", raising=False)  # Dask sets limits of its own
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     return 6
