@@ -25,7 +25,7 @@ y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
 
 def networks(n):
     """Return classifiers that differ in their seeds."""
-    return [fastnn.MLPClassifier((16, 16), max_iter=60, tol=0, random_state=k) for k in range(n)]
+    return [fastnn.MLPClassifier((16, 16), random_state=k) for k in range(n)]
 
 
 def sleep(estimator, seconds, *, stopped):
@@ -98,7 +98,6 @@ def main():
             LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster),
         ):
-            cluster.scale(n_workers)
             with joblib.parallel_config("dask"):
                 fit_all(sleep, fitted[: 10 * n_workers], [()] * 10 * n_workers, (one / n,), None)
                 figures = measured(lambda: fit_all(sleep, fitted, [()] * n, (one / n,), None))

@@ -277,8 +277,8 @@ _PARAMETERS = """
         about `max_iter` epochs in total (Huang et al., "Snapshot ensembles", 2017). "average": one network
         whose parameters are a running average over about `n_estimators` epochs (Polyak & Juditsky, 1992).
     n_jobs : int, optional
-        Number of threads that fit the members, by default the number of cores, or of jobs of the backend
-        chosen in joblib, as for `fit_many`.
+        Number of threads that fit the networks, by default the number of cores; with a backend of joblib,
+        chosen by ``joblib.parallel_config``, its number of jobs, as for `fit_many`.
     random_state : None, int or RandomState, default None
         Generator of the members' `random_state` and of the bootstrap samples.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine.job import Memory
 from ..network.description import Network
 from ..optimizers import Optimizer
+from ..system.generators import generator_state, twister_with
 
 __all__ = ["FittedNetwork"]
 
@@ -89,23 +90,36 @@ class FittedNetwork:
         return self.network.folded(self.predicting, self.predicting_statistics)
 
     def plain(self) -> dict[str, Any]:
-        """Return the fields as a dict of plain values and arrays, for pickles."""
+        """Return the fields as a dict of plain values and arrays, for pickles.
+
+        The order of the samples has the smallest integers. The state of the generator stands once.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["network"] = self.network.plain()
-        values["memory"] = None if self.memory is None else vars(self.memory)
+        if self.random is not None:
+            values["random"] = self.random.get_state(legacy=False)
+        if self.memory is not None:
+            memory = values["memory"] = dict(vars(self.memory))
+            order = self.memory.order
+            memory["order"] = order.astype(np.min_scalar_type(max(0, order.size - 1)))
+            if self.random is not None and np.array_equal(
+                self.memory.generator, generator_state(self.random)
+            ):
+                del memory["generator"]
         return values
 
     @classmethod
     def of_plain(cls, values: dict[str, Any]) -> FittedNetwork:
         """Return the state of a dict that `plain` returned."""
-        memory = values["memory"]
-        return cls(
-            **values
-            | {
-                "network": Network.of_plain(values["network"]),
-                "memory": None if memory is None else Memory(**memory),
-            }
-        )
+        memory, random = values["memory"], values["random"]
+        if random is not None:
+            random = twister_with(random)
+        if memory is not None:
+            if "generator" not in memory:
+                memory = memory | {"generator": generator_state(random)}
+            memory = Memory(**memory | {"order": memory["order"].astype(np.int64)})
+        network = Network.of_plain(values["network"])
+        return cls(**values | {"network": network, "memory": memory, "random": random})
 
     def copy(self) -> FittedNetwork:
         """Return a deep copy, whose arrays are writeable."""

@@ -7,11 +7,14 @@ of which runs its fits on the threads of its worker. The result of a fit depends
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import pickle
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -39,9 +42,9 @@ Errors = dict[int, BaseException]
 MIN_CHUNK_SECONDS, MAX_CHUNK_SECONDS = 0.1, 1.0
 # Chunks per slot into which the fits that are left are divided.
 CHUNKS_PER_SLOT = 2
-# Number of times that fits are sent to workers before a failure of the workers is an error.
+# Number of times in a row that fits are sent to workers without any result before that is an error.
 MAX_TRIES = 3
-# Seconds between two looks whether any worker is left.
+# Seconds between checks that a worker is left.
 WATCH_SECONDS = 2.0
 
 
@@ -66,7 +69,7 @@ class Workers(NamedTuple):
 def fit_all(
     fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
     shared: tuple[Any, ...], n_jobs: int | None, *, groups: Sequence[Hashable] | None = None,
-    n_threads: int | None = None, here: dict[str, Any] | None = None,
+    n_threads: int | None = None, here: dict[str, Any] | None = None, ends_at_error: bool = False,
     arrived: Callable[[int], object] = lambda k: None,
 ) -> None:  # fmt: skip
     """Fit estimators in place, in parallel; raise the first error afterwards.
@@ -91,6 +94,8 @@ def fit_all(
         Number of threads where it is not `n_jobs`.
     here : dict, optional
         Further arguments of fits in this process.
+    ends_at_error : bool
+        True if fits in this process that have not begun are left out after an error.
     arrived : callable
         Function of the number of a fit, called when the fit of a worker has ended.
 
@@ -116,8 +121,8 @@ def fit_all(
         if workers and sent:
             _fit_on_workers(workers, fit, estimators, own, shared, sent, errors, arrived)
         tasks, own_groups = [task(k) for k in kept], [groups[k] for k in kept]
-        for place, error in _run_on_threads(tasks, n_threads or n_jobs, own_groups).items():
-            errors[kept[place]] = error
+        found = _run_on_threads(tasks, n_threads or n_jobs, own_groups, ends_at_error)
+        errors.update((kept[place], error) for place, error in found.items())
         _raise_first(errors, len(estimators))
     finally:
         errors.clear()  # see `run_side_by_side`
@@ -149,7 +154,9 @@ def _raise_first(errors: Errors, n_fits: int) -> None:
         raise errors[first]
 
 
-def _run_on_threads(tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[Hashable]) -> Errors:
+def _run_on_threads(
+    tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[Hashable], ends_at_error: bool = False
+) -> Errors:
     """Run tasks on threads, those of a group other than None one after another; return their errors."""
     places: dict[Hashable, list[int]] = {}
     for k, key in enumerate(groups):
@@ -170,6 +177,8 @@ def _run_on_threads(tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[
                     stopping.set()
                 except Exception as error:
                     errors[k] = error
+                    if ends_at_error:
+                        stopping.set()
         finally:
             ended.put(None)
 
@@ -235,17 +244,20 @@ def _fit_on_workers(
     shared: tuple[Any, ...], places: Sequence[int], errors: Errors, arrived: Callable[[int], object],
 ) -> None:  # fmt: skip
     """Fit estimators on workers; collect the errors of fits. What failing workers have lost is sent again."""
-    waiting, pace, n_tries = list(places), Pace(), 0
+    waiting, pace, n_failures = list(places), Pace(), 0
+    streams = getattr(workers.backend, "supports_return_generator", False)
     while waiting:
-        n_tries += 1
+        # Results that come all at once show the time of a fit too late: a first call measures it.
+        sent = waiting if streams or pace.n_fits else waiting[: workers.n_slots]
         try:
-            with _outcomes(workers, fit, estimators, own, shared, waiting, pace) as chunks:
+            with _outcomes(workers, fit, estimators, own, shared, sent, pace, streams) as chunks:
                 for content, chunk, seconds in chunks:
-                    pace.add(len(chunk), seconds)
                     outcomes = pickle.loads(content) if isinstance(content, bytes) else content
+                    pace.add(len(chunk), seconds)
+                    n_failures = 0
                     for k, outcome in zip(chunk, outcomes, strict=True):
-                        waiting.remove(k)
                         _adopt(estimators[k], outcome, k, errors)
+                        waiting.remove(k)
                         arrived(k)
         except NoWorkersError as error:
             raise TimeoutError(
@@ -253,10 +265,10 @@ def _fit_on_workers(
                 "kept; start workers, and fit the others again"
             ) from error.__cause__
         except Exception as error:
-            if n_tries == MAX_TRIES:
-                error.add_note(
-                    f"fastnn has sent the fits to {type(workers.backend).__name__} {n_tries} times."
-                )
+            n_failures += 1
+            if n_failures == MAX_TRIES:
+                kind = type(workers.backend).__name__
+                error.add_note(f"fastnn has sent the fits to {kind} {n_failures} times without a result.")
                 raise
 
 
@@ -267,45 +279,55 @@ class NoWorkersError(Exception):
 @contextmanager
 def _outcomes(
     workers: Workers, fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
-    shared: tuple[Any, ...], places: Sequence[int], pace: Pace,
+    shared: tuple[Any, ...], places: Sequence[int], pace: Pace, streams: bool,
 ) -> Iterator[Any]:  # fmt: skip
     """Send fits to workers in chunks; yield an iterable of the chunks' results, in the order of their ends.
 
-    If all workers are lost, the engine may wait for ever. A thread asks joblib for the number of workers, and
-    an error of its time-out ends the wait.
+    If all workers are lost, the engine may wait for ever: a thread asks joblib for the number of workers, and
+    an error of its time-out ends the wait. So does a task that failed outside of a fit.
     """
-    as_they_end = getattr(workers.backend, "supports_return_generator", False)
-    parallel = Parallel(
-        workers.n_jobs, batch_size=1, return_as="generator_unordered" if as_they_end else "list"
-    )
-    ended, lost = threading.Event(), []
+    parallel = Parallel(workers.n_jobs, batch_size=1, return_as="generator_unordered" if streams else "list")
+    ended = threading.Event()
+    lost: list[BaseException] = []
+    failed: list[BaseException] = []
 
     def watch() -> None:
-        while not ended.wait(WATCH_SECONDS):
+        while not (lost or failed or ended.wait(WATCH_SECONDS)):
+            # joblib's backend for Dask reports the ends of tasks, but not that Dask could not run one.
+            with suppress(RuntimeError):  # the set changes
+                for task in [getattr(one, "job", None) for one in getattr(parallel, "_jobs_set", ())]:
+                    if isinstance(task, Future) and task.done() and not task.cancelled():
+                        failed.extend(filter(None, [task.exception()]))
             try:
                 workers.backend.effective_n_jobs(workers.n_jobs)
             except Exception as error:
                 lost.append(error)
-                parallel.timeout = 1e-3  # `Parallel` raises TimeoutError now
-                return
+        if lost or failed:
+            parallel.timeout = 1e-3  # `Parallel` raises TimeoutError now
 
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
     calls = (
         delayed(fit_chunk)(fit, chunk, [estimators[k] for k in chunk], [own[k] for k in chunk], *shared)
         for chunk in pace.chunks(places, workers.n_slots)
     )
+    watching = threading.Thread(target=watch, daemon=True)
     chunks: Any = ()
     try:
+        watching.start()
         chunks = parallel(calls)
         yield chunks
-    except TimeoutError as error:
-        raise NoWorkersError from (lost[0] if lost else error)
+    except Exception as error:  # the TimeoutError of the engine's own module
+        if failed:
+            raise failed[0] from None
+        if lost or isinstance(error, TimeoutError):
+            raise NoWorkersError from (lost[0] if lost else error)
+        raise
     finally:
         ended.set()
         watching.join(0.1)  # it may be asking a cluster without workers
-        if hasattr(chunks, "close"):
-            chunks.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
+            if hasattr(chunks, "close"):
+                chunks.close()
 
 
 class Pace:
@@ -316,8 +338,8 @@ class Pace:
 
     def add(self, n_fits: int, seconds: float) -> None:
         """Count fits that have ended."""
+        self.seconds += seconds  # first: another thread divides by the number
         self.n_fits += n_fits
-        self.seconds += seconds
 
     def chunks(self, places: Sequence[int], n_slots: int) -> Iterator[list[int]]:
         """Yield the numbers of the fits of every chunk: one each while their time is unknown."""
@@ -336,7 +358,7 @@ def fit_chunk(
     fit: Callable[..., None], places: list[int], estimators: list[Any], own: list[tuple[Any, ...]],
     *shared: Any,
 ) -> tuple[Any, list[int], float]:  # fmt: skip
-    """Fit estimators on the threads of a worker; return their outcomes, their numbers, and the time.
+    """Fit estimators on a worker; return their outcomes, their numbers, and the time.
 
     An outcome is the fitted attributes, the error, and the warnings of a fit. They are returned as one
     string of bytes: an engine would send every array by itself.
@@ -351,28 +373,51 @@ def fit_chunk(
 
         return run
 
-    errors = _run_on_threads([task(k) for k in range(len(estimators))], None, [None] * len(estimators))
+    # A Dask worker of several threads computes as many chunks at once, a process of joblib one.
+    n_threads = 1 if threads.dask_worker() is not None else None
+    errors = _run_on_threads([task(k) for k in range(len(estimators))], n_threads, [None] * len(estimators))
     for error in errors.values():
         if isinstance(error, KeyboardInterrupt):
             raise error
-    outcomes: Any = [(_fitted(one), errors.get(k), found[k]) for k, one in enumerate(estimators)]
+    outcomes: Any = [(_fitted(one), _sendable(errors.get(k)), found[k]) for k, one in enumerate(estimators)]
+    errors.clear()  # see `run_side_by_side`
     with suppress(Exception):  # classes of the user's program, which the engine's pickles can hold
         outcomes = pickle.dumps(outcomes, pickle.HIGHEST_PROTOCOL)
     return outcomes, places, time.perf_counter() - began
 
 
+def _sendable(error: BaseException | None) -> BaseException | None:
+    """Return an error, or what it says if pickles cannot hold it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
 def _fitted(estimator: Any) -> dict[str, Any]:
-    """Return the state of an estimator without its parameters."""
-    state, given = estimator.__getstate__(), estimator.get_params(deep=False)
-    return {name: value for name, value in state.items() if name not in given}
+    """Return the state of an estimator without what the user has set: parameters and callbacks."""
+    kind: Any = type(estimator)
+    given = _given_names(kind)
+    return {name: value for name, value in estimator.__getstate__().items() if name not in given}
+
+
+@functools.cache
+def _given_names(kind: type) -> tuple[str, ...]:
+    """Return the names of the attributes of a class of estimators that the user sets."""
+    return *kind().get_params(deep=False), "_skl_callbacks"
 
 
 def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:
     """Give an estimator the outcome of its fit on a worker: state, error and warnings."""
     fitted, error, found = outcome
-    given = estimator.get_params(deep=False)
-    vars(estimator).clear()
-    estimator.__setstate__({**given, **fitted})
+    kind: Any = type(estimator)
+    given = {name: vars(estimator)[name] for name in _given_names(kind) if name in vars(estimator)}
+    whole = kind.__new__(kind)
+    whole.__setstate__({**given, **fitted})
+    with held_interrupts():
+        vars(estimator).clear()
+        vars(estimator).update(vars(whole))
     if error is not None:
         errors[k] = error
     try:

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from .validation import shown
 
-__all__ = ["generator_state", "is_twister", "put_generator_state", "resolve_random_state", "seeded"]
+__all__ = [
+    "generator_state",
+    "is_twister",
+    "put_generator_state",
+    "resolve_random_state",
+    "seeded",
+    "twister_with",
+]
 
 # Number of 32-bit words of a Mersenne Twister's state. The position, the 625th number, follows them.
 WORDS = 624
@@ -42,6 +49,13 @@ def seeded(seed: Any) -> np.random.RandomState:
     """
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)
+    return random
+
+
+def twister_with(state: dict[str, Any]) -> np.random.RandomState:
+    """Return the ``RandomState`` with a state that ``RandomState.get_state(legacy=False)`` returned."""
+    random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
+    random.set_state(state)
     return random
 
 

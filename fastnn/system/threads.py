@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -56,8 +55,9 @@ def available_cores() -> int:
     for name in LIMITS:
         # OpenMP allows a list of limits, one per nesting level: the first counts.
         value = os.environ.get(name, "").split(",")[0].strip()
-        if re.fullmatch(LIMIT, value) and not (name == "OMP_NUM_THREADS" and _is_set_by_dask(value)):
-            cores = min(cores, int(value))
+        limit = int(value) if re.fullmatch(LIMIT, value) else cores
+        if limit < cores and not (name == "OMP_NUM_THREADS" and _is_set_by_dask()):
+            cores = limit
     return cores
 
 
@@ -82,27 +82,24 @@ def dask_worker() -> Any:
         return None
 
 
-# Reference to the worker that this process is. Dask tells it to the threads of its tasks, but not to the
-# threads that these start.
-_worker: weakref.ref[Any] | None = None
-
-
 def _dask_threads() -> int | None:
-    """Return the number of threads of the Dask worker that this process is; None if it is not a worker."""
-    global _worker
-    if (worker := dask_worker()) is not None:
-        _worker = weakref.ref(worker)
-    elif _worker is None or (worker := _worker()) is None or worker.status.name != "running":
-        return None
-    return worker.state.nthreads
+    """Return the number of threads of the Dask workers in this process; None if there are none.
+
+    Dask tells a worker to the threads of its tasks, but not to the threads that these start.
+    """
+    kind = getattr(sys.modules.get("distributed.worker"), "Worker", None)
+    workers = [one for one in getattr(kind, "_instances", ()) if one.status.name in ("running", "paused")]
+    return sum(one.state.nthreads for one in workers) or None
 
 
-def _is_set_by_dask(value: str) -> bool:
-    """Return True if Dask has set OMP_NUM_THREADS to this value: in workers, and in who starts a cluster."""
+def _is_set_by_dask() -> bool:
+    """Return True if Dask has set OMP_NUM_THREADS: in workers, and in a process that starts a cluster."""
     if "distributed.worker" not in sys.modules:
         return False
     spawned = sys.modules["dask.config"].get("distributed.nanny.pre-spawn-environ", {})
-    return _dask_threads() is not None or str(spawned.get("OMP_NUM_THREADS")) == value
+    limits = {name: str(limit) for name, limit in spawned.items() if limit is not None}
+    is_set = "OMP_NUM_THREADS" in limits and all(os.environ.get(name) == limits[name] for name in limits)
+    return is_set or _dask_threads() is not None
 
 
 def idle_cores() -> int | None:

@@ -51,7 +51,8 @@ _PARAMETERS = """
 
 _MORE_PARAMETERS = """
     n_jobs : int, optional
-        Number of threads that fit networks, by default the number of cores.
+        Number of threads that fit the networks, by default the number of cores; with a backend of joblib,
+        chosen by ``joblib.parallel_config``, its number of jobs, as for `fit_many`.
     random_state : None, int or RandomState, default None
         Generator of the validation parts, the networks and their training.
 

@@ -270,7 +270,8 @@ def fit_member(
             data[0] = data[0] * scales
     (X, y, weights), (X_val, y_val, weights_val) = own
     hooks: list[Hook] = [StopAtCycleEnds(member, schedule)]
-    shown = None if bar is None else ShowProgress(bar, lambda _: member.n_iter_)  # of several trainings
+    # A fit may consist of several trainings.
+    shown = None if bar is None else ShowProgress(bar, lambda _: member.n_iter_)
     if shown is not None:
         hooks.append(shown)
     if seconds is not None:

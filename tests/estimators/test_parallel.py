@@ -1,5 +1,6 @@
 """Fits on the workers of a joblib backend are those of this process, bit for bit, whatever happens there."""
 
+import concurrent.futures
 import threading
 import warnings
 
@@ -164,7 +165,58 @@ def test_workers_that_are_lost_again_and_again_are_an_error(monkeypatch):
         pytest.raises(Exception, match="worker has ended") as raised,
     ):
         fastnn.fit_many(many(), X, y)
-    assert raised.value.__notes__ == ["fastnn has sent the fits to LosingBackend 3 times."]
+    assert raised.value.__notes__ == ["fastnn has sent the fits to LosingBackend 3 times without a result."]
+
+
+def test_workers_may_be_lost_often_if_fits_end_in_between(monkeypatch):
+    monkeypatch.setattr(LosingBackend, "lost", range(3, 100, 4))
+    with joblib.parallel_config(LosingBackend()):
+        assert_same_fits(fastnn.fit_many(many(20), X, y), [one.fit(X, y) for one in many(20)])
+
+
+def test_backends_that_return_all_results_at_once_measure_first(monkeypatch):
+    """The first call has a fit for each slot, the second chunks of the others."""
+    monkeypatch.setattr(PicklingBackend, "supports_return_generator", False)
+    backend = PicklingBackend()
+    with joblib.parallel_config(backend):
+        assert_same_fits(fastnn.fit_many(many(40), X, y), [one.fit(X, y) for one in many(40)])
+    assert 3 <= backend.n_batches < 40
+
+
+def test_a_task_that_the_engine_could_not_run_is_an_error(monkeypatch):
+    """joblib's backend for Dask does not report that: the fit must not wait for ever."""
+
+    class Refusing(PicklingBackend):
+        """An engine that cannot run tasks, and does not call back."""
+
+        def submit(self, function, callback=None):
+            task = concurrent.futures.Future()
+            task.set_exception(ModuleNotFoundError("No module named 'mine'"))
+            return task
+
+        apply_async = submit
+
+    monkeypatch.setattr(parallel, "WATCH_SECONDS", 0.01)
+    with joblib.parallel_config(Refusing()), pytest.raises(ModuleNotFoundError, match="mine") as raised:
+        fastnn.fit_many(many(), X, y)
+    assert raised.value.__notes__ == ["fastnn has sent the fits to Refusing 3 times without a result."]
+
+
+class TwoPartError(Exception):
+    """An error that pickles can write, but not read."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def raising(estimator, *, stopped):
+    """Stand for a fit whose callback fails."""
+    raise TwoPartError("one", "two")
+
+
+def test_an_error_that_pickles_cannot_read_comes_as_text(workers):
+    with pytest.raises(RuntimeError, match="TwoPartError: one"):
+        parallel.fit_all(raising, many(), [()] * 7, (), None)
 
 
 def test_no_workers_are_an_error(monkeypatch):

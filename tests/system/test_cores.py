@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import types
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -152,56 +153,53 @@ def test_the_quota_of_a_container_limits_the_number_of_cores(monkeypatch, tmp_pa
 
 
 class DaskWorker:
-    """A worker of Dask, as a task sees it."""
+    """A worker of Dask, as the library sees it."""
+
+    _instances: ClassVar[list] = []
 
     def __init__(self, nthreads):
-        self.state, self.status = (
-            types.SimpleNamespace(nthreads=nthreads),
-            types.SimpleNamespace(name="running"),
-        )
+        self.state = types.SimpleNamespace(nthreads=nthreads)
+        self.status = types.SimpleNamespace(name="running")
 
 
 @pytest.fixture
 def dask(granted, monkeypatch):
-    """Let Dask be imported, without a worker; yield a dict whose entry "worker" is that of this thread."""
-    task = {}
-
-    def get_worker():
-        try:
-            return task["worker"]
-        except KeyError:
-            raise ValueError("No worker found") from None
-
-    monkeypatch.setitem(sys.modules, "distributed.worker", types.SimpleNamespace(get_worker=get_worker))
-    settings = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}
+    """Let Dask be imported, without workers; return the list of the workers in this process."""
+    workers = []
+    monkeypatch.setattr(DaskWorker, "_instances", workers)
+    monkeypatch.setitem(sys.modules, "distributed.worker", types.SimpleNamespace(Worker=DaskWorker))
+    spawned = {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_NUM_THREADS": 1}
+    settings = {"distributed.nanny.pre-spawn-environ": spawned}
     monkeypatch.setitem(sys.modules, "dask.config", types.SimpleNamespace(get=settings.get))
-    monkeypatch.setattr(threads, "_worker", None)
-    return task
+    for name, limit in spawned.items():  # a LocalCluster leaves them in the process that started it
+        monkeypatch.setenv(name, str(limit))
+    return workers
 
 
 def test_the_limit_that_dask_sets_for_blas_is_none(dask, granted, monkeypatch):
-    """A LocalCluster leaves the limit in the process that started it."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert available_cores() == granted
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")  # the user's
-    assert available_cores() == 4
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     assert available_cores() == 2
 
 
-@pytest.mark.parametrize(("nthreads", "expected"), [(1, 1), (3, 3), (8, 6)])
-def test_a_dask_worker_has_the_threads_that_dask_gave_it(dask, monkeypatch, nthreads, expected):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    worker = dask["worker"] = DaskWorker(nthreads)
-    assert threads.dask_worker() is worker
+@pytest.mark.parametrize("limit", [1, 4])
+def test_the_users_own_limit_counts_where_dask_is_imported(dask, monkeypatch, limit):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(limit))
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    assert available_cores() == limit
+
+
+@pytest.mark.parametrize(("nthreads", "expected"), [((1,), 1), ((1, 2), 3), ((8,), 6)])
+def test_dask_workers_have_the_threads_that_dask_gave_them(dask, monkeypatch, nthreads, expected):
+    dask += map(DaskWorker, nthreads)
     assert available_cores() == expected
-    del dask["worker"]  # a thread that the task has started
-    assert threads.dask_worker() is None
+    dask[0].status.name = "paused"
     assert available_cores() == expected
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     assert available_cores() == 1
     monkeypatch.delenv("NUMBA_NUM_THREADS")
-    worker.status.name = "closed"
+    for worker in dask:
+        worker.status.name = "closed"
     assert available_cores() == 6
 
 

@@ -179,7 +179,10 @@ def _cross_validated(
     folds = [clone(estimator) for _ in splits]
     own = [(fitted,) for fitted, _ in splits]
     shared = problem.frame, problem.target, problem.weights, settings
-    fit_all(fit_fold, folds, own, shared, estimator.n_jobs, n_threads=1, here={"progress": progress})
+    fit_all(
+        fit_fold, folds, own, shared, estimator.n_jobs, n_threads=1, here={"progress": progress},
+        ends_at_error=True,
+    )  # fmt: skip
     for one, (_, predicted) in zip(folds, splits, strict=True):
         rows = problem.frame.iloc[predicted]
         with unseen_unwarned():  # rare values of the table may be new to a fold
