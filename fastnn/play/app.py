@@ -1,8 +1,9 @@
 """The playground's web application: the page, its files, and a websocket for each page.
 
 Only a page of this server may drive a training. A request must name the host 127.0.0.1 or localhost with the
-server's port, since a name of elsewhere may be made to point here (DNS rebinding). A websocket must come from
-a page of that origin, and it and the page itself must bring the token.
+server's port, since a foreign name may be made to point here (DNS rebinding). A websocket must come from a
+page of that origin, and it and the page itself must bring the token. A ticket, which is good for one request,
+leads to the address with the token.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,8 +36,9 @@ from .session import Run, Session
 from .settings import Settings, described_fields
 from .table import PlayTable
 from .thumbnails import thumbnail
+from .token import Tickets
 
-__all__ = ["MAX_MESSAGE_BYTES", "make_app"]
+__all__ = ["MAX_MESSAGE_BYTES", "make_app", "page_path"]
 
 STATIC = Path(__file__).parent / "static"
 # Largest message of a page: settings with as many painted points as there may be. The server closes a
@@ -50,6 +52,7 @@ MAX_WAITING = 100
 
 logger = logging.getLogger("fastnn")
 REFUSAL = "The playground answers only its own page: open the address that the terminal shows."
+SPENT = "This address opens the page once, soon after the start: open the one that the terminal shows."
 
 
 class GuardedApp:
@@ -108,13 +111,22 @@ class GuardedApp:
         return origin in {f"http://{host}" for host in hosts}
 
 
-def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: set[str]) -> ASGIApp:
+def page_path(token: str) -> str:
+    """Return the path of the page, with the token."""
+    return f"/?token={quote(token, safe='')}"
+
+
+def make_app(
+    token: str, tickets: Tickets, table: PlayTable | None, state: dict[str, Any], hosts: set[str]
+) -> ASGIApp:
     """Return the application.
 
     Parameters
     ----------
     token : str
         Secret that the page's address holds.
+    tickets : Tickets
+        Tickets that open the page once without the token.
     table : PlayTable or None
         The user's table.
     state : dict
@@ -133,6 +145,11 @@ def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: 
         if not is_authorised(request):
             return PlainTextResponse(REFUSAL, 403)
         return FileResponse(STATIC / "index.html")
+
+    async def open_page(request: Request) -> Response:
+        if not tickets.redeem(request.path_params["ticket"]):
+            return PlainTextResponse(SPENT, 403)
+        return RedirectResponse(page_path(token), 303)
 
     async def download(request: Request) -> Response:
         if not is_authorised(request):
@@ -164,6 +181,7 @@ def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: 
 
     routes = [
         Route("/", index),
+        Route("/open/{ticket}", open_page),
         Route("/download/{number}", download),
         WebSocketRoute("/training", training),
         Mount("/static", StaticFiles(directory=STATIC)),

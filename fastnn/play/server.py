@@ -6,7 +6,6 @@ import socket
 import threading
 import webbrowser
 from typing import Any
-from urllib.parse import quote
 
 from ..system.extras import import_extra
 from ..system.messages import span
@@ -16,7 +15,7 @@ from .problem import sampled
 from .session import warm_up
 from .settings import Settings
 from .table import PlayTable, checked_table
-from .token import kept_token
+from .token import Tickets, kept_token, token_of_port
 
 __all__ = ["Playground", "playground"]
 
@@ -47,8 +46,8 @@ class Playground:
         The user's table.
     port : int or None
         Port to serve, 0 for any that is free; None for the first of `USUAL_PORTS` that is free.
-    token : str
-        Secret that the page's address holds.
+    token : str or None
+        Secret that the page's address holds; None for the user's at this port.
 
     Attributes
     ----------
@@ -67,12 +66,12 @@ class Playground:
         If the port cannot be used.
     """
 
-    def __init__(self, table: PlayTable | None, port: int | None, token: str) -> None:
+    def __init__(self, table: PlayTable | None, port: int | None, token: str | None) -> None:
         for package in ("starlette", "uvicorn", "websockets"):
             import_extra(package, "playground", "the playground")
         import uvicorn
 
-        from .app import MAX_MESSAGE_BYTES, make_app
+        from .app import MAX_MESSAGE_BYTES, make_app, page_path
         from .connections import TimelyProtocol
 
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
@@ -80,9 +79,11 @@ class Playground:
         sampled(settings, table)
         self._socket = _listening(port)
         self.port = self._socket.getsockname()[1]
-        self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
+        token = token or token_of_port(kept_token(), self.port)
+        self.address = f"http://{HOST}:{self.port}{page_path(token)}"
+        self._tickets = Tickets()
         config = uvicorn.Config(
-            make_app(token, table, state, own_hosts(self.port)),
+            make_app(token, self._tickets, table, state, own_hosts(self.port)),
             http=TimelyProtocol,
             # Other servers of uvicorn in this process keep the handlers of their logs.
             log_config=None,
@@ -107,6 +108,10 @@ class Playground:
         warming = threading.Thread(target=warm_up, args=(settings, table), name="fastnn warm-up", daemon=True)
         warming.start()
 
+    def _open_browser(self) -> None:
+        """Open the page in the default browser, by an address that is good for one request."""
+        webbrowser.open(f"http://{HOST}:{self.port}/open/{self._tickets.issue()}")
+
     def wait(self) -> None:
         """Wait until the server ends, or Ctrl-C."""
         # The system may deliver SIGINT to another thread of the process. Python's handler runs in this one
@@ -127,7 +132,7 @@ class Playground:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Playground({self.address!r})"
+        return f"Playground(port={self.port})"  # a notebook shows and stores it: the address is a secret
 
 
 def _listening(port: int | None) -> socket.socket:
@@ -213,7 +218,8 @@ def playground(
 
     The user's token is kept in a file that only the user can read, ``playground-token`` in the folder of
     fastnn for the state of programs (``~/.local/state/fastnn`` on Linux): an address opens later playgrounds
-    on the same port too. If the file is removed, the next start creates a new token.
+    on the same port too. Each port has a token of its own, derived from that one. If the file is removed, the
+    next start creates a new token. The browser is started with an address that is good for one request.
 
     Examples
     --------
@@ -232,16 +238,16 @@ def playground(
     table = None if X is None else checked_table(X, y, target)
     if not (token is None or isinstance(token, str)):
         raise ValueError(f"token must be a str, or None for the user's own, got {shown(token)}")
-    running = Playground(table, port, token or kept_token())
+    running = Playground(table, port, token)
     if not block:
         if browser:
-            webbrowser.open(running.address)
+            running._open_browser()
         return running
     try:
         # The address comes before the browser: one in the terminal returns only when the user leaves it.
         print(running.address, flush=True)
         if browser:
-            webbrowser.open(running.address)
+            running._open_browser()
         running.wait()
     except KeyboardInterrupt:
         print("the playground has ended", flush=True)

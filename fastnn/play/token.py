@@ -1,11 +1,17 @@
-"""The token of a user's playgrounds: the same at every start, kept in a file that only the user can read."""
+"""The token of a user's playgrounds: the same at every start, kept in a file that only the user can read.
+
+Each port has a token of its own, derived from it, and tickets open the page once without a token.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import secrets
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +19,13 @@ import platformdirs
 
 from ..system.messages import warn
 
-__all__ = ["kept_token", "new_token"]
+__all__ = ["Tickets", "kept_token", "new_token", "token_of_port"]
 
 FILE_NAME = "playground-token"
 # Permissions of all users but the owner.
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# Time that a browser has to open the page.
+TICKET_SECONDS = 30.0
 _TOKEN = re.compile(r"[\w-]{32}", re.ASCII)
 
 
@@ -28,6 +36,37 @@ class DistrustError(PermissionError):
 def new_token() -> str:
     """Return a new token."""
     return secrets.token_urlsafe(24)
+
+
+def token_of_port(token: str, port: int) -> str:
+    """Return the token of one port, derived from that of the user.
+
+    A program of another user that holds the port is given the token by the user's bookmark: it must not open
+    playgrounds on other ports.
+    """
+    digest = hashlib.blake2b(str(port).encode(), key=token.encode(), digest_size=24).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+class Tickets:
+    """Secrets that take the place of the token once, within `TICKET_SECONDS`.
+
+    Other users can read the command line of a browser, which a ticket may be in, and a token may not.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+
+    def issue(self) -> str:
+        """Return a new ticket."""
+        ticket = new_token()
+        self._ends[ticket] = time.monotonic() + TICKET_SECONDS
+        return ticket
+
+    def redeem(self, ticket: str) -> bool:
+        """Return True if a ticket is valid, and make it invalid."""
+        end = self._ends.pop(ticket, None)
+        return end is not None and time.monotonic() < end
 
 
 def kept_token() -> str:
@@ -93,7 +132,10 @@ def _read(path: Path) -> str:
 
 
 def _create(path: Path) -> None:
-    """Write a new token to a file that does not exist; one that another process creates meanwhile stays."""
+    """Write a new token to a file that does not exist.
+
+    One that another process creates meanwhile stays, except on disks without links.
+    """
     draft = path.with_name(f".fastnn-{secrets.token_hex(8)}")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ import re
 import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from fastnn.play import saves
 from fastnn.play.app import MAX_PAGES, make_app
 from fastnn.play.server import own_hosts
 from fastnn.play.table import checked_table
+from fastnn.play.token import TICKET_SECONDS, Tickets
 
 pd = optional("pandas")
 TOKEN = "a-token"
@@ -37,8 +39,8 @@ STATIC = Path(fastnn.__file__).parent / "play" / "static"
 SAME_ORIGIN = {"origin": f"http://{HOST}"}
 
 
-def client(table=None, state=None):
-    app = make_app(TOKEN, table, state or {}, {HOST, "localhost:8000"})
+def client(table=None, state=None, tickets=None):
+    app = make_app(TOKEN, tickets or Tickets(), table, state or {}, {HOST, "localhost:8000"})
     return TestClient(app, base_url=f"http://{HOST}")
 
 
@@ -75,6 +77,33 @@ def test_the_page_needs_the_token():
     assert page.headers["content-type"].startswith("text/html")
 
 
+def test_a_ticket_opens_the_page_once():
+    tickets = Tickets()
+    test = client(tickets=tickets)
+    path, another = (f"/open/{tickets.issue()}" for _ in range(2))
+    assert test.get(path, headers={"host": "evil.example"}).status_code == 403
+    answer = test.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/?token={TOKEN}")
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    for wrong in (path, "/open/guessed", "/open/", another + "x"):
+        answer = test.get(wrong, follow_redirects=False)
+        assert answer.status_code in (403, 404)
+        assert "location" not in answer.headers
+    assert "opens the page once" in test.get(path).text
+    assert test.get(another).text.lower().startswith("<!doctype html")
+
+
+def test_a_ticket_expires(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("fastnn.play.token.time", SimpleNamespace(monotonic=lambda: now))
+    tickets = Tickets()
+    early, late = tickets.issue(), tickets.issue()
+    now += TICKET_SECONDS - 1
+    assert tickets.redeem(early)
+    now += 2
+    assert not tickets.redeem(late)
+
+
 def test_headers_forbid_content_from_elsewhere():
     for path in (f"/?token={TOKEN}", "/static/main.js", "/nowhere"):
         headers = client().get(path).headers
@@ -99,7 +128,7 @@ def test_foreign_hosts_are_refused(host):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:80"])
 def test_hosts_of_port_80_may_leave_the_port_out(host):
-    test = TestClient(make_app(TOKEN, None, {}, own_hosts(80)), base_url=f"http://{host}")
+    test = TestClient(make_app(TOKEN, Tickets(), None, {}, own_hosts(80)), base_url=f"http://{host}")
     headers = {"host": host, "origin": f"http://{host}"}
     assert test.get(f"/?token={TOKEN}", headers=headers).status_code == 200
     with connected(test, headers=headers) as socket:

@@ -24,6 +24,7 @@ import fastnn
 from fastnn.cli.main import main
 from fastnn.play.server import USUAL_PORTS
 from fastnn.play.settings import MAX_SAMPLES
+from fastnn.play.token import kept_token
 
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
@@ -199,6 +200,28 @@ def test_an_address_opens_a_later_playground_of_the_same_user(usual_ports):
         SocketPage(address).socket.close()
 
 
+def test_a_token_is_good_for_one_port(usual_ports):
+    def token(running):
+        return running.address.partition("?token=")[2]
+
+    with (
+        fastnn.playground(browser=False, block=False) as first,
+        fastnn.playground(browser=False, block=False) as second,
+    ):
+        assert len({token(first), token(second), kept_token()}) == 3
+        for wrong in (token(first), kept_token()):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(second.address.replace(token(second), wrong))
+            with caught.value as error:
+                assert error.code == 403
+    with fastnn.playground(browser=False, block=False, token="mine") as running:
+        assert token(running) == "mine"
+
+
+def test_the_representation_keeps_the_token_secret(served):
+    assert repr(served) == f"Playground(port={served.port})"
+
+
 def test_a_usual_port_that_is_in_use_is_passed_over(usual_ports):
     with fastnn.playground(browser=False, block=False) as first:
         with fastnn.playground(browser=False, block=False) as second:
@@ -285,7 +308,7 @@ def test_a_playground_runs_within_an_event_loop():
 
 def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch, capsys):
     def open_in_terminal(address):
-        assert capsys.readouterr().out.strip() == address
+        assert capsys.readouterr().out.strip().partition("?")[0] == address.partition("open/")[0]
         raise KeyboardInterrupt
 
     monkeypatch.setattr("webbrowser.open", open_in_terminal)
@@ -297,7 +320,16 @@ def test_the_browser_is_opened(monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     with fastnn.playground(block=False) as running:
-        assert opened == [running.address]
+        (address,) = opened
+        secret = running.address.partition("?token=")[2]
+        assert secret not in address  # other users can read the browser's command line
+        with urllib.request.urlopen(address) as answer:
+            assert answer.url == running.address
+            assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(address)
+        with caught.value as error:
+            assert error.code == 403
 
 
 # A shell starts background processes with SIGINT ignored: restore the handler of a foreground process.
