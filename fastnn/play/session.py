@@ -151,7 +151,7 @@ class Run:
             raise RequestError(None, "the training has ended: go back to its beginning to set a weight")
         places = ((part["offset"], part["offset"] + math.prod(part["shape"])) for part in self._layout)
         if not (type(index) is int and any(first <= index < end for first, end in places)):
-            raise RequestError(None, f"there is no weight of the number {shown(index)}")
+            raise RequestError(None, f"there is no parameter number {shown(index)}")
         if value is not None and not (type(value) in (int, float) and abs(value) <= MAX_PARAMETER):
             limits = f"from -{MAX_PARAMETER:,.0f} to {MAX_PARAMETER:,.0f}"
             raise RequestError(None, f"a weight must be a number {limits}, got {shown(value)}")
@@ -258,6 +258,7 @@ class Run:
             "steps_per_epoch": problem.steps_per_epoch,
             "passes": problem.settings.n_passes,
             "layout": layout,
+            "max_parameter": MAX_PARAMETER,
             "units": [
                 [layer, unit] for layer, size in enumerate(network.layers_dim[1:-1]) for unit in range(size)
             ],

@@ -198,6 +198,10 @@ def test_painting_and_clearing_are_taken_back(visitor, server, back):
     visitor.change(undo)
     visitor.change(undo)
     assert points() == both
+    title = page.get_attribute("#undo-plane", "title")
+    page.keyboard.press("Control+Shift+z")  # other programs do again by it
+    assert page.get_attribute("#undo-plane", "title") == title
+    assert points() == both
     visitor.change(undo)
     first = points()
     assert both.startswith(first + ";")
@@ -430,7 +434,9 @@ def test_a_weight_or_a_bias_is_set_by_hand_and_set_back(visitor, server):
     assert page.inner_text("#parameter-name") == "Bias b₂"
     bias = page.input_value("#parameter")
     other = type_number("2.25")
-    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+z")
+    assert undo.get_attribute("title").startswith("Undo: b₂")
+    page.keyboard.press("Control+Z")  # with Caps Lock
     expect(page.locator("#loss-train")).to_have_text(other)
     page.evaluate("document.activeElement.blur()")
     visitor.wait("text => document.querySelector('#parameter').value === text", bias)
@@ -448,6 +454,48 @@ def test_a_weight_or_a_bias_is_set_by_hand_and_set_back(visitor, server):
     expect(undo).to_be_hidden()
     visitor.change(lambda: page.evaluate("location.hash = 'optimizer=lbfgs'"))
     assert field.is_disabled()
+
+
+def test_a_number_that_is_refused_leaves_nothing_to_take_back(visitor, server):
+    page = visitor.visit(server, "layers=2&passes=5&speed=13").page
+    field, undo = page.locator("#parameter"), page.locator("#undo-number")
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    field.fill("2e6")
+    page.keyboard.press("Enter")
+    expect(page.locator("#problems")).to_contain_text("from -1,000,000 to 1,000,000, got 2000000")
+    assert undo.is_hidden()
+    field.fill("0.5")
+    page.keyboard.press("Enter")
+    assert undo.is_visible()
+    page.click("#play")
+    expect(field).to_be_disabled()
+    assert field.get_attribute("title") == "The training has ended."
+    assert undo.is_hidden()
+    page.get_by_label("Unit 1 of hidden layer 1").click()
+    assert field.is_disabled()
+    visitor.change(lambda: page.click("#reset"))
+    assert field.is_enabled()
+    assert field.get_attribute("title") == "Type another number."
+
+
+def test_a_chosen_line_is_drawn_over_the_bundles_of_a_large_network(visitor, server):
+    page = visitor.visit(server).page
+    strokes = page.evaluate(
+        """async () => {
+            const { Links, CHOSEN } = await import("/static/links.js");
+            const links = new Links(document.createElement("canvas"), { positive: "red", negative: "blue" });
+            const units = [0, 100].map((left) =>
+                Array.from({ length: 60 }, (_, k) => ({ left, right: left + 9, middle: 9 * k })));
+            links.measure(units, 200, 600);
+            const strokes = [];
+            links.stroke = (_, lines) => strokes.push(lines.length);
+            const weights = Float32Array.from({ length: 3600 }, (_, k) => Math.sin(k));
+            links.draw(() => weights, (layer, from, to) => (from + to === 0 ? CHOSEN : 0));
+            return strokes;
+        }"""
+    )
+    assert len(strokes) > 2
+    assert min(strokes[:-1]) > 1 == strokes[-1]
 
 
 @pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "lbfgs"}))

@@ -11,9 +11,9 @@ pytestmark = NEEDS_CHROMIUM
 # Addresses that could break the page, and the explanations that the page shows.
 CRAFTED = {
     "layers=abc": "every entry of layers must be an integer",
-    "layers=1000000000&noise=x": "noise must be a number from 0 to 1, got 'x'; every entry of layers must be",
-    "optimizer=toString&dataset=circles": "optimizer must be one of sgd",
-    "seed=1e400": "seed must be an integer",
+    "layers=1000000000&noise=x": "Noise must be a number from 0 to 1, got 'x'; every entry of layers must be",
+    "optimizer=toString&dataset=circles": "Optimizer must be one of sgd",
+    "seed=1e400": "Seed must be an integer",
     "dataset=__proto__": "dataset must be one of moons",
     "x_column=<img src=x>&dataset=table": "there is no table",
     f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
@@ -31,6 +31,7 @@ def test_an_unusable_address_is_explained_and_defaults_are_used(visitor, server,
         assert "paint some points" in page.inner_text("#plane-caption")
         return
     visitor.wait_for_frame(2)
+    assert page.locator("[aria-invalid=true]").count() == 0
     page.click("#step")
     visitor.wait_for_step(1)
 
@@ -52,7 +53,7 @@ def test_an_address_that_is_too_long_for_the_server_is_explained_and_the_default
     page = visitor.page
     page.goto(f"{server.address}#x_column={'a' * 1_100_000}&layers=5")
     notices = page.locator("#notices")
-    expect(notices).to_contain_text("x_column is too long for the server. The usual value is taken")
+    expect(notices).to_contain_text("Along x is too long for the server. The usual value is taken")
     visitor.wait_for_frame(1)
     assert visitor.widths == [2, 5, 2]
     page.click("#step")
@@ -98,9 +99,9 @@ def test_an_address_restores_all_settings_and_follows_their_changes(visitors, se
     [
         ("layers=10000", ["layers", "10,?000"]),
         ("layers=3,3,3,3,3,3,3,3,3,3,3,3", ["layers", "at most"]),
-        ("learning_rate=fast", ["learning_rate", "fast"]),
-        ("n_samples=1000000", ["n_samples", "1,?000,?000"]),
-        ("optimizer=adan", ["optimizer", "adan"]),
+        ("learning_rate=fast", ["Learning rate", "fast"]),
+        ("n_samples=1000000", ["Points", "1,?000,?000"]),
+        ("optimizer=adan", ["Optimizer", "adan"]),
         ("nonsense=1", ["nonsense"]),
     ],
 )

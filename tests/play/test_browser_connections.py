@@ -215,6 +215,16 @@ def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, ser
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
+def test_a_page_without_a_place_at_the_server_says_so(late, server):
+    page = late.page
+    page.add_init_script("window.holds = ({ type }) => type === 'hello'")
+    page.goto(server.address)
+    late.wait("() => window.held?.length === 1")
+    text = "16 pages train already: close one of them"
+    page.evaluate("message => window.receive(message)", {"type": "problem", "field": None, "text": text})
+    expect(page.locator("#problems")).to_contain_text(text)
+
+
 def test_a_page_that_connects_twice_keeps_one_connection(late, server):
     page = late.visit(server).page
     page.evaluate("window.sockets[0].close()")

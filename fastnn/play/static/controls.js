@@ -38,7 +38,7 @@ const DEBOUNCE = 90;
 const TITLES = {
   features: "Inputs",
   n_samples: "Points",
-  test_share: "Test share",
+  test_share: "Test fraction",
   l1: "L1",
   l2: "L2",
   batch_norm: "Batch normalisation",

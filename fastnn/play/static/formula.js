@@ -404,7 +404,7 @@ export class Formula {
     const isPlain = this.isEntropy && unit.activation === "identity";
     return this.row(
       "Backward",
-      "Derivative of the loss by the sum z.",
+      "Derivative of the loss with respect to the sum z.",
       [`δ${tag} = ∂L/∂z${tag}`, isPlain ? ` = ${unit.p} − ${truth}` : ""],
       [
         "= ",

@@ -37,7 +37,8 @@ function needs(element, key) {
 export function listenToKeys(actions, areOn) {
   document.addEventListener("keydown", (event) => {
     const withControl = event.ctrlKey || event.metaKey;
-    if (event.altKey || needs(event.target, event.key) || !(withControl || areOn())) return;
+    if (event.altKey || (withControl && event.shiftKey)) return;
+    if (needs(event.target, event.key) || !(withControl || areOn())) return;
     const key = event.key.toLowerCase();
     const shortcut = SHORTCUTS.find((each) => each.keys.includes(key) && Boolean(each.withControl) === withControl);
     if (!shortcut || (event.repeat && key === " ")) return;

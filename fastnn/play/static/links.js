@@ -99,6 +99,7 @@ export class Links {
       const smallest = areMany ? least(W, largest) : 0;
       const outputs = this.outputs[layer];
       const bundles = [];
+      const front = []; // touched and chosen lines, which are drawn over the others
       const style = (isNegative, size, kind) => {
         context.lineWidth = 0.6 + 5.4 * size + (kind & TOUCHED ? 1 : 0);
         context.strokeStyle = isNegative ? this.palette.negative : this.palette.positive;
@@ -106,20 +107,26 @@ export class Links {
       };
       lines.forEach((line, index) => {
         const kind = emphasis(layer, Math.floor(index / outputs), index % outputs);
-        if (Math.abs(W[index]) < smallest && !(kind & (TOUCHED | CHOSEN))) return;
+        const isInFront = kind & (TOUCHED | CHOSEN);
+        if (Math.abs(W[index]) < smallest && !isInFront) return;
         const size = Math.abs(W[index]) / largest;
         if (areMany && !kind) {
           const bundle = Math.min(BUNDLES - 1, Math.floor(size * BUNDLES));
           (bundles[2 * bundle + Number(W[index] < 0)] ??= []).push(line);
-          return;
+        } else if (isInFront) front.push([line, W[index] < 0, size, kind]);
+        else {
+          style(W[index] < 0, size, kind);
+          this.stroke(context, [line]);
         }
-        style(W[index] < 0, size, kind);
-        this.stroke(context, [line]);
       });
       bundles.forEach((bundle, k) => {
         style(k % 2 === 1, (Math.floor(k / 2) + 0.5) / BUNDLES, 0);
         this.stroke(context, bundle);
       });
+      for (const [line, ...look] of front) {
+        style(...look);
+        this.stroke(context, [line]);
+      }
     });
     context.globalAlpha = 1;
   }

@@ -66,7 +66,9 @@ const readouts = new Readouts();
 const undo = new Undo();
 const parameter = new Parameter(
   (index, value, name) => {
-    undo.push("number", `Undo: ${name}`, () => setParameter(index, null));
+    // The server says what is wrong with a number that it refuses: there is nothing to take back.
+    if (Math.abs(value) <= started.max_parameter)
+      undo.push("number", `Undo: ${name}`, () => setParameter(index, null));
     setParameter(index, value);
   },
   () => undo.undo(),
@@ -147,8 +149,10 @@ const connection = new Connection({
   },
   problem: ({ field, text, further = [] }) => refuse([{ field, text }, ...further]),
   ended: (message) => {
-    // While a new run is awaited, `playing` is what that run was told.
-    if (isPending || message.run !== started?.run) return;
+    if (message.run !== started?.run) return;
+    parameter.end();
+    undo.forget("number"); // nothing can be set any more
+    if (isPending) return; // `playing` is what the new run was told
     setPlaying(false);
     (message.failed ? problem : news)(message.why);
   },
@@ -195,13 +199,16 @@ function refuse(problems) {
   isPending = false;
   if (!started) setPlaying(false);
   changedAt = null;
-  if (!started && restore(problems.map(({ field }) => field))) {
+  const isOfFields = problems.some(({ field }) => field !== null);
+  const texts = (isOfFields ? controls.mark(problems) : problems.map(({ text }) => text)).join("; ");
+  // A page for which the server has no room is told so in place of `hello`.
+  if (!started && hello && restore(problems.map(({ field }) => field))) {
+    controls.mark([]); // the usual values are in these fields now
     const usual = problems.length > 1 ? "The usual values are taken." : "The usual value is taken.";
-    news(`The address could not be used as it is: ${problems.map(({ text }) => text).join("; ")}. ${usual}`);
+    news(`The address could not be used as it is: ${texts}. ${usual}`);
     return;
   }
-  const isOfFields = problems.some(({ field }) => field !== null);
-  problem((isOfFields ? controls.mark(problems) : problems.map(({ text }) => text)).join("; "));
+  problem(texts);
 }
 
 /** Return the field whose value is written with the most characters. */
@@ -292,7 +299,7 @@ function chooseSample(sample) {
 function select(unit) {
   selected = unit;
   network.choose(selected);
-  parameter.choose(started, selected);
+  parameter.choose(selected);
   if (last) parameter.draw(last);
 }
 
@@ -309,7 +316,7 @@ function show(message) {
   last = null;
   waiting = [];
   compiling(false); // the run that was replaced says no more
-  for (const picture of [boundary, curves, formula, readouts]) picture.start(started);
+  for (const picture of [boundary, curves, formula, parameter, readouts]) picture.start(started);
   const { activations, layers } = hello.choices;
   network.build(started, { values: activations.values, chosen: started.state.activations }, layers);
   const { layer, to, from } = selected;

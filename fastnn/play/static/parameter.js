@@ -10,8 +10,8 @@ export class Parameter {
   constructor(set, undo) {
     this.label = byId("parameter-name");
     this.input = byId("parameter");
-    this.index = this.value = null;
-    this.isTyped = false;
+    this.index = this.value = this.started = null;
+    this.isTyped = this.hasEnded = false;
     this.input.addEventListener("input", () => {
       this.isTyped = true;
     });
@@ -24,26 +24,46 @@ export class Parameter {
     });
     this.input.addEventListener("blur", () => this.write());
     this.input.addEventListener("keydown", (event) => {
-      if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || this.isTyped) return;
+      if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey) return;
+      if (this.isTyped) return; // the browser takes back what was typed
       event.preventDefault();
       undo();
     });
   }
 
+  /** Begin a new run, of which a parameter is chosen next. */
+  start(started) {
+    this.started = started;
+    this.hasEnded = false;
+  }
+
+  /** Take no number any more: the run has ended. */
+  end() {
+    this.hasEnded = true;
+    this.enable();
+  }
+
   /** Show another weight {layer, to, from} or, if `from` is null, the bias of a unit. */
-  choose(started, { layer, to, from }) {
-    const unit = new Unit(started, { layer, to, from });
+  choose({ layer, to, from }) {
+    const unit = new Unit(this.started, { layer, to, from });
     const isBias = from === null;
-    const entry = started.layout.find(({ name }) => name === `${isBias ? "b" : "W"}${layer}`);
+    const entry = this.started.layout.find(({ name }) => name === `${isBias ? "b" : "W"}${layer}`);
     this.index = entry ? entry.offset + (isBias ? to : from * entry.shape[1] + to) : null;
     this.name = isBias ? `b${unit.tag}` : unit.weightName(from);
     this.label.textContent = `${isBias ? "Bias" : "Weight"} ${this.name}`;
-    const isSearched = started.state.optimizer === "lbfgs";
-    this.input.disabled = this.index === null || isSearched;
-    this.input.title = isSearched ? "L-BFGS continues from its own past steps." : "Type another number.";
     this.value = null;
     this.isTyped = false;
+    this.enable();
     this.write();
+  }
+
+  /** Enable the input if the chosen parameter can be set, and say why not otherwise. */
+  enable() {
+    let reason = null;
+    if (this.started.state.optimizer === "lbfgs") reason = "L-BFGS continues from its own past steps.";
+    else if (this.hasEnded) reason = "The training has ended.";
+    this.input.disabled = this.index === null || reason !== null;
+    this.input.title = reason ?? "Type another number.";
   }
 
   /** Follow the training, unless a number is being typed. */
