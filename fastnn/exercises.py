@@ -196,7 +196,11 @@ def _other_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str
         return f"{name} is transposed: its shape is {result.shape} instead of {expected.shape}."
     shapes = f"{name} has the shape {result.shape} instead of {expected.shape}"
     if result.size == expected.size:
-        return f"{shapes}: keep the axis, by keepdims=True or reshape."
+        if result.squeeze().shape != expected.squeeze().shape:
+            return f"{shapes}: reshape it."
+        if result.ndim < expected.ndim:
+            return f"{shapes}: keep the axis, by keepdims=True."
+        return f"{shapes}: remove the axes of length 1."
     if result.shape[:1] == (N_SAMPLES,) and expected.shape[:1] != (N_SAMPLES,):
         return f"{shapes}: take the sum or the mean over the samples."
     return f"{shapes}."

@@ -141,6 +141,11 @@ WRONG = {
     ),
     "factor": ("squared_error_gradient", lambda S, Y: 2 * (S - Y) / len(S), "2 times the correct result."),
     "lost axis": ("add_backward", lambda X, b, dZ: (dZ.sum(axis=0), dZ), "(4,) instead of (1, 4): keep the"),
+    "axis too many": (
+        "neuron_gradient",
+        lambda w, b, X, y: tuple(each[None] for each in RIGHT["neuron_gradient"](w, b, X, y)),
+        "dw has the shape (1, 3) instead of (3,): remove the axes of length 1.",
+    ),
     "other shape": ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
     "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dZ has the dtype bool instead of float64."),
     "integers": ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
@@ -161,7 +166,7 @@ WRONG = {
     "lost shape": (
         "numerical_gradient",
         lambda f, x: np.array([(f(x + 1e-4 * e.reshape(x.shape)) - f(x)) / 1e-4 for e in np.eye(12)]),
-        "gradient has the shape (12,) instead of (3, 4)",
+        "gradient has the shape (12,) instead of (3, 4): reshape it.",
     ),
 }
 
