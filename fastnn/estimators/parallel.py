@@ -28,6 +28,7 @@ from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..system import threads
 from ..system.messages import collected_warnings, warn
+from ..system.sklearn_internals import CALLBACKS
 
 __all__ = ["Task", "count_slots", "fit_all", "run_side_by_side"]
 
@@ -405,7 +406,7 @@ def _fitted(estimator: Any) -> dict[str, Any]:
 @functools.cache
 def _given_names(kind: type) -> tuple[str, ...]:
     """Return the names of the attributes of a class of estimators that the user sets."""
-    return *kind().get_params(deep=False), "_skl_callbacks"
+    return *kind().get_params(deep=False), CALLBACKS
 
 
 def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:

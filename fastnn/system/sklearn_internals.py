@@ -33,6 +33,7 @@ except ImportError:
 
 # Every name, with the property of scikit-learn that it relies on.
 __all__ = [
+    "CALLBACKS",  # attribute in which `set_callbacks` stores its arguments
     "CALLBACK_ATTRIBUTES",  # attributes of an estimator by which `with_callbacks` ends the callbacks of a fit
     "LOOKED_UP",  # scikit-learn and programs written for it read these attributes of estimators
     "OUTPUT_CONFIG",  # attribute of a transformer in which `set_output` stores its choice, a dict
@@ -44,7 +45,7 @@ __all__ = [
     "check_first_partial_fit",  # stores `classes` as `classes_`; True at the first call of `partial_fit`
     "checked_feature_names",  # the argument of `get_feature_names_out` as an array, or the names seen in fit
     "checked_sample_weight",  # weights as a float array (n,), ones for None
-    "fit_callbacks",  # `set_callbacks` stores its arguments as `_skl_callbacks`
+    "fit_callbacks",  # the arguments of `set_callbacks`, in `CALLBACKS`
     "fit_context",  # a decorator of fits, which calls `_validate_params` first
     "has_watched_fits",  # a search with callbacks gives its candidates `_parent_callback_ctx`
     "input_places",  # a fitted ColumnTransformer has the numbers of each transformer's columns
@@ -64,6 +65,7 @@ LOOKED_UP = (
     "_validate_params",  # called by `fit_context` before a fit
 )
 OUTPUT_CONFIG = "_sklearn_output_config"
+CALLBACKS = "_skl_callbacks"
 CALLBACK_ATTRIBUTES = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 # Warnings skip the frames of the functions by which these decorators wrap methods.
@@ -72,12 +74,12 @@ WRAPPERS.update({fit_context.__module__, with_callbacks.__module__})
 
 def fit_callbacks(estimator: Any) -> Sequence[Any]:
     """Return the callbacks of an estimator, perhaps none."""
-    return getattr(estimator, "_skl_callbacks", [])
+    return getattr(estimator, CALLBACKS, [])
 
 
 def has_watched_fits(estimator: Any) -> bool:
     """Return True if the estimator has callbacks, or is fitted within a search that has some."""
-    return bool(getattr(estimator, "_skl_callbacks", ())) or hasattr(estimator, "_parent_callback_ctx")
+    return bool(getattr(estimator, CALLBACKS, ())) or hasattr(estimator, "_parent_callback_ctx")
 
 
 def callback_context(estimator: Any, n_tasks: int) -> Any:

@@ -1,6 +1,6 @@
 """Fits on the workers of a joblib backend are those of this process, bit for bit, whatever happens there."""
 
-import concurrent.futures
+import concurrent.futures.process
 import threading
 import warnings
 
@@ -169,9 +169,23 @@ def test_workers_that_are_lost_again_and_again_are_an_error(monkeypatch):
 
 
 def test_workers_may_be_lost_often_if_fits_end_in_between(monkeypatch):
-    monkeypatch.setattr(LosingBackend, "lost", range(3, 100, 4))
-    with joblib.parallel_config(LosingBackend()):
-        assert_same_fits(fastnn.fit_many(many(20), X, y), [one.fit(X, y) for one in many(20)])
+    estimators, ended = many(20), [0]
+
+    class Dying(PicklingBackend):
+        """Workers that end whenever another fit has come back."""
+
+        def _called(self, number, content):
+            n_fitted = sum(hasattr(one, "coefs_") for one in estimators)
+            if n_fitted > ended[-1]:
+                ended.append(n_fitted)
+                raise concurrent.futures.process.BrokenProcessPool("a worker has ended")
+            return super()._called(number, content)
+
+    for name in ("MIN_CHUNK_SECONDS", "MAX_CHUNK_SECONDS"):  # a chunk is one fit
+        monkeypatch.setattr(parallel, name, 1e-9)
+    with joblib.parallel_config(Dying()):
+        assert_same_fits(fastnn.fit_many(estimators, X, y), [one.fit(X, y) for one in many(20)])
+    assert len(ended) > parallel.MAX_TRIES + 1
 
 
 def test_backends_that_return_all_results_at_once_measure_first(monkeypatch):
