@@ -208,8 +208,6 @@ def test_a_task_that_the_engine_could_not_run_is_an_error(monkeypatch):
             task.set_exception(ModuleNotFoundError("No module named 'mine'"))
             return task
 
-        apply_async = submit
-
     monkeypatch.setattr(parallel, "WATCH_SECONDS", 0.01)
     with joblib.parallel_config(Refusing()), pytest.raises(ModuleNotFoundError, match="mine") as raised:
         fastnn.fit_many(many(), X, y)

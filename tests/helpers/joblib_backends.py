@@ -23,23 +23,13 @@ class PicklingBackend(ThreadingBackend):
 
     def submit(self, function, callback=None):
         """Run a batch of calls on a thread."""
-        return super().submit(self._pickling(function), callback)
-
-    if not hasattr(ThreadingBackend, "submit"):  # before joblib 1.5
-
-        def apply_async(self, function, callback=None):
-            """Run a batch of calls on a thread."""
-            return super().apply_async(self._pickling(function), callback)
-
-    def _pickling(self, function):
-        """Return a function that calls a copy of another and returns a copy of its result."""
         self.n_batches += 1
         number, content = self.n_batches, pickle.dumps(function)
 
         def run():
             return pickle.loads(pickle.dumps(self._called(number, content)))
 
-        return run
+        return super().submit(run, callback)
 
     def _called(self, number, content):
         return pickle.loads(content)()
