@@ -325,9 +325,9 @@ def _outcomes(
     finally:
         ended.set()
         watching.join(0.1)  # it may be asking a cluster without workers
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
-            if hasattr(chunks, "close"):
+        if getattr(chunks, "gi_frame", None) is not None:  # an interrupt has left results
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
                 chunks.close()
 
 

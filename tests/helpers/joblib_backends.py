@@ -2,10 +2,14 @@
 
 import concurrent.futures.process
 import pickle
+import threading
 
 from joblib.parallel import ThreadingBackend
 
 __all__ = ["LosingBackend", "PicklingBackend"]
+
+# scikit-learn sets the filters of warnings around each call, and threads share the filters.
+ONE_AT_A_TIME = threading.Lock()
 
 
 class PicklingBackend(ThreadingBackend):
@@ -27,7 +31,8 @@ class PicklingBackend(ThreadingBackend):
         number, content = self.n_batches, pickle.dumps(function)
 
         def run():
-            return pickle.loads(pickle.dumps(self._called(number, content)))
+            with ONE_AT_A_TIME:
+                return pickle.loads(pickle.dumps(self._called(number, content)))
 
         return super().submit(run, callback)
 
