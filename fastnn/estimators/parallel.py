@@ -8,6 +8,7 @@ of which runs its fits on the threads of its worker. The result of a fit depends
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import numbers
 import pickle
@@ -406,7 +407,7 @@ def _fitted(estimator: Any) -> dict[str, Any]:
 @functools.cache
 def _given_names(kind: type) -> tuple[str, ...]:
     """Return the names of the attributes of a class of estimators that the user sets."""
-    return *kind().get_params(deep=False), CALLBACKS
+    return *inspect.signature(kind).parameters, CALLBACKS
 
 
 def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:

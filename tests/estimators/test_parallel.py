@@ -126,6 +126,22 @@ def test_errors_name_the_estimator_and_the_other_fits_end(workers):
     assert np.isfinite(parameters(estimators[2])).all()
 
 
+class Widths(fastnn.MLPClassifier):
+    """An estimator that cannot be created without an argument."""
+
+    def __init__(self, width, random_state=None):
+        super().__init__((width,), max_iter=5, random_state=random_state)
+        self.width = width
+
+
+def test_estimators_of_the_users_own_classes_go_to_workers(workers):
+    found = fastnn.fit_many([Widths(k, random_state=k) for k in range(1, 4)], X, y)
+    assert workers.n_batches > 1
+    for k, one in enumerate(found, 1):
+        assert (one.width, one.hidden_layer_sizes) == (k, (k,))
+        assert_same_fit(one, Widths(k, random_state=k).fit(X, y))
+
+
 def test_a_refused_fit_keeps_the_earlier_one(workers):
     estimators = fastnn.fit_many(many(), X, y)
     before = [parameters(one) for one in estimators]
