@@ -128,7 +128,8 @@ def test_two_tabs_train_independently(visitors, server):
 
 
 def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
-    running = fastnn.playground(browser=False, block=False)
+    # Port 0 gives one that no other test takes in the meantime, as it would take one of the usual ports.
+    running = fastnn.playground(browser=False, block=False, port=0)
     visitor = visitors()
     try:
         page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
