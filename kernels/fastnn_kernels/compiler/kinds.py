@@ -12,6 +12,7 @@ kernels.
 from __future__ import annotations
 
 import functools
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ __all__ = [
     "BOOL", "FLOAT64", "INT32", "INT64", "NONE", "SCALARS", "UINT32", "UINT64", "Array", "Kind", "Pointer",
     "Scalar", "Struct", "Table", "kinds_of", "scalar",
 ]  # fmt: skip
+
+# Format of an address on this system.
+ADDRESS = "Q" if struct.calcsize("P") == 8 else "I"
 
 # Function that appends the words of a value to a list; raises TypeError for a value of another kind.
 Append = Callable[[Any, list[Any]], None]
@@ -76,7 +80,7 @@ class Scalar(Kind):
 SCALARS = {
     name: Scalar(name, (code,))
     for name, code in {
-        "none": "Q", "boolean": "?", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B",
+        "none": ADDRESS, "boolean": "?", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B",
         "uint16": "H", "uint32": "I", "uint64": "Q", "float32": "f", "float64": "d",
     }.items()
 }  # fmt: skip
@@ -94,7 +98,7 @@ class Array(Kind):
 
     def __init__(self, item: Scalar, ndim: int, readonly: bool = False) -> None:
         self.item, self.ndim, self.readonly = item, ndim, readonly
-        super().__init__(f"{'readonly ' if readonly else ''}{item}[{ndim}]", ("Q", *"q" * ndim))
+        super().__init__(f"{'readonly ' if readonly else ''}{item}[{ndim}]", (ADDRESS, *"q" * ndim))
 
     def appender(self, name: str) -> Append:
         """Return the function that appends the address and the shape of an array."""
@@ -141,7 +145,7 @@ class Pointer(Kind):
 
     def __init__(self, arguments: tuple[Kind, ...], result: Kind) -> None:
         self.arguments, self.result = arguments, result
-        super().__init__(f"&({', '.join(map(str, arguments))}) -> {result}", ("Q",))
+        super().__init__(f"&({', '.join(map(str, arguments))}) -> {result}", (ADDRESS,))
 
     def appender(self, name: str) -> Append:
         """Return the function that appends the address of a pointer or table, whose `kind` it checks."""
@@ -160,7 +164,7 @@ class Table(Kind):
 
     def __init__(self, item: Pointer) -> None:
         self.item = item
-        super().__init__(f"table of {item}", ("Q",))
+        super().__init__(f"table of {item}", (ADDRESS,))
 
     appender = Pointer.appender
 
