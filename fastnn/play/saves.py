@@ -26,7 +26,6 @@ from .frames import pixel_centres
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
     from .problem import LearningProblem
     from .session import Run
@@ -193,7 +192,7 @@ class ValuesPicture:
         self._plane = problem.features(pixel_centres((left, right), (bottom, top), N_PIXELS))
         self._units = None if table is None else table.target_units
         self.figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout="constrained")
-        self._canvas = FigureCanvasAgg(self.figure)
+        FigureCanvasAgg(self.figure)
         ax = self.figure.add_subplot()
         targets = problem.y if table is None else table.y
         shades = [page_colour(f"response-{name}") for name in RESPONSE_COLOURS]
@@ -217,15 +216,6 @@ class ValuesPicture:
         values = model.predict(self._plane).reshape(N_PIXELS, N_PIXELS)
         self._image.set_data(values if self._units is None else self._units.restored(values))
         self._title.set_text(title)
-
-    def frame(self, shown: tuple[Model, str]) -> Image:
-        """Return the picture of a model with a title as a frame of an animation."""
-        from PIL import Image
-
-        self.show(*shown)
-        self._canvas.draw()
-        self.figure.set_layout_engine("none")  # the places of the first frame are those of all
-        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
 
 
 def _animation(run: Run) -> bytes:
@@ -257,7 +247,7 @@ def _animation(run: Run) -> bytes:
             ]
             frames = list(zip(models, titles, strict=True))
             picture = ValuesPicture(run, FRAME_DPI, FRAME_COLOURS)
-            write_frames(frames, picture.frame, path, path.name, FRAMES_PER_SECOND, progress=False)
+            write_frames(picture.figure, picture.show, frames, path, FRAMES_PER_SECOND, progress=False)
         return path.read_bytes()
 
 

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..boundary.colours import check_colouring
 from ..boundary.drawing import printable
 from ..boundary.render import check_size
 from ..boundary.subjects import check_model
 from ..model import Model
-from ..system.files import check_file_name, written_whole
 from ..system.messages import error_text
 from ..system.validation import check_count, check_flag, shown
 from ..training.loop import Hook, Training
-from .film import USUAL_SIZE, Film, FilmSnapshot, Scene
-from .moving import LONGEST, VIDEO, check_rate, check_target, write_frames
+from .film import USUAL_SIZE, Film, Scene
+from .moving import check_target, write_frames
 
 __all__ = ["animate_training"]
 
-Array = NDArray[Any]
+# Copy of a model during its training, and the title of its frame.
+Snapshot = tuple[Any, str]
 
 
 def animate_training(
@@ -145,19 +145,8 @@ def animate_training(
     models = model if is_list else [model]
     for one in models:
         check_model(one, "animate_training(model, X, y, path)")
-    target = check_target(check_file_name(path, "path"))
     frames, size = check_count(frames, "frames", 1), check_size(size, *USUAL_SIZE)
-    fps = check_rate(fps, target)
-    longest = LONGEST[target.suffix.lower()]
-    if max(size) > longest:
-        raise ValueError(
-            f"size must be at most {longest} pixels a side in a {target.suffix} file, got {size}"
-        )
-    if target.suffix.lower() == VIDEO and (size[0] % 2 or size[1] % 2):
-        raise ValueError(
-            f"size must be even numbers of pixels in a {target.suffix} file, got {size}: give "
-            f"{(size[0] + size[0] % 2, size[1] + size[1] % 2)}"
-        )
+    target, fps = check_target(path, fps, size)
     progress = check_flag(progress, "progress")
     check_colouring(response, colours, cmap, markers)
     named = [list(map(str, one.feature_names_in_)) for one in models if hasattr(one, "feature_names_in_")]
@@ -176,9 +165,8 @@ def animate_training(
         snapshots = _list_snapshots(model, titles, scene)
     else:
         snapshots = _fit_classifier(model, X, y, frames, scene)
-    film = Film(scene, size, [snapshot.title for snapshot in snapshots])
-    with written_whole(target) as draft:
-        write_frames(snapshots, film.frame, draft, target.name, fps, progress)
+    film = Film(scene, size, [title for _, title in snapshots])
+    write_frames(film.figure, film.show, snapshots, target, fps, progress)
     return target
 
 
@@ -197,7 +185,7 @@ def snapshot_epochs(first: int, last: int, count: int) -> list[int]:
     return chosen
 
 
-def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[FilmSnapshot]:
+def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scene) -> list[Snapshot]:
     """Return one snapshot for each model of a list."""
     if not models:
         raise ValueError("there are no frames: the list of models is empty")
@@ -210,87 +198,77 @@ def _list_snapshots(models: list[Any], titles: Sequence[str] | None, scene: Scen
     scene.find_classes(models)
     if titles is None:
         titles = [f"{k} of {len(models)}: {scene.accuracy(model)}" for k, model in enumerate(models, 1)]
-    return [FilmSnapshot(model, printable(str(title))) for model, title in zip(models, titles, strict=True)]
+    return [(model, printable(str(title))) for model, title in zip(models, titles, strict=True)]
 
 
 # --- snapshots of a training -------------------------------------------------------------------------
 
 
 class _Recorder(Hook):
-    """Recorder of snapshots after certain numbers of epochs; a hook of the training of a `Model`.
+    """Hook that records snapshots after certain numbers of epochs, in one training or in several.
 
-    Parameters
-    ----------
-    times : list of int
-        Numbers of epochs done at which a snapshot is recorded.
-    title : callable
-        Function of the model and the number of epochs that returns the title of a frame.
-    model : Model, optional
-        Model in whose training the recorder is a hook.
+    `copied` returns a copy of the model and its loss, during the given training or after it (None).
     """
 
-    def __init__(self, times: list[int], title: Callable[[Any, int], str], model: Any = None) -> None:
-        self._times, self._title, self._model = times, title, model
-        self._snapshots: dict[int, FilmSnapshot] = {}
+    def __init__(
+        self, times: list[int], copied: Callable[[Training | None], tuple[Any, float | None]], scene: Scene
+    ) -> None:
+        self._times, self._copied, self._scene = times, copied, scene
+        self._snapshots: dict[int, Snapshot] = {}
         self.n_passes = 0
 
-    def next_time(self, n_passes: int, last: int) -> int:
-        """Return the number of epochs at the next snapshot after `n_passes`, or `last` if that is less."""
-        return next((time for time in self._times if n_passes < time < last), last)
-
-    def record(self, n_passes: int, copy_model: Callable[[], Any]) -> None:
-        """Record a snapshot if one is due; `copy_model` returns a copy of the present model."""
-        self.n_passes = n_passes
-        if n_passes in self._times and n_passes not in self._snapshots:
-            self._take(copy_model())
-
-    def close(self, model: Any) -> list[FilmSnapshot]:
-        """Record the model at the end of the training, which may have ended early; return all snapshots."""
-        self._take(model)
-        return list(self._snapshots.values())
-
-    def _take(self, model: Any) -> None:
-        self._snapshots[self.n_passes] = FilmSnapshot(model, self._title(model, self.n_passes))
-
     def begin(self, training: Training) -> None:
+        self._before = self.n_passes
         self.after_chunk(training)
 
     def next_stop(self, training: Training) -> int:
-        return self.next_time(training.n_passes, training.job.num_passes)
+        due = (time - self._before for time in self._times if time > self.n_passes)
+        return min(training.job.num_passes, *due)
 
     def after_chunk(self, training: Training) -> bool:
-        trainer = training.trainer
-        self.record(training.n_passes, lambda: _model_copy(self._model, trainer.current, trainer.statistics))
+        self.record(self._before + training.n_passes, training)
         return False
 
+    def record(self, n_passes: int, training: Training | None = None, is_last: bool = False) -> None:
+        """Record a snapshot if one is due after `n_passes`."""
+        self.n_passes = n_passes
+        if is_last or (n_passes in self._times and n_passes not in self._snapshots):
+            model, loss = self._copied(training)
+            self._snapshots[n_passes] = model, _title(model, loss, n_passes, self._scene)
 
-def _model_copy(model: Model, parameters: Array, statistics: Array) -> Model:
-    result = Model._sharing(model._network, parameters.copy(), statistics.copy())
-    result.backend = model.backend
-    return result
+    def close(self) -> list[Snapshot]:
+        """Record the model at the end of the training, which may have ended early; return all snapshots."""
+        self.record(self.n_passes, is_last=True)
+        return list(self._snapshots.values())
 
 
 def _train_model(
     model: Model, X: Any, y: Any, frames: int, progress: bool, options: dict[str, Any], scene: Scene
-) -> list[FilmSnapshot]:
+) -> list[Snapshot]:
     """Train a `Model`, and return the snapshots."""
     scene.find_classes([model])
     default = inspect.signature(Model.train).parameters["num_passes"].default
     num_passes = check_count(options.pop("num_passes", default), "num_passes")
     callbacks = options.pop("callbacks", ())
 
-    def title(model_copy: Any, n_passes: int) -> str:
-        return _title(model_copy, model_copy.calculate_loss(X, y), n_passes, scene)
+    def copied(training: Training | None) -> tuple[Model, float]:
+        if training is None:
+            parameters, statistics = model._parameters, model._statistics
+        else:
+            parameters, statistics = training.trainer.current, training.trainer.statistics
+        result = Model._sharing(model._network, parameters.copy(), statistics.copy())
+        result.backend = model.backend
+        return result, result.calculate_loss(X, y)
 
-    recorder = _Recorder(snapshot_epochs(0, num_passes, frames), title, model)
+    recorder = _Recorder(snapshot_epochs(0, num_passes, frames), copied, scene)
     if isinstance(callbacks, Iterable):  # `train` refuses anything else
         callbacks = [recorder, *callbacks]
     model.train(X, y, num_passes, progress=progress, callbacks=callbacks, **options)
-    return recorder.close(_model_copy(model, model._parameters, model._statistics))
+    return recorder.close()
 
 
-def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[FilmSnapshot]:
-    """Fit an `MLPClassifier` by partial fits from snapshot to snapshot, and return the snapshots."""
+def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -> list[Snapshot]:
+    """Fit an `MLPClassifier` as by partial fits, and return the snapshots."""
     from ..estimators.classifier import MLPClassifier
 
     if not isinstance(estimator, MLPClassifier):
@@ -304,31 +282,28 @@ def _fit_classifier(estimator: Any, X: Any, y: Any, frames: int, scene: Scene) -
         )
     max_iter = check_count(estimator.max_iter, "max_iter", 1)
 
-    def copy_model() -> Any:
-        model_copy = copy.copy(estimator)
-        model_copy._state = estimator._state.copy()
-        scene.find_classes([model_copy])
-        return model_copy
-
-    def title(model_copy: Any, n_passes: int) -> str:
-        return _title(model_copy, model_copy.loss_ if n_passes else None, n_passes, scene)
+    def copied(training: Training | None) -> tuple[Any, float | None]:
+        model = copy.copy(estimator)
+        model._state = estimator._state.copy()
+        scene.find_classes([model])
+        return model, model.loss_ if recorder.n_passes else None
 
     # An estimator that is not fitted has no network: its first snapshot follows the first epoch.
     is_new = not estimator.__sklearn_is_fitted__()
     scene.find_classes([] if is_new else [estimator])
-    recorder = _Recorder(snapshot_epochs(int(is_new), max_iter, frames), title)
+    recorder = _Recorder(snapshot_epochs(int(is_new), max_iter, frames), copied, scene)
     if not is_new:
-        recorder.record(0, copy_model)
+        recorder.record(0)
     estimator.partial_fit(X, y, classes=np.unique(scene.samples.labels) if is_new else None)
-    recorder.record(1, copy_model)
+    recorder.record(1)
     # The condition is that by which `fit` ends.
-    while recorder.n_passes < max_iter and not estimator._no_improvement_count > estimator.n_iter_no_change:
-        n_passes = recorder.next_time(recorder.n_passes, max_iter) - recorder.n_passes
+    if max_iter > 1 and not estimator._no_improvement_count > estimator.n_iter_no_change:
         # A `partial_fit` of several epochs. With `stopped`, an interrupt is raised and not only a warning.
-        estimator._fit(X, y, n_passes=n_passes, knows_classes=True, stopped=lambda: False)
-        recorder.record(recorder.n_passes + estimator.n_iter_, copy_model)
+        estimator._fit(
+            X, y, n_passes=max_iter - 1, knows_classes=True, stopped=lambda: False, hooks=[recorder]
+        )
     estimator.n_iter_ = recorder.n_passes
-    return recorder.close(copy_model())
+    return recorder.close()
 
 
 def _title(model: Any, loss: float | None, n_passes: int, scene: Scene) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
-from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
 
@@ -25,21 +24,13 @@ from .boundary import PlottedSamples
 
 if TYPE_CHECKING:
     from matplotlib.legend import Legend
-    from PIL.Image import Image
 
-__all__ = ["USUAL_SIZE", "Film", "FilmSnapshot", "Scene"]
+__all__ = ["USUAL_SIZE", "Film", "Scene"]
 
 # Size in pixels of a frame with text of full size, and its resolution in pixels per inch.
 USUAL_SIZE, USUAL_DPI = (640, 480), 100
 # Smallest scale of the text, and smallest width and height of the axes in pixels.
 MIN_SCALE, MIN_AXES = 0.6, 16
-
-
-class FilmSnapshot(NamedTuple):
-    """Copy of a model during its training, and the title of its frame."""
-
-    model: Any
-    title: str
 
 
 class Scene:
@@ -82,21 +73,11 @@ class Scene:
 
     def render(self, model: Any, size: tuple[int, int]) -> BoundaryImage:
         """Return the picture of a model's regions or responses."""
-        painter = make_painter(model, **self.view)
         # A plain function does not name its classes: pass the classes of the samples.
-        names_classes = self.response != "class" or (painter.classes is not None and len(painter.classes) > 0)
-        classes = None if names_classes else self.classes
+        classes = self.classes if make_painter(model, **self.view).finds_classes else None
         return render_boundary(
             model, self.samples.xlim, self.samples.ylim, size, classes=classes, **self.view
         )
-
-    def coloured(self, image: BoundaryImage) -> NDArray[np.uint8]:
-        """Return the colours (height, width, 3) of a picture."""
-        assert image.data is not None
-        if image.classes is None:
-            return self.colormap(image.data, bytes=True)[..., :3]
-        regions = pale(self.colours)[np.searchsorted(self.classes, image.classes)]
-        return (255 * regions).round().astype(np.uint8).take(image.data, axis=0)
 
 
 class Film:
@@ -118,6 +99,7 @@ class Film:
     @held_interrupts()
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -127,40 +109,34 @@ class Film:
         # The hundredth of a pixel is cut off: without it, rounding would cut off a pixel.
         figsize = ((size[0] + 0.01) / dpi, (size[1] + 0.01) / dpi)
         self._layout = ConstrainedLayoutEngine()
-        self._figure = Figure(figsize=figsize, dpi=dpi, layout=self._layout)
-        self._canvas = FigureCanvasAgg(self._figure)
-        self._ax = ax = self._figure.add_subplot()
+        self.figure = Figure(figsize=figsize, dpi=dpi, layout=self._layout)
+        FigureCanvasAgg(self.figure)
+        self._ax = ax = self.figure.add_subplot()
         ax.set(xlim=samples.xlim, ylim=samples.ylim, xlabel=samples.names[0], ylabel=samples.names[1])
+        # A response from 0 to 1, or numbers of classes.
+        is_response, regions = scene.response != "class", ListedColormap(pale(scene.colours).tolist())
+        limits = (0, 1) if is_response else (-0.5, len(scene.classes) - 0.5)
         self._regions = ax.imshow(
-            np.zeros((1, 1, 3), np.uint8), extent=(*samples.xlim, *samples.ylim), origin="lower",
-            aspect="auto", interpolation="nearest",
+            np.zeros((1, 1)), scene.colormap if is_response else regions, vmin=limits[0], vmax=limits[1],
+            extent=(*samples.xlim, *samples.ylim), origin="lower", aspect="auto", interpolation="nearest",
         )  # fmt: skip
         self._lines: Any = None
-        look: dict[str, Any] = {"size": 24, "on_response": scene.response != "class"}
+        look: dict[str, Any] = {"size": 24, "on_response": is_response}
         self._drawn = draw_samples(
             ax, samples.points, samples.labels, scene.classes, scene.colours, scene.markers, **look
         )
         if samples.plane:  # an entry of the legend: each frame has other pale samples
             none = np.empty((0, 2))
             draw_samples(ax, none, none, scene.classes[:0], scene.colours[:0], [], **look, is_pale=True)
-        if scene.response != "class":
-            from matplotlib.cm import ScalarMappable
-
-            self._figure.colorbar(ScalarMappable(cmap=scene.colormap), ax=ax, label=scene.response)
+        if is_response:
+            self.figure.colorbar(self._regions, label=scene.response)
         self._title = ax.set_title(" ", loc="left", fontsize=11)
-        self._lay_out(titles)
-
-    def _lay_out(self, titles: list[str]) -> None:
-        """Place title, legend, axes and colour bar."""
-        ax, title, figure = self._ax, self._title, self._figure
+        widths = [1.0]
+        for title in [*dict.fromkeys(titles), " "]:  # a blank last: the layout would make room for a long one
+            self._title.set_text(title)
+            widths.append(self._title.get_window_extent().width)
         self._make_room(1.0)
-        width, height = figure.bbox.size
-        text, widths = title.get_text(), [1.0]
-        for one in dict.fromkeys(titles):
-            title.set_text(one)
-            widths.append(title.get_window_extent().width)
-        title.set_text(text)
-        legend = self._legend(len(self._drawn) + 1)
+        legend, (width, height) = self._legend(len(self._drawn) + 1), self.figure.bbox.size
         extent = legend.get_window_extent()
         if extent.y0 < ax.bbox.y1 or extent.x0 < ax.bbox.x0 + max(widths):
             # It does not fit above the axes: place it beside them.
@@ -168,52 +144,43 @@ class Film:
             legend = self._legend(1)
             self._make_room(legend.get_window_extent().x0 / width)
             legend.set_bbox_to_anchor((1, ax.bbox.y1 / height))
-        figure.set_layout_engine("none")
+        self.figure.set_layout_engine("none")
         room = (width - ax.bbox.x0) / max(widths)
-        title.set_fontsize(title.get_fontsize() * min(1.0, 0.98 * room))
+        self._title.set_fontsize(self._title.get_fontsize() * min(1.0, 0.98 * room))
 
     def _make_room(self, right: float) -> None:
         """Lay out the axes, of the figure's width up to the fraction `right`."""
         self._layout.set(rect=(0, 0, right, 1))
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "constrained_layout not applied")
-            self._figure.draw_without_rendering()
-        collapsed = any("constrained_layout not applied" in str(one.message) for one in caught)
-        if collapsed or min(self._ax.bbox.size) < MIN_AXES:
-            width, height = self._canvas.get_width_height()
+            self.figure.draw_without_rendering()
+        if min(self._ax.bbox.size) < MIN_AXES or any("not applied" in str(one.message) for one in caught):
+            width, height = self.figure.canvas.get_width_height()
             raise ValueError(f"size {width} x {height} leaves no room for the axes: choose a larger size")
 
     def _legend(self, n_columns: int) -> Legend:
-        legend = self._figure.legend(
-            loc="upper right", ncols=n_columns, bbox_to_anchor=(1, 1), frameon=False, borderpad=0.2,
-            borderaxespad=0.2, handletextpad=0.1, columnspacing=0.8, alignment="left",
-            title=self._scene.samples.plane or None,
+        return self.figure.legend(
+            loc="upper right", ncols=n_columns, frameon=False, borderpad=0.2, borderaxespad=0.2,
+            handletextpad=0.1, columnspacing=0.8, alignment="left", title=self._scene.samples.plane or None,
         )  # fmt: skip
-        legend.set_in_layout(False)
-        return legend
 
-    @held_interrupts()
-    def frame(self, snapshot: FilmSnapshot) -> Image:
-        """Return the frame of a snapshot."""
-        from PIL import Image
-
+    def show(self, model: Any, title: str) -> None:
+        """Show the regions and the title of a snapshot."""
         scene, samples = self._scene, self._scene.samples
-        image = scene.render(snapshot.model, axes_pixels(self._ax))
-        self._regions.set_data(scene.coloured(image))
-        if scene.response == "class":
-            assert image.data is not None
+        image = scene.render(model, axes_pixels(self._ax))
+        assert image.data is not None
+        if image.classes is None:
+            self._regions.set_data(image.data)
+        else:
+            self._regions.set_data(np.searchsorted(scene.classes, image.classes)[image.data])
             if self._lines is not None:
                 self._lines.remove()
             self._lines = draw_lines(self._ax, image.data, image.extent)
-        is_pale = samples.differs_off_plane(snapshot.model, scene.view["class_of_interest"])
+        is_pale = samples.differs_off_plane(model, scene.view["class_of_interest"])
         if is_pale is not None:
             for label, layers in zip(scene.classes, self._drawn, strict=True):
                 alpha = np.where(is_pale[samples.labels == label], PALE_ALPHA, 1.0)
                 if alpha.size:  # matplotlib refuses an empty array
                     for dots in layers:
                         dots.set_alpha(alpha.tolist())
-        self._title.set_text(snapshot.title)
-        self._canvas.draw()
-        drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
-        white = Image.new("RGBA", drawn.size, "white")  # behind a style's transparent background
-        return Image.alpha_composite(white, drawn).convert("RGB")
+        self._title.set_text(title)

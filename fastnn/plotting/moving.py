@@ -1,33 +1,46 @@
-"""Files of animations, written by Pillow, or by ffmpeg for a video."""
+"""Files of animations, written by Pillow, or a video by ffmpeg through matplotlib's writer."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from matplotlib.colors import to_rgba
 
-from ..system.files import check_folder, check_replaceable
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+from ..boundary.colours import pale
+from ..system.files import check_output, written_whole
 from ..system.messages import warn
 from ..system.progress import progress_bar
 from ..system.validation import check_number
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from matplotlib.figure import Figure
 
-__all__ = ["LONGEST", "VIDEO", "check_rate", "check_target", "write_frames"]
+__all__ = ["check_target", "write_frames"]
 
-# Animated formats that Pillow writes, by suffix.
-FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
-# Suffix of videos, which ffmpeg writes as H.264 for browsers. Blocks of 2 x 2 pixels share colour values, so
-# that width and height must be even.
+
+class Format(NamedTuple):
+    """Pillow's name of a format, the longest side in pixels, and the step of a frame's duration in ms."""
+
+    name: str
+    longest: int
+    step: int
+
+
+# Animated formats by suffix. ffmpeg writes H.264 for browsers: blocks of 2 x 2 pixels share colour values, so
+# that width and height must be even, and a frame rate stands in place of durations.
 VIDEO = ".mp4"
-# Largest width and height in pixels, by format.
-LONGEST = {".gif": 65535, ".png": 2**31 - 1, ".webp": 16383, VIDEO: 16384}
-# Smallest step of a frame's duration in milliseconds, by format. A video has a frame rate instead.
-STEPS = {".gif": 10, ".png": 1, ".webp": 1}
+FORMATS = {
+    ".gif": Format("GIF", 65535, 10), ".png": Format("PNG", 2**31 - 1, 1), ".webp": Format("WEBP", 16383, 1),
+    VIDEO: Format("", 16384, 0),
+}  # fmt: skip
 # Lowest frame rate that all formats support, and the highest of videos.
 MIN_FPS, MAX_VIDEO_FPS = 0.002, 1000.0
 # Browsers show frames of a GIF, PNG or WebP that last RUSHED_MILLISECONDS or less for SLOWED_MILLISECONDS.
@@ -36,146 +49,115 @@ RUSHED_MILLISECONDS, SLOWED_MILLISECONDS = 10, 100
 HOLD_MILLISECONDS = 2500
 
 
-def check_target(path: Path) -> Path:
-    """Return the path of an animation if its file can be written; otherwise raise ValueError."""
-    from PIL import Image
-
-    Image.init()
-    known = [suffix for suffix, name in FORMATS.items() if name in Image.SAVE_ALL]
-    known.append(VIDEO)
-    if path.suffix.lower() not in known:
-        raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
-    check_folder(path, "path")
-    check_replaceable(path, "path")
-    if path.suffix.lower() == VIDEO:
-        from matplotlib.animation import FFMpegWriter
-
-        if not FFMpegWriter.isAvailable():
-            raise ValueError(
-                f"path: {path.name} is written by ffmpeg, but there is no {FFMpegWriter.bin_path()} on the "
-                "PATH: install ffmpeg, or choose .gif"
-            )
-    return path
-
-
-def check_rate(fps: Any, path: Path) -> float:
-    """Return a frame rate that a format can hold; warn if browsers would slow it down.
-
-    Parameters
-    ----------
-    fps : float
-        Frames per second.
-    path : Path
-        Name of the file, with a suffix that `check_target` accepts.
+def check_target(path: Any, fps: Any, size: tuple[int, int]) -> tuple[Path, float]:
+    """Return the path and the frame rate of an animation; warn if browsers would slow it down.
 
     Raises
     ------
     ValueError
-        If the rate is not a number, too low, or too high for the format.
+        If the file cannot be written, or its format cannot hold the frame rate or the size in pixels.
     """
+    from matplotlib.animation import FFMpegWriter
+    from PIL import Image
+
+    path = check_output(path, "path")
     suffix = path.suffix.lower()
-    fps, most = check_number(fps, "fps", MIN_FPS), MAX_VIDEO_FPS
-    if suffix in STEPS:
-        most = 1000 / STEPS[suffix]
+    Image.init()
+    known = [each for each, form in FORMATS.items() if each == VIDEO or form.name in Image.SAVE_ALL]
+    if suffix not in known:
+        raise ValueError(f"path must end in one of {', '.join(known)}, got {str(path)!r}")
+    if suffix == VIDEO and not FFMpegWriter.isAvailable():
+        raise ValueError(
+            f"path: {path.name} is written by ffmpeg, but there is no {FFMpegWriter.bin_path()} on the "
+            "PATH: install ffmpeg, or choose .gif"
+        )
+    _, longest, step = FORMATS[suffix]
+    if max(size) > longest:
+        raise ValueError(f"size must be at most {longest} pixels a side in a {suffix} file, got {size}")
+    even = tuple(side + side % 2 for side in size)
+    if suffix == VIDEO and size != even:
+        raise ValueError(f"size must be even numbers of pixels in a {suffix} file, got {size}: give {even}")
+    fps, most = check_number(fps, "fps", MIN_FPS), 1000 / step if step else MAX_VIDEO_FPS
     if fps > most:
-        step = f", where a frame lasts {STEPS[suffix]} ms or more" if suffix in STEPS else ""
+        lasting = f", where a frame lasts {step} ms or more" if step else ""
         remedy = "lower fps, or choose .mp4" if suffix == ".gif" else "lower fps"
-        raise ValueError(f"fps must be at most {most:g} in a {suffix} file{step}, got {fps:g}: {remedy}")
-    if suffix in STEPS and _duration(fps, suffix) <= RUSHED_MILLISECONDS:
+        raise ValueError(f"fps must be at most {most:g} in a {suffix} file{lasting}, got {fps:g}: {remedy}")
+    if step and (duration := _duration(fps, step)) <= RUSHED_MILLISECONDS:
         warn(
             f"browsers show every frame that lasts {RUSHED_MILLISECONDS} ms or less for "
             f"{SLOWED_MILLISECONDS} ms, and at fps={fps:g} a frame of a {suffix} file lasts "
-            f"{_duration(fps, suffix)} ms: lower fps, or choose .mp4"
+            f"{duration} ms: lower fps, or choose .mp4"
         )
-    return fps
+    return path, fps
 
 
-def _duration(fps: float, suffix: str) -> int:
-    """Return the duration of a frame in milliseconds, the nearest that the format can hold."""
-    step = STEPS[suffix]
+def _duration(fps: float, step: int) -> int:
+    """Return the duration of a frame in milliseconds, a multiple of `step`."""
     return step * round(1000 / (step * fps))
 
 
 def write_frames(
-    snapshots: Sequence[Any], frame: Callable[[Any], Image], path: Path, name: str, fps: float,
-    progress: bool,
+    figure: Figure, show: Callable[[Any, str], object], snapshots: Sequence[tuple[Any, str]], path: Path,
+    fps: float, progress: bool,
 ) -> None:  # fmt: skip
-    """Write the frames of an animation to a file.
+    """Write an animation: what a figure on an Agg canvas shows after ``show(model, title)`` of each snapshot.
 
-    Parameters
-    ----------
-    snapshots : sequence
-        Snapshots in the order of their frames.
-    frame : callable
-        Function that returns the frame of a snapshot.
-    path : Path
-        Temporary name of the file, with a suffix that `check_target` accepts.
-    name : str
-        Final name of the file, for messages.
-    fps : float
-        Frames per second.
-    progress : bool
-        True shows a progress bar.
+    `path` and `fps` are those that `check_target` returned; `progress` shows a progress bar.
     """
-    with progress_bar(total=len(snapshots), unit="frame", shown=progress, dynamic_ncols=True) as bar:
-
-        def draw_frames() -> Iterator[Image]:
-            for snapshot in snapshots:
-                yield frame(snapshot)
-                bar.update()
-
-        images = draw_frames()
-        if path.suffix.lower() == VIDEO:
-            _write_video(images, path, name, fps)
-            return
-        durations = [_duration(fps, path.suffix.lower())] * len(snapshots)
-        durations[-1] += HOLD_MILLISECONDS
-        first, *others = _with_one_palette(list(images)) if path.suffix.lower() == ".gif" else images
-        first.save(
-            path, FORMATS[path.suffix.lower()], save_all=True, append_images=others, duration=durations,
-            loop=0, lossless=True,
-        )  # fmt: skip
+    # The formats have no transparency: a transparent background is white.
+    *colour, opacity = to_rgba(figure.get_facecolor())
+    figure.set_facecolor(tuple(pale(np.array(colour), opacity)))
+    opened = _video if path.suffix.lower() == VIDEO else _images
+    with (
+        progress_bar(total=len(snapshots), unit="frame", shown=progress, dynamic_ncols=True) as bar,
+        written_whole(path) as draft,
+        opened(figure, draft, path, fps) as grab,
+    ):
+        for snapshot in snapshots:
+            with held_interrupts():  # matplotlib's C++ code would turn a KeyboardInterrupt into a ValueError
+                show(*snapshot)
+                grab()
+                figure.set_layout_engine("none")  # all frames have the places of the first
+            bar.update()
 
 
-def _with_one_palette(images: list[Image]) -> list[Image]:
-    """Return images with the same palette: what does not change has the same colours in all of them."""
+@contextmanager
+def _images(figure: Any, draft: Path, path: Path, fps: float) -> Iterator[Callable[[], object]]:
+    """Yield a function that grabs a frame; at the end, Pillow writes all frames, in a GIF in one palette."""
     from PIL import Image
 
-    width, height = images[0].size
-    strip = Image.new("RGB", (width, height * len(images)))
-    for k, image in enumerate(images):
-        strip.paste(image, (0, k * height))
-    strip = strip.quantize(256)
-    return [strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(images))]
+    name, _, step = FORMATS[path.suffix.lower()]
+    images: list[Any] = []
+
+    def grab() -> None:
+        figure.canvas.draw()
+        images.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB"))
+
+    yield grab
+    if name == "GIF":  # what does not change has the same colours in all frames
+        width, height = images[0].size
+        strip = Image.fromarray(np.concatenate(images)).quantize(256)
+        images = [strip.crop((0, top, width, top + height)) for top in range(0, strip.height, height)]
+    durations = [_duration(fps, step)] * len(images)
+    durations[-1] += HOLD_MILLISECONDS
+    first, *others = images
+    first.save(draft, name, save_all=True, append_images=others, duration=durations, loop=0, lossless=True)
 
 
-def _write_video(images: Iterable[Image], path: Path, name: str, fps: float) -> None:
-    """Write frames as a video by ffmpeg; the last frame is repeated, so that it is shown longer."""
+@contextmanager
+def _video(figure: Figure, draft: Path, path: Path, fps: float) -> Iterator[Callable[[], object]]:
+    """Yield a function that grabs a frame for ffmpeg, which repeats the last, so that it is shown longer."""
     from matplotlib.animation import FFMpegWriter
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    images = iter(images)
-    image = next(images)
-    # A power of two divides numbers of pixels without rounding: the figure has exactly the right size.
-    dpi = 64
-    figure = Figure(figsize=(image.width / dpi, image.height / dpi), dpi=dpi)
-    figure.set_layout_engine("none")
-    FigureCanvasAgg(figure)
-    shown = figure.figimage(np.asarray(image), origin="upper")
     # Users' settings of matplotlib must not change the file: set every argument.
-    writer = FFMpegWriter(fps, codec="h264", bitrate=-1, extra_args=["-f", "mp4"])  # type: ignore[arg-type]
+    hold = f"tpad=stop_mode=clone:stop={round(HOLD_MILLISECONDS / 1000 * fps)}"
+    writer = FFMpegWriter(fps, "h264", -1, ["-vf", hold, "-f", "mp4"])  # type: ignore[arg-type]
     try:
-        with writer.saving(figure, path, dpi):
-            writer.grab_frame()
-            for image in images:
-                shown.set_data(np.asarray(image))
-                writer.grab_frame()
-            for _ in range(round(HOLD_MILLISECONDS / 1000 * fps)):
-                writer.grab_frame()
+        with writer.saving(figure, draft, figure.dpi):
+            yield partial(writer.grab_frame, facecolor=figure.get_facecolor(), transparent=False)
     except subprocess.CalledProcessError as error:
         # Ctrl-C ends ffmpeg as well, and its error would hide the interrupt: raise the interrupt.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         reason = error.stderr.strip() or f"exit status {error.returncode}"
-        raise RuntimeError(f"ffmpeg could not write {name}: {reason}") from None
+        raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}") from None

@@ -1,5 +1,6 @@
 """Trainings as moving pictures: frames, models after the training, interrupts and errors."""
 
+import shutil
 import warnings
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -233,9 +234,11 @@ def test_samples_of_another_class_off_the_plane_are_pale_in_each_frame():
     scene.classes = np.array([0, 1])
     scene.find_classes([])
     drawing = film.Film(scene, SMALL, [])
-    shares = [
-        share(np.asarray(drawing.frame(film.FilmSnapshot(each, ""))), class_colours(2)[0]) for each in models
-    ]
+    shares = []
+    for each in models:
+        drawing.show(each, "")
+        drawing.figure.canvas.draw()
+        shares.append(share(np.asarray(drawing.figure.canvas.buffer_rgba())[..., :3], class_colours(2)[0]))
     assert shares[0] > 0.005, "no sample has another class than its region"
     assert shares[1] < 0.1 * shares[0], "all have: the colour is that of the legend"
 
@@ -315,21 +318,29 @@ def test_an_interrupted_fit_leaves_a_fitted_estimator_and_no_file(tmp_path, monk
     assert estimator.predict(X).shape == y.shape
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".gif", ".png", ".webp",
+        pytest.param(
+            ".mp4", marks=pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+        ),
+    ],
+)  # fmt: skip
 def test_an_interrupted_drawing_leaves_the_trained_model_and_the_older_file(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"older")
     n_drawn = 0
-    draw = film.Film.frame
+    draw = film.Film.show
 
-    def frame(self, snapshot):
+    def show(self, model, title):
         nonlocal n_drawn
         n_drawn += 1
         if n_drawn == 5:
             raise KeyboardInterrupt
-        return draw(self, snapshot)
+        draw(self, model, title)
 
-    monkeypatch.setattr(film.Film, "frame", frame)
+    monkeypatch.setattr(film.Film, "show", show)
     model, expected = tutorial(), tutorial()
     with pytest.raises(KeyboardInterrupt):
         fastnn.animate_training(model, X, y, path, num_passes=100, frames=6, size=SMALL)
@@ -446,7 +457,7 @@ def test_the_title_and_the_legend_of_a_frame_do_not_overlap(length):
     labels = np.array(["a" * length, "b" * length])[y]
     scene = film.Scene(1e5 * X, labels, "class", None, None, None, None, None)
     drawn = film.Film(scene, film.USUAL_SIZE, ["loss 0.1234, 50.0% correct after 20,000 epochs"])
-    renderer = drawn._canvas.get_renderer()
-    (legend,) = drawn._figure.legends
+    renderer = drawn.figure.canvas.get_renderer()
+    (legend,) = drawn.figure.legends
     extents = [part.get_window_extent(renderer) for part in (legend, drawn._title)]
     assert not extents[0].overlaps(extents[1])
