@@ -2,6 +2,10 @@
 
 A binary message is the length of a header in 4 bytes, the header as JSON, padded by spaces to a multiple of 8
 bytes, and arrays one after the other, each of which begins at a multiple of 8 bytes.
+
+`Artist.draw` names what every frame holds, and `Artist.first` what only the first frame of a run holds;
+`Run._send_frame` adds new points of the curves. The page reads them as ``frame.NAME`` and
+``frame.arrays.NAME``: `draw` in ``static/main.js`` passes a frame to what shows it.
 """
 
 from __future__ import annotations
@@ -291,12 +295,21 @@ class Artist:
             pictures.append(_bytes(values, low, high - low).T.reshape(-1, size, size))
         return np.concatenate(pictures), ranges
 
-    def inputs(self, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
-        """Return the pictures (n_inputs, size, size) of the network's inputs, and their ranges of values."""
+    def first(self, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what only the first frame of a run holds: the samples, and pictures of the inputs."""
+        problem, size = self._problem, view.unit_resolution
         values = self._lattice(size)
         low, high = _unit_ranges("identity", values)
-        pictures = _bytes(values, low, high - low).T.reshape(-1, size, size)
-        return pictures, list(zip(low.tolist(), high.tolist(), strict=True))
+        arrays: dict[str, Array] = {
+            "points": problem.X.astype(np.float32),
+            "is_test": problem.is_test.astype(np.uint8),
+            "inputs": _bytes(values, low, high - low).T.reshape(-1, size, size),
+        }
+        if problem.kind == "classes":
+            arrays["labels"] = problem.y.astype(np.int32)
+        else:
+            arrays["targets"] = problem.y.astype(np.float32)
+        return {"input_ranges": list(zip(low.tolist(), high.tolist(), strict=True))}, arrays
 
     def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""

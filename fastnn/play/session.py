@@ -369,8 +369,9 @@ class Run:
         with np.errstate(all="ignore"):  # a training that diverges overflows in pictures too
             header, arrays = self._artist.draw(shown, view, self.number, self._frame)
         if self._frame == 0:
-            arrays |= self._data()
-            arrays["inputs"], header["input_ranges"] = self._artist.inputs(self._view.unit_resolution)
+            more, data = self._artist.first(self._view)
+            header |= more
+            arrays |= data
         points = np.array(self.steering.take_points()).reshape(-1, len(CURVE_COLUMNS))
         with np.errstate(over="ignore"):
             arrays["curves"] = points.astype(np.float32)
@@ -379,17 +380,6 @@ class Run:
             self._frame += 1
             self._is_stale |= is_sketch and not snapshot.playing
         self.send(packed(header, arrays))
-
-    def _data(self) -> dict[str, Any]:
-        problem = self.problem
-        targets = (
-            {"labels": problem.y.astype(np.int32)}
-            if problem.kind == "classes"
-            else {"targets": problem.y.astype(np.float32)}
-        )
-        return {
-            "points": problem.X.astype(np.float32), **targets, "is_test": problem.is_test.astype(np.uint8),
-        }  # fmt: skip
 
     def _report_compiling(self, busy: bool) -> None:
         """Tell the page that a thread of this run has begun or ended to compile."""

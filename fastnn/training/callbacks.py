@@ -20,7 +20,6 @@ __all__ = [
     "PRINT_EVERY",
     "CallFunctions",
     "EarlyStopping",
-    "KeepHistory",
     "PrintLoss",
     "StopEarly",
     "ValidateLoss",
@@ -259,30 +258,3 @@ class CallFunctions(Hook):
         history = training.history()
         answers = [function(history) for function in self._functions]
         return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
-
-
-class KeepHistory(Hook):
-    """Hook that leaves the history and the state of a training in its model, even if the training fails.
-
-    A training that another hook refuses at its beginning changes neither.
-
-    Parameters
-    ----------
-    model : Model
-        Model whose `history_` and training state are set.
-    state : callable
-        Function of the training that returns its present state.
-    """
-
-    def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
-        self._model, self._state = model, state
-
-    def before_chunk(self, training: Training) -> None:
-        """Drop the state of an earlier training, which holds no longer."""
-        self._model._training = None
-
-    def end(self, training: Training) -> None:
-        """Store the history and the state of the training in the model."""
-        if training.has_begun:
-            self._model.history_ = training.history()
-            self._model._training = self._state(training)

@@ -1,14 +1,16 @@
-"""The training loop, and the base class of the hooks that observe and steer it.
+"""The training loop, the base class of the hooks that observe and steer it, and what an interrupt leaves.
 
-A trainer runs a *chunk* of epochs, about 50 ms, in one call. Ctrl-C waits during a call and is raised at its
-end (``system/threads.py``, `acquired_cores`). Between chunks the loop calls its hooks: printed losses,
-progress bars, callbacks, validation data, early stopping, snapshots for animations. Each hook names its next
-stop, a number of epochs; no chunk runs past the earliest stop.
+A trainer runs a *chunk* of epochs, about 50 ms, in one call. Between chunks the loop calls its hooks: printed
+losses, progress bars, callbacks, validation data, early stopping, snapshots for animations. Each hook names
+its next stop, a number of epochs; no chunk runs past the earliest stop.
+
+Ctrl-C waits during a call and is raised at its end (``system/threads.py``, `acquired_cores`). The loop then
+calls the `end` of every hook: `KeepHistory` leaves what was done in the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from ..optimizers import LBFGS
 from .divergence import DivergenceError
 from .history import History
 
-__all__ = ["Hook", "Training", "run_training"]
+__all__ = ["Hook", "KeepHistory", "Training", "run_training"]
 
 
 class Hook:
@@ -183,6 +185,33 @@ class Training:
             n_pass = self.n_passes
         rate = np.nan if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
+
+
+class KeepHistory(Hook):
+    """Hook that leaves the history and the state of a training in its model, even if the training fails.
+
+    A training that another hook refuses at its beginning changes neither.
+
+    Parameters
+    ----------
+    model : Model
+        Model whose `history_` and training state are set.
+    state : callable
+        Function of the training that returns its present state.
+    """
+
+    def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
+        self._model, self._state = model, state
+
+    def before_chunk(self, training: Training) -> None:
+        """Drop the state of an earlier training, which holds no longer."""
+        self._model._training = None
+
+    def end(self, training: Training) -> None:
+        """Store the history and the state of the training in the model."""
+        if training.has_begun:
+            self._model.history_ = training.history()
+            self._model._training = self._state(training)
 
 
 def run_training(

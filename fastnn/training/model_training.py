@@ -33,7 +33,6 @@ from .callbacks import (
     PRINT_EVERY,
     CallFunctions,
     EarlyStopping,
-    KeepHistory,
     PrintLoss,
     StopEarly,
     ValidateLoss,
@@ -42,7 +41,7 @@ from .callbacks import (
 from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import may_be_too_high, rate_hint
 from .history import History, record_every
-from .loop import Hook, Training, run_training
+from .loop import Hook, KeepHistory, Training, run_training
 from .progress import ShowProgress, training_figures
 from .resuming import Beginning
 from .state import TrainingState
@@ -236,7 +235,7 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
 
 
 class _TrainedModel:
-    """A model in its training: the `Subject` of checkpoints, which documents the methods.
+    """Model during its training: the `Subject` of checkpoints, whose class documents the methods.
 
     Parameters
     ----------
