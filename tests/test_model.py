@@ -226,18 +226,6 @@ def test_training_is_silent_unless_asked(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_printing_does_not_change_the_training(capsys):
-    model = fastnn.Model([2, 3, 2], random_state=1)
-    model.train(X, y, num_passes=2500, epsilon=0.001, print_loss=True)
-    printed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in printed] == [f"Loss after iteration {k}" for k in (0, 1000, 2000)]
-    quiet = fastnn.Model([2, 3, 2], random_state=1)
-    quiet.train(X, y, num_passes=2001, epsilon=0.001)
-    assert printed[-1].endswith(f": {quiet.calculate_loss(X, y):f}")
-    quiet.train(X, y, num_passes=499, epsilon=0.001)
-    np.testing.assert_array_equal(parameters(quiet), parameters(model))
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_textbook_network_learns_the_moons(backend):
     model = fastnn.Model([2, 8, 2], output_activation="identity", random_state=0, backend=backend)

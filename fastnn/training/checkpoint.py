@@ -101,37 +101,17 @@ class Checkpoint:
     # scikit-learn calls these methods of every callback. They do nothing: a hook of the training loop saves.
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Do nothing before a fit.
+        """Do nothing before, during and after a fit.
 
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
             Estimator that is fitted.
         context : sklearn.callback.CallbackContext
-            Context of the fit.
+            Context of the fit or of a task.
         """
 
-    def teardown(self, estimator: Any, context: Any) -> None:
-        """Do nothing after a fit.
-
-        Parameters
-        ----------
-        estimator : MLPClassifier or MLPRegressor
-            Estimator that is fitted.
-        context : sklearn.callback.CallbackContext
-            Context of the fit.
-        """
-
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        """Do nothing before a task of a fit.
-
-        Parameters
-        ----------
-        estimator : MLPClassifier or MLPRegressor
-            Estimator that is fitted.
-        context : sklearn.callback.CallbackContext
-            Context of the task.
-        """
+    teardown = on_fit_task_begin = setup
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
         """Let the fit continue after a task.

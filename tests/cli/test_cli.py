@@ -163,21 +163,13 @@ def test_a_picture_that_cannot_be_written_leaves_the_older_one(tmp_path, capsys,
     assert (tmp_path / "p.png").read_text() == "an older picture"
 
 
-def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
+@pytest.mark.parametrize("what", ["fastnn.Model.train", "fastnn.cli.main.importlib.import_module"])
+def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch, what):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastnn.Model, "train", interrupted)
+    monkeypatch.setattr(what, interrupted)
     assert cli.main(["moons"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
-
-
-def test_an_interrupt_of_the_import_of_a_command_ends_without_a_traceback(capsys, monkeypatch):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("fastnn.cli.main.importlib.import_module", interrupted)
-    assert cli.main(["compile"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 

@@ -1,5 +1,6 @@
 """Random changes of saved models, for the tests of files."""
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -7,6 +8,7 @@ import os
 
 import numpy as np
 
+import fastnn
 from fastnn.saving.container import ALIGNMENT, NO_DIGEST, Container, write_container
 
 # Number of mutated files; more by hand: FASTNN_MUTATIONS=20000.
@@ -44,6 +46,30 @@ def repaired_digests(changed):
     start = len(text).to_bytes(8, "little") + text
     digest = hashlib.sha256(start).hexdigest().encode()
     return start.replace(NO_DIGEST.encode(), digest, 1) + changed[stop:].lstrip(b" ")
+
+
+def loaded_mutations(saved, repaired, seed):
+    """Yield what is loaded from randomly changed copies of a file; `info` and `load` raise only ValueError.
+
+    `repaired` gives the copies digests that hold; without them, no copy can be loaded.
+    """
+    content, path = saved.read_bytes(), saved.with_name("changed.fastnn")
+    header_length, random = int.from_bytes(content[:8], "little"), np.random.RandomState(seed)
+    for _ in range(max(1, N_MUTATIONS // 6)):
+        changed = bytearray(content)
+        for _ in range(random.randint(1, 4)):
+            mutate(changed, header_length, random)
+        if changed == content:
+            continue
+        path.write_bytes(repaired_digests(bytes(changed)) if repaired else bytes(changed))
+        with contextlib.suppress(ValueError):
+            str(fastnn.info(path))
+        try:
+            loaded = fastnn.load(path)
+        except ValueError:
+            continue
+        assert repaired, "a changed file was loaded"
+        yield loaded
 
 
 # --- structural mutations: values, not bytes ------------------------------------------------------------

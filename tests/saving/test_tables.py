@@ -6,7 +6,7 @@ import copy
 import numpy as np
 import pytest
 from extras import all_need, optional
-from mutations import N_MUTATIONS, mutate, repaired_digests
+from mutations import loaded_mutations
 from sklearn.base import clone
 
 import fastnn
@@ -228,7 +228,7 @@ STATISTICS = {"$array": {"dtype": "float64", "shape": [2, 1], "values": [1.0, 0.
         ("number", "edges", [1.0], "'edges' must be of type NDArray"),
         ("number", "has_indicator", 1, "'has_indicator' must be of type bool"),
         ("day", "parts", ["year", "century"], "unknown or surplus parts"),
-        ("day", "origin", 2**62 + 1, "must be of type int|begins at the microsecond"),
+        ("day", "origin", 2**62 + 1, "must be of type int|begin at microsecond"),
         ("day", "numbers", 3, "must be a list of encodings"),
         ("many", "known", ["a"], "statistics of 'many' do not fit"),
         ("many", "statistics", STATISTICS, "statistics of 'many' do not fit"),
@@ -261,26 +261,8 @@ def test_parts_of_dates_must_be_numbers(encodings, column, kind):
     "name", ["classifier", "regressor of quantiles", "table", "scaler", "dates", "piecewise"]
 )
 def test_mutated_files_raise_nothing_but_value_errors(name, repaired, tmp_path):
-    thing = (ESTIMATORS | TRANSFORMERS)[name]()
-    thing.save(tmp_path / "thing.fastnn")
-    content = (tmp_path / "thing.fastnn").read_bytes()
-    header_length = int.from_bytes(content[:8], "little")
-    random = np.random.RandomState(1)
-    path = tmp_path / "changed.fastnn"
-    for _ in range(max(1, N_MUTATIONS // 6)):
-        changed = bytearray(content)
-        for _ in range(random.randint(1, 4)):
-            mutate(changed, header_length, random)
-        if changed == content:
-            continue
-        path.write_bytes(repaired_digests(bytes(changed)) if repaired else bytes(changed))
-        with contextlib.suppress(ValueError):
-            str(fastnn.info(path))
-        try:
-            loaded = fastnn.load(path)
-        except ValueError:
-            continue
-        assert repaired, "a changed file was loaded"
+    (ESTIMATORS | TRANSFORMERS)[name]().save(tmp_path / "thing.fastnn")
+    for loaded in loaded_mutations(tmp_path / "thing.fastnn", repaired, 1):
         # A changed name of a column is an error, and a changed number is not: predictions may be wrong.
         with contextlib.suppress(ValueError):
             outputs(loaded)

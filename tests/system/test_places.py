@@ -97,13 +97,17 @@ def test_every_thread_of_a_call_gets_another_core(pretended):
     assert not vars(machine.thread), "the cores of the calling thread stay"
 
 
-def test_a_thread_on_a_free_core_is_not_moved(pretended):
-    machine = pretended(2)
-    machine.thread.core = 1
+@pytest.mark.parametrize(
+    ("n_cores", "refuses", "core"), [(2, False, 1), (1, False, 0), (2, True, 0)],
+    ids=["on a free core", "with one core", "on a system that refuses"],
+)  # fmt: skip
+def test_a_thread_is_not_moved(pretended, n_cores, refuses, core):
+    machine = pretended(n_cores, refuses)
+    machine.thread.core = core
     places = threads.CorePlaces()
-    assert taken(machine, places) == (0, {0, 1})
+    assert taken(machine, places) == (0, set(range(n_cores)))
     places.release()
-    assert machine.moves == []
+    assert bool(machine.moves) == refuses, "a system that refuses was asked"
 
 
 def test_the_threads_of_several_calls_get_different_cores(pretended):
@@ -116,22 +120,6 @@ def test_the_threads_of_several_calls_get_different_cores(pretended):
     first.release()
     assert sorted(threads._budget.places) == [0, 1, 2]
     second.release()
-
-
-def test_a_thread_stays_where_there_is_one_core(pretended):
-    machine = pretended(1)
-    places = threads.CorePlaces()
-    assert taken(machine, places) == (0, {0})
-    places.release()
-    assert machine.moves == []
-
-
-def test_a_system_may_refuse_to_move_threads(pretended):
-    machine = pretended(2, True)
-    places = threads.CorePlaces()
-    assert taken(machine, places) == (0, {0, 1})
-    places.release()
-    assert machine.moves, "the system was asked"
 
 
 @pytest.mark.parametrize("missing", [["sched_setaffinity"], ["sched_getaffinity", "sched_setaffinity"]])

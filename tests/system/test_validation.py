@@ -140,10 +140,11 @@ def test_resolve_accepts_objects_and_their_names():
 
 
 def test_weights_with_too_small_or_too_large_a_sum_are_refused():
-    for value, total in ((1e-310, "3e-310"), (1e30, "3e\\+30")):
-        with pytest.raises(
-            ValueError, match=f"sample_weight has the sum {total}, but it must be from 1e-300 to 1e"
-        ):
+    for value, total in ((1e-310, "3e-310"), (1e30, "3e\\+30"), (1e308, "inf")):
+        message = (
+            f"sample_weight has the sum {total}, but it must be from 1e-300 to 1e.*: divide the weights by"
+        )
+        with pytest.raises(ValueError, match=message):
             check_weights([value] * 3, 3)
 
 

@@ -159,12 +159,6 @@ def test_scales_come_from_the_validation_rows_of_other_networks(n_pilots, expect
     np.testing.assert_array_equal(scales, column_scales(importances.mean(axis=0), widths))
 
 
-def test_a_time_limit_ends_every_fit_after_an_epoch():
-    X, y = rule_data(2000)
-    model = TabularClassifier(preset="good", time_limit=1e-9, random_state=0).fit(X, y)
-    assert [member.n_iter_ for member in model.estimators_] == [1] * 5
-
-
 # --- short pilots --------------------------------------------------------------------------------
 
 

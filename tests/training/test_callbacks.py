@@ -62,7 +62,8 @@ def test_a_training_ended_after_its_last_epoch_did_not_stop_early():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(error, backend, capsys):
+@pytest.mark.parametrize("options", [{}, {"optimizer": "lbfgs"}], ids=["descent", "lbfgs"])
+def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(options, error, backend, capsys):
     model = model_for(backend)
 
     def fail(history):
@@ -70,9 +71,11 @@ def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(error, bac
             raise error("enough")
 
     with pytest.raises(error, match="enough"):
-        model.train(X, y, num_passes=100, validation_data=(X_val, y_val), callbacks=[fail], progress=True)
+        model.train(
+            X, y, num_passes=100, validation_data=(X_val, y_val), callbacks=[fail], progress=True, **options
+        )
     again = model_for(backend)
-    again.train(X, y, num_passes=3)
+    again.train(X, y, num_passes=3, **options)
     np.testing.assert_array_equal(parameters(model), parameters(again))
     model.train(X, y, num_passes=2)
     again.train(X, y, num_passes=2)

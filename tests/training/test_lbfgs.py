@@ -138,21 +138,6 @@ def test_callbacks_are_called_once_per_iteration_even_if_calls_are_shorter(backe
     assert seen == list(range(1, len(history) + 1))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_callback_that_raises_leaves_the_last_iterate_of_lbfgs(backend):
-    model = model_for(backend)
-
-    def fail(history):
-        if len(history) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        model.train(X, y, num_passes=50, optimizer="lbfgs", callbacks=[fail])
-    again = model_for(backend)
-    again.train(X, y, num_passes=3, optimizer="lbfgs")
-    np.testing.assert_array_equal(parameters(model), parameters(again))
-
-
 def test_no_epochs_of_lbfgs_change_nothing():
     model = model_for("numpy", batch_norm=True)
     before = parameters(model), model._statistics.copy()

@@ -95,12 +95,12 @@ def _check_encoding(encoding: Any) -> None:
         check_edges(encoding.edges, name)
         usable = np.isfinite(encoding.center) and np.isfinite(encoding.scale) and encoding.scale > 0
         if not usable or not (encoding.is_scaled or encoding.edges.size > 1):
-            raise ValueError(f"the number {name} has no scale or no features")
+            raise ValueError(f"the numeric column {name} has no scale or no features")
     elif isinstance(encoding, DateEncoding):
         if not set(encoding.parts) <= set(PARTS) or len(encoding.numbers) != 1 + len(encoding.parts):
-            raise ValueError(f"the date {name} has the unknown or surplus parts {shown(encoding.parts)}")
+            raise ValueError(f"the dates {name} have unknown or surplus parts: {shown(encoding.parts)}")
         if not is_microsecond(encoding.origin):
-            raise ValueError(f"the date {name} begins at the microsecond {encoding.origin}")
+            raise ValueError(f"the dates {name} begin at microsecond {encoding.origin}, out of range")
     elif isinstance(encoding, CategoryEncoding):
         if len(set(encoding.categories)) != len(encoding.categories) or not encoding.categories:
             raise ValueError(f"the categories of {name} are not distinct")
