@@ -110,7 +110,7 @@ class SoftmaxCrossEntropy(Loss):
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        Share of the target that is spread evenly over all classes, from 0 to 1.
+        Fraction of the target that is spread evenly over all classes, from 0 to 1.
 
     Raises
     ------
@@ -278,7 +278,7 @@ class Quantile(Loss):
     Parameters
     ----------
     quantile : float, default 0.5
-        Share of the targets that lie below the prediction, above 0 and below 1.
+        Fraction of the targets that lie below the prediction, above 0 and below 1.
 
     Raises
     ------

@@ -223,7 +223,7 @@ class Momentum(Optimizer):
     momentum : float, default 0.9
         Decay of the velocity v, from 0 to 1.
     dampening : float, default 0.0
-        Share of the derivative that is left out of the velocity, at least 0 and below 1.
+        Fraction of the derivative that is left out of the velocity, at least 0 and below 1.
     weight_decay : float, default 0.0
         L2 penalty: this factor times the parameter is added to the parameter's derivative.
     rate_in_velocity : bool, default False
@@ -526,8 +526,8 @@ class LBFGS(Optimizer):
     maxcor : int, default 10
         Number of past steps from which the Hessian is approximated.
     ftol : float, default 1e-9
-        Relative tolerance: the training ends when an iteration reduces the objective by at most this share of
-        its value, or of 1 if the value is smaller.
+        Relative tolerance: the training ends when an iteration reduces the objective by at most this
+        fraction of its value, or of 1 if the value is smaller.
     gtol : float, default 1e-5
         Gradient tolerance: the training ends when no derivative exceeds this value.
     maxls : int, default 20

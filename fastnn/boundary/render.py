@@ -356,7 +356,7 @@ def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tu
         width, height = size
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} must be pixels, (width, height) or one number, as integers, got {shown(size)}"
+            f"{name} must be (width, height) in pixels, or one integer, got {shown(size)}"
         ) from None
     return check_count(width, "width", 1), check_count(height, "height", 1)
 

@@ -221,7 +221,7 @@ def section_of(model: Any, features: Any, fill: Any) -> Section:
     columns = [one for one in getattr(model, "columns_", ()) if isinstance(one, dict) and one.get("features")]
     others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
     if others:
-        raise ValueError(f"the model takes columns that hold no numbers, {others}: {NUMBERS_ALONE}")
+        raise ValueError(f"the model takes columns that are not numeric, {others}: {NUMBERS_ALONE}")
     return Section(pair, fixed_values(fill, n_features, pair, names), names)
 
 

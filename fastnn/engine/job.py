@@ -58,7 +58,7 @@ class Job:
     max_norm, clip_norm : float
         Largest norms of the weights into a unit and of a step's gradient; 0 for no limit.
     average_share : float
-        Share of the new parameters in their running average, ``1 - ema_decay``; 0 for no average.
+        Fraction of the new parameters in their running average, ``1 - ema_decay``; 0 for no average.
     record_every : int
         Distance, in epochs, between two kept epochs.
     n_threads : int

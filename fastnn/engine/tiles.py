@@ -9,7 +9,7 @@ __all__ = ["check_tile_width", "tile_rows", "tile_width", "training_width", "wid
 
 
 def tile_width(network: Network, n_samples: int) -> int:
-    """Return the width of a tile in predictions: whole cache lines, and about equally full tiles."""
+    """Return the width of a tile in predictions: whole cache lines, and all tiles about equally full."""
     narrowest = network.whole_tile(1)
     return narrowest if n_samples <= narrowest else _even_width(network, n_samples, widest_tile(network))
 

@@ -46,7 +46,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         + PARAMETERS_DOC.rstrip()
         + """
     label_smoothing : float, default 0.0
-        Share of the target that is spread evenly over all classes, from 0 to 1.
+        Fraction of the target that is spread evenly over all classes, from 0 to 1.
     class_weight : dict or "balanced", optional
         Weights of the classes, by which the sample weights are multiplied; "balanced" gives all classes the
         same sum of weights. By default all classes have the weight 1.

@@ -187,7 +187,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
                         f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {named(one)}"
                     )
             if not len(given):
-                raise ValueError("estimator is an empty list: give one estimator at least, or None")
+                raise ValueError("estimator is an empty list: give at least one estimator, or None")
             given = given[k % len(given)]
         elif given is None:
             given = self._kind()

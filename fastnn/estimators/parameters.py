@@ -146,7 +146,7 @@ PARAMETERS_DOC = f"""
         End the fit when the score of the validation data no longer improves, and restore the parameters of
         the best epoch. The validation data are `X_val` and `y_val` of `fit` or, without these, a part of X.
     validation_fraction : float, default 0.1
-        Share of the samples in X that `early_stopping` uses as validation data.
+        Fraction of the samples in X that `early_stopping` uses as validation data.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         Decay rates and the stabilising constant of "adam" and "adamw".
     n_iter_no_change : int or inf, default 10

@@ -24,7 +24,7 @@ LBFGS_FTOL = 2.220446049250313e-09
 
 
 def _sgd(estimator: Any, decay: dict[str, Any]) -> Optimizer:
-    """Return scikit-learn's "sgd": plain gradient descent, or momentum with its rate in the velocity."""
+    """Return scikit-learn's "sgd": plain gradient descent, or momentum whose velocity includes the rate."""
     if not estimator.momentum:
         return SGD(**decay)
     kind = Nesterov if estimator.nesterovs_momentum else Momentum

@@ -250,7 +250,7 @@ class Container:
             if start.startswith(beginning) and not 2 <= length <= self.size - 8:
                 raise self._fault(f"it seems to be {what}")
         if self.size < 8:
-            raise self._fault(f"it has {self.size} bytes, and the length of the header alone takes 8")
+            raise self._fault(f"it has {self.size} bytes, fewer than the 8 of its header's length")
         if length > MAX_HEADER:
             raise self._fault(f"its header has {length:,} bytes by its first 8, more than {MAX_HEADER:,}")
         if length > self.size - 8:
@@ -326,7 +326,7 @@ class Container:
         if place != self.size - self._data:
             has = self.size - self._data
             cut = "it is cut off" if has < place else "something follows the data"
-            raise self._fault(f"its arrays take {place:,} bytes, and {has:,} follow the header: {cut}")
+            raise self._fault(f"its arrays take {place:,} bytes, but {has:,} follow the header: {cut}")
         return table
 
     def _read_bytes(self, count: int) -> bytes:

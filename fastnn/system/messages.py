@@ -69,7 +69,7 @@ def visible(text: str) -> str:
 
 
 def span(numbers: Sequence[int]) -> str:
-    """Return the least and the largest of some numbers: "10", "10 to 24"."""
+    """Return the range of some numbers as text: "10", "10 to 24"."""
     least, largest = min(numbers), max(numbers)
     return f"{least}" if least == largest else f"{least} to {largest}"
 

@@ -153,7 +153,7 @@ def checked_quantiles(quantiles: Any) -> list[float]:
 
 
 def quantile_shifts(predicted: Array, y: Array, quantiles: Any, weights: Array) -> Array:
-    """Return the numbers to add to predicted quantiles, so that the right share of targets lies below.
+    """Return the numbers to add to predicted quantiles, so that the right fraction of targets lies below.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def evaluate(
     splits : list of two arrays of int
         Training rows and validation rows of every network.
     is_separate : bool
-        True if all networks are validated on all rows of the table, which were given apart.
+        True if all networks are validated on all rows of the table, which were given separately.
     row_weights : array (n,)
         Weights of the rows of the table, without those of their classes.
     """

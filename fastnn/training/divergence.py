@@ -39,7 +39,7 @@ class DivergenceError(ValueError):
 
     @property
     def _decay(self) -> float:
-        """Share of a weight by which the L2 penalty alone reduces the weight in a step."""
+        """Fraction of a weight by which the L2 penalty alone reduces the weight in a step."""
         return self.epsilon * self.reg_lambda
 
     @property

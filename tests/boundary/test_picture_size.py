@@ -60,7 +60,7 @@ def test_a_number_below_1_is_refused(model):
         with pytest.raises(ValueError, match="size must be an integer not below 1 and below 2"):
             call(model, (0, 1), (0, 1), 0)
         with pytest.raises(
-            ValueError, match="size must be pixels, .width, height. or one number, as integers, got 'a'"
+            ValueError, match="size must be .width, height. in pixels, or one integer, got 'a'"
         ):
             call(model, (0, 1), (0, 1), "a")
 

@@ -169,7 +169,7 @@ def test_columns_of_text_are_named_with_the_remedy(ax):
     assert fastnn.render_boundary(model, size=4, **square).data.shape == (4, 4)  # the column has one value
     frame["place"] = np.where(X[:, 0] > 0, "home", "work")
     model = fastnn.TabularClassifier(preset="fast", random_state=0, time_limit=2).fit(frame, y)
-    with pytest.raises(ValueError, match="takes columns that hold no numbers, .'place'.: in a picture"):
+    with pytest.raises(ValueError, match="takes columns that are not numeric, .'place'.: in a picture"):
         fastnn.render_boundary(model, size=4, **square)
 
 
@@ -205,7 +205,7 @@ def test_a_plot_is_drawn_into_the_current_axes_by_default(model):
 REFUSED = [
     ({"method": "exact"}, "method must be one of"),
     ({"resolution": 0}, "^resolution must be an integer not below 1"),
-    ({"resolution": "wide"}, "^resolution must be pixels"),
+    ({"resolution": "wide"}, r"^resolution must be \(width, height\) in pixels"),
     ({"colours": ["red"]}, "colours must be as many as there are classes"),
     ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of"),
 ]

@@ -116,7 +116,7 @@ def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
         raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
     except UnicodeError as error:
         if options.encoding:
-            raise ValueError(f"{name} is not {encoding}, as --encoding says: {error}") from None
+            raise ValueError(f"{name} is not in the --encoding {encoding}: {error}") from None
         notes.append(f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another")
         text = content.decode(FALLBACK, "replace")
     if "\0" in text:
@@ -157,7 +157,7 @@ def _rows(text: str, name: str, options: Any, notes: list[str]) -> tuple[list[st
         if header.count(column) > 1:
             raise ValueError(f"{name} has more than one column named {column!r}: rename or remove one")
     if not rows:
-        raise ValueError(f"{name} has a header and no rows")
+        raise ValueError(f"{name} has a header but no rows")
     missing = MISSING.union(options.na)
     for row in rows:
         row[:] = ["" if field in missing else _plain(field, decimal, thousands) for field in row]

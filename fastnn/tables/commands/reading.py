@@ -148,7 +148,7 @@ def finished_table(
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"{name} has more than one column named {twice!r}: rename or remove one")
     if not len(frame):
-        raise ValueError(f"{name} has a header and no rows")
+        raise ValueError(f"{name} has a header but no rows")
     if frame.columns[0] not in kept:
         _drop_index(read)
     _parse_dates(pandas, read, date_formats)
@@ -285,7 +285,7 @@ def _read_csv(
         return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
     except UnicodeDecodeError as error:
         if options.encoding:
-            raise ValueError(f"{name} is not {encoding}, as --encoding says: {error.reason}") from None
+            raise ValueError(f"{name} is not in the --encoding {encoding}: {error.reason}") from None
         notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
         try:
             return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, *columns)

@@ -274,7 +274,7 @@ def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
 
 
 def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
-    """Add the choice of a row of a table by text; the last two rows are for missing and unknown texts."""
+    """Add a look-up of rows of a table by text; the last two rows are for missing and unknown texts."""
     codes = graph.node(
         "LabelEncoder", name, domain=TABLES, keys_strings=[*known, MISSING_TEXT],
         values_int64s=[*range(len(known) + 1)], default_int64=len(known) + 1,

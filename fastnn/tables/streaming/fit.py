@@ -208,7 +208,8 @@ class StreamedFit:
         scan = self._scanned(X_val is None)
         if scan.n_rows < 2:
             raise ValueError(
-                f"{files.name} has only one row with a target: two are needed, to train and to validate on"
+                f"{files.name} has only one row with a target: two are needed, one to train on and one to "
+                "validate on"
             )
         self._prepare_targets(scan)
         self._fit_encoder(scan)

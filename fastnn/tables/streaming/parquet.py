@@ -172,7 +172,7 @@ class ParquetRows:
         for fragment in dataset.get_fragments():
             if not isinstance(fragment, datasets.ParquetFileFragment):
                 raise ValueError(
-                    f"{self.name} is a dataset of other files than Parquet files: write it as Parquet by "
+                    f"{self.name} is a dataset whose files are not Parquet: write it as Parquet with "
                     "pyarrow.dataset.write_dataset, or pass its table"
                 )
             path, constants = fragment.path, datasets.get_partition_keys(fragment.partition_expression)

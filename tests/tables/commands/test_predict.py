@@ -173,7 +173,7 @@ def test_unseen_categories_are_counted_and_known_ones_keep_their_form(folder, ru
         (lambda f: f.rename(columns={"score": "Score"}), "is 'score' now called 'Score'?"),
         (lambda f: f.assign(age="old"), "column 'age' should hold numbers, but row 1 holds 'old'"),
         (lambda f: f.assign(since="soon"), "column 'since' should hold dates, but row 1 holds 'soon'"),
-        (lambda f: f[:0], "new.csv has a header and no rows"),
+        (lambda f: f[:0], "new.csv has a header but no rows"),
     ],
 )
 def test_tables_with_other_columns_are_refused(change, message, trained, refused):

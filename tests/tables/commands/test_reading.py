@@ -187,7 +187,7 @@ def test_a_first_column_that_numbers_the_rows_is_left_out(tmp_path):
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"a,b\n", "has a header and no rows"),
+        (b"a,b\n", "has a header but no rows"),
         (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 fields instead of 2, separated by ','"),
         (b"a,b\n1,2,3\n4,5,6\n", "the lines have more fields than the header"),
         (b"PK\x03\x04abc", "is a ZIP archive or a spreadsheet"),
@@ -218,7 +218,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         (["--sep", "ab"], "--sep must be one character"),
         (["--decimal", ","], "--decimal must be one character other than the separator"),
         (["--encoding", "none"], "there is no encoding 'none'"),
-        (["--encoding", "ascii"], "is not ascii, as --encoding says"),
+        (["--encoding", "ascii"], "is not in the --encoding ascii:"),
         (["--encoding", "idna"], "--encoding: 'idna' is not an encoding of files: name another"),
         (["--encoding", "undefined"], "--encoding: 'undefined' is not an encoding of files"),
     ],

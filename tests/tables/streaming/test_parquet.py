@@ -183,7 +183,7 @@ def test_missing_and_empty_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match=r"a.csv is not a Parquet file that can be read"):
         ParquetRows(tmp_path / "a.csv", "y")
-    with pytest.raises(ValueError, match=r"is a dataset of other files than Parquet files"):
+    with pytest.raises(ValueError, match=r"is a dataset whose files are not Parquet"):
         ParquetRows(pds.dataset(tmp_path / "a.csv", format="csv"), "y")
     path = written(table(100), tmp_path / "a.parquet")
     filtered = pds.dataset(path).filter(pds.field("x") > 0)
