@@ -83,9 +83,6 @@ class Scene:
 class Film:
     """Figure that shows one frame after the other.
 
-    Interrupts wait for the end of a drawing: matplotlib's C++ code would turn a KeyboardInterrupt into a
-    ValueError.
-
     Parameters
     ----------
     scene : Scene
@@ -94,9 +91,14 @@ class Film:
         Width and height of a frame in pixels.
     titles : list of str
         Titles of all frames: room is left for them.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+        Figure on an Agg canvas.
     """
 
-    @held_interrupts()
+    @held_interrupts()  # matplotlib's C++ code would turn a KeyboardInterrupt into a ValueError
     def __init__(self, scene: Scene, size: tuple[int, int], titles: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.colors import ListedColormap

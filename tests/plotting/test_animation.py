@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import fastnn
 from fastnn.boundary.colours import REGION_STRENGTH, class_colours
+from fastnn.estimators import fitting
 from fastnn.estimators.fitting import Curves
 from fastnn.plotting import film
 from fastnn.plotting.animation import _title, snapshot_epochs
@@ -196,6 +197,17 @@ def test_animating_an_estimator_fits_it_as_fit_does(tmp_path, options):
     before = len(estimator.loss_curve_)
     fastnn.animate_training(estimator.set_params(tol=0.0), X, names, tmp_path / "b.gif", frames=3, size=SMALL)
     assert len(estimator.loss_curve_) > before
+
+
+def test_a_long_fit_of_several_trainings_has_the_frames_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MAX_EPOCHS", 7)
+    titles = []
+    monkeypatch.setattr(film.Film, "show", lambda self, model, title: titles.append(title))
+    estimator = fastnn.MLPClassifier((5,), random_state=0, max_iter=30, tol=0.0)
+    fastnn.animate_training(estimator, X, y, tmp_path / "a.gif", frames=5, size=SMALL)
+    epochs = [int(title.split(" after ")[1].split()[0]) for title in titles]
+    assert epochs == snapshot_epochs(1, 30, 5)
+    assert estimator.n_iter_ == len(estimator.loss_curve_) == 30
 
 
 def test_a_list_of_models_of_any_kind_gives_a_frame_each(tmp_path):
