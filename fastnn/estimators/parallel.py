@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from joblib.parallel import get_active_backend
+from sklearn.base import BaseEstimator
 from sklearn.utils.parallel import Parallel, delayed
 
 from fastnn_kernels.compiler.interrupts import held_interrupts
@@ -31,7 +32,7 @@ from ..system import threads
 from ..system.messages import collected_warnings, warn
 from ..system.sklearn_internals import CALLBACKS
 
-__all__ = ["Task", "count_slots", "fit_all", "run_side_by_side"]
+__all__ = ["Task", "chosen_workers", "count_slots", "fit_all", "run_side_by_side"]
 
 # Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
 # end.
@@ -82,7 +83,7 @@ def fit_all(
         Function of a module that fits an estimator: ``fit(estimator, *own[k], *shared, stopped=stopped)``,
         with a function `stopped` that returns True if the fit must end.
     estimators : sequence
-        Estimators.
+        Estimators, or other objects with the methods `__getstate__` and `__setstate__`.
     own : sequence of tuple
         Further arguments of every fit.
     shared : tuple
@@ -406,8 +407,8 @@ def _fitted(estimator: Any) -> dict[str, Any]:
 
 @functools.cache
 def _given_names(kind: type) -> tuple[str, ...]:
-    """Return the names of the attributes of a class of estimators that the user sets."""
-    return *inspect.signature(kind).parameters, CALLBACKS
+    """Return the names of the attributes that the user sets: the parameters of a class of estimators."""
+    return (*inspect.signature(kind).parameters, CALLBACKS) if issubclass(kind, BaseEstimator) else ()
 
 
 def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:

@@ -159,6 +159,9 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         its libraries. Where all rows of a kind lie together and row groups are few, shuffle the rows before
         writing the file.
 
+        If ``joblib.parallel_config`` has chosen a backend with workers, every network of a streamed fit is a
+        task that reads the files for itself, by the same names, within a `memory_limit` of its own.
+
         The result of a streamed fit depends on the files, the arguments and `random_state` alone, and a fit
         that was resumed equals one that was not interrupted, bit for bit. The networks are validated as often
         as in a fit in memory, at equal distances. `columns_` counts the missing values of all rows; other

@@ -4,7 +4,8 @@ One pass over the files checks them, and keeps a random sample, to which the enc
 rows, others for every network. The training then reads the files once per epoch. A second thread reads and
 encodes rows into a buffer while the networks are trained on the rows of another, one pass over the buffer,
 as by partial fits. Buffers, rows and orders depend on the seeds and the arguments alone, so that a fit
-can resume from a checkpoint with the same bits.
+can resume from a checkpoint with the same bits. So can the fit of one network alone: on the workers of a
+joblib backend every network is a task, which reads the files for itself up to the next checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sklearn.utils import check_random_state
 
 from ...estimators.fitting import FitDivergenceError, record_score
 from ...estimators.holdout import validation_functions
-from ...estimators.parallel import Task, run_side_by_side
+from ...estimators.parallel import Task, chosen_workers, fit_all, run_side_by_side
 from ...saving.files import check_path
 from ...saving.records import Writer
 from ...schedules import CosineLog
@@ -80,6 +81,7 @@ class MemberRun:
     best_before: float = -math.inf  # best score at the end of the schedule's last cycle
     # Losses and numbers of rows of the buffers since the last stage.
     losses: list[tuple[float, int]] = field(default_factory=list)
+    is_late: bool = False  # True if a worker has ended the training because the time is over
 
     def copied(self) -> MemberRun:
         """Return a copy that later training does not change."""
@@ -102,6 +104,10 @@ class MemberRun:
         if self.losses:
             member.loss_curve_ = [*member.loss_curve_, mean_loss(self.losses)]
         return member
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the attributes, of a network that a worker has trained."""
+        vars(self).update(state)
 
     def described(self) -> dict[str, Any]:
         """Return the attributes that the network itself does not hold, as plain values."""
@@ -189,6 +195,15 @@ class StreamedFit:
         random = check_random_state(state)
         return [int(seed) for seed in random.randint(2**31 - 1, size=2 + self.n_networks)]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs: all but the networks, which are sent one by one, and the checkpoint."""
+        left_out = "checkpoint", "resumed", "row_weights", "runs", "val_rows", "writer"
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __sizeof__(self) -> int:
+        """Return the bytes of the arrays: joblib's backend for Dask sends large objects to a worker once."""
+        return sum(array.nbytes for array in (*self.val, self.sample_rows, *self.sample_statistics.values()))
+
     # --- the fit -------------------------------------------------------------------------------------
 
     def run(self, X_val: Any, y_val: Any) -> None:
@@ -200,10 +215,12 @@ class StreamedFit:
             If the files, the targets or the checkpoint are unusable.
         KeyboardInterrupt
             After Ctrl-C. From the end of the first buffer on, the estimator is fitted with the best networks
-            so far, and the checkpoint holds the last whole buffer.
+            so far, and the checkpoint holds the last whole buffer. On workers, the same holds for the epochs
+            up to the last checkpoint.
         """
         self.begin, self.cpu_begin = time.perf_counter(), time.process_time()
         estimator, files = self.estimator, self.files
+        self.end = None if estimator.time_limit is None else self.begin + float(estimator.time_limit)
         estimator.target_name_ = files.target
         scan = self._scanned(X_val is None)
         if scan.n_rows < 2:
@@ -342,28 +359,84 @@ class StreamedFit:
             self.resumed = None
 
     def _train(self) -> None:
-        """Train the networks buffer by buffer, until all have ended or the time is over."""
-        rows_per_epoch, per_epoch = self.files.n_rows, self.sizes.buffers_per_epoch(self.files)
-        n_passes, n_buffers = divmod(self.n_done, per_epoch)
-        begun = n_passes * rows_per_epoch + n_buffers * self.sizes.capacity
-        feed = Feed(
-            self.files, self.sizes, self.estimator.encoder_._ends[-1], self._encode, self.seeds[-1],
-            self.passes, self.n_done,
-        )  # fmt: skip
+        """Train the networks, here or on workers, until all have ended or the time is over."""
+        n_rows = self.files.n_rows
+        n_passes, n_buffers = divmod(self.n_done, self.sizes.buffers_per_epoch(self.files))
+        begun = n_passes * n_rows + n_buffers * self.sizes.capacity
         self.saved_at, self.is_saved = time.perf_counter(), self.n_done > 0
-        with self._bar(rows_per_epoch * self.passes, "fitting", begun) as bar, closing(feed):
+        workers = chosen_workers(self.estimator.n_jobs) if len(self.runs) > 1 else None
+        with self._bar(n_rows * self.passes, "fitting", begun) as bar:
+            if workers:
+                self._train_on_workers(workers.n_slots, begun, bar)
+            else:
+                self._stream(self.passes, bar)
+        if not self._are_fitted():
+            raise ValueError(
+                f"{self.files.name}: no row that was read for the training of a network has a weight above 0"
+            )
+        if not (workers and self.is_late):  # networks that ran out of time on workers are not equally far
+            self._save()
+
+    def _stream(self, passes: int, bar: Any, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Train the networks buffer by buffer, up to the end of the epoch `passes`."""
+        n_passes = self.n_done // self.sizes.buffers_per_epoch(self.files)
+        feed = Feed(
+            self.files, self.sizes, self.estimator.encoder_._ends[-1], self._encode, self.seeds[-1], passes,
+            self.n_done,
+        )  # fmt: skip
+        with closing(feed):
             portions = feed.portions()
-            while not self._is_ended() and (portion := next(portions, None)) is not None:
+            while not (stopped() or self._is_ended()) and (portion := next(portions, None)) is not None:
                 self._train_on(portion)
                 bar.update(len(portion.rows))
                 n_passes += portion.ends_epoch
                 if not self._is_ended() and self._is_due(n_passes if portion.ends_epoch else 0):
                     self._save()
-        if not self._are_fitted():
-            raise ValueError(
-                f"{self.files.name}: no row that was read for the training of a network has a weight above 0"
-            )
-        self._save()
+
+    def _train_on_workers(self, n_slots: int, begun: int, bar: Any) -> None:
+        """Train the networks on workers, each as a task that ends where a checkpoint may be due.
+
+        An error or an interrupt undoes the training since then.
+
+        Parameters
+        ----------
+        n_slots : int
+            Number of networks that are trained at the same time.
+        begun : int
+            Number of rows on which all networks have been trained.
+        bar : progress bar
+            Bar that counts rows.
+        """
+        per_epoch, n_rows = self.sizes.buffers_per_epoch(self.files), self.files.n_rows
+        while self.n_done < self.n_buffers and not self._is_ended():
+            running = [run for run in self.runs if not run.is_over]
+            passes = self._passes_to_checkpoint(self.n_done // per_epoch)
+            seconds = None
+            if self.end is not None:
+                seconds = max(0.0, self.end - time.perf_counter()) / -(-len(running) // n_slots)
+            shown = np.linspace(begun, begun := passes * n_rows, len(running) + 1).astype(int)
+            steps = iter(np.diff(shown).tolist())
+            before = [run.copied() for run in self.runs]
+            try:
+                fit_all(
+                    train_alone, running, [()] * len(running), (self, passes, seconds), self.estimator.n_jobs,
+                    arrived=lambda k: bar.update(next(steps)),
+                )  # fmt: skip
+                self.n_done, self.is_late = passes * per_epoch, any(run.is_late for run in running)
+            except BaseException:
+                self.runs = before
+                raise
+            if not self._is_ended() and self._is_due(passes):
+                self._save()
+
+    def _passes_to_checkpoint(self, n_passes: int) -> int:
+        """Return the number of epochs after which a checkpoint may be due next, or those of the whole fit."""
+        if self.checkpoint is None:
+            return self.passes
+        every = self.checkpoint.every
+        if isinstance(every, str) or not self.is_saved:
+            every = 1
+        return min(self.passes, (n_passes // every + 1) * every)
 
     def _are_fitted(self) -> bool:
         """Return True if every network has been trained on rows of a weight above 0."""
@@ -377,8 +450,7 @@ class StreamedFit:
         before = [run.copied() for run in self.runs]
         number = self.n_done + 1
         n_stages = number * self.n_stages // self.n_buffers
-        limit = self.estimator.time_limit
-        self.is_late = limit is not None and time.perf_counter() - self.begin >= limit
+        self.is_late = self.end is not None and time.perf_counter() >= self.end
         ends_stage = self.is_late or n_stages > self.n_done * self.n_stages // self.n_buffers
         running = [run for run in self.runs if not run.is_over]
         tasks = [self._task(run, portion, n_stages if ends_stage else None) for run in running]
@@ -518,3 +590,28 @@ class StreamedFit:
         for array in (*writer.tensors.values(), *self.val):
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
         return digest.hexdigest()[:16]
+
+
+def train_alone(
+    run: MemberRun, fit: StreamedFit, passes: int, seconds: float | None, *, stopped: Callable[[], bool]
+) -> None:
+    """Train one network up to the end of an epoch; it reads the files for itself.
+
+    Parameters
+    ----------
+    run : MemberRun
+        Run of the network.
+    fit : StreamedFit
+        Fit of all networks, as workers get it.
+    passes : int
+        Number of epochs since the beginning of the fit.
+    seconds : float, optional
+        Largest time.
+    stopped : callable
+        Function that returns True if the training must end.
+    """
+    own = copy.copy(fit)
+    own.runs, own.checkpoint = [run], None
+    own.end = None if seconds is None else time.perf_counter() + seconds
+    own._stream(passes, progress_bar(total=0, unit="row", shown=False), stopped)
+    run.is_late = own.is_late

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,6 +28,8 @@ MAX_ROWS, MIN_ROWS, BLOCK_BYTES = 16_384, 256, 8 << 20
 COLUMN_BYTES = 3 << 20
 # Bytes of a compressed column that are read at once.
 READ_BYTES = 1 << 18
+# Size and time of the last change of a file that does not exist.
+NO_FILE = (None, None)
 
 
 class Group(NamedTuple):
@@ -119,8 +123,6 @@ class ParquetRows:
         self, source: Any, target: Any, weights: Any = None, columns: Sequence[str] | None = None,
         skips_missing: bool = False, dates: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self._arrow = import_extra("pyarrow", "cli", "a Parquet file")
-        self._parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
         self.unreadable = (self._arrow.ArrowException, OSError)
         self.name = shown_source(source)
         self.target, self.weights, self.skips_missing = target, weights, skips_missing
@@ -162,6 +164,24 @@ class ParquetRows:
         if not self.n_rows:
             raise ValueError(f"{self.name} has no rows")
         self.block_rows = int(np.clip(BLOCK_BYTES // (8 * len(self.needed)), MIN_ROWS, MAX_ROWS))
+
+    @property
+    def _arrow(self) -> Any:
+        return import_extra("pyarrow", "cli", "a Parquet file")
+
+    @property
+    def _parquet(self) -> Any:
+        return import_extra("pyarrow.parquet", "cli", "a Parquet file")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to read the rows: it may run in another folder."""
+        local = import_extra("pyarrow.fs", "cli", "a Parquet file").LocalFileSystem
+        fragments = {group.fragment.path: group.fragment for group in self.groups}
+        for path, one in fragments.items():
+            if isinstance(one.filesystem, local):
+                fragments[path] = one.format.make_fragment(os.path.abspath(path), one.filesystem)
+        groups = [group._replace(fragment=fragments[group.fragment.path]) for group in self.groups]
+        return vars(self) | {"groups": groups}
 
     # --- what there is -----------------------------------------------------------------------------
 
@@ -347,8 +367,16 @@ class ParquetRows:
 
         A scanner of pyarrow.dataset would decode the whole row group at once.
         """
-        if _stamp(group.fragment) != group.stamp:
-            raise ValueError(f"{group.fragment.path} has changed while it was read: begin again")
+        path, stamp = group.fragment.path, _stamp(group.fragment)
+        if stamp == NO_FILE != group.stamp:
+            raise ValueError(
+                f"{path} has changed while it was read, or {platform.node()} lacks it: all workers must find "
+                "the files by the same names, on a shared disk or by URLs"
+            )
+        if stamp != group.stamp:
+            raise ValueError(
+                f"{path} has changed while it was read: begin again (all workers must read the same file)"
+            )
         with (
             group.fragment.open() as source,
             # Without a buffer, or with `pre_buffer`, whole columns of a row group would be read at once.
@@ -369,7 +397,8 @@ class ParquetRows:
             except self.unreadable:
                 column = f", column {name!r}" if name else ""
                 break
-        return ValueError(f"{group.place}{column}: the file is damaged: {first_line(error)}")
+        what = "cannot be read" if isinstance(error, PermissionError) else "is damaged"
+        return ValueError(f"{group.place}{column}: the file {what}: {first_line(error)}")
 
 
 class GroupReader:

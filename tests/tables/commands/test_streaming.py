@@ -6,9 +6,11 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 
+import joblib
 import numpy as np
 import pytest
 from extras import all_need, optional
+from joblib_backends import PicklingBackend
 from sklearn.utils.random import sample_without_replacement
 from tables_of_customers import customers
 
@@ -192,6 +194,19 @@ def test_an_interrupted_training_resumes_with_the_same_bits(large, run, monkeypa
     np.testing.assert_array_equal(found.oof_prediction_, expected.oof_prediction_)
     rows = large.drop(columns=["id", "spent", "churn"]).assign(since=pd.to_datetime(large["since"]))
     np.testing.assert_array_equal(found.predict_proba(rows), expected.predict_proba(rows))
+    assert sorted(os.listdir("other")) == ["metrics.json", "model.fastnn", "report.html"]
+
+
+def test_a_training_on_workers_writes_the_same_model(large, run):
+    arguments = ("train", "large.parquet", "--target", "churn", "--drop", "id,spent", "--passes", 2)
+    arguments += ("--networks", 2, "--keep-training")
+    assert run(*arguments)[0] == 0
+    expected, backend = fastnn.load("run/model.fastnn"), PicklingBackend()
+    with joblib.parallel_config(backend):
+        assert run(*arguments, "--out", "other")[::2] == (0, "")
+    assert backend.n_batches >= 4  # two networks, and a task for each of two epochs
+    found = fastnn.load("other/model.fastnn")
+    np.testing.assert_array_equal(found.oof_prediction_, expected.oof_prediction_)
     assert sorted(os.listdir("other")) == ["metrics.json", "model.fastnn", "report.html"]
 
 
