@@ -611,7 +611,7 @@ def train_alone(
         Function that returns True if the training must end.
     """
     own = copy.copy(fit)
-    own.runs, own.checkpoint = [run], None
+    own.runs, own.checkpoint = [run.copied()], None  # arrays that were sent may be read-only, or unaligned
     own.end = None if seconds is None else time.perf_counter() + seconds
     own._stream(passes, progress_bar(total=0, unit="row", shown=False), stopped)
-    run.is_late = own.is_late
+    vars(run).update(vars(own.runs[0]), is_late=own.is_late)
