@@ -14,6 +14,7 @@ __all__ = [
     "file_or_dash",
     "names",
     "numbers",
+    "path_or_url",
     "seconds",
 ]
 
@@ -91,6 +92,11 @@ def count(text: str, least: int = 1, below: int = 2**31) -> int:
     raise argparse.ArgumentTypeError(f"must be an integer {limits}, got {text!r}")
 
 
+def path_or_url(text: str) -> str | Path:
+    """Return the path of a file or folder, or its URL as it is."""
+    return text if "://" in text else Path(text)
+
+
 def file_or_dash(text: str) -> str | Path:
-    """Return the path of a file, or "-" for standard input or output."""
-    return text if text == "-" else Path(text)
+    """Return the path or URL of a file, or "-" for standard input or output."""
+    return text if text == "-" else path_or_url(text)

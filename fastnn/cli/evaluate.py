@@ -26,7 +26,7 @@ def add_command(commands: Any, summary: str) -> None:
         "table",
         metavar="TABLE",
         type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, - for standard input",
+        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
     )
     parser.add_argument(
         "--target", metavar="COLUMN", help="column with the truth (default: of the name in the training)"

@@ -6,11 +6,10 @@ import argparse
 import functools
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..system.printing import print
-from .arguments import add_reading_arguments, count, names
+from .arguments import add_reading_arguments, count, names, path_or_url
 
 __all__ = ["add_command"]
 
@@ -26,7 +25,7 @@ def add_command(commands: Any, summary: str) -> None:
         epilog="example: fastnn playground data.csv --target species",
     )
     parser.add_argument(
-        "table", metavar="TABLE", nargs="?", type=Path,
+        "table", metavar="TABLE", nargs="?", type=path_or_url,
         help="CSV or Parquet file with at least two columns of numbers, from which the target is learned",
     )  # fmt: skip
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")

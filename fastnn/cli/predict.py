@@ -27,7 +27,7 @@ def add_command(commands: Any, summary: str) -> None:
         "table",
         metavar="TABLE",
         type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, - for standard input",
+        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
     )
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=file_or_dash, default="-",

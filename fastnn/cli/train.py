@@ -7,7 +7,17 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from .arguments import PRESETS, TASKS, add_reading_arguments, count, file_or_dash, names, numbers, seconds
+from .arguments import (
+    PRESETS,
+    TASKS,
+    add_reading_arguments,
+    count,
+    file_or_dash,
+    names,
+    numbers,
+    path_or_url,
+    seconds,
+)
 
 __all__ = ["add_command"]
 
@@ -27,7 +37,7 @@ def add_command(commands: Any, summary: str) -> None:
         "table",
         metavar="TABLE",
         type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, - for standard input",
+        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
     )
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
@@ -36,11 +46,15 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, default=Path("run"), help="folder of the results (default: run)"
+        "--out",
+        metavar="FOLDER",
+        type=path_or_url,
+        default=Path("run"),
+        help="folder of the results (default: run)",
     )
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(
-        "--valid", metavar="TABLE", type=Path, help="validation rows (default: some of TABLE)"
+        "--valid", metavar="TABLE", type=path_or_url, help="validation rows (default: some of TABLE)"
     )
     validation.add_argument(
         "--cv",

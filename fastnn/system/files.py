@@ -212,10 +212,12 @@ def check_file_name(path: Any, name: str) -> Path:
     TypeError
         If `path` is neither text nor a path.
     ValueError
-        If the file system refuses the name, as one that is too long or contains NUL.
+        If the file system refuses the name, as one that is too long or contains NUL, or `path` is a URL.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {shown(path)}")
+    if isinstance(path, str) and "://" in path:
+        raise ValueError(f"{name}: {path} is a URL: name a file or folder of this machine")
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -102,8 +102,8 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         ----------
         X : dataframe or array-like (n_samples, n_columns), or files
             Table of numbers, booleans, dates, categories and text, with missing values: pandas, Polars,
-            PyArrow and other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder, or
-            a ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
+            PyArrow and other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder,
+            their URLs, or a ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
         y : array-like (n_samples,), or str
             Classes or numbers. For files, the name of their column.
         sample_weight : array-like (n_samples,), or str, optional
@@ -141,6 +141,8 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             If the table, the targets, the weights or a parameter are invalid, or all targets are equal.
         FileNotFoundError
             If a file does not exist.
+        ImportError
+            If the files, or the file system of a URL, need a package that is missing.
         KeyboardInterrupt
             Within a fraction of a second after Ctrl-C. A streamed fit then leaves the estimator fitted with
             the best networks so far.

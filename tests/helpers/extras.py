@@ -18,7 +18,7 @@ from packaging.version import Version
 _PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
 # The names of packages, and the extras that install them.
-EXTRAS = {
+EXTRAS = {"fsspec": "dask"} | {  # Dask requires fsspec
     re.match(r"\w+", requirement)[0]: extra
     for extra in ("build", "cli", "dask", "polars", "ray", "render")
     for requirement in _PYPROJECT["project"]["optional-dependencies"][extra]

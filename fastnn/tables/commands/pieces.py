@@ -9,7 +9,7 @@ from typing import Any
 
 from ...system.extras import import_extra
 from ..streaming.parquet import Block, ParquetRows
-from ..streaming.source import opened_dataset
+from ..streaming.source import opened_dataset, shown_source
 from .columns import check_names
 from .reading import INDEX, ReadTable, is_parquet, read_table
 
@@ -33,7 +33,7 @@ class TableInPieces:
     Parameters
     ----------
     source : str or Path
-        Name of a file or folder, or "-" for standard input.
+        Name or URL of a file or folder, or "-" for standard input.
     options : namespace
         Options of `add_reading_arguments`.
     text_columns : iterable of str
@@ -67,7 +67,7 @@ class TableInPieces:
         kept: Any = (), target: str | None = None, task: str | None = None,
     ) -> None:  # fmt: skip
         self._read: ReadTable | None = None
-        self.name, self._source = str(source), str(source)
+        self.name, self._source = shown_source(source), str(source)
         if is_whole or not is_parquet(source):
             self._read = read_table(source, options, text_columns, kept, target, task)
             self.name, self.notes = self._read.name, self._read.notes

@@ -14,6 +14,7 @@ import numpy as np
 from ...system.extras import import_extra
 from ...system.frames import Table
 from ...system.targets import stands_for_number
+from ..streaming.source import shown_source
 from .columns import check_known
 from .reading import (
     BYTE_ORDER_MARKS,
@@ -72,7 +73,7 @@ def read_plain_table(
     ImportError
         For a file or an option that needs pandas.
     """
-    name = str(source)
+    name = shown_source(source)
     notes: list[str] = []
     with opened_bytes(source, name) as file:
         content = file.read()

@@ -17,7 +17,7 @@ from typing import Any
 from ...system.extras import import_extra
 from ...system.validation import shown
 from ..streaming.parquet import ParquetRows
-from ..streaming.source import first_line, read_dataset
+from ..streaming.source import first_line, is_parquet_folder, is_url, read_dataset, read_url, shown_source
 from .texts import without_units
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "ReadTable",
     "finished_table",
     "is_parquet",
-    "is_parquet_folder",
     "opened_bytes",
     "read_table",
 ]
@@ -88,7 +87,7 @@ def read_table(
     Parameters
     ----------
     source : str or Path
-        Name of the file, or "-" for standard input.
+        Name of the file, its URL, or "-" for standard input.
     options : namespace
         Options of `add_reading_arguments`.
     text_columns : iterable of str
@@ -116,7 +115,7 @@ def read_table(
         If pandas, or pyarrow for Parquet, is missing.
     """
     pandas = import_extra("pandas", "cli", "reading a table")
-    name = "standard input" if source == "-" else str(source)
+    name = "standard input" if source == "-" else shown_source(source)
     if is_parquet_folder(source):
         read = ReadTable(_read_parquet(pandas, source, name, target), name)
     else:
@@ -155,15 +154,12 @@ def finished_table(
     return read
 
 
-def is_parquet_folder(source: str | Path) -> bool:
-    """Return True for the name of a folder that holds Parquet files, perhaps in folders."""
-    return source != "-" and Path(source).is_dir() and any(Path(source).rglob("*.parquet"))
-
-
 def is_parquet(source: str | Path) -> bool:
     """Return True for the name of a Parquet file or of a folder of such files."""
     if is_parquet_folder(source):
         return True
+    if is_url(source):
+        return read_url(str(source), len(PARQUET)) == PARQUET
     if source == "-" or not Path(source).is_file():
         return False
     with Path(source).open("rb") as file:
@@ -177,6 +173,9 @@ def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
         if sys.stdin is None:  # the process was started without it
             raise ValueError("standard input is closed: name a file instead of -")
         yield io.BytesIO(sys.stdin.buffer.read())
+        return
+    if is_url(source):
+        yield io.BytesIO(read_url(str(source)))
         return
     path = Path(source)
     if path.is_dir():

@@ -19,7 +19,7 @@ from ..base import MIN_MEMORY
 from ..presets import PRESETS
 from ..streaming.fit import needed_bytes
 from ..streaming.parquet import Block, ParquetRows
-from ..streaming.source import opened_dataset
+from ..streaming.source import opened_dataset, shown_source
 from .columns import check_names
 from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on, score_validation
 from .problem import Problem, check_classes, posed_rows
@@ -61,7 +61,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
             f"--resume: there is no checkpoint {checkpoint}: leave out --resume to begin the training"
         )
     pandas = import_extra("pandas", "cli", "reading a table")
-    name, source = str(options.table), str(options.table)
+    name, source = shown_source(options.table), str(options.table)
     names = list(opened_dataset(source).schema.names)
     header = ReadTable(pandas.DataFrame(columns=names), name)
     check_names([options.target], header, "--target")

@@ -23,7 +23,10 @@ CHECKPOINT = "checkpoint.fastnn"
 
 def run(options: argparse.Namespace) -> int:
     """Fit, evaluate, print and write; return the exit status."""
+    from ...system.files import check_file_name
+
     begin = time.perf_counter()
+    check_file_name(options.out, "--out")
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
 
@@ -113,9 +116,8 @@ def _write_scores(read: Any, result: Any, options: argparse.Namespace, paths: li
 
 def _check_folder(folder: Path, paths: list[Path]) -> None:
     """Raise ValueError unless the results can be written to a folder, which need not exist yet."""
-    from ...system.files import check_file_name, check_folder, check_replaceable
+    from ...system.files import check_folder, check_replaceable
 
-    check_file_name(folder, "--out")
     if os.path.lexists(folder) and not folder.is_dir():
         kind = "a file" if folder.exists() else "a link to nothing"
         raise ValueError(f"--out: {folder} is {kind}, not a folder")

@@ -98,7 +98,7 @@ class ParquetRows:
 
     Parameters
     ----------
-    source : path, sequence of paths or pyarrow.dataset.Dataset
+    source : path or URL, sequence of these, or pyarrow.dataset.Dataset
         Files, or a folder with files; names of folders such as "year=2024" become columns.
     target : str, optional
         Column to predict; None for rows without a target.
