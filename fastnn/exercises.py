@@ -137,6 +137,8 @@ def _mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str
         return f"It raised {type(error).__name__}: {error}. Its arguments had the shapes {shapes}."
     for name, array in arrays.items():
         if not np.array_equal(array, given[name]):
+            if np.allclose(array, given[name], RELATIVE, ABSOLUTE):
+                return f"It left rounding errors in its argument {name}: keep each number and put it back."
             return f"It changed its argument {name}: compute the result in a new array."
     if returned is None:
         return f"It returned None: is `return {listed}` missing?"
@@ -163,7 +165,7 @@ def _difference(name: str, result: Any, expected: Any) -> str:
     except ValueError:
         return f"{name} is not an array."
     if result.dtype.kind != "f":
-        return f"{name} has the dtype {result.dtype} instead of {expected.dtype}."
+        return f"{name} has the dtype {result.dtype} instead of {expected.dtype}. {{formula}}"
     if result.shape != expected.shape:
         return _other_shape(name, result, expected)
     if not np.isfinite(result).all():
@@ -183,7 +185,7 @@ def _difference(name: str, result: Any, expected: Any) -> str:
         if _close(result, -factor * expected):
             return f"{name} has the wrong sign, and {what}."
     factor = np.vdot(expected, result) / np.vdot(expected, expected)
-    if result.size > 1 and _close(result, factor * expected):
+    if result.size > 1 and f"{factor:.4g}" != "1" and _close(result, factor * expected):
         return f"{name} is {factor:.4g} times the correct result."
     index = np.unravel_index(np.argmax(np.abs(result - expected)), result.shape)
     place = f"[{', '.join(map(str, index))}]" if index else ""
@@ -202,6 +204,8 @@ def _other_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str
             return f"{shapes}: keep the axis, by keepdims=True."
         return f"{shapes}: remove the axes of length 1."
     if result.shape[:1] == (N_SAMPLES,) and expected.shape[:1] != (N_SAMPLES,):
+        if result.size == N_SAMPLES and expected.size > 1:
+            return f"{shapes}: add up the samples, axis 0, and not what each of them has."
         return f"{shapes}: take the sum or the mean over the samples."
     return f"{shapes}."
 

@@ -111,6 +111,17 @@ def restored_too_late(f, x):
     return (f(x) - f(x - 2e-5)) / 2e-5
 
 
+def restored_by_addition(f, x):
+    gradient = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        x[index] += 1e-5
+        above = f(x)
+        x[index] -= 2e-5
+        gradient[index] = (above - f(x)) / 2e-5
+        x[index] += 1e-5
+    return gradient
+
+
 WRONG = {
     "raises": ("sigmoid", lambda z: 1 / z.missing, "raised AttributeError: 'numpy.ndarray' object"),
     "takes too few arguments": ("tanh_backward", lambda Z: Z, "shapes Z (7, 4), dA (7, 4)."),
@@ -124,6 +135,11 @@ WRONG = {
     "one result": ("add_backward", lambda X, b, dZ: dZ, "returned 1 result instead of 2: db, dX."),
     "two results": ("softmax", lambda S: (S, S), "returned 2 results instead of 1: P."),
     "not summed": ("add_backward", lambda X, b, dZ: (dZ, dZ), "take the sum or the mean over the samples."),
+    "other axis": (
+        "add_backward",
+        lambda X, b, dZ: (dZ.sum(axis=1, keepdims=True), dZ),
+        "db has the shape (7, 1) instead of (1, 4): add up the samples, axis 0,",
+    ),
     "averaged": (
         "add_backward",
         lambda X, b, dZ: (dZ.mean(axis=0, keepdims=True), dZ),
@@ -147,10 +163,20 @@ WRONG = {
         "dw has the shape (1, 3) instead of (3,): remove the axes of length 1.",
     ),
     "other shape": ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
-    "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dZ has the dtype bool instead of float64."),
+    "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dtype bool instead of float64. Return dZ = dA"),
     "integers": ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
     "ragged": ("sigmoid", lambda z: [[0.0], [0.0, 1.0]], "p is not an array."),
     "changed in place": ("relu_backward", in_place, "It changed its argument dA: compute the result in a"),
+    "restored by addition": (
+        "numerical_gradient",
+        restored_by_addition,
+        "rounding errors in its argument x:",
+    ),
+    "nearly right": (
+        "numerical_gradient",
+        lambda f, x: np.cos(x) * (1 - 2e-5),
+        " and should be ",
+    ),
     "not restored": ("numerical_gradient", restored_too_late, "It changed its argument x:"),
     "overflow": (
         "softmax",
