@@ -28,7 +28,7 @@ from ..reference.layer import ACTIVATIONS, activation_backward, activation_forwa
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
 from ..schedules import resolve_schedule
-from ..system.validation import check_choice, check_count, shown
+from ..system.validation import check_choice, check_count, check_flag, shown
 from .fields import RequestError
 from .next_step import Rest, next_step
 from .problem import LearningProblem
@@ -61,12 +61,15 @@ class View:
         Pixels along the sides of the large picture, and of the units' pictures.
     sample : int or None
         Number of the sample whose activations are shown.
+    shapes : bool
+        Show classes by markers too, in saved pictures as on the page.
     """
 
     mode: str = "classes"
     resolution: int = 256
     unit_resolution: int = 32
     sample: int | None = None
+    shapes: bool = False
 
     @property
     def response(self) -> str:
@@ -85,6 +88,7 @@ class View:
                     raise ValueError(f"{name} must be at most {most}, got {shown(value)}")
             if view.sample is not None:
                 check_count(view.sample, "sample")
+            check_flag(view.shapes, "shapes")
         except ValueError as error:
             raise RequestError(None, str(error)) from None
         return view

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..boundary.colours import CLASS_MARKERS
 from ..boundary.drawing import axes_pixels, draw_picture, printable
 from ..boundary.render import render_boundary
 from ..model import Model
@@ -102,6 +103,25 @@ def _class_colours(problem: LearningProblem) -> dict[Any, str]:
     return {label: page_colour(f"class-{k}") for k, label in enumerate(problem.labels.tolist())}
 
 
+def _class_markers(run: Run) -> dict[Any, str] | None:
+    """Return the markers of the classes if the page shows them."""
+    labels = run.problem.labels.tolist()
+    return dict(zip(labels, CLASS_MARKERS, strict=False)) if run.view.shapes else None
+
+
+class NamedPoints(np.ndarray):
+    """Points (n, 2) in the units of the data with the names of their columns, as a dataframe has them."""
+
+    columns: list[str]
+
+    @classmethod
+    def of(cls, problem: LearningProblem) -> NamedPoints:
+        """Return the points of a problem; those of a table have its names."""
+        points = problem.in_units(problem.X).view(cls)
+        points.columns = [] if problem.table is None else problem.inputs
+        return points
+
+
 def _response_colours(run: Run) -> tuple[str, Any]:
     """Return the response of `render_boundary` that the page shows of classes, and its colormap."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -144,7 +164,7 @@ def _figure(run: Run) -> Figure:
     draw_picture(
         image.data, image.extent, image.classes, response=response, is_bounded=image.is_bounded, ax=ax,
         X=problem.in_units(problem.X), y=problem.labels[problem.y], colours=_class_colours(problem),
-        cmap=cmap,
+        cmap=cmap, markers=_class_markers(run),
     )  # fmt: skip
     _name_axes(ax, problem)
     ax.set_title(title)
@@ -237,8 +257,9 @@ def _animation(run: Run) -> bytes:
                 for snapshot, share in zip(chosen, correct, strict=True)
             ]
             animate_training(
-                [problem.over_units(model) for model in models], problem.in_units(problem.X),
+                [problem.over_units(model) for model in models], NamedPoints.of(problem),
                 problem.labels[y], path, titles=titles, colours=_class_colours(problem),
+                markers=_class_markers(run),
             )  # fmt: skip
         else:
             titles = [

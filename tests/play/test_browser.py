@@ -632,10 +632,15 @@ def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitor, server):
     legend, outputs = np.reshape(page.evaluate(shapes), (2, 4))
     assert len(set(legend)) == 4
     assert sorted(legend) == sorted(outputs)
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda text: sent.append(text)))
     page.reload()
     visitor.wait_for_frame()
     assert page.locator("#shapes").is_checked()
     page.click("#shapes")
+    views = [text for text in sent if '"view"' in text]  # what saved pictures will show
+    assert ['"shapes":true' in text for text in views][:1] == [True]
+    assert '"shapes":false' in views[-1]
     np.testing.assert_array_equal(visitor.pixels("#points"), discs)
     visitor.change(lambda: page.locator("input[name=dataset][value=surface]").check())
     assert not page.locator("#shapes").is_visible()  # a regression has no classes

@@ -10,16 +10,17 @@ from matplotlib.colors import to_hex, to_rgb
 from playing import FakePage
 
 import fastnn
-from fastnn.play.saves import _figure, page_colour
+from fastnn.play.saves import _animation, _figure, page_colour
 from fastnn.play.table import checked_table
+from fastnn.plotting import film
 
 RANDOM = np.random.RandomState(0)
 ROWS = RANDOM.randn(60, 2) * [3, 40] + [2000, -500]
 LEARNING = {"optimizer": "adam", "reduction": "mean", "output_activation": "identity"}
 
 
-def figure_of(page, mode="classes", **state):
-    page.send("view", mode=mode)
+def figure_of(page, mode="classes", shapes=False, **state):
+    page.send("view", mode=mode, shapes=shapes)
     run = page.start(**LEARNING, **state)
     page.train_to(20)
     return run.problem, _figure(run)
@@ -99,6 +100,26 @@ def test_a_picture_of_a_regression_is_filled_and_has_the_units_of_the_target(is_
     assert (ax.get_xlabel(), bar.get_ylabel()) == (("x0", "price") if is_table else ("$x_1$", "y"))
     assert to_hex(image.cmap(0.0)) == page_colour("response-low")
     assert to_hex(image.cmap(1.0)) == page_colour("response-high")
+
+
+@pytest.mark.parametrize("shapes", [False, True])
+def test_saved_files_show_shapes_where_the_page_does_and_animations_name_the_columns(shapes, monkeypatch):
+    drawn = []
+
+    class Film(film.Film):
+        def __init__(self, *args):
+            super().__init__(*args)
+            drawn.append(self._ax)
+
+    monkeypatch.setattr("fastnn.plotting.animation.Film", Film)
+    labels = np.repeat(["a", "b", "c"], 20)
+    with FakePage(checked_table(ROWS, labels)) as page:
+        _, figure = figure_of(page, dataset="table", shapes=shapes)
+        assert _animation(page.session.running).startswith(b"GIF")
+    for ax in (figure.axes[0], drawn[-1]):
+        outlines = {len(dots.get_paths()[0].vertices) for dots in dots_of(ax)}
+        assert len(outlines) == (3 if shapes else 1)
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", "x1")
 
 
 def test_the_colours_are_those_of_the_light_theme():

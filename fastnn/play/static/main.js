@@ -178,7 +178,8 @@ const drawn = (frame) => connection.send("drawn", { frame: frame.frame, run: fra
 
 function sendView() {
   const { view: mode, sample } = view;
-  connection.send("view", { mode, resolution: RESOLUTION, unit_resolution: UNIT_RESOLUTION, sample });
+  const sizes = { resolution: RESOLUTION, unit_resolution: UNIT_RESOLUTION };
+  connection.send("view", { mode, ...sizes, sample, shapes: byId("shapes").checked });
   connection.send("speed", { steps_per_second: SPEEDS[view.speed] });
 }
 
@@ -508,7 +509,10 @@ function listen() {
 }
 
 byId("help").addEventListener("click", actions.help);
-listenToShapes((areShown) => boundary.setShapesShown(areShown));
+listenToShapes((areShown) => {
+  boundary.setShapesShown(areShown);
+  if (hello) sendView();
+});
 byId("show-test").addEventListener("change", (event) => boundary.setTestShown(event.target.checked));
 listenToTheme(() => {
   palette.refresh();
