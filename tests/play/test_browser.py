@@ -646,6 +646,34 @@ def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitor, server):
     assert not page.locator("#shapes").is_visible()  # a regression has no classes
 
 
+def test_lines_and_pictures_of_a_large_network_are_not_drawn_with_every_frame(visitor, server):
+    page = visitor.visit(server, "layers=64,64&speed=13").page
+    page.keyboard.press("Space")
+    page.wait_for_function("() => document.querySelector('#boundary').dataset.step > 3")
+    counts = page.evaluate(
+        """() => new Promise((resolve) => {
+            const counts = { frames: 0, lines: 0, pictures: 0 };
+            const { clearRect, putImageData } = CanvasRenderingContext2D.prototype;
+            const unit = document.querySelector("[data-key=unit-1-0] canvas");
+            const links = document.querySelector("canvas.links");
+            CanvasRenderingContext2D.prototype.clearRect = function (...place) {
+              counts.lines += this.canvas === links;
+              clearRect.apply(this, place);
+            };
+            CanvasRenderingContext2D.prototype.putImageData = function (...image) {
+              counts.pictures += this.canvas === unit;
+              putImageData.apply(this, image);
+            };
+            new MutationObserver(() => {
+              counts.frames += 1;
+              if (counts.lines === 2) resolve(counts);
+            }).observe(document.querySelector("#boundary"), { attributeFilter: ["data-drawn"] });
+        })"""
+    )
+    assert counts["frames"] > 6
+    assert 2 <= counts["pictures"] <= counts["frames"] / 3 + 1
+
+
 def test_classes_signs_and_curves_have_colours_of_their_own(visitor, server):
     page = visitor.visit(server, "optimizer=adam&learning_rate=0.02").page
     page.keyboard.press("Space")

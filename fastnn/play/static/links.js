@@ -42,8 +42,8 @@ export class Links {
     this.layers = [];
   }
 
-  get count() {
-    return this.layers.reduce((sum, lines) => sum + lines.length, 0);
+  get areMany() {
+    return this.layers.reduce((sum, lines) => sum + lines.length, 0) > MANY_LINES;
   }
 
   /** Take over where the units stand: `places` has {left, right, middle} for the units of every layer. */
@@ -91,7 +91,7 @@ export class Links {
   draw(weights, emphasis) {
     const { context } = fit(this.canvas, this.width, this.height);
     context.clearRect(0, 0, this.width, this.height);
-    const areMany = this.count > MANY_LINES;
+    const { areMany } = this;
     this.layers.forEach((lines, layer) => {
       const W = weights(layer);
       if (W?.length !== lines.length) return;

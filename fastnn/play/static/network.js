@@ -8,23 +8,29 @@ import { markClass } from "./palette.js";
 // Lines are only recorded in that time; the browser fills their pixels later, which takes many times as long.
 const PICTURE_SHARE = 0.3;
 const LINE_SHARE = 0.05;
+// Of networks with many lines, they are drawn with one in so many frames: that time is not in the shares.
+const PICTURE_FRAMES = 3;
+const LINE_FRAMES = 6;
 // Style classes of networks with more units in a layer than this, and the units in a column of such a network:
 // a layer of more units is folded into several columns, so that the card stays as high as the page.
 const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 // Layers above which a network has the style class "many".
 const MANY_LAYERS = 6;
 
-/** Keeps a costly drawing to a share of the time. */
+/** Keeps a costly drawing to a share of the time, and to one in so many frames of a large network. */
 class Pace {
-  constructor(share) {
+  constructor(share, frames) {
     this.share = share;
-    this.next = 0;
+    this.frames = frames;
+    this.next = this.passed = 0;
   }
 
-  /** Draw, unless the last drawing took so long that it is too early; `must` draws in any case. */
-  draw(must, drawing) {
+  /** Draw, unless it is too early after the last drawing; `must` draws in any case. */
+  draw(must, isLarge, drawing) {
     const began = performance.now();
-    if (!must && began < this.next) return;
+    this.passed += 1;
+    if (!must && (began < this.next || (isLarge && this.passed < this.frames))) return;
+    this.passed = 0;
     drawing();
     const ended = performance.now();
     this.next = ended + (ended - began) * (1 / this.share - 1);
@@ -44,8 +50,8 @@ export class Network {
     this.tooltip = byId("tooltip");
     this.units = [];
     this.weights = this.selected = this.hovered = this.pointed = null;
-    this.picturePace = new Pace(PICTURE_SHARE);
-    this.linkPace = new Pace(LINE_SHARE);
+    this.picturePace = new Pace(PICTURE_SHARE, PICTURE_FRAMES);
+    this.linkPace = new Pace(LINE_SHARE, LINE_FRAMES);
     new ResizeObserver(() => this.measure()).observe(this.columns);
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
@@ -208,8 +214,11 @@ export class Network {
     const must = !frame.playing || this.weights === null;
     this.weights = weights;
     if (inputs) this.drawUnits(this.units[0], inputs, frame.input_ranges);
-    this.picturePace.draw(must, () => this.drawUnits(this.units.slice(1, -1).flat(), units, frame.unit_ranges));
-    this.linkPace.draw(must, () => this.drawLinks());
+    const { areMany } = this.links;
+    this.picturePace.draw(must, areMany, () =>
+      this.drawUnits(this.units.slice(1, -1).flat(), units, frame.unit_ranges),
+    );
+    this.linkPace.draw(must, areMany, () => this.drawLinks());
     this.scores.forEach((element, k) => {
       element.textContent = prediction ? prediction[k].toFixed(2).replace("-", "−") : "";
     });
