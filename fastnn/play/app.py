@@ -2,8 +2,8 @@
 
 Only a page of this server may drive a training. A request must name the host 127.0.0.1 or localhost with the
 server's port, since a foreign name may be made to point here (DNS rebinding). A websocket must come from a
-page of that origin, and it and the page itself must bring the token. A ticket, which is good for one request,
-leads to the address with the token.
+page of that origin, and it and the page itself must bring the token. A ticket, which is good for one request
+of the same user, leads to the address with the token.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .session import Run, Session
 from .settings import Settings, described_fields
 from .table import PlayTable
 from .thumbnails import thumbnail
-from .token import Tickets
+from .token import Tickets, is_another_users
 
 __all__ = ["MAX_MESSAGE_BYTES", "make_app", "page_path"]
 
@@ -147,6 +147,8 @@ def make_app(
         return FileResponse(STATIC / "index.html")
 
     async def open_page(request: Request) -> Response:
+        if is_another_users(request.client, request.scope["server"]):
+            return PlainTextResponse(REFUSAL, 403)
         if not tickets.redeem(request.path_params["ticket"]):
             return PlainTextResponse(SPENT, 403)
         return RedirectResponse(page_path(token), 303)

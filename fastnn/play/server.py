@@ -89,6 +89,8 @@ class Playground:
             log_config=None,
             log_level="warning",
             access_log=False,
+            # No proxy is in front: a request may not choose the address that it seems to come from.
+            proxy_headers=False,
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=1,

@@ -10,7 +10,9 @@ import hashlib
 import os
 import re
 import secrets
+import socket
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +21,15 @@ import platformdirs
 
 from ..system.messages import warn
 
-__all__ = ["Tickets", "kept_token", "new_token", "token_of_port"]
+__all__ = ["Tickets", "is_another_users", "kept_token", "new_token", "token_of_port"]
 
 FILE_NAME = "playground-token"
 # Permissions of all users but the owner.
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 # Time that a browser has to open the page.
 TICKET_SECONDS = 30.0
+# Linux's tables of connections, with their ends and owners.
+CONNECTIONS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _TOKEN = re.compile(r"[\w-]{32}", re.ASCII)
 
 
@@ -67,6 +71,30 @@ class Tickets:
         """Return True if a ticket is valid, and make it invalid."""
         end = self._ends.pop(ticket, None)
         return end is not None and time.monotonic() < end
+
+
+def is_another_users(client: tuple[str, int] | None, server: tuple[str, int] | None) -> bool:
+    """Return True if a connection between addresses of this machine was made by another user.
+
+    That user may have read the ticket, and be faster than the browser. False where the system does not tell
+    who made it, and for root, who may pass connections on, as Windows does to its Linux.
+    """
+    if client is None or server is None:
+        return False
+    try:  # IPv4 addresses are the last eight digits of IPv6 ones, with their bytes in the machine's order
+        own_end, other_end = (
+            f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+            for host, port in (client, server)
+        )
+    except OSError:
+        return False
+    for table in CONNECTIONS:
+        with suppress(OSError):
+            for row in table.read_text().splitlines()[1:]:
+                _, own, other, *_, user = row.split()[:8]
+                if own.endswith(own_end) and other.endswith(other_end):
+                    return int(user) not in (0, os.geteuid())
+    return False
 
 
 def kept_token() -> str:

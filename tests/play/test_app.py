@@ -93,6 +93,16 @@ def test_a_ticket_opens_the_page_once():
     assert test.get(another).text.lower().startswith("<!doctype html")
 
 
+def test_another_user_neither_opens_the_page_nor_spends_the_ticket(monkeypatch):
+    tickets = Tickets()
+    test = client(tickets=tickets)
+    path = f"/open/{tickets.issue()}"
+    with monkeypatch.context() as patch:
+        patch.setattr("fastnn.play.app.is_another_users", lambda client, server: True)
+        assert test.get(path, follow_redirects=False).status_code == 403
+    assert test.get(path, follow_redirects=False).status_code == 303
+
+
 def test_a_ticket_expires(monkeypatch):
     now = 1000.0
     monkeypatch.setattr("fastnn.play.token.time", SimpleNamespace(monotonic=lambda: now))

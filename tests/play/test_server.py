@@ -317,15 +317,18 @@ def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypat
 
 
 def test_the_browser_is_opened(monkeypatch):
-    opened = []
+    opened, clients = [], []
     monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("fastnn.play.app.is_another_users", lambda client, server: clients.append(client))
     with fastnn.playground(block=False) as running:
         (address,) = opened
         secret = running.address.partition("?token=")[2]
         assert secret not in address  # other users can read the browser's command line
-        with urllib.request.urlopen(address) as answer:
+        request = urllib.request.Request(address, headers={"X-Forwarded-For": "192.0.2.1"})
+        with urllib.request.urlopen(request) as answer:
             assert answer.url == running.address
             assert answer.status == 200
+        assert clients[0][0] == "127.0.0.1"  # a header does not say who asks
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(address)
         with caught.value as error:

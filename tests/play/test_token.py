@@ -1,6 +1,7 @@
 """The token of a user's playgrounds: it stays the same, and one that others may know is not trusted."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import threading
 
 import pytest
 
-from fastnn.play.token import kept_token
+from fastnn.play.token import CONNECTIONS, is_another_users, kept_token
 
 needs_permissions = pytest.mark.skipif(os.name != "posix", reason="files have no permissions of others")
 
@@ -22,6 +23,41 @@ def path(tmp_path, monkeypatch):
 
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
+
+
+CLIENT, SERVER = ("127.0.0.1", 0x9C40), ("127.0.0.1", 8800)
+LOOPBACK = f"{int.from_bytes(bytes([127, 0, 0, 1]), sys.byteorder):08X}"
+MAPPED = f"{'0' * 16}{int.from_bytes(bytes([0, 0, 255, 255]), sys.byteorder):08X}{LOOPBACK}"
+
+
+@needs_permissions
+@pytest.mark.parametrize("address", [LOOPBACK, MAPPED])
+@pytest.mark.parametrize(("user", "is_other"), [(os.geteuid(), False), (0, False), (os.geteuid() + 1, True)])
+def test_a_connection_of_another_user_is_known(address, user, is_other, tmp_path, monkeypatch):
+    rows = (
+        f"1: {address}:2260 {address}:9C40 01 0:0 00:0 0 {os.geteuid() + 7} 0 1",  # the server's end
+        f"0: {address}:9C40 {address}:2260 01 0:0 00:0 0 {user} 0 1",
+    )
+    (tmp_path / "tcp").write_text("\n".join(["sl local rem st", *rows]))
+    monkeypatch.setattr("fastnn.play.token.CONNECTIONS", (tmp_path / "none", tmp_path / "tcp"))
+    assert is_another_users(CLIENT, SERVER) == is_other
+    assert not is_another_users(("127.0.0.2", CLIENT[1]), SERVER)
+    assert not is_another_users(None, SERVER)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_ones_own_connection_is_found_in_the_tables_of_linux(family, monkeypatch):
+    if not all(table.exists() for table in CONNECTIONS):
+        pytest.skip("the system has no such tables")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(family) as connection:
+        host, port = server.getsockname()
+        connection.connect(("::ffff:127.0.0.1" if family == socket.AF_INET6 else host, port))
+        accepted, client = server.accept()
+        with accepted:
+            assert not is_another_users(client, (host, port))
+            if os.geteuid():  # root is no other user
+                monkeypatch.setattr("os.geteuid", lambda: 12345)
+                assert is_another_users(client, (host, port))
 
 
 @needs_permissions
