@@ -34,7 +34,7 @@ def digests():
         def noted(self, *arguments):
             result = call(self, *arguments)
             function, values = described(self, arguments)
-            digest = found[f"{task}, {dtype}: {function}"]
+            digest = found[f"{running}: {function}"]
             digest.update(repr(result).encode())
             for array in arrays_in(tuple(values)):
                 digest.update(array.tobytes())
@@ -49,6 +49,7 @@ def digests():
     warnings.simplefilter("ignore")  # trainings of one epoch do not converge
     for task, description in TASKS.items():
         for dtype in DTYPES:
+            running = f"{task}, {dtype}"
             description.run(np.dtype(dtype))
     return {name: digest.hexdigest() for name, digest in found.items()}
 
