@@ -121,9 +121,12 @@ def _epochs_done(training: TrainingState | None) -> int:
 
 
 def native(value: Any) -> Any:
-    """Return plain values with all arrays in this machine's byte order; pickles may hold the other one."""
+    """Return plain values with all arrays aligned and in this machine's byte order, as kernels need them.
+
+    A pickle may hold the other order, and a message that Dask received puts arrays at any address.
+    """
     if isinstance(value, np.ndarray):
-        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+        return np.require(value, value.dtype.newbyteorder("="), "A")
     if isinstance(value, dict):
         return {key: native(item) for key, item in value.items()}
     if type(value) in (tuple, list):

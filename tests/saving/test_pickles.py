@@ -67,24 +67,37 @@ def test_a_memory_mapped_training_can_be_resumed(tmp_path):
     assert_same_predictions(mapped, at_once)
 
 
-def swapped(value):
-    """Return plain values with the byte order of all arrays swapped."""
+def other_arrays(change, value):
+    """Return plain values with all arrays of numbers changed."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        return value.astype(value.dtype.newbyteorder())
+        return change(value)
     if isinstance(value, dict):
-        return {key: swapped(item) for key, item in value.items()}
+        return {key: other_arrays(change, item) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(map(swapped, value))
+        return type(value)(other_arrays(change, item) for item in value)
     return value
 
 
+def swapped(array):
+    """Return an array of the other byte order."""
+    return array.astype(array.dtype.newbyteorder())
+
+
+def unaligned(array):
+    """Return an array at an odd address."""
+    other = np.frombuffer(bytearray(array.nbytes + 1), array.dtype, array.size, 1).reshape(array.shape)
+    other[...] = array
+    return other
+
+
+@pytest.mark.parametrize("change", [swapped, unaligned])
 @pytest.mark.parametrize(
     "name", ["model, everything", "model, stopped early", "classifier, early", "regressor"]
 )
-def test_a_pickle_of_the_other_byte_order_has_the_same_bits(name):
+def test_a_pickle_of_the_other_byte_order_or_alignment_has_the_same_bits(name, change):
     thing = make(name)
     other = type(thing).__new__(type(thing))
-    other.__setstate__(swapped(copy.deepcopy(thing).__getstate__()))
+    other.__setstate__(other_arrays(change, copy.deepcopy(thing).__getstate__()))
     assert_same_predictions(other, thing)
     fit_more(thing, name)
     fit_more(other, name)
