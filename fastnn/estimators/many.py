@@ -6,8 +6,10 @@ import numbers
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+import numpy as np
 from sklearn.utils import check_random_state
 
+from ..system.generators import resolve_random_state
 from ..system.sklearn_internals import with_callbacks
 from ..system.validation import shown
 from .base import BaseMLP
@@ -18,7 +20,7 @@ __all__ = ["fit_many", "fit_one", "named"]
 
 def fit_many(
     estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, X_val: Any = None,
-    y_val: Any = None, n_jobs: int | None = None,
+    y_val: Any = None, n_jobs: int | None = None, rng: int | np.random.Generator | None = None,
 ) -> list[Any]:  # fmt: skip
     """Fit many networks to the same data, in parallel on threads or on a cluster.
 
@@ -30,7 +32,8 @@ def fit_many(
     estimators : iterable of MLPClassifier or MLPRegressor
         Estimators with any parameters, which are fitted in place exactly as by their `fit`. Estimators whose
         `random_state` is an integer are fitted in parallel. Estimators that share a generator, as all with
-        the `random_state` None do, are fitted one after another in the order of the list, in this process.
+        the `random_state` None do without `rng`, are fitted one after another in the order of the list, in
+        this process.
     X, y : array-like
         Samples and targets, as for `fit`.
     sample_weight : array-like (n_samples,), optional
@@ -40,6 +43,9 @@ def fit_many(
     n_jobs : int, optional
         Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. With
         a backend of joblib, its number of jobs, by default that of ``joblib.parallel_config``, or all.
+    rng : None, int or numpy.random.Generator, default None
+        Seed or generator of the `random_state` of estimators where that is None: each is set to an integer of
+        its own, drawn in the order of the list. A generator moves on by each call.
 
     Returns
     -------
@@ -49,7 +55,8 @@ def fit_many(
     Raises
     ------
     ValueError
-        If an estimator occurs twice or is not a fastnn estimator, or if `n_jobs` is 0.
+        If an estimator occurs twice or is not a fastnn estimator, if `n_jobs` is 0, or if `rng` is not None,
+        an integer not below 0 or a ``Generator``.
     Exception
         First error of a fit, raised after all other fits, with the estimator's index as a note.
     TimeoutError
@@ -82,6 +89,11 @@ def fit_many(
             )
     if len({id(estimator) for estimator in estimators}) < len(estimators):
         raise ValueError("estimators holds the same object more than once: clone it")
+    if rng is not None:
+        random = resolve_random_state(None, rng)
+        for estimator in estimators:
+            if estimator.random_state is None:
+                estimator.set_params(random_state=int(random.randint(2**31 - 1)))
 
     groups = [_generator(estimator.random_state) for estimator in estimators]
     data = (X, y, sample_weight, X_val, y_val)

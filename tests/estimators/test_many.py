@@ -386,3 +386,25 @@ def test_validation_data_reach_every_fit():
     for k, fitted in enumerate(many):
         alone = classifier(random_state=k, **settings).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
         assert_same_fit(fitted, alone)
+
+
+def test_rng_gives_a_seed_to_every_estimator_without_one():
+    def fitted(rng):
+        states = (None, 3, None, np.random.RandomState(0))
+        many = fit_many([classifier(random_state=state) for state in states], X, y, rng=rng)
+        assert many[1].random_state == 3
+        assert isinstance(many[3].random_state, np.random.RandomState)
+        for one in many[:3]:
+            assert_same_fit(one, sklearn.clone(one).fit(X, y))
+        return [one.random_state for one in many[:3]]
+
+    assert fitted(0) == fitted(0) != fitted(1)
+    rng = np.random.default_rng(0)
+    first, second = fitted(rng), fitted(rng)
+    assert first == fitted(np.random.default_rng(0))
+    assert len({*first, *second}) == 5
+
+    untouched = classifier(random_state=None)
+    with pytest.raises(ValueError, match="rng must be None, an integer not below 0 or a numpy.random.Gen"):
+        fit_many([untouched], X, y, rng=-1)
+    assert untouched.random_state is None
