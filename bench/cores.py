@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import estimators
 import numpy as np
+from workloads import training_operations
 
 import fastnn
 
@@ -49,15 +50,16 @@ def fit_words(dtype: type, n_threads: int | None) -> None:
     estimators.quietly(lambda: estimator.fit(X, y))
 
 
-def shared() -> dict[str, Callable[[int | None], None]]:
-    """Return trainings by name, as functions of `n_threads`."""
-    trainings: dict[str, Callable[[int | None], None]] = {}
+def shared() -> dict[str, tuple[Callable[[int | None], None], float]]:
+    """Return trainings by name: a function of `n_threads`, and the FLOPs of its products, NaN if sparse."""
+    trainings: dict[str, tuple[Callable[[int | None], None], float]] = {}
     for shape, sizes in DENSE.items():
+        operations = training_operations(sizes[0], 2 * len(noise()[0]))
         for name, options in OPTIONS.items():
-            trainings[f"{shape}, float32, {name}"] = partial(train_noise, *sizes, **options)
+            trainings[f"{shape}, float32, {name}"] = partial(train_noise, *sizes, **options), operations
     for dtype in (np.float32, np.float64):
         name = f"5,000 documents of 30,000 words, sparse, {np.dtype(dtype)}"
-        trainings[name] = partial(fit_words, dtype)
+        trainings[name] = partial(fit_words, dtype), float("nan")
     return trainings
 
 

@@ -4,9 +4,13 @@
     python bench/report.py minibatches                # one section
     python bench/report.py minibatches --chart FILE   # trainings by minibatches, also as a bar chart
     python bench/report.py grid --chart FILE          # pictures, also as curves of time by size
+    python bench/report.py wide --turns 1             # a trial: figures of one turn
 
 The sides of a comparison run in turns in one process, so that a slow moment of the machine affects all of
 them. Each figure is the fastest of its turns, which other work on the machine disturbed least.
+
+Where matrix products take most of the time, a row ends with the fraction of the machine's limit: NumPy's BLAS
+on large products of the same dtype in the same run, times the cores in use.
 """
 
 from __future__ import annotations
@@ -15,18 +19,24 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import cases
 import cores
 import estimators
 import numpy as np
 import pictures
+from cpuinfo import get_cpu_info
+from machine import commit, machine
 from threadpoolctl import threadpool_limits
-from workloads import SMALL_BATCHES, WORKLOADS, estimator_run, sides
+from workloads import SMALL_BATCHES, WORKLOADS, Run, estimator_run, fastnn_run, sides
 
 import fastnn
+from fastnn.engine import limits
 from fastnn.system.threads import available_cores
+
+# Largest number of turns of a comparison, set by --turns.
+MAX_TURNS = 1000
 
 
 def best(turns: int, rest: float = 0.0, runs: int = 1, **actions: Callable[[], object]) -> dict[str, float]:
@@ -36,7 +46,7 @@ def best(turns: int, rest: float = 0.0, runs: int = 1, **actions: Callable[[], o
     for some time after their work.
     """
     seconds = {name: float("inf") for name in actions}
-    for turn in range(turns + 1):
+    for turn in range(min(turns, MAX_TURNS) + 1):
         for name, action in actions.items():
             time.sleep(rest)
             for _ in range(runs):
@@ -57,9 +67,10 @@ def repeated(count: int, action: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def row(what: str, peer: str, ours: str, ratio: float) -> None:
-    """Print a row of a table; a `ratio` of NaN is left out."""
-    print(f"| {what} | {peer} | {ours} | {'' if ratio != ratio else f'{ratio:.3g}'} |", flush=True)
+def row(what: str, peer: str, ours: str, ratio: float, fraction: float = float("nan")) -> None:
+    """Print a row of a table; a `ratio` or a `fraction` of the limit that is NaN is left out."""
+    last = "" if ratio != ratio else f"{ratio:.3g}", "" if fraction != fraction else f"{fraction:.0%}"
+    print("|", " | ".join([what, peer, ours, *last]), "|", flush=True)
 
 
 def training() -> None:
@@ -194,7 +205,7 @@ def minibatches() -> None:
         runs = {side: prepare(workload) for side, prepare in sides().items()}
         seconds = dict.fromkeys(runs, float("inf"))
         scores = {}
-        for _ in range(5):
+        for _ in range(min(5, MAX_TURNS)):
             for side, run in runs.items():
                 time.sleep(0.2)  # threads of the peers' pools spin for some time after a run: let them end
                 started = time.perf_counter()
@@ -217,10 +228,11 @@ def minibatches() -> None:
 MEASURED: dict[str, dict[str, float]] = {}
 
 
-def product_limit() -> float:
-    """Return the FLOPS of one core on large float32 matrix products, by NumPy's BLAS."""
+@cache
+def product_limit(dtype: type = np.float32) -> float:
+    """Return the FLOPS of one core on large matrix products, by NumPy's BLAS."""
     random = np.random.default_rng(0)
-    A, B = random.normal(size=(2, 768, 768)).astype(np.float32)
+    A, B = random.normal(size=(2, 768, 768)).astype(dtype)
     C = np.empty_like(A)
     with threadpool_limits(1):
         t = best(20, product=lambda: np.dot(A, B, out=C))
@@ -276,15 +288,23 @@ def wide() -> None:
             t = best(10, rest=0.2, **actions)
             rate = {side: f"{operations / seconds / 1e9:.0f} GFLOP/s" for side, seconds in t.items()}
             what = f"scores of {cores.N_SAMPLES} samples, {list(layers_dim)}, {np.dtype(dtype)}"
-            row(what, f"products by NumPy {rate['numpy']}", rate["ours"], t["numpy"] / t["ours"])
+            fraction = operations / t["ours"] / (product_limit(dtype) * available_cores())
+            row(what, f"products by NumPy {rate['numpy']}", rate["ours"], t["numpy"] / t["ours"], fraction)
 
 
 def sharing() -> None:
     """Measure trainings on two threads, and on a number that fastnn chooses, beside one thread."""
-    for what, train in cores.shared().items():
+    for what, (train, operations) in cores.shared().items():
         t = best(4, one=partial(train, 1), two=partial(train, 2), chosen=partial(train, None))
-        row(f"{what}, two threads", f"one thread {t['one']:.3f} s", f"{t['two']:.3f} s", t["one"] / t["two"])
-        row("the same, n_threads=None", "", f"{t['chosen']:.3f} s", t["one"] / t["chosen"])
+        cores_limit = operations / (product_limit() * 2)
+        row(
+            f"{what}, two threads", f"one thread {t['one']:.3f} s", f"{t['two']:.3f} s", t["one"] / t["two"],
+            cores_limit / t["two"],
+        )  # fmt: skip
+        row(
+            "the same, n_threads=None", "", f"{t['chosen']:.3f} s", t["one"] / t["chosen"],
+            cores_limit / t["chosen"],
+        )  # fmt: skip
 
 
 def fits() -> None:
@@ -299,7 +319,10 @@ def fits() -> None:
     for name in ("digits", "table", "mnist shape"):
         workload = WORKLOADS[name]
         runs = {"ours": estimator_run(workload, ours), "theirs": estimator_run(workload, theirs)}
-        comparison(f"fit: {name}", best(5, **runs))
+        # The others have steps too short for two threads, and products too small to take most of the time.
+        comparison(
+            f"fit: {name}", best(5, **runs), workload.operations if name == "mnist shape" else float("nan")
+        )
     comparison(
         "fit: 5,000 documents of 30,000 words, sparse",
         best(3, ours=lambda: estimators.fit_words(ours), theirs=lambda: estimators.fit_words(theirs)),
@@ -344,6 +367,28 @@ def fits() -> None:
             f"{what}: one row", f"scikit-learn {micro['theirs']:.0f} us", f"{micro[name]:.2f} us",
             micro["theirs"] / micro[name],
         )  # fmt: skip
+
+
+def vectors() -> None:
+    """Measure steps on small batches, with vectors along the samples and, where fastnn does so, the units."""
+    along_units = limits.ROW_BYTES
+
+    def by(row_bytes: int, run: Run) -> None:
+        limits.ROW_BYTES = row_bytes
+        run()
+
+    for dtype in ("float32", "float64"):
+        for optimizer in ("sgd", "adam"):
+            for size, workload in SMALL_BATCHES.items():
+                run = fastnn_run(workload, dtype=dtype, optimizer=optimizer)
+                t = best(5, samples=partial(by, 0, run), units=partial(by, along_units, run))
+                micro = {way: f"{seconds / workload.n_steps * 1e6:.1f} us" for way, seconds in t.items()}
+                by_units = size * np.dtype(dtype).itemsize <= along_units
+                row(
+                    f"a step of [13, 100, 2], {dtype}, {optimizer}, batch of {size}",
+                    f"along samples {micro['samples']}", micro["units"] if by_units else "",
+                    t["samples"] / t["units"] if by_units else float("nan"),
+                )  # fmt: skip
 
 
 def small() -> None:
@@ -395,10 +440,14 @@ def accuracy() -> None:
         row(f"accuracy, 10 seeds: {name}", f"scikit-learn {shown[0]}", shown[1], ours.mean() / theirs.mean())
 
 
-def comparison(what: str, seconds: dict[str, float]) -> None:
-    """Print the row of a comparison with scikit-learn, from the seconds of "ours" and "theirs"."""
+def comparison(what: str, seconds: dict[str, float], operations: float = float("nan")) -> None:
+    """Print the row of a comparison with scikit-learn, from the seconds of "ours" and "theirs".
+
+    `operations` are the FLOPs of float32 products on all cores.
+    """
     ours, theirs = seconds["ours"], seconds["theirs"]
-    row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours)
+    fraction = operations / ours / (product_limit() * available_cores())
+    row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours, fraction)
 
 
 def functions() -> None:
@@ -439,7 +488,8 @@ def startup() -> None:
 
 
 SECTIONS = (
-    training, grid, prediction, wide, functions, startup, fits, sharing, small, lbfgs, accuracy, minibatches
+    training, grid, prediction, wide, functions, startup, fits, sharing, small, vectors, lbfgs, accuracy,
+    minibatches,
 )  # fmt: skip
 CHARTS = {minibatches: chart, grid: growth_chart}
 
@@ -452,6 +502,7 @@ def main() -> None:
         "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(names)}; default: all"
     )
     parser.add_argument("--chart", metavar="FILE", help="draw the section minibatches or grid")
+    parser.add_argument("--turns", type=int, metavar="N", help="at most N turns, for a trial")
     options = parser.parse_args()
     if not set(options.sections) <= set(names):
         parser.error(f"sections are {', '.join(names)}")
@@ -459,9 +510,14 @@ def main() -> None:
     drawn = [section for section in chosen if section in CHARTS]
     if options.chart and len(drawn) != 1:
         parser.error("--chart draws one of the sections minibatches and grid: name it")
-    print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, ", end="")
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
-    print("| what | peer | fastnn | times as fast |\n| --- | --- | --- | --- |")
+    if options.turns:
+        global MAX_TURNS
+        MAX_TURNS = options.turns
+    print(f"- processor: {get_cpu_info().get('brand_raw', platform.machine())}")
+    print(f"- Python: {platform.python_version()}")
+    for name, value in {**machine(), "commit": commit()}.items():
+        print(f"- {name}: {value}")
+    print("\n| what | peer | fastnn | times as fast | of the limit |\n| --- | --- | --- | --- | --- |")
     for section in chosen:
         section()
     if options.chart:

@@ -5,7 +5,8 @@ n_out outputs. Kernels hold a sample per column, the reference a sample per row.
 functions without arguments: the kernel's call, as the engine calls kernels, and the twin's. NumPy's BLAS is
 kept to one thread, as the kernels are.
 
-A group of products names the FLOPs of a call, and its results hold ``GFLOP/s`` in `extra_info`.
+A group of products names the FLOPs of a call, and its results hold ``GFLOP/s`` in `extra_info`. So does
+`test_limit`, the machine's limit with which they compare.
 """
 
 import cases
@@ -300,6 +301,17 @@ def test_kernel(benchmark, operation, size, dtype, side):
         benchmark.group += f", {flops / 1e6:.3g} MFLOP"
         benchmark.stats.group = benchmark.group
         benchmark.extra_info["GFLOP/s"] = round(flops / benchmark.stats.stats.min / 1e9, 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_limit(benchmark, dtype):
+    """Benchmark a large product by NumPy's BLAS on one thread."""
+    benchmark.group = f"the limit: product of 768 x 768 {dtype}, 1 thread"
+    A, B, C = (tile(768, 768, dtype) for _ in range(3))
+    with threadpoolctl.threadpool_limits(1):
+        benchmark(np.dot, A, B, out=C)
+    if benchmark.stats:
+        benchmark.extra_info["GFLOP/s"] = round(2 * 768**3 / benchmark.stats.stats.min / 1e9, 2)
 
 
 @pytest.mark.parametrize("side", ["vmath", "numpy"])

@@ -95,6 +95,16 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(X, np.float32), np.ascontiguousarray(y, target)
 
 
+def training_operations(layers_dim: tuple[int, ...], n_samples: int) -> float:
+    """Return the FLOPs of a training's matrix products, two for each weight and sample of a product.
+
+    A layer has three products: the forward pass, the weights' gradient and the inputs' gradient, which the
+    first layer does not need.
+    """
+    sizes = [n_in * n_out for n_in, n_out in pairwise(layers_dim)]
+    return 2.0 * (3 * sum(sizes) - sizes[0]) * n_samples
+
+
 @dataclass(frozen=True)
 class Workload:
     """A network, its data and its training; `loss` is ``"cross entropy"`` or ``"squared error"``."""
@@ -122,13 +132,8 @@ class Workload:
 
     @property
     def operations(self) -> float:
-        """FLOPs of the run's matrix products, two for each weight and sample of a product.
-
-        A layer has three products: the forward pass, the weights' gradient and the inputs' gradient, which
-        the first layer does not need.
-        """
-        sizes = [n_in * n_out for n_in, n_out in pairwise(self.layers_dim)]
-        return 2.0 * (3 * sum(sizes) - sizes[0]) * len(self.data()[0]) * self.n_passes
+        """FLOPs of the run's matrix products."""
+        return training_operations(self.layers_dim, len(self.data()[0]) * self.n_passes)
 
     def score(self, predicted: np.ndarray) -> float:
         """Return the accuracy on the training data, or the mean squared error."""
@@ -155,20 +160,24 @@ SMALL_BATCHES = {
 # --- sides: one way to run a workload each -------------------------------------------------------
 
 
-def fastnn_run(workload: Workload, n_threads: int = 1, backend: str = "numba") -> Run:
+def fastnn_run(
+    workload: Workload, n_threads: int = 1, backend: str = "numba", dtype: str = "float32",
+    optimizer: str = "adam",
+) -> Run:  # fmt: skip
     """Return the run of a workload by `Model`, compiled."""
     X, y = workload.data()
+    X = X.astype(dtype, copy=False)
     relu = workload.activation == "relu"
 
     def train(n_passes: int) -> Callable[[], float]:
         model = fastnn.Model(
             workload.layers_dim, activation=workload.activation, output_activation="identity",
             loss="softmax_cross_entropy" if workload.classifies else "squared_error",
-            init="he_normal" if relu else "glorot_normal", dtype=np.float32, random_state=0, backend=backend,
+            init="he_normal" if relu else "glorot_normal", dtype=dtype, random_state=0, backend=backend,
         )  # fmt: skip
         model.train(
             X, y, num_passes=n_passes, epsilon=RATE, reg_lambda=0.0, batch_size=workload.batch_size,
-            optimizer="adam", reduction="mean", n_threads=n_threads, random_state=0,
+            optimizer=optimizer, reduction="mean", n_threads=n_threads, random_state=0,
         )  # fmt: skip
         return lambda: workload.score(model.predict(X))
 
