@@ -199,6 +199,11 @@ def test_changelog_and_citation_have_this_version():
     assert f"\nversion: {fastnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
+def test_a_wheel_says_how_to_cite_and_how_to_report_a_vulnerability():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {"LICENSE", "CITATION.cff", "SECURITY.md"} <= set(settings["project"]["license-files"])
+
+
 def test_the_distribution_and_the_site_have_this_version():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert settings["project"]["dynamic"] == ["version"]

@@ -34,11 +34,10 @@ def import_extra(package: str, extra: str, feature: str) -> Any:
     --------
     >>> import_extra("nowhere", "render", "a .png file")
     Traceback (most recent call last):
-    ImportError: a .png file needs nowhere: from a clone of fastnn, pip install '.[render]'
+    ImportError: a .png file needs nowhere: run pip install "fastnn-numba[render]"
     """
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise ImportError(
-            f"{feature} needs {package}: from a clone of fastnn, pip install '.[{extra}]'"
-        ) from None
+        # pip finds the installed fastnn, from a wheel or a clone, and adds the packages of the extra.
+        raise ImportError(f'{feature} needs {package}: run pip install "fastnn-numba[{extra}]"') from None

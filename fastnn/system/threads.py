@@ -107,6 +107,11 @@ def idle_cores() -> int | None:
 
     Linux tells how many threads run, but not where. The number says nothing about the cores of a process that
     may use only some.
+
+    Other systems tell how long each core was busy, in ticks of 10 ms (macOS) or 15.6 ms (Windows). A trial of
+    `ThreadChoice` is shorter than a tick, and ticks do not tell threads that compute from threads of this
+    process that wait for one another: there the result is None, and `ThreadChoice` counts the processor time
+    of this process alone.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None

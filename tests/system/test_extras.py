@@ -33,7 +33,7 @@ def test_the_error_names_the_missing_package_and_the_extra(
     tmp_path, monkeypatch, name, package, extra, feature, call
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    message = f"{feature} needs {package}: from a clone of fastnn, pip install '.[{extra}]'"
+    message = f'{feature} needs {package}: run pip install "fastnn-numba[{extra}]"'
     with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
         call(tmp_path / name)
     assert not list(tmp_path.iterdir())
