@@ -320,6 +320,7 @@ def test_an_invalid_factor_is_refused_with_its_step(value):
         (lambda step, gamma=0.5: gamma**step, [1, 0.5, 0.25]),
         (lambda *steps: len(steps), [1, 1, 1]),
         (math.sqrt, [0, 1, math.sqrt(2)]),
+        ([1.0, 0.5, 0.1, 0.0].__getitem__, [1, 0.5, 0.1]),  # its signature is unknown
     ],
 )
 def test_a_function_may_take_the_number_of_steps(function, expected):
