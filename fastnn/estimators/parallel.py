@@ -290,6 +290,7 @@ def _outcomes(
     an error of its time-out ends the wait. So does a task that failed outside of a fit.
     """
     parallel = Parallel(workers.n_jobs, batch_size=1, return_as="generator_unordered" if streams else "list")
+    scattered: list[int] = []
     ended = threading.Event()
     lost: list[BaseException] = []
     failed: list[BaseException] = []
@@ -316,6 +317,8 @@ def _outcomes(
     chunks: Any = ()
     try:
         watching.start()
+        if len(places) >= workers.n_slots:
+            scattered = _broadcast(workers.backend, shared)
         chunks = parallel(calls)
         yield chunks
     except Exception as error:  # the TimeoutError of the engine's own module
@@ -331,6 +334,24 @@ def _outcomes(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
                 chunks.close()
+        for key in scattered:
+            del workers.backend.data_futures[key]
+
+
+def _broadcast(backend: Any, shared: tuple[Any, ...]) -> list[int]:
+    """Send arrays and tables to all workers of Dask; return their keys in the backend.
+
+    joblib would send them to one worker. Dask gives a task to a worker that has its data, and moves tasks to
+    idle workers later: the others would wait.
+    """
+    known = getattr(backend, "data_futures", None)  # of joblib's backend for Dask
+    if known is None:
+        return []
+    data = {id(each): each for each in shared if hasattr(each, "shape") and id(each) not in known}
+    # Without workers, wait as long as joblib would.
+    options = {"broadcast": True, "hash": False, "timeout": backend.wait_for_workers_timeout or 0}
+    known.update(zip(data, backend.client.scatter(list(data.values()), **options), strict=True))
+    return list(data)
 
 
 class Pace:

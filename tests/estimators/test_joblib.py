@@ -303,7 +303,8 @@ COMMON = """
     import numpy as np
     from sklearn.datasets import load_iris
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.experimental import enable_halving_search_cv
+    from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
 
     import fastnn
     from fastnn.system.threads import available_cores
@@ -319,10 +320,14 @@ COMMON = """
 
     def results():
         search = GridSearchCV(mlp, grid, cv=2, n_jobs=2).fit(X, y)
+        halving = HalvingGridSearchCV(mlp, grid, cv=2, random_state=0, n_jobs=2).fit(X, y)
+        assert len(halving.n_resources_) > 1
         nested = GridSearchCV(ensemble, {"method": ["seeds", "snapshots"]}, cv=2, n_jobs=2).fit(X, y)
         return {
             "search": search.cv_results_["mean_test_score"],
             "best": weights(search.best_estimator_),
+            "halving": halving.cv_results_["mean_test_score"],
+            "last": weights(halving.best_estimator_),
             "nested": nested.cv_results_["mean_test_score"],
             "members": weights(*nested.best_estimator_.estimators_),
             "scores": cross_val_score(mlp, X, y, cv=4, n_jobs=2),

@@ -279,6 +279,34 @@ def test_no_workers_are_an_error(monkeypatch):
     assert 1 <= sum(hasattr(one, "coefs_") for one in estimators) <= 2
 
 
+class Scattering(PicklingBackend):
+    """A backend that keeps data on its workers, as joblib's backend for Dask does."""
+
+    wait_for_workers_timeout = 10
+
+    def __init__(self):
+        super().__init__()
+        self.data_futures, self.calls = {}, []
+        self.client = self
+
+    def scatter(self, data, **options):
+        self.calls.append(([id(each) for each in data], options["broadcast"]))
+        return [object() for _ in data]
+
+    def _called(self, number, content):
+        assert len(self.data_futures) == 2
+        return super()._called(number, content)
+
+
+def test_dask_sends_the_data_to_all_workers_before_the_first_fits():
+    """joblib alone sends them to one worker, which then gets all tasks."""
+    backend = Scattering()
+    with joblib.parallel_config(backend):
+        fastnn.fit_many(many(), X, y)
+        assert backend.calls == [([id(X), id(y)], True)]
+        assert not backend.data_futures
+
+
 def test_one_slot_is_this_process(workers, monkeypatch):
     monkeypatch.setattr(PicklingBackend, "effective_n_jobs", lambda backend, n_jobs: 1)
     assert_same_fits(fastnn.fit_many(many(), X, y), [one.fit(X, y) for one in many()])
