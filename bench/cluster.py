@@ -1,11 +1,14 @@
 """Many fits on a Dask cluster on this machine: seconds, CPU seconds and bytes, beside threads of one process.
 
 ``python bench/cluster.py`` prints a table: 2,000 fits (``--fits``) of a network [2, 16, 16, 3] to 300 samples
-on threads of this process and on workers of Dask; then on simulated workers, whose fits sleep for the time of
-a fit, so that their number may exceed the cores. Bytes are those of the loopback device.
+on threads of this process and on workers of Dask; then on simulated workers, whose fits sleep, and return a
+fitted network: their number may exceed the cores, which client, scheduler and workers share. The simulated
+fits keep every worker busy for six seconds; their fits per second are those of the figure in
+docs/use/cluster.md. Bytes are those of the loopback device.
 """
 
 import argparse
+import pickle
 import time
 import warnings
 
@@ -28,9 +31,14 @@ def networks(n):
     return [fastnn.MLPClassifier((16, 16), random_state=k) for k in range(n)]
 
 
-def sleep(estimator, seconds, *, stopped):
-    """Stand for a fit."""
+# Seconds of a simulated fit, and of all that a simulated worker does.
+SIMULATED_SECONDS, SIMULATED_WORK = (0.01, 0.06), 6.0
+
+
+def sleep(estimator, X, y, fitted, seconds, *, stopped):
+    """Stand for a fit, whose result is the network in the pickle `fitted`."""
     time.sleep(seconds)
+    vars(estimator).update(vars(pickle.loads(fitted)))
 
 
 def cpu_seconds():
@@ -75,15 +83,14 @@ def main():
     fitted = fastnn.fit_many(networks(n), X, y)
     expected = np.concatenate([one.coefs_[0].ravel() for one in fitted])
     print(f"{'':34}{'seconds':>8}{'CPU s':>9}{'fits/s':>10}{'bytes/fit':>12}{'efficiency':>10}")
-    seconds = []
     for n_jobs in (1, 2):
         figures = measured(lambda n_jobs=n_jobs: fastnn.fit_many(networks(n), X, y, n_jobs=n_jobs))
         row(f"threads of this process: {n_jobs}", figures, n)
-        seconds.append(figures[0])
-    one = seconds[0]
     for n_workers, n_threads in ((1, 2), (2, 1)):
         with (
-            LocalCluster(n_workers, threads_per_worker=n_threads, dashboard_address=None) as cluster,
+            LocalCluster(
+                n_workers=n_workers, threads_per_worker=n_threads, dashboard_address=None
+            ) as cluster,
             Client(cluster),
         ):
             with joblib.parallel_config("dask"):
@@ -93,15 +100,23 @@ def main():
                 assert np.array_equal(np.concatenate([each.coefs_[0].ravel() for each in many]), expected)
                 figures = min(figures, measured(lambda: fastnn.fit_many(networks(n), X, y), 2))
             row(f"Dask: {n_workers} x {n_threads} threads", figures, n)
+    one = pickle.dumps(fitted[0])
     for n_workers in (2, 4, 8, 16):
         with (
-            LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster),
+            joblib.parallel_config("dask"),
         ):
-            with joblib.parallel_config("dask"):
-                fit_all(sleep, fitted[: 10 * n_workers], [()] * 10 * n_workers, (one / n,), None)
-                figures = measured(lambda: fit_all(sleep, fitted, [()] * n, (one / n,), None))
-            row(f"Dask: {n_workers} simulated workers", figures, n, one, n_workers)
+            for each in SIMULATED_SECONDS:
+                n_simulated = round(n_workers * SIMULATED_WORK / each)
+
+                def simulate(n, each=each):
+                    fit_all(sleep, networks(n), [()] * n, (X, y, one, each), None)
+
+                simulate(10 * n_workers)  # workers import fastnn
+                figures = measured(lambda n=n_simulated, simulate=simulate: simulate(n))
+                name = f"Dask: {n_workers} workers, {1000 * each:.0f} ms"
+                row(name, figures, n_simulated, n_simulated * each, n_workers)
 
 
 if __name__ == "__main__":
