@@ -289,7 +289,7 @@ def begin_evaluation(state):
 
 @kernel
 def end_evaluation(state, settings):
-    """Compute value and gradient of the objective at x from the losses and gradients of the shards."""
+    """Compute the value and the gradient of the objective at x from the shards' losses and gradients."""
     minimiser, losses, gradients = state.minimiser, state.losses, state.gradients
     x, gradient = row(minimiser.vectors, X), row(minimiser.vectors, GRADIENT)
     losses[0] = 0.0

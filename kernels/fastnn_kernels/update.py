@@ -134,7 +134,7 @@ def adam(p, g, state, k, rate, eps, share, beta2, share2):
 
 @optimizer("adamw")
 def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
-    """Return the result of `adam` for the parameters ``decay p``."""
+    """Return the result of `adam` after the parameters have decayed to ``decay p``."""
     return adam(p * fill(state, decay), g, state, k, rate, eps, share, beta2, share2)
 
 

@@ -1,4 +1,4 @@
-"""The training loop and its arguments, and the pointers that it gets."""
+"""The training loop with its arguments, and the pointers that it receives."""
 
 from __future__ import annotations
 

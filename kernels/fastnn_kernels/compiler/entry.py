@@ -117,7 +117,7 @@ class FunctionPointer:
     def _call(self) -> tuple[Any, ...]:
         """Machine code as a function, type of the result, and the functions that write the arguments."""
         if self.result.key not in RESULTS:
-            raise TypeError(f"Python cannot take a result of type {self.result}")
+            raise TypeError(f"Python cannot receive a result of type {self.result}")
         formats = "".join(code for kind in self.kinds.values() for code in kind.formats)
         appenders = [kind.appender(name) for name, kind in self.kinds.items()]
         return entry_at(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
@@ -234,7 +234,7 @@ class PreparedCall:
     def __init__(self, pointer: FunctionPointer, **arguments: Any) -> None:
         self._pointer, self._layout = pointer, _layout(pointer)
         if pointer.result.key not in RESULTS:
-            raise TypeError(f"Python cannot take a result of type {pointer.result}")
+            raise TypeError(f"Python cannot receive a result of type {pointer.result}")
         if missing := self._layout.keys() - arguments.keys():
             raise TypeError(f"missing arguments: {', '.join(sorted(missing))}")
         size = max((field.part.stop for field in self._layout.values()), default=0)
