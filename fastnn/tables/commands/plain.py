@@ -117,7 +117,7 @@ def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
         raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
     except UnicodeError as error:
         if options.encoding:
-            raise ValueError(f"{name} is not in the --encoding {encoding}: {error}") from None
+            raise ValueError(f"{name} is not encoded in {encoding}, as --encoding says: {error}") from None
         notes.append(f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another")
         text = content.decode(FALLBACK, "replace")
     if "\0" in text:

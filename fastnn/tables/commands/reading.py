@@ -284,7 +284,9 @@ def _read_csv(
         return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
     except UnicodeDecodeError as error:
         if options.encoding:
-            raise ValueError(f"{name} is not in the --encoding {encoding}: {error.reason}") from None
+            raise ValueError(
+                f"{name} is not encoded in {encoding}, as --encoding says: {error.reason}"
+            ) from None
         notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
         try:
             return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, *columns)

@@ -109,7 +109,7 @@ def test_quotes_blank_lines_and_separators_at_the_ends_of_lines(read):
         ("a,y\n1" + 400 * "0" + ",3\n", [], "beyond"),
         ("a,y\n1,2\0\n", [], "neither a CSV file"),
         (b"PK\x03\x04", [], "spreadsheet"),
-        ("a,y\n1,\u00fc\n".encode("cp1252"), ["--encoding", "utf-8"], "is not utf-8"),
+        ("a,y\n1,\u00fc\n".encode("cp1252"), ["--encoding", "utf-8"], "is not encoded in utf-8"),
         ("a,y\n1,2\n", ["--encoding", "nowhere"], "no encoding 'nowhere'"),
         ("a,y\n1,2\n", ["--sep", "ab"], "--sep"),
         ("a,y\n1," + 200_000 * "x", [], "not a CSV file"),

@@ -218,7 +218,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         (["--sep", "ab"], "--sep must be one character"),
         (["--decimal", ","], "--decimal must be one character other than the separator"),
         (["--encoding", "none"], "there is no encoding 'none'"),
-        (["--encoding", "ascii"], "is not in the --encoding ascii:"),
+        (["--encoding", "ascii"], "is not encoded in ascii, as --encoding says:"),
         (["--encoding", "idna"], "--encoding: 'idna' is not an encoding of files: name another"),
         (["--encoding", "undefined"], "--encoding: 'undefined' is not an encoding of files"),
     ],
