@@ -143,7 +143,7 @@ def test_what_int8_cannot_express_is_refused():
         model.to_c(dtype="int8")
     with pytest.raises(ValueError, match="int8 cannot express an ensemble.*float32"):
         fitted("ensemble")[0].to_c(dtype="int8", X=X)
-    with pytest.raises(ValueError, match="too small or too large"):
+    with pytest.raises(ValueError, match="too small or too large for float32"):
         model.to_c(dtype="int8", X=X * 1e-40)
 
 

@@ -138,7 +138,7 @@ def quantize(description: ModelDescription, X: Array) -> QuantizedNetwork:
     largest[largest == 0] = largest.max() or 1.0
     if not ((largest > SMALLEST) & (largest < 1 / SMALLEST)).all():
         raise ValueError(
-            f"the largest magnitudes of X's features, from {largest.min():.3g} to {largest.max():.3g}, are too "
+            f"the largest magnitudes of X's features, {largest.min():.3g} to {largest.max():.3g}, are too "
             "small or too large for float32: scale X, in the training as well"
         )
     scales = (largest * HEADROOM / MAX_VALUE).astype(np.float32).astype(np.float64)
