@@ -348,6 +348,8 @@ def _broadcast(backend: Any, shared: tuple[Any, ...]) -> list[int]:
     if known is None:
         return []
     data = {id(each): each for each in shared if hasattr(each, "shape") and id(each) not in known}
+    if not data:  # Dask scatters no empty list
+        return []
     # Without workers, wait as long as joblib would.
     options = {"broadcast": True, "hash": False, "timeout": backend.wait_for_workers_timeout or 0}
     known.update(zip(data, backend.client.scatter(list(data.values()), **options), strict=True))
