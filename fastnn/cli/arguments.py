@@ -94,7 +94,9 @@ def count(text: str, least: int = 1, below: int = 2**31) -> int:
 
 def path_or_url(text: str) -> str | Path:
     """Return the path of a file or folder, or its URL as it is."""
-    return text if "://" in text else Path(text)
+    from ..system.files import is_url
+
+    return text if is_url(text) else Path(text)
 
 
 def file_or_dash(text: str) -> str | Path:

@@ -335,7 +335,7 @@ def _outcomes(
                 warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
                 chunks.close()
         for key in scattered:
-            del workers.backend.data_futures[key]
+            workers.backend.data_futures.pop(key, None)
 
 
 def _broadcast(backend: Any, shared: tuple[Any, ...]) -> list[int]:

@@ -23,6 +23,7 @@ __all__ = [
     "check_folder",
     "check_output",
     "check_replaceable",
+    "is_url",
     "written_whole",
 ]
 
@@ -197,6 +198,11 @@ def check_replaceable(path: Path, argument: str, what: str = "a picture") -> Non
         raise ValueError(f"{argument}: {path} is an open file of the process, not the name of {what}")
 
 
+def is_url(source: Any) -> bool:
+    """Return True for a URL, such as "s3://bucket/table.parquet"."""
+    return isinstance(source, str) and "://" in source
+
+
 def check_file_name(path: Any, name: str) -> Path:
     """Return the path of a file whose name the file system accepts; the folder need not exist.
 
@@ -216,7 +222,7 @@ def check_file_name(path: Any, name: str) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {shown(path)}")
-    if isinstance(path, str) and "://" in path:
+    if is_url(path):
         raise ValueError(f"{name}: {path} is a URL: name a file or folder of this machine")
     try:
         os.lstat(path)

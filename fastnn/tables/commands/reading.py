@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ...system.extras import import_extra
+from ...system.files import is_url
 from ...system.validation import shown
 from ..streaming.parquet import ParquetRows
-from ..streaming.source import first_line, is_parquet_folder, is_url, read_dataset, read_url, shown_source
+from ..streaming.source import first_line, is_parquet_folder, read_dataset, read_url, shown_source
 from .texts import without_units
 
 __all__ = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.extras import import_extra
+from ...system.files import is_url
 from ...system.imports import imported
 from ...system.validation import shown
 
@@ -20,7 +21,6 @@ __all__ = [
     "first_line",
     "is_files",
     "is_parquet_folder",
-    "is_url",
     "opened_dataset",
     "read_dataset",
     "read_url",
@@ -36,11 +36,6 @@ def is_files(X: Any) -> bool:
         return len(X) > 0 and all(isinstance(one, str | os.PathLike) for one in X)
     datasets = sys.modules.get("pyarrow.dataset")  # only a program that has imported it has such an object
     return datasets is not None and isinstance(X, datasets.Dataset)
-
-
-def is_url(source: Any) -> bool:
-    """Return True for a URL, such as "s3://bucket/table.parquet"."""
-    return isinstance(source, str) and "://" in source
 
 
 def located(url: str) -> tuple[Any, str]:
