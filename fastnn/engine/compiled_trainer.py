@@ -114,7 +114,8 @@ class NumbaTrainer:
             changing = changing._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved = [np.empty_like(array) for array in self._changing]
-        self._first_step = 0  # number of the last call's first step
+        self._saved_step = 0  # number of steps done when the copies were made
+        self._next_copies = 0.0  # time from which the next chunk begins with new copies
         self.non_finite = ""
 
     @property
@@ -151,10 +152,9 @@ class NumbaTrainer:
         if self.halted:
             return True
         last_step = self._job.last_step(last_pass, last_step)
-        for array, saved in zip(self._changing, self._saved, strict=True):
-            np.copyto(saved, array)
-        self._first_step, rounds_before = self._step, self._rounds_done
-        started = time.perf_counter()
+        if time.perf_counter() >= self._next_copies:
+            self._keep_copies()
+        rounds_before, started = self._rounds_done, time.perf_counter()
         self.non_finite = "a parameter"
         try:
             if self._call(last_step):
@@ -204,17 +204,29 @@ class NumbaTrainer:
         ).copy()
         return call, X, y[:n], y[n:], coefficients[0]
 
+    def _keep_copies(self) -> None:
+        """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.
+
+        The copies of a large network take as long as some of its steps: the next ones are made only when they
+        take a small part of the time (`limits.COPY_SHARE`).
+        """
+        started = time.perf_counter()
+        for array, saved in zip(self._changing, self._saved, strict=True):
+            np.copyto(saved, array)
+        self._saved_step, ended = self._step, time.perf_counter()
+        self._next_copies = ended + (ended - started) / limits.COPY_SHARE
+
     def _find_non_finite(self) -> str:
         return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
 
-        The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the copies
-        made before the call. An array that is not finite stays so in later steps: bisection finds the last
+        The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the latest
+        copies. An array that is not finite stays so in later steps: bisection finds the last
         finite step, which is most often the one before the last.
         """
-        first, broken = self._first_step, self._step
+        first, broken = self._saved_step, self._step
         step = broken - 1
         while step > first:
             if self._repeat(step):
@@ -225,7 +237,7 @@ class NumbaTrainer:
         self._repeat(first)
 
     def _repeat(self, last_step: int) -> bool:
-        """Repeat the steps of the last call up to `last_step`; return True if all arrays are still finite."""
+        """Repeat the steps from the copies up to `last_step`; return True if all arrays are still finite."""
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(array, saved)
         while self._step < last_step:

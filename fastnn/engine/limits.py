@@ -5,6 +5,9 @@ Modules read a limit as ``limits.NAME`` at every use, so that tests can change i
 
 # Target duration of a kernel call, in seconds. Ctrl-C waits for the end of a call; hooks run between calls.
 CALL_SECONDS = 0.05
+# Largest fraction of a training's time that copies of its arrays take, from which steps are repeated if the
+# training diverges.
+COPY_SHARE = 0.02
 # Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005

@@ -23,7 +23,8 @@ from .small_batch import gather_columns, gather_samples
 from .step import thread_share
 from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
 from .vectors.barrier import wait
-from .vectors.vector import view
+from .vectors.value import reduce_add_squares
+from .vectors.vector import lanes, load, view
 
 __all__ = ["record_ratios"]
 
@@ -83,10 +84,16 @@ def record_ratios(plan, parameters, before, record, ratios):
 
     parameters (P,) and before (P,) have the weights after and before the step; ratios (R, L).
     """
+    new, old = view(parameters, 0, 1, parameters.shape[0]), view(before, 0, 1, before.shape[0])
     for layer in range(plan.shape[0]):
-        begin = plan[layer, WEIGHTS]
+        begin, n_weights = plan[layer, WEIGHTS], plan[layer, INPUTS] * plan[layer, OUTPUTS]
+        whole = begin + n_weights // lanes(parameters) * lanes(parameters)
         change, size = 0.0, 0.0
-        for k in range(begin, begin + plan[layer, INPUTS] * plan[layer, OUTPUTS]):
+        for k in range(begin, whole, lanes(parameters)):
+            W = load(old, 0, k)
+            change += reduce_add_squares(load(new, 0, k) - W)
+            size += reduce_add_squares(W)
+        for k in range(whole, begin + n_weights):
             difference = np.float64(parameters[k]) - before[k]
             change += difference * difference
             size += np.float64(before[k]) * before[k]

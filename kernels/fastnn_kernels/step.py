@@ -22,7 +22,7 @@ from .compiler.pointer import call
 from .vectors.barrier import wait
 from .vectors.processor import LINE_BYTES
 from .vectors.value import fill
-from .vectors.vector import lanes, store
+from .vectors.vector import lanes, load, store, view
 
 __all__ = [
     "all_are_finite",
@@ -126,8 +126,9 @@ def thread_share(parameters, thread, n_threads):
 def copy_share(parameters, thread, n_threads, copy):
     """Copy this thread's share of parameters (P,) to copy (P,)."""
     begin, end = thread_share(parameters, thread, n_threads)
-    for k in range(begin, end):
-        copy[k] = parameters[k]
+    source, result = view(parameters, 0, 1, parameters.shape[0]), view(copy, 0, 1, copy.shape[0])
+    for k in range(begin, end, lanes(parameters)):
+        store(result, 0, k, load(source, 0, k))
 
 
 @functools.cache
