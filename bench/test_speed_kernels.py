@@ -73,7 +73,7 @@ def affine_backward(n_in, n_out, T, dtype):
     """Return the case of an affine layer's backward pass."""
     W, X, dZ = tile(n_in, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     dW, db, dX = np.zeros_like(W), np.zeros((1, n_out), dtype), np.empty_like(X)
-    scratch = aligned_empty(T * (n_out + 16), np.dtype(dtype))
+    scratch = aligned_empty(T * (n_out + 64), np.dtype(dtype))
     rows, drows = np.ascontiguousarray(X.T), np.ascontiguousarray(dZ.T)
     return (
         prepared(compiled_gate.affine_backward, W, X, dZ, dW, db, dX, scratch, False),

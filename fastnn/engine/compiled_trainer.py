@@ -158,7 +158,7 @@ class NumbaTrainer:
         self.non_finite = "a parameter"
         try:
             if self._call(last_step):
-                self.non_finite = self._find_non_finite()
+                self.non_finite = self._find_non_finite_memory()
             self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
@@ -219,12 +219,16 @@ class NumbaTrainer:
     def _find_non_finite(self) -> str:
         return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
 
+    def _find_non_finite_memory(self) -> str:
+        """Do what `_find_non_finite` does after a call that has found the parameters finite."""
+        return find_non_finite(self._state.parameters[:0], self._state.statistics, self.memory)
+
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
 
         The kernel keeps no copies of its own: its steps are repeated, with the same bits, from the latest
-        copies. An array that is not finite stays so in later steps: bisection finds the last
-        finite step, which is most often the one before the last.
+        copies. An array that is not finite stays so in later steps: bisection finds the last finite step,
+        which is most often the one before the last.
         """
         first, broken = self._saved_step, self._step
         step = broken - 1
@@ -243,7 +247,7 @@ class NumbaTrainer:
         while self._step < last_step:
             if not self._call(last_step):
                 return False
-        return not self._find_non_finite()
+        return not self._find_non_finite_memory()
 
     def _prepared_call(self, **changing: Any) -> Any:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""

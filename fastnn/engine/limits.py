@@ -7,7 +7,7 @@ Modules read a limit as ``limits.NAME`` at every use, so that tests can change i
 CALL_SECONDS = 0.05
 # Largest fraction of a training's time that copies of its arrays take, from which steps are repeated if the
 # training diverges.
-COPY_SHARE = 0.02
+COPY_SHARE = 0.01
 # Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005

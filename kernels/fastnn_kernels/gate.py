@@ -7,10 +7,10 @@ A sample is a column.
 from __future__ import annotations
 
 from .compiler.jit import kernel
-from .vectors.product import CHUNK, HIGHEST, outer_product, product_backward, product_forward
+from .vectors.product import CHUNK, HIGHEST, outer_product, panel_width, product_backward, product_forward
 from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums
-from .vectors.tile import transpose
-from .vectors.vector import lanes, view
+from .vectors.tile import transpose_panels
+from .vectors.vector import lanes, row, rows, view
 
 __all__ = ["affine_backward", "affine_forward", "pack", "packed_size"]
 
@@ -83,7 +83,8 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
     dX : array (I, T) or (0, T)
         Overwritten; without rows if it is not needed, as in the first layer.
     scratch : array, flat
-        Workspace of at least T times J elements, J rounded up to whole vectors.
+        Workspace of at least T times J elements, J rounded up to whole vectors, or to whole panels if it is
+        more than one (`product.panel_width`).
     adds : bool
         True to add to dW and db, for the second and further tiles of a batch.
     """
@@ -98,12 +99,31 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
                     dW[i, j] = 0
         add_sums_of_samples(X, dZ, dW, db)
     else:
-        transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
-        transpose(dZ, transposed)
-        outer_product(X, transposed, dW, adds)
-        column_sums(transposed, db, adds)
+        panels = transposed_panels(dZ, scratch)
+        outer_product(X, panels, dW, adds)
+        panel_sums(panels, db, adds)
     if dX.shape[0] > 0:
         product_backward(W, dZ, dX)
+
+
+@kernel
+def transposed_panels(dZ, scratch):
+    """Return the panels of the transposed dZ (J, T) (`tile.transpose_panels`), in the workspace `scratch`."""
+    width = min(panel_width(dZ), -(-dZ.shape[0] // lanes(dZ)) * lanes(dZ))
+    panels = view(scratch, 0, -(-dZ.shape[0] // width) * dZ.shape[1], width)
+    transpose_panels(dZ, panels)
+    return panels
+
+
+@kernel
+def panel_sums(panels, db, adds):
+    """Write the sums of the columns of a matrix in panels to db (1, J), or add them if `adds`."""
+    n_outputs, width = db.shape[1], panels.shape[1]
+    T = panels.shape[0] // -(-n_outputs // width)
+    for first in range(0, n_outputs, width):
+        begin = first // width * T
+        some = view(row(db, 0), first, 1, min(width, n_outputs - first))
+        column_sums(rows(panels, begin, begin + T), some, adds)
 
 
 @kernel

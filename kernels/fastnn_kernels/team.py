@@ -34,14 +34,13 @@ from .calls.prediction import (
 from .calls.training import N_PARTS
 from .compiler.jit import kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, sample_sums_are_faster
+from .gate import affine_backward, affine_forward, panel_sums, sample_sums_are_faster, transposed_panels
 from .network import has_dropout, last_outputs, layer_inputs, normalise, normalise_backward
 from .random import draw, dropout, dropout_backward, later_streams
 from .update import parameter_square_sum
 from .vectors.barrier import wait
 from .vectors.product import outer_product, product_backward
-from .vectors.sample_sums import column_sums
-from .vectors.tile import gather_rows, transpose
+from .vectors.tile import gather_rows
 from .vectors.vector import flat, lanes, load, rows, store, view
 
 __all__ = ["Change", "gather_part", "part_squares", "team_gradient", "team_update"]
@@ -265,16 +264,15 @@ def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
     on. Return True if all updated weights are still finite.
     """
     n_inputs = X.shape[0]
-    n_outputs, T = dZ.shape
-    transposed = view(scratch, 0, T, -(-n_outputs // lanes(dZ)) * lanes(dZ))
-    transpose(dZ, transposed)
-    column_sums(transposed, db, False)
+    n_outputs = dZ.shape[0]
+    panels = transposed_panels(dZ, scratch)
+    panel_sums(panels, db, False)
     if dX.shape[0] > 0:  # dX needs the weights before the update
         product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
     finite = True
     for i in range(0, n_inputs, STRIP):
         n = min(STRIP, n_inputs - i)
-        outer_product(rows(X, i, i + n), transposed, view(gradient, at, n, n_outputs), False)
+        outer_product(rows(X, i, i + n), panels, view(gradient, at, n, n_outputs), False)
         begin, size = at + i * n_outputs, n * n_outputs
         numbers = change.l2, change.l1, gradient.dtype.type(1)
         finite &= call(update, (

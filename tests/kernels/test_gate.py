@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from panels import panel_columns
 from strategies import (
     DTYPES,
     Draw,
     Windows,
     counts,
     draws,
-    padded,
     read_only,
     tolerance,
     untouched,
@@ -24,8 +24,6 @@ from fastnn.reference import gate as reference
 from fastnn_kernels import gate as compiled
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.product import outer_product
-from fastnn_kernels.vectors.sample_sums import column_sums
-from fastnn_kernels.vectors.tile import transpose
 
 
 @given(draws, widths, widths, counts)
@@ -43,7 +41,7 @@ def test_affine_forward_matches_the_reference(draw: Draw, n_in, n_out, count):
 
 def scratch_for(n_outputs, T, dtype):
     """Return scratch memory of exactly the size that the kernel asks for."""
-    return untouched((T * padded(n_outputs, dtype),), dtype)
+    return untouched((T * panel_columns(n_outputs, dtype),), dtype)
 
 
 def gradient_buffers(draw, n_in, n_out, adds):
@@ -110,11 +108,11 @@ def test_both_algorithms_for_the_weights_gradient_are_used(n_in, n_out, T, is_tr
 
 
 @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
-def gradient_by_transposition(X, dZ, dW, db, transposed, adds):
+def gradient_by_transposition(X, dZ, dW, db, scratch, adds):
     """Compute dW and db by the algorithm with a transposition, as `affine_backward` does."""
-    transpose(dZ, transposed)
-    outer_product(X, transposed, dW, adds)
-    column_sums(transposed, db, adds)
+    panels = compiled.transposed_panels(dZ, scratch)
+    outer_product(X, panels, dW, adds)
+    compiled.panel_sums(panels, db, adds)
 
 
 @given(draws, widths, widths, counts, st.booleans())
@@ -126,8 +124,8 @@ def test_both_algorithms_are_right_for_any_size(draw: Draw, n_in, n_out, count, 
     compiled.add_sums_of_samples(read_only(X), read_only(dZ), *gradients.views)
     check_gradients(gradients, before, X, dZ)
     gradients, before = gradient_buffers(draw, n_in, n_out, adds)
-    transposed = untouched((T, padded(n_out, draw.dtype)), draw.dtype)
-    gradient_by_transposition(read_only(X), read_only(dZ), *gradients.views, transposed, adds)
+    scratch = scratch_for(n_out, T, draw.dtype)
+    gradient_by_transposition(read_only(X), read_only(dZ), *gradients.views, scratch, adds)
     check_gradients(gradients, before, X, dZ)
 
 

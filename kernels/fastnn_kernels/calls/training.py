@@ -13,7 +13,7 @@ from .formulas import backward_pointer, backward_table, forward_table
 from .prediction import INDICES, PLAN, REALS, table_kind
 
 __all__ = [
-    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "Batch", "Data", "GradientPointers", "Options", "Records",
+    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "PANEL_LINES", "Batch", "Data", "GradientPointers", "Options", "Records",
     "Settings", "State", "Workspace", "gradient_pointers", "loss_and_gradient", "option_pointers",
     "training_loop", "used_options",
 ]  # fmt: skip
@@ -23,6 +23,8 @@ __all__ = [
 BLOCK = 4096
 # Number of parts into which a team of threads divides the units of a layer.
 N_PARTS = 2
+# Largest number of cache lines in a row of a panel (`vectors.product.panel_width`).
+PANEL_LINES = 4
 # Distance between two counters of a barrier, in elements: two cache lines, which some processors fetch
 # together.
 COUNTER_DISTANCE = 16

@@ -71,15 +71,15 @@ class Rows:
         self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any, has_first: bool = True
     ) -> None:
         self._context, self._builder, self._vector = context, builder, vector
-        self._pointer, self._distance, self._has_first = pointer, distance, has_first
+        self.pointer, self._distance, self._has_first = pointer, distance, has_first
 
     def element(self, row: Any, column: Any) -> Any:
         """Return a pointer to the element at [row, column]."""
-        return self._builder.gep(self._pointer, [self._offset(row, column)], inbounds=self._has_first)
+        return self._builder.gep(self.pointer, [self._offset(row, column)], inbounds=self._has_first)
 
     def prefetch(self, row: Any, column: Any) -> None:
         """Emit a hint to load the cache line at [row, column], which need not lie in the matrix."""
-        prefetch(self._builder, self._builder.gep(self._pointer, [self._offset(row, column)]))
+        prefetch(self._builder, self._builder.gep(self.pointer, [self._offset(row, column)]))
 
     def load(self, row: Any, column: Any) -> Value:
         """Return the vector that begins at [row, column]."""
@@ -108,7 +108,7 @@ class PartialRows(Rows):
 
     def __init__(self, rows: Rows, count: Any) -> None:
         super().__init__(
-            rows._context, rows._builder, rows._vector, rows._pointer, rows._distance, rows._has_first
+            rows._context, rows._builder, rows._vector, rows.pointer, rows._distance, rows._has_first
         )
         self._zero = Value(rows._context, rows._builder, rows._vector, ir.Constant(rows._vector.llvm, None))
         limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)

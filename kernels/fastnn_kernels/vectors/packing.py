@@ -38,7 +38,9 @@ PACKED_ROWS = 96
 PACKED_BYTES, PACKED_PANELS = 1 << 20 if IS_WIDE else 1 << 16, 2
 # While one term's coefficients are packed, those of so many terms later are prefetched: the processor
 # prefetches along a row of the matrix by itself, but not from one row to the next.
-TERMS_AHEAD = 8
+TERMS_AHEAD = 16
+# Terms whose coefficients are packed together if those of a row are adjacent.
+TRANSPOSED = 4
 # A panel is copied if at least so many rows of the result read it, if the distance of the source's rows is a
 # multiple of so many bytes, and if the source has at least so many bytes. At such distances the rows compete
 # for few sets of the first-level cache; at others they are spread over all sets.
@@ -68,6 +70,26 @@ def chunks(builder: Any, total: Any, size: Any) -> Iterator[Range]:
     builder.position_at_end(after)
 
 
+@contextlib.contextmanager
+def _memory(builder: Any, wanted: Any, n_bytes: Any) -> Iterator[Any]:
+    """Allocate memory for the duration of the emitted body, and yield its address.
+
+    The address is null if the bit `wanted` is not set, or if memory is short.
+    """
+    byte = ir.IntType(8).as_pointer()
+    allocate, free = (
+        cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [argument]), name)
+        for name, result, argument in (("malloc", byte, n_bytes.type), ("free", ir.VoidType(), byte))
+    )
+    place = cgutils.alloca_once_value(builder, byte(None))
+    with builder.if_then(wanted):
+        builder.store(builder.call(allocate, [n_bytes]), place)
+    address = builder.load(place)
+    yield address
+    with builder.if_then(cgutils.is_not_null(builder, address)):
+        builder.call(free, [address])
+
+
 class Coefficients(NamedTuple):
     """Coefficients in memory: ``coefficient(r, m)`` is ``start[r * row_distance + m * term_distance]``."""
 
@@ -79,6 +101,28 @@ class Coefficients(NamedTuple):
         """Return the coefficients of the rows from `first` on."""
         start = builder.gep(self.start, [builder.mul(first, self.row_distance)])
         return Coefficients(start, self.row_distance, self.term_distance)
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return the columns of a matrix of an even number of rows, vectors of `TRANSPOSED` elements."""
+
+    def shuffled(first: Any, second: Any, places: list[int]) -> Any:
+        return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+
+    n = TRANSPOSED
+    halves = [list(range(0, n // 2)), list(range(n // 2, n))]
+    columns: list[Any] = []
+    for half in halves:
+        # Elements of two rows in turns, for the columns of this half.
+        pairs = [shuffled(a, b, [k + s for k in half for s in (0, n)]) for a, b in zip(rows[::2], rows[1::2])]
+        for column in range(n // 2):
+            at = [2 * column, 2 * column + 1]
+            joined = shuffled(pairs[0], pairs[1], at + [n + k for k in at])
+            for pair in pairs[2:]:
+                size = joined.type.count
+                joined = shuffled(joined, pair, list(range(size)) + [size + k for k in at])
+            columns.append(joined)
+    return columns
 
 
 class PackedCoefficients:
@@ -122,33 +166,24 @@ class PackedCoefficients:
 
         It is not set if the product is small, or if memory is short. Given coefficients need no memory.
         """
-        builder, integer, byte = self._builder, n_rows.type, ir.IntType(8).as_pointer()
-        allocate, free = (
-            cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [argument]), name)
-            for name, result, argument in (("malloc", byte, integer), ("free", ir.VoidType(), byte))
-        )
+        builder, integer = self._builder, n_rows.type
         n_bytes = builder.mul(builder.mul(n_rows, n_terms), integer(self._item_bytes))
         is_given = cgutils.is_not_null(builder, self._given)
         pays = builder.and_(
             builder.icmp_signed(">", n_bytes, integer(PACKED_BYTES)),
             builder.icmp_signed(">=", n_panels, integer(PACKED_PANELS)),
         )
-        memory = cgutils.alloca_once_value(builder, byte(None))
-        with builder.if_then(builder.and_(pays, builder.not_(is_given))):
-            size = integer(PACKED_ROWS * self._max_terms * self._item_bytes)
-            builder.store(builder.call(allocate, [size]), memory)
-        address = builder.load(memory)
-        self._is_own = cgutils.is_not_null(builder, address)
-        own = builder.bitcast(address, self._given.type)
-        self._data = builder.select(is_given, self._given, own)
-        # All bits are set if a group of rows and a chunk are packed at a time, none if all of them are.
-        self._group_mask = builder.sext(builder.not_(is_given), integer)
-        n_whole = builder.sub(n_rows, builder.srem(n_rows, integer(self._height)))
-        self._term_size = builder.select(is_given, n_whole, integer(0))
-        self.is_used = builder.or_(is_given, self._is_own)
-        yield self.is_used
-        with builder.if_then(self._is_own):
-            builder.call(free, [address])
+        size = integer(PACKED_ROWS * self._max_terms * self._item_bytes)
+        with _memory(builder, builder.and_(pays, builder.not_(is_given)), size) as address:
+            self._is_own = cgutils.is_not_null(builder, address)
+            own = builder.bitcast(address, self._given.type)
+            self._data = builder.select(is_given, self._given, own)
+            # All bits are set if a group of rows and a chunk are packed at a time, none if all of them are.
+            self._group_mask = builder.sext(builder.not_(is_given), integer)
+            n_whole = builder.sub(n_rows, builder.srem(n_rows, integer(self._height)))
+            self._term_size = builder.select(is_given, n_whole, integer(0))
+            self.is_used = builder.or_(is_given, self._is_own)
+            yield self.is_used
 
     def pack(self, rows: Range, terms: Range) -> None:
         """Pack the coefficients of a group of rows and a chunk of terms.
@@ -181,16 +216,30 @@ class PackedCoefficients:
                 builder.store(values, builder.bitcast(place, several), align=self._item_bytes)
 
     def _pack_elements(self, rows: Range, terms: Range) -> None:
-        """Pack the coefficients block by block; those of a term are apart."""
+        """Pack the coefficients block by block; those of a row are adjacent, those of a term are apart."""
         builder, (begin, end), one = self._builder, terms, rows[0].type(1)
+        several = one.type(TRANSPOSED)
+        whole = builder.sub(end, builder.srem(builder.sub(end, begin), several))
+        kinds = [ir.VectorType(self._element, n).as_pointer() for n in (TRANSPOSED, self._height)]
         with self._blocks(rows) as row:
             block = self._all.of_block(builder, row)
-            with cgutils.for_range_slice(builder, begin, end, one, inc=True) as (term, _):
-                source = builder.gep(block.start, [builder.mul(term, block.term_distance)])
+            starts = [
+                builder.gep(block.start, [builder.mul(block.row_distance, one.type(k))])
+                for k in range(self._height)
+            ]
+            with cgutils.for_range_slice(builder, begin, whole, several, inc=True) as (term, _):
+                for start in starts:
+                    prefetch(builder, builder.gep(start, [builder.add(term, builder.mul(block.row_distance, one.type(self._height)))]))
+                values = [builder.bitcast(builder.gep(start, [term]), kinds[0]) for start in starts]
+                values = [builder.load(value, align=self._item_bytes) for value in values]
                 place = self._place(rows, row, terms, term)
-                for k in range(self._height):
-                    value = builder.load(builder.gep(source, [builder.mul(block.row_distance, one.type(k))]))
-                    builder.store(value, builder.gep(place, [one.type(k)]))
+                for k, value in enumerate(_transposed(builder, values)):
+                    at = builder.gep(place, [one.type(k * self._height)])
+                    builder.store(value, builder.bitcast(at, kinds[1]), align=self._item_bytes)
+            with cgutils.for_range_slice(builder, whole, end, one, inc=True) as (term, _):
+                place = self._place(rows, row, terms, term)
+                for k, start in enumerate(starts):
+                    builder.store(builder.load(builder.gep(start, [term])), builder.gep(place, [one.type(k)]))
 
     @contextlib.contextmanager
     def _blocks(self, rows: Range) -> Iterator[Any]:
@@ -220,7 +269,10 @@ class PackedCoefficients:
 
 
 class PanelCopy:
-    """Copy of a panel of the source's rows, with one row right after the other.
+    """Copies of the panels of the source's rows, with one row right after the other.
+
+    If the rows of the result are computed in groups, the first group copies every panel, and the others read
+    the copies: a chunk has a place for each of them. Otherwise all panels use the same place.
 
     Parameters
     ----------
@@ -236,51 +288,69 @@ class PanelCopy:
         First element of the source.
     source_distance : IR integer
         Number of elements from one row of the source to the next.
-    n_terms : IR integer
-        Number of rows of the source.
+    n_terms, n_rows : IR integer
+        Number of rows of the source and of the result.
     """
 
     def __init__(
         self, context: Any, builder: Any, vector: Vector, width: int, max_terms: int, source: Any,
-        source_distance: Any, n_terms: Any,
+        source_distance: Any, n_terms: Any, n_rows: Any,
     ) -> None:  # fmt: skip
         self._context, self._builder, self._vector, self._width = context, builder, vector, width
-        self._source, self._distance = source, source_distance
-        self._rows = Rows(context, builder, vector, source, source_distance)
-        integer, element = n_terms.type, LLVM_TYPES[vector.dtype]
-        with builder.goto_entry_block():
-            memory = builder.alloca(ir.ArrayType(element, max_terms * width * vector.lanes))
-            memory.align = VECTOR_BYTES
-        self._memory = builder.bitcast(memory, element.as_pointer())
-        item_bytes = vector.dtype.bitwidth // 8
-        rest = builder.and_(source_distance, integer(COPIED_DISTANCE // item_bytes - 1))
+        self._element, self._item_bytes = LLVM_TYPES[vector.dtype], vector.dtype.bitwidth // 8
+        self._distance, self._size = source_distance, max_terms * width * vector.lanes
+        integer = n_terms.type
+        rest = builder.and_(source_distance, integer(COPIED_DISTANCE // self._item_bytes - 1))
         n_elements = builder.mul(n_terms, source_distance)
-        self._pays = builder.and_(
+        pays = builder.and_(
             builder.icmp_signed("==", rest, integer(0)),
-            builder.icmp_signed(">=", n_elements, integer(COPIED_BYTES // item_bytes)),
+            builder.icmp_signed(">=", n_elements, integer(COPIED_BYTES // self._item_bytes)),
         )
+        self._pays = builder.and_(pays, builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)))
 
-    def rows(self, rows: Range, terms: Range, column: Any) -> Rows:
+    @contextlib.contextmanager
+    def allocated(self, in_groups: Any, n_panels: Any) -> Iterator[None]:
+        """Allocate memory for the duration of the emitted body.
+
+        `in_groups` is a bit that is set if the rows of the result are computed in groups.
+        """
+        builder, integer = self._builder, n_panels.type
+        with builder.goto_entry_block():
+            one = builder.alloca(ir.ArrayType(self._element, self._size))
+            one.align = VECTOR_BYTES
+        n_bytes = builder.mul(n_panels, integer(self._size * self._item_bytes))
+        with _memory(builder, builder.and_(in_groups, self._pays), n_bytes) as address:
+            has_all = cgutils.is_not_null(builder, address)
+            pointer = self._element.as_pointer()
+            self._data = builder.select(
+                has_all, builder.bitcast(address, pointer), builder.bitcast(one, pointer)
+            )
+            self._panel_size = builder.select(has_all, integer(self._size), integer(0))
+            self._has_all = has_all
+            yield
+
+    def panel(self, rows: Range, terms: Range, column: Any, source: Rows) -> Rows:
         """Return the source's rows of some terms, whose column 0 is `column`.
 
-        They are copied if it pays for the product of these `rows` of the result.
+        source: the same rows in the source itself, which are copied if it pays. `rows`: rows of the result.
         """
         context, builder, vector = self._context, self._builder, self._vector
-        (first, last), (begin, end) = rows, terms
+        (first, _), (begin, end) = rows, terms
         integer = begin.type
-        n_rows = builder.sub(last, first)
-        is_used = builder.and_(self._pays, builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)))
         distance = integer(self._width * vector.lanes)
+        place = builder.mul(builder.sdiv(column, distance), self._panel_size)
         # The copy begins with the term `begin`.
-        copied = builder.gep(self._memory, [builder.mul(builder.neg(begin), distance)])
+        place = builder.sub(place, builder.mul(begin, distance))
+        copied = builder.gep(self._data, [place])
         copy = Rows(context, builder, vector, copied, distance, has_first=False)
+        is_later = builder.and_(self._has_all, builder.icmp_signed(">", first, integer(0)))
         with (
-            builder.if_then(is_used),
+            builder.if_then(builder.and_(self._pays, builder.not_(is_later))),
             cgutils.for_range_slice(builder, begin, end, integer(1), inc=True) as (term, _),
         ):
             for v in range(self._width):
                 offset = integer(v * vector.lanes)
-                copy.store(term, offset, self._rows.load(term, builder.add(column, offset)))
-        pointer = builder.select(is_used, copied, builder.gep(self._source, [column]))
-        distance = builder.select(is_used, distance, self._distance)
+                copy.store(term, offset, source.load(term, offset))
+        pointer = builder.select(self._pays, copied, source.pointer)
+        distance = builder.select(self._pays, distance, self._distance)
         return Rows(context, builder, vector, pointer, distance, has_first=False)

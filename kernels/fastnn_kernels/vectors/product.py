@@ -36,7 +36,7 @@ from .processor import LINE_BYTES, N_REGISTERS, REGISTER_BYTES, VECTOR_BYTES
 from .value import Value
 from .vector import LLVM_TYPES, Vector, is_plain, vector_of
 
-__all__ = ["outer_product", "product_backward", "product_forward"]
+__all__ = ["outer_product", "panel_width", "product_backward", "product_forward"]
 
 # Blocks, widest first: width in vectors, and heights in rows; lower blocks are for the remaining rows.
 Blocks = tuple[tuple[int, tuple[int, ...]], ...]
@@ -149,7 +149,8 @@ ARGUMENTS = {
     **COEFFICIENTS,
     "packed": "P",  # coefficients of all whole blocks, in the order of `PackedCoefficients`; may be null
     "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
-    "source": "P", "source_distance": "I",
+    # source[m, c] of the panel p; PANEL columns are in a panel
+    "source": "P", "source_distance": "I", "panel_distance": "I",
     "result": "P", "result_distance": "I",
     "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
 }  # fmt: skip
@@ -188,6 +189,7 @@ class _Product:
         self.packed = arguments["packed"]
         self.starts, self.start_distance = arguments["starts"], arguments["start_distance"]
         self.source, self.source_distance = arguments["source"], arguments["source_distance"]
+        self.panel_distance = arguments["panel_distance"]
         self.results = Rows(context, builder, vector, arguments["result"], arguments["result_distance"])
         self.n_rows, self.n_terms = arguments["n_rows"], arguments["n_terms"]
         self.n_columns, self.adds = arguments["n_columns"], arguments["adds"]
@@ -204,13 +206,16 @@ class _Product:
             return
         self._copy = PanelCopy(
             self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance,
-            self.n_terms,
+            self.n_terms, self.n_rows,
         )  # fmt: skip
         self._packed = PackedCoefficients(
             builder, self.vector, HIGHEST, CHUNK, self.coefficients, self.packed
         )
         n_panels = builder.sdiv(self.n_columns, zero.type(WIDEST * self.vector.lanes))
-        with self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs:
+        with (
+            self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs,
+            self._copy.allocated(packs, n_panels),
+        ):
             chunk = builder.select(packs, zero.type(CHUNK), chunk)
             group = builder.select(packs, zero.type(PACKED_ROWS), self.n_rows)
             with chunks(builder, self.n_terms, chunk) as terms, chunks(builder, self.n_rows, group) as rows:
@@ -222,12 +227,17 @@ class _Product:
         builder, lanes = self.builder, self.vector.lanes
 
         def source_from(column: Any) -> Rows:
+            if not self.few_rows:
+                width = column.type(WIDEST * lanes)
+                within = builder.srem(column, width)
+                panel = builder.mul(builder.sdiv(column, width), self.panel_distance)
+                column = builder.add(panel, within)
             pointer = builder.gep(self.source, [column])
             return Rows(self.context, builder, self.vector, pointer, self.source_distance)
 
         def panel(column: Any, width: int) -> None:
             copies = not self.few_rows and width == WIDEST
-            source = self._copy.rows(rows, terms, column) if copies else source_from(column)
+            source = self._copy.panel(rows, terms, column, source_from(column)) if copies else source_from(column)
             self._panel(Panel(rows, terms, column, width, source, self.results))
 
         widths = tuple(width for width, _ in self.blocks)
@@ -380,10 +390,11 @@ def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **argum
     builder, dtype = source.builder, source.type.dtype
     zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[dtype](0.0))
     one = ir.IntType(64)(1)
+    panel = one.type(WIDEST * source.vector.lanes)
     values = {
         "packed": zero_start.type(None),
         "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
-        "source": source.array.data, "source_distance": source.shape[1],
+        "source": source.array.data, "source_distance": source.shape[1], "panel_distance": panel,
         "result": result.array.data, "result_distance": result.shape[1],
         "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
         **arguments,
@@ -464,24 +475,40 @@ def product_backward(typing_context, W, dZ, dX):
 
 
 @intrinsic
-def outer_product(typing_context, X, transposed, dW, adds):
+def outer_product(typing_context, X, panels, dW, adds):
     """Compute ``dW = X dZ^T``, or add the product to dW if `adds`.
 
-    X (I, T); transposed (T, V) is dZ^T; dW (I, J); adds is a bool.
+    X (I, T); panels (K T, W) are the K panels of dZ^T (`tile.transpose_panels`): W is `panel_width`, or less
+    if there is one panel alone; dW (I, J); adds is a bool.
     """
-    if not are_plain((X, transposed), (dW,)):
+    if not are_plain((X, panels), (dW,)):
         return None
 
     def generate(context, builder, signature, args):
         inputs, source, result = matrices(context, builder, signature, args)
+        (n_rows, width), n_terms, one = source.shape, inputs.shape[1], inputs.shape[0].type(1)
+        is_one = builder.icmp_signed("<=", result.shape[1], width)
+        widest = one.type(WIDEST * source.vector.lanes)
+        is_whole = builder.icmp_signed("==", width, widest)
+        n_panels = builder.udiv(builder.sub(builder.add(result.shape[1], width), one), width)
+        fits = builder.icmp_signed("<=", width, builder.select(is_one, widest, one.type(0)))
         check_lengths(
-            context, builder, (inputs.shape[0], result.shape[0]), (inputs.shape[1], source.shape[0])
-        )
-        one = inputs.shape[0].type(1)
+            context, builder, (inputs.shape[0], result.shape[0]), (n_rows, builder.mul(n_panels, n_terms)),
+            (builder.zext(builder.or_(fits, is_whole), one.type), one),
+        )  # fmt: skip
         call_product(
-            source, result, coefficients=inputs.array.data, row_distance=inputs.shape[1],
-            term_distance=one, adds=builder.zext(args[3], one.type),
+            source, result, coefficients=inputs.array.data, row_distance=n_terms, term_distance=one,
+            n_terms=n_terms, panel_distance=builder.mul(n_terms, widest), adds=builder.zext(args[3], one.type),
         )  # fmt: skip
         return context.get_dummy_value()
 
-    return types.void(X, transposed, dW, types.boolean), generate
+    return types.void(X, panels, dW, types.boolean), generate
+
+
+@intrinsic
+def panel_width(typing_context, matrix):
+    """Return the number of columns of the widest panel of products, at most four cache lines."""
+    width = WIDEST * vector_of(matrix).lanes
+    return types.intp(matrix), lambda context, builder, signature, args: context.get_constant(
+        types.intp, width
+    )

@@ -20,9 +20,9 @@ from ..compiler.jit import kernel
 from ..compiler.numba_internals import ArrayFields, cgutils, checks_bounds
 from .processor import PIECE_BYTES
 from .value import Value
-from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, vector_of
+from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, rows, vector_of
 
-__all__ = ["copy_tile", "gather_tile", "transpose"]
+__all__ = ["copy_tile", "gather_tile", "transpose", "transpose_panels"]
 
 
 def _emit_rows(
@@ -138,6 +138,25 @@ def transpose(matrix, result):
     last = matrix.shape[0] - 1
     for r in range(0, matrix.shape[0], lanes(matrix)):
         transpose_rows(matrix, r, last, 0, result, r)
+
+
+@kernel
+def transpose_panels(matrix, panels):
+    """Copy the transposed matrix in panels of W columns: ``panels[p T + t, k] = matrix[p W + k, t]``.
+
+    `product.outer_product` reads its source in this order. What has no counterpart in the matrix is arbitrary.
+
+    Parameters
+    ----------
+    matrix : array (R, T)
+    panels : array (K T, W)
+        Overwritten. W is a whole number of vectors, and K is R / W, rounded up.
+    """
+    n_rows, T = matrix.shape
+    width = panels.shape[1]
+    for r in range(0, n_rows, lanes(matrix)):
+        begin = r // width * T
+        transpose_rows(matrix, r, n_rows - 1, 0, rows(panels, begin, begin + T), r % width)
 
 
 @kernel

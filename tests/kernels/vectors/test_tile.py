@@ -1,11 +1,15 @@
 """Copies between tables, with a sample in each row, and tiles, with a sample in each column."""
 
+import inspect
 import sys
+import textwrap
 
 import numpy as np
+import panels
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from panels import panels_of
 from processes import run_python
 from strategies import DTYPES, Draw, Windows, counts, draws, padded, read_only, untouched, widths
 
@@ -20,6 +24,17 @@ def test_transpose_turns_rows_into_columns(draw: Draw, n_rows, count):
     (result,) = output.views
     compiled.transpose(read_only(matrix), result)
     np.testing.assert_array_equal(result[:, :n_rows], matrix.T)
+    assert output.are_kept_apart()
+
+
+@given(draws, widths, st.integers(1, 200))
+def test_transpose_panels_copies_panel_by_panel(draw: Draw, n_rows, count):
+    matrix = draw.array(n_rows, draw.padded(count))
+    expected = panels_of(matrix.T)
+    output = Windows(untouched(expected.shape, draw.dtype))
+    compiled.transpose_panels(read_only(matrix), output.views[0])
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(output.views[0][known], expected[known])
     assert output.are_kept_apart()
 
 
@@ -119,7 +134,7 @@ GUARDED = """
                 W, b, Z = read_only(make(n_in, n_out)), read_only(make(1, n_out)), make(n_out, T)
                 gate.affine_forward(W, b, read_only(inputs), None, Z)
                 gradients = make(n_in, n_out), make(1, n_out)
-                scratch = make(T * -(-n_out // lanes) * lanes)
+                scratch = make(T * panel_columns(n_out, dtype))
                 inputs, Z, dX = read_only(inputs), read_only(Z), make(n_in, T)
                 gate.affine_backward(W, inputs, Z, *gradients, dX, scratch, False)
     print("no access beyond an array")
@@ -130,4 +145,5 @@ GUARDED = """
 @pytest.mark.slow
 def test_nothing_beyond_the_arrays_is_read_or_written():
     # Bounds checking is off: it would raise an exception before the protected page is touched.
-    assert run_python(GUARDED, NUMBA_BOUNDSCHECK="0").strip() == "no access beyond an array"
+    program = textwrap.dedent(inspect.getsource(panels)) + textwrap.dedent(GUARDED)
+    assert run_python(program, NUMBA_BOUNDSCHECK="0").strip() == "no access beyond an array"
