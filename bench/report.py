@@ -29,7 +29,7 @@ import pictures
 from cpuinfo import get_cpu_info
 from machine import commit, machine
 from threadpoolctl import threadpool_limits
-from workloads import SMALL_BATCHES, WORKLOADS, Run, estimator_run, fastnn_run, sides
+from workloads import SMALL_BATCHES, WIDE, WORKLOADS, Run, Workload, estimator_run, fastnn_run, sides
 
 import fastnn
 from fastnn.engine import limits
@@ -197,11 +197,21 @@ def growth_chart(path: str) -> None:
 
 def minibatches() -> None:
     """Measure trainings by minibatches beside the installed peers, and their share of the core's limit."""
+    compare_trainings(WORKLOADS)
+
+
+def wide_trainings() -> None:
+    """Measure trainings of wide layers beside the installed peers, and their share of the core's limit."""
+    compare_trainings(WIDE)
+
+
+def compare_trainings(workloads: dict[str, Workload]) -> None:
+    """Print the seconds, scores and ratios of all sides of some trainings."""
     one_core = product_limit()
     print(f"\n(one core's float32 products reach {one_core / 1e9:.0f} GFLOP/s)\n")
-    print("| training | who | time | a step | score | fastnn is faster by | of the limit |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, workload in WORKLOADS.items():
+    print("| training | who | time | a step | GFLOP/s | score | fastnn is faster by | of the limit |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, workload in workloads.items():
         runs = {side: prepare(workload) for side, prepare in sides().items()}
         seconds = dict.fromkeys(runs, float("inf"))
         scores = {}
@@ -218,7 +228,7 @@ def minibatches() -> None:
             share = workload.operations / time_taken / (one_core * n_cores)
             print(
                 f"| {name} | {side} | {time_taken:.4f} s | {time_taken / workload.n_steps * 1e6:.1f} us | "
-                f"{scores[side]:.4f} | {time_taken / ours:.3g} | {share:.1%} |",
+                f"{workload.operations / time_taken / 1e9:.1f} | {scores[side]:.4f} | {time_taken / ours:.3g} | {share:.1%} |",
                 flush=True,
             )
         MEASURED[name] = seconds
@@ -489,7 +499,7 @@ def startup() -> None:
 
 SECTIONS = (
     training, grid, prediction, wide, functions, startup, fits, sharing, small, vectors, lbfgs, accuracy,
-    minibatches,
+    minibatches, wide_trainings,
 )  # fmt: skip
 CHARTS = {minibatches: chart, grid: growth_chart}
 

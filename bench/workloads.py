@@ -78,12 +78,21 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return make_classification(2048, 13, random_state=0)
 
 
+def noise(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 4,096 samples of `width` features, and random classes, for networks of wide layers."""
+    random = np.random.default_rng(0)
+    return random.normal(size=(4096, width)), random.integers(0, 10, 4096)
+
+
+WIDTHS = (128, 256, 512, 1024)
+
 DATA = {
     "digits": digits,
     "table": table,
     "mnist shape": prototypes,
     "simplechains": matrix_exponential,
     "rows": rows,
+    **{f"width {width}": partial(noise, width) for width in WIDTHS},
 }
 
 
@@ -155,6 +164,12 @@ WORKLOADS = {
 SMALL_BATCHES = {
     size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
     for size in (1, 2, 4, 8, 16, 32, 64)
+}
+
+# Trainings of wide layers, 256 to 512 steps of most of the machine's FLOPS.
+WIDE = {
+    f"width {width}": Workload(f"width {width}", (width, width, width, 10), "relu", "cross entropy", 128, 8)
+    for width in WIDTHS
 }
 
 # --- sides: one way to run a workload each -------------------------------------------------------
