@@ -228,7 +228,8 @@ def compare_trainings(workloads: dict[str, Workload]) -> None:
             share = workload.operations / time_taken / (one_core * n_cores)
             print(
                 f"| {name} | {side} | {time_taken:.4f} s | {time_taken / workload.n_steps * 1e6:.1f} us | "
-                f"{workload.operations / time_taken / 1e9:.1f} | {scores[side]:.4f} | {time_taken / ours:.3g} | {share:.1%} |",
+                f"{workload.operations / time_taken / 1e9:.1f} | {scores[side]:.4f} | "
+                f"{time_taken / ours:.3g} | {share:.1%} |",
                 flush=True,
             )
         MEASURED[name] = seconds

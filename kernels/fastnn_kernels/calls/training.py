@@ -13,8 +13,8 @@ from .formulas import backward_pointer, backward_table, forward_table
 from .prediction import INDICES, PLAN, REALS, table_kind
 
 __all__ = [
-    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "PANEL_LINES", "Batch", "Data", "GradientPointers", "Options", "Records",
-    "Settings", "State", "Workspace", "gradient_pointers", "loss_and_gradient", "option_pointers",
+    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "PANEL_LINES", "Batch", "Data", "GradientPointers", "Options",
+    "Records", "Settings", "State", "Workspace", "gradient_pointers", "loss_and_gradient", "option_pointers",
     "training_loop", "used_options",
 ]  # fmt: skip
 

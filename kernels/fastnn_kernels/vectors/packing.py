@@ -39,8 +39,8 @@ PACKED_BYTES, PACKED_PANELS = 1 << 20 if IS_WIDE else 1 << 16, 2
 # While one term's coefficients are packed, those of so many terms later are prefetched: the processor
 # prefetches along a row of the matrix by itself, but not from one row to the next.
 TERMS_AHEAD = 16
-# Terms whose coefficients are packed together if those of a row are adjacent.
-TRANSPOSED = 4
+# Terms whose coefficients are packed together if those of a row are adjacent, an even number.
+PACKED_TERMS = 4
 # A panel is copied if at least so many rows of the result read it, if the distance of the source's rows is a
 # multiple of so many bytes, and if the source has at least so many bytes. At such distances the rows compete
 # for few sets of the first-level cache; at others they are spread over all sets.
@@ -103,25 +103,24 @@ class Coefficients(NamedTuple):
         return Coefficients(start, self.row_distance, self.term_distance)
 
 
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Return the columns of a matrix of an even number of rows, vectors of `TRANSPOSED` elements."""
+def _columns(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return the columns of a matrix; rows, an even number, are IR vectors of `PACKED_TERMS` elements."""
 
     def shuffled(first: Any, second: Any, places: list[int]) -> Any:
-        return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+        return builder.shuffle_vector(first, second, mask)
 
-    n = TRANSPOSED
-    halves = [list(range(0, n // 2)), list(range(n // 2, n))]
-    columns: list[Any] = []
-    for half in halves:
-        # Elements of two rows in turns, for the columns of this half.
-        pairs = [shuffled(a, b, [k + s for k in half for s in (0, n)]) for a, b in zip(rows[::2], rows[1::2])]
-        for column in range(n // 2):
-            at = [2 * column, 2 * column + 1]
-            joined = shuffled(pairs[0], pairs[1], at + [n + k for k in at])
+    n, columns = PACKED_TERMS, []
+    for begin in (0, n // 2):
+        # Half of the columns: their elements of two rows in turns.
+        places = [column + row for column in range(begin, begin + n // 2) for row in (0, n)]
+        pairs = [shuffled(*two, places) for two in zip(rows[::2], rows[1::2], strict=True)]
+        for at in range(0, n, 2):
+            column, size = shuffled(pairs[0], pairs[1], [at, at + 1, n + at, n + at + 1]), 4
             for pair in pairs[2:]:
-                size = joined.type.count
-                joined = shuffled(joined, pair, list(range(size)) + [size + k for k in at])
-            columns.append(joined)
+                column = shuffled(column, pair, [*range(size), size + at, size + at + 1])
+                size += 2
+            columns.append(column)
     return columns
 
 
@@ -216,26 +215,28 @@ class PackedCoefficients:
                 builder.store(values, builder.bitcast(place, several), align=self._item_bytes)
 
     def _pack_elements(self, rows: Range, terms: Range) -> None:
-        """Pack the coefficients block by block; those of a row are adjacent, those of a term are apart."""
+        """Pack the coefficients block by block; those of a row are adjacent."""
         builder, (begin, end), one = self._builder, terms, rows[0].type(1)
-        several = one.type(TRANSPOSED)
+        several = one.type(PACKED_TERMS)
+        of_row, of_term = (
+            ir.VectorType(self._element, size).as_pointer() for size in (PACKED_TERMS, self._height)
+        )
         whole = builder.sub(end, builder.srem(builder.sub(end, begin), several))
-        kinds = [ir.VectorType(self._element, n).as_pointer() for n in (TRANSPOSED, self._height)]
+        ahead = builder.mul(self._all.row_distance, one.type(self._height))
         with self._blocks(rows) as row:
-            block = self._all.of_block(builder, row)
-            starts = [
-                builder.gep(block.start, [builder.mul(block.row_distance, one.type(k))])
-                for k in range(self._height)
-            ]
+            start = self._all.of_block(builder, row).start
+            offsets = [builder.mul(self._all.row_distance, one.type(k)) for k in range(self._height)]
+            starts = [builder.gep(start, [offset]) for offset in offsets]
             with cgutils.for_range_slice(builder, begin, whole, several, inc=True) as (term, _):
-                for start in starts:
-                    prefetch(builder, builder.gep(start, [builder.add(term, builder.mul(block.row_distance, one.type(self._height)))]))
-                values = [builder.bitcast(builder.gep(start, [term]), kinds[0]) for start in starts]
+                sources = [builder.gep(start, [term]) for start in starts]
+                for source in sources:  # the next block's
+                    prefetch(builder, builder.gep(source, [ahead]))
+                values = [builder.bitcast(source, of_row) for source in sources]
                 values = [builder.load(value, align=self._item_bytes) for value in values]
                 place = self._place(rows, row, terms, term)
-                for k, value in enumerate(_transposed(builder, values)):
+                for k, value in enumerate(_columns(builder, values)):
                     at = builder.gep(place, [one.type(k * self._height)])
-                    builder.store(value, builder.bitcast(at, kinds[1]), align=self._item_bytes)
+                    builder.store(value, builder.bitcast(at, of_term), align=self._item_bytes)
             with cgutils.for_range_slice(builder, whole, end, one, inc=True) as (term, _):
                 place = self._place(rows, row, terms, term)
                 for k, start in enumerate(starts):

@@ -149,7 +149,8 @@ ARGUMENTS = {
     **COEFFICIENTS,
     "packed": "P",  # coefficients of all whole blocks, in the order of `PackedCoefficients`; may be null
     "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
-    # source[m, c] of the panel p; PANEL columns are in a panel
+    # Distances from one row to the next, and from a panel of the widest blocks to the next: rows that are
+    # adjacent in memory have a panel's width from panel to panel.
     "source": "P", "source_distance": "I", "panel_distance": "I",
     "result": "P", "result_distance": "I",
     "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
@@ -229,15 +230,15 @@ class _Product:
         def source_from(column: Any) -> Rows:
             if not self.few_rows:
                 width = column.type(WIDEST * lanes)
-                within = builder.srem(column, width)
                 panel = builder.mul(builder.sdiv(column, width), self.panel_distance)
-                column = builder.add(panel, within)
+                column = builder.add(panel, builder.srem(column, width))
             pointer = builder.gep(self.source, [column])
             return Rows(self.context, builder, self.vector, pointer, self.source_distance)
 
         def panel(column: Any, width: int) -> None:
-            copies = not self.few_rows and width == WIDEST
-            source = self._copy.panel(rows, terms, column, source_from(column)) if copies else source_from(column)
+            source = source_from(column)
+            if not self.few_rows and width == WIDEST:
+                source = self._copy.panel(rows, terms, column, source)
             self._panel(Panel(rows, terms, column, width, source, self.results))
 
         widths = tuple(width for width, _ in self.blocks)
@@ -390,11 +391,11 @@ def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **argum
     builder, dtype = source.builder, source.type.dtype
     zero_start = cgutils.alloca_once_value(builder, LLVM_TYPES[dtype](0.0))
     one = ir.IntType(64)(1)
-    panel = one.type(WIDEST * source.vector.lanes)
+    width = one.type(WIDEST * source.vector.lanes)
     values = {
         "packed": zero_start.type(None),
         "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
-        "source": source.array.data, "source_distance": source.shape[1], "panel_distance": panel,
+        "source": source.array.data, "source_distance": source.shape[1], "panel_distance": width,
         "result": result.array.data, "result_distance": result.shape[1],
         "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
         **arguments,
@@ -487,18 +488,18 @@ def outer_product(typing_context, X, panels, dW, adds):
     def generate(context, builder, signature, args):
         inputs, source, result = matrices(context, builder, signature, args)
         (n_rows, width), n_terms, one = source.shape, inputs.shape[1], inputs.shape[0].type(1)
-        is_one = builder.icmp_signed("<=", result.shape[1], width)
         widest = one.type(WIDEST * source.vector.lanes)
-        is_whole = builder.icmp_signed("==", width, widest)
         n_panels = builder.udiv(builder.sub(builder.add(result.shape[1], width), one), width)
-        fits = builder.icmp_signed("<=", width, builder.select(is_one, widest, one.type(0)))
+        is_one = builder.icmp_signed("==", n_panels, one)
+        narrow = builder.and_(is_one, builder.icmp_signed("<", width, widest))
         check_lengths(
             context, builder, (inputs.shape[0], result.shape[0]), (n_rows, builder.mul(n_panels, n_terms)),
-            (builder.zext(builder.or_(fits, is_whole), one.type), one),
+            (builder.select(narrow, widest, width), widest),
         )  # fmt: skip
         call_product(
             source, result, coefficients=inputs.array.data, row_distance=n_terms, term_distance=one,
-            n_terms=n_terms, panel_distance=builder.mul(n_terms, widest), adds=builder.zext(args[3], one.type),
+            n_terms=n_terms, panel_distance=builder.mul(n_terms, widest),
+            adds=builder.zext(args[3], one.type),
         )  # fmt: skip
         return context.get_dummy_value()
 

@@ -144,7 +144,8 @@ def transpose(matrix, result):
 def transpose_panels(matrix, panels):
     """Copy the transposed matrix in panels of W columns: ``panels[p T + t, k] = matrix[p W + k, t]``.
 
-    `product.outer_product` reads its source in this order. What has no counterpart in the matrix is arbitrary.
+    `product.outer_product` reads its source in this order. What has no counterpart in the matrix is
+    arbitrary.
 
     Parameters
     ----------
