@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastnn
+from fastnn.engine import limits
 
 BACKENDS = ["numba", "numpy"]
 
@@ -58,9 +59,21 @@ def test_a_training_whose_running_statistics_overflow_has_diverged(backend, opti
     assert pickle.loads(pickle.dumps(caught.value)).what == caught.value.what
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_divergence_in_the_middle_of_a_call_ends_at_the_last_finite_step(backend):
+# One call, one call per step with copies before each of them, and copies before the first call alone.
+CALLS = {
+    "one call": {},
+    "many copies": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_SHARE": np.inf},
+    "one copy": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_SHARE": 1e-12},
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "calls"), [*[("numba", calls) for calls in CALLS], ("numpy", "one call")]
+)
+def test_a_divergence_ends_at_the_last_finite_step(backend, calls, monkeypatch):
     """A sample of the 19th batch overflows the statistics: the 18 steps before are kept."""
+    for name, value in CALLS[calls].items():
+        monkeypatch.setattr(limits, name, value)
     X, y = scaled(3, 1.0)
     X[150] = 3e19
     options = {"epsilon": 1e-3, "batch_size": 8, "shuffle": False, "reduction": "mean", "optimizer": "adam"}
