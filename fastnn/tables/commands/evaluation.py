@@ -115,38 +115,54 @@ def evaluated_fit(
         raise ValueError(f"--cv {n_folds}: there are only {len(y)} rows; choose at most {len(y)}")
     if n_folds is not None and estimator.time_limit is not None:
         estimator.set_params(time_limit=estimator.time_limit / (n_folds + 1))
-    given: dict[str, Any] = {"sample_weight": weights, "progress": progress, **settings}
     if valid is not None:
-        given |= {"X_val": valid.frame, "y_val": valid.target}
-    splits, test, held_out = None, None, None
+        settings = settings | {"X_val": valid.frame, "y_val": valid.target}
+    folds, test, held_out = [], None, None
     if n_folds is not None:
-        splits = folds_of(task, y, n_folds, seed)
-        for fitted, _ in splits:
+        folds = folds_of(task, y, n_folds, seed)
+        for fitted, _ in folds:
             if (y[fitted] == y[fitted[0]]).all():
                 raise ValueError(
                     f"--cv {n_folds}: all rows outside of a fold have the target {str(y[fitted[0]])!r}: "
                     "leave out --cv, or add rows with other targets"
                 )
-    model = estimator.fit(frame, problem.target, **given)
-    score_validation(model, valid)
-    keep(model)
+    model, kept = estimator, []
+    of_folds = [clone(estimator) for _ in folds]
+
+    def ended(one: Any) -> None:
+        if one is model:
+            kept.append(model)
+            score_validation(model, valid)
+            keep(model)
+
+    # On workers, the fits of the folds run beside that to all rows.
+    rows = [slice(None), *(fitted for fitted, _ in folds)]
+    shared = frame, problem.target, weights, settings
+    try:
+        fit_all(
+            fit_rows, [model, *of_folds], [(each,) for each in rows], shared, model.n_jobs, n_threads=1,
+            here={"progress": progress, "ended": ended}, ends_at_error=True,
+        )  # fmt: skip
+    finally:
+        if not kept and hasattr(model, "fit_cpu_seconds_"):  # fitted on a worker
+            ended(model)
     if valid is not None:
         predictions, truth, held_out_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
         test = (valid.frame, truth, held_out_weights)
         how = BY_VALIDATION.format(counted(len(truth), "validation row"))
-    elif splits is not None:
-        predictions = _cross_validated(estimator, problem, classes, splits, progress, settings)
+    elif folds:
+        predictions = _held_out_predictions(of_folds, frame, classes, folds)
         truth, held_out_weights = y, weights
         how = f"by {n_folds}-fold cross-validation: every row is predicted by networks that did not see it"
     else:
         held_out = model.oof_rows_
-        splits = folds_of(task, y, min(N_FOLDS, len(y)), seed)
+        folds = folds_of(task, y, min(N_FOLDS, len(y)), seed)
         predictions, truth = model.oof_prediction_, y[held_out]
         held_out_weights = None if weights is None else weights[held_out]
         how = OUT_OF_FOLD.format(counted(len(truth), "row"))
     scores = {OWN: scores_of(task, truth, predictions, classes, held_out_weights)}
     work = networks_work(model, len(y)) * (1 + (n_folds or 0))
-    scores |= baselines(task, (frame, y, weights), splits, test, classes, held_out, work)
+    scores |= baselines(task, (frame, y, weights), folds or None, test, classes, held_out, work)
     remarks = remarks_on(model, truth, predictions, classes, held_out_weights)
     return Evaluation(
         model, task, frame, y, classes, truth, predictions, scores, how, problem.notes, remarks, len(y)
@@ -169,22 +185,11 @@ def remarks_on(model: Any, truth: Array, predictions: Array, classes: Any, weigh
     return rare_class_notes(truth, predictions, classes, weights, model.class_weight == "balanced")
 
 
-def _cross_validated(
-    estimator: Any, problem: Problem, classes: Any, splits: list[Any], progress: bool,
-    settings: dict[str, Any],
-) -> Array:  # fmt: skip
+def _held_out_predictions(fitted: list[Any], frame: Any, classes: Any, folds: list[Any]) -> Array:
     """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
-    n_rows = len(problem.target)
-    found = np.zeros(n_rows) if classes is None else np.zeros((n_rows, len(classes)))
-    folds = [clone(estimator) for _ in splits]
-    own = [(fitted,) for fitted, _ in splits]
-    shared = problem.frame, problem.target, problem.weights, settings
-    fit_all(
-        fit_fold, folds, own, shared, estimator.n_jobs, n_threads=1, here={"progress": progress},
-        ends_at_error=True,
-    )  # fmt: skip
-    for one, (_, predicted) in zip(folds, splits, strict=True):
-        rows = problem.frame.iloc[predicted]
+    found = np.zeros(len(frame)) if classes is None else np.zeros((len(frame), len(classes)))
+    for one, (_, predicted) in zip(fitted, folds, strict=True):
+        rows = frame.iloc[predicted]
         with unseen_unwarned():  # rare values of the table may be new to a fold
             if classes is None:
                 found[predicted] = one.predict(rows)
@@ -193,12 +198,11 @@ def _cross_validated(
     return found
 
 
-def fit_fold(
-    estimator: Any, fitted: Array, frame: Any, target: Any, weights: Any, settings: dict[str, Any], *,
-    stopped: Callable[[], bool], progress: bool = False,
+def fit_rows(
+    estimator: Any, rows: Any, frame: Any, target: Any, weights: Any, settings: dict[str, Any], *,
+    stopped: Callable[[], bool], progress: bool = False, ended: Callable[[Any], object] = lambda one: None,
 ) -> None:  # fmt: skip
-    """Fit an estimator to the rows outside of a fold, on all threads; Ctrl-C ends the fit itself."""
-    weights = None if weights is None else weights[fitted]
-    estimator.fit(
-        frame.iloc[fitted], target.iloc[fitted], sample_weight=weights, progress=progress, **settings
-    )
+    """Fit an estimator to some rows, on all threads, then call `ended`; Ctrl-C ends the fit itself."""
+    weights = None if weights is None else weights[rows]
+    estimator.fit(frame.iloc[rows], target.iloc[rows], sample_weight=weights, progress=progress, **settings)
+    ended(estimator)

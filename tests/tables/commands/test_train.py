@@ -7,9 +7,11 @@ import subprocess
 import sys
 from decimal import Decimal
 
+import joblib
 import numpy as np
 import pytest
 from extras import all_need, optional
+from joblib_backends import PicklingBackend
 from processes import PATIENCE
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, log_loss
@@ -20,7 +22,7 @@ from fastnn.cli import arguments
 from fastnn.cli import main as cli
 from fastnn.tables import estimators
 from fastnn.tables.calibration import held_out_probabilities
-from fastnn.tables.commands import problem
+from fastnn.tables.commands import evaluation, problem
 from fastnn.tables.presets import PRESETS
 
 pytestmark = all_need("pandas")
@@ -262,7 +264,30 @@ def test_cross_validation_judges_all_models(target, folder, run):
     status, out, _ = run(*base, "--time-limit", 60)
     assert status == 0
     assert "(evaluated by 3-fold cross-validation: " in out
-    assert metrics()["scores"]["fastnn"] != metrics()["scores"]["linear_model"]
+    here = metrics()["scores"]
+    assert here["fastnn"] != here["linear_model"]
+    parameters = [network.model_._parameters for network in fastnn.load("run/model.fastnn").estimators_]
+    with joblib.parallel_config(PicklingBackend()):  # all fits run on workers
+        assert run(*base)[0] == 0
+    assert metrics()["scores"] == here
+    for one, other in zip(fastnn.load("run/model.fastnn").estimators_, parameters, strict=True):
+        np.testing.assert_array_equal(one.model_._parameters, other)
+
+
+def test_a_model_is_kept_if_a_fold_on_a_worker_fails(folder, run, monkeypatch):
+    written(customers(), folder / "customers.csv")
+
+    def fit_rows(estimator, rows, *arguments, **options):
+        assert isinstance(rows, slice), "this fold cannot be fitted"
+        fit(estimator, rows, *arguments, **options)
+
+    fit = evaluation.fit_rows
+    monkeypatch.setattr(evaluation, "fit_rows", fit_rows)
+    monkeypatch.setattr(fit_rows, "__qualname__", "fit_rows")  # pickles name it
+    monkeypatch.setattr(fit_rows, "__module__", evaluation.__name__)
+    with joblib.parallel_config(PicklingBackend()), pytest.raises(AssertionError, match="this fold cannot"):
+        run("train", "customers.csv", *CHURN, "--preset", "fast", "--cv", 3)
+    assert len(fastnn.load("run/model.fastnn").estimators_) == 1
 
 
 def test_rows_and_classes_can_be_weighted(folder, run):
