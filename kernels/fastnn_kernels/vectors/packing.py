@@ -20,7 +20,7 @@ from llvmlite import ir
 
 from ..compiler.numba_internals import cgutils
 from .matrix import Rows, prefetch
-from .processor import REGISTER_BYTES, VECTOR_BYTES
+from .processor import LINE_BYTES, REGISTER_BYTES, VECTOR_BYTES
 from .vector import LLVM_TYPES, Vector
 
 __all__ = [
@@ -72,7 +72,7 @@ def chunks(builder: Any, total: Any, size: Any) -> Iterator[Range]:
 
 @contextlib.contextmanager
 def _memory(builder: Any, wanted: Any, n_bytes: Any) -> Iterator[Any]:
-    """Allocate memory for the duration of the emitted body, and yield its address.
+    """Allocate memory for the duration of the emitted body, and yield its address, that of a cache line.
 
     The address is null if the bit `wanted` is not set, or if memory is short.
     """
@@ -82,12 +82,14 @@ def _memory(builder: Any, wanted: Any, n_bytes: Any) -> Iterator[Any]:
         for name, result, argument in (("malloc", byte, n_bytes.type), ("free", ir.VoidType(), byte))
     )
     place = cgutils.alloca_once_value(builder, byte(None))
+    rest = n_bytes.type(LINE_BYTES - 1)
     with builder.if_then(wanted):
-        builder.store(builder.call(allocate, [n_bytes]), place)
-    address = builder.load(place)
-    yield address
-    with builder.if_then(cgutils.is_not_null(builder, address)):
-        builder.call(free, [address])
+        builder.store(builder.call(allocate, [builder.add(n_bytes, rest)]), place)
+    memory = builder.load(place)
+    line = builder.and_(builder.add(builder.ptrtoint(memory, n_bytes.type), rest), builder.not_(rest))
+    yield builder.inttoptr(line, byte)  # null remains null
+    with builder.if_then(cgutils.is_not_null(builder, memory)):
+        builder.call(free, [memory])
 
 
 class Coefficients(NamedTuple):
