@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import estimators
 import numpy as np
-from workloads import training_operations
+from workloads import random_classes, training_operations
 
 import fastnn
 
@@ -29,8 +29,8 @@ OPTIONS = {
 @cache
 def noise() -> tuple[np.ndarray, np.ndarray]:
     """Return 12,800 samples of noise in float32, of MNIST's width, and random classes."""
-    random = np.random.default_rng(0)
-    return random.normal(size=(12_800, 784)).astype(np.float32), random.integers(0, 10, 12_800)
+    X, y = random_classes(12_800, 784)
+    return X.astype(np.float32), y
 
 
 def train_noise(layers_dim: tuple[int, ...], batch_size: int, n_threads: int | None, **options) -> None:

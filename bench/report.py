@@ -29,7 +29,16 @@ import pictures
 from cpuinfo import get_cpu_info
 from machine import commit, machine
 from threadpoolctl import threadpool_limits
-from workloads import SMALL_BATCHES, WIDE, WORKLOADS, Run, Workload, estimator_run, fastnn_run, sides
+from workloads import (
+    SMALL_BATCHES,
+    WIDE_TRAININGS,
+    WORKLOADS,
+    Run,
+    Workload,
+    estimator_run,
+    fastnn_run,
+    sides,
+)
 
 import fastnn
 from fastnn.engine import limits
@@ -202,7 +211,7 @@ def minibatches() -> None:
 
 def wide_trainings() -> None:
     """Measure trainings of wide layers beside the installed peers, and their share of the core's limit."""
-    compare_trainings(WIDE)
+    compare_trainings(WIDE_TRAININGS)
 
 
 def compare_trainings(workloads: dict[str, Workload]) -> None:

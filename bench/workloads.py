@@ -78,10 +78,10 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return make_classification(2048, 13, random_state=0)
 
 
-def noise(width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return 4,096 samples of `width` features, and random classes, for networks of wide layers."""
+def random_classes(n_samples: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples of `width` features of noise, and ten random classes."""
     random = np.random.default_rng(0)
-    return random.normal(size=(4096, width)), random.integers(0, 10, 4096)
+    return random.normal(size=(n_samples, width)), random.integers(0, 10, n_samples)
 
 
 WIDTHS = (128, 256, 512, 1024)
@@ -92,7 +92,7 @@ DATA = {
     "mnist shape": prototypes,
     "simplechains": matrix_exponential,
     "rows": rows,
-    **{f"width {width}": partial(noise, width) for width in WIDTHS},
+    **{f"width {width}": partial(random_classes, 4096, width) for width in WIDTHS},
 }
 
 
@@ -166,8 +166,8 @@ SMALL_BATCHES = {
     for size in (1, 2, 4, 8, 16, 32, 64)
 }
 
-# Trainings of wide layers, 256 to 512 steps of most of the machine's FLOPS.
-WIDE = {
+# Trainings of wide layers, 256 steps each.
+WIDE_TRAININGS = {
     f"width {width}": Workload(f"width {width}", (width, width, width, 10), "relu", "cross entropy", 128, 8)
     for width in WIDTHS
 }

@@ -163,7 +163,7 @@ def test_thumbnails_show_the_leading_panels(thumbnails, parts, columns):
 
 
 def test_a_thumbnail_shows_the_panels_that_an_example_names(thumbnails, tmp_path):
-    """Titles and bars of colours are no panels."""
+    """Titles and bars of colours are not panels."""
     pixels = np.full((300, 700, 3), 255, np.uint8)
     pixels[5:15, 40:60] = 0  # a title
     for number, (top, left) in enumerate(((30, 10), (30, 250), (170, 10), (170, 250)), 1):

@@ -158,7 +158,7 @@ class NumbaTrainer:
         self.non_finite = "a parameter"
         try:
             if self._call(last_step):
-                self.non_finite = self._find_non_finite_memory()
+                self.non_finite = self._find_non_finite(of_parameters=False)
             self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
             # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
@@ -216,12 +216,10 @@ class NumbaTrainer:
         self._saved_step, ended = self._step, time.perf_counter()
         self._next_copies = ended + (ended - started) / limits.COPY_SHARE
 
-    def _find_non_finite(self) -> str:
-        return find_non_finite(self._state.parameters, self._state.statistics, self.memory)
-
-    def _find_non_finite_memory(self) -> str:
-        """Do what `_find_non_finite` does after a call that has found the parameters finite."""
-        return find_non_finite(self._state.parameters[:0], self._state.statistics, self.memory)
+    def _find_non_finite(self, of_parameters: bool = True) -> str:
+        """Return what `find_non_finite` does; if `_call` returned True, it has tested the parameters."""
+        parameters = self._state.parameters if of_parameters else self._state.parameters[:0]
+        return find_non_finite(parameters, self._state.statistics, self.memory)
 
     def _restore_last_finite(self) -> None:
         """Restore all arrays to their values after the last step that left them finite.
@@ -247,7 +245,7 @@ class NumbaTrainer:
         while self._step < last_step:
             if not self._call(last_step):
                 return False
-        return not self._find_non_finite_memory()
+        return not self._find_non_finite(of_parameters=False)
 
     def _prepared_call(self, **changing: Any) -> Any:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""

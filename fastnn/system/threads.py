@@ -48,7 +48,7 @@ def available_cores() -> int:
 
     These are the cores that the system lets it use, limited by the threads of a Dask worker and by the
     environment variables. An OMP_NUM_THREADS that Dask has set, to keep BLAS from starting threads beside the
-    worker's, is no limit.
+    worker's, does not count.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(cores, _quota(), _dask_threads() or cores)

@@ -55,7 +55,7 @@ def test_ones_own_connection_is_found_in_the_tables_of_linux(family, monkeypatch
         accepted, client = server.accept()
         with accepted:
             assert not is_another_users(client, (host, port))
-            if os.geteuid():  # root is no other user
+            if os.geteuid():  # root is not another user
                 monkeypatch.setattr("os.geteuid", lambda: 12345)
                 assert is_another_users(client, (host, port))
 

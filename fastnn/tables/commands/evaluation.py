@@ -106,7 +106,7 @@ def evaluated_fit(
     settings : dict
         Further arguments of `fit`.
     keep : callable
-        Function of the fitted estimator, which saves it before anything else can fail.
+        Function of the fitted estimator, which saves it, whatever becomes of the evaluation.
     """
     task, frame = problem.task, problem.frame
     y, weights = problem.target.to_numpy(), problem.weights

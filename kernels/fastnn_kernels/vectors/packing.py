@@ -142,7 +142,7 @@ class PackedCoefficients:
     max_terms : int
         Largest number of terms that are packed at a time.
     coefficients : Coefficients
-        Coefficients of the whole product.
+        Coefficients of the whole product; those of a term are adjacent, or those of a row.
     given : IR pointer
         The coefficients of all rows, packed by the caller chunk after chunk, each chunk block by block; null
         if the caller packed none.
@@ -287,8 +287,6 @@ class PanelCopy:
         Width of the panels in vectors.
     max_terms : int
         Largest number of rows of a panel.
-    source : IR pointer
-        First element of the source.
     source_distance : IR integer
         Number of elements from one row of the source to the next.
     n_terms, n_rows : IR integer
@@ -296,7 +294,7 @@ class PanelCopy:
     """
 
     def __init__(
-        self, context: Any, builder: Any, vector: Vector, width: int, max_terms: int, source: Any,
+        self, context: Any, builder: Any, vector: Vector, width: int, max_terms: int,
         source_distance: Any, n_terms: Any, n_rows: Any,
     ) -> None:  # fmt: skip
         self._context, self._builder, self._vector, self._width = context, builder, vector, width

@@ -206,9 +206,8 @@ class _Product:
                 self._panels((zero, self.n_rows), terms)
             return
         self._copy = PanelCopy(
-            self.context, builder, self.vector, WIDEST, CHUNK, self.source, self.source_distance,
-            self.n_terms, self.n_rows,
-        )  # fmt: skip
+            self.context, builder, self.vector, WIDEST, CHUNK, self.source_distance, self.n_terms, self.n_rows
+        )
         self._packed = PackedCoefficients(
             builder, self.vector, HIGHEST, CHUNK, self.coefficients, self.packed
         )

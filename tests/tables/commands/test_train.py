@@ -20,6 +20,7 @@ from tables_of_customers import N, customers, written
 import fastnn
 from fastnn.cli import arguments
 from fastnn.cli import main as cli
+from fastnn.estimators import parallel
 from fastnn.tables import estimators
 from fastnn.tables.calibration import held_out_probabilities
 from fastnn.tables.commands import evaluation, problem
@@ -267,14 +268,23 @@ def test_cross_validation_judges_all_models(target, folder, run):
     assert metrics()["scores"]["fastnn"] != metrics()["scores"]["linear_model"]
 
 
-def test_cross_validation_on_workers_gives_the_same_bits(folder, run):
+def test_cross_validation_on_workers_gives_the_same_bits(folder, run, monkeypatch):
     written(customers(), folder / "customers.csv")
     base = ("train", "customers.csv", *CHURN, "--preset", "fast", "--cv", 3)
     assert run(*base)[0] == 0
     here = metrics()["scores"]
     parameters = [network.model_._parameters for network in fastnn.load("run/model.fastnn").estimators_]
-    with joblib.parallel_config(PicklingBackend()):  # all fits run on workers
+    arrived = []
+
+    def adopt(estimator, *arguments):
+        arrived.append(type(estimator))
+        original(estimator, *arguments)
+
+    original = parallel._adopt
+    monkeypatch.setattr(parallel, "_adopt", adopt)
+    with joblib.parallel_config(PicklingBackend()):
         assert run(*base)[0] == 0
+    assert arrived == 4 * [fastnn.TabularClassifier]  # the final fit and those of the folds
     assert metrics()["scores"] == here
     for one, other in zip(fastnn.load("run/model.fastnn").estimators_, parameters, strict=True):
         np.testing.assert_array_equal(one.model_._parameters, other)
