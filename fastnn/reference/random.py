@@ -17,7 +17,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def draw(key, position):
-    """Return number `position` of the stream `key`, 64 random bits; for an array of positions, an array."""
+    """Return number `position` of the stream `key`, 64 random bits; for arrays, an array of them."""
     with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
         x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -46,7 +46,7 @@ def dropout(A, key, first, rate):
     """
     n, n_units = A.shape
     positions = first + np.arange(n)
-    numbers = np.stack([draw(draw(key, j), positions // 2) for j in range(n_units)], axis=1)
+    numbers = draw(draw(key, np.arange(n_units)), positions[:, None] // 2)
     halves = np.where(positions[:, None] % 2, numbers >> np.uint64(32), numbers & np.uint64(0xFFFFFFFF))
     scaled = A * A.dtype.type(1 / (1 - rate)) + A.dtype.type(0)
     return np.where(halves >= int(rate * 2**32), scaled, A.dtype.type(-0.0))
