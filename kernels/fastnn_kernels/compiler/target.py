@@ -28,8 +28,6 @@ class Target(NamedTuple):
         Size and number of the vector registers.
     has_fma : bool
         True if a fused multiply-add rounds once.
-    yield_function : str
-        Name of the C function, without arguments, by which a thread yields its core; "" if there is none.
     """
 
     triple: str
@@ -38,7 +36,6 @@ class Target(NamedTuple):
     register_bytes: int
     n_registers: int
     has_fma: bool
-    yield_function: str = "sched_yield"
 
     @property
     def vector_bytes(self) -> int:
@@ -51,7 +48,12 @@ class Target(NamedTuple):
     @property
     def constants(self) -> tuple:
         """Properties that LLVM IR depends on, equal for many targets."""
-        return self.is_x86, self.is_aarch64, *self[3:]
+        return self.is_x86, self.is_aarch64, *self[3:], self.yield_function
+
+    @property
+    def yield_function(self) -> str:
+        """Name of the C function, without arguments, by which a thread yields its core."""
+        return "SwitchToThread" if "windows" in self.triple else "sched_yield"
 
     @property
     def is_x86(self) -> bool:
@@ -72,28 +74,28 @@ V3 = f"{V2},+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
 V4 = f"{V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
 
-def _x86_levels(system: str, triple: str, yields: str) -> dict[str, Target]:
+def _x86_levels(system: str, triple: str) -> dict[str, Target]:
     """Return the targets of a system on x86-64, the fastest first."""
     return {
-        f"{system}-x86-64-v4": Target(triple, "x86-64-v4", V4, 64, 32, True, yields),
-        f"{system}-x86-64-v3": Target(triple, "x86-64-v3", V3, 32, 16, True, yields),
-        f"{system}-x86-64-v2": Target(triple, "x86-64-v2", V2, 16, 16, False, yields),
+        f"{system}-x86-64-v4": Target(triple, "x86-64-v4", V4, 64, 32, True),
+        f"{system}-x86-64-v3": Target(triple, "x86-64-v3", V3, 32, 16, True),
+        f"{system}-x86-64-v2": Target(triple, "x86-64-v2", V2, 16, 16, False),
     }
 
 
 # Targets by name; of a system, the fastest first.
 TARGETS: dict[str, Target] = {
-    **_x86_levels("linux", "x86_64-unknown-linux-gnu", "sched_yield"),
+    **_x86_levels("linux", "x86_64-unknown-linux-gnu"),
     "linux-aarch64": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True),
     # macOS enables AVX-512 for a thread when it first uses it: a library could not ask beforehand.
     **{
         name: target
-        for name, target in _x86_levels("macos", "x86_64-apple-macosx11.0.0", "sched_yield").items()
+        for name, target in _x86_levels("macos", "x86_64-apple-macosx11.0.0").items()
         if target.register_bytes < 64
     },
     "macos-arm64": Target("arm64-apple-macosx11.0.0", "apple-m1", "", 16, 32, True),
-    **_x86_levels("windows", "x86_64-pc-windows-gnu", "SwitchToThread"),
-    "windows-arm64": Target("aarch64-pc-windows-gnu", "generic", "+neon", 16, 32, True, "SwitchToThread"),
+    **_x86_levels("windows", "x86_64-pc-windows-gnu"),
+    "windows-arm64": Target("aarch64-pc-windows-gnu", "generic", "+neon", 16, 32, True),
 }
 
 

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from ..calls.training import COUNTER_DISTANCE
 from ..compiler.numba_internals import ArrayFields, cgutils
-from .processor import IS_X86, YIELD
+from .processor import IS_X86, TARGET
 from .vector import shared_function
 
 __all__ = ["wait"]
@@ -72,11 +72,10 @@ def _emit_wait(builder: Any, counters: Any, thread: Any, n_threads: Any) -> None
                 builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
             )
             builder.call(pause, [])
-        if YIELD:
-            with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
-                yield_core = cgutils.get_or_insert_function(
-                    builder.module, ir.FunctionType(ir.IntType(32), []), YIELD
-                )
-                builder.call(yield_core, [])
+        with builder.if_then(builder.icmp_signed(">", count, one.type(SPINS))):
+            yield_core = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.IntType(32), []), TARGET.yield_function
+            )
+            builder.call(yield_core, [])
         builder.branch(head)
         builder.position_at_end(end)

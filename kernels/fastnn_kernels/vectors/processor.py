@@ -28,8 +28,8 @@ __all__ = [
     "N_REGISTERS",
     "PIECE_BYTES",
     "REGISTER_BYTES",
+    "TARGET",
     "VECTOR_BYTES",
-    "YIELD",
     "flush_subnormals",
     "restore_mode",
 ]
@@ -49,14 +49,11 @@ def this_processor() -> Target:
     LLVM's loop vectoriser prefers half of AVX-512's registers; kernels use all of them.
     """
     triple, has_avx512 = llvmlite.binding.get_process_triple(), _has("avx512f")
-    names = (name for name in ("sched_yield", "SwitchToThread") if llvmlite.binding.address_of_symbol(name))
-    target = Target(triple, "", "", LINE_BYTES if has_avx512 else 32 if _has("avx") else 16, 32, True, "")
+    target = Target(triple, "", "", LINE_BYTES if has_avx512 else 32 if _has("avx") else 16, 32, True)
     if not target.is_x86:
-        return target._replace(yield_function=next(names, ""))
+        return target
     # Only old x86 processors lack fused multiply-add.
-    return target._replace(
-        n_registers=32 if has_avx512 else 16, has_fma=_has("fma"), yield_function=next(names, "")
-    )
+    return target._replace(n_registers=32 if has_avx512 else 16, has_fma=_has("fma"))
 
 
 LINE_BYTES = 64
@@ -66,9 +63,6 @@ IS_X86, IS_AARCH64 = TARGET.is_x86, TARGET.is_aarch64
 HAS_FMA = TARGET.has_fma
 REGISTER_BYTES, N_REGISTERS = TARGET.register_bytes, TARGET.n_registers
 VECTOR_BYTES = chosen_vector_bytes() or TARGET.vector_bytes
-# Name of the C function that yields the core, of POSIX or Windows, both without arguments; "" if neither
-# exists.
-YIELD = TARGET.yield_function
 
 # Size of a piece of a vector: instructions that permute lanes within pieces of this size are cheaper than
 # those that move lanes between pieces.
