@@ -3,7 +3,6 @@
 import gc
 import os
 import re
-import shutil
 import signal
 import sys
 
@@ -11,7 +10,7 @@ import hypothesis
 import matplotlib
 import pytest
 from extras import missing
-from kernel_packages import KERNELS
+from kernel_packages import KERNELS, copied
 
 import fastnn.system.threads
 
@@ -110,5 +109,4 @@ def _own_state_folder(tmp_path_factory):
 @pytest.fixture
 def package(tmp_path):
     """Return a copy of the kernels without compiled files."""
-    ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
-    return shutil.copytree(KERNELS, tmp_path / "fastnn_kernels", ignore=ignored)
+    return copied(KERNELS, tmp_path)

@@ -25,14 +25,14 @@ PROGRAM = """
     # Python drops an exception that a handler raises while an object is finalised: do not print it.
     sys.unraisablehook = lambda unraisable: None
     warnings.simplefilter("ignore")
-    name, number, moments, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    number, moments, folder, names = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
     threads.available_cores = lambda: 2
-    limits.SHARED_OPERATIONS = 0
+    limits.SHARED_OPERATIONS, limits.FIRST_CALL_OPERATIONS = 0, 2e7
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(300, 20)), draw.integers(0, 3, 300)
     X2 = draw.normal(size=(80, 2))
     y2 = (X2[:, 0] * X2[:, 1] > 0).astype(int)
-    large = draw.normal(size=(100000, 20))
+    large = draw.normal(size=(20000, 20))
     wide = fastnn.Model([20, 64, 3], random_state=0)
     fitted = fastnn.Model([2, 8, 2], random_state=0)
     fitted.train(X2, y2, num_passes=50)
@@ -73,7 +73,7 @@ PROGRAM = """
         fastnn.animate_training(model, X2, y2, folder / "a.gif", num_passes=20, frames=2, size=(160, 120))
         return model._parameters.tobytes(), contents()
 
-    operation = {
+    OPERATIONS = {
         "train": lambda: train(1, batch_size=64),
         "train on threads": lambda: train(2, batch_size=64),
         "lbfgs": lambda: train(1, optimizer="lbfgs"),
@@ -86,7 +86,7 @@ PROGRAM = """
         "tif": lambda: render(".tif"),
         "lines": lambda: str(fastnn.boundary_lines(fitted, *view, tolerance=0.1, n_threads=2)),
         "animate": animate,
-    }[name]
+    }
 
     class AlarmError(Exception):
         pass
@@ -113,45 +113,48 @@ PROGRAM = """
             self.count += 1
             if self.count != self.last:
                 return self
-            self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            self.place = f"{name}, {frame.f_code.co_filename}:{frame.f_lineno}"
             sys.settrace(untraced)
             frame.f_trace = self.raised  # in C: Python would run the handler inside a Python function
             return self.raised
 
-    expected = operation()
-    assert operation() == expected
-    before = contents()
-    counting = Moment(-1)
-    sys.settrace(counting)
-    operation()
-    sys.settrace(None)
-    signal.signal(number, handler)
-    n_raised = 0
-
-    def check(place):
+    def check(place, before):
         assert threads._budget.in_use == 0, place
         assert contents() == before, place
 
-    drawn = random.Random(0)
-    for _ in range(moments):
-        moment = Moment(drawn.randrange(1, counting.count))
-        sys.settrace(moment)
-        try:
+    default = signal.getsignal(number)
+    for name in names:
+        operation = OPERATIONS[name]
+        signal.signal(number, default)
+        expected = operation()
+        assert operation() == expected
+        before = contents()
+        counting = Moment(-1)
+        sys.settrace(counting)
+        operation()
+        sys.settrace(None)
+        signal.signal(number, handler)
+        n_raised = 0
+        drawn = random.Random(0)
+        for _ in range(moments):
+            moment = Moment(drawn.randrange(1, counting.count))
+            sys.settrace(moment)
             try:
-                operation()
-            finally:
-                sys.settrace(None)
-        except (KeyboardInterrupt, AlarmError) as error:
-            n_raised += 1
-            check(moment.place)  # the traceback is still alive, as in interactive sessions
+                try:
+                    operation()
+                finally:
+                    sys.settrace(None)
+            except (KeyboardInterrupt, AlarmError) as error:
+                n_raised += 1
+                check(moment.place, before)  # the traceback is still alive, as in interactive sessions
+                assert operation() == expected, moment.place
+                del error
+            check(moment.place, before)
             assert operation() == expected, moment.place
-            del error
-        check(moment.place)
-        assert operation() == expected, moment.place
-        # Calls that a handler's exception ended have restored all signal handlers.
-        assert signal.getsignal(number) is handler, moment.place
-        assert number == signal.SIGINT or signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert n_raised > moments // 4, n_raised
+            # Calls that a handler's exception ended have restored all signal handlers.
+            assert signal.getsignal(number) is handler, moment.place
+            assert number == signal.SIGINT or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert n_raised > moments // 4, (name, n_raised)
     others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     for thread in others:
         thread.join(600)
@@ -159,30 +162,33 @@ PROGRAM = """
     print("done")
 """
 
-OPERATIONS = [
-    "train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict", "png", "certified",
-    pytest.param("tif", marks=pytest.mark.needs("tifffile")), "lines", "animate",
-]  # fmt: skip
+# Operations that one process tries.
+GROUPS = [
+    ["train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict"],
+    ["png", "certified", "lines"],
+    pytest.param(["tif"], marks=pytest.mark.needs("tifffile")),
+    ["animate"],
+]
 # Operations tried with a user's own handler; each of the others takes the path of one of these.
 BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_calls_can_be_interrupted_by_ctrl_c_at_any_moment(tmp_path, name):
-    moments = 5 if name == "animate" else MOMENTS  # each of its runs takes a third of a second
-    assert run_python(PROGRAM, name, int(signal.SIGINT), moments, tmp_path).split() == ["done"]
+@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
+def test_calls_can_be_interrupted_by_ctrl_c_at_any_moment(tmp_path, names):
+    moments = 5 if names == ["animate"] else MOMENTS  # each of its runs takes a third of a second
+    assert run_python(PROGRAM, int(signal.SIGINT), moments, tmp_path, *names).split() == ["done"]
 
 
-@pytest.mark.parametrize("name", BY_ALARM)
-def test_calls_can_be_ended_by_a_handler_that_raises_at_any_moment(tmp_path, name):
-    assert run_python(PROGRAM, name, int(signal.SIGALRM), MOMENTS, tmp_path).split() == ["done"]
+def test_calls_can_be_ended_by_a_handler_that_raises_at_any_moment(tmp_path):
+    assert run_python(PROGRAM, int(signal.SIGALRM), MOMENTS, tmp_path, *BY_ALARM).split() == ["done"]
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("number", ["SIGINT", "SIGALRM", "SIGTERM", "SIGUSR1"])
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_calls_can_be_interrupted_at_many_more_moments(tmp_path, name, number):
-    assert run_python(PROGRAM, name, int(getattr(signal, number)), 20 * MOMENTS, tmp_path).split() == ["done"]
+@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
+def test_calls_can_be_interrupted_at_many_more_moments(tmp_path, names, number):
+    number = int(getattr(signal, number))
+    assert run_python(PROGRAM, number, 20 * MOMENTS, tmp_path, *names).split() == ["done"]
 
 
 TIMER = """

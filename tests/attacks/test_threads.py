@@ -15,10 +15,9 @@ COMMON = """
 
     for module in (render, threads):
         module.available_cores = lambda: 4
-    fastnn.MLPClassifier  # load its modules now: an interpreter that is ending imports none
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
-    large = random.normal(size=(100000, 20))
+    large = random.normal(size=(50000, 20))
     small = fastnn.Model([2, 8, 2], random_state=0)
 
     def trained(n_threads, num_passes=3, **options):
@@ -48,9 +47,8 @@ def test_eight_threads_compute_the_same_while_the_main_thread_raises():
 
     def work(k):
         begun.release()
-        for _ in range(2):
-            if results(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
-                wrong.append(k)
+        if results(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
+            wrong.append(k)
 
     workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for worker in workers:
@@ -95,7 +93,7 @@ def test_a_model_that_eight_threads_train_stays_usable():
     assert run_python(COMMON + program).split() == ["True", "0"]
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_interpreter_ends_while_a_daemon_thread_trains(n_threads):
     program = """
     begun = threading.Event()
@@ -116,6 +114,7 @@ def test_other_threads_continue_after_the_main_thread_has_ended(n_threads):
     program = """
     n_threads = int(sys.argv[1])
     results(n_threads)
+    # This loads the modules now: an interpreter that is ending imports none.
     many = [fastnn.MLPClassifier((4,), max_iter=2, tol=0, random_state=k) for k in range(3)]
     begun, closed = threading.Event(), threading.Event()
     threading._threading_atexits.insert(0, closed.set)  # called last, after the functions that close pools

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 from processes import PATIENCE, run_python
+from small_tasks import TINY, end_process
 
 import fastnn
 import fastnn_kernels
 from fastnn.cli import compile as compilation
 from fastnn.cli import main as cli
-from fastnn.cli.compile import PURPOSES, TASKS, CompileTask, fill_cache
+from fastnn.cli.compile import PURPOSES, TASKS, fill_cache
 from fastnn.engine.arguments import sharing
 from fastnn.engine.choice import get_backend
 from fastnn.losses import LOSSES
@@ -156,14 +157,6 @@ USES = {
 # --- the command -----------------------------------------------------------------------------------
 
 
-# A task with a small kernel, which is compiled in a second; the real tasks take half a minute.
-def compile_tanh(dtype):
-    forward_table(("tanh",), dtype).compile()
-
-
-TINY = {"tanh": CompileTask("tanh", ("training",), compile_tanh, True)}
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Return the folder of an empty cache, for this process and for those that compile."""
@@ -231,10 +224,6 @@ def test_an_interrupt_ends_the_processes_that_compile(folder, monkeypatch, capsy
     assert capsys.readouterr().err == "interrupted\n"
     assert set(multiprocessing.active_children()) <= set(before)
     assert not [path for path in folder.glob("*.nbc") if "relu" in path.name]
-
-
-def end_process(dtype):
-    os._exit(1)
 
 
 def test_a_killed_process_is_an_error_with_advice(folder, monkeypatch, capsys):

@@ -378,7 +378,7 @@ def cores():
 
 def killed_meanwhile(processes):
     \"\"\"Fit while processes are killed as soon as the first fits have ended; return the weights.\"\"\"
-    estimators = many(200)
+    estimators = many(100)
     def kill():
         while not any(hasattr(one, "coefs_") for one in estimators):
             time.sleep(0.01)
@@ -397,9 +397,9 @@ class Halved(fastnn.schedules.Schedule):
         return np.full(steps.shape, 0.5)
 
 if __name__ == "__main__":
-    expected = weights(fastnn.fit_many(many(200), X, y))
+    expected = weights(fastnn.fit_many(many(100), X, y))
     with joblib.parallel_config("loky", n_jobs=2):
-        assert np.array_equal(weights(fastnn.fit_many(many(200), X, y)), expected)
+        assert np.array_equal(weights(fastnn.fit_many(many(100), X, y)), expected)
         halved = [one.set_params(learning_rate=Halved()) for one in many(3)]
         found = weights(fastnn.fit_many(halved, X, y))
         assert np.array_equal(found, weights([one.fit(X, y) for one in halved]))
@@ -408,14 +408,14 @@ if __name__ == "__main__":
         print("killed")
         endless = [one.set_params(n_iter_no_change=np.inf) for one in many(4, 2**40)]
         def interrupt():
-            time.sleep(1)
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGINT)
         threading.Thread(target=interrupt).start()
         try:
             fastnn.fit_many(endless, X, y)
         except KeyboardInterrupt:
             print("interrupted")
-        assert np.array_equal(weights(fastnn.fit_many(many(200), X, y)), expected)
+        assert np.array_equal(weights(fastnn.fit_many(many(100), X, y)), expected)
         print("again")
 """
 
@@ -432,7 +432,7 @@ DASK = """
 from dask.distributed import Client, LocalCluster
 
 if __name__ == "__main__":
-    expected = weights(fastnn.fit_many(many(200), X, y))
+    expected = weights(fastnn.fit_many(many(100), X, y))
     before = available_cores()
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(**options) as cluster, Client(cluster) as client:
@@ -441,11 +441,11 @@ if __name__ == "__main__":
         assert len(found) == 2, found
         assert set(map(tuple, found.values())) == {(1, 1)}, found
         with joblib.parallel_config("dask"):
-            assert np.array_equal(weights(fastnn.fit_many(many(200), X, y)), expected)
+            assert np.array_equal(weights(fastnn.fit_many(many(100), X, y)), expected)
             for kind in (fastnn.TabularClassifier, fastnn.MLPEnsembleClassifier):
-                one = kind(random_state=0).fit(X, y)
+                one = kind(n_estimators=3, random_state=0).fit(X, y)
                 with joblib.parallel_config("threading"):
-                    other = kind(random_state=0).fit(X, y)
+                    other = kind(n_estimators=3, random_state=0).fit(X, y)
                 assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
             assert np.array_equal(killed_meanwhile(list(found)[:1]), expected)
             print("killed")

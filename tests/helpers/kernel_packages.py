@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,12 @@ PROGRAM = """
     print("loaded" if add_to_average.stats.cache_hits else "compiled", average.tolist())
 """
 RESULT = "[0.5, 1.0, 1.5, 2.0]"
+
+
+def copied(package, folder):
+    """Return a copy of the kernels in a folder, without compiled files."""
+    ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
+    return shutil.copytree(package, folder / "fastnn_kernels", ignore=ignored)
 
 
 def start(package, program=PROGRAM, stderr=subprocess.PIPE, **environment):
