@@ -23,12 +23,12 @@ def server():
 @pytest.fixture
 def visitors(browser):
     """Return a function that opens a page; assert at the end that no page has logged an error."""
-    from visitors import Visitor
+    from visitors import VIEWPORT, Visitor
 
     contexts, opened = [], []
 
-    def open_page(**options):
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **options))
+    def open_page():
+        contexts.append(browser.new_context(viewport=VIEWPORT))
         opened.append(Visitor(contexts[-1].new_page()))
         return opened[-1]
 
@@ -38,6 +38,22 @@ def visitors(browser):
     assert [error for visitor in opened for error in visitor.errors] == []
 
 
+@pytest.fixture(scope="module")
+def tab(browser):
+    """Return the page of all tests that need no page of their own, which Chromium would start slowly."""
+    return browser.new_page()
+
+
 @pytest.fixture
-def visitor(visitors):
-    return visitors()
+def visitor(tab):
+    """Return a visitor whose page is as a new one, without scripts or routes of its own."""
+    from visitors import VIEWPORT, Visitor
+
+    tab.set_viewport_size(VIEWPORT)
+    tab.emulate_media(color_scheme="light")
+    tab.mouse.move(0, 0)
+    visitor = Visitor(tab)
+    yield visitor
+    tab.evaluate("location.origin === 'null' || localStorage.clear()")
+    tab.goto("about:blank")
+    assert visitor.errors == []

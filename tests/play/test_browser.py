@@ -22,7 +22,7 @@ def test_a_training_draws_its_boundary_curves_and_network(visitor, server):
     assert page.inner_text("#network-size").endswith(" 17 parameters")
     before = visitor.pixels()
     page.keyboard.press("Space")
-    visitor.wait_for_step(2000)
+    visitor.wait_for_step(1000)
     assert page.get_attribute("#play", "aria-label") == "Pause"
     page.keyboard.press("Space")
     visitor.wait("() => !/[0-9]/.test(document.querySelector('#pace').textContent)")
@@ -104,9 +104,10 @@ CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
 """
 
 
-def test_the_axes_of_a_table_have_its_names_and_units(visitor):
+def test_the_axes_of_a_table_have_its_names_and_units(visitors):
     random = np.random.RandomState(0)
     X = random.randn(60, 3) * [2, 0.001, 1000] + [2000, 0, 1.7e9]
+    visitor = visitors()
     page = visitor.page
     page.add_init_script(TEXTS)
     with fastnn.playground(X, X[:, 0] + X[:, 2] > 1.7e9 + 2000, browser=False, block=False) as running:
@@ -318,7 +319,7 @@ def test_a_change_of_the_data_set_keeps_playing(visitor, server):
 
 
 def test_every_data_set_trains_with_its_best_settings(visitor, server):
-    page = visitor.visit(server, "speed=13").page
+    page = visitor.visit(server, "speed=7").page
     names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
     assert {"moons", "circles", "spiral", "blobs", "xor", "surface", "painted"} <= set(names)
     page.keyboard.press("Space")
@@ -523,12 +524,13 @@ def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimi
     assert ("λ" in page.locator(".steps li", has_text="Batch").inner_text()) == coupled
 
 
-def test_the_step_of_an_optimizer_without_a_formula_shows_its_result(visitor, server):
+def test_the_step_of_an_optimizer_without_a_formula_shows_its_result(visitors, server):
     def without_momentum(route):
         response = route.fetch()
         assert "  momentum: (" in response.text()
         route.fulfill(response=response, body=response.text().replace("  momentum: (", "  other: ("))
 
+    visitor = visitors()
     visitor.page.route("**/formula.js", without_momentum)
     page = visitor.visit(server, "layers=2&optimizer=momentum").page
     page.keyboard.press("s")
@@ -621,7 +623,8 @@ def test_a_table_shows_its_classes_and_can_be_painted_on(visitor):
         page.goto("about:blank")
 
 
-def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitor, server):
+def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitors, server):
+    visitor = visitors()
     page = visitor.visit(server, "dataset=blobs&classes=4").page
     shapes = """() => [...document.querySelectorAll("#classes-legend .dot, .unit .swatch")]
         .map((dot) => getComputedStyle(dot).clipPath)"""
@@ -707,9 +710,9 @@ def test_classes_signs_and_curves_have_colours_of_their_own(visitor, server):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone_in_both_themes(visitors, server, scheme):
-    visitor = visitors(color_scheme=scheme)
+def test_the_page_fits_a_phone_in_both_themes(visitor, server, scheme):
     page = visitor.page
+    page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})
     visitor.visit(server, "dataset=spiral&arms=5&layers=8,8,8&view=probability")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -793,12 +796,10 @@ TOO_SMALL = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "size", [(1440, 900), (1024, 768), (390, 844)], ids=lambda size: f"{size[0]}x{size[1]}"
 )
-def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitors, server, size, scheme):
-    visitor = visitors(color_scheme=scheme)
+def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitor, server, size):
     page = visitor.page
     page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
     visitor.visit(server)
@@ -810,14 +811,17 @@ def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitors, serve
             )
         page.click("#step")
         visitor.wait_for_step(1)
-        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
-        # The network is not higher than the page; on a phone, it scrolls.
-        assert page.locator("#network").bounding_box()["height"] < 450
-        cut = page.evaluate(CUT_OFF)
-        assert cut == [], fragment
-        if size[0] < 400:
-            small = page.evaluate(TOO_SMALL)
-            assert small == [], fragment
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+            # The network is not higher than the page; on a phone, it scrolls.
+            assert page.locator("#network").bounding_box()["height"] < 450
+            cut = page.evaluate(CUT_OFF)
+            assert cut == [], fragment
+            if size[0] < 400:
+                small = page.evaluate(TOO_SMALL)
+                assert small == [], fragment
     page.click("#clear")
     assert page.locator("#undo-plane").is_visible()
     assert page.evaluate(CUT_OFF) == []

@@ -67,13 +67,13 @@ def test_the_last_seed_is_followed_by_the_first(visitor, server):
     assert page.inner_text("#problems") == ""
 
 
-def test_an_address_restores_all_settings_and_follows_their_changes(visitors, server):
+def test_an_address_restores_all_settings_and_follows_their_changes(visitor, visitors, server):
     fragment = (
         "view=probability&speed=2&sample=7&dataset=spiral&arms=3&noise=0.05&n_samples=150&test_share=0.4&seed=5"
         "&layers=5,4&activations=relu,sigmoid&optimizer=adam&learning_rate=0.02&batch_size=30&l2=0.001&dropout=0.1"
         "&batch_norm=1"
     )
-    pages = [visitors().visit(server, fragment) for _ in range(2)]
+    pages = [one.visit(server, fragment) for one in (visitor, visitors())]
     for visitor in pages:
         assert sorted(visitor.fragment.split("&")) == sorted(fragment.split("&"))
         assert visitor.widths == [2, 5, 4, 3]

@@ -41,10 +41,26 @@ window.WebSocket = class extends Native {
 """
 
 
+@pytest.fixture(scope="module")
+def late_tab(tab):
+    """Let tests hold the messages of the module's page."""
+    tab.add_init_script(LATE_MESSAGES)
+
+
 @pytest.fixture
-def late(visitor):
+def late(late_tab, visitor):
     """Return a visitor whose messages a test may hold."""
+    return visitor
+
+
+@pytest.fixture
+def greeted(visitors, server):
+    """Return a visitor to whom the server's first message comes late."""
+    visitor = visitors()
+    visitor.page.add_init_script("window.holds = ({ type }) => type === 'hello'")
     visitor.page.add_init_script(LATE_MESSAGES)
+    visitor.page.goto(server.address)
+    visitor.wait("() => window.held?.length === 1")
     return visitor
 
 
@@ -73,12 +89,10 @@ def elsewhere():
     foreign.server_close()
 
 
-def test_a_foreign_page_is_refused_even_with_the_token(browser, server, elsewhere):
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(elsewhere)
+def test_a_foreign_page_is_refused_even_with_the_token(tab, server, elsewhere):
+    tab.goto(elsewhere)
     parts = urlsplit(server.address)
-    answer = page.evaluate(
+    answer = tab.evaluate(
         """address => new Promise((resolve) => {
             const socket = new WebSocket(address);
             let got = "nothing";
@@ -88,11 +102,11 @@ def test_a_foreign_page_is_refused_even_with_the_token(browser, server, elsewher
         f"ws://{parts.netloc}/training?{parts.query}",
     )
     assert answer == "nothing"
-    readable = page.evaluate(
+    readable = tab.evaluate(
         "address => fetch(address).then(() => 'readable', () => 'refused')", server.address
     )
     assert readable == "refused"
-    context.close()
+    tab.goto("about:blank")
 
 
 def test_foreign_hosts_and_wrong_tokens_are_refused(server):
@@ -114,8 +128,8 @@ def test_foreign_hosts_and_wrong_tokens_are_refused(server):
     assert status("/", parts.netloc) == 403
 
 
-def test_two_tabs_train_independently(visitors, server):
-    first = visitors().visit(server, "speed=5")
+def test_two_tabs_train_independently(visitor, visitors, server):
+    first = visitor.visit(server, "speed=5")
     second = visitors().visit(server, "dataset=circles&layers=5")
     first.page.keyboard.press("Space")
     first.wait_for_step(20)
@@ -127,10 +141,9 @@ def test_two_tabs_train_independently(visitors, server):
     assert second.step == 1
 
 
-def test_a_page_reconnects_to_a_server_that_was_restarted(visitors):
+def test_a_page_reconnects_to_a_server_that_was_restarted(visitor):
     # Port 0 gives one that no other test takes in the meantime, as it would take one of the usual ports.
     running = fastnn.playground(browser=False, block=False, port=0)
-    visitor = visitors()
     try:
         page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
         page.keyboard.press("Space")
@@ -162,17 +175,17 @@ X = np.random.RandomState(0).randn(60, 3)
 
 
 @pytest.mark.parametrize("table", [(), (X, X[:, 0] > X[:, 2])], ids=["data sets", "table"])
-def test_a_copied_address_opens_the_same_run_after_a_restart(visitors, table):
+def test_a_copied_address_opens_the_same_run_after_a_restart(visitor, table):
     addresses, pictures, port = [], [], 0
+    page = visitor.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for is_first in (True, False):
-        visitor = visitors(permissions=["clipboard-read", "clipboard-write"])
-        page = visitor.page
         with fastnn.playground(*table, browser=False, block=False, port=port) as running:
             port = running.port
             page.goto(running.address if is_first else addresses[0])
             visitor.wait_for_frame()
             if is_first:
-                visitor.change(lambda page=page: page.click(".dice"))
+                visitor.change(lambda: page.click(".dice"))
             page.click("#save")
             page.click("#copy-address")
             expect(page.locator("#notices")).to_contain_text("copied")
@@ -187,9 +200,9 @@ def test_a_copied_address_opens_the_same_run_after_a_restart(visitors, table):
     np.testing.assert_array_equal(*pictures)
 
 
-def test_an_address_of_a_data_set_means_the_same_beside_a_table(visitors):
+def test_an_address_of_a_data_set_means_the_same_beside_a_table(visitor):
     with fastnn.playground(X, X[:, 0] > X[:, 2], browser=False, block=False) as running:
-        visitor = visitors().visit(running, "dataset=moons")
+        visitor.visit(running, "dataset=moons")
         assert visitor.widths == [2, 3, 2]
         assert visitor.fragment == "dataset=moons"
         visitor.change(lambda: visitor.page.evaluate("location.hash = ''"))
@@ -198,29 +211,23 @@ def test_an_address_of_a_data_set_means_the_same_beside_a_table(visitors):
         assert "layers=8,8" in visitor.fragment
 
 
-def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, server):
-    page = late.page
-    page.add_init_script("window.holds = ({ type }) => type === 'hello'")
-    page.goto(server.address)
-    late.wait("() => window.held?.length === 1")
+def test_what_is_pressed_before_the_servers_first_message_does_nothing(greeted):
+    page = greeted.page
     for key in ("Space", "s", "r", "+", "v"):
         page.keyboard.press(key)
     page.click("#more-layers")
     page.click("#play")
     page.evaluate("window.release()")
-    late.wait_for_frame(1)
+    greeted.wait_for_frame(1)
     assert page.get_attribute("#play", "aria-label") == "Play"
-    assert (late.step, late.widths) == (0, [2, 3, 2])
+    assert (greeted.step, greeted.widths) == (0, [2, 3, 2])
     page.keyboard.press("Space")
-    late.wait_for_step(5)
+    greeted.wait_for_step(5)
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
-def test_a_page_without_a_place_at_the_server_says_so(late, server):
-    page = late.page
-    page.add_init_script("window.holds = ({ type }) => type === 'hello'")
-    page.goto(server.address)
-    late.wait("() => window.held?.length === 1")
+def test_a_page_without_a_place_at_the_server_says_so(greeted):
+    page = greeted.page
     text = "16 pages train already: close one of them"
     page.evaluate("message => window.receive(message)", {"type": "problem", "field": None, "text": text})
     expect(page.locator("#problems")).to_contain_text(text)

@@ -8,6 +8,7 @@ from tables_of_customers import customers, written
 from fastnn.cli import main as cli
 from fastnn.tables import presets as tabular_presets
 from fastnn.tables.presets import Preset, Recipe
+from fastnn.tables.report import pictures
 
 
 @pytest.fixture
@@ -22,8 +23,22 @@ def small_presets(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, small_presets):
-    """Return an empty current folder."""
+def with_pictures(tmp_path):
+    """Let a test draw the pictures of its reports, and assert that all could be drawn."""
+    yield
+    reports = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")]
+    assert reports
+    assert not any("cannot be drawn" in report for report in reports)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, small_presets, request):
+    """Return an empty current folder.
+
+    Most tests draw no pictures, which take most of the time of a training: one that fails is left out anyway.
+    """
+    if "with_pictures" not in request.fixturenames:
+        monkeypatch.setattr(pictures, "_drawn", lambda *arguments: "<svg/>")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

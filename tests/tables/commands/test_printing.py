@@ -26,7 +26,7 @@ def table(folder):
     return written(frame, folder / "t.csv")
 
 
-def test_control_characters_of_names_are_printed_as_escapes(table, run):
+def test_control_characters_of_names_are_printed_as_escapes(table, run, with_pictures):
     commands = [
         ("train", table, "--target", TARGET, "--preset", "fast", "--out", "run"),
         ("evaluate", "run/model.fastnn", table),

@@ -36,7 +36,7 @@ def metrics(folder="run"):
         return json.load(file)
 
 
-def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder, run):
+def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(folder, run, with_pictures):
     written(customers(), folder / "customers.csv")
     status, out, errors = run(
         "train", "customers.csv", "--target", "churn", "--drop", "id,spent", "--seed", 3
@@ -200,7 +200,7 @@ def test_validation_rows_may_have_some_of_the_classes(classes, some, folder, run
         (["1.50", "2"], ["--task", "classification"]),
     ],
 )
-def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments, folder, run):
+def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments, folder, run, with_pictures):
     """float64 rounds integers from 2**53 on, and int64 holds none from 2**63 on."""
     frame = customers()[["age", "score"]].assign(label=np.resize(labels, N))
     written(frame, folder / "t.csv")
@@ -403,7 +403,7 @@ def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, f
 
 
 @pytest.mark.parametrize("target", ["churn", "large"])
-def test_columns_of_large_numbers_close_together_are_drawn(target, folder, run):
+def test_columns_of_large_numbers_close_together_are_drawn(target, folder, run, with_pictures):
     """The range of these numbers has 13 floats: np.histogram divides none into 20 intervals."""
     frame = customers().assign(large=[f"{10**22 + 2**21 * (k % 13)}" for k in range(N)])
     written(frame, folder / "t.csv")
@@ -684,7 +684,7 @@ def test_the_name_of_a_table_may_be_bytes_that_are_not_utf_8(tmp_path):
     name = os.fsdecode(b"caf\xe9.csv")
     written(customers(), tmp_path / name)
     done = subprocess.run(
-        [sys.executable, "-m", "fastnn", "train", name, *CHURN, "--preset", "fast", "--time-limit", "1"],
+        [sys.executable, "-m", "fastnn", "train", name, *CHURN, "--preset", "fast", "--passes", "1"],
         cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
@@ -697,7 +697,7 @@ def test_the_name_of_a_table_may_be_bytes_that_are_not_utf_8(tmp_path):
 def test_the_handler_of_errors_that_the_user_chose_is_kept(tmp_path):
     written(customers(), tmp_path / "café.csv")
     done = subprocess.run(
-        [sys.executable, "-m", "fastnn", "train", "café.csv", *CHURN, "--preset", "fast", "--time-limit=1"],
+        [sys.executable, "-m", "fastnn", "train", "café.csv", *CHURN, "--preset", "fast", "--passes=1"],
         cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii:replace"}, capture_output=True,
         timeout=PATIENCE,
     )  # fmt: skip

@@ -259,7 +259,7 @@ if __name__ == "__main__":
     expected = weights()
     with joblib.parallel_config("loky", n_jobs=2):
         assert np.array_equal(weights(), expected)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
     with LocalCluster(**options) as cluster, Client(cluster), joblib.parallel_config("dask"):
         assert np.array_equal(weights(), expected)
     print("done")
