@@ -77,7 +77,8 @@ def test_the_update_is_plain_without_penalties_and_with_a_single_gradient(dtype)
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_trainings_across_blocks_of_coefficients_match_the_reference(dtype, batch_size):
+def test_trainings_across_blocks_of_coefficients_match_the_reference(dtype, batch_size, monkeypatch):
+    monkeypatch.setattr(limits, "COEFFICIENT_STEPS", 500)
     random = np.random.default_rng(0)
     samples = random.normal(size=(150, 3))
     labels = (samples.sum(axis=1) > 0).astype(int)

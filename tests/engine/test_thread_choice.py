@@ -1,6 +1,7 @@
 """The number of threads of a training follows the measured speed; the clock and the machine are simulated."""
 
 import itertools
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -210,11 +211,21 @@ def test_the_memory_holds_a_limited_number_of_kinds(machine):
     assert max(sizes) == thread_choice.MAX_MEMORIES
 
 
+@pytest.fixture
+def frequent_switches():
+    """Let threads take turns after a few instructions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("frequent_switches")
 def test_threads_may_change_the_memory_at_once():
     """Four threads note more kinds than the memory holds."""
 
     def note(number):
-        for k in range(20_000):
+        for k in range(5000):
             choice = ThreadChoice((number, k), 2)
             choice.next_call()
             choice.note(1, 10, 0.001)

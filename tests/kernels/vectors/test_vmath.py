@@ -1,5 +1,6 @@
 """Elementary functions on vectors: errors of at most 2 ulp in float64 and 4 ulp in float32 for all floats."""
 
+import functools
 import math
 
 import mpmath
@@ -30,8 +31,9 @@ UP_TO_ZERO = {"expm1_below", "exp_to_zero"}
 MAX_ERROR = {np.float64: 2.0, np.float32: 4.0}
 
 
-def apply(name, x):
-    """Return the kernel function `name` of every value of the one-dimensional x."""
+@functools.cache
+def compiled(name):
+    """Return the kernel ``(x, y)`` that writes the function `name` of every value of x to y."""
     function = FUNCTIONS[name]
 
     @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
@@ -39,10 +41,15 @@ def apply(name, x):
         for t in range(0, x.shape[1], lanes(x)):
             store(y, 0, t, function(load(x, 0, t)))
 
+    return run
+
+
+def apply(name, x):
+    """Return the kernel function `name` of every value of the one-dimensional x."""
     padded = np.zeros((1, -(-len(x) // 16) * 16), x.dtype)
     padded[0, : len(x)] = x
     y = np.empty_like(padded)
-    run(padded, y)
+    compiled(name)(padded, y)
     return y[0, : len(x)]
 
 
@@ -75,10 +82,10 @@ def test_float32_errors_are_small_over_the_whole_line(name):
         "sigmoid_to_zero": scipy.special.expit,
         "exp_to_zero": np.exp,
     }[name]
-    # Every 499th bit pattern, and all those around 0, -0 and 1.
+    # Every 1499th bit pattern, and all those around 0, -0 and 1.
     one = np.float32(1).view(np.uint32).item()
     patterns = np.concatenate(
-        [np.arange(0, 2**32, 499), np.arange(5000), 2**31 + np.arange(5000), one + np.arange(-5000, 5000)]
+        [np.arange(0, 2**32, 1499), np.arange(5000), 2**31 + np.arange(5000), one + np.arange(-5000, 5000)]
     )
     x = patterns.astype(np.uint32).view(np.float32)
     x = within_domain(name, x)
