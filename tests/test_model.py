@@ -229,7 +229,7 @@ def test_training_is_silent_unless_asked(capsys):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_textbook_network_learns_the_moons(backend):
     model = fastnn.Model([2, 8, 2], output_activation="identity", random_state=0, backend=backend)
-    model.train(X, y, num_passes=3000, epsilon=0.002)
+    model.train(X, y, num_passes=1000, epsilon=0.002)
     assert model.calculate_loss(X, y) < 0.12
     assert (model.predict(X) == y).mean() > 0.95
 

@@ -62,7 +62,7 @@ def test_png_clips_a_response_to_0_and_1(tmp_path):
 
 
 def test_png_in_strips_of_the_usual_size(tmp_path):
-    pixels, picture = class_picture(5001, 4003, 3)
+    pixels, picture = class_picture(5001, 2503, 3)
     save_pixels(pixels, tmp_path / "a.png", picture)
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(np.array(image), pixels[::-1])

@@ -40,13 +40,12 @@ def is_closed(line):
 
 def distances(points, lines):
     """Return the distances of points from polylines."""
-    result = np.full(len(points), np.inf)
-    for line in lines:
-        for begin, end in itertools.pairwise(line):
-            way = end - begin
-            share = np.clip((points - begin) @ way / max(way @ way, 1e-300), 0, 1)
-            result = np.minimum(result, np.hypot(*(points - begin - share[:, None] * way).T))
-    return result
+    corners = [line @ [1, 1j] for line in lines]
+    begin = np.concatenate([each[:-1] for each in corners])
+    way = np.concatenate([np.diff(each) for each in corners])
+    apart = (points @ [1, 1j])[:, None] - begin
+    share = np.clip((apart * way.conj()).real / np.maximum(np.abs(way) ** 2, 1e-300), 0, 1)
+    return np.abs(apart - share * way).min(axis=1)
 
 
 def points_along(line, step):
@@ -128,7 +127,7 @@ def test_a_circle_is_one_closed_line(radius):
 
 
 def test_the_first_class_is_on_the_left(network):
-    found = boundary_lines(network, (-2, 3), (-1.5, 2))
+    found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.005)
     assert len(all_lines(found)) > 1
     for (left, right), lines in found.items():
         for line in lines:
@@ -306,10 +305,10 @@ def test_lines_separate_the_classes(network):
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_lines_do_not_depend_on_blocks_and_threads(network, n_threads, monkeypatch):
-    expected = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.02)
+    expected = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.06)
     for size in (3, 7, 64):
         monkeypatch.setattr("fastnn.boundary.lines.BLOCK", size)
-        found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.02, n_threads=n_threads)
+        found = boundary_lines(network, (-2, 3), (-1.5, 2), tolerance=0.06, n_threads=n_threads)
         assert list(found) == list(expected)
         for pair, some in found.items():
             assert len(some) == len(expected[pair])

@@ -67,7 +67,7 @@ def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_pat
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 @pytest.mark.parametrize("suffix", formats(*FORMATS))
 def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suffix):
-    pixels, picture = class_picture(33, 65, 3)
+    pixels, picture = class_picture(17, 33, 3)
     save_pixels(pixels, tmp_path / f"a{suffix}", picture)
     before, n_interrupts = contents(tmp_path), 0
     old_handler = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))

@@ -158,7 +158,7 @@ def test_fit():
 def test_gradient(n_labels, activation):
     """A step of gradient descent is the rate times the gradient; an epoch records the loss before it."""
     random = np.random.RandomState(42)
-    X, y = random.rand(5, 10), 1 + np.mod(np.arange(5) + 1, n_labels)
+    X, y = random.rand(5, 3), 1 + np.mod(np.arange(5) + 1, n_labels)
     rate = 0.25
     mlp = MLPClassifier(
         activation=activation, hidden_layer_sizes=4, solver="sgd", momentum=0, alpha=1e-5,

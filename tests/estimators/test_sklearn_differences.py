@@ -132,7 +132,7 @@ def test_stochastic_solvers_equal_scikit_learns(problem, solver, weighted):
     """
     name, targets, options = PROBLEMS[problem]
     weights = WEIGHTS if weighted else None
-    theirs, ours = both(name, X, targets, weights, max_iter=10, batch_size=32, **solver, **options)
+    theirs, ours = both(name, X, targets, weights, max_iter=5, batch_size=32, **solver, **options)
     assert_equal_to_theirs(theirs, ours, with_losses=not (weighted and problem == "poisson"))
     assert_equal_predictions(theirs, ours, X, targets)
 

@@ -112,6 +112,7 @@ def test_saved_files_show_shapes_where_the_page_does_and_animations_name_the_col
             drawn.append(self._ax)
 
     monkeypatch.setattr("fastnn.plotting.animation.Film", Film)
+    monkeypatch.setattr("fastnn.play.saves.N_FRAMES", 2)
     labels = np.repeat(["a", "b", "c"], 20)
     with FakePage(checked_table(ROWS, labels)) as page:
         _, figure = figure_of(page, dataset="table", shapes=shapes)

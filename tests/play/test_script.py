@@ -48,6 +48,7 @@ def parameters_of(script, folder, capsys):
 @pytest.mark.parametrize("name", STATES)
 def test_scripts_repeat_the_run(name, tmp_path, capsys):
     with FakePage() as page:
+        page.send("view", resolution=16)
         run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more epochs than these
         page.send("play")
         page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))

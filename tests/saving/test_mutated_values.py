@@ -31,11 +31,7 @@ TABLES = (
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param([name for name in MAKERS if name.startswith("model")], id="models"),
-        pytest.param(
-            [name for name in MAKERS if not name.startswith("model") and name not in WITH_PANDAS],
-            id="estimators",
-        ),
+        pytest.param([name for name in MAKERS if name not in WITH_PANDAS], id="networks"),
         pytest.param(
             [*WITH_PANDAS, *(f"table: {name}" for name in TABLES)],
             id="tables",

@@ -114,9 +114,9 @@ def test_the_better_networks_are_kept(is_better, monkeypatch):
 
     monkeypatch.setattr(tabular_pilots, "mean_score", score)
     X, y = rule_data(200, n_noise=3)
-    model = TabularClassifier(random_state=0, preset="good").fit(X, y)
+    model = TabularClassifier(random_state=0, preset="good").fit(X, y, passes=10)
     assert model.estimators_[:2] == groups[0 if is_better else 1]
-    plain = TabularClassifier(random_state=0, preset="best").fit(X, y)
+    plain = TabularClassifier(random_state=0, preset="best").fit(X, y, passes=10)
     assert np.array_equal(model.predict_proba(X), plain.predict_proba(X)) != is_better
 
 
@@ -124,7 +124,7 @@ def test_the_better_networks_are_kept(is_better, monkeypatch):
 def test_any_number_of_networks_can_be_fitted(n_networks):
     X, y = rule_data(200, n_noise=3)
     X_val, y_val = rule_data(80, n_noise=3, seed=2)
-    for given in ({}, {"X_val": X_val, "y_val": y_val}):
+    for given in ({"passes": 10}, {"passes": 10, "X_val": X_val, "y_val": y_val}):
         model = TabularClassifier(n_networks, random_state=0).fit(X, y, **given)
         assert len(model.estimators_) == n_networks
         again = TabularClassifier(n_networks, random_state=0, n_jobs=1).fit(X, y, **given)
@@ -226,7 +226,7 @@ def test_networks_take_the_scales_that_short_pilots_find(power, n_networks, monk
 def test_regressors_do_not_depend_on_the_number_of_threads(n_networks, options):
     X, y = sums(200, n_noise=3)
     X_val, y_val = sums(80, n_noise=3, seed=2)
-    for given in ({}, {"X_val": X_val, "y_val": y_val}):
+    for given in ({"passes": 10}, {"passes": 10, "X_val": X_val, "y_val": y_val}):
         models = [
             TabularRegressor(n_networks, random_state=0, n_jobs=n_jobs, **options).fit(X, y, **given)
             for n_jobs in (None, 1)

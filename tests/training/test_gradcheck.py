@@ -52,7 +52,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("activation", "loss", "batch_norm"), PAIRS)
 def test_the_check_passes_for_every_activation_and_loss_of_the_reference(activation, loss, batch_norm):
-    for depth in (1, 2, 3):
+    for depth in (1, 3):
         model = model_for(activation, loss, depth, batch_norm=batch_norm, backend="numpy")
         report = model.check_gradients(X, targets_for(model), n_points=1, n_parameters=4)
         assert report.max_relative_error <= limit(activation, loss), str(report)
@@ -103,7 +103,7 @@ def test_gradients_are_checked_at_several_points_of_a_training(backend):
 
 def test_the_check_passes_at_points_of_a_training_with_normalisation_and_dropout():
     model = model_for("tanh", "softmax_cross_entropy", 2, batch_norm=True, dropout=0.3, backend="numpy")
-    assert model.check_gradients(X, LABELS, n_points=4).max_relative_error <= SMOOTH
+    assert model.check_gradients(X, LABELS).max_relative_error <= SMOOTH
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -117,15 +117,15 @@ def test_the_check_passes_with_weights_of_samples(backend):
 def test_dropout_masks_stay_the_same_during_a_check():
     model = model_for("tanh", "squared_error", 2, dropout=[0.2, 0.5, 0.3], backend="numpy")
     for seed in range(3):
-        report = model.check_gradients(X, TARGETS, random_state=seed)
+        report = model.check_gradients(X, TARGETS, n_points=2, random_state=seed)
         assert report.max_relative_error <= SMOOTH, str(report)
 
 
 def test_a_wrong_slope_is_found(monkeypatch):
     model = model_for("tanh", "softmax_cross_entropy", 2, backend="numpy")
-    assert model.check_gradients(X, LABELS).max_relative_error <= SMOOTH
+    assert model.check_gradients(X, LABELS, n_points=1).max_relative_error <= SMOOTH
     monkeypatch.setattr(Tanh, "slope", staticmethod(lambda A, Z=None: 1 - 0.99 * A**2))
-    report = model.check_gradients(X, LABELS)
+    report = model.check_gradients(X, LABELS, n_points=1)
     assert report.max_relative_error > 1e-3
     # Gradients above the layer with the wrong derivative are right.
     errors = {array.name: array.max_relative_error for array in report.arrays}
@@ -138,7 +138,7 @@ def test_a_wrong_loss_is_found(loss, monkeypatch):
     model = model_for("tanh", loss, backend="numpy")
     right = FORMULAS[loss].slope
     monkeypatch.setattr(FORMULAS[loss], "slope", staticmethod(lambda S, y, p: 1.01 * right(S, y, p)))
-    assert model.check_gradients(X, targets_for(model)).max_relative_error > 1e-3
+    assert model.check_gradients(X, targets_for(model), n_points=1).max_relative_error > 1e-3
 
 
 def test_parameters_at_a_kink_are_left_out_and_counted():

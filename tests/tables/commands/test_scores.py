@@ -85,7 +85,9 @@ def test_the_linear_baseline_costs_no_more_than_the_networks_and_takes_one_threa
             return super().fit(Z, *arguments)
 
     monkeypatch.setattr(scores, "LogisticRegression", Model)
-    baselines("classification", (X, y, None), splits, None, np.arange(2), None, 3e5)
+    with threadpoolctl.threadpool_limits(2):
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {2}
+        baselines("classification", (X, y, None), splits, None, np.arange(2), None, 3e5)
     assert {n_iterations for _, _, n_iterations in given} < set(range(scores.MAX_ITERATIONS))
     assert 1e5 < sum(4 * n * m * n_iterations for n, m, n_iterations in given) <= 3e5
     assert set(n_threads) == {1}
