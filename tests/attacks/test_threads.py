@@ -93,7 +93,7 @@ def test_a_model_that_eight_threads_train_stays_usable():
     assert run_python(COMMON + program).split() == ["True", "0"]
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_the_interpreter_ends_while_a_daemon_thread_trains(n_threads):
     program = """
     begun = threading.Event()

@@ -349,8 +349,7 @@ LOKY = """
         for limit in (None, 1, 3):
             options = {} if limit is None else {"inner_max_num_threads": limit}
             with joblib.parallel_config(backend="loky", n_jobs=2, **options):
-                if limit is None:  # fits that ask for one thread do not depend on the limit
-                    check(results(), expected)
+                check(results(), expected)
                 workers = joblib.Parallel()(joblib.delayed(worker_settings)() for _ in range(8))
             for process, cores, value in workers:
                 assert process != os.getpid()

@@ -82,7 +82,7 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     random = np.random.default_rng(seed)
     centre, radius = intervals(random, name, dtype)
     c, r = centre.astype(np.longdouble)[:, None], radius.astype(np.longdouble)[:, None]
-    at = random.uniform(-1, 1, (N_CELLS, 32))
+    at = random.uniform(-1, 1, (N_CELLS, 64))
     at[:, :8] = -1, 1, -1 + 1e-6, 1 - 1e-6, 0, 1e-6, -0.5, 0.5
     Z = (c + at * r).astype(dtype)
     for knot in curvature(name).knots:

@@ -113,9 +113,10 @@ def test_the_assembly_of_a_product_is_that_of_its_dtype(package):
     program = """
         from fastnn_kernels.vectors.product import PRODUCTS
         from numba import types
-        product = PRODUCTS[types.float32, False]
-        product.make_available()
-        print(product.name in product.assembly)
+        for dtype in (types.float32, types.float64):
+            product = PRODUCTS[dtype, False]
+            product.make_available()
+            print(product.name in product.assembly)
     """
-    assert run(package, program) == "True"
+    assert run(package, program).split() == ["True", "True"]
     assert len({product.name for product in PRODUCTS.values()}) == len(PRODUCTS) == 4
