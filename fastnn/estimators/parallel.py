@@ -287,7 +287,8 @@ def _outcomes(
     """Send fits to workers in chunks; yield an iterable of the chunks' results, in the order of their ends.
 
     If all workers are lost, the engine may wait for ever: a thread asks joblib for the number of workers, and
-    an error of its time-out ends the wait. So does a task that failed outside of a fit.
+    an error of its time-out ends the wait. So does a task that failed outside of a fit, and a process that
+    was killed while it sent its results.
     """
     parallel = Parallel(workers.n_jobs, batch_size=1, return_as="generator_unordered" if streams else "list")
     scattered: list[int] = []
@@ -296,7 +297,9 @@ def _outcomes(
     failed: list[BaseException] = []
 
     def watch() -> None:
+        killed: set[int] = set()
         while not (lost or failed or ended.wait(WATCH_SECONDS)):
+            killed = _end_wait_for_killed(getattr(workers.backend, "_workers", None), killed)
             # joblib's backend for Dask reports the ends of tasks, but not that Dask could not run one.
             with suppress(RuntimeError):  # the set changes
                 for task in [getattr(one, "job", None) for one in getattr(parallel, "_jobs_set", ())]:
@@ -336,6 +339,22 @@ def _outcomes(
                 chunks.close()
         for key in scattered:
             workers.backend.data_futures.pop(key, None)
+
+
+def _end_wait_for_killed(executor: Any, killed_before: set[int]) -> set[int]:
+    """Return the processes of joblib's executor that have been killed.
+
+    As soon as a process is killed, the executor fails, unless the process was sending results: then it waits
+    for the rest, for ever. If it has not failed since the last call, let it read the end of the pipe, which
+    all processes must have closed, this one included.
+    """
+    processes = dict(getattr(executor, "_processes", None) or {})
+    killed = {number for number, process in processes.items() if process.exitcode}
+    if killed & killed_before:
+        for process in processes.values():
+            process.terminate()
+        executor._result_queue._writer.close()
+    return killed
 
 
 def _broadcast(backend: Any, shared: tuple[Any, ...]) -> list[int]:

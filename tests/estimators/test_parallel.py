@@ -346,6 +346,7 @@ def test_chunks_hold_every_fit_once_and_take_their_time(n_fits, n_slots, seconds
 # --- engines -----------------------------------------------------------------------------------------
 
 COMMON = """
+import multiprocessing.connection
 import os
 import signal
 import threading
@@ -392,9 +393,23 @@ def killed_meanwhile(processes):
 """
 
 LOKY = """
+ONCE = __file__ + ".once"
+
 class Halved(fastnn.schedules.Schedule):
     def factors(self, steps, total):
         return np.full(steps.shape, 0.5)
+
+def kill_me_halfway(connection, data):
+    os.write(connection.fileno(), data[: len(data) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Killed(Halved):
+    \"""Schedule whose first process is killed while it sends its result.\"""
+    def factors(self, steps, total):
+        if os.path.exists(ONCE):
+            os.remove(ONCE)
+            multiprocessing.connection.Connection._send = kill_me_halfway
+        return super().factors(steps, total)
 
 if __name__ == "__main__":
     expected = weights(fastnn.fit_many(many(100), X, y))
@@ -406,6 +421,10 @@ if __name__ == "__main__":
         processes = joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(20))
         assert np.array_equal(killed_meanwhile(processes[:1]), expected)
         print("killed")
+        open(ONCE, "w").close()
+        killed = [one.set_params(learning_rate=Killed()) for one in many(3)]
+        assert np.array_equal(weights(fastnn.fit_many(killed, X, y)), found)
+        print("halfway", os.path.exists(ONCE))
         endless = [one.set_params(n_iter_no_change=np.inf) for one in many(4, 2**40)]
         def interrupt():
             time.sleep(0.3)
@@ -425,7 +444,7 @@ def test_processes_of_joblib_may_be_killed_or_interrupted(tmp_path):
     program = tmp_path / "program.py"  # loky's processes import the main program by its name
     program.write_text(COMMON + LOKY)
     printed = run_python(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')")
-    assert printed.split() == ["killed", "interrupted", "again"]
+    assert printed.split() == ["killed", "halfway", "False", "interrupted", "again"]
 
 
 DASK = """
