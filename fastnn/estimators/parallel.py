@@ -350,10 +350,11 @@ def _end_wait_for_killed(executor: Any, killed_before: set[int]) -> set[int]:
     """
     processes = dict(getattr(executor, "_processes", None) or {})
     killed = {number for number, process in processes.items() if process.exitcode}
-    if killed & killed_before:
+    writer = getattr(getattr(executor, "_result_queue", None), "_writer", None)
+    if killed & killed_before and writer is not None:
         for process in processes.values():
             process.terminate()
-        executor._result_queue._writer.close()
+        writer.close()
     return killed
 
 
