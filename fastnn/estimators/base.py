@@ -321,7 +321,7 @@ class BaseMLP(
 
     def _continued_state(self, network: Network, optimizer: Optimizer) -> FittedNetwork:
         """Prepare the last fit's state for the network and optimizer of the next fit; return the state."""
-        if not self._state.parameters.flags.writeable:  # loaded as a memory map
+        if not self._state.is_writeable:
             self._state = self._state.copy()
         self._state.network = network
         self._state.switch_optimizer(optimizer)

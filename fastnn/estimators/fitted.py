@@ -89,6 +89,12 @@ class FittedNetwork:
         """Parameters that predict, with batch normalisation folded in."""
         return self.network.folded(self.predicting, self.predicting_statistics)
 
+    @property
+    def is_writeable(self) -> bool:
+        """False if an array is a read-only memory map: of a file, or of what joblib has sent to a process."""
+        arrays = [self.parameters, self.statistics, *(vars(self.memory).values() if self.memory else ())]
+        return all(array.flags.writeable for array in arrays)
+
     def plain(self) -> dict[str, Any]:
         """Return the fields as a dict of plain values and arrays, for pickles.
 

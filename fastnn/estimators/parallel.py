@@ -7,6 +7,7 @@ of which runs its fits on the threads of its worker. The result of a fit depends
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import math
@@ -23,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from joblib.parallel import get_active_backend
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -182,6 +184,9 @@ def _run_on_threads(
                     errors[k] = error
                     if ends_at_error:
                         stopping.set()
+                except BaseException:  # such as SystemExit
+                    stopping.set()
+                    raise
         finally:
             ended.put(None)
 
@@ -194,7 +199,7 @@ def _run_on_threads(
                 with suppress(RuntimeError):  # no more threads are available
                     pool = threads.started_pool(n_threads)
                 if pool is not None:
-                    futures = [pool.submit(run, group) for group in places.values()]
+                    futures = [pool.submit(_with_settings(run), group) for group in places.values()]
         if pool is None:
             for alone in places.values():
                 run(alone)
@@ -208,6 +213,17 @@ def _run_on_threads(
             with held_interrupts():  # after an interrupt, running fits end after their present chunk
                 stopping.set()
                 pool.shutdown()
+
+
+def _with_settings(run: Callable[[list[int]], None]) -> Callable[[list[int]], None]:
+    """Return a function that runs on any thread with this thread's settings of scikit-learn and NumPy."""
+    settings, context = get_config(), contextvars.copy_context()
+
+    def run_with_settings(group: list[int]) -> None:
+        with config_context(**settings):
+            run(group)
+
+    return lambda group: context.run(run_with_settings, group)
 
 
 def _count_threads(n_jobs: Any) -> int:
@@ -257,11 +273,11 @@ def _fit_on_workers(
                 for content, chunk, seconds in chunks:
                     outcomes = pickle.loads(content) if isinstance(content, bytes) else content
                     pace.add(len(chunk), seconds)
-                    n_failures = 0
                     for k, outcome in zip(chunk, outcomes, strict=True):
                         _adopt(estimators[k], outcome, k, errors)
                         waiting.remove(k)
                         arrived(k)
+                    n_failures = 0
         except NoWorkersError as error:
             raise TimeoutError(
                 f"no worker is left: {len(places) - len(waiting)} of {len(places)} fits have ended, and are "
@@ -299,7 +315,8 @@ def _outcomes(
     def watch() -> None:
         killed: set[int] = set()
         while not (lost or failed or ended.wait(WATCH_SECONDS)):
-            killed = _end_wait_for_killed(getattr(workers.backend, "_workers", None), killed)
+            with suppress(Exception):  # parts of the executor that joblib does not promise
+                killed = _noticed_killed(getattr(workers.backend, "_workers", None), killed)
             # joblib's backend for Dask reports the ends of tasks, but not that Dask could not run one.
             with suppress(RuntimeError):  # the set changes
                 for task in [getattr(one, "job", None) for one in getattr(parallel, "_jobs_set", ())]:
@@ -341,8 +358,8 @@ def _outcomes(
             workers.backend.data_futures.pop(key, None)
 
 
-def _end_wait_for_killed(executor: Any, killed_before: set[int]) -> set[int]:
-    """Return the processes of joblib's executor that have been killed.
+def _noticed_killed(executor: Any, killed_before: set[int]) -> set[int]:
+    """Return the processes of joblib's executor that have been killed; let the executor notice them.
 
     As soon as a process is killed, the executor fails, unless the process was sending results: then it waits
     for the rest, for ever. If it has not failed since the last call, let it read the end of the pipe, which
@@ -469,5 +486,5 @@ def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: in
     try:
         for message, category in found:
             warn(message, category)
-    except Warning as raised:  # by the user's filters
+    except Exception as raised:  # by the user's filters, or by a `warnings.showwarning` of the user's
         errors.setdefault(k, raised)

@@ -258,7 +258,7 @@ class SaveCheckpoint(Hook):
             ):
                 self._save(training)
             elif self._best is not None:  # a best epoch is of use even where the end of the training is not
-                self._writer.write(self._best_files())
+                self._write()
         finally:
             self._writer.wait()
 
@@ -266,16 +266,19 @@ class SaveCheckpoint(Hook):
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
         self._writer.wait()
+        self._write((self._path, *collected(self._subject.now(training), Writer(True), copies=True)))
         self._saved_epochs, self._saved_steps = self._subject.progress(training)
-        last = self._path, *collected(self._subject.now(training), Writer(True), copies=True)
-        self._writer.write([*self._best_files(), last])
 
-    def _best_files(self) -> list[tuple[Path, dict[str, str], Writer]]:
-        """Return path, metadata and writer of a best epoch that has not been saved yet; or an empty list."""
-        best, self._best = self._best, None
-        if best is None:
-            return []
-        return [(self._checkpoint.best_path, *collected(best, Writer(False), copies=False))]
+    def _write(self, *files: tuple[Path, dict[str, str], Writer]) -> None:
+        """Start a thread that writes files, and a best epoch that has not been saved yet, if there is one.
+
+        A file is a path, its metadata and its writer. After Ctrl-C before the start, `end` writes them.
+        """
+        if self._best is not None:
+            best = collected(self._best, Writer(False), copies=False)
+            files = (self._checkpoint.best_path, *best), *files
+        self._writer.write(list(files))
+        self._best = None
 
 
 class BackgroundWriter:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -12,7 +11,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from processes import PATIENCE
+from processes import CHROMIUM, PATIENCE
 from sink_pictures import EXTENT, SIZES, class_picture, grey, response_picture, write_pixels
 
 from fastnn.boundary.sinks import Picture, open_sink, save_pixels
@@ -107,15 +106,12 @@ def test_names_need_not_be_utf_8(tmp_path):
     assert '"tiles": "a%FF_files/"' in page
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
 def screenshot(url, folder, milliseconds):
     """Return the pixels of a page after so many milliseconds of the browser's virtual time."""
     picture = folder / "screenshot.png"
     subprocess.run(
         [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={milliseconds}",
             "--hide-scrollbars", "--window-size=1000,700", f"--screenshot={picture}", url,
@@ -139,7 +135,7 @@ def shown(url, folder, is_complete):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_browser_shows_the_picture_and_zooms_into_sharp_pixels(tmp_path):
     width, height = 3000, 2000
     colours = np.array([[200, 60, 40], [40, 90, 210]], np.uint8)

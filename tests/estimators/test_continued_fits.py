@@ -229,6 +229,13 @@ def test_partial_fits_may_have_any_number_of_samples():
     assert np.isfinite(parameters(model)).all()
 
 
+def test_a_fit_continues_from_arrays_that_are_read_only():
+    """joblib sends large arrays to its processes as memory maps: the optimizer's state may be one alone."""
+    expected, given = (classifier(warm_start=True).fit(X, y) for _ in range(2))
+    given._state.memory.optimizer.flags.writeable = False
+    assert_same_fit(given.fit(X, y), expected.fit(X, y))
+
+
 def test_a_fit_without_warm_start_begins_anew():
     model = classifier(early_stopping=True).fit(X, y).fit(X, y)
     assert_same_fit(model, classifier(early_stopping=True).fit(X, y))

@@ -1,7 +1,9 @@
 """Fits on the workers of a joblib backend are those of this process, bit for bit, whatever happens there."""
 
 import concurrent.futures.process
+import sys
 import threading
+import time
 import warnings
 
 import joblib
@@ -14,7 +16,8 @@ from estimator_problems import UNCONVERGED, X, assert_same_fit, classifier, y
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib_backends import LosingBackend, PicklingBackend
-from processes import run_python
+from processes import PATIENCE, run_python
+from sklearn import config_context, get_config
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
@@ -247,6 +250,41 @@ def test_an_error_that_pickles_cannot_read_comes_as_text(workers):
         parallel.fit_all(raising, many(), [()] * 7, (), None)
 
 
+def test_an_error_of_the_users_function_for_warnings_ends_the_fits(workers):
+    def show(*arguments):
+        raise RuntimeError("shown")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        with pytest.raises(RuntimeError, match="shown"):
+            fastnn.fit_many(many(max_iter=2, solver="adam", early_stopping=False), X, y)
+
+
+def test_threads_have_the_settings_of_the_thread_that_fits():
+    def settings(stopped):
+        found.append((get_config()["transform_output"], np.geterr()["divide"]))
+
+    found = []
+    with config_context(transform_output="pandas"), np.errstate(divide="raise"):
+        parallel.run_side_by_side([settings] * 5, n_jobs=2)
+    assert found == [("pandas", "raise")] * 5
+
+
+def test_an_exit_ends_the_other_fits():
+    def leave(stopped):
+        sys.exit(3)
+
+    def wait(stopped):
+        end = time.monotonic() + PATIENCE
+        while not stopped():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    with pytest.raises(SystemExit):
+        parallel.run_side_by_side([wait, leave, wait], n_jobs=2)
+
+
 def test_no_workers_are_an_error(monkeypatch):
     """An engine without workers waits for some: joblib's time-out ends that."""
     gone = threading.Event()
@@ -346,6 +384,7 @@ def test_chunks_hold_every_fit_once_and_take_their_time(n_fits, n_slots, seconds
 # --- engines -----------------------------------------------------------------------------------------
 
 COMMON = """
+import contextlib
 import multiprocessing.connection
 import os
 import signal
@@ -406,7 +445,7 @@ def kill_me_halfway(connection, data):
 class Killed(Halved):
     \"""Schedule whose first process is killed while it sends its result.\"""
     def factors(self, steps, total):
-        if os.path.exists(ONCE):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(ONCE)
             multiprocessing.connection.Connection._send = kill_me_halfway
         return super().factors(steps, total)

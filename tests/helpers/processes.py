@@ -1,6 +1,7 @@
 """Programs run in new processes."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,10 @@ from pathlib import Path
 # Seconds after which a test gives up waiting: far more than anything takes, even on a slow and busy machine
 # that must compile all kernels first.
 PATIENCE = 1200
+
+# The program of Chromium, best without windows, which needs half the processor time; None if there is none.
+NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def run_python(program, *arguments, **environment):

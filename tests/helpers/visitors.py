@@ -6,13 +6,12 @@ Without Playwright or the playground's server, a test module that imports this o
 import base64
 import contextlib
 import re
-import shutil
 import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from processes import PATIENCE
+from processes import CHROMIUM, PATIENCE
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: in a clone of fastnn, pip install '.[browser]'"
@@ -20,8 +19,6 @@ sync_api = pytest.importorskip(
 pytest.importorskip("starlette", reason="needs the server: in a clone of fastnn, pip install '.[playground]'")
 
 expect = sync_api.expect
-NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

@@ -239,6 +239,26 @@ def test_a_training_that_a_full_disk_ended_can_be_resumed(tmp_path, monkeypatch)
     assert (trained.W[0] == at_once.W[0]).all()
 
 
+def test_an_interrupt_while_the_model_is_copied_loses_no_checkpoint(tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    trained, path = model(), tmp_path / "run.fastnn"
+    checkpoint = fastnn.Checkpoint(path, every=5, keep_best=True)
+    monkeypatch.setattr(checkpoint_module, "collected", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained.train(X, y, callbacks=[checkpoint], validation_data=(X, y), **OPTIONS)
+    assert trained._training.n_passes == 5
+    saved, best = fastnn.load(path), fastnn.load(checkpoint.best_path)
+    assert (saved.W[0] == trained.W[0]).all()
+    assert np.isfinite(best.W[0]).all()
+    saved.train(X, y, resume=True, validation_data=(X, y), **OPTIONS)
+    at_once = model()
+    at_once.train(X, y, validation_data=(X, y), **OPTIONS)
+    assert (saved.W[0] == at_once.W[0]).all()
+
+
 def test_a_checkpoint_that_cannot_be_written_keeps_no_other_from_its_last(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()

@@ -29,7 +29,7 @@ from sklearn.utils import check_random_state
 
 from ...estimators.fitting import FitDivergenceError, record_score
 from ...estimators.holdout import validation_functions
-from ...estimators.parallel import Task, chosen_workers, fit_all, run_side_by_side
+from ...estimators.parallel import Task, chosen_workers, count_slots, fit_all, run_side_by_side
 from ...saving.files import check_path
 from ...saving.records import Writer
 from ...schedules import CosineLog
@@ -222,6 +222,7 @@ class StreamedFit:
         estimator, files = self.estimator, self.files
         self.end = None if estimator.time_limit is None else self.begin + float(estimator.time_limit)
         estimator.target_name_ = files.target
+        count_slots(estimator.n_jobs)  # raises ValueError: the scan of large files takes minutes
         scan = self._scanned(X_val is None)
         if scan.n_rows < 2:
             raise ValueError(
@@ -236,6 +237,7 @@ class StreamedFit:
         self._create_runs()
         try:
             self._train()
+            self._adopt(estimator)
         except KeyboardInterrupt:
             if self._are_fitted():
                 self._adopt(estimator)
@@ -243,7 +245,6 @@ class StreamedFit:
             raise
         finally:
             self.writer.wait()
-        self._adopt(estimator)
 
     def _scanned(self, holds_out: bool) -> Scan:
         """Read all rows once, and keep the sample and the validation rows."""

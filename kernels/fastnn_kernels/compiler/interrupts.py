@@ -5,6 +5,7 @@ This module imports the standard library alone, so that importing it does not lo
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -35,11 +36,11 @@ class _Hold:
     """A signal handler that queues signals for the handlers that were installed before.
 
     Holds may be nested; `outer` is the enclosing hold. `previous` has the earlier handler of each signal. An
-    open hold passes signals on at once, and so does a finished one.
+    open hold passes signals on at once, and so does a finished one. `thread` identifies the main thread.
     """
 
     def __init__(self, note: Callable[[], object], outer: _Hold | None) -> None:
-        self.note, self.outer = note, outer
+        self.note, self.outer, self.thread = note, outer, threading.get_ident()
         self.previous: dict[int, Callable[[int, Any], object]] = {}
         self.is_open = False
         self.is_finished = False
@@ -93,6 +94,7 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
         return
     hold = _Hold(note, _innermost)
     try:
+        _innermost = hold
         for number in SIGNALS:
             previous = handlers.getsignal(number)
             # A handler that raised while holds were removed may have left a finished hold installed: skip it.
@@ -101,7 +103,6 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
             if callable(previous):
                 hold.previous[number] = previous
                 handlers.signal(number, hold)
-        _innermost = hold
         yield
     finally:
         _innermost = hold.outer
@@ -148,3 +149,21 @@ def let_interrupts_through() -> Iterator[None]:
     finally:
         for hold in holds:
             hold.is_open = False
+
+
+def _finish_after_fork() -> None:
+    """Finish the holds of a main thread that the child lacks, since another thread forked.
+
+    That thread is the main thread of the child. Nobody would deliver what these holds postpone.
+    """
+    global _innermost
+    if _innermost is not None and _innermost.thread != threading.get_ident():
+        hold: _Hold | None = _innermost
+        while hold is not None:
+            hold.is_finished = True
+            hold = hold.outer
+        _innermost = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_finish_after_fork)

@@ -1,9 +1,11 @@
 """Postponed interrupts: Ctrl-C waits for the end of an operation that must not stop half-way."""
 
+import os
 import signal
 import threading
 
 import pytest
+from processes import run_python
 
 from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
 
@@ -49,3 +51,35 @@ def test_the_context_does_nothing_in_other_threads():
     thread.join()
     assert results == [None]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+FORK = """
+import os
+import signal
+import threading
+
+from fastnn_kernels.compiler.interrupts import held_interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            os._exit(1)
+        except KeyboardInterrupt:
+            os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+thread = threading.Thread(target=fork)
+with held_interrupts(), held_interrupts():
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_child_of_another_thread_is_interrupted_at_once():
+    """The child lacks the main thread, at the end of whose context the interrupt would come."""
+    assert run_python(FORK, PYTHONWARNINGS="ignore").split() == ["0"]

@@ -1,5 +1,6 @@
 """Tabular estimators fitted to Parquet files, in memory or streamed."""
 
+import sys
 import threading
 import time
 
@@ -15,6 +16,7 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables.streaming import rows as streamed_rows
 from fastnn.tables.streaming.fit import StreamedFit, needed_bytes
 from fastnn.tables.streaming.parquet import ParquetRows
+from fastnn.training.checkpoint import BackgroundWriter
 
 pytestmark = all_need("pandas", "pyarrow")
 pd = optional("pandas")
@@ -256,3 +258,33 @@ def test_the_first_buffers_may_hold_rows_of_weight_0_alone(tmp_path):
         settings = {"preset": "fast", "random_state": seed}
         model = streamed(TabularRegressor, path, tmp_path, settings=settings, **given)
         assert np.isfinite(model.predict(frame[COLUMNS])).all()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_error_at_the_end_of_a_fit_loses_no_network(error, path, tmp_path, monkeypatch):
+    """Ctrl-C during the last evaluation, or a full disk at the last checkpoint."""
+    target, name = (StreamedFit, "_adopt") if error is KeyboardInterrupt else (BackgroundWriter, "wait")
+    original, arrived = getattr(target, name), []
+
+    def failing(self, *arguments):
+        is_last = sys._getframe(1).f_code is StreamedFit.run.__code__ and not arrived
+        if is_last:
+            arrived.append(True)
+        if is_last and error is KeyboardInterrupt:
+            raise error
+        original(self, *arguments)
+        if is_last:
+            raise error
+
+    expected = streamed(TabularRegressor, path, tmp_path, settings={"preset": "fast"}, passes=2)
+    monkeypatch.setattr(target, name, failing)
+    model = TabularRegressor(preset="fast", random_state=0)
+    with pytest.raises(error):
+        model.fit(path, "size", columns=COLUMNS, checkpoint=tmp_path / "other.fastnn", passes=2)
+    check_equal(model, expected, table())
+
+
+def test_the_number_of_jobs_is_checked_before_the_files_are_read(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(StreamedFit, "_scanned", None)
+    with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0, got 0"):
+        streamed(TabularRegressor, path, tmp_path, settings={"n_jobs": 0})
