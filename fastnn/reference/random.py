@@ -17,7 +17,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def draw(key, position):
-    """Return number `position` of the stream `key`, 64 random bits; for arrays, an array of them."""
+    """Return number `position` of the stream `key`, 64 random bits; arrays are broadcast."""
     with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
         x = np.uint64(key) + (np.asarray(position).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

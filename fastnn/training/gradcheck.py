@@ -163,7 +163,7 @@ def check_gradients(
         key = seed + point
         evaluate = backend.loss_and_gradient(network, statistics.copy(), X, y, weights, key)
         loss, gradient = evaluate(parameters)
-        is_piecewise = any(True for _ in _sides(network, statistics, parameters, X, y, weights, key))
+        is_piecewise = next(_sides(network, statistics, parameters, X, y, weights, key), None) is not None
         for name, (begin, shape) in arrays.items():
             size = math.prod(shape)
             chosen = np.arange(size) if size <= n_parameters else random.permutation(size)[:n_parameters]

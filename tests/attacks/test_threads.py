@@ -43,12 +43,15 @@ def test_eight_threads_compute_the_same_while_the_main_thread_raises():
     expected = results()
     shared = trained(1)
     probabilities, image = shared.predict_proba(large).tobytes(), picture()
-    wrong, begun = [], threading.Semaphore(0)
+    wrong, begun, raised = [], threading.Semaphore(0), threading.Event()
 
     def work(k):
         begun.release()
-        if results(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
-            wrong.append(k)
+        while True:
+            if results(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
+                wrong.append(k)
+            if raised.is_set():
+                return
 
     workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for worker in workers:
@@ -67,6 +70,7 @@ def test_eight_threads_compute_the_same_while_the_main_thread_raises():
             fastnn.render_boundary(lambda P: 1 // 0, (0, 1), (0, 1), 8)
         except ZeroDivisionError:
             n_raised += 1
+    raised.set()
     for worker in workers:
         worker.join()
     print(wrong, n_raised, threads._budget.in_use, results() == expected)

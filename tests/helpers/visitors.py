@@ -141,3 +141,16 @@ class Visitor:
 
     def use_tool(self, name):
         self.page.locator(f"#tools input[value='{name}']").check()
+
+
+@contextlib.contextmanager
+def visiting(tab):
+    """Yield a visitor with the page of several tests, as a new page would be, and leave it empty."""
+    tab.set_viewport_size(VIEWPORT)
+    tab.emulate_media(color_scheme="light")
+    tab.mouse.move(0, 0)
+    visitor = Visitor(tab)
+    yield visitor
+    tab.evaluate("location.origin === 'null' || localStorage.clear()")
+    tab.goto("about:blank")
+    assert visitor.errors == []

@@ -40,20 +40,14 @@ def visitors(browser):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """Return the page of all tests that need no page of their own, which Chromium would start slowly."""
+    """Return the page of all tests that need no page of their own: Chromium opens pages slowly."""
     return browser.new_page()
 
 
 @pytest.fixture
 def visitor(tab):
     """Return a visitor whose page is as a new one, without scripts or routes of its own."""
-    from visitors import VIEWPORT, Visitor
+    from visitors import visiting
 
-    tab.set_viewport_size(VIEWPORT)
-    tab.emulate_media(color_scheme="light")
-    tab.mouse.move(0, 0)
-    visitor = Visitor(tab)
-    yield visitor
-    tab.evaluate("location.origin === 'null' || localStorage.clear()")
-    tab.goto("about:blank")
-    assert visitor.errors == []
+    with visiting(tab) as visitor:
+        yield visitor

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from processes import PATIENCE
-from visitors import NEEDS_CHROMIUM, expect
+from visitors import NEEDS_CHROMIUM, expect, visiting
 
 import fastnn
 
@@ -42,15 +42,18 @@ window.WebSocket = class extends Native {
 
 
 @pytest.fixture(scope="module")
-def late_tab(tab):
-    """Let tests hold the messages of the module's page."""
-    tab.add_init_script(LATE_MESSAGES)
+def late_tab(browser):
+    """Return a page whose messages tests may hold."""
+    page = browser.new_page()
+    page.add_init_script(LATE_MESSAGES)
+    return page
 
 
 @pytest.fixture
-def late(late_tab, visitor):
+def late(late_tab):
     """Return a visitor whose messages a test may hold."""
-    return visitor
+    with visiting(late_tab) as visitor:
+        yield visitor
 
 
 @pytest.fixture

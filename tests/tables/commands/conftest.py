@@ -35,7 +35,7 @@ def with_pictures(tmp_path):
 def folder(tmp_path, monkeypatch, small_presets, request):
     """Return an empty current folder.
 
-    Most tests draw no pictures, which take most of the time of a training: one that fails is left out anyway.
+    Most tests draw no pictures, which would take most of their time; reports leave out a picture that fails.
     """
     if "with_pictures" not in request.fixturenames:
         monkeypatch.setattr(pictures, "_drawn", lambda *arguments: "<svg/>")
