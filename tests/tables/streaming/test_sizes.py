@@ -88,33 +88,25 @@ def test_sizes_stay_within_the_limit(path, monkeypatch, limit, n_features):
     assert 2 <= sizes.n_sampled <= 100_000
 
 
-GROWTH = """
-    import resource, sys
-    import numpy as np
-    import pyarrow.dataset
+PEAK = """
+    import re, sys
+    from pathlib import Path
     import fastnn
     from fastnn_kernels.compiler import jit
 
-    def peak():
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-    path, limit = sys.argv[1], int(sys.argv[2])
-    X = np.random.RandomState(0).normal(size=(600, 4))
-    # Load most kernels first.
-    fastnn.TabularClassifier(random_state=0).fit(X, X[:, 0] > 0, passes=1)
-    before, compiled = peak(), []
+    path, limit, compiled = sys.argv[1], int(sys.argv[2]), []
     jit.compilation_listeners.append(compiled.append)
     model = fastnn.TabularClassifier(random_state=0)
     model.fit(path, "sort", memory_limit=limit, passes=1)
-    print(peak() - before, model.oof_accuracy_, len(compiled))
+    peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+    print(1024 * int(peak), model.oof_accuracy_, len(compiled))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no module resource")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process as Linux writes it")
 def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
-    """The file needs ten times the limit; its fit raises the peak of the process by less than the limit."""
+    """The file needs ten times the limit. The documentation grants Python and its libraries 300 MiB more."""
     random = np.random.default_rng(0)
     n_rows, group, limit = 150_000, 25_000, 128 << 20
 
@@ -124,9 +116,9 @@ def test_a_streamed_fit_stays_within_the_memory_limit(tmp_path):
     path = tmp_path / "large.parquet"
     pq.write_table(pa.table(columns), path, row_group_size=group)
     assert needed_bytes(ParquetRows(path, "sort"), 5, 16) > 10 * limit
-    n_bytes, accuracy, n_compiled = run_python(GROWTH, path, limit).split()
+    n_bytes, accuracy, n_compiled = run_python(PEAK, path, limit).split()
     if n_compiled != "0":  # the compiler takes memory as well
-        n_bytes, accuracy, n_compiled = run_python(GROWTH, path, limit).split()
+        n_bytes, accuracy, n_compiled = run_python(PEAK, path, limit).split()
     assert n_compiled == "0"
-    assert int(n_bytes) < limit
+    assert int(n_bytes) < limit + (300 << 20)
     assert float(accuracy) > 0.8
