@@ -187,7 +187,7 @@ class PlottedSamples(NamedTuple):
 
         The names of the features that the model knows are those of the values in `fill` if X has no names.
         """
-        columns = [str(name) for name in getattr(X, "columns", ())]
+        columns = [str(name) for name in _column_names(X)]
         table = check_samples(X, None, np.dtype(np.float64))
         n_features = table.shape[1]
         pair = resolve_features(features, n_features, columns)
@@ -232,11 +232,16 @@ class PlottedSamples(NamedTuple):
         return (own != shown).reshape(-1)
 
 
+def _column_names(X: Any) -> list[Hashable]:
+    """Return the names of the columns of a dataframe or a PyArrow table; none of an array."""
+    names = list(getattr(X, "columns", ()))
+    are_names = all(isinstance(name, Hashable) for name in names)  # those of a PyArrow table are its arrays
+    return names if are_names else list(X.column_names)
+
+
 def _check_numbers(X: Any) -> None:
     """Raise ValueError if columns of a dataframe hold text or dates."""
-    # The columns of a PyArrow table are arrays, not names.
-    names = [name for name in getattr(X, "columns", ()) if isinstance(name, Hashable)]
-    columns = [(str(name), np.asarray(X[name])) for name in names]
+    columns = [(str(name), np.asarray(X[name])) for name in _column_names(X)]
     others = [
         name
         for name, values in columns

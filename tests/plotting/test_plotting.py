@@ -16,6 +16,7 @@ from fastnn.boundary.colours import REGION_STRENGTH, class_colours
 from fastnn.boundary.drawing import PALE_ALPHA, printable
 from fastnn.plotting.boundary import MARGIN
 
+pa = optional("pyarrow")
 pd = optional("pandas")
 
 
@@ -110,6 +111,17 @@ def test_the_legend_has_all_classes_of_the_model_and_of_the_samples(ax):
 def test_columns_of_a_data_frame_name_the_axes(model, ax):
     fastnn.plot_decision_boundary(model, pd.DataFrame(X, columns=["width", "height"]), y, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+
+
+@pytest.mark.needs("pyarrow")
+def test_a_pyarrow_table_has_the_names_of_its_columns(model, ax):
+    table = pa.table({"width": X[:, 0], "height": X[:, 1]})
+    fastnn.plot_decision_boundary(model, table, y, ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+    fitted = fastnn.MLPClassifier((3,), random_state=0).partial_fit(table, y, classes=np.unique(y))
+    fastnn.plot_decision_boundary(fitted, table, y, ax=ax)
+    with pytest.raises(ValueError, match=r"X must hold only numbers, but has the columns \['width'\]"):
+        fastnn.plot_decision_boundary(model, table.set_column(0, "width", [["a"] * len(X)]), y, ax=ax)
 
 
 @pytest.mark.needs("pandas")
