@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = [
     "numbers",
     "path_or_url",
     "seconds",
+    "texts",
 ]
 
 
@@ -36,14 +38,14 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--thousands", metavar="TEXT", help="separator of thousands in CSV numbers, such as ',' or '.'"
     )
     group.add_argument(
-        "--units", metavar="TEXT,TEXT", type=names, default=(),
+        "--units", metavar="TEXT,TEXT", type=texts, default=(),
         help="texts to leave out of CSV numbers, such as '$,%%'",
     )  # fmt: skip
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
     group.add_argument(
         "--na",
         metavar="TEXT,TEXT",
-        type=names,
+        type=texts,
         default=(),
         help="further texts that stand for a missing value",
     )
@@ -56,8 +58,20 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse names that are separated by commas; a name that is repeated counts once."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """Parse names of columns, separated and quoted as in a CSV file; a name that is repeated counts once.
+
+    Spaces at the ends of names stay, for columns that have them.
+    """
+    try:
+        found = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"must be names as in a line of a CSV file: {error}") from None
+    return tuple(dict.fromkeys(name for name in found if name.strip()))
+
+
+def texts(text: str) -> tuple[str, ...]:
+    """Parse texts that are separated by commas; one that is repeated counts once."""
+    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -44,6 +44,8 @@ class TableInPieces:
         Columns that are not left out, even if they number the rows.
     target, task : str, optional
         Column that may hold classes, and the kind of the target: see `read_table`.
+    copied : sequence of str
+        Columns of a CSV file to be copied as they are.
 
     Attributes
     ----------
@@ -64,12 +66,12 @@ class TableInPieces:
 
     def __init__(
         self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False,
-        kept: Any = (), target: str | None = None, task: str | None = None,
+        kept: Any = (), target: str | None = None, task: str | None = None, copied: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._read: ReadTable | None = None
         self.name, self._source = shown_source(source), str(source)
         if is_whole or not is_parquet(source):
-            self._read = read_table(source, options, text_columns, kept, target, task)
+            self._read = read_table(source, options, text_columns, kept, target, task, copied)
             self.name, self.notes = self._read.name, self._read.notes
             self.columns = list(self._read.frame.columns)
             return
@@ -103,7 +105,7 @@ class TableInPieces:
             Columns to copy.
         """
         if self._read is not None:
-            yield Piece(self._read, self._read.frame[list(kept)].copy())
+            yield Piece(self._read, _copied(self._read, kept))
             return
         pandas = import_extra("pandas", "cli", "reading a table")
         wanted = list(dict.fromkeys([*names, *kept]))
@@ -111,6 +113,16 @@ class TableInPieces:
             frame = _frame(pandas, block, names, None)
             copied = _frame(pandas, block, kept, _nullable_types(pandas).get)
             yield Piece(ReadTable(frame, self.name), copied)
+
+
+def _copied(read: ReadTable, names: Sequence[str]) -> Any:
+    """Return columns to copy: numbers, booleans or dates only where the file has the same text for them."""
+    frame = read.frame[list(names)].copy()
+    for name in () if read.copied is None else names:
+        fields = read.copied[name]
+        if not frame[name].astype("string").equals(fields):
+            frame[name] = fields
+    return frame
 
 
 def _frame(pandas: Any, block: Block, names: Sequence[str], types: Any) -> Any:

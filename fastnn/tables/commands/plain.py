@@ -13,7 +13,7 @@ import numpy as np
 
 from ...system.extras import import_extra
 from ...system.frames import Table
-from ...system.targets import stands_for_number
+from ...system.targets import MAX_CLASSES, stands_for_number
 from ..streaming.source import shown_source
 from .columns import check_known
 from .reading import (
@@ -21,12 +21,15 @@ from .reading import (
     COMPRESSIONS,
     FALLBACK,
     MAX_LINES,
+    PADDED_INTEGER,
     PARQUET,
     REFUSED,
     found_decimal,
     found_separator,
+    given_names,
     opened_bytes,
 )
+from .texts import in_python_form
 
 __all__ = ["read_plain_table"]
 
@@ -79,17 +82,18 @@ def read_plain_table(
         content = file.read()
     if options.units or options.date_format:
         import_extra("pandas", "cli", "--units or --date-format")
-    header, rows = _rows(_text(content, name, options, notes), name, options, notes)
-    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
-    first = header[0]
-    if len(header) > 1 and first == "Unnamed: 0" and _numbers_rows(columns[first]):
+    columns = _columns(_text(content, name, options, notes), name, options, notes)
+    first = next(iter(columns))
+    n_rows = len(columns[first])
+    if len(columns) > 1 and first == "Unnamed: 0" and _numbers_rows(columns[first]):
         del columns[first]
         notes.append("the first column, which numbers the rows, is left out")
     check_known([target], list(columns), name, "--target")
+    drop = given_names(drop, list(columns))
     check_known(drop, list(columns), name, "--drop")
     if target in drop:
         raise ValueError(f"--target: {target!r} cannot be dropped as well")
-    y = _values(columns.pop(target))
+    y = _targets(columns.pop(target))
     names = [column for column in columns if column not in drop]
     kinds, values = [], []
     for column in names:
@@ -97,7 +101,7 @@ def read_plain_table(
         kind = {bool: "boolean", str: "category"}.get(type(next(filter(_is_present, found), None)), "number")
         kinds.append(kind)
         values.append(found if kind == "category" else _as_floats(found, column, name))
-    return Table(names, kinds, values, len(rows), has_names=True), y, notes
+    return Table(names, kinds, values, n_rows, has_names=True), y, notes
 
 
 def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
@@ -127,14 +131,14 @@ def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
     return text
 
 
-def _rows(text: str, name: str, options: Any, notes: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns and the fields of the rows; numbers have a decimal point, no others."""
+def _columns(text: str, name: str, options: Any, notes: list[str]) -> dict[str, list[str]]:
+    """Return the fields of the columns by their names; numbers have a decimal point, no others."""
     lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()][:MAX_LINES]
     sep = (options.sep or found_separator(lines)).replace("\\t", "\t")
     if len(sep) != 1:
         raise ValueError(f"--sep must be one character, got {sep!r}")
-    decimal, thousands = (".", None) if sep == "," else found_decimal(lines, sep)
-    decimal, thousands = options.decimal or decimal, options.thousands or thousands
+    found = "." if sep == "," else found_decimal(lines, sep)
+    decimal, thousands = options.decimal or found, options.thousands or None
     if sep != ",":
         notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
     if decimal != ".":
@@ -160,9 +164,21 @@ def _rows(text: str, name: str, options: Any, notes: list[str]) -> tuple[list[st
     if not rows:
         raise ValueError(f"{name} has a header but no rows")
     missing = MISSING.union(options.na)
-    for row in rows:
-        row[:] = ["" if field in missing else _plain(field, decimal, thousands) for field in row]
-    return header, rows
+    may_have_points = decimal == "," and options.decimal is None and thousands is None
+    columns = {}
+    for column, fields in zip(header, zip(*rows, strict=True), strict=True):
+        present = ["" if field in missing else field for field in fields]
+        if may_have_points:
+            columns[column] = _in_python_form(present)
+        else:
+            columns[column] = [_plain(field, decimal, thousands) for field in present]
+    return columns
+
+
+def _in_python_form(fields: list[str]) -> list[str]:
+    """Return a column of a file with decimal commas, its numbers as Python writes them."""
+    numbers = iter(in_python_form([field for field in fields if field]))
+    return [field and next(numbers) for field in fields]
 
 
 def _plain(field: str, decimal: str, thousands: str | None) -> str:
@@ -193,6 +209,19 @@ def _values(texts: list[str]) -> list[Any]:
     elif all(text in BOOLEANS for text in present):
         read = BOOLEANS.__getitem__
     return [read(text) if text else None for text in texts]
+
+
+def _targets(texts: list[str]) -> list[Any]:
+    """Return the values of a target; integers that may be classes, such as 01 and 02, are texts."""
+    values = _values(texts)
+    distinct = set(filter(_is_present, values))
+    if len(distinct) <= MAX_CLASSES and all(
+        isinstance(value, int | float) and float(value).is_integer() for value in distinct
+    ):
+        fields = [text.strip() for text in texts]
+        if any(map(PADDED_INTEGER.fullmatch, fields)):
+            return [field or None for field in fields]
+    return values
 
 
 def _is_present(value: Any) -> bool:

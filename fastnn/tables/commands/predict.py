@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from .columns import Matching, fitted_columns, text_columns, unseen_unwarned
     from .models import loaded_model
     from .pieces import TableInPieces
+    from .reading import given_names
 
     model = loaded_model(options.model)
     has_classes = hasattr(model, "classes_")
@@ -44,13 +45,16 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--quantiles: {options.model} has none: train it with --quantiles 0.05,0.5,0.95")
     # Columns of a model without names are found by their places in the whole table.
     is_whole = not hasattr(model, "feature_names_in_")
-    table = TableInPieces(options.table, options, text_columns(model), is_whole, fitted_columns(model))
-    table.check_names(options.keep, "--keep")
+    table = TableInPieces(
+        options.table, options, text_columns(model), is_whole, fitted_columns(model), copied=options.keep
+    )
+    keep = given_names(options.keep, table.columns)
+    table.check_names(keep, "--keep")
     matching = Matching(model, table.columns, table.name, options.date_format)
     n_rows = 0
     draft: AbstractContextManager[Any] = nullcontext() if options.out == "-" else written_whole(options.out)
-    with draft as temporary, _opened(temporary, table.kept_schema(options.keep)) as write:
-        for piece in table.pieces(matching.fitted, options.keep):
+    with draft as temporary, _opened(temporary, table.kept_schema(keep)) as write:
+        for piece in table.pieces(matching.fitted, keep):
             with unseen_unwarned():
                 predictions = _predictions(model, matching.rows(piece.read), piece.kept, options)
             write(predictions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -13,7 +14,7 @@ from ...system.extras import import_extra
 from ...system.messages import counted, listed
 from ...system.targets import MAX_CLASSES, suggested_task
 from .columns import check_finite, check_names, numbers_of
-from .reading import ReadTable
+from .reading import ReadTable, given_names
 from .suspicions import suspicions
 from .texts import hint
 
@@ -63,7 +64,7 @@ class Problem:
 
 
 def posed_problem(
-    read: ReadTable, target: str, task: str | None, drop: tuple[str, ...], weights: str | None,
+    read: ReadTable, target: str, task: str | None, drop: Sequence[str], weights: str | None,
     is_whole: bool = True,
 ) -> Problem:  # fmt: skip
     """Return the problem that a table and the arguments of the command pose.
@@ -77,6 +78,7 @@ def posed_problem(
         If a column does not exist, or the target or the weights are unusable; the message names the row.
     """
     check_names([target], read, "--target")
+    drop = given_names(drop, list(read.frame.columns))
     check_names(drop, read, "--drop")
     check_names([] if weights is None else [weights], read, "--weights")
     if target in drop or target == weights:
@@ -200,9 +202,9 @@ def check_classes(y: NDArray[Any], classes: NDArray[Any], read: ReadTable, targe
     values = y.tolist()
     if classes.dtype.kind in "OU":
         values = list(map(str, values))
-        if are_numbers(classes):  # one table may hold 2, and another 2.0
-            same = {_decimal(text): text for text in known}
-            values = [value if value in known else same.get(_decimal(value), value) for value in values]
+    if are_numbers(classes):  # one table may hold 2, and another 2.0 or 02
+        same = {_decimal(str(one)): one for one in known}
+        values = [value if value in known else same.get(_decimal(str(value)), value) for value in values]
     new = sorted(set(values) - set(known), key=str)
     if new:
         raise ValueError(

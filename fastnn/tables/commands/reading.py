@@ -8,7 +8,7 @@ import lzma
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,18 @@ from typing import Any
 
 from ...system.extras import import_extra
 from ...system.files import is_url
+from ...system.messages import listed
+from ...system.targets import MAX_CLASSES
 from ...system.validation import shown
 from ..streaming.parquet import ParquetRows
 from ..streaming.source import first_line, is_parquet_folder, read_dataset, read_url, shown_source
-from .texts import without_units
+from .texts import in_python_form, without_units
 
 __all__ = [
     "INDEX",
     "ReadTable",
     "finished_table",
+    "given_names",
     "is_parquet",
     "opened_bytes",
     "read_table",
@@ -50,8 +53,10 @@ REFUSED = {
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
 FALLBACK = "cp1252"
-# Magnitude above which float64 rounds integers.
+# Magnitude from which floats may be rounded integers.
 MAX_EXACT = 2**53
+# Integers that are perhaps names of classes.
+PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
@@ -71,17 +76,20 @@ class ReadTable:
         Remarks for the user about what was found or changed.
     is_csv : bool
         True for the rows of a CSV file, which options may read in another way.
+    copied : pandas DataFrame, optional
+        Fields of a CSV file, as they are, of the columns to copy.
     """
 
     frame: Any
     name: str
     notes: list[str] = field(default_factory=list)
     is_csv: bool = False
+    copied: Any = None
 
 
 def read_table(
     source: str | Path, options: Any, text_columns: Any = (), kept: Any = (), target: str | None = None,
-    task: str | None = None,
+    task: str | None = None, copied: Sequence[str] = (),
 ) -> ReadTable:  # fmt: skip
     """Read a table from a CSV or Parquet file.
 
@@ -92,14 +100,16 @@ def read_table(
     options : namespace
         Options of `add_reading_arguments`.
     text_columns : iterable of str
-        Columns of a CSV file whose fields stay as they are, such as the numbers of postal districts.
+        Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file.
     kept : iterable of str
         Columns that are not left out, even if they number the rows.
     target : str, optional
         Column that may hold classes. Where it does, numbers that float64 would round are nullable integers of
-        pandas, or text as in the file.
+        pandas, or text as in the file; integers of which some begin with 0, such as 01, are text.
     task : {"classification", "regression"}, optional
         Kind of the target, where it is known.
+    copied : sequence of str
+        Columns of a CSV file to be copied as they are, of those that the file has.
 
     Returns
     -------
@@ -117,6 +127,7 @@ def read_table(
     """
     pandas = import_extra("pandas", "cli", "reading a table")
     name = "standard input" if source == "-" else shown_source(source)
+    text_columns = set(text_columns)
     if is_parquet_folder(source):
         read = ReadTable(_read_parquet(pandas, source, name, target), name)
     else:
@@ -127,16 +138,16 @@ def read_table(
             if head.startswith(PARQUET):
                 read = ReadTable(_read_parquet(pandas, file, name, target), name)
             else:
-                read = _read_csv(pandas, file, head, name, options, set(text_columns), target, task)
-    return finished_table(pandas, read, options.date_format, kept)
+                read = _read_csv(pandas, file, head, name, options, text_columns, target, task, copied)
+    return finished_table(pandas, read, options.date_format, kept, text_columns)
 
 
 def finished_table(
-    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, kept: Any = ()
+    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, kept: Any = (), text_columns: Any = ()
 ) -> ReadTable:
     """Return a table with its names checked, without a column of row numbers, and with columns of dates.
 
-    A column of row numbers that `kept` names stays.
+    A column of row numbers that `kept` names stays, and dates in `text_columns` stay text.
     """
     name = read.name
     if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
@@ -151,8 +162,13 @@ def finished_table(
         raise ValueError(f"{name} has a header but no rows")
     if frame.columns[0] not in kept:
         _drop_index(read)
-    _parse_dates(pandas, read, date_formats)
+    _parse_dates(pandas, read, date_formats, text_columns)
     return read
+
+
+def given_names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the names of columns that a user gave, without spaces around those that a table lacks."""
+    return list(dict.fromkeys(name if name in columns else name.strip() for name in names))
 
 
 def is_parquet(source: str | Path) -> bool:
@@ -244,15 +260,28 @@ def _may_round(column: Any, task: str | None) -> bool:
         # pandas keeps missing values as empty text among integers that only 64 bits without a sign hold.
         return bool((values == "").any())
     are_whole = bool((values == values.round()).all())
-    return bool(values.abs().max() > MAX_EXACT) if are_whole else task == "classification"
+    return bool(values.abs().max() >= MAX_EXACT) if are_whole else task == "classification"
+
+
+def _may_be_padded(column: Any, task: str | None) -> bool:
+    """Return True for a target of integers that may be classes, such as 01 and 02 in the file."""
+    values = column.dropna()
+    if task == "regression" or column.dtype.kind not in "iuf" or not (values == values.round()).all():
+        return False
+    return task == "classification" or values.nunique() <= MAX_CLASSES
+
+
+def _is_padded(texts: Any) -> bool:
+    """Return True if a text is an integer that begins with 0."""
+    return bool(texts.dropna().str.strip().str.fullmatch(PADDED_INTEGER.pattern).any())
 
 
 def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> Any:
-    """Return texts of numbers as nullable integers, or as they are where 64 bits do not suffice."""
+    """Return texts of numbers as nullable integers, or as they are if these would lose digits."""
     if thousands is not None:
         texts = texts.str.replace(thousands, "", regex=False)
     texts = texts.str.replace(decimal, ".", regex=False).str.strip()
-    if not texts.dropna().str.fullmatch(r"[+-]?[0-9]+").all():
+    if _is_padded(texts) or not texts.dropna().str.fullmatch(r"[+-]?[0-9]+").all():
         return texts
     integers = [None if pandas.isna(value) else int(value) for value in texts]
     is_signed = min(value for value in integers if value is not None) < 0
@@ -264,7 +293,7 @@ def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> 
 
 def _read_csv(
     pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str],
-    target: str | None, task: str | None,
+    target: str | None, task: str | None, copied: Sequence[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file, and notes about its form."""
     for magic, remedy in REFUSED.items():
@@ -280,7 +309,7 @@ def _read_csv(
         (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
     )
     notes: list[str] = []
-    columns = text_columns, target, task
+    columns = text_columns, target, task, copied
     try:
         return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
     except UnicodeDecodeError as error:
@@ -303,7 +332,7 @@ def _read_csv(
 
 def _parsed(
     pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
-    notes: list[str], text_columns: set[str], target: str | None, task: str | None,
+    notes: list[str], text_columns: set[str], target: str | None, task: str | None, copied: Sequence[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file in one encoding."""
     text = head.decode(encoding, "ignore")
@@ -316,12 +345,13 @@ def _parsed(
     sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
     if len(sep) != 1:
         raise ValueError(f"--sep must be one character, got {sep!r}")
-    decimal, thousands = options.decimal or ".", None
+    decimal, thousands = options.decimal or ".", options.thousands or None
     if options.decimal is None and sep != ",":
-        decimal, thousands = found_decimal(lines, sep)
+        decimal = found_decimal(lines, sep)
+    # Points separate thousands in some columns perhaps: pandas would remove those of all columns.
+    may_have_points = decimal == "," and options.decimal is None and thousands is None
     if decimal == sep or len(decimal) != 1:
         raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
-    thousands = options.thousands or thousands
     if thousands is not None and (thousands == decimal or len(thousands) != 1):
         raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
     if sep != ",":
@@ -330,18 +360,30 @@ def _parsed(
         notes.append(f"decimal point {decimal!r}")
     has_surplus = _has_empty_surplus(lines, sep, name)
 
-    def parsed(text_columns: set[str]) -> Any:
+    def parsed(text_columns: Iterable[str], **more: Any) -> Any:
         file.seek(0)
         return pandas.read_csv(
             file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
-            na_values=list(options.na), skipinitialspace=True, low_memory=False,
-            dtype=dict.fromkeys(text_columns, "string") or None, index_col=False if has_surplus else None,
+            skipinitialspace=True, low_memory=False, dtype=dict.fromkeys(text_columns, "string") or None,
+            index_col=False if has_surplus else None, **({"na_values": list(options.na)} | more),
         )  # fmt: skip
 
     try:
         frame = parsed(text_columns)
-        if target is not None and target in frame and _may_round(frame[target], task):
-            frame[target] = _unrounded(pandas, parsed({*text_columns, target})[target], decimal, thousands)
+        if may_have_points:
+            notes += _convert_points(pandas, frame, text_columns)
+        if target is not None and target in frame:
+            may_round = _may_round(frame[target], task)
+            if may_round or _may_be_padded(frame[target], task):
+                texts = parsed([target], usecols=[target])[target]
+                if may_have_points:
+                    texts = _in_python_form(pandas, texts)
+                if may_round or _is_padded(texts):
+                    frame[target] = _unrounded(pandas, texts, decimal, thousands)
+        copied = [column for column in given_names(copied, frame.columns) if column in frame]
+        fields = None
+        if copied:
+            fields = parsed(copied, usecols=copied, keep_default_na=False, na_values=[""])
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{name} is empty") from None
     except pandas.errors.ParserError as error:
@@ -356,8 +398,39 @@ def _parsed(
         raise ValueError(f"{name} is damaged: {first_line(error)}") from None
     notes += _renamed_columns(_split(lines, sep), frame.columns)
     if options.units:
-        _leave_out_units(pandas, frame, text_columns, options.units, thousands, decimal)
-    return ReadTable(frame, name, notes, is_csv=True)
+        separator = "." if may_have_points else thousands
+        _leave_out_units(pandas, frame, text_columns, options.units, separator, decimal)
+    return ReadTable(frame, name, notes, is_csv=True, copied=fields)
+
+
+def _in_python_form(pandas: Any, column: Any) -> Any:
+    """Return a column of a file with decimal commas with numbers as Python writes them."""
+    present = column.dropna()
+    texts = in_python_form(list(map(str, present)))
+    return pandas.Series(texts, present.index, dtype=object).reindex(column.index)
+
+
+def _convert_points(pandas: Any, frame: Any, text_columns: set[str]) -> list[str]:
+    """Convert columns of text whose values are all numbers, some of which have points.
+
+    Return a note on columns where points that separate thousands might be decimal points.
+    """
+    doubtful = []
+    for name in frame.columns:
+        column = frame[name]
+        if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
+            continue
+        given = column.dropna().astype(str)
+        if not given.str.contains(".", regex=False).any():
+            continue
+        texts = _in_python_form(pandas, column)
+        numbers = pandas.to_numeric(texts, errors="coerce")
+        if numbers.count() == len(given):
+            frame[name] = numbers
+            has_groups = not texts.dropna().str.contains(".", regex=False).any()
+            if has_groups and given.str.count(r"\.").max() == 1:
+                doubtful.append(name)
+    return [f"points separate thousands in {listed(doubtful)}"] if doubtful else []
 
 
 def _leave_out_units(
@@ -403,7 +476,7 @@ def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
 def _split(lines: list[str], sep: str) -> list[list[str]]:
     """Return the fields of lines; an empty list if a field is longer than the module csv allows."""
     try:
-        return list(csv.reader(lines, delimiter=sep))
+        return list(csv.reader(lines, delimiter=sep, skipinitialspace=True))
     except csv.Error:
         return []
 
@@ -422,13 +495,11 @@ def found_separator(lines: list[str]) -> str:
     return best
 
 
-def found_decimal(lines: list[str], sep: str) -> tuple[str, str | None]:
-    """Return the decimal point of the numbers in lines, and the separator of their thousands or None."""
+def found_decimal(lines: list[str], sep: str) -> str:
+    """Return the decimal point of the numbers in lines."""
     fields = [cell.strip() for row in _split(lines[1:], sep) for cell in row]
-    with_comma = [cell for cell in fields if _COMMA_NUMBER.fullmatch(cell)]
-    if len(with_comma) > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields):
-        return ",", "." if any("." in cell for cell in with_comma) else None
-    return ".", None
+    n_commas = sum(bool(_COMMA_NUMBER.fullmatch(cell)) for cell in fields)
+    return "," if n_commas > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields) else "."
 
 
 def _drop_index(read: ReadTable) -> None:
@@ -442,10 +513,14 @@ def _drop_index(read: ReadTable) -> None:
             read.notes.append("the first column, which numbers the rows, is left out")
 
 
-def _parse_dates(pandas: Any, read: ReadTable, date_formats: Sequence[str] | None) -> None:
+def _parse_dates(
+    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, text_columns: Any = ()
+) -> None:
     """Convert columns of text whose values are all dates; add a note if no column has a given format."""
     may_fit = False  # True after a column of dates, and after one of missing values alone
     for name in read.frame.columns:
+        if name in text_columns:
+            continue
         column = read.frame[name]
         may_fit = may_fit or not column.count()
         if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):

@@ -23,7 +23,7 @@ from ..streaming.source import opened_dataset, shown_source
 from .columns import check_names
 from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on, score_validation
 from .problem import Problem, check_classes, posed_rows
-from .reading import INDEX, ReadTable, finished_table, is_parquet
+from .reading import INDEX, ReadTable, finished_table, given_names, is_parquet
 from .scores import baselines, folds_of, networks_work, scores_of
 
 __all__ = ["LargeFiles", "large_files", "streamed_fit"]
@@ -65,9 +65,10 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
     names = list(opened_dataset(source).schema.names)
     header = ReadTable(pandas.DataFrame(columns=names), name)
     check_names([options.target], header, "--target")
-    check_names(options.drop, header, "--drop")
+    drop = given_names(options.drop, names)
+    check_names(drop, header, "--drop")
     check_names([] if options.weights is None else [options.weights], header, "--weights")
-    left_out = {options.target, options.weights, *options.drop, INDEX}
+    left_out = {options.target, options.weights, *drop, INDEX}
     columns = [column for column in names if column not in left_out]
     selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_missing=True)
     files = selected(columns)

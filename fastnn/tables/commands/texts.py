@@ -13,7 +13,7 @@ import numpy as np
 
 from ...system.extras import import_extra
 
-__all__ = ["hint", "without_units"]
+__all__ = ["hint", "in_python_form", "without_units"]
 
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
@@ -27,6 +27,10 @@ UNITS = ("%", "‰", "°", "USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD
 THOUSANDS = (",", "'", " ", "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}")
 # Forms of dates with years of two digits, which pandas does not guess.
 SHORT_DATES = ("%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
+# Numbers of files with decimal commas; points may separate thousands.
+_COMMA_NUMBER = re.compile(
+    r"[+-]?(?:(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]*)?|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
+)
 _ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s*$")
 
 
@@ -42,6 +46,17 @@ def without_units(texts: Any, units: Iterable[str], thousands: str | None, decim
     if decimal != ".":
         texts = texts.str.replace(decimal, ".", regex=False)
     return pandas.to_numeric(texts.str.replace(r"^([+-])\s+", r"\1", regex=True), errors="coerce")
+
+
+def in_python_form(texts: Sequence[str]) -> list[str]:
+    """Return the texts of a column of a file with decimal commas so that Python reads those of numbers.
+
+    Points are left out if they separate thousands in all texts that have some: 1.234 and 1.234,5 are 1234 and
+    1234.5, but 1.234 beside 52.1 has a decimal point.
+    """
+    if all(_COMMA_NUMBER.fullmatch(text.strip()) for text in texts):
+        return [text.replace(".", "").replace(",", ".") for text in texts]
+    return list(texts)
 
 
 def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, str] | None:
@@ -137,7 +152,10 @@ def _dates(pandas: Any, texts: Any, n_rows: Any) -> tuple[Sequence[str], Any]:
             # A number such as 2017 is a date to pandas, too.
             if form is None or not (("%d" in form and "%Y" in form) or form in SHORT_DATES):
                 continue
-            dates = pandas.to_datetime(texts, format=form, errors="coerce")
+            try:
+                dates = pandas.to_datetime(texts, format=form, errors="coerce")
+            except ValueError:  # time zones differ
+                continue
             best.append((float(n_rows[dates.notna().to_numpy()].sum()), form, dates))
     most = max((share for share, _, _ in best), default=0.0)
     chosen = [(form, dates) for share, form, dates in best if share == most]

@@ -82,6 +82,13 @@ def test_the_form_of_the_file_is_found(read):
     }
 
 
+def test_points_stay_where_they_do_not_separate_thousands(read):
+    table, y, _ = read("lat;n;price;fee;y\n52.1;1.234;1.643,5;0,5;01\n53.25;2;2,5;0,5;02\n;3;3,5;1;01\n")
+    np.testing.assert_array_equal(table.columns[0], [52.1, 53.25, np.nan])
+    assert [list(values) for values in table.columns[1:3]] == [[1234, 2, 3], [1643.5, 2.5, 3.5]]
+    assert y == ["01", "02", "01"]
+
+
 def test_the_numbers_of_the_rows_and_columns_to_drop_are_left_out(read):
     table, _, notes = read(",a,b,y\n0,5,1,x\n1,6,2,x\n2,8,3,y\n", drop=["b"])
     assert table.names == ["a"]
@@ -150,6 +157,10 @@ def test_what_needs_pandas_names_its_extra(read, monkeypatch, text, arguments, m
         ",a,b,word,y\n0,1,2,u,1\n1,3,5,v,2\n2,8,1,w,1\n",
         "a;b;y\n1,5;3;u\n2,5;4;v\n",
         "a,b,y\nTrue,1,0.5\nFalse,2,1.5\nTrue,3,NA\n",
+        "lat;price;small;n;word;e;f;g;h;y\n52.1;1.643,34;0.123;1.234;1.0;0,5;0,5;0,5;0,5;01\n"
+        "53.25;2;1.234;2;x;1,5;1,5;1,5;2,5;02\n54.5;,5;2.345;3;1,5;1;2;3;4;01\n",
+        "a;b;y\n1,5;4;1.234\n2,5;5;2.345\n3,5;6;3\n",
+        "a,b,y\n1,2,01\n3,4,02\n5,6,01\n",
         "a,b,y\n1,2,12345678901234567\n3,4,12345678901234568\n5,6,\n",
     ],
 )

@@ -330,3 +330,58 @@ def test_files_of_a_folder_may_differ_in_types(folder, run):
     assert (status, errors) == (0, "")
     assert out.startswith("parts: 400 rows, 2 columns")
     assert run("evaluate", "run/model.fastnn", "parts")[0] == 0
+
+
+def test_categories_and_classes_that_are_all_dates_in_a_table_stay_text(folder, run):
+    """A column of dates and "never", of which another table has the dates alone."""
+    frame = customers().assign(renewed=["2024-01-01", "2024-02-01", "never"] * 80)
+    frame["next"] = np.where(frame["churn"] == "yes", "2025-01-01", frame["renewed"].replace("never", "none"))
+    frame = frame[["age", "score", "renewed", "next"]]
+    written(frame, folder / "customers.csv")
+    written(frame[(frame["renewed"] != "never") & (frame["next"] != "none")], folder / "dates.csv")
+    base = ("train", "customers.csv", "--target", "next", "--preset", "fast")
+    status, out, errors = run(*base, "--valid", "dates.csv")
+    assert (status, errors) == (0, "")
+    status, out, errors = run("predict", "run/model.fastnn", "dates.csv")
+    assert status == 0
+    assert "not seen in training" not in errors
+    status, out, _ = run("evaluate", "run/model.fastnn", "dates.csv")
+    assert status == 0
+    assert "not seen in training" not in out
+
+
+def test_columns_of_csv_files_are_copied_as_they_are(trained, run):
+    """Fields that look like numbers, missing values or booleans; the model has a column "age" as well."""
+    fields = {"zip": "007", "big": "", "flag": "true", "price": "1.10", "age": "030", "country": "NA"}
+    table = NEW.head(2).assign(**fields, **{"n ": 5})
+    table.loc[0, "big"] = "9007199254740993"
+    table["a,b"] = ["x", "y"]
+    written(table, trained.parent.parent / "new.csv")
+    keep = 'zip,big,flag,price,age,country,n ,"a,b", id '
+    status, out, _ = run("predict", trained, "new.csv", "--keep", keep)
+    assert status == 0
+    lines = [line.rsplit(",", 1)[0] for line in out.splitlines()]
+    assert lines == [
+        'zip,big,flag,price,age,country,n ,"a,b",id',
+        "007,9007199254740993,true,1.10,030,NA,5,x,c1x0",
+        "007,,true,1.10,030,NA,5,y,c1x1",
+    ]
+    written(table.assign(age=30), trained.parent.parent / "same.csv")
+    _, same, _ = run("predict", trained, "same.csv")
+    assert same.split()[1:] == [line.rsplit(",", 1)[1] for line in out.splitlines()[1:]]
+    assert run("predict", trained, "new.csv", "--keep", "zip,n ", "-o", "p.parquet")[0] == 0
+    assert pd.read_parquet("p.parquet").iloc[:, :2].to_dict("list") == {"zip": ["007"] * 2, "n ": [5, 5]}
+
+
+def test_classes_that_begin_with_0_are_predicted_as_they_are(folder, run):
+    frame = customers()[["age", "score", "churn"]].replace({"churn": {"yes": "01", "no": "02"}})
+    written(frame, folder / "customers.csv")
+    assert run("train", "customers.csv", "--target", "churn", "--preset", "fast")[0] == 0
+    _, out, _ = run("predict", "run/model.fastnn", "customers.csv")
+    assert set(out.split()[1:]) == {"01", "02"}
+    written(frame.assign(churn=frame["churn"].str.lstrip("0")), folder / "bare.csv")
+    _, padded, _ = run("evaluate", "run/model.fastnn", "customers.csv")
+    assert run("evaluate", "run/model.fastnn", "bare.csv")[1] == padded.replace("customers.csv", "bare.csv")
+    # A model of the integers knows the padded ones as well.
+    assert run("train", "bare.csv", "--target", "churn", "--preset", "fast")[0] == 0
+    assert run("evaluate", "run/model.fastnn", "customers.csv")[0] == 0

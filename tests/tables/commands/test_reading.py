@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from extras import all_need, optional
 
-from fastnn.cli.arguments import add_reading_arguments
-from fastnn.tables.commands.reading import found_decimal, found_separator, read_table
+from fastnn.cli.arguments import add_reading_arguments, names
+from fastnn.tables.commands.reading import found_decimal, found_separator, given_names, read_table
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -136,6 +136,93 @@ def test_points_between_thousands_are_removed_where_the_decimal_point_is_a_comma
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1.234,5;x\n2,5;y\n", encoding="utf-8")
     assert read(path).frame["a"].tolist() == [1234.5, 2.5]
+
+
+def test_points_stay_where_they_do_not_separate_thousands(tmp_path):
+    path = tmp_path / "t.csv"
+    columns = {  # fields, and what they are read as
+        "lat": (["52.1", "53.250", "58.270"], [52.1, 53.25, 58.27]),
+        "price": (["1.643,34", "547,5", "-2,5e1"], [1643.34, 547.5, -25]),
+        "fee": (["547,78", "1,5", "2"], [547.78, 1.5, 2]),
+        "version": (["1.0.0", "1.0.1", "1.1.0"], ["1.0.0", "1.0.1", "1.1.0"]),
+        "big": (["1.234.567", "2", "3.000"], [1234567, 2, 3000]),
+        "n": (["1.234", "567", "2.000"], [1234, 567, 2000]),
+        "small": (["0.123", "1.234", "2.345"], [0.123, 1.234, 2.345]),
+        "mixed": (["52.1", "3,5", "4"], ["52.1", "3,5", "4"]),
+        **{f"weight {k}": (["0,5", "0,25", "1,5"], [0.5, 0.25, 1.5]) for k in range(8)},
+    }
+    fields = {name: given for name, (given, _) in columns.items()}
+    dates = {"day": ["01.01.2010", "02.01.2010", "31.12.2010"], "y": ["1.001", "", "2.001"]}
+    pd.DataFrame(fields | dates).to_csv(path, sep=";", index=False)
+    found = read(path, "--date-format", "%d.%m.%Y", target="y")
+    assert found.frame["day"].dt.day.tolist() == [1, 2, 31]
+    assert found.frame["y"].dropna().tolist() == [1001, 2001]
+    for name, (_, values) in columns.items():
+        assert found.frame[name].tolist() == values, name
+    assert found.frame["n"].dtype == "int64"
+    assert found.notes[2:] == ["points separate thousands in 'n', 'y'"]
+    path.write_text("a;b\n1.234,5 €;1,5\n52 €;2,5\n", encoding="utf-8")
+    assert read(path, "--units", "€").frame["a"].tolist() == [1234.5, 52]
+
+
+def test_the_separator_of_thousands_is_left_out_of_all_columns_if_the_user_names_it(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("lat;fee;c\n52.1;1,5;0,5\n53.250;2,5;0,5\n", encoding="utf-8")
+    assert read(path, "--thousands", ".").frame["lat"].tolist() == [521, 53250]
+    assert read(path, "--thousands", "").frame["lat"].tolist() == [52.1, 53.25]
+
+
+@pytest.mark.parametrize(
+    ("texts", "task", "values"),
+    [
+        (["52.1", "53.5", ""], "classification", ["52.1", "53.5"]),
+        (["1.643,5", "2", ""], "classification", ["1643.5", "2"]),
+        (["9.007.199.254.740.993", "2", ""], None, [9007199254740993, 2]),
+    ],
+)
+def test_targets_with_points_and_decimal_commas_are_not_rounded(texts, task, values, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;y\n" + "".join(f"1,5;{text}\n" for text in texts), encoding="utf-8")
+    assert read(path, target="y", task=task).frame["y"].dropna().tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("texts", "task", "values"),
+    [
+        (["01", "02", "10"], None, ["01", "02", "10"]),
+        (["01", "", "02"], "classification", ["01", "02"]),
+        (["1", "2", "0"], None, [1, 2, 0]),
+        (["01", "02", "10"], "regression", [1, 2, 10]),
+        ([f"{k:02d}" for k in range(12)], None, [*range(12)]),
+        ([f"{k:02d}" for k in range(12)], "classification", [f"{k:02d}" for k in range(12)]),
+    ],
+)
+def test_classes_may_begin_with_0(texts, task, values, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n" + "".join(f"1,{text}\n" for text in texts), encoding="utf-8")
+    assert read(path, target="y", task=task).frame["y"].dropna().tolist() == values
+
+
+def test_dates_in_columns_that_are_named_as_text_stay_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("renewed,since\n2024-01-01,2024-01-01\n2024-02-01,2024-02-01\n", encoding="utf-8")
+    found = read(path, text_columns=iter(["renewed"])).frame
+    assert found["renewed"].tolist() == ["2024-01-01", "2024-02-01"]
+    assert found["since"].dtype.kind == "M"
+
+
+def test_quoted_fields_may_follow_a_space(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a, b\n1, "x, y"\n2, "z, w"\n', encoding="utf-8")
+    assert read(path).frame["b"].tolist() == ["x, y", "z, w"]
+
+
+def test_names_of_columns_are_given_as_in_a_csv_file():
+    assert names('a, b ,"c,d",a,," "') == ("a", "b ", "c,d")
+    assert names("") == ()
+    assert given_names(("a ", "b ", "b", "c "), ["a ", "b"]) == ["a ", "b", "c"]
+    with pytest.raises(argparse.ArgumentTypeError, match="as in a line of a CSV file"):
+        names("a\nb")
 
 
 @pytest.mark.parametrize(
@@ -265,8 +352,8 @@ def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_separator(["a", "b"]) == ","
     assert found_separator(['"a,b";c', '"d,e";f']) == ";"
     assert found_separator(["a|b,c", "1|2", "3|4,5"]) == "|"
-    assert found_decimal(["a;b", "1,5;2.5", "1,5;3,5"], ";") == (",", None)
-    assert found_decimal(["a;b", "1.5;2"], ";") == (".", None)
+    assert found_decimal(["a;b", "1,5;2.5", "1,5;3,5"], ";") == ","
+    assert found_decimal(["a;b", "1.5;2"], ";") == "."
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0b", "\x1d"])

@@ -545,6 +545,26 @@ def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_rea
 
 
 @pytest.mark.needs("pyarrow")
+def test_dates_whose_time_zones_differ_stay_text(folder, run):
+    frame = customers().assign(when=["2024-01-31T12:00:00+01:00", "2024-07-31T12:00:00+02:00"] * (N // 2))
+    written(frame, folder / "customers.csv")
+    base = ("--target", "churn", "--drop", "id,spent", "--preset", "fast")
+    status, _, errors = run("train", "customers.csv", *base)
+    assert (status, errors) == (0, "")
+    kinds = {record["name"]: record["kind"] for record in fastnn.load("run/model.fastnn").columns_}
+    assert kinds["when"] == "category"
+
+
+@pytest.mark.parametrize("table", ["customers.csv", "customers.parquet"])
+def test_columns_whose_names_hold_commas_or_end_in_spaces_can_be_left_out(table, folder, run):
+    frame = customers().rename(columns={"id": "id, old", "spent": "spent "})
+    written(frame, folder / "customers.csv")
+    frame.to_parquet("customers.parquet")
+    base = ("train", table, "--target", "churn", "--preset", "fast", "--drop", '"id, old",spent , plan ')
+    assert run(*base)[0] == 0
+    assert fastnn.load("run/model.fastnn").feature_names_in_.tolist() == ["age", "score", "since", "paper"]
+
+
 def test_text_of_numbers_in_a_parquet_file_is_noted_without_an_option(folder, run):
     customers().assign(price=[f"${k}" for k in range(N)]).to_parquet("t.parquet")
     _, out, _ = run("train", "t.parquet", *CHURN, "--preset", "fast", "--passes", 1)
