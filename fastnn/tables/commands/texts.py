@@ -28,7 +28,7 @@ THOUSANDS = (",", "'", " ", "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}")
 # Forms of dates with years of two digits, which pandas does not guess.
 SHORT_DATES = ("%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
 # Numbers of files with decimal commas; points may separate thousands.
-_COMMA_NUMBER = re.compile(
+_DECIMAL_COMMA = re.compile(
     r"[+-]?(?:(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]*)?|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
 )
 _ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s*$")
@@ -54,7 +54,7 @@ def in_python_form(texts: Sequence[str]) -> list[str]:
     Points are left out if they separate thousands in all texts that have some: 1.234 and 1.234,5 are 1234 and
     1234.5, but 1.234 beside 52.1 has a decimal point.
     """
-    if all(_COMMA_NUMBER.fullmatch(text.strip()) for text in texts):
+    if all(_DECIMAL_COMMA.fullmatch(text.strip()) for text in texts):
         return [text.replace(".", "").replace(",", ".") for text in texts]
     return list(texts)
 
