@@ -384,8 +384,14 @@ def test_a_class_is_refused_with_the_advice_to_call_it(schedule):
             resolve(schedule)
 
 
-@pytest.mark.parametrize("function", [0.5, None, "constant", CosineDecay, Constant(), float])
-def test_a_function_schedule_takes_only_functions(function):
+@pytest.mark.parametrize(
+    "function",
+    [
+        0.5, None, "constant", CosineDecay, Constant(), float,
+        lambda: 1.0, lambda step, total, gamma: 1.0, lambda *, step: 1.0,
+    ],
+)  # fmt: skip
+def test_a_function_schedule_takes_only_functions_of_steps(function):
     with pytest.raises(ValueError, match="function must take a step"):
         FunctionSchedule(function)
 

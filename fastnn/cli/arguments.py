@@ -50,6 +50,11 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help="further texts that stand for a missing value",
     )
     group.add_argument(
+        "--no-default-na", dest="default_na", action="store_false",
+        help="read NA, None, null and the like as text: only empty fields, and the texts of --na, stand for "
+        "a missing value",
+    )  # fmt: skip
+    group.add_argument(
         "--date-format",
         metavar="FORMAT",
         action="append",

@@ -99,8 +99,8 @@ class FunctionSchedule(Schedule):
     Raises
     ------
     ValueError
-        If `function` is not a function. `factors` raises the error if the function returns an invalid
-        factor.
+        If `function` is not a function of these arguments. `factors` raises the error if the function returns
+        an invalid factor.
 
     Notes
     -----
@@ -113,7 +113,7 @@ class FunctionSchedule(Schedule):
 
     def __post_init__(self) -> None:
         # A class is callable too, but its instances are not factors: refuse classes.
-        if not callable(self.function) or isinstance(self.function, type):  # type: ignore[redundant-expr]
+        if isinstance(self.function, type) or not _takes_steps(self.function):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
                 f"{shown(self.function)}: write, for instance, lambda step: 0.999**step"
@@ -128,6 +128,21 @@ class FunctionSchedule(Schedule):
             ],
             np.float64,
         )
+
+
+def _takes_steps(function: Any) -> bool:
+    """Return True for a function that can be called with a step, or with a step and the number of steps."""
+    if not callable(function):
+        return False
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return True
+    try:
+        signature.bind(*(0, 1)[: 1 + _takes_total(function)])
+    except TypeError:
+        return False
+    return True
 
 
 def _takes_total(function: Callable[..., float]) -> bool:

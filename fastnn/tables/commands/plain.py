@@ -35,7 +35,7 @@ __all__ = ["read_plain_table"]
 
 # Texts that pandas, too, reads as missing values.
 MISSING = {
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
     "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 }  # fmt: skip
 BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
@@ -163,7 +163,7 @@ def _columns(text: str, name: str, options: Any, notes: list[str]) -> dict[str, 
             raise ValueError(f"{name} has more than one column named {column!r}: rename or remove one")
     if not rows:
         raise ValueError(f"{name} has a header but no rows")
-    missing = MISSING.union(options.na)
+    missing = {"", *options.na, *(MISSING if options.default_na else ())}
     may_have_points = decimal == "," and options.decimal is None and thousands is None
     columns = {}
     for column, fields in zip(header, zip(*rows, strict=True), strict=True):

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...system.extras import import_extra
 from ...system.files import is_url
-from ...system.messages import listed
+from ...system.messages import counted, listed
 from ...system.targets import MAX_CLASSES
 from ...system.validation import shown
 from ..streaming.parquet import ParquetRows
@@ -271,6 +271,23 @@ def _may_be_padded(column: Any, task: str | None) -> bool:
     return task == "classification" or values.nunique() <= MAX_CLASSES
 
 
+def _may_be_named(pandas: Any, column: Any, task: str | None) -> bool:
+    """Return True for a target of texts that lacks values, which may be classes such as None in the file."""
+    return task != "regression" and column.hasnans and pandas.api.types.is_string_dtype(column.dropna())
+
+
+def _left_out_classes(texts: Any) -> list[str]:
+    """Return a note on the texts in the file of a target's missing values, which may be names of classes."""
+    counts = texts.value_counts()
+    if not len(counts):
+        return []
+    n_rows = counted(int(counts.sum()), "row")
+    return [
+        f"the target {texts.name!r} holds {listed(counts.index)} in {n_rows}, read as missing values: "
+        "--no-default-na makes classes of such texts"
+    ]
+
+
 def _is_padded(texts: Any) -> bool:
     """Return True if a text is an integer that begins with 0."""
     return bool(texts.dropna().str.strip().str.fullmatch(PADDED_INTEGER.pattern).any())
@@ -359,13 +376,14 @@ def _parsed(
     if decimal != ".":
         notes.append(f"decimal point {decimal!r}")
     has_surplus = _has_empty_surplus(lines, sep, name)
+    missing = {"na_values": ["", *options.na], "keep_default_na": options.default_na}
 
     def parsed(text_columns: Iterable[str], **more: Any) -> Any:
         file.seek(0)
         return pandas.read_csv(
             file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
             skipinitialspace=True, low_memory=False, dtype=dict.fromkeys(text_columns, "string") or None,
-            index_col=False if has_surplus else None, **({"na_values": list(options.na)} | more),
+            index_col=False if has_surplus else None, **(missing | more),
         )  # fmt: skip
 
     try:
@@ -380,6 +398,9 @@ def _parsed(
                     texts = _in_python_form(pandas, texts)
                 if may_round or _is_padded(texts):
                     frame[target] = _unrounded(pandas, texts, decimal, thousands)
+            elif options.default_na and _may_be_named(pandas, frame[target], task):
+                texts = parsed([target], usecols=[target], keep_default_na=False)[target]
+                notes += _left_out_classes(texts[frame[target].isna()])
         copied = [column for column in given_names(copied, frame.columns) if column in frame]
         fields = None
         if copied:
@@ -496,10 +517,11 @@ def found_separator(lines: list[str]) -> str:
 
 
 def found_decimal(lines: list[str], sep: str) -> str:
-    """Return the decimal point of the numbers in lines."""
+    """Return the decimal point of the numbers in lines, a comma where commas and points are as frequent."""
     fields = [cell.strip() for row in _split(lines[1:], sep) for cell in row]
     n_commas = sum(bool(_COMMA_NUMBER.fullmatch(cell)) for cell in fields)
-    return "," if n_commas > sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields) else "."
+    n_points = sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields)
+    return "," if n_commas >= max(1, n_points) else "."
 
 
 def _drop_index(read: ReadTable) -> None:

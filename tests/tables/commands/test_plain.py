@@ -48,6 +48,9 @@ def test_missing_values_are_read_as_such(read):
     np.testing.assert_array_equal(table.columns[0], [1, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(table.columns[1], [np.nan, 2, 3, 4])
     assert y == ["yes", None, "no", None]
+    table, y, _ = read("a,y\n1,NA\n,None\n-,\n", "--na", "-", "--no-default-na")
+    np.testing.assert_array_equal(table.columns[0], [1, np.nan, np.nan])
+    assert y == ["NA", "None", None]
 
 
 @pytest.mark.parametrize(

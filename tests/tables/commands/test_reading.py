@@ -292,6 +292,25 @@ def test_files_without_a_table_are_refused(content, message, tmp_path):
         read(path)
 
 
+def test_classes_that_are_read_as_missing_values_are_noted_and_can_be_kept(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("size,level\n1,None\nNA,high\n3,\n,None\n5,NA\n")
+    found = read(path, target="level")
+    assert found.frame["level"].isna().tolist() == [True, False, True, True, True]
+    assert found.notes == [
+        "the target 'level' holds 'None', 'NA' in 3 rows, read as missing values: "
+        "--no-default-na makes classes of such texts"
+    ]
+    found = read(path, "--na", "NA", "--no-default-na", target="level")
+    assert found.frame["level"].fillna("").tolist() == ["None", "high", "", "None", ""]
+    assert found.frame["size"].dtype == float
+    assert not found.notes
+    path.write_text("size,level\n1,NA\n2,high\n3,\n")
+    assert not read(path, target="level", task="regression").notes
+    path.write_text("size,level\n1,x\n2,high\n3,\n")
+    assert not read(path, target="level").notes
+
+
 def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file .*none.csv"):
         read(tmp_path / "none.csv")
@@ -353,6 +372,7 @@ def test_separators_and_decimal_points_are_found_in_odd_lines():
     assert found_separator(['"a,b";c', '"d,e";f']) == ";"
     assert found_separator(["a|b,c", "1|2", "3|4,5"]) == "|"
     assert found_decimal(["a;b", "1,5;2.5", "1,5;3,5"], ";") == ","
+    assert found_decimal(["a;b", "1,5;2.5"], ";") == ","
     assert found_decimal(["a;b", "1.5;2"], ";") == "."
 
 
