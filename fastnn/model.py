@@ -362,7 +362,8 @@ class Model(Exportable, Savable):
         UserWarning
             If the learning rate seems too high for the gradient summed over the samples: the loss has not
             fallen to a quarter of its first value, and a trial with a lower rate (at most 1000 epochs, about
-            0.1 s) lowers the loss far more. The warning names the lower rate.
+            0.1 s) lowers the loss far more. The warning names the lower rate. Also if the last loss is more
+            than ten times the first.
 
         Raises
         ------

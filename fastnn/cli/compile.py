@@ -102,7 +102,7 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument("--dtype", choices=[*DTYPES, "both"], default="both", help="dtype of the networks")
     parser.add_argument(
         "--for", dest="purposes", type=_purposes, metavar="PURPOSES", default=",".join(PURPOSES),
-        help="uses to compile for, some of the default's, separated by commas",
+        help=f"uses to compile for, separated by commas (default: {','.join(PURPOSES)})",
     )  # fmt: skip
     parser.set_defaults(run=_run_command)
 

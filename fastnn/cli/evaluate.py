@@ -16,8 +16,8 @@ def add_command(commands: Any, summary: str) -> None:
     parser = commands.add_parser(
         "evaluate",
         help=summary,
-        description="Print the scores of a model that 'fastnn train' has written on the rows of a CSV or "
-        "Parquet file with the target, beside those of a constant prediction. Parquet files, which may be "
+        description="Score a model that 'fastnn train' has written on the rows of a CSV or Parquet file with "
+        "the target, beside a constant prediction. Parquet files, which may be "
         "larger than memory, are read and evaluated in pieces.",
         epilog="example: fastnn evaluate run/model.fastnn test.csv",
     )
@@ -29,7 +29,7 @@ def add_command(commands: Any, summary: str) -> None:
         help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
     )
     parser.add_argument(
-        "--target", metavar="COLUMN", help="column with the truth (default: of the name in the training)"
+        "--target", metavar="COLUMN", help="column with the true values (default: the target of the training)"
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..system.printing import print
+from .arguments import names
 
 __all__ = ["add_command"]
 
@@ -49,10 +50,10 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument(
         "--drop",
-        action="append",
-        metavar="COLUMN",
-        help="for models of tables to ONNX: column without an input, whose values count as missing (may be "
-        "repeated)",
+        action="extend",
+        metavar="COLUMN,COLUMN",
+        type=names,
+        help="for models of tables to ONNX: columns without an input, whose values count as missing",
     )
     parser.set_defaults(run=_run)
 
@@ -65,7 +66,10 @@ def _run(options: argparse.Namespace) -> int:
 
     system = options.to or _SUFFIXES.get(options.out.suffix.lower())
     if system is None:
-        raise ValueError(f"--to: the name {options.out} tells no system: choose one of {', '.join(SYSTEMS)}")
+        raise ValueError(
+            f"--out: the name {options.out} does not tell the format: end it in {', '.join(_SUFFIXES)}, or "
+            f"pass --to with one of {', '.join(SYSTEMS)}"
+        )
     if system != "c" and (options.name or options.data or options.dtype == "int8"):
         raise ValueError("--name, --data and --dtype int8 work only with --to c")
     if system != "onnx" and options.drop:
@@ -83,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     if not hasattr(model, f"to_{system}"):
         systems = [name for name in SYSTEMS if hasattr(model, f"to_{name}")]
         raise ValueError(
-            f"{options.model} holds a {type(model).__name__}, which cannot be exported to {system}"
+            f"the {type(model).__name__} in {options.model} cannot be exported to {system}"
             + (f": choose {' or '.join(systems)}" if systems else "")
         )
     if system == "onnx":
@@ -121,7 +125,7 @@ def _write_onnx(model: Any, path: Path, options: argparse.Namespace) -> None:
     elif hasattr(model, "encoder_"):
         model.to_onnx(path, dtype=options.dtype, drop=options.drop)
     else:
-        raise ValueError(f"--drop works only with models of tables, not with a {type(model).__name__}")
+        raise ValueError(f"--drop works only with models of tables, not with {type(model).__name__}")
 
 
 def _write(path: Path, dump: Any, value: Any) -> None:

@@ -19,7 +19,7 @@ from ..system.printing import escaped, print
 # command is typed, so that the help appears at once.
 COMMANDS = {
     "train": "fit networks to a table in a CSV or Parquet file",
-    "predict": "predict the rows of a table by a saved model",
+    "predict": "predict the rows of a table with a saved model",
     "evaluate": "compare a saved model's predictions with the truth in a table",
     "info": "describe a saved model",
     "export": "translate a saved model to ONNX, C, scikit-learn or PyTorch",

@@ -60,14 +60,14 @@ def add_command(commands: Any, summary: str) -> None:
 
 
 def _spread(text: str) -> float:
-    """Parse a standard deviation: a finite number not below 0."""
+    """Parse a standard deviation: a finite number of at least 0."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if 0 <= value < math.inf:
         return value
-    raise ArgumentTypeError(f"must be a finite number not below 0, got {text!r}")
+    raise ArgumentTypeError(f"must be a finite number of at least 0, got {text!r}")
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
         playground(port=options.port, browser=not options.no_browser)
         return 0
     if options.target is None:
-        raise ValueError("--target: name the column of the table to learn")
+        raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
     X, y, notes = _table(options)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)

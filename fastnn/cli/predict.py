@@ -1,4 +1,4 @@
-"""The subcommand ``fastnn predict``: predict the rows of a table by a saved model."""
+"""The subcommand ``fastnn predict``: predict the rows of a table with a saved model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_command(commands: Any, summary: str) -> None:
     parser = commands.add_parser(
         "predict",
         help=summary,
-        description="Predict every row of a CSV or Parquet file by a model that 'fastnn train', or the "
+        description="Predict every row of a CSV or Parquet file with a model that 'fastnn train', or the "
         "method save of a TabularClassifier or TabularRegressor, has written. Columns are found by their "
         "names, in any order. Parquet files, which may be larger than memory, are read and predicted in "
         "pieces. A file of predictions is written whole or not at all. Remarks go to standard error.",

@@ -1,4 +1,4 @@
-"""Checks for infinity and NaN in the results of a computation."""
+"""Checks of the batches of a training, and for infinity and NaN in the results of a computation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from ..system.messages import warn
 from ..system.validation import all_finite
 from .job import Memory
 
-__all__ = ["cause_of_overflow", "find_non_finite", "warn_of_overflow"]
+__all__ = ["cause_of_overflow", "check_batches", "find_non_finite", "warn_of_overflow"]
 
 Array = NDArray[Any]
+
+
+def check_batches(network: Network, batch_size: int, n_samples: int) -> None:
+    """Raise ValueError for batch normalisation of single samples, whose outputs are all the same."""
+    if network.batch_norm and batch_size == 1 < n_samples:
+        raise ValueError(
+            "batch_size=1 does not work with batch_norm: a sample minus the mean of its batch is 0, and "
+            "nothing is learned. Choose larger batches"
+        )
 
 
 def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:

@@ -179,7 +179,7 @@ class Job:
         Raises
         ------
         ValueError
-            If the schedule, which may be a user's class, does not return a finite factor not below 0 for
+            If the schedule, which may be a user's class, does not return a finite factor of at least 0 for
             each step.
         """
         if type(self.schedule) is Constant:  # no factors to compute and check
@@ -191,7 +191,7 @@ class Job:
         factors = np.asarray(given, np.float64) if given.dtype.kind in "fiubO" else np.empty(0)
         if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(
-                f"schedule must give a finite factor not below 0 for each of {steps.size} steps, got "
+                f"schedule must give a finite factor of at least 0 for each of {steps.size} steps, got "
                 f"{given} of {self.schedule!r}"
             )
         return self.epsilon * factors

@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.checks import check_batches
 from ..engine.choice import get_backend
 from ..engine.job import Job
 from ..engine.predictor import Predictor, check_method
@@ -371,6 +372,7 @@ class BaseMLP(
             batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
         elif self.batch_size != "auto" and self.batch_size > n_samples:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        check_batches(state.network, batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
         return Job(
             data.X, data.y, data.weights, n_passes, batch_size,

@@ -175,7 +175,7 @@ class Fit:
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
                 "hasn't converged yet. Raise max_iter, or learning_rate_init if the loss still falls slowly; "
-                "a larger tol ends earlier.",
+                "a larger tol stops the fit earlier.",
                 ConvergenceWarning,
             )
 

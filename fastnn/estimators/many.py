@@ -56,7 +56,7 @@ def fit_many(
     ------
     ValueError
         If an estimator occurs twice or is not a fastnn estimator, if `n_jobs` is 0, or if `rng` is not None,
-        an integer not below 0 or a ``Generator``.
+        an integer of at least 0 or a ``Generator``.
     Exception
         First error of a fit, raised after all other fits, with the estimator's index as a note.
     TimeoutError

@@ -37,7 +37,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     ----------
     loss : str or Loss, default "squared_error"
         "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object such as
-        ``fastnn.Huber(delta=0.5)``. "poisson" is for targets not below 0; predictions are then the
+        ``fastnn.Huber(delta=0.5)``. "poisson" is for targets of at least 0; predictions are then the
         exponential of the score."""
         + PARAMETERS_DOC.rstrip()
         + """

@@ -246,7 +246,7 @@ def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
     ValueError
         If a weight is negative, NaN or infinite, or the dict names other classes.
     """
-    message = f"class_weight must hold finite numbers not below 0, got {class_weight!r}"
+    message = f"class_weight must hold finite numbers of at least 0, got {class_weight!r}"
     if not all(isinstance(weight, numbers.Real | np.bool_) for weight in class_weight.values()):
         raise ValueError(message)
     weights = compute_class_weight(class_weight, classes=classes, y=classes)

@@ -146,11 +146,16 @@ class Network:
         hidden = [activation] * n_hidden if isinstance(activation, str) else activation
         if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:  # type: ignore[redundant-expr]
             raise ValueError(
-                f"activation must be one name or a list of one for each of the {n_hidden} hidden layers, "
-                f"got {shown(activation)}"
+                "activation must be a name such as 'tanh', or a list with one name for each hidden layer "
+                f"({n_hidden}), got {shown(activation)}"
             )
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
+        if output_activation == "softmax":
+            raise ValueError(
+                "output_activation='softmax' belongs to the loss 'softmax_cross_entropy', which computes it: "
+                "pass output_activation='identity'"
+            )
         check_choice(output_activation, "output_activation", ACTIVATIONS)
         try:
             resolved = np.dtype(dtype)

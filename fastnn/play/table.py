@@ -10,6 +10,7 @@ import numpy.ma  # np.unique would import it while a thread trains: a child fork
 from numpy.typing import NDArray
 
 from ..system.frames import Table, as_table, is_missing
+from ..system.messages import listed
 from ..system.targets import are_numbers, stands_for_number, suggested_task
 from ..system.validation import shown
 from .settings import MAX_SAMPLES
@@ -95,7 +96,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         others = [name for name, kind in zip(read.names, read.kinds, strict=True) if name not in columns]
         raise ValueError(
             f"the playground needs two columns of numbers, but the table has {list(columns) or 'none'}"
-            + (f": {', '.join(others[:5])} hold no numbers" if others else "")
+            + (f"; no numbers in: {listed(others)}" if others else "")
         )
     given = getattr(y, "name", None)
     target = target or (given if isinstance(given, str) else "y")

@@ -156,9 +156,7 @@ def animate_training(
     if titles is not None and not is_list:
         raise ValueError("titles work only with a list of models: leave them out for a training")
     if options and not isinstance(model, Model):
-        raise TypeError(
-            f"{next(iter(options))}= works only with a Model, but model is a {type(model).__name__}"
-        )
+        raise TypeError(f"{next(iter(options))}= works only with a Model, but got {type(model).__name__}")
     if isinstance(model, Model):
         snapshots = _train_model(model, X, y, frames, progress, options, scene)
     elif is_list:

@@ -252,6 +252,8 @@ class Container:
         if self.size < 8:
             raise self._fault(f"it has {self.size} bytes, fewer than the 8 of its header's length")
         if length > MAX_HEADER:
+            if all(sign < 128 and (chr(sign).isprintable() or chr(sign).isspace()) for sign in start):
+                raise self._fault("it seems to be a text file")
             raise self._fault(f"its header has {length:,} bytes by its first 8, more than {MAX_HEADER:,}")
         if length > self.size - 8:
             raise self._fault(

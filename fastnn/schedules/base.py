@@ -63,7 +63,7 @@ class Schedule(abc.ABC):
         Returns
         -------
         array of float64, shape (n,)
-            Factors, finite and not below 0.
+            Factors, finite and at least 0.
         """
 
 

@@ -122,7 +122,7 @@ def resolve_random_state(random_state: Any, rng: Any = None, default: int | None
     ------
     ValueError
         If `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if `rng` is not
-        None, an integer not below 0 or a ``Generator``; or if both are given.
+        None, an integer of at least 0 or a ``Generator``; or if both are given.
     """
     if rng is not None:
         if not (random_state is None or (type(random_state) is int and random_state == default)):
@@ -132,7 +132,7 @@ def resolve_random_state(random_state: Any, rng: Any = None, default: int | None
         if not isinstance(rng, bool) and isinstance(rng, numbers.Integral) and int(rng) >= 0:
             return seeded(np.random.SeedSequence(int(rng)).generate_state(WORDS_OF_SEED))
         raise ValueError(
-            f"rng must be None, an integer not below 0 or a numpy.random.Generator, got {shown(rng)}"
+            f"rng must be None, an integer of at least 0 or a numpy.random.Generator, got {shown(rng)}"
         )
     if random_state is None:
         return np.random

@@ -31,7 +31,7 @@ def check_length(value: Any, name: str) -> float:
     elif 0 < number <= 1:
         return number
     raise ValueError(
-        f"{name} must be an int not below 1 and below 2**63, in steps, or a float above 0 and at most 1, "
+        f"{name} must be an int of at least 1, in steps, or a float above 0 and at most 1, "
         f"a fraction of the run, got {shown(value)}: write 100 for a hundred steps, 0.1 for a tenth of the "
         "run"
     )
@@ -42,7 +42,7 @@ def check_bounded(value: Any, name: str, low: float, high: float, remedy: str) -
     number = _as_float(value)
     if math.isfinite(number) and low <= number <= high:
         return number
-    bounds = f"number from {low} to {high}" if math.isfinite(high) else f"finite number not below {low}"
+    bounds = f"number from {low} to {high}" if math.isfinite(high) else f"finite number of at least {low}"
     raise ValueError(f"{name} must be a {bounds}, got {shown(value)}: {remedy}")
 
 

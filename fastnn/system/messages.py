@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 import warnings
@@ -10,7 +11,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["collected_warnings", "counted", "error_text", "listed", "span", "visible", "warn"]
+__all__ = [
+    "collected_warnings",
+    "counted",
+    "error_text",
+    "listed",
+    "meant",
+    "nearest",
+    "span",
+    "visible",
+    "warn",
+]
 
 # What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
@@ -84,3 +95,16 @@ def listed(names: Iterable[Any], quoted: bool = True) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 row", "2,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that resemble a name, the best first."""
+    by_lower = {other.lower(): other for other in reversed([*known])}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    return [by_lower[other] for other in found]
+
+
+def meant(name: Any, known: Iterable[str]) -> str:
+    """Return the question whether a similar known name is meant; "" without one."""
+    close = nearest(name, known) if isinstance(name, str) else []
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .messages import counted, meant
+
 __all__ = [
     "all_finite",
     "check_choice",
@@ -95,16 +97,25 @@ def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "
     ):
         X = _converted(X, dtype, name)
     if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(f"{name} has {X.shape[1]} features, but the network has {n_features} inputs")
+        raise ValueError(
+            f"{name} has {counted(X.shape[1], 'feature')}, but the network has {counted(n_features, 'input')}"
+        )
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no samples: its shape is {X.shape}")
     if not all_finite(X):
-        row, column = np.argwhere(~np.isfinite(X))[0]
-        raise ValueError(
-            f"{name} contains NaN or infinity, first at row {row}, column {column}, as {dtype}: "
-            "drop or impute such rows, and scale values that are too large"
-        )
+        raise ValueError(_not_finite(X, name, "drop such rows, or impute the values"))
     return X
+
+
+def _not_finite(values: NDArray[Any], name: str, remedy_for_nan: str) -> str:
+    """Return the message on the first value that is NaN or infinite."""
+    row, column = np.argwhere(~np.isfinite(values))[0]
+    if np.isnan(values[row, column]):
+        return f"{name} contains NaN, first at row {row}, column {column}: {remedy_for_nan}"
+    return (
+        f"{name} contains infinity, or a value too large for {values.dtype}, first at row {row}, column "
+        f"{column}: drop such rows, or scale the values down"
+    )
 
 
 def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray[Any]:
@@ -166,7 +177,24 @@ def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str)
     except OverflowError:
         raise ValueError(f"{name} holds numbers too large for float64: scale them down") from None
     except (TypeError, ValueError):
+        if array.dtype.kind == "O":
+            _check_entries(array, name, for_others)
         raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {for_others}") from None
+
+
+def _check_entries(array: NDArray[Any], name: str, for_others: str) -> None:
+    """Raise ValueError for the first object that is not a real number."""
+    missing = getattr(sys.modules.get("pandas"), "NA", None)
+    for place, value in np.ndenumerate(array):
+        where = "at " + ", ".join(f"{axis} {k}" for axis, k in zip(("row", "column"), place, strict=False))
+        if value is missing and value is not None:
+            raise ValueError(
+                f"{name} contains a missing value, first {where}: drop such rows, or impute the values"
+            )
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers, got {shown(value)} {where}: {for_others}") from None
 
 
 def _converted(X: Any, dtype: np.dtype, name: str, min_dimensions: int = 2) -> NDArray[Any]:
@@ -175,11 +203,16 @@ def _converted(X: Any, dtype: np.dtype, name: str, min_dimensions: int = 2) -> N
     if not min_dimensions <= array.ndim <= 2:
         raise ValueError(
             f"{name} must have two dimensions (samples, features), got shape {array.shape}"
-            + (f": for one sample pass {name}.reshape(1, -1)" if array.ndim == 1 else "")
+            + (
+                f": for one feature pass numpy.reshape({name}, (-1, 1)), for one sample "
+                f"numpy.reshape({name}, (1, -1))"
+                if array.ndim == 1
+                else ""
+            )
         )
     remedies = (f"pass {name}.real or its parts as features", "encode its columns as numbers first")
     if min_dimensions == 1:  # targets
-        remedies = (f"pass {name}.real", "convert them, or take a classifier for names of classes")
+        remedies = (f"pass {name}.real", "convert it to numbers, or use a classifier if it holds classes")
     array = _as_reals(array, name, *remedies)
     with np.errstate(over="ignore"):  # callers report the resulting infinity
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
@@ -202,7 +235,10 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     except ValueError as error:
         raise ValueError(f"{name} is not a list of labels: {error}") from None
     if array.ndim != 1:
-        hints = {n_classes: f": for one-hot rows, pass {name}.argmax(axis=1)", 1: f": pass {name}.ravel()"}
+        hints = {
+            n_classes: f": for one-hot rows, pass numpy.argmax({name}, axis=1)",
+            1: f": pass numpy.ravel({name})",
+        }
         hint = hints.get(array.shape[1], "") if array.ndim == 2 else ""
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
     if array.shape[0] != n_samples:
@@ -226,6 +262,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
     wrong = np.flatnonzero((array < 0) | (array >= n_classes))
     if wrong.size:
         value = array[wrong[0]]
+        labels = f"the labels 0 .. {n_classes - 1}" if n_classes > 1 else "the label 0"
         if value < 0:
             remedy = "labels count from 0"
         elif array.max() < 1e6:
@@ -233,8 +270,8 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
         else:
             remedy = f"number the classes from 0, as numpy.unique({name}, return_inverse=True) does"
         raise ValueError(
-            f"{name}[{wrong[0]}] is {value}, but a network with {n_classes} outputs takes the labels "
-            f"0 .. {n_classes - 1}: {remedy}"
+            f"{name}[{wrong[0]}] is {value}, but a network with {counted(n_classes, 'output')} takes "
+            f"{labels}: {remedy}"
         )
     return array.astype(np.int64)
 
@@ -288,11 +325,7 @@ def check_targets(
             f"{(n_samples, n_outputs)}, got shape {y.shape}"
         )
     if not all_finite(y):
-        row, column = np.argwhere(~np.isfinite(y))[0]
-        raise ValueError(
-            f"{name} contains NaN or infinity, first at row {row}, column {column}, as {dtype}: "
-            "drop such rows"
-        )
+        raise ValueError(_not_finite(y, name, "drop such rows"))
     lowest, highest = bounds
     wrong = np.zeros(y.shape, bool)
     if lowest is not None:
@@ -301,7 +334,7 @@ def check_targets(
         wrong |= y > highest
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        limits = f"not below {lowest:g}" if highest is None else f"from {lowest:g} to {highest:g}"
+        limits = f"of at least {lowest:g}" if highest is None else f"from {lowest:g} to {highest:g}"
         raise ValueError(
             f"{name}[{row}, {column}] is {y[row, column]:g}, but this loss takes targets {limits}: choose "
             "another loss or rescale them"
@@ -335,7 +368,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
         raise ValueError(
-            f"sample_weight[{wrong[0]}] is {weights[wrong[0]]:g}, but weights are finite and not below 0"
+            f"sample_weight[{wrong[0]}] is {weights[wrong[0]]:g}, but weights are finite and at least 0"
         )
     if not weights.any():
         raise ValueError("sample_weight is zero for every sample: give at least one a weight above zero")
@@ -447,10 +480,8 @@ def check_number(
         below = number < most if exclusive or exclusive_end else number <= most
         if math.isfinite(number) and above and below:
             return number
-    begin = "above" if exclusive else "not below"
-    end = (
-        "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'not above'} {most:g}"
-    )
+    begin = "above" if exclusive else "of at least"
+    end = "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'at most'} {most:g}"
     counts = f" (below {MIN_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
     raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {shown(value)}{counts}")
 
@@ -476,8 +507,14 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
     raise ValueError(
         f"{name} must be one of {sorted(registry)} or an object such as "
         f"fastnn.{next(iter(registry.values())).__name__}(){f' or {also}' if also else ''}, "
-        f"got {shown(value)}"
+        f"got {shown(value)}{_guess(value, registry)}"
     )
+
+
+def _guess(value: Any, choices: Iterable[str]) -> str:
+    """Return the end of a message that asks whether a similar name is meant; "" without one."""
+    guess = meant(value, choices)
+    return f": {guess}" if guess else ""
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
@@ -485,7 +522,8 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     is_integer = type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
     if is_integer and least <= int(value) < 2**63:
         return int(value)
-    raise ValueError(f"{name} must be an integer not below {least} and below 2**63, got {shown(value)}")
+    limits = "below 2**63" if is_integer and int(value) >= 2**63 else f"of at least {least}"
+    raise ValueError(f"{name} must be an integer {limits}, got {shown(value)}")
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -499,4 +537,4 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """Return a name in `choices`; raise ValueError for anything else."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name} must be one of {sorted(choices)}, got {shown(value)}")
+    raise ValueError(f"{name} must be one of {sorted(choices)}, got {shown(value)}{_guess(value, choices)}")

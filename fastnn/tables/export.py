@@ -14,6 +14,7 @@ from ..export.description import Member, ModelDescription, describe
 from ..export.onnx import Graph, Tensor, add_model, model_outputs
 from ..system.extras import import_extra
 from ..system.frames import as_table, check_same_columns
+from ..system.messages import listed, meant
 from ..system.validation import shown
 from .encoding.columns import Dropped
 from .encoding.encoder import _as_kind
@@ -90,9 +91,8 @@ def _checked_drop(estimator: Any, drop: Any) -> list[str]:
     used = [one.name for one in estimator.encoder_.encodings_ if not isinstance(one, Dropped)]
     for name in drop:
         if name not in used:
-            raise ValueError(
-                f"drop: {shown(name)} is not among the columns that the model uses: see summary()"
-            )
+            hint = meant(name, used) or f"it uses {listed(used)}"
+            raise ValueError(f"drop: the model uses no column {shown(name)}: {hint}")
     if set(used) <= set(drop):
         raise ValueError("drop names every column that the model uses: keep at least one")
     return list(drop)

@@ -69,12 +69,13 @@ def fit_tabular(
     elif isinstance(y, str):
         of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
         raise ValueError(
-            f"y is the name {y!r}, which needs the name of a Parquet file as X"
+            f"y={y!r} names a column, which works only with the name of a Parquet file as X"
             + (of_frame if y in getattr(X, "columns", ()) else "")
         )
     elif isinstance(sample_weight, str):
         raise ValueError(
-            f"sample_weight is the name {sample_weight!r}, which needs the name of a Parquet file as X"
+            f"sample_weight={sample_weight!r} names a column, which works only with the name of a Parquet "
+            "file as X"
         )
     else:
         name = getattr(y, "name", None)

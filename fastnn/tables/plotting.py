@@ -61,7 +61,7 @@ def plot_importances(
     if not hasattr(estimator, "importances_"):
         raise TypeError(
             "estimator must be a TabularClassifier or a TabularRegressor, whose columns have importances, "
-            f"got a {type(estimator).__name__}"
+            f"got {type(estimator).__name__}"
         )
     check_count(n_columns, "n_columns", 1)
     check_axes(ax)
@@ -119,7 +119,7 @@ def plot_calibration(
     """
     check_is_fitted(estimator)
     if not hasattr(estimator, "predict_proba"):
-        raise ValueError(f"plot_calibration works only with classifiers, got a {type(estimator).__name__}")
+        raise ValueError(f"plot_calibration works only with classifiers, got {type(estimator).__name__}")
     check_count(n_bins, "n_bins", 1)
     check_axes(ax)
     P, truth = _predictions(estimator, X, y, "predict_proba")
@@ -173,7 +173,7 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "predict_proba"):
-        raise ValueError(f"plot_residuals works only with regressors, got a {type(estimator).__name__}")
+        raise ValueError(f"plot_residuals works only with regressors, got {type(estimator).__name__}")
     check_axes(ax)
     values, truth = _predictions(estimator, X, y, "predict")
     return draw_residuals(truth, values, _axes(ax))

@@ -50,7 +50,7 @@ class DivergenceError(ValueError):
         if self.what in ("a parameter", "the average of the parameters") and not math.isnan(self.epsilon):
             return (
                 f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
-                "standardise X if its values are large"
+                "standardise X, and y if it holds large numbers"
             )
         standardise = "standardise X, and y if it holds large numbers"
         return standardise if math.isnan(self.epsilon) else f"{standardise}, or lower {self._rate}"

@@ -1,4 +1,4 @@
-"""Hint to users whose learning rate is too high for a gradient summed over the samples.
+"""Hints to users whose loss has risen, or whose rate is too high for a gradient summed over the samples.
 
 Too high a rate saturates units in the first steps, or makes the loss oscillate for the whole training. The
 losses alone look the same for data that are hard to learn. Therefore a short trial with lower rates, from the
@@ -22,7 +22,7 @@ from .divergence import DivergenceError
 from .history import History, record_every
 from .loop import run_training
 
-__all__ = ["may_be_too_high", "rate_hint"]
+__all__ = ["may_be_too_high", "rate_hint", "rise_hint"]
 
 # Product of learning rate and number of samples in the tutorial: 0.01 times 200. A training with a smaller
 # product gets no hint. Trials have this product and a fifth of it, since large values in X need a lower rate.
@@ -32,6 +32,8 @@ TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
 FALLEN_SHARE = 0.25
 # A trial whose loss is below this share of the training's loss is better by more than chance.
 BETTER_SHARE = 0.75
+# A loss of more than this multiple of its first value has risen, by more than batches and dropout vary it.
+RISEN_MULTIPLE = 10
 # Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
 MIN_EPOCHS, MAX_EPOCHS, MAX_OPERATIONS = 100, 1000, 5e9
 
@@ -43,6 +45,16 @@ def may_be_too_high(job: Job) -> bool:
         and not (job.averaged or job.clip_norm)
         and job.batch_size == job.X.shape[0]
         and job.epsilon * job.weights.sum() > USUAL_PRODUCT * (1 + 1e-9)
+    )
+
+
+def rise_hint(job: Job, history: History) -> str | None:
+    """Return a hint if the loss has risen far above its first value, else None."""
+    if not len(history) or not history.loss[-1] > RISEN_MULTIPLE * history.loss[0] > 0:
+        return None
+    return (
+        f"the loss has risen from {history.loss[0]:.4g} to {history.loss[-1]:.4g}: lower "
+        f"epsilon={job.epsilon:g}, or standardise X, and y if it holds large numbers"
     )
 
 

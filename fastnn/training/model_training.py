@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.checks import check_batches
 from ..engine.choice import get_backend
 from ..engine.job import Job, Memory
 from ..engine.predictions import check_data
@@ -39,7 +40,7 @@ from .callbacks import (
     sort_callbacks,
 )
 from .checkpoint import Checkpoint, SaveCheckpoint
-from .hints import may_be_too_high, rate_hint
+from .hints import may_be_too_high, rate_hint, rise_hint
 from .history import History, record_every
 from .loop import Hook, KeepHistory, Training, run_training
 from .progress import ShowProgress, training_figures
@@ -83,6 +84,7 @@ def checked_job(
     n_samples = X.shape[0]
     num_passes = check_count(num_passes, "num_passes")
     size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size", 1), n_samples)
+    check_batches(network, size, n_samples)
     job = Job(
         X, y, weights,
         num_passes=num_passes,
@@ -227,10 +229,9 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
     if outcome()[0] is not parameters:
         model._training.last = parameters.copy(), statistics.copy()
         parameters[...], statistics[...] = outcome()
-    if start is not None:
-        hint = rate_hint(backend, network, *start, job, model.history_)
-        if hint is not None:
-            warn(hint)
+    hint = None if start is None else rate_hint(backend, network, *start, job, model.history_)
+    if hint := hint or rise_hint(job, model.history_):
+        warn(hint)
     return model.history_
 
 

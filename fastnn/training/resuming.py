@@ -131,12 +131,12 @@ def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
 def _check_same(other: Any, model: Any, path: Path) -> None:
     """Raise ValueError unless `other`, which a file holds, has the model's class, network and backend."""
     if not isinstance(model, type(other)):
-        raise ValueError(f"resume: {path} holds a {type(other).__name__}, not a Model")
+        raise ValueError(f"resume: the {type(other).__name__} in {path} is not a Model")
     pairs = [
         (name, getattr(other._network, name), getattr(model._network, name))
         for name in ("layers_dim", "activations", "dtype", "loss", "batch_norm", "dropout")
     ]
     pairs.append(("backend", other.backend, model.backend))
-    wrong = [f"{name} ({theirs} there, {ours} here)" for name, theirs, ours in pairs if theirs != ours]
+    wrong = [f"{name} is {theirs} in the file, {ours} here" for name, theirs, ours in pairs if theirs != ours]
     if wrong:
-        raise ValueError(f"resume: the model in {path} is another one: {', '.join(wrong)}")
+        raise ValueError(f"resume: {path} holds a different network: {'; '.join(wrong)}")

@@ -177,11 +177,14 @@ class TrainingState:
             If a setting, the data or the seed differ, or the training cannot be resumed.
         """
         now = TrainingState.of_job(job, self.data["whole"])
+        differing = [name for name in SETTINGS if self.settings[name] != now.settings[name]]
+        if "batch_size" in differing:  # on which it depends whether samples are shuffled, by the seed
+            differing = [name for name in differing if name != "shuffled"]
+            seed_is_given = False
         wrong = [
-            f"{argument} ({_as_argument(name, self.settings[name])} before, "
+            f"{SETTINGS[name]} ({_as_argument(name, self.settings[name])} before, "
             f"{_as_argument(name, now.settings[name])} now)"
-            for name, argument in SETTINGS.items()
-            if self.settings[name] != now.settings[name]
+            for name in differing
         ]
         names = {"n_samples": "the number of samples", "X": "X", "y": "y", "sample_weight": "sample_weight"}
         wrong += [argument for key, argument in names.items() if self.data[key] != now.data[key]]

@@ -26,9 +26,9 @@ pd = optional("pandas")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((XLIM, YLIM, 0), "size must be an integer not below 1"),
-        ((XLIM, YLIM, (0, 5)), "width must be an integer not below 1"),
-        ((XLIM, YLIM, (10, -1)), "height must be an integer not below 1"),
+        ((XLIM, YLIM, 0), "size must be an integer of at least 1"),
+        ((XLIM, YLIM, (0, 5)), "width must be an integer of at least 1"),
+        ((XLIM, YLIM, (10, -1)), "height must be an integer of at least 1"),
         ((XLIM, YLIM, (10, 2.5)), "height must be an integer"),
         ((XLIM, YLIM, 0.02), "size must be (width, height) in pixels, or one integer, got 0.02"),
         ((XLIM, YLIM, (1, 2, 3)), "size must be (width, height) in pixels"),
@@ -53,7 +53,7 @@ def test_wrong_views_are_refused(trained, arguments, message):
 
 
 WRONG_OPTIONS = [
-    ({"n_threads": 0}, "n_threads must be an integer not below 1"),
+    ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
     ({"progress": 2}, "progress must be"),
     ({"method": "exact"}, "method must be one of"),
     ({"response": "entropy"}, "response must be one of"),

@@ -327,7 +327,7 @@ def test_lines_do_not_depend_on_blocks_and_threads(network, n_threads, monkeypat
         ({"tolerance": 1e-12}, "tolerance=1e-12 is too small: it divides a side into 1e\\+12 squares"),
         ({"xlim": (1, 0)}, "xlim must be two finite numbers, the lower first"),
         ({"ylim": (0, np.inf)}, "ylim must be two finite numbers, the lower first"),
-        ({"n_threads": 0}, "n_threads must be an integer not below 1"),
+        ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
         ({"progress": 1}, "progress must be"),
         ({"features": (0, 5)}, "features must be"),
         ({"model": fastnn.Model([2, 1], loss="squared_error")}, "is a regression"),

@@ -57,7 +57,7 @@ def test_two_numbers_are_width_and_height(model):
 @pytest.mark.needs("dask")
 def test_a_number_below_1_is_refused(model):
     for call in (fastnn.render_boundary, fastnn.boundary_array):
-        with pytest.raises(ValueError, match="size must be an integer not below 1 and below 2"):
+        with pytest.raises(ValueError, match="size must be an integer of at least 1"):
             call(model, (0, 1), (0, 1), 0)
         with pytest.raises(
             ValueError, match="size must be .width, height. in pixels, or one integer, got 'a'"

@@ -315,7 +315,10 @@ WRONG_VALUES = {
     "array of digits": (np.array([["1", "2", "3", "4"]]), "must hold numbers, got dtype <U1"),
     "a row of digits": (["1", "2", "3", "4"], "must hold numbers, got dtype <U1"),
     "bytes": (np.array([[b"1", b"2", b"3", b"4"]]), r"must hold numbers, got dtype \|S1"),
-    "partly text": (np.array([[1, 2, "three", 4]], object), "must hold numbers, got dtype object"),
+    "partly text": (
+        np.array([[1, 2, "three", 4]], object),
+        "must hold numbers, got 'three' at row 0, column 2",
+    ),
     "dates": (np.array([["2020-01-01"] * 4], "M8[D]"), "must hold numbers, got dtype datetime64"),
     "times": (np.ones((1, 4), "m8[s]"), "must hold numbers, got dtype timedelta64"),
     "complex": (np.ones((1, 4), complex), "X is complex: pass X.real"),
@@ -361,7 +364,7 @@ def test_a_predictor_warns_of_nan_and_infinity():
 def test_wrong_arguments_of_predictor_are_refused():
     for served in (fitted(y, MLPClassifier), Model([4, 3])):
         for n_rows in (0, -1, 1.5, "one", None, True, 2**70):
-            with pytest.raises(ValueError, match="n_rows must be an integer not below 1"):
+            with pytest.raises(ValueError, match="n_rows must be an integer (of at least 1|below 2)"):
                 served.predictor(n_rows)
         for method in ("decision_function", "score", None, 1, ["predict"]):
             with pytest.raises(ValueError, match="method must be one of"):

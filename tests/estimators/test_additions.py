@@ -65,7 +65,7 @@ def test_activation_is_one_name_or_one_name_for_each_hidden_layer():
     assert_same_fit(one, other)
     one, other = (regressor(activation=name).fit(X, COUNTS) for name in ("sigmoid", "logistic"))
     assert_same_fit(one, other)
-    with pytest.raises(ValueError, match="one for each of the 1 hidden layers"):
+    with pytest.raises(ValueError, match="one name for each hidden layer"):
         classifier(activation=["relu", "tanh"]).fit(X, y)
     with pytest.raises(ValueError, match="got 'square'"):
         classifier(activation=["square"]).fit(X, y)

@@ -408,7 +408,7 @@ def test_members_of_a_regressor_may_have_any_loss(method):
     ensemble = MLPEnsembleRegressor(regressor(loss="poisson", max_iter=8), 2, method).fit(X, counts)
     assert (ensemble.predict(X) > 0).all()
     assert_predicts_as(ensemble, ensemble.estimators_, X)
-    with pytest.raises(ValueError, match="takes targets not below 0"):
+    with pytest.raises(ValueError, match="takes targets of at least 0"):
         ensemble.fit(X, -counts)
 
 
@@ -486,7 +486,7 @@ def test_from_search_refuses_unfitted_searches_and_wrong_members():
         MLPEnsembleClassifier.from_search(GridSearchCV(classifier(), {}))
     search = GridSearchCV(classifier(), {"alpha": [1, 2]}, cv=2).fit(X, y)
     for count in (0, -1, 1.5, "two"):
-        with pytest.raises(ValueError, match="n_estimators must be an integer not below 1"):
+        with pytest.raises(ValueError, match="n_estimators must be an integer of at least 1"):
             MLPEnsembleClassifier.from_search(search, count)
     with pytest.raises(ValueError, match=r"estimator\[0\] must be a fastnn.MLPRegressor"):
         MLPEnsembleRegressor.from_search(search).fit(X, y)

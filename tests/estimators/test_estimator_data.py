@@ -79,7 +79,7 @@ def test_class_weights_may_leave_out_classes():
     other.partial_fit(X[y == 1], y[y == 1], sample_weight=3.0)
     np.testing.assert_allclose(parameters(model), parameters(other), rtol=1e-12)
     classifier(class_weight="balanced").fit(X, LABELS)
-    with pytest.raises(ValueError, match="class_weight must hold finite numbers not below 0"):
+    with pytest.raises(ValueError, match="class_weight must hold finite numbers of at least 0"):
         classifier(class_weight={0: -1.0}).fit(X, y)
     with pytest.raises(ValueError, match="not in class_weight"):
         classifier(class_weight={7: 1.0}).fit(X, y)
@@ -95,7 +95,7 @@ def test_class_weights_may_leave_out_classes():
             "Sample weights must contain at least one non-zero|sample_weight is zero for every sample",
         ),
         (np.full(150, np.nan), "Input sample_weight contains NaN"),
-        (-WEIGHTS, "weights are finite and not below 0"),
+        (-WEIGHTS, "weights are finite and at least 0"),
         (np.full(150, 1e30), "divide the weights by their mean"),
         ("many", "could not convert string to float"),
     ],
@@ -317,7 +317,7 @@ def test_unsuitable_tables_and_targets_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             regressor().fit(X, targets)
-    with pytest.raises(ValueError, match="this loss takes targets not below 0"):
+    with pytest.raises(ValueError, match="this loss takes targets of at least 0"):
         regressor(loss="poisson").fit(X, -COUNTS)
 
 
@@ -331,7 +331,7 @@ def test_float32_networks_refuse_numbers_too_large_for_float32():
         with pytest.raises(ValueError, match="X holds values too large for float32"):
             use(X * 1e200)
     assert model.partial_fit(X, y).coefs_[0].dtype == np.float32
-    with pytest.raises(ValueError, match="as float32"):
+    with pytest.raises(ValueError, match="too large for float32"):
         regressor().fit(X.astype(np.float32), COUNTS * 1e200)
 
 

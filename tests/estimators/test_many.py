@@ -405,6 +405,6 @@ def test_rng_gives_a_seed_to_every_estimator_without_one():
     assert len({*first, *second}) == 5
 
     untouched = classifier(random_state=None)
-    with pytest.raises(ValueError, match="rng must be None, an integer not below 0 or a numpy.random.Gen"):
+    with pytest.raises(ValueError, match="rng must be None, an integer of at least 0 or a numpy.random.Gen"):
         fit_many([untouched], X, y, rng=-1)
     assert untouched.random_state is None

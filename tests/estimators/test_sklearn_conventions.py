@@ -525,7 +525,7 @@ def test_wrong_items_and_objects_in_parameters_are_refused():
         ({"dropout": [0.1]}, "a list of 2"),
         ({"dropout": [1.0, 0.0]}, r"dropout\[0\] must be"),
         ({"learning_rate": fastnn.CosineDecay}, "call it, as in"),
-        ({"learning_rate": lambda step: -1.0}, "must be a finite number not below 0"),
+        ({"learning_rate": lambda step: -1.0}, "must be a finite number of at least 0"),
         ({"solver": fastnn.optimizers.Optimizer()}, "optimizer must be one of"),
     ):
         with pytest.raises(ValueError, match=message):

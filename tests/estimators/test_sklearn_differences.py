@@ -698,7 +698,7 @@ def test_divergence(early_stopping):
 def test_negative_sample_weight():
     weights = np.r_[-1.0, np.ones(149)]
     classifier(THEIRS).fit(X, y, sample_weight=weights)
-    with pytest.raises(ValueError, match="not below 0"):
+    with pytest.raises(ValueError, match="at least 0"):
         classifier(OURS).fit(X, y, sample_weight=weights)
 
 
@@ -720,7 +720,7 @@ def test_batch_whose_weights_are_all_0():
 @row('negative `y` with `loss="poisson"`')
 def test_negative_y_with_poisson():
     regressor(THEIRS, loss="poisson").fit(X, TARGETS[:, 0])
-    with pytest.raises(ValueError, match="not below 0"):
+    with pytest.raises(ValueError, match="at least 0"):
         regressor(OURS, loss="poisson").fit(X, TARGETS[:, 0])
 
 

@@ -216,7 +216,7 @@ def test_a_plot_is_drawn_into_the_current_axes_by_default(model):
 
 REFUSED = [
     ({"method": "exact"}, "method must be one of"),
-    ({"resolution": 0}, "^resolution must be an integer not below 1"),
+    ({"resolution": 0}, "^resolution must be an integer of at least 1"),
     ({"resolution": "wide"}, r"^resolution must be \(width, height\) in pixels"),
     ({"colours": ["red"]}, "colours must be as many as there are classes"),
     ({"response": "probability", "class_of_interest": 7}, "class_of_interest must be one of"),

@@ -188,7 +188,7 @@ FOREIGN = {
     "pickle": (pickle.dumps({"a": np.zeros(100)}), "it seems to be a pickle"),
     "empty": (b"", "it has 0 bytes"),
     "short": (b"abc", "it has 3 bytes"),
-    "text": (b"layers_dim: [2, 3, 2]\n" * 9, "its header has"),
+    "text": (b"layers_dim: [2, 3, 2]\n" * 9, "it seems to be a text file"),
     "JSON": (b'{"layers_dim": [2, 3, 2]}', "a text file, perhaps JSON"),
     "NumPy": (b"\x93NUMPY\x01\x00v\x00" + b" " * 100, "a NumPy array"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file"),

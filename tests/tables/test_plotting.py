@@ -54,7 +54,7 @@ def test_calibration_has_a_curve_for_each_class():
     assert {"0", "1", "2"} <= set(labels)
     colours = [line.get_color() for line in ax.get_lines() if line.get_label() in {"0", "1", "2"}]
     np.testing.assert_array_equal(colours, class_colours(3))
-    with pytest.raises(ValueError, match="only with classifiers, got a TabularRegressor"):
+    with pytest.raises(ValueError, match="only with classifiers, got TabularRegressor"):
         fastnn.plot_calibration(fitted(fastnn.TabularRegressor, load_diabetes)[0])
 
 
@@ -76,7 +76,7 @@ def test_residuals_are_points_over_the_predictions():
     points = np.vstack([collection.get_offsets() for collection in ax.collections])
     assert 0 < len(points) <= len(y)
     assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
-    with pytest.raises(ValueError, match="only with regressors, got a TabularClassifier"):
+    with pytest.raises(ValueError, match="only with regressors, got TabularClassifier"):
         fastnn.plot_residuals(fitted(fastnn.TabularClassifier, load_iris)[0])
 
 

@@ -133,9 +133,9 @@ def test_the_best_epoch_may_be_the_last():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patience": 0}, "patience must be an integer not below 1 .*got 0"),
+        ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
         ({"patience": 2.5}, "patience must be an integer .*got 2.5"),
-        ({"min_delta": -1}, "min_delta must be a finite number not below 0, got -1"),
+        ({"min_delta": -1}, "min_delta must be a finite number of at least 0, got -1"),
         ({"min_delta": math.nan}, "min_delta must be .*got nan"),
         ({"ties": "last"}, "ties must be"),
         ({"scorer": "accuracy"}, "scorer must be a function of model, X and y, got 'accuracy'"),

@@ -209,10 +209,10 @@ def test_the_check_does_not_change_the_model(backend, options, dtype):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_points": 0}, "n_points must be an integer not below 1 .*got 0"),
-        ({"n_points": 1.5}, "n_points must be an integer not below 1 .*got 1.5"),
-        ({"n_parameters": 0}, "n_parameters must be an integer not below 1 .*got 0"),
-        ({"n_samples": -1}, "n_samples must be an integer not below 1 .*got -1"),
+        ({"n_points": 0}, "n_points must be an integer of at least 1, got 0"),
+        ({"n_points": 1.5}, "n_points must be an integer of at least 1, got 1.5"),
+        ({"n_parameters": 0}, "n_parameters must be an integer of at least 1, got 0"),
+        ({"n_samples": -1}, "n_samples must be an integer of at least 1, got -1"),
         ({"random_state": "no"}, "random_state must be None, an integer .*got 'no'"),
         (
             {"sample_weight": [1.0]},
@@ -231,7 +231,7 @@ def test_bad_arguments_are_refused(options, message):
     [
         (X + np.nan, LABELS, "X contains NaN"),
         (X, LABELS + 7, r"y\[0\] is"),
-        (X[:, :1], LABELS, "X has 1 features"),
+        (X[:, :1], LABELS, "X has 1 feature"),
     ],
 )
 def test_bad_data_are_refused(samples, labels, message):

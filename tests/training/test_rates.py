@@ -65,7 +65,7 @@ def test_wrong_factors_of_a_users_schedule_are_refused(value, backend):
     """With too few factors, a kernel would read beyond the end of the array."""
     model = model_for(backend)
     before = parameters(model)
-    with pytest.raises(ValueError, match="schedule must give a finite factor not below 0"):
+    with pytest.raises(ValueError, match="schedule must give a finite factor of at least 0"):
         model.train(X, y, num_passes=30, schedule=Broken(value))
     np.testing.assert_array_equal(parameters(model), before)
 
@@ -77,6 +77,6 @@ def test_complex_and_text_factors_of_a_user_s_class_are_refused(factor):
             return np.full(steps.shape, factor)
 
     model = fastnn.Model([2, 3, 2], random_state=0)
-    with pytest.raises(ValueError, match="schedule must give a finite factor not below 0 for each of"):
+    with pytest.raises(ValueError, match="schedule must give a finite factor of at least 0 for each of"):
         model.train(np.eye(2), [0, 1], 3, schedule=Odd())
     assert model.history_ is None

@@ -63,7 +63,7 @@ def test_losses_of_lbfgs_are_printed_every_print_every_iterations(capsys):
 def test_a_print_every_that_is_not_a_positive_integer_is_refused(value, capsys):
     model = model_for()
     before = model._parameters.copy()
-    with pytest.raises(ValueError, match="print_every must be an integer not below 1 and below 2.*, got"):
+    with pytest.raises(ValueError, match="print_every must be an integer of at least 1, got"):
         model.train(X, y, print_every=value)
     np.testing.assert_array_equal(model._parameters, before)
     assert model.history_ is None
@@ -190,3 +190,29 @@ def test_public_names_are_what_dir_shows():
     names = [name for name in dir(fastnn) if not name.startswith("__")]
     assert sorted(names) == sorted(name for name in fastnn.__all__ if not name.startswith("__"))
     assert {"__version__", "__doc__", "__name__", "__all__"} <= set(dir(fastnn))
+
+
+@pytest.mark.parametrize(
+    ("layers_dim", "network", "options"),
+    [
+        ([2, 3, 1], {"loss": "squared_error"}, {"num_passes": 100}),
+        ([2, 3, 2], {}, {"num_passes": 99, "epsilon": 1.0}),
+        ([2, 3, 2], {}, {"num_passes": 50, "epsilon": 100.0, "reduction": "mean"}),
+    ],
+)
+def test_a_loss_that_has_risen_far_is_a_warning(layers_dim, network, options):
+    X, y = make_moons(200, noise=0.2, random_state=0)
+    model = fastnn.Model(layers_dim, output_activation="identity", random_state=0, **network)
+    targets = y if layers_dim[-1] == 2 else 1000 * X[:, 0]
+    with pytest.warns(UserWarning, match=r"the loss has risen from [\d.e+]+ to [\d.e+]+: lower epsilon="):
+        history = model.train(X, targets, random_state=0, **options)
+    assert history.loss[-1] > 10 * history.loss[0]
+
+
+def test_batches_of_one_sample_are_refused_for_batch_normalisation():
+    model = fastnn.Model([2, 3, 2], batch_norm=True, random_state=0)
+    for fit in (model.train, fastnn.MLPClassifier(batch_norm=True, batch_size=1).fit):
+        options = {"batch_size": 1} if fit == model.train else {}
+        with pytest.raises(ValueError, match="batch_size=1 does not work with batch_norm"):
+            fit(X, y, **options)
+    model.train(X[:1], y[:1], batch_size=1, num_passes=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import warnings
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...system.extras import import_extra
-from ...system.messages import listed
+from ...system.messages import listed, meant, nearest
 from ..encoding.categories import UNSEEN, CategoryEncoding
 from .reading import ReadTable, as_dates
 from .texts import hint
@@ -26,7 +25,6 @@ __all__ = [
     "columns_of_text",
     "first_text",
     "fitted_columns",
-    "nearest",
     "numbers_of",
     "text_columns",
     "unseen_unwarned",
@@ -34,13 +32,6 @@ __all__ = [
 
 # Largest number of categories unseen in the fit that are remembered for each column.
 MAX_UNSEEN = 10_000
-
-
-def nearest(name: str, known: Sequence[str]) -> list[str]:
-    """Return the known names that resemble a name, the best first."""
-    by_lower = {other.lower(): other for other in reversed(known)}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    return [by_lower[other] for other in found]
 
 
 def check_names(names: Iterable[str], read: ReadTable, argument: str) -> None:
@@ -52,9 +43,7 @@ def check_known(names: Iterable[str], columns: Sequence[str], table: str, argume
     """Raise ValueError if the columns of a table, given its name, lack one that an argument names."""
     for name in names:
         if name not in columns:
-            close = nearest(name, columns)
-            meant = f"did you mean {' or '.join(map(repr, close))}?"
-            hint = meant if close else f"its columns are {listed(columns)}"
+            hint = meant(name, columns) or f"its columns are {listed(columns)}"
             raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
 
 

@@ -23,9 +23,8 @@ def loaded_model(path: Path) -> Any:
     model = fastnn.load(path)
     if not isinstance(model, fastnn.TabularClassifier | fastnn.TabularRegressor):
         raise ValueError(
-            f"{path} holds a {type(model).__name__}, which knows no columns: 'fastnn train' writes "
-            "models for tables"
+            f"the {type(model).__name__} in {path} knows no columns: 'fastnn train' writes models for tables"
         )
     if not hasattr(model, "estimators_"):
-        raise ValueError(f"{path} holds a {type(model).__name__} that is not fitted")
+        raise ValueError(f"the {type(model).__name__} in {path} is not fitted")
     return model

@@ -159,7 +159,7 @@ def stated_rows(read: ReadTable, target: str, task: str, weights: str | None, co
             row = int(wrong.argmax())
             raise ValueError(
                 f"{read.name}: the weight {weights!r} in row {frame.index[row] + 1} is "
-                f"{frame[weights].iloc[row]}: weights are numbers not below 0"
+                f"{frame[weights].iloc[row]}: weights are numbers of at least 0"
             )
     pandas = import_extra("pandas", "cli", "reading a table")
     check_finite(frame[columns], read)

@@ -351,7 +351,7 @@ class ParquetRows:
             row = int(wrong.argmax())
             raise ValueError(
                 f"{place}: the weight {self.weights!r} in row {block.first + row} of the file is "
-                f"{weights[row]}: weights are numbers not below 0"
+                f"{weights[row]}: weights are numbers of at least 0"
             )
         if self.target is None or not (missing := block.missing(self.target)).any():
             return block

@@ -185,9 +185,9 @@ def test_tables_with_other_columns_are_refused(change, message, trained, refused
 def test_models_of_other_kinds_are_refused(folder, refused):
     written(NEW, folder / "new.csv")
     fastnn.Model([2, 3, 2]).save("m.fastnn")
-    assert "holds a Model, which knows no columns" in refused("predict", "m.fastnn", "new.csv")
+    assert "the Model in m.fastnn knows no columns" in refused("predict", "m.fastnn", "new.csv")
     fastnn.TabularClassifier().save("m.fastnn")
-    assert "holds a TabularClassifier that is not fitted" in refused("predict", "m.fastnn", "new.csv")
+    assert "the TabularClassifier in m.fastnn is not fitted" in refused("predict", "m.fastnn", "new.csv")
     assert "there is no file none" in refused("predict", "none", "new.csv")
     assert "is not a model saved by fastnn" in refused("predict", "new.csv", "new.csv")
 

@@ -83,7 +83,9 @@ def test_arguments_for_files_and_for_tables_do_not_mix(path):
     frame = table()
     with pytest.raises(ValueError, match="columns, checkpoint and resume work only with Parquet files"):
         TabularRegressor().fit(frame[COLUMNS], frame["size"], columns=COLUMNS)
-    with pytest.raises(ValueError, match="y is the name 'size', which needs the name of a Parquet file as X"):
+    with pytest.raises(
+        ValueError, match="y='size' names a column, which works only with the name of a Parquet file as X"
+    ):
         TabularRegressor().fit(frame[COLUMNS], "size")
     with pytest.raises(ValueError, match=r"pass fit\(df.drop\(columns='size'\), df\['size'\]\)"):
         TabularRegressor().fit(frame, "size")
