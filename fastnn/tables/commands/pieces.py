@@ -10,7 +10,7 @@ from typing import Any
 from ...system.extras import import_extra
 from ..streaming.parquet import Block, ParquetRows
 from ..streaming.source import opened_dataset, shown_source
-from .columns import check_names
+from .columns import check_known
 from .reading import INDEX, ReadTable, is_parquet, read_table
 
 __all__ = ["Piece", "TableInPieces"]
@@ -80,8 +80,7 @@ class TableInPieces:
 
     def check_names(self, names: Sequence[str], argument: str) -> None:
         """Raise ValueError if the table lacks one of the columns that an argument names."""
-        pandas = import_extra("pandas", "cli", "reading a table")
-        check_names(names, ReadTable(pandas.DataFrame(columns=self.columns), self.name), argument)
+        check_known(names, self.columns, self.name, argument)
 
     def kept_schema(self, names: Sequence[str]) -> Any:
         """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""

@@ -20,7 +20,7 @@ from ..presets import PRESETS
 from ..streaming.fit import needed_bytes
 from ..streaming.parquet import Block, ParquetRows
 from ..streaming.source import opened_dataset, shown_source
-from .columns import check_names
+from .columns import check_known
 from .evaluation import BY_VALIDATION, N_FOLDS, OUT_OF_FOLD, OWN, Evaluation, remarks_on, score_validation
 from .problem import Problem, check_classes, posed_rows
 from .reading import INDEX, ReadTable, finished_table, given_names, is_parquet
@@ -60,14 +60,12 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
         raise FileNotFoundError(
             f"--resume: there is no checkpoint {checkpoint}: leave out --resume to begin the training"
         )
-    pandas = import_extra("pandas", "cli", "reading a table")
     name, source = shown_source(options.table), str(options.table)
     names = list(opened_dataset(source).schema.names)
-    header = ReadTable(pandas.DataFrame(columns=names), name)
-    check_names([options.target], header, "--target")
+    check_known([options.target], names, name, "--target")
     drop = given_names(options.drop, names)
-    check_names(drop, header, "--drop")
-    check_names([] if options.weights is None else [options.weights], header, "--weights")
+    check_known(drop, names, name, "--drop")
+    check_known([] if options.weights is None else [options.weights], names, name, "--weights")
     left_out = {options.target, options.weights, *drop, INDEX}
     columns = [column for column in names if column not in left_out]
     selected = functools.partial(ParquetRows, source, options.target, options.weights, skips_missing=True)
@@ -84,6 +82,7 @@ def large_files(options: argparse.Namespace, checkpoint: Path) -> LargeFiles | N
             )
     count = min(N_SAMPLED, files.n_rows)
     rows = np.sort(sample_without_replacement(files.n_rows, count, random_state=options.seed))
+    pandas = import_extra("pandas", "cli", "reading a table")
     read = finished_table(pandas, ReadTable(_frame(files, files.read(rows)), name), None)
     columns = [column for column in columns if column in read.frame]  # without one that numbers the rows
     dates = [column for column in columns if read.frame[column].dtype.kind == "M"]
