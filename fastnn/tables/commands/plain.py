@@ -17,16 +17,15 @@ from ...system.targets import MAX_CLASSES, stands_for_number
 from ..streaming.source import shown_source
 from .columns import check_known
 from .reading import (
-    BYTE_ORDER_MARKS,
     COMPRESSIONS,
     FALLBACK,
-    MAX_LINES,
     PADDED_INTEGER,
     PARQUET,
-    REFUSED,
-    found_decimal,
-    found_separator,
+    check_kind,
+    first_lines,
+    found_form,
     given_names,
+    marked_encoding,
     opened_bytes,
 )
 from .texts import in_python_form
@@ -110,11 +109,8 @@ def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
         import_extra("pandas", "cli", "a Parquet file")
     if content.startswith(tuple(COMPRESSIONS)):
         import_extra("pandas", "cli", "a compressed file")
-    for magic, remedy in REFUSED.items():
-        if content.startswith(magic):
-            raise ValueError(f"{name} is {remedy}")
-    marks = (kind for mark, kind in BYTE_ORDER_MARKS.items() if content.startswith(mark))
-    encoding = options.encoding or next(marks, "utf-8")
+    check_kind(content, name)
+    encoding = options.encoding or marked_encoding(content)
     try:
         text = content.decode(encoding)
     except LookupError:
@@ -133,16 +129,7 @@ def _text(content: bytes, name: str, options: Any, notes: list[str]) -> str:
 
 def _columns(text: str, name: str, options: Any, notes: list[str]) -> dict[str, list[str]]:
     """Return the fields of the columns by their names; numbers have a decimal point, no others."""
-    lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()][:MAX_LINES]
-    sep = (options.sep or found_separator(lines)).replace("\\t", "\t")
-    if len(sep) != 1:
-        raise ValueError(f"--sep must be one character, got {sep!r}")
-    found = "." if sep == "," else found_decimal(lines, sep)
-    decimal, thousands = options.decimal or found, options.thousands or None
-    if sep != ",":
-        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
-    if decimal != ".":
-        notes.append(f"decimal point {decimal!r}")
+    sep, decimal, thousands, may_have_points = found_form(first_lines(text), options, notes)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
     rows: list[list[str]] = []
     try:
@@ -164,7 +151,6 @@ def _columns(text: str, name: str, options: Any, notes: list[str]) -> dict[str, 
     if not rows:
         raise ValueError(f"{name} has a header but no rows")
     missing = {"", *options.na, *(MISSING if options.default_na else ())}
-    may_have_points = decimal == "," and options.decimal is None and thousands is None
     columns = {}
     for column, fields in zip(header, zip(*rows, strict=True), strict=True):
         present = ["" if field in missing else field for field in fields]

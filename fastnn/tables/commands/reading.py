@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...system.extras import import_extra
 from ...system.files import is_url
@@ -85,6 +85,16 @@ class ReadTable:
     notes: list[str] = field(default_factory=list)
     is_csv: bool = False
     copied: Any = None
+
+
+class Form(NamedTuple):
+    """Form of a CSV file."""
+
+    sep: str
+    decimal: str
+    thousands: str | None
+    # True if points separate thousands in some columns perhaps: pandas would remove those of all columns.
+    may_have_points: bool
 
 
 def read_table(
@@ -206,6 +216,24 @@ def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
         yield file if file.seekable() else io.BytesIO(file.read())
 
 
+def check_kind(head: bytes, name: str) -> None:
+    """Raise ValueError for a file whose first bytes are those of a kind of `REFUSED`."""
+    for magic, remedy in REFUSED.items():
+        if head.startswith(magic):
+            raise ValueError(f"{name} is {remedy}")
+
+
+def marked_encoding(head: bytes) -> str:
+    """Return the encoding of a CSV file by its byte order mark, UTF-8 without one."""
+    return next((kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8")
+
+
+def first_lines(text: str, is_cut: bool = False) -> list[str]:
+    """Return the first lines of a text that are not blank, without the last one if it is cut off."""
+    lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
+    return [line for line in (lines[:-1] if is_cut else lines) if line.strip()][:MAX_LINES]
+
+
 def _head(file: Any) -> bytes:
     """Return the first bytes of a file; the next read begins at the start again."""
     head = file.read(HEAD)
@@ -313,18 +341,14 @@ def _read_csv(
     target: str | None, task: str | None, copied: Sequence[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file, and notes about its form."""
-    for magic, remedy in REFUSED.items():
-        if head.startswith(magic):
-            raise ValueError(f"{name} is {remedy}")
+    check_kind(head, name)
     compression = _compression(head)
     if compression is not None:
         try:
             head = _unpacked(file, compression)
         except Exception as error:
             raise ValueError(f"{name} is damaged: {error}") from None
-    encoding = options.encoding or next(
-        (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
-    )
+    encoding = options.encoding or marked_encoding(head)
     notes: list[str] = []
     columns = text_columns, target, task, copied
     try:
@@ -355,26 +379,8 @@ def _parsed(
     text = head.decode(encoding, "ignore")
     if "\0" in text:
         raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
-    lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
-    if len(head) >= HEAD:
-        lines = lines[:-1]  # the last line is cut off
-    lines = [line for line in lines if line.strip()][:MAX_LINES]
-    sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
-    if len(sep) != 1:
-        raise ValueError(f"--sep must be one character, got {sep!r}")
-    decimal, thousands = options.decimal or ".", options.thousands or None
-    if options.decimal is None and sep != ",":
-        decimal = found_decimal(lines, sep)
-    # Points separate thousands in some columns perhaps: pandas would remove those of all columns.
-    may_have_points = decimal == "," and options.decimal is None and thousands is None
-    if decimal == sep or len(decimal) != 1:
-        raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
-    if thousands is not None and (thousands == decimal or len(thousands) != 1):
-        raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
-    if sep != ",":
-        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
-    if decimal != ".":
-        notes.append(f"decimal point {decimal!r}")
+    lines = first_lines(text, is_cut=len(head) >= HEAD)
+    sep, decimal, thousands, may_have_points = found_form(lines, options, notes)
     has_surplus = _has_empty_surplus(lines, sep, name)
     missing = {"na_values": ["", *options.na], "keep_default_na": options.default_na}
 
@@ -500,6 +506,25 @@ def _split(lines: list[str], sep: str) -> list[list[str]]:
         return list(csv.reader(lines, delimiter=sep, skipinitialspace=True))
     except csv.Error:
         return []
+
+
+def found_form(lines: list[str], options: Any, notes: list[str]) -> Form:
+    """Return the form of a CSV file, as options say or its first lines suggest; note what is unusual."""
+    sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
+    if len(sep) != 1:
+        raise ValueError(f"--sep must be one character, got {sep!r}")
+    decimal, thousands = options.decimal or ".", options.thousands or None
+    if options.decimal is None and sep != ",":
+        decimal = found_decimal(lines, sep)
+    if decimal == sep or len(decimal) != 1:
+        raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
+    if thousands is not None and (thousands == decimal or len(thousands) != 1):
+        raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
+    if sep != ",":
+        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
+    if decimal != ".":
+        notes.append(f"decimal point {decimal!r}")
+    return Form(sep, decimal, thousands, decimal == "," and options.decimal is None and thousands is None)
 
 
 def found_separator(lines: list[str]) -> str:
