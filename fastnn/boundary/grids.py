@@ -250,7 +250,7 @@ class NumbaGrid(Grid):
 
 
 class NumpyGrid(Grid):
-    """The evaluation by the reference."""
+    """The evaluation by the reference, without NumPy's warnings: infinities and NaN are expected."""
 
     call_operations = NUMPY_OPERATIONS
 
@@ -265,19 +265,19 @@ class NumpyGrid(Grid):
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with class numbers."""
-        with _quiet():
+        with np.errstate(all="ignore"):
             self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
 
     def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with a response."""
-        with _quiet():
+        with np.errstate(all="ignore"):
             self._grid.grid_values(self._networks, response, xs, ys, class_index, target)
 
     def _filling(
         self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
     ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
         def evaluate(undecided: Any) -> int:
-            with _quiet():
+            with np.errstate(all="ignore"):
                 return self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)
 
         return evaluate, lambda won: self._quadtree.fill_squares(won, target)
@@ -287,7 +287,7 @@ class NumpyGrid(Grid):
     ) -> Iterator[tuple[Any, Any, int]]:
         while len(squares) and not stopped():
             n_bounded = len(squares)
-            with _quiet():
+            with np.errstate(all="ignore"):
                 won, undecided, squares = self._quadtree.subdivide(
                     self._networks, self._votes, xs, ys, leaf_size, squares
                 )
@@ -309,8 +309,3 @@ def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray
         size *= 2
     corners = np.mgrid[0 : ys.size : size, 0 : xs.size : size].reshape(2, -1).T
     return np.column_stack([corners, np.full(len(corners), size)])
-
-
-def _quiet() -> Any:
-    """Return a context without NumPy's warnings: infinities and NaN are expected."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

@@ -121,21 +121,17 @@ class NumbaTrainer:
     @property
     def n_passes(self) -> int:
         """Number of whole epochs done."""
-        return self._step // self._job.n_batches
+        return self.n_steps // self._job.n_batches
 
     @property
     def n_steps(self) -> int:
         """Number of whole steps done."""
-        return self._step
+        return int(self._state.progress[0, 0])
 
     @property
     def halted(self) -> bool:
         """True if the objective has not improved for too many epochs."""
         return self._job.is_halted(self.memory, self.n_passes)
-
-    @property
-    def _step(self) -> int:
-        return int(self._state.progress[0, 0])
 
     @property
     def _rounds_done(self) -> int:
@@ -213,7 +209,7 @@ class NumbaTrainer:
         started = time.perf_counter()
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(saved, array)
-        self._saved_step, ended = self._step, time.perf_counter()
+        self._saved_step, ended = self.n_steps, time.perf_counter()
         self._next_copies = ended + (ended - started) / limits.COPY_SHARE
 
     def _find_non_finite(self, of_parameters: bool = True) -> str:
@@ -228,7 +224,7 @@ class NumbaTrainer:
         copies. An array that is not finite stays so in later steps: bisection finds the last finite step,
         which is most often the one before the last.
         """
-        first, broken = self._saved_step, self._step
+        first, broken = self._saved_step, self.n_steps
         step = broken - 1
         while step > first:
             if self._repeat(step):
@@ -242,7 +238,7 @@ class NumbaTrainer:
         """Repeat the steps from the copies up to `last_step`; return True if all arrays are still finite."""
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(array, saved)
-        while self._step < last_step:
+        while self.n_steps < last_step:
             if not self._call(last_step):
                 return False
         return not self._find_non_finite(of_parameters=False)
@@ -261,7 +257,7 @@ class NumbaTrainer:
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
-        n_rounds, step = self._calls.n_rounds, self._step
+        n_rounds, step = self._calls.n_rounds, self.n_steps
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
         call = self._prepared_call(
             n_threads=1,

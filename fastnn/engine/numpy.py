@@ -25,20 +25,17 @@ __all__ = ["NumpyBackend"]
 Array = NDArray[Any]
 
 # Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
-_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+_quiet = np.errstate(all="ignore")
 
 
 class NumpyBackend:
     """Backend of the NumPy reference."""
 
-    def __init__(self) -> None:
-        self._predict, self._train = predict, train
-
     def outputs(
         self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
-        P = _quiet(self._predict.outputs)(*_lists(network, parameters), _dense(X), name)
+        P = _quiet(predict.outputs)(*_lists(network, parameters), _dense(X), name)
         if warns and not all_finite(P):
             warn_of_overflow(network, parameters, P)
         return P
@@ -47,7 +44,7 @@ class NumpyBackend:
         self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the predicted classes (n,)."""
-        classes = _quiet(self._predict.predict)(*_lists(network, parameters), _dense(X))
+        classes = _quiet(predict.predict)(*_lists(network, parameters), _dense(X))
         if warns:
             self.outputs(network, parameters, X, "identity")
         return classes
@@ -73,7 +70,7 @@ class NumpyBackend:
         self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         """Return the weighted loss."""
-        return self._predict.loss(
+        return predict.loss(
             *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
             weights.astype(network.dtype), network.loss.parameter,
         )  # fmt: skip
@@ -83,7 +80,7 @@ class NumpyBackend:
     ) -> Trainer:
         """Return the trainer of a job."""
         job = replace(job, X=_dense(job.X)) if job.is_sparse else job
-        return NumpyTrainer(self._train, network, parameters, statistics, job, memory)
+        return NumpyTrainer(network, parameters, statistics, job, memory)
 
     def lbfgs_trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job,
@@ -94,7 +91,7 @@ class NumpyBackend:
         weights = (job.weight_scale * job.weights).astype(network.dtype)
 
         def loss_and_gradient(point: Array, statistics: Array) -> tuple[float, Array]:
-            return self._train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed)
+            return train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed)
 
         return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
 
@@ -107,7 +104,7 @@ class NumpyBackend:
 
         @_quiet
         def evaluate(parameters: Array) -> tuple[float, Array]:
-            return self._train.loss_and_gradient(
+            return train.loss_and_gradient(
                 network, parameters, statistics, X, _targets(network, y), weights, key
             )
 
@@ -145,9 +142,9 @@ class NumpyTrainer:
     """Trainer on the NumPy reference, with the constructor arguments of `NumbaTrainer`."""
 
     def __init__(
-        self, train: Any, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
-        self._train, self._network, self._job, self.memory = train, network, job, memory
+        self._network, self._job, self.memory = network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
         self._state = StepArrays(
             parameters, statistics, memory.optimizer, memory.average,
@@ -183,7 +180,7 @@ class NumpyTrainer:
             before = [array.copy() for array in changing]
             self.non_finite = "a parameter"
             try:
-                if self._train.train_step(self._network, self._state, self._job, self.records):
+                if train.train_step(self._network, self._state, self._job, self.records):
                     self.non_finite = find_non_finite(
                         self._state.parameters, self._state.statistics, self.memory
                     )

@@ -22,7 +22,7 @@ __all__ = ["NumpyLBFGSTrainer"]
 Array = NDArray[Any]
 
 # Points of a line search may overflow; iterates are checked afterwards.
-_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+_quiet = np.errstate(all="ignore")
 
 
 class NumpyLBFGSTrainer:
