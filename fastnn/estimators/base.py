@@ -30,7 +30,6 @@ from ..export.methods import Exportable
 from ..losses import Loss, SquaredError
 from ..model import Model
 from ..network.description import Network
-from ..network.initialization import draw_layer
 from ..network.views import FoldedViews, LiveViews
 from ..optimizers import LBFGS, Optimizer
 from ..saving.records import Reader, Writer
@@ -345,8 +344,7 @@ class BaseMLP(
         """
         network = state.network
         if self.init is not None:
-            for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):
-                W[...], b[...] = draw_layer(self.init, random, *W.shape)
+            state.parameters[...] = network.draw_parameters(random, self.init)
             return
         names = {self.activation} if isinstance(self.activation, str) else set(self.activation)
         factor = 2.0 if names and names <= {"logistic", "sigmoid"} else 6.0

@@ -28,6 +28,7 @@ from .documentation import DocumentationLinkMixin
 from .many import fit_one, named
 from .parallel import fit_all
 from .regressor import MLPRegressor
+from .reporting import restore_attributes
 from .saved import SavableEstimator
 from .solvers import chosen_optimizer
 from .targets import ClassTargets, NumberTargets, Targets
@@ -132,8 +133,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         except DivergenceError:
             raise
         except Exception:  # so that an earlier fit is not lost by a refused one
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            restore_attributes(self, before)
             raise
         return self
 
