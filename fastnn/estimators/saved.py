@@ -23,7 +23,7 @@ from ..saving.networks import (
 from ..saving.records import Reader, Writer
 from ..saving.values import check_integer, plain_state, random_with
 from ..system.validation import check_rate, shown
-from ..training.saved import native
+from ..training.saved import check_pickle_version, native
 from ..training.state import read_memory, write_memory
 from .fitted import FittedNetwork
 
@@ -56,12 +56,7 @@ class SavableEstimator(SavableAttributes):
         state = {
             name: native(value) if isinstance(value, np.ndarray) else value for name, value in state.items()
         }
-        version = state.pop("_pickle_version")
-        if version > PICKLE_VERSION:
-            raise ValueError(
-                f"the pickle was written by a newer version of fastnn, with states of version {version}: "
-                "install that version"
-            )
+        check_pickle_version(state.pop("_pickle_version"), PICKLE_VERSION)
         if "_state" in state:
             state["_state"] = FittedNetwork.of_plain(native(state["_state"]))
         super().__setstate__(state)  # type: ignore[misc]

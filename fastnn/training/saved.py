@@ -21,7 +21,7 @@ from ..system.validation import check_choice
 from .history import History
 from .state import TrainingState
 
-__all__ = ["described", "native", "pickled", "restored", "unpickled"]
+__all__ = ["check_pickle_version", "described", "native", "pickled", "restored", "unpickled"]
 
 # Version of the state in pickles.
 PICKLE_VERSION = 1
@@ -90,11 +90,7 @@ def pickled(model: Any) -> dict[str, Any]:
 
 def unpickled(state: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of the model whose state `pickled` returned."""
-    if state["version"] > PICKLE_VERSION:
-        raise ValueError(
-            "the pickle was written by a newer version of fastnn, with states of version "
-            f"{state['version']}: install that version"
-        )
+    check_pickle_version(state["version"], PICKLE_VERSION)
     state = native(state)
     attributes: dict[str, Any] = {
         "_network": Network.of_plain(state["network"]),
@@ -118,6 +114,15 @@ def _plain_history(history: History) -> dict[str, Any]:
 def _epochs_done(training: TrainingState | None) -> int:
     """Return the number of epochs of a training; -1, the default of `History`, if its state is not kept."""
     return -1 if training is None else training.n_passes
+
+
+def check_pickle_version(version: int, newest: int) -> None:
+    """Raise ValueError for the version of a pickled state that is newer than the newest known one."""
+    if version > newest:
+        raise ValueError(
+            f"the pickle was written by a newer version of fastnn, with states of version {version}: install "
+            "that version"
+        )
 
 
 def native(value: Any) -> Any:
