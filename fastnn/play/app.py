@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..saving.container import parse_json
 from .datasets import DATASETS, TABLES, DataSet
 from .fields import RequestError
 from .saves import Saves
@@ -283,7 +284,7 @@ class Page:
         if text is None:
             raise RequestError(None, "a message was not text")
         try:
-            message = json.loads(text, parse_constant=_refuse_constant)
+            message = parse_json(text)
         except (ValueError, RecursionError):
             raise RequestError(None, "a message was not JSON") from None
         if not isinstance(message, dict):
@@ -348,8 +349,3 @@ def described_dataset(name: str, data: DataSet, table: PlayTable | None) -> dict
         "why": data.why,
         "thumbnail": thumbnail(name, table),
     }
-
-
-def _refuse_constant(name: str) -> Any:
-    """Raise ValueError for NaN and infinity, which are not JSON."""
-    raise ValueError(name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Rest(NamedTuple):
         if training.is_lbfgs:
             return None
         trainer: Any = training.trainer
-        return cls(training.job, _copy(trainer.memory))
+        return cls(training.job, copy.deepcopy(trainer.memory))
 
 
 def next_step(
@@ -82,7 +83,8 @@ def next_step(
 
     def stepped(job: Job) -> Array:
         result = parameters.copy()
-        trainer = get_backend("numpy").trainer(network, result, statistics.copy(), job, _copy(rest.memory))
+        memory = copy.deepcopy(rest.memory)
+        trainer = get_backend("numpy").trainer(network, result, statistics.copy(), job, memory)
         trainer.run(job.num_passes, step + 1)
         return result
 
@@ -97,7 +99,3 @@ def next_step(
         **job.optimizer.hyperparameters,
     }
     return header, {f"update.{name}": values.astype(np.float32) for name, values in arrays.items()}
-
-
-def _copy(memory: Memory) -> Memory:
-    return Memory(**{field.name: getattr(memory, field.name).copy() for field in fields(memory)})
