@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 import sys
@@ -315,9 +316,7 @@ class Container:
                 )
             if not 1 <= len(shape) <= 2:
                 raise self._fault(f"the array {name!r} has {len(shape)} dimensions")
-            n_bytes = dtype.itemsize
-            for number in shape:
-                n_bytes *= number
+            n_bytes = dtype.itemsize * math.prod(shape)
             if offsets != [place, place + n_bytes]:
                 raise self._fault(
                     f"the array {name!r} of {n_bytes:,} bytes must take the bytes {place:,} to "

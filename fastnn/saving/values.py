@@ -239,7 +239,7 @@ def _new(value: dict[str, Any], others: Any) -> Any:
         raise ValueError(f"{name} needs its arguments")
     unknown = set(arguments) - {field.name for field in fields(kind)}
     if unknown:
-        raise ValueError(f"{name} has no argument {sorted(unknown)[0]!r}")
+        raise ValueError(f"{name} has no argument {min(unknown)!r}")
     # Arguments that a later version has added get their defaults.
     return kind(**{key: decode(argument, others) for key, argument in arguments.items()})
 

@@ -251,10 +251,8 @@ def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
     """Return kind and values of a column of Python objects; the types of the present values decide."""
     try:
         kinds = {kind_of(one) for one in {type(value) for value in values if not is_missing(value)}}
-        if kinds == {"number"}:
-            return "number", np.array([math.nan if is_missing(v) else float(v) for v in values])
-        if kinds == {"boolean"}:
-            return "boolean", np.array([math.nan if is_missing(v) else float(v) for v in values])
+        if kinds in ({"number"}, {"boolean"}):
+            return kinds.pop(), np.array([math.nan if is_missing(v) else float(v) for v in values])
         if kinds == {"date"}:
             moments = list(map(_as_date, values))
         elif kinds == {"duration"}:

@@ -85,8 +85,8 @@ class Preset:
     n_estimators: int
     hidden_layer_sizes: tuple[int, ...]
     epochs: int
-    classes: Recipe = field(default=CLASSES)
-    numbers: Recipe = field(default=NUMBERS)
+    classes: Recipe = CLASSES
+    numbers: Recipe = NUMBERS
     n_bins: int = 16
 
     def recipe(self, is_classes: bool) -> Recipe:

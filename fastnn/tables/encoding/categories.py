@@ -224,7 +224,7 @@ class WordsEncoding:
         def write(rows: slice, out: Array, first: int) -> None:
             words = [_WORDS.findall((text_of(value) or "").lower()) for value in values[rows]]
             hashed = hasher.transform(words).toarray()
-            length = np.sqrt(np.square(hashed).sum(axis=1, keepdims=True))
+            length = np.linalg.norm(hashed, axis=1, keepdims=True)
             out[:, first : first + self.n_features] = hashed / np.maximum(length, 1.0)
 
         return write
