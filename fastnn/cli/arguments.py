@@ -11,6 +11,7 @@ __all__ = [
     "PRESETS",
     "TASKS",
     "add_reading_arguments",
+    "add_table_argument",
     "count",
     "file_or_dash",
     "names",
@@ -25,6 +26,14 @@ __all__ = [
 TASKS = ("classification", "regression")
 # Names of the tabular estimators' presets. Their registry would import NumPy and numba for the help.
 PRESETS = ("fast", "good", "best")
+
+
+def add_table_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the table."""
+    parser.add_argument(
+        "table", metavar="TABLE", type=file_or_dash,
+        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
+    )  # fmt: skip
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

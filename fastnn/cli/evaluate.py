@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_reading_arguments, file_or_dash
+from .arguments import add_reading_arguments, add_table_argument, file_or_dash
 
 __all__ = ["add_command"]
 
@@ -22,12 +22,7 @@ def add_command(commands: Any, summary: str) -> None:
         epilog="example: fastnn evaluate run/model.fastnn test.csv",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
-    parser.add_argument(
-        "table",
-        metavar="TABLE",
-        type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
-    )
+    add_table_argument(parser)
     parser.add_argument(
         "--target", metavar="COLUMN", help="column with the true values (default: the target of the training)"
     )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_reading_arguments, file_or_dash, names
+from .arguments import add_reading_arguments, add_table_argument, file_or_dash, names
 
 __all__ = ["add_command"]
 
@@ -23,12 +23,7 @@ def add_command(commands: Any, summary: str) -> None:
         epilog="example: fastnn predict run/model.fastnn new.csv --proba --keep id -o predictions.csv",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
-    parser.add_argument(
-        "table",
-        metavar="TABLE",
-        type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
-    )
+    add_table_argument(parser)
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=file_or_dash, default="-",
         help="CSV file, also .gz, .bz2 or .xz, or Parquet file of the predictions (default: CSV to standard "

@@ -11,8 +11,8 @@ from .arguments import (
     PRESETS,
     TASKS,
     add_reading_arguments,
+    add_table_argument,
     count,
-    file_or_dash,
     names,
     numbers,
     path_or_url,
@@ -33,12 +33,7 @@ def add_command(commands: Any, summary: str) -> None:
         "report.html, one page with scores, curves and columns.",
         epilog="example: fastnn train customers.csv --target churn --drop id --out run",
     )
-    parser.add_argument(
-        "table",
-        metavar="TABLE",
-        type=file_or_dash,
-        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
-    )
+    add_table_argument(parser)
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
     parser.add_argument(
