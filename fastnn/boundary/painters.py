@@ -45,7 +45,7 @@ PORTION_POINTS = 1 << 16
 # ones it saves less time than its kernels take to compile or load.
 CERTIFIED_OPERATIONS = 4e9
 # Fraction of evaluated pixels, among at least a million pixels, above which "auto" changes to dense painting.
-DENSE_SHARE, PROBED_POINTS = 0.6, 1 << 20
+DENSE_FRACTION, PROBED_POINTS = 0.6, 1 << 20
 
 
 class Painter(ABC):
@@ -191,7 +191,7 @@ class NetworkPainter(Painter):
             self._n_evaluated += tally.points_evaluated
             self._n_painted += target.size
             is_worthwhile = (
-                self._n_evaluated < DENSE_SHARE * self._n_painted or self._n_painted < PROBED_POINTS
+                self._n_evaluated < DENSE_FRACTION * self._n_painted or self._n_painted < PROBED_POINTS
             )
             if self._may_switch and not is_worthwhile:
                 self._certified = False

@@ -204,13 +204,13 @@ class NumbaTrainer:
         """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.
 
         The copies of a large network take as long as some of its steps: the next ones are made only when they
-        take a small part of the time (`limits.COPY_SHARE`).
+        take a small part of the time (`limits.COPY_FRACTION`).
         """
         started = time.perf_counter()
         for array, saved in zip(self._changing, self._saved, strict=True):
             np.copyto(saved, array)
         self._saved_step, ended = self.n_steps, time.perf_counter()
-        self._next_copies = ended + (ended - started) / limits.COPY_SHARE
+        self._next_copies = ended + (ended - started) / limits.COPY_FRACTION
 
     def _find_non_finite(self, of_parameters: bool = True) -> str:
         """Return what `find_non_finite` does; if `_call` returned True, it has tested the parameters."""

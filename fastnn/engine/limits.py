@@ -7,7 +7,7 @@ Modules read a limit as ``limits.NAME`` at every use, so that tests can change i
 CALL_SECONDS = 0.05
 # Largest fraction of a training's time that copies of its arrays take, from which steps are repeated if the
 # training diverges.
-COPY_SHARE = 0.01
+COPY_FRACTION = 0.01
 # Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005
@@ -18,7 +18,7 @@ TRIAL_ROUNDS = 8
 FIRST_TRIAL_SECONDS = 0.005
 TRIAL_EVERY_SECONDS = 0.25
 # Largest fraction of a training's time that slow trials take.
-TRIAL_SHARE = 0.02
+TRIAL_FRACTION = 0.02
 # FLOPs of the first call, before the speed of the machine is known.
 FIRST_CALL_OPERATIONS = 1e8
 # Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.

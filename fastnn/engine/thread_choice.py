@@ -125,7 +125,7 @@ class ThreadChoice:
                 return measured
             return _waiting(measured, now, limits.TRIAL_EVERY_SECONDS)._replace(grows=not measured.grows)
         grows = not measured.grows or measured.n_threads == 1
-        wait = max(limits.TRIAL_EVERY_SECONDS, seconds / limits.TRIAL_SHARE)
+        wait = max(limits.TRIAL_EVERY_SECONDS, seconds / limits.TRIAL_FRACTION)
         return _waiting(measured, now, wait)._replace(grows=grows)
 
     def _other_number(self, measured: Measured) -> int:

@@ -196,13 +196,13 @@ class BaseMLP(
         if n_passes is not None and (self.early_stopping or X_val is not None):
             raise ValueError("partial_fit does not support early_stopping=True")
         begins = not hasattr(self, "_state") or not (self.warm_start or n_passes is not None)
-        known, going_on = ("first", "partial") if knows_classes or n_passes else ("new", "warm")
+        known, continued = ("first", "partial") if knows_classes or n_passes else ("new", "warm")
         online = self.__dict__.pop("_online", None)
         before = self.__dict__.copy()
         fit: Fit | None = None
         with ExitStack() as claims:
             try:
-                data = self._checked(X, y, sample_weight, known if begins else going_on)
+                data = self._checked(X, y, sample_weight, known if begins else continued)
                 network = Network.create(
                     [data.X.shape[1], *sizes, self.n_outputs_], engine_activations(self.activation),
                     "identity", data.X.dtype, self._loss(), self.batch_norm, self.dropout,

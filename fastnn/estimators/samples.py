@@ -16,7 +16,7 @@ __all__ = ["Samples", "converted_to", "densified", "is_kernel_table"]
 Array = NDArray[Any]
 
 # Largest fraction of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
-SPARSE_SHARE = 0.1
+SPARSE_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
 
 def densified(X: Any) -> Any:
     """Convert a sparse matrix with many non-zero values to an array; return anything else unchanged."""
-    if scipy.sparse.issparse(X) and X.nnz > SPARSE_SHARE * X.shape[0] * X.shape[1]:
+    if scipy.sparse.issparse(X) and X.nnz > SPARSE_FRACTION * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
 

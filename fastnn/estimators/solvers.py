@@ -19,7 +19,7 @@ __all__ = ["SKLEARN_RATES", "chosen_optimizer", "chosen_schedule", "has_schedule
 # scikit-learn's names of learning rates. They apply to the solver "sgd" only: for others the rate is
 # constant.
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
-# L-BFGS ends when an iteration reduces the objective by less than this share, SciPy's default.
+# L-BFGS ends when an iteration reduces the objective by less than this fraction, SciPy's default.
 LBFGS_FTOL = 2.220446049250313e-09
 
 

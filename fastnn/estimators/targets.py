@@ -306,7 +306,7 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
 def checked_numbers(y: Array) -> NDArray[np.float64]:
     """Return the targets (n,) of a regressor as numbers.
 
-    Truth values count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.
+    Booleans count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.
 
     Raises
     ------

@@ -26,7 +26,7 @@ __all__ = ["LearningProblem", "TableRows", "Units", "posed", "sampled"]
 
 Array = NDArray[Any]
 
-# Share of the data's extent that is shown beyond the data on every side.
+# Fraction of the data's extent that is shown beyond the data on every side.
 MARGIN = 0.15
 # Edges of the picture on which points are painted: it must not move under the brush.
 PAINTED_LIMITS = (-1.5, 1.5)

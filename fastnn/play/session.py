@@ -213,7 +213,7 @@ class Run:
         with self._wake:
             wanted = self._wanted or []
             self._wanted = None if is_over else []
-            self.steering.go_on()
+            self.steering.resume()
         for future in wanted:
             try:
                 future.set_result(self._model_file())

@@ -25,16 +25,16 @@ __all__ = ["CURVE_COLUMNS", "SetByHand", "Steering", "StopAfter"]
 
 # Target duration of a chunk in seconds: the kernel returns often enough for fluent pictures.
 CHUNK_SECONDS = 0.012
-# A curve has a point whenever the number of steps has grown by this share, and at least at this distance in
-# seconds: fine at the beginning, where most happens, and bounded in a long run.
+# A curve has a point whenever the number of steps has grown by this fraction, and at least at this distance
+# in seconds: fine at the beginning, where most happens, and bounded in a long run.
 CURVE_GROWTH, CURVE_SECONDS = 0.01, 0.25
 # Largest number of points that wait for a page that does not draw, for instance a hidden tab: beyond it,
 # every second one is dropped.
 MAX_POINTS = 4000
 # Seconds over which the speed is averaged.
 SPEED_SECONDS = 1.0
-# Films have snapshots whenever the number of steps has grown by this share. Beyond MAX_FILMED snapshots,
-# every second one is dropped and the share doubles.
+# Films have snapshots whenever the number of steps has grown by this fraction. Beyond MAX_FILMED
+# snapshots, every second one is dropped and the fraction doubles.
 FILM_GROWTH, MAX_FILMED = 0.08, 96
 # Columns of the curves, in the order of static/curves.js.
 CURVE_COLUMNS = ("step", "train_loss", "test_loss", "train_score", "test_score", "gradient_norm", "ratio")
@@ -67,7 +67,7 @@ class Steering(Hook):
     is_held : bool
         True during `held`.
     is_interrupted : bool
-        True from `interrupt` until `go_on`.
+        True from `interrupt` until `resume`.
     set_by_hand : list of (int, int, float)
         Parameters that the page has set: the steps done, the number in the flat vector, and the value.
     """
@@ -161,7 +161,7 @@ class Steering(Hook):
             self.is_interrupted = True
             self._changed.notify_all()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Note that the training continues after an interruption."""
         with self._changed:
             self.is_interrupted = False

@@ -51,7 +51,7 @@ class SavableAttributes(Savable):
                     curves.append(name)
             else:
                 fitted[name] = writer.value(value, name)
-        member_writer = writer if self._members_go_on() else writer.without_training()
+        member_writer = writer if self._members_resume() else writer.without_training()
         members = {
             name: [
                 member_writer.described(member, f"{name}.{k}") for k, member in enumerate(self.__dict__[name])
@@ -96,7 +96,7 @@ class SavableAttributes(Savable):
         """Return True if files hold the attribute of this name."""
         return name in cls._SAVED or (name.endswith("_") and not name.startswith("_"))
 
-    def _members_go_on(self) -> bool:
+    def _members_resume(self) -> bool:
         """Return True if files hold the training states of the members too."""
         return True
 

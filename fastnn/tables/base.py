@@ -423,7 +423,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
     def _check_restored(self) -> None:
         check_fitted(self)
 
-    def _members_go_on(self) -> bool:
+    def _members_resume(self) -> bool:
         """Return True for a checkpoint of a streamed fit."""
         return "_stream" in self.__dict__
 

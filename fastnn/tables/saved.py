@@ -35,7 +35,7 @@ def describe_fitted(estimator: Any, description: dict[str, Any], writer: Writer)
     if not writer.training:
         return description
     description["member_curves"] = []
-    if estimator._members_go_on():
+    if estimator._members_resume():
         description["stream"] = writer.value(estimator._stream, "stream")
     else:  # networks that can be trained further hold their curves themselves
         for k, member in enumerate(estimator.estimators_):

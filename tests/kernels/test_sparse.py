@@ -309,7 +309,7 @@ def corpus():
 
 def treat_as_sparse(monkeypatch, sparse):
     """Make estimators train on CSR matrices as they are, or as dense tables if `sparse` is False."""
-    monkeypatch.setattr(samples, "SPARSE_SHARE", 1.0 if sparse else -1.0)
+    monkeypatch.setattr(samples, "SPARSE_FRACTION", 1.0 if sparse else -1.0)
 
 
 @pytest.mark.parametrize(

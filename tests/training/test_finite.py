@@ -62,8 +62,8 @@ def test_a_training_whose_running_statistics_overflow_has_diverged(backend, opti
 # One call, one call per step with copies before each of them, and copies before the first call alone.
 CALLS = {
     "one call": {},
-    "many copies": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_SHARE": np.inf},
-    "one copy": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_SHARE": 1e-12},
+    "many copies": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_FRACTION": np.inf},
+    "one copy": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_FRACTION": 1e-12},
 }
 
 

@@ -144,7 +144,7 @@ def scores_of(task: str, y: Array, predictions: Array, classes: Any, weights: An
 
 
 def folds_of(task: str, y: Array, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Return the training and test rows of a cross-validation; classes have equal shares in all folds."""
+    """Return the training and test rows of a cross-validation, stratified by classes if they have enough."""
     kind = KFold
     if task == "classification" and np.unique(y, return_counts=True)[1].min() >= n_folds:
         kind = StratifiedKFold

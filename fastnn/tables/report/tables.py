@@ -33,8 +33,8 @@ N_INTERVALS, MAX_VALUES = 20, 12
 DASH = "\N{EN DASH}"
 # Largest number of classes of a confusion matrix with large cells.
 DENSE = 5
-# Share of the longest bar below which a bar has the value 0.
-MIN_SHARE = 5e-5
+# Fraction of the longest bar below which a bar has the value 0.
+MIN_FRACTION = 5e-5
 
 
 def number_text(value: float) -> str:
@@ -150,7 +150,7 @@ def bars(names: Sequence[str], values: Array) -> str:
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
         f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
-        f'<span class="value">{number_text(float(value) if value >= MIN_SHARE * largest else 0.0)}</span>'
+        f'<span class="value">{number_text(float(value) if value >= MIN_FRACTION * largest else 0.0)}</span>'
         for name, value in zip(names, values, strict=True)
     )
     return f'<div class="bars">{rows}</div>'
