@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ...system.extras import import_extra
+from .scores import folds_of
 from .texts import hint
 
 __all__ = ["suspicions"]
@@ -120,11 +121,9 @@ def _as_numbers(column: Any) -> Array:
 def _skill(x: Array, y: Array, task: str) -> tuple[float, str]:
     """Return the skill of a column in cross-validation, and the accuracy or R2 as text."""
     is_class = task == "classification"
-    is_even = is_class and np.bincount(y).min() >= N_FOLDS
-    folds = (StratifiedKFold if is_even else KFold)(N_FOLDS, shuffle=True, random_state=0)
     tree = (DecisionTreeClassifier if is_class else DecisionTreeRegressor)(random_state=0)
     ranks = np.unique(x, return_inverse=True)[1].reshape(-1, 1)
-    found = cross_val_predict(tree, ranks, y, cv=folds)
+    found = cross_val_predict(tree, ranks, y, cv=folds_of(task, y, N_FOLDS, 0))
     if is_class:
         error = float((found != y).mean())
         return 1 - error / (1 - float(np.bincount(y).max()) / len(y)), f"accuracy {1 - error:.1%}"

@@ -46,6 +46,8 @@ _COLOURS = {
     "#0a0a0a": "var(--class-4)",
 }
 TEXT, MUTED, LINE, ACCENT, SECOND, *CLASSES = _COLOURS
+# Look of lines to compare with.
+REFERENCE: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 3))}
 # Settings of matplotlib for all pictures of a page.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -180,7 +182,7 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
         draw_calibration(targets, shown, labels, 10, ax)
         ax.get_legend().remove()
         reference, *curves = ax.get_lines()
-        reference.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        reference.set(**REFERENCE)
         names, colours = list(labels[-len(curves) :]), CLASSES[: len(classes)][-len(curves) :]
         if len(classes) > MAX_CURVES:
             names, colours = ["the predicted class"], [ACCENT]
@@ -205,7 +207,7 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
             false, true = false[places], true[places]
         ax.fill_between(false, true, color=ACCENT, alpha=0.12, linewidth=0)
         ax.plot(false, true, color=ACCENT)
-        ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        ax.plot([0, 1], [0, 1], **REFERENCE)
         ax.set(xlim=(0, 1), ylim=(0, 1.01))
         ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
@@ -240,7 +242,7 @@ def predicted_picture(truth: Array, values: Array) -> str:
     def draw(ax: Any) -> None:
         ax.plot(values[rows], truth[rows], "o", color=ACCENT, alpha=0.35, markersize=4, markeredgewidth=0)
         ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
-        ax.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        ax.plot(ends, ends, **REFERENCE)
         ax.set(xlabel="predicted", ylabel="true")
         _few_ticks(ax)
 
@@ -256,7 +258,7 @@ def residuals_picture(truth: Array, values: Array) -> str:
         for points in ax.collections:
             points.set(facecolor=ACCENT, edgecolor="none", alpha=0.35, sizes=[16])
         for line in ax.get_lines():
-            line.set(color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            line.set(**REFERENCE)
 
     return _drawn("residuals", "Residuals against predicted numbers", draw)
 

@@ -162,7 +162,7 @@ def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
     rows = []
     for record, values in zip(records, table.columns, strict=True):
         heights = _heights(values)
-        title = f"distribution of {escape(record['name'], quote=True)}"
+        title = f"distribution of {escape(record['name'])}"
         share = record["missing"] / table.n_rows
         missing = DASH if not record["missing"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
         row_class = "" if record["features"] else "out"

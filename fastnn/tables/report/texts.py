@@ -9,6 +9,6 @@ from ...system.messages import visible
 __all__ = ["escape"]
 
 
-def escape(text: str, quote: bool = True) -> str:
+def escape(text: str) -> str:
     """Return a text as HTML, with its control characters as escapes."""
-    return html.escape(visible(text), quote)
+    return html.escape(visible(text))
