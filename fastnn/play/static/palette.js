@@ -25,7 +25,7 @@ function ramp(colours) {
   return table;
 }
 
-export const MAXIMUM_CLASSES = 10;
+const MAXIMUM_CLASSES = 10;
 
 /** Return [x, y] at a distance from 0, in a direction in turns from above, clockwise. */
 const corner = (distance, turn) => [

@@ -5,7 +5,7 @@ import { SHORTCUTS, listenToKeys } from "./keys.js";
 import { news } from "./messages.js";
 
 /** Values that outlive the page, where the browser allows it. */
-export const storage = {
+const storage = {
   get(name) {
     try {
       return localStorage.getItem(name);

@@ -3,7 +3,7 @@
 const TYPES = { u1: Uint8Array, i4: Int32Array, f4: Float32Array };
 
 /** Unpack a binary frame: a header in JSON and the arrays it lists. The arrays are views, not copies. */
-export function unpack(buffer) {
+function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const arrays = {};
