@@ -128,9 +128,7 @@ def _run_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def fill_cache(
-    dtypes: Iterable[str] = DTYPES, purposes: Iterable[str] = PURPOSES, n_processes: int | None = None
-) -> Filled:
+def fill_cache(dtypes: Iterable[str] = DTYPES, purposes: Iterable[str] = PURPOSES) -> Filled:
     """Compile the kernels of the usual uses, and store them on disk.
 
     A progress bar is shown if stderr is a terminal.
@@ -141,8 +139,6 @@ def fill_cache(
         Dtypes of the networks, from `DTYPES`.
     purposes : iterable of str
         Uses to compile for, from `PURPOSES`.
-    n_processes : int, optional
-        Number of processes; by default the number of cores.
 
     Returns
     -------
@@ -175,9 +171,8 @@ def fill_cache(
     ):
         # A forked process would inherit locked locks without the threads that hold them: spawn processes.
         pool = ProcessPoolExecutor(
-            min(n_processes or available_cores(), len(chosen)), multiprocessing.get_context("spawn"),
-            _begin_process,
-        )  # fmt: skip
+            min(available_cores(), len(chosen)), multiprocessing.get_context("spawn"), _begin_process
+        )
         try:
             stages = (
                 [(task.run, dtype) for task, dtype in chosen if task.is_first == is_first]

@@ -188,7 +188,7 @@ def test_the_next_process_compiles_nothing(folder, monkeypatch, capsys):
     """
     roots = [str(Path(module.__file__).parents[1]) for module in (fastnn, fastnn_kernels)]
     assert run_python(program, PYTHONPATH=os.pathsep.join(roots)).split() == ["0", "1"]
-    assert fill_cache(["float32"], ["training"], 1)[:3] == (folder, 0, 0)
+    assert fill_cache(["float32"], ["training"])[:3] == (folder, 0, 0)
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(tmp_path, monkeypatch, capsys):
