@@ -28,10 +28,10 @@ __all__ = ["may_be_too_high", "rate_hint", "rise_hint"]
 # product gets no hint. Trials have this product and a fifth of it, since large values in X need a lower rate.
 USUAL_PRODUCT = 2.0
 TRIED_PRODUCTS = (USUAL_PRODUCT, USUAL_PRODUCT / 5)
-# A loss below this share of its first value has fallen enough: no hint.
-FALLEN_SHARE = 0.25
-# A trial whose loss is below this share of the training's loss is better by more than chance.
-BETTER_SHARE = 0.75
+# A loss below this fraction of its first value has fallen enough: no hint.
+FALLEN_FRACTION = 0.25
+# A trial whose loss is below this fraction of the training's loss is better by more than chance.
+BETTER_FRACTION = 0.75
 # A loss of more than this multiple of its first value has risen, by more than batches and dropout vary it.
 RISEN_MULTIPLE = 10
 # Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
@@ -91,7 +91,7 @@ def rate_hint(
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
     operations = network.training_operations * job.X.shape[0]
     n_tried = min(history.n_passes, MAX_EPOCHS, int(MAX_OPERATIONS / operations))
-    if n_tried < MIN_EPOCHS or loss < FALLEN_SHARE * history.loss[0]:
+    if n_tried < MIN_EPOCHS or loss < FALLEN_FRACTION * history.loss[0]:
         return None
     total = job.weights.sum()
     trials = []
@@ -102,7 +102,7 @@ def rate_hint(
         )
         trials.append((_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon))
     tried, epsilon = min(trials)
-    if not tried < BETTER_SHARE * loss:
+    if not tried < BETTER_FRACTION * loss:
         return None
     return (
         f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
