@@ -47,15 +47,16 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--thousands", metavar="TEXT", help="separator of thousands in CSV numbers, such as ',' or '.'"
     )
     group.add_argument(
-        "--units", metavar="TEXT,TEXT", type=texts, default=(),
+        "--units", metavar="TEXT,TEXT", action="extend", type=texts, default=[],
         help="texts to leave out of CSV numbers, such as '$,%%'",
     )  # fmt: skip
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
     group.add_argument(
         "--na",
         metavar="TEXT,TEXT",
+        action="extend",
         type=texts,
-        default=(),
+        default=[],
         help="further texts that stand for a missing value",
     )
     group.add_argument(
@@ -84,8 +85,8 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def texts(text: str) -> tuple[str, ...]:
-    """Parse texts that are separated by commas; one that is repeated counts once."""
-    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    """Parse texts, separated and quoted as in a CSV file; one that is repeated counts once."""
+    return tuple(dict.fromkeys(one.strip() for one in names(text)))
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -30,7 +30,12 @@ def add_command(commands: Any, summary: str) -> None:
     )  # fmt: skip
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
     parser.add_argument(
-        "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
+        "--drop",
+        metavar="COLUMN,COLUMN",
+        action="extend",
+        type=names,
+        default=[],
+        help="columns to leave out",
     )
     parser.add_argument(
         "--port", type=functools.partial(count, least=0),

@@ -32,7 +32,12 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument("--proba", action="store_true", help="add the probability of every class")
     parser.add_argument("--quantiles", action="store_true", help="add the quantiles that the model has")
     parser.add_argument(
-        "--keep", metavar="COLUMN,COLUMN", type=names, default=(), help="columns of the table to copy"
+        "--keep",
+        metavar="COLUMN,COLUMN",
+        action="extend",
+        type=names,
+        default=[],
+        help="columns of the table to copy",
     )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)

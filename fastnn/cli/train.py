@@ -37,7 +37,12 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
     parser.add_argument(
-        "--drop", metavar="COLUMN,COLUMN", type=names, default=(), help="columns to leave out"
+        "--drop",
+        metavar="COLUMN,COLUMN",
+        action="extend",
+        type=names,
+        default=[],
+        help="columns to leave out",
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(

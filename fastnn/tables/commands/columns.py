@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from ...system.extras import import_extra
 from ...system.messages import listed, meant, nearest
 from ..encoding.categories import UNSEEN, CategoryEncoding
 from .reading import ReadTable, as_dates
-from .texts import hint
+from .texts import hint, option
 
 __all__ = [
     "Matching",
@@ -62,13 +61,13 @@ def numbers_of(column: Any, read: ReadTable, what: str) -> Any:
     pandas = import_extra("pandas", "cli", "reading a table")
     wrong = first_text(column)
     if wrong is not None:
-        advice = hint(column, read.is_csv, missing_values=False)
+        advice = hint(column, read.is_csv, read.decimal, missing_values=False)
         if advice is not None and advice[0] == "numbers":
             raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
         row, value = wrong
         raise ValueError(
             f"{read.name}: {what} {column.name!r} should hold numbers, but row {row} holds {str(value)!r}: "
-            f"correct it, or read it as a missing value by --na {shlex.quote(str(value))}"
+            f"correct it{_or_missing(value, read)}"
         )
     return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -81,8 +80,9 @@ def check_finite(frame: Any, read: ReadTable) -> None:
             if wrong.any():
                 row = int(frame.index[wrong.argmax()]) + 1
                 raise ValueError(
-                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it, read it as "
-                    f"missing by --na inf,-inf, or leave the column out by --drop {name}"
+                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it"
+                    + (", read it as a missing value by --na inf,-inf" if read.is_csv else "")
+                    + f", or leave the column out of the training by {option('--drop', name)}"
                 )
 
 
@@ -188,7 +188,9 @@ class Matching:
             column = frame[name]
             if not record["features"]:
                 continue
-            if kind == "number":
+            if kind == "boolean" and column.dtype.kind != "b":
+                frame[name] = _booleans_of(pandas, column, read)
+            elif kind == "number":
                 is_duration = column.dtype.kind == "m"  # which the encoder reads as days
                 if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
                     frame[name] = numbers_of(_without_dates(pandas, column), read, "column")
@@ -242,6 +244,26 @@ def _by_position(read: ReadTable, n_columns: int) -> Any:
 def _without_dates(pandas: Any, column: Any) -> Any:
     """Return a column, dates as text: pandas would turn them into numbers without an error."""
     return column.astype(str) if column.dtype.kind == "M" else column
+
+
+def _booleans_of(pandas: Any, column: Any, read: ReadTable) -> Any:
+    """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
+    numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    found = column.astype("string").str.strip().str.lower().map(numbers)
+    wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        place, value = column.index[row] + 1, str(column.iloc[row])
+        raise ValueError(
+            f"{read.name}: column {column.name!r} should hold True and False, but row {place} "
+            f"holds {value!r}: correct it{_or_missing(value, read)}"
+        )
+    return found.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _or_missing(value: Any, read: ReadTable) -> str:
+    """Return the advice to read a value of a CSV file as a missing one; "" for other files."""
+    return f", or read it as a missing value by {option('--na', str(value))}" if read.is_csv else ""
 
 
 def _dates_of(pandas: Any, column: Any, read: ReadTable, date_formats: Sequence[str] | None) -> Any:

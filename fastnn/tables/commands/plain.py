@@ -28,7 +28,7 @@ from .reading import (
     marked_encoding,
     opened_bytes,
 )
-from .texts import in_python_form
+from .texts import in_python_form, option
 
 __all__ = ["read_plain_table"]
 
@@ -224,6 +224,6 @@ def _as_floats(values: list[Any], column: str, name: str) -> Any:
     if wrong.any():
         raise ValueError(
             f"{name}: column {column!r} holds infinity in row {int(wrong.argmax()) + 1}: correct it, read it "
-            f"as missing by --na inf,-inf, or leave the column out by --drop {column}"
+            f"as missing by --na inf,-inf, or leave the column out by {option('--drop', column)}"
         )
     return numbers

@@ -95,7 +95,7 @@ def posed_problem(
     if is_whole and len(distinct) < 2:
         raise ValueError(
             f"{read.name}: the target {target!r} holds only one value, {str(distinct[0])!r}: there is "
-            "nothing to learn"
+            "nothing to learn" + "".join(f"; {note}" for note in read.notes if "--no-default-na" in note)
         )
     n_rows = len(problem.target)
     if task == "classification" and len(distinct) > max(MAX_UNCHECKED_CLASSES, n_rows // 2):
@@ -109,7 +109,7 @@ def posed_problem(
             f"the target {target!r} holds {n_classes:,} classes of {n_rows / n_classes:.1f} rows each on "
             "average: it looks like an id, and so many classes make a fit slow"
         )
-    problem.notes += notes + suspicions(problem.frame, problem.target, task, read.is_csv)
+    problem.notes += notes + suspicions(problem.frame, problem.target, task, read)
     return problem
 
 
@@ -248,7 +248,9 @@ def _found_task(column: Any, read: ReadTable, notes: list[str]) -> str:
             "regression takes them for numbers"
         )
     is_long = len(distinct) > MAX_CLASSES and not has_numbers
-    if task == "regression" or (is_long and (hint(column, read.is_csv) or [""])[0] == "numbers"):
+    if task == "regression" or (
+        is_long and (hint(column, read.is_csv, read.decimal) or [""])[0] == "numbers"
+    ):
         numbers_of(column, read, "the target")  # raises where other text is among numbers, and names the row
         return "regression"
     return task

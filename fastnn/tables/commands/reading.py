@@ -59,6 +59,8 @@ MAX_EXACT = 2**53
 PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
+# Numbers whose points perhaps separate thousands.
+_POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
 
 
@@ -76,6 +78,8 @@ class ReadTable:
         Remarks for the user about what was found or changed.
     is_csv : bool
         True for the rows of a CSV file, which options may read in another way.
+    decimal : str, default "."
+        Decimal point of the numbers in a CSV file.
     copied : pandas DataFrame, optional
         Fields of a CSV file, as they are, of the columns to copy.
     """
@@ -84,6 +88,7 @@ class ReadTable:
     name: str
     notes: list[str] = field(default_factory=list)
     is_csv: bool = False
+    decimal: str = "."
     copied: Any = None
 
 
@@ -299,9 +304,11 @@ def _may_be_padded(column: Any, task: str | None) -> bool:
     return task == "classification" or values.nunique() <= MAX_CLASSES
 
 
-def _may_be_named(pandas: Any, column: Any, task: str | None) -> bool:
-    """Return True for a target of texts that lacks values, which may be classes such as None in the file."""
-    return task != "regression" and column.hasnans and pandas.api.types.is_string_dtype(column.dropna())
+def _may_lack_classes(column: Any, task: str | None) -> bool:
+    """Return True for a target that lacks values, which may be classes, such as None in the file."""
+    if task == "regression" or not column.hasnans:
+        return False
+    return task == "classification" or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
 
 
 def _left_out_classes(texts: Any) -> list[str]:
@@ -404,7 +411,7 @@ def _parsed(
                     texts = _in_python_form(pandas, texts)
                 if may_round or _is_padded(texts):
                     frame[target] = _unrounded(pandas, texts, decimal, thousands)
-            elif options.default_na and _may_be_named(pandas, frame[target], task):
+            if options.default_na and _may_lack_classes(frame[target], task):
                 texts = parsed([target], usecols=[target], keep_default_na=False)[target]
                 notes += _left_out_classes(texts[frame[target].isna()])
         copied = [column for column in given_names(copied, frame.columns) if column in frame]
@@ -425,9 +432,8 @@ def _parsed(
         raise ValueError(f"{name} is damaged: {first_line(error)}") from None
     notes += _renamed_columns(_split(lines, sep), frame.columns)
     if options.units:
-        separator = "." if may_have_points else thousands
-        _leave_out_units(pandas, frame, text_columns, options.units, separator, decimal)
-    return ReadTable(frame, name, notes, is_csv=True, copied=fields)
+        _leave_out_units(pandas, frame, text_columns, options.units, thousands, decimal)
+    return ReadTable(frame, name, notes, is_csv=True, decimal=decimal, copied=fields)
 
 
 def _in_python_form(pandas: Any, column: Any) -> Any:
@@ -516,14 +522,19 @@ def found_form(lines: list[str], options: Any, notes: list[str]) -> Form:
     decimal, thousands = options.decimal or ".", options.thousands or None
     if options.decimal is None and sep != ",":
         decimal = found_decimal(lines, sep)
-    if decimal == sep or len(decimal) != 1:
-        raise ValueError(f"--decimal must be one character other than the separator, got {decimal!r}")
+    if len(decimal) != 1:
+        raise ValueError(f"--decimal must be one character, got {decimal!r}")
     if thousands is not None and (thousands == decimal or len(thousands) != 1):
         raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
     if sep != ",":
         notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
     if decimal != ".":
         notes.append(f"decimal point {decimal!r}")
+    elif not (options.decimal or thousands) and sep != "," and _may_be_groups(lines, sep):
+        notes.append(
+            "points are read as decimal points: --decimal , --thousands . reads them as separators of "
+            "thousands"
+        )
     return Form(sep, decimal, thousands, decimal == "," and options.decimal is None and thousands is None)
 
 
@@ -543,10 +554,22 @@ def found_separator(lines: list[str]) -> str:
 
 def found_decimal(lines: list[str], sep: str) -> str:
     """Return the decimal point of the numbers in lines, a comma where commas and points are as frequent."""
-    fields = [cell.strip() for row in _split(lines[1:], sep) for cell in row]
-    n_commas = sum(bool(_COMMA_NUMBER.fullmatch(cell)) for cell in fields)
-    n_points = sum(bool(_POINT_NUMBER.fullmatch(cell)) for cell in fields)
+    fields = _fields(lines, sep)
+    n_commas = sum(bool(_COMMA_NUMBER.fullmatch(field)) for field in fields)
+    n_points = sum(bool(_POINT_NUMBER.fullmatch(field)) for field in fields)
+    n_points -= sum(bool(_POINT_GROUPS.fullmatch(field)) for field in fields)
     return "," if n_commas >= max(1, n_points) else "."
+
+
+def _may_be_groups(lines: list[str], sep: str) -> bool:
+    """Return True if all points of the numbers in lines may separate thousands, and there are some."""
+    with_points = [field for field in _fields(lines, sep) if _POINT_NUMBER.fullmatch(field)]
+    return bool(with_points) and all(map(_POINT_GROUPS.fullmatch, with_points))
+
+
+def _fields(lines: list[str], sep: str) -> list[str]:
+    """Return the fields of all lines but the first."""
+    return [cell.strip() for row in _split(lines[1:], sep) for cell in row]
 
 
 def _drop_index(read: ReadTable) -> None:

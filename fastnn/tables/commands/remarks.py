@@ -34,7 +34,9 @@ def rare_class_notes(y: Array, P: Array, classes: Array, weights: Any, is_balanc
     true = np.searchsorted(classes, y)
     shares = np.bincount(true, weights, len(classes)) / (len(y) if weights is None else weights.sum())
     is_missed = (np.bincount(P.argmax(axis=1), minlength=len(classes)) == 0) & (shares > 0)
-    missed = [f"{str(classes[k])!r} ({shares[k]:.1%} of the rows)" for k in np.flatnonzero(is_missed)]
+    missed = [
+        f"{str(classes[k])!r} ({shares[k]:.1%} of the evaluated rows)" for k in np.flatnonzero(is_missed)
+    ]
     if not missed:
         return []
     verb = "are" if len(missed) > 1 else "is"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ...system.extras import import_extra
+from .reading import ReadTable
 from .scores import folds_of
-from .texts import hint
+from .texts import hint, option
 
 __all__ = ["suspicions"]
 
@@ -32,7 +32,7 @@ MIN_DISTINCT = 0.5
 _ID_NAME = re.compile(r"(?:^|[\W_])(?:id|key|uuid|guid|index|row|nr|no|number)s?$|[a-z]I[Dd]$", re.IGNORECASE)
 
 
-def suspicions(frame: Any, target: Any, task: str, is_csv: bool) -> list[str]:
+def suspicions(frame: Any, target: Any, task: str, read: ReadTable) -> list[str]:
     """Return notes on columns.
 
     Parameters
@@ -43,15 +43,15 @@ def suspicions(frame: Any, target: Any, task: str, is_csv: bool) -> list[str]:
         Target without missing values.
     task : {"classification", "regression"}
         Kind of the target.
-    is_csv : bool
-        True for the columns of a CSV file: options say how these are read.
+    read : ReadTable
+        Table of the columns.
     """
     notes = []
     # The encoder refuses lists and other values that cannot be categories, and names the column.
     frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
     for name in frame.columns:
-        column, drop = frame[name], f"--drop {shlex.quote(name)} leaves it out"
-        advice = hint(column, is_csv)
+        column, drop = frame[name], f"{option('--drop', name)} leaves it out"
+        advice = hint(column, read.is_csv, read.decimal)
         if advice is not None:
             notes.append(f"column {name!r} {advice[1]}")
         if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
@@ -95,7 +95,7 @@ def _leaks(frame: Any, target: Any, task: str) -> list[str]:
         y = values[y] / np.abs(values).max()
     notes = []
     for name in frame.columns:
-        drop = f"--drop {shlex.quote(name)} leaves it out"
+        drop = f"{option('--drop', name)} leaves it out"
         if (frame[name].astype(object) == target.astype(object)).all():
             notes.append(f"column {name!r} is a copy of the target: {drop}")
         elif is_checked:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import functools
+import io
 import re
 import shlex
 import unicodedata
@@ -13,7 +16,7 @@ import numpy as np
 
 from ...system.extras import import_extra
 
-__all__ = ["hint", "in_python_form", "without_units"]
+__all__ = ["hint", "in_python_form", "option", "without_units"]
 
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
@@ -35,7 +38,11 @@ _ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s
 
 
 def without_units(texts: Any, units: Iterable[str], thousands: str | None, decimal: str) -> Any:
-    """Return a column of text as numbers, NaN for missing values and other text."""
+    """Return a column of text as numbers, NaN for missing values and other text.
+
+    Without a separator of thousands, points separate them in a column with decimal commas where all numbers
+    allow that, as in `in_python_form`.
+    """
     pandas = import_extra("pandas", "cli", "reading a table")
     for unit in units:
         texts = texts.str.replace(unit, "", regex=False)
@@ -43,7 +50,12 @@ def without_units(texts: Any, units: Iterable[str], thousands: str | None, decim
     if thousands is not None:
         is_number = texts.str.fullmatch(_grouped(thousands, decimal)).fillna(False).astype(bool)
         texts = texts.where(~is_number, texts.str.replace(thousands, "", regex=False))
-    if decimal != ".":
+    elif decimal == ",":
+        is_number = texts.str.fullmatch(_DECIMAL_COMMA.pattern).fillna(False).astype(bool)
+        if not pandas.to_numeric(texts[~is_number], errors="coerce").count():
+            plain = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            texts = texts.where(~is_number, plain)
+    if decimal != "." and thousands is not None:
         texts = texts.str.replace(decimal, ".", regex=False)
     return pandas.to_numeric(texts.str.replace(r"^([+-])\s+", r"\1", regex=True), errors="coerce")
 
@@ -59,7 +71,9 @@ def in_python_form(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, str] | None:
+def hint(
+    column: Any, is_csv: bool, decimal: str = ".", missing_values: bool = True
+) -> tuple[str, str] | None:  # fmt: skip
     """Return what most values of a column of text stand for, and how they are read.
 
     Parameters
@@ -68,6 +82,8 @@ def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, s
         Column.
     is_csv : bool
         True for a column of a CSV file: options say how it is read.
+    decimal : str, default "."
+        Decimal point of the file's numbers.
     missing_values : bool, default True
         Also where plain numbers are text only because of a few other values.
 
@@ -79,35 +95,36 @@ def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, s
     pandas = import_extra("pandas", "cli", "reading a table")
     if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
         return None
-    counts = column.dropna().value_counts()[:MAX_VALUES]
+    counts = column.dropna().value_counts()
     if not len(counts) or not all(isinstance(value, str) for value in counts.index):
         return None
     texts, n_rows = pandas.Series(counts.index, dtype="string"), counts.to_numpy()
+    texts, more, n_rows = texts[:MAX_VALUES], texts[MAX_VALUES:], n_rows[:MAX_VALUES]
     options: list[str] = []
-    what, parsed = "numbers", pandas.to_numeric(texts, errors="coerce")
-    if not _are_most(texts, parsed, n_rows):
+    what, read = "numbers", functools.partial(without_units, units=(), thousands=None, decimal=decimal)
+    if not _are_most(texts, read(texts), n_rows):
         units = _units(texts)
-        bare = texts
-        for unit in units:
-            bare = bare.str.replace(unit, "", regex=False)
-        bare = bare.str.strip()
-        thousands = next((one for one in THOUSANDS if bare.str.fullmatch(_grouped(one, ".")).any()), None)
-        parsed = without_units(texts, units, thousands, ".")
-        options += [f"--units {shlex.quote(','.join(units))}"] * bool(units)
+        thousands, other_decimal = _separators(texts, units, decimal)
+        read = functools.partial(without_units, units=units, thousands=thousands, decimal=other_decimal)
+        options += [option("--units", *units)] * bool(units)
         options += [f"--thousands {shlex.quote(thousands or '')}"] * (thousands is not None)
-    if not _are_most(texts, parsed, n_rows):
-        what, formats, parsed = "dates", *_dates(pandas, texts, n_rows)
-        if not _are_most(texts, parsed, n_rows):
+        options += [f"--decimal {other_decimal}"] * (other_decimal != decimal)
+    if not _are_most(texts, read(texts), n_rows):
+        what, formats, dates = "dates", *_dates(pandas, texts, n_rows)
+        if not _are_most(texts, dates, n_rows):
             return None
+        read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
         forms = " or ".join(shlex.quote(form) for form in formats)
         options = [f"--date-format {forms}"] * (not formats[0].startswith("%Y-%m-%d"))
-    others = texts[parsed.isna()].tolist()
-    if not (options or (others and missing_values)):
+    parsed = read(texts)
+    others = [*texts[parsed.isna()], *more[read(more).isna()]]
+    is_noted = others or (what == "numbers" and not is_csv)
+    if not (options or (is_noted and missing_values)):
         return None
     example = texts[parsed.notna()].iloc[0]
     text = f"holds {what} as text, such as {example!r}"
     if others:
-        options.append(f"--na {shlex.quote(','.join(others[:MAX_OTHERS]))}")
+        options.append(option("--na", *others[:MAX_OTHERS]))
         row = int(column.index[(column == others[0]).to_numpy(dtype=bool, na_value=False).argmax()]) + 1
         text += f", beside {', '.join(map(repr, others[:MAX_OTHERS]))}"
         text += f" and {len(others) - MAX_OTHERS:,} more" if len(others) > MAX_OTHERS else ""
@@ -117,7 +134,36 @@ def hint(column: Any, is_csv: bool, missing_values: bool = True) -> tuple[str, s
 
 def _grouped(thousands: str, decimal: str) -> str:
     """Return the regular expression of numbers with a separator of thousands."""
-    return rf"[+-]?\s*\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
+    return rf"[+-]?\s*[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
+
+
+def option(name: str, *values: str) -> str:
+    """Return an option of the command line with names or texts, quoted for the shell and as in a CSV file."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    text = line.getvalue()
+    return f"{name}={shlex.quote(text)}" if text[:1] == "-" else f"{name} {shlex.quote(text)}"
+
+
+def _separators(texts: Any, units: Iterable[str], decimal: str) -> tuple[str | None, str]:
+    """Return the separator of thousands in texts of numbers, None if there is none, and the decimal point."""
+    for unit in units:
+        texts = texts.str.replace(unit, "", regex=False)
+    texts = texts.str.strip()
+    for separator in THOUSANDS:
+        holders = texts[texts.str.contains(separator, regex=False)]
+        if separator == decimal or not len(holders):
+            continue
+        is_grouped = holders.str.fullmatch(_grouped(separator, decimal))
+        if is_grouped.mean() >= MOSTLY:
+            return separator, decimal
+        if (
+            separator == ","
+            and decimal == "."
+            and holders.str.fullmatch(_DECIMAL_COMMA.pattern).mean() >= MOSTLY
+        ):
+            return None, ","
+    return None, decimal
 
 
 def _are_most(texts: Any, parsed: Any, n_rows: Any) -> bool:

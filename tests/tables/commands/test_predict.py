@@ -385,3 +385,25 @@ def test_classes_that_begin_with_0_are_predicted_as_they_are(folder, run):
     # A model of the integers knows the padded ones as well.
     assert run("train", "bare.csv", "--target", "churn", "--preset", "fast")[0] == 0
     assert run("evaluate", "run/model.fastnn", "customers.csv")[0] == 0
+
+
+def test_booleans_are_read_in_all_their_forms_and_others_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [(k % 2 == 0, k % 5, k % 2) for k in range(60)]
+    pd.DataFrame(rows, columns=["smoker", "x", "y"]).to_csv("t.csv", index=False)
+    assert cli.main(["train", "t.csv", "--target", "y", "--preset", "fast", "--passes", "2"]) == 0
+    printed = set()
+    for yes, no in (("True", "False"), ("1", "0"), ("true", "FALSE"), ("1.0", "0")):
+        lines = [f"{yes if first else no},{second}" for first, second, _ in rows]
+        (tmp_path / "new.csv").write_text("\n".join(["smoker,x", *lines, ",1"]))
+        capsys.readouterr()
+        assert cli.main(["predict", "run/model.fastnn", "new.csv", "--proba"]) == 0
+        printed.add(capsys.readouterr().out)
+    assert len(printed) == 1
+    for other in ("100", "yes"):
+        (tmp_path / "new.csv").write_text(f"smoker,x\n1,1\n{other},1\n")
+        assert cli.main(["predict", "run/model.fastnn", "new.csv"]) == 1
+        message = (
+            f"column 'smoker' should hold True and False, but row 2 holds '{other}': correct it, or read"
+        )
+        assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ from extras import all_need, optional
 
 from fastnn.cli.arguments import add_reading_arguments, names
 from fastnn.tables.commands.reading import found_decimal, found_separator, given_names, read_table
+from fastnn.tables.commands.texts import hint
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -309,6 +310,55 @@ def test_classes_that_are_read_as_missing_values_are_noted_and_can_be_kept(tmp_p
     assert not read(path, target="level", task="regression").notes
     path.write_text("size,level\n1,x\n2,high\n3,\n")
     assert not read(path, target="level").notes
+    for classes in (["1", "2"], ["01", "02"], ["True", "False"]):
+        path.write_text("size,level\n" + "".join(f"{k},{[*classes, 'None'][k % 3]}\n" for k in range(9)))
+        assert "holds 'None' in 3 rows" in read(path, target="level").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "values"),
+    [
+        ("a;b\n13.772;23,4\n6.558;78,1\n252;5,5\n", [], {"a": [13772, 6558, 252], "b": [23.4, 78.1, 5.5]}),
+        ("a;b\n1,5;0.125 %\n2,5;0.5 %\n3,5;1.250 %\n", ["--units", "%"], {"b": [0.125, 0.5, 1.25]}),
+        ("a;b\n1,5;1.125 %\n2,5;0,5 %\n3,5;1.250 %\n", ["--units", "%"], {"b": [1125, 0.5, 1250]}),
+        ('a,b\n"0,785",1\n"1,250",2\n', ["--decimal", ","], {"a": [0.785, 1.25]}),
+        ("a,b\nx,1\ny,2\nz,3\n3,4\n", ["--na", "x,y", "--na", "z"], {"a": [np.nan] * 3 + [3]}),
+        ('a,b\n"x, y",1\n3,4\n', ["--na", '"x, y"'], {"a": [np.nan, 3]}),
+    ],
+)
+def test_numbers_in_many_forms_are_read_as_such(text, arguments, values, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    frame = read(tmp_path / "t.csv", *arguments).frame
+    for name, expected in values.items():
+        np.testing.assert_array_equal(frame[name].to_numpy(float), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        (['"502,40 €"', '"1.502,40 €"', '"3,20 €"'], "--units '€' reads it as numbers"),
+        (["$5", "$7.5", "-"] + ["$1"] * 9, "--units '$' --na=- reads it as numbers"),
+        ([f"{k}.5" for k in range(3000)] + ["n.v."], "beside 'n.v.' (first in row 3001): --na n.v. reads it"),
+        (['"0,785"', '"5,97"', '"1,250"'], "--decimal , reads it as numbers"),
+        (['"1,785"', '"5,970.5"', "12"], "--thousands , reads it as numbers"),
+    ],
+)
+def test_advice_on_texts_that_are_numbers_suits_the_file(fields, advice, tmp_path):
+    sep = ";" if "€" in fields[0] else ","
+    rows = "".join(f"{field}{sep}{'1,5' if sep == ';' else k}\n" for k, field in enumerate(fields))
+    (tmp_path / "t.csv").write_text(f"a{sep}b\n{rows}")
+    found = read(tmp_path / "t.csv")
+    assert advice in hint(found.frame["a"], found.is_csv, found.decimal)[1]
+    assert hint(pd.Series(["1.5", "2"]), False)[1].endswith("convert it")
+
+
+def test_points_that_may_separate_thousands_are_noted(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1.500;2\n2.500;3\n")
+    assert any("--decimal , --thousands ." in note for note in read(tmp_path / "t.csv").notes)
+    found = read(tmp_path / "t.csv", "--decimal", ",", "--thousands", ".")
+    assert found.frame["a"].tolist() == [1500, 2500]
+    (tmp_path / "t.csv").write_text("a;b\n1.500;2\n2.5;3\n")
+    assert not any("thousands" in note for note in read(tmp_path / "t.csv").notes)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
@@ -322,7 +372,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
     ("arguments", "message"),
     [
         (["--sep", "ab"], "--sep must be one character"),
-        (["--decimal", ","], "--decimal must be one character other than the separator"),
+        (["--decimal", ".."], "--decimal must be one character, got '..'"),
         (["--encoding", "none"], "there is no encoding 'none'"),
         (["--encoding", "ascii"], "is not encoded in ascii, as --encoding says:"),
         (["--encoding", "idna"], "--encoding: 'idna' is not an encoding of files: name another"),
