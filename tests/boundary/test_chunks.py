@@ -50,10 +50,9 @@ CLUSTER = """
     from dask.distributed import Client, LocalCluster
 
     def main():
-        model = fastnn.MLPClassifier((4,), max_iter=3, n_iter_no_change=9, random_state=0)
-        random = np.random.default_rng(0)
-        X = random.normal(size=(60, 2))
-        model.fit(X, X[:, 0] > 0)
+        model = fastnn.Model([2, 4, 2], random_state=0)  # not an estimator: no process imports scikit-learn
+        X = np.random.default_rng(0).normal(size=(60, 2))
+        model.train(X, X.sum(axis=1) > 0, num_passes=50, epsilon=0.01)
         view = (-1.5, 2.5), (-1.0, 1.5), 300
         expected = fastnn.render_boundary(model, *view).data
         options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
