@@ -5,7 +5,7 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
-from strategies import DTYPES, padded
+from strategies import DTYPES, padded, read_only
 
 from fastnn.reference import curvature as reference
 from fastnn.reference import layer as reference_layer
@@ -136,8 +136,9 @@ def test_formulas_evaluated_in_python_match_the_kernels(name):
     dtype = DTYPES[0]
     Z = np.linspace(-30, 30, padded(2000, dtype))[None]
     A, slopes = np.empty_like(Z), np.empty_like(Z)
-    activation_forward(name)(Z, A)
-    activation_backward(name)(Z, A, np.ones_like(Z), slopes)
+    # Read-only, as in test_layer.py: a kernel is compiled once for each tuple of argument types.
+    activation_forward(name)(read_only(Z), A)
+    activation_backward(name)(read_only(Z), read_only(A), read_only(np.ones_like(Z)), slopes)
     np.testing.assert_allclose(
         evaluate(ACTIVATIONS[name].value.formula, Z), A, rtol=2e-14, atol=1e-300
     )  # fmt: skip

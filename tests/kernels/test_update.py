@@ -203,7 +203,8 @@ def test_finite_parameters_with_an_infinite_sum_are_finite(dtype):
     c, zero, one = coefficients(optimizers.SGD(), 1, dtype)[0], dtype.type(0), dtype.type(1)
     for sign in (np.ones(size), np.resize([1, -1], size)):
         parameters = (0.9 * np.finfo(dtype).max * sign).astype(dtype)
-        arguments = np.zeros((1, size), dtype), parameters, np.zeros((0, size), dtype), c, zero, zero, one
+        gradient, state = read_only(np.zeros((1, size), dtype)), np.zeros((0, size), dtype)
+        arguments = gradient, parameters, state, read_only(c), zero, zero, one
         assert compiled.update("sgd")(*arguments, 0, size, 0)
         parameters[size // 2] = np.inf
         assert not compiled.update("sgd")(*arguments, 0, size, 0)
@@ -327,7 +328,9 @@ def test_twenty_steps_match_scikit_learn(optimizer, peer, rate_name, options):
         p, state = sides[0]
         assert reference.update(optimizer.name, g, p, state, named(optimizer, step), 0.0, 0.0)
         p, state = sides[1]
-        assert compiled.update(optimizer.rule)(read_only(g[None]), p, state, c, 0.0, 0.0, 1.0, 0, size, 0)
+        assert compiled.update(optimizer.rule)(
+            read_only(g[None]), p, state, read_only(c), 0.0, 0.0, 1.0, 0, size, 0
+        )
         for p, _ in sides:
             np.testing.assert_allclose(p, theirs[0], rtol=1e-12, atol=1e-13)
     assert (np.abs(theirs[0] - parameters) > 1e-3).any()
