@@ -51,16 +51,16 @@ def pytest_configure(config):
 def pytest_collection(session):
     """Collect tests without the garbage collector, and exclude the objects that exist then from its work.
 
-    Thousands of tests are millions of objects. Every collection of garbage would visit them all.
+    Thousands of tests are millions of objects. Every collection of garbage would visit them all, and so would
+    one collection now, which would find little: the garbage of the imports is kept.
     """
+    # Hypothesis 6.100 creates its generator with the first example, collects garbage, and warns unless the
+    # collector finds a reference to it. References of frozen objects are not found: draw an example now.
+    hypothesis.find(hypothesis.strategies.none(), lambda example: True)
     gc.disable()
     try:
         return (yield)
     finally:
-        # Hypothesis 6.100 creates its generator with the first example, and warns unless the collector finds
-        # a reference to it. References of frozen objects are not found: draw an example now.
-        hypothesis.find(hypothesis.strategies.none(), lambda example: True)
-        gc.collect()
         gc.freeze()
         gc.enable()
 
