@@ -20,7 +20,6 @@ from fastnn.training.checkpoint import BackgroundWriter
 
 pytestmark = all_need("pandas", "pyarrow")
 pd = optional("pandas")
-pds = optional("pyarrow.dataset")
 
 # --- files that fit into memory ------------------------------------------------------------------------
 
