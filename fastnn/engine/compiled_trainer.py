@@ -134,6 +134,12 @@ class NumbaTrainer:
         return self._job.is_halted(self.memory, self.n_passes)
 
     @property
+    def _has_drawn(self) -> bool:
+        """True within the first step of an epoch: its order has been drawn, and would be drawn again."""
+        step, round = self._state.progress[0].tolist()
+        return self._job.shuffled and round > 0 and step % self._job.n_batches == 0
+
+    @property
     def _rounds_done(self) -> int:
         """Number of rounds done; a round is one tile of every shard."""
         step, round = self._state.progress[0].tolist()
@@ -153,7 +159,10 @@ class NumbaTrainer:
         rounds_before, started = self._rounds_done, time.perf_counter()
         self.non_finite = "a parameter"
         try:
-            if self._call(last_step):
+            is_finite = self._call(last_step)
+            while is_finite and self._has_drawn:
+                is_finite = self._call(self.n_steps + 1)
+            if is_finite:
                 self.non_finite = self._find_non_finite(of_parameters=False)
             self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:

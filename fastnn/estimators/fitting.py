@@ -315,6 +315,8 @@ def record_epochs(
 class Validate(Hook):
     """Hook that computes the validation loss and, for `early_stopping`, the score after every epoch."""
 
+    measures = True
+
     def __init__(self, fit: Fit, validation: Validation) -> None:
         self._fit, self._validation = fit, validation
 
@@ -398,6 +400,8 @@ class StopOnRequest(Hook):
 
 class Iterations(Hook):
     """Hook that updates an estimator by the iterations of L-BFGS."""
+
+    measures = True
 
     def __init__(self, fit: Fit, trainer: LBFGSTrainer, validation: Validation | None) -> None:
         self._fit, self._trainer, self._validation = fit, trainer, validation

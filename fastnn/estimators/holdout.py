@@ -12,6 +12,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
+from fastnn_kernels.compiler.interrupts import let_interrupts_through
+
 from ..engine.choice import get_backend
 from ..saving.values import plain_state, random_with
 from ..system.validation import shown
@@ -69,7 +71,8 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
         scorer = check_scoring(nameless, estimator.scoring)
         is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
         weights = weights_for(scorer, data.weights if is_weighted else None)
-        value = scorer(nameless, data.X, data.given_y, **weights)
+        with let_interrupts_through():
+            value = scorer(nameless, data.X, data.given_y, **weights)
         try:
             return float(value)
         except (TypeError, ValueError):

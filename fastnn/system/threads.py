@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
-from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts
+from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts, let_interrupts_through
 
 __all__ = [
     "CorePlaces",
@@ -203,7 +203,8 @@ def acquired_cores(most: int) -> Iterator[int]:
         budget = _budget
         with budget.lock:
             while available_cores() - budget.in_use < 1:
-                budget.changed.wait()
+                with let_interrupts_through():
+                    budget.changed.wait()
 
 
 @contextmanager

@@ -151,6 +151,8 @@ class PrintLoss(Hook):
 class AtKeptEpochs(Hook, ABC):
     """Base class of hooks that act after every epoch that the history keeps."""
 
+    measures = True
+
     def next_stop(self, training: Training) -> int:
         """Return the number of epochs done after the next kept epoch."""
         return int(training.kept[training.n_records]) + 1

@@ -180,6 +180,8 @@ class SaveCheckpoint(Hook):
         What is saved.
     """
 
+    measures = True
+
     def __init__(self, checkpoint: Checkpoint, subject: Subject) -> None:
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
@@ -220,10 +222,17 @@ class SaveCheckpoint(Hook):
     def _is_time(self) -> bool:
         return time.perf_counter() - self._last >= self._time
 
+    def at_stop(self, training: Training) -> None:
+        """Copy the model if the last validation loss is the lowest so far, and is to be kept."""
+        if not self._checkpoint.keep_best:
+            return
+        losses = self._losses(training)
+        if losses.size > self._n_seen and losses[-1] < self._best_loss:
+            self._best_loss, self._best = float(losses[-1]), self._subject.copied(training)
+        self._n_seen = losses.size
+
     def after_chunk(self, training: Training) -> bool:
         """Save a checkpoint if one is due."""
-        if self._checkpoint.keep_best:
-            self._compare(training)
         passes, is_whole = self._subject.progress(training)[0], self._is_whole(training)
         if self._epochs:
             is_due = is_whole and passes % self._epochs == 0 and passes > self._saved_epochs
@@ -236,13 +245,6 @@ class SaveCheckpoint(Hook):
     def _is_whole(self, training: Training) -> bool:
         """Return True if a training can be resumed from the last step."""
         return not self._subject.whole_epochs or training.trainer.n_steps % training.job.n_batches == 0
-
-    def _compare(self, training: Training) -> None:
-        """Copy the model if the last validation loss is the lowest so far."""
-        losses = self._losses(training)
-        if losses.size > self._n_seen and losses[-1] < self._best_loss:
-            self._best_loss, self._best = float(losses[-1]), self._subject.copied(training)
-        self._n_seen = losses.size
 
     def diverged(self, training: Training) -> None:
         """Keep the last checkpoint: the parameters before a divergence are of no use."""

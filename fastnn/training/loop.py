@@ -4,8 +4,9 @@ A trainer runs a *chunk* of epochs, about 50 ms, in one call. Between chunks the
 losses, progress bars, callbacks, validation data, early stopping, snapshots for animations. Each hook names
 its next stop, a number of epochs; no chunk runs past the earliest stop.
 
-Ctrl-C waits during a call and is raised at its end (``system/threads.py``, `acquired_cores`). The loop then
-calls the `end` of every hook: `KeepHistory` leaves what was done in the model.
+Ctrl-C waits until the call has ended and the hooks that measure its last epoch have done so, since a resumed
+training would not do it. The loop then calls the `end` of every hook: `KeepHistory` leaves what was done in
+the model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.forks import cached_property
+from fastnn_kernels.compiler.interrupts import held_interrupts
 
 from ..engine.job import Job
 from ..engine.protocol import Trainer
@@ -28,7 +30,16 @@ __all__ = ["Hook", "KeepHistory", "Training", "run_training"]
 
 
 class Hook:
-    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing."""
+    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing.
+
+    Attributes
+    ----------
+    measures : bool
+        True if `at_stop` measures the epoch that has ended, such as its validation loss: these hooks come
+        first, and Ctrl-C waits for them.
+    """
+
+    measures = False
 
     def begin(self, training: Training) -> None:
         """Prepare for a training, before its first chunk."""
@@ -122,18 +133,22 @@ class Training:
         steps = [step for hook in hooks if (step := hook.next_step(self)) is not None]
         for hook in hooks:
             hook.before_chunk(self)
-        try:
-            is_finite = trainer.run(stop, min(steps, default=None))
-        finally:
+        with held_interrupts():
+            try:
+                is_finite = trainer.run(stop, min(steps, default=None))
+            finally:
+                for hook in hooks:
+                    hook.chunk_ended(self)
+            is_at_stop = is_finite and trainer.n_passes == stop
             for hook in hooks:
-                hook.chunk_ended(self)
+                if is_at_stop and hook.measures:
+                    hook.at_stop(self)
         if not is_finite:
             for hook in hooks:
                 hook.diverged(self)
             raise self.divergence(trainer.non_finite)
-        is_at_stop = trainer.n_passes == stop
         for hook in hooks:
-            if is_at_stop:
+            if is_at_stop and not hook.measures:
                 hook.at_stop(self)
             if hook.after_chunk(self):
                 self.stopped = True
@@ -254,7 +269,8 @@ def run_training(
         while training.is_running:
             training.advance()
     finally:
-        _end(training.hooks, training)
+        with held_interrupts():
+            _end(training.hooks, training)
     return training
 
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
+
 from ..engine.checks import check_batches
 from ..engine.choice import get_backend
 from ..engine.job import Job, Memory
@@ -189,7 +191,8 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
                     return loss(validation)
                 scored = copy.copy(model)
                 scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                score = stopping.scorer(scored, validation.X, _user_targets(network, validation))
+                with let_interrupts_through():
+                    score = stopping.scorer(scored, validation.X, _user_targets(network, validation))
                 try:
                     return -float(score)
                 except (TypeError, ValueError):
@@ -226,9 +229,10 @@ def train_model(model: Any, beginning: Beginning, observers: Observers) -> Histo
         subject = _TrainedModel(model, present_state, outcome)
         running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
         run_training(trainer, job, running, validation_losses).check_loss()
-    if outcome()[0] is not parameters:
-        model._training.last = parameters.copy(), statistics.copy()
-        parameters[...], statistics[...] = outcome()
+    with held_interrupts():
+        if outcome()[0] is not parameters:
+            model._training.last = parameters.copy(), statistics.copy()
+            parameters[...], statistics[...] = outcome()
     hint = None if start is None else rate_hint(backend, network, *start, job, model.history_)
     if hint := hint or rise_hint(job, model.history_):
         warn(hint)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -400,3 +401,83 @@ def test_a_resumed_history_has_the_validation_losses_of_all_epochs():
     history = stopped.train(X, y, resume=True, **options)
     assert (history.validation_loss == at_once.history_.validation_loss).all()
     assert np.isfinite(history.validation_loss).all()
+
+
+# --- interrupts ----------------------------------------------------------------------------------
+
+
+def test_a_training_that_ended_within_the_first_step_of_an_epoch_resumes(monkeypatch):
+    """The order of an epoch is drawn before its first step, of which a call may run only some tiles."""
+    from fastnn.engine import limits
+
+    random = np.random.RandomState(0)
+    samples, targets = random.randn(3000, 3), random.randn(3000, 2)
+    options = {"num_passes": 4, "epsilon": 0.01, "reduction": "mean", "batch_size": 2000, "random_state": 0}
+
+    def train(resume=False, callbacks=()):
+        found.train(samples, targets, resume=resume, callbacks=callbacks, **options)
+        return np.concatenate([W.ravel() for W in found.W])
+
+    def new():
+        return fastnn.Model([3, 5, 2], output_activation="identity", loss="squared_error", random_state=0)
+
+    found = new()
+    expected = train()
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "CALL_SECONDS", 0)  # a call runs one tile of every shard
+    n_stopped = 0
+    for last in range(1, 12):
+        found, calls = new(), []
+
+        def ends(history, calls=calls, last=last):
+            calls.append(len(history))
+            return len(calls) == last
+
+        train(callbacks=[ends])
+        n_stopped += found.history_.n_passes < 4
+        np.testing.assert_array_equal(train(resume=True), expected)
+    assert n_stopped > 4
+
+
+@pytest.mark.parametrize("n_passes", [1, 4, 9])
+def test_the_last_epoch_before_an_interrupt_is_validated(n_passes, tmp_path, monkeypatch):
+    from fastnn.engine.compiled_trainer import NumbaTrainer
+
+    options = BASE | {"validation_data": (X[::2], y[::2]), "epsilon": 0.5, "num_passes": 40}
+    at_once, stopped = model(), model()
+    at_once.train(X, y, callbacks=[fastnn.EarlyStopping(3)], **options)
+    run = NumbaTrainer.run
+
+    def interrupted(trainer, *arguments):
+        done = run(trainer, *arguments)
+        if trainer.n_passes == n_passes:
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NumbaTrainer, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train(X, y, callbacks=[fastnn.EarlyStopping(3)], **options)
+    assert len(stopped.history_) == n_passes
+    assert np.isfinite(stopped.history_.validation_loss).all()
+    stopped.train(X, y, callbacks=[fastnn.EarlyStopping(3)], resume=True, **options)
+    assert everything(stopped, tmp_path) == everything(at_once, tmp_path)
+
+
+def test_an_interrupt_while_the_history_is_kept_loses_nothing(tmp_path, monkeypatch):
+    from fastnn.training.loop import Training
+
+    history = Training.history
+
+    def interrupted(training):
+        signal.raise_signal(signal.SIGINT)
+        return history(training)
+
+    stopped = model()
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "history", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train(X, y, **BASE)
+    assert len(stopped.history_) == BASE["num_passes"]
+    stopped.train(X, y, resume=True, **BASE)
+    assert everything(stopped, tmp_path) == everything(trained(model(), y, **BASE), tmp_path)
