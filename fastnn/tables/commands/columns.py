@@ -97,9 +97,14 @@ def fitted_columns(model: Any) -> list[str]:
     return [record["name"] for record in model.columns_]
 
 
-def text_columns(model: Any) -> list[str]:
-    """Return the names of the columns that were text in the fit of a model."""
-    return [record["name"] for record in model.columns_ if record["kind"] == "category"]
+def text_columns(model: Any) -> dict[str, Iterable[str]]:
+    """Return the columns that were text in the fit of a model, each with the texts that it knows."""
+    pairs = zip(model.columns_, model.encoder_.encodings_, strict=True)
+    return {
+        record["name"]: getattr(encoding, "known", ())
+        for record, encoding in pairs
+        if record["kind"] == "category"
+    }
 
 
 @contextmanager

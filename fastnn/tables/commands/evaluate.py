@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if target is None:
         raise ValueError(f"--target: {options.model} was fitted to a target without a name: name the column")
     if classes is not None and classes.dtype == object and not are_numbers(classes):
-        texts.append(target)
+        texts[target] = classes.tolist()
     is_whole = not hasattr(model, "feature_names_in_")
     kept = [*fitted_columns(model), target]
     table = TableInPieces(options.table, options, texts, is_whole, kept, target, task)

@@ -36,7 +36,7 @@ class TableInPieces:
         Name or URL of a file or folder, or "-" for standard input.
     options : namespace
         Options of `add_reading_arguments`.
-    text_columns : iterable of str
+    text_columns : mapping of str to iterable of str
         Columns of a CSV file whose fields stay as they are.
     is_whole : bool, default False
         Read a Parquet file at once too.

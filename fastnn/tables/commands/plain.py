@@ -19,6 +19,7 @@ from .columns import check_known
 from .reading import (
     COMPRESSIONS,
     FALLBACK,
+    MISSING,
     PADDED_INTEGER,
     PARQUET,
     check_kind,
@@ -32,11 +33,6 @@ from .texts import in_python_form, option
 
 __all__ = ["read_plain_table"]
 
-# Texts that pandas, too, reads as missing values.
-MISSING = {
-    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
-    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-}  # fmt: skip
 BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 

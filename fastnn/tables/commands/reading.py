@@ -8,7 +8,7 @@ import lzma
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,11 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\
 FALLBACK = "cp1252"
 # Magnitude from which floats may be rounded integers.
 MAX_EXACT = 2**53
+# Texts that pandas reads as missing values.
+MISSING = {
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
 # Integers that are perhaps names of classes.
 PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
 _COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
@@ -114,8 +119,9 @@ def read_table(
         Name of the file, its URL, or "-" for standard input.
     options : namespace
         Options of `add_reading_arguments`.
-    text_columns : iterable of str
-        Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file.
+    text_columns : mapping of str to iterable of str
+        Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file, and the
+        texts that are known: of these, NA, None and the like are no missing values.
     kept : iterable of str
         Columns that are not left out, even if they number the rows.
     target : str, optional
@@ -142,7 +148,7 @@ def read_table(
     """
     pandas = import_extra("pandas", "cli", "reading a table")
     name = "standard input" if source == "-" else shown_source(source)
-    text_columns = set(text_columns)
+    text_columns = dict(text_columns)
     if is_parquet_folder(source):
         read = ReadTable(_read_parquet(pandas, source, name, target), name)
     else:
@@ -344,7 +350,7 @@ def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> 
 
 
 def _read_csv(
-    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: set[str],
+    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: Mapping[str, Iterable[str]],
     target: str | None, task: str | None, copied: Sequence[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file, and notes about its form."""
@@ -380,7 +386,8 @@ def _read_csv(
 
 def _parsed(
     pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
-    notes: list[str], text_columns: set[str], target: str | None, task: str | None, copied: Sequence[str],
+    notes: list[str], text_columns: Mapping[str, Iterable[str]], target: str | None, task: str | None,
+    copied: Sequence[str],
 ) -> ReadTable:  # fmt: skip
     """Return the rows of a CSV file in one encoding."""
     text = head.decode(encoding, "ignore")
@@ -401,6 +408,11 @@ def _parsed(
 
     try:
         frame = parsed(text_columns)
+        for column, known in text_columns.items():
+            if column in frame and options.default_na and not MISSING.isdisjoint(known):
+                others = {"", *options.na, *MISSING.difference(known)}
+                texts = parsed([column], usecols=[column], keep_default_na=False, na_values=list(others))
+                frame[column] = texts[column]
         if may_have_points:
             notes += _convert_points(pandas, frame, text_columns)
         if target is not None and target in frame:
@@ -443,7 +455,7 @@ def _in_python_form(pandas: Any, column: Any) -> Any:
     return pandas.Series(texts, present.index, dtype=object).reindex(column.index)
 
 
-def _convert_points(pandas: Any, frame: Any, text_columns: set[str]) -> list[str]:
+def _convert_points(pandas: Any, frame: Any, text_columns: Mapping[str, Iterable[str]]) -> list[str]:
     """Convert columns of text whose values are all numbers, some of which have points.
 
     Return a note on columns where points that separate thousands might be decimal points.
@@ -467,7 +479,12 @@ def _convert_points(pandas: Any, frame: Any, text_columns: set[str]) -> list[str
 
 
 def _leave_out_units(
-    pandas: Any, frame: Any, text_columns: set[str], units: Any, thousands: str | None, decimal: str
+    pandas: Any,
+    frame: Any,
+    text_columns: Mapping[str, Iterable[str]],
+    units: Any,
+    thousands: str | None,
+    decimal: str,
 ) -> None:
     """Convert columns of text whose values are all numbers, with one of some units or without."""
     for name in frame.columns:

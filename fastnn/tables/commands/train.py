@@ -50,7 +50,10 @@ def run(options: argparse.Namespace) -> int:
             texts += columns_of_text(problem.target.to_frame())
         kind["task"] = problem.task
         valid = _validation(
-            read_table(options.valid, options, texts, problem.frame, **kind), problem, options, large is None
+            read_table(options.valid, options, dict.fromkeys(texts, ()), problem.frame, **kind),
+            problem,
+            options,
+            large is None,
         )
     shape = read.frame.shape if large is None else (large.files.n_rows, large.n_columns)
     _print_read(read, problem, shape)

@@ -407,3 +407,21 @@ def test_booleans_are_read_in_all_their_forms_and_others_are_refused(tmp_path, m
             f"column 'smoker' should hold True and False, but row 2 holds '{other}': correct it, or read"
         )
         assert message in capsys.readouterr().err
+
+
+def test_categories_and_classes_named_like_missing_values_are_known_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    countries = ["NA", "ZA", "BW", None]
+    rows = [(countries[k % 4], k % 7, ["None", "some"][k % 4 == 0]) for k in range(400)]
+    frame = pd.DataFrame(rows, columns=["country", "x", "kind"])
+    frame.to_parquet("t.parquet")
+    frame.fillna({"country": ""}).to_csv("t.csv", index=False)
+    for table, options in (("t.parquet", []), ("t.csv", ["--no-default-na"])):
+        train = ["train", table, "--target", "kind", "--preset", "fast", "--passes", "5", *options]
+        assert cli.main(train) == 0
+        scores = []
+        for name in ("t.parquet", "t.csv"):
+            assert cli.main(["evaluate", "run/model.fastnn", name, "--out", f"{name}.json"]) == 0
+            scores.append(json.loads((tmp_path / f"{name}.json").read_text())["scores"])
+            assert "missing" not in capsys.readouterr().out.rpartition("evaluat")[2]
+        assert scores[0] == scores[1]

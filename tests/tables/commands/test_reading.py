@@ -207,7 +207,7 @@ def test_classes_may_begin_with_0(texts, task, values, tmp_path):
 def test_dates_in_columns_that_are_named_as_text_stay_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("renewed,since\n2024-01-01,2024-01-01\n2024-02-01,2024-02-01\n", encoding="utf-8")
-    found = read(path, text_columns=iter(["renewed"])).frame
+    found = read(path, text_columns={"renewed": ()}).frame
     assert found["renewed"].tolist() == ["2024-01-01", "2024-02-01"]
     assert found["since"].dtype.kind == "M"
 
@@ -260,7 +260,7 @@ def test_columns_that_are_named_as_text_stay_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("zone,n\n01,1\n02,2\n", encoding="utf-8")
     assert read(path).frame["zone"].tolist() == [1, 2]
-    assert read(path, text_columns=["zone", "elsewhere"]).frame["zone"].tolist() == ["01", "02"]
+    assert read(path, text_columns={"zone": (), "elsewhere": ()}).frame["zone"].tolist() == ["01", "02"]
 
 
 def test_a_first_column_that_numbers_the_rows_is_left_out(tmp_path):
