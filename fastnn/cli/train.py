@@ -60,7 +60,7 @@ def add_command(commands: Any, summary: str) -> None:
         "--cv",
         metavar="N",
         type=functools.partial(count, least=2),
-        help="evaluate by N further fits, each on other rows",
+        help="evaluate by cross-validation with N folds, by N further fits",
     )
     parser.add_argument(
         "--preset", choices=PRESETS, default="good", help="size and number of the networks (default: good)"

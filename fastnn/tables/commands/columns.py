@@ -19,6 +19,7 @@ from .texts import hint, option
 __all__ = [
     "Matching",
     "check_finite",
+    "check_kinds",
     "check_known",
     "check_names",
     "columns_of_text",
@@ -90,6 +91,17 @@ def columns_of_text(frame: Any) -> list[str]:
     """Return the names of the columns of a dataframe whose first value is text."""
     firsts = {name: frame[name].dropna().head(1).tolist() for name in frame.columns}
     return [name for name, first in firsts.items() if first and isinstance(first[0], str)]
+
+
+def check_kinds(read: ReadTable, fitted: Any, date_formats: Sequence[str] | None) -> None:
+    """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    for name in fitted.columns:
+        kind, column = fitted[name].dtype.kind, read.frame[name]
+        if kind in "iuf" and not pandas.api.types.is_numeric_dtype(column.dtype):
+            numbers_of(_without_dates(pandas, column), read, "column")
+        elif kind == "M":
+            _dates_of(pandas, column, read, date_formats)
 
 
 def fitted_columns(model: Any) -> list[str]:

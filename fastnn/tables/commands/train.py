@@ -159,15 +159,17 @@ def _validation(read: Any, problem: Any, options: argparse.Namespace, is_whole: 
     import numpy as np
     import pandas as pd
 
-    from .columns import check_names
+    from .columns import check_kinds, check_names
     from .problem import check_classes, posed_rows
 
     target = options.target
     check_names([target, *problem.frame.columns], read, "--valid")
+    check_kinds(read, problem.frame, options.date_format)
     valid = posed_rows(read, target, problem.task, options.weights, list(problem.frame.columns))
     if problem.task == "classification" and is_whole:
         classes = np.unique(problem.target.to_numpy())
         valid.target = pd.Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
+    problem.notes += [f"{read.name}: {note}" for note in (*read.notes, *valid.notes)]
     return valid
 
 
@@ -258,10 +260,12 @@ def _report(read: Any, result: Any, options: argparse.Namespace, metrics: dict[s
     from ..report.page import ReportData
     from .scores import metrics_of
 
+    name = options.weights
+    weighted = [] if name is None else [f"scores are weighted by {name!r}; the tables count rows"]
     return ReportData(
         target=options.target, task=result.task, source=read.name, frame=result.frame, y=result.y,
         truth=result.truth, predictions=result.predictions, classes=result.classes, how=result.how,
         scores=result.scores, metrics=metrics_of(result.task, result.scores), model=result.model,
-        notes=read.notes + result.notes + result.remarks,
+        notes=read.notes + result.notes + result.remarks + weighted,
         model_file=str(options.out / MODEL), details=metrics,
     )  # fmt: skip

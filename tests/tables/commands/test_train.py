@@ -255,6 +255,22 @@ def test_validation_rows_of_unknown_classes_are_refused(folder, refused):
     assert message.startswith("valid.csv: the target 'churn' holds 'maybe', but the model knows the classes ")
 
 
+def test_validation_rows_are_described_and_wrong_values_in_them_named(folder, run, refused):
+    rows = [(f"{k % 10}.5", f"2024-01-{k % 28 + 1:02d}", "xy"[k % 2]) for k in range(90)]
+    lines = ["a;when;y", *map(";".join, rows)]
+    (folder / "t.csv").write_text("\n".join(lines).replace(";", ","))
+    (folder / "v.csv").write_text("\n".join([*lines, "1.5;2024-01-01;None"]))
+    options = ["train", "t.csv", "--target", "y", "--preset", "fast", "--passes", "2", "--valid", "v.csv"]
+    _, out, _ = run(*options)
+    assert "note: v.csv: fields are separated by ';'" in out
+    assert "note: v.csv: the target 'y' holds 'None' in 1 row, read as missing values" in out
+    assert "note: v.csv: 1 row without a target is left out" in out
+    (folder / "v.csv").write_text("\n".join([*lines, "oops;2024-01-01;x"]))
+    assert "v.csv: column 'a' should hold numbers, but row 91 holds 'oops'" in refused(*options)
+    (folder / "v.csv").write_text("\n".join([*lines, "1.5;1.2.24;x"]))
+    assert "v.csv: column 'when' should hold dates, but row 91 holds '1.2.24'" in refused(*options)
+
+
 @pytest.mark.parametrize("target", ["churn", "spent"])
 def test_cross_validation_judges_all_models(target, folder, run):
     frame = customers()
