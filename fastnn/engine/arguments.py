@@ -210,7 +210,7 @@ def max_threads(network: Network, job: Job) -> int:
 
 
 def kind_of_steps(network: Network, job: Job) -> Hashable:
-    """Return a value that is equal for trainings whose steps take about the same time."""
+    """Return a value that is equal for training runs whose steps take about the same time."""
     order = math.frexp(row_values(job.X))[1] if job.is_sparse else None
     return network, job.batch_size, order
 

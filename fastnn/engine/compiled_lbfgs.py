@@ -110,7 +110,7 @@ class NumbaLBFGSTrainer:
             work=self._work, last_pass=0, n_rounds=1,
         )  # fmt: skip
 
-    # --- resumed trainings ---------------------------------------------------------------------------
+    # --- resumed training runs ---------------------------------------------------------------------------
 
     @property
     def memory(self) -> LBFGSMemory | None:

@@ -32,7 +32,7 @@ class SharedCalls:
     Parameters
     ----------
     kind : hashable
-        Equal for trainings whose rounds are alike (`ThreadChoice`).
+        Equal for training runs whose rounds are alike (`ThreadChoice`).
     n_threads : int
         Number of threads that was asked for; 0 to measure which number is faster.
     most : int

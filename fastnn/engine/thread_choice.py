@@ -17,9 +17,9 @@ FALL = 0.8
 # Number of cores, besides those of the training, that this process must use for other threads to count as
 # computing.
 FOREIGN_CORES = 0.5
-# A training begins with the measurements of the last training of its kind for this many seconds: a search
-# consists of many short trainings. Beyond so many kinds, all measurements are forgotten: another thread may
-# change the dict while this one looks for the oldest.
+# A training run begins with the measurements of the last one of its kind for this many seconds: a search
+# consists of many short runs. Beyond so many kinds, all measurements are forgotten: another thread may change
+# the dict while this one looks for the oldest.
 MEMORY_SECONDS, MAX_MEMORIES = 2.0, 64
 
 
@@ -53,8 +53,8 @@ class ThreadChoice:
     Parameters
     ----------
     kind : hashable
-        Equal for trainings whose steps are alike. A training begins with the measurements of the latest of
-        its kind, if that has ended within the last seconds.
+        Equal for training runs whose steps are alike. A run begins with the measurements of the latest of its
+        kind, if that has ended within the last seconds.
     most : int
         Largest number of threads.
     """

@@ -1,4 +1,4 @@
-"""Fit of an estimator: trainings with hooks that extend its curves, validate, and end the fit.
+"""Fit of an estimator: training runs with hooks that extend its curves, validate, and end the fit.
 
 The kernels themselves count the epochs without an improvement of the loss (`Job.patience`). With validation
 data a chunk is one epoch, so that a hook can evaluate these data after every epoch.
@@ -35,7 +35,7 @@ __all__ = ["Fit", "FitDivergenceError", "Validation", "record_epochs", "record_s
 
 Array = NDArray[Any]
 
-# Largest number of epochs in one training, which keeps a record of each. A longer fit is several trainings.
+# Largest number of epochs in one training run, which keeps a record of each. A longer fit has several runs.
 MAX_EPOCHS = 10_000
 # The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
 ADAPTIVE_DIVISOR, MIN_RATE = 5.0, 1e-6

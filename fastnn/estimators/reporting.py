@@ -1,6 +1,6 @@
 """Hooks that report the progress of a fit: printed lines, a progress bar, scikit-learn's callbacks.
 
-A fit may consist of several trainings. The same hooks serve all of them, count the epochs of the fit
+A fit may consist of several training runs. The same hooks serve all of them, count the epochs of the fit
 (`n_iter_`), and are closed once, at the end of the fit.
 """
 

@@ -122,7 +122,7 @@ class Playground:
             self._thread.join(WAKE_SECONDS)
 
     def close(self) -> None:
-        """End the server and all its trainings."""
+        """End the server and all its training runs."""
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()

@@ -1,4 +1,4 @@
-"""Animations of trainings, which show how the decision regions of a model change.
+"""Animations of training runs, which show how the decision regions of a model change.
 
 A hook of the training records snapshots, copies of the model, after certain epochs. When the training has
 ended, the snapshots are drawn as frames (``film.py``), which are written to a file (``moving.py``).

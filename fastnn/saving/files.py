@@ -122,7 +122,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     object
         Object of the class that was saved: a model, an estimator, an ensemble or a transformer of tables,
         with the same parameters, bit for bit. If the file holds the state of the training, further fits and
-        trainings have the same bits as those of the saved object.
+        training runs have the same bits as those of the saved object.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Writer:
     Parameters
     ----------
     training : bool
-        True to save the training state too, with which trainings resume.
+        True to save the training state too, with which training runs resume.
     prefix : str, default ""
         Prefix of the names of the arrays.
     tensors : dict of str to array, optional

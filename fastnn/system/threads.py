@@ -2,7 +2,7 @@
 
 A training acquires cores for a call into the kernels and releases them about 50 ms later. A single training
 may use all cores. Trainings that run in parallel on threads (of joblib, Dask or `fit_many`) get one core
-each, and wait if there are more trainings than cores.
+each, and wait if there are more training runs than cores.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def fit_member(
             data[0] = data[0] * scales
     (X, y, weights), (X_val, y_val, weights_val) = own
     hooks: list[Hook] = [StopAtCycleEnds(member, schedule)]
-    # A fit may consist of several trainings.
+    # A fit may consist of several training runs.
     shown = None if bar is None else ShowProgress(bar, lambda _: member.n_iter_)
     if shown is not None:
         hooks.append(shown)

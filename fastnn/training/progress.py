@@ -1,4 +1,4 @@
-"""The hook behind the progress bars of trainings and fits."""
+"""The hook behind the progress bars of training runs and fits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ShowProgress", "training_figures"]
 
 
 class ShowProgress(Hook):
-    """Hook that advances a progress bar by the epochs of a fit, which may have several trainings.
+    """Hook that advances a progress bar by the epochs of a fit, which may have several training runs.
 
     Parameters
     ----------
