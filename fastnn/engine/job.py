@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn_kernels.calls.training import Records
+from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..network.description import Network, aligned_zeros
 from ..optimizers import SGD, Optimizer
@@ -214,7 +215,8 @@ class Job:
     def _block_of_coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
         """Return the coefficients (count, C) for `count` steps from `first` on, computed all at once."""
         steps = np.arange(first, first + count)
-        rates = self.rates(steps)
+        with let_interrupts_through():  # a schedule may be a user's function
+            rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
         # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
         # subnormal numbers to 0: do the same here, for both backends. NumPy computes `tiny`, another name of

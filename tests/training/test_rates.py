@@ -1,5 +1,7 @@
 """Learning rates of trainings with a schedule."""
 
+import signal
+
 import numpy as np
 import pytest
 from estimator_checks import parameters
@@ -80,3 +82,15 @@ def test_complex_and_text_factors_of_a_user_s_class_are_refused(factor):
     with pytest.raises(ValueError, match="schedule must give a finite factor of at least 0 for each of"):
         model.train(np.eye(2), [0, 1], 3, schedule=Odd())
     assert model.history_ is None
+
+
+def test_a_schedule_can_be_interrupted():
+    def never_ends(step):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("the schedule goes on")
+        return 1.0
+
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(X, y, num_passes=9, schedule=never_ends)
