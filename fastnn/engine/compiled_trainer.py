@@ -19,7 +19,7 @@ from fastnn_kernels.calls.training import (
     used_options,
 )
 from fastnn_kernels.compiler.entry import PreparedCall
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
 
 from ..network.description import Network
 from . import limits
@@ -255,11 +255,12 @@ class NumbaTrainer:
     def _prepared_call(self, **changing: Any) -> Any:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
-            self._prepared = PreparedCall(
-                self._loop, thread=0, **self._pointers._asdict(), update=self._update, options=self._options,
-                plan=self._network.training_layout.plan, state=self._state,
-                data=self._data, records=self.records, work=self._work, **changing,
-            )  # fmt: skip
+            with let_interrupts_through():  # kernels may be compiled, for seconds
+                self._prepared = PreparedCall(
+                    self._loop, thread=0, **self._pointers._asdict(), update=self._update,
+                    options=self._options, plan=self._network.training_layout.plan, state=self._state,
+                    data=self._data, records=self.records, work=self._work, **changing,
+                )  # fmt: skip
         else:
             self._prepared.set(**changing)
         return self._prepared
