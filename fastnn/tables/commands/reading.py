@@ -140,7 +140,7 @@ def read_table(
     Raises
     ------
     ValueError
-        If the file is empty, holds no table, or has lines of different lengths.
+        If the file is empty, holds no table, or has a line with too many fields.
     OSError
         If the file does not exist or cannot be read.
     ImportError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -280,7 +281,7 @@ class ParquetRows:
     def numbers(self, block: Block) -> NDArray[np.float64]:
         """Return the targets of a block as finite numbers; integers from 2^53 on are rounded."""
         what = f"{block.place}: the target {self.target!r}"
-        floats = self._cast(block.target, self._arrow.float64(), f"{what} should hold numbers")
+        floats = self._cast(block.target, self._arrow.float64(), f"{what} should hold numbers", block.first)
         values = floats.to_numpy(False)
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
@@ -316,13 +317,29 @@ class ParquetRows:
         values, places = self.classes(block)
         return values[places]
 
-    def _cast(self, column: Any, kind: Any, message: str) -> Any:
-        """Return a column cast to a type; raise ValueError that begins with `message`."""
+    def _cast(self, column: Any, kind: Any, message: str, first: int) -> Any:
+        """Return a column cast to a type; raise ValueError that begins with `message`, and names the row.
+
+        The column's first row has the number `first` in the file.
+        """
+        safe = not self._arrow.types.is_floating(kind)  # integers among floats are rounded, as in a dataframe
+
+        def fails(n_rows: int) -> bool:
+            try:
+                column[:n_rows].cast(kind, safe=safe)
+            except self._arrow.ArrowException:
+                return True
+            return False
+
         try:
-            # Integers among floats are rounded, as in any dataframe.
-            return column.cast(kind, safe=not self._arrow.types.is_floating(kind))
+            return column.cast(kind, safe=safe)
         except self._arrow.ArrowException as error:
-            raise ValueError(f"{message}: {first_line(error)}") from None
+            if fails(0):
+                raise ValueError(f"{message}: {first_line(error)}") from None
+        place = bisect.bisect_left(range(1, len(column)), True, key=fails)
+        raise ValueError(
+            f"{message}, but row {first + place} of the file holds {shown(column[place].as_py())}"
+        )
 
     def block(self, group: Group, first: int, batch: Any) -> Block:
         """Return the rows of a batch as a block; its first row has the number `first` in the group."""
@@ -336,10 +353,10 @@ class ParquetRows:
                 column = self._arrow.repeat(constant, batch.num_rows)
             if name == self.weights:
                 message = f"{place}: the weights {name!r} should be numbers"
-                column = self._cast(column, self._arrow.float64(), message)
+                column = self._cast(column, self._arrow.float64(), message, group.in_file + first)
             elif column.type != kind:
-                message = f"{place}: column {name!r} holds {column.type} instead of {kind}"
-                column = self._cast(column, kind, message)
+                message = f"{place}: column {name!r} should hold {kind} as other files do"
+                column = self._cast(column, kind, message, group.in_file + first)
             if name == self.target and self._arrow.types.is_dictionary(kind):
                 column = column.dictionary_decode()
             columns[name] = column
