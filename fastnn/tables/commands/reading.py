@@ -121,7 +121,7 @@ def read_table(
         Options of `add_reading_arguments`.
     text_columns : mapping of str to iterable of str
         Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file, and the
-        texts that are known: of these, NA, None and the like are no missing values.
+        texts that are known: of these, NA, None and the like are not missing values.
     kept : iterable of str
         Columns that are not left out, even if they number the rows.
     target : str, optional
