@@ -317,7 +317,7 @@ def test_dropped_columns_count_as_missing():
     [
         ("note", "drop must be a list of names of columns, got 'note'"),
         ([1], "drop must be a list"),
-        (["same"], "drop: 'same' is not among the columns that the model uses"),
+        (["same"], "drop: the model uses no column 'same': it uses"),
         (["note", "other note", *table().columns.drop("same")], "drop names every column"),
     ],
 )
