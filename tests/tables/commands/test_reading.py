@@ -111,7 +111,7 @@ def test_parquet_files_are_read_with_a_named_index_as_a_column(tmp_path):
 def test_a_folder_whose_files_differ_in_the_type_of_a_column_is_refused_by_name(tmp_path):
     for name, values in (("0", [1, 2]), ("1", ["a", "b"])):
         pd.DataFrame({"x": [0.5, 1.5], "y": values}).to_parquet(tmp_path / f"{name}.parquet")
-    with pytest.raises(ValueError, match=r"1\.parquet, row group 0: column 'y' should hold int64 as other files do, but row 0 of"):
+    with pytest.raises(ValueError, match=r"1\.parquet, row group 0: column 'y' should hold int64 .* row 0 "):
         read(tmp_path)
 
 
