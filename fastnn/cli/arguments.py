@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = [
     "PRESETS",
     "TASKS",
+    "add_columns_argument",
     "add_reading_arguments",
     "add_table_argument",
     "count",
@@ -34,6 +35,11 @@ def add_table_argument(parser: argparse.ArgumentParser) -> None:
         "table", metavar="TABLE", type=file_or_dash,
         help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
     )  # fmt: skip
+
+
+def add_columns_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """Add an option that takes names of columns, and may be repeated, with its help."""
+    parser.add_argument(name, metavar="COLUMN,COLUMN", action="extend", type=names, default=[], help=text)
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from ..system.printing import print
-from .arguments import add_reading_arguments, count, names, path_or_url
+from .arguments import add_columns_argument, add_reading_arguments, count, path_or_url
 
 __all__ = ["add_command"]
 
@@ -29,14 +29,7 @@ def add_command(commands: Any, summary: str) -> None:
         help="CSV or Parquet file with at least two columns of numbers, from which the target is learned",
     )  # fmt: skip
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
-    parser.add_argument(
-        "--drop",
-        metavar="COLUMN,COLUMN",
-        action="extend",
-        type=names,
-        default=[],
-        help="columns to leave out",
-    )
+    add_columns_argument(parser, "--drop", "columns to leave out")
     parser.add_argument(
         "--port", type=functools.partial(count, least=0),
         help="port of the server (default: 8800, or the next one that is free; 0: any that is free)",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_reading_arguments, add_table_argument, file_or_dash, names
+from .arguments import add_columns_argument, add_reading_arguments, add_table_argument, file_or_dash
 
 __all__ = ["add_command"]
 
@@ -31,14 +31,7 @@ def add_command(commands: Any, summary: str) -> None:
     )  # fmt: skip
     parser.add_argument("--proba", action="store_true", help="add the probability of every class")
     parser.add_argument("--quantiles", action="store_true", help="add the quantiles that the model has")
-    parser.add_argument(
-        "--keep",
-        metavar="COLUMN,COLUMN",
-        action="extend",
-        type=names,
-        default=[],
-        help="columns of the table to copy",
-    )
+    add_columns_argument(parser, "--keep", "columns of the table to copy")
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 

@@ -10,10 +10,10 @@ from typing import Any
 from .arguments import (
     PRESETS,
     TASKS,
+    add_columns_argument,
     add_reading_arguments,
     add_table_argument,
     count,
-    names,
     numbers,
     path_or_url,
     seconds,
@@ -36,14 +36,7 @@ def add_command(commands: Any, summary: str) -> None:
     add_table_argument(parser)
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
-    parser.add_argument(
-        "--drop",
-        metavar="COLUMN,COLUMN",
-        action="extend",
-        type=names,
-        default=[],
-        help="columns to leave out",
-    )
+    add_columns_argument(parser, "--drop", "columns to leave out")
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
         "--out",

@@ -166,7 +166,7 @@ class NumbaTrainer:
                 self.non_finite = self._find_non_finite(of_parameters=False)
             self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
         finally:
-            # Ctrl-C is raised when `_call` releases its cores: restore finite arrays in that case, too.
+            # Ctrl-C may be raised while `_call` waits for cores: restore finite arrays in that case, too.
             if self.non_finite:
                 with held_interrupts():
                     if self._find_non_finite():

@@ -151,7 +151,7 @@ class Network:
             )
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
-        if str(output_activation) == "softmax":
+        if isinstance(output_activation, str) and output_activation == "softmax":  # type: ignore[redundant-expr]
             raise ValueError(
                 "output_activation='softmax' belongs to the loss 'softmax_cross_entropy', which computes it: "
                 "pass output_activation='identity'"

@@ -40,7 +40,7 @@ BAD_LAYERS = {
     "ragged": ([[1, 2], [3]], r"W\[1\] is not a rectangular table"),
     "complex": (np.ones((3, 2)) + 1j, r"W\[1\] is complex: pass W\[1\].real"),
     "None": ([[1, None]] * 3, r"W\[1\] must hold numbers, got None among them"),
-    "objects": (np.full((3, 2), {}, object), r"W\[1\] must hold numbers, got"),
+    "objects": (np.full((3, 2), {}, object), r"W\[1\] must hold numbers, got {} at row 0, column 0"),
     "masked": (np.ma.masked_less(np.eye(3, 2), 1), r"W\[1\] has masked values: fill them"),
     "sparse": (scipy.sparse.eye_array(3, 2), r"W\[1\] is a sparse matrix: pass W\[1\].toarray\(\)"),
     "too large": ([[0, 0], [0, 1e39], [0, 0]], r"W\[1\] holds 1e\+39 at \(1, 1\), too large for float32"),

@@ -364,7 +364,8 @@ def test_a_predictor_warns_of_nan_and_infinity():
 def test_wrong_arguments_of_predictor_are_refused():
     for served in (fitted(y, MLPClassifier), Model([4, 3])):
         for n_rows in (0, -1, 1.5, "one", None, True, 2**70):
-            with pytest.raises(ValueError, match="n_rows must be an integer (of at least 1|below 2)"):
+            limits = r"below 2\*\*63" if n_rows == 2**70 else "of at least 1"
+            with pytest.raises(ValueError, match=f"n_rows must be an integer {limits}, got"):
                 served.predictor(n_rows)
         for method in ("decision_function", "score", None, 1, ["predict"]):
             with pytest.raises(ValueError, match="method must be one of"):

@@ -76,7 +76,8 @@ def test_numbers_may_have_other_types_than_float(number):
 
 @pytest.mark.parametrize("value", [None, "1", 1.0, -1, 2**63, [1], np.ones(1, int), math.nan], ids=name_of)
 def test_values_that_are_not_counts_are_refused(value):
-    with pytest.raises(ValueError, match="it must be an integer (of at least 0|below 2.*63), got"):
+    limits = r"below 2\*\*63" if isinstance(value, int) and value > 0 else "of at least 0"
+    with pytest.raises(ValueError, match=f"it must be an integer {limits}, got"):
         check_count(value, "it")
 
 
