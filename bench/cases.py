@@ -16,7 +16,7 @@ from sklearn.datasets import make_moons
 from sklearn.neural_network import MLPClassifier
 
 import fastnn
-from fastnn.engine.choice import get_backend
+from fastnn.engine import get_backend
 from fastnn.reference.tutorial import TutorialModel
 from fastnn_kernels.vectors import vmath
 from fastnn_kernels.vectors.elementwise import elementwise
@@ -44,16 +44,25 @@ def train_model(n_passes: int, **options) -> None:
 def train_sklearn(n_passes: int) -> None:
     """Train scikit-learn's nearest equivalent: whole-batch gradient descent, a network of the same shape."""
     model = MLPClassifier(
-        (3,), activation="tanh", solver="sgd", batch_size=200, momentum=0, learning_rate_init=0.5,
-        alpha=0.0, max_iter=n_passes, n_iter_no_change=n_passes, tol=0, random_state=0,
-    )  # fmt: skip
+        (3,),
+        activation="tanh",
+        solver="sgd",
+        batch_size=200,
+        momentum=0,
+        learning_rate_init=0.5,
+        alpha=0.0,
+        max_iter=n_passes,
+        n_iter_no_change=n_passes,
+        tol=0,
+        random_state=0,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, y)
 
 
 @cache
-def trained(**options) -> fastnn.Model:
+def train_fastnn(**options) -> fastnn.Model:
     """Return the tutorial's network, trained with default settings."""
     model = fastnn.Model([2, 3, 2], random_state=0, **options)
     model.train(X, y)
@@ -61,14 +70,14 @@ def trained(**options) -> fastnn.Model:
 
 
 @cache
-def trained_sklearn() -> MLPClassifier:
+def train_sklearn_twin() -> MLPClassifier:
     """Return scikit-learn's classifier of the tutorial's shape, fitted to the tutorial's samples."""
     return MLPClassifier((3,), activation="tanh", max_iter=2000, random_state=0).fit(X, y)
 
 
 def grid_model(size: int, n_threads: int, dtype: type = np.float32, backend: str = "numba") -> None:
     """Paint the tutorial's network by evaluating every pixel."""
-    model = trained(dtype=dtype, backend=backend)
+    model = train_fastnn(dtype=dtype, backend=backend)
     fastnn.render_boundary(model, XLIM, YLIM, (size, size), method="dense", n_threads=n_threads)
 
 
@@ -88,12 +97,12 @@ def predict_tutorial(model: fastnn.Model, samples: np.ndarray) -> None:
 
 def grid_tutorial(size: int) -> None:
     """Predict a grid by the tutorial's plain NumPy."""
-    predict_tutorial(trained(), points(size))
+    predict_tutorial(train_fastnn(), points(size))
 
 
 def grid_sklearn(size: int) -> None:
     """Predict a grid by scikit-learn."""
-    trained_sklearn().predict(points(size))
+    train_sklearn_twin().predict(points(size))
 
 
 def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
@@ -132,8 +141,10 @@ def moons_command(cache_folder: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "fastnn", "moons", "--out", str(Path(folder) / "moons.png")],
-            env=environment, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def moons_cold() -> None:

@@ -48,7 +48,7 @@ def cpu_seconds():
     return sum(each.user + each.system for each in times)
 
 
-def measured(call, repeats=3):
+def measure(call, repeats=3):
     """Return seconds, CPU seconds and bytes on the loopback device of the fastest of several calls."""
     figures = []
     for _ in range(repeats):
@@ -59,9 +59,12 @@ def measured(call, repeats=3):
         )
         call()
         figures.append(
-            (time.perf_counter() - began, cpu_seconds() - cpu,
-             psutil.net_io_counters(pernic=True)["lo"].bytes_sent - sent)
-        )  # fmt: skip
+            (
+                time.perf_counter() - began,
+                cpu_seconds() - cpu,
+                psutil.net_io_counters(pernic=True)["lo"].bytes_sent - sent,
+            )
+        )
     return min(figures)
 
 
@@ -84,7 +87,7 @@ def main():
     expected = np.concatenate([one.coefs_[0].ravel() for one in fitted])
     print(f"{'':34}{'seconds':>8}{'CPU s':>9}{'fits/s':>10}{'bytes/fit':>12}{'efficiency':>10}")
     for n_jobs in (1, 2):
-        figures = measured(lambda n_jobs=n_jobs: fastnn.fit_many(networks(n), X, y, n_jobs=n_jobs))
+        figures = measure(lambda n_jobs=n_jobs: fastnn.fit_many(networks(n), X, y, n_jobs=n_jobs))
         row(f"threads of this process: {n_jobs}", figures, n)
     for n_workers, n_threads in ((1, 2), (2, 1)):
         with (
@@ -96,9 +99,9 @@ def main():
             with joblib.parallel_config("dask"):
                 fastnn.fit_many(networks(100), X, y)  # workers import fastnn
                 many = networks(n)
-                figures = measured(lambda many=many: fastnn.fit_many(many, X, y), 1)
+                figures = measure(lambda many=many: fastnn.fit_many(many, X, y), 1)
                 assert np.array_equal(np.concatenate([each.coefs_[0].ravel() for each in many]), expected)
-                figures = min(figures, measured(lambda: fastnn.fit_many(networks(n), X, y), 2))
+                figures = min(figures, measure(lambda: fastnn.fit_many(networks(n), X, y), 2))
             row(f"Dask: {n_workers} x {n_threads} threads", figures, n)
     one = pickle.dumps(fitted[0])
     for n_workers in (2, 4, 8, 16):
@@ -114,7 +117,7 @@ def main():
                     fit_all(sleep, networks(n), [()] * n, (X, y, one, each), None)
 
                 simulate(10 * n_workers)  # workers import fastnn
-                figures = measured(lambda n=n_simulated, simulate=simulate: simulate(n))
+                figures = measure(lambda n=n_simulated, simulate=simulate: simulate(n))
                 name = f"Dask: {n_workers} workers, {1000 * each:.0f} ms"
                 row(name, figures, n_simulated, n_simulated * each, n_workers)
 

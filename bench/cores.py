@@ -37,9 +37,14 @@ def train_noise(layers_dim: tuple[int, ...], batch_size: int, n_threads: int | N
     """Train two epochs by Adam."""
     model = fastnn.Model(layers_dim, activation="relu", dtype="float32", random_state=0, **options)
     model.train(
-        *noise(), num_passes=2, batch_size=batch_size, optimizer="adam", epsilon=1e-3, n_threads=n_threads,
+        *noise(),
+        num_passes=2,
+        batch_size=batch_size,
+        optimizer="adam",
+        epsilon=1e-3,
+        n_threads=n_threads,
         random_state=0,
-    )  # fmt: skip
+    )
 
 
 def fit_words(dtype: type, n_threads: int | None) -> None:
@@ -50,7 +55,7 @@ def fit_words(dtype: type, n_threads: int | None) -> None:
     estimators.quietly(lambda: estimator.fit(X, y))
 
 
-def shared() -> dict[str, tuple[Callable[[int | None], None], float]]:
+def list_shared_trainings() -> dict[str, tuple[Callable[[int | None], None], float]]:
     """Return trainings by name: a function of `n_threads`, and the FLOPs of its products, NaN if sparse."""
     trainings: dict[str, tuple[Callable[[int | None], None], float]] = {}
     for shape, sizes in DENSE.items():

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from workloads import WORKLOADS, load, workload_estimator
 
 import fastnn
-from fastnn.system.threads import available_cores
+from fastnn.system.threads import count_cores
 
 SIDES = {"fastnn": fastnn, "scikit-learn": sklearn.neural_network}
 NETWORKS = 64
@@ -68,7 +68,7 @@ LBFGS_WIDTHS = (10, 30, 100)
 
 
 @cache
-def standardised(table: str) -> tuple[np.ndarray, np.ndarray]:
+def load_standardised(table: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the standardised samples and the classes of one of `LBFGS_TABLES`."""
     X, y = LBFGS_TABLES[table]()
     return StandardScaler().fit_transform(X), y
@@ -77,7 +77,7 @@ def standardised(table: str) -> tuple[np.ndarray, np.ndarray]:
 def fit_by_lbfgs(module: ModuleType, table: str, width: int) -> object:
     """Fit a network with one hidden layer by L-BFGS, with default parameters otherwise."""
     estimator = module.MLPClassifier((width,), solver="lbfgs", random_state=0)
-    return quietly(lambda: estimator.fit(*standardised(table)))
+    return quietly(lambda: estimator.fit(*load_standardised(table)))
 
 
 def held_out_accuracies(name: str, module: ModuleType, n_seeds: int = 10) -> np.ndarray:
@@ -129,11 +129,16 @@ def networks(module: ModuleType, count: int = NETWORKS) -> list:
     """Return estimators of [2, 16, 16, 3], each with its own seed, for 100 epochs in batches of 32."""
     return [
         module.MLPClassifier(
-            (16, 16), activation="tanh", batch_size=32, max_iter=EPOCHS, tol=0.0, n_iter_no_change=EPOCHS,
+            (16, 16),
+            activation="tanh",
+            batch_size=32,
+            max_iter=EPOCHS,
+            tol=0.0,
+            n_iter_no_change=EPOCHS,
             random_state=seed,
         )
         for seed in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def fit_side_by_side(count: int = NETWORKS) -> list:
@@ -174,7 +179,7 @@ def search(module: ModuleType, batch_size: int | str = 32, n_jobs: int = 0) -> G
     backend = "threading" if module is fastnn else "loky"
 
     def run() -> GridSearchCV:
-        with joblib.parallel_config(backend=backend, n_jobs=n_jobs or available_cores()):
+        with joblib.parallel_config(backend=backend, n_jobs=n_jobs or count_cores()):
             return GridSearchCV(estimator, GRID, cv=5).fit(X, y)
 
     return quietly(run)

@@ -10,8 +10,8 @@ from pathlib import Path
 import llvmlite.binding
 import threadpoolctl
 
-from fastnn.system.threads import available_cores
-from fastnn_kernels.compiler.prebuilt import library
+from fastnn.system.threads import count_cores
+from fastnn_kernels.compiler.prebuilt import load_library
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
 
 PACKAGES = ("fastnn-numba", "numba", "numpy", "scikit-learn", "torch", "jax")
@@ -21,13 +21,13 @@ KEYS = ("internal_api", "version", "architecture", "num_threads")
 
 def machine() -> dict[str, object]:
     """Return processor, cores, vectors, kernels, BLAS and versions, in values that JSON has."""
-    found, versions = library(), {}
+    found, versions = load_library(), {}
     for name in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return {
         "microarchitecture": llvmlite.binding.get_host_cpu_name(),
-        "cores": available_cores(),
+        "cores": count_cores(),
         "vector_bytes": VECTOR_BYTES,
         "kernels": found.path.name if found else "compiled by numba",
         "blas": [

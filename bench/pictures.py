@@ -20,6 +20,8 @@ import fastnn
 XLIM, YLIM = cases.XLIM, cases.YLIM
 # Pixels a side of the pictures in the growth curve.
 GROWTH = (1024, 2048, 4096, 8192, 16384, 32768)
+# Pixels a side of the pictures that are written to Zarr arrays.
+STORED = (8192, 32_768, 131_072, 524_288, 1_000_000)
 # Points that a peer predicts in one call.
 PORTION = 1 << 20
 
@@ -37,7 +39,7 @@ def spiral() -> tuple[np.ndarray, np.ndarray]:
 @cache
 def tutorial_model() -> fastnn.Model:
     """Return the tutorial's network [2, 3, 2], trained in float32."""
-    return cases.trained(dtype=np.float32)
+    return cases.train_fastnn(dtype=np.float32)
 
 
 @cache
@@ -48,9 +50,16 @@ def spiral_model() -> fastnn.Model:
         [2, 32, 32, 3], output_activation="identity", init="glorot_uniform", dtype=np.float32, random_state=0
     )
     model.train(
-        X, y, num_passes=400, batch_size=32, optimizer="adam", epsilon=3e-3, reg_lambda=0, reduction="mean",
+        X,
+        y,
+        num_passes=400,
+        batch_size=32,
+        optimizer="adam",
+        epsilon=3e-3,
+        reg_lambda=0,
+        reduction="mean",
         random_state=0,
-    )  # fmt: skip
+    )
     return model
 
 
@@ -87,6 +96,15 @@ def to_png(model: fastnn.Model, size: int) -> int:
         path = Path(folder) / "boundary.png"
         fastnn.render_boundary(model, XLIM, YLIM, (size, size), out=path)
         return os.path.getsize(path)
+
+
+def to_zarr(model: fastnn.Model, size: int) -> tuple[float, int, int]:
+    """Paint a model into a Zarr array; return the seconds, the number of files and their bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "boundary.zarr"
+        image = fastnn.render_boundary(model, (-2, 3), (-1.5, 2), (size, size), out=path)
+        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+        return image.stats.seconds["total"], len(sizes), sum(sizes)
 
 
 def plot_ours(size: int) -> None:
@@ -138,7 +156,7 @@ def by_numpy(model: fastnn.Model, size: int) -> None:
 
 def by_sklearn(model: fastnn.Model, size: int) -> None:
     """Predict a grid by scikit-learn's estimator."""
-    fitted = cases.trained_sklearn() if len(model.W) == 2 else estimator(MLPClassifier)
+    fitted = cases.train_sklearn_twin() if len(model.W) == 2 else estimator(MLPClassifier)
     points = table(size)
     for first in range(0, len(points), PORTION):
         fitted.predict(points[first : first + PORTION])

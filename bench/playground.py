@@ -24,17 +24,26 @@ from websockets.sync.client import connect
 
 import fastnn
 import fastnn.play.app
-from fastnn.play.problem import posed
+from fastnn.play.learning_problem import make_problem
 from fastnn.play.session import Session
 from fastnn.play.settings import Settings
 
 MOONS = {"test_share": 0}
 DEEP = {"test_share": 0, "layers": [8, 8], "activations": ["tanh", "tanh"]}
 LARGE = {
-    "dataset": "blobs", "classes": 5, "n_samples": 2000, "layers": [128, 128, 128],
-    "activations": ["relu", "relu", "relu"], "init": "he_normal", "optimizer": "adam", "reduction": "mean",
+    "dataset": "blobs",
+    "classes": 5,
+    "n_samples": 2000,
+    "layers": [128, 128, 128],
+    "activations": ["relu", "relu", "relu"],
+    "init": "he_normal",
+    "optimizer": "adam",
+    "reduction": "mean",
     "learning_rate": 0.001,
-}  # fmt: skip
+}
+BROWSERS = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
+# The last stop of the page's slider.
+FASTEST = 13
 TOKEN = "a-token-of-the-benchmark"
 N_STARTS = 20
 
@@ -42,7 +51,7 @@ N_STARTS = 20
 class WatchedSession(Session):
     """A session that counts the frames that its page has drawn."""
 
-    latest: WatchedSession
+    latest: WatchedSession | None = None
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
@@ -89,20 +98,18 @@ def chromium(address: str, state: dict) -> Iterator[None]:
     """Open the page in headless Chromium, and press play."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    lists = {
-        key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in state.items()
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    fields = {
+        key: ",".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in {**state, "speed": FASTEST}.items()
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 900})
-            page.goto(f"{address}#{urlencode(lists)}")
-            page.wait_for_function("document.querySelector('canvas')")
-            while getattr(WatchedSession, "latest", None) is None or WatchedSession.latest.run is None:
-                page.wait_for_timeout(20)
-            WatchedSession.latest.run.steering.set_speed(None)
-            WatchedSession.latest.run.steering.play()
+            page.goto(f"{address}#{urlencode(fields)}")
+            page.wait_for_selector("#boundary[data-drawn]")
+            page.keyboard.press("Space")
             yield
         finally:
             browser.close()
@@ -113,7 +120,7 @@ PAGES = {"chromium": chromium, "client": client}
 
 def without_page(state: dict, seconds: float) -> float:
     """Return the epochs per second of `Model.train`, the fastest of the runs within some seconds."""
-    problem, model = posed(Settings.of_state(state))
+    problem, model = make_problem(Settings.of_state(state))
     arguments = problem.train_arguments
     model.train(*problem.training_data, 2000, **arguments)
     best, n_passes = 0.0, 20_000
@@ -133,11 +140,10 @@ def with_page(page: str, state: dict, seconds: float) -> tuple[float, float]:
         while WatchedSession.latest is None or WatchedSession.latest.n_drawn < 30:
             time.sleep(0.05)
         session = WatchedSession.latest
-        steering = session.run.steering
-        began, passes, frames = time.perf_counter(), steering.latest.epoch, session.n_drawn
+        began, passes, frames = time.perf_counter(), session.run.latest.epoch, session.n_drawn
         time.sleep(seconds)
         lasted = time.perf_counter() - began
-        return (steering.latest.epoch - passes) / lasted, (session.n_drawn - frames) / lasted
+        return (session.run.latest.epoch - passes) / lasted, (session.n_drawn - frames) / lasted
 
 
 def first_frames() -> list[float]:
@@ -192,8 +198,10 @@ def main() -> None:
     print(f"| [2, 128, 128, 128, 5], 2,000 samples: frames per second | {frames:.1f} |")
     print(f"| [2, 128, 128, 128, 5]: epochs per second | {passes:,.0f} |", flush=True)
     times = first_frames()
-    print(f"| start to first frame, ms: median and longest of {len(times)} | "
-          f"{statistics.median(times):.1f}, {max(times):.1f} |")  # fmt: skip
+    print(
+        f"| start to first frame, ms: median and longest of {len(times)} | "
+        f"{statistics.median(times):.1f}, {max(times):.1f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from workloads import (
 
 import fastnn
 from fastnn.engine import limits
-from fastnn.system.threads import available_cores
+from fastnn.system.threads import count_cores
 
 # Largest number of turns of a comparison, set by --turns.
 MAX_TURNS = 1000
@@ -103,7 +103,7 @@ def training() -> None:
 
 def grid() -> None:
     """Measure pictures of decision boundaries, by evaluating all pixels and by squares."""
-    cores = available_cores()
+    cores = count_cores()
     for (name, make), size in zip(pictures.MODELS.items(), (cases.GRID, cases.GRID // 2), strict=True):
         model, small = make(), 1024
         # Threads of the BLAS spin for some time after a product and would take half a core from a run on all
@@ -132,18 +132,24 @@ def grid() -> None:
         png=partial(pictures.to_png, model, 4 * size),
     )
     row(
-        f"[2, 32, 32, 3] by squares, {size} x {size}", f"all pixels {t['dense']:.2f} s",
-        f"{t['squares']:.4f} s", t["dense"] / t["squares"],
-    )  # fmt: skip
+        f"[2, 32, 32, 3] by squares, {size} x {size}",
+        f"all pixels {t['dense']:.2f} s",
+        f"{t['squares']:.4f} s",
+        t["dense"] / t["squares"],
+    )
     row(
-        f"[2, 32, 32, 3] by squares, {4 * size} x {4 * size} to a PNG", "", f"{t['png']:.2f} s",
+        f"[2, 32, 32, 3] by squares, {4 * size} x {4 * size} to a PNG",
+        "",
+        f"{t['png']:.2f} s",
         float("nan"),
-    )  # fmt: skip
+    )
     t = best(3, ours=partial(pictures.plot_ours, 2048), theirs=partial(pictures.plot_sklearn, 2048))
     row(
-        "plot_decision_boundary, 2048 x 2048", f"DecisionBoundaryDisplay {t['theirs']:.2f} s",
-        f"{t['ours']:.3f} s", t["theirs"] / t["ours"],
-    )  # fmt: skip
+        "plot_decision_boundary, 2048 x 2048",
+        f"DecisionBoundaryDisplay {t['theirs']:.2f} s",
+        f"{t['ours']:.3f} s",
+        t["theirs"] / t["ours"],
+    )
     print("\n| pixels a side | by squares: bounding and evaluating | filling | in all | all pixels |")
     print("| --- | --- | --- | --- | --- |")
     for side in pictures.GROWTH:
@@ -154,6 +160,8 @@ def grid() -> None:
         )
 
 
+# Pixels per second at which JAX evaluates networks such as [2, 32, 32, 2] on two cores.
+JAX_RATE = 5e7
 # The seconds that `grid` measured, by pixels a side: the data of `growth_chart`.
 GROWTH: dict[int, list[float]] = {}
 
@@ -186,21 +194,61 @@ def growth_chart(path: str) -> None:
     work, filling, total, dense = np.array(list(GROWTH.values())).T
     figure, (seconds, rate) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for values, label, colour in (
-        (dense, "all pixels evaluated", "#4a7c9d"), (total, "by squares", "#d1495b"),
-        (work, "of that: bounding and evaluating", "#e9a3ac"), (filling, "of that: filling", "#8d99ae"),
-    ):  # fmt: skip
+        (dense, "all pixels evaluated", "#4a7c9d"),
+        (total, "by squares", "#d1495b"),
+        (work, "of that: bounding and evaluating", "#e9a3ac"),
+        (filling, "of that: filling", "#8d99ae"),
+    ):
         seconds.plot(sides, values, "o-", color=colour, label=label)
     seconds.set(ylabel="seconds, one thread")
     rate.plot(sides, sides**2 / dense / 1e6, "o-", color="#4a7c9d", label="all pixels evaluated")
     rate.plot(sides, sides**2 / total / 1e6, "o-", color="#d1495b", label="by squares")
     rate.set(ylabel="million pixels per second")
     for ax in (seconds, rate):
-        ax.set(xscale="log", yscale="log", xlabel="pixels a side")
+        ax.set(xscale="log", yscale="log", xlabel="pixels per side")
         ax.set_xticks(sides, [str(side) for side in sides])
         ax.minorticks_off()
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+# The seconds that `stored` measured, by pixels a side: the data of `stored_chart`.
+STORED: dict[int, float] = {}
+
+
+def stored() -> None:
+    """Measure pictures that are written to Zarr arrays, up to a trillion pixels."""
+    model = fastnn.Model([2, 32, 32, 2], activation="relu", random_state=0)
+    model.train(cases.X, cases.y, num_passes=1000, epsilon=1e-3)
+    for side in pictures.STORED:
+        STORED[side], n_files, size = min(pictures.to_zarr(model, side) for _ in range(3))
+        row(
+            f"[2, 32, 32, 2], {side} x {side} to Zarr, {n_files} files, {size / 1e6:.1f} MB",
+            f"JAX, every pixel, extrapolated: {side**2 / JAX_RATE:.3g} s",
+            f"{STORED[side]:.2f} s",
+            side**2 / JAX_RATE / STORED[side],
+        )
+
+
+def stored_chart(path: str) -> None:
+    """Draw the seconds that `stored` measured against the size of the picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    sides, seconds = np.array(list(STORED)), np.array(list(STORED.values()))
+    figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    ax.plot(sides, sides**2 / JAX_RATE, "--", color="#4a7c9d", label="JAX, every pixel, extrapolated")
+    ax.plot(sides, seconds, "o-", color="#d1495b", label="fastnn, certified, into a Zarr array")
+    ax.set(xscale="log", yscale="log", xlabel="pixels per side", ylabel="seconds")
+    ax.set_xticks(sides, [f"{side:,}" for side in sides], rotation=30)
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 
@@ -233,7 +281,7 @@ def compare_trainings(workloads: dict[str, Workload]) -> None:
                 scores[side] = score()
         ours = min(seconds["fastnn"], seconds["fastnn, 2 threads"])
         for side, time_taken in seconds.items():
-            n_cores = 1 if side in ("fastnn", "torch, 1 thread") else available_cores()
+            n_cores = 1 if side in ("fastnn", "torch, 1 thread") else count_cores()
             share = workload.operations / time_taken / (one_core * n_cores)
             print(
                 f"| {name} | {side} | {time_taken:.4f} s | {time_taken / workload.n_steps * 1e6:.1f} us | "
@@ -290,7 +338,7 @@ def chart(path: str) -> None:
 def prediction() -> None:
     """Measure the prediction of one row."""
     one = cases.X[:1].copy()
-    model, estimator = cases.trained(), cases.trained_sklearn()
+    model, estimator = cases.train_fastnn(), cases.train_sklearn_twin()
     t = best(
         20,
         ours=repeated(1000, lambda: model.predict(one)),
@@ -308,23 +356,29 @@ def wide() -> None:
             t = best(10, rest=0.2, **actions)
             rate = {side: f"{operations / seconds / 1e9:.0f} GFLOP/s" for side, seconds in t.items()}
             what = f"scores of {cores.N_SAMPLES} samples, {list(layers_dim)}, {np.dtype(dtype)}"
-            fraction = operations / t["ours"] / (product_limit(dtype) * available_cores())
+            fraction = operations / t["ours"] / (product_limit(dtype) * count_cores())
             row(what, f"products by NumPy {rate['numpy']}", rate["ours"], t["numpy"] / t["ours"], fraction)
 
 
 def sharing() -> None:
     """Measure trainings on two threads, and on a number that fastnn chooses, beside one thread."""
-    for what, (train, operations) in cores.shared().items():
+    for what, (train, operations) in cores.list_shared_trainings().items():
         t = best(4, one=partial(train, 1), two=partial(train, 2), chosen=partial(train, None))
         cores_limit = operations / (product_limit() * 2)
         row(
-            f"{what}, two threads", f"one thread {t['one']:.3f} s", f"{t['two']:.3f} s", t["one"] / t["two"],
+            f"{what}, two threads",
+            f"one thread {t['one']:.3f} s",
+            f"{t['two']:.3f} s",
+            t["one"] / t["two"],
             cores_limit / t["two"],
-        )  # fmt: skip
+        )
         row(
-            "the same, n_threads=None", "", f"{t['chosen']:.3f} s", t["one"] / t["chosen"],
+            "the same, n_threads=None",
+            "",
+            f"{t['chosen']:.3f} s",
+            t["one"] / t["chosen"],
             cores_limit / t["chosen"],
-        )  # fmt: skip
+        )
 
 
 def fits() -> None:
@@ -384,9 +438,11 @@ def fits() -> None:
     micro = {name: seconds * (1e4 if name == "theirs" else 1e3) for name, seconds in t.items()}
     for name, what in (("ours", "predict"), ("predictor", "predictor")):
         row(
-            f"{what}: one row", f"scikit-learn {micro['theirs']:.0f} us", f"{micro[name]:.2f} us",
+            f"{what}: one row",
+            f"scikit-learn {micro['theirs']:.0f} us",
+            f"{micro[name]:.2f} us",
             micro["theirs"] / micro[name],
-        )  # fmt: skip
+        )
 
 
 def vectors() -> None:
@@ -406,9 +462,10 @@ def vectors() -> None:
                 by_units = size * np.dtype(dtype).itemsize <= along_units
                 row(
                     f"a step of [13, 100, 2], {dtype}, {optimizer}, batch of {size}",
-                    f"along samples {micro['samples']}", micro["units"] if by_units else "",
+                    f"along samples {micro['samples']}",
+                    micro["units"] if by_units else "",
                     t["samples"] / t["units"] if by_units else float("nan"),
-                )  # fmt: skip
+                )
 
 
 def small() -> None:
@@ -431,9 +488,11 @@ def small() -> None:
         )
         micro = {side: t[side] / calls[side] * 1e6 for side in t}
         row(
-            f"{kind}.partial_fit: one row", f"scikit-learn {micro['theirs']:.0f} us",
-            f"{micro['ours']:.1f} us", micro["theirs"] / micro["ours"],
-        )  # fmt: skip
+            f"{kind}.partial_fit: one row",
+            f"scikit-learn {micro['theirs']:.0f} us",
+            f"{micro['ours']:.1f} us",
+            micro["theirs"] / micro["ours"],
+        )
 
 
 def lbfgs() -> None:
@@ -448,8 +507,9 @@ def lbfgs() -> None:
             row(
                 f"lbfgs: {table}, hidden layer of {width}",
                 f"scikit-learn {t['theirs'] * 1e3:.1f} ms, {n_theirs} iterations",
-                f"{t['ours'] * 1e3:.2f} ms, {n_iter} iterations", t["theirs"] / t["ours"],
-            )  # fmt: skip
+                f"{t['ours'] * 1e3:.2f} ms, {n_iter} iterations",
+                t["theirs"] / t["ours"],
+            )
 
 
 def accuracy() -> None:
@@ -466,7 +526,7 @@ def comparison(what: str, seconds: dict[str, float], operations: float = float("
     `operations` are the FLOPs of float32 products on all cores.
     """
     ours, theirs = seconds["ours"], seconds["theirs"]
-    fraction = operations / ours / (product_limit() * available_cores())
+    fraction = operations / ours / (product_limit() * count_cores())
     row(what, f"scikit-learn {theirs:.3f} s", f"{ours:.4f} s", theirs / ours, fraction)
 
 
@@ -508,10 +568,23 @@ def startup() -> None:
 
 
 SECTIONS = (
-    training, grid, prediction, wide, functions, startup, fits, sharing, small, vectors, lbfgs, accuracy,
-    minibatches, wide_trainings,
-)  # fmt: skip
-CHARTS = {minibatches: chart, grid: growth_chart}
+    training,
+    grid,
+    stored,
+    prediction,
+    wide,
+    functions,
+    startup,
+    fits,
+    sharing,
+    small,
+    vectors,
+    lbfgs,
+    accuracy,
+    minibatches,
+    wide_trainings,
+)
+CHARTS = {minibatches: chart, grid: growth_chart, stored: stored_chart}
 
 
 def main() -> None:
@@ -521,7 +594,7 @@ def main() -> None:
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(names)}; default: all"
     )
-    parser.add_argument("--chart", metavar="FILE", help="draw the section minibatches or grid")
+    parser.add_argument("--chart", metavar="FILE", help="draw the section minibatches, grid or stored")
     parser.add_argument("--turns", type=int, metavar="N", help="at most N turns, for a trial")
     options = parser.parse_args()
     if not set(options.sections) <= set(names):
@@ -529,7 +602,7 @@ def main() -> None:
     chosen = [section for section in SECTIONS if not options.sections or section.__name__ in options.sections]
     drawn = [section for section in chosen if section in CHARTS]
     if options.chart and len(drawn) != 1:
-        parser.error("--chart draws one of the sections minibatches and grid: name it")
+        parser.error("--chart draws one of the sections minibatches, grid and stored: name it")
     if options.turns:
         global MAX_TURNS
         MAX_TURNS = options.turns

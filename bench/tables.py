@@ -199,11 +199,14 @@ def _catboost(is_classes: bool, seed: int) -> Peer:
 
     return Peer(
         lambda frame: kind(
-            random_seed=seed, verbose=0, cat_features=_text_columns(frame), allow_writing_files=False,
+            random_seed=seed,
+            verbose=0,
+            cat_features=_text_columns(frame),
+            allow_writing_files=False,
             thread_count=2,
         ),
         prepare,
-    )  # fmt: skip
+    )
 
 
 def _one_hot(model: Any) -> Peer:
@@ -240,8 +243,9 @@ def _pytabkit(name: str, n_networks: int) -> Callable[[bool, int], Peer]:
             missing = SimpleImputer(strategy="median", add_indicator=True)
             columns = make_column_transformer(
                 (missing, make_column_selector(dtype_include=["number", "bool"])),
-                remainder="passthrough", verbose_feature_names_out=False,
-            ).set_output(transform="pandas")  # fmt: skip
+                remainder="passthrough",
+                verbose_feature_names_out=False,
+            ).set_output(transform="pandas")
             network = kind(random_state=seed, device="cpu", n_threads=1, n_cv=n_networks, verbosity=0)
             return make_pipeline(columns, network)
 
@@ -375,9 +379,10 @@ def plot(phase: str, logs: list[Path], chart: Path) -> None:
             if len(own):
                 points[model] = geometric_mean(own["fit_seconds"], 0.0), geometric_mean(own[metric])
         front = [
-            name for name, (x, y) in points.items()
+            name
+            for name, (x, y) in points.items()
             if not any(a <= x and b < y for other, (a, b) in points.items() if other != name)
-        ]  # fmt: skip
+        ]
         ax.plot(*zip(*sorted(points[name] for name in front), strict=True), color="0.8", zorder=0)
         for name, (x, y) in points.items():
             is_ours = name in {"fast", "good", "best"}

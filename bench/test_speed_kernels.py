@@ -15,9 +15,9 @@ import pytest
 import scipy.special
 import threadpoolctl
 
-from fastnn.engine.choice import get_backend
+from fastnn.engine import get_backend
 from fastnn.engine.job import Job, Memory
-from fastnn.network.description import Network, aligned_empty
+from fastnn.network.description import Network, allocate_empty
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference import gate, layer, norm, random, update
 from fastnn.reference import loss as reference_loss
@@ -30,7 +30,7 @@ from fastnn_kernels import output as compiled_output
 from fastnn_kernels import random as compiled_random
 from fastnn_kernels import update as compiled_update
 from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall
-from fastnn_kernels.compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT64, Array, scalar
+from fastnn_kernels.compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT64, Array, get_scalar
 from fastnn_kernels.vectors import tile as compiled_tile
 
 DTYPES = ("float64", "float32")
@@ -41,24 +41,24 @@ SIZES = ((2, 3, 208), (16, 16, 32), (64, 64, 64), (256, 128, 128))  # n_in, n_ou
 
 def tile(rows, T, dtype):
     """Return a tile of noise, aligned as fastnn allocates tiles."""
-    array = aligned_empty(rows * T, np.dtype(dtype)).reshape(rows, T)
+    array = allocate_empty(rows * T, np.dtype(dtype)).reshape(rows, T)
     array[...] = np.random.default_rng(rows).normal(size=array.shape)
     return array
 
 
-def kind_of(value):
+def get_kind(value):
     """Return the kind of an argument."""
     if isinstance(value, np.ndarray):
-        return Array(scalar(value.dtype), value.ndim)
+        return Array(get_scalar(value.dtype), value.ndim)
     if isinstance(value, np.floating):
-        return scalar(value.dtype)
+        return get_scalar(value.dtype)
     return {bool: BOOL, int: INT64, np.uint64: UINT64, type(None): NONE, float: FLOAT64}[type(value)]
 
 
-def prepared(kernel, *arguments, result=NONE):
+def prepare_call(kernel, *arguments, result=NONE):
     """Return the call of a kernel with arguments that stay in memory."""
     named = {f"argument{k}": value for k, value in enumerate(arguments)}
-    kinds = {name: kind_of(value) for name, value in named.items()}
+    kinds = {name: get_kind(value) for name, value in named.items()}
     return PreparedCall(FunctionPointer(kernel, None, kinds, result), **named)
 
 
@@ -66,17 +66,19 @@ def affine_forward(n_in, n_out, T, dtype):
     """Return the case of an affine layer's forward pass."""
     W, b, X, Z = tile(n_in, n_out, dtype), tile(1, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     rows = np.ascontiguousarray(X.T)
-    return prepared(compiled_gate.affine_forward, W, b, X, None, Z), lambda: gate.affine_forward(W, b, rows)
+    return prepare_call(compiled_gate.affine_forward, W, b, X, None, Z), lambda: gate.affine_forward(
+        W, b, rows
+    )
 
 
 def affine_backward(n_in, n_out, T, dtype):
     """Return the case of an affine layer's backward pass."""
     W, X, dZ = tile(n_in, n_out, dtype), tile(n_in, T, dtype), tile(n_out, T, dtype)
     dW, db, dX = np.zeros_like(W), np.zeros((1, n_out), dtype), np.empty_like(X)
-    scratch = aligned_empty(T * (n_out + 64), np.dtype(dtype))
+    scratch = allocate_empty(T * (n_out + 64), np.dtype(dtype))
     rows, drows = np.ascontiguousarray(X.T), np.ascontiguousarray(dZ.T)
     return (
-        prepared(compiled_gate.affine_backward, W, X, dZ, dW, db, dX, scratch, False),
+        prepare_call(compiled_gate.affine_backward, W, X, dZ, dW, db, dX, scratch, False),
         lambda: gate.affine_backward(W, rows, drows),
     )
 
@@ -87,7 +89,7 @@ def activation_forward(name):
     def case(n_in, n_out, T, dtype):
         Z, A = tile(n_out, T, dtype), tile(n_out, T, dtype)
         kernel = compiled_layer.activation_forward(name)
-        return prepared(kernel, Z, A), lambda: layer.activation_forward(name, Z)
+        return prepare_call(kernel, Z, A), lambda: layer.activation_forward(name, Z)
 
     return case
 
@@ -99,7 +101,7 @@ def activation_backward(name):
         Z, dA, dZ = tile(n_out, T, dtype), tile(n_out, T, dtype), tile(n_out, T, dtype)
         A = np.ascontiguousarray(layer.activation_forward(name, Z))
         kernel = compiled_layer.activation_backward(name)
-        return prepared(kernel, Z, A, dA, dZ), lambda: layer.activation_backward(name, Z, A, dA)
+        return prepare_call(kernel, Z, A, dA, dZ), lambda: layer.activation_backward(name, Z, A, dA)
 
     return case
 
@@ -111,11 +113,11 @@ def output(operation):
         S, P = tile(n_out, T, dtype), tile(n_out, T, dtype)
         rows, classes = np.ascontiguousarray(S.T), np.empty((1, T), np.int64)
         if operation == "argmax":
-            return prepared(compiled_output.argmax, S, 0, 0, T, classes), lambda: reference_output.argmax(
+            return prepare_call(compiled_output.argmax, S, 0, 0, T, classes), lambda: reference_output.argmax(
                 rows
             )
         kernel = compiled_output.output_forward(operation)
-        return prepared(kernel, S, P), lambda: reference_output.output_forward(operation, rows)
+        return prepare_call(kernel, S, P), lambda: reference_output.output_forward(operation, rows)
 
     return case
 
@@ -132,12 +134,12 @@ def loss(name, operation):
         if operation == "value":
             kernel = compiled_loss.loss_value(name)
             return (
-                prepared(kernel, S, y, weights, 0.5, result=FLOAT64),
+                prepare_call(kernel, S, y, weights, 0.5, result=FLOAT64),
                 lambda: reference_loss.loss_value(name, rows, targets, weights[0], 0.5),
             )
         kernel = compiled_loss.loss_backward(name)
         return (
-            prepared(kernel, S, y, weights, 0.5, False, dS, result=FLOAT64),
+            prepare_call(kernel, S, y, weights, 0.5, False, dS, result=FLOAT64),
             lambda: reference_loss.loss_backward(name, rows, targets, weights[0], 0.5),
         )
 
@@ -157,7 +159,9 @@ def optimizer(name):
         scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
         kernel = compiled_update.update(name)
         return (
-            prepared(kernel, gradient, parameters, state, c, *scalars, 0, parameters.size, 0, result=BOOL),
+            prepare_call(
+                kernel, gradient, parameters, state, c, *scalars, 0, parameters.size, 0, result=BOOL
+            ),
             lambda: update.update(name, gradient[0], parameters, state, numbers, scalars[0], scalars[1]),
         )
 
@@ -169,7 +173,7 @@ def gather(n_in, n_out, T, dtype):
     X = np.random.default_rng(0).normal(size=(10_000, n_in)).astype(dtype)
     indices = np.random.default_rng(1).permutation(len(X))
     result = tile(n_in, T, dtype)
-    return prepared(compiled_tile.gather_tile, X, indices, 0, T, result), lambda: X[indices[:T]]
+    return prepare_call(compiled_tile.gather_tile, X, indices, 0, T, result), lambda: X[indices[:T]]
 
 
 def dropout(n_in, n_out, T, dtype):
@@ -177,7 +181,7 @@ def dropout(n_in, n_out, T, dtype):
     A, D = tile(n_out, T, dtype), tile(n_out, T, dtype)
     key, rows = np.uint64(1), np.ascontiguousarray(A.T)
     return (
-        prepared(compiled_random.dropout, A, key, 0, 0.2, D),
+        prepare_call(compiled_random.dropout, A, key, 0, 0.2, D),
         lambda: random.dropout(rows, key, 0, 0.2),
     )
 
@@ -190,10 +194,10 @@ def batch_norm(n_in, n_out, T, dtype):
     running = tile(2, n_out, dtype)
     rows, drows = np.ascontiguousarray(Z.T), np.ascontiguousarray(dZ.T)
 
-    forward = prepared(
+    forward = prepare_call(
         compiled_norm.batch_norm_forward, Z, weights, scale, shift, running[:1], running[1:], N, inverse
     )
-    backward = prepared(compiled_norm.batch_norm_backward, N, weights, scale, inverse, dZ, dscale, dshift)
+    backward = prepare_call(compiled_norm.batch_norm_backward, N, weights, scale, inverse, dZ, dscale, dshift)
 
     def ours():
         forward()
@@ -206,7 +210,7 @@ def batch_norm(n_in, n_out, T, dtype):
     return ours, twin
 
 
-def whole(operation):
+def make_whole_call(operation):
     """Return a function that makes the case of an operation of the whole network [n_in, n_out, n_out, 2]."""
 
     def case(n_in, n_out, T, dtype):
@@ -224,7 +228,7 @@ def whole(operation):
 def gradient(n_in, n_out, T, dtype):
     """Return the case of loss and gradient of T samples through the network [n_in, n_out, n_out, 2]."""
     net = Network.create([n_in, n_out, n_out, 2], dtype=dtype)
-    parameters, statistics = net.draw_parameters(np.random.RandomState(0)), net.initial_statistics()
+    parameters, statistics = net.draw_parameters(np.random.RandomState(0)), net.make_statistics()
     X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
     y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
     functions = [
@@ -244,7 +248,7 @@ def train_steps(n_in, n_out, T, dtype):
     for name in ("numba", "numpy"):
         parameters = net.draw_parameters(np.random.RandomState(0))
         memory = Memory.fresh(net, parameters, job)
-        trainers.append(get_backend(name).trainer(net, parameters, net.initial_statistics(), job, memory))
+        trainers.append(get_backend(name).trainer(net, parameters, net.make_statistics(), job, memory))
     return tuple(lambda t=t: t.run(t.n_passes + N_STEPS) for t in trainers)
 
 
@@ -266,7 +270,7 @@ CASES = {
     "batch_norm": batch_norm,
     "gradient": gradient,
     "train_steps": train_steps,
-    **{name: whole(name) for name in ("predict", "outputs", "loss")},
+    **{name: make_whole_call(name) for name in ("predict", "outputs", "loss")},
 }
 
 
@@ -335,6 +339,6 @@ def test_one_row(benchmark, side):
     """Benchmark the prediction of one row."""
     benchmark.group = "predict one row"
     one = cases.X[:1].copy()
-    predict = (cases.trained() if side == "fastnn" else cases.trained_sklearn()).predict
+    predict = (cases.train_fastnn() if side == "fastnn" else cases.train_sklearn_twin()).predict
     predict(one)
     benchmark(predict, one)

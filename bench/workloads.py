@@ -34,7 +34,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn.system.threads import available_cores
+from fastnn.system.threads import count_cores
 
 Run = Callable[[], Callable[[], float]]
 
@@ -176,9 +176,12 @@ WIDE_TRAININGS = {
 
 
 def fastnn_run(
-    workload: Workload, n_threads: int = 1, backend: str = "numba", dtype: str = "float32",
+    workload: Workload,
+    n_threads: int = 1,
+    backend: str = "numba",
+    dtype: str = "float32",
     optimizer: str = "adam",
-) -> Run:  # fmt: skip
+) -> Run:
     """Return the run of a workload by `Model`, compiled."""
     X, y = workload.data()
     X = X.astype(dtype, copy=False)
@@ -186,14 +189,27 @@ def fastnn_run(
 
     def train(n_passes: int) -> Callable[[], float]:
         model = fastnn.Model(
-            workload.layers_dim, activation=workload.activation, output_activation="identity",
+            workload.layers_dim,
+            activation=workload.activation,
+            output_activation="identity",
             loss="softmax_cross_entropy" if workload.classifies else "squared_error",
-            init="he_normal" if relu else "glorot_normal", dtype=dtype, random_state=0, backend=backend,
-        )  # fmt: skip
+            init="he_normal" if relu else "glorot_normal",
+            dtype=dtype,
+            random_state=0,
+            backend=backend,
+        )
         model.train(
-            X, y, num_passes=n_passes, epsilon=RATE, reg_lambda=0.0, batch_size=workload.batch_size,
-            optimizer=optimizer, reduction="mean", n_threads=n_threads, random_state=0,
-        )  # fmt: skip
+            X,
+            y,
+            num_passes=n_passes,
+            epsilon=RATE,
+            reg_lambda=0.0,
+            batch_size=workload.batch_size,
+            optimizer=optimizer,
+            reduction="mean",
+            n_threads=n_threads,
+            random_state=0,
+        )
         return lambda: workload.score(model.predict(X))
 
     train(1)
@@ -204,12 +220,22 @@ def workload_estimator(workload: Workload, module: Any, **options: Any) -> Any:
     """Return the workload's estimator out of `module`, scikit-learn's or fastnn's; both use all cores."""
     estimator = module.MLPClassifier if workload.classifies else module.MLPRegressor
     settings = {
-        "hidden_layer_sizes": workload.layers_dim[1:-1], "activation": workload.activation, "solver": "adam",
-        "learning_rate_init": RATE, "beta_1": BETA1, "beta_2": BETA2, "epsilon": EPSILON, "alpha": 0.0,
-        "batch_size": workload.batch_size, "shuffle": workload.batch_size < len(workload.data()[0]),
-        "random_state": 0, "early_stopping": False, "tol": 0.0, "max_iter": workload.n_passes,
+        "hidden_layer_sizes": workload.layers_dim[1:-1],
+        "activation": workload.activation,
+        "solver": "adam",
+        "learning_rate_init": RATE,
+        "beta_1": BETA1,
+        "beta_2": BETA2,
+        "epsilon": EPSILON,
+        "alpha": 0.0,
+        "batch_size": workload.batch_size,
+        "shuffle": workload.batch_size < len(workload.data()[0]),
+        "random_state": 0,
+        "early_stopping": False,
+        "tol": 0.0,
+        "max_iter": workload.n_passes,
         "n_iter_no_change": workload.n_passes + 1,
-    }  # fmt: skip
+    }
     return estimator(**settings | options)
 
 
@@ -389,7 +415,7 @@ def peers() -> dict[str, Callable[[Workload], Run]]:
         "scikit-learn": partial(estimator_run, module=sklearn.neural_network)
     }
     if importlib.util.find_spec("torch"):
-        for n_threads in sorted({1, available_cores()}):
+        for n_threads in sorted({1, count_cores()}):
             name = f"torch, {n_threads} thread{'s' * (n_threads > 1)}"
             peers[name] = partial(torch_run, n_threads=n_threads)
     if importlib.util.find_spec("jax"):

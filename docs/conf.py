@@ -83,7 +83,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,
-}  # fmt: skip
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastnn {version}"

@@ -27,9 +27,10 @@ MOONS = "dataset=moons&layers=6&learning_rate=0.02&view=probability"
 
 
 @contextmanager
-def visited(address: str, width: int, height: int, **options: Any) -> Iterator[Any]:
+def visit(address: str, width: int, height: int, **options: Any) -> Iterator[Any]:
     """Open an address in headless Chromium."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    names = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
+    path = next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": width, "height": height}, **options)
@@ -45,7 +46,7 @@ def play(page: Any, step: int) -> None:
     page.wait_for_function("step => document.querySelector('#boundary').dataset.step > step", arg=step)
 
 
-def photographed(page: Any) -> Image.Image:
+def photograph(page: Any) -> Image.Image:
     """Return what is seen of a page."""
     return Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
 
@@ -54,13 +55,13 @@ def playground() -> Image.Image:
     """Return the playground with a spiral, one unit of which is explained."""
     with (
         fastnn.playground(port=0, browser=False, block=False) as running,
-        visited(f"{running.address}#{SPIRAL}&optimizer=adam&speed=8", 1440, 1010) as page,
+        visit(f"{running.address}#{SPIRAL}&optimizer=adam&speed=8", 1440, 1010) as page,
     ):
         play(page, 1000)
         page.locator(".layer").nth(2).locator(".unit").nth(2).click()
         page.mouse.move(0, 0)
         page.wait_for_timeout(1000)
-        return photographed(page)
+        return photograph(page)
 
 
 def phone() -> Image.Image:
@@ -68,7 +69,7 @@ def phone() -> Image.Image:
     picture = Image.new("RGB", (1400, 950))
     with (
         fastnn.playground(port=0, browser=False, block=False) as running,
-        visited(
+        visit(
             f"{running.address}#{MOONS}&optimizer=adam&speed=8",
             390,
             823,
@@ -81,7 +82,7 @@ def phone() -> Image.Image:
             place = page.locator(f"[aria-labelledby={card}]").bounding_box()
             page.mouse.wheel(0, place["y"] - 116)  # below the bar that stays on the screen
             page.wait_for_timeout(500)
-            picture.paste(photographed(page), (475 * k, 0))
+            picture.paste(photograph(page), (475 * k, 0))
     return picture
 
 
@@ -104,8 +105,8 @@ def report() -> Image.Image:
             "0",
         ]
         subprocess.run(command, cwd=folder, check=True)
-        with visited((Path(folder) / "run/report.html").as_uri(), 1200, 1240) as page:
-            return photographed(page)
+        with visit((Path(folder) / "run/report.html").as_uri(), 1200, 1240) as page:
+            return photograph(page)
 
 
 SCREENSHOTS: dict[str, tuple[Callable[[], Image.Image], str]] = {

@@ -61,11 +61,12 @@ def hidden_sizes(path: Path, quick: bool) -> None:
         panel(ax, model, X, y, f"h = {h}")
     axes[3].tick_params(labelbottom=True)  # the panel below holds text instead of an axis
     explain(
-        axes[-1], axes[0],
+        axes[-1],
+        axes[0],
         "200 noisy samples of\ntwo half moons, 20,000\npasses of gradient descent.\n\n"
         "One unit draws a straight\nline, three follow the moons,\nand beyond five little changes\n"
         "where there are samples.",
-    )  # fmt: skip
+    )
     figure.savefig(path)
 
 
@@ -73,20 +74,29 @@ def activations(path: Path, quick: bool) -> None:
     """Draw one network with each of the activations."""
     X, y = make_circles(200, noise=0.10, factor=0.5, random_state=0)
     figure, axes = panels(
-        -(-len(ACTIVATIONS) // 6), 6,
+        -(-len(ACTIVATIONS) // 6),
+        6,
         f"{len(ACTIVATIONS)} activations, one network: [2, 8, 2] on two circles, 2,000 epochs of Adam",
-    )  # fmt: skip
+    )
     for ax in axes[len(ACTIVATIONS) :]:
         ax.set_axis_off()
     for ax, activation in zip(axes, ACTIVATIONS, strict=False):
         model = fastnn.Model(
-            [2, 8, 2], activation=activation, output_activation="identity", init="glorot_uniform",
+            [2, 8, 2],
+            activation=activation,
+            output_activation="identity",
+            init="glorot_uniform",
             random_state=1,
-        )  # fmt: skip
+        )
         model.train(
-            X, y, num_passes=50 if quick else 2000, epsilon=0.02, optimizer="adam", reduction="mean",
+            X,
+            y,
+            num_passes=50 if quick else 2000,
+            epsilon=0.02,
+            optimizer="adam",
+            reduction="mean",
             reg_lambda=0.0,
-        )  # fmt: skip
+        )
         panel(ax, model, X, y, activation)
     figure.legend(
         *axes[0].get_legend_handles_labels(),
@@ -121,10 +131,10 @@ def training(path: Path, quick: bool) -> None:
     X, y = make_moons(200, noise=0.20, random_state=0)
     model = fastnn.Model([2, 5, 2], random_state=0)
     # At the tutorial's rate the boundary jumps to and fro in the first epochs: take a lower one.
-    fastnn.animate_training(
-        model, X, y, path, num_passes=200 if quick else 100_000, epsilon=0.002, frames=5 if quick else 60,
-        size=(320, 240) if quick else (640, 480),
-    )  # fmt: skip
+    animation = fastnn.animate_training(
+        model, X, y, num_passes=200 if quick else 100_000, epsilon=0.002, frames=5 if quick else 40
+    )
+    animation.save(path, "pillow", dpi=50 if quick else 80)
 
 
 def ensemble(path: Path, quick: bool) -> None:
@@ -172,9 +182,14 @@ def zoom(path: Path, quick: bool) -> None:
     X, y = spiral()
     model = fastnn.Model([2, 32, 32, 3], output_activation="identity", random_state=0)
     model.train(
-        X, y, num_passes=200 if quick else 3000, epsilon=0.01, optimizer="adam", reduction="mean",
+        X,
+        y,
+        num_passes=200 if quick else 3000,
+        epsilon=0.01,
+        optimizer="adam",
+        reduction="mean",
         reg_lambda=1e-4,
-    )  # fmt: skip
+    )
     limit, pixels = 1.2, 1024 if quick else 16_384
     full = path.with_name("boundary.png")
     whole = fastnn.render_boundary(
@@ -192,10 +207,10 @@ def zoom(path: Path, quick: bool) -> None:
     )
     figure = Figure(figsize=(12.6, 4.4), dpi=150, layout=ConstrainedLayoutEngine(wspace=0.05))
     axes = figure.subplots(1, 3)
-    axes[0].imshow(shrunk(full, 1024), extent=whole.extent, interpolation="none")
+    axes[0].imshow(shrink(full, 1024), extent=whole.extent, interpolation="none")
     axes[0].plot(x1, x2, "ks", markersize=12, markerfacecolor="none", markeredgewidth=1.8)
     axes[0].set(title=f"{pixels:,} x {pixels:,} pixels, made smaller", xlabel="$x_1$", ylabel="$x_2$")
-    pieces = (cropped(full, (x1, x2), limit), (shrunk(small, 800), np.array(detail.extent)))
+    pieces = (crop(full, (x1, x2), limit), (shrink(small, 800), np.array(detail.extent)))
     titles = (f"the mark's middle, enlarged {ZOOM:,} times", "the same window, painted anew")
     middle = np.array([x1, x1, x2, x2])
     for ax, (image, extent), title in zip(axes[1:], pieces, titles, strict=True):
@@ -234,7 +249,7 @@ def minus(number: float) -> str:
     return f"{number:.5f}".replace("-", "\N{MINUS SIGN}")
 
 
-def cropped(path: Path, middle: tuple[float, float], limit: float) -> tuple[Image.Image, Array]:
+def crop(path: Path, middle: tuple[float, float], limit: float) -> tuple[Image.Image, Array]:
     """Return the pixels around a point of a square picture in a file, and their edges."""
     with opened(path) as image:
         step = 2 * limit / image.width
@@ -256,7 +271,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def shrunk(path: Path, size: int) -> Image.Image:
+def shrink(path: Path, size: int) -> Image.Image:
     """Return a picture read from a file, reduced to `size` pixels a side."""
     with opened(path) as image:
         # Averaging all pixels of a huge picture is slow: take every n-th, twice as many a side as are

@@ -1,10 +1,20 @@
-"""fastnn: small neural networks, trained on the CPU at the speed of the hardware."""
+"""Small neural networks, trained on the CPU at the speed of the hardware.
+
+- `Model`: a network of any layers, trained by `Model.train`; ``help(fastnn.Model)`` has examples.
+- `MLPClassifier`, `MLPRegressor` and their ensembles: scikit-learn's estimators, faster.
+- `TabularClassifier`, `TabularRegressor`: networks on data frames, as they are.
+- `plot_decision_boundary`, `render_boundary`, `animate_training`: pictures of what a network decides.
+- `playground()`: a page in the browser that shows a network learn. ``fastnn --help``: the command line.
+
+``dir(fastnn)`` lists all names. The documentation is the folder ``docs`` of the sources, which the source
+distribution includes; it begins with ``docs/index.md``.
+"""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from .system.imports import imported
 
 __version__ = "0.1.0"
 
@@ -17,9 +27,9 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
-    from .estimators.pipelines import to_c as to_c
     from .estimators.regressor import MLPRegressor as MLPRegressor
     from .exercises import check_exercise as check_exercise
+    from .export.c import to_c as to_c
     from .losses import *  # noqa: F403
     from .model import Model as Model
     from .optimizers import *  # noqa: F403
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from .reference.gate import MultiplyGate as MultiplyGate
     from .reference.layer import Sigmoid as Sigmoid
     from .reference.layer import Tanh as Tanh
+    from .reference.output import Softmax as Softmax
     from .saving.files import load as load
     from .saving.information import info as info
     from .schedules import *  # noqa: F403
@@ -48,7 +59,6 @@ if TYPE_CHECKING:
     from .training.divergence import DivergenceError as DivergenceError
     from .training.gradcheck import GradientReport as GradientReport
     from .training.history import History as History
-    from .units import Softmax as Softmax
 
 # Names are resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
@@ -69,7 +79,7 @@ _HOMES = {
     "PiecewiseLinearEncoder": "tables.encoding.piecewise",
     "Sigmoid": "reference.layer",
     "SmoothRobustScaler": "tables.encoding.scaling",
-    "Softmax": "units",
+    "Softmax": "reference.output",
     "TableEncoder": "tables.encoding.encoder",
     "TabularClassifier": "tables.estimators",
     "TabularRegressor": "tables.estimators",
@@ -88,7 +98,7 @@ _HOMES = {
     "plot_residuals": "tables.plotting",
     "playground": "play.server",
     "render_boundary": "boundary.render",
-    "to_c": "estimators.pipelines",
+    "to_c": "export.c",
 }
 
 # Modules whose ``__all__`` lists only public names: each of these names is a name of fastnn.
@@ -101,21 +111,24 @@ _SUBPACKAGES = ("export",)
 
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
-        return imported(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{name}")
     if name == "__all__":
+        if sys._getframe(1).f_globals.get("__name__") == "pydoc":
+            # help(fastnn) would show every class of the list with all methods: some 10,000 lines.
+            raise AttributeError(name)
         return ["__version__", *_homes(), *_SUBPACKAGES]
     # Inspection tools ask for private names. None is public: answer without importing the catalogues.
     home = _HOMES.get(name) or (None if name.startswith("_") else _homes().get(name))
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(imported(f"{__name__}.{home}"), name)
+    value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 
 
 def _homes() -> dict[str, str]:
     """Return the module of every public name, sorted by name."""
-    names = {name: home for home in _CATALOGUES for name in imported(f"{__name__}.{home}").__all__}
+    names = {name: home for home in _CATALOGUES for name in import_module(f"{__name__}.{home}").__all__}
     return dict(sorted({**_HOMES, **names}.items()))
 
 

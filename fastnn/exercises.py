@@ -21,7 +21,7 @@ from .reference import norm
 from .reference.gate import AddGate, MultiplyGate, affine_backward, affine_forward
 from .reference.layer import Relu, Sigmoid, Tanh
 from .reference.output import Softmax
-from .system.messages import counted
+from .system.messages import pluralize
 from .system.validation import check_choice
 
 __all__ = ["check_exercise"]
@@ -70,7 +70,7 @@ def check_exercise(name: str, function: Callable[..., Any]) -> None:
     if not callable(function):
         raise TypeError(f"function must be callable, got {type(function).__name__}")
     for where, arguments in chosen.cases():
-        mistake = _mistake(chosen, function, arguments)
+        mistake = _describe_mistake(chosen, function, arguments)
         if mistake:
             print(f"{name}: not right yet{where}. {mistake}")
             return
@@ -89,7 +89,7 @@ class Exercise:
     def cases(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a description and the arguments of every call; the same in every process."""
         random = np.random.default_rng(0)
-        arguments = {name: _drawn(random, shape) for name, shape in self.shapes.items()}
+        arguments = {name: _draw(random, shape) for name, shape in self.shapes.items()}
         yield "", arguments
         if self.is_stable:
             yield f" for scores near {LARGE:g}", arguments | {"S": arguments["S"] + LARGE}
@@ -114,7 +114,7 @@ def exercise(
     return register
 
 
-def _drawn(random: np.random.Generator, shape: Any) -> Any:
+def _draw(random: np.random.Generator, shape: Any) -> Any:
     """Return a random argument: a number or array, labels, or a function as it is."""
     if callable(shape):
         return shape
@@ -123,7 +123,7 @@ def _drawn(random: np.random.Generator, shape: Any) -> Any:
     return random.normal(size=shape) if shape else float(random.normal())
 
 
-def _mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str, Any]) -> str:
+def _describe_mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str, Any]) -> str:
     """Return the first mistake of a function as sentences, or "" if its results are right."""
     names = chosen.results
     listed = ", ".join(names)
@@ -146,19 +146,20 @@ def _mistake(chosen: Exercise, function: Callable[..., Any], arguments: dict[str
     is_several = isinstance(returned, tuple) or (len(names) > 1 and isinstance(returned, list))
     results = returned if is_several else (returned,)
     if len(results) != len(names):
-        return f"It returned {counted(len(results), 'result')} instead of {len(names)}: {listed}."
+        return f"It returned {pluralize(len(results), 'result')} instead of {len(names)}: {listed}."
     solution = chosen.solution(**arguments)
     expected = solution if len(names) > 1 else (solution,)
-    wrong = [_difference(*each) for each in zip(names, results, expected, strict=True)]
+    wrong = [_describe_difference(*each) for each in zip(names, results, expected, strict=True)]
     if any(wrong) and any(
-        not any(map(_difference, names, results, order)) for order in itertools.permutations(expected)
+        not any(map(_describe_difference, names, results, order))
+        for order in itertools.permutations(expected)
     ):
         return f"Its results are in another order: return {listed}."
     formula = " ".join((inspect.getdoc(chosen.solution) or "").split())
     return next((why.replace("{formula}", formula) for why in wrong if why), "")
 
 
-def _difference(name: str, result: Any, expected: Any) -> str:
+def _describe_difference(name: str, result: Any, expected: Any) -> str:
     """Return what is wrong with a result, a sentence that may end in ``{formula}``, or "" if it is right."""
     try:
         result, expected = np.asarray(result), np.asarray(expected)
@@ -167,10 +168,10 @@ def _difference(name: str, result: Any, expected: Any) -> str:
     if result.dtype.kind != "f":
         return f"{name} has the dtype {result.dtype} instead of {expected.dtype}. {{formula}}"
     if result.shape != expected.shape:
-        return _other_shape(name, result, expected)
+        return _describe_shape(name, result, expected)
     if not np.isfinite(result).all():
         return f"{name} has infinite values or NaN: an exponential overflowed, or a number was divided by 0."
-    if _close(result, expected):
+    if _is_close(result, expected):
         return ""
     if not result.any():
         return f"{name} is 0."
@@ -180,19 +181,19 @@ def _difference(name: str, result: Any, expected: Any) -> str:
         1 / N_SAMPLES: "is averaged over the samples instead of summed: do not divide it by their number",
     }
     for factor, what in factors.items():
-        if _close(result, factor * expected):
+        if _is_close(result, factor * expected):
             return f"{name} {what}."
-        if _close(result, -factor * expected):
+        if _is_close(result, -factor * expected):
             return f"{name} has the wrong sign, and {what}."
     factor = np.vdot(expected, result) / np.vdot(expected, expected)
-    if result.size > 1 and f"{factor:.4g}" != "1" and _close(result, factor * expected):
+    if result.size > 1 and f"{factor:.4g}" != "1" and _is_close(result, factor * expected):
         return f"{name} is {factor:.4g} times the correct result."
     index = np.unravel_index(np.argmax(np.abs(result - expected)), result.shape)
     place = f"[{', '.join(map(str, index))}]" if index else ""
     return f"{name}{place} is {result[index]:.8g} and should be {expected[index]:.8g}. {{formula}}"
 
 
-def _other_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str:
+def _describe_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str:
     """Return what is wrong with a result of another shape."""
     if result.shape == expected.shape[::-1]:
         return f"{name} is transposed: its shape is {result.shape} instead of {expected.shape}."
@@ -210,7 +211,7 @@ def _other_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str
     return f"{shapes}."
 
 
-def _close(result: NDArray[Any], expected: NDArray[Any]) -> bool:
+def _is_close(result: NDArray[Any], expected: NDArray[Any]) -> bool:
     return np.allclose(result, expected, RELATIVE, ABSOLUTE)
 
 

@@ -7,16 +7,17 @@ its activation) and y for a target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .system.validation import check_labels, check_number, check_targets, resolve, store_checked
+from .system.validation import Array, check_labels, check_number, check_targets, resolve, store_checked
+from .system.words import translate_arguments
 
 __all__ = [
     "AbsoluteError",
+    "Hinge",
     "Huber",
     "MulticlassHinge",
     "Poisson",
@@ -51,9 +52,9 @@ class Loss:
     @property
     def parameter(self) -> float:
         """Parameter of the loss's formulas, such as `delta` of `Huber`; 0 for a loss without a parameter."""
-        return 0.0
+        return next((getattr(self, field.name) for field in fields(self)), 0.0)
 
-    def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> NDArray[Any]:
+    def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> Array:
         """Check targets from a user, and return them as an array with two dimensions.
 
         Parameters
@@ -94,6 +95,7 @@ _LossClass = TypeVar("_LossClass", bound=type[Loss])
 
 def register(loss: _LossClass) -> _LossClass:
     """Add a class to `LOSSES` and return the class; for use as a decorator."""
+    loss.__init__ = translate_arguments(loss.__init__)  # type: ignore[method-assign]
     LOSSES[loss.name] = loss
     return loss
 
@@ -133,10 +135,6 @@ class SoftmaxCrossEntropy(Loss):
     def __post_init__(self) -> None:
         store_checked(self, label_smoothing=check_number(self.label_smoothing, "label_smoothing", 0.0, 1.0))
 
-    @property
-    def parameter(self) -> float:
-        return self.label_smoothing
-
 
 @register
 @dataclass(frozen=True)
@@ -171,10 +169,6 @@ class MulticlassHinge(Loss):
 
     def __post_init__(self) -> None:
         store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive=True))
-
-    @property
-    def parameter(self) -> float:
-        return self.margin
 
 
 @register
@@ -262,10 +256,6 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         store_checked(self, delta=check_number(self.delta, "delta", 0.0, exclusive=True))
 
-    @property
-    def parameter(self) -> float:
-        return self.delta
-
 
 @register
 @dataclass(frozen=True)
@@ -299,9 +289,39 @@ class Quantile(Loss):
     def __post_init__(self) -> None:
         store_checked(self, quantile=check_number(self.quantile, "quantile", 0.0, 1.0, exclusive=True))
 
-    @property
-    def parameter(self) -> float:
-        return self.quantile
+
+@register
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """Hinge loss ``max(0, margin - y s)`` of two classes with the targets -1 and 1, summed over the outputs.
+
+    `predict` returns the scores s, whose signs are the classes (Cortes & Vapnik, "Support-vector networks",
+    1995).
+
+    Parameters
+    ----------
+    margin : float, default 1.0
+        Score of the right sign from which the loss is 0, above 0.
+
+    Raises
+    ------
+    ValueError
+        If `margin` is not above 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 16, 1], output_activation="identity", loss="hinge").loss
+    Hinge(margin=1.0)
+    """
+
+    name: ClassVar[str] = "hinge"
+    bounds: ClassVar[tuple[float | None, float | None]] = (-1.0, 1.0)
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive=True))
 
 
 @register

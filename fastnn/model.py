@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
-from .engine import predictions
-from .engine.choice import BACKENDS, get_backend
-from .engine.predictor import Predictor
+from .engine import BACKENDS, get_backend
+from .engine.checks import check_data, explain_overflow
+from .engine.predictor import Predictor, check_method, label_flat, label_positive
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
-from .network.description import Network
-from .network.views import BatchNorm, LiveViews, batch_norm_views
+from .network.description import Array, Network
+from .network.views import BatchNorm, LiveViews, make_batch_norm_views
 from .optimizers import Optimizer
 from .saving.files import Savable
-from .saving.records import Reader, Writer
-from .saving.registry import savable
 from .schedules import Schedule
 from .system.generators import resolve_random_state
-from .system.imports import imported
-from .system.validation import check_choice, check_count, check_weights
-from .training import saved
+from .system.messages import warn
+from .system.notebooks import make_html_table
+from .system.validation import check_choice, check_count, check_flag, check_rate, check_samples, check_weights
+from .system.words import explain_word, translate_arguments
 from .training.callbacks import EarlyStopping
 from .training.checkpoint import Checkpoint
 from .training.history import History
-from .training.model_training import checked_job, checked_observers, train_model
-from .training.resuming import beginning, begun_with
+from .training.loop import finish
+from .training.model_training import train_in_chunks
+from .training.options import REDUCTIONS, TrainOptions
 from .training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 
-@savable
 class Model(Exportable, Savable):
     """A multilayer network, trained by gradient descent or one of its variants.
 
@@ -70,8 +71,8 @@ class Model(Exportable, Savable):
         Seed or NumPy's newer generator, instead of `random_state`. A generator moves on by each call.
     loss : str or Loss, default "softmax_cross_entropy"
         "softmax_cross_entropy" or "multiclass_hinge" for labels; "sigmoid_binary_cross_entropy",
-        "squared_error", "absolute_error", "huber", "quantile" or "poisson" for targets (n, outputs). An
-        object such as ``fastnn.Huber(delta=0.5)`` chooses a loss with other parameters than its defaults.
+        "squared_error", "absolute_error", "huber", "quantile", "hinge" or "poisson" for targets (n, outputs).
+        An object such as ``fastnn.Huber(delta=0.5)`` chooses a loss with other parameters than its defaults.
     dropout : float or list of float, default 0.0
         Dropout rate, at least 0 and below 1: the fraction of a layer's inputs that a training step sets to 0.
         One number holds for the outputs of all hidden layers; a list has one rate for the network's inputs
@@ -152,7 +153,9 @@ class Model(Exportable, Savable):
     # A model that has not been trained has these defaults.
     history_: History | None = None
     _training: TrainingState | None = None
+    _is_flat = False  # True if the targets of the last training had one dimension
 
+    @translate_arguments
     def __init__(
         self,
         layers_dim: Iterable[int],
@@ -160,7 +163,7 @@ class Model(Exportable, Savable):
         activation: str | Sequence[str] = "tanh",
         output_activation: str = "tanh",
         backend: str = "numba",
-        dtype: Any = np.float64,
+        dtype: DTypeLike = np.float64,
         random_state: int | np.random.RandomState | None = None,
         rng: int | np.random.Generator | None = None,
         loss: str | Loss = "softmax_cross_entropy",
@@ -175,15 +178,23 @@ class Model(Exportable, Savable):
         self.backend = check_choice(backend, "backend", BACKENDS)
         get_backend(backend)  # raises where the backend cannot run
         self._parameters = self._network.draw_parameters(random, init)
-        self._statistics = self._network.initial_statistics()
+        self._statistics = self._network.make_statistics()
 
     @classmethod
-    def _sharing(cls, network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> Model:
+    def _share(cls, network: Network, parameters: Array, statistics: Array) -> Model:
         """Return a model on the given arrays, which are shared and not copied."""
         model = cls.__new__(cls)
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
         return model
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError for an attribute that is missing, and name what is meant."""
+            remedy = explain_word(name, dir(type(self)))
+            message = f"{type(self).__name__} has no attribute {name!r}{remedy and f': {remedy}'}"
+            raise AttributeError(message, name=name, obj=self)
 
     # --- parameters ------------------------------------------------------------------------------
 
@@ -203,7 +214,7 @@ class Model(Exportable, Savable):
         return self._network.loss
 
     @property
-    def W(self) -> Sequence[NDArray[Any]]:
+    def W(self) -> Sequence[Array]:
         """Weights (n_in, n_out) of the layers."""
         return LiveViews(self._network.weights(self._parameters), "W")
 
@@ -213,7 +224,7 @@ class Model(Exportable, Savable):
         LiveViews(self._network.weights(self._parameters), "W")[:] = values
 
     @property
-    def b(self) -> Sequence[NDArray[Any]]:
+    def b(self) -> Sequence[Array]:
         """Biases (1, n_out) of the layers."""
         return LiveViews(self._network.biases(self._parameters), "b")
 
@@ -225,12 +236,18 @@ class Model(Exportable, Savable):
     @property
     def batch_norm(self) -> list[BatchNorm]:
         """Views of the batch normalisation of every hidden layer; empty without batch normalisation."""
-        return batch_norm_views(self._network, self._parameters, self._statistics)
+        return make_batch_norm_views(self._network, self._parameters, self._statistics)
 
     @property
-    def _predicting(self) -> NDArray[Any]:
+    def _predicting(self) -> Array:
         """Parameters with batch normalisation folded in."""
-        return self._network.folded(self._parameters, self._statistics)
+        return self._network.fold_batch_norm(self._parameters, self._statistics)
+
+    def _copy_with(self, parameters: Array, statistics: Array) -> Model:
+        """Return a copy of this model with copies of these parameters and running statistics."""
+        model = copy.copy(self)
+        model._parameters, model._statistics = parameters.copy(), statistics.copy()
+        return model
 
     def _make_writeable(self) -> None:
         """Replace read-only parameters, such as those of a memory-mapped pickle, by copies."""
@@ -240,6 +257,7 @@ class Model(Exportable, Savable):
 
     # --- training --------------------------------------------------------------------------------
 
+    @translate_arguments
     def train(
         self,
         X: ArrayLike,
@@ -247,7 +265,7 @@ class Model(Exportable, Savable):
         num_passes: int = 20000,
         epsilon: float = 0.01,
         reg_lambda: float = 0.01,
-        print_loss: bool = False,
+        print_loss: bool | str = False,
         *,
         print_every: int | None = None,
         batch_size: int | None = None,
@@ -281,15 +299,19 @@ class Model(Exportable, Savable):
             Samples, numbers of any real dtype, which are converted to the model's dtype.
         y : array-like (n,) or (n, layers_dim[-1])
             Labels 0 .. layers_dim[-1] - 1 for "softmax_cross_entropy" and "multiclass_hinge"; for the other
-            losses one target per output. With one output, targets may have one dimension.
+            losses one target per output. With one output, targets may have one dimension; the model's
+            predictions then have one dimension, too.
         num_passes : int, default 20000
             Number of epochs, passes over the data.
         epsilon : float, default 0.01
             Learning rate, which the schedule multiplies by its factor at every step.
         reg_lambda : float, default 0.01
-            Strength of the L2 regularisation of the weights.
-        print_loss : bool, default False
-            Print ``Loss after iteration %i: %f`` after epoch 0 and every `print_every` epochs from there.
+            Strength of the L2 regularisation of the weights. That of an optimizer, as in
+            ``fastnn.SGD(weight_decay=0.01)``, includes the biases.
+        print_loss : bool or "objective", default False
+            Print ``Loss after iteration %i: %f`` after epoch 0 and every `print_every` epochs from there:
+            the mean loss of the samples, or with "objective" the sum of this loss and of the L2 penalty, as
+            `calculate_loss` defines it.
         print_every : int, optional
             Number of epochs from one printed loss to the next, at least 1. A number turns printing on even
             without `print_loss`. By default 1000 if `print_loss` is True.
@@ -363,7 +385,7 @@ class Model(Exportable, Savable):
             If the learning rate seems too high for the gradient summed over the samples: the loss has not
             fallen to a quarter of its first value, and a trial with a lower rate (at most 1000 epochs, about
             0.1 s) lowers the loss far more. The warning names the lower rate. Also if the last loss is more
-            than ten times the first.
+            than ten times the first, or if the activation of the outputs cannot reach some targets.
 
         Raises
         ------
@@ -380,16 +402,8 @@ class Model(Exportable, Savable):
         KeyboardInterrupt
             Within a fraction of a second after Ctrl-C. The model then holds the parameters of the last step.
         """
-        network = self._network
-        job = checked_job(
-            network, X, y, sample_weight, num_passes=num_passes, batch_size=batch_size, reduction=reduction,
-            shuffle=shuffle, optimizer=optimizer, schedule=schedule, epsilon=epsilon, reg_lambda=reg_lambda,
-            l1=l1, max_norm=max_norm, clip_norm=clip_norm, ema_decay=ema_decay, n_threads=n_threads,
-        )  # fmt: skip
-        observers = checked_observers(network, validation_data, callbacks, print_loss, print_every, progress)
-        start = beginning(self, job, random_state, rng, resume)
-        with begun_with(self, start.parameters, start.statistics):
-            return train_model(self, start, observers)
+        told = {name: value for name, value in locals().items() if name not in ("self", "X", "y")}
+        return finish(train_in_chunks(self, X, y, TrainOptions(**told)))
 
     def check_gradients(
         self,
@@ -449,19 +463,36 @@ class Model(Exportable, Savable):
         >>> report.max_relative_error < 1e-7
         True
         """
+        from .training.gradcheck import check_gradients
+
         X, y = self._check(X, y)
         random = resolve_random_state(random_state, rng, default=0)
-        return imported("fastnn.training.gradcheck").check_gradients(
-            get_backend(self.backend), self._network, self._parameters, self._statistics, X, y,
-            check_weights(sample_weight, X.shape[0]), check_count(n_samples, "n_samples", 1),
-            check_count(n_points, "n_points", 1), check_count(n_parameters, "n_parameters", 1),
+        return check_gradients(
+            get_backend(self.backend),
+            self._network,
+            self._parameters,
+            self._statistics,
+            X,
+            y,
+            check_weights(sample_weight, X.shape[0]),
+            check_count(n_samples, "n_samples", 1),
+            check_count(n_points, "n_points", 1),
+            check_count(n_parameters, "n_parameters", 1),
             int(random.randint(0, 2**31)),
-        )  # fmt: skip
+        )
 
     # --- predictions -----------------------------------------------------------------------------
 
-    def calculate_loss(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Compute the mean loss of the samples, without regularisation terms.
+    def calculate_loss(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        reg_lambda: float = 0.0,
+        reduction: str = "sum",
+    ) -> float:
+        """Compute the mean loss of the samples, by default without regularisation terms.
 
         Parameters
         ----------
@@ -471,6 +502,12 @@ class Model(Exportable, Savable):
             Labels or targets, as in `train`.
         sample_weight : array-like (n,), optional
             Weights of the samples in the mean.
+        reg_lambda : float, default 0.0
+            Strength of the L2 regularisation whose penalty is added, ``reg_lambda / 2`` times the sum of the
+            squared weights.
+        reduction : {"sum", "mean"}, default "sum"
+            Loss that the penalty regularises, as in `train`. "sum" divides the penalty by the sum of the
+            samples' weights, as the loss.
 
         Returns
         -------
@@ -481,11 +518,33 @@ class Model(Exportable, Savable):
         Raises
         ------
         ValueError
-            If X, y or `sample_weight` is invalid, as for `train`.
-        """
-        return predictions.mean_loss(self.backend, self._network, self._predicting, X, y, sample_weight)
+            If an argument is invalid, as for `train`.
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Model([2, 3, 2], random_state=0)
+        >>> data = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+        >>> penalty = 0.01 / 2 * sum((W**2).sum() for W in model.W)
+        >>> total = model.calculate_loss(*data, reg_lambda=0.01, reduction="mean")
+        >>> bool(abs(total - model.calculate_loss(*data) - penalty) < 1e-12)
+        True
+        """
+        reg_lambda = check_rate(reg_lambda, "reg_lambda")
+        check_choice(reduction, "reduction", REDUCTIONS)
+        X, y = self._check(X, y)
+        weights = check_weights(sample_weight, X.shape[0])
+        network, parameters = self._network, self._predicting
+        loss = get_backend(self.backend).loss(network, parameters, X, y, weights / weights.sum())
+        if not math.isfinite(loss):
+            cause = explain_overflow(network, parameters) or (
+                f"the network's scores, or the losses computed from them, are too large for {network.dtype}. "
+                "Scale X and y as they were in the training"
+            )
+            warn(f"the loss is {loss}: {cause}", RuntimeWarning)
+        return loss + network.compute_penalty(self._parameters, reg_lambda, reduction, float(weights.sum()))
+
+    def predict(self, X: ArrayLike) -> Array:
         """Predict the class, the labels or the outputs of every sample.
 
         Parameters
@@ -501,16 +560,17 @@ class Model(Exportable, Savable):
         array (n, layers_dim[-1]) of int64
             For "sigmoid_binary_cross_entropy": 1 where the probability is above one half, else 0.
         array (n, layers_dim[-1]) of the model's dtype
-            For the other losses: the outputs; for "poisson" the rates, the exponential of the scores.
+            For the other losses: the outputs; for "poisson" the rates, the exponential of the scores. After
+            a training with targets of one dimension, predictions have the shape (n,).
 
         Raises
         ------
         ValueError
             If X holds NaN or infinity, has another number of features or no samples.
         """
-        return predictions.predict(self.backend, self._network, self._predicting, X)
+        return self._predict(X, "predict")
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Predict the probability of every class for every sample.
 
         Parameters
@@ -522,7 +582,7 @@ class Model(Exportable, Savable):
         -------
         array (n, layers_dim[-1]) of the model's dtype
             Probabilities. Each row sums to 1, except for "sigmoid_binary_cross_entropy", where every entry
-            is an independent probability.
+            is an independent probability. After a training with targets of one dimension, the shape is (n,).
 
         Raises
         ------
@@ -530,7 +590,7 @@ class Model(Exportable, Savable):
             If X holds NaN or infinity, has another number of features or no samples, or if the loss is for
             regression.
         """
-        return predictions.predict_proba(self.backend, self._network, self._predicting, X)
+        return self._predict(X, "predict_proba")
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """Return a function that predicts `n_rows` samples within microseconds, for serving.
@@ -561,10 +621,30 @@ class Model(Exportable, Savable):
         >>> predict([[0.5, -0.2]]).shape
         (1,)
         """
-        return predictions.predictor(self.backend, self._network, self._predicting, n_rows, method)
+        output, finish = self._choose_output(check_method(method))
+        return Predictor(self.backend, self._network, self._predicting, n_rows, output, finish or np.copy)
 
-    def _check(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        return predictions.check_data(self._network, X, y)
+    def _choose_output(self, method: str) -> tuple[str | None, Callable[[Any], Any] | None]:
+        """Return the name of the output for `method`, None for classes, and what finishes the prediction."""
+        loss = self.loss
+        if method == "predict_proba" and loss.output not in ("softmax", "sigmoid"):
+            raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
+        if loss.of_labels:
+            return (loss.output, None) if method == "predict_proba" else (None, None)
+        if method == "predict_proba" or loss.output != "sigmoid":
+            return loss.output, np.ndarray.flatten if self._is_flat else None
+        return "identity", label_flat if self._is_flat else label_positive
+
+    def _predict(self, X: Any, method: str) -> Array:
+        network, (output, finish) = self._network, self._choose_output(method)
+        X = check_samples(X, network.n_inputs, network.dtype)
+        if output is None:
+            return get_backend(self.backend).predict(network, self._predicting, X)
+        outputs = get_backend(self.backend).outputs(network, self._predicting, X, output)
+        return outputs if finish is None else finish(outputs)
+
+    def _check(self, X: Any, y: Any) -> tuple[Array, Array]:
+        return check_data(self._network, X, y)
 
     # --- what pictures, exports, files and pickles read ------------------------------------------
 
@@ -580,28 +660,39 @@ class Model(Exportable, Savable):
 
     def _description(self) -> ModelDescription:
         """Return what the model computes, for exports."""
+        from .export.description import FitRecord, describe
+
         loss, losses = self.loss, () if self.history_ is None else tuple(self.history_.loss)
         kind = "classes" if loss.of_labels else "labels" if loss.output == "sigmoid" else "numbers"
         classes = np.arange(self._network.n_outputs) if loss.of_labels else None
-        exports = imported("fastnn.export.description")
-        members, fits = [(self._network, self._predicting)], [exports.FitRecord(losses, len(losses))]
-        return exports.describe(type(self).__name__, kind, members, classes=classes, fits=fits)
+        member = self._network, self._predicting, FitRecord(losses, len(losses))
+        return describe(type(self).__name__, kind, [member], classes=classes)
 
-    def _file_description(self, writer: Writer) -> dict[str, Any]:
-        return saved.described(self, writer)
-
-    @classmethod
-    def _restore(cls, description: dict[str, Any], reader: Reader) -> Any:
-        model = cls.__new__(cls)
-        model.__dict__.update(saved.restored(description, reader))
-        return model
+    def _get_saved_state(self, training: bool) -> dict[str, Any]:
+        return {
+            "network": self._network,
+            "backend": self.backend,
+            "parameters": self._parameters,
+            "statistics": self._statistics,
+            "is_flat": self._is_flat,
+            "history": self.history_ if training else None,
+            "training": self._training if training else None,
+        }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the model as plain values and arrays, so that pickles name none of the private classes."""
-        return saved.pickled(self)
+        return self._get_saved_state(training=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(saved.unpickled(state))
+        self._network = network = state["network"]
+        self.backend = check_choice(state["backend"], "backend", BACKENDS)
+        get_backend(self.backend)  # raises where the backend cannot run
+        self._parameters, self._statistics = network.check_vectors(state["parameters"], state["statistics"])
+        self._is_flat = check_flag(state["is_flat"], "is_flat")
+        if state["history"] is not None:
+            self.history_ = state["history"]
+        if state["training"] is not None:
+            self._training = state["training"]
+            self._training.check(network)
 
     def __repr__(self) -> str:
         """Return the call that describes the network."""
@@ -620,3 +711,13 @@ class Model(Exportable, Savable):
             fields.append("batch_norm=True")
         fields += [f"backend={self.backend!r}", f"dtype={network.dtype}"]
         return f"Model({', '.join(fields)})"
+
+    def _repr_html_(self) -> str:
+        """Return the layers as a table, for notebooks."""
+        activations, sizes = self._network.activations, self._network.shapes
+        rows = [
+            (k, *shape, name, shape[0] * shape[1] + shape[1])
+            for k, (shape, name) in enumerate(zip(sizes, activations, strict=True))
+        ]
+        names = ("layer", "inputs", "units", "activation", "weights and biases")
+        return make_html_table(repr(self), names, rows)

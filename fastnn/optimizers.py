@@ -22,7 +22,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .system.validation import check_count, check_flag, check_number, resolve, shown, store_checked
+from .system.validation import check_count, check_flag, check_number, resolve, short_repr, store_checked
+from .system.words import translate_arguments
 
 __all__ = [
     "LBFGS",
@@ -87,30 +88,21 @@ class Optimizer:
         """
         return rates[:, None]
 
-    def _check(self, *shares: str) -> None:
-        """Check all hyperparameters, and store them as plain Python values.
-
-        Parameters
-        ----------
-        *shares : str
-            Names of the hyperparameters from 0 to 1. Only "momentum" may be 1.
-
-        Raises
-        ------
-        ValueError
-            If a hyperparameter is below 0 or out of its range.
-        """
+    def __post_init__(self) -> None:
+        """Check all hyperparameters, and store them as plain Python values."""
         for declared in fields(self):
             field, value = declared.name, getattr(self, declared.name)
             checked: Any
             if field == "betas":
                 if not (isinstance(value, tuple | list) and len(value) == 2):
-                    raise ValueError(f"betas must be two numbers such as (0.9, 0.999), got {shown(value)}")
+                    raise ValueError(
+                        f"betas must be two numbers such as (0.9, 0.999), got {short_repr(value)}"
+                    )
                 checked = tuple(
                     check_number(beta, f"betas[{k}]", 0.0, 1.0, exclusive_end=True)
                     for k, beta in enumerate(value)
                 )
-            elif field in shares:
+            elif field in ("momentum", "dampening", "alpha"):
                 checked = check_number(value, field, 0.0, 1.0, exclusive_end=field != "momentum")
             elif isinstance(declared.default, bool):
                 checked = check_flag(value, field)
@@ -119,7 +111,7 @@ class Optimizer:
             store_checked(self, **{field: checked})
 
 
-def _columns(rates: Array, *columns: Any) -> Array:
+def _stack_columns(rates: Array, *columns: Any) -> Array:
     """Return the rates (n,) and further columns, each an array (n,) or a number, as an array (n, C)."""
     table = np.empty((rates.size, 1 + len(columns)))
     for k, column in enumerate((rates, *columns)):
@@ -127,7 +119,7 @@ def _columns(rates: Array, *columns: Any) -> Array:
     return table
 
 
-def _bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
+def _compute_bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
     """Return ``1 - beta^t``, where t is the number of a step, counted from 1; a number if it is 1 throughout.
 
     With ``t >= 42 / (1 - beta)``, the power is less than ``exp(-42)``, and the difference is rounded to 1.
@@ -135,30 +127,34 @@ def _bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | float:
     latest = int(42.0 / (1.0 - beta)) + 1
     if steps.size == 1:  # a number takes a tenth of the time of an array
         step = int(steps[0]) + 1
-        return 1.0 if step >= latest else 1.0 - _power(beta, step, step)
+        return 1.0 if step >= latest else 1.0 - _compute_power(beta, step, step)
     done = steps + 1
-    return 1.0 if (done >= latest).all() else 1.0 - _power(beta, np.minimum(done, latest), int(done.max()))
+    return (
+        1.0
+        if (done >= latest).all()
+        else 1.0 - _compute_power(beta, np.minimum(done, latest), int(done.max()))
+    )
 
 
 # A power is the product of a number for each digit of the exponent, to this base.
 DIGIT_BITS = 6
 
 
-def _power(base: float, exponent: Any, largest: int) -> Any:
+def _compute_power(base: float, exponent: Any, largest: int) -> Any:
     """Return ``base ** exponent`` for an exponent above 0, or an array of exponents up to `largest`.
 
     The result is a product of a few numbers, whose bits are the same on every processor. NumPy's powers are
     not: it has several implementations.
     """
     result: Any = 1.0
-    for table in _power_tables(base, (largest.bit_length() - 1) // DIGIT_BITS + 1):
+    for table in _make_power_tables(base, (largest.bit_length() - 1) // DIGIT_BITS + 1):
         result = result * table[exponent & ((1 << DIGIT_BITS) - 1)]
         exponent = exponent >> DIGIT_BITS
     return result
 
 
 @functools.lru_cache(maxsize=64)
-def _power_tables(base: float, n_digits: int) -> list[Array]:
+def _make_power_tables(base: float, n_digits: int) -> list[Array]:
     """Return the powers of `base` for every value of each digit of an exponent, lowest digit first."""
     tables = []
     for _ in range(n_digits):
@@ -176,6 +172,7 @@ _OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
 
 def register(optimizer: _OptimizerClass) -> _OptimizerClass:
     """Add a class to `OPTIMIZERS` and return the class; for use as a decorator."""
+    optimizer.__init__ = translate_arguments(optimizer.__init__)  # type: ignore[method-assign]
     OPTIMIZERS[optimizer.name] = optimizer
     return optimizer
 
@@ -205,9 +202,6 @@ class SGD(Optimizer):
     name: ClassVar[str] = "sgd"
 
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check()
 
 
 @register
@@ -249,9 +243,6 @@ class Momentum(Optimizer):
     weight_decay: float = 0.0
     rate_in_velocity: bool = False
 
-    def __post_init__(self) -> None:
-        self._check("momentum", "dampening")
-
     @property
     def initial_state(self) -> tuple[float, ...]:
         return (0.0,)
@@ -259,8 +250,8 @@ class Momentum(Optimizer):
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         undamped = np.where(steps == 0, 1.0, 1.0 - self.dampening)
         if self.rate_in_velocity:
-            return _columns(rates, self.momentum, rates * undamped, 0.0, 1.0)
-        return _columns(rates, self.momentum, undamped, 0.0, rates)
+            return _stack_columns(rates, self.momentum, rates * undamped, 0.0, 1.0)
+        return _stack_columns(rates, self.momentum, undamped, 0.0, rates)
 
 
 @register
@@ -299,9 +290,6 @@ class Nesterov(Optimizer):
     weight_decay: float = 0.0
     rate_in_velocity: bool = False
 
-    def __post_init__(self) -> None:
-        self._check("momentum")
-
     @property
     def rule(self) -> str:
         return "momentum"
@@ -312,8 +300,8 @@ class Nesterov(Optimizer):
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         if self.rate_in_velocity:
-            return _columns(rates, self.momentum, rates, rates, self.momentum)
-        return _columns(rates, self.momentum, 1.0, rates, rates * self.momentum)
+            return _stack_columns(rates, self.momentum, rates, rates, self.momentum)
+        return _stack_columns(rates, self.momentum, 1.0, rates, rates * self.momentum)
 
 
 @register
@@ -353,15 +341,12 @@ class Adagrad(Optimizer):
     initial_accumulator_value: float = 0.0
     eps: float = 1e-10
 
-    def __post_init__(self) -> None:
-        self._check()
-
     @property
     def initial_state(self) -> tuple[float, ...]:
         return (self.initial_accumulator_value,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        return _columns(rates / (1.0 + steps * self.lr_decay), self.eps)
+        return _stack_columns(rates / (1.0 + steps * self.lr_decay), self.eps)
 
 
 @register
@@ -402,15 +387,12 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     momentum: float = 0.0
 
-    def __post_init__(self) -> None:
-        self._check("alpha", "momentum")
-
     @property
     def initial_state(self) -> tuple[float, ...]:
         return (0.0, 0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
-        return _columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
+        return _stack_columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
 
 
 @register
@@ -453,20 +435,20 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
     eps_hat: bool = False
 
-    def __post_init__(self) -> None:
-        self._check()
-
     @property
     def initial_state(self) -> tuple[float, ...]:
         return (0.0, 0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = self.betas
-        root = np.sqrt(_bias_correction(second, steps))
-        return _columns(
-            rates * root / _bias_correction(first, steps), self.eps if self.eps_hat else self.eps * root,
-            1.0 - first, second, 1.0 - second,
-        )  # fmt: skip
+        root = np.sqrt(_compute_bias_correction(second, steps))
+        return _stack_columns(
+            rates * root / _compute_bias_correction(first, steps),
+            self.eps if self.eps_hat else self.eps * root,
+            1.0 - first,
+            second,
+            1.0 - second,
+        )
 
 
 @register

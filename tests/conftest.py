@@ -10,7 +10,7 @@ import hypothesis
 import matplotlib
 import pytest
 from extras import missing
-from kernel_packages import KERNELS, copied
+from kernel_packages import KERNELS, copy_kernels
 
 import fastnn.system.threads
 
@@ -25,35 +25,30 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("FASTNN_PREBUILT", "0")
 
 # fastnn starts no more threads than there are cores: pretend that every machine has enough for all tests.
-fastnn.system.threads.available_cores = lambda: 8
+fastnn.system.threads.count_cores = lambda: 8
 
 # The first example of a test may compile kernels, and a busy machine may draw examples slowly: limit no time.
 # Examples are the same in every run, so that a failure in CI can be reproduced elsewhere. There are fewer of
 # them, FASTNN_EXAMPLES, where tests are repeated with vectors of another width or other versions.
 hypothesis.settings.register_profile(
-    "fastnn", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True,
+    "fastnn",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=True,
     max_examples=int(os.environ.get("FASTNN_EXAMPLES", 60)),
-)  # fmt: skip
+)
 hypothesis.settings.load_profile("fastnn")
 
 
 def pytest_configure(config):
-    """Make xdist hand out files in the order of collection, not the files with the most tests first.
-
-    The slowest files have few tests, each of which starts processes. Handed out last, such a file would keep
-    one core busy while the others are idle.
-    """
+    """Make xdist hand out files in the order of collection: the slowest files have few tests, not many."""
     if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
         config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Collect tests without the garbage collector, and exclude the objects that exist then from its work.
-
-    Thousands of tests are millions of objects. Every collection of garbage would visit them all, and so would
-    one collection now, which would find little: the garbage of the imports is kept.
-    """
+    """Collect tests without the garbage collector, and spare it the millions of objects that exist then."""
     # Hypothesis 6.100 creates its generator with the first example, collects garbage, and warns unless the
     # collector finds a reference to it. References of frozen objects are not found: draw an example now.
     hypothesis.find(hypothesis.strategies.none(), lambda example: True)
@@ -109,4 +104,4 @@ def _own_state_folder(tmp_path_factory):
 @pytest.fixture
 def package(tmp_path):
     """Return a copy of the kernels without compiled files."""
-    return copied(KERNELS, tmp_path)
+    return copy_kernels(KERNELS, tmp_path)

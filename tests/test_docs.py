@@ -9,7 +9,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ README, CONTRIBUTING = DOCUMENTS["README.md"], DOCUMENTS["CONTRIBUTING.md"]
 MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
 
 
-def blocks(language, text=README):
+def find_blocks(language, text=README):
     """Return the code blocks of a document in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
@@ -44,13 +43,13 @@ def blocks(language, text=README):
 USES = {"pandas": r"import pandas|as_frame=True", "pyarrow": r"\.to_parquet\(", "dask": r"boundary_array\("}
 
 
-def needs(code):
+def mark_needs(code):
     """Return the mark of the packages that a block of code needs, if any."""
     packages = [package for package, pattern in USES.items() if re.search(pattern, code)]
     return pytest.mark.needs(*packages) if packages else ()
 
 
-def prompts(name):
+def read_prompts(name):
     """Return the lines of a module's docstrings that are typed at a prompt."""
     source = Path(importlib.util.find_spec(name).origin).read_text(encoding="utf-8")
     return "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) .*", source, re.MULTILINE))
@@ -58,25 +57,27 @@ def prompts(name):
 
 # Code blocks for a Python prompt. CONTRIBUTING.md's needs an empty cache, and has a separate test.
 EXAMPLES = [
-    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}", marks=needs(code))
+    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}", marks=mark_needs(code))
     for name, text in DOCUMENTS.items()
     if name != "CONTRIBUTING.md"
-    for code in blocks("python", text)
+    for code in find_blocks("python", text)
 ]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(prompts(name))) for name in MODULES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=mark_needs(read_prompts(name))) for name in MODULES]
+)
 def test_examples_in_docstrings_print_what_they_state(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
-def row(page, beginning):
+def read_row(page, beginning):
     """Return the second cell of the table row that begins with a text."""
     return re.search(rf"^\| {beginning}[^|]*\|([^|]*)\|", DOCUMENTS[page], re.MULTILINE)[1]
 
 
-def described(thing, argument):
+def read_description(thing, argument):
     """Return the paragraph of a docstring about an argument."""
     return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
 
@@ -84,18 +85,24 @@ def described(thing, argument):
 # Lists written by hand in documents and docstrings, and the registries that they must equal.
 TRAINING, ESTIMATORS = "docs/training.md", "docs/estimators.md"
 LISTS = {
-    f"{TRAINING}, activations": (row(TRAINING, "activations"), ACTIVATIONS),
-    f"{TRAINING}, losses": (row(TRAINING, "losses"), LOSSES),
-    f"{TRAINING}, optimizers": (row(TRAINING, "optimizers"), OPTIMIZERS),
-    f"{TRAINING}, schedules": (row(TRAINING, "schedules"), SCHEDULES),
-    f"{ESTIMATORS}, losses of the regressor": (row(ESTIMATORS, "losses of the regressor"), REGRESSION_LOSSES),
-    "Model, activation": (described(fastnn.Model, "activation"), ACTIVATIONS),
-    "Model, loss": (described(fastnn.Model, "loss"), LOSSES),
-    "Model.train, optimizer": (described(fastnn.Model.train, "optimizer"), OPTIMIZERS),
-    "Model.train, schedule": (described(fastnn.Model.train, "schedule"), SCHEDULES),
-    "MLPClassifier, activation": (described(fastnn.MLPClassifier, "activation"), {*ACTIVATIONS, "logistic"}),
-    "MLPClassifier, solver": (described(fastnn.MLPClassifier, "solver"), OPTIMIZERS),
-    "MLPRegressor, loss": (described(fastnn.MLPRegressor, "loss"), REGRESSION_LOSSES),
+    f"{TRAINING}, activations": (read_row(TRAINING, "activations"), ACTIVATIONS),
+    f"{TRAINING}, losses": (read_row(TRAINING, "losses"), LOSSES),
+    f"{TRAINING}, optimizers": (read_row(TRAINING, "optimizers"), OPTIMIZERS),
+    f"{TRAINING}, schedules": (read_row(TRAINING, "schedules"), SCHEDULES),
+    f"{ESTIMATORS}, losses of the regressor": (
+        read_row(ESTIMATORS, "losses of the regressor"),
+        REGRESSION_LOSSES,
+    ),
+    "Model, activation": (read_description(fastnn.Model, "activation"), ACTIVATIONS),
+    "Model, loss": (read_description(fastnn.Model, "loss"), LOSSES),
+    "Model.train, optimizer": (read_description(fastnn.Model.train, "optimizer"), OPTIMIZERS),
+    "Model.train, schedule": (read_description(fastnn.Model.train, "schedule"), SCHEDULES),
+    "MLPClassifier, activation": (
+        read_description(fastnn.MLPClassifier, "activation"),
+        {*ACTIVATIONS, "logistic"},
+    ),
+    "MLPClassifier, solver": (read_description(fastnn.MLPClassifier, "solver"), OPTIMIZERS),
+    "MLPRegressor, loss": (read_description(fastnn.MLPRegressor, "loss"), REGRESSION_LOSSES),
 }
 
 
@@ -107,14 +114,12 @@ def test_lists_name_exactly_what_is_registered(place):
     assert not named - set(names), f"remove these from {place}"
 
 
-def is_error(thing):
-    """Return whether a public name is an exception."""
-    return inspect.isclass(thing) and issubclass(thing, Exception)
-
-
 # Public functions, classes and their methods. Exceptions are left out: users do not create them.
 PUBLIC = [
-    thing for name in fastnn.__all__ if callable(thing := getattr(fastnn, name)) and not is_error(thing)
+    thing
+    for name in fastnn.__all__
+    if callable(thing := getattr(fastnn, name))
+    and not (inspect.isclass(thing) and issubclass(thing, Exception))
 ]
 METHODS = [
     method
@@ -125,12 +130,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("thing", PUBLIC)
-def test_public_names_have_an_example(thing):
-    assert ">>> " in inspect.getdoc(thing)
-
-
-def docstrings(thing):
+def read_docstrings(thing):
     """Return the docstring of a function or class; of a method, also those of the methods it overrides."""
     method = thing.__qualname__.split(".")
     if len(method) == 1:
@@ -140,10 +140,11 @@ def docstrings(thing):
 
 
 @pytest.mark.parametrize("thing", [*PUBLIC, *METHODS])
-def test_every_argument_is_described(thing):
+def test_every_argument_is_described_and_public_names_have_an_example(thing):
+    assert ">>> " in inspect.getdoc(thing) or thing in METHODS
     for argument in inspect.signature(thing).parameters:
         if argument != "self":
-            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", docstrings(thing), re.MULTILINE), argument
+            assert re.search(rf"^(\w+, )*(\*\*)?{argument}\b", read_docstrings(thing), re.MULTILINE), argument
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
@@ -161,24 +162,17 @@ def test_every_example_runs_by_itself_and_prints_what_it_states(code, tmp_path, 
 @pytest.mark.slow
 def test_the_block_in_contributing_prints_assembly(tmp_path):
     """A kernel that was loaded from the cache has no assembly: the program starts with an empty cache."""
-    (code,) = (block for block in blocks("python", CONTRIBUTING) if "inspect_asm" in block)
+    (code,) = (block for block in find_blocks("python", CONTRIBUTING) if "inspect_asm" in block)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=PATIENCE, check=True, cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        cwd=tmp_path,
         env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
-    )  # fmt: skip
+    )
     assert "\n" in done.stdout.strip()
-
-
-def test_the_first_shell_block_of_the_readme_has_two_lines():
-    lines = blocks("(?:bash|sh|shell|console)")[0].strip().splitlines()
-    assert len(lines) == 2
-    assert "fastnn moons" in lines[0]
-    assert "pytest" in lines[1]
-
-
-def test_the_readme_has_at_most_170_lines():
-    assert len(README.splitlines()) <= 170
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -188,25 +182,23 @@ def test_files_named_in_documents_exist(name):
             assert ((ROOT / name).parent / target).exists(), target
 
 
-def test_the_readme_links_to_every_page():
-    for name in DOCUMENTS:
-        is_page = name.startswith("docs/") and name.count("/") == 1 and name != "docs/index.md"
-        assert not (is_page or name == "CONTRIBUTING.md") or f"]({name})" in README, name
-
-
 def test_changelog_and_citation_have_this_version():
     assert f"[{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\nversion: {fastnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def test_a_wheel_says_how_to_cite_and_how_to_report_a_vulnerability():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert {"LICENSE", "CITATION.cff", "SECURITY.md"} <= set(settings["project"]["license-files"])
+def test_the_reference_lists_every_public_name_once():
+    listed = []
+    for name, text in DOCUMENTS.items():
+        for block in re.findall(r"autosummary::\n(?: +:.*\n)*\n((?: +\w+\n)+)", text):
+            listed += block.split() if name.startswith("docs/refer/") else []
+    assert sorted(listed) == sorted({*fastnn.__all__, *fastnn.export.__all__} - {"__version__", "export"})
 
 
-def test_the_distribution_and_the_site_have_this_version():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert settings["project"]["dynamic"] == ["version"]
-    assert settings["tool"]["setuptools"]["dynamic"] == {"version": {"attr": "fastnn.__version__"}}
-    site = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
-    assert re.findall(r"^.*\brelease = .*", site, re.MULTILINE) == ["version = release = fastnn.__version__"]
+def test_messages_of_the_page_on_troubleshooting_are_in_the_sources():
+    messages = re.findall(r"^\| `(.*?)` \| \[", DOCUMENTS["docs/use/troubleshooting.md"], re.MULTILINE)
+    assert len(messages) >= 10
+    paths = [path for folder in ("fastnn", "kernels") for path in (ROOT / folder).rglob("*.py")]
+    sources = "".join(path.read_text(encoding="utf-8") for path in paths)
+    sources = re.sub(r'"\n *f?"', "", sources)  # texts that are divided between lines
+    assert [message for message in messages if message not in sources] == []

@@ -1,9 +1,6 @@
 """Pages of the documentation with cells of code: a reader who copies what the pages show can run it."""
 
-import ast
-import difflib
 import importlib.util
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,7 +15,6 @@ NOTEBOOKS = {
     for path in sorted(DOCS.rglob("*.md"))
     if "file_format: mystnb" in (text := path.read_text(encoding="utf-8"))
 }
-CHAPTERS = [name for name in NOTEBOOKS if name.startswith("learn/")]
 # Chapters that show a wrong function, and the verdict about it.
 SHOW_A_MISTAKE = {"learn/exercises.md", "learn/six-lines.md", "learn/when-it-goes-wrong.md"}
 
@@ -53,108 +49,10 @@ def test_the_visible_cells_of_a_page_run_alone(name, tmp_path, monkeypatch, caps
             np.random.set_state(state)
             hidden = {key: value for key, value in names.items() if key not in namespace}
         plt.close("all")  # as a notebook does after every cell
-    assert page
+    assert len(page) == NOTEBOOKS[name].count("{code-cell}") > 0
     assert capsys.readouterr().out.count(": not right yet") == (name in SHOW_A_MISTAKE)
     if cells_without:
         texts = [
             f"{package}, which the cells at lines {lines} need" for package, lines in cells_without.items()
         ]
         pytest.skip(f"all other cells have run; not installed: {'; '.join(texts)}")
-
-
-def test_every_cell_of_a_page_is_found():
-    for name, text in NOTEBOOKS.items():
-        assert len(notebooks.cells(text)) == text.count("{code-cell}"), name
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_shows_its_code_and_begins_with_its_imports(name):
-    """All code that makes a figure can be copied, and the first cell imports what any later one needs."""
-    cells = notebooks.cells(NOTEBOOKS[name])
-    assert not [cell for cell in cells if "remove-input" in cell.tags]
-    importing = [
-        cell.line
-        for cell in cells
-        if cell.is_visible
-        and any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(cell.code)))
-    ]
-    assert importing == [cells[0].line]
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_notebook_has_what_a_chapter_shows(name):
-    written = notebooks.notebook(NOTEBOOKS[name])["cells"]
-    code = [cell["source"] for cell in written if cell["cell_type"] == "code"]
-    shown = [cell.code.rstrip() for cell in notebooks.cells(NOTEBOOKS[name]) if cell.is_visible]
-    assert code == shown
-    assert len({cell["id"] for cell in written}) == len(written)
-    text = "\n".join(cell["source"] for cell in written if cell["cell_type"] == "markdown")
-    assert text.startswith("# ")
-    assert NOTEBOOKS[name].count("$$") == text.count("$$")
-    assert NOTEBOOKS[name].count("<details") == len(re.findall(r"^##### Solution$", text, re.MULTILINE)) > 0
-    # No HTML, nothing of MyST, and no link to a page that a downloaded file lacks.
-    assert not re.search(r"</?(details|summary)", text)
-    assert not re.search(r"\{[\w:-]+\}`|^```\{|^file_format|\]\((?!https?:)", text, re.MULTILINE)
-
-
-PAGE = """---
-file_format: mystnb
----
-
-# T
-
-A [b](c.md).
-
-**1. Why.** Because.
-
-<details class="solution"><summary>Solution</summary>
-
-```{code-cell} python
-1
-```
-
-End.
-
-</details>
-
-```{code-cell} python
-:tags: [remove-cell]
-
-assert True
-```
-
-**2.** How?
-"""
-
-
-def test_solutions_are_folded_in_a_notebook():
-    written = notebooks.notebook(PAGE)["cells"]
-    assert [(cell["source"], bool(cell["metadata"])) for cell in written] == [
-        ("# T\n\nA b.", False),
-        ("#### Exercise 1: Why\n\nBecause.", False),
-        ("##### Solution", True),
-        ("1", False),
-        ("End.", False),
-        ("#### Exercise 2\n\nHow?", False),
-    ]
-
-
-def codes(name):
-    """Return the code of all cells of a chapter."""
-    return [cell.code for cell in notebooks.cells(NOTEBOOKS[f"learn/{name}.md"])]
-
-
-def test_the_shown_diff_is_that_of_the_two_programs():
-    line, network = (
-        code for code in codes("six-lines") if code.startswith("random = np.random.RandomState(1)\nW")
-    )
-    (shown,) = re.findall(r"^```diff\n(.*?)^```$", NOTEBOOKS["learn/six-lines.md"], re.DOTALL | re.MULTILINE)
-    difference = list(difflib.unified_diff(line.split("\n"), network.split("\n"), n=99, lineterm=""))[3:]
-    assert [row.rstrip() for row in shown.split("\n")] == [row.rstrip() for row in difference]
-    assert sum(row.startswith("+") for row in difference) == 6
-
-
-def test_the_eighty_lines_are_no_more():
-    (engine,) = (code[code.index("class Value") :] for code in codes("autograd") if "class Value" in code)
-    (network,) = (code for code in codes("autograd") if "class Network" in code)
-    assert 75 <= len((engine + network).splitlines()) <= 80

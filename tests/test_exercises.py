@@ -1,9 +1,6 @@
 """`check_exercise`: right functions are recognised, and each kind of mistake is named."""
 
-import inspect
-import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +8,8 @@ import pytest
 import fastnn
 from fastnn.exercises import EXERCISES
 
-PAGE = Path(__file__).parents[1] / "docs/learn/exercises.md"
 
-
-def verdict(name, function, capsys):
+def read_verdict(name, function, capsys):
     """Return what is printed about a function."""
     fastnn.check_exercise(name, function)
     return capsys.readouterr().out.rstrip("\n")
@@ -76,42 +71,31 @@ RIGHT = {
 }
 
 
-def test_there_is_a_right_function_for_every_exercise():
-    assert set(RIGHT) == set(EXERCISES)
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_functions_are_recognised(name, capsys):
-    assert verdict(name, RIGHT[name], capsys) == f"{name}: right."
-
-
-def test_a_list_of_numbers_is_a_result(capsys):
-    assert "right." in verdict("sigmoid", lambda z: [1 / (1 + math.exp(-v)) for v in z], capsys)
-
-
 @pytest.mark.parametrize("name", EXERCISES)
-def test_a_wrong_sign_a_missing_result_and_a_number_are_mistakes_in_every_exercise(name, capsys):
+def test_right_functions_are_recognised_and_a_wrong_sign_or_result_is_a_mistake(name, capsys):
+    assert read_verdict(name, RIGHT[name], capsys) == f"{name}: right."
+
     def negated(*arguments):
         results = RIGHT[name](*arguments)
         return tuple(-r for r in results) if isinstance(results, tuple | list) else -results
 
     first = EXERCISES[name].results[0]
-    assert verdict(name, negated, capsys) == f"{name}: not right yet. {first} has the wrong sign."
-    assert "returned None: is `return" in verdict(name, lambda *arguments: None, capsys)
-    assert "not right yet" in verdict(name, lambda *arguments: 0.0, capsys)
+    assert read_verdict(name, negated, capsys) == f"{name}: not right yet. {first} has the wrong sign."
+    assert "returned None: is `return" in read_verdict(name, lambda *arguments: None, capsys)
+    assert "not right yet" in read_verdict(name, lambda *arguments: 0.0, capsys)
 
 
-def in_place(Z, dA):
+def change_in_place(Z, dA):
     dA[Z < 0] = 0
     return dA
 
 
-def restored_too_late(f, x):
+def restore_too_late(f, x):
     x += 1e-5
     return (f(x) - f(x - 2e-5)) / 2e-5
 
 
-def restored_by_addition(f, x):
+def restore_by_addition(f, x):
     gradient = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         x[index] += 1e-5
@@ -122,99 +106,52 @@ def restored_by_addition(f, x):
     return gradient
 
 
-WRONG = {
-    "raises": ("sigmoid", lambda z: 1 / z.missing, "raised AttributeError: 'numpy.ndarray' object"),
-    "takes too few arguments": ("tanh_backward", lambda Z: Z, "shapes Z (7, 4), dA (7, 4)."),
-    "transposed product": ("multiply_backward", lambda W, X, dZ: (X.T @ dZ, dZ @ W), "W (3, 4), X (7, 3)"),
-    "transposed result": ("multiply_backward", lambda W, X, dZ: (dZ.T @ X, dZ @ W.T), "dW is transposed: "),
-    "other order": (
-        "multiply_backward",
-        lambda W, X, dZ: (dZ @ W.T, X.T @ dZ),
-        "Its results are in another order: return dW, dX.",
-    ),
-    "one result": ("add_backward", lambda X, b, dZ: dZ, "returned 1 result instead of 2: db, dX."),
-    "two results": ("softmax", lambda S: (S, S), "returned 2 results instead of 1: P."),
-    "not summed": ("add_backward", lambda X, b, dZ: (dZ, dZ), "take the sum or the mean over the samples."),
-    "other axis": (
-        "add_backward",
-        lambda X, b, dZ: (dZ.sum(axis=1, keepdims=True), dZ),
-        "db has the shape (7, 1) instead of (1, 4): add up the samples, axis 0,",
-    ),
-    "averaged": (
-        "add_backward",
-        lambda X, b, dZ: (dZ.mean(axis=0, keepdims=True), dZ),
-        "db is averaged over the samples instead of summed",
-    ),
-    "missing 1/n": (
-        "cross_entropy_gradient",
-        lambda S, y: cross_entropy_gradient(S, y) * len(y),
-        "dS is summed over the samples instead of averaged: divide it by their number.",
-    ),
-    "sign and missing 1/n": (
-        "squared_error_gradient",
-        lambda S, Y: Y - S,
-        "dS has the wrong sign, and is summed over the samples instead of averaged",
-    ),
-    "factor": ("squared_error_gradient", lambda S, Y: 2 * (S - Y) / len(S), "2 times the correct result."),
-    "lost axis": ("add_backward", lambda X, b, dZ: (dZ.sum(axis=0), dZ), "(4,) instead of (1, 4): keep the"),
-    "axis too many": (
-        "neuron_gradient",
-        lambda w, b, X, y: tuple(each[None] for each in RIGHT["neuron_gradient"](w, b, X, y)),
-        "dw has the shape (1, 3) instead of (3,): remove the axes of length 1.",
-    ),
-    "other shape": ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
-    "booleans": ("relu_backward", lambda Z, dA: Z > 0, "dtype bool instead of float64. Return dZ = dA"),
-    "integers": ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
-    "ragged": ("sigmoid", lambda z: [[0.0], [0.0, 1.0]], "p is not an array."),
-    "changed in place": ("relu_backward", in_place, "It changed its argument dA: compute the result in a"),
-    "restored by addition": (
-        "numerical_gradient",
-        restored_by_addition,
-        "rounding errors in its argument x:",
-    ),
-    "nearly right": (
-        "numerical_gradient",
-        lambda f, x: np.cos(x) * (1 - 2e-5),
-        " and should be ",
-    ),
-    "not restored": ("numerical_gradient", restored_too_late, "It changed its argument x:"),
-    "overflow": (
-        "softmax",
-        lambda S: np.exp(S) / np.exp(S).sum(axis=1, keepdims=True),
-        "not right yet for scores near 1000. P has infinite values or NaN",
-    ),
-    "zeros": ("tanh_backward", lambda Z, dA: 0 * Z, "dZ is 0."),
-    "other formula": (
-        "tanh_backward",
-        lambda Z, dA: (1 - Z**2) * dA,
-        " and should be ",
-    ),
-    "lost shape": (
-        "numerical_gradient",
-        lambda f, x: np.array([(f(x + 1e-4 * e.reshape(x.shape)) - f(x)) / 1e-4 for e in np.eye(12)]),
-        "gradient has the shape (12,) instead of (3, 4): reshape it.",
-    ),
-}
+def take_one_side(f, x):
+    steps = 1e-5 * np.eye(x.size).reshape(-1, *x.shape)
+    return np.array([(f(x + step) - f(x)) / 1e-5 for step in steps]).reshape(x.shape)
 
 
-@pytest.mark.parametrize("mistake", WRONG)
-def test_each_kind_of_mistake_is_named(mistake, capsys):
-    name, function, message = WRONG[mistake]
-    printed = verdict(name, function, capsys)
+# Wrong functions of an exercise, and what is said about each.
+WRONG = [
+    ("sigmoid", lambda z: 1 / z.missing, "raised AttributeError: 'numpy.ndarray' object"),
+    ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
+    ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
+    ("sigmoid", lambda z: [[0.0], [0.0, 1.0]], "p is not an array."),
+    ("relu_backward", lambda Z, dA: Z > 0, "dtype bool instead of float64. Return dZ = dA"),
+    ("relu_backward", change_in_place, "It changed its argument dA: compute the result in a"),
+    ("tanh_backward", lambda Z: Z, "shapes Z (7, 4), dA (7, 4)."),
+    ("tanh_backward", lambda Z, dA: 0 * Z, "dZ is 0."),
+    ("multiply_backward", lambda W, X, dZ: (X.T @ dZ, dZ @ W), "W (3, 4), X (7, 3)"),
+    ("multiply_backward", lambda W, X, dZ: (dZ.T @ X, dZ @ W.T), "dW is transposed: "),
+    ("multiply_backward", lambda W, X, dZ: (dZ @ W.T, X.T @ dZ), "in another order: return dW, dX."),
+    ("add_backward", lambda X, b, dZ: dZ, "returned 1 result instead of 2: db, dX."),
+    ("softmax", lambda S: (S, S), "returned 2 results instead of 1: P."),
+    ("softmax", lambda S: np.exp(S) / np.exp(S).sum(1, keepdims=True), "near 1000. P has infinite values"),
+    ("add_backward", lambda X, b, dZ: (dZ, dZ), "take the sum or the mean over the samples."),
+    ("add_backward", lambda X, b, dZ: (dZ.sum(axis=1, keepdims=True), dZ), "add up the samples, axis 0,"),
+    ("add_backward", lambda X, b, dZ: (dZ.mean(0, keepdims=True), dZ), "db is averaged over the samples"),
+    ("add_backward", lambda X, b, dZ: (dZ.sum(axis=0), dZ), "(4,) instead of (1, 4): keep the"),
+    ("cross_entropy_gradient", lambda *a: 7 * cross_entropy_gradient(*a), "dS is summed over the samples"),
+    ("squared_error_gradient", lambda S, Y: Y - S, "dS has the wrong sign, and is summed over the samples"),
+    ("squared_error_gradient", lambda S, Y: 2 * (S - Y) / len(S), "2 times the correct result."),
+    ("neuron_gradient", lambda *a: [g[None] for g in RIGHT["neuron_gradient"](*a)], "remove the axes of"),
+    ("numerical_gradient", restore_by_addition, "rounding errors in its argument x:"),
+    ("numerical_gradient", restore_too_late, "It changed its argument x:"),
+    ("numerical_gradient", lambda f, x: np.cos(x) * (1 - 2e-5), " and should be "),
+    ("numerical_gradient", lambda f, x: np.cos(x).ravel(), "(12,) instead of (3, 4): reshape it."),
+    ("numerical_gradient", take_one_side, " and should be "),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "message"), WRONG)
+def test_each_kind_of_mistake_is_named(name, function, message, capsys):
+    printed = read_verdict(name, function, capsys)
     assert printed.startswith(f"{name}: not right yet")
     assert message in printed
 
 
-def test_a_quotient_from_one_side_is_not_good_enough(capsys):
-    def from_one_side(f, x):
-        steps = 1e-5 * np.eye(x.size).reshape(-1, *x.shape)
-        return np.array([(f(x + step) - f(x)) / 1e-5 for step in steps]).reshape(x.shape)
-
-    assert "should be" in verdict("numerical_gradient", from_one_side, capsys)
-
-
 def test_a_wrong_number_is_shown_with_the_right_one_and_the_formula(capsys):
-    printed = verdict("tanh_backward", lambda Z, dA: (1 - Z**2) * dA, capsys)
+    printed = read_verdict("tanh_backward", lambda Z, dA: (1 - Z**2) * dA, capsys)
     row, column, wrong, right = re.search(
         r"dZ\[(\d), (\d)\] is (\S+) and should be (\S+)\. ", printed
     ).groups()
@@ -222,18 +159,6 @@ def test_a_wrong_number_is_shown_with_the_right_one_and_the_formula(capsys):
     Z, dA = (arguments[name][int(row), int(column)] for name in ("Z", "dA"))
     np.testing.assert_allclose([float(wrong), float(right)], [(1 - Z**2) * dA, dA / np.cosh(Z) ** 2])
     assert printed.endswith(". Return dZ = (1 - tanh(Z)^2) dA.")
-
-
-def test_every_exercise_is_listed_with_its_arguments_and_results():
-    rows = re.findall(r"^\| `(\w+)\((.*?)\)` \| `(.*?)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    listed = {name: (arguments, results) for name, arguments, results in rows}
-    assert listed == {
-        name: (", ".join(inspect.signature(exercise.solution).parameters), ", ".join(exercise.results))
-        for name, exercise in EXERCISES.items()
-    }
-    for name, exercise in EXERCISES.items():
-        assert f'"{name}"' in inspect.getdoc(fastnn.check_exercise)
-        assert list(exercise.shapes) == list(inspect.signature(exercise.solution).parameters)
 
 
 def test_other_arguments_are_errors():

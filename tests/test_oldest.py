@@ -27,12 +27,6 @@ def test_every_package_is_pinned_to_its_oldest_version():
         assert Version(PINS[name]).release[: len(release)] == release, name
 
 
-def test_extras_of_users_require_the_same_versions_as_the_tests():
-    extras = PROJECT["optional-dependencies"]
-    users = ("bench", "playground")
-    assert {line for extra in users for line in extras[extra]} <= {*extras["test"]}
-
-
 def test_the_table_of_versions_has_the_oldest_and_the_newest():
     page = (ROOT / "docs" / "use" / "install.md").read_text(encoding="utf-8")
     table = re.search(r"^\| package \| oldest \| newest \|\n.*\n((?:\|.*\n)+)", page, re.MULTILINE)[1]
@@ -48,10 +42,3 @@ def test_the_table_of_versions_has_the_oldest_and_the_newest():
             newest = f"{major}.{minor - 1}"
         expected.append((requirement.name, bounds[">="], newest))
     assert rows == expected
-
-
-def test_the_workflow_tests_every_version_of_python():
-    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
-    listed = re.search(r"python-version: \|.*\n((?: +3\.\d+\n)+)", workflow)[1].split()
-    assert sorted(listed, key=Version) == PYTHONS
-    assert listed[-1] == PYTHONS[0]  # the last is `python3`, which the README's command takes

@@ -48,7 +48,7 @@ class Page(HTMLParser):
         return sorted(part for part in self.parts if urlsplit(part).netloc)
 
 
-def pages_in(folder):
+def list_pages(folder):
     """Return the pages in a folder by their paths."""
     paths = (path.resolve() for path in sorted(Path(folder).rglob("*.html")))
     return {path: Page(path.read_text(encoding="utf-8")) for path in paths if "_static" not in path.parts}
@@ -73,7 +73,7 @@ def on_build_finished(app, exception):
         from sphinx.util import logging
 
         logger = logging.getLogger(__name__)
-        pages, top = pages_in(app.outdir), Path(app.outdir).resolve()
+        pages, top = list_pages(app.outdir), Path(app.outdir).resolve()
         for path, target in broken_links(pages):
             logger.warning("%s links to %s, which does not exist", path.relative_to(top), target)
         for path, page in pages.items():

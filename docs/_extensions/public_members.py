@@ -6,7 +6,7 @@ import re
 IN_A_SHAPE = re.compile(r"(?<=[( ])([a-z]\w*)_(?=[,)])")
 
 
-def defined_in_fastnn(member):
+def is_defined_in_fastnn(member):
     """Return whether a method, property or attribute is defined in fastnn."""
     function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
     return str(getattr(function, "__module__", "")).startswith("fastnn")
@@ -14,7 +14,7 @@ def defined_in_fastnn(member):
 
 def skip_member(app, what, name, member, skip, options):
     """Return True for members to leave out, None to let autodoc decide."""
-    return True if what == "class" and not defined_in_fastnn(member) else None
+    return True if what == "class" and not is_defined_in_fastnn(member) else None
 
 
 def escape_shapes(app, what, name, thing, options, lines):

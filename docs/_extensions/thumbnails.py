@@ -22,7 +22,7 @@ GAP = 24
 WIDE = 1.25
 
 
-def leading_panels(picture, shape):
+def find_leading_panels(picture, shape):
     """Return the part (height, width) of a picture that a thumbnail shows.
 
     Parameters
@@ -59,7 +59,7 @@ def runs(drawn, minimum):
     return [slice(start, end) for start, end in zip(starts, ends, strict=True) if end - start >= minimum]
 
 
-def chosen_panels(pixels, numbers):
+def choose_panels(pixels, numbers):
     """Return the panels of a figure that an example names, side by side.
 
     Parameters
@@ -96,9 +96,9 @@ def thumbnail(program, pictures, size):
     with Image.open(pictures.format(int(options.get("number", 1)))) as figure:
         pixels = np.asarray(figure.convert("RGB"))
     if "panels" in options:
-        part = chosen_panels(pixels, ast.literal_eval(options["panels"]))
+        part = choose_panels(pixels, ast.literal_eval(options["panels"]))
     else:
-        part = pixels[leading_panels((pixels < 250).any(axis=2), size[0] / size[1])]
+        part = pixels[find_leading_panels((pixels < 250).any(axis=2), size[0] / size[1])]
     picture = Image.fromarray(part)
     picture.thumbnail(size, Image.Resampling.LANCZOS)
     return picture

@@ -1,9 +1,9 @@
 """
-A training as a moving picture
-==============================
+A training as an animation
+==========================
 
-``animate_training`` trains a network and writes the boundary, as it changes, to a file: an animated GIF,
-PNG or WebP, or a film by ffmpeg. Here are six frames of it.
+``animate_training`` trains a network and returns matplotlib's animation of the boundary, as it changes, to be
+saved or shown in a notebook. Here are six frames of it.
 """
 
 import tempfile
@@ -19,9 +19,10 @@ X, y = make_moons(200, noise=0.20, random_state=0)
 model = fastnn.Model([2, 5, 2], random_state=0)
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "training.gif"
-    fastnn.animate_training(model, X, y, path, num_passes=100_000, epsilon=0.002, frames=40, size=(480, 360))
-    with Image.open(path) as film:
-        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)]
+    animation = fastnn.animate_training(model, X, y, num_passes=100_000, epsilon=0.002, frames=40)
+    animation.save(path, "pillow")
+    with Image.open(path) as gif:
+        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(gif)]
 
 figure, axes = plt.subplots(2, 3, figsize=(11, 5.6))
 for k, ax in enumerate(axes.flat):

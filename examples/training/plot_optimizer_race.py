@@ -13,7 +13,7 @@ import numpy as np
 import fastnn
 
 x = np.linspace(1, 4, 40)[:, None]
-y = np.tanh(1.2 * x - 3) + 0.05 * np.random.default_rng(0).normal(size=x.shape)
+y = np.tanh(1.2 * x - 3) + 0.03 * np.random.default_rng(0).normal(size=x.shape)
 
 
 def network(w, b):

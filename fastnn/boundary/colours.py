@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import color_sequences, colormaps
-from matplotlib.colors import Colormap, ListedColormap, to_rgb, to_rgba
-from matplotlib.markers import MarkerStyle
 from numpy.typing import NDArray
+
+from ..network.description import Array
+
+if TYPE_CHECKING:  # classes in their default colours are drawn without matplotlib
+    from matplotlib.colors import Colormap
 
 __all__ = [
     "CLASS_COLOURS",
@@ -18,24 +20,41 @@ __all__ = [
     "PALETTE",
     "REGION_STRENGTH",
     "check_colouring",
-    "chosen_colours",
-    "chosen_markers",
+    "choose_colours",
+    "choose_markers",
     "class_colours",
     "pale",
+    "probability_colormap",
     "region_colours",
     "response_colormap",
     "response_colours",
 ]
 
-Array = NDArray[Any]
-
-# Colours of up to ten classes in every picture, also on the playground's page and in reports, whose style
-# sheets repeat them. The first two are matplotlib's "C0" and "C1". Any two of the first six differ by at
-# least 20 (CIEDE2000), also to readers without green cones (deuteranopia).
+# Colours of up to twenty classes in every picture; the style sheets of the playground's page and of reports
+# repeat the first. The first two are matplotlib's "C0" and "C1". Any two differ by at least 19 (CIEDE2000),
+# any two of the first six by at least 20, also to readers without green cones (deuteranopia).
 CLASS_COLOURS = (
-    "#1f77b4", "#ff7f0e", "#50ba94", "#992b62", "#dba9f9",
-    "#70601a", "#f0475f", "#efd98a", "#3a2bbf", "#c63ae8",
-)  # fmt: skip
+    "#1f77b4",
+    "#ff7f0e",
+    "#50ba94",
+    "#992b62",
+    "#dba9f9",
+    "#70601a",
+    "#f0475f",
+    "#efd98a",
+    "#3a2bbf",
+    "#c63ae8",
+    "#82d4f5",
+    "#0f6151",
+    "#82300f",
+    "#72f50f",
+    "#929292",
+    "#f5b3b3",
+    "#61920f",
+    "#616172",
+    "#b3920f",
+    "#a37251",
+)
 # Markers of classes where they differ; the page draws the same shapes.
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h")
 # Colour of the outlines of samples, which differs from regions as from the colours of classes.
@@ -55,21 +74,10 @@ CONTINUOUS = 256
 
 
 def check_colouring(response: str, colours: Any = None, cmap: Any = None, markers: Any = None) -> None:
-    """Raise ValueError for invalid colours or markers, and for a response's colormap in a picture of classes.
+    """Raise ValueError for invalid colours, markers or colormaps, and for a colormap of a picture of classes.
 
-    Parameters
-    ----------
-    response : str
-        Content of the pixels; an argument of `render_boundary`.
-    colours, cmap : optional
-        Arguments of `render_boundary`. `chosen_colours` checks the number of colours.
-    markers : optional
-        Argument of `plot_decision_boundary`. `chosen_markers` checks the number of markers.
-
-    Raises
-    ------
-    ValueError
-        For invalid colours or markers or an invalid colormap, and for `cmap` if `response` is "class".
+    The arguments are those of `plot_decision_boundary`. `choose_colours` and `choose_markers` check their
+    number once the classes are known.
     """
     if colours is not None:
         _colormap_or_entries(colours)
@@ -86,26 +94,17 @@ def check_colouring(response: str, colours: Any = None, cmap: Any = None, marker
 def class_colours(count: int) -> NDArray[np.float64]:
     """Return `count` colours (count, 3) that distinguish classes: `CLASS_COLOURS` if there are enough."""
     if count <= len(CLASS_COLOURS):
-        return np.array([to_rgb(colour) for colour in CLASS_COLOURS[:count]]).reshape(-1, 3)
+        return (
+            np.array([list(bytes.fromhex(colour[1:])) for colour in CLASS_COLOURS[:count]]).reshape(-1, 3)
+            / 255
+        )
+    from matplotlib import colormaps
+
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
 
 
-def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
-    """Return the colours of classes.
-
-    Parameters
-    ----------
-    classes : array (n_classes,)
-        Labels.
-    colours : sequence, mapping, str or Colormap, optional
-        One colour per class in the order of `classes`; a mapping of labels to colours, which may have more
-        labels; or a colormap. A qualitative colormap gives its colours in order, any other one evenly spaced
-        colours from end to end. By default the colours of `class_colours`.
-
-    Returns
-    -------
-    array (n_classes, 3)
-        Red, green and blue, from 0 to 1.
+def choose_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
+    """Return the colours (n_classes, 3) of classes, from 0 to 1; `colours` is as in `render_boundary`.
 
     Raises
     ------
@@ -122,16 +121,8 @@ def chosen_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     return np.array(_by_class(labels, found, hasattr(colours, "keys"), "colours"), np.float64).reshape(-1, 3)
 
 
-def chosen_markers(classes: Array, markers: Any = None) -> list[Any]:
-    """Return the markers of classes.
-
-    Parameters
-    ----------
-    classes : array (n_classes,)
-        Labels.
-    markers : sequence, mapping or str, optional
-        One marker per class in the order of `classes`; a mapping of labels to markers, which may have more
-        labels; or "auto", for those of `CLASS_MARKERS`. By default dots.
+def choose_markers(classes: Array, markers: Any = None) -> list[Any]:
+    """Return the markers of classes; `markers` is as in `plot_decision_boundary`.
 
     Raises
     ------
@@ -156,6 +147,8 @@ def _marker_entries(markers: Any) -> dict[Any, Any] | None:
             "markers must be a sequence with one marker per class, such as ['o', 's'], a mapping from "
             f"classes to markers, or 'auto', got {markers!r}"
         )
+    from matplotlib.markers import MarkerStyle
+
     for key, marker in found.items():
         try:
             is_filled = MarkerStyle(marker).is_filled()
@@ -185,19 +178,11 @@ def _by_class(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: 
 
 
 def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
-    """Return the colours of regions in a file.
+    """Return the colours (n_classes, 3) of regions in a file, components from 0 to 255.
 
-    Parameters
-    ----------
-    classes, colours
-        Arguments of `chosen_colours`, which raises the same errors.
-
-    Returns
-    -------
-    array (n_classes, 3) of uint8
-        Red, green and blue: exactly `colours`; by default the colours of `class_colours`, mixed with white.
+    They are exactly those of `choose_colours`; by default paler ones.
     """
-    found = chosen_colours(classes, colours)
+    found = choose_colours(classes, colours)
     return ((pale(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
 
 
@@ -208,6 +193,8 @@ def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[n
 
 def response_colormap(cmap: Any = None) -> Colormap:
     """Return the colormap of responses, given the colormap, its name, or None for the default, grey."""
+    from matplotlib import colormaps
+
     try:
         return colormaps.get_cmap(RESPONSE_COLOURS if cmap is None else cmap)
     except (ValueError, TypeError):
@@ -215,6 +202,18 @@ def response_colormap(cmap: Any = None) -> Colormap:
             "cmap must be a Colormap or the name of one of matplotlib's, such as 'viridis' or 'RdBu', got "
             f"{cmap!r}"
         ) from None
+
+
+def probability_colormap(shades: Array, place: int) -> Colormap:
+    """Return the colormap of the probability of a class, given the colours (n_classes, 3) of all classes.
+
+    It ends in the colour of the class, and begins in that of the other of two classes, else in white.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    others = shades[1 - place] if len(shades) == 2 else np.ones(3)
+    ends = pale(np.stack([others, np.ones(3), shades[place]]), FILE_STRENGTH)
+    return LinearSegmentedColormap.from_list("probability", ends.tolist())
 
 
 def response_colours(cmap: Any) -> NDArray[np.uint8]:
@@ -235,6 +234,9 @@ def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]
     The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
     blue).
     """
+    from matplotlib import color_sequences, colormaps
+    from matplotlib.colors import Colormap, ListedColormap
+
     if isinstance(colours, Colormap):
         return colours
     if isinstance(colours, str):
@@ -267,6 +269,8 @@ def _entries(given: Any) -> dict[Any, Any] | None:
 
 def _colour(value: Any, name: str) -> tuple[float, ...]:
     """Return (red, green, blue) of a colour in any of matplotlib's notations; error messages show `name`."""
+    from matplotlib.colors import to_rgba
+
     try:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
@@ -283,6 +287,8 @@ def _colour(value: Any, name: str) -> tuple[float, ...]:
 
 def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
     """Return `count` opaque colours (count, 3) of a colormap."""
+    from matplotlib.colors import ListedColormap
+
     if isinstance(colormap, ListedColormap) and colormap.N < CONTINUOUS:
         if count > colormap.N:
             raise ValueError(

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.description import Network, aligned_empty
-from .affine import AffineMap
+from ..network.decision import DecisionNetworks
+from ..network.description import Array, Network, allocate_empty
+from ..system.affine import AffineMap
 
-__all__ = ["Committee", "Plane", "make_committee", "plane_of", "restricted_network"]
-
-Array = NDArray[Any]
+__all__ = ["Committee", "Plane", "make_committee", "make_plane", "restrict_network"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,14 @@ class Committee:
     votes : bool
         True if the class with the highest sum of probabilities wins; False if the class with the highest
         score wins, for a single network.
+    plane : Plane, optional
+        Relation of the networks' inputs to the picture's coordinates. By default the inputs are the
+        coordinates.
     """
 
     members: Sequence[tuple[Network, Array]]
     votes: bool
+    plane: Plane | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -58,6 +61,12 @@ class Committee:
     def operations(self) -> int:
         """Approximate number of operations per pixel; an activation counts as ten."""
         return sum(2 * network.n_parameters + 10 * sum(network.layers_dim) for network, _ in self.members)
+
+    def inputs(self, xs: Array, ys: Array) -> tuple[Array, Array]:
+        """Return the networks' inputs at the coordinates of columns and rows."""
+        if self.plane is None:
+            return xs.astype(self.dtype), ys.astype(self.dtype)
+        return self.plane.coordinates(xs, ys, self.dtype)
 
 
 class Plane(NamedTuple):
@@ -97,7 +106,7 @@ class Plane(NamedTuple):
         return bool(used.sum(axis=0).max() > 1 or used.sum(axis=1).max() > 1)
 
 
-def plane_of(
+def make_plane(
     features: tuple[int, int], fixed: NDArray[np.float64], mapping: AffineMap | None = None
 ) -> Plane:
     """Return the plane in which two features vary and the others are fixed.
@@ -134,7 +143,7 @@ def plane_of(
     return Plane(directions, base + nearest @ directions, nearest * inverse, scale)
 
 
-def restricted_network(
+def restrict_network(
     network: Network, parameters: Array, plane: Plane, output: int | None = None
 ) -> tuple[Network, Array]:
     """Return a network whose inputs are the coordinates of a plane.
@@ -163,7 +172,7 @@ def restricted_network(
     if output is not None:
         dims, activations = (*dims[:-1], 1, 2), (*activations, "identity")
     result = Network(dims, activations, np.dtype(np.float64) if plane.is_mixed else network.dtype)
-    new = aligned_empty(result.n_parameters, result.dtype)
+    new = allocate_empty(result.n_parameters, result.dtype)
     new[...] = 0
     W, b = network.weights(parameters), network.biases(parameters)
     if np.array_equal(plane.directions, np.eye(2)) and not plane.base.any():
@@ -185,13 +194,31 @@ def restricted_network(
     return result, new
 
 
-def make_committee(members: Sequence[tuple[Network, Array]], votes: bool) -> Committee:
-    """Return the committee of networks, all converted to the widest of their dtypes."""
+def make_committee(
+    networks: DecisionNetworks,
+    features: tuple[int, int],
+    fixed: NDArray[np.float64],
+    mapping: AffineMap | None,
+    output: int | None,
+) -> Committee:
+    """Return the committee of a model's networks in a plane, all converted to the widest of their dtypes.
+
+    Parameters
+    ----------
+    networks : DecisionNetworks
+        Networks of all inputs.
+    features, fixed, mapping
+        Arguments of `make_plane`.
+    output : int or None
+        Argument of `restrict_network`.
+    """
+    plane = make_plane(features, fixed, mapping)
+    members = [restrict_network(*member, plane, output) for member in networks.members]
     dtype = np.result_type(*(network.dtype for network, _ in members))
     converted = []
     for network, parameters in members:
         if network.dtype != dtype:
             other = Network(network.layers_dim, network.activations, dtype)
-            network, parameters = other, other.converted(network, parameters)
+            network, parameters = other, other.convert_parameters(network, parameters)
         converted.append((network, parameters))
-    return Committee(converted, votes)
+    return Committee(converted, networks.votes, plane)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import defer_signals
 
+from ..network.description import Array
 from ..system.extras import import_extra
-from ..system.threads import Flag, acquired_cores
+from ..system.threads import Flag, acquire_cores
 from ..system.validation import check_count
 from .painters import make_painter
-from .render import centres, check_view
-from .subjects import check_model
+from .regions import Regions
+from .subjects import Subject, make_subject
+from .view import Rect, View, make_view
 
 if TYPE_CHECKING:
     import dask.array
@@ -42,8 +44,9 @@ def boundary_array(
     """Return the picture of `render_boundary` as a Dask array that is painted when it is computed.
 
     Every chunk is a task, on the threads of this process or the workers of a cluster, to which `model` is
-    sent once. ``boundary_array(...).to_zarr("boundary.zarr")`` writes the picture in chunks. Requires the
-    extra ``dask``.
+    sent once. Chunks in which one class provably wins are found when the array is created; they are not
+    painted, and repeat a single value in memory. ``boundary_array(...).to_zarr("boundary.zarr")`` writes the
+    picture in chunks. Requires the extra ``dask``.
 
     Parameters
     ----------
@@ -80,22 +83,31 @@ def boundary_array(
     import_extra("dask.array", "dask", "boundary_array")
     import dask.array
 
-    check_model(model, "boundary_array(model, xlim, ylim)")
-    (width, height), extent = check_view(xlim, ylim, size)
-    side = check_count(chunks, "chunks", 1)
+    subject = make_subject(
+        model,
+        "boundary_array(model, xlim, ylim)",
+        features=features,
+        fill=fill,
+        class_of_interest=class_of_interest,
+        classes=classes,
+    )
+    view, side = make_view(xlim, ylim, size), check_count(chunks, "chunks", 1)
+    width, height = view.size
     n_chunks = -(-width // side) * -(-height // side)
     if n_chunks > MAX_CHUNKS:
         raise ValueError(
             f"chunks: a picture of {width} x {height} pixels has {n_chunks:,} chunks of {side} x {side}, but "
             f"Dask manages some {MAX_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
         )
-    options = {
-        "response": response, "method": method, "class_of_interest": class_of_interest, "features": features,
-        "fill": fill, "classes": classes, "n_pixels": width * height,
-    }  # fmt: skip
-    painter = make_painter(model, **options)  # raises errors here rather than in a worker
+    options = response, method, class_of_interest, view.n_pixels
+    painter = make_painter(subject, *options)  # raises errors here rather than in a worker
     if painter.finds_classes:
         raise ValueError("classes must be known before a chunk is painted: name them with classes=")
+    interrupted = Flag()
+    with defer_signals(interrupted.set):
+        regions, _ = painter.find_regions(view.xs, view.ys, side, interrupted)
+    if interrupted():
+        raise KeyboardInterrupt
     return dask.array.map_blocks(
         _paint_chunk,
         chunks=tuple(
@@ -103,27 +115,29 @@ def boundary_array(
         ),
         dtype=painter.dtype,
         meta=np.empty((0, 0), painter.dtype),
-        model=dask.delayed(model, traverse=False),  # type: ignore[attr-defined]
-        extent=extent,
-        shape=(height, width),
-        options=options,
+        picture=dask.delayed((subject, view, side, options, regions), traverse=False),  # type: ignore[attr-defined]
     )
 
 
 def _paint_chunk(
-    *, block_info: Any, model: Any, extent: tuple[float, ...], shape: tuple[int, int], options: dict[str, Any]
-) -> NDArray[Any]:
+    *, block_id: tuple[int, int], picture: tuple[Subject, View, int, tuple[Any, ...], Regions | None]
+) -> Array:
     """Return the pixels of one chunk; called in a worker."""
-    painter = make_painter(model, **options)
-    rows, columns = (slice(*place) for place in block_info[None]["array-location"])
-    xs = centres(extent[:2], shape[1]).points(columns.start, columns.stop)
-    ys = centres(extent[2:], shape[0]).points(rows.start, rows.stop)
+    subject, view, side, options, regions = picture
+    (bottom, top), (left, right) = (
+        (k * side, min((k + 1) * side, count)) for k, count in zip(block_id, view.size[::-1], strict=True)
+    )
+    pixels = None if regions is None else regions.constant(Rect(bottom, top, left, right))
+    if pixels is not None:
+        return pixels  # a single value in memory, as in the arrays of `dask.array.full`
+    painter = make_painter(subject, *options)
+    xs, ys = view.xs.points(left, right), view.ys.points(bottom, top)
     target = np.empty((ys.size, xs.size), painter.dtype)
     if not painter.is_threaded:
-        painter.paint(xs, ys, target, lambda: False)
+        painter.paint(xs, ys, target, lambda n=0: False)
         return target
     interrupted = Flag()
-    with held_interrupts(interrupted.set), acquired_cores(1):
+    with defer_signals(interrupted.set), acquire_cores(1):
         painter.paint(xs, ys, target, interrupted)
     # A signal handler might not raise, but the chunk is incomplete.
     if interrupted():

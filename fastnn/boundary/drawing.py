@@ -8,55 +8,52 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.colors import ListedColormap
+from numpy.typing import ArrayLike
 
-from ..system.validation import check_classes, check_samples, shown
-from .colours import OUTLINE, chosen_colours, chosen_markers, pale, response_colormap
-from .tracing import to_coordinates, trace_pixels
+from ..network.description import Array
+from ..system.validation import check_classes, check_samples, short_repr
+from .colours import OUTLINE, choose_colours, choose_markers, pale, probability_colormap, response_colormap
+from .contours import trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection, PathCollection
+
+    from .image import BoundaryImage
 
 __all__ = [
+    "OUTLINE_WIDTH",
     "PALE_ALPHA",
+    "RIM_WIDTH",
+    "SAMPLE_SIZE",
     "axes_pixels",
     "check_axes",
     "class_name",
-    "draw_lines",
     "draw_picture",
-    "draw_samples",
-    "drawing_axes",
+    "open_axes",
+    "place_legend",
     "printable",
 ]
 
-Array = NDArray[Any]
-
-# With at least this many samples, the legend has a fixed position: matplotlib's search for the best one takes
-# time.
-MANY_POINTS = 2000
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
 # finer lines.
-LINE_PIXELS = 2048
-# Widths of the outline of a sample, and of the outline and the white rim around it, in points.
-OUTLINE_WIDTH, RIM_WIDTH = 0.6, 2.0
+LINE_PIXELS = 1024
+# Area of a sample in square points, and widths of its outline and of the outline and the white rim around it.
+SAMPLE_SIZE, OUTLINE_WIDTH, RIM_WIDTH = 32, 0.6, 2.0
 # Opacity of samples that the regions of their picture say nothing about, and their entry in the legend.
 PALE_ALPHA, PALE_LABEL = 0.2, "pale: another prediction\noff this plane"
+# Places of a legend within axes, and the corners of the axes where they are.
+PLACES: dict[Any, Any] = {"upper right": "NE", "upper left": "NW", "lower left": "SW", "lower right": "SE"}
 # A formula in a text: dollars that touch it, of which the second comes before no digit, unlike two prices.
 FORMULA = re.compile(r"\$(?=\S)[^$\n]*(?<=\S)\$(?!\d)")
 
 
 def draw_picture(
-    data: Array,
-    extent: tuple[float, float, float, float],
-    classes: Array | None,
-    *,
-    response: str,
-    is_bounded: bool,
+    image: BoundaryImage,
     ax: Axes | None = None,
     X: ArrayLike | None = None,
     y: ArrayLike | None = None,
+    *,
     colours: Any = None,
     cmap: Any = None,
     markers: Any = None,
@@ -67,104 +64,124 @@ def draw_picture(
 
     Parameters
     ----------
-    data, extent, classes, response, is_bounded
-        Attributes of a `BoundaryImage`.
-    ax, X, y
-        Arguments of `BoundaryImage.plot`.
-    colours, cmap : optional
-        Colours of the classes and colormap of a response; arguments of `render_boundary`.
-    markers : optional
-        Markers of the samples; an argument of `plot_decision_boundary`.
+    image : BoundaryImage
+        Picture with `data`.
+    ax, X, y, colours, cmap, markers
+        Arguments of `BoundaryImage.plot`, which names the errors.
     is_pale : array of bool (n,), optional
         True for samples that are drawn pale; None for none.
     plane : str, default ""
         Title of the legend.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    ValueError
-        For X without y or y without X, labels of another kind than the classes, and a wrong number of
-        colours or markers.
-    TypeError
-        If `ax` is anything but axes.
     """
+    assert image.data is not None
     check_axes(ax)
     if (X is None) != (y is None):
         raise ValueError("X and y are drawn together: give both or neither")
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
-    drawn_classes = _all_classes(classes, labels)
-    shades, shapes = chosen_colours(drawn_classes, colours), chosen_markers(drawn_classes, markers)
-    if ax is None:
-        import matplotlib.pyplot as plt
+    classes = _all_classes(image.known_classes if image.classes is None else image.classes, labels)
+    shades, shapes = choose_colours(classes, colours), choose_markers(classes, markers)
+    with open_axes(ax) as axes:
+        _draw_pixels(image, axes, classes, shades, cmap)
+        axes.set(xlim=image.extent[:2], ylim=image.extent[2:])
+        if points is not None:
+            assert labels is not None
+            is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
+            on_response = image.classes is None
+            draw_samples(
+                axes, points[is_full], labels[is_full], classes, shades, shapes, on_response=on_response
+            )
+            if is_pale is not None:
+                members = points[~is_full], labels[~is_full]
+                draw_samples(axes, *members, classes, shades, shapes, on_response=on_response, is_pale=True)
+            place_legend(axes, points, plane)
+    return axes
 
-        ax = plt.gca()
+
+def _draw_pixels(image: BoundaryImage, ax: Axes, classes: Array, shades: Array, cmap: Any) -> None:
+    """Draw the regions of classes with the lines between them, or a response with its colour bar.
+
+    `shades` are the colours of `classes`.
+    """
+    assert image.data is not None
     # A picture with far more pixels than the axes looks the same and takes longer to draw.
-    stride = max(
-        1, min(size // (2 * side) for size, side in zip(data.shape[::-1], axes_pixels(ax), strict=True))
-    )
-    thinned = data[::stride, ::stride]
-    style: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "auto"}
-    if classes is None:
-        lowest = float(thinned.min()) if response == "confidence" else 0.0
-        highest = 1.0 if is_bounded else None  # None: the highest value in the picture
-        drawn = ax.imshow(thinned, cmap=response_colormap(cmap), vmin=lowest, vmax=highest, **style)
-        ax.figure.colorbar(drawn, ax=ax, label=response)
-    else:
-        from matplotlib.colors import ListedColormap
+    sides = zip(image.data.shape[::-1], axes_pixels(ax), strict=True)
+    stride = max(1, min(size // (2 * side) for size, side in sides))
+    pixels = image.data[::stride, ::stride]
+    style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
+    order = np.argsort(classes)
+    if image.classes is not None:
+        regions = pale(shades[order[np.searchsorted(classes, image.classes, sorter=order)]])
+        style |= {"cmap": ListedColormap(regions.tolist()), "interpolation": "nearest"}
+        ax.imshow(pixels, vmin=-0.5, vmax=len(regions) - 0.5, **style)
+        draw_lines(ax, image.data, image.extent)
+        return
+    label = image.response
+    if image.response == "probability" and image.known_classes is not None:
+        of_class = image.known_classes[image.class_index]
+        label = f"probability of {class_name(of_class)}"
+        if cmap is None:
+            place = order[np.searchsorted(classes, of_class, sorter=order)]
+            cmap = probability_colormap(shades, place)
+    lowest = float(pixels.min()) if image.response == "confidence" else 0.0
+    highest = 1.0 if image.is_bounded else None  # None: the highest value in the picture
+    drawn = ax.imshow(pixels, cmap=response_colormap(cmap), vmin=lowest, vmax=highest, **style)
+    ax.figure.colorbar(drawn, ax=ax, label=label)
 
-        order = np.argsort(drawn_classes)
-        regions = pale(shades[order[np.searchsorted(drawn_classes, classes, sorter=order)]])
-        ax.imshow(
-            thinned,
-            cmap=ListedColormap(regions.tolist()),
-            vmin=-0.5,
-            vmax=len(classes) - 0.5,
-            interpolation="nearest",
-            **style,
-        )
-        draw_lines(ax, data, extent)
-    if points is not None:
-        assert labels is not None
-        is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
-        look: dict[str, Any] = {"size": 32, "on_response": classes is None}
-        draw_samples(ax, points[is_full], labels[is_full], drawn_classes, shades, shapes, **look)
-        if not is_full.all():
-            members = points[~is_full], labels[~is_full]
-            draw_samples(ax, *members, drawn_classes, shades, shapes, **look, is_pale=True)
-        place: Any = "best" if len(points) < MANY_POINTS else "upper right"
-        ax.legend(loc=place, framealpha=0.9, title=plane or None, title_fontsize="small", alignment="left")
-    ax.set(xlim=extent[:2], ylim=extent[2:])
-    return ax
+
+def place_legend(ax: Axes, points: Array, title: str) -> None:
+    """Add the legend where it covers no sample: within the axes, or else beside them."""
+    handles, _ = ax.get_legend_handles_labels()
+    legend = ax.legend(
+        handles=handles, framealpha=0.9, title=title or None, title_fontsize="small", alignment="left"
+    )
+    pixels_per_point = ax.figure.dpi / 72
+    frame = ax.bbox.padded(-pixels_per_point * legend.prop.get_size_in_points() * legend.borderaxespad)
+    box, pixels = legend.get_window_extent(), ax.transData.transform(points)
+    radius = pixels_per_point * (SAMPLE_SIZE**0.5 + RIM_WIDTH) / 2
+    for place, corner in PLACES.items():
+        low, high = box.anchored(corner, frame).padded(radius).get_points()
+        if not ((low <= pixels) & (pixels <= high)).all(axis=1).any():
+            legend.set_loc(place)
+            return
+    legend.set_loc("upper left")
+    legend.set_bbox_to_anchor((1.0, 1.0), ax.transAxes)
+    if ax.figure.get_layout_engine() is None:  # nothing else makes room
+        position = ax.get_position()
+        width = (box.width + ax.bbox.width - frame.width) / ax.figure.bbox.width
+        position.x1 = max(position.x1 - width, position.x0 + position.width / 3)
+        ax.set_position(position)
 
 
 def draw_samples(
-    ax: Axes, points: Array, labels: Array, classes: Array, shades: Array, shapes: list[Any], *,
-    size: float, on_response: bool, is_pale: bool = False,
-) -> list[list[PathCollection]]:  # fmt: skip
-    """Draw samples (n, 2) in the colours and markers of their classes, and return what shows each class.
+    ax: Axes,
+    points: Array,
+    labels: Array,
+    classes: Array,
+    shades: Array,
+    shapes: list[Any],
+    *,
+    on_response: bool,
+    is_pale: bool = False,
+) -> None:
+    """Draw samples (n, 2) in the colours and markers of their classes.
 
     Each class has an entry in the legend, and pale samples have a single one. The outlines of samples on a
     response, whose colours may be as dark as an outline, have a white rim.
     """
-    style: dict[str, Any] = {"s": size, "edgecolors": OUTLINE, "linewidths": OUTLINE_WIDTH}
+    style: dict[str, Any] = {"s": SAMPLE_SIZE, "edgecolors": OUTLINE, "linewidths": OUTLINE_WIDTH}
     if is_pale:
         style |= {"alpha": PALE_ALPHA, "zorder": 0.9}  # under the others
         ax.scatter([], [], color="black", label=PALE_LABEL, **style)
-    drawn = []
     for label, colour, shape in zip(classes, shades, shapes, strict=True):
         x, y = points[labels == label].T
         # Path effects would draw rims too, but marker by marker: ten thousand take seconds.
         rim = style | {"color": "white", "edgecolors": "white", "linewidths": RIM_WIDTH}
-        rims = [ax.scatter(x, y, marker=shape, **rim)] if on_response else []
+        if on_response:
+            ax.scatter(x, y, marker=shape, **rim)
         # A class without samples has a region, too: draw it for its entry in the legend.
         name = None if is_pale else class_name(label)
-        drawn.append([*rims, ax.scatter(x, y, color=colour, marker=shape, label=name, **style)])
-    return drawn
+        ax.scatter(x, y, color=colour, marker=shape, label=name, **style)
 
 
 def class_name(label: Any) -> str:
@@ -198,31 +215,25 @@ def check_axes(ax: Any) -> None:
 
     if not (ax is None or isinstance(ax, Axes)):
         raise TypeError(
-            f"ax must be axes of matplotlib, got {shown(ax)}: pass one of those that plt.subplots() returns, "
-            "or leave ax out to draw on the current axes"
+            f"ax must be axes of matplotlib, got {short_repr(ax)}: pass one of those that plt.subplots() "
+            "returns, or leave ax out to draw on a new figure"
         )
 
 
 @contextmanager
-def drawing_axes(ax: Axes | None) -> Iterator[Axes]:
-    """Yield the given axes, or the current ones; remove axes that are new if the block ends in an error."""
+def open_axes(ax: Axes | None) -> Iterator[Axes]:
+    """Yield the given axes, or those of a new figure, which is closed if the block ends in an error."""
     check_axes(ax)
     if ax is not None:
         yield ax
         return
     import matplotlib.pyplot as plt
 
-    is_new = not plt.get_fignums()
-    figure = plt.gcf()
-    before = list(figure.axes)
-    ax = figure.gca()
+    figure, ax = plt.subplots()
     try:
         yield ax
     except BaseException:
-        if is_new:
-            plt.close(figure)
-        elif ax not in before:
-            ax.remove()
+        plt.close(figure)
         raise
 
 
@@ -247,16 +258,13 @@ def _all_classes(classes: Array | None, labels: Array | None) -> Array:
     return classes if both.size == classes.size else both
 
 
-def draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> LineCollection:
-    """Draw and return the lines between regions (height, width), given as the class numbers of the pixels."""
+def draw_lines(ax: Axes, regions: Array, extent: tuple[float, float, float, float]) -> None:
+    """Draw the lines between regions (height, width), given as the class numbers of the pixels."""
     from matplotlib.collections import LineCollection
 
-    height, width = regions.shape
-    stride = max(1, max(height, width) // LINE_PIXELS)
     left, right, bottom, top = extent
-    xs = left + (right - left) * np.concatenate([[0], (np.arange(0, width, stride) + 0.5) / width, [1]])
-    ys = bottom + (top - bottom) * np.concatenate([[0], (np.arange(0, height, stride) + 0.5) / height, [1]])
-    lines = to_coordinates(trace_pixels(regions[::stride, ::stride]), xs, ys)
-    drawn = LineCollection([line.points for line in lines], colors="0.25", linewidths=1.2)
-    ax.add_collection(drawn, autolim=False)
-    return drawn
+    stride = max(1, max(regions.shape) // LINE_PIXELS)
+    traced = regions[stride // 2 :: stride, stride // 2 :: stride]
+    scale = (right - left) / traced.shape[1], (top - bottom) / traced.shape[0]
+    lines = [line * scale + (left, bottom) for line in trace_pixels(traced)]
+    ax.add_collection(LineCollection(lines, colors="0.25", linewidths=1.2), autolim=False)

@@ -1,9 +1,8 @@
-"""Grids, which evaluate a committee at the pixels of a rectangle by kernels or by the reference."""
+"""Grids, which evaluate a committee at the pixels of a rectangle by kernels."""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,23 +12,19 @@ from numpy.typing import NDArray
 from fastnn_kernels.calls import pictures
 from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
 
-from ..engine.arrays import with_packed_weights
-from ..engine.tiles import check_tile_width, tile_width
-from ..network.description import aligned_empty
+from ..engine.arrays import pack_network_weights
+from ..engine.tiles import check_tile_width, choose_tile_width
+from ..network.description import Array, allocate_empty
 from .committee import Committee
 
-__all__ = ["GRIDS", "Grid", "NumbaGrid", "NumpyGrid", "Tally"]
-
-Array = NDArray[Any]
+__all__ = ["CALL_OPERATIONS", "Grid", "Tally"]
 
 # Number of squares that are bounded together: a number for each of them fills a few cache lines.
 BATCH = 64
 # Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.
 MAX_SQUARE, MIN_SQUARE = 512, 8
-# Maximum length of a list of squares, and maximum number of operations by kernels and by NumPy, between two
-# checks for Ctrl-C.
-MAX_SQUARES = 4096
-CALL_OPERATIONS, NUMPY_OPERATIONS = 2e9, 2e7
+# Maximum length of a list of squares, and maximum number of operations, between two checks for Ctrl-C.
+MAX_SQUARES, CALL_OPERATIONS = 4096, 2e9
 
 
 class Tally(NamedTuple):
@@ -46,94 +41,138 @@ class Tally(NamedTuple):
         return Tally(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-class Grid(ABC):
+class Grid:
     """The evaluation of a committee at the points of a grid.
 
     Coordinates of columns and rows, `xs` and `ys`, are arrays of the committee's dtype. Targets
     (len(ys), len(xs)) are C-contiguous and overwritten. A call of `classes` or `values` should take at most
-    `call_operations` operations, so that Ctrl-C is handled between the calls.
+    `CALL_OPERATIONS` operations, so that Ctrl-C is handled between the calls.
     """
 
-    call_operations: float
+    def __init__(self, committee: Committee) -> None:
+        self._committee, activations = committee, committee.activations
+        plans, first, n_parameters = [], [0], 0
+        for network, parameters in committee.members:
+            codes = [activations.index(name) for name in network.activations]
+            plans.append(pictures.relocate_plan(network.layout.plan, n_parameters, codes))
+            first.append(first[-1] + len(codes))
+            n_parameters += parameters.size
+        flat = allocate_empty(n_parameters, committee.dtype)
+        magnitudes = allocate_empty(n_parameters, committee.dtype)
+        magnitudes[...] = 0
+        at = 0
+        for network, parameters in committee.members:
+            place = slice(at, at + parameters.size)
+            flat[place] = parameters
+            sizes = network.weights(magnitudes[place])
+            for W, size in zip(network.weights(parameters), sizes, strict=True):
+                np.abs(W, out=size)
+            at += parameters.size
+        table = forward_table(activations, committee.dtype)
+        plan, packed = pack_network_weights(np.concatenate(plans), flat)
+        self._networks = pictures.PackedCommittee(
+            table, plan, np.array(first, np.int64), flat, packed, magnitudes
+        )
+        self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
-    @abstractmethod
+    def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
+        """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
+        width = min(choose_tile_width(network, n_columns) for network, _ in self._committee.members)
+        for network, _ in self._committee.members:
+            check_tile_width(network, width)
+        dtype, n_classes = self._committee.dtype, self._committee.n_classes
+        return (
+            allocate_empty(2 * width, dtype),
+            allocate_empty(self._n_units * width, dtype),
+            allocate_empty(n_classes * width, dtype).reshape(n_classes, width),
+        )
+
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with class numbers."""
+        kernel = pictures.grid_classes(self._committee.votes, self._committee.dtype, target.dtype)
+        kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 
-    @abstractmethod
     def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with a response.
+        """Fill the target, of the committee's dtype, with a response; `class_index` is for "probability"."""
+        kernel = pictures.grid_values(response, self._committee.dtype)
+        kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
+
+    def certified_classes(
+        self,
+        xs: Array,
+        ys: Array,
+        target: Array,
+        stopped: Callable[[], bool],
+        squares: NDArray[np.int64] | None = None,
+    ) -> Tally:
+        """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
 
         Parameters
         ----------
-        response : str
-            One of ``fastnn.reference.grid.RESPONSES``.
-        class_index : int
-            Number of the class for the response "probability".
-        xs, ys : array
-            Coordinates.
-        target : array
-            Array of the committee's dtype.
+        xs, ys, target
+            Coordinates and pixels.
+        stopped : callable
+            Function that returns True if painting should stop; the target may then be incomplete.
+        squares : array (n, 3), optional
+            Squares to fill: row, column, and size, `MIN_SQUARE` times a power of 2 and the same for all. By
+            default they cover the target.
         """
-
-    def certified(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
-        """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
-
-        The function `stopped` returns True if painting should stop; the target may then be incomplete.
-        """
-        evaluate, fill = self._filling(xs, ys, target, stopped)
+        kernel = pictures.evaluate(self._committee.votes, self._committee.dtype, target.dtype)
+        fill_squares = pictures.fill_squares(target.dtype)
+        tile, units, sums = self._workspace(MAX_SQUARES)
+        places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
+        # Number of squares in a call of the kernel.
+        step = max(1, int(CALL_OPERATIONS / (MIN_SQUARE**2 * self._committee.operations)))
+        if squares is None:
+            squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
         tally, began = Tally(), time.perf_counter()
-        squares = _first_squares(xs, ys, MIN_SQUARE, MAX_SQUARE)
-        for won, undecided, n_bounded in self._divided(xs, ys, squares, MIN_SQUARE, stopped):
-            subdivided = time.perf_counter()
-            n_evaluated = evaluate(undecided)
+        for won, undecided, n_bounded in self._divide(xs, ys, squares, MIN_SQUARE, stopped):
+            divided, n_evaluated = time.perf_counter(), 0
+            for first in range(0, len(undecided), step):
+                if stopped():
+                    break
+                batch = undecided[first : first + step]
+                n_evaluated += kernel(
+                    self._networks, xs, ys, batch, len(batch), places, row, tile, units, sums, target
+                )
             evaluated = time.perf_counter()
-            n_filled = fill(won)
+            n_filled = fill_squares(won, len(won), target)
             filled = time.perf_counter()
-            tally += Tally(
-                n_bounded, n_evaluated, n_filled, subdivided - began, evaluated - subdivided,
-                filled - evaluated,
-            )  # fmt: skip
+            seconds = divided - began, evaluated - divided, filled - evaluated
+            tally += Tally(n_bounded, n_evaluated, n_filled, *seconds)
             began = filled
         return tally
 
-    @abstractmethod
-    def _filling(
-        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
-    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-        """Return functions that fill undecided and won squares of the target, and count the points."""
-
-    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks of a lattice that may contain points of two classes.
+    def divide_cells(
+        self, xs: Array, ys: Array, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
+        """Divide a plane until one class provably wins a group of cells, or a single cell is undecided.
 
         Parameters
         ----------
-        xs : array (n_columns,)
-            Coordinates of the lattice's columns; at least two.
-        ys : array (n_rows,)
-            Coordinates of the lattice's rows; at least two.
-        size : int
-            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
-            fewer.
+        xs : array (2 * n_columns,)
+            Coordinates of the first and the last point in every column of cells.
+        ys : array (2 * n_rows,)
+            Coordinates of the first and the last point in every row of cells.
+        stopped : callable
+            Function that returns True to stop.
 
         Yields
         ------
-        array (n, 2)
-            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
-            all corners of a lattice square in a block that is not yielded have one class.
+        won : array (n_won, 4)
+            Squares of cells that one class wins: row, column, size and class.
+        undecided : array (n_undecided, 2)
+            Row and column of cells that no class provably wins.
+        n_bounded : int
+            Number of squares whose scores were bounded.
         """
-        # Blocks share the points on their edges, but squares of pixels do not overlap: repeat every inner
-        # point, as the end of one square and the beginning of the next.
-        xs, ys = np.repeat(xs, 2)[1:-1], np.repeat(ys, 2)[1:-1]
-        squares = _first_squares(xs, ys, 2 * size, max(xs.size, ys.size))
-        for _, undecided, _ in self._divided(xs, ys, squares, 2 * size, lambda: False):
-            if len(undecided):
-                yield np.array(undecided)[:, :2] // 2
+        squares = _first_squares(xs, ys, 2, max(xs.size, ys.size))
+        for won, undecided, n_bounded in self._divide(xs, ys, squares, 2, stopped):
+            yield won // (2, 2, 2, 1), undecided[:, :2] // 2, n_bounded
 
-    @abstractmethod
-    def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
-    ) -> Iterator[tuple[Any, Any, int]]:
+    def _divide(
+        self, xs: Array, ys: Array, squares: NDArray[np.int64], leaf_size: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
         """Divide squares (n, 3) until one class provably wins a square or its side is `leaf_size` pixels.
 
         Yields
@@ -145,83 +184,6 @@ class Grid(ABC):
         n_bounded : int
             Number of squares whose scores were bounded.
         """
-
-
-class NumbaGrid(Grid):
-    """The evaluation by compiled kernels."""
-
-    call_operations = CALL_OPERATIONS
-
-    def __init__(self, committee: Committee) -> None:
-        self._committee, activations = committee, committee.activations
-        plans, first, n_parameters = [], [0], 0
-        for network, parameters in committee.members:
-            codes = [activations.index(name) for name in network.activations]
-            plans.append(pictures.relocated_plan(network.layout.plan, n_parameters, codes))
-            first.append(first[-1] + len(codes))
-            n_parameters += parameters.size
-        flat = aligned_empty(n_parameters, committee.dtype)
-        magnitudes = aligned_empty(n_parameters, committee.dtype)
-        magnitudes[...] = 0
-        at = 0
-        for network, parameters in committee.members:
-            place = slice(at, at + parameters.size)
-            flat[place] = parameters
-            sizes = network.weights(magnitudes[place])
-            for W, size in zip(network.weights(parameters), sizes, strict=True):
-                np.abs(W, out=size)
-            at += parameters.size
-        table = forward_table(activations, committee.dtype)
-        plan, packed = with_packed_weights(np.concatenate(plans), flat)
-        self._networks = pictures.PackedCommittee(table, plan, np.array(first), flat, packed, magnitudes)
-        self._n_units = max(network.layout.n_units for network, _ in committee.members)
-
-    def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
-        """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
-        width = min(tile_width(network, n_columns) for network, _ in self._committee.members)
-        for network, _ in self._committee.members:
-            check_tile_width(network, width)
-        dtype, n_classes = self._committee.dtype, self._committee.n_classes
-        return (
-            aligned_empty(2 * width, dtype),
-            aligned_empty(self._n_units * width, dtype),
-            aligned_empty(n_classes * width, dtype).reshape(n_classes, width),
-        )
-
-    def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with class numbers."""
-        kernel = pictures.grid_classes(self._committee.votes, self._committee.dtype, target.dtype)
-        kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
-
-    def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with a response."""
-        kernel = pictures.grid_values(response, self._committee.dtype)
-        kernel(self._networks, xs, ys, class_index, *self._workspace(xs.size), target)
-
-    def _filling(
-        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
-    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-        kernel = pictures.evaluate(self._committee.votes, self._committee.dtype, target.dtype)
-        fill_squares = pictures.fill_squares(target.dtype)
-        tile, units, sums = self._workspace(MAX_SQUARES)
-        places, row = np.empty((2, tile.size // 2), np.int64), np.empty((1, tile.size // 2), target.dtype)
-        # Number of squares in a call of the kernel.
-        step = max(1, int(CALL_OPERATIONS / (MIN_SQUARE**2 * self._committee.operations)))
-
-        def evaluate(undecided: Any) -> int:
-            n = 0
-            for first in range(0, len(undecided), step):
-                if stopped():
-                    break
-                batch = undecided[first : first + step]
-                n += kernel(self._networks, xs, ys, batch, len(batch), places, row, tile, units, sums, target)
-            return n
-
-        return evaluate, lambda won: fill_squares(won, len(won), target)
-
-    def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
-    ) -> Iterator[tuple[Any, Any, int]]:
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
         subdivide = pictures.subdivide(committee.votes, dtype)
         table = bounds_table(committee.activations, dtype)
@@ -232,70 +194,20 @@ class NumbaGrid(Grid):
         waiting = np.empty((len(squares) + 4 * BATCH * (n_levels + 1), 3), np.int64)
         waiting[: len(squares)] = squares
         won, undecided = np.empty((MAX_SQUARES, 4), np.int64), np.empty((MAX_SQUARES, 3), np.int64)
-        counts = np.array([len(squares), 0, 0, 0])
-        cells = aligned_empty(8 * BATCH, dtype)
-        forms = aligned_empty(4 * self._n_units * BATCH, dtype)
-        total = Form(*(aligned_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4)))
+        counts = np.array([len(squares), 0, 0, 0], np.int64)
+        cells = allocate_empty(8 * BATCH, dtype)
+        forms = allocate_empty(4 * self._n_units * BATCH, dtype)
+        total = Form(*(allocate_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4)))
         batch = np.empty((BATCH, 3), np.int64)
         # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
         # pixels.
-        most = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
+        n_batches = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
+        workspace = waiting, batch, won, undecided, counts, cells, forms, total
         while counts[pictures.WAITING] and not stopped():
             counts[[pictures.WON, pictures.UNDECIDED, pictures.BOUNDED]] = 0
-            subdivide(
-                bounded, xs, ys, leaf_size, most, waiting, batch, won, undecided, counts, cells, forms, total
-            )
+            subdivide(bounded, xs, ys, leaf_size, n_batches, *workspace)
             n_won, n_undecided = counts[pictures.WON], counts[pictures.UNDECIDED]
             yield won[:n_won], undecided[:n_undecided], int(counts[pictures.BOUNDED])
-
-
-class NumpyGrid(Grid):
-    """The evaluation by the reference, without NumPy's warnings: infinities and NaN are expected."""
-
-    call_operations = NUMPY_OPERATIONS
-
-    def __init__(self, committee: Committee) -> None:
-        from ..reference import grid, quadtree
-
-        self._grid, self._quadtree, self._votes = grid, quadtree, committee.votes
-        self._networks = [
-            (network.activations, network.weights(parameters), network.biases(parameters))
-            for network, parameters in committee.members
-        ]
-
-    def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with class numbers."""
-        with np.errstate(all="ignore"):
-            self._grid.grid_classes(self._networks, self._votes, xs, ys, target)
-
-    def values(self, response: str, class_index: int, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with a response."""
-        with np.errstate(all="ignore"):
-            self._grid.grid_values(self._networks, response, xs, ys, class_index, target)
-
-    def _filling(
-        self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]
-    ) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-        def evaluate(undecided: Any) -> int:
-            with np.errstate(all="ignore"):
-                return self._quadtree.evaluate(self._networks, self._votes, xs, ys, undecided, target)
-
-        return evaluate, lambda won: self._quadtree.fill_squares(won, target)
-
-    def _divided(
-        self, xs: Array, ys: Array, squares: Array, leaf_size: int, stopped: Callable[[], bool]
-    ) -> Iterator[tuple[Any, Any, int]]:
-        while len(squares) and not stopped():
-            n_bounded = len(squares)
-            with np.errstate(all="ignore"):
-                won, undecided, squares = self._quadtree.subdivide(
-                    self._networks, self._votes, xs, ys, leaf_size, squares
-                )
-            yield won, undecided, n_bounded
-
-
-# Classes of grids by the names of backends.
-GRIDS: dict[str, Callable[[Committee], Grid]] = {"numba": NumbaGrid, "numpy": NumpyGrid}
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:

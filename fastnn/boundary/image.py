@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..network.description import Array
 from .colours import check_colouring, region_colours, response_colours
-from .drawing import draw_picture
-from .sinks import Picture, PngCoding, check_coloured, save_pixels
+from .sinks import Picture, PngCoding, save_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["BoundaryImage", "RenderStats", "describe_picture"]
-
-Array = NDArray[Any]
 
 # Maximum number of pixels per side of the picture that a notebook displays.
 SHOWN_PIXELS = 1024
@@ -48,8 +46,11 @@ class RenderStats:
         "total", the elapsed time, which includes the compilation of kernels that were not in the cache.
     folded : str
         Transformers of a pipeline that were folded into the first layer of the network, such as
-        "StandardScaler, PCA". If the whole pipeline predicted instead, the reason, such as "not folded:
-        PolynomialFeatures is not known to be affine". Empty for a model without transformers.
+        "StandardScaler, PCA"; empty if there are none, or the whole pipeline predicted instead.
+    reason : str
+        Reason why pixels far from the boundary were evaluated, such as "the picture has few pixels" or
+        "transformers are not folded: PolynomialFeatures is not known to be affine"; empty for the method
+        "certified".
     """
 
     method: str
@@ -60,8 +61,10 @@ class RenderStats:
     n_threads: int
     seconds: dict[str, float] = field(default_factory=dict)
     folded: str = ""
+    reason: str = ""
 
 
+@dataclass(eq=False)
 class BoundaryImage:
     """A picture of a decision boundary, made by `render_boundary` and displayed by notebooks.
 
@@ -84,6 +87,10 @@ class BoundaryImage:
         False for margins of a decision function, which may be above 1; other responses are from 0 to 1.
     colours, cmap
         Colours passed to `render_boundary`, or None; the defaults of `save` and `plot`.
+    known_classes : array (n_classes,) or None
+        The classes of the model, also for a response; None if they are not known.
+    class_index : int
+        Number, among them, of the class whose probability the pixels are.
 
     Examples
     --------
@@ -95,21 +102,17 @@ class BoundaryImage:
     (0.0, 1.0, 0.0, 1.0)
     """
 
-    def __init__(
-        self,
-        data: Array | None,
-        extent: tuple[float, float, float, float],
-        classes: Array | None,
-        stats: RenderStats,
-        response: str = "class",
-        path: Path | None = None,
-        is_bounded: bool = True,
-        colours: Any = None,
-        cmap: Any = None,
-    ) -> None:
-        self.data, self.extent, self.classes, self.stats = data, extent, classes, stats
-        self.response, self.path, self.is_bounded = response, path, is_bounded
-        self.colours, self.cmap = colours, cmap
+    data: Array | None
+    extent: tuple[float, float, float, float]
+    classes: Array | None
+    stats: RenderStats
+    response: str = "class"
+    path: Path | None = None
+    is_bounded: bool = True
+    colours: Any = None
+    cmap: Any = None
+    known_classes: Array | None = None
+    class_index: int = 0
 
     def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
         """Write the picture to a file.
@@ -117,9 +120,9 @@ class BoundaryImage:
         Parameters
         ----------
         path : str or path
-            The suffix chooses the format: ``.png``, ``.tif`` or ``.tiff``, ``.zarr``, ``.dzi`` (a pyramid
-            of tiles, and a page that shows it), ``.svg`` or ``.pdf`` (the regions and the lines between them
-            as shapes); see the Notes of `render_boundary`.
+            The suffix chooses the format: ``.png``, ``.zarr``, or ``.dzi`` (a pyramid of tiles, and a page
+            that shows it); see the Notes of `render_boundary`. A plot is saved by matplotlib, also as
+            ``.svg`` or ``.pdf``: ``image.plot().figure.savefig("boundary.pdf")``.
         colours : sequence, mapping, str or Colormap, optional
             Colours of the classes, as `render_boundary` takes them; by default the image's own.
         cmap : str or Colormap, optional
@@ -132,13 +135,13 @@ class BoundaryImage:
             invalid colours, a wrong number of colours, colours for a format that stores none, and margins of
             a decision function in a format that holds numbers from 0 to 1.
         ImportError
-            For ``.tif`` without tifffile and ``.zarr`` without zarr. The message says how to install them.
+            For ``.zarr`` without zarr. The message says how to install it.
         """
         data = self._pixels("save it")
         check_colouring(self.response, colours, cmap)
-        picture = self._picture(data, colours, cmap)
-        check_coloured(path, picture, colours, cmap)
-        save_pixels(data, path, picture)
+        if self.classes is None and colours is not None:
+            raise ValueError("colours work only with classes, but the picture holds a response: use cmap=")
+        save_pixels(data, path, self._picture(data, colours, cmap))
 
     def plot(
         self,
@@ -155,7 +158,7 @@ class BoundaryImage:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Axes to draw on; the current ones by default.
+            Axes to draw on; by default those of a new figure.
         X : array-like (n, 2), optional
             Samples to draw over the picture.
         y : array-like (n,), optional
@@ -165,7 +168,7 @@ class BoundaryImage:
             these colours, regions paler ones. Where y has labels that are not in `classes`, a sequence
             follows the sorted order of all labels.
         cmap : str or Colormap, optional
-            Colormap of a response; by default the image's own, else "gray".
+            Colormap of a response; by default the image's own, else that of `plot_decision_boundary`.
         markers : sequence, mapping or str, optional
             Markers of the samples, as `plot_decision_boundary` takes them; by default dots.
 
@@ -181,13 +184,19 @@ class BoundaryImage:
         TypeError
             If `ax` is anything but axes.
         """
-        data = self._pixels("draw it")
+        from .drawing import draw_picture  # which imports this module
+
+        self._pixels("draw it")
         check_colouring(self.response, colours, cmap, markers)
         return draw_picture(
-            data, self.extent, self.classes, response=self.response, is_bounded=self.is_bounded, ax=ax, X=X,
-            y=y, colours=self.colours if colours is None else colours,
-            cmap=self.cmap if cmap is None else cmap, markers=markers,
-        )  # fmt: skip
+            self,
+            ax,
+            X,
+            y,
+            colours=self.colours if colours is None else colours,
+            cmap=self.cmap if cmap is None else cmap,
+            markers=markers,
+        )
 
     def _repr_png_(self) -> bytes | None:
         """Return a PNG of at most 1024 pixels a side, in the colours of a saved file, if there is `data`."""
@@ -200,20 +209,22 @@ class BoundaryImage:
         elif not self.is_bounded:
             least = np.finfo(pixels.dtype).smallest_normal
             pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
-        picture = self._picture(pixels, is_bounded=True)
-        return PngCoding(picture, grey_bits=16).file(np.ascontiguousarray(pixels))
+        return PngCoding(self._picture(pixels), grey_bits=16).file(np.ascontiguousarray(pixels))
 
-    def _picture(
-        self, pixels: Array, colours: Any = None, cmap: Any = None, is_bounded: bool | None = None
-    ) -> Picture:
+    def _picture(self, pixels: Array, colours: Any = None, cmap: Any = None) -> Picture:
         """Return the description of pixels for a file, by default in the colours of this image."""
         # Class numbers in a wider array of the user's are written as the least dtype that holds them.
         dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
         return describe_picture(
-            (pixels.shape[1], pixels.shape[0]), dtype, self.extent, self.classes,
-            self.is_bounded if is_bounded is None else is_bounded,
-            self.colours if colours is None else colours, self.cmap if cmap is None else cmap,
-        )  # fmt: skip
+            (pixels.shape[1], pixels.shape[0]),
+            dtype,
+            self.extent,
+            self.classes,
+            self.is_bounded,
+            self.colours if colours is None else colours,
+            self.cmap if cmap is None else cmap,
+            is_chosen=colours is not None or cmap is not None,
+        )
 
     def _pixels(self, purpose: str) -> Array:
         if self.data is None:
@@ -236,25 +247,21 @@ def describe_picture(
     is_bounded: bool = True,
     colours: Any = None,
     cmap: Any = None,
+    is_chosen: bool = False,
 ) -> Picture:
-    """Return the description of a picture for a sink, with the picture's colours.
+    """Return the description of a picture for a sink.
 
     Parameters
     ----------
-    size : (int, int)
-        Width and height in pixels.
-    dtype : dtype
-        Type of the pixels.
-    extent : (float, float, float, float)
-        Left, right, bottom and top edge.
+    size, dtype, extent, is_bounded, is_chosen
+        Parameters of `Picture`; `size` is (width, height).
     classes : array (n_classes,) or None
         Labels; None for a response.
-    is_bounded : bool
-        False for a response that may be above 1.
     colours, cmap : optional
         Colours of the classes and colormap of a response; arguments of `render_boundary`.
     """
     if classes is None:
         table = None if cmap is None else response_colours(cmap)
-        return Picture(*size, dtype, extent, is_bounded=is_bounded, response_colours=table)
-    return Picture(*size, dtype, extent, region_colours(classes, colours), tuple(classes.tolist()))
+        return Picture(*size, dtype, extent, None, table, is_bounded, is_chosen)
+    table = region_colours(classes, colours)
+    return Picture(*size, dtype, extent, tuple(classes.tolist()), table, is_chosen=is_chosen)

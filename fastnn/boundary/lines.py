@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import ArrayLike, NDArray
 
-from ..system.threads import available_cores
-from ..system.validation import check_count, check_flag, real_array, shown
+from ..network.description import Array
+from ..system.threads import count_cores
+from ..system.validation import check_count, check_flag, check_real_array, short_repr
+from .canvas import paint
+from .contours import BLOCK, Lines, find_contours, join_lines
 from .painters import Painter, make_painter
-from .render import Axis, check_limits, render
-from .sinks import Rect, Sink
-from .subjects import check_model
-from .tracing import Squares, mixed_squares, to_coordinates, trace
+from .regions import Regions
+from .sinks import Sink
+from .subjects import make_subject
+from .view import Axis, Rect, check_limits
 
 __all__ = ["boundary_lines"]
 
-Array = NDArray[Any]
-
 # Default number of squares per side of the rectangle; a square's side is the tolerance.
 DEFAULT_SQUARES = 2000
+# The search for lines costs about this many times as much as the points.
+SEARCH = 64
 # Maximum number of squares per side: the coordinates of all columns and rows are in memory.
 MAX_SQUARES = 10_000_000
-# Number of squares per side of the blocks that are painted: small enough for the cache.
-BLOCK = 512
+# Number of squares per side of the blocks for which a model of another library predicts in one call.
+OTHER_BLOCK = 255
 # Maximum number of points to evaluate: painting them takes a minute or two.
-MAX_POINTS = 1e11
-# Upper bound of the memory in bytes per mixed square while lines are traced.
-SQUARE_BYTES = 500
+MAX_POINTS = 1e9
 
 
 def boundary_lines(
@@ -49,8 +50,7 @@ def boundary_lines(
     """Trace the lines between the regions of a model's classes in a rectangle.
 
     The model is evaluated at the points of a lattice whose squares have the tolerance as their sides. Where a
-    line crosses an edge of a square, the crossing is found by bisection. Points that do not change a line by
-    more than the tolerance are dropped.
+    line crosses an edge of a square is interpolated from the margins of the decision.
 
     Parameters
     ----------
@@ -82,90 +82,92 @@ def boundary_lines(
     dict of (label, label) to list of array (n, 2)
         Lines by the pairs of classes that touch, both in the order of the classes. The first class of a pair
         lies on the left of a line. A closed line ends with its first point; other lines begin and end at the
-        rectangle's edges and where three or more classes meet. Every line has at least two different points.
-        Empty for a single class.
+        rectangle's edges and, within the tolerance, where three or more classes meet. Empty for a single
+        class.
 
     Raises
     ------
     ValueError
         For empty or reversed limits, a tolerance that is not above 0, a regression model, and unknown
         features. For a tolerance so small that it divides a side into more than 10 million squares, or that
-        more than 10^11 points must be evaluated, of the whole lattice or, for a network, near the boundary.
+        more than 10^9 points must be evaluated, of the whole lattice or, for a network, near the boundary.
     TypeError
         For a model that cannot predict.
-    MemoryError
-        For lines that are longer, in tolerances, than the free memory can hold.
 
     Notes
     -----
-    The algorithm is marching squares [1]_ for any number of classes, with the simplification of Douglas and
-    Peucker. In a square around whose corners two classes alternate, the class in the middle is connected.
+    A line between two classes is the zero contour of the margin (the difference of the two highest
+    probabilities, or scores of a decision function), with the sign of the class. So lines are usually far
+    nearer to the boundary than the tolerance. A function that returns classes has no margins: its lines cross
+    the edges of squares in the middle.
 
     Blocks of the lattice in which a network provably gives all points one class, by the bounds of
-    ``render_boundary(method="certified")``, hold no line and are skipped; the lines are those of the whole
-    lattice.
-
-    References
-    ----------
-    .. [1] W. E. Lorensen and H. E. Cline, Marching cubes: a high resolution 3D surface construction
-       algorithm, Computer Graphics 21 (1987), 163-169.
+    ``render_boundary(method="certified")``, hold no line and are skipped.
 
     Examples
     --------
     >>> import fastnn
-    >>> lines = fastnn.boundary_lines(lambda X: X[:, 0] > X[:, 1] + 0.5, (0, 1), (0, 1))
-    >>> [line.round(3).tolist() for line in lines[False, True]]
-    [[[0.5, 0.0], [1.0, 0.5]]]
+    >>> (line,) = fastnn.boundary_lines(lambda X: X[:, 0] > X[:, 1] + 0.5, (0, 1), (0, 1))[False, True]
+    >>> line[[0, -1]].round(2).tolist()
+    [[0.5, 0.0], [1.0, 0.5]]
     """
-    check_model(model, "boundary_lines(model, xlim, ylim)")
+    subject = make_subject(
+        model,
+        "boundary_lines(model, xlim, ylim)",
+        features=features,
+        fill=fill,
+        class_of_interest=class_of_interest,
+        classes=classes,
+    )
     xlim, ylim = check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim")
-    width, height = _counts(tolerance, xlim, ylim)
-    count = available_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
-    progress = check_flag(progress, "progress")
-    painter = make_painter(
-        model, class_of_interest=class_of_interest, features=features, fill=fill, classes=classes,
-        n_pixels=(width + 1) * (height + 1),
-    )  # fmt: skip
-    axes = [Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))]
-    across, up = axes
+    width, height = _count_squares(tolerance, xlim, ylim)
+    count = count_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
+    check_flag(progress, "progress")
+    n_points = (width + 1) * (height + 1)
+    # A block of one class saves its search for lines, too, which costs more than its points.
+    painter = make_painter(subject, class_of_interest=class_of_interest, n_pixels=SEARCH * n_points)
+    has_margins = subject.committee is not None or subject.scores is not None
+    margins = make_painter(subject, "margin") if has_margins else None
+    across, up = axes = [
+        Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))
+    ]
     xs, ys = (axis.points(0, axis.n_points) for axis in axes)
-    rects, n_points = _blocks(painter, xs, ys, tolerance)
+    rects, n_points = _find_blocks(painter, xs, ys, tolerance)
     if not rects:
         return {}
-    sink, _ = render(painter, across, up, lambda: _SquaresSink(rects, tolerance), count, progress, n_points)
-
-    def classes_at(points: NDArray[np.float64]) -> Array:
-        return painter.classes_at(np.column_stack([across.at(points[:, 0]), up.at(points[:, 1])]))
-
-    lines = to_coordinates(trace(sink.squares(width), width + 1, classes_at), xs, ys)
+    sink, _ = paint(
+        painter, across, up, lambda: _LineSink(rects, across, up, margins), count, progress, n_points
+    )
     labels = painter.classes
     assert labels is not None
     numbers = np.arange(len(labels))
     if painter.finds_classes:
         # The painter numbers classes in the order in which it finds them: renumber them in sorted order.
         numbers[np.argsort(labels)] = np.arange(len(labels))
-    by_pair: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
-    for line in lines:
-        left, right, points = int(numbers[line.left]), int(numbers[line.right]), line.points
-        if (points == points[0]).all():  # around a region so small that its line is simplified to a point
-            continue
-        if left > right:
-            left, right, points = right, left, points[::-1].copy()
-        by_pair.setdefault((left, right), []).append(points)
+    found: Lines = {}
+    for pair, pieces in sink.pieces.items():
+        left, right = (int(numbers[number]) for number in pair)
+        lines = []
+        for line in join_lines(pieces):
+            x, y = across.at(line[:, 0]).clip(*xlim), up.at(line[:, 1]).clip(*ylim)
+            lines.append(np.column_stack([x, y])[:: 1 if left < right else -1])
+        found[min(left, right), max(left, right)] = lines
     names = labels[np.argsort(numbers)].tolist()
-    return {(names[left], names[right]): by_pair[left, right] for left, right in sorted(by_pair)}
+    return {(names[left], names[right]): found[left, right] for left, right in sorted(found)}
 
 
-def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
+def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
     """Return the numbers of squares along x and y; raise ValueError if they are too many."""
     if tolerance is None:
         return DEFAULT_SQUARES, DEFAULT_SQUARES
     try:
-        both = np.broadcast_to(real_array(tolerance, "tolerance"), (2,))
+        both = np.broadcast_to(check_real_array(tolerance, "tolerance"), (2,))
     except ValueError:
         both = np.zeros(2)
     if not ((both > 0).all() and np.isfinite(both).all()):
-        raise ValueError(f"tolerance must be a number above 0, or two for x and y, got {shown(tolerance)}")
+        raise ValueError(
+            f"tolerance must be a number above 0, or two for x and y, got {short_repr(tolerance)}"
+        )
     with np.errstate(over="ignore"):
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
     if counts.max() > MAX_SQUARES:
@@ -176,15 +178,16 @@ def _counts(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]
     return max(1, int(counts[0])), max(1, int(counts[1]))
 
 
-def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
+def _find_blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
     """Return the blocks of a lattice that must be painted, and the number of points in them.
 
     Blocks share the points on their common edges.
     """
+    size = BLOCK if painter.is_threaded else OTHER_BLOCK
     batches, n_points = [], 0
-    for corners in painter.undecided_blocks(xs, ys, BLOCK):
+    for corners in painter.undecided_blocks(xs, ys, size):
         # The columns of a batch are bottom, top, left, right, as in `Rect`.
-        ends = np.minimum(corners + BLOCK + 1, [ys.size, xs.size])
+        ends = np.minimum(corners + size + 1, [ys.size, xs.size])
         batches.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
         n_points += int((ends - corners).prod(axis=1).sum())
         if n_points > MAX_POINTS:
@@ -196,34 +199,27 @@ def _blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[lis
     return [Rect(*place) for rects in batches for place in rects.tolist()], n_points
 
 
-class _SquaresSink(Sink):
-    """A sink that collects the mixed squares of a lattice, block by block."""
+class _LineSink(Sink):
+    """A sink that finds the lines in blocks of a lattice, in the coordinates of the lattice."""
 
-    def __init__(self, rects: list[Rect], tolerance: Any) -> None:
-        self._rects, self._tolerance = rects, tolerance
-        self._collected: list[Squares] = []
-        self._n_squares, self._memory = 0, psutil.virtual_memory().available
+    def __init__(self, rects: list[Rect], across: Axis, up: Axis, margins: Painter | None) -> None:
+        self._rects, self._across, self._up, self._margins = rects, across, up, margins
+        self.pieces: Lines = defaultdict(list)
 
-    def rectangles(self) -> Iterable[Rect]:
+    def rectangles(self, regions: Regions | None = None) -> Iterable[Rect]:
         return self._rects
 
-    def encode(self, rect: Rect, pixels: Array) -> Squares:
-        squares = mixed_squares(pixels, rect.bottom)
-        return squares._replace(columns=squares.columns + rect.left)
+    def encode(self, rect: Rect, pixels: Array) -> Lines:
+        if (pixels == pixels[0, 0]).all():
+            return {}
+        margins = None
+        if self._margins is not None:
+            xs, ys = self._across.points(rect.left, rect.right), self._up.points(rect.bottom, rect.top)
+            margins = np.empty(pixels.shape, self._margins.dtype)
+            self._margins.paint(xs, ys, margins, lambda n=0: False)
+        found = find_contours(pixels, margins)
+        return {pair: [line + (rect.left, rect.bottom) for line in lines] for pair, lines in found.items()}
 
-    def put(self, rect: Rect, encoded: Squares) -> None:
-        self._collected.append(encoded)
-        self._n_squares += len(encoded.rows)
-        needed = self._n_squares * SQUARE_BYTES
-        if needed > self._memory:
-            raise MemoryError(
-                f"lines through more than {self._n_squares:,} squares of a side of {self._tolerance!r} take "
-                f"{needed:,} bytes, and {self._memory:,} are free: choose a larger tolerance, or smaller "
-                "rectangles"
-            )
-
-    def squares(self, width: int) -> Squares:
-        """Return the collected squares, row by row; a row of the lattice has `width` squares."""
-        all_squares = Squares(*(np.concatenate(field) for field in zip(*self._collected, strict=True)))
-        order = np.argsort(all_squares.rows * width + all_squares.columns)
-        return Squares(*(field[order] for field in all_squares))
+    def put(self, rect: Rect, encoded: Lines) -> None:
+        for pair, lines in encoded.items():
+            self.pieces[pair] += lines

@@ -1,43 +1,39 @@
 """Painters, which compute the pixels of a picture: the number of a class or a response for every pixel.
 
-A `NetworkPainter` evaluates networks of fastnn by kernels or the reference; a `TablePainter` calls the
-prediction function of any other model. A painter is called for one rectangle at a time, with the coordinates
-of the rectangle's columns and rows; painters whose attribute `is_threaded` is True are called from several
-threads at once.
+A `NetworkPainter` evaluates networks of fastnn by kernels; a `TablePainter` calls the
+prediction function of any other model. `make_painter` decides which one paints a subject, and how.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
-from ..engine.choice import get_backend
-from ..reference.grid import RESPONSES as VALUE_RESPONSES
-from ..system.validation import check_choice
-from .committee import Committee, Plane, plane_of
-from .grids import GRIDS, Tally
-from .subjects import (
-    TableSubject,
-    check_own_classes,
-    class_number,
-    network_subject,
-    section_of,
-    table_subject,
-)
+from ..network.description import Array
+from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
+from ..system.validation import check_choice, short_repr
+from .grids import CALL_OPERATIONS, Grid, Tally
+from .regions import Regions
+from .subjects import Subject
+from .view import Axis
 
 __all__ = ["METHODS", "RESPONSES", "NetworkPainter", "Painter", "TablePainter", "make_painter"]
 
-Array = NDArray[Any]
+Advance = Callable[..., bool]
+Squares = NDArray[np.int64] | None
+# Regions that are known before a picture is painted, and the statistics of finding them.
+Found = tuple[Regions | None, Tally]
 
-RESPONSES = ("class", *VALUE_RESPONSES)
+RESPONSES = ("class", *RESPONSE_FUNCTIONS)
 METHODS = ("auto", "dense", "certified")
 # Number of points for which a model of another library predicts in one call.
 PORTION_POINTS = 1 << 16
@@ -46,10 +42,23 @@ PORTION_POINTS = 1 << 16
 CERTIFIED_OPERATIONS = 4e9
 # Fraction of evaluated pixels, among at least a million pixels, above which "auto" changes to dense painting.
 DENSE_FRACTION, PROBED_POINTS = 0.6, 1 << 20
+# Maximum number of squares that are bounded before a picture is painted: they take a byte or two each.
+MAX_CELLS = 1 << 26
 
 
 class Painter(ABC):
     """Computation of the pixels in rectangles.
+
+    Parameters
+    ----------
+    subject : Subject
+        What decides.
+    response : str
+        One of `RESPONSES`.
+    class_index : int
+        Number of the class whose probability is painted.
+    reason : str
+        Reason why all pixels are evaluated; empty for certified painting. A value of `RenderStats.reason`.
 
     Attributes
     ----------
@@ -57,6 +66,8 @@ class Painter(ABC):
         Type of the pixels.
     classes : array or None
         Labels of the classes, in the order of the numbers in the pixels; None for a response.
+    method : str
+        Method of painting, so far or planned; a value of `RenderStats.method`.
     is_threaded : bool
         True if several threads paint at once, none of them the caller's; False if the caller's thread paints.
     finds_classes : bool
@@ -64,19 +75,20 @@ class Painter(ABC):
         in which they are found.
     is_bounded : bool
         False for a response that may be above 1: margins of scores.
-    folded : str
-        Transformers that were folded into the first layer, or the reason why not; see `RenderStats`.
     """
 
     dtype: np.dtype
     classes: Array | None
+    method: str
     is_threaded = True
     finds_classes = False
     is_bounded = True
-    folded = ""
+
+    def __init__(self, subject: Subject, response: str, class_index: int, reason: str) -> None:
+        self.subject, self.response, self.class_index, self.reason = subject, response, class_index, reason
 
     @abstractmethod
-    def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
         """Paint the pixels at (xs[column], ys[row]) into `target`.
 
         Parameters
@@ -85,154 +97,232 @@ class Painter(ABC):
             Coordinates of the columns and rows.
         target : array (len(ys), len(xs))
             C-contiguous array of `dtype`; overwritten.
-        stopped : callable
-            Function that returns True if the painter should stop; the target may then be incomplete.
+        advance : callable
+            Function that returns True if the painter should stop; the target may then be incomplete. Its
+            argument, by default 0, is a number of pixels to add to the progress bar.
+        squares : array (n, 3), optional
+            Squares that are left to paint by the `Regions` of the picture: row, column, size. By default all
+            pixels.
         """
 
-    @abstractmethod
-    def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the class numbers (n,) at points (n, 2); only for a painter of classes."""
+    def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
+        """Return the squares of `side` pixels in which one class provably wins, and statistics.
+
+        Nothing is proved for responses and models of other libraries: this default returns None.
+        """
+        return None, Tally()
 
     def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks of a lattice that may contain points of two classes; see `Grid.undecided_blocks`.
+        """Yield the blocks of a lattice that may contain points of two classes.
 
-        This default implementation yields all blocks.
+        Parameters
+        ----------
+        xs : array (n_columns,)
+            Coordinates of the lattice's columns; at least two.
+        ys : array (n_rows,)
+            Coordinates of the lattice's rows; at least two.
+        size : int
+            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
+            fewer.
+
+        Yields
+        ------
+        array (n, 2)
+            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
+            all corners of a lattice square in a block that is not yielded have one class. This default
+            yields all blocks.
         """
         columns = np.arange(0, xs.size - 1, size)
         for row in range(0, ys.size - 1, size):
             yield np.column_stack([np.full(columns.size, row), columns])
 
-    def prepare(self) -> None:  # noqa: B027
-        """Compile or load kernels; called once, in the caller's thread, which Ctrl-C can interrupt."""
 
-    @property
-    @abstractmethod
-    def method(self) -> str:
-        """Method of painting, so far or planned; a value of `RenderStats.method`."""
-
-
-class NetworkPainter(Painter):
-    """Networks of fastnn, evaluated by kernels or the reference.
+def make_painter(
+    subject: Subject,
+    response: str = "class",
+    method: str = "auto",
+    class_of_interest: Any = None,
+    n_pixels: int = 0,
+) -> Painter:
+    """Return the painter of a subject.
 
     Parameters
     ----------
-    committee : Committee
-        Networks of two inputs.
-    classes : array (n_classes,)
-        Labels in the order of the scores.
-    response : str
-        One of `RESPONSES`.
-    class_index : int
-        Number of the class whose probability is painted.
-    method : str
-        One of `METHODS`.
-    backend : str
-        Name of the backend that evaluates the networks.
-    plane : Plane, optional
-        Relation of the networks' inputs to the picture's coordinates. By default the inputs are the
-        coordinates.
+    subject : Subject
+        What decides.
+    response, method, class_of_interest
+        Arguments of `render_boundary`, which names the errors.
+    n_pixels : int
+        Number of pixels in the picture, for the choice of the method "auto".
+    """
+    check_choice(response, "response", RESPONSES)
+    check_choice(method, "method", METHODS)
+    committee = subject.committee
+    if committee is None:
+        _check_functions(subject, response)
+    class_index = _class_index(subject, response, class_of_interest)
+    n_operations = 0 if committee is None else n_pixels * committee.operations
+    # Why all pixels are evaluated: the first text whose condition holds.
+    reasons = {
+        f"response {response!r} differs from pixel to pixel": response != "class",
+        subject.reason: committee is None,
+        "method='dense' was chosen": method == "dense",
+        "the picture has few pixels": method == "auto" and n_operations <= CERTIFIED_OPERATIONS,
+    }
+    reason = next((text for text, holds in reasons.items() if holds), "")
+    if method == "certified" and reason:
+        raise ValueError(
+            f"method 'certified' fills areas of one class of a network, but {reason}: use method='dense' or "
+            "'auto'"
+        )
+    if committee is None:
+        return TablePainter(subject, response, class_index, reason)
+    return NetworkPainter(subject, response, class_index, reason, may_switch=method == "auto")
+
+
+def _check_functions(subject: Subject, response: str) -> None:
+    """Raise an error if a model does not predict what a response is computed from."""
+    if response == "class" and subject.predict is None:
+        raise TypeError("model must have predict, or be a function, for the response 'class'")
+    if response != "class" and (subject.scores is None or not (subject.is_bounded or response == "margin")):
+        scores = ", or a decision_function with a score per class (of an SVC, decision_function_shape='ovr')"
+        needed = f"predict_proba{scores if response == 'margin' else ''}"
+        raise ValueError(f"response {response!r} needs {needed}, which the model does not have")
+
+
+def _class_index(subject: Subject, response: str, class_of_interest: Any) -> int:
+    """Return the number of the class whose probability is painted, by default the second of two; else 0."""
+    if subject.is_label:
+        return 1
+    if response != "probability":
+        if class_of_interest is not None:
+            raise ValueError(
+                f"class_of_interest is the class that a probability is of, and response is {response!r}: "
+                f"leave class_of_interest={class_of_interest!r} out, or choose response='probability'"
+            )
+        return 0
+    classes = subject.classes
+    if classes is None:
+        raise ValueError("response 'probability' needs classes_ of the model, or classes=")
+    if class_of_interest is None:
+        if len(classes) == 2:
+            return 1
+        raise ValueError(
+            f"response 'probability' is of one class: name it, class_of_interest= one of {classes.tolist()}"
+        )
+    # NumPy compares a list with the classes one by one: a list of as many labels would pass for one of them.
+    found = np.flatnonzero(classes == class_of_interest) if np.ndim(class_of_interest) == 0 else np.empty(0)
+    if found.size != 1:
+        raise ValueError(
+            f"class_of_interest must be one of {classes.tolist()}, got {short_repr(class_of_interest)}"
+        )
+    return int(found[0])
+
+
+class NetworkPainter(Painter):
+    """Networks of fastnn, evaluated by kernels.
+
+    Parameters
+    ----------
+    subject, response, class_index, reason
+        Parameters of `Painter`; the subject has a committee.
+    may_switch : bool
+        True to change to dense painting where bounds prove too little.
     """
 
     def __init__(
-        self,
-        committee: Committee,
-        classes: Array,
-        response: str,
-        class_index: int,
-        method: str,
-        backend: str,
-        plane: Plane | None = None,
+        self, subject: Subject, response: str, class_index: int, reason: str, may_switch: bool = False
     ) -> None:
-        self._plane = plane_of((0, 1), np.zeros(2)) if plane is None else plane
-        self._backend = get_backend(backend)
-        self._grid = GRIDS[backend](committee)
-        self._committee, self._response, self._class_index = committee, response, class_index
-        self._certified = method == "certified"
-        self._may_switch = False
-        self.classes = classes if response == "class" else None
-        self.dtype = np.min_scalar_type(len(classes) - 1) if response == "class" else committee.dtype
-        self._n_certified = self._n_dense = 0
-        self._n_evaluated = self._n_painted = 0
-
-    def choose_method(self, n_pixels: int) -> None:
-        """Choose the method for a picture of `n_pixels` pixels, and permit a change to "dense" later."""
-        if self._response == "class":
-            self._certified = n_pixels * self._committee.operations > CERTIFIED_OPERATIONS
-            self._may_switch = True
+        super().__init__(subject, response, class_index, reason)
+        assert subject.committee is not None
+        assert subject.classes is not None
+        self._committee, self._may_switch = subject.committee, may_switch
+        self.classes, self.dtype = None, subject.committee.dtype
+        if response == "class":
+            self.classes, self.dtype = subject.classes, np.min_scalar_type(len(subject.classes) - 1)
+        # Pixels painted without bounds, with bounds, and evaluated among the latter.
+        self._n_dense = self._n_probed = self._n_evaluated = 0
 
     @property
-    def method(self) -> str:
-        """Method of painting, so far or planned; a value of `RenderStats.method`."""
-        if not self._n_certified:
-            return "dense" if self._n_dense or not self._certified else "certified"
+    def method(self) -> str:  # type: ignore[override]
+        """Method of painting, so far or planned."""
+        if not self._n_probed:
+            return "dense" if self.reason else "certified"
         return "certified, then dense" if self._n_dense else "certified"
 
-    def prepare(self) -> None:
-        """Compile or load the kernels of the chosen method by painting one pixel."""
-        point = np.zeros(1, self._committee.dtype)
-        target = np.empty((1, 1), self.dtype)
-        if self._certified:
-            self._grid.certified(point, point, target, lambda: False)
-        else:
-            self._band(point, point, target)
+    @functools.cached_property
+    def _grid(self) -> Grid:
+        return Grid(self._committee)
+
+    def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
+        """Return the squares in which one class provably wins; None for the dense method."""
+        shape = -(-ys.n_points // side), -(-xs.n_points // side)
+        if self.reason or math.prod(shape) > MAX_CELLS:
+            return None, Tally()
+        assert self.classes is not None
+        began, n_bounded = time.perf_counter(), 0
+        edges = [np.append(np.arange(0, axis.n_points, side), axis.n_points) for axis in (xs, ys)]
+        ends = [
+            axis.at(np.column_stack([edge[:-1], edge[1:] - 1]).ravel())
+            for axis, edge in zip((xs, ys), edges, strict=True)
+        ]
+        winners = np.full(shape, -1, np.min_scalar_type(-len(self.classes)))
+        for won, _, n_own in self._grid.divide_cells(*self._committee.inputs(*ends), stopped):
+            n_bounded += n_own
+            for row, column, size, winner in won.tolist():
+                winners[row : row + size, column : column + size] = winner
+        widths, heights = map(np.diff, edges)
+        n_known = int(heights @ (winners >= 0) @ widths)
+        tally = Tally(n_bounded, points_filled=n_known, bounding=time.perf_counter() - began)
+        return Regions(side, winners, self.dtype), tally
 
     def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
         """Yield the blocks that the bounds do not decide, or all blocks for the dense method."""
-        if not self._certified:
-            return super().undecided_blocks(xs, ys, size)
-        return self._grid.undecided_blocks(*self._plane.coordinates(xs, ys, self._committee.dtype), size)
+        if self.reason:
+            yield from super().undecided_blocks(xs, ys, size)
+            return
+        firsts = [np.arange(0, values.size - 1, size) for values in (xs, ys)]
+        ends = [
+            values[np.column_stack([first, np.minimum(first + size, values.size - 1)]).ravel()]
+            for values, first in zip((xs, ys), firsts, strict=True)
+        ]
+        for _, undecided, _ in self._grid.divide_cells(*self._committee.inputs(*ends)):
+            yield undecided * size
 
-    def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
         """Paint a rectangle by the chosen method; change to "dense" if bounds decide too few pixels."""
-        xs, ys = self._plane.coordinates(xs, ys, self._committee.dtype)
-        if self._certified:
-            tally = self._grid.certified(xs, ys, target, stopped)
-            self._n_certified += 1
+        xs, ys = self._committee.inputs(xs, ys)
+        # Where squares are known, the bounds are worth their time.
+        if not self.reason or squares is not None:
+            tally = self._grid.certified_classes(xs, ys, target, advance, squares)
             self._n_evaluated += tally.points_evaluated
-            self._n_painted += target.size
+            self._n_probed += target.size
             is_worthwhile = (
-                self._n_evaluated < DENSE_FRACTION * self._n_painted or self._n_painted < PROBED_POINTS
+                self._n_evaluated < DENSE_FRACTION * self._n_probed or self._n_probed < PROBED_POINTS
             )
             if self._may_switch and not is_worthwhile:
-                self._certified = False
+                self.reason = "the bounds proved too little"
             return tally
-        self._n_dense += 1
-        most = max(1, int(self._grid.call_operations / self._committee.operations))
+        self._n_dense += target.size
+        most = max(1, int(CALL_OPERATIONS / self._committee.operations))
+        # Whole rows, or pieces of one row: both are contiguous, as kernels need them.
+        n_rows, n_columns = max(1, most // xs.size), min(xs.size, most)
         tally = Tally()
-        # Kernels write whole rows of a contiguous target. If a row is too long for one call, its pieces are
-        # painted into a buffer and copied.
-        n_columns = min(xs.size, most)
-        n_rows = max(1, most // xs.size)
-        buffer = None if n_columns == xs.size else np.empty((1, n_columns), target.dtype)
         for first in range(0, ys.size, n_rows):
-            rows = slice(first, min(first + n_rows, ys.size))
             for begin in range(0, xs.size, n_columns):
-                if stopped():
+                if advance():
                     return tally
-                columns = slice(begin, min(begin + n_columns, xs.size))
-                if buffer is None:
-                    tally += self._band(xs, ys[rows], target[rows])
-                else:
-                    shorter = buffer.ravel()[: columns.stop - begin].reshape(1, -1)
-                    tally += self._band(xs[columns], ys[rows], shorter)
-                    target[rows, columns] = shorter
+                rows, columns = slice(first, first + n_rows), slice(begin, begin + n_columns)
+                tally += self._evaluate(xs[columns], ys[rows], target[rows, columns])
         return tally
 
-    def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the class numbers (n,) at points (n, 2)."""
-        X = np.column_stack(self._plane.coordinates(points[:, 0], points[:, 1], self._committee.dtype))
-        members = self._committee.members
-        if not self._committee.votes:
-            return self._backend.predict(*members[0], X)
-        return np.sum([self._backend.outputs(*member, X, "softmax") for member in members], 0).argmax(axis=1)
-
-    def _band(self, xs: Array, ys: Array, target: Array) -> Tally:
-        """Evaluate all pixels of some rows in one call of a kernel."""
+    def _evaluate(self, xs: Array, ys: Array, target: Array) -> Tally:
+        """Evaluate all pixels in one call of a kernel."""
         began = time.perf_counter()
-        if self._response == "class":
+        if self.response == "class":
             self._grid.classes(xs, ys, target)
         else:
-            self._grid.values(self._response, self._class_index, xs, ys, target)
+            self._grid.values(self.response, self.class_index, xs, ys, target)
         return Tally(points_evaluated=target.size, evaluating=time.perf_counter() - began)
 
 
@@ -242,69 +332,64 @@ class TablePainter(Painter):
     is_threaded = False  # a model of another library may not be safe to call from several threads
     method = "dense"
 
-    def __init__(self, subject: TableSubject) -> None:
-        self._predict, self._section, self._given_classes, self._respond, self.is_bounded = subject
-        self._class_numbers: dict[Any, int] = {}
-        self.finds_classes = self._respond is None and self._given_classes is None
-        if self._respond is not None:
-            self.dtype = np.dtype(np.float64)
-        elif self._given_classes is not None:
-            self.dtype = np.min_scalar_type(len(self._given_classes) - 1)
-        else:
-            self.dtype = np.dtype(np.uint16)
+    def __init__(self, subject: Subject, response: str, class_index: int, reason: str) -> None:
+        super().__init__(subject, response, class_index, reason)
+        self._is_of_classes = response == "class"
+        self._predict = subject.predict if self._is_of_classes else subject.scores
+        self.is_bounded = self._is_of_classes or subject.is_bounded
+        self.finds_classes = self._is_of_classes and subject.classes is None
+        # Numbers by label; labels that are found are added.
+        self._numbers: dict[Any, int] = {}
+        self.dtype = np.dtype(np.uint16 if self._is_of_classes else np.float64)
+        if self._is_of_classes and subject.classes is not None:
+            self._numbers |= {label: number for number, label in enumerate(subject.classes)}
+            self.dtype = np.min_scalar_type(len(subject.classes) - 1)
 
     @property
     def classes(self) -> Array | None:  # type: ignore[override]
-        """Labels; if the user gave no `classes`, those found so far. None for a response."""
-        if self._respond is not None:
+        """Labels; if they were not known before, those found so far. None for a response."""
+        if not self._is_of_classes:
             return None
-        return np.array(list(self._class_numbers)) if self._given_classes is None else self._given_classes
+        return np.array(list(self._numbers)) if self.finds_classes else self.subject.classes
 
-    def paint(self, xs: Array, ys: Array, target: Array, stopped: Callable[[], bool]) -> Tally:
+    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
         """Paint a rectangle, some points at a time."""
         began = time.perf_counter()
+        predict: Any = self._predict
         flat = target.reshape(-1)
         for first in range(0, flat.size, PORTION_POINTS):
-            if stopped():
+            if advance():
                 break
             index = np.arange(first, min(first + PORTION_POINTS, flat.size))
-            flat[first : first + index.size] = self._values_at(xs[index % xs.size], ys[index // xs.size])
+            samples = self.subject.section.samples(xs[index % xs.size], ys[index // xs.size])
+            with let_interrupts_through():
+                values = predict(samples)
+            if np.ma.is_masked(values):
+                raise ValueError("the model predicts masked values: fill them, as numpy.ma.filled does")
+            pixels = self._class_numbers if self._is_of_classes else self._responses
+            flat[index] = pixels(np.asarray(values), index.size)
+            advance(index.size)
         return Tally(points_evaluated=flat.size, evaluating=time.perf_counter() - began)
 
-    def classes_at(self, points: NDArray[np.float64]) -> Array:
-        """Return the class numbers (n,) at points (n, 2)."""
-        found = np.empty(len(points), self.dtype)
-        for first in range(0, len(points), PORTION_POINTS):
-            portion = slice(first, first + PORTION_POINTS)
-            found[portion] = self._values_at(*points[portion].T)
-        return found
+    def _responses(self, values: Array, n: int) -> Array:
+        """Return the response (n,), given the scores of n points."""
+        if values.ndim != 2 or len(values) != n:
+            name = "predict_proba" if self.is_bounded else "decision_function"
+            raise ValueError(f"{name} must give a row per point: for {n} points it gave {values.shape}")
+        return RESPONSE_FUNCTIONS[self.response](values, self.class_index)
 
-    def _values_at(self, x: Array, y: Array) -> Array:
-        """Return the values of the pixels at (x[i], y[i])."""
-        points = self._section.samples(x, y)
-        with let_interrupts_through():
-            values = self._predict(points)
-        if np.ma.is_masked(values):
-            raise ValueError("the model predicts masked values: fill them, as numpy.ma.filled does")
-        return self._pixel_values(np.asarray(values), len(x))
-
-    def _pixel_values(self, values: Array, n: int) -> Array:
-        """Return the pixels (n,) for the predictions of n points: class numbers, or the response."""
-        if self._respond is not None:
-            if values.ndim not in ((2,) if self.is_bounded else (1, 2)) or len(values) != n:
-                name = "predict_proba" if self.is_bounded else "decision_function"
-                raise ValueError(f"{name} must give a row per point: for {n} points it gave {values.shape}")
-            return self._respond(values)
-        if values.shape != (n,):
+    def _class_numbers(self, labels: Array, n: int) -> Array:
+        """Return the numbers of the classes (n,), given the labels of n points."""
+        if labels.shape != (n,):
             raise ValueError(
-                f"the model must predict one class per point: for {n} points it gave shape {values.shape}"
+                f"the model must predict one class per point: for {n} points it gave shape {labels.shape}"
             )
-        if values.dtype.kind == "f":
-            wrong = values[~np.isfinite(values) | (values != np.floor(values))]
+        if labels.dtype.kind == "f":
+            wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
             if wrong.size:
                 raise ValueError(f"the model predicts numbers that are not classes, such as {wrong[0]}")
         try:
-            found, inverse = np.unique(values, return_inverse=True)
+            found, inverse = np.unique(labels, return_inverse=True)
         except TypeError as error:
             raise ValueError(
                 f"the model predicts classes that cannot be sorted: {error}. Fit it to classes of one type, "
@@ -313,81 +398,15 @@ class TablePainter(Painter):
         missing = found[found != found]
         if missing.size:
             raise ValueError(f"the model predicts values that are not classes, such as {missing[0]}")
-        if self._given_classes is None:
-            for label in found:
-                self._class_numbers.setdefault(label, len(self._class_numbers))
-            if len(self._class_numbers) > np.iinfo(self.dtype).max + 1:
-                raise ValueError(f"the model predicts more than {len(self._class_numbers) - 1} classes")
-            return np.array([self._class_numbers[label] for label in found])[inverse]
-        order = np.argsort(self._given_classes)  # a model's classes need not be sorted
-        places = order[np.searchsorted(self._given_classes, found, sorter=order).clip(0, order.size - 1)]
-        unknown = found[self._given_classes[places] != found].tolist()
-        if unknown:
-            raise ValueError(
-                f"the model predicts {unknown[0]!r}, which is none of the classes "
-                f"{self._given_classes.tolist()}"
-            )
-        return places[inverse]
-
-
-def make_painter(
-    model: Any,
-    *,
-    response: str = "class",
-    method: str = "auto",
-    class_of_interest: Any = None,
-    features: Any = None,
-    fill: Any = None,
-    classes: Any = None,
-    n_pixels: int = 0,
-) -> Painter:
-    """Return the painter of a model.
-
-    Parameters
-    ----------
-    model, response, method, class_of_interest, features, fill, classes
-        Arguments of `render_boundary`.
-    n_pixels : int
-        Number of pixels in the picture, for the choice of the method "auto".
-
-    Raises
-    ------
-    ValueError, TypeError
-        Errors of `render_boundary` for these arguments.
-    """
-    check_choice(response, "response", RESPONSES)
-    check_choice(method, "method", METHODS)
-    if method == "certified" and response != "class":
-        raise ValueError(
-            f"method 'certified' fills areas of one class; response {response!r} differs from pixel "
-            "to pixel: use method='dense' or 'auto'"
-        )
-    section = section_of(model, features, fill)
-    subject, folded = network_subject(model, section, class_of_interest)
-    is_label = subject is not None and subject.is_label
-    if class_of_interest is not None and response != "probability" and not is_label:
-        raise ValueError(
-            f"class_of_interest is the class that a probability is of, and response is {response!r}: leave "
-            f"class_of_interest={class_of_interest!r} out, or choose response='probability'"
-        )
-    if subject is None:
-        if method == "certified":
-            raise ValueError(
-                f"method 'certified' works only with networks of fastnn{f' ({folded})' if folded else ''}: "
-                "use method='dense' or 'auto'"
-            )
-        table = TablePainter(table_subject(model, section, response, class_of_interest, classes))
-        table.folded = folded
-        return table
-    labels = subject.classes
-    check_own_classes(classes, labels)
-    class_index = 0
-    if response == "probability":
-        class_index = class_number(labels, None if is_label else class_of_interest)
-    painter = NetworkPainter(
-        subject.committee, labels, response, class_index, method, subject.backend, subject.plane
-    )
-    painter.folded = folded
-    if method == "auto":
-        painter.choose_method(n_pixels)
-    return painter
+        for label in found:
+            if label not in self._numbers:
+                if not self.finds_classes:
+                    wrong, known = (np.array(labels).tolist() for labels in (label, [*self._numbers]))
+                    raise ValueError(
+                        f"the model predicts {short_repr(wrong)}, which is none of the classes "
+                        f"{short_repr(known)}"
+                    )
+                self._numbers[label] = len(self._numbers)
+        if len(self._numbers) > np.iinfo(self.dtype).max + 1:
+            raise ValueError(f"the model predicts more than {len(self._numbers) - 1} classes")
+        return np.array([self._numbers[label] for label in found])[inverse]

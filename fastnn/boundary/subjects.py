@@ -1,50 +1,33 @@
-"""Subjects of pictures: models, pipelines, ensembles and functions, restricted to two features.
+"""Subjects of pictures: any model or function that decides the class of a point becomes a `Subject`.
 
-A model that consists of fastnn's networks becomes a `NetworkSubject`, which kernels evaluate. Any other model
-or function becomes a `TableSubject`, which predicts for a table of samples.
+A model of fastnn's networks, perhaps after transformers that are affine, has a committee, which kernels
+evaluate. Any other model predicts for a table of samples.
 """
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network.decision import DecisionNetworks
-from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
-from ..system.validation import real_array, shown, sorted_classes
-from .affine import NotAffineError, chain_map, check_agreement, final_step, step_names
-from .committee import Committee, Plane, make_committee, plane_of, restricted_network
+from ..network.description import Array
+from ..system.affine import Chain, read_chain
+from ..system.validation import check_real_array, short_repr, sort_classes
+from .committee import Committee, make_committee
 
-__all__ = [
-    "NUMBERS_ALONE",
-    "NetworkSubject",
-    "Section",
-    "TableSubject",
-    "by_names",
-    "check_model",
-    "check_own_classes",
-    "class_number",
-    "fixed_values",
-    "known_features",
-    "network_subject",
-    "resolve_features",
-    "section_of",
-    "table_subject",
-]
-
-Array = NDArray[Any]
+__all__ = ["NUMBERS_ALONE", "Samples", "Section", "Subject", "check_model", "make_subject"]
 
 # Remedy in error messages about features that are not numbers.
 NUMBERS_ALONE = (
     "in a picture, all features are numbers. In place of a model with other columns, pass a function of the "
     "points (n, 2) that adds these columns: lambda points: model.predict(table_of(points))"
 )
-# Number of points at which transformers are compared with their affine map.
-N_PROBES = 64
 
 
 class Section(NamedTuple):
@@ -57,7 +40,7 @@ class Section(NamedTuple):
     fixed : array (n_features,)
         Values of the other features; 0 for the two that vary.
     names : list of str, optional
-        Names of all features.
+        Names of all features, if the model knows names.
     """
 
     features: tuple[int, int]
@@ -73,53 +56,56 @@ class Section(NamedTuple):
         return points
 
 
-class NetworkSubject(NamedTuple):
-    """Networks of fastnn, restricted to a section.
+@dataclass(frozen=True)
+class Subject:
+    """A model or function that decides the class of a point in a plane.
 
     Parameters
     ----------
-    committee : Committee
-        Networks of two inputs, the coordinates in `plane`.
-    plane : Plane
-        Relation of the coordinates to those of the picture.
-    classes : array (n_classes,)
-        Labels in the order of the scores.
-    backend : str
-        Name of the backend that evaluates the networks.
+    section : Section
+        The plane.
+    classes : array (n_classes,), optional
+        Labels in the order of the scores; None if they are not known before the prediction.
+    predict : callable, optional
+        Function of samples (n, n_features) that returns classes (n,).
+    scores : callable, optional
+        Function of samples that returns probabilities (n, n_classes) or scores of a decision function.
+    is_bounded : bool
+        False if `scores` are not probabilities.
+    committee : Committee, optional
+        Networks of fastnn that decide; None for other models.
     is_label : bool
         True for one label of several.
+    folded : str
+        Transformers that are folded into the networks.
+    reason : str
+        Reason why the subject has no committee.
     """
 
-    committee: Committee
-    plane: Plane
-    classes: Array
-    backend: str
-    is_label: bool
+    section: Section
+    classes: Array | None
+    predict: Callable[[Array], Any] | None
+    scores: Callable[[Array], Any] | None = None
+    is_bounded: bool = True
+    committee: Committee | None = None
+    is_label: bool = False
+    folded: str = ""
+    reason: str = ""
 
 
-class TableSubject(NamedTuple):
-    """A model of another library or a function, which predicts for tables of samples.
+class Samples(NamedTuple):
+    """Samples to be drawn over a picture.
 
     Parameters
     ----------
-    predict : callable
-        Function of samples (n, n_features) that returns classes (n,); for a response, one that returns
-        probabilities (n, n_classes) or scores.
-    section : Section
-        Features of the picture.
-    classes : array (n_classes,), optional
-        Labels, if they are known before the prediction.
-    respond : callable, optional
-        Function that returns the response (n,), given the result of `predict`; None for classes.
-    is_bounded : bool, default True
-        False for a response that may be above 1.
+    table : array (n, n_features)
+        Values of all features.
+    columns : list of str
+        Names of the features; empty if there are none.
     """
 
-    predict: Callable[[Array], Any]
-    section: Section
-    classes: Array | None
-    respond: Callable[[Array], Array] | None
-    is_bounded: bool = True
+    table: NDArray[np.float64]
+    columns: list[str]
 
 
 def check_model(model: Any, call: str) -> None:
@@ -131,64 +117,146 @@ def check_model(model: Any, call: str) -> None:
             f"model must be a fastnn.Model, have predict or be callable, got {given}: the model comes first: "
             f"{call}"
         )
+    if isinstance(model, type):
+        raise TypeError(f"model must be an instance with predict, or a function, got {short_repr(model)}")
+
+
+def make_subject(
+    model: Any,
+    call: str,
+    *,
+    features: Any = None,
+    fill: Any = None,
+    class_of_interest: Any = None,
+    classes: Any = None,
+    samples: Samples | None = None,
+    may_regress: bool = False,
+) -> Subject:
+    """Return the subject of a model or function.
+
+    Parameters
+    ----------
+    model : object
+        Model, estimator, pipeline, ensemble or function.
+    call : str
+        The user's call with its first arguments, for an error message.
+    features, fill, class_of_interest, classes : optional
+        Arguments of `render_boundary`; `class_of_interest` only counts for a model of several labels.
+    samples : Samples, optional
+        Samples to be drawn: `features` may be their columns, and `fill` is by default their mean.
+    may_regress : bool, default False
+        Accept a model that predicts numbers, whose subject has no classes and no committee.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Errors of `render_boundary` and of `plot_decision_boundary` for these arguments.
+    """
+    check_model(model, call)
+    chain = read_chain(model)
+    networks = None if may_regress else _decision_networks(chain.estimator)
+    n_features, names = _count_features(model, chain, networks, fill, samples), chain.feature_names
+    section = _make_section(model, n_features, names, features, fill, samples)
+    known = getattr(model, "classes_", None) if networks is None else networks.classes
+    labels = _known_classes(known, classes)
+    predict, scores, is_bounded = _functions(model, chain.estimator, labels, names)
+    reason, committee, is_label = _why_no_committee(networks, chain), None, False
+    if networks is not None:
+        output, is_label = _deciding_output(networks, class_of_interest), networks.n_labels > 0
+        predict = functools.partial(_label_classes, predict, output)
+        scores = functools.partial(_label_scores, scores, output, is_label)
+        if not reason:
+            committee = make_committee(networks, section.features, section.fixed, chain.mapping, output)
+    folded = "" if reason else chain.transformers
+    return Subject(section, labels, predict, scores, is_bounded, committee, is_label, folded, reason)
+
+
+def _decision_networks(estimator: Any) -> DecisionNetworks | None:
+    """Return the networks of an estimator of fastnn, None for others; raise ValueError for a regression."""
+    # An instance may have a `__getattr__` that answers any name: look the method up in the class.
+    read = getattr(type(estimator), "_decision_networks", None)
+    networks: DecisionNetworks | None = None if read is None else read(estimator)
+    if networks is not None and networks.classes is None:
+        raise ValueError(f"a boundary lies between classes, but the model is a regression: {estimator!r}")
+    if networks is None and hasattr(estimator, "__sklearn_tags__"):
+        from sklearn.base import is_regressor
+
+        if is_regressor(estimator):
+            raise ValueError(f"a boundary lies between classes, but the model is a regressor: {estimator!r}")
+    return networks
+
+
+def _why_no_committee(networks: DecisionNetworks | None, chain: Chain) -> str:
+    """Return the reason why kernels cannot evaluate a model; empty if they can."""
+    if networks is None:
+        return "the model is not a network of fastnn"
+    if networks.backend != "numba":
+        return f"the model's backend is {networks.backend!r}"
+    if chain.reason:
+        return f"transformers are not folded: {chain.reason}"
+    n_given = networks.n_inputs if chain.mapping is None else chain.mapping.offsets.size
+    if n_given != networks.n_inputs:
+        return f"{chain.transformers} gives {n_given} features, but the network takes {networks.n_inputs}"
+    return ""
 
 
 # --- features --------------------------------------------------------------------------------------
 
 
-def known_features(model: Any, fill: Any) -> tuple[int, list[str] | None]:
-    """Return the number of features that a model takes, and their names if the model knows names.
-
-    Parameters
-    ----------
-    model : object
-        Model, estimator or function.
-    fill : optional
-        Argument of `render_boundary`; its length gives the number of features of a function.
-    """
-    names = getattr(model, "feature_names_in_", None)
-    count = getattr(model, "n_features_in_", None)
-    if count is None:
-        # A pipeline that begins with "passthrough" has no attributes for its features: use those of the first
-        # transformer or estimator after it.
-        estimator, steps = final_step(model)
-        first = [*steps, estimator][0]
-        names, count = getattr(first, "feature_names_in_", None), getattr(first, "n_features_in_", None)
-    if count is None:
-        networks = _decision_networks(model)
-        count = None if networks is None else networks.n_inputs
+def _count_features(
+    model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Any, samples: Samples | None
+) -> int:
+    """Return the number of features that a model takes."""
+    count = chain.n_features
+    if count is None and networks is not None:
+        count = networks.n_inputs
     if count is None and hasattr(model, "fit") and hasattr(model, "predict"):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(model)
+    if count is None and samples is not None:
+        count = samples.table.shape[1]
     if count is None:
-        given = None if fill is None else real_array(fill, "fill")
+        given = None if fill is None else check_real_array(fill, "fill")
         if given is not None and not given.ndim:
             raise ValueError(
                 "fill must hold a number for every feature, since nothing else says how many the function "
-                f"takes, got {shown(fill)}"
+                f"takes, got {short_repr(fill)}"
             )
         count = 2 if given is None else len(given)
-    return int(count), None if names is None else [str(name) for name in names]
+    return count
 
 
-def resolve_features(features: Any, n_features: int, names: list[str] | None) -> tuple[int, int]:
-    """Return the numbers of the two features along x and y.
+def _make_section(
+    model: Any,
+    n_features: int,
+    names: list[str] | None,
+    features: Any,
+    fill: Any,
+    samples: Samples | None,
+) -> Section:
+    """Return the plane that the user chose by `features` and `fill`."""
+    known_names = names
+    if samples is not None:
+        if names and samples.columns and names != samples.columns:
+            raise ValueError(
+                f"X must have the model's features as its columns, {names}, got {samples.columns}"
+            )
+        if samples.table.shape[1] != n_features:
+            raise ValueError(f"X has {samples.table.shape[1]} features, but the model takes {n_features}")
+        fill = samples.table.mean(axis=0) if fill is None else fill
+        known_names = names or samples.columns
+    pair = _resolve_features(features, n_features, known_names)
+    # A tabular estimator describes its columns; those of a single value are left out of its networks.
+    columns = [one for one in getattr(model, "columns_", ()) if isinstance(one, dict) and one.get("features")]
+    others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
+    if others:
+        raise ValueError(f"the model takes columns that are not numeric, {others}: {NUMBERS_ALONE}")
+    return Section(pair, _fixed_values(fill, n_features, pair, known_names), names)
 
-    Parameters
-    ----------
-    features : optional
-        Argument of `render_boundary`: numbers or names; by default the first two features.
-    n_features : int
-        Number of all features.
-    names : list of str, optional
-        Names of all features.
 
-    Raises
-    ------
-    ValueError
-        For unknown features, the same feature twice, and fewer than two features in all.
-    """
+def _resolve_features(features: Any, n_features: int, names: list[str] | None) -> tuple[int, int]:
+    """Return the numbers of the two features along x and y, which the user chose by numbers or names."""
     if n_features < 2:
         raise ValueError(f"a picture needs 2 features, but there are {n_features}")
     if features is None:
@@ -206,30 +274,18 @@ def resolve_features(features: Any, n_features: int, names: list[str] | None) ->
         else:
             known = f", or names of {names}" if names else ""
             raise ValueError(
-                f"features must be two numbers from 0 to {n_features - 1}{known}, got {shown(features)}"
+                f"features must be two numbers from 0 to {n_features - 1}{known}, got {short_repr(features)}"
             )
     if isinstance(features, str) or len(places) != 2 or places[0] == places[1]:
-        raise ValueError(f"features must be two different features, as (0, 1), got {shown(features)}")
+        raise ValueError(f"features must be two different features, as (0, 1), got {short_repr(features)}")
     return places[0], places[1]
-
-
-def section_of(model: Any, features: Any, fill: Any) -> Section:
-    """Return the section of a model's features; `features` and `fill` are arguments of `render_boundary`."""
-    n_features, names = known_features(model, fill)
-    pair = resolve_features(features, n_features, names)
-    # A tabular estimator describes its columns; those of a single value are left out of its networks.
-    columns = [one for one in getattr(model, "columns_", ()) if isinstance(one, dict) and one.get("features")]
-    others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
-    if others:
-        raise ValueError(f"the model takes columns that are not numeric, {others}: {NUMBERS_ALONE}")
-    return Section(pair, fixed_values(fill, n_features, pair, names), names)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
-def fixed_values(
+def _fixed_values(
     fill: Any, n_features: int, features: tuple[int, int], names: list[str] | None
 ) -> NDArray[np.float64]:
     """Return the values (n_features,) of all features, with 0 for the two of the picture."""
@@ -252,7 +308,7 @@ def fixed_values(
             )
         return np.zeros(n_features)
     try:
-        values = np.array(np.broadcast_to(real_array(fill, "fill"), (n_features,)))
+        values = np.array(np.broadcast_to(check_real_array(fill, "fill"), (n_features,)))
     except ValueError:
         given = list(fill) if isinstance(fill, list | tuple | np.ndarray) else []
         texts = [k for k, value in enumerate(given) if isinstance(value, str)]
@@ -264,111 +320,19 @@ def fixed_values(
             ) from None
         raise ValueError(
             f"fill must be a number or {n_features} numbers, one per feature"
-            f"{', or a mapping of their names' if names else ''}, got {shown(fill)}"
+            f"{', or a mapping of their names' if names else ''}, got {short_repr(fill)}"
         ) from None
     values[list(features)] = 0
     if not np.isfinite(values).all():
-        raise ValueError(f"fill must hold finite numbers, got {shown(fill)}")
+        raise ValueError(f"fill must hold finite numbers, got {short_repr(fill)}")
     return values
 
 
-# --- networks of fastnn ----------------------------------------------------------------------------
-
-
-def network_subject(
-    model: Any, section: Section, class_of_interest: Any
-) -> tuple[NetworkSubject | None, str]:
-    """Return the networks of a model in a section.
-
-    Parameters
-    ----------
-    model : object
-        Model, estimator or function.
-    section : Section
-        Features of the picture.
-    class_of_interest : optional
-        For a model of several labels, the number of the label.
-
-    Returns
-    -------
-    subject : NetworkSubject or None
-        None if the model is anything but networks of fastnn after affine transformers.
-    folded : str
-        Value for `RenderStats.folded`.
-
-    Raises
-    ------
-    ValueError
-        For a regression, and for a model of several labels without the number of one.
-    """
-    estimator, steps = final_step(model)
-    networks = _decision_networks(estimator)
-    if networks is None:
-        _check_no_regressor(estimator)
-        return None, ""
-    if networks.classes is None:
-        raise ValueError(f"a boundary lies between classes, but the model is a regression: {model!r}")
-    output = _deciding_output(networks, class_of_interest)
-    plane, folded = plane_of(section.features, section.fixed), ""
-    if steps:
-        try:
-            plane, folded = _folded_plane(steps, networks.n_inputs, section), step_names(steps)
-        except NotAffineError as reason:
-            return None, f"not folded: {reason}"
-    members = [
-        restricted_network(network, parameters, plane, output) for network, parameters in networks.members
-    ]
-    committee = make_committee(members, networks.votes)
-    return NetworkSubject(committee, plane, networks.classes, networks.backend, networks.n_labels > 0), folded
-
-
-def class_number(classes: Array, class_of_interest: Any) -> int:
-    """Return the number of the class whose probability is rendered, by default the second of two.
-
-    Raises
-    ------
-    ValueError
-        For a label that is not among the classes, and for no label unless there are two classes.
-    """
-    if class_of_interest is None:
-        if len(classes) == 2:
-            return 1
-        raise ValueError(
-            f"response 'probability' is of one class: name it, class_of_interest= one of {classes.tolist()}"
-        )
-    # NumPy compares a list with the classes one by one: a list of as many labels would pass for one of them.
-    found = np.flatnonzero(classes == class_of_interest) if np.ndim(class_of_interest) == 0 else np.empty(0)
-    if found.size != 1:
-        raise ValueError(
-            f"class_of_interest must be one of {classes.tolist()}, got {shown(class_of_interest)}"
-        )
-    return int(found[0])
-
-
-def check_own_classes(classes: Any, known: Array) -> None:
-    """Raise ValueError if a user's argument `classes` differs from the classes that the model knows."""
-    if classes is not None and set(sorted_classes(classes).tolist()) != set(known.tolist()):
-        raise ValueError(f"classes are {known.tolist()}, the model's own: leave the argument out")
-
-
-def _decision_networks(model: Any) -> DecisionNetworks | None:
-    """Return the networks of a model of fastnn, None for other models."""
-    # An instance may have a `__getattr__` that answers any name: look the method up in the class.
-    read = getattr(type(model), "_decision_networks", None)
-    return None if read is None else read(model)
-
-
-def _check_no_regressor(model: Any) -> None:
-    """Raise ValueError for a regressor of scikit-learn."""
-    if hasattr(model, "__sklearn_tags__"):
-        from sklearn.base import is_regressor
-
-        if is_regressor(model):
-            raise ValueError(f"a boundary lies between classes, but the model is a regressor: {model!r}")
+# --- classes and functions ---------------------------------------------------------------------------
 
 
 def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
-    """Return the number of the one output that decides between two classes; None if all decide."""
+    """Return the number of the one output that decides between two classes; None if all outputs decide."""
     n_labels = networks.n_labels
     if not n_labels:
         assert networks.classes is not None
@@ -381,110 +345,62 @@ def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int 
     return int(class_of_interest)
 
 
-def _folded_plane(steps: list[Any], n_inputs: int, section: Section) -> Plane:
-    """Return the plane of a section after affine transformers; raise NotAffineError for others."""
-    features, fixed = section.features, section.fixed
-    found = chain_map(steps, fixed.size)
-    if found.offsets.size != n_inputs:
-        raise NotAffineError(
-            f"{step_names(steps)} gives {found.offsets.size} features, but the network takes {n_inputs}"
-        )
-    plane = plane_of(features, fixed, found)
-    # Users might have changed fitted attributes: call the transformers themselves and compare, at points near
-    # the data and far away, in units of the transformers' results.
-    random = np.random.default_rng(0)
-    points = np.tile(fixed, (N_PROBES, 1))
-    reach = 10.0 ** random.uniform(-3, 6, (N_PROBES, 2))
-    unit = np.where(plane.scale > 0, plane.scale, 1)
-    points[:, list(features)] = plane.origin + random.choice([-1, 1], (N_PROBES, 2)) * reach / unit
-    check_agreement(steps, found, points, section.names)
-    return plane
-
-
-# --- other models and functions --------------------------------------------------------------------
-
-
-def table_subject(
-    model: Any, section: Section, response: str, class_of_interest: Any, classes: Any
-) -> TableSubject:
-    """Return the subject of a model or function that predicts for tables.
-
-    Parameters
-    ----------
-    model : object
-        Model, estimator or function.
-    section : Section
-        Features of the picture.
-    response, class_of_interest, classes
-        Arguments of `render_boundary`.
-
-    Raises
-    ------
-    ValueError
-        For a model of several outputs, for `classes` that are not the model's own, and for a response that
-        the model does not have.
-    TypeError
-        For an object that cannot predict.
-    """
-    model_classes, is_bounded = getattr(model, "classes_", None), True
-    if isinstance(model_classes, list):
+def _known_classes(known: Any, classes: Any) -> Array | None:
+    """Return the labels that the model knows, else the user's argument `classes`, else None."""
+    if isinstance(known, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class per sample")
-    labels: Array | None = None
-    if model_classes is not None:
-        labels = np.asarray(model_classes)
-        check_own_classes(classes, labels)
-    elif classes is not None:
-        labels = sorted_classes(classes)
-    respond: Callable[[Array], Array] | None = None
-    if response == "class":
-        predict = getattr(model, "predict", model)
-        if not callable(predict) or isinstance(model, type):
-            raise TypeError(f"model must be an instance with predict, or a function, got {shown(model)}")
-    else:
-        predict = getattr(model, "predict_proba", None)
-        if predict is None and response == "margin":
-            predict = getattr(model, "decision_function", None)
-            is_bounded = False
-            if getattr(final_step(model)[0], "decision_function_shape", None) == "ovo":
-                _check_no_pairs(labels)
-        if predict is None:
-            needed = "predict_proba or decision_function" if response == "margin" else "predict_proba"
-            raise ValueError(
-                f"response {response!r} needs {needed}, which the model does not have: {model!r}"
-            )
-        class_index = 0
-        if response == "probability":
-            if labels is None:
-                raise ValueError("response 'probability' needs classes_ of the model, or classes=")
-            class_index = class_number(labels, class_of_interest)
-
-        def respond(P: Array) -> Array:
-            return RESPONSE_FUNCTIONS[response](P if is_bounded else _by_class(P, labels), class_index)
-
-    if section.names is not None:
-        predict = by_names(predict, section.names)
-    return TableSubject(predict, section, labels, respond, is_bounded)
+    given = None if classes is None else sort_classes(classes)
+    if known is None:
+        return given
+    labels = np.asarray(known)
+    if given is not None and set(given.tolist()) != set(labels.tolist()):
+        raise ValueError(f"classes are {labels.tolist()}, the model's own: leave the argument out")
+    return labels
 
 
-def by_names(predict: Callable[[Any], Any], names: list[str]) -> Callable[[Array], Any]:
-    """Return a function of arrays that calls `predict` with a data frame with these column names."""
+def _functions(
+    model: Any, estimator: Any, labels: Array | None, names: list[str] | None
+) -> tuple[Callable[[Array], Any] | None, Callable[[Array], Any] | None, bool]:
+    """Return functions of samples that give classes and scores, and True if the scores are probabilities."""
+    predict = getattr(model, "predict", model if callable(model) else None)
+    scores, is_bounded = getattr(model, "predict_proba", None), True
+    # Three classes have as many pairs as classes: the number of scores does not tell them apart.
+    is_of_pairs = getattr(estimator, "decision_function_shape", None) == "ovo" and (
+        labels is not None and len(labels) > 2
+    )
+    if scores is None and hasattr(model, "decision_function") and not is_of_pairs:
+        scores, is_bounded = functools.partial(_scores_by_class, model.decision_function, labels), False
+    if names is not None:
+        predict, scores = (
+            function and functools.partial(_by_names, function, names) for function in (predict, scores)
+        )
+    return predict, scores, is_bounded
+
+
+def _label_classes(predict: Any, output: int | None, samples: Array) -> Array:
+    """Return the classes (n,) that one output decides; all outputs decide together if it is None."""
+    return np.asarray(predict(samples)).reshape(len(samples), -1)[:, output or 0]
+
+
+def _label_scores(scores: Any, output: int | None, is_label: bool, samples: Array) -> Array:
+    """Return the probabilities of all classes; one output is the probability of the second of two."""
+    P = np.asarray(scores(samples)).reshape(len(samples), -1)
+    if is_label or P.shape[1] == 1:
+        P = P[:, [output or 0]]
+        return np.hstack([1 - P, P])
+    return P
+
+
+def _by_names(predict: Callable[[Any], Any], names: list[str], samples: Array) -> Any:
     import pandas as pd
 
-    return lambda points: predict(pd.DataFrame(points, columns=names))
+    return predict(pd.DataFrame(samples, columns=names))
 
 
-def _check_no_pairs(labels: Array | None) -> None:
-    # Three classes have as many pairs as classes: the number of scores does not tell them apart.
-    if labels is not None and len(labels) > 2:
-        raise ValueError(
-            f"decision_function must give a score per class, and with decision_function_shape='ovo' it gives "
-            f"one per pair of the {len(labels)} classes: choose decision_function_shape='ovr'"
-        )
-
-
-def _by_class(scores: Array, labels: Array | None) -> Array:
+def _scores_by_class(decide: Callable[[Any], Any], labels: Array | None, samples: Any) -> Array:
     """Return the scores of a decision function with a column for each class; one score becomes two."""
-    scores = np.asarray(scores, np.float64).reshape(len(scores), -1)
+    scores = np.asarray(decide(samples), np.float64)
+    scores = scores.reshape(len(scores), -1)
     n_scores = scores.shape[1]
     if n_scores == 1:
         # The score is split into two scores of opposite signs, whose difference it is.

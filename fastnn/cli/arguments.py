@@ -6,22 +6,27 @@ import argparse
 import csv
 import math
 from pathlib import Path
+from typing import TypeAlias
 
 __all__ = [
     "PRESETS",
     "TASKS",
+    "Commands",
     "add_columns_argument",
     "add_reading_arguments",
     "add_table_argument",
-    "count",
-    "file_or_dash",
-    "names",
-    "numbers",
-    "path_or_url",
-    "seconds",
-    "texts",
+    "parse_count",
+    "parse_file",
+    "parse_names",
+    "parse_numbers",
+    "parse_path",
+    "parse_seconds",
+    "parse_texts",
 ]
 
+
+# Subcommands of a parser. The type has only a private name.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # Kinds of targets.
 TASKS = ("classification", "regression")
@@ -32,20 +37,26 @@ PRESETS = ("fast", "good", "best")
 def add_table_argument(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names the table."""
     parser.add_argument(
-        "table", metavar="TABLE", type=file_or_dash,
+        "table",
+        metavar="TABLE",
+        type=parse_file,
         help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
-    )  # fmt: skip
+    )
 
 
 def add_columns_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """Add an option that takes names of columns, and may be repeated, with its help."""
-    parser.add_argument(name, metavar="COLUMN,COLUMN", action="extend", type=names, default=[], help=text)
+    parser.add_argument(
+        name, metavar="COLUMN,COLUMN", action="extend", type=parse_names, default=[], help=text
+    )
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say how tables are read."""
     group = parser.add_argument_group(
-        "reading", "CSV files are read as their first lines suggest; these options overrule that."
+        "reading",
+        "CSV files are read as their first lines suggest, and as the file of a model's training was; these "
+        "options overrule that.",
     )
     group.add_argument("--sep", metavar="TEXT", help="separator of CSV fields, such as ';' or '\\t'")
     group.add_argument("--decimal", metavar="TEXT", help="decimal point of CSV numbers, such as ','")
@@ -53,32 +64,39 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--thousands", metavar="TEXT", help="separator of thousands in CSV numbers, such as ',' or '.'"
     )
     group.add_argument(
-        "--units", metavar="TEXT,TEXT", action="extend", type=texts, default=[],
+        "--units",
+        metavar="TEXT,TEXT",
+        action="extend",
+        type=parse_texts,
+        default=[],
         help="texts to leave out of CSV numbers, such as '$,%%'",
-    )  # fmt: skip
+    )
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
     group.add_argument(
         "--na",
         metavar="TEXT,TEXT",
         action="extend",
-        type=texts,
+        type=parse_texts,
         default=[],
-        help="further texts that stand for a missing value",
+        help="further texts that stand for a missing value, in all columns or, as COLUMN=TEXT, in one",
     )
     group.add_argument(
-        "--no-default-na", dest="default_na", action="store_false",
+        "--no-default-na",
+        dest="default_na",
+        action="store_false",
         help="read NA, None, null and the like as text: only empty fields, and the texts of --na, stand for "
         "a missing value",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--date-format",
         metavar="FORMAT",
         action="append",
+        default=[],
         help="form of dates that are not ISO 8601, such as %%d/%%m/%%Y; once for each form",
     )
 
 
-def names(text: str) -> tuple[str, ...]:
+def parse_names(text: str) -> tuple[str, ...]:
     """Parse names of columns, separated and quoted as in a CSV file; a name that is repeated counts once.
 
     Spaces at the ends of names stay, for columns that have them.
@@ -90,12 +108,12 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name.strip()))
 
 
-def texts(text: str) -> tuple[str, ...]:
+def parse_texts(text: str) -> tuple[str, ...]:
     """Parse texts, separated and quoted as in a CSV file; one that is repeated counts once."""
-    return tuple(dict.fromkeys(one.strip() for one in names(text)))
+    return tuple(dict.fromkeys(one.strip() for one in parse_names(text)))
 
 
-def numbers(text: str) -> tuple[float, ...]:
+def parse_numbers(text: str) -> tuple[float, ...]:
     """Parse numbers that are separated by commas."""
     try:
         return tuple(float(number) for number in text.split(",") if number.strip())
@@ -104,7 +122,7 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(message) from None
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Parse a time in seconds, above 0."""
     try:
         value = float(text)
@@ -115,7 +133,7 @@ def seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be seconds above 0, got {text!r}")
 
 
-def count(text: str, least: int = 1, below: int = 2**31) -> int:
+def parse_count(text: str, least: int = 1, below: int = 2**31) -> int:
     """Parse an integer from `least` to ``below - 1``."""
     try:
         value = int(text)
@@ -127,13 +145,13 @@ def count(text: str, least: int = 1, below: int = 2**31) -> int:
     raise argparse.ArgumentTypeError(f"must be an integer {limits}, got {text!r}")
 
 
-def path_or_url(text: str) -> str | Path:
+def parse_path(text: str) -> str | Path:
     """Return the path of a file or folder, or its URL as it is."""
     from ..system.files import is_url
 
     return text if is_url(text) else Path(text)
 
 
-def file_or_dash(text: str) -> str | Path:
+def parse_file(text: str) -> str | Path:
     """Return the path or URL of a file, or "-" for standard input or output."""
-    return text if text == "-" else path_or_url(text)
+    return text if text == "-" else parse_path(text)

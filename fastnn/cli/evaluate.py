@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from .arguments import add_reading_arguments, add_table_argument, file_or_dash
+from .arguments import Commands, add_reading_arguments, add_table_argument, parse_file
 
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any, summary: str) -> None:
+def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "evaluate",
@@ -31,15 +30,16 @@ def add_command(commands: Any, summary: str) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        type=file_or_dash,
+        type=parse_file,
         help="JSON file of the scores; - for standard output, and the printed tables for standard error",
     )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     """Run the command, whose modules are imported now; return the exit status."""
-    from ..tables.commands.evaluate import run
+    from ..tables.commands.evaluate_table import evaluate_table
+    from ..tables.commands.options import EvaluateOptions
 
-    return run(options)
+    return evaluate_table(EvaluateOptions.from_arguments(arguments))

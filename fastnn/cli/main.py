@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..system.printing import escaped, print
+from ..system.printing import escape_lines, print
 
 # Subcommands in the order of the help, with a line about each. The module of a command is imported when the
 # command is typed, so that the help appears at once.
@@ -25,7 +25,6 @@ COMMANDS = {
     "export": "translate a saved model to ONNX, C, scikit-learn or PyTorch",
     "playground": "open a page in the browser on which a network is changed while it learns",
     "moons": "train a network on two interleaved half circles and draw its decision boundary",
-    "compile": "compile the kernels before their first use, for instance in a container image",
 }
 
 
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         # The parser imports the module of the command, which may take a second: handle Ctrl-C meanwhile, too.
-        options = _parser(arguments[0] if arguments else None).parse_args(arguments)
+        options = _make_parser(arguments[0] if arguments else None).parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -73,13 +72,15 @@ def run_process() -> NoReturn:
         # Print a file's name that is not text as its bytes, in every locale as Python does in the locale "C".
         sys.stdout.reconfigure(errors="surrogateescape")
     written = warnings.formatwarning
-    warnings.formatwarning = lambda message, *place, **line: written(escaped(str(message)), *place, **line)
+    warnings.formatwarning = lambda message, *place, **line: written(
+        escape_lines(str(message)), *place, **line
+    )
     status = main()
     gc.freeze()
     sys.exit(status)
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def _make_parser(command: str | None) -> argparse.ArgumentParser:
     """Return the parser of the command, with the arguments of the named subcommand alone."""
     parser = argparse.ArgumentParser(
         prog="fastnn", description="Small neural networks, trained on the CPU at the speed of the hardware."

@@ -11,9 +11,8 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.choice import BACKENDS
-from ..system.memory import check_memory
-from .arguments import count
+from ..engine import BACKENDS
+from .arguments import Commands, parse_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any, summary: str) -> None:
+def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "moons",
@@ -35,23 +34,31 @@ def add_command(commands: Any, summary: str) -> None:
     )
     parser.add_argument(
         "--hidden",
-        type=_sizes,
+        type=_parse_sizes,
         default="3",
         help="units of the hidden layers, such as 3 or 8,8 ('' for none)",
     )
     parser.add_argument(
-        "--passes", type=functools.partial(count, least=0, below=2**63), default=20000,
+        "--passes",
+        type=functools.partial(parse_count, least=0, below=2**63),
+        default=20000,
         help="number of epochs, passes over the data",
-    )  # fmt: skip
-    parser.add_argument("--noise", type=_spread, default=0.20, help="standard deviation of the data's noise")
+    )
     parser.add_argument(
-        "--samples", type=functools.partial(count, least=2, below=2**63), default=200,
+        "--noise", type=_parse_spread, default=0.20, help="standard deviation of the data's noise"
+    )
+    parser.add_argument(
+        "--samples",
+        type=functools.partial(parse_count, least=2, below=2**63),
+        default=200,
         help="number of samples",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--seed", type=functools.partial(count, least=0, below=2**32), default=0,
+        "--seed",
+        type=functools.partial(parse_count, least=0, below=2**32),
+        default=0,
         help="seed of the data and the initial weights",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=Path, default=Path("moons.png"), help="name of the picture")
     parser.add_argument(
         "--backend", choices=sorted(BACKENDS), default="numba", help="backend that trains the network"
@@ -59,7 +66,7 @@ def add_command(commands: Any, summary: str) -> None:
     parser.set_defaults(run=_run)
 
 
-def _spread(text: str) -> float:
+def _parse_spread(text: str) -> float:
     """Parse a standard deviation: a finite number of at least 0."""
     try:
         value = float(text)
@@ -70,9 +77,9 @@ def _spread(text: str) -> float:
     raise ArgumentTypeError(f"must be a finite number of at least 0, got {text!r}")
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _parse_sizes(text: str) -> tuple[int, ...]:
     try:
-        return tuple(count(size, below=2**63) for size in text.split(",") if text)
+        return tuple(parse_count(size, below=2**63) for size in text.split(",") if text)
     except ArgumentTypeError:
         raise ArgumentTypeError(
             f"must be layer sizes of at least 1, separated by commas, such as 3 or 8,8, got {text!r}"
@@ -88,11 +95,12 @@ def _run(options: argparse.Namespace) -> int:
     from ..model import Model
     from ..play.datasets import moons
     from ..system.files import check_output
+    from ..system.memory import check_memory
 
     # Check the file before the training, so that a problem costs no time.
     check_output(options.out, "--out")
     known = FigureCanvasBase.get_supported_filetypes()
-    if _picture_format(options.out) not in known:
+    if _get_format(options.out) not in known:
         raise ValueError(f"--out: {options.out} must end in one of {', '.join(sorted(known))}")
 
     what = f"--samples: the features of {options.samples} samples take"
@@ -128,7 +136,7 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
     from matplotlib.figure import Figure
 
     from ..plotting.boundary import plot_decision_boundary
-    from ..system.files import written_whole
+    from ..system.files import atomic_path
 
     figure = Figure(figsize=(7, 5), dpi=150)
     figure.set_layout_engine("none")
@@ -138,10 +146,10 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
     # matplotlib's writers report a full disk by various errors, not only by OSError: draw in memory, then
     # write.
     picture = io.BytesIO()
-    figure.savefig(picture, format=_picture_format(path))
-    with written_whole(path) as temporary:
+    figure.savefig(picture, format=_get_format(path))
+    with atomic_path(path) as temporary:
         temporary.write_bytes(picture.getvalue())
 
 
-def _picture_format(path: Path) -> str:
+def _get_format(path: Path) -> str:
     return path.suffix.lstrip(".").lower() or "png"

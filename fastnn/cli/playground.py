@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
 import sys
-from typing import Any
 
 from ..system.printing import print
-from .arguments import add_columns_argument, add_reading_arguments, count, path_or_url
+from .arguments import Commands, add_columns_argument, add_reading_arguments, parse_count, parse_path
 
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any, summary: str) -> None:
+def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "playground",
@@ -25,15 +23,24 @@ def add_command(commands: Any, summary: str) -> None:
         epilog="example: fastnn playground data.csv --target species",
     )
     parser.add_argument(
-        "table", metavar="TABLE", nargs="?", type=path_or_url,
+        "table",
+        metavar="TABLE",
+        nargs="?",
+        type=parse_path,
         help="CSV or Parquet file with at least two columns of numbers, from which the target is learned",
-    )  # fmt: skip
+    )
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
     add_columns_argument(parser, "--drop", "columns to leave out")
     parser.add_argument(
-        "--port", type=functools.partial(count, least=0),
+        "--port",
+        type=functools.partial(parse_count, least=0),
         help="port of the server (default: 8800, or the next one that is free; 0: any that is free)",
-    )  # fmt: skip
+    )
+    parser.add_argument(
+        "--settings",
+        metavar="TEXT",
+        help='settings to begin with, as in the address, such as "dataset=xor&layers=4"',
+    )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
@@ -46,26 +53,25 @@ def _run(options: argparse.Namespace) -> int:
     if options.table is None:
         if options.target is not None:
             raise ValueError("--target names a column of a table: name the table, fastnn playground TABLE")
-        playground(port=options.port, browser=not options.no_browser)
+        playground(port=options.port, browser=not options.no_browser, settings=options.settings)
         return 0
     if options.target is None:
         raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
-    X, y, notes = _table(options)
-    for note in notes:
+    from ..tables.commands.options import ReadOptions
+    from ..tables.commands.reading import Columns, read_table
+    from ..tables.commands.rows import make_problem
+
+    columns = Columns(target=options.target, drop=options.drop)
+    read = read_table(options.table, ReadOptions.from_arguments(options), columns)
+    problem = make_problem(read, options.target, None, options.drop, None)
+    for note in (*read.notes, *problem.notes):
         print(f"note: {note}", file=sys.stderr)
-    playground(X, y, target=options.target, port=options.port, browser=not options.no_browser)
+    playground(
+        problem.frame,
+        problem.target,
+        target=options.target,
+        port=options.port,
+        browser=not options.no_browser,
+        settings=options.settings,
+    )
     return 0
-
-
-def _table(options: argparse.Namespace) -> tuple[Any, Any, list[str]]:
-    """Return the columns of the table, the target, and remarks; CSV files of numbers need no pandas."""
-    if importlib.util.find_spec("pandas") is None:
-        from ..tables.commands.plain import read_plain_table
-
-        return read_plain_table(options.table, options, options.target, options.drop)
-    from ..tables.commands.problem import posed_problem
-    from ..tables.commands.reading import read_table
-
-    read = read_table(options.table, options, target=options.target)
-    problem = posed_problem(read, options.target, None, options.drop, None)
-    return problem.frame, problem.target, [*read.notes, *problem.notes]

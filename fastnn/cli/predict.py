@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from .arguments import add_columns_argument, add_reading_arguments, add_table_argument, file_or_dash
+from .arguments import Commands, add_columns_argument, add_reading_arguments, add_table_argument, parse_file
 
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any, summary: str) -> None:
+def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "predict",
@@ -25,10 +24,14 @@ def add_command(commands: Any, summary: str) -> None:
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
     add_table_argument(parser)
     parser.add_argument(
-        "-o", "--out", metavar="FILE", type=file_or_dash, default="-",
+        "-o",
+        "--out",
+        metavar="FILE",
+        type=parse_file,
+        default="-",
         help="CSV file, also .gz, .bz2 or .xz, or Parquet file of the predictions (default: CSV to standard "
         "output)",
-    )  # fmt: skip
+    )
     parser.add_argument("--proba", action="store_true", help="add the probability of every class")
     parser.add_argument("--quantiles", action="store_true", help="add the quantiles that the model has")
     add_columns_argument(parser, "--keep", "columns of the table to copy")
@@ -36,8 +39,9 @@ def add_command(commands: Any, summary: str) -> None:
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     """Run the command, whose modules are imported now; return the exit status."""
-    from ..tables.commands.predict import run
+    from ..tables.commands.options import PredictOptions
+    from ..tables.commands.predict_table import predict_table
 
-    return run(options)
+    return predict_table(PredictOptions.from_arguments(arguments))

@@ -5,31 +5,31 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
-from typing import Any
 
 from .arguments import (
     PRESETS,
     TASKS,
+    Commands,
     add_columns_argument,
     add_reading_arguments,
     add_table_argument,
-    count,
-    numbers,
-    path_or_url,
-    seconds,
+    parse_count,
+    parse_numbers,
+    parse_path,
+    parse_seconds,
 )
 
 __all__ = ["add_command"]
 
 
-def add_command(commands: Any, summary: str) -> None:
+def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
     parser = commands.add_parser(
         "train",
         help=summary,
         description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
-        "categories, dates and text, with missing values. Parquet files and folders larger than memory are "
-        "streamed. Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and "
+        "categories, dates and text, with missing values. "
+        "Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and "
         "report.html, one page with scores, curves and columns.",
         epilog="example: fastnn train customers.csv --target churn --drop id --out run",
     )
@@ -39,44 +39,53 @@ def add_command(commands: Any, summary: str) -> None:
     add_columns_argument(parser, "--drop", "columns to leave out")
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="column with groups of rows that belong together, such as patients: networks are evaluated on "
+        "other groups than they are trained on",
+    )
+    parser.add_argument(
         "--out",
         metavar="FOLDER",
-        type=path_or_url,
+        type=parse_path,
         default=Path("run"),
         help="folder of the results (default: run)",
     )
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(
-        "--valid", metavar="TABLE", type=path_or_url, help="validation rows (default: some of TABLE)"
+        "--valid", metavar="TABLE", type=parse_path, help="validation rows (default: some of TABLE)"
     )
     validation.add_argument(
         "--cv",
         metavar="N",
-        type=functools.partial(count, least=2),
+        type=functools.partial(parse_count, least=2),
         help="evaluate by cross-validation with N folds, by N further fits",
     )
     parser.add_argument(
         "--preset", choices=PRESETS, default="good", help="size and number of the networks (default: good)"
     )
     parser.add_argument(
-        "--networks", metavar="N", type=count, help="number of networks (default: by the preset)"
+        "--networks", metavar="N", type=parse_count, help="number of networks (default: by the preset)"
     )
     parser.add_argument("--balanced", action="store_true", help="give all classes the same weight")
     parser.add_argument(
-        "--quantiles", metavar="Q,Q", type=numbers, help="quantiles to predict too, such as 0.05,0.5,0.95"
+        "--quantiles",
+        metavar="Q,Q",
+        type=parse_numbers,
+        help="quantiles to predict too, such as 0.05,0.5,0.95",
     )
     parser.add_argument(
         "--passes",
         metavar="N",
-        type=count,
+        type=parse_count,
         help="number of epochs, passes over the rows (default: by preset and number of rows)",
     )
     parser.add_argument(
-        "--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits (default: none)"
+        "--time-limit", metavar="SECONDS", type=parse_seconds, help="longest time of the fits (default: none)"
     )
     parser.add_argument(
         "--seed",
-        type=functools.partial(count, least=0),
+        type=functools.partial(parse_count, least=0),
         default=0,
         help="seed of all random numbers (default: 0)",
     )
@@ -85,24 +94,24 @@ def add_command(commands: Any, summary: str) -> None:
         action="store_true",
         help="keep targets and predictions of the training rows, and the curves, in model.fastnn",
     )
-    parser.add_argument("--jobs", metavar="N", type=count, help="number of threads (default: all cores)")
-    large = parser.add_argument_group(
-        "larger than memory",
-        "Parquet files that would take more memory than the limit are streamed: read once per epoch, while a "
-        "checkpoint in the folder of the results keeps what has been done.",
+    parser.add_argument(
+        "--jobs", metavar="N", type=parse_count, help="number of threads (default: all cores)"
     )
-    large.add_argument(
-        "--memory-limit", metavar="SIZE", default="1GiB", help="memory for rows, such as 4GiB (default: 1GiB)"
+    parser.add_argument(
+        "--rows", metavar="N", type=parse_count, help="number of random rows to read (default: all)"
     )
-    large.add_argument(
-        "--resume", action="store_true", help="resume from the checkpoint of an interrupted training"
+    parser.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="memory for a training on Parquet files, such as 4GiB (default: what is free)",
     )
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     """Run the command, whose modules are imported now; return the exit status."""
-    from ..tables.commands.train import run
+    from ..tables.commands.options import TrainTableOptions
+    from ..tables.commands.train_table import train_table
 
-    return run(options)
+    return train_table(TrainTableOptions.from_arguments(arguments))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable
 from typing import Any, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn_kernels.calls.formulas import update_pointer
 from fastnn_kernels.calls.training import (
@@ -23,40 +22,44 @@ from fastnn_kernels.calls.training import (
 )
 from fastnn_kernels.compiler.entry import FunctionPointer
 
-from ..network.description import Network, aligned_empty, aligned_zeros
+from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from . import limits
-from .arrays import csr_table, row_values
+from .arrays import average_row_values, make_csr_table
 from .job import Job
-from .tiles import check_tile_width, tile_rows
+from .tiles import check_tile_width, count_tile_rows
 
 __all__ = [
-    "distant_rows",
+    "allocate_distant_rows",
+    "count_useful_threads",
+    "describe_steps",
+    "divide_step",
+    "get_job_pointers",
+    "get_job_update",
     "is_by_rows",
-    "job_pointers",
-    "job_update",
-    "kernel_settings",
-    "kind_of_steps",
-    "max_threads",
-    "sharing",
-    "tile_data",
-    "training_workspace",
+    "make_kernel_settings",
+    "make_tile_data",
+    "make_training_workspace",
 ]
 
-Array = NDArray[Any]
 
-
-def job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = False) -> GradientPointers:
+def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = False) -> GradientPointers:
     """Return the pointers to the kernels that compute a job's gradient.
 
     `team` lets threads share units; `by_rows` is the result of `is_by_rows`.
     """
     return gradient_pointers(
-        network.kernel_activations, network.loss.name, network.batch_norm, bool(network.dropout),
-        job.is_sparse, team, network.dtype, by_rows,
-    )  # fmt: skip
+        network.kernel_activations,
+        network.loss.name,
+        network.batch_norm,
+        bool(network.dropout),
+        job.is_sparse,
+        team,
+        network.dtype,
+        by_rows,
+    )
 
 
-def job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer:
+def get_job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer:
     """Return the pointer to the kernel that updates a job's parameters, given the gradients of the shards."""
     with_l1 = bool(job.l1 > 0)
     penalised = with_l1 or job.reg_lambda > 0 or job.weight_decay > 0 or job.clip_norm > 0
@@ -64,7 +67,7 @@ def job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer:
     return update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 
-def tile_data(
+def make_tile_data(
     network: Network, job: Job, width: int, by_rows: bool = False
 ) -> tuple[Any, Array, Array, Array]:
     """Return the fields of the kernels' `Data` for training on whole batches.
@@ -77,7 +80,7 @@ def tile_data(
     n_tiles = -(-n_samples // width)
     scale = job.weight_scale
     X, y, weights = (
-        aligned_empty(n_tiles * rows * width, network.dtype)
+        allocate_empty(n_tiles * rows * width, network.dtype)
         for rows in (0 if job.is_sparse else n_inputs, n_targets, 1)
     )
     # Padding columns have weight 0. They repeat the last sample, so that no sum overflows in the padding
@@ -89,7 +92,7 @@ def tile_data(
         X[: job.X.size] = job.X.ravel()
     elif not job.is_sparse:
         _fill_tiles(job.X, width, X)
-    samples = csr_table(job.X, np.arange(n_samples)) if job.is_sparse else X
+    samples = make_csr_table(job.X, np.arange(n_samples, dtype=np.int64)) if job.is_sparse else X
     return samples, y, weights, np.empty(0, np.int64)
 
 
@@ -107,14 +110,17 @@ def _fill_tiles(table: Array, width: int, flat: Array) -> None:
         tile[:, len(rows) :] = rows[-1, :, None]
 
 
-def kernel_settings(network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False) -> Settings:
+def make_kernel_settings(
+    network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False
+) -> Settings:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
         "n_rounds": n_rounds,
         "tile_width": width,
         "by_rows": by_rows,
+        "averaged": job.is_mean,
         "seed": np.uint64(job.seed),
-        "loss_parameter": network.loss.parameter,
+        "loss_parameter": -job.max_loss or network.loss.parameter,
         "dropout": np.array(network.dropout),
         "n_weights": network.n_weights,
         "first_step": 0,
@@ -122,32 +128,36 @@ def kernel_settings(network: Network, job: Job, width: int, n_rounds: int, by_ro
     return Settings._make(
         [
             computed[name] if name in computed else convert(getattr(job, name))
-            for name, convert in _conversions(Settings)
+            for name, convert in _find_conversions(Settings)
         ]
     )
 
 
 @functools.cache
-def _conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
+def _find_conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
     """Return each field of a named tuple with the function that converts a value to the field's type.
 
     A kernel is compiled for one type of each setting, or again for every new combination of types.
     """
     types = get_type_hints(settings)
     return [
-        (name, types[name] if types[name] in (bool, float, int) else _unchanged) for name in settings._fields
+        (name, types[name] if types[name] in (bool, float, int) else _keep_value) for name in settings._fields
     ]
 
 
-def _unchanged(value: Any) -> Any:
+def _keep_value(value: Any) -> Any:
     """Return the value: the conversion of fields that are neither bool, float nor int."""
     return value
 
 
-def training_workspace(
-    network: Network, job: Job, width: int, n_threads: int, team: bool = False,
+def make_training_workspace(
+    network: Network,
+    job: Job,
+    width: int,
+    n_threads: int,
+    team: bool = False,
     by_rows: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """Return the scratch arrays that `n_threads` threads overwrite in training.
 
     Raises
@@ -161,29 +171,29 @@ def training_workspace(
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
     padding = network.whole_tile(1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
-    gathered = tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
+    gathered = count_tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
 
     def rows(size: int) -> Array:
-        return distant_rows(n_threads, size * width, dtype)
+        return allocate_distant_rows(n_threads, size * width, dtype)
 
     n_blocks = -(-network.n_parameters // BLOCK)
     size = 2 * widest * width if team else 0
-    sums = aligned_empty(2 * size, dtype).reshape(2, size)
+    sums = allocate_empty(2 * size, dtype).reshape(2, size)
     sums[1] = 0
     return Workspace(
         tiles=rows(gathered),
         units=rows(layout.n_units + padding),
         dunits=rows(layout.n_dunits + padding),
         scratch=rows(2 * widest if by_rows else widest + PANEL_LINES * network.whole_tile(1)),
-        before=aligned_empty(network.n_parameters, dtype),
+        before=allocate_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
-        barrier=aligned_zeros(n_threads * COUNTER_DISTANCE, np.int64),
+        barrier=allocate_zeros(n_threads * COUNTER_DISTANCE, np.int64),
     )
 
 
-def distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:
+def allocate_distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:
     """Return an uninitialised array of `n_rows` rows, each for another thread and of `size` elements or more.
 
     A processor prefetches the cache lines that follow those it works on. If these lines belonged to another
@@ -191,27 +201,27 @@ def distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:
     thread uses, lie between the rows.
     """
     gap = limits.GAP_BYTES // dtype.itemsize if n_rows > 1 else 0
-    return aligned_empty(n_rows * (size + gap), dtype).reshape(n_rows, size + gap)
+    return allocate_empty(n_rows * (size + gap), dtype).reshape(n_rows, size + gap)
 
 
-def max_threads(network: Network, job: Job) -> int:
+def count_useful_threads(network: Network, job: Job) -> int:
     """Return the largest number of threads that have work in a step.
 
-    They share the parts of a step (`sharing`). On a CSR matrix, whose samples use few of the features, the
-    first layer takes most of the time: each thread multiplies a fraction of the samples and of the features
-    by the weights, and updates a fraction of the parameters.
+    They share the parts of a step (`divide_step`). On a CSR matrix, whose samples use few of the features,
+    the first layer takes most of the time: each thread multiplies a fraction of the samples and of the
+    features by the weights, and updates a fraction of the parameters.
     """
     if job.is_sparse:
-        n_values = row_values(job.X) * job.batch_size
+        n_values = average_row_values(job.X) * job.batch_size
         n_touched = network.n_parameters + 2 * n_values * network.layers_dim[1]
         return max(1, int(n_touched / limits.MIN_TOUCHED))
-    n_parts, _ = sharing(network, job.batch_size)
+    n_parts, _ = divide_step(network, job.batch_size)
     return n_parts
 
 
-def kind_of_steps(network: Network, job: Job) -> Hashable:
+def describe_steps(network: Network, job: Job) -> Hashable:
     """Return a value that is equal for training runs whose steps take about the same time."""
-    order = math.frexp(row_values(job.X))[1] if job.is_sparse else None
+    order = math.frexp(average_row_values(job.X))[1] if job.is_sparse else None
     return network, job.batch_size, order
 
 
@@ -220,10 +230,10 @@ def is_by_rows(network: Network, job: Job) -> bool:
     if network.batch_norm or network.dropout or job.is_sparse:
         return False
     most = limits.ROW_BYTES // network.dtype.itemsize
-    return job.batch_size <= most and sharing(network, job.batch_size) == (1, False)
+    return job.batch_size <= most and divide_step(network, job.batch_size) == (1, False)
 
 
-def sharing(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
+def divide_step(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:
     """Return the number of parts that threads share in a step, and True if the parts are units of a layer.
 
     Otherwise the parts are shards of the batch. The parts depend on the problem alone and not on the number

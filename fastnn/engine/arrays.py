@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn_kernels.calls.prediction import Table, pack_weights, plan_packing
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Array, Network, allocate_empty
 from ..system.memory import LARGE_BYTES
-from .job import is_sparse
+from .job import Samples, is_sparse
 
 __all__ = [
-    "aligned",
-    "csr_table",
-    "n_operations",
-    "row_values",
-    "with_packed_weights",
+    "align",
+    "average_row_values",
+    "count_operations",
+    "make_csr_table",
+    "pack_network_weights",
 ]
 
-Array = NDArray[Any]
 
-
-def aligned(X: Array) -> Array:
+def align(X: Array) -> Array:
     """Return an array, or a copy if its values do not lie at multiples of their size."""
     return X if X.flags.aligned else X.copy()
 
 
-def csr_table(X: Any, rows: NDArray[np.int64]) -> Any:
+def make_csr_table(X: Samples, rows: NDArray[np.int64]) -> Samples:
     """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
-    values, columns, starts = (aligned(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
+    values, columns, starts = (align(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
     return Table(values, columns, starts, rows)
 
 
-def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:
+def pack_network_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:
     """Return a plan with packed weights, and these weights, a flat array.
 
     The weights of wide layers are copied in the order in which the kernels read them; a CSR matrix reads
@@ -48,19 +44,19 @@ def with_packed_weights(plan: Array, parameters: Array, is_sparse: bool = False)
         new_plan = plan.copy()
         size = plan_packing()(new_plan, parameters.itemsize, is_sparse)
         if size:
-            packed = aligned_empty(size, parameters.dtype)
+            packed = allocate_empty(size, parameters.dtype)
             pack_weights(parameters.dtype)(new_plan, parameters, packed)
             return new_plan, packed
     return plan, parameters
 
 
-def row_values(X: Any) -> float:
+def average_row_values(X: Samples) -> float:
     """Return the mean number of stored values in a row of a CSR matrix; 0 without rows."""
     return X.nnz / max(1, X.shape[0])
 
 
-def n_operations(network: Network, X: Any) -> int:
+def count_operations(network: Network, X: Samples) -> int:
     """Return the FLOPs of one forward pass of one sample."""
     n_inputs, n_outputs = network.shapes[0]
-    used = int(row_values(X)) if is_sparse(X) else n_inputs
+    used = int(average_row_values(X)) if is_sparse(X) else n_inputs
     return network.operations - 2 * (n_inputs - used) * n_outputs

@@ -1,20 +1,23 @@
-"""Checks of the batches of a training, and for infinity and NaN in the results of a computation."""
+"""Checks of samples, targets and batches, and for infinity and NaN in the results of a computation."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..network.description import Network
+from ..network.description import Array, Network
 from ..system.messages import warn
-from ..system.validation import all_finite
-from .job import Memory
+from ..system.validation import all_finite, check_samples
+from .job import Memory, Samples
 
-__all__ = ["cause_of_overflow", "check_batches", "find_non_finite", "warn_of_overflow"]
+__all__ = ["check_batches", "check_data", "explain_overflow", "find_non_finite", "warn_of_overflow"]
 
-Array = NDArray[Any]
+
+def check_data(network: Network, X: Samples, y: Any, suffix: str = "") -> tuple[Array, Array]:
+    """Return checked samples and targets; `suffix` extends their names in error messages."""
+    X = check_samples(X, network.n_inputs, network.dtype, f"X{suffix}")
+    return X, network.loss.check(y, X.shape[0], network.n_outputs, network.dtype, f"y{suffix}")
 
 
 def check_batches(network: Network, batch_size: int, n_samples: int) -> None:
@@ -31,7 +34,7 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
     (rows,) = np.nonzero(~np.isfinite(P).all(axis=1))
     if rows.size:
         warn(
-            cause_of_overflow(network, parameters)
+            explain_overflow(network, parameters)
             or f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
             f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
             "training, or train again with standardised X and a lower learning rate",
@@ -39,7 +42,7 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
         )
 
 
-def cause_of_overflow(network: Network, parameters: Array) -> str:
+def explain_overflow(network: Network, parameters: Array) -> str:
     """Return the message for results that are not finite because of the parameters, or ""."""
     # Those of batch normalisation are combined with its statistics, which may overflow.
     if network.batch_norm or all_finite(parameters):

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn_kernels.calls import prediction
 from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_pointer
 from fastnn_kernels.calls.training import Data, loss_and_gradient
-from fastnn_kernels.compiler.entry import PreparedCall, compilation_listeners
+from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, compilation_listeners
 
-from ..network.description import Network, aligned_empty
+from ..network.description import Array, Network, allocate_empty
 from ..system.notices import announce_compilation
-from ..system.threads import acquired_cores, available_cores, map_on_threads
+from ..system.threads import acquire_cores, count_cores, map_on_threads
 from . import limits
-from .arguments import job_pointers, kernel_settings, tile_data, training_workspace
-from .arrays import aligned, csr_table, n_operations, with_packed_weights
+from .arguments import get_job_pointers, make_kernel_settings, make_tile_data, make_training_workspace
+from .arrays import align, count_operations, make_csr_table, pack_network_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
-from .job import Job, Memory, is_sparse
+from .job import Job, Memory, Samples, is_sparse
 from .lbfgs import LBFGSMemory
 from .protocol import LBFGSTrainer, Trainer
-from .tiles import check_tile_width, tile_rows, tile_width, training_width, widest_tile
+from .tiles import (
+    check_tile_width,
+    choose_tile_width,
+    choose_training_width,
+    count_tile_rows,
+    find_widest_tile,
+)
 
 __all__ = ["NumbaBackend"]
 
-Array = NDArray[Any]
 T = TypeVar("T")
 
 
@@ -42,16 +46,22 @@ class NumbaBackend:
             compilation_listeners.append(announce_compilation)
 
     def outputs(
-        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+        self,
+        network: Network,
+        parameters: Array,
+        X: Samples,
+        name: str,
+        n_threads: int = 0,
+        warns: bool = True,
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
-        if (found := self._of_few_rows(network, parameters, X, name)) is not None:
+        if (found := self._predict_few_rows(network, parameters, X, name)) is not None:
             return found
-        pointers, kernel = _pointers(network, name), prediction.outputs(is_sparse(X), network.dtype)
-        packed = self._weights(network, parameters, X, n_threads)
+        pointers, kernel = _get_pointers(network, name), prediction.outputs(is_sparse(X), network.dtype)
+        packed = self._pack_weights(network, parameters, X, n_threads)
         P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
-        def run(rows: slice, samples: Any, tile: Array, units: Array) -> bool:
+        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
             return kernel(*pointers, *packed, samples, tile, units, P[rows])
 
         if not all(_run_slices(network, X, run, n_threads)) and warns:
@@ -59,16 +69,16 @@ class NumbaBackend:
         return P
 
     def predict(
-        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the predicted classes (n,)."""
-        if (found := self._of_few_rows(network, parameters, X, None)) is not None:
+        if (found := self._predict_few_rows(network, parameters, X, None)) is not None:
             return found
-        pointers, kernel = _pointers(network, None), prediction.predict(is_sparse(X), network.dtype)
-        packed = self._weights(network, parameters, X, n_threads)
+        pointers, kernel = _get_pointers(network, None), prediction.predict(is_sparse(X), network.dtype)
+        packed = self._pack_weights(network, parameters, X, n_threads)
         classes = np.empty(X.shape[0], np.int64)
 
-        def run(rows: slice, samples: Any, tile: Array, units: Array) -> bool:
+        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
             return kernel(*pointers, *packed, samples, tile, units, classes[rows])
 
         if not all(_run_slices(network, X, run, n_threads)) and warns:
@@ -76,7 +86,9 @@ class NumbaBackend:
             warn_of_overflow(network, parameters, scores)
         return classes
 
-    def _of_few_rows(self, network: Network, parameters: Array, X: Any, name: str | None) -> Array | None:
+    def _predict_few_rows(
+        self, network: Network, parameters: Array, X: Samples, name: str | None
+    ) -> Array | None:
         """Return what `bind` computes for a few rows, by a call that stays prepared for the next rows.
 
         The result is None for more rows, for large networks, and if it is not finite.
@@ -110,42 +122,53 @@ class NumbaBackend:
         else:
             kernel = prediction.outputs(False, network.dtype)
             result = np.empty((X.shape[0], network.n_outputs), network.dtype)
-        tile, units = _prediction_workspace(network, X.shape[0])
-        arguments = network.layout.plan, parameters, parameters, aligned(X), tile, units, result
-        given = *_pointers(network, name), *arguments
+        tile, units = _make_prediction_workspace(network, X.shape[0])
+        arguments = network.layout.plan, parameters, parameters, align(X), tile, units, result
+        given = *_get_pointers(network, name), *arguments
         return PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True))), result
 
     @staticmethod
-    def _weights(network: Network, parameters: Array, X: Any, n_threads: int) -> tuple[Array, Array, Array]:
+    def _pack_weights(
+        network: Network, parameters: Array, X: Samples, n_threads: int
+    ) -> tuple[Array, Array, Array]:
         """Return the plan, the parameters and the packed weights for predictions of X.
 
         Weights are packed only where every thread has many tiles to compute.
         """
         plan, packed = network.layout.plan, parameters
         if X.shape[0] >= limits.PACKED_TILES:
-            n_tiles, cores = X.shape[0] // widest_tile(network), available_cores()
+            n_tiles, cores = X.shape[0] // find_widest_tile(network), count_cores()
             if n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
-                plan, packed = with_packed_weights(plan, parameters, is_sparse(X))
+                plan, packed = pack_network_weights(plan, parameters, is_sparse(X))
         return plan, parameters, packed
 
     def loss(
-        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         """Return the weighted loss."""
         activations = forward_table(network.kernel_activations, network.dtype)
         value = value_pointer(network.loss.name, network.dtype)
         kernel = prediction.loss(is_sparse(X), network.dtype)
-        packed = self._weights(network, parameters, X, n_threads)
+        packed = self._pack_weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
 
-        def run(rows: slice, samples: Any, tile: Array, units: Array) -> float:
+        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> float:
             width = units.shape[0] // network.layout.n_units
-            targets = aligned_empty(y.shape[1] * width, network.dtype)
-            row = aligned_empty(width, network.dtype)
+            targets = allocate_empty(y.shape[1] * width, network.dtype)
+            row = allocate_empty(width, network.dtype)
             return kernel(
-                activations, value, *packed, samples, aligned(y[rows]), weights[rows],
-                network.loss.parameter, tile, targets, row, units,
-            )  # fmt: skip
+                activations,
+                value,
+                *packed,
+                samples,
+                align(y[rows]),
+                weights[rows],
+                network.loss.parameter,
+                tile,
+                targets,
+                row,
+                units,
+            )
 
         return sum(_run_slices(network, X, run, n_threads), 0.0)
 
@@ -156,57 +179,73 @@ class NumbaBackend:
         return NumbaTrainer(network, parameters, statistics, job, memory)
 
     def lbfgs_trainer(
-        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        job: Job,
         memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:  # fmt: skip
+    ) -> LBFGSTrainer:
         """Return the L-BFGS trainer of a job."""
         return NumbaLBFGSTrainer(network, parameters, statistics, job, memory)
 
     def loss_and_gradient(
-        self, network: Network, statistics: Array, X: Any, y: Array, weights: Array, key: int
+        self, network: Network, statistics: Array, X: Samples, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         n_samples = X.shape[0]
-        width = training_width(network, n_samples)
+        width = choose_training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)
-        pointers = job_pointers(network, job, team=False)
+        pointers = get_job_pointers(network, job, team=False)
         kernel = loss_and_gradient(job.is_sparse, network.dtype)
-        data = Data(*tile_data(network, job, width))
-        settings = kernel_settings(network, job, width, n_rounds=-(-n_samples // width))
-        work = training_workspace(network, job, width, n_threads=1)
-        step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * n_operations(network, X) * width)))
+        data = Data(*make_tile_data(network, job, width))
+        settings = make_kernel_settings(network, job, width, n_rounds=-(-n_samples // width))
+        work = make_training_workspace(network, job, width, n_threads=1)
+        step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * count_operations(network, X) * width)))
 
         def evaluate(parameters: Array) -> tuple[float, Array]:
-            gradient = aligned_empty(network.n_parameters, network.dtype)
+            gradient = allocate_empty(network.n_parameters, network.dtype)
             gradient[...] = 0
             loss = 0.0
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)
-                with acquired_cores(1):
+                with acquire_cores(1):
                     loss = kernel(
-                        *pointers, network.training_layout.plan, parameters, statistics, data, settings,
-                        np.uint64(key), tiles, work, 0, gradient, loss,
-                    )  # fmt: skip
+                        *pointers,
+                        network.training_layout.plan,
+                        parameters,
+                        statistics,
+                        data,
+                        settings,
+                        np.uint64(key),
+                        tiles,
+                        work,
+                        0,
+                        gradient,
+                        loss,
+                    )
             return loss, gradient
 
         return evaluate
 
 
-def _pointers(network: Network, name: str | None) -> tuple[Any, ...]:
+def _get_pointers(network: Network, name: str | None) -> tuple[PointerTable | FunctionPointer, ...]:
     """Return the pointers that come first among a prediction kernel's arguments."""
     activations = forward_table(network.kernel_activations, network.dtype)
     return (activations,) if name is None else (activations, forward_pointer(name, network.dtype))
 
 
-def _prediction_workspace(network: Network, n_samples: int, is_sparse: bool = False) -> tuple[Array, Array]:
+def _make_prediction_workspace(
+    network: Network, n_samples: int, is_sparse: bool = False
+) -> tuple[Array, Array]:
     """Return the scratch arrays for a tile of samples and for the units of all layers."""
-    width, n_rows = tile_width(network, n_samples), tile_rows(network, is_sparse)
+    width, n_rows = choose_tile_width(network, n_samples), count_tile_rows(network, is_sparse)
     check_tile_width(network, width)
-    workspace = aligned_empty((n_rows + network.layout.n_units) * width, network.dtype)
+    workspace = allocate_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _run_slices(network: Network, X: Any, run: Callable[..., T], n_threads: int) -> list[T]:
+def _run_slices(network: Network, X: Samples, run: Callable[..., T], n_threads: int) -> list[T]:
     """Return the results of ``run(rows, samples, tile, units)`` for consecutive slices of the samples.
 
     Each call runs a kernel on a separate workspace. If cores are free, up to `n_threads` calls run in
@@ -214,23 +253,23 @@ def _run_slices(network: Network, X: Any, run: Callable[..., T], n_threads: int)
     """
     sparse = is_sparse(X)
     n_samples = X.shape[0]
-    tile, units = _prediction_workspace(network, n_samples, sparse)
+    tile, units = _make_prediction_workspace(network, n_samples, sparse)
     width = units.shape[0] // network.layout.n_units
-    step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (n_operations(network, X) * width)))
+    step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (count_operations(network, X) * width)))
     if n_samples <= step:  # a single call takes microseconds: skip threads and interrupts
-        samples = csr_table(X, np.arange(n_samples)) if sparse else aligned(X)
+        samples = make_csr_table(X, np.arange(n_samples, dtype=np.int64)) if sparse else align(X)
         return [run(slice(0, n_samples), samples, tile, units)]
-    order = np.arange(n_samples) if sparse else None
+    order = np.arange(n_samples, dtype=np.int64) if sparse else None
     workspaces = SimpleQueue[tuple[Array, Array]]()
     workspaces.put((tile, units))
 
     def run_slice(first: int) -> T:
         rows = slice(first, first + step)
-        samples = aligned(X[rows]) if order is None else csr_table(X, order[rows])
+        samples = align(X[rows]) if order is None else make_csr_table(X, order[rows])
         try:
             workspace = workspaces.get_nowait()
         except Empty:
-            workspace = _prediction_workspace(network, n_samples, sparse)
+            workspace = _make_prediction_workspace(network, n_samples, sparse)
         try:
             return run(rows, samples, *workspace)
         finally:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn_kernels.calls import lbfgs
 from fastnn_kernels.calls.training import Data
 from fastnn_kernels.compiler.entry import PreparedCall
 
-from ..network.description import Network, aligned_empty, aligned_zeros
+from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..reference.lbfgs import Limits, status_of
 from .arguments import (
-    distant_rows,
-    job_pointers,
-    kernel_settings,
-    sharing,
-    tile_data,
-    training_workspace,
+    allocate_distant_rows,
+    divide_step,
+    get_job_pointers,
+    make_kernel_settings,
+    make_tile_data,
+    make_training_workspace,
 )
 from .job import Job
-from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits, n_pairs
+from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, count_pairs, make_lbfgs_limits
 from .shared_calls import SharedCalls
-from .tiles import training_width
+from .tiles import choose_training_width
 
 __all__ = ["NumbaLBFGSTrainer"]
 
-Array = NDArray[Any]
 
 # Names of what is not finite, by the results of the kernel `lbfgs_iterations`.
 NON_FINITE = ("", "a parameter", "a running statistic of batch normalisation", "the loss")
@@ -68,47 +65,58 @@ class NumbaLBFGSTrainer:
         self.non_finite = ""
         self.current, self.statistics = parameters, statistics
         n_samples, size = job.n_samples, network.n_parameters
-        n_parts, _ = sharing(network, n_samples, job.is_sparse)
+        n_parts, _ = divide_step(network, n_samples, job.is_sparse)
         # Threads share the samples: batch normalisation needs all of them at once.
         n_shards = 1 if network.batch_norm else n_parts
         shard = -(-n_samples // n_shards)
-        width = training_width(network, shard)
+        width = choose_training_width(network, shard)
         self._calls = SharedCalls(
-            (network, n_samples, "L-BFGS"), job.n_threads, n_shards,
+            (network, n_samples, "L-BFGS"),
+            job.n_threads,
+            n_shards,
             network.training_operations * width * n_shards,
-        )  # fmt: skip
-        n_before = 0 if memory is None else self._checked_pairs(memory)
-        maxcor = max(n_pairs(job), n_before)
+        )
+        n_before = 0 if memory is None else self._check_pairs(memory)
+        maxcor = max(count_pairs(job), n_before)
         # Zeros and not garbage: a file of the memory depends on the training alone.
-        self._minimiser = lbfgs.new_minimiser(size, maxcor, aligned_zeros)
+        self._minimiser = lbfgs.new_minimiser(size, maxcor, allocate_zeros)
         self._minimiser.vectors[lbfgs.X] = parameters
         self._minimiser.counts[lbfgs.NEWEST] = maxcor - 1  # the ring begins at its first row
         self._state = lbfgs.MinimiserState(
             parameters=parameters,
             statistics=statistics,
             minimiser=self._minimiser,
-            point=aligned_empty(size, network.dtype),
-            gradients=distant_rows(n_shards, size, network.dtype),
+            point=allocate_empty(size, network.dtype),
+            gradients=allocate_distant_rows(n_shards, size, network.dtype),
             shard_losses=np.zeros(n_shards),
             statistics_at_point=statistics.copy(),
             losses=np.zeros(3),
             progress=np.zeros(2, np.int64),
             evaluates=np.zeros(1, np.int64),
         )
-        ends = Limits(*lbfgs_limits(job))
+        ends = Limits(*make_lbfgs_limits(job))
         if memory is not None:
             self._restore_memory(memory, n_before, ends)
         self.records = job.records(len(network.shapes))
-        settings = kernel_settings(network, job, width, n_rounds=-(-shard // width))
-        self._work = training_workspace(network, job, width, self._calls.max_threads)
+        settings = make_kernel_settings(network, job, width, n_rounds=-(-shard // width))
+        self._work = make_training_workspace(network, job, width, self._calls.max_threads)
         self._n_rounds = settings.n_rounds
         self._call = PreparedCall(
-            lbfgs.lbfgs_iterations(job.is_sparse, network.dtype), thread=0, n_threads=1,
-            **job_pointers(network, job, team=False)._asdict(), advance=lbfgs.advance_pointer(),
-            plan=network.training_layout.plan, state=self._state, limits=lbfgs.Limits(*ends),
-            data=Data(*tile_data(network, job, width)), settings=settings, records=self.records,
-            work=self._work, last_pass=0, n_rounds=1,
-        )  # fmt: skip
+            lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),
+            thread=0,
+            n_threads=1,
+            **get_job_pointers(network, job, team=False)._asdict(),
+            advance=lbfgs.advance_pointer(),
+            plan=network.training_layout.plan,
+            state=self._state,
+            limits=lbfgs.Limits(*ends),
+            data=Data(*make_tile_data(network, job, width)),
+            settings=settings,
+            records=self.records,
+            work=self._work,
+            last_pass=0,
+            n_rounds=1,
+        )
 
     # --- resumed training runs ---------------------------------------------------------------------------
 
@@ -119,10 +127,10 @@ class NumbaLBFGSTrainer:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
         # An evaluation that a call has not finished begins anew in the next training.
-        progress = np.array([self.n_passes, 0])
+        progress = np.array([self.n_passes, 0], np.int64)
         return LBFGSMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
 
-    def _checked_pairs(self, memory: LBFGSMemory) -> int:
+    def _check_pairs(self, memory: LBFGSMemory) -> int:
         """Return the number M of pairs for which a memory has room.
 
         The kernels use the counts as indices without a check.
@@ -151,7 +159,7 @@ class NumbaLBFGSTrainer:
                 and counts.max() < 2**62
                 and counts[lbfgs.PHASE] <= lbfgs.ENDED
                 and (counts[lbfgs.PHASE] < lbfgs.ENDED or counts[lbfgs.STATUS] > lbfgs.RUNNING)
-                and counts[lbfgs.N_TRIALS] <= lbfgs_limits(self._job)[2]
+                and counts[lbfgs.N_TRIALS] <= make_lbfgs_limits(self._job)[2]
                 and counts[lbfgs.STATUS] <= lbfgs.SEARCH_FAILED
                 and counts[lbfgs.N_PAIRS] <= M
                 and counts[lbfgs.NEWEST] < M
@@ -180,9 +188,13 @@ class NumbaLBFGSTrainer:
         state.losses[...], state.progress[0] = memory.losses, memory.progress[0]
         if counts[lbfgs.PHASE] == lbfgs.ITERATED:
             counts[lbfgs.STATUS] = status_of(
-                counts[lbfgs.N_ITERATIONS], counts[lbfgs.N_EVALUATIONS], numbers[lbfgs.VALUE_BEFORE],
-                numbers[lbfgs.VALUE], vectors[lbfgs.GRADIENT], ends,
-            )  # fmt: skip
+                counts[lbfgs.N_ITERATIONS],
+                counts[lbfgs.N_EVALUATIONS],
+                numbers[lbfgs.VALUE_BEFORE],
+                numbers[lbfgs.VALUE],
+                vectors[lbfgs.GRADIENT],
+                ends,
+            )
 
     # --- progress ------------------------------------------------------------------------------------
 

@@ -7,43 +7,40 @@ import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn_kernels.calls.training import (
     BLOCK,
     N_PARTS,
     Data,
     State,
+    find_used_options,
     option_pointers,
     training_loop,
-    used_options,
 )
 from fastnn_kernels.compiler.entry import PreparedCall
-from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
+from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
 
-from ..network.description import Network
+from ..network.description import Array, Network
 from . import limits
 from .arguments import (
-    distant_rows,
+    allocate_distant_rows,
+    count_useful_threads,
+    describe_steps,
+    divide_step,
+    get_job_pointers,
+    get_job_update,
     is_by_rows,
-    job_pointers,
-    job_update,
-    kernel_settings,
-    kind_of_steps,
-    max_threads,
-    sharing,
-    tile_data,
-    training_workspace,
+    make_kernel_settings,
+    make_tile_data,
+    make_training_workspace,
 )
-from .arrays import aligned, csr_table
+from .arrays import align, make_csr_table
 from .checks import find_non_finite
 from .job import Job, Memory
 from .shared_calls import SharedCalls
-from .tiles import training_width
+from .tiles import choose_training_width
 
 __all__ = ["NumbaTrainer"]
-
-Array = NDArray[Any]
 
 
 class NumbaTrainer:
@@ -66,26 +63,30 @@ class NumbaTrainer:
     ) -> None:
         self._network, self._job, self.memory = network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
-        n_parts, team = sharing(network, job.batch_size, job.is_sparse)
+        n_parts, team = divide_step(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
-        width = training_width(network, shard)
+        width = choose_training_width(network, shard)
         by_rows = is_by_rows(network, job)
         self._calls = SharedCalls(
-            kind_of_steps(network, job), job.n_threads, max_threads(network, job),
+            describe_steps(network, job),
+            job.n_threads,
+            count_useful_threads(network, job),
             network.training_operations * width * n_shards,
-        )  # fmt: skip
+        )
         n_threads = self._calls.max_threads
-        self._pointers = job_pointers(network, job, team=team, by_rows=by_rows)
-        self._update = job_update(network, job, n_shards)
-        self._settings = kernel_settings(network, job, width, -(-shard // width), by_rows)
-        self._options = option_pointers(used_options(self._settings, job.is_gathered), team, network.dtype)
+        self._pointers = get_job_pointers(network, job, team=team, by_rows=by_rows)
+        self._update = get_job_update(network, job, n_shards)
+        self._settings = make_kernel_settings(network, job, width, -(-shard // width), by_rows)
+        self._options = option_pointers(
+            find_used_options(self._settings, job.is_gathered), team, network.dtype
+        )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
-            X = csr_table(job.X, memory.order) if job.is_sparse else aligned(job.X)
-            data = X, aligned(np.ascontiguousarray(job.y)), job.weights, memory.order
+            X = make_csr_table(job.X, memory.order) if job.is_sparse else align(job.X)
+            data = X, align(np.ascontiguousarray(job.y)), job.weights, memory.order
         else:
-            data = tile_data(network, job, width, by_rows)
+            data = make_tile_data(network, job, width, by_rows)
         self._data = Data(*data)
         self._state = State(
             parameters=parameters,
@@ -94,7 +95,7 @@ class NumbaTrainer:
             statistics=statistics,
             generator=memory.generator,
             plateau=memory.plateau,
-            gradients=distant_rows(n_shards, size, dtype),
+            gradients=allocate_distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
             squares=np.zeros(N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
             progress=np.zeros((n_threads, 2), np.int64),
@@ -103,12 +104,19 @@ class NumbaTrainer:
         self._state.progress[0, 0] = job.steps_done
         self.records = job.records(len(network.shapes))
         self._loop = training_loop(
-            job.is_gathered, team, job.is_sparse, team and network.batch_norm,
-            team and bool(network.dropout), dtype, self._pointers, self._update, self._options,
-        )  # fmt: skip
-        self._prepared: Any = None  # the call of the loop (`_prepared_call`)
+            job.is_gathered,
+            team,
+            job.is_sparse,
+            team and network.batch_norm,
+            team and bool(network.dropout),
+            dtype,
+            self._pointers,
+            self._update,
+            self._options,
+        )
+        self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._single: tuple[Any, ...] = ()  # what `single_step` prepares
-        self._work = training_workspace(network, job, width, n_threads, team, by_rows)
+        self._work = make_training_workspace(network, job, width, n_threads, team, by_rows)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
@@ -168,7 +176,7 @@ class NumbaTrainer:
         finally:
             # Ctrl-C may be raised while `_call` waits for cores: restore finite arrays in that case, too.
             if self.non_finite:
-                with held_interrupts():
+                with defer_signals():
                     if self._find_non_finite():
                         self._restore_last_finite()
         return not self.non_finite
@@ -189,7 +197,7 @@ class NumbaTrainer:
             The optimizer's coefficients for this step.
         """
         if not self._single:
-            self._single = self._prepared_step(len(X), len(coefficients))
+            self._single = self._prepare_step(len(X), len(coefficients))
         call, samples, targets, padding, numbers = self._single
         samples[...] = X
         targets[...] = y
@@ -200,11 +208,11 @@ class NumbaTrainer:
         losses[0] = 0.0  # the kernel adds the loss of the step
         return float(losses[0]) if call() else math.nan
 
-    def _prepared_step(self, n: int, n_coefficients: int) -> tuple[Any, ...]:
+    def _prepare_step(self, n: int, n_coefficients: int) -> tuple[Any, ...]:
         """Return a call for a single step on n samples, and the windows of its arguments that change."""
         X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
         coefficients = np.empty((1, n_coefficients), self._network.dtype)
-        call = self._prepared_call(
+        call = self._prepare_call(
             n_threads=1, settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1
         ).copy()
         return call, X, y[:n], y[n:], coefficients[0]
@@ -252,15 +260,23 @@ class NumbaTrainer:
                 return False
         return not self._find_non_finite(of_parameters=False)
 
-    def _prepared_call(self, **changing: Any) -> Any:
+    def _prepare_call(self, **changing: object) -> PreparedCall:
         """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
             with let_interrupts_through():  # kernels may be compiled, for seconds
                 self._prepared = PreparedCall(
-                    self._loop, thread=0, **self._pointers._asdict(), update=self._update,
-                    options=self._options, plan=self._network.training_layout.plan, state=self._state,
-                    data=self._data, records=self.records, work=self._work, **changing,
-                )  # fmt: skip
+                    self._loop,
+                    thread=0,
+                    **self._pointers._asdict(),
+                    update=self._update,
+                    options=self._options,
+                    plan=self._network.training_layout.plan,
+                    state=self._state,
+                    data=self._data,
+                    records=self.records,
+                    work=self._work,
+                    **changing,
+                )
         else:
             self._prepared.set(**changing)
         return self._prepared
@@ -269,7 +285,7 @@ class NumbaTrainer:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds, step = self._calls.n_rounds, self.n_steps
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        call = self._prepared_call(
+        call = self._prepare_call(
             n_threads=1,
             settings=self._settings._replace(first_step=step),
             coefficients=self._job.coefficients(step, n_steps, self._network.dtype),
@@ -277,7 +293,7 @@ class NumbaTrainer:
             n_rounds=n_rounds,
         )
 
-        def make_calls(n_threads: int) -> list[Any]:
+        def make_calls(n_threads: int) -> list[PreparedCall]:
             call.set(n_threads=n_threads)
             calls = [call, *(call.copy() for _ in range(1, n_threads))]
             for thread, other in enumerate(calls[1:], 1):

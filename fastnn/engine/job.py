@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 from fastnn_kernels.calls.training import Records
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
-from ..network.description import Network, aligned_zeros
+from ..network.description import Array, Network, allocate_zeros
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
+from ..system.validation import check_layout
 from . import limits
 
-__all__ = ["Job", "Memory", "is_sparse"]
-
-Array = NDArray[Any]
+__all__ = ["Job", "Memory", "Samples", "is_sparse"]
 
 
-def is_sparse(X: Any) -> bool:
+# Samples: an array, or a CSR matrix or array of scipy.sparse, which has no types.
+Samples: TypeAlias = Any
+
+
+def is_sparse(X: Samples) -> bool:
     """Return True if X is a SciPy CSR matrix: checked samples are otherwise NumPy arrays."""
     return not isinstance(X, np.ndarray)
 
@@ -44,10 +47,10 @@ class Job:
         Number of epochs, passes over the data.
     batch_size : int
         Number of samples in a step, 1 to n.
-    averaged : bool
-        True divides the loss of a batch by the sum of its weights.
-    shuffled : bool
-        True draws a new order of the samples for every epoch.
+    reduction : {"sum", "mean"}
+        "mean" divides the loss of a batch by the sum of its weights.
+    shuffle : bool
+        True draws a new order of the samples for every epoch, unless a batch holds all samples.
     seed : int
         Seed of the dropout masks, 0 to 2**64 - 1.
     optimizer : Optimizer
@@ -58,8 +61,8 @@ class Job:
         Learning rate, and strengths of the L2 and L1 regularisation of the weights.
     max_norm, clip_norm : float
         Largest norms of the weights into a unit and of a step's gradient; 0 for no limit.
-    average_share : float
-        Fraction of the new parameters in their running average, ``1 - ema_decay``; 0 for no average.
+    ema_decay : float or None
+        Decay of a running average of the parameters; None for no average.
     record_every : int
         Distance, in epochs, between two kept epochs.
     n_threads : int
@@ -68,9 +71,13 @@ class Job:
         True treats the penalty ``reg_lambda / 2 |W|^2`` as scikit-learn does: a step divides the penalty,
         like the loss, by the batch's sum of sample weights. The records then hold the sum over the batches of
         objective times number of samples instead of the losses, and neither norms nor ratios. Requires
-        `averaged`.
+        the reduction "mean".
     loss_share : float
-        Factor of the losses in the recorded objective; the steps do not use this factor.
+        Factor of the losses in the recorded objective, and in the value that L-BFGS minimises; the gradients
+        do not have this factor.
+    max_loss : float
+        Largest loss of a sample, or of a label, in these two; 0 for no limit. Only L-BFGS limits losses, and
+        only cross-entropies without smoothing.
     tol : float
         Smallest decrease of the objective that counts as an improvement.
     patience : int
@@ -91,8 +98,8 @@ class Job:
     weights: NDArray[np.float64]
     num_passes: int
     batch_size: int
-    averaged: bool = False
-    shuffled: bool = False
+    reduction: str = "sum"
+    shuffle: bool = False
     seed: int = 0
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
@@ -101,11 +108,12 @@ class Job:
     l1: float = 0.0
     max_norm: float = 0.0
     clip_norm: float = 0.0
-    average_share: float = 0.0
+    ema_decay: float | None = None
     record_every: int = 1
     n_threads: int = 1
     of_objective: bool = False
     loss_share: float = 1.0
+    max_loss: float = 0.0
     tol: float = 0.0
     patience: int = 0
     steps_before: int = 0
@@ -148,9 +156,24 @@ class Job:
         return is_sparse(self.X)
 
     @property
+    def is_mean(self) -> bool:
+        """True if the loss of a batch is divided by the sum of its weights."""
+        return self.reduction == "mean"
+
+    @property
+    def shuffled(self) -> bool:
+        """True if a new order of the samples is drawn for every epoch."""
+        return self.shuffle and self.batch_size < self.n_samples
+
+    @property
+    def average_share(self) -> float:
+        """Fraction of the new parameters in their running average; 0 for no average."""
+        return 0.0 if self.ema_decay is None else 1.0 - self.ema_decay
+
+    @property
     def weight_scale(self) -> float:
         """Factor of the sample weights in a step on all samples: 1, or for averaged losses 1 / their sum."""
-        return float(1 / self.weights.sum()) if self.averaged else 1.0
+        return float(1 / self.weights.sum()) if self.is_mean else 1.0
 
     @property
     def common_weight(self) -> float:
@@ -165,7 +188,7 @@ class Job:
     @property
     def kept(self) -> NDArray[np.int64]:
         """Numbers (R,) of the kept epochs: every `record_every`-th from epoch 0 on, and the last."""
-        passes, last = np.arange(0, self.num_passes, self.record_every), self.num_passes - 1
+        passes, last = np.arange(0, self.num_passes, self.record_every, dtype=np.int64), self.num_passes - 1
         return np.append(passes, last) if last % self.record_every and self.num_passes else passes
 
     def record(self, n_pass: int) -> int | None:
@@ -204,23 +227,21 @@ class Job:
         """
         size = limits.COEFFICIENT_STEPS
         if count <= size:
-            return self._block_of_coefficients(first, count, dtype)
+            return self._compute_block(first, count, dtype)
         end = first + count
         blocks = [
-            self._block_of_coefficients(begin, min(size, end - begin), dtype)
-            for begin in range(first, end, size)
+            self._compute_block(begin, min(size, end - begin), dtype) for begin in range(first, end, size)
         ]
         return np.concatenate(blocks)
 
-    def _block_of_coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
+    def _compute_block(self, first: int, count: int, dtype: np.dtype) -> Array:
         """Return the coefficients (count, C) for `count` steps from `first` on, computed all at once."""
-        steps = np.arange(first, first + count)
+        steps = np.arange(first, first + count, dtype=np.int64)
         with let_interrupts_through():  # a schedule may be a user's function
             rates = self.rates(steps)
         numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
         # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
-        # subnormal numbers to 0: do the same here, for both backends. NumPy computes `tiny`, another name of
-        # `smallest_normal`, under a lock in Python 3.11, which a forked child would inherit: avoid that name.
+        # subnormal numbers to 0: do the same here, for both backends.
         finfo = np.finfo(dtype)
         numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
         return np.ascontiguousarray(numbers, dtype)
@@ -264,14 +285,24 @@ class Memory:
     generator: NDArray[np.uint32]
     plateau: NDArray[np.float64]
 
-    def writeable(self) -> Memory:
-        """Return this memory, with read-only arrays, as those of a memory map, replaced by copies."""
-        arrays = {
-            field.name: array if array.flags.writeable else array.copy()
-            for field in fields(self)
-            for array in [getattr(self, field.name)]
-        }
-        return Memory(**arrays)
+    def take(self, old: Memory, *names: str) -> None:
+        """Replace arrays by those of an earlier memory; copy read-only ones, as those of a memory map.
+
+        Raises
+        ------
+        ValueError
+            If an array is not one that the kernels can use in place of this memory's.
+        """
+        for name in names:
+            mine = getattr(self, name)
+            array = check_layout(getattr(old, name), mine.shape, mine.dtype, f"{name} of the training")
+            setattr(self, name, array if array.flags.writeable else array.copy())
+        # The kernels use these numbers as indices without a check.
+        order, n_samples = self.order, self.order.size
+        if n_samples and not (order.min() >= 0 and order.max() < n_samples and np.bincount(order).all()):
+            raise ValueError("the saved order of the samples is not a permutation")
+        if self.generator[-1] >= self.generator.size:
+            raise ValueError("the saved position of the generator is beyond its numbers")
 
     @classmethod
     def fresh(
@@ -291,14 +322,14 @@ class Memory:
             State of the generator of orders; required if the job is shuffled.
         """
         values = job.optimizer.initial_state
-        optimizer = aligned_zeros(len(values) * network.n_parameters, network.dtype)
+        optimizer = allocate_zeros(len(values) * network.n_parameters, network.dtype)
         optimizer = optimizer.reshape(len(values), network.n_parameters)
         if any(values):
             optimizer[...] = np.array(values)[:, None]
         return cls(
             optimizer,
             parameters.copy() if job.average_share else np.empty(0, network.dtype),
-            np.arange(job.X.shape[0] if job.is_gathered else 0),
+            np.arange(job.X.shape[0] if job.is_gathered else 0, dtype=np.int64),
             np.zeros(625, np.uint32) if generator is None else generator,
             np.array([np.inf, 0.0]),
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..network.description import Array
 from ..optimizers import LBFGS
 from ..reference.lbfgs import (
     CONVERGED_GRADIENT,
@@ -19,9 +20,8 @@ from ..reference.lbfgs import (
 )
 from .job import Job
 
-__all__ = ["ENDINGS", "Ending", "LBFGSMemory", "check_parameters", "lbfgs_limits", "n_pairs"]
+__all__ = ["ENDINGS", "Ending", "LBFGSMemory", "check_parameters", "count_pairs", "make_lbfgs_limits"]
 
-Array = NDArray[Any]
 
 INT64_MAX = 2**63 - 1
 
@@ -90,18 +90,21 @@ def check_parameters(iterate: Array, parameters: Array) -> None:
         )
 
 
-def lbfgs_limits(job: Job) -> tuple[int, int, int, float, float]:
+def make_lbfgs_limits(job: Job) -> tuple[int, int, int, float, float]:
     """Return the limits of a minimisation: the fields of the minimisers' ``Limits``."""
     optimizer = job.optimizer
     assert isinstance(optimizer, LBFGS)
     maxfun = optimizer.maxfun or job.num_passes * (optimizer.maxls + 1)
     return (
-        job.num_passes, min(maxfun, INT64_MAX), min(optimizer.maxls, INT64_MAX), float(optimizer.ftol),
+        job.num_passes,
+        min(maxfun, INT64_MAX),
+        min(optimizer.maxls, INT64_MAX),
+        float(optimizer.ftol),
         float(optimizer.gtol),
-    )  # fmt: skip
+    )
 
 
-def n_pairs(job: Job) -> int:
+def count_pairs(job: Job) -> int:
     """Return the largest number of pairs that the minimisation of a job uses: an iteration adds one."""
     optimizer = job.optimizer
     assert isinstance(optimizer, LBFGS)

@@ -8,21 +8,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..network.description import Network
+from ..network.description import Array, Network
 from ..reference import predict, train
 from ..system.validation import all_finite
 from . import limits
 from .checks import find_non_finite, warn_of_overflow
-from .job import Job, Memory, is_sparse
+from .job import Job, Memory, Samples, is_sparse
 from .lbfgs import LBFGSMemory
 from .numpy_lbfgs import NumpyLBFGSTrainer
 from .protocol import LBFGSTrainer, Trainer
 
 __all__ = ["NumpyBackend"]
 
-Array = NDArray[Any]
 
 # Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
 _quiet = np.errstate(all="ignore")
@@ -32,66 +30,82 @@ class NumpyBackend:
     """Backend of the NumPy reference."""
 
     def outputs(
-        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+        self,
+        network: Network,
+        parameters: Array,
+        X: Samples,
+        name: str,
+        n_threads: int = 0,
+        warns: bool = True,
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
-        P = _quiet(predict.outputs)(*_lists(network, parameters), _dense(X), name)
+        P = _quiet(predict.outputs)(*_get_lists(network, parameters), _make_dense(X), name)
         if warns and not all_finite(P):
             warn_of_overflow(network, parameters, P)
         return P
 
     def predict(
-        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the predicted classes (n,)."""
-        classes = _quiet(predict.predict)(*_lists(network, parameters), _dense(X))
+        classes = _quiet(predict.predict)(*_get_lists(network, parameters), _make_dense(X))
         if warns:
             self.outputs(network, parameters, X, "identity")
-        return classes
+        return classes.astype(np.int64, copy=False)  # NumPy counts in 32 bits where addresses have 32
 
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], Any], Array]:
+    ) -> tuple[Callable[[], object], Array]:
         """Return a function that predicts for the present contents of X, and the array that it fills."""
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
         def run() -> bool:
             result[...] = (
-                self.predict(network, parameters, X) if name is None
+                self.predict(network, parameters, X)
+                if name is None
                 else self.outputs(network, parameters, X, name)
-            )  # fmt: skip
+            )
             return True  # `run` itself has warned
 
         return run, result
 
     @_quiet
     def loss(
-        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         """Return the weighted loss."""
         return predict.loss(
-            *_lists(network, parameters), _dense(X), network.loss.name, _targets(network, y),
-            weights.astype(network.dtype), network.loss.parameter,
-        )  # fmt: skip
+            *_get_lists(network, parameters),
+            _make_dense(X),
+            network.loss.name,
+            _shape_targets(network, y),
+            weights.astype(network.dtype),
+            network.loss.parameter,
+        )
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> Trainer:
         """Return the trainer of a job."""
-        job = replace(job, X=_dense(job.X)) if job.is_sparse else job
+        job = replace(job, X=_make_dense(job.X)) if job.is_sparse else job
         return NumpyTrainer(network, parameters, statistics, job, memory)
 
     def lbfgs_trainer(
-        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        job: Job,
         memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:  # fmt: skip
+    ) -> LBFGSTrainer:
         """Return the L-BFGS trainer of a job."""
-        X, y = _dense(job.X), _targets(network, job.y)
+        X, y = _make_dense(job.X), _shape_targets(network, job.y)
         weights = (job.weight_scale * job.weights).astype(network.dtype)
 
         def loss_and_gradient(point: Array, statistics: Array) -> tuple[float, Array]:
-            return train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed)
+            limit = -job.max_loss or network.loss.parameter
+            return train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed, limit)
 
         return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
 
@@ -100,27 +114,27 @@ class NumpyBackend:
     ) -> Callable[[Array], tuple[float, Array]]:
         """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         weights = weights.astype(network.dtype)
-        X = _dense(X)
+        X = _make_dense(X)
 
         @_quiet
         def evaluate(parameters: Array) -> tuple[float, Array]:
             return train.loss_and_gradient(
-                network, parameters, statistics, X, _targets(network, y), weights, key
+                network, parameters, statistics, X, _shape_targets(network, y), weights, key
             )
 
         return evaluate
 
 
-def _dense(X: Any) -> Array:
+def _make_dense(X: Samples) -> Array:
     return X.toarray() if is_sparse(X) else X
 
 
-def _lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
+def _get_lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
     """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
     return network.activations, network.weights(parameters), network.biases(parameters)
 
 
-def _targets(network: Network, y: Array) -> Array:
+def _shape_targets(network: Network, y: Array) -> Array:
     """Return targets in the reference's form: labels (n,), other targets (n, outputs)."""
     return y[:, 0] if network.loss.of_labels else y
 
@@ -147,10 +161,15 @@ class NumpyTrainer:
         self._network, self._job, self.memory = network, job, memory
         self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
         self._state = StepArrays(
-            parameters, statistics, memory.optimizer, memory.average,
-            memory.order if job.is_gathered else np.arange(job.X.shape[0]), memory.generator, memory.plateau,
+            parameters,
+            statistics,
+            memory.optimizer,
+            memory.average,
+            memory.order if job.is_gathered else np.arange(job.X.shape[0], dtype=np.int64),
+            memory.generator,
+            memory.plateau,
             np.array([job.steps_done], np.int64),
-        )  # fmt: skip
+        )
         self.records = job.records(len(network.shapes))
         self.non_finite = ""
 

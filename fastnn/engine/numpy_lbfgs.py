@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..network.description import Network
+from ..network.description import Array, Network
 from ..optimizers import LBFGS
 from ..reference.lbfgs import RUNNING, SEARCH_FAILED, Iterate, Limits, minimise, with_limits
 from . import limits
 from .checks import find_non_finite
 from .job import Job
-from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, lbfgs_limits
+from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
 
 __all__ = ["NumpyLBFGSTrainer"]
 
-Array = NDArray[Any]
 
 # Points of a line search may overflow; iterates are checked afterwards.
 _quiet = np.errstate(all="ignore")
@@ -49,21 +46,26 @@ class NumpyLBFGSTrainer:
     """
 
     def __init__(
-        self, loss_and_gradient: Callable[[Array, Array], tuple[float, Array]], network: Network,
-        parameters: Array, statistics: Array, job: Job, memory: LBFGSMemory | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        loss_and_gradient: Callable[[Array, Array], tuple[float, Array]],
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        job: Job,
+        memory: LBFGSMemory | None = None,
+    ) -> None:
         self._loss_and_gradient, self._network, self._job = loss_and_gradient, network, job
         self.current, self.statistics = parameters, statistics
         self._statistics_at_point = statistics.copy()
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
-        ends = Limits(*lbfgs_limits(job))
+        ends = Limits(*make_lbfgs_limits(job))
         self.records = job.records(len(network.shapes))
         self.n_passes, self.non_finite, self._status = 0, "", RUNNING
         self._loss = self._penalty = self.value = self.objective = np.nan
         self._last: Iterate | None = None
         if memory is not None:
-            self._last = with_limits(self._restored_iterate(memory), ends)
+            self._last = with_limits(self._restore_iterate(memory), ends)
             self._status, self.value = self._last.status, self._last.value
             self.n_passes = self._last.n_iterations
         assert isinstance(job.optimizer, LBFGS)
@@ -80,13 +82,13 @@ class NumpyLBFGSTrainer:
         return LBFGSMemory(
             [last.x, last.gradient, *last.S, *last.Y],
             np.array([last.value, last.before]),
-            np.array([last.n_iterations, last.n_evaluations, last.status]),
+            np.array([last.n_iterations, last.n_evaluations, last.status], np.int64),
             self.statistics,
             np.array([self._loss, self._penalty, self.objective]),
-            np.array([self.n_passes, 0]),
+            np.array([self.n_passes, 0], np.int64),
         )
 
-    def _restored_iterate(self, memory: LBFGSMemory) -> Iterate:
+    def _restore_iterate(self, memory: LBFGSMemory) -> Iterate:
         """Return the iterate of a memory; raise ValueError if it contradicts itself or the network."""
         x_and_gradient, pairs = memory.vectors[:2], memory.vectors[2:]
         n = len(pairs) // 2
@@ -157,7 +159,7 @@ class NumpyLBFGSTrainer:
         self._loss, gradient = self._loss_and_gradient(point, self._statistics_at_point)
         decay = self._reg_lambda * self._is_weight * values
         self._penalty = 0.5 * float(decay @ values)
-        return self._loss + self._penalty, gradient + decay
+        return self._job.loss_share * self._loss + self._penalty, gradient + decay
 
     def _find_non_finite(self, iterate: Iterate) -> str:
         """Return the name of the first array or number of an iterate that is not finite, or ""."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.description import Network
+from ..network.description import Array, Network
 from ..system.memory import LARGE_BYTES, check_memory
 from ..system.messages import warn
-from ..system.validation import _converted, check_choice, check_count
-from .choice import get_backend
+from ..system.validation import _convert_to_rows, check_choice, check_count
+from . import get_backend
 
-__all__ = ["Predictor", "check_method", "positive"]
+__all__ = ["Predictor", "check_method", "label_flat", "label_positive"]
 
-Array = NDArray[Any]
 
 METHODS = ("predict", "predict_proba")
 
@@ -54,7 +51,7 @@ class Predictor:
         parameters: Array,
         n_rows: int,
         output: str | None,
-        finish: Callable[[Array], Any],
+        finish: Callable[[Array], Array],
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
         n_rows = self._shape[0]
@@ -66,15 +63,14 @@ class Predictor:
         self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)
         self._finish = finish
         self._lock = threading.Lock()
-        _predictors.add(self)
         self._arguments = backend, network, parameters, n_rows, output, finish
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Return the arguments from which pickle and copy create a new predictor."""
         # The lock and the kernel's pointers are bound to this process: a copy creates new ones.
         return type(self), self._arguments
 
-    def __call__(self, X: ArrayLike) -> Any:
+    def __call__(self, X: ArrayLike) -> Array:
         """Predict the samples.
 
         Parameters
@@ -94,9 +90,13 @@ class Predictor:
             If X has another shape or does not hold numbers.
         """
         if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
-            X = self._table(X)
+            X = self._read_table(X)
         with self._lock:
-            self._X[...] = X
+            try:
+                self._X[...] = X
+            except FloatingPointError:  # under numpy.seterr; errstate for every call would take too long
+                with np.errstate(all="ignore"):
+                    self._X[...] = X
             if not self._run():
                 warn(
                     "a score is not finite: the prediction means nothing. Look for NaN, infinity and values "
@@ -105,7 +105,7 @@ class Predictor:
                 )
             return self._finish(self._result)
 
-    def _table(self, X: Any) -> Array:
+    def _read_table(self, X: Any) -> Array:
         """Return X as an array (n_rows, n_features) of numbers; raise ValueError if that is impossible."""
         if not isinstance(getattr(X, "shape", None), tuple):  # X is a list, or not a table at all
             try:
@@ -114,7 +114,7 @@ class Predictor:
                 raise ValueError(f"X is not a rectangular table: {error}") from None
         self._check_shape(X.shape)
         if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
-            X = _converted(X, self._X.dtype, "X", 1)
+            X = _convert_to_rows(X, self._X.dtype, "X", 1)
             self._check_shape(X.shape)
         return X.reshape(self._shape)
 
@@ -130,24 +130,16 @@ class Predictor:
             raise ValueError(f"X must have the shape {self._shape}, got {shape}: {remedy}")
 
 
-_predictors: weakref.WeakSet[Predictor] = weakref.WeakSet()
-
-
-def _reset_after_fork() -> None:
-    """Release all predictors in a forked child process, which lacks the threads that were calling them."""
-    for predictor in _predictors:
-        predictor._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
-
-
-def positive(scores: Array) -> NDArray[np.int64]:
+def label_positive(scores: Array) -> NDArray[np.int64]:
     """Return labels of the shape of the scores: 1 where the score is above 0, else 0."""
     return (scores > 0).astype(np.int64)
 
 
-def check_method(method: Any) -> str:
+def label_flat(scores: Array) -> NDArray[np.int64]:
+    """Return the labels (n,) of scores (n, 1)."""
+    return label_positive(scores).ravel()
+
+
+def check_method(method: object) -> str:
     """Return the method's name if a predictor supports the method; otherwise raise ValueError."""
     return check_choice(method, "method", METHODS)

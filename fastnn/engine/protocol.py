@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from fastnn_kernels.calls.training import Records
 
-from ..network.description import Network
-from .job import Job, Memory
+from ..network.description import Array, Network
+from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
 
 __all__ = ["Backend", "LBFGSTrainer", "Trainer"]
-
-Array = NDArray[Any]
 
 
 class Trainer(Protocol):
@@ -70,7 +66,7 @@ class LBFGSTrainer(Trainer, Protocol):
     """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is an epoch.
 
     They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
-    sample weights if `Job.averaged` is set, and the penalty if `Job.of_objective` is set. Parameters and
+    sample weights if `Job.reduction` is "mean", and the penalty if `Job.of_objective` is set. Parameters and
     running statistics always are those of the last iteration, and finite.
     """
 
@@ -95,25 +91,31 @@ class Backend(Protocol):
     """Protocol of the operations on a network.
 
     All arguments have been checked. `parameters` is the flat vector. X (n, inputs) is an array or a SciPy CSR
-    matrix; `bound` accepts only an array. y (n, targets) has the network's dtype, weights have the shape
+    matrix; `bind` accepts only an array. y (n, targets) has the network's dtype, weights have the shape
     (n,). `n_threads` is the largest number of threads, 0 for as many as are useful. Predictions need
-    parameters with batch normalisation folded in (`Network.folded`). They warn of samples whose predictions
-    are not finite, unless `warns` is False.
+    parameters with batch normalisation folded in (`Network.fold_batch_norm`). They warn of samples whose
+    predictions are not finite, unless `warns` is False.
     """
 
     def outputs(
-        self, network: Network, parameters: Array, X: Any, name: str, n_threads: int = 0, warns: bool = True
+        self,
+        network: Network,
+        parameters: Array,
+        X: Samples,
+        name: str,
+        n_threads: int = 0,
+        warns: bool = True,
     ) -> Array:
         """Return the outputs (n, outputs): the function `name` of the scores."""
 
     def predict(
-        self, network: Network, parameters: Array, X: Any, n_threads: int = 0, warns: bool = True
+        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
     ) -> Array:
         """Return the predicted classes (n,)."""
 
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], Any], Array]:
+    ) -> tuple[Callable[[], object], Array]:
         """Return a function that predicts the present contents of X, and the array that the function fills.
 
         The function computes the outputs `name`, or the classes if `name` is None, and returns True if all
@@ -121,7 +123,7 @@ class Backend(Protocol):
         """
 
     def loss(
-        self, network: Network, parameters: Array, X: Any, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         """Return the sum of the samples' losses times their weights."""
 
@@ -131,9 +133,13 @@ class Backend(Protocol):
         """Return a trainer for a job whose optimizer is not `LBFGS`."""
 
     def lbfgs_trainer(
-        self, network: Network, parameters: Array, statistics: Array, job: Job,
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        job: Job,
         memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:  # fmt: skip
+    ) -> LBFGSTrainer:
         """Return a trainer for a job whose optimizer is `LBFGS`; `memory` resumes an earlier training.
 
         Raises ValueError if the memory comes from the other backend or from another network.

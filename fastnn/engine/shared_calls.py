@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..system import threads
-from ..system.threads import CorePlaces, acquired_cores, started_pool
+from ..system.threads import CorePlaces, acquire_cores, start_pool
 from . import limits
 from .thread_choice import ThreadChoice
 
@@ -54,7 +54,7 @@ class SharedCalls:
     def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
         self.max_threads = min(n_threads or most, most)
         if self.max_threads > 1:
-            self.max_threads = min(self.max_threads, threads.available_cores())
+            self.max_threads = min(self.max_threads, threads.count_cores())
         self.n_running = 1
         self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
         self._n_threads = self.max_threads  # of the next call
@@ -83,10 +83,10 @@ class SharedCalls:
         """
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
-        with acquired_cores(self._n_threads) as n_threads:
+        with acquire_cores(self._n_threads) as n_threads:
             if n_threads > 1 and self._pool is None:
                 try:
-                    self._pool = started_pool(self.max_threads - 1)
+                    self._pool = start_pool(self.max_threads - 1)
                 except RuntimeError:  # no more threads are available, or the interpreter is exiting
                     self._use_one_thread()
             if n_threads > 1 and self._pool is not None:
@@ -99,7 +99,7 @@ class SharedCalls:
         if self._pool is not None:
             # Without a shutdown, the callback of a weak reference to the pool would tell the threads to end,
             # and Python drops what a signal handler raises in such a callback: a Ctrl-C.
-            with held_interrupts():
+            with defer_signals():
                 if self._process == os.getpid():
                     with suppress(MemoryError):
                         self._pool.shutdown(wait=False)
@@ -120,9 +120,12 @@ class SharedCalls:
         self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None
 
     def _run_together(
-        self, make_calls: Callable[[int], Sequence[Callable[[], T]]], n_threads: int,
-        pool: ThreadPoolExecutor, barrier: NDArray[np.int64],
-    ) -> T:  # fmt: skip
+        self,
+        make_calls: Callable[[int], Sequence[Callable[[], T]]],
+        n_threads: int,
+        pool: ThreadPoolExecutor,
+        barrier: NDArray[np.int64],
+    ) -> T:
         """Run a call on this thread and `n_threads` - 1 threads of the pool."""
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
         barrier[...] = 0

@@ -62,7 +62,7 @@ class ThreadChoice:
     def __init__(self, kind: Hashable, most: int) -> None:
         now = time.perf_counter()
         self._kind, self._most = kind, most
-        wait = limits.FIRST_TRIAL_SECONDS if threads.idle_cores() is None else 0.0
+        wait = limits.FIRST_TRIAL_SECONDS if threads.count_idle_cores() is None else 0.0
         self._measured = Measured(trial_at=now + wait)
         latest = _memory.get(kind)
         if latest is not None and latest.n_threads <= most and now - latest.noted_at < MEMORY_SECONDS:
@@ -80,7 +80,7 @@ class ThreadChoice:
     def next_call(self) -> tuple[int, float]:
         """Return the number of threads for the next call, and the seconds that it should take."""
         now, measured = time.perf_counter(), self._measured
-        other, room = self._other_number(measured), self._room(measured)
+        other, room = self._choose_trial(measured), self._find_room(measured)
         may_try = other != measured.n_threads and other <= room
         # The first call of a training finds its arrays in no cache: it is not a trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
@@ -98,7 +98,7 @@ class ThreadChoice:
         """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
         now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
         if self._is_trial:
-            measured = self._after_trial(measured, n_threads, speed, seconds, now)
+            measured = self._judge_trial(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
             # A short first call finds no array in a cache, and takes longer than it should. Only the first
@@ -115,27 +115,27 @@ class ThreadChoice:
             _memory.clear()
         _memory[self._kind] = self._measured
 
-    def _after_trial(
+    def _judge_trial(
         self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float
     ) -> Measured:
         """Return the measurements after a trial, with the faster number of threads."""
-        if n_threads == self._other_number(measured) and speed > measured.speed:
+        if n_threads == self._choose_trial(measured) and speed > measured.speed:
             measured = measured._replace(n_threads=n_threads, speed=speed)
             if 1 < n_threads < self._most:  # a trial in the same direction follows at once
                 return measured
-            return _waiting(measured, now, limits.TRIAL_EVERY_SECONDS)._replace(grows=not measured.grows)
+            return _delay_trial(measured, now, limits.TRIAL_EVERY_SECONDS)._replace(grows=not measured.grows)
         grows = not measured.grows or measured.n_threads == 1
         wait = max(limits.TRIAL_EVERY_SECONDS, seconds / limits.TRIAL_FRACTION)
-        return _waiting(measured, now, wait)._replace(grows=grows)
+        return _delay_trial(measured, now, wait)._replace(grows=grows)
 
-    def _other_number(self, measured: Measured) -> int:
+    def _choose_trial(self, measured: Measured) -> int:
         """Return the number of threads of a trial: fewer also where there are no more."""
         grows = measured.grows and measured.n_threads < self._most
         return min(2 * measured.n_threads, self._most) if grows else max(measured.n_threads // 2, 1)
 
-    def _room(self, measured: Measured) -> int:
+    def _find_room(self, measured: Measured) -> int:
         """Return the largest number of threads for the next call, by what else computes now."""
-        idle = threads.idle_cores()
+        idle = threads.count_idle_cores()
         if idle is None:
             return measured.n_threads if self._others_compute else self._most
         return min(self._most, 1 + idle)
@@ -149,6 +149,6 @@ class ThreadChoice:
         self._others_compute = used_now - used > (n_threads + FOREIGN_CORES) * (now - clock)
 
 
-def _waiting(measured: Measured, now: float, seconds: float) -> Measured:
+def _delay_trial(measured: Measured, now: float, seconds: float) -> Measured:
     """Return the measurements with no trial for some seconds."""
     return measured._replace(trial_at=now + seconds, not_before=now + seconds)

@@ -5,32 +5,40 @@ from __future__ import annotations
 from ..network.description import Network
 from . import limits
 
-__all__ = ["check_tile_width", "tile_rows", "tile_width", "training_width", "widest_tile"]
+__all__ = [
+    "check_tile_width",
+    "choose_tile_width",
+    "choose_training_width",
+    "count_tile_rows",
+    "find_widest_tile",
+]
 
 
-def tile_width(network: Network, n_samples: int) -> int:
+def choose_tile_width(network: Network, n_samples: int) -> int:
     """Return the width of a tile in predictions: whole cache lines, and all tiles about equally full."""
     narrowest = network.whole_tile(1)
-    return narrowest if n_samples <= narrowest else _even_width(network, n_samples, widest_tile(network))
+    if n_samples <= narrowest:
+        return narrowest
+    return _even_out_width(network, n_samples, find_widest_tile(network))
 
 
-def training_width(network: Network, n_samples: int) -> int:
+def choose_training_width(network: Network, n_samples: int) -> int:
     """Return the width of a training tile for `n_samples` samples.
 
     Batch normalisation needs all samples of a batch at once: one tile then holds them all.
     """
     if network.batch_norm:
         return network.whole_tile(n_samples)
-    widest = _widest(network, limits.MIN_TRAINING_WIDTH, network.training_operations)
-    return _even_width(network, n_samples, widest)
+    widest = _find_widest(network, limits.MIN_TRAINING_WIDTH, network.training_operations)
+    return _even_out_width(network, n_samples, widest)
 
 
-def widest_tile(network: Network) -> int:
+def find_widest_tile(network: Network) -> int:
     """Return the largest width of a tile in predictions, in samples."""
-    return _widest(network, limits.MIN_ROW_BYTES // network.dtype.itemsize, network.operations)
+    return _find_widest(network, limits.MIN_ROW_BYTES // network.dtype.itemsize, network.operations)
 
 
-def _widest(network: Network, least: int, operations: int) -> int:
+def _find_widest(network: Network, least: int, operations: int) -> int:
     """Return the largest width of a tile, which is at least `least` unless the network is large.
 
     `operations` are the FLOPs for a sample.
@@ -41,7 +49,7 @@ def _widest(network: Network, least: int, operations: int) -> int:
     return max(1, min(width, int(limits.TILE_OPERATIONS / operations)))
 
 
-def _even_width(network: Network, n_samples: int, widest: int) -> int:
+def _even_out_width(network: Network, n_samples: int, widest: int) -> int:
     n_tiles = -(-n_samples // widest)
     return network.whole_tile(-(-n_samples // n_tiles))
 
@@ -54,11 +62,11 @@ def check_tile_width(network: Network, width: int) -> None:
     if width < 1 or network.whole_tile(width) != width:
         raise ValueError(
             f"the width of a tile must be a multiple of {network.whole_tile(1)} samples in {network.dtype}, "
-            f"got {width}: use tile_width or Network.whole_tile"
+            f"got {width}: use choose_tile_width or Network.whole_tile"
         )
 
 
-def tile_rows(network: Network, is_sparse: bool) -> int:
+def count_tile_rows(network: Network, is_sparse: bool) -> int:
     """Return the number of rows of a tile of samples.
 
     With a CSR matrix the tile holds sums of the first layer instead: return its columns, the units of the

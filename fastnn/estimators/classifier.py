@@ -5,38 +5,39 @@ from __future__ import annotations
 import functools
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
 import scipy.special
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
-from ..engine.predictor import positive
-from ..export.sklearn import label_binarizer
+from ..engine.predictor import label_positive
+from ..export.sklearn import make_label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
-from ..saving.registry import savable
 from ..system.sklearn_internals import Interval, StrOptions, check_first_partial_fit, fit_context
-from ..system.validation import sorted_classes
+from ..system.validation import sort_classes
+from ..system.words import translate_arguments
 from .base import BaseMLP
-from .online import online_first
+from .fitting import FitOptions, fit_network
+from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
 from .solvers import is_stochastic
-from .sparse import checked_sparse
-from .targets import ClassTargets, check_texts, weights_of_classes
+from .sparse import check_sparse
+from .targets import ClassTargets, Weights, check_class_weights, check_texts
+from .weights import make_from_weights
 
 __all__ = ["MLPClassifier"]
 
 Array = NDArray[Any]
 
 
-@savable
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for classes or labels: scikit-learn's MLPClassifier with additions.
@@ -91,6 +92,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     # scikit-learn's classifier has this attribute too. It is not a parameter.
     loss: ClassVar[str] = "log_loss"
 
+    @translate_arguments
     def __init__(
         self,
         hidden_layer_sizes=(100,),
@@ -164,12 +166,69 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
+    @classmethod
+    def from_weights(
+        cls, coefs: Any, intercepts: Any, classes: ArrayLike | None = None, **parameters: Any
+    ) -> Self:
+        """Create a fitted classifier from weights, such as another library's or the mean of several fits.
+
+        Parameters
+        ----------
+        coefs : list of array (n_in, n_out)
+            Weights of the layers. Two classes have one output, the score of the second; three and more have
+            one each.
+        intercepts : list of array (n_out,)
+            Biases of the layers.
+        classes : array-like (n_classes,), optional
+            Classes in increasing order; by default the outputs are independent labels.
+        **parameters
+            Parameters of the classifier, such as `activation`; by default `hidden_layer_sizes` is what the
+            arrays say.
+
+        Returns
+        -------
+        MLPClassifier
+            Classifier that predicts; `partial_fit`, and `fit` with ``warm_start=True``, train it further.
+
+        Raises
+        ------
+        ValueError
+            If the arrays fit neither each other nor the classes, or hold anything but numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> one = fastnn.MLPClassifier.from_weights([np.array([[1.0], [-1.0]])], [np.zeros(1)], ["no", "yes"])
+        >>> one.predict([[2.0, 1.0], [1.0, 2.0]]).tolist()
+        ['yes', 'no']
+        """
+        given: dict[str, Any] = {"_has_labels": classes is None}
+        if classes is not None:
+            given["classes_"] = np.asarray(classes)
+        return make_from_weights(cls, coefs, intercepts, parameters, given)
+
+    def _adopt_targets(self) -> None:
+        n_outputs, given = self.n_outputs_, self.__dict__
+        self._is_sparse = False
+        if "_has_labels" not in given:
+            self._has_labels = n_outputs > 1 and given.get("_assigned_output") == "logistic"
+        if self._has_labels:
+            self.classes_ = np.arange(n_outputs)
+        elif "classes_" not in given:
+            raise ValueError("classes_ is missing: assign the classes, or use MLPClassifier.from_weights")
+        self.classes_ = np.asarray(self.classes_)
+        if len(self.classes_) == 2 == n_outputs and not self._has_labels:
+            raise ValueError("two classes have one output: assign the second column minus the first")
+
     # --- fitting -----------------------------------------------------------------------------------
 
     @available_if(is_stochastic)
-    @online_first
+    @try_online_steps
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Weights = None, classes: ArrayLike | None = None
+    ) -> MLPClassifier:
         """Train for one more epoch on X and y.
 
         Parameters
@@ -199,14 +258,15 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
                 "class_weight='balanced' would balance the samples of each call by themselves: pass the "
                 "weights of all classes as a dict, as sklearn.utils.compute_class_weight gives them"
             )
-        y = checked_sparse(y, "y")
+        y = check_sparse(y, "y")
         if classes is not None:
-            sorted_classes(classes)
+            sort_classes(classes)
         try:
-            with np.errstate(invalid="ignore"):  # `_fit` refuses NaN and infinity
+            with np.errstate(invalid="ignore"):  # `fit_network` refuses NaN and infinity
                 if check_first_partial_fit(self, classes):
                     self._has_labels = type_of_target(y).startswith("multilabel")
-            return self._fit(X, y, sample_weight, n_passes=1, knows_classes=True)
+            fit_network(self, X, y, sample_weight, options=FitOptions(n_passes=1, knows_classes=True))
+            return self
         except BaseException as error:
             if "_state" not in self.__dict__:  # the first call failed: the next call is the first again
                 for name in ("classes_", "_has_labels"):
@@ -215,52 +275,52 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
                 check_texts(np.asarray(y))
             raise
 
-    def _encoded(self, y: Any, dtype: np.dtype) -> Array:
+    def _encode(self, y: Array, dtype: np.dtype) -> Array:
         """Return class numbers (n, 1) or labels (n, n_labels); with the sigmoid's loss, smoothed here."""
         targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
-        if self.label_smoothing and not isinstance(self._loss(), SoftmaxCrossEntropy):
+        if self.label_smoothing and not isinstance(self._make_loss(), SoftmaxCrossEntropy):
             share = float(self.label_smoothing)
             targets = targets * (1 - share) + share / 2
         return targets
 
-    def _class_weights(self, y: Any) -> Any:
+    def _weigh_samples(self, y: Array) -> NDArray[np.float64] | None:
         """Return the weight of every sample's class (n,), or None without `class_weight`."""
         if self.class_weight is None:
             return None
         if not isinstance(self.class_weight, dict) or self._has_labels:
             return compute_sample_weight(self.class_weight, y)
         # In a partial fit, y may lack some of the classes: compute the weights from all classes.
-        return weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
+        return check_class_weights(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
 
-    def _loss(self) -> Loss:
+    def _make_loss(self) -> Loss:
         if self.n_outputs_ == 1 or self._has_labels:
             return SigmoidBinaryCrossEntropy()
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
-    def _default_score(self, data: Samples) -> float:
+    def _compute_score(self, data: Samples) -> float:
         """Return the accuracy, weighted by the sample weights and the weights of the classes."""
         return float(
             accuracy_score(
-                data.given_y, self._predicted(data.X, "predict", False), sample_weight=data.weights
+                data.given_y, self._compute_predictions(data.X, "predict", False), sample_weight=data.weights
             )
         )
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _choose_output(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         classes, is_binary = self.classes_, self.n_outputs_ == 1 and not self._has_labels
         if method == "predict":
             if self._has_labels:
-                return "identity", positive
+                return "identity", label_positive
             if is_binary:
-                return "identity", functools.partial(_one_of_two, classes)
+                return "identity", functools.partial(_choose_of_two, classes)
             return None, classes.take
         if not is_binary:
             return "sigmoid" if self._has_labels else "softmax", np.copy
         if len(classes) == 1:
             return "sigmoid", np.ones_like
-        return "sigmoid", _both
+        return "sigmoid", _add_first_class
 
     def predict(self, X: Any) -> Array:
         """Predict the class of every sample, or 1 for each of its labels.
@@ -275,7 +335,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
             Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
         """
-        classes = self._predicted(self._samples(X), "predict")
+        classes = self._compute_predictions(self._check_input(X), "predict")
         return scipy.sparse.csr_matrix(classes) if self._is_sparse else classes
 
     def decision_function(self, X: Any) -> Array:
@@ -292,7 +352,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             Scores. For two classes, the second is predicted if the score is above 0; a label is predicted if
             its score is above 0; of several classes, the one with the highest score is predicted.
         """
-        scores = self._outputs(self._samples(X), "identity")
+        scores = self._compute_outputs(self._check_input(X), "identity")
         return scores[:, 0] if self.n_outputs_ == 1 and not self._has_labels else scores
 
     def predict_proba(self, X: Any) -> Array:
@@ -308,7 +368,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         array (n_samples, n_classes)
             Probabilities, a column per class or label.
         """
-        return self._predicted(self._samples(X), "predict_proba")
+        return self._compute_predictions(self._check_input(X), "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Array:
         """Compute the logarithms of the probabilities, which are finite even where a probability rounds to 0.
@@ -323,8 +383,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         array (n_samples, n_classes)
             Logarithms of the probabilities, a column per class or label.
         """
-        X = self._samples(X)
-        P, scores = self._predicted(X, "predict_proba"), self._outputs(X, "identity")
+        X = self._check_input(X)
+        P, scores = self._compute_predictions(X, "predict_proba"), self._compute_outputs(X, "identity")
         if self._has_labels:
             exact = scipy.special.log_expit(scores)
         elif self.n_outputs_ > 1:
@@ -337,15 +397,22 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     @property
     def _label_binarizer(self) -> Any:
         """Fitted LabelBinarizer, under scikit-learn's name, for programs that read its MLPClassifier."""
-        self._fitted_state("_label_binarizer")
-        return label_binarizer(self.classes_, self._has_labels)
+        self._get_state("_label_binarizer")
+        return make_label_binarizer(self.classes_, self._has_labels)
+
+    @_label_binarizer.setter
+    def _label_binarizer(self, binarizer: Any) -> None:
+        classes, has_labels = np.asarray(binarizer.classes_), binarizer.y_type_.startswith("multilabel")
+        if "_state" in self.__dict__ and (len(classes), has_labels) != (len(self.classes_), self._has_labels):
+            raise ValueError(f"_label_binarizer has {len(classes)} classes, the classifier {self.classes_}")
+        self.classes_, self._has_labels = classes, has_labels
 
 
-def _one_of_two(classes: Array, scores: Array) -> Array:
+def _choose_of_two(classes: Array, scores: Array) -> Array:
     """Return the second class where its score (n, 1) is above 0, else the first; or the only class."""
     return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
 
 
-def _both(P: Array) -> Array:
+def _add_first_class(P: Array) -> Array:
     """Return the probabilities (n, 2) of two classes from the probabilities (n, 1) of the second."""
     return np.hstack([1 - P, P])

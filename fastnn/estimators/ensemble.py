@@ -6,7 +6,7 @@ import copy
 import numbers
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
@@ -17,28 +17,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..export.methods import Exportable
 from ..optimizers import LBFGS
-from ..saving.registry import savable
 from ..schedules import CosineDecay
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
 from ..system.validation import check_count
 from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
-from .documentation import DocumentationLinkMixin
-from .many import fit_one, named
+from .fitting import FitOptions, fit_network
+from .many import fit_one, repr_with_module
 from .parallel import fit_all
 from .regressor import MLPRegressor
 from .reporting import restore_attributes
-from .saved import SavableEstimator
-from .solvers import chosen_optimizer
-from .targets import ClassTargets, NumberTargets, Targets
+from .solvers import make_optimizer
+from .targets import ClassTargets, NumberTargets, Targets, Weights
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 
 Array = NDArray[Any]
 
 
-class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, BaseEstimator):
+class _Ensemble(Targets, Exportable, BaseEstimator):
     """Base class of both ensembles."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -49,8 +47,6 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         "random_state": ["random_state"],
     }
     _kind: ClassVar[type[BaseMLP]]
-    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = {"n_features_in_": (int,), "n_outputs_": (int,)}
-    _MEMBERS = ("estimators_",)
 
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
         self.estimator = estimator
@@ -60,7 +56,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         self.random_state = random_state
 
     @classmethod
-    def from_search(cls, search: Any, n_estimators: int = 10, **parameters: Any) -> Any:
+    def from_search(cls, search: BaseEstimator, n_estimators: int = 10, **parameters: Any) -> Self:
         """Create an ensemble, which is not fitted yet, of the best candidates of a search.
 
         Parameters
@@ -98,7 +94,7 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         return cls(candidates, len(candidates), **parameters)
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Weights = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Fit the members.
 
         Parameters
@@ -137,16 +133,16 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             raise
         return self
 
-    def _train_members(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> list[Any]:
+    def _train_members(self, X: Any, y: Any, sample_weight: Weights, X_val: Any, y_val: Any) -> list[BaseMLP]:
         """Return the members, fitted to the data of `fit`, and set the attributes that describe the data."""
-        X, y = self._validated(X, y, reset=True)
+        X, y = self._validate_data(X, y, reset=True)
         y = self._check_targets(y, "new")
-        weights = self._validated_weights(sample_weight, X)
+        weights = self._validate_weights(sample_weight, X)
         if self.method == "snapshots" and not (X_val is None and y_val is None):
             raise ValueError("method='snapshots' trains without validation data: leave out X_val and y_val")
         if X_val is not None:  # the members know no feature names, and would warn of them
             try:
-                X_val = self._validated(X_val, reset=False)
+                X_val = self._validate_data(X_val, reset=False)
             except ValueError as error:
                 raise ValueError(f"X_val, y_val: {error}") from error
         random = check_random_state(self.random_state)
@@ -155,16 +151,16 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
                 f"method={self.method!r} needs a single network: give one estimator in place of a list, "
                 "or choose another method"
             )
-        members = [self._member(k, random) for k in range(self.n_estimators)]
-        if self.method in ("snapshots", "average") and isinstance(chosen_optimizer(members[0]), LBFGS):
+        members = [self._make_member(k, random) for k in range(self.n_estimators)]
+        if self.method in ("snapshots", "average") and isinstance(make_optimizer(members[0]), LBFGS):
             raise ValueError(
                 f"method={self.method!r} needs a stochastic solver, which 'lbfgs' is not: choose another "
                 "solver or method"
             )
         if self.method == "snapshots":
-            members = self._snapshots(members[0], X, y, weights)
+            members = self._take_snapshots(members[0], X, y, weights)
         elif self.method == "average":
-            span = self.n_estimators * members[0]._n_batches(X.shape[0])
+            span = self.n_estimators * members[0]._count_batches(X.shape[0])
             del members[1:]
             members[0].set_params(ema_decay=1 - 1 / span)
             self._fit_members(members, [None], (X, y, weights, X_val, y_val))
@@ -177,14 +173,14 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
             self._fit_members(members, [None] * len(members), (X, y, weights, X_val, y_val))
         return members
 
-    def _member(self, k: int, random: np.random.RandomState) -> Any:
+    def _make_member(self, k: int, random: np.random.RandomState) -> BaseMLP:
         """Return member `k`, which is not fitted yet."""
-        given = self.estimator
+        given, kind = self.estimator, self._kind.__name__
         if isinstance(given, list | tuple):
             for place, one in enumerate(given):
                 if not isinstance(one, self._kind):
                     raise ValueError(
-                        f"estimator[{place}] must be a fastnn.{self._kind.__name__}, got {named(one)}"
+                        f"estimator[{place}] must be a fastnn.{kind}, got {repr_with_module(one)}"
                     )
             if not len(given):
                 raise ValueError("estimator is an empty list: give at least one estimator, or None")
@@ -192,58 +188,52 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
         elif given is None:
             given = self._kind()
         elif not isinstance(given, self._kind):
-            raise ValueError(f"estimator must be a fastnn.{self._kind.__name__}, got {named(given)}")
+            raise ValueError(f"estimator must be a fastnn.{kind}, got {repr_with_module(given)}")
         member = clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
         member._validate_params()
         return member
 
-    def _known(self, member: Any) -> Any:
-        """Copy the attributes derived from y to a member, and return the member."""
+    def _copy_target_attributes(self, member: BaseMLP) -> None:
+        """Copy the attributes derived from y to a member."""
         for name in ("classes_", "_has_labels", "n_outputs_"):
             if hasattr(self, name):
                 setattr(member, name, getattr(self, name))
-        return member
 
-    def _fit_members(self, members: list[Any], samples: list[Array | None], data: tuple[Any, ...]) -> None:
+    def _fit_members(
+        self, members: list[BaseMLP], samples: list[Array | None], data: tuple[Any, ...]
+    ) -> None:
         """Fit every member to its samples of the data: X, y, weights and validation data."""
-        own = [(rows,) for rows in samples]
-        fit_all(fit_member, [self._known(member) for member in members], own, data, self.n_jobs)
+        for member in members:
+            self._copy_target_attributes(member)
+        fit_all(fit_member, members, [(rows,) for rows in samples], data, self.n_jobs)
 
-    def _snapshots(self, member: Any, X: Any, y: Any, weights: Any) -> list[Any]:
+    def _take_snapshots(self, member: BaseMLP, X: Any, y: Any, weights: Any) -> list[BaseMLP]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
         n_passes = max(1, member.max_iter // self.n_estimators)
-        cycle = n_passes * member._n_batches(X.shape[0])
+        cycle = n_passes * member._count_batches(X.shape[0])
         member.set_params(
             learning_rate=CosineDecay(cycle=cycle, restarts=True),
             n_iter_no_change=np.inf,
             early_stopping=False,
         )
-        self._known(member)
+        self._copy_target_attributes(member)
         snapshots = []
+        options = FitOptions(n_passes=n_passes, knows_classes=True, stopped=lambda: False)
         for _ in range(self.n_estimators):
-            member._fit(X, y, weights, n_passes=n_passes, knows_classes=True, stopped=lambda: False)
+            fit_network(member, X, y, weights, options=options)
             snapshots.append(copy.deepcopy(member))
         return snapshots
 
-    def _check_restored(self) -> None:
-        super()._check_restored()
-        if "estimators_" not in self.__dict__:
-            return
-        self._check_types()
-        shared = ("n_features_in_", "n_outputs_", "_has_labels")
-        own = [self.__dict__.get(name) for name in shared], len(self.__dict__.get("classes_", ()))
-        for member in self.estimators_:
-            state = member.__dict__
-            if type(member) is not self._kind or "_state" not in state:
-                raise ValueError(f"a member is not a fitted {self._kind.__name__}")
-            if own != ([state.get(name) for name in shared], len(state.get("classes_", ()))):
-                raise ValueError("a member does not fit the ensemble's features or targets")
-        if not self.estimators_:
-            raise ValueError("the ensemble has no members")
+    def _check_state(self) -> None:
+        super()._check_state()
+        for member in self.__dict__.get("estimators_", ()):
+            # The members' kernels take samples and classes that only the ensemble has checked.
+            if (member.n_features_in_, member.n_outputs_) != (self.n_features_in_, self.n_outputs_):
+                raise ValueError("a member does not fit the ensemble's features or outputs")
 
-    def _samples(self, X: Any) -> Any:
+    def _check_input(self, X: Any) -> Any:
         check_is_fitted(self)
-        return self._validated(X, reset=False)
+        return self._validate_data(X, reset=False)
 
     @abstractmethod
     def predict(self, X: Any) -> Array:
@@ -254,9 +244,16 @@ class _Ensemble(SavableEstimator, Targets, Exportable, DocumentationLinkMixin, B
 
 
 def fit_member(
-    member: Any, rows: Array | None, X: Any, y: Any, weights: Array, X_val: Any, y_val: Any, *,
+    member: BaseMLP,
+    rows: Array | None,
+    X: Any,
+    y: Any,
+    weights: Array,
+    X_val: Any,
+    y_val: Any,
+    *,
     stopped: Callable[[], bool],
-) -> None:  # fmt: skip
+) -> None:
     """Fit a member to samples with replacement, the rows `rows` of X and y, or to all if it is None."""
     if rows is not None:
         counts: Any = 1
@@ -288,7 +285,6 @@ _PARAMETERS = """
         Fitted members of the ensemble."""
 
 
-@savable
 class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for classes or labels, which predicts by the mean of their probabilities.
@@ -337,7 +333,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         array (n_samples, n_classes)
             Probabilities, a column per class or label.
         """
-        X = self._samples(X)
+        X = self._check_input(X)
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
 
     def predict(self, X: Any) -> Array:
@@ -360,7 +356,6 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         return scipy.sparse.csr_matrix(labels) if self._is_sparse else labels
 
 
-@savable
 class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
     __doc__ = (
         """Ensemble of networks for numbers, which predicts their mean and standard deviation.
@@ -409,7 +404,7 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
         array of the same shape
             Standard deviation over the members; only with ``return_std=True``.
         """
-        X = self._samples(X)
+        X = self._check_input(X)
         predictions = np.stack([member.predict(X) for member in self.estimators_])
         mean = predictions.mean(axis=0)
         return (mean, predictions.std(axis=0)) if return_std else mean

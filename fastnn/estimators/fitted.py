@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import copy
 import numbers
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
 from ..engine.job import Memory
 from ..network.description import Network
-from ..optimizers import Optimizer
-from ..system.generators import generator_state, twister_with
+from ..optimizers import LBFGS, Optimizer
+from ..system.generators import make_random
 
-__all__ = ["FittedNetwork"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = [
+    "STOCHASTIC",
+    "FittedNetwork",
+    "begin_curves",
+    "begin_state",
+    "continue_state",
+    "draw_parameters",
+    "draw_seed",
+    "find_generator",
+    "record_epochs",
+]
 
 Array = NDArray[Any]
+
+
+# Fitted attributes that only stochastic solvers set.
+STOCHASTIC = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+# Attributes in which an estimator without a fit keeps what was assigned to it.
+ASSIGNED = ("coefs_", "intercepts_", "_assigned_output")
+# scikit-learn's names of the output activations, by the engine's names.
+OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
 @dataclass
@@ -46,8 +68,8 @@ class FittedNetwork:
         Generator that was created from an integer `random_state`; None for a user's generator.
     random_state : None, int or RandomState
         Parameter `random_state` of the estimator in the last fit.
-    split : dict, optional
-        State of the generator before the split of the validation data.
+    split : RandomState, optional
+        Copy of the generator before the split of the validation data.
     best : two arrays, optional
         Parameters and running statistics of the best epoch by the validation data, which predict. The next
         fit nevertheless continues from the last epoch.
@@ -64,11 +86,11 @@ class FittedNetwork:
     n_no_improvement: int = 0
     random: np.random.RandomState | None = None
     random_state: Any = None
-    split: dict[str, Any] | None = None
+    split: np.random.RandomState | None = None
     best: tuple[Array, Array] | None = None
 
     @property
-    def _last(self) -> Array:
+    def last(self) -> Array:
         """Parameters after the last epoch: the running average if one is kept."""
         if self.memory is not None and self.memory.average.size:
             return self.memory.average
@@ -77,7 +99,7 @@ class FittedNetwork:
     @property
     def predicting(self) -> Array:
         """Parameters that predict: of the best epoch if there is one, else of the last."""
-        return self._last if self.best is None else self.best[0]
+        return self.last if self.best is None else self.best[0]
 
     @property
     def predicting_statistics(self) -> Array:
@@ -85,9 +107,15 @@ class FittedNetwork:
         return self.statistics if self.best is None else self.best[1]
 
     @property
+    def trained_memory(self) -> Memory:
+        """Memory of a training by a stochastic solver that has begun."""
+        assert self.memory is not None
+        return self.memory
+
+    @property
     def folded(self) -> Array:
         """Parameters that predict, with batch normalisation folded in."""
-        return self.network.folded(self.predicting, self.predicting_statistics)
+        return self.network.fold_batch_norm(self.predicting, self.predicting_statistics)
 
     @property
     def is_writeable(self) -> bool:
@@ -95,37 +123,23 @@ class FittedNetwork:
         arrays = [self.parameters, self.statistics, *(vars(self.memory).values() if self.memory else ())]
         return all(array.flags.writeable for array in arrays)
 
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as a dict of plain values and arrays, for pickles.
+    def check(self) -> None:
+        """Give the arrays that predictions read the layout of kernels.
 
-        The order of the samples has the smallest integers. The state of the generator stands once.
+        Raises
+        ------
+        ValueError
+            If an array does not fit the network.
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["network"] = self.network.plain()
-        if self.random is not None:
-            values["random"] = self.random.get_state(legacy=False)
-        if self.memory is not None:
-            memory = values["memory"] = dict(vars(self.memory))
-            order = self.memory.order
-            memory["order"] = order.astype(np.min_scalar_type(max(0, order.size - 1)))
-            if self.random is not None and np.array_equal(
-                self.memory.generator, generator_state(self.random)
-            ):
-                del memory["generator"]
-        return values
+        self.parameters, self.statistics = self.network.check_vectors(self.parameters, self.statistics)
+        if self.best is not None:
+            self.best = self.network.check_vectors(*self.best)
+        if self.memory is not None and self.memory.average.size:
+            self.memory.average, _ = self.network.check_vectors(self.memory.average, self.statistics)
 
-    @classmethod
-    def of_plain(cls, values: dict[str, Any]) -> FittedNetwork:
-        """Return the state of a dict that `plain` returned."""
-        memory, random = values["memory"], values["random"]
-        if random is not None:
-            random = twister_with(random)
-        if memory is not None:
-            if "generator" not in memory:
-                memory = memory | {"generator": generator_state(random)}
-            memory = Memory(**memory | {"order": memory["order"].astype(np.int64)})
-        network = Network.of_plain(values["network"])
-        return cls(**values | {"network": network, "memory": memory, "random": random})
+    def drop_training(self) -> FittedNetwork:
+        """Return the network with the parameters that predict, and no state of a training."""
+        return FittedNetwork(self.network, self.predicting, self.predicting_statistics)
 
     def copy(self) -> FittedNetwork:
         """Return a deep copy, whose arrays are writeable."""
@@ -133,21 +147,37 @@ class FittedNetwork:
         other.random_state = self.random_state  # compared with the estimator's parameter, which is not copied
         return other
 
+    def check_layers(self, network: Network) -> None:
+        """Raise ValueError if this network has other layers than the network of the next fit."""
+        for name in ("layers_dim", "batch_norm"):
+            old, new = getattr(self.network, name), getattr(network, name)
+            if old != new:
+                raise ValueError(
+                    f"the fitted network has {name}={old}, but now it is to have {new}: clone the estimator, "
+                    "or fit it with warm_start=False, to begin anew"
+                )
+
     def adopt_best(self) -> None:
         """Copy the parameters of the best epoch to the last, from which the next fit continues."""
         if self.best is not None:
             (parameters, statistics), self.best = self.best, None
-            self._last[...], self.statistics[...] = parameters, statistics
+            self.last[...], self.statistics[...] = parameters, statistics
+
+    def count_no_improvement(self, count: int) -> None:
+        """Set the number of epochs in a row without an improvement."""
+        self.n_no_improvement = count
+        if self.memory is not None:
+            self.memory.plateau[1] = count
 
     def switch_optimizer(self, optimizer: Optimizer) -> None:
         """Discard the optimizer state if the kind of optimizer changes.
 
         The new optimizer begins with the parameters that predict, and counts its steps from 0.
         """
-        if self.optimizer is None or _state_kind(self.optimizer) == _state_kind(optimizer):
+        if self.optimizer is None or _find_state_kind(self.optimizer) == _find_state_kind(optimizer):
             return
         self.adopt_best()
-        self.parameters[...] = self._last
+        self.parameters[...] = self.last
         if self.memory is not None:
             self.memory.average = self.memory.average[:0]
         self.optimizer, self.n_steps = None, 0
@@ -159,21 +189,104 @@ class FittedNetwork:
         self.random = random if isinstance(random_state, numbers.Integral) else None
         self.random_state = random_state
 
-    def resumed_memory(self, fresh: Memory, optimizer: Optimizer) -> Memory:
+    def resume_memory(self, fresh: Memory, optimizer: Optimizer) -> Memory:
         """Return the memory of the next training: `fresh`, with all compatible arrays of the old memory."""
         old = self.memory
         if old is not None:
+            fresh.take(old, "plateau")
             if self.optimizer is not None:
-                fresh.optimizer = old.optimizer
+                fresh.take(old, "optimizer")
             if fresh.average.size and old.average.size:
-                fresh.average = old.average
+                fresh.take(old, "average")
             if fresh.order.size == old.order.size:
-                fresh.order = old.order
-            fresh.plateau = old.plateau
+                fresh.take(old, "order")
         self.memory, self.optimizer = fresh, optimizer
         return fresh
 
 
-def _state_kind(optimizer: Optimizer) -> tuple[str, bool]:
+def _find_state_kind(optimizer: Optimizer) -> tuple[str, bool]:
     """Return a key that is equal for optimizers that can continue with each other's state."""
     return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)
+
+
+def begin_state(estimator: BaseMLP, network: Network) -> FittedNetwork:
+    """Create the state of a new network, and reset the attributes that accumulate over several fits."""
+    estimator.t_ = 0
+    estimator.n_layers_ = len(network.layers_dim)
+    estimator.validation_loss_curve_ = []
+    for name in (*STOCHASTIC, *ASSIGNED):
+        estimator.__dict__.pop(name, None)
+    estimator._state = FittedNetwork(network, network.make_neutral_parameters(), network.make_statistics())
+    return estimator._state
+
+
+def find_generator(estimator: BaseMLP, state: FittedNetwork, begins: bool) -> np.random.RandomState:
+    """Return the generator of a fit; a generator seeded by an integer continues from the last fit."""
+    if not isinstance(estimator.random_state, numbers.Integral):
+        return check_random_state(estimator.random_state)
+    if begins or state.random is None or state.random_state != estimator.random_state:
+        return make_random(estimator.random_state)
+    return state.random
+
+
+def draw_parameters(estimator: BaseMLP, state: FittedNetwork, random: np.random.RandomState) -> None:
+    """Draw initial parameters by `init`, or else exactly as scikit-learn does.
+
+    scikit-learn draws weights and biases by Glorot & Bengio (2010).
+    """
+    network = state.network
+    if estimator.init is not None:
+        state.parameters[...] = network.draw_parameters(random, estimator.init)
+        return
+    names = {estimator.activation} if isinstance(estimator.activation, str) else set(estimator.activation)
+    factor = 2.0 if names and names <= {"logistic", "sigmoid"} else 6.0
+    for W, b in zip(network.weights(state.parameters), network.biases(state.parameters), strict=True):
+        bound = np.sqrt(factor / sum(W.shape))
+        W[...] = random.uniform(-bound, bound, W.shape)
+        b[...] = random.uniform(-bound, bound, b.shape[1])
+
+
+def continue_state(estimator: BaseMLP, network: Network, optimizer: Optimizer) -> FittedNetwork:
+    """Prepare the last fit's state for the network and optimizer of the next fit; return the state."""
+    if not estimator._state.is_writeable:
+        estimator._state = estimator._state.copy()
+    state: FittedNetwork = estimator._state
+    state.network = network
+    state.switch_optimizer(optimizer)
+    if not estimator.early_stopping:
+        state.adopt_best()
+    return state
+
+
+def begin_curves(estimator: BaseMLP, optimizer: Optimizer) -> None:
+    """Create missing curves, which the fit extends; as in scikit-learn, "lbfgs" has no curves."""
+    if isinstance(optimizer, LBFGS):
+        return
+    if "loss_curve_" not in estimator.__dict__:
+        estimator.loss_curve_ = []
+        estimator.best_loss_ = estimator.validation_scores_ = estimator.best_validation_score_ = None
+    if estimator.early_stopping and estimator.validation_scores_ is None:
+        estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
+    if not estimator.early_stopping and estimator.best_loss_ is None:
+        estimator.best_loss_ = np.inf
+
+
+def draw_seed(state: FittedNetwork, random: np.random.RandomState) -> None:
+    """Draw the seed of the dropout masks, unless an earlier fit that is continued has drawn it."""
+    if state.network.dropout and not state.seed:
+        high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
+        state.seed = (high << 32) | low | 1
+
+
+def record_epochs(
+    estimator: BaseMLP, state: FittedNetwork, losses: list[float], n_samples: int, offset: float = 0.0
+) -> None:
+    """Extend the curves of an estimator by epochs over `n_samples` samples each, with these objectives."""
+    estimator.loss_curve_ += losses
+    estimator.loss_ = losses[-1]
+    estimator.n_iter_ += len(losses)
+    estimator.t_ += len(losses) * n_samples
+    if not estimator.early_stopping:
+        best, n_no_improvement = state.trained_memory.plateau.tolist()
+        estimator.best_loss_ = best + offset
+        state.n_no_improvement = int(n_no_improvement)

@@ -1,37 +1,75 @@
-"""Fit of an estimator: training runs with hooks that extend its curves, validate, and end the fit.
+"""How an estimator is fitted, from top to bottom: samples, network, start, job, hooks, trainings, end.
 
-The kernels themselves count the epochs without an improvement of the loss (`Job.patience`). With validation
-data a chunk is one epoch, so that a hook can evaluate these data after every epoch.
+`fit_network` checks the parameters as scikit-learn does, converts X and y to `Samples`, starts from the
+`FittedNetwork` of the last fit or a new one, derives a `Job` from all of them, and runs the job as a `Fit`.
+k epochs in one fit and m epochs in a second fit that continues the first, by warm start, partial fit or after
+pickling, equal k + m epochs in one fit.
+
+The hooks that validate, keep the best epoch, show a bar and save checkpoints are those of `Model.train`. The
+kernels themselves count the epochs without an improvement of the loss (`Job.patience`). With validation data
+a chunk is one epoch, so that a hook can evaluate these data after every epoch.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ..engine.choice import get_backend
+from ..engine import get_backend
+from ..engine.checks import check_batches
 from ..engine.job import Job, Memory
-from ..engine.protocol import LBFGSTrainer
-from ..losses import Poisson
+from ..engine.lbfgs import Ending
+from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..network.description import Network
-from ..system.generators import generator_state, is_twister, put_generator_state, seeded
+from ..optimizers import LBFGS, Optimizer
+from ..schedules import resolve_schedule
+from ..system.generators import (
+    claim_random,
+    is_twister,
+    make_random,
+    read_generator_state,
+    write_generator_state,
+)
 from ..system.messages import warn
+from ..system.sklearn_internals import get_callbacks
+from ..system.validation import check_limit
+from ..training.callbacks import KeepBest, ValidateLoss
+from ..training.checkpoint import Checkpoint, SaveCheckpoint, check_best
 from ..training.divergence import DivergenceError
+from ..training.hints import RISEN_MULTIPLE
 from ..training.loop import Hook, Training, run_training
 from ..training.patience import Patience
-from .checkpoints import checkpoint_hooks
-from .fitted import FittedNetwork
-from .reporting import CallbackData, Lines, reporting
-from .solvers import has_schedule
+from .fitted import (
+    FittedNetwork,
+    begin_curves,
+    begin_state,
+    continue_state,
+    draw_parameters,
+    draw_seed,
+    find_generator,
+    record_epochs,
+)
+from .holdout import Validation, check_validation, make_validation, split_validation
+from .online import make_online_steps
+from .parameters import parse_activations, parse_hidden_sizes
+from .reporting import CallbackData, Lines, make_callback_data, report_fit, restore_attributes
+from .samples import Samples, check_samples
+from .solvers import has_schedule, make_optimizer, make_schedule
+from .targets import Weights
 
-__all__ = ["Fit", "FitDivergenceError", "Validation", "record_epochs", "record_score"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = ["FitDivergenceError", "FitOptions", "fit_network"]
 
 Array = NDArray[Any]
 
@@ -39,6 +77,507 @@ Array = NDArray[Any]
 MAX_EPOCHS = 10_000
 # The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
 ADAPTIVE_DIVISOR, MIN_RATE = 5.0, 1e-6
+# Losses that scikit-learn computes of probabilities of at least the rounding error of 1: it clips the loss.
+CROSS_ENTROPIES, MAX_LOSS = (SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy), -math.log(np.finfo(float).eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Options of a fit besides the data and the estimator's parameters.
+
+    Parameters
+    ----------
+    n_passes : int, optional
+        Number of epochs by which a partial fit continues the last fit; by default a whole fit runs `max_iter`
+        epochs.
+    knows_classes : bool, default False
+        True if the attributes that `Targets._check_targets` derives from y are already set.
+    stopped : callable, optional
+        Function that returns True if the fit must end with a KeyboardInterrupt. If it is given, the fit
+        raises KeyboardInterrupt on Ctrl-C instead of a warning.
+    hooks : sequence of Hook
+        Further hooks of a stochastic training, called last.
+    """
+
+    n_passes: int | None = None
+    knows_classes: bool = False
+    stopped: Callable[[], bool] | None = None
+    hooks: Sequence[Hook] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """False for a partial fit."""
+        return self.n_passes is None
+
+    def get_use(self, begins: bool) -> str:
+        """Return the use of the samples, as `Targets._check_targets` names it."""
+        known, continued = ("first", "partial") if self.knows_classes or self.n_passes else ("new", "warm")
+        return known if begins else continued
+
+
+def fit_network(
+    estimator: BaseMLP,
+    X: Any,
+    y: Any,
+    sample_weight: Weights = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    options: FitOptions = FitOptions(),
+    weights_val: Weights = None,
+) -> None:
+    """Fit the network of an estimator, or continue its last fit; a fit that is refused changes nothing.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Estimator, whose fitted attributes are set.
+    X, y, sample_weight, X_val, y_val
+        Arguments of `fit`.
+    options : FitOptions
+        Further options.
+    weights_val : array-like, optional
+        Weights of the validation data.
+    """
+    sizes = parse_hidden_sizes(estimator.hidden_layer_sizes)
+    check_limit(estimator.max_grad_norm, "max_grad_norm")
+    if (X_val is None) != (y_val is None):
+        raise ValueError("X_val and y_val go together: pass both, or neither")
+    if not options.is_whole:
+        estimator._validate_params()  # scikit-learn skips this in partial fits of a fitted estimator
+        if estimator.early_stopping or X_val is not None:
+            raise ValueError("partial_fit does not support early_stopping=True")
+    begins = (options.is_whole and not estimator.warm_start) or not hasattr(estimator, "_state")
+    online = estimator.__dict__.pop("_online", None)
+    before = estimator.__dict__.copy()
+    fit: Fit | None = None
+    with ExitStack() as claims:
+        try:
+            # What is trained.
+            data = check_samples(estimator, X, y, sample_weight, options.get_use(begins))
+            network = Network.create(
+                [data.X.shape[1], *sizes, estimator.n_outputs_],
+                parse_activations(estimator.activation),
+                "identity",
+                data.X.dtype,
+                estimator._make_loss(),
+                estimator.batch_norm,
+                estimator.dropout,
+            )
+            optimizer = make_optimizer(estimator)
+            if has_schedule(estimator):
+                resolve_schedule(estimator.learning_rate, "learning_rate")
+            # Where the training starts. Whatever is drawn is drawn in scikit-learn's order.
+            if begins:
+                state = begin_state(estimator, network)
+            else:
+                state = estimator._state
+                state.check_layers(network)
+            source = find_generator(estimator, state, begins)
+            random = claims.enter_context(claim_random(source))
+            if begins:
+                draw_parameters(estimator, state, random)
+            # What validates it.
+            held_out = None
+            if X_val is not None:
+                held_out = check_validation(estimator, X_val, y_val, weights_val)
+            elif estimator.early_stopping and not isinstance(optimizer, LBFGS):
+                data, held_out = split_validation(estimator, data, state, random)
+            # All data have been accepted: from here on, the state of the last fit changes.
+            if not begins:
+                state = continue_state(estimator, network, optimizer)
+            state.keep_generator(source, estimator.random_state)
+            begin_curves(estimator, optimizer)
+            draw_seed(state, random)
+            job = make_job(estimator, data, state, optimizer, options)
+            validation = make_validation(estimator, held_out, state)
+            fit = Fit(estimator, state, job, random, validation, options)
+            fit.run(make_callback_data(estimator, X, data))
+            if options.n_passes == 1 and not options.hooks:
+                estimator._online = make_online_steps(estimator, job, online)
+        except BaseException as error:
+            if fit is None or not fit.is_kept(error):  # so that an earlier fit is not lost
+                restore_attributes(estimator, before)
+            raise
+
+
+def make_job(
+    estimator: BaseMLP, data: Samples, state: FittedNetwork, optimizer: Optimizer, options: FitOptions
+) -> Job:
+    """Return the engine's job of the whole fit."""
+    n_samples, n_passes = data.X.shape[0], options.n_passes or int(estimator.max_iter)
+    batch_size = estimator._compute_batch_size(n_samples)
+    if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
+        batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
+    elif estimator.batch_size != "auto" and estimator.batch_size > n_samples:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    check_batches(state.network, batch_size, n_samples)
+    # For squared errors scikit-learn reports the mean over the outputs, but follows the gradient of their
+    # sum. The line searches of its "lbfgs" see what it reports: this mean, and clipped cross-entropies.
+    loss, has_theirs = state.network.loss, not isinstance(estimator.solver, LBFGS)
+    is_clipped = isinstance(optimizer, LBFGS) and isinstance(loss, CROSS_ENTROPIES) and not loss.parameter
+    n_batches = -(-n_samples // batch_size)
+    return Job(
+        data.X,
+        data.y,
+        data.weights,
+        n_passes,
+        batch_size,
+        reduction="mean",
+        shuffle=bool(estimator.shuffle),
+        seed=state.seed,
+        optimizer=optimizer,
+        schedule=make_schedule(estimator, state, n_samples, n_batches),
+        epsilon=float(estimator.learning_rate_init),
+        reg_lambda=float(estimator.alpha),
+        clip_norm=float(estimator.max_grad_norm or 0.0),
+        ema_decay=None if estimator.ema_decay is None else float(estimator.ema_decay),
+        n_threads=estimator._threads,
+        of_objective=True,
+        loss_share=1 / estimator.n_outputs_ if isinstance(loss, SquaredError) and has_theirs else 1.0,
+        max_loss=MAX_LOSS if is_clipped and has_theirs else 0.0,
+        tol=float(estimator.tol),
+        patience=0 if estimator.early_stopping else int(min(estimator.n_iter_no_change, 2**62)),
+        steps_before=state.n_steps,
+        total_steps=max(int(estimator.max_iter) * n_batches, state.n_steps + n_passes * n_batches),
+    )
+
+
+class Fit(Hook):
+    """One fit of an estimator: its trainings, what they record, and what checkpoints save (`Subject`).
+
+    As a hook, it lends the generator of the orders to the kernels, and updates the estimator's curves.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Estimator whose curves and fitted attributes are updated.
+    state : FittedNetwork
+        State of the estimator, updated in place.
+    job : Job
+        Job of the whole fit.
+    random : RandomState
+        Generator from which the orders of the samples are drawn.
+    validation : Validation or None
+        Loss and score of the validation data.
+    options : FitOptions
+        Further options.
+    """
+
+    measures = True
+    whole_epochs = True  # a fit is resumed from whole epochs only
+
+    def __init__(
+        self,
+        estimator: BaseMLP,
+        state: FittedNetwork,
+        job: Job,
+        random: np.random.RandomState,
+        validation: Validation | None,
+        options: FitOptions,
+    ) -> None:
+        self.estimator, self.state, self.job = estimator, state, job
+        self._random, self._validation, self._options = random, validation, options
+        self._is_lbfgs = isinstance(job.optimizer, LBFGS)
+        self._offset = _compute_offset(job, state.network)
+        # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
+        # of the fit: store these values.
+        self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
+        self._ties: str = estimator.ties
+        self._earlier_best = None if self._is_lbfgs else state.best
+        self._keeper: KeepBest | None = None
+        self._ending: Ending | None = None
+
+    def run(self, callback_data: CallbackData) -> None:
+        """Run the trainings of the fit until it ends, and warn if it has not converged."""
+        estimator, state, job = self.estimator, self.state, self.job
+        estimator.n_iter_ = 0
+        self._generator = self._make_generator() if job.shuffled else None
+        if self._is_lbfgs:
+            state.optimizer = job.optimizer
+        else:
+            state.resume_memory(Memory.fresh(state.network, state.parameters, job), job.optimizer)
+        is_whole, diverged = self._options.is_whole, False
+        with report_fit(estimator, job, is_whole, callback_data, lambda: state.n_steps) as reporters:
+            hooks = self._make_hooks(reporters)
+            try:
+                ended = self._minimize(hooks) if self._is_lbfgs else self._train(hooks)
+            except KeyboardInterrupt:
+                ended = True
+                if self._options.stopped is not None:
+                    raise
+                warn("Training interrupted by user.")
+            except DivergenceError as error:
+                ended = diverged = True
+                self._report_divergence(error.what, estimator.n_iter_)
+                estimator.validation_scores_.append(float("nan"))
+        if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
+            self._report_divergence("the loss", estimator.n_iter_ - 1)
+        if not ended:
+            self._warn_unconverged()
+        if not self._is_lbfgs and is_whole and self.best is None:
+            self._warn_risen()
+
+    def _make_hooks(self, reporters: list[Hook]) -> list[Hook]:
+        """Return the hooks of the trainings in the order of their calls."""
+        estimator, options = self.estimator, self._options
+        hooks: list[Hook] = []
+        if self._validation is not None:
+            hooks.append(ValidateLoss(self._measure_loss))
+        if self._validation is not None and estimator.early_stopping and not self._is_lbfgs:
+            if self._earlier_best is None:
+                estimator.best_validation_score_ = -np.inf
+            patience = Patience(
+                np.inf,  # `StopOrLowerRate` ends the fit
+                self.tol,
+                self._ties,
+                keeps_small=True,
+                best=-estimator.best_validation_score_,
+                count=self.state.n_no_improvement,
+            )
+            self._keeper = KeepBest(patience, self._measure_score)
+            hooks.append(self._keeper)
+        hooks += [self, *reporters]
+        if not self._is_lbfgs:
+            hooks.append(StopOrLowerRate(self, reporters))
+        if options.is_whole:
+            for each in get_callbacks(estimator):
+                if isinstance(each, Checkpoint):
+                    check_best(each, self._validation is not None)
+                    hooks.append(SaveCheckpoint(each, self))
+        if options.stopped is not None:
+            hooks.append(StopOnRequest(options.stopped))
+        return hooks if self._is_lbfgs else [*hooks, *options.hooks]
+
+    def _train(self, hooks: list[Hook]) -> bool:
+        """Train by a stochastic solver, `MAX_EPOCHS` at a time; return True if a hook has ended the fit."""
+        estimator, state, job = self.estimator, self.state, self.job
+        ended = False
+        try:
+            state.best = None  # during the fit, the last epoch predicts
+            while estimator.n_iter_ < job.num_passes and not ended:
+                n_passes = min(job.num_passes - estimator.n_iter_, MAX_EPOCHS)
+                part = job
+                if n_passes < job.num_passes:
+                    part = replace(job, num_passes=n_passes, steps_before=state.n_steps)
+                trainer = get_backend("numba").trainer(
+                    state.network, state.parameters, state.statistics, part, state.trained_memory
+                )
+                ended = run_training(trainer, part, hooks).stopped
+        finally:
+            if not job.shuffled and estimator.shuffle and self._random is not state.random:
+                self._draw_orders(estimator.n_iter_)
+            state.best = self.best
+        return ended
+
+    def _minimize(self, hooks: list[Hook]) -> bool:
+        """Minimise the objective by L-BFGS; return True if a hook has ended the fit."""
+        state, job = self.state, self.job
+        trainer = get_backend("numba").lbfgs_trainer(state.network, state.parameters, state.statistics, job)
+        run_training(trainer, job, hooks)
+        self._ending = trainer.ending
+        if self._ending is not None and not self.estimator.n_iter_:
+            self.estimator.loss_ = trainer.value + self._offset
+        return self._ending is None
+
+    # --- the generator of the orders -----------------------------------------------------------------
+
+    def _make_generator(self) -> np.random.RandomState:
+        """Return the generator of orders, a Mersenne Twister; other bit generators seed a new one."""
+        if is_twister(self._random):
+            return self._random
+        return make_random(self._random.randint(0, 2**32, 4, np.uint32))
+
+    def _draw_orders(self, n_passes: int) -> None:
+        """Advance a user's generator as scikit-learn does, which shuffles even if a batch is all samples."""
+        order = np.arange(self.job.X.shape[0])
+        for _ in range(n_passes):
+            self._random.shuffle(order)
+
+    # --- what a training records, as a hook ----------------------------------------------------------
+
+    def begin(self, training: Training) -> None:
+        self._n_read = 0
+
+    def before_chunk(self, training: Training) -> None:
+        """Lend the generator to the kernels, which draw the orders."""
+        if self._generator is not None:
+            self.state.trained_memory.generator[...] = read_generator_state(self._generator)
+
+    def record_chunk(self, training: Training) -> None:
+        """Take the generator back, and update the curves and the numbers of epochs, steps and samples."""
+        estimator, state, n_passes = self.estimator, self.state, training.n_passes
+        if self._is_lbfgs:
+            if n_passes:
+                trainer: Any = training.trainer
+                estimator.n_iter_, estimator.loss_ = n_passes, trainer.objective + self._offset
+            return
+        if self._generator is not None:
+            write_generator_state(self._generator, state.trained_memory.generator)
+        state.n_steps = training.job.steps_before + n_passes * training.job.n_batches
+        new = training.trainer.records.losses[self._n_read : n_passes]
+        self._n_read = n_passes
+        if new.size:
+            n_samples = training.job.X.shape[0]
+            record_epochs(
+                estimator, state, (new / n_samples + self._offset).tolist(), n_samples, self._offset
+            )
+
+    def _measure_loss(self) -> float:
+        """Return the validation loss after the present epoch, and extend the curve."""
+        assert self._validation is not None
+        loss = self._validation.loss()
+        self.estimator.validation_loss_curve_.append(loss)
+        return loss
+
+    def _measure_score(self) -> float:
+        """Return the validation score after the present epoch, and extend the curve."""
+        assert self._validation is not None
+        score = self._validation.score()
+        self.estimator.validation_scores_.append(score)
+        return score
+
+    def at_stop(self, training: Training) -> None:
+        """Record the best score, and the number of epochs since."""
+        if self._keeper is not None:
+            patience = self._keeper.patience
+            self.estimator.best_validation_score_ = -patience.best
+            self.state.n_no_improvement = patience.count
+
+    def restart_patience(self) -> None:
+        """Count the epochs without an improvement from 0 again."""
+        self.state.count_no_improvement(0)
+        if self._keeper is not None:
+            self._keeper.patience.count = 0
+
+    @property
+    def best(self) -> tuple[Array, Array] | None:
+        """Parameters and running statistics of the best epoch by the validation data, or None."""
+        best = None if self._keeper is None else self._keeper.best
+        return self._earlier_best if best is None else (best.parameters, best.statistics)
+
+    # --- what checkpoints save -----------------------------------------------------------------------
+
+    def count_progress(self, training: Training) -> tuple[int, int]:
+        return self.estimator.n_iter_, training.job.steps_before + training.trainer.n_steps
+
+    def make_model(self, training: Training) -> BaseMLP:
+        """Return the estimator that the fit would leave if it ended now."""
+        estimator = copy.copy(self.estimator)
+        if self.best is not None:  # during the fit, the state's last epoch predicts
+            estimator._state = replace(self.state, best=self.best)
+        return estimator
+
+    def get_validation(self, training: Training) -> list[float]:
+        return self.estimator.validation_loss_curve_
+
+    def copy_model(self, training: Training) -> BaseMLP:
+        """Return an estimator with copies of the parameters that would predict after the last epoch."""
+        estimator, state = copy.copy(self.estimator), self.state
+        estimator._state = FittedNetwork(state.network, state.last.copy(), state.statistics.copy())
+        return estimator
+
+    # --- the end of the fit --------------------------------------------------------------------------
+
+    def is_kept(self, error: BaseException) -> bool:
+        """Return True if the estimator keeps what the fit has done before an error or interrupt ended it.
+
+        An error before the end of the first epoch, as of a user's schedule, leaves nothing worth keeping.
+        """
+        return bool(self.estimator.n_iter_) or isinstance(error, DivergenceError | KeyboardInterrupt)
+
+    def _report_divergence(self, what: str, n_pass: int) -> None:
+        """Raise FitDivergenceError, or only warn if validation data have chosen a best epoch."""
+        job = self.job
+        rate = np.nan if self._is_lbfgs else job.rates(np.array([self.state.n_steps - job.steps_before]))[0]
+        error = FitDivergenceError(n_pass, float(rate), job.reg_lambda, what)
+        error.batch_weight = float(job.weights.mean() * job.batch_size)
+        if self.best is None:
+            raise error from None
+        error.held = "the parameters of the best epoch"
+        warn(str(error), ConvergenceWarning)
+
+    def _warn_unconverged(self) -> None:
+        """Warn of a whole fit that has done all its epochs or iterations."""
+        n_passes = self.job.num_passes
+        if self._ending is not None:
+            if not self._ending.status:
+                return
+            n_iter, more = self.estimator.n_iter_, ""
+            if n_iter == n_passes:
+                more = (
+                    f"\nIncrease the number of iterations to improve the convergence (max_iter={n_passes})."
+                )
+            warn(
+                f"lbfgs failed to converge after {n_iter} iteration(s) (status={self._ending.status}):\n"
+                f"{self._ending.message}\n{more}\nYou might also want to scale the data as shown in:\n"
+                "    https://scikit-learn.org/stable/modules/preprocessing.html",
+                ConvergenceWarning,
+            )
+        # With a fastnn schedule or a user's, the last epoch is the planned end of the fit: no warning.
+        elif self._options.is_whole and not has_schedule(self.estimator):
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({n_passes}) reached and the optimization "
+                "hasn't converged yet. Raise max_iter, or learning_rate_init if the loss still falls slowly; "
+                "a larger tol stops the fit earlier.",
+                ConvergenceWarning,
+            )
+
+    def _warn_risen(self) -> None:
+        """Warn of a loss that has risen, which also ends a fit: such a loss no longer improves."""
+        estimator = self.estimator
+        losses = estimator.loss_curve_[-estimator.n_iter_ :] if estimator.n_iter_ else []
+        if losses and losses[-1] > RISEN_MULTIPLE * losses[0] > 0:
+            warn(
+                f"the loss has risen from {losses[0]:.4g} to {losses[-1]:.4g}: lower "
+                f"learning_rate_init={self.job.epsilon:g}, or standardise X, and y if it holds large numbers",
+                ConvergenceWarning,
+            )
+
+
+class StopOrLowerRate(Hook):
+    """Hook that ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
+
+    def __init__(self, fit: Fit, reporters: list[Hook]) -> None:
+        self._fit = fit
+        self._prints = any(isinstance(hook, Lines) for hook in reporters)
+
+    def after_chunk(self, training: Training) -> bool:
+        """Return True if the fit has stalled and its rate cannot be lowered."""
+        # A continued fit starts with the count that ended the last fit: run at least one epoch.
+        fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
+        if not training.n_passes or state.n_no_improvement <= fit.n_iter_no_change:
+            return False
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={fit.tol:f} for {fit.n_iter_no_change} consecutive epochs."
+        )
+        rate = fit.job.epsilon * state.rate_factor
+        if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
+            self._print(f"{message} Stopping.")
+            return True
+        if rate <= MIN_RATE:
+            self._print(f"{message} Learning rate too small. Stopping.")
+            return True
+        state.rate_factor /= ADAPTIVE_DIVISOR
+        self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
+        fit.restart_patience()
+        return False
+
+    def _print(self, message: str) -> None:
+        if self._prints:
+            print(message)
+
+
+class StopOnRequest(Hook):
+    """Hook that interrupts a fit when the function `stopped` returns True."""
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+
+    def after_chunk(self, training: Training) -> bool:
+        if self._stopped():
+            raise KeyboardInterrupt
+        return False
 
 
 class FitDivergenceError(DivergenceError):
@@ -72,356 +611,7 @@ class FitDivergenceError(DivergenceError):
         )
 
 
-class Validation(NamedTuple):
-    """Functions that return the present loss and score of the validation data."""
-
-    loss: Callable[[], float]
-    score: Callable[[], float]
-
-
-class Fit:
-    """One fit of an estimator.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator whose curves and fitted attributes are updated.
-    state : FittedNetwork
-        State of the estimator, updated in place.
-    job : Job
-        Job of the whole fit.
-    random : RandomState
-        Generator from which the orders of the samples are drawn.
-    stopped : callable, optional
-        Function that returns True if the fit must end with a KeyboardInterrupt. If it is given, the fit
-        raises KeyboardInterrupt on Ctrl-C instead of a warning.
-    callback_data : CallbackData
-        Training data for scikit-learn's callbacks.
-    """
-
-    def __init__(
-        self, estimator: Any, state: FittedNetwork, job: Job, random: np.random.RandomState,
-        stopped: Callable[[], bool] | None, callback_data: CallbackData,
-    ) -> None:  # fmt: skip
-        self.estimator, self.state, self.job = estimator, state, job
-        self.random, self.stopped, self.callback_data = random, stopped, callback_data
-        self.offset = _offset(job, state.network)
-        # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
-        # of the fit: store these values.
-        self.n_iter_no_change, self.tol, self.ties = estimator.n_iter_no_change, estimator.tol, estimator.ties
-        self.best: tuple[Array, Array] | None = None
-
-    def patience(self) -> Patience:
-        """Return the rule of early stopping with the number of passes without improvement so far."""
-        # `Job.is_halted` is true above the limit, `Patience.is_over` at it: hence the limit plus 1.
-        limit, count = self.n_iter_no_change + 1, self.state.n_no_improvement
-        return Patience(limit, self.tol, self.ties, keeps_small=True, count=count)
-
-    def is_kept(self, error: BaseException) -> bool:
-        """Return True if the estimator keeps what the fit has done before an error or interrupt ended it.
-
-        An error before the end of the first epoch, as of a user's schedule, leaves nothing worth keeping.
-        """
-        return bool(self.estimator.n_iter_) or isinstance(error, DivergenceError | KeyboardInterrupt)
-
-    # --- stochastic solvers --------------------------------------------------------------------------
-
-    def run(self, validation: Validation | None, is_whole: bool, further: Sequence[Hook] = ()) -> None:
-        """Run the epochs of the job until the fit ends.
-
-        `is_whole` is False for a partial fit, which issues no ConvergenceWarning after its last epoch. The
-        hooks `further` are called last.
-        """
-        estimator, state, job = self.estimator, self.state, self.job
-        estimator.n_iter_ = 0
-        generator = self._generator() if job.shuffled else None
-        memory = state.resumed_memory(Memory.fresh(state.network, state.parameters, job), job.optimizer)
-        self.best = state.best
-        if estimator.early_stopping and self.best is None:
-            estimator.best_validation_score_ = -np.inf
-        hooks: list[Hook] = [Curves(self)]
-        if generator is not None:
-            hooks.insert(0, Orders(generator, memory))
-        if validation:
-            hooks.append(Validate(self, validation))
-        ended = diverged = False
-        with reporting(estimator, job, is_whole, self.callback_data, lambda: state.n_steps) as reporters:
-            hooks += [*reporters, StopOrLowerRate(self, memory, reporters)]
-            if is_whole:
-                hooks += checkpoint_hooks(self, validation is not None)
-            if self.stopped is not None:
-                hooks.append(StopOnRequest(self.stopped))
-            hooks += further
-            try:
-                state.best = None  # during the fit, the last epoch predicts
-                while estimator.n_iter_ < job.num_passes and not ended:
-                    ended = self._train(memory, hooks).stopped
-            except KeyboardInterrupt:
-                ended = True
-                self._interrupted()
-            except DivergenceError as error:
-                ended = diverged = True
-                self._diverged(error.what, estimator.n_iter_)
-                estimator.validation_scores_.append(float("nan"))
-            finally:
-                if not job.shuffled and estimator.shuffle and self.random is not state.random:
-                    self._draw_orders(estimator.n_iter_)
-                if self.best is not None:
-                    state.best = self.best
-        if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
-            self._diverged("the loss", estimator.n_iter_ - 1)
-        # With a fastnn schedule or a user's, the last epoch is the planned end of the fit: no warning.
-        if is_whole and not ended and not has_schedule(estimator):
-            warn(
-                f"Stochastic Optimizer: Maximum iterations ({job.num_passes}) reached and the optimization "
-                "hasn't converged yet. Raise max_iter, or learning_rate_init if the loss still falls slowly; "
-                "a larger tol stops the fit earlier.",
-                ConvergenceWarning,
-            )
-
-    def _train(self, memory: Memory, hooks: list[Hook]) -> Training:
-        """Run one training of the fit, which has several if it has more than `MAX_EPOCHS` epochs."""
-        state, job = self.state, self.job
-        n_passes = min(job.num_passes - self.estimator.n_iter_, MAX_EPOCHS)
-        if n_passes < job.num_passes:
-            job = replace(job, num_passes=n_passes, steps_before=state.n_steps)
-        trainer = get_backend("numba").trainer(state.network, state.parameters, state.statistics, job, memory)
-        return run_training(trainer, job, hooks)
-
-    def _draw_orders(self, n_passes: int) -> None:
-        """Advance a user's generator as scikit-learn does, which shuffles even if a batch is all samples."""
-        order = np.arange(self.job.X.shape[0])
-        for _ in range(n_passes):
-            self.random.shuffle(order)
-
-    def _generator(self) -> np.random.RandomState:
-        """Return the generator of orders, a Mersenne Twister; other bit generators seed a new one."""
-        if is_twister(self.random):
-            return self.random
-        return seeded(self.random.randint(0, 2**32, 4, np.uint32))
-
-    def _diverged(self, what: str, n_pass: int) -> None:
-        """Raise FitDivergenceError, or only warn if validation data have chosen a best epoch."""
-        job = self.job
-        rates = job.rates(np.array([self.state.n_steps - job.steps_before]))
-        error = FitDivergenceError(n_pass, float(rates[0]), job.reg_lambda, what)
-        error.batch_weight = float(job.weights.mean() * job.batch_size)
-        if self.best is None:
-            raise error from None
-        error.held = "the parameters of the best epoch"
-        warn(str(error), ConvergenceWarning)
-
-    # --- L-BFGS --------------------------------------------------------------------------------------
-
-    def run_lbfgs(self, validation: Validation | None) -> None:
-        """Run the minimisation by L-BFGS."""
-        estimator, state, job = self.estimator, self.state, self.job
-        estimator.n_iter_ = 0
-        state.optimizer = job.optimizer
-        trainer = get_backend("numba").lbfgs_trainer(state.network, state.parameters, state.statistics, job)
-        hooks: list[Hook] = [Iterations(self, trainer, validation)]
-        with reporting(estimator, job, True, self.callback_data, lambda: state.n_steps) as reporters:
-            hooks += [*reporters, *checkpoint_hooks(self, validation is not None)]
-            if self.stopped is not None:
-                hooks.append(StopOnRequest(self.stopped))
-            try:
-                run_training(trainer, job, hooks)
-            except KeyboardInterrupt:
-                self._interrupted()
-                return
-            except DivergenceError as error:
-                raise FitDivergenceError(error.iteration, np.nan, job.reg_lambda, error.what) from None
-        ending = trainer.ending
-        if ending is None:  # a callback has ended the fit
-            return
-        if not estimator.n_iter_:
-            estimator.loss_ = trainer.value + self.offset
-        if ending.status:
-            more = (
-                f"\nIncrease the number of iterations to improve the convergence (max_iter={job.num_passes})."
-                if estimator.n_iter_ == job.num_passes
-                else ""
-            )
-            warn(
-                f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={ending.status}):\n"
-                f"{ending.message}\n{more}\nYou might also want to scale the data as shown in:\n"
-                "    https://scikit-learn.org/stable/modules/preprocessing.html",
-                ConvergenceWarning,
-            )
-
-    def _interrupted(self) -> None:
-        """Warn of an interrupt, or raise it again if the fit has a `stopped`; for use in an except clause."""
-        if self.stopped is not None:
-            raise
-        warn("Training interrupted by user.")
-
-
-# --- hooks -------------------------------------------------------------------------------------------
-
-
-class Orders(Hook):
-    """Hook by which the kernels draw the orders of the samples from the fit's generator."""
-
-    def __init__(self, generator: np.random.RandomState, memory: Memory) -> None:
-        self._generator, self._memory = generator, memory
-
-    def before_chunk(self, training: Training) -> None:
-        """Copy the generator's state into the memory of the training."""
-        self._memory.generator[...] = generator_state(self._generator)
-
-    def chunk_ended(self, training: Training) -> None:
-        """Copy the state back into the generator."""
-        put_generator_state(self._generator, self._memory.generator)
-
-
-class Curves(Hook):
-    """Hook that extends the curves of an estimator by the trainer's records."""
-
-    def __init__(self, fit: Fit) -> None:
-        self._fit = fit
-
-    def begin(self, training: Training) -> None:
-        self._n_read = 0
-
-    def chunk_ended(self, training: Training) -> None:
-        """Extend the curves, and update the numbers of epochs, steps and samples."""
-        fit, job, trainer = self._fit, training.job, training.trainer
-        estimator, state = fit.estimator, fit.state
-        n_passes = trainer.n_passes
-        state.n_steps = job.steps_before + n_passes * job.n_batches
-        new = trainer.records.losses[self._n_read : n_passes]
-        self._n_read = n_passes
-        if not new.size:
-            return
-        losses = (new / job.X.shape[0] + fit.offset).tolist()
-        record_epochs(estimator, state, losses, job.X.shape[0], fit.offset)
-
-
-def record_epochs(
-    estimator: Any, state: FittedNetwork, losses: list[float], n_samples: int, offset: float = 0.0
-) -> None:
-    """Extend the curves of an estimator by epochs over `n_samples` samples each, with these objectives."""
-    estimator.loss_curve_ += losses
-    estimator.loss_ = losses[-1]
-    estimator.n_iter_ += len(losses)
-    estimator.t_ += len(losses) * n_samples
-    if not estimator.early_stopping:
-        assert state.memory is not None
-        best, n_no_improvement = state.memory.plateau.tolist()
-        estimator.best_loss_ = best + offset
-        state.n_no_improvement = int(n_no_improvement)
-
-
-class Validate(Hook):
-    """Hook that computes the validation loss and, for `early_stopping`, the score after every epoch."""
-
-    measures = True
-
-    def __init__(self, fit: Fit, validation: Validation) -> None:
-        self._fit, self._validation = fit, validation
-
-    def next_stop(self, training: Training) -> int:
-        return training.n_passes + 1
-
-    def at_stop(self, training: Training) -> None:
-        estimator = self._fit.estimator
-        estimator.validation_loss_curve_.append(self._validation.loss())
-        if estimator.early_stopping:
-            self._record_score(self._validation.score())
-
-    def _record_score(self, score: float) -> None:
-        """Record a score: count epochs without improvement, and copy the parameters of the best epoch."""
-        fit, state = self._fit, self._fit.state
-        patience = fit.patience()
-        patience.best = -fit.estimator.best_validation_score_
-        if record_score(fit.estimator, patience, score, 1):  # one pass after the last score
-            fit.best = state.predicting.copy(), state.statistics.copy()
-        state.n_no_improvement = patience.count
-
-
-def record_score(estimator: Any, patience: Patience, score: float, n_done: int) -> bool:
-    """Extend an estimator's validation scores; return True if the present parameters are the best so far."""
-    estimator.validation_scores_.append(score)
-    is_best = patience.observe(-score, n_done)
-    estimator.best_validation_score_ = -patience.best
-    return is_best
-
-
-class StopOrLowerRate(Hook):
-    """Early stopping: ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
-
-    def __init__(self, fit: Fit, memory: Memory, reporters: list[Hook]) -> None:
-        self._fit, self._memory = fit, memory
-        self._lines = [hook for hook in reporters if isinstance(hook, Lines)]
-
-    def after_chunk(self, training: Training) -> bool:
-        """Return True if the fit has stalled and its rate cannot be lowered."""
-        # A continued fit starts with the count that ended the last fit: run at least one epoch.
-        return training.n_passes > 0 and self._has_stalled()
-
-    def _has_stalled(self) -> bool:
-        """Return True if the fit must end; lower the rate "adaptive" instead while that is possible."""
-        fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        if not fit.patience().is_over:
-            return False
-        what = "Validation score" if estimator.early_stopping else "Training loss"
-        message = (
-            f"{what} did not improve more than tol={fit.tol:f} for {fit.n_iter_no_change} consecutive epochs."
-        )
-        rate = fit.job.epsilon * state.rate_factor
-        if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
-            self._print(f"{message} Stopping.")
-            return True
-        if rate <= MIN_RATE:
-            self._print(f"{message} Learning rate too small. Stopping.")
-            return True
-        state.rate_factor /= ADAPTIVE_DIVISOR
-        self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
-        state.n_no_improvement = 0
-        self._memory.plateau[1] = 0
-        return False
-
-    def _print(self, message: str) -> None:
-        for lines in self._lines:
-            lines.write(message)
-
-
-class StopOnRequest(Hook):
-    """Hook that interrupts a fit when the function `stopped` returns True."""
-
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self._stopped = stopped
-
-    def after_chunk(self, training: Training) -> bool:
-        if self._stopped():
-            raise KeyboardInterrupt
-        return False
-
-
-class Iterations(Hook):
-    """Hook that updates an estimator by the iterations of L-BFGS."""
-
-    measures = True
-
-    def __init__(self, fit: Fit, trainer: LBFGSTrainer, validation: Validation | None) -> None:
-        self._fit, self._trainer, self._validation = fit, trainer, validation
-
-    def next_stop(self, training: Training) -> int:
-        """Return the number of epochs done after the next iteration, if there are validation data."""
-        return training.n_passes + 1 if self._validation else super().next_stop(training)
-
-    def chunk_ended(self, training: Training) -> None:
-        """Update the number of iterations and the objective."""
-        estimator, n_passes = self._fit.estimator, training.n_passes
-        if n_passes:
-            estimator.n_iter_, estimator.loss_ = n_passes, self._trainer.objective + self._fit.offset
-
-    def at_stop(self, training: Training) -> None:
-        if self._validation:
-            self._fit.estimator.validation_loss_curve_.append(self._validation.loss())
-
-
-def _offset(job: Job, network: Network) -> float:
+def _compute_offset(job: Job, network: Network) -> float:
     """Return the constant by which scikit-learn's objective exceeds the recorded objective.
 
     It is 0 except for the Poisson loss: scikit-learn uses half the deviance, which is 0 for perfect

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,37 +15,57 @@ from sklearn.model_selection import train_test_split
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
-from ..engine.choice import get_backend
-from ..saving.values import plain_state, random_with
-from ..system.validation import shown
+from ..engine import get_backend
+from ..system.sklearn_internals import find_metric
+from ..system.validation import short_repr
 from .fitted import FittedNetwork
-from .fitting import Validation
-from .samples import Samples
+from .samples import Samples, check_samples
+from .targets import Weights
 
-__all__ = ["split_validation", "validation_functions", "weights_for"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = ["Validation", "check_validation", "make_validation", "make_weight_argument", "split_validation"]
+
+
+class Validation(NamedTuple):
+    """Functions that return the present loss and score of the validation data."""
+
+    loss: Callable[[], float]
+    score: Callable[[], float]
+
+
+def check_validation(estimator: BaseMLP, X_val: Any, y_val: Any, weights_val: Weights) -> Samples:
+    """Check validation data, whose arguments the message of an error names."""
+    try:
+        return check_samples(estimator, X_val, y_val, weights_val, "validation")
+    except ValueError as error:
+        raise ValueError(f"X_val, y_val: {error}") from error
 
 
 def split_validation(
-    estimator: Any, data: Samples, state: FittedNetwork, random: np.random.RandomState
+    estimator: BaseMLP, data: Samples, state: FittedNetwork, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
     """Split samples into training and validation samples; a continued fit repeats the first fit's split."""
     if state.split is None:
-        state.split = plain_state(random)
+        state.split = copy.deepcopy(random)
     else:
-        random = random_with(state.split)
+        random = copy.deepcopy(state.split)
     stratify = data.y > 0.5 if estimator.n_outputs_ == 1 else None
     try:
         training, held_out = train_test_split(
-            np.arange(data.X.shape[0]), random_state=random, test_size=float(estimator.validation_fraction),
+            np.arange(data.X.shape[0]),
+            random_state=random,
+            test_size=float(estimator.validation_fraction),
             stratify=stratify if isinstance(estimator, ClassifierMixin) else None,
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise ValueError(f"validation_fraction={estimator.validation_fraction}: {error}") from error
     if len(held_out) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    subsets = data.subset(training), data.subset(held_out)
+    subsets = data.take_rows(training), data.take_rows(held_out)
     if not all(subset.weights.any() for subset in subsets):
         raise ValueError(
             "All samples that early_stopping sets aside, or all others, have the weight 0: leave out "
@@ -53,7 +74,7 @@ def split_validation(
     return subsets
 
 
-def validation_functions(estimator: Any, data: Samples | None, state: FittedNetwork) -> Validation | None:
+def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwork) -> Validation | None:
     """Return the functions that compute loss and score of the validation samples, or None without samples."""
     if data is None:
         return None
@@ -66,31 +87,31 @@ def validation_functions(estimator: Any, data: Samples | None, state: FittedNetw
 
     def score() -> float:
         if estimator.scoring is None:
-            return estimator._default_score(data)
-        nameless = _without_names(estimator)
+            return estimator._compute_score(data)
+        nameless = _drop_names(estimator)
         scorer = check_scoring(nameless, estimator.scoring)
         is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
-        weights = weights_for(scorer, data.weights if is_weighted else None)
+        weights = make_weight_argument(scorer, data.weights if is_weighted else None)
         with let_interrupts_through():
             value = scorer(nameless, data.X, data.given_y, **weights)
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise ValueError(f"scoring must give a number, got {shown(value)}") from None
+            raise ValueError(f"scoring must give a number, got {short_repr(value)}") from None
 
     if estimator.scoring == "loss":
         return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
     return Validation(loss, score)
 
 
-def _without_names(estimator: Any) -> Any:
+def _drop_names(estimator: BaseMLP) -> Any:
     """Return a shallow copy of an estimator that accepts arrays without feature names."""
     other = copy.copy(estimator)
     other.__dict__.pop("feature_names_in_", None)
     return other
 
 
-def weights_for(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
+def make_weight_argument(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
     """Return the arguments with which a scorer is given the weights of its samples.
 
     Parameters
@@ -109,7 +130,7 @@ def weights_for(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, A
     if weights is None:
         return {}
     try:
-        parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+        parameters = inspect.signature(find_metric(scorer)).parameters
     except (TypeError, ValueError):  # a function that is written in C may have no signature
         return {}
     return {"sample_weight": weights} if "sample_weight" in parameters else {}

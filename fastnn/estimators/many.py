@@ -11,17 +11,26 @@ from sklearn.utils import check_random_state
 
 from ..system.generators import resolve_random_state
 from ..system.sklearn_internals import with_callbacks
-from ..system.validation import shown
+from ..system.validation import short_repr
 from .base import BaseMLP
+from .fitting import FitOptions, fit_network
 from .parallel import fit_all
+from .targets import Weights
 
-__all__ = ["fit_many", "fit_one", "named"]
+__all__ = ["fit_many", "fit_one", "repr_with_module"]
 
 
 def fit_many(
-    estimators: Iterable[Any], X: Any, y: Any, *, sample_weight: Any = None, X_val: Any = None,
-    y_val: Any = None, n_jobs: int | None = None, rng: int | np.random.Generator | None = None,
-) -> list[Any]:  # fmt: skip
+    estimators: Iterable[BaseMLP],
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Weights = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    n_jobs: int | None = None,
+    rng: int | np.random.Generator | None = None,
+) -> list[BaseMLP]:
     """Fit many networks to the same data, in parallel on threads or on a cluster.
 
     Fits run on threads of this process, or on the workers of a backend of joblib that the user has chosen by
@@ -58,9 +67,9 @@ def fit_many(
         If an estimator occurs twice or is not a fastnn estimator, if `n_jobs` is 0, or if `rng` is not None,
         an integer of at least 0 or a ``Generator``.
     Exception
-        First error of a fit, raised after all other fits, with the estimator's index as a note.
-    TimeoutError
-        If a cluster has lost all its workers. Estimators whose fit had ended are fitted.
+        First error of a fit, raised after all other fits, with the estimator's index as a note; or the error
+        of a backend that has lost workers, with the number of fits that had ended as a note. Their estimators
+        are fitted.
     KeyboardInterrupt
         Within a fraction of a second after Ctrl-C. Estimators whose fit has begun keep the epochs done so
         far; on workers of a backend, those whose fit has ended.
@@ -79,13 +88,13 @@ def fit_many(
         estimators = list(estimators)
     except TypeError:
         raise ValueError(
-            f"estimators must be a list of fastnn's estimators, got {shown(estimators)}"
+            f"estimators must be a list of fastnn's estimators, got {short_repr(estimators)}"
         ) from None
     for k, estimator in enumerate(estimators):
         if not isinstance(estimator, BaseMLP):
             raise ValueError(
-                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got {named(estimator)}: "
-                "fit others with joblib"
+                f"estimators[{k}] must be a fastnn.MLPClassifier or MLPRegressor, got "
+                f"{repr_with_module(estimator)}: fit others with joblib"
             )
     if len({id(estimator) for estimator in estimators}) < len(estimators):
         raise ValueError("estimators holds the same object more than once: clone it")
@@ -95,29 +104,45 @@ def fit_many(
             if estimator.random_state is None:
                 estimator.set_params(random_state=int(random.randint(2**31 - 1)))
 
-    groups = [_generator(estimator.random_state) for estimator in estimators]
+    groups = [_find_generator_key(estimator.random_state) for estimator in estimators]
     data = (X, y, sample_weight, X_val, y_val)
-    fit_all(fit_one, estimators, [()] * len(estimators), data, n_jobs, groups=groups)
+    fit_all(
+        fit_one,
+        estimators,
+        [()] * len(estimators),
+        data,
+        n_jobs,
+        groups=groups,
+        remedy="these networks are fitted, pass the others to fit_many again",
+    )
     return estimators
 
 
 @with_callbacks
 def fit_one(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *,
-    stopped: Callable[[], bool], knows_classes: bool = False,
-) -> None:  # fmt: skip
+    estimator: BaseMLP,
+    X: Any,
+    y: Any,
+    sample_weight: Weights,
+    X_val: Any,
+    y_val: Any,
+    *,
+    stopped: Callable[[], bool],
+    knows_classes: bool = False,
+) -> None:
     """Fit an estimator as its `fit` does; raise KeyboardInterrupt when `stopped` returns True."""
     estimator._validate_params()
-    estimator._fit(X, y, sample_weight, X_val, y_val, knows_classes=knows_classes, stopped=stopped)
+    options = FitOptions(knows_classes=knows_classes, stopped=stopped)
+    fit_network(estimator, X, y, sample_weight, X_val, y_val, options)
 
 
-def named(estimator: Any) -> str:
+def repr_with_module(estimator: Any) -> str:
     """Return an estimator with its module, for messages: scikit-learn has classes of the same names."""
     kind = type(estimator)
     return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 
 
-def _generator(random_state: Any) -> Hashable:
+def _find_generator_key(random_state: Any) -> Hashable:
     """Return a key that estimators have in common if they draw from the same generator; None for a seed."""
     if isinstance(random_state, numbers.Integral):
         return None

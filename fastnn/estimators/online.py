@@ -3,7 +3,7 @@
 A partial fit of one row spends a thousand times as long on checks and allocations as on the step itself.
 After two partial fits with samples of the same shape, an estimator keeps an `OnlineSteps`, which has a
 trainer with its buffers: the next such call copies the samples there and runs the kernel once. Every other
-call, and every call that would fail, runs `BaseMLP._fit`, with the same results.
+call, and every call that would fail, runs `fit_network`, with the same results.
 """
 
 from __future__ import annotations
@@ -13,31 +13,36 @@ import math
 import numbers
 import operator
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import get_backend
 from ..engine.arguments import is_by_rows
-from ..engine.choice import get_backend
 from ..engine.job import Job
 from ..schedules import Constant
 from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import all_finite
-from .fitting import record_epochs
+from .fitted import record_epochs
 from .samples import is_kernel_table
 
-__all__ = ["OnlineSteps", "online_first", "online_steps"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = ["OnlineSteps", "make_online_steps", "try_online_steps"]
 
 Array = NDArray[Any]
 
+# What an estimator keeps from one partial fit for the next: steps, the shape of the samples, or nothing.
+Kept: TypeAlias = "OnlineSteps | tuple[int, ...] | None"
 # Number of steps whose coefficients are computed at once.
 STEPS = 256
 
 
-def online_first(method: Callable[..., Any]) -> Any:
+def try_online_steps(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method `partial_fit` that tries the estimator's `OnlineSteps` before `method`."""
 
     @functools.wraps(method)
@@ -50,7 +55,7 @@ def online_first(method: Callable[..., Any]) -> Any:
     return partial_fit
 
 
-def online_steps(estimator: Any, job: Job, before: Any) -> Any:
+def make_online_steps(estimator: BaseMLP, job: Job, before: Kept) -> Kept:
     """Return an `OnlineSteps`, the shape of the samples, or None, for an estimator to keep for its next fit.
 
     `before` is what the estimator kept from the last partial fit: two of the same shape suggest a third.
@@ -61,7 +66,7 @@ def online_steps(estimator: Any, job: Job, before: Any) -> Any:
     return OnlineSteps(estimator, job) if before == shape or isinstance(before, OnlineSteps) else shape
 
 
-def _is_plain(estimator: Any, job: Job) -> bool:
+def _is_plain(estimator: BaseMLP, job: Job) -> bool:
     """Return True if nothing but samples and the number of steps changes from one partial fit to the next."""
     state, loss = estimator._state, estimator._state.network.loss
     draws = not isinstance(estimator.random_state, numbers.Integral)
@@ -79,7 +84,7 @@ def _is_plain(estimator: Any, job: Job) -> bool:
         or "feature_names_in_" in estimator.__dict__
         or not (job.weights == 1).all()
         or not (loss.of_labels or loss.bounds == (None, None) or hasattr(estimator, "classes_"))
-        or not all(_is_constant(value) for value in _parameters(estimator))
+        or not all(_is_constant(value) for value in _get_parameters(estimator))
     )
 
 
@@ -90,12 +95,12 @@ def _is_constant(value: Any) -> bool:
     return value is None or isinstance(value, str | numbers.Number | np.random.RandomState)
 
 
-def _parameters(estimator: Any) -> tuple[Any, ...]:
-    return _getter(type(estimator))(estimator.__dict__)  # type: ignore[arg-type]
+def _get_parameters(estimator: BaseMLP) -> tuple[Any, ...]:
+    return _make_getter(type(estimator))(estimator.__dict__)
 
 
 @functools.cache
-def _getter(kind: Hashable) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+def _make_getter(kind: Hashable) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     """Return the function that gets the values of all parameters from an estimator's attributes."""
     return operator.itemgetter(*kind._get_param_names())  # type: ignore[attr-defined]
 
@@ -111,39 +116,42 @@ class OnlineSteps:
         Job of that partial fit, a single step.
     """
 
-    def __init__(self, estimator: Any, job: Job) -> None:
+    def __init__(self, estimator: BaseMLP, job: Job) -> None:
         state = estimator._state
-        self._values, self._state, self._memory = _parameters(estimator), state, state.memory
-        self._arrays = state.parameters, state.memory.optimizer, state.memory.plateau
+        memory = state.trained_memory
+        self._values, self._state, self._memory = _get_parameters(estimator), state, memory
+        self._arrays = state.parameters, memory.optimizer, memory.plateau
         self._saved = [array.copy() for array in self._arrays]
         # Mask of the finite numbers of the optimizer state: a bytearray finds a 0 faster than `np.all` does.
-        self._flags = bytearray(state.memory.optimizer.size)
-        self._mask = np.frombuffer(self._flags, np.bool_).reshape(state.memory.optimizer.shape)
+        self._flags = bytearray(memory.optimizer.size)
+        self._mask = np.frombuffer(self._flags, np.bool_).reshape(memory.optimizer.shape)
         self._job = replace(job, X=job.X.copy(), y=job.y.copy(), steps_before=state.n_steps)
         self._trainer: Any = get_backend("numba").trainer(
-            state.network, state.parameters, state.statistics, self._job, state.memory
+            state.network, state.parameters, state.statistics, self._job, memory
         )
         self._dtype, self._shape = state.network.dtype, job.X.shape
         self._n_done = 0
-        # Two threads may share an estimator, but not the trainer: the second runs `BaseMLP._fit`.
+        # Two threads may share an estimator, but not the trainer: the second runs `fit_network`.
         self._lock = threading.Lock()
         self._encoding: dict[Any, float] | None = None
         if hasattr(estimator, "classes_"):
             self._classes = estimator.classes_
-            encoded = estimator._encoded(self._classes, self._dtype)[:, 0]
+            encoded = estimator._encode(self._classes, self._dtype)[:, 0]
             self._encoding = dict(zip(self._classes.tolist(), encoded.tolist(), strict=True))
 
-    def advance(self, estimator: Any, X: Any, y: Any, **options: Any) -> bool:
+    def advance(self, estimator: BaseMLP, X: Any, y: Any, **options: Any) -> bool:
         """Train for one step on X and y, as a partial fit does, and return True; False changes nothing."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            targets = self._targets(estimator, X, y, **options)
+            targets = self._encode_targets(estimator, X, y, **options)
             return targets is not None and self._advance(estimator, X, targets)
         finally:
             self._lock.release()
 
-    def _targets(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+    def _encode_targets(
+        self, estimator: BaseMLP, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Sequence[float] | Array | None:
         """Return the encoded targets, or None unless the call differs from the last only in its samples."""
         state = self._state
         if not (
@@ -153,7 +161,7 @@ class OnlineSteps:
             and state.parameters is self._arrays[0]
             and state.best is None
             and state.n_steps == self._job.steps_before + self._n_done
-            and all(map(operator.is_, _parameters(estimator), self._values))
+            and all(map(operator.is_, _get_parameters(estimator), self._values))
             and not has_watched_fits(estimator)
             and is_kernel_table(X, (self._dtype,))
             and X.shape == self._shape
@@ -174,7 +182,7 @@ class OnlineSteps:
         except KeyError:
             return None
 
-    def _advance(self, estimator: Any, X: Array, targets: Any) -> bool:
+    def _advance(self, estimator: BaseMLP, X: Array, targets: Sequence[float] | Array) -> bool:
         """Run the step and record it, unless a number becomes infinite or NaN."""
         if self._n_done % STEPS == 0:
             self._coefficients = self._job.coefficients(self._n_done, STEPS, self._dtype)
@@ -191,7 +199,7 @@ class OnlineSteps:
                 state.n_steps += 1
                 done = True
         finally:
-            if not done:  # Ctrl-C, or the step diverged: `BaseMLP._fit` repeats it, and raises the error
+            if not done:  # Ctrl-C, or the step diverged: `fit_network` repeats it, and raises the error
                 self._restore()
         if done:
             estimator.n_iter_ = 0

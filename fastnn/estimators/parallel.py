@@ -25,58 +25,38 @@ from typing import Any, NamedTuple
 
 from joblib.parallel import get_active_backend
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator
 from sklearn.utils.parallel import Parallel, delayed
 
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..system import threads
-from ..system.messages import collected_warnings, warn
+from ..system.messages import collect_warnings, warn
 from ..system.sklearn_internals import CALLBACKS
 
-__all__ = ["Task", "chosen_workers", "count_slots", "fit_all", "run_side_by_side"]
+__all__ = ["count_slots", "fit_all"]
 
-# Type of a function that fits one estimator. Its argument is a function that returns True if the fit must
-# end.
-Task = Callable[[Callable[[], bool]], None]
-# Errors of tasks or fits, by their number.
-Errors = dict[int, BaseException]
+# Function that runs the fit of a number. Its second argument returns True if the fit must end.
+Run = Callable[[int, Callable[[], bool]], None]
 
 # Seconds of the fits in a chunk: enough that sending it takes a small part of the time, and few enough that
 # the last chunks end at about the same time.
 MIN_CHUNK_SECONDS, MAX_CHUNK_SECONDS = 0.1, 1.0
 # Chunks per slot into which the fits that are left are divided.
 CHUNKS_PER_SLOT = 2
-# Number of times in a row that fits are sent to workers without any result before that is an error.
-MAX_TRIES = 3
-# Seconds between checks that a worker is left.
-WATCH_SECONDS = 2.0
-
-
-class Workers(NamedTuple):
-    """Workers of a joblib backend.
-
-    Parameters
-    ----------
-    backend : ParallelBackendBase
-        Backend that the user has chosen.
-    n_jobs : int
-        Argument of ``joblib.Parallel``.
-    n_slots : int
-        Number of chunks that run at once.
-    """
-
-    backend: Any
-    n_jobs: int
-    n_slots: int
 
 
 def fit_all(
-    fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
-    shared: tuple[Any, ...], n_jobs: int | None, *, groups: Sequence[Hashable] | None = None,
-    n_threads: int | None = None, here: dict[str, Any] | None = None, ends_at_error: bool = False,
+    fit: Callable[..., None],
+    estimators: Sequence[Any],
+    own: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...],
+    n_jobs: int | None,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    here: dict[str, Any] | None = None,
     arrived: Callable[[int], object] = lambda k: None,
-) -> None:  # fmt: skip
+    remedy: str = "fit again",
+) -> None:
     """Fit estimators in place, in parallel; raise the first error afterwards.
 
     Parameters
@@ -85,7 +65,7 @@ def fit_all(
         Function of a module that fits an estimator: ``fit(estimator, *own[k], *shared, stopped=stopped)``,
         with a function `stopped` that returns True if the fit must end.
     estimators : sequence
-        Estimators, or other objects with the methods `__getstate__` and `__setstate__`.
+        Estimators.
     own : sequence of tuple
         Further arguments of every fit.
     shared : tuple
@@ -95,135 +75,107 @@ def fit_all(
     groups : sequence of hashable, optional
         Group of every fit. The fits of a group run one after another in this process; a fit of the group
         None may run anywhere. By default that holds for all.
-    n_threads : int, optional
-        Number of threads where it is not `n_jobs`.
     here : dict, optional
         Further arguments of fits in this process.
-    ends_at_error : bool
-        True if fits in this process that have not begun are left out after an error.
     arrived : callable
         Function of the number of a fit, called when the fit of a worker has ended.
+    remedy : str
+        What to do after an error of the workers, for its note.
 
     Raises
     ------
     Exception
-        First error of a fit, with the number of the estimator as a note.
-    TimeoutError
-        If a cluster has lost all its workers. Fits that had ended before are kept.
+        First error of a fit, with the number of the estimator as a note; or the error of the workers, with
+        the number of the fits that had ended as a note. These are kept.
     KeyboardInterrupt
         After Ctrl-C. Fits that had ended before are kept.
     """
-    groups = [None] * len(estimators) if groups is None else groups
-    workers = chosen_workers(n_jobs) if len(estimators) > 1 else None
-    sent = [k for k, group in enumerate(groups) if workers and group is None]
-    kept = sorted(set(range(len(estimators))).difference(sent))
-    errors: Errors = {}
+    n_fits = len(estimators)
+    workers = _find_workers(n_jobs) if n_fits > 1 else None
+    sent: list[int] = []
+    queues: dict[Hashable, list[int]] = {}  # in this process, the fits of a queue run one after another
+    for k, group in enumerate([None] * n_fits if groups is None else groups):
+        if group is None and workers:
+            sent.append(k)
+        else:
+            queues.setdefault(("alone", k) if group is None else group, []).append(k)
+    errors: dict[int, BaseException] = {}
 
-    def task(k: int) -> Task:
-        return lambda stopped: fit(estimators[k], *own[k], *shared, stopped=stopped, **(here or {}))
+    def run(k: int, stopped: Callable[[], bool]) -> None:
+        fit(estimators[k], *own[k], *shared, stopped=stopped, **(here or {}))
 
     try:
         if workers and sent:
-            _fit_on_workers(workers, fit, estimators, own, shared, sent, errors, arrived)
-        tasks, own_groups = [task(k) for k in kept], [groups[k] for k in kept]
-        found = _run_on_threads(tasks, n_threads or n_jobs, own_groups, ends_at_error)
-        errors.update((kept[place], error) for place, error in found.items())
-        _raise_first(errors, len(estimators))
-    finally:
-        errors.clear()  # see `run_side_by_side`
-
-
-# --- threads of this process -------------------------------------------------------------------------
-
-
-def run_side_by_side(tasks: Sequence[Task], n_jobs: int | None) -> None:
-    """Run tasks on `n_jobs` threads, by default as many as there are cores; raise the first error afterwards.
-
-    An interrupt ends the other tasks.
-    """
-    errors = _run_on_threads(tasks, n_jobs, [None] * len(tasks))
-    try:
-        _raise_first(errors, len(tasks))
+            _fit_on_workers(workers, fit, estimators, own, shared, sent, errors, arrived, remedy)
+        _run_on_threads(run, list(queues.values()), n_jobs, errors)
+        if errors:
+            # An error such as Ctrl-C has ended the others, whose errors are later ones.
+            ends = [k for k, error in errors.items() if not isinstance(error, Exception)]
+            first = ends[0] if ends else min(errors)
+            if n_fits > 1:
+                errors[first].add_note(f"This was the fit of estimator {first} of {n_fits}, counted from 0.")
+            raise errors[first]
     finally:
         # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
         # threads of an interrupted fit would wait for the garbage collector.
         errors.clear()
 
 
-def _raise_first(errors: Errors, n_fits: int) -> None:
-    """Raise the first error, if there is one; an interrupt takes precedence."""
-    if errors:
-        first = min(errors, key=lambda k: (isinstance(errors[k], Exception), k))
-        if n_fits > 1:
-            errors[first].add_note(f"This was the fit of estimator {first} of {n_fits}, counted from 0.")
-        raise errors[first]
+# --- threads of this process -------------------------------------------------------------------------
 
 
 def _run_on_threads(
-    tasks: Sequence[Task], n_jobs: int | None, groups: Sequence[Hashable], ends_at_error: bool = False
-) -> Errors:
-    """Run tasks on threads, those of a group other than None one after another; return their errors."""
-    places: dict[Hashable, list[int]] = {}
-    for k, key in enumerate(groups):
-        places.setdefault(("alone", k) if key is None else key, []).append(k)
-    errors: Errors = {}
+    run: Run, queues: Sequence[Sequence[int]], n_jobs: int | None, errors: dict[int, BaseException]
+) -> None:
+    """Run the fits of all queues, those of a queue one after another; add their errors to `errors`.
+
+    An error that is not an Exception, such as an interrupt, ends the others.
+    """
     stopping = threading.Event()
     ended: SimpleQueue[None] = SimpleQueue()
 
-    def run(group: list[int]) -> None:
-        try:
-            for k in group:
-                if stopping.is_set():
-                    return
+    def run_queue(queue: Sequence[int]) -> None:
+        for k in queue:
+            if not stopping.is_set():
                 try:
-                    tasks[k](stopping.is_set)
-                except KeyboardInterrupt as error:
+                    run(k, stopping.is_set)
+                except BaseException as error:
                     errors[k] = error
-                    stopping.set()
-                except Exception as error:
-                    errors[k] = error
-                    if ends_at_error:
+                    if not isinstance(error, Exception):
                         stopping.set()
-                except BaseException:  # such as SystemExit
-                    stopping.set()
-                    raise
-        finally:
-            ended.put(None)
+        ended.put(None)
 
-    n_threads = min(_count_threads(n_jobs), len(places))
+    n_threads = min(_count_threads(n_jobs), len(queues))
     pool: ThreadPoolExecutor | None = None
-    futures: list[Future[None]] = []
     try:
         if n_threads > 1:
-            with held_interrupts():
+            with defer_signals():
                 with suppress(RuntimeError):  # no more threads are available
-                    pool = threads.started_pool(n_threads)
+                    pool = threads.start_pool(n_threads)
                 if pool is not None:
-                    futures = [pool.submit(_with_settings(run), group) for group in places.values()]
+                    for queue in queues:
+                        pool.submit(_keep_settings(run_queue), queue)
         if pool is None:
-            for alone in places.values():
-                run(alone)
-        for _ in futures:  # an interrupt may end this wait without leaving a lock locked
+            for queue in queues:
+                run_queue(queue)
+        for _ in queues:  # an interrupt may end this wait without leaving a lock locked
             ended.get()
-        for future in futures:
-            future.result()
-        return errors
     finally:
         if pool is not None:
-            with held_interrupts():  # after an interrupt, running fits end after their present chunk
+            with defer_signals():  # after an interrupt, running fits end after their present chunk
                 stopping.set()
                 pool.shutdown()
 
 
-def _with_settings(run: Callable[[list[int]], None]) -> Callable[[list[int]], None]:
+def _keep_settings(run: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
     """Return a function that runs on any thread with this thread's settings of scikit-learn and NumPy."""
     settings, context = get_config(), contextvars.copy_context()
 
-    def run_with_settings(group: list[int]) -> None:
+    def run_with_settings(queue: Sequence[int]) -> None:
         with config_context(**settings):
-            run(group)
+            run(queue)
 
-    return lambda group: context.run(run_with_settings, group)
+    return lambda queue: context.run(run_with_settings, queue)
 
 
 def _count_threads(n_jobs: Any) -> int:
@@ -232,26 +184,34 @@ def _count_threads(n_jobs: Any) -> int:
     if not (n_jobs is None or (is_integer and n_jobs)):
         raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
     count = -1 if n_jobs is None else int(n_jobs)
-    return count if count > 0 else max(1, threads.available_cores() + 1 + count)
+    return count if count > 0 else max(1, threads.count_cores() + 1 + count)
 
 
 # --- workers of a joblib backend ---------------------------------------------------------------------
 
 
+class Workers(NamedTuple):
+    """Workers of the joblib backend that the user has chosen."""
+
+    backend: Any
+    n_jobs: int  # argument of ``joblib.Parallel``
+    n_slots: int  # number of chunks that run at once
+
+
 def count_slots(n_jobs: int | None) -> int:
     """Return the number of fits that run at once, here or on the workers that the user has chosen."""
-    workers = chosen_workers(n_jobs)
+    workers = _find_workers(n_jobs)
     return workers.n_slots if workers else _count_threads(n_jobs)
 
 
-def chosen_workers(n_jobs: int | None) -> Workers | None:
+def _find_workers(n_jobs: int | None) -> Workers | None:
     """Return the workers of the backend that the user has chosen; None for threads of this process.
 
     A worker itself computes on its threads, and so does a backend with one slot, which joblib would not use.
     """
     _count_threads(n_jobs)  # check the argument
     backend, configured = get_active_backend(prefer="threads")
-    if getattr(backend, "uses_threads", False) or threads.dask_worker() is not None:
+    if getattr(backend, "uses_threads", False) or threads.find_dask_worker() is not None:
         return None
     chosen = next((int(n) for n in (n_jobs, configured) if n is not None), -1)
     n_slots = backend.effective_n_jobs(chosen)
@@ -259,138 +219,84 @@ def chosen_workers(n_jobs: int | None) -> Workers | None:
 
 
 def _fit_on_workers(
-    workers: Workers, fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
-    shared: tuple[Any, ...], places: Sequence[int], errors: Errors, arrived: Callable[[int], object],
-) -> None:  # fmt: skip
-    """Fit estimators on workers; collect the errors of fits. What failing workers have lost is sent again."""
-    waiting, pace, n_failures = list(places), Pace(), 0
+    workers: Workers,
+    fit: Callable[..., None],
+    estimators: Sequence[Any],
+    own: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...],
+    places: Sequence[int],
+    errors: dict[int, BaseException],
+    arrived: Callable[[int], object],
+    remedy: str,
+) -> None:
+    """Fit estimators on workers, in chunks; add the errors of fits to `errors`."""
+    waiting, pace = list(places), Pace()
+    shared = _broadcast(workers.backend, shared)
     streams = getattr(workers.backend, "supports_return_generator", False)
-    while waiting:
-        # Results that come all at once show the time of a fit too late: a first call measures it.
-        sent = waiting if streams or pace.n_fits else waiting[: workers.n_slots]
-        try:
-            with _outcomes(workers, fit, estimators, own, shared, sent, pace, streams) as chunks:
+    try:
+        while waiting:
+            # Results that come all at once show the time of a fit too late: a first call measures it.
+            sent = waiting if streams or pace.n_fits else waiting[: workers.n_slots]
+            calls = (
+                delayed(fit_chunk)(
+                    fit, chunk, [estimators[k] for k in chunk], [own[k] for k in chunk], *shared
+                )
+                for chunk in pace.make_chunks(sent, workers.n_slots)
+            )
+            with _open_results(workers, calls, streams) as chunks:
                 for content, chunk, seconds in chunks:
-                    outcomes = pickle.loads(content) if isinstance(content, bytes) else content
                     pace.add(len(chunk), seconds)
+                    outcomes = pickle.loads(content) if isinstance(content, bytes) else content
                     for k, outcome in zip(chunk, outcomes, strict=True):
                         _adopt(estimators[k], outcome, k, errors)
                         waiting.remove(k)
                         arrived(k)
-                    n_failures = 0
-        except NoWorkersError as error:
-            raise TimeoutError(
-                f"no worker is left: {len(places) - len(waiting)} of {len(places)} fits have ended, and are "
-                "kept; start workers, and fit the others again"
-            ) from error.__cause__
-        except Exception as error:
-            n_failures += 1
-            if n_failures == MAX_TRIES:
-                kind = type(workers.backend).__name__
-                error.add_note(f"fastnn has sent the fits to {kind} {n_failures} times without a result.")
-                raise
-
-
-class NoWorkersError(Exception):
-    """The backend has lost all its workers."""
-
-
-@contextmanager
-def _outcomes(
-    workers: Workers, fit: Callable[..., None], estimators: Sequence[Any], own: Sequence[tuple[Any, ...]],
-    shared: tuple[Any, ...], places: Sequence[int], pace: Pace, streams: bool,
-) -> Iterator[Any]:  # fmt: skip
-    """Send fits to workers in chunks; yield an iterable of the chunks' results, in the order of their ends.
-
-    If all workers are lost, the engine may wait for ever: a thread asks joblib for the number of workers, and
-    an error of its time-out ends the wait. So does a task that failed outside of a fit, and a process that
-    was killed while it sent its results.
-    """
-    parallel = Parallel(workers.n_jobs, batch_size=1, return_as="generator_unordered" if streams else "list")
-    scattered: list[int] = []
-    ended = threading.Event()
-    lost: list[BaseException] = []
-    failed: list[BaseException] = []
-
-    def watch() -> None:
-        killed: set[int] = set()
-        while not (lost or failed or ended.wait(WATCH_SECONDS)):
-            with suppress(Exception):  # parts of the executor that joblib does not promise
-                killed = _noticed_killed(getattr(workers.backend, "_workers", None), killed)
-            # joblib's backend for Dask reports the ends of tasks, but not that Dask could not run one.
-            with suppress(RuntimeError):  # the set changes
-                for task in [getattr(one, "job", None) for one in getattr(parallel, "_jobs_set", ())]:
-                    if isinstance(task, Future) and task.done() and not task.cancelled():
-                        failed.extend(filter(None, [task.exception()]))
-            try:
-                workers.backend.effective_n_jobs(workers.n_jobs)
-            except Exception as error:
-                lost.append(error)
-        if lost or failed:
-            parallel.timeout = 1e-3  # `Parallel` raises TimeoutError now
-
-    calls = (
-        delayed(fit_chunk)(fit, chunk, [estimators[k] for k in chunk], [own[k] for k in chunk], *shared)
-        for chunk in pace.chunks(places, workers.n_slots)
-    )
-    watching = threading.Thread(target=watch, daemon=True)
-    chunks: Any = ()
-    try:
-        watching.start()
-        if len(places) >= workers.n_slots:
-            scattered = _broadcast(workers.backend, shared)
-        chunks = parallel(calls)
-        yield chunks
-    except Exception as error:  # the TimeoutError of the engine's own module
-        if failed:
-            raise failed[0] from None
-        if lost or isinstance(error, TimeoutError):
-            raise NoWorkersError from (lost[0] if lost else error)
+    except BaseException as error:
+        error.add_note(f"{len(places) - len(waiting)} of {len(places)} fits had ended: {remedy}.")
         raise
-    finally:
-        ended.set()
-        watching.join(0.1)  # it may be asking a cluster without workers
-        if getattr(chunks, "gi_frame", None) is not None:  # an interrupt has left results
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
-                chunks.close()
-        for key in scattered:
-            workers.backend.data_futures.pop(key, None)
 
 
-def _noticed_killed(executor: Any, killed_before: set[int]) -> set[int]:
-    """Return the processes of joblib's executor that have been killed; let the executor notice them.
-
-    As soon as a process is killed, the executor fails, unless the process was sending results: then it waits
-    for the rest, for ever. If it has not failed since the last call, let it read the end of the pipe, which
-    all processes must have closed, this one included.
-    """
-    processes = dict(getattr(executor, "_processes", None) or {})
-    killed = {number for number, process in processes.items() if process.exitcode}
-    writer = getattr(getattr(executor, "_result_queue", None), "_writer", None)
-    if killed & killed_before and writer is not None:
-        for process in processes.values():
-            process.terminate()
-        writer.close()
-    return killed
-
-
-def _broadcast(backend: Any, shared: tuple[Any, ...]) -> list[int]:
-    """Send arrays and tables to all workers of Dask; return their keys in the backend.
+def _broadcast(backend: Any, shared: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Send arrays and tables to all workers of Dask; return `shared` with futures in their place.
 
     joblib would send them to one worker. Dask gives a task to a worker that has its data, and moves tasks to
     idle workers later: the others would wait.
     """
-    known = getattr(backend, "data_futures", None)  # of joblib's backend for Dask
-    if known is None:
-        return []
-    data = {id(each): each for each in shared if hasattr(each, "shape") and id(each) not in known}
-    if not data:  # Dask scatters no empty list
-        return []
-    # Without workers, wait as long as joblib would.
-    options = {"broadcast": True, "hash": False, "timeout": backend.wait_for_workers_timeout or 0}
-    known.update(zip(data, backend.client.scatter(list(data.values()), **options), strict=True))
-    return list(data)
+    client = getattr(backend, "client", None)  # of joblib's backend for Dask
+    data = {k: each for k, each in enumerate(shared) if hasattr(each, "shape")}
+    if client is None or not data:
+        return shared
+    futures = dict(zip(data, client.scatter(list(data.values()), broadcast=True, hash=False), strict=True))
+    return tuple(futures.get(k, each) for k, each in enumerate(shared))
+
+
+@contextmanager
+def _open_results(workers: Workers, calls: Iterator[Any], streams: bool) -> Iterator[Any]:
+    """Yield an iterable of the results of calls on workers, in the order of their ends if they stream.
+
+    joblib's backend for Dask sets the error of a task that could not run, because its worker lacks a module
+    or was killed several times, but calls nobody back: joblib would wait for ever.
+    """
+    backend, submit = workers.backend, workers.backend.submit
+
+    def submit_and_report(function: Any, callback: Callable[[Any], object]) -> Any:
+        task = submit(function, callback)
+        if type(task) is Future:
+            task.add_done_callback(lambda done: done.exception() and callback(done.exception()))
+        return task
+
+    backend.submit = submit_and_report
+    results: Any = None
+    return_as = "generator_unordered" if streams else "list"
+    try:
+        results = Parallel(workers.n_jobs, batch_size=1, return_as=return_as)(calls)
+        yield results
+    finally:
+        vars(backend).pop("submit", None)
+        if streams and results is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib warns of the tasks that it cancels
+                results.close()
 
 
 class Pace:
@@ -404,7 +310,7 @@ class Pace:
         self.seconds += seconds  # first: another thread divides by the number
         self.n_fits += n_fits
 
-    def chunks(self, places: Sequence[int], n_slots: int) -> Iterator[list[int]]:
+    def make_chunks(self, places: Sequence[int], n_slots: int) -> Iterator[list[int]]:
         """Yield the numbers of the fits of every chunk: one each while their time is unknown."""
         places = list(places)
         while places:
@@ -418,9 +324,12 @@ class Pace:
 
 
 def fit_chunk(
-    fit: Callable[..., None], places: list[int], estimators: list[Any], own: list[tuple[Any, ...]],
+    fit: Callable[..., None],
+    places: list[int],
+    estimators: list[Any],
+    own: list[tuple[Any, ...]],
     *shared: Any,
-) -> tuple[Any, list[int], float]:  # fmt: skip
+) -> tuple[Any, list[int], float]:
     """Fit estimators on a worker; return their outcomes, their numbers, and the time.
 
     An outcome is the fitted attributes, the error, and the warnings of a fit. They are returned as one
@@ -428,28 +337,28 @@ def fit_chunk(
     """
     began = time.perf_counter()
     found: list[list[Any]] = [[] for _ in estimators]
+    errors: dict[int, BaseException] = {}
 
-    def task(k: int) -> Task:
-        def run(stopped: Callable[[], bool]) -> None:
-            with collected_warnings(found[k]):
-                fit(estimators[k], *own[k], *shared, stopped=stopped)
-
-        return run
+    def run(k: int, stopped: Callable[[], bool]) -> None:
+        with collect_warnings(found[k]):
+            fit(estimators[k], *own[k], *shared, stopped=stopped)
 
     # A Dask worker of several threads computes as many chunks at once, a process of joblib one.
-    n_threads = 1 if threads.dask_worker() is not None else None
-    errors = _run_on_threads([task(k) for k in range(len(estimators))], n_threads, [None] * len(estimators))
+    n_threads = 1 if threads.find_dask_worker() is not None else None
+    _run_on_threads(run, [[k] for k in range(len(estimators))], n_threads, errors)
     for error in errors.values():
-        if isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, Exception):
             raise error
-    outcomes: Any = [(_fitted(one), _sendable(errors.get(k)), found[k]) for k, one in enumerate(estimators)]
-    errors.clear()  # see `run_side_by_side`
+    outcomes: Any = [
+        (_get_fitted_state(one), _make_sendable(errors.get(k)), found[k]) for k, one in enumerate(estimators)
+    ]
+    errors.clear()  # as in `fit_all`
     with suppress(Exception):  # classes of the user's program, which the engine's pickles can hold
         outcomes = pickle.dumps(outcomes, pickle.HIGHEST_PROTOCOL)
     return outcomes, places, time.perf_counter() - began
 
 
-def _sendable(error: BaseException | None) -> BaseException | None:
+def _make_sendable(error: BaseException | None) -> BaseException | None:
     """Return an error, or what it says if pickles cannot hold it."""
     try:
         pickle.loads(pickle.dumps(error))
@@ -458,27 +367,29 @@ def _sendable(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def _fitted(estimator: Any) -> dict[str, Any]:
+def _get_fitted_state(estimator: Any) -> dict[str, Any]:
     """Return the state of an estimator without what the user has set: parameters and callbacks."""
     kind: Any = type(estimator)
-    given = _given_names(kind)
+    given = _list_given_names(kind)
     return {name: value for name, value in estimator.__getstate__().items() if name not in given}
 
 
 @functools.cache
-def _given_names(kind: type) -> tuple[str, ...]:
-    """Return the names of the attributes that the user sets: the parameters of a class of estimators."""
-    return (*inspect.signature(kind).parameters, CALLBACKS) if issubclass(kind, BaseEstimator) else ()
+def _list_given_names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the attributes that the user sets."""
+    return (*inspect.signature(kind).parameters, CALLBACKS)
 
 
-def _adopt(estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: Errors) -> None:
+def _adopt(
+    estimator: Any, outcome: tuple[dict[str, Any], Any, list[Any]], k: int, errors: dict[int, BaseException]
+) -> None:
     """Give an estimator the outcome of its fit on a worker: state, error and warnings."""
     fitted, error, found = outcome
     kind: Any = type(estimator)
-    given = {name: vars(estimator)[name] for name in _given_names(kind) if name in vars(estimator)}
+    given = {name: value for name, value in vars(estimator).items() if name in _list_given_names(kind)}
     whole = kind.__new__(kind)
-    whole.__setstate__({**given, **fitted})
-    with held_interrupts():
+    whole.__setstate__(given | fitted)
+    with defer_signals():
         vars(estimator).clear()
         vars(estimator).update(vars(whole))
     if error is not None:

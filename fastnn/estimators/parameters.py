@@ -2,7 +2,7 @@
 
 To add a parameter, add its constraint to `CONSTRAINTS`, its documentation to `PARAMETERS_DOC`, and the
 parameter to the `__init__` of both estimators. The code that uses it belongs here if it concerns the network,
-in ``solvers.py`` if it concerns the optimizer or learning rate, and otherwise in ``BaseMLP._job``.
+in ``solvers.py`` if it concerns the optimizer or learning rate, otherwise in `make_job` of ``fitting.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numbers
 import operator
 import textwrap
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
@@ -24,16 +24,19 @@ from ..optimizers import OPTIMIZERS, Optimizer
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES, Schedule
 from ..system.sklearn_internals import Interval, Options, StrOptions, validate_parameter_constraints
-from ..system.validation import shown
+from ..system.validation import short_repr
 from ..training.patience import TIES
 from .solvers import SKLEARN_RATES
+
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
 __all__ = [
     "ATTRIBUTES_DOC",
     "CONSTRAINTS",
     "PARAMETERS_DOC",
-    "engine_activations",
-    "hidden_sizes",
+    "parse_activations",
+    "parse_hidden_sizes",
     "validate_parameters",
 ]
 
@@ -80,7 +83,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-def _listed(before: str, names: Iterable[str], after: str) -> str:
+def _format_names(before: str, names: Iterable[str], after: str) -> str:
     """Return the quoted names of a registry between two texts, as lines of `PARAMETERS_DOC`."""
     text = before + ", ".join(f'"{name}"' for name in names) + after
     indent = " " * 8
@@ -89,18 +92,18 @@ def _listed(before: str, names: Iterable[str], after: str) -> str:
     )
 
 
-_ACTIVATION_LIST = _listed(
+_ACTIVATION_LIST = _format_names(
     "Activation of the hidden layers, one for all or one for each: ",
     ACTIVATIONS,
     '. "logistic" is scikit-learn\'s name for "sigmoid".',
 )
-_SOLVER_LIST = _listed(
+_SOLVER_LIST = _format_names(
     "",
     OPTIMIZERS,
     ', or an object such as ``fastnn.RMSprop(alpha=0.9)``. "adam", "sgd" (with `momentum` and '
     "`nesterovs_momentum`) and \"lbfgs\" are scikit-learn's; the others are torch.optim's.",
 )
-_INIT_LIST = _listed("", INITIALIZERS, ".")
+_INIT_LIST = _format_names("", INITIALIZERS, ".")
 
 PARAMETERS_DOC = f"""
     hidden_layer_sizes : array-like of int or int, default (100,)
@@ -217,12 +220,12 @@ ATTRIBUTES_DOC = """
 """
 
 
-def validate_parameters(estimator: Any) -> None:
+def validate_parameters(estimator: BaseMLP) -> None:
     """Check the parameters of an estimator that differ from their defaults by scikit-learn's validation."""
     # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
     kind: Any = type(estimator)
     given = estimator.__dict__
-    for name, default in _defaults(kind):
+    for name, default in _list_defaults(kind):
         value = given[name] if name in given else getattr(estimator, name)
         if value is default:
             continue
@@ -232,7 +235,7 @@ def validate_parameters(estimator: Any) -> None:
             _validate(kind, name, value)
 
 
-def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
+def parse_hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
     """Return the number of units of every hidden layer."""
     given = hidden_layer_sizes
     if isinstance(given, np.ndarray) and not given.ndim:
@@ -242,25 +245,27 @@ def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
     except TypeError:
         raise ValueError(
             "hidden_layer_sizes must be an integer or a list of integers such as (100, 50), got "
-            f"{shown(hidden_layer_sizes)}"
+            f"{short_repr(hidden_layer_sizes)}"
         ) from None
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return sizes
 
 
-def engine_activations(activation: Any) -> str | list[str]:
+def parse_activations(activation: Any) -> str | list[str]:
     """Return the engine's name, or list of names, of the hidden layers' activations."""
     if isinstance(activation, str):
         return ENGINE_NAMES.get(activation, activation)
     for k, name in enumerate(activation):
         if not (isinstance(name, str) and name in ACTIVATION_NAMES):
-            raise ValueError(f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {shown(name)}")
+            raise ValueError(
+                f"activation[{k}] must be one of {sorted(ACTIVATION_NAMES)}, got {short_repr(name)}"
+            )
     return [ENGINE_NAMES.get(name, name) for name in activation]
 
 
 @functools.cache
-def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+def _list_defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     parameters = inspect.signature(kind).parameters.values()
     variadic = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
@@ -270,7 +275,7 @@ def _validate(kind: Any, name: str, value: Any) -> None:
     """Check a parameter of an estimator class by scikit-learn's validation."""
     constraints = kind._parameter_constraints
     if isinstance(value, numbers.Real) and _takes_reals(constraints.get(name, ())):
-        value = _as_float(value, name)
+        value = _convert_to_float(value, name)
     validate_parameter_constraints(constraints, {name: value}, caller_name=kind.__name__)
 
 
@@ -284,7 +289,7 @@ def _takes_reals(constraints: Any) -> bool:
     return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
 
 
-def _as_float(value: Any, name: str) -> Any:
+def _convert_to_float(value: Any, name: str) -> Any:
     """Return a real number as a type that scikit-learn's intervals can compare.
 
     Raises
@@ -300,5 +305,5 @@ def _as_float(value: Any, name: str) -> Any:
     except OverflowError:
         number = math.inf
     if math.isinf(number) and value not in (math.inf, -math.inf):
-        raise ValueError(f"{name} must be a number that a float can hold, got {shown(value)}")
+        raise ValueError(f"{name} must be a number that a float can hold, got {short_repr(value)}")
     return value if isinstance(value, numbers.Integral) else number

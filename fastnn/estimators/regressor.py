@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +13,23 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
-from ..saving.registry import savable
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
-from ..system.validation import all_finite
+from ..system.validation import all_finite, short_repr
+from ..system.words import translate_arguments
 from .base import BaseMLP
-from .online import online_first
+from .fitting import FitOptions, fit_network
+from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
 from .solvers import is_stochastic
-from .targets import NumberTargets
+from .targets import NumberTargets, Weights
+from .weights import make_from_weights
 
 __all__ = ["MLPRegressor"]
 
 Array = NDArray[Any]
 
 
-@savable
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     __doc__ = (
         """A multilayer network for numbers: scikit-learn's MLPRegressor with additions.
@@ -72,6 +73,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         "quantile": [Interval(numbers.Real, 0, 1, closed="neither")],
     }
 
+    @translate_arguments
     def __init__(
         self,
         loss="squared_error",
@@ -145,12 +147,53 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         self.ties = ties
         self.quantile = quantile
 
+    @classmethod
+    def from_weights(cls, coefs: Any, intercepts: Any, **parameters: Any) -> Self:
+        """Create a fitted regressor from weights, such as another library's or the mean of several fits.
+
+        Parameters
+        ----------
+        coefs : list of array (n_in, n_out)
+            Weights of the layers.
+        intercepts : list of array (n_out,)
+            Biases of the layers.
+        **parameters
+            Parameters of the regressor, such as `activation`; by default `hidden_layer_sizes` is what the
+            arrays say.
+
+        Returns
+        -------
+        MLPRegressor
+            Regressor that predicts; `partial_fit`, and `fit` with ``warm_start=True``, train it further.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit each other, or hold anything but numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> fastnn.MLPRegressor.from_weights([np.array([[2.0]])], [np.ones(1)]).predict([[3.0]])
+        array([7.])
+        """
+        return make_from_weights(cls, coefs, intercepts, parameters, {})
+
+    def _validate_params(self) -> None:
+        if isinstance(self.loss, list | tuple | numbers.Integral):
+            raise ValueError(
+                f"the first argument is the loss, as in scikit-learn, got {short_repr(self.loss)}: write "
+                f"hidden_layer_sizes={short_repr(self.loss)}"
+            )
+        super()._validate_params()
+
     # --- fitting -----------------------------------------------------------------------------------
 
     @available_if(is_stochastic)
-    @online_first
+    @try_online_steps
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Weights = None) -> MLPRegressor:
         """Train for one more epoch on X and y.
 
         Parameters
@@ -172,21 +215,22 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         ValueError
             For the reasons of `fit`, or if `early_stopping` is True.
         """
-        return self._fit(X, y, sample_weight, n_passes=1)
+        fit_network(self, X, y, sample_weight, options=FitOptions(n_passes=1))
+        return self
 
-    def _encoded(self, y: Any, dtype: np.dtype) -> Array:
-        return self._loss().check(y, y.shape[0], self.n_outputs_, dtype)
+    def _encode(self, y: Array, dtype: np.dtype) -> Array:
+        return self._make_loss().check(y, y.shape[0], self.n_outputs_, dtype)
 
-    def _loss(self) -> Loss:
+    def _make_loss(self) -> Loss:
         if isinstance(self.loss, Loss):
             if self.loss.of_labels:
                 raise ValueError(f"loss={self.loss!r} is for classes: use MLPClassifier")
             return self.loss
         return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
 
-    def _default_score(self, data: Samples) -> float:
+    def _compute_score(self, data: Samples) -> float:
         """Return the coefficient of determination, or NaN if a prediction is not finite."""
-        predicted = self._predicted(data.X, "predict", warns=False)
+        predicted = self._compute_predictions(data.X, "predict", warns=False)
         if not all_finite(predicted):
             return float("nan")
         with np.errstate(over="ignore"):  # finite predictions can still have an infinite square
@@ -207,12 +251,12 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         array (n_samples,) or (n_samples, n_outputs)
             Predictions.
         """
-        return self._predicted(self._samples(X), "predict")
+        return self._compute_predictions(self._check_input(X), "predict")
 
-    def _output_and_finish(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
+    def _choose_output(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
         output = self._state.network.loss.output
-        return output, _only_column if self.n_outputs_ == 1 else np.copy
+        return output, _take_column if self.n_outputs_ == 1 else np.copy
 
 
-def _only_column(S: Array) -> Array:
+def _take_column(S: Array) -> Array:
     return S[:, 0].copy()

@@ -9,18 +9,28 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..engine.job import Job
 from ..optimizers import LBFGS
-from ..system.progress import progress_bar
-from ..system.sklearn_internals import CALLBACK_ATTRIBUTES, callback_context, fit_callbacks, has_watched_fits
+from ..system.progress import make_progress_bar
+from ..system.sklearn_internals import (
+    CALLBACK_ATTRIBUTES,
+    get_callbacks,
+    has_watched_fits,
+    safe_indexing,
+    start_callbacks,
+)
 from ..training.loop import Hook, Training
 from ..training.progress import ShowProgress
+from .samples import Samples
 
-__all__ = ["CallbackData", "Lines", "Tasks", "reporting", "restore_attributes"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = ["CallbackData", "Lines", "Tasks", "make_callback_data", "report_fit", "restore_attributes"]
 
 # Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
 MAX_TASKS = 50
@@ -42,6 +52,18 @@ class CallbackData(NamedTuple):
     X: Callable[[], Any]
     y: Any
     metadata: dict[str, Any] | None
+
+
+def make_callback_data(estimator: BaseMLP, X: Any, data: Samples) -> CallbackData:
+    """Return the training data for scikit-learn's callbacks; X keeps the names of its features."""
+
+    def get_samples() -> Any:
+        if not hasattr(estimator, "feature_names_in_"):
+            return data.X
+        return X if data.rows is None else safe_indexing(X, data.rows)
+
+    weights = data.given_weights
+    return CallbackData(get_samples, data.given_y, None if weights is None else {"sample_weight": weights})
 
 
 class ReportingHook(Hook):
@@ -70,7 +92,7 @@ class Lines(ReportingHook):
         Job of the whole fit.
     """
 
-    def __init__(self, estimator: Any, job: Job) -> None:
+    def __init__(self, estimator: BaseMLP, job: Job) -> None:
         self._estimator = estimator
         # L-BFGS has no loss curve, but its chunks are iterations (`next_stop`), so that `loss_` suffices.
         # Scores exist only with `early_stopping`.
@@ -85,10 +107,6 @@ class Lines(ReportingHook):
     def next_stop(self, training: Training) -> int:
         """Return the number of epochs done after the next iteration of L-BFGS."""
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
-
-    def write(self, message: str) -> None:
-        """Print a message on a line."""
-        print(message)
 
     def show(self, training: Training) -> None:
         """Print a line for every new epoch."""
@@ -115,15 +133,15 @@ class Tasks(ReportingHook):
         Training data for the callbacks.
     """
 
-    def __init__(self, estimator: Any, job: Job, data: CallbackData) -> None:
+    def __init__(self, estimator: BaseMLP, job: Job, data: CallbackData) -> None:
         self._estimator, self._job, self._data = estimator, job, data._asdict()
         self._task: Any = None
         self._stop_requested = False
         self._task_length = -(-job.num_passes // MAX_TASKS)
         self._n_reported = 0
-        callbacks = fit_callbacks(estimator)
+        callbacks = get_callbacks(estimator)
         n_tasks = -(-job.num_passes // self._task_length) if callbacks else 0
-        self._context = callback_context(estimator, n_tasks)
+        self._context = start_callbacks(estimator, n_tasks)
         self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
         if callbacks:
             self._begin_task()
@@ -177,9 +195,9 @@ class Tasks(ReportingHook):
 
 
 @contextmanager
-def reporting(
-    estimator: Any, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
-) -> Iterator[list[Hook]]:  # fmt: skip
+def report_fit(
+    estimator: BaseMLP, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
+) -> Iterator[list[Hook]]:
     """Yield the hooks for an estimator's parameter `verbose` and its callbacks; end the report with the fit.
 
     Parameters
@@ -206,17 +224,19 @@ def reporting(
     hooks: list[Hook] = [Lines(estimator, job)] if verbose and not wants_bar else []
     with ExitStack() as stack:
         bar = stack.enter_context(
-            progress_bar(total=job.num_passes, unit="epoch", shown=shows_bar, dynamic_ncols=True)
+            make_progress_bar(total=job.num_passes, unit="epoch", shown=shows_bar, dynamic_ncols=True)
         )
         if shows_bar:
-            figures = functools.partial(_figures, estimator, job, n_steps)
+            figures = functools.partial(_make_figures, estimator, job, n_steps)
             hooks.append(ShowProgress(bar, lambda _: estimator.n_iter_, figures))
         if is_whole and has_watched_fits(estimator):
             hooks.append(stack.enter_context(closing(Tasks(estimator, job, data))))
         yield hooks
 
 
-def _figures(estimator: Any, job: Job, n_steps: Callable[[], int], training: Training) -> dict[str, str]:
+def _make_figures(
+    estimator: BaseMLP, job: Job, n_steps: Callable[[], int], training: Training
+) -> dict[str, str]:
     """Return the figures beside the bar of a fit."""
     texts = {}
     if estimator.n_iter_:
@@ -229,7 +249,7 @@ def _figures(estimator: Any, job: Job, n_steps: Callable[[], int], training: Tra
     return texts
 
 
-def restore_attributes(estimator: Any, before: dict[str, Any]) -> None:
+def restore_attributes(estimator: BaseMLP, before: dict[str, Any]) -> None:
     """Give an estimator the attributes that it had before a fit; the fit's callbacks can still be ended."""
     attributes = estimator.__dict__
     kept = {name: attributes[name] for name in CALLBACK_ATTRIBUTES if name in attributes}

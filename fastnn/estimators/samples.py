@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from ..system.validation import all_finite
+from ..system.validation import all_finite, check_weights
+from .targets import FLOATS, Weights
 
-__all__ = ["Samples", "converted_to", "densified", "is_kernel_table"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
+
+__all__ = ["Samples", "cast_samples", "check_samples", "densify", "is_kernel_table"]
 
 Array = NDArray[Any]
 
@@ -46,12 +50,40 @@ class Samples:
     given_weights: Any = None
     rows: NDArray[np.int64] | None = None
 
-    def subset(self, rows: NDArray[np.int64]) -> Samples:
+    def take_rows(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with the indices `rows`."""
         given_weights = None if self.given_weights is None else self.given_weights[rows]
         return Samples(
             self.X[rows], self.y[rows], self.weights[rows], self.given_y[rows], given_weights, rows
-        )  # fmt: skip
+        )
+
+
+def check_samples(estimator: BaseMLP, X: Any, y: Any, sample_weight: Weights, use: str) -> Samples:
+    """Check samples; `use` has the meaning documented in `Targets._check_targets`."""
+    begins = use in ("new", "first")
+    if (
+        is_kernel_table(X, FLOATS)
+        and type(y) is np.ndarray
+        and y.shape == X.shape[:1]
+        and y.dtype.kind in "ib"
+        and not estimator._target_checks
+        and (
+            begins or (X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_"))
+        )
+    ):
+        estimator.n_features_in_ = X.shape[1]
+        estimator.__dict__.pop("feature_names_in_", None)
+    else:
+        X, y = estimator._validate_data(X, y, reset=begins)
+    y = estimator._check_targets(y, use)
+    X = densify(X)
+    if not begins:
+        X = cast_samples(estimator._state.network.dtype, X)
+    weights = estimator._validate_weights(sample_weight, X)
+    given_weights = None if sample_weight is None else weights
+    if (factors := estimator._weigh_samples(y)) is not None:
+        weights = check_weights(weights * factors, X.shape[0])
+    return Samples(X, estimator._encode(y, X.dtype), weights, y, given_weights)
 
 
 def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
@@ -70,14 +102,14 @@ def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
     )
 
 
-def densified(X: Any) -> Any:
+def densify(X: Any) -> Any:
     """Convert a sparse matrix with many non-zero values to an array; return anything else unchanged."""
     if scipy.sparse.issparse(X) and X.nnz > SPARSE_FRACTION * X.shape[0] * X.shape[1]:
         return X.toarray(order="C")
     return X
 
 
-def converted_to(dtype: np.dtype, X: Any) -> Any:
+def cast_samples(dtype: np.dtype, X: Any) -> Any:
     """Convert checked samples to the dtype in which an estimator was fitted.
 
     Raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,13 @@ from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov
 from ..schedules import Constant, Schedule, resolve_schedule
 from .fitted import FittedNetwork
 
-__all__ = ["SKLEARN_RATES", "chosen_optimizer", "chosen_schedule", "has_schedule", "is_stochastic"]
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
+__all__ = ["SKLEARN_RATES", "has_schedule", "is_stochastic", "make_optimizer", "make_schedule"]
+
+# Keyword argument of an optimizer for weight decay, or none.
+Decay: TypeAlias = dict[str, Any]
 # scikit-learn's names of learning rates. They apply to the solver "sgd" only: for others the rate is
 # constant.
 SKLEARN_RATES = ("constant", "invscaling", "adaptive")
@@ -23,7 +28,7 @@ SKLEARN_RATES = ("constant", "invscaling", "adaptive")
 LBFGS_FTOL = 2.220446049250313e-09
 
 
-def _sgd(estimator: Any, decay: dict[str, Any]) -> Optimizer:
+def _make_sgd(estimator: BaseMLP, decay: Decay) -> Optimizer:
     """Return scikit-learn's "sgd": plain gradient descent, or momentum whose velocity includes the rate."""
     if not estimator.momentum:
         return SGD(**decay)
@@ -31,7 +36,7 @@ def _sgd(estimator: Any, decay: dict[str, Any]) -> Optimizer:
     return kind(momentum=float(estimator.momentum), rate_in_velocity=True, **decay)
 
 
-def _adam(estimator: Any, decay: dict[str, Any], kind: type[Adam] = Adam, eps_hat: bool = True) -> Optimizer:
+def _make_adam(estimator: BaseMLP, decay: Decay, kind: type[Adam] = Adam, eps_hat: bool = True) -> Optimizer:
     """Return Adam, or AdamW if a weight decay is set."""
     if decay:
         kind = AdamW
@@ -41,10 +46,10 @@ def _adam(estimator: Any, decay: dict[str, Any], kind: type[Adam] = Adam, eps_ha
 
 # Solvers whose optimizer depends on parameters of the estimator: functions of the estimator and of the
 # keyword arguments for weight decay. All other optimizers in `OPTIMIZERS` get their defaults.
-_SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "adamw": functools.partial(_adam, kind=AdamW, eps_hat=False),
+_SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
+    "sgd": _make_sgd,
+    "adam": _make_adam,
+    "adamw": functools.partial(_make_adam, kind=AdamW, eps_hat=False),
     "momentum": lambda estimator, decay: Momentum(momentum=float(estimator.momentum), **decay),
     "nesterov": lambda estimator, decay: Nesterov(momentum=float(estimator.momentum), **decay),
     "lbfgs": lambda estimator, decay: LBFGS(
@@ -53,7 +58,7 @@ _SOLVERS: dict[str, Callable[[Any, dict[str, Any]], Optimizer]] = {
 }
 
 
-def chosen_optimizer(estimator: Any) -> Optimizer:
+def make_optimizer(estimator: BaseMLP) -> Optimizer:
     """Return the optimizer for `solver`, with the hyperparameters of the estimator.
 
     Raises
@@ -62,9 +67,7 @@ def chosen_optimizer(estimator: Any) -> Optimizer:
         If `weight_decay` is set and the solver is an object, or if a parameter is set that L-BFGS does not
         support.
     """
-    decay: dict[str, Any] = (
-        {} if estimator.weight_decay is None else {"weight_decay": float(estimator.weight_decay)}
-    )
+    decay: Decay = {} if estimator.weight_decay is None else {"weight_decay": float(estimator.weight_decay)}
     solver = estimator.solver
     if isinstance(solver, str):
         make = _SOLVERS.get(solver)
@@ -78,8 +81,7 @@ def chosen_optimizer(estimator: Any) -> Optimizer:
         optimizer = resolve_optimizer(solver)
     if isinstance(optimizer, LBFGS):
         for name in ("dropout", "max_grad_norm", "ema_decay", "weight_decay"):
-            value = getattr(estimator, name)
-            if bool(value) if value is None or isinstance(value, float) else np.any(value):
+            if np.any(getattr(estimator, name)):
                 raise ValueError(
                     f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "
                     f"not made for: leave {name} out or choose another solver"
@@ -87,7 +89,7 @@ def chosen_optimizer(estimator: Any) -> Optimizer:
     return optimizer
 
 
-def is_stochastic(estimator: Any) -> bool:
+def is_stochastic(estimator: BaseMLP) -> bool:
     """Return True if the solver is stochastic: the condition of `available_if` for `partial_fit`.
 
     Raises
@@ -102,12 +104,12 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-def has_schedule(estimator: Any) -> bool:
+def has_schedule(estimator: BaseMLP) -> bool:
     """Return True if `learning_rate` is a fastnn schedule or a function, and not a scikit-learn name."""
     return not (isinstance(estimator.learning_rate, str) and estimator.learning_rate in SKLEARN_RATES)
 
 
-def chosen_schedule(estimator: Any, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
+def make_schedule(estimator: BaseMLP, state: FittedNetwork, n_samples: int, n_batches: int) -> Schedule:
     """Return the schedule for `learning_rate` and epochs of `n_batches` steps over `n_samples` samples."""
     if has_schedule(estimator):
         return resolve_schedule(estimator.learning_rate, "learning_rate")

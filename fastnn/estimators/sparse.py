@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-__all__ = ["checked_sparse"]
+__all__ = ["check_sparse"]
 
 Indices = NDArray[np.integer]
 
@@ -26,7 +26,7 @@ class MalformedError(Exception):
     """Error for a sparse matrix with inconsistent arrays, which the message names."""
 
 
-def checked_sparse(table: Any, name: str = "X") -> Any:
+def check_sparse(table: Any, name: str = "X") -> Any:
     """Convert a sparse matrix to CSR with sorted columns and no duplicates; return anything else unchanged.
 
     Parameters
@@ -52,11 +52,11 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
     --------
     >>> import numpy as np
     >>> import scipy.sparse
-    >>> from fastnn.estimators.sparse import checked_sparse
+    >>> from fastnn.estimators.sparse import check_sparse
     >>> table = scipy.sparse.csc_array(np.eye(3))
-    >>> checked_sparse(table).format
+    >>> check_sparse(table).format
     'csr'
-    >>> checked_sparse([[1.0, 0.0]])
+    >>> check_sparse([[1.0, 0.0]])
     [[1.0, 0.0]]
     """
     if not scipy.sparse.issparse(table):
@@ -69,14 +69,14 @@ def checked_sparse(table: Any, name: str = "X") -> Any:
             "leave out columns that are empty"
         )
     try:
-        rows = _to_csr(table)
-        return rows if _is_canonical(rows) else _without_duplicates(rows)
+        rows = _convert_to_csr(table)
+        return rows if _is_canonical(rows) else _sum_duplicates(rows)
     except MalformedError as error:
         kind = table.format.upper()
         raise ValueError(f"{name} is not a valid {kind} table, check how it was made: {error}") from None
 
 
-def _to_csr(table: Any) -> Any:
+def _convert_to_csr(table: Any) -> Any:
     """Check the arrays of a sparse matrix, and convert it to CSR."""
     n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
     if table.format == "csr":
@@ -87,11 +87,11 @@ def _to_csr(table: Any) -> Any:
     elif table.format == "bsr":
         _check_blocks(table, n_rows, n_columns)
     elif table.format == "dia":
-        table = _checked_diagonals(table, n_rows, n_columns)
+        table = _check_diagonals(table, n_rows, n_columns)
     elif table.format == "lil":
         _check_lists(table, n_rows, n_columns)
     else:
-        _check_coordinates(table := _coordinates(table))
+        _check_coordinates(table := _convert_to_coo(table))
     return table.tocsr()
 
 
@@ -133,7 +133,7 @@ def _check_pointers(
     _check_range(indices[: indptr[-1]], "indices", n_columns, minor)
 
 
-def _coordinates(table: Any) -> Any:
+def _convert_to_coo(table: Any) -> Any:
     """Return a COO or DOK matrix as COO; this conversion runs no compiled code of SciPy."""
     try:
         return table.tocoo(copy=False)
@@ -176,7 +176,7 @@ def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
     _check_range(columns, "rows", n_columns, "columns")
 
 
-def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
+def _check_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
     """Check a DIA matrix, and drop diagonals that lie outside of it, which SciPy allows."""
     _check_values(table.data, 2)
     offsets = table.offsets
@@ -192,7 +192,7 @@ def _checked_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
 def _check_values(values: Any, n_dimensions: int) -> None:
     """Check dimensions and dtype of the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
-        raise MalformedError(f"data must be an array of {n_dimensions} dimensions, got {_described(values)}")
+        raise MalformedError(f"data must be an array of {n_dimensions} dimensions, got {_describe(values)}")
     if values.dtype.kind not in "biufc":
         raise MalformedError(f"data must hold numbers, got dtype {values.dtype}")
 
@@ -200,11 +200,11 @@ def _check_values(values: Any, n_dimensions: int) -> None:
 def _check_integers(places: Any, label: str) -> None:
     if not (isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind == "i"):
         raise MalformedError(
-            f"{label} must be a one-dimensional array of signed integers, got {_described(places)}"
+            f"{label} must be a one-dimensional array of signed integers, got {_describe(places)}"
         )
 
 
-def _described(values: Any) -> str:
+def _describe(values: Any) -> str:
     if isinstance(values, np.ndarray):
         return f"dtype {values.dtype} and shape {values.shape}"
     return f"a {type(values).__name__}"
@@ -229,7 +229,7 @@ def _is_canonical(rows: Any) -> bool:
     return bool(rises.all())
 
 
-def _without_duplicates(rows: Any) -> Any:
+def _sum_duplicates(rows: Any) -> Any:
     """Return a copy with sorted columns in every row, and values at the same position added up."""
     n = rows.indptr[-1]
     result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)

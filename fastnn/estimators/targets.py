@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import numbers
+import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
@@ -18,23 +19,26 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..export.description import FitRecord, ModelDescription, describe
 from ..network.decision import DecisionNetworks
-from ..system.sklearn_internals import checked_sample_weight
-from ..system.validation import check_weights, shown
-from .sparse import checked_sparse
+from ..saving.attributes import SavableAttributes
+from ..system.sklearn_internals import check_sample_weight
+from ..system.validation import check_weights, short_repr
+from .sparse import check_sparse
 
 __all__ = [
     "FLOATS",
     "ClassTargets",
     "NumberTargets",
     "Targets",
+    "Weights",
+    "check_class_weights",
+    "check_column",
     "check_no_times",
+    "check_numbers",
     "check_texts",
-    "checked_column",
-    "checked_numbers",
-    "weights_of_classes",
 ]
 
 Array = NDArray[Any]
+Weights: TypeAlias = ArrayLike | None
 
 
 # Dtypes of X that are kept. Every other dtype is converted to the first.
@@ -43,10 +47,11 @@ FLOATS = (np.float64, np.float32)
 _NO_TARGETS = object()
 
 
-class Targets(ABC):
-    """Checks of X, y and the sample weights; base class of the estimators."""
+class Targets(SavableAttributes, ABC):
+    """Checks of X, y and the sample weights, and what files hold; base class of the estimators of arrays."""
 
     n_outputs_: int
+    _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse", "_state")
     # Arguments for scikit-learn's `validate_data` that concern y.
     _target_checks: ClassVar[dict[str, Any]] = {}
 
@@ -63,19 +68,24 @@ class Targets(ABC):
             known; "warm" and "partial" continue a fit; "validation" evaluates a fit.
         """
 
-    def _validated(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
+    def _validate_data(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
         """Validate X, or X and y, by scikit-learn, after a check of sparse matrices; return the results."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
         if y is not _NO_TARGETS:
-            options |= {"y": checked_sparse(y, "y"), "multi_output": True, **self._target_checks}
+            options |= {"y": check_sparse(y, "y"), "multi_output": True, **self._target_checks}
         try:
-            return validate_data(self, checked_sparse(X), **options)
+            return validate_data(self, check_sparse(X), **options)
         except TypeError:  # of objects in X or y: name y if it is y
             if y is not _NO_TARGETS:
                 self._check_objects(np.asarray(y))
             raise
         except OverflowError as error:
             raise ValueError(f"X or y holds a number too large for a float, scale it down: {error}") from None
+        except ValueError as error:
+            if y is _NO_TARGETS or not re.search("Input X contains NaN|could not convert string", str(error)):
+                raise
+            kind = "TabularClassifier" if is_classifier(self) else "TabularRegressor"
+            raise ValueError(f"{error}\nfastnn.{kind} takes tables with missing values and text.") from None
 
     @staticmethod
     @abstractmethod
@@ -83,40 +93,61 @@ class Targets(ABC):
         """Raise ValueError if y is an array of objects that cannot be targets, such as dates."""
 
     @staticmethod
-    def _validated_weights(sample_weight: Any, X: Any) -> Any:
+    def _validate_weights(sample_weight: Weights, X: Any) -> NDArray[np.float64]:
         """Return checked sample weights (n,); None stands for ones."""
         if sample_weight is not None:
             try:
-                sample_weight = checked_sample_weight(sample_weight, X)
+                sample_weight = check_sample_weight(sample_weight, X)
             except OverflowError as error:
                 raise ValueError(
                     f"sample_weight holds a number too large for a float, scale it down: {error}"
                 ) from None
         return check_weights(sample_weight, X.shape[0])
 
-    def _fitted_members(self) -> list[Any]:
+    def _get_members(self) -> list[Any]:
         """Return the estimators of one fitted network each: this estimator, or an ensemble's members."""
         check_is_fitted(self)
+        hasattr(self, "_state")  # if weights were assigned, this makes a fitted network of them
         single: list[Any] = [self]
         return getattr(self, "estimators_", single)
 
-    def _described(self, kind: str, classes: Array | None = None) -> ModelDescription:
+    def _describe_networks(self, kind: str, classes: Array | None = None) -> ModelDescription:
         """Return what the fitted networks compute, for exports."""
-        members = self._fitted_members()
-        fits = [
-            FitRecord(tuple(getattr(one, "loss_curve_", ())), int(one.n_iter_), int(getattr(one, "t_", 0)))
-            for one in members
-        ]
+        members = self._get_members()
+        networks = []
+        for one in members:
+            losses, n_samples = getattr(one, "loss_curve_", ()), getattr(one, "t_", 0)
+            fit = FitRecord(tuple(losses), int(one.n_iter_), int(n_samples))
+            networks.append((one._state.network, one._state.folded, fit))
         return describe(
-            type(self).__name__, kind, [(one._state.network, one._state.folded) for one in members],
-            is_ensemble=hasattr(self, "estimators_"), classes=classes,
-            feature_names=getattr(self, "feature_names_in_", None), fits=fits,
-        )  # fmt: skip
+            type(self).__name__,
+            kind,
+            networks,
+            is_ensemble=hasattr(self, "estimators_"),
+            classes=classes,
+            feature_names=getattr(self, "feature_names_in_", None),
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes without the buffers that the next partial fit makes anew."""
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        state.pop("_online", None)
+        return state
+
+    def _check_state(self) -> None:
+        """Raise ValueError unless the classes are those of the outputs, in the order that fits rely on."""
+        state = self.__dict__
+        if "classes_" in state and "n_outputs_" in state:
+            classes = state["classes_"]
+            if not np.array_equal(np.unique(classes), classes):
+                raise ValueError("classes_ does not hold distinct classes in increasing order")
+            if state["n_outputs_"] != (len(classes) if state["_has_labels"] or len(classes) > 2 else 1):
+                raise ValueError(f"{len(classes)} classes do not fit n_outputs_={state['n_outputs_']}")
 
 
 class ClassTargets(Targets):
@@ -140,7 +171,7 @@ class ClassTargets(Targets):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_texts(y)
-        has_labels, classes = _classes_of(y)
+        has_labels, classes = _find_classes(y)
         if use == "new":
             self._has_labels, self.classes_ = has_labels, classes
         elif use == "warm" and not np.array_equal(classes, self.classes_):
@@ -166,7 +197,7 @@ class ClassTargets(Targets):
             self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
         return y
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Weights = None) -> float:
         """Compute the accuracy: the fraction of samples whose class, or all labels, are predicted correctly.
 
         Parameters
@@ -188,11 +219,11 @@ class ClassTargets(Targets):
         ValueError
             If X, y or `sample_weight` is invalid.
         """
-        return super().score(X, checked_sparse(y, "y"), sample_weight)  # type: ignore[misc]
+        return super().score(X, check_sparse(y, "y"), sample_weight)  # type: ignore[misc]
 
     def _decision_networks(self) -> DecisionNetworks | None:
         """Return the fitted networks with their classes; None if there is only one class."""
-        states = [estimator._state for estimator in self._fitted_members()]
+        states = [estimator._state for estimator in self._get_members()]
         members = [(state.network, state.folded) for state in states]
         votes = hasattr(self, "estimators_")
         if self._has_labels:
@@ -201,8 +232,12 @@ class ClassTargets(Targets):
         return DecisionNetworks(members, self.classes_, votes=votes) if len(self.classes_) > 1 else None
 
     def _description(self) -> ModelDescription:
-        check_is_fitted(self)
-        return self._described("labels") if self._has_labels else self._described("classes", self.classes_)
+        self._get_members()
+        return (
+            self._describe_networks("labels")
+            if self._has_labels
+            else self._describe_networks("classes", self.classes_)
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -210,7 +245,7 @@ class ClassTargets(Targets):
         return tags
 
 
-def _classes_of(y: Any) -> tuple[bool, Array]:
+def _find_classes(y: Any) -> tuple[bool, Array]:
     """Return whether y holds labels (True) or classes (False), and the distinct labels or classes."""
     if y.ndim == 1 and y.dtype.kind in "iubU":  # such y holds classes: skip the slow `type_of_target`
         classes = np.unique(y)
@@ -233,12 +268,12 @@ def check_texts(y: Array) -> None:
     others = [value for value in y.flat if not isinstance(value, str)]
     if 0 < len(others) < y.size:
         raise ValueError(
-            f"y holds text and {shown(others[0])}, but classes are all text or all integers: write them "
+            f"y holds text and {short_repr(others[0])}, but classes are all text or all integers: write them "
             "as text, and leave out rows without a class"
         )
 
 
-def weights_of_classes(class_weight: dict[Any, float], classes: Array) -> Array:
+def check_class_weights(class_weight: dict[Any, float], classes: Array) -> Array:
     """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
 
     Raises
@@ -279,10 +314,10 @@ class NumberTargets(Targets):
         return y
 
     def _description(self) -> ModelDescription:
-        return self._described("numbers")
+        return self._describe_networks("numbers")
 
 
-def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
+def check_column(estimator: object, y: Any, begins: bool) -> Array:
     """Return targets (n,) without NaN and infinity; of two rows at least if a fit begins."""
     if y is None:
         raise ValueError(
@@ -303,7 +338,7 @@ def checked_column(estimator: Any, y: Any, begins: bool) -> Array:
     return y
 
 
-def checked_numbers(y: Array) -> NDArray[np.float64]:
+def check_numbers(y: Array) -> NDArray[np.float64]:
     """Return the targets (n,) of a regressor as numbers.
 
     Booleans count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.

@@ -1,4 +1,4 @@
-"""Formulas of the activations as expressions, which exporters write in the language of another system.
+"""Formulas of functions of one value as expressions, which exporters write in the language of another system.
 
 The formula of an activation is written once, in plain NumPy, in ``fastnn/reference/layer.py``. If its
 argument is an `Expression` instead of an array, NumPy's protocols for array types record the operations. An
@@ -13,16 +13,33 @@ from typing import Any
 import numpy as np
 
 from ..reference.layer import ACTIVATIONS, Sigmoid
+from ..reference.output import OUTPUTS
 
-__all__ = ["VARIABLE", "Expression", "formula"]
+__all__ = ["VARIABLE", "Expression", "find_sigmoid_argument", "record_formula"]
 
-# Operations that exporters write, by the names of NumPy's functions; "sigmoid" is recognised in formulas.
+# Operations that exporters write, by the names of NumPy's functions.
 OPERATIONS = frozenset(
     [
-        "add", "subtract", "multiply", "divide", "negative", "absolute", "minimum", "maximum", "power",
-        "sqrt", "exp", "expm1", "log", "log1p", "tanh", "less", "greater", "where", "sigmoid",
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "negative",
+        "absolute",
+        "minimum",
+        "maximum",
+        "power",
+        "sqrt",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "tanh",
+        "less",
+        "greater",
+        "where",
     ]
-)  # fmt: skip
+)
 
 
 class Expression(np.lib.mixins.NDArrayOperatorsMixin):
@@ -37,16 +54,22 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
     """
 
     dtype = np.dtype(np.float64)
-    __hash__ = object.__hash__  # NDArrayOperatorsMixin defines ==, which removes the hash
 
     def __init__(self, operation: str, *arguments: Any) -> None:
         self.operation = operation
         self.arguments = tuple(one if isinstance(one, Expression) else float(one) for one in arguments)
 
+    def __repr__(self) -> str:
+        return f"{self.operation}({', '.join(map(repr, self.arguments))})"
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Record an elementwise function or an arithmetic operator."""
         if method != "__call__" or kwargs or ufunc.__name__ not in OPERATIONS:
             raise TypeError(f"a formula with numpy.{ufunc.__name__} cannot be exported")
+        if ufunc is np.power and isinstance(inputs[1], int) and inputs[1] in (2, 3, 4):
+            return functools.reduce(np.multiply, [inputs[0]] * inputs[1])
+        if ufunc is np.multiply and isinstance(inputs[0], float) and inputs[0] == 1:
+            return inputs[1]
         return Expression(ufunc.__name__, *inputs)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, kwargs: Any) -> Any:
@@ -65,19 +88,18 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
 VARIABLE = Expression("variable")
 
 
-@functools.cache
-def formula(activation: str) -> Expression:
-    """Return the expression of an activation of `VARIABLE`.
+def record_formula(name: str) -> Expression:
+    """Return the expression of an activation, or of an output function other than the softmax.
 
     Parameters
     ----------
-    activation : str
-        Name of the activation.
+    name : str
+        Name of the function.
 
     Returns
     -------
     Expression
-        Expression of the activation. A subexpression that several operations use is one object.
+        Expression of the function of `VARIABLE`. A subexpression that several operations use is one object.
 
     Raises
     ------
@@ -86,37 +108,19 @@ def formula(activation: str) -> Expression:
 
     Examples
     --------
-    >>> formula("silu").operation, [node.operation for node in formula("silu").arguments]
-    ('multiply', ['variable', 'sigmoid'])
+    >>> record_formula("softplus")
+    add(maximum(variable(), 0.0), log1p(exp(negative(absolute(variable())))))
     """
-    return _simplified(ACTIVATIONS[activation].value(VARIABLE), {})
+    function = ACTIVATIONS[name].value if name in ACTIVATIONS else OUTPUTS[name]
+    return function(VARIABLE)
 
 
-def _simplified(node: Any, known: dict[int, Any]) -> Any:
-    """Replace the formula of the sigmoid by one operation, and leave out factors of 1."""
-    if not isinstance(node, Expression) or node is VARIABLE:
-        return node
-    if id(node) not in known:
-        argument: list[Any] = []
-        if _matches(Sigmoid.value(VARIABLE), node, argument):
-            known[id(node)] = Expression("sigmoid", _simplified(argument[0], known))
-        elif node.operation == "multiply" and type(node.arguments[0]) is float and node.arguments[0] == 1.0:
-            known[id(node)] = _simplified(node.arguments[1], known)
-        else:
-            arguments = [_simplified(one, known) for one in node.arguments]
-            known[id(node)] = Expression(node.operation, *arguments)
-    return known[id(node)]
+def find_sigmoid_argument(node: Expression) -> Expression | None:
+    """Return the expression `a` if a node is the formula of ``sigmoid(a)``, else None."""
+    return next((one for one in _list_parts(node) if repr(Sigmoid.value(one)) == repr(node)), None)
 
 
-def _matches(pattern: Any, node: Any, argument: list[Any]) -> bool:
-    """Return True if `node` is the pattern with one node for `VARIABLE`, which is put into `argument`."""
-    if pattern is VARIABLE:
-        argument.append(node)
-        return argument[0] is node
-    if not (isinstance(pattern, Expression) and isinstance(node, Expression)):
-        return type(pattern) is type(node) and pattern == node
-    return (
-        pattern.operation == node.operation
-        and len(pattern.arguments) == len(node.arguments)
-        and all(_matches(a, b, argument) for a, b in zip(pattern.arguments, node.arguments, strict=True))
-    )
+def _list_parts(node: Expression) -> list[Expression]:
+    """Return all expressions of which a node is made."""
+    inner = [one for one in node.arguments if isinstance(one, Expression)]
+    return inner + [part for one in inner for part in _list_parts(one)]

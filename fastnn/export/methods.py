@@ -7,6 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, DTypeLike
+    from onnx import ModelProto
+    from sklearn.base import BaseEstimator
+    from torch.nn import Module
+
     from .description import ModelDescription
 
 __all__ = ["Exportable"]
@@ -40,7 +47,9 @@ class Exportable:
     def _description(self) -> ModelDescription:
         """Return what the model computes, the only input of the exporters."""
 
-    def to_onnx(self, path: Any = None, *, dtype: Any = None) -> Any:
+    def to_onnx(
+        self, path: str | PathLike[str] | None = None, *, dtype: DTypeLike | None = None
+    ) -> ModelProto:
         """Export the model to ONNX.
 
         The input "X" (n, n_features) may have any number of rows. Classifiers have the outputs "label" and
@@ -83,7 +92,7 @@ class Exportable:
 
         return to_onnx(self._description(), path, dtype)
 
-    def to_sklearn(self) -> Any:
+    def to_sklearn(self) -> BaseEstimator:
         """Export the model to scikit-learn, as a fitted MLPClassifier or MLPRegressor of scikit-learn.
 
         The result needs no fastnn. Everything that knows scikit-learn's classes takes it: skops, mlflow,
@@ -120,7 +129,7 @@ class Exportable:
 
         return to_sklearn(self._description())
 
-    def to_torch(self, *, dtype: Any = None) -> Any:
+    def to_torch(self, *, dtype: DTypeLike | None = None) -> Module:
         """Export the model to PyTorch, as a module that computes probabilities or numbers.
 
         Parameters
@@ -153,7 +162,12 @@ class Exportable:
         return to_torch(self._description(), dtype)
 
     def to_c(
-        self, path: Any = None, dtype: str = "float32", *, X: Any = None, name: str | None = None
+        self,
+        path: str | PathLike[str] | None = None,
+        dtype: str = "float32",
+        *,
+        X: ArrayLike | None = None,
+        name: str | None = None,
     ) -> str:
         """Export the model to C99, as one header that also compiles as C++.
 
@@ -165,12 +179,10 @@ class Exportable:
         ----------
         path : str or path, optional
             Name of the file that is written, such as ``"net.h"``. By default none is written.
-        dtype : {"float32", "float64", "int8"}, default "float32"
-            Data type of the computation. "int8" is for processors without floating-point units: int8 weights,
-            int16 units, int32 sums that cannot overflow.
+        dtype : {"float32", "float64"}, default "float32"
+            Data type of the computation.
         X : array-like (n, n_features), optional
-            Samples. "int8" needs them, to calibrate the ranges of inputs and units: a few hundred typical
-            samples. The self-test uses three of them; by default it draws samples.
+            Samples. The self-test uses three of them; by default it draws samples.
         name : str, optional
             Prefix of all names; by default derived from the file's name, "net" without a file.
 
@@ -182,9 +194,8 @@ class Exportable:
         Raises
         ------
         ValueError
-            If `dtype` is unknown, `name` is not an identifier of C or `X` does not fit the model; for "int8",
-            if `X` is missing, or the model is an ensemble, which float32 can express. Also if a parameter is
-            NaN or infinite or too large for the dtype.
+            If `dtype` is unknown, `name` is not an identifier of C or `X` does not fit the model. Also if a
+            parameter is NaN or infinite or too large for the dtype.
 
         Examples
         --------
@@ -195,4 +206,4 @@ class Exportable:
         """
         from .c import to_c
 
-        return to_c(self._description(), path, dtype, X, name)
+        return to_c(self, path, dtype, X=X, name=name)

@@ -11,17 +11,24 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..network.description import Array
 from ..reference.output import OUTPUTS
 from ..system.extras import import_extra
-from ..system.validation import shown
+from ..system.files import atomic_path, check_output
+from ..system.validation import short_repr
 from .description import Member, ModelDescription
-from .files import write_file
-from .formulas import VARIABLE, Expression, formula
+from .formulas import VARIABLE, Expression, find_sigmoid_argument, record_formula
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from types import ModuleType
+
+    from numpy.typing import DTypeLike
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 __all__ = [
     "OPSET",
@@ -31,8 +38,8 @@ __all__ = [
     "Tensor",
     "add_model",
     "check_text",
-    "exported_classes",
-    "model_outputs",
+    "convert_classes",
+    "list_outputs",
     "to_onnx",
 ]
 
@@ -49,11 +56,11 @@ class Builder(Protocol):
     def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node with one result, and return the name of the result."""
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: Array) -> str:
         """Add a constant tensor, and return its name."""
 
 
-# ONNX's operators by the names of the operations in `formulas`; ONNX lacks the others.
+# ONNX's operators by the names of the operations in `formulas`; ONNX lacks expm1 and log1p.
 OPERATORS = {
     "add": "Add",
     "subtract": "Sub",
@@ -67,22 +74,24 @@ OPERATORS = {
     "exp": "Exp",
     "log": "Log",
     "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
+    "power": "Pow",
     "less": "Less",
     "greater": "Greater",
     "where": "Where",
 }
 
 
-def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) -> Any:
+def to_onnx(
+    description: ModelDescription, path: str | PathLike[str] | None = None, dtype: DTypeLike | None = None
+) -> ModelProto:
     """Return a model as an ``onnx.ModelProto``, and write it to a file if `path` is given.
 
     `fastnn.Model.to_onnx` documents the arguments and the errors.
     """
     onnx = import_extra("onnx", "onnx", "to_onnx")
-    description = description.converted(dtype)
+    description = description.convert(dtype)
     sample = Tensor("X", description.dtype, ("N", description.n_inputs))
-    outputs = model_outputs(description, ", or use to_c, whose classes are numbered")
+    outputs = list_outputs(description, ", or use to_c, whose classes are numbered")
     graph = Graph(onnx, [sample, *outputs])
     add_model(description, graph, "X", [output.name for output in outputs])
     properties = {}
@@ -90,7 +99,7 @@ def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) 
         properties["feature_names"] = json.dumps(description.feature_names)
     if description.kind == "classes":
         properties["classes"] = json.dumps(description.class_list.tolist())
-    return graph.finished(
+    return graph.finish(
         f"fastnn.{description.source} of {len(description.members)} network(s), "
         f"layers {list(description.members[0].layers_dim)}",
         properties,
@@ -100,30 +109,16 @@ def to_onnx(description: ModelDescription, path: Any = None, dtype: Any = None) 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Input or output of a graph.
+    """Input or output of a graph."""
 
-    Parameters
-    ----------
-    name : str
-        Name.
-    dtype : numpy.dtype
-        Data type; object for text.
-    shape : tuple of str or int
-        Sizes, with names for those that vary.
-    is_output : bool, default False
-        True for an output.
-    comment : str, default ""
-        Explanation, kept in the graph.
-    """
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[str | int, ...]
-    is_output: bool = False
-    comment: str = ""
+    name: str  # name
+    dtype: np.dtype  # data type; object for text
+    shape: tuple[str | int, ...]  # sizes, with names for those that vary
+    is_output: bool = False  # True for an output
+    comment: str = ""  # explanation, kept in the graph
 
 
-def model_outputs(description: ModelDescription, alternative: str = "") -> list[Tensor]:
+def list_outputs(description: ModelDescription, alternative: str = "") -> list[Tensor]:
     """Return the outputs of a model: label and probabilities, or numbers.
 
     The error for classes that ONNX lacks ends with `alternative`.
@@ -131,7 +126,7 @@ def model_outputs(description: ModelDescription, alternative: str = "") -> list[
     n_outputs, classes = description.n_outputs, description.class_list
     if description.kind == "numbers":
         return [Tensor("variable", description.dtype, ("N", n_outputs), True)]
-    label = exported_classes(classes, alternative).dtype if classes.size else np.dtype(np.int64)
+    label = convert_classes(classes, alternative).dtype if classes.size else np.dtype(np.int64)
     shape: tuple[str | int, ...] = ("N",) if description.kind == "classes" else ("N", n_outputs)
     return [
         Tensor("label", label, shape, True),
@@ -172,19 +167,19 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
     # A single network decides by its scores, which do not round to 0 or 1; an ensemble by its probabilities.
     deciding, threshold = (mean, 0.5) if description.is_ensemble else (scores[0], 0.0)
 
-    def above(values: str, output: str | None = None) -> str:
+    def add_comparison(values: str, output: str | None = None) -> str:
         """Add the comparison with the threshold: 1 where a value is above, else 0."""
         limit = graph.constant(np.array(threshold, description.dtype))
         return graph.node("Cast", graph.node("Greater", values, limit), output=output, to=_INT64)
 
     if description.kind == "labels":
-        above(deciding, outputs[0])
+        add_comparison(deciding, outputs[0])
         return
     if description.is_binary and not description.is_ensemble:
-        index = above(graph.node("Squeeze", deciding, graph.constant(np.array([1]))))
+        index = add_comparison(graph.node("Squeeze", deciding, graph.constant(np.array([1]))))
     else:
         index = graph.node("ArgMax", deciding, axis=1, keepdims=0)
-    graph.node("Gather", graph.constant(exported_classes(description.class_list)), index, output=outputs[0])
+    graph.node("Gather", graph.constant(convert_classes(description.class_list)), index, output=outputs[0])
 
 
 # Number of the type int64 in ONNX files.
@@ -196,54 +191,38 @@ def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -
     units = samples
     for layer in member.layers:
         units = graph.node("Gemm", units, graph.constant(layer.weights), graph.constant(layer.biases))
-        units = _add_expression(formula(layer.activation), units, graph, dtype, {})
+        units = _add_formula(layer.activation, units, graph, dtype)
     return units
 
 
-def _add_expression(
-    expression: Any, argument: str, graph: Builder, dtype: np.dtype, known: dict[int, str]
-) -> str:
-    """Add an expression, and return the name of its value; `known` has the names of those added."""
-    if not isinstance(expression, Expression):
-        return graph.constant(np.array(expression, dtype))
-    if expression is VARIABLE:
-        return argument
-    if id(expression) not in known and dtype == np.float64 and _is_silu(expression):
-        # onnxruntime 1.20 fuses z sigmoid(z) to an operator that does not exist for float64: write
-        # z / (1 + exp(-z)) instead. exp may overflow to infinity, which gives 0.
-        one = graph.constant(np.array(1, dtype))
-        below = graph.node("Add", graph.node("Exp", graph.node("Neg", argument)), one)
-        known[id(expression)] = graph.node("Div", argument, below)
-    if id(expression) not in known:
-        power = expression.arguments[1] if expression.operation == "power" else None
-        is_product = isinstance(power, float) and power in (2.0, 3.0, 4.0)
-        arguments = expression.arguments[:1] if is_product else expression.arguments
-        inner = [_add_expression(one, argument, graph, dtype, known) for one in arguments]
-        if expression.operation in OPERATORS:
-            name = graph.node(OPERATORS[expression.operation], *inner)
-        elif expression.operation == "expm1":
-            name = graph.node("Sub", graph.node("Exp", *inner), graph.constant(np.array(1, dtype)))
-        elif expression.operation == "log1p":
-            name = graph.node("Log", graph.node("Add", *inner, graph.constant(np.array(1, dtype))))
-        elif isinstance(power, float) and is_product:
-            name = inner[0]
-            for _ in range(int(power) - 1):
-                name = graph.node("Mul", name, inner[0])
-        else:
-            name = graph.node("Pow", *inner)
-        known[id(expression)] = name
-    return known[id(expression)]
+def _add_formula(activation: str, units: str, graph: Builder, dtype: np.dtype) -> str:
+    """Add an activation of units, and return the name of its values."""
+    names = {id(VARIABLE): units}  # by the identity of expressions
 
+    def add(node: Expression | float) -> str:
+        if not isinstance(node, Expression):
+            return graph.constant(np.array(node, dtype))
+        if id(node) not in names:
+            names[id(node)] = add_operation(node)
+        return names[id(node)]
 
-def _is_silu(expression: Expression) -> bool:
-    """Return True if an expression is the argument times its sigmoid."""
-    first, second = expression.arguments if expression.operation == "multiply" else (None, None)
-    return (
-        first is VARIABLE
-        and isinstance(second, Expression)
-        and second.operation == "sigmoid"
-        and second.arguments[0] is VARIABLE
-    )
+    def add_operation(node: Expression) -> str:
+        argument = find_sigmoid_argument(node)
+        if argument is not None and dtype == np.float32:
+            return graph.node("Sigmoid", add(argument))
+        if argument is not None:
+            # onnxruntime 1.20 fuses z sigmoid(z) to an operator that does not exist for float64: write
+            # 1 / (1 + exp(-z)) instead. exp may overflow to infinity, which gives 0.
+            below = graph.node("Add", graph.node("Exp", graph.node("Neg", add(argument))), add(1.0))
+            return graph.node("Div", add(1.0), below)
+        inner = [add(one) for one in node.arguments]
+        if node.operation == "expm1":
+            return graph.node("Sub", graph.node("Exp", *inner), add(1.0))
+        if node.operation == "log1p":
+            return graph.node("Log", graph.node("Add", *inner, add(1.0)))
+        return graph.node(OPERATORS[node.operation], *inner)
+
+    return add(record_formula(activation))
 
 
 def _add_outputs(
@@ -267,7 +246,7 @@ _OUTPUTS: dict[str, Callable[[Builder, str, str | None], str]] = {
 assert set(_OUTPUTS) == set(OUTPUTS)
 
 
-def exported_classes(classes: NDArray[Any], alternative: str = "") -> NDArray[Any]:
+def convert_classes(classes: Array, alternative: str = "") -> Array:
     """Return classes in a dtype that ONNX has: text, bool, int64 or double.
 
     The error for other classes ends with `alternative`.
@@ -291,8 +270,8 @@ def check_text(text: str, what: str, remedy: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{what} {shown(str(text))} holds {shown(text[error.start])}, half of a surrogate pair, and "
-            f"texts in ONNX are UTF-8, which has no such character. {remedy}"
+            f"{what} {short_repr(str(text))} holds {short_repr(text[error.start])}, half of a surrogate "
+            f"pair, and texts in ONNX are UTF-8, which has no such character. {remedy}"
         ) from None
 
 
@@ -307,12 +286,12 @@ class Graph:
         Inputs and outputs. Nodes and constants get other names.
     """
 
-    def __init__(self, onnx: Any, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, onnx: ModuleType, tensors: Sequence[Tensor]) -> None:
         self._onnx = onnx
         self._tensors = tensors
         self._reserved = {tensor.name for tensor in tensors}
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
         self._names: dict[tuple[str, str], str] = {}
 
     def node(
@@ -330,7 +309,7 @@ class Graph:
         """Add a conversion to a data type, and return the name of the result."""
         return self.node("Cast", values, to=self._onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: Array) -> str:
         """Add a constant tensor, and return its name; equal scalars are one constant."""
         key = (str(value.dtype), repr(value.tolist())) if value.ndim == 0 else None
         if key is not None and key in self._names:
@@ -341,7 +320,9 @@ class Graph:
             self._names[key] = name
         return name
 
-    def finished(self, comment: str, properties: dict[str, str], path: Any = None) -> Any:
+    def finish(
+        self, comment: str, properties: dict[str, str], path: str | PathLike[str] | None = None
+    ) -> ModelProto:
         """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given.
 
         Parameters
@@ -354,7 +335,7 @@ class Graph:
             Name of the file.
         """
         helper = self._onnx.helper
-        infos: tuple[list[Any], list[Any]] = ([], [])
+        infos: tuple[list[ValueInfoProto], list[ValueInfoProto]] = ([], [])
         for tensor in self._tensors:
             kind = (
                 self._onnx.TensorProto.STRING
@@ -368,15 +349,16 @@ class Graph:
         model = helper.make_model(
             helper.make_graph(self._nodes, "fastnn", *infos, self._constants),
             producer_name="fastnn",
-            producer_version=_version(),
+            producer_version=_get_version(),
             opset_imports=[helper.make_opsetid(domain, _OPSETS[domain]) for domain in domains],
             ir_version=IR_VERSION,
             doc_string=comment,
         )
-        helper.set_model_props(model, {"fastnn.version": _version(), **properties})
+        helper.set_model_props(model, {"fastnn.version": _get_version(), **properties})
         self._onnx.checker.check_model(model, full_check=True)
         if path is not None:
-            write_file(path, model.SerializeToString())
+            with atomic_path(check_output(path, "path", "an exported model")) as temporary:
+                temporary.write_bytes(model.SerializeToString())
         return model
 
     def new_name(self, name: str) -> str:
@@ -386,7 +368,7 @@ class Graph:
         return name
 
 
-def _version() -> str:
+def _get_version() -> str:
     from .. import __version__
 
     return __version__

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..system.extras import import_extra
 from .methods import Exportable
-from .onnx import OPSET, add_model, exported_classes
+from .onnx import OPSET, add_model, convert_classes
 
 __all__ = ["register_skl2onnx"]
 
@@ -47,9 +47,12 @@ def register_skl2onnx() -> None:
             "nocl": [True, False],
         }
         skl2onnx.update_registered_converter(
-            kind, f"{kind.__module__}.{kind.__qualname__}", _set_types, _convert,
+            kind,
+            f"{kind.__module__}.{kind.__qualname__}",
+            _set_types,
+            _convert,
             options=options if is_classifier else None,
-        )  # fmt: skip
+        )
 
     Exportable._watch_classes("skl2onnx", register)
 
@@ -76,7 +79,7 @@ def _set_types(operator: Any) -> None:
             "f": data_types.DoubleTensorType,
             "i": data_types.Int64TensorType,
         }
-        kind = exported_classes(description.class_list).dtype.kind
+        kind = convert_classes(description.class_list).dtype.kind
         # Beside maps or columns, skl2onnx casts labels that are not text to int64.
         if kind != "O" and readers & {"SklearnZipMap", "SklearnZipMapColumns"}:
             kind = "i"
@@ -112,9 +115,13 @@ class _Graph:
         """Add a node with one result, and return the name of the result."""
         result = output or self._scope.get_unique_variable_name(operator.lower())
         self._container.add_node(
-            operator, list(inputs), [result], op_version=OPSET,
-            name=self._scope.get_unique_operator_name(operator), **attributes,
-        )  # fmt: skip
+            operator,
+            list(inputs),
+            [result],
+            op_version=OPSET,
+            name=self._scope.get_unique_operator_name(operator),
+            **attributes,
+        )
         return result
 
     def constant(self, value: Any) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .description import FitRecord, LayerDescription, Member, ModelDescription
+from ..network.description import Array
+from .description import LayerDescription, Member, ModelDescription
 
-__all__ = ["label_binarizer", "to_sklearn"]
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.preprocessing import LabelBinarizer
+
+__all__ = ["make_label_binarizer", "to_sklearn"]
 
 # scikit-learn's names of the activations and of the output functions.
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
@@ -17,7 +21,7 @@ OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", 
 _OTHER_WAYS = "to_onnx, to_torch and to_c can export this model"
 
 
-def to_sklearn(description: ModelDescription) -> Any:
+def to_sklearn(description: ModelDescription) -> BaseEstimator:
     """Return a model as a fitted estimator of scikit-learn.
 
     `fastnn.Model.to_sklearn` documents the result and the errors.
@@ -28,19 +32,18 @@ def to_sklearn(description: ModelDescription) -> Any:
             f"whose predictions are the same; {_OTHER_WAYS}"
         )
     if description.is_ensemble:
-        return _voting(description)
-    fit = description.fits[0] if description.fits else FitRecord()
-    return _estimator(description, description.members[0], description.class_list, fit)
+        return _make_voting(description)
+    return _make_estimator(description, description.members[0], description.class_list)
 
 
-def label_binarizer(classes: NDArray[Any], has_labels: bool) -> Any:
+def make_label_binarizer(classes: Array, has_labels: bool) -> LabelBinarizer:
     """Return the fitted LabelBinarizer that scikit-learn's MLPClassifier holds for the classes or labels."""
     from sklearn.preprocessing import LabelBinarizer
 
     return LabelBinarizer().fit(np.eye(len(classes), dtype=int) if has_labels else classes)
 
 
-def _voting(description: ModelDescription) -> Any:
+def _make_voting(description: ModelDescription) -> BaseEstimator:
     """Return an ensemble as a voting estimator, whose members have the classes 0 .. n_classes - 1."""
     from sklearn.ensemble import VotingClassifier, VotingRegressor
     from sklearn.preprocessing import LabelEncoder
@@ -50,11 +53,10 @@ def _voting(description: ModelDescription) -> Any:
             f"scikit-learn's voting ensembles predict one class or one number, not {description.n_outputs} "
             f"{description.kind}: {_OTHER_WAYS}"
         )
-    fits = description.fits or (FitRecord(),) * len(description.members)
     classes = np.arange(len(description.class_list))
     members = [
-        (f"network{k}", _estimator(description, member, classes, fit))
-        for k, (member, fit) in enumerate(zip(description.members, fits, strict=True))
+        (f"network{k}", _make_estimator(description, member, classes))
+        for k, member in enumerate(description.members)
     ]
     voting: Any = VotingRegressor(members)
     if description.kind == "classes":
@@ -69,7 +71,7 @@ def _voting(description: ModelDescription) -> Any:
     return voting
 
 
-def _estimator(description: ModelDescription, member: Member, classes: NDArray[Any], fit: FitRecord) -> Any:
+def _make_estimator(description: ModelDescription, member: Member, classes: Array) -> BaseEstimator:
     """Return a network as a fitted MLPClassifier or MLPRegressor."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -84,7 +86,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
             f"{_OTHER_WAYS}"
         )
     if member.output == "softmax" and len(classes) == 2:
-        layers, output = _with_one_score(layers), "logistic"
+        layers, output = _merge_two_scores(layers), "logistic"
     settings: dict[str, Any] = {
         "hidden_layer_sizes": tuple(layer.biases.size for layer in layers[:-1]),
         "activation": ACTIVATIONS[hidden.pop()],
@@ -98,7 +100,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
         result = MLPClassifier(**settings)
         n_labels = layers[-1].biases.size if description.kind == "labels" else 0
         result.classes_ = np.arange(max(n_labels, 2)) if n_labels else classes
-        binarizer = label_binarizer(result.classes_, n_labels > 1)
+        binarizer = make_label_binarizer(result.classes_, n_labels > 1)
     # Arrays in C order, as a fit leaves them.
     result.coefs_ = [np.ascontiguousarray(layer.weights) for layer in layers]
     result.intercepts_ = [layer.biases.copy() for layer in layers]
@@ -107,6 +109,7 @@ def _estimator(description: ModelDescription, member: Member, classes: NDArray[A
         result.feature_names_in_ = np.array(description.feature_names, object)
     result.n_layers_, result.n_outputs_ = len(layers) + 1, layers[-1].biases.size
     result.out_activation_ = output
+    fit = member.fit
     result.loss_curve_ = [float(loss) for loss in fit.losses]
     result.loss_ = result.loss_curve_[-1] if fit.losses else np.inf
     result.best_loss_ = min(fit.losses, default=np.inf)
@@ -136,7 +139,7 @@ def _check_expressible(hidden: set[str], output: str) -> None:
         )
 
 
-def _with_one_score(layers: tuple[LayerDescription, ...]) -> tuple[LayerDescription, ...]:
+def _merge_two_scores(layers: tuple[LayerDescription, ...]) -> tuple[LayerDescription, ...]:
     """Return layers with the difference of two scores, whose sigmoid is the softmax's second probability."""
     last = layers[-1]
     weights, biases = (np.diff(array, axis=-1) for array in (last.weights, last.biases))

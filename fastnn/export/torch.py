@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .description import Member, ModelDescription
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import DTypeLike
+    from torch import Tensor
+    from torch.nn import Module
 
 __all__ = ["to_torch"]
 
 
-def to_torch(description: ModelDescription, dtype: Any = None) -> Any:
+def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> Module:
     """Return a model as a ``torch.nn.Module``.
 
     `fastnn.Model.to_torch` documents the arguments and the errors.
     """
-    torch = _torch()
-    description = description.converted(dtype)
-    networks = [_sequential(torch, description, member) for member in description.members]
+    torch = _import_torch()
+    description = description.convert(dtype)
+    networks = [_make_sequential(torch, description, member) for member in description.members]
     if not description.is_ensemble:
         return networks[0]
-    return _class("MeanOfNetworks")(networks).eval()
+    return _get_class("MeanOfNetworks")(networks).eval()
 
 
-def _torch() -> Any:
+def _import_torch() -> ModuleType:
     """Import PyTorch, or raise ImportError with instructions."""
     try:
         import torch
@@ -33,7 +40,7 @@ def _torch() -> Any:
     return torch
 
 
-def _modules(nn: Any) -> dict[str, Any]:
+def _list_modules(nn: ModuleType) -> dict[str, type[Module]]:
     """Return PyTorch's modules of the activations, None for the identity.
 
     PyTorch's softplus is ``log(1 + exp(z))`` up to a threshold, and z above. In float32, exp overflows above
@@ -54,10 +61,10 @@ def _modules(nn: Any) -> dict[str, Any]:
     }
 
 
-def _sequential(torch: Any, description: ModelDescription, member: Member) -> Any:
+def _make_sequential(torch: ModuleType, description: ModelDescription, member: Member) -> Module:
     """Return a network with its output function."""
-    nn, known = torch.nn, _modules(torch.nn)
-    modules: list[Any] = []
+    nn, known = torch.nn, _list_modules(torch.nn)
+    modules: list[Module] = []
     for position, layer in enumerate(member.layers):
         weights, biases = torch.from_numpy(layer.weights.T.copy()), torch.from_numpy(layer.biases.copy())
         if description.is_binary and position == len(member.layers) - 1:
@@ -82,7 +89,7 @@ def _sequential(torch: Any, description: ModelDescription, member: Member) -> An
     elif member.output == "sigmoid":
         modules.append(nn.Sigmoid())
     elif member.output == "exponential":
-        modules.append(_class("Exponential")())
+        modules.append(_get_class("Exponential")())
     return nn.Sequential(*modules).eval()
 
 
@@ -93,12 +100,12 @@ def __getattr__(name: str) -> Any:
     """
     if name not in ("Exponential", "MeanOfNetworks"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    torch = _torch()
+    torch = _import_torch()
 
     class Exponential(torch.nn.Module):  # type: ignore[name-defined]
         """The exponential function of every value."""
 
-        def forward(self, X: Any) -> Any:
+        def forward(self, X: Tensor) -> Tensor:
             return torch.exp(X)
 
     class MeanOfNetworks(torch.nn.Module):  # type: ignore[name-defined]
@@ -110,11 +117,11 @@ def __getattr__(name: str) -> Any:
             Networks with the same inputs and outputs.
         """
 
-        def __init__(self, networks: list[Any]) -> None:
+        def __init__(self, networks: list[Module]) -> None:
             super().__init__()
             self.networks = torch.nn.ModuleList(networks)
 
-        def forward(self, X: Any) -> Any:
+        def forward(self, X: Tensor) -> Tensor:
             return torch.stack([network(X) for network in self.networks]).mean(dim=0)
 
     for kind in (Exponential, MeanOfNetworks):
@@ -123,6 +130,6 @@ def __getattr__(name: str) -> Any:
     return globals()[name]
 
 
-def _class(name: str) -> Any:
+def _get_class(name: str) -> Any:
     """Return a module class of this file, which is defined on first use."""
     return globals().get(name) or __getattr__(name)

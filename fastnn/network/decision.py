@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
-
-from .description import Network
+from .description import Array, Network
 
 __all__ = ["DecisionNetworks"]
 
@@ -36,8 +34,8 @@ class DecisionNetworks(NamedTuple):
         Name of the backend that evaluates the networks.
     """
 
-    members: Sequence[tuple[Network, NDArray[Any]]]
-    classes: NDArray[Any] | None
+    members: Sequence[tuple[Network, Array]]
+    classes: Array | None
     n_labels: int = 0
     votes: bool = False
     backend: str = "numba"

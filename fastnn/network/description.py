@@ -9,45 +9,53 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn_kernels.compiler.addresses import address_of
-from fastnn_kernels.compiler.forks import cached_property
+from fastnn_kernels.compiler.kinds import get_address
 
 from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
+from ..system.generators import Random
 from ..system.memory import LARGE_BYTES, check_memory
-from ..system.validation import check_choice, check_flag, check_number, shown
+from ..system.validation import (
+    Array,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_layout,
+    check_number,
+    short_repr,
+)
 from .initialization import INITIALIZERS, draw_layer
 
-__all__ = ["ALIGNMENT", "LayerOffsets", "Layout", "Network", "aligned_empty", "aligned_zeros"]
+__all__ = ["ALIGNMENT", "Array", "LayerOffsets", "Layout", "Network", "allocate_empty", "allocate_zeros"]
 
-Array = NDArray[Any]
 
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
 
 
-def aligned_empty(size: int, dtype: DTypeLike) -> Array:
+def allocate_empty(size: int, dtype: DTypeLike) -> Array:
     """Return an uninitialised array (size,) that begins at a cache line, so that no vector straddles two."""
-    return _aligned(np.empty, size, dtype)
+    return _allocate(np.empty, size, dtype)
 
 
-def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
+def allocate_zeros(size: int, dtype: DTypeLike) -> Array:
     """Return an array (size,) of zeros that begins at a cache line."""
-    return _aligned(np.zeros, size, dtype)
+    return _allocate(np.zeros, size, dtype)
 
 
-def _aligned(create: Callable[..., Array], size: int, dtype: DTypeLike) -> Array:
+def _allocate(create: Callable[..., Array], size: int, dtype: DTypeLike) -> Array:
     """Return an array (size,) made by ``numpy.empty`` or ``numpy.zeros`` that begins at a cache line."""
     itemsize = np.dtype(dtype).itemsize
     buffer = create(size + ALIGNMENT // itemsize, dtype)
-    first = -address_of(buffer) % ALIGNMENT // itemsize
+    first = -get_address(buffer) % ALIGNMENT // itemsize
     return buffer[first : first + size]
 
 
@@ -104,8 +112,8 @@ class Network:
         layers_dim: Iterable[int],
         activation: str | Sequence[str] = "tanh",
         output_activation: str = "tanh",
-        dtype: Any = np.float64,
-        loss: Any = "softmax_cross_entropy",
+        dtype: DTypeLike = np.float64,
+        loss: str | Loss = "softmax_cross_entropy",
         batch_norm: bool = False,
         dropout: float | Sequence[float] = 0.0,
     ) -> Network:
@@ -120,8 +128,6 @@ class Network:
             is unknown; if a list has the wrong length; or if a dropout rate is not at least 0 and below 1.
         TypeError
             If a layer size is not an integer, or a boolean.
-        MemoryError
-            If the parameters do not fit into the free memory.
         """
         try:
             sizes = tuple(layers_dim)
@@ -130,7 +136,7 @@ class Network:
             dims = tuple(operator.index(size) for size in sizes)
         except TypeError:
             raise TypeError(
-                f"layers_dim must be a sequence of integers such as [2, 3, 2], got {shown(layers_dim)}"
+                f"layers_dim must be a sequence of integers such as [2, 3, 2], got {short_repr(layers_dim)}"
             ) from None
         if len(dims) < 2:
             raise ValueError(
@@ -147,50 +153,54 @@ class Network:
         if not isinstance(hidden, Sequence) or len(hidden) != n_hidden:  # type: ignore[redundant-expr]
             raise ValueError(
                 "activation must be a name such as 'tanh', or a list with one name for each hidden layer "
-                f"({n_hidden}), got {shown(activation)}"
+                f"({n_hidden}), got {short_repr(activation)}"
             )
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
-        if isinstance(output_activation, str) and output_activation == "softmax":  # type: ignore[redundant-expr]
-            raise ValueError(
-                "output_activation='softmax' belongs to the loss 'softmax_cross_entropy', which computes it: "
-                "pass output_activation='identity'"
-            )
         check_choice(output_activation, "output_activation", ACTIVATIONS)
-        try:
-            resolved = np.dtype(dtype)
-        except (TypeError, ValueError):
-            raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}") from None
-        if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be float32 or float64, got {resolved}")
-        network = _shared(
-            dims, (*hidden, output_activation), resolved, resolve_loss(loss),
-            check_flag(batch_norm, "batch_norm"), _dropout_rates(dropout, n_hidden),
-        )  # fmt: skip
-        n_bytes = network.n_parameters * resolved.itemsize
-        if n_bytes > LARGE_BYTES:
-            check_memory(
-                n_bytes, f"a network with the layers {shown(list(dims))} has parameters of",
-                "give it fewer or narrower layers",
-            )  # fmt: skip
-        return network
+        resolved = check_dtype(dtype)
+        return _share_network(
+            dims,
+            (*hidden, output_activation),
+            resolved,
+            resolve_loss(loss),
+            check_flag(batch_norm, "batch_norm"),
+            _check_dropout(dropout, n_hidden),
+        )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the fields without cached layouts, which the version that loads a pickle computes itself."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Set the fields; a dtype from a machine of the other byte order becomes this machine's."""
-        self.__dict__.update(state | {"dtype": state["dtype"].newbyteorder("=")})
-
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as a dict of plain values and the loss, for pickles."""
-        return self.__getstate__() | {"dtype": self.dtype.name}
+    def _get_saved_state(self, training: bool = True) -> dict[str, Any]:
+        """Return the arguments of `create`, for files and pickles: layouts are computed anew."""
+        *hidden, output = self.activations
+        return {
+            "layers_dim": list(self.layers_dim),
+            "activation": hidden,
+            "output_activation": output,
+            "dtype": self.dtype.name,
+            "loss": self.loss,
+            "batch_norm": self.batch_norm,
+            "dropout": list(self.dropout) or 0.0,
+        }
 
     @classmethod
-    def of_plain(cls, values: dict[str, Any]) -> Network:
-        """Return the network of a dict that `plain` returned."""
-        return cls(**values | {"dtype": np.dtype(values["dtype"])})
+    def _from_state(cls, state: dict[str, Any]) -> Network:
+        """Return the network of a state that `_get_saved_state` returned."""
+        return cls.create(**state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network._from_state, (self._get_saved_state(),)
+
+    def check_vectors(self, parameters: object, statistics: object) -> tuple[Array, Array]:
+        """Return the flat vectors of a saved state in a layout that kernels can read.
+
+        Raises
+        ------
+        ValueError
+            If one is not an array of this network's length and dtype.
+        """
+        return (
+            check_layout(parameters, (self.n_parameters,), self.dtype, "parameters"),
+            check_layout(statistics, (self.n_statistics,), self.dtype, "running statistics"),
+        )
 
     @property
     def n_inputs(self) -> int:
@@ -243,6 +253,11 @@ class Network:
         n_others = sum(layer.n_out * (3 if layer.scales >= 0 else 1) for layer in self.layers)
         return self.n_weights + self.whole_tile(n_others)
 
+    @property
+    def n_used_parameters(self) -> int:
+        """Number of weights, biases, scales and shifts: the length of the flat vector without padding."""
+        return sum(one.n_in * one.n_out + one.n_out * (3 if one.scales >= 0 else 1) for one in self.layers)
+
     @cached_property
     def operations(self) -> int:
         """FLOPs of a forward pass of one sample: 2 per weight."""
@@ -252,13 +267,6 @@ class Network:
     def training_operations(self) -> int:
         """FLOPs of a training step on one sample: a backward pass takes twice as many as a forward pass."""
         return 3 * self.operations
-
-    @property
-    def padding(self) -> tuple[slice, slice]:
-        """Elements of the flat vector that belong to no layer."""
-        last = self.layers[-1]
-        n_weights, n_used = last.weights + last.n_in * last.n_out, last.biases + last.n_out
-        return slice(n_weights, self.n_weights), slice(n_used, self.n_parameters)
 
     @cached_property
     def n_statistics(self) -> int:
@@ -276,15 +284,15 @@ class Network:
 
     def biases(self, parameters: Array) -> list[Array]:
         """Return views (1, n_out) of the biases in the flat vector."""
-        return [_row(parameters, layer.biases, layer.n_out) for layer in self.layers]
+        return [_view_row(parameters, layer.biases, layer.n_out) for layer in self.layers]
 
     def scales(self, parameters: Array) -> list[Array | None]:
         """Return views (1, n_out) of the scales of the normalised layers, None for the others."""
-        return [_row(parameters, layer.scales, layer.n_out) for layer in self.layers]
+        return [_view_row(parameters, layer.scales, layer.n_out) for layer in self.layers]
 
     def shifts(self, parameters: Array) -> list[Array | None]:
         """Return views (1, n_out) of the shifts of the normalised layers, None for the others."""
-        return [_row(parameters, layer.shifts, layer.n_out) for layer in self.layers]
+        return [_view_row(parameters, layer.shifts, layer.n_out) for layer in self.layers]
 
     def running(self, statistics: Array) -> list[Array | None]:
         """Return views (2, n_out) of the running means and variances; None for layers without them."""
@@ -293,43 +301,65 @@ class Network:
             for layer in self.layers
         ]
 
-    def draw_parameters(self, random: Any, init: str = "tutorial") -> Array:
+    def compute_penalty(
+        self, parameters: Array, reg_lambda: float, reduction: str, total_weight: float
+    ) -> float:
+        """Return the L2 penalty beside the mean loss of samples: in a summed loss all samples share it."""
+        weights = parameters[: self.n_weights].astype(np.float64)
+        penalty = 0.5 * reg_lambda * float(np.vdot(weights, weights))
+        return penalty / total_weight if reduction == "sum" else penalty
+
+    def draw_parameters(self, random: Random, init: str = "tutorial") -> Array:
         """Return initial parameters (P,) drawn layer by layer by the method `init`, a key of `INITIALIZERS`.
 
         `random` is a ``RandomState`` or the module ``numpy.random``. Scales are 1 and shifts 0.
         """
         check_choice(init, "init", INITIALIZERS)
-        parameters = self.neutral_parameters()
+        parameters = self.make_neutral_parameters()
         for W, b in zip(self.weights(parameters), self.biases(parameters), strict=True):
             W[...], b[...] = draw_layer(init, random, *W.shape)
         return parameters
 
-    def neutral_parameters(self) -> Array:
-        """Return parameters (P,) in which weights, biases and shifts are 0 and scales are 1."""
-        parameters = aligned_zeros(self.n_parameters, self.dtype)
+    def make_neutral_parameters(self) -> Array:
+        """Return parameters (P,) in which weights, biases and shifts are 0 and scales are 1.
+
+        Raises
+        ------
+        MemoryError
+            If the parameters, and the arrays of float64 that they are drawn in, exceed the free memory.
+        """
+        # A layer is drawn in float64, and divided into a second array of float64.
+        largest = max(n_in * n_out for n_in, n_out in self.shapes)
+        n_bytes = self.n_parameters * self.dtype.itemsize + 16 * largest
+        if n_bytes > LARGE_BYTES:
+            layers = short_repr(list(self.layers_dim))
+            check_memory(
+                n_bytes, f"a network with the layers {layers} takes", "give it fewer or narrower layers"
+            )
+        parameters = allocate_zeros(self.n_parameters, self.dtype)
         for scale in self.scales(parameters):
             if scale is not None:
                 scale[...] = 1
         return parameters
 
-    def converted(self, other: Network, parameters: Array) -> Array:
+    def convert_parameters(self, other: Network, parameters: Array) -> Array:
         """Return parameters of `other`, the same network with another dtype, converted to this layout."""
-        result = aligned_zeros(self.n_parameters, self.dtype)
+        result = allocate_zeros(self.n_parameters, self.dtype)
         for arrays_of in (Network.weights, Network.biases, Network.scales, Network.shifts):
             for target, source in zip(arrays_of(self, result), arrays_of(other, parameters), strict=True):
                 if target is not None:
                     target[...] = source
         return result
 
-    def initial_statistics(self) -> Array:
+    def make_statistics(self) -> Array:
         """Return running statistics in which means are 0 and variances 1."""
-        statistics = aligned_zeros(self.n_statistics, self.dtype)
+        statistics = allocate_zeros(self.n_statistics, self.dtype)
         for running in self.running(statistics):
             if running is not None:
                 running[1] = 1
         return statistics
 
-    def folded(self, parameters: Array, statistics: Array) -> Array:
+    def fold_batch_norm(self, parameters: Array, statistics: Array) -> Array:
         """Return parameters with batch normalisation folded in: they predict the same without normalising.
 
         Normalisation by running statistics, scales and shifts is affine: weights and biases absorb it.
@@ -339,9 +369,13 @@ class Network:
             return parameters
         result = parameters.copy()
         for W, b, scale, shift, running in zip(
-            self.weights(result), self.biases(result), self.scales(parameters), self.shifts(parameters),
-            self.running(statistics), strict=True,
-        ):  # fmt: skip
+            self.weights(result),
+            self.biases(result),
+            self.scales(parameters),
+            self.shifts(parameters),
+            self.running(statistics),
+            strict=True,
+        ):
             if scale is not None and shift is not None and running is not None:
                 factor = scale / np.sqrt(running[1] + self.dtype.type(EPS))
                 with np.errstate(over="ignore", invalid="ignore"):  # predictions say so if scores overflow
@@ -397,28 +431,34 @@ class Network:
             dunits = widest * (position % 2)
             rows.append(
                 (
-                    layer.n_in, n_out, layer.weights, layer.biases, layer.scales, layer.shifts,
-                    layer.statistics if training else -1, source, sums, kept, units, dunits,
-                    self.kernel_activations.index(name), -1,
+                    *layer[:-1],
+                    layer.statistics if training else -1,
+                    source,
+                    sums,
+                    kept,
+                    units,
+                    dunits,
+                    self.kernel_activations.index(name),
+                    -1,
                 )
-            )  # fmt: skip
+            )
             dropped = position + 1 < len(self.layers) and rates[position + 1] > 0
             source = take(n_out, dropped, units)
         return Layout(np.array(rows, np.int64), n_rows, 2 * widest)
 
 
 @functools.lru_cache(maxsize=128)
-def _shared(*values: Any) -> Network:
+def _share_network(*values: Any) -> Network:
     """Return the network with these fields; equal networks are one object, which computes layouts once."""
     return Network(*values)
 
 
-def _row(parameters: Array, offset: int, size: int) -> Any:
+def _view_row(parameters: Array, offset: int, size: int) -> Any:
     """Return a view (1, size) of the flat vector, or None if the offset is -1."""
     return None if offset < 0 else parameters[offset : offset + size].reshape(1, size)
 
 
-def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+def _check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     """Return the dropout rates of every layer's inputs; a single rate excludes the network's inputs."""
     if isinstance(dropout, np.ndarray) and not dropout.ndim:
         dropout = dropout[()]
@@ -426,7 +466,7 @@ def _dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         if len(dropout) != n_hidden + 1:
             raise ValueError(
                 f"dropout must be one rate, for the hidden layers, or a list of {n_hidden + 1}: one for the "
-                f"inputs and one for each of the {n_hidden} hidden layers, got {shown(dropout)}"
+                f"inputs and one for each of the {n_hidden} hidden layers, got {short_repr(dropout)}"
             )
         rates = [
             check_number(rate, f"dropout[{k}]", 0.0, 1.0, exclusive_end=True)

@@ -7,47 +7,48 @@ to `INITIALIZERS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..system.generators import Random
 
 __all__ = ["INITIALIZERS", "draw_layer"]
 
 Array = NDArray[np.float64]
 
 
-def tutorial(random: Any, n_in: int, n_out: int) -> Array:
+def tutorial(random: Random, n_in: int, n_out: int) -> Array:
     """Draw the tutorial's weights: normal with variance 1 / n_in."""
     return random.randn(n_in, n_out) / np.sqrt(n_in)
 
 
-def glorot_uniform(random: Any, n_in: int, n_out: int) -> Array:
+def glorot_uniform(random: Random, n_in: int, n_out: int) -> Array:
     """Draw uniform weights of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 16)."""
     return _uniform(random, n_in, n_out, 2 / (n_in + n_out))
 
 
-def glorot_normal(random: Any, n_in: int, n_out: int) -> Array:
+def glorot_normal(random: Random, n_in: int, n_out: int) -> Array:
     """Draw normal weights of variance 2 / (n_in + n_out) (Glorot & Bengio, 2010, equation 12)."""
     return random.randn(n_in, n_out) * np.sqrt(2 / (n_in + n_out))
 
 
-def he_uniform(random: Any, n_in: int, n_out: int) -> Array:
+def he_uniform(random: Random, n_in: int, n_out: int) -> Array:
     """Draw uniform weights of variance 2 / n_in (He et al., 2015, section 2.2)."""
     return _uniform(random, n_in, n_out, 2 / n_in)
 
 
-def he_normal(random: Any, n_in: int, n_out: int) -> Array:
+def he_normal(random: Random, n_in: int, n_out: int) -> Array:
     """Draw normal weights of variance 2 / n_in (He et al., 2015, equation 10)."""
     return random.randn(n_in, n_out) * np.sqrt(2 / n_in)
 
 
-def lecun_normal(random: Any, n_in: int, n_out: int) -> Array:
+def lecun_normal(random: Random, n_in: int, n_out: int) -> Array:
     """Draw normal weights of variance 1 / n_in (LeCun et al., "Efficient BackProp", 1998, equation 16)."""
     return random.randn(n_in, n_out) * np.sqrt(1 / n_in)
 
 
-def orthogonal(random: Any, n_in: int, n_out: int) -> Array:
+def orthogonal(random: Random, n_in: int, n_out: int) -> Array:
     """Draw orthonormal rows or columns, whichever are fewer (Saxe, McClelland & Ganguli, 2014, section 3)."""
     Q, R = np.linalg.qr(random.randn(max(n_in, n_out), min(n_in, n_out)))
     # With a positive diagonal of R, the distribution of Q is uniform.
@@ -55,14 +56,14 @@ def orthogonal(random: Any, n_in: int, n_out: int) -> Array:
     return Q if n_in >= n_out else Q.T
 
 
-def _uniform(random: Any, n_in: int, n_out: int, variance: float) -> Array:
+def _uniform(random: Random, n_in: int, n_out: int, variance: float) -> Array:
     """Return weights (n_in, n_out) uniform around 0 with the given variance."""
     limit = np.sqrt(3 * variance)
     return random.uniform(-limit, limit, (n_in, n_out))
 
 
 # Registry of the methods: functions by name.
-INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
+INITIALIZERS: dict[str, Callable[[Random, int, int], Array]] = {
     "tutorial": tutorial,
     "glorot_uniform": glorot_uniform,
     "glorot_normal": glorot_normal,
@@ -73,7 +74,7 @@ INITIALIZERS: dict[str, Callable[[Any, int, int], Array]] = {
 }
 
 
-def draw_layer(init: str, random: Any, n_in: int, n_out: int) -> tuple[Array, Array]:
+def draw_layer(init: str, random: Random, n_in: int, n_out: int) -> tuple[Array, Array]:
     """Return weights (n_in, n_out) and biases (n_out,); biases are standard normal for "tutorial", else 0."""
     W = INITIALIZERS[init](random, n_in, n_out)
     return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)

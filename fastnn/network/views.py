@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from numpy.typing import NDArray
+from ..system.validation import check_parameters, short_repr
+from .description import Array, Network
 
-from ..system.validation import check_parameters, shown
-from .description import Network
-
-__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "batch_norm_views"]
+__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "make_batch_norm_views"]
 
 
 class BatchNorm(NamedTuple):
@@ -24,13 +22,13 @@ class BatchNorm(NamedTuple):
         Statistics used by predictions.
     """
 
-    scale: NDArray[Any]
-    shift: NDArray[Any]
-    running_mean: NDArray[Any]
-    running_variance: NDArray[Any]
+    scale: Array
+    shift: Array
+    running_mean: Array
+    running_variance: Array
 
 
-def batch_norm_views(network: Network, parameters: NDArray[Any], statistics: NDArray[Any]) -> list[BatchNorm]:
+def make_batch_norm_views(network: Network, parameters: Array, statistics: Array) -> list[BatchNorm]:
     """Return the views of every normalised layer in the flat vectors of parameters and running statistics."""
     return [
         BatchNorm(scale, shift, running[0], running[1])
@@ -41,7 +39,7 @@ def batch_norm_views(network: Network, parameters: NDArray[Any], statistics: NDA
     ]
 
 
-class LiveViews(list[NDArray[Any]]):
+class LiveViews(list[Array]):
     """List of views of the parameters; assigning to an item writes into the model.
 
     Parameters
@@ -52,7 +50,7 @@ class LiveViews(list[NDArray[Any]]):
         Name of the list in error messages.
     """
 
-    def __init__(self, views: Iterable[NDArray[Any]], name: str) -> None:
+    def __init__(self, views: Iterable[Array], name: str) -> None:
         super().__init__(views)
         self._name = name
 
@@ -66,7 +64,8 @@ class LiveViews(list[NDArray[Any]]):
                 values = list(value)
             except TypeError:
                 raise ValueError(
-                    f"{self._name} must be a list of {len(places)} arrays, one per layer, got {shown(value)}"
+                    f"{self._name} must be a list of {len(places)} arrays, one per layer, got "
+                    f"{short_repr(value)}"
                 ) from None
         if len(values) != len(places):
             raise ValueError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,14 @@ __all__ = ["DATASETS", "FEATURES", "FUNCTIONS", "SURFACES", "TABLES", "DataSet",
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set of the playground.
-
-    Parameters
-    ----------
-    title : str
-        Name for people.
-    kind : {"classes", "regression"}
-        Kind of the targets.
-    why : str
-        Sentence that says why the best known settings are the best.
-    best : dict
-        Best known settings: fields of `Settings` that differ from their defaults.
-    draw : callable, optional
-        Function that draws the samples (n, 2) and their labels or targets (n,). None for samples that the
-        user paints or brings.
-    arguments : tuple of str
-        Fields of `Settings` that `draw` takes by name.
-    """
+    """A data set of the playground."""
 
     title: str
-    kind: str
-    why: str
-    best: dict[str, Any] = field(default_factory=dict)
+    kind: str  # "classes" or "regression"
+    why: str  # why the best known settings are the best
+    best: dict[str, Any]  # fields of `Settings` that differ from their defaults
+    # Function that draws the samples (n, 2) and their labels or targets (n,), None for samples that the user
+    # paints or brings; and the fields of `Settings` that it takes by name.
     draw: Callable[..., Any] | None = None
     arguments: tuple[str, ...] = ()
 
@@ -173,75 +158,89 @@ SURFACES = {
     "ripples": "waves around the centre",
 }
 
-# Settings that many data sets share: mean gradients, and Adam, whose rate needs no tuning.
-_ADAM = {
-    "output_activation": "identity", "init": "glorot_normal", "optimizer": "adam", "learning_rate": 0.01,
-    "reduction": "mean", "l2": 0.0,
-}  # fmt: skip
+# Settings that many data sets share: tanh units, mean gradients, and Adam, whose rate needs no tuning.
+_SMOOTH = {"layers": [8, 8], "activations": ["tanh", "tanh"], "output_activation": "identity"}
+_ADAM = {"optimizer": "adam", "learning_rate": 0.01, "reduction": "mean", "l2": 0.0, "init": "glorot_normal"}
+_USUAL: dict[str, Any] = _SMOOTH | _ADAM
+_WIDE: dict[str, Any] = _USUAL | {"layers": [16, 16], "noise": 0.1}
 _COMMON = ("n_samples", "noise", "seed")
 
 # Registry of the data sets by name.
 DATASETS: dict[str, DataSet] = {
     "moons": DataSet(
-        "Moons", "classes",
+        "Moons",
+        "classes",
         "Three tanh units suffice: the boundary is an S of three straight parts, one for each unit.",
-        {}, moons, _COMMON,
+        {"noise": 0.2},
+        moons,
+        _COMMON,
     ),
     "circles": DataSet(
-        "Circles", "classes",
+        "Circles",
+        "classes",
         "A closed boundary takes at least three lines; four tanh units round their corners.",
-        {"layers": [4], "activations": ["tanh"], "noise": 0.1, **_ADAM},
-        circles, _COMMON,
+        _USUAL | {"layers": [4], "activations": ["tanh"], "noise": 0.1},
+        circles,
+        _COMMON,
     ),
     "spiral": DataSet(
-        "Spiral", "classes",
+        "Spiral",
+        "classes",
         "A boundary that winds takes two layers: the first bends lines, the second combines the bends. "
         "Adam finds the way that plain gradient descent takes many times longer for.",
-        {"n_samples": 300, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM},
-        spiral, (*_COMMON, "arms", "turns"),
+        _WIDE | {"n_samples": 300},
+        spiral,
+        (*_COMMON, "arms", "turns"),
     ),
     "blobs": DataSet(
-        "Blobs", "classes",
+        "Blobs",
+        "classes",
         "Straight lines divide the blobs, so that no hidden layer is needed.",
-        {"layers": [], "activations": [], "noise": 0.1, **_ADAM, "learning_rate": 0.1},
-        blobs, (*_COMMON, "classes"),
+        _USUAL | {"layers": [], "activations": [], "noise": 0.1, "learning_rate": 0.1},
+        blobs,
+        (*_COMMON, "classes"),
     ),
     "xor": DataSet(
-        "XOR", "classes",
+        "XOR",
+        "classes",
         "No single line divides the classes. Four rectified units can cut off the corners; eight do so from "
         "any start, even if some never become active.",
-        {"layers": [8], "activations": ["relu"], "noise": 0.05, **_ADAM, "init": "he_normal"},
-        xor, _COMMON,
+        _USUAL | {"layers": [8], "activations": ["relu"], "noise": 0.05, "init": "he_normal"},
+        xor,
+        _COMMON,
     ),
     "line": DataSet(
-        "Function", "classes",
+        "Function",
+        "classes",
         "Every bend of the function takes a unit or two; smooth units follow smooth lines.",
-        {"layers": [8], "activations": ["tanh"], "noise": 0.05, **_ADAM},
-        line, (*_COMMON, "function"),
+        _USUAL | {"layers": [8], "activations": ["tanh"], "noise": 0.05},
+        line,
+        (*_COMMON, "function"),
     ),
     "surface": DataSet(
-        "Surface", "regression",
+        "Surface",
+        "regression",
         "Smooth units make smooth surfaces, an output without activation reaches any height, and a weak "
         "penalty keeps the surface from following the noise.",
-        {
-            "n_samples": 400, "layers": [16, 16], "activations": ["tanh", "tanh"], "noise": 0.1, **_ADAM,
-            "l2": 1e-3,
-        },
-        surface, (*_COMMON, "surface"),
+        _WIDE | {"n_samples": 400, "l2": 1e-3},
+        surface,
+        (*_COMMON, "surface"),
     ),
     "painted": DataSet(
-        "Painted", "classes",
+        "Painted",
+        "classes",
         "Eight smooth units in two layers fit most of what a mouse paints.",
-        {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM},
+        _USUAL,
     ),
-}  # fmt: skip
+}
 
 # The data set of a user's table, by the kind of its target.
 TABLES = {
     kind: DataSet(
-        "Table", kind,
+        "Table",
+        kind,
         "Two smooth layers, Adam and a weak penalty suit most standardised columns.",
-        {"layers": [8, 8], "activations": ["tanh", "tanh"], **_ADAM, "l2": 1e-3},
+        _USUAL | {"l2": 1e-3},
     )
     for kind in ("classes", "regression")
-}  # fmt: skip
+}

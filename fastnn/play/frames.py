@@ -4,14 +4,13 @@ A binary message is the length of a header in 4 bytes, the header as JSON, padde
 bytes, and arrays one after the other, each of which begins at a multiple of 8 bytes.
 
 `Artist.draw` names what every frame holds, and `Artist.first` what only the first frame of a run holds;
-`Run._send_frame` adds new points of the curves. The page reads them as ``frame.NAME`` and
-``frame.arrays.NAME``: `draw` in ``static/main.js`` passes a frame to what shows it.
+`Run._draw` adds what the training does, and new points of the curves. The page reads them as ``frame.NAME``
+and ``frame.arrays.NAME``: `draw` in ``static/main.js`` passes a frame to what shows it.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,79 +18,72 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..boundary.render import centres, render_boundary
-from ..engine.choice import get_backend
-from ..engine.predictor import positive
+from ..boundary.render import render_boundary
+from ..boundary.view import centres
+from ..engine import get_backend
+from ..engine.predictor import label_positive
 from ..model import Model
-from ..network.description import Network, aligned_empty
+from ..network.description import Network, allocate_empty
 from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
-from ..schedules import resolve_schedule
-from ..system.validation import check_choice, check_count, check_flag, shown
-from .fields import RequestError
-from .next_step import Rest, next_step
-from .problem import LearningProblem
+from ..training.loop import Training
+from .fields import Field
+from .learning_problem import LearningProblem
+from .next_step import next_step
+from .settings import MAX_SAMPLES
 
-__all__ = ["Artist", "Measurement", "Snapshot", "View", "packed", "pixel_centres"]
+__all__ = ["Artist", "Measurement", "Snapshot", "View", "make_pixel_centres", "pack"]
 
 Array = NDArray[Any]
 
-MODES = ("classes", "probability")
 # Largest numbers of pixels along the sides of the two kinds of pictures.
 MAX_PIXELS, MAX_UNIT_PIXELS = 1024, 128
+# Probability from which on the page does not tell that the outputs allow no larger one.
+NEAR_ONE = 0.995
 # Number of sizes of pictures whose lattices are kept: those of a view, and of its sketch.
 N_SIZES = 4
-# Largest number of multiplications for the large picture of a sketch, and of pixels of all units together.
-SKETCH_OPERATIONS, SKETCH_PIXELS = 150_000_000, 1 << 17
-# Seconds of a picture by "dense" painting from which "certified" painting is tried, and the number of
-# pictures after which the slower of the two is tried again: the boundary may have become simpler.
-WORTHWHILE_SECONDS, RACE_PICTURES = 0.004, 64
+# Pixels along the sides of the large picture while the network changes: a screen has more, which would take
+# longer to draw and to send. Largest numbers of multiplications for that picture, and for one of a network
+# that rests; largest number of pixels of all units together.
+MOVING_PIXELS, MOVING_OPERATIONS, RESTING_OPERATIONS = 256, 150_000_000, 8_000_000_000
+UNIT_PIXELS = 1 << 17
+# Number of multiplications of a picture from which several threads are faster than one.
+PARALLEL_OPERATIONS = 50_000_000
+# Pixels along the sides of a picture of classes up to which every pixel is evaluated. Bounds of squares pay
+# in larger pictures, and those of a large network are sketched with few pixels.
+MAX_DENSE_PIXELS = 64
 
 
 @dataclass(frozen=True)
 class View:
-    """The view that a page asks for: content and sizes of the pictures.
+    """The view that a page asks for: content and sizes of the pictures."""
 
-    Parameters
-    ----------
-    mode : {"classes", "probability"}
-        Content of the large picture.
-    resolution, unit_resolution : int
-        Pixels along the sides of the large picture, and of the units' pictures.
-    sample : int or None
-        Number of the sample whose activations are shown.
-    shapes : bool
-        Show classes by markers too, in saved pictures as on the page.
-    """
-
-    mode: str = "classes"
-    resolution: int = 256
-    unit_resolution: int = 32
-    sample: int | None = None
-    shapes: bool = False
+    mode: str = "classes"  # content of the large picture: "classes" or "probability"
+    resolution: int = 256  # pixels along the sides of the large picture
+    unit_resolution: int = 32  # pixels along the sides of the units' pictures
+    sample: int | None = None  # number of the sample whose activations are shown
+    shapes: bool = False  # show classes by markers too, in saved pictures as on the page
 
     @property
     def response(self) -> str:
         """Response of `render_boundary` that the view shows of two classes."""
         return "class" if self.mode == "classes" else "probability"
 
-    def changed(self, message: Mapping[str, Any]) -> View:
+    def change(self, message: Mapping[str, Any]) -> View:
         """Return the view with the changes that a message names; RequestError if out of range."""
-        given = {name: message[name] for name in vars(self) if name in message}
-        view = replace(self, **given)
-        try:
-            check_choice(view.mode, "mode", MODES)
-            for name, most in (("resolution", MAX_PIXELS), ("unit_resolution", MAX_UNIT_PIXELS)):
-                value = getattr(view, name)
-                if check_count(value, name, 1) > most:
-                    raise ValueError(f"{name} must be at most {most}, got {shown(value)}")
-            if view.sample is not None:
-                check_count(view.sample, "sample")
-            check_flag(view.shapes, "shapes")
-        except ValueError as error:
-            raise RequestError(None, str(error)) from None
-        return view
+        given = {name: each.check(name, message[name]) for name, each in VIEW.items() if name in message}
+        return replace(self, **given)
+
+
+# Fields of a view.
+VIEW = {
+    "mode": Field("choice", "classes", "", values={"classes": {}, "probability": {}}),
+    "resolution": Field("integer", 256, "", 1, MAX_PIXELS),
+    "unit_resolution": Field("integer", 32, "", 1, MAX_UNIT_PIXELS),
+    "sample": Field("integer", None, "", 0, MAX_SAMPLES, optional=True),
+    "shapes": Field("flag", False, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -109,41 +101,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Copy of a network during its training.
+    """Copy of a network during its training."""
 
-    Parameters
-    ----------
-    step, epoch : int
-        Numbers of whole steps and epochs done.
-    parameters, statistics : array
-        Flat vectors of the parameters and of the running statistics.
-    playing : bool
-        True if the training continues by itself.
-    steps_per_second : float
-        Speed of the training.
-    rest : Rest, optional
-        What the next step begins from, if the training rests.
-    """
-
-    step: int
+    step: int  # number of whole steps done
     epoch: int
-    parameters: Array
+    parameters: Array  # flat vectors
     statistics: Array
-    playing: bool = False
-    steps_per_second: float = 0.0
-    rest: Rest | None = None
 
 
 class Artist:
-    """Computation of what frames show of one problem's network.
-
-    Parameters
-    ----------
-    problem : LearningProblem
-        Samples and settings.
-    model : Model
-        Model of the problem, whose parameters are not used.
-    """
+    """Computation of what frames show of one problem's network; the model's parameters are not used."""
 
     def __init__(self, problem: LearningProblem, model: Model) -> None:
         self._problem, self._network = problem, model._network
@@ -159,29 +126,34 @@ class Artist:
             for n in range(len(network.layers_dim) - 2)
         ]
         self._points: dict[int, Array] = {}
-        self._seconds: dict[int, dict[str, float]] = {}  # of the last picture of a size by each method
-        self._n_pictures = 0
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
-        self.schedule = resolve_schedule(problem.train_arguments.get("schedule", "constant"))
 
     def sketch(self, view: View) -> View:
-        """Return the view with pictures that are drawn fast: coarser ones of a large network."""
-        n_weights, n_units = self._network.n_weights, sum(self._network.layers_dim[1:-1])
-        size, unit_size = view.resolution, view.unit_resolution
-        while size > 1 and n_weights * size**2 > SKETCH_OPERATIONS:
-            size //= 2
-        while unit_size > 1 and n_units * unit_size**2 > SKETCH_PIXELS:
+        """Return the view with pictures that are drawn fast, while the network changes."""
+        n_units, unit_size = sum(self._network.layers_dim[1:-1]), view.unit_resolution
+        while unit_size > 1 and n_units * unit_size**2 > UNIT_PIXELS:
             unit_size //= 2
+        size = self._limit_size(min(view.resolution, MOVING_PIXELS), MOVING_OPERATIONS)
         return replace(view, resolution=size, unit_resolution=unit_size)
+
+    def refine(self, view: View) -> View:
+        """Return the view of a network that rests: fewer pixels than wanted only of a large network."""
+        return replace(view, resolution=self._limit_size(view.resolution, RESTING_OPERATIONS))
+
+    def _limit_size(self, size: int, most: int) -> int:
+        """Return the pixels along the sides of a picture that takes at most so many multiplications."""
+        while size > 1 and self._network.n_weights * size**2 > most:
+            size //= 2
+        return size
 
     def measure(self, parameters: Array, statistics: Array) -> Measurement:
         """Return losses and scores of training and test data."""
-        network, folded = self._network, self._network.folded(parameters, statistics)
+        network, folded = self._network, self._network.fold_batch_norm(parameters, statistics)
         losses, scores = [np.nan, np.nan], [np.nan, np.nan]
         for k, subset in enumerate(self._subsets):
             if subset is not None:
                 X, y, weights = subset
-                S = self._backend.outputs(network, folded, X, "identity", 1, warns=False)
+                S = self._backend.outputs(network, folded, X, "identity", warns=False)
                 target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
                 losses[k] = loss_value(network.loss.name, S, target, weights, network.loss.parameter)
                 scores[k] = self._score(S, y)
@@ -193,24 +165,24 @@ class Artist:
         if loss.of_labels:
             return float(np.mean(S.argmax(axis=1) == y[:, 0]))
         if loss.output == "sigmoid":
-            return float(np.mean(positive(S) == y))
+            return float(np.mean(label_positive(S) == y))
         total = np.sum((y - y.mean()) ** 2)
         return float(1 - np.sum((y - output_forward(loss.output, S)) ** 2) / total) if total else np.nan
 
     def draw(
-        self, snapshot: Snapshot, view: View, run: int = 0, frame: int = 0
+        self, snapshot: Snapshot, view: View, resting: Training | None = None
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Compute a frame; return its header, to which `packed` adds the arrays' places, and the arrays."""
-        network, folded = self._network, self._network.folded(snapshot.parameters, snapshot.statistics)
+        """Compute a frame; return its header, to which `pack` adds the arrays' places, and the arrays.
+
+        `resting` is the training if it rests at this snapshot: the frame has the numbers of its next step.
+        """
+        network = self._network
+        folded = network.fold_batch_norm(snapshot.parameters, snapshot.statistics)
         measured = self.measure(snapshot.parameters, snapshot.statistics)
         units, unit_ranges = self._units(folded, view.unit_resolution)
         header: dict[str, Any] = {
-            "run": run,
-            "frame": frame,
             "step": snapshot.step,
             "epoch": snapshot.epoch,
-            "playing": snapshot.playing,
-            "steps_per_second": snapshot.steps_per_second,
             "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
             "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
             "mode": view.mode,
@@ -222,11 +194,8 @@ class Artist:
         if view.sample is not None and view.sample < len(self._X):
             header["sample"], more = self._sample(folded, view.sample)
             arrays |= more
-            last = self._problem.settings.n_passes
-            if snapshot.rest is not None and (last is None or snapshot.epoch < last):
-                header["update"], more = next_step(
-                    network, snapshot.parameters, snapshot.statistics, snapshot.step, snapshot.rest
-                )
+            if resting is not None and not resting.is_lbfgs:  # whose steps are searched for
+                header["update"], more = next_step(network, resting)
                 arrays |= more
         return header, arrays
 
@@ -237,21 +206,26 @@ class Artist:
         if problem.kind == "regression":
             low, high = self.target_limits
             values = self._backend.outputs(
-                self._network, folded, self._lattice(size), self._network.loss.output, 1, warns=False
+                self._network, folded, self._lattice(size), self._network.loss.output, warns=False
             )
             return {"boundary": _bytes(values.reshape(size, size), low, max(high - low, 1e-12))}
-        model = problem.over_plane(Model._sharing(self._network, snapshot.parameters, snapshot.statistics))
+        model = problem.over_plane(Model._share(self._network, snapshot.parameters, snapshot.statistics))
+
+        is_large = self._network.n_weights * size**2 >= PARALLEL_OPERATIONS
 
         def picture(response: str) -> Array:
-            can_choose = response == "class" and not problem.has_computed_features
-            method = self._faster_method(size) if can_choose else "dense"
-            began = time.perf_counter()
+            has_bounds = response == "class" and not problem.has_computed_features
+            method = "certified" if has_bounds and size > MAX_DENSE_PIXELS else "dense"
+            threads, shape = None if is_large else 1, (size, size)
             image = render_boundary(
-                model, (left, right), (bottom, top), (size, size), response=response, method=method,
-                n_threads=1,
-            )  # fmt: skip
-            if response == "class":
-                self._seconds.setdefault(size, {})[method] = time.perf_counter() - began
+                model,
+                (left, right),
+                (bottom, top),
+                shape,
+                response=response,
+                method=method,
+                n_threads=threads,
+            )
             assert image.data is not None
             return image.data[::-1]
 
@@ -262,24 +236,13 @@ class Artist:
             return {"boundary": _bytes(picture("probability"), 0.0, 1.0)}
         return {"boundary": picture("class"), "confidence": _bytes(picture("confidence"), 0.0, 1.0)}
 
-    def _faster_method(self, size: int) -> str:
-        """Return the method of the next picture of classes of a size; both paint the same pixels."""
-        seconds = self._seconds.get(size, {})
-        self._n_pictures += 1
-        if seconds.get("dense", 0.0) < WORTHWHILE_SECONDS:
-            return "dense"
-        if "certified" not in seconds:
-            return "certified"
-        faster, slower = sorted(seconds, key=seconds.__getitem__)
-        return faster if self._n_pictures % RACE_PICTURES else slower
-
     def _lattice(self, size: int) -> Array:
         """Return the network's inputs (size^2, n_inputs) at the pixels of a picture from the top row down."""
         if size not in self._points:
             if len(self._points) == N_SIZES:
                 self._points.clear()
             left, right, bottom, top = self._problem.limits
-            points = pixel_centres((left, right), (top, bottom), size)
+            points = make_pixel_centres((left, right), (top, bottom), size)
             self._points[size] = self._problem.features(points).astype(self._network.dtype)
         return self._points[size]
 
@@ -290,14 +253,27 @@ class Artist:
         W, b = self._network.weights(folded), self._network.biases(folded)
         values = self._lattice(size)
         for k, network in enumerate(self._hidden):
-            parameters = aligned_empty(network.n_parameters, network.dtype)
+            parameters = allocate_empty(network.n_parameters, network.dtype)
             parameters[...] = 0
             network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
-            values = self._backend.outputs(network, parameters, values, "identity", 1, warns=False)
+            values = self._backend.outputs(network, parameters, values, "identity", warns=False)
             low, high = _unit_ranges(network.activations[0], values)
             ranges += zip(low.tolist(), high.tolist(), strict=True)
             pictures.append(_bytes(values, low, high - low).T.reshape(-1, size, size))
         return np.concatenate(pictures), ranges
+
+    @property
+    def max_probability(self) -> float | None:
+        """Largest probability that the outputs allow; None where it comes near 1, and without classes."""
+        network = self._network
+        if network.loss.output not in ("softmax", "sigmoid"):
+            return None
+        with np.errstate(all="ignore"):
+            low, high = np.sort(ACTIVATIONS[network.activations[-1]].value(np.array([-1e3, 1e3])))
+            scores = np.full((1, network.layers_dim[-1]), low)
+            scores[0, 0] = high
+            largest = float(output_forward(network.loss.output, scores)[0, 0])
+        return largest if largest < NEAR_ONE else None
 
     def first(self, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return what only the first frame of a run holds: the samples, and pictures of the inputs."""
@@ -339,7 +315,7 @@ class Artist:
         return header, {name: array.ravel().astype(np.float32) for name, array in arrays.items()}
 
 
-def pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int) -> NDArray[np.float64]:
+def make_pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int) -> NDArray[np.float64]:
     """Return the centres (size^2, 2) of a square picture's pixels by its edges, row by row."""
     columns, rows = (centres(edges, size).points(0, size) for edges in (x, y))
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
@@ -372,7 +348,7 @@ def _json_number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
+def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """Return a header and arrays as one binary message; see the top of this file.
 
     The page (``static/socket.js``) reads only bytes, int32 and float32: u1, i4 and f4.

@@ -5,19 +5,19 @@ from __future__ import annotations
 import copy
 import sys
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.choice import get_backend
+from ..engine import get_backend
 from ..engine.job import Job, Memory
 from ..network.description import Network
 from ..optimizers import SGD
 from ..schedules import Constant
 from ..training.loop import Training
 
-__all__ = ["Rest", "next_step"]
+__all__ = ["next_step"]
 
 Array = NDArray[Any]
 
@@ -26,44 +26,15 @@ Array = NDArray[Any]
 PROBE_RATE = 2.0**20
 
 
-class Rest(NamedTuple):
-    """State from which a training begins its next step, besides the parameters.
-
-    Parameters
-    ----------
-    job : Job
-        Data and settings of the training.
-    memory : Memory
-        Order of the samples, and state of the optimizer.
-    """
-
-    job: Job
-    memory: Memory
-
-    @classmethod
-    def of(cls, training: Training) -> Rest | None:
-        """Return a copy of a training's memory; None for L-BFGS, whose steps are searched for."""
-        if training.is_lbfgs:
-            return None
-        trainer: Any = training.trainer
-        return cls(training.job, copy.deepcopy(trainer.memory))
-
-
-def next_step(
-    network: Network, parameters: Array, statistics: Array, step: int, rest: Rest
-) -> tuple[dict[str, Any], dict[str, Array]]:
+def next_step(network: Network, training: Training) -> tuple[dict[str, Any], dict[str, Array]]:
     """Do the next step of a training on copies, on the NumPy reference; return its numbers.
 
     Parameters
     ----------
     network : Network
         Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and of the running statistics.
-    step : int
-        Number of steps done.
-    rest : Rest
-        State of the training.
+    training : Training
+        Training between two chunks, whose optimizer is not L-BFGS.
 
     Returns
     -------
@@ -73,23 +44,22 @@ def next_step(
         For each parameter: the gradient of the batch, the optimizer's numbers before the step, and the
         parameter after it.
     """
-    job = rest.job
+    job, trainer = training.job, training.trainer
+    step, parameters = trainer.n_steps, trainer.current
+    memory: Memory = trainer.memory  # type: ignore[attr-defined]
     n_pass, batch = divmod(step, job.n_batches)
     job = replace(job, steps_done=step, num_passes=max(job.num_passes, n_pass + 1), record_every=sys.maxsize)
-    probe = replace(
-        job, optimizer=SGD(), schedule=Constant(), epsilon=PROBE_RATE, reg_lambda=0.0, l1=0.0, max_norm=0.0,
-        average_share=0.0,
-    )  # fmt: skip
+    bare = replace(job, reg_lambda=0.0, l1=0.0, max_norm=0.0, ema_decay=None)
+    probe = replace(bare, optimizer=SGD(), schedule=Constant(), epsilon=PROBE_RATE)
 
     def stepped(job: Job) -> Array:
         result = parameters.copy()
-        memory = copy.deepcopy(rest.memory)
-        trainer = get_backend("numpy").trainer(network, result, statistics.copy(), job, memory)
-        trainer.run(job.num_passes, step + 1)
+        copies = trainer.statistics.copy(), job, copy.deepcopy(memory)
+        get_backend("numpy").trainer(network, result, *copies).run(job.num_passes, step + 1)
         return result
 
     arrays = {"g": (parameters - stepped(probe)) / PROBE_RATE, "next": stepped(job)}
-    arrays |= {f"state.{k}": values for k, values in enumerate(rest.memory.optimizer)}
+    arrays |= {f"state.{k}": values for k, values in enumerate(memory.optimizer)}
     header = {
         "rate": float(job.rates(np.array([step]))[0]),
         "step": job.steps_before + step,

@@ -3,78 +3,150 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..schedules import SCHEDULES
+from ..schedules import Schedule
+from ..training.loop import Hook
 from .datasets import DATASETS, features
-from .session import WithinRun
-from .steering import SetByHand, StopAfter
 
 if TYPE_CHECKING:
-    from .problem import LearningProblem
-    from .session import Run
+    from .learning_problem import LearningProblem, TableRows
+    from .run import Run, Stage
 
-__all__ = ["script_of"]
+__all__ = ["WithinRun", "write_script"]
 
 LINE_LENGTH = 100
 
 
-def script_of(run: Run) -> str:
+class SetByHand(Hook):
+    """Parameters that are set by hand: after which step, which number of the flat vector, to which value."""
+
+    def __init__(self, changes):
+        self.changes = changes
+
+    def begin(self, training):
+        """Set what is set before the first step."""
+        self.after_chunk(training)
+
+    def next_step(self, training):
+        """Return the number of steps after which the next parameter is set."""
+        return next((step for step, _, _ in self.changes if step > training.trainer.n_steps), None)
+
+    def after_chunk(self, training):
+        """Set the parameters whose time has come; the training continues."""
+        for step, index, value in self.changes:
+            if step == training.trainer.n_steps:
+                training.trainer.current[index] = value
+        return False
+
+
+class StopAfter(Hook):
+    """End of a training after a number of steps."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def begin(self, training):
+        """End before the first step if there is none to do."""
+        training.stopped = self.n_steps == 0
+
+    def next_step(self, training):
+        """Return the number of steps at which the training ends."""
+        return self.n_steps
+
+    def after_chunk(self, training):
+        """Return True when the steps are done."""
+        return training.trainer.n_steps >= self.n_steps
+
+
+@dataclass(frozen=True)
+class WithinRun(Schedule):
+    """Part of another schedule, which spans a run of `total` steps: from step `first` on."""
+
+    schedule: Schedule
+    first: int
+    total: int
+
+    def factors(self, steps, total):
+        """Return the factors of the other schedule."""
+        return self.schedule.factors(steps + self.first, self.total)
+
+
+# Import of what the classes above need, which a script contains if it uses them.
+IMPORTS = {
+    SetByHand: ["from fastnn.training.loop import Hook"],
+    StopAfter: ["from fastnn.training.loop import Hook"],
+    WithinRun: ["from dataclasses import dataclass", "from fastnn.schedules import Schedule"],
+}
+
+
+def write_script(run: Run) -> str:
     """Return a script that trains the network of a run from the beginning to its last step."""
-    problem, n_steps = run.problem, run.steering.latest.step
-    settings = problem.settings
-    n_passes = -(-n_steps // problem.steps_per_epoch)
-    arguments = problem.train_arguments
-    imports = ["import numpy as np"]
-    blocks: list[str] = []
-
-    if settings.schedule != "constant" and n_passes != settings.n_passes:
-        assert settings.n_passes is not None
-        imports[:0] = ["from dataclasses import dataclass", ""]
-        imports += ["from fastnn.schedules import Schedule"]
-        blocks.append(inspect.getsource(WithinRun))
-        whole = _shown(arguments["schedule"])
-        if isinstance(arguments["schedule"], str):
-            whole = f"fastnn.{SCHEDULES[arguments['schedule']].__name__}()"
-        total = settings.n_passes * problem.steps_per_epoch
-        arguments["schedule"] = Expression(f"WithinRun({whole}, {total})")
-    hooks: list[tuple[type, Any]] = []
-    if run.steering.set_by_hand:
-        hooks.append((SetByHand, run.steering.set_by_hand))
-    if n_steps % problem.steps_per_epoch:
-        hooks.append((StopAfter, n_steps))
-    if hooks:
-        imports += ["from fastnn.training.loop import Hook"]
-        blocks += [inspect.getsource(hook) for hook, _ in hooks]
-        arguments["callbacks"] = [Expression(f"{hook.__name__}({given})") for hook, given in hooks]
-    if len(problem.test):
-        imports.append("from sklearn.model_selection import train_test_split")
-    first = imports.index("import numpy as np")
-    imports.insert(first + 1, "import fastnn")
-
-    blocks.append(_data(run))
+    problem, settings = run.problem, run.problem.settings
+    used: set[type] = set()
+    training = [_call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments)]
+    ends = [*(stage.step for stage in run.stages[1:]), run.latest.step]
+    for stage, end in zip(run.stages, ends, strict=True):
+        arguments = _describe_stage(run, stage, end, used)
+        training.append(_call("history = model.train", ["X_train", "y_train"], arguments))
+    imports = {"import numpy as np", "import fastnn"}.union(*(IMPORTS[each] for each in used))
+    blocks = [inspect.getsource(each) for each in IMPORTS if each in used]
+    blocks.append(_write_data(run))
     if problem.has_computed_features:
         blocks.append(f"{inspect.getsource(features)}\n\nX = features(X, {list(settings.features)})")
-    if len(problem.test):
+    if not len(problem.test):
+        blocks.append("X_train, y_train = X, y")
+    elif settings.dataset == "painted":
+        blocks.append(
+            f"is_test = np.diff(np.ceil(np.arange(len(y) + 1) * {settings.test_share!r})) > 0\n"
+            "X_train, X_test, y_train, y_test = X[~is_test], X[is_test], y[~is_test], y[is_test]"
+        )
+    else:
+        imports.add("from sklearn.model_selection import train_test_split")
         blocks.append(
             "X_train, X_test, y_train, y_test = train_test_split(\n"
             f"    X, y, test_size={settings.test_share!r}, random_state={settings.seed}\n)"
         )
-    else:
-        blocks.append("X_train, y_train = X, y")
-    train = [
-        _call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments),
-        _call("history = model.train", ["X_train", "y_train"], {"num_passes": n_passes, **arguments}),
-    ]
-    blocks.append("\n".join(train))
+    blocks.append("\n".join(training))
     shown = ['print(f"loss of the training data: {model.calculate_loss(X_train, y_train):.6f}")']
     if len(problem.test):
         shown.append('print(f"loss of the test data: {model.calculate_loss(X_test, y_test):.6f}")')
     blocks.append("\n".join(shown))
     if problem.table is not None:
-        blocks.append(_prediction(problem))
-    return "\n".join(imports) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+        blocks.append(_write_prediction(problem, problem.table))
+    head = sorted(imports, key=lambda line: (line.startswith("from"), line))
+    return "\n".join(head) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[str, Any]:
+    """Return the arguments of `Model.train` for a part of a run to step `end`; add the classes they use."""
+    arguments = stage.train_arguments
+    schedule, n_steps = arguments.get("schedule"), end - stage.step
+    n_passes = -(-n_steps // stage.problem.steps_per_epoch)
+    if isinstance(schedule, WithinRun):
+        if len(run.stages) == 1:  # the schedule itself does, over the whole run
+            assert stage.n_epochs is not None
+            n_passes, arguments["schedule"] = stage.n_epochs, stage.problem.train_arguments["schedule"]
+        else:
+            whole = f"WithinRun({_format(schedule.schedule)}, {schedule.first}, {schedule.total})"
+            arguments["schedule"] = Expression(whole)
+            used.add(WithinRun)
+    hooks = []
+    is_last = stage is run.stages[-1]
+    by_hand = [
+        (step - stage.step, *number)
+        for step, *number in run.set_by_hand
+        if stage.step <= step and (step < end or is_last)
+    ]
+    if by_hand:
+        hooks.append(Expression(f"SetByHand({by_hand})"))
+        used.add(SetByHand)
+    if n_steps != n_passes * stage.problem.steps_per_epoch:
+        hooks.append(Expression(f"StopAfter({n_steps})"))
+        used.add(StopAfter)
+    return {"num_passes": n_passes, **arguments} | ({"callbacks": hooks} if hooks else {})
 
 
 class Expression(str):
@@ -83,55 +155,52 @@ class Expression(str):
     __repr__ = str.__str__
 
 
-def _data(run: Run) -> str:
+def _write_data(run: Run) -> str:
     """Return the code that makes X and y."""
-    problem = run.problem
-    settings = problem.settings
+    problem, settings = run.problem, run.problem.settings
     data = DATASETS.get(settings.dataset)
     if data is not None and data.draw is not None:
         values = {name: getattr(settings, name) for name in data.arguments}
         return f"{data.source}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
     table = problem.table
     if table is None:
-        return f"X = np.array({_rows(problem.X.tolist())})\ny = np.array({_rows(problem.y.tolist())})"
+        X, y = _write_rows(problem.X.tolist()), _write_rows(problem.y.tolist())
+        return f"X = np.array({X})\ny = np.array({y})"
     lines = [
-        f"# Columns of the table: {_shown(problem.inputs)}",
-        f"rows = np.array({_rows(table.X.tolist())})",
+        f"# Columns of the table: {_format(problem.inputs)}",
+        f"rows = np.array({_write_rows(table.X.tolist())})",
         "centre, scale = rows.mean(axis=0), rows.std(axis=0)",
         "X = (rows - centre) / scale",
     ]
     if table.target_units is None:
         lines += [
-            f"classes = np.array({_shown(problem.classes)})",
-            f"y = np.array({_rows(table.y.tolist())})",
+            f"classes = np.array({_format(problem.classes)})",
+            f"y = np.array({_write_rows(table.y.tolist())})",
         ]
     else:
-        lines += [f"targets = np.array({_rows(table.y.tolist())})"]
+        lines += [f"targets = np.array({_write_rows(table.y.tolist())})"]
         lines += ["target_centre, target_scale = targets.mean(), targets.std()"]
         lines += ["y = (targets - target_centre) / target_scale"]
     return "\n".join(lines)
 
 
-def _prediction(problem: LearningProblem) -> str:
+def _write_prediction(problem: LearningProblem, table: TableRows) -> str:
     """Return a function that predicts for rows of the table, in its own units, and a call of it."""
-    assert problem.table is not None
     inputs = "(np.asarray(rows) - centre) / scale"
     if problem.has_computed_features:
         inputs = f"features({inputs}, {list(problem.settings.features)})"
     predicted = f"model.predict({inputs})"
-    if problem.table.target_units is None:
+    if table.target_units is None:
         predicted = f"classes[{predicted}]"
-        if problem.loss_name == "sigmoid_binary_cross_entropy":
-            predicted += "[:, 0]"
     else:
-        predicted = f"{predicted}[:, 0] * target_scale + target_centre"
+        predicted = f"{predicted} * target_scale + target_centre"
     return (
         'def predict(rows):\n    """Return predictions for rows of these columns, in their units."""\n'
         f"    return {predicted}\n\n\nprint(predict(rows[:3]))"
     )
 
 
-def _rows(values: list[Any]) -> str:
+def _write_rows(values: Iterable[object]) -> str:
     """Return a list as Python code, in lines that are not too long."""
     lines, line = [], "   "
     for value in values:
@@ -143,7 +212,7 @@ def _rows(values: list[Any]) -> str:
     return "[\n" + "\n".join([*lines, line]) + "\n]"
 
 
-def _shown(value: Any) -> str:
+def _format(value: object) -> str:
     """Return a value as Python code in which fastnn's names begin with ``fastnn.``."""
     if isinstance(value, Expression):
         return repr(value)
@@ -153,7 +222,7 @@ def _shown(value: Any) -> str:
 
 def _call(function: str, arguments: list[str], named: Mapping[str, Any]) -> str:
     """Return a call as Python code, in one line or with an argument a line."""
-    texts = [*arguments, *(f"{name}={_shown(value)}" for name, value in named.items())]
+    texts = [*arguments, *(f"{name}={_format(value)}" for name, value in named.items())]
     line = f"{function}({', '.join(texts)})"
     if len(line) <= LINE_LENGTH:
         return line

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import socket
+import tempfile
 import threading
 import webbrowser
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..system.extras import import_extra
-from ..system.messages import span
-from ..system.validation import check_count, check_flag, shown
+from ..system.messages import format_range
+from ..system.validation import check_count, check_flag, short_repr
 from .datasets import TABLES
-from .problem import sampled
+from .learning_problem import draw_samples
 from .session import warm_up
-from .settings import Settings
-from .table import PlayTable, checked_table
-from .token import Tickets, kept_token, token_of_port
+from .settings import MAX_MESSAGE_BYTES, Settings
+from .table import PlayTable, make_table
+from .token import derive_token, keep_token
 
 __all__ = ["Playground", "playground"]
 
@@ -27,9 +31,16 @@ USUAL_PORTS = range(8800, 8900)
 HTTP_PORT = 80
 # Longest time that a Ctrl-C may go unnoticed.
 WAKE_SECONDS = 0.1
+# File that leads a browser to the page.
+REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={0}">
+<title>fastnn playground</title>
+<p>This page leads to <a href="{0}">the playground</a>.</p>
+"""
 
 
-def own_hosts(port: int) -> set[str]:
+def list_hosts(port: int) -> set[str]:
     """Return the values of the header Host of requests to a port; browsers leave HTTP's own port out."""
     names = {HOST, "localhost"}
     return {f"{name}:{port}" for name in names} | (names if port == HTTP_PORT else set())
@@ -59,7 +70,7 @@ class Playground:
     Raises
     ------
     ImportError
-        If starlette, uvicorn or websockets is missing; the message says how to install them.
+        If platformdirs, starlette, uvicorn or websockets is missing; the message says how to install them.
     ValueError
         If the two most useful columns of the table have no rows in common from which to learn.
     OSError
@@ -67,24 +78,22 @@ class Playground:
     """
 
     def __init__(self, table: PlayTable | None, port: int | None, token: str | None) -> None:
-        for package in ("starlette", "uvicorn", "websockets"):
+        for package in ("platformdirs", "starlette", "uvicorn", "websockets"):
             import_extra(package, "playground", "the playground")
         import uvicorn
 
-        from .app import MAX_MESSAGE_BYTES, make_app, page_path
-        from .connections import TimelyProtocol
+        from .app import make_app, make_path
 
         state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
         settings = Settings.of_state(state)
-        sampled(settings, table)
-        self._socket = _listening(port)
+        draw_samples(settings, table)
+        self._socket = _listen(port)
         self.port = self._socket.getsockname()[1]
-        token = token or token_of_port(kept_token(), self.port)
-        self.address = f"http://{HOST}:{self.port}{page_path(token)}"
-        self._tickets = Tickets()
+        token = token or derive_token(keep_token(), self.port)
+        self.address = f"http://{HOST}:{self.port}{make_path(token)}"
+        self._redirect: Path | None = None
         config = uvicorn.Config(
-            make_app(token, self._tickets, table, state, own_hosts(self.port)),
-            http=TimelyProtocol,
+            make_app(token, table, state, list_hosts(self.port)),
             # Other servers of uvicorn in this process keep the handlers of their logs.
             log_config=None,
             log_level="warning",
@@ -111,8 +120,15 @@ class Playground:
         warming.start()
 
     def _open_browser(self) -> None:
-        """Open the page in the default browser, by an address that is good for one request."""
-        webbrowser.open(f"http://{HOST}:{self.port}/open/{self._tickets.issue()}")
+        """Open the page in the default browser, by a file that leads to its address.
+
+        Other users can read the command line of a browser, which must not have the token, but not the file.
+        """
+        number, name = tempfile.mkstemp(".html", "fastnn-playground-")
+        self._redirect = Path(name)
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(REDIRECT.format(html.escape(self.address)))
+        webbrowser.open(self._redirect.as_uri())
 
     def wait(self) -> None:
         """Wait until the server ends, or Ctrl-C."""
@@ -126,6 +142,8 @@ class Playground:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+        if self._redirect is not None:
+            self._redirect.unlink(missing_ok=True)
 
     def __enter__(self) -> Playground:
         return self
@@ -137,7 +155,7 @@ class Playground:
         return f"Playground(port={self.port})"  # a notebook shows and stores it: the address is a secret
 
 
-def _listening(port: int | None) -> socket.socket:
+def _listen(port: int | None) -> socket.socket:
     """Return a socket that listens on a port; None is the first of `USUAL_PORTS` that is free.
 
     Raises
@@ -159,7 +177,7 @@ def _listening(port: int | None) -> socket.socket:
             reason = error.strerror
         else:
             return listening
-    ports = f"ports {span(USUAL_PORTS)}" if port is None else f"port {port}"
+    ports = f"ports {format_range(USUAL_PORTS)}" if port is None else f"port {port}"
     raise OSError(f"{ports} cannot be used ({reason}): choose another, or 0 for any")
 
 
@@ -172,13 +190,13 @@ def playground(
     browser: bool = True,
     block: bool = True,
     token: str | None = None,
+    settings: str | None = None,
 ) -> Playground | None:
     """Open a page in the browser on which a network is changed while it learns.
 
     Data set, layers and every other setting of a training are chosen on the page. It shows the decision
-    boundary, every hidden unit's picture, the weights and the curves while the kernels train in a thread. A
-    run can be copied as a Python script that repeats it, bit for bit, and saved as a model, a picture or an
-    animation.
+    boundary, every hidden unit's picture, the weights and the curves while the kernels train. A run can be
+    copied as a Python script that repeats it, bit for bit, and saved as a model, a picture or an animation.
 
     Parameters
     ----------
@@ -198,6 +216,9 @@ def playground(
         Print the address and serve until Ctrl-C. False returns at once.
     token : str, optional
         Secret that the address of the page holds; by default the user's, which is the same at every start.
+
+    settings : str, optional
+        Settings to begin with, as the page's address has them after ``#``, such as "dataset=xor&layers=4".
 
     Returns
     -------
@@ -221,7 +242,8 @@ def playground(
     The user's token is kept in a file that only the user can read, ``playground-token`` in the folder of
     fastnn for the state of programs (``~/.local/state/fastnn`` on Linux): an address opens later playgrounds
     on the same port too. Each port has a token of its own, derived from that one. If the file is removed, the
-    next start creates a new token. The browser is started with an address that is good for one request.
+    next start creates a new token. The browser is started with a file that leads to the page, which only the
+    user can read, and which is deleted at the end.
 
     Examples
     --------
@@ -237,10 +259,14 @@ def playground(
     if port is not None and check_count(port, "port") > MAX_PORT:
         raise ValueError(f"port must be at most {MAX_PORT}, got {port}")
     browser, block = check_flag(browser, "browser"), check_flag(block, "block")
-    table = None if X is None else checked_table(X, y, target)
+    table = None if X is None else make_table(X, y, target)
     if not (token is None or isinstance(token, str)):
-        raise ValueError(f"token must be a str, or None for the user's own, got {shown(token)}")
+        raise ValueError(f"token must be a str, or None for the user's own, got {short_repr(token)}")
+    if not (settings is None or isinstance(settings, str)):
+        raise ValueError(f"settings must be a part of an address, a str, or None, got {short_repr(settings)}")
     running = Playground(table, port, token)
+    if settings is not None:
+        running.address += f"#{quote(settings.removeprefix('#'), safe='=&,;.-')}"
     if not block:
         if browser:
             running._open_browser()

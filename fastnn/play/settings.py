@@ -12,57 +12,81 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ..losses import LOSSES, REGRESSION_LOSSES
+from ..losses import LOSSES as ALL_LOSSES
+from ..losses import REGRESSION_LOSSES
 from ..network.initialization import INITIALIZERS
 from ..optimizers import OPTIMIZERS
 from ..reference.layer import ACTIVATIONS
-from ..schedules.base import SCHEDULES
-from ..system.validation import shown
+from ..schedules import SCHEDULES
+from ..system.validation import short_repr
 from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
-from .fields import Field, Refusals, RequestError
+from .fields import Field, RequestError
 
-__all__ = ["FIELDS", "MAX_SAMPLES", "OPTIONS", "Settings", "described_fields"]
+__all__ = ["FIELDS", "MAX_MESSAGE_BYTES", "MAX_SAMPLES", "OPTIONS", "Settings", "describe_fields"]
 
 # Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
+# Largest message of a page: settings with as many painted points as there may be. The server closes a
+# connection on which a larger one comes, and the page may not learn why, so it must not send one.
+MAX_MESSAGE_BYTES = 1 << 20
 # Largest numbers of classes of the blobs and of painted points, which need colours that differ.
 MAX_CLASSES = 6
+# Edges of the plane for painted points, in thousandths: left, right, bottom, top; and the largest edge.
+PAINTED_WINDOW, MAX_EDGE = [-1500, 1500, -1500, 1500], 1e9
 # Epochs of a run whose schedule depends on its length, unless the settings say otherwise.
 USUAL_EPOCHS = 20_000
+# Losses of the page, whose targets of two classes are 0 and 1: those of the hinge loss would be -1 and 1.
+LOSSES = {name: loss for name, loss in ALL_LOSSES.items() if name != "hinge"}
+# Settings that name an entry of a registry, whose parameters are settings too.
+REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 
 
-def _line(documented: Any) -> str:
+def _line(documented: object) -> str:
     """Return the first line of a docstring, without its markup."""
     return (documented.__doc__ or "").strip().split("\n")[0].replace("``", "").replace("`", "").rstrip(".:")
 
 
-def _values(registry: Mapping[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
-    """Return title, first docstring line and the results of `more`, functions of the name, for each name."""
-    return {
-        name: {"title": name.replace("_", " "), "line": _line(entry)}
-        | {key: function(name) for key, function in more.items()}
-        for name, entry in registry.items()
-    }
+def _values(registry: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """Return title and first docstring line of each entry of a registry."""
+    return {name: {"title": name.replace("_", " "), "line": _line(each)} for name, each in registry.items()}
 
 
-def _setting(*arguments: Any, **options: Any) -> Any:
+def _titled(lines: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return title and line of each name that has a line."""
+    return {name: {"title": name, "line": line} for name, line in lines.items()}
+
+
+def _setting(
+    kind: str, default: Any, line: str, low: float | None = None, high: float | None = None, **others: Any
+) -> Any:
     """Return a dataclass field with the `Field` of these arguments as metadata."""
-    described = Field(*arguments, **options)
-    default = described.default
-    return field(
-        default=tuple(default) if isinstance(default, list) else default, metadata={"field": described}
-    )
-
-
-def _sampled() -> list[str]:
-    """Return the names of the data sets that are drawn at random."""
-    return [name for name, data in DATASETS.items() if data.draw is not None]
+    usual = tuple(default) if isinstance(default, list) else default
+    return field(default=usual, metadata={"field": Field(kind, default, line, low, high, **others)})
 
 
 _ACTIVATIONS = _values(ACTIVATIONS)
 _DATASETS = {
     name: {"title": data.title, "line": data.why, "kind": data.kind} for name, data in DATASETS.items()
 } | {"table": {"title": "Table", "line": "two columns of the table that the playground was started with"}}
+_INPUTS = {name: {"title": text.format("x1", "x2"), "line": line} for name, (text, line) in FEATURES.items()}
+_LOSSES = {
+    name: {**about, "kind": "regression" if name in REGRESSION_LOSSES else "classes"}
+    for name, about in _values(LOSSES).items()
+}
+_DTYPES = {"float64": "double precision", "float32": "single precision, about twice as fast"}
+_REDUCTIONS = {
+    "sum": "the sum over its samples, as in the tutorial",
+    "mean": "the mean over its samples: one rate suits any number",
+}
+# Data sets, and optimizers, with which some settings have an effect.
+_DRAWN = {"dataset": [name for name, data in DATASETS.items() if data.draw is not None]}
+_SPIRAL, _BLOBS, _LINE, _SURFACE, _PAINTED, _TABLE = (
+    {"dataset": [name]} for name in ("spiral", "blobs", "line", "surface", "painted", "table")
+)
+_WITH_RATE = {"optimizer": [name for name in OPTIMIZERS if name != "lbfgs"]}
+# How large numbers that are best set in powers of ten, and settings of a running training, are declared.
+_LOG: dict[str, Any] = {"scale": "log"}
+_LIVE: dict[str, Any] = {"scale": "log", "live": True}
 
 
 @dataclass(frozen=True)
@@ -79,57 +103,30 @@ class Settings:
     """
 
     dataset: str = _setting("choice", "moons", "data set", values=_DATASETS)
-    n_samples: int = _setting(
-        "integer", 200, "number of samples", 10, MAX_SAMPLES, only={"dataset": _sampled()}
-    )
-    noise: float = _setting(
-        "number", 0.2, "standard deviation of the noise", 0.0, 1.0, only={"dataset": _sampled()}
-    )
-    arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only={"dataset": ["spiral"]})
-    turns: float = _setting(
-        "number", 0.64, "turns of an arm of the spiral, from the centre to its end", 0.1, 20.0, scale="log",
-        only={"dataset": ["spiral"]},
-    )  # fmt: skip
-    classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only={"dataset": ["blobs"]})
+    n_samples: int = _setting("integer", 200, "number of samples", 10, MAX_SAMPLES, only=_DRAWN)
+    noise: float = _setting("number", 0.2, "standard deviation of the noise", 0.0, 1.0, only=_DRAWN)
+    arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only=_SPIRAL)
+    turns: float = _setting("number", 0.64, "turns of an arm of the spiral", 0.1, 20.0, only=_SPIRAL, **_LOG)
+    classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only=_BLOBS)
     function: str = _setting(
-        "choice", "sine", "function whose line divides the classes",
-        values={name: {"title": name, "line": line} for name, line in FUNCTIONS.items()},
-        only={"dataset": ["line"]},
-    )  # fmt: skip
+        "choice", "sine", "function whose line divides the classes", values=_titled(FUNCTIONS), only=_LINE
+    )
     surface: str = _setting(
-        "choice", "hills", "surface whose heights are learned",
-        values={name: {"title": name, "line": line} for name, line in SURFACES.items()},
-        only={"dataset": ["surface"]},
-    )  # fmt: skip
+        "choice", "hills", "surface whose heights are learned", values=_titled(SURFACES), only=_SURFACE
+    )
     points: tuple[tuple[float, float, int], ...] = _setting(
-        "points", [], "painted points", 0, MAX_CLASSES - 1, max_length=MAX_SAMPLES,
-        only={"dataset": ["painted"]},
-    )  # fmt: skip
-    x_column: str | None = _setting(
-        "column",
-        None,
-        "column along x; by default one of the two most useful",
-        optional=True,
-        only={"dataset": ["table"]},
+        "points", [], "painted points", 0, MAX_CLASSES - 1, max_length=MAX_SAMPLES, only=_PAINTED
     )
-    y_column: str | None = _setting(
-        "column",
-        None,
-        "column along y; by default one of the two most useful",
-        optional=True,
-        only={"dataset": ["table"]},
+    window: tuple[int, ...] = _setting(
+        "integers", PAINTED_WINDOW, "edges of the plane", -MAX_EDGE, MAX_EDGE, max_length=4, only=_PAINTED
     )
-    test_share: float = _setting(
-        "number", 0.2, "fraction of the samples that test the network and do not train it", 0.0, 0.9
-    )
+    x_column: str | None = _setting("column", None, "column along x", optional=True, only=_TABLE)
+    y_column: str | None = _setting("column", None, "column along y", optional=True, only=_TABLE)
+    test_share: float = _setting("number", 0.2, "fraction of the samples that test the network", 0.0, 0.9)
     seed: int = _setting("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
     features: tuple[str, ...] = _setting(
-        "choices", ["x1", "x2"], "inputs of the network, computed from the two coordinates",
-        values={
-            name: {"title": text.format("x1", "x2"), "line": line} for name, (text, line) in FEATURES.items()
-        },
-        max_length=len(FEATURES),
-    )  # fmt: skip
+        "choices", ["x1", "x2"], "inputs of the network", values=_INPUTS, max_length=len(FEATURES)
+    )
     layers: tuple[int, ...] = _setting(
         "integers", [3], "units of the hidden layers", 1, MAX_UNITS, max_length=MAX_LAYERS
     )
@@ -137,59 +134,56 @@ class Settings:
         "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MAX_LAYERS
     )
     output_activation: str = _setting(
-        "choice", "tanh", "activation of the output layer; identity is usual, tanh the tutorial's",
+        "choice",
+        "tanh",
+        "activation of the output; identity is usual, tanh the tutorial's",
         values=_ACTIVATIONS,
-    )  # fmt: skip
+    )
     init: str = _setting("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
     batch_norm: bool = _setting("flag", False, "normalise the sums of the hidden layers over the batch")
     dropout: float = _setting("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
-    dtype: str = _setting(
-        "choice", "float64", "numbers of the computation",
-        values={
-            "float64": {"title": "float64", "line": "double precision"},
-            "float32": {"title": "float32", "line": "single precision, about twice as fast"},
-        },
-    )  # fmt: skip
+    dtype: str = _setting("choice", "float64", "numbers of the computation", values=_titled(_DTYPES))
     loss: str | None = _setting(
-        "choice", None, "loss; by default softmax cross entropy for classes, squared error for numbers",
+        "choice",
+        None,
+        "loss; by default softmax cross entropy for classes, squared error for numbers",
         optional=True,
-        values=_values(
-            LOSSES, kind=lambda name: "regression" if name in REGRESSION_LOSSES else "classes"
-        ),
-    )  # fmt: skip
+        values=_LOSSES,
+    )
     optimizer: str = _setting("choice", "sgd", "rule of the updates", values=_values(OPTIMIZERS))
     learning_rate: float = _setting(
-        "number", 0.01, "learning rate", 0.0, 100.0, scale="log",
-        only={"optimizer": [name for name in OPTIMIZERS if name != "lbfgs"]},
+        "number",
+        0.01,
+        "learning rate",
+        0.0,
+        100.0,
+        only=_WITH_RATE,
         otherwise="L-BFGS has no learning rate: a line search finds the length of each step.",
-    )  # fmt: skip
-    schedule: str = _setting(
-        "choice", "constant", "change of the learning rate during the run", values=_values(SCHEDULES)
+        **_LIVE,
     )
+    schedule: str = _setting("choice", "constant", "change of the learning rate", values=_values(SCHEDULES))
     passes: int | None = _setting(
-        "integer", None,
+        "integer",
+        None,
         "epochs of the whole run; by default no end, or 20,000 with a schedule",
-        1, 10**9, optional=True, scale="log",
-    )  # fmt: skip
-    batch_size: int | None = _setting(
-        "integer", None, "samples of a step; by default all", 1, MAX_SAMPLES, optional=True, scale="log"
+        1,
+        10**9,
+        optional=True,
+        **_LOG,
     )
-    reduction: str = _setting(
-        "choice", "sum", "loss of a batch",
-        values={
-            "sum": {"title": "sum", "line": "the sum over its samples, as in the tutorial"},
-            "mean": {"title": "mean", "line": "the mean over its samples: one rate suits any number"},
-        },
-    )  # fmt: skip
-    l2: float = _setting("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, scale="log")
-    l1: float = _setting("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, scale="log")
+    batch_size: int | None = _setting(
+        "integer", None, "samples of a step; by default all", 1, MAX_SAMPLES, optional=True, **_LIVE
+    )
+    reduction: str = _setting("choice", "sum", "loss of a batch", values=_titled(_REDUCTIONS))
+    l2: float = _setting("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, **_LIVE)
+    l1: float = _setting("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, **_LIVE)
     clip_norm: float | None = _setting(
-        "number", None, "largest norm of a gradient", 1e-6, 1e6, optional=True, scale="log"
+        "number", None, "largest norm of a gradient", 1e-6, 1e6, optional=True, **_LIVE
     )
     max_norm: float | None = _setting(
-        "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, scale="log"
+        "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, **_LIVE
     )
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of_state(cls, state: Any) -> Settings:
@@ -202,26 +196,32 @@ class Settings:
             fields contradict each other.
         """
         if not isinstance(state, Mapping):
-            raise RequestError(None, f"the state must be an object, got {shown(state)}")
+            raise RequestError(None, f"the state must be an object, got {short_repr(state)}")
         values: dict[str, Any] = {}
-        options = {}
-        refusals = Refusals()
+        options, errors = {}, []
         for name, value in state.items():
-            with refusals.collected():
+            try:
                 if name in FIELDS:
-                    values[name] = FIELDS[name].checked(name, value)
+                    values[name] = FIELDS[name].check(name, value)
                 elif name in OPTIONS:
-                    checked = OPTIONS[name].checked(name, value)
+                    checked = OPTIONS[name].check(name, value)
                     if checked is not None:
                         options[name] = checked
                 elif value is not None:
-                    raise RequestError(None, f"there is no setting {shown(name)}: remove it from the address")
+                    raise RequestError(
+                        None, f"there is no setting {short_repr(name)}: remove it from the address"
+                    )
+            except RequestError as error:
+                errors.append(error)
         settings = cls(**values, options=options)
-        for name, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
-            with refusals.collected():
+        for name, registry in REGISTRIES.items():
+            try:
                 if getattr(settings, name) is not None:
-                    settings.chosen(registry, getattr(settings, name))
-        refusals.check()
+                    settings.choose(registry, getattr(settings, name))
+            except RequestError as error:
+                errors.append(error)
+        if errors:
+            raise RequestError(errors[0].name, str(errors[0]), errors[1:])
         if len(settings.activations) != len(settings.layers):
             raise RequestError(
                 "activations",
@@ -230,6 +230,9 @@ class Settings:
             )
         if not settings.features or len(set(settings.features)) < len(settings.features):
             raise RequestError("features", "features must name at least one input, and each input once")
+        edges = settings.window
+        if len(edges) != 4 or edges[0] >= edges[1] or edges[2] >= edges[3]:
+            raise RequestError("window", "window must be left, right, bottom and top of a plane")
         return settings
 
     @property
@@ -248,7 +251,7 @@ class Settings:
         """Number of epochs of the whole run; None for a run without end."""
         return USUAL_EPOCHS if self.passes is None and self.schedule != "constant" else self.passes
 
-    def chosen(self, registry: Mapping[str, type], name: str) -> Any:
+    def choose(self, registry: Mapping[str, type], name: str) -> Any:
         """Return the name of an optimizer, a schedule or a loss, or an object with the options that are set.
 
         Raises
@@ -281,24 +284,12 @@ FIELDS: dict[str, Field] = {
 
 
 class Option(NamedTuple):
-    """Parameter of an optimizer, a schedule or a loss, or one number of a parameter that is a pair.
-
-    Parameters
-    ----------
-    parameter : str
-        Name of the parameter.
-    position : int or None
-        Position in the pair, 0 or 1; None for a whole parameter.
-    default : bool, int or float
-        Default of the parameter, or of the number.
-    line : str
-        First sentence of the parameter's documentation.
-    """
+    """Parameter of an optimizer, a schedule or a loss, or one number of a parameter that is a pair."""
 
     parameter: str
-    position: int | None
+    position: int | None  # position in the pair, 0 or 1; None for a whole parameter
     default: Any
-    line: str
+    line: str  # first sentence of the parameter's documentation
 
     @property
     def label(self) -> str:
@@ -345,7 +336,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
 def _all_options() -> dict[str, Field]:
     """Return the fields of the parameters of all optimizers, schedules and losses."""
     result: dict[str, Field] = {}
-    for setting, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+    for setting, registry in REGISTRIES.items():
         used: dict[str, dict[str, Option]] = {}
         for name, registered in registry.items():
             for key, option in _options_of(registered).items():
@@ -369,9 +360,9 @@ def _all_options() -> dict[str, Field]:
 OPTIONS = _all_options()
 
 
-def described_fields(columns: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+def describe_fields(columns: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Return all fields as the page reads them; `columns` are those of the table, if there is one."""
-    result = {name: each.described() for name, each in {**FIELDS, **OPTIONS}.items()}
+    result = {name: each.describe() for name, each in {**FIELDS, **OPTIONS}.items()}
     for name in ("x_column", "y_column"):
         result[name]["kind"] = "choice"
         result[name]["values"] = [{"name": column, "title": column, "line": ""} for column in columns or ()]

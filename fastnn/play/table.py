@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.ma  # np.unique would import it while a thread trains: a child forked then would wait forever
 from numpy.typing import NDArray
 
-from ..system.frames import Table, as_table, is_missing
-from ..system.messages import listed
-from ..system.targets import are_numbers, stands_for_number, suggested_task
-from ..system.validation import shown
+from ..system.frames import as_table, is_missing
+from ..system.messages import join_names
+from ..system.targets import are_numbers, stands_for_number, suggest_task
+from ..system.validation import short_repr
 from .settings import MAX_SAMPLES
 
-__all__ = ["PlayTable", "checked_table"]
+__all__ = ["PlayTable", "make_table"]
+
+Array = NDArray[Any]
 
 # Largest number of classes that are drawn.
 MAX_CLASSES = 10
@@ -27,43 +28,22 @@ MIN_ROWS_OF_USE, MAX_ROWS_OF_USE = 2 * MAX_CLASSES, 1000
 
 @dataclass(frozen=True)
 class PlayTable:
-    """Columns of a table, and the target that is learned from two of them.
+    """Columns of a table, and the target that is learned from two of them."""
 
-    Parameters
-    ----------
-    columns : dict of str to array (n,)
-        Numbers of the columns, NaN for missing values.
-    target : str
-        Name of the target.
-    kind : {"classes", "regression"}
-        Kind of the target.
-    y : array (n,)
-        Numbers of the classes, counted from 0, or targets of a regression.
-    classes : list of str, optional
-        Names of the classes; None for a regression.
-    by_use : list of str
-        Names of the columns, the most useful ones first: those that share most information with the target.
-    """
-
-    columns: dict[str, NDArray[np.float64]]
+    columns: dict[str, NDArray[np.float64]]  # numbers of the columns, NaN for missing values
     target: str
-    kind: str
-    y: NDArray[Any]
-    classes: list[str] | None
-    by_use: list[str]
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.y)
+    kind: str  # "classes" or "regression"
+    y: Array  # numbers (n,) of the classes, counted from 0, or targets of a regression
+    classes: list[str] | None  # None for a regression
+    by_use: list[str]  # the most useful columns first: those that share most information with the target
 
 
-def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
+def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     """Return the table of a user's arrays or dataframes, without the rows whose target is a missing value.
 
     Parameters
     ----------
-    X : dataframe, Table or array-like (n, n_columns)
+    X : dataframe or array-like (n, n_columns)
         At least two columns of numbers. Columns of anything else are left out.
     y : array-like (n,)
         Classes, as text, booleans or at most ten integers; or numbers of a regression, which may be
@@ -79,9 +59,9 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         If X is a sparse matrix, or `target` is not text.
     """
     if not (target is None or isinstance(target, str)):
-        raise TypeError(f"target must be the name of the target, a str, or None, got {shown(target)}")
+        raise TypeError(f"target must be the name of the target, a str, or None, got {short_repr(target)}")
     try:
-        n_rows = X.n_rows if isinstance(X, Table) else len(X)
+        n_rows = len(X)
     except TypeError:
         n_rows = 0  # a sparse matrix or no table at all: as_table says so
     if n_rows > MAX_SAMPLES:
@@ -89,14 +69,14 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
             f"the table has {n_rows:,} rows, but the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
-    read = X if isinstance(X, Table) else as_table(X)
+    read = as_table(X)
     named = zip(read.names, read.kinds, read.columns, strict=True)
     columns = {name: values for name, kind, values in named if kind in ("number", "boolean")}
     if len(columns) < 2:
         others = [name for name, kind in zip(read.names, read.kinds, strict=True) if name not in columns]
         raise ValueError(
             f"the playground needs two columns of numbers, but the table has {list(columns) or 'none'}"
-            + (f"; no numbers in: {listed(others)}" if others else "")
+            + (f"; no numbers in: {join_names(others)}" if others else "")
         )
     given = getattr(y, "name", None)
     target = target or (given if isinstance(given, str) else "y")
@@ -117,7 +97,7 @@ def checked_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     return PlayTable(columns, target, kind, y, classes, _by_use(columns, y, kind))
 
 
-def _by_use(columns: dict[str, NDArray[np.float64]], y: NDArray[Any], kind: str) -> list[str]:
+def _by_use(columns: dict[str, NDArray[np.float64]], y: Array, kind: str) -> list[str]:
     """Return the names of columns by the information that each alone shares with the target.
 
     The information of a column counts by the fraction of rows in which the column has a value.
@@ -145,7 +125,7 @@ def _check_numbers(values: NDArray[np.float64], what: str) -> None:
         raise ValueError(f"{what} holds numbers beyond {MAX_MAGNITUDE:g}: scale it")
 
 
-def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[str] | None]:
+def _target(values: Array, target: str) -> tuple[str, Array, list[str] | None]:
     """Return kind, numbers and names of the classes of a target without missing values."""
     if values.dtype.kind == "O" and are_numbers(values):  # the array had missing values
         values = np.array(values.tolist())
@@ -157,10 +137,10 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
     distinct = np.unique(values)
     if len(distinct) < 2:
         raise ValueError(
-            f"the target {target!r} holds only one value, {shown(str(distinct[0]))}: there is nothing to "
-            "learn"
+            f"the target {target!r} holds only one value, {short_repr(str(distinct[0]))}: there is nothing "
+            "to learn"
         )
-    if suggested_task(distinct) == "regression":
+    if suggest_task(distinct) == "regression":
         return "regression", _as_numbers(values, target), None
     if len(distinct) > MAX_CLASSES:
         raise ValueError(
@@ -173,12 +153,13 @@ def _target(values: NDArray[Any], target: str) -> tuple[str, NDArray[Any], list[
     return "classes", y.astype(np.int64), [str(label) for label in classes]
 
 
-def _as_numbers(values: NDArray[Any], target: str) -> NDArray[np.float64]:
+def _as_numbers(values: Array, target: str) -> NDArray[np.float64]:
     """Return numbers, or text that stands for them, as float64; raise ValueError unless all are finite."""
     for value in values.tolist():
         if not stands_for_number(value):
             raise ValueError(
-                f"the target {target!r} holds {shown(value)} among numbers: correct it, or leave out the row"
+                f"the target {target!r} holds {short_repr(value)} among numbers: correct it, or leave out "
+                "the row"
             )
     try:
         numbers = values.astype(np.float64)

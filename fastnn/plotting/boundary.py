@@ -1,32 +1,41 @@
-"""plot_decision_boundary: the decision boundary of a model and the samples, drawn by matplotlib."""
+"""plot_decision_boundary: the boundary or the surface of a model and the samples, drawn by matplotlib."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import sklearn.base
+from numpy.typing import ArrayLike
 
-from ..boundary.colours import check_colouring
-from ..boundary.drawing import axes_pixels, draw_picture, drawing_axes, printable
-from ..boundary.render import check_size, render_boundary
-from ..boundary.subjects import (
-    NUMBERS_ALONE,
-    Section,
-    by_names,
-    check_model,
-    fixed_values,
-    known_features,
-    resolve_features,
+from ..boundary.canvas import paint_picture
+from ..boundary.colours import OUTLINE, check_colouring, response_colormap
+from ..boundary.drawing import (
+    OUTLINE_WIDTH,
+    RIM_WIDTH,
+    SAMPLE_SIZE,
+    axes_pixels,
+    draw_picture,
+    open_axes,
+    place_legend,
+    printable,
 )
-from ..system.validation import check_classes, check_samples
+from ..boundary.image import BoundaryImage, describe_picture
+from ..boundary.painters import make_painter
+from ..boundary.subjects import NUMBERS_ALONE, Samples, Section, Subject, check_model, make_subject
+from ..boundary.view import check_size, make_view
+from ..model import Model
+from ..network.description import Array
+from ..system.validation import check_classes, check_real_array, check_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PlottedSamples", "plot_decision_boundary"]
+__all__ = ["is_regressor", "plot_decision_boundary"]
 
 # Width of the margin around the samples, as a fraction of their range.
 MARGIN = 0.1
@@ -40,6 +49,8 @@ def plot_decision_boundary(
     y: ArrayLike,
     *,
     ax: Axes | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
     resolution: int | tuple[int, int] | None = None,
     response: str = "class",
     features: tuple[Any, Any] | None = None,
@@ -55,16 +66,21 @@ def plot_decision_boundary(
 ) -> Axes:
     """Draw the decision regions of a model, the boundary between them, and the samples.
 
+    The predictions of a regressor are drawn as a surface: the colours of the plane are predicted numbers, and
+    those of the samples are targets, on the same scale.
+
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        Model, or anything else that `render_boundary` accepts.
+        Model, or anything else that `render_boundary` accepts; or a regressor.
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
-        Classes of the samples, in the form in which the model predicts classes.
+        Classes of the samples, in the form in which the model predicts classes; targets of a regressor.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default the current axes.
+        Axes to draw on; by default those of a new figure.
+    xlim, ylim : (float, float), optional
+        Edges of the picture; by default those of the samples, with a margin of a tenth of their range.
     resolution : int or (int, int), optional
         Size of the picture in pixels: (width, height), or the longer side alone; the other side is then in
         proportion to the axes. By default the size of the axes in pixels.
@@ -86,7 +102,9 @@ def plot_decision_boundary(
         Colours of the classes; see `render_boundary`. A sequence follows the sorted order of all classes, of
         the model and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
-        Colormap of a response other than "class"; by default matplotlib's "gray".
+        Colormap of a response other than "class", or of a regressor. By default a probability has the colour
+        of its class, on that of the other of two classes; a regressor has "viridis", and another response
+        "gray".
     markers : sequence, mapping or str, optional
         Markers of the samples: one per class, in the order of `colours`, or a mapping of labels to markers,
         each one of matplotlib's filled markers, such as "s" or "^"; or "auto", a different marker for every
@@ -101,8 +119,9 @@ def plot_decision_boundary(
     ------
     ValueError
         If X is not a table of finite numbers or does not have the model's features; if y has another length
-        or another kind of labels than the model; if the model does not predict classes; or if the colours
-        or markers are invalid or their number is wrong. Nothing is then drawn.
+        or another kind of labels than the model; if the model predicts neither classes nor one number, or an
+        argument is for classes, and it predicts numbers; or if the limits, colours or markers are invalid or
+        their number is wrong. Nothing is then drawn.
     TypeError
         If the model cannot predict, as when the arguments are in another order, or `ax` is anything but axes.
 
@@ -120,119 +139,123 @@ def plot_decision_boundary(
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
     _check_numbers(X)
-    samples = PlottedSamples.create(X, y, features, fill, known_features(model, None)[1])
-    samples.check_model(model)
-    check_colouring(response, colours, cmap, markers)
-    with drawing_axes(ax) as axes:
+    samples = Samples(
+        check_samples(X, None, np.dtype(np.float64)), [str(name) for name in _read_column_names(X)]
+    )
+    regresses = is_regressor(model)
+    subject = make_subject(
+        model,
+        "plot_decision_boundary(model, X, y)",
+        features=features,
+        fill=fill,
+        class_of_interest=class_of_interest,
+        classes=classes,
+        samples=samples,
+        may_regress=regresses,
+    )
+    points = samples.table[:, list(subject.section.features)]
+    how = "at their means" if fill is None else "at fixed values"
+    names, plane = _name_axes(subject.section, samples.columns, how)
+    if regresses:
+        _refuse_choices_of_classes(
+            method=method != "auto",
+            response=response != "class",
+            class_of_interest=class_of_interest is not None,
+            classes=classes is not None,
+            colours=colours is not None,
+            markers=markers is not None,
+        )
+        targets = _check_targets(y, len(points))
+        # The margin of a single score is the score: the number that is predicted.
+        subject = replace(subject, scores=partial(_predict_numbers, subject), is_bounded=False)
+        response = "margin"
+        draw: Callable[[BoundaryImage, Axes], Any] = partial(
+            _draw_surface, X=points, y=targets, cmap=cmap, plane=plane
+        )
+    else:
+        labels = check_classes(y, len(points))
+        check_colouring(response, colours, cmap, markers)
+        is_pale = _differs_off_plane(subject, samples.table, points) if plane else None
+        look: dict[str, Any] = {"colours": colours, "cmap": cmap, "markers": markers}
+        draw = partial(draw_picture, X=points, y=labels, **look, is_pale=is_pale, plane=plane)
+    limits = _find_limits(points)
+    with open_axes(ax) as axes:
         pixels = axes_pixels(axes)
         size = pixels if resolution is None else check_size(resolution, *pixels, name="resolution")
-        image = render_boundary(
-            model, samples.xlim, samples.ylim, size,
-            response=response, features=samples.features, fill=samples.fill, method=method,
-            class_of_interest=class_of_interest, classes=classes, n_threads=n_threads, progress=progress,
-        )  # fmt: skip
-        assert image.data is not None
-        draw_picture(
-            image.data, image.extent, image.classes, response=response, is_bounded=image.is_bounded, ax=axes,
-            X=samples.points, y=samples.labels, colours=colours, cmap=cmap, markers=markers,
-            is_pale=samples.differs_off_plane(model, class_of_interest), plane=samples.plane,
-        )  # fmt: skip
-        axes.set(xlabel=samples.names[0], ylabel=samples.names[1])
+        view = make_view(limits[0] if xlim is None else xlim, limits[1] if ylim is None else ylim, size)
+        painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
+        picture = describe_picture(view.size, painter.dtype, view.extent, painter.classes, painter.is_bounded)
+        draw(paint_picture(painter, view, picture, n_threads=n_threads, progress=progress), axes)
+        axes.set(xlabel=names[0], ylabel=names[1])
     return axes
 
 
-class PlottedSamples(NamedTuple):
-    """Samples of a picture: two of their features, their classes, and the edges of the picture.
-
-    Parameters
-    ----------
-    table : array (n, n_features)
-        Values of all features.
-    labels : array (n,)
-        Classes of the samples.
-    names : (str, str)
-        Names of the two features.
-    columns : list of str
-        Names of all features; empty if X has no names.
-    features : (int, int)
-        Numbers of the two features.
-    fill : optional
-        Values (n_features,) of all features, with 0 for the two; the user's argument if there are no others.
-    plane : str
-        Lines with the values of the other features; empty if there are none.
-    xlim, ylim : (float, float)
-        Limits of the picture along x and y.
-    """
-
-    table: NDArray[np.float64]
-    labels: NDArray[Any]
-    names: tuple[str, str]
-    columns: list[str]
-    features: tuple[int, int]
-    fill: Any
-    plane: str
-    xlim: tuple[float, float]
-    ylim: tuple[float, float]
-
-    @property
-    def points(self) -> NDArray[np.float64]:
-        """Values (n, 2) of the two features along x and y."""
-        return self.table[:, list(self.features)]
-
-    @classmethod
-    def create(
-        cls, X: Any, y: Any, features: Any, fill: Any, known_names: list[str] | None
-    ) -> PlottedSamples:
-        """Check the arguments of `plot_decision_boundary`, and return the samples.
-
-        The names of the features that the model knows are those of the values in `fill` if X has no names.
-        """
-        columns = [str(name) for name in _column_names(X)]
-        table = check_samples(X, None, np.dtype(np.float64))
-        n_features = table.shape[1]
-        pair = resolve_features(features, n_features, columns)
-        (left, bottom), (right, top) = _window(table[:, list(pair)])
-        names = [printable(name) for name in columns] or [f"$x_{k + 1}$" for k in range(n_features)]
-        labels, plane = check_classes(y, len(table)), ""
-        others = [k for k in range(n_features) if k not in pair]
-        if others:
-            how = "at their means" if fill is None else "at fixed values"
-            given = table.mean(axis=0) if fill is None else fill
-            fill = fixed_values(given, n_features, pair, columns or known_names)
-            values = [f"at {names[k]} = {fill[k]:.4g}" for k in others]
-            plane = "\n".join(values) if len(others) <= MAX_NAMED else f"{len(others)} other features\n{how}"
-        return cls(
-            table, labels, (names[pair[0]], names[pair[1]]), columns, pair, fill, plane, (left, right),
-            (bottom, top),
-        )  # fmt: skip
-
-    def check_model(self, model: Any) -> None:
-        """Raise ValueError if a model has other features than the samples."""
-        expected, names = known_features(model, self.fill)
-        if names and self.columns and names != self.columns:
-            raise ValueError(f"X must have the model's features as its columns, {names}, got {self.columns}")
-        n_features = self.table.shape[1]
-        if expected != n_features:
-            raise ValueError(f"X has {n_features} features, but the model takes {expected}")
-
-    def differs_off_plane(self, model: Any, class_of_interest: Any) -> NDArray[np.bool_] | None:
-        """Return which samples a model gives another class than their region; None if none may have one."""
-        if not self.plane:
-            return None
-        section = Section(self.features, self.fill, known_features(model, self.fill)[1])
-        methods = ("predict", "predict_proba", "decision_function")
-        predict = next((getattr(model, name) for name in methods if hasattr(model, name)), model)
-        if section.names is not None:
-            predict = by_names(predict, section.names)
-        own, shown = (np.asarray(predict(X)) for X in (self.table, section.samples(*self.points.T)))
-        if own.ndim > 1 and own.shape[1] > 1:  # probabilities, or a column for each label
-            if hasattr(model, "predict"):
-                return own[:, class_of_interest] != shown[:, class_of_interest]
-            own, shown = own.argmax(axis=1), shown.argmax(axis=1)
-        return (own != shown).reshape(-1)
+def _refuse_choices_of_classes(**arguments: bool) -> None:
+    """Raise ValueError if an argument that only classes have is given for a regressor."""
+    given = [name for name, is_given in arguments.items() if is_given]
+    if given:
+        raise ValueError(f"{given[0]} is for classes, but the model is a regressor: leave it out")
 
 
-def _column_names(X: Any) -> list[Hashable]:
+def is_regressor(model: Any) -> bool:
+    """Return True if a model predicts numbers."""
+    if isinstance(model, Model):
+        return not (model.loss.of_labels or model.loss.output == "sigmoid")
+    return hasattr(model, "__sklearn_tags__") and sklearn.base.is_regressor(model)
+
+
+def _check_targets(y: ArrayLike, n_samples: int) -> Array:
+    """Return the targets (n,) of a regressor; raise ValueError unless each sample has one finite number."""
+    targets = check_real_array(y, "y")
+    if targets.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(f"X has {n_samples} samples, but y has shape {targets.shape}")
+    if not np.isfinite(targets).all():
+        raise ValueError("y must hold finite numbers")
+    return targets.ravel()
+
+
+def _predict_numbers(subject: Subject, samples: Array) -> Array:
+    """Return the numbers (n, 1) that a regressor predicts."""
+    assert subject.predict is not None
+    numbers = np.asarray(subject.predict(samples), np.float64).reshape(len(samples), -1)
+    if numbers.shape[1] != 1:
+        raise ValueError(f"a surface shows one number, but the model predicts {numbers.shape[1]}")
+    return numbers
+
+
+def _draw_surface(image: BoundaryImage, ax: Axes, *, X: Array, y: Array, cmap: Any, plane: str) -> None:
+    """Draw the numbers that a regressor predicts, and samples in the colours of their targets."""
+    shades = response_colormap("viridis" if cmap is None else cmap)
+    look: dict[str, Any] = {"cmap": shades, "vmin": y.min(), "vmax": y.max()}
+    assert image.data is not None
+    drawn = ax.imshow(image.data, extent=image.extent, origin="lower", aspect="auto", **look)
+    ax.figure.colorbar(drawn, ax=ax, label="prediction, and target of a sample", extend="both")
+    ax.scatter(X[:, 0], X[:, 1], s=SAMPLE_SIZE, color="white", linewidths=RIM_WIDTH)
+    ax.scatter(X[:, 0], X[:, 1], s=SAMPLE_SIZE, c=y, edgecolors=OUTLINE, linewidths=OUTLINE_WIDTH, **look)
+    ax.set(xlim=image.extent[:2], ylim=image.extent[2:])
+    if plane:
+        place_legend(ax, X, plane)
+
+
+def _name_axes(section: Section, columns: list[str], how: str) -> tuple[list[str], str]:
+    """Return the names of the axes, and lines with the values of the other features."""
+    names = [printable(name) for name in columns] or [f"$x_{k + 1}$" for k in range(section.fixed.size)]
+    others = [k for k in range(section.fixed.size) if k not in section.features]
+    values = [f"at {names[k]} = {section.fixed[k]:.4g}" for k in others]
+    plane = "\n".join(values) if len(others) <= MAX_NAMED else f"{len(others)} other features\n{how}"
+    return [names[k] for k in section.features], plane
+
+
+def _differs_off_plane(subject: Subject, table: Array, points: Array) -> Array:
+    """Return which samples have another class than their region."""
+    predict: Any = subject.predict or subject.scores
+    own, shown = (np.asarray(predict(X)) for X in (table, subject.section.samples(*points.T)))
+    if own.ndim > 1:  # probabilities
+        own, shown = own.argmax(axis=1), shown.argmax(axis=1)
+    return own != shown
+
+
+def _read_column_names(X: Any) -> list[Hashable]:
     """Return the names of the columns of a dataframe or a PyArrow table; none of an array."""
     names = list(getattr(X, "columns", ()))
     are_names = all(isinstance(name, Hashable) for name in names)  # those of a PyArrow table are its arrays
@@ -241,7 +264,7 @@ def _column_names(X: Any) -> list[Hashable]:
 
 def _check_numbers(X: Any) -> None:
     """Raise ValueError if columns of a dataframe hold text or dates."""
-    columns = [(str(name), np.asarray(X[name])) for name in _column_names(X)]
+    columns = [(str(name), np.asarray(X[name])) for name in _read_column_names(X)]
     others = [
         name
         for name, values in columns
@@ -252,9 +275,9 @@ def _check_numbers(X: Any) -> None:
         raise ValueError(f"X must hold only numbers, but has the columns {others}: {NUMBERS_ALONE}")
 
 
-def _window(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lower left and upper right corners of the picture: those of the points, with a margin."""
+def _find_limits(points: Array) -> Array:
+    """Return the edges of the picture along x and y: those of the points, with a margin."""
     low, high = points.min(axis=0), points.max(axis=0)
     # If all points share a coordinate, their range is 0: take the coordinate's magnitude, or at least 1.
     span = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
-    return low - MARGIN * span, high + MARGIN * span
+    return np.stack([low - MARGIN * span, high + MARGIN * span], axis=1)

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..system.validation import shown
+from ..model import Model
+from ..network.description import Array
+from ..system.validation import short_repr
 from ..training.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["plot_history"]
 
 
-def plot_history(history: History, axes: Any = None) -> Any:
-    """Draw losses, learning rates, gradient norms and update ratios of a training against the epochs.
+def plot_history(history: Any, axes: Sequence[Axes] | None = None) -> Array:
+    """Draw the losses of a training and its other measurements against the epochs.
 
     Parameters
     ----------
-    history : History
-        History returned by `Model.train`.
-    axes : sequence of four matplotlib axes, optional
-        Axes to draw on; by default the axes of a new figure with two rows and two columns.
+    history : History, Model or estimator
+        History returned by `Model.train`, a trained model, which holds it as `history_`, or an estimator that
+        was fitted by another solver than "lbfgs".
+    axes : sequence of matplotlib axes, optional
+        Axes to draw on, as many as are returned; by default those of a new figure.
 
     Returns
     -------
-    array of four matplotlib axes
-        Axes of the losses, learning rates, gradient norms and update ratios.
+    array of matplotlib axes
+        Four axes: of the losses, learning rates, gradient norms and update ratios. Of an estimator, one, of
+        `loss_curve_` and `validation_loss_curve_`, or two, if it has `validation_scores_`.
 
     Raises
     ------
     ValueError
-        If the history has no epochs, or the number of axes is not four.
+        If there are no epochs, or the number of axes is wrong.
     TypeError
-        If `history` is not a `History`, or `axes` holds anything but axes.
+        If `history` is none of these, or `axes` holds anything but axes.
 
     Examples
     --------
@@ -40,46 +48,84 @@ def plot_history(history: History, axes: Any = None) -> Any:
     >>> import matplotlib.pyplot as plt
     >>> model = fastnn.Model([2, 3, 2], random_state=0)
     >>> history = model.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], num_passes=50)
-    >>> [ax.get_ylabel() for ax in fastnn.plot_history(history)]
+    >>> [ax.get_ylabel() for ax in fastnn.plot_history(model)]
     ['loss', 'learning rate', 'gradient norm', 'update / weights']
     >>> plt.close()
     """
-    if not isinstance(history, History):
-        raise TypeError(f"history must be what Model.train returned, got {shown(history)}")
-    if not len(history):
+    if hasattr(history, "loss_curve_"):
+        return _draw_curves(history, axes)
+    found = history.history_ if isinstance(history, Model) else history
+    if not isinstance(found, History):
+        raise TypeError(
+            "history must be what Model.train returned, a trained Model or an estimator with loss_curve_, "
+            f"got {short_repr(history)}"
+        )
+    if not len(found):
         raise ValueError("history has no epochs: train for at least one")
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        _, grid = plt.subplots(2, 2, figsize=(9, 6), layout="constrained", sharex=True)
-        axes = grid.ravel()
-    axes = np.ravel(axes)
-    if axes.size != 4:
-        raise ValueError(f"axes must be four, got {axes.size}")
-    if not all(hasattr(ax, "plot") for ax in axes):
-        raise TypeError(f"axes must be four axes of matplotlib, got {shown(axes.tolist())}")
-    passes = history.passes + 1
-    losses, rates, norms, ratios = axes
-    curves = (
-        (losses, "loss", history.loss), (rates, "learning rate", None),
-        (norms, "gradient norm", history.gradient_norm), (ratios, "update / weights", history.update_ratio),
-    )  # fmt: skip
-    for ax, label, positive in curves:
-        ax.set_ylabel(label)
-        ax.grid(alpha=0.3)
-        if positive is not None and (positive > 0).all():
-            ax.set_yscale("log")
-    losses.plot(passes, history.loss, label="training")
-    if np.isfinite(history.validation_loss).any():
-        losses.plot(passes, history.validation_loss, "--", label="validation")
-        losses.legend()
-    rates.plot(passes, history.learning_rate)
-    norms.plot(passes, history.gradient_norm)
-    for layer, ratio in enumerate(history.update_ratio.T):
+    drawn = _make_axes(axes, 4)
+    passes = found.passes + 1
+    losses, rates, norms, ratios = drawn
+    _draw_losses(losses, passes, found.loss, found.validation_loss)
+    rates.plot(passes, found.learning_rate)
+    rates.set_ylabel("learning rate")
+    norms.plot(passes, found.gradient_norm)
+    _set_scale(norms, "gradient norm", found.gradient_norm)
+    for layer, ratio in enumerate(found.update_ratio.T):
         ratios.plot(passes, ratio, label=f"layer {layer}")
+    _set_scale(ratios, "update / weights", found.update_ratio)
     # CS231n calls ratios around 1e-3 healthy.
     ratios.axhline(1e-3, color="0.7", linestyle="--", linewidth=1)
     ratios.legend()
     for ax in (norms, ratios):
         ax.set_xlabel("epochs")
-    return axes
+    return drawn
+
+
+def _draw_curves(estimator: Any, axes: Sequence[Axes] | None) -> Array:
+    """Draw the losses of an estimator, and its validation scores if it has some, and return the axes."""
+    losses = np.array(estimator.loss_curve_)
+    scores, checked = estimator.validation_scores_ or [], getattr(estimator, "validation_loss_curve_", [])
+    drawn = _make_axes(axes, 1 + bool(scores))
+    epochs = np.arange(1, len(losses) + 1)
+    _draw_losses(drawn[0], epochs, losses, np.array([np.nan] * (len(losses) - len(checked)) + checked))
+    if scores:
+        drawn[1].plot(epochs[-len(scores) :], scores, "--")
+        drawn[1].set_ylabel("validation score")
+    for ax in drawn:
+        ax.set_xlabel("epochs")
+    return drawn
+
+
+def _make_axes(axes: Sequence[Axes] | None, count: int) -> Array:
+    """Return the given axes, or those of a new figure with two columns, with a grid."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        n_rows, n_columns = max(1, count // 2), min(2, count)
+        size = (4.5 * n_columns, 3 * n_rows)
+        axes = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", sharex=True)[1]
+    drawn: Array = np.ravel(np.asarray(axes))
+    word = {1: "one", 2: "two", 4: "four"}[count]
+    if drawn.size != count:
+        raise ValueError(f"axes must be {word}, got {drawn.size}")
+    if not all(hasattr(ax, "plot") for ax in drawn):
+        raise TypeError(f"axes must be {word} axes of matplotlib, got {short_repr(drawn.tolist())}")
+    for ax in drawn:
+        ax.grid(alpha=0.3)
+    return drawn
+
+
+def _draw_losses(ax: Axes, epochs: Array, losses: Array, checked: Array) -> None:
+    """Draw the losses of the training, and of the validation where they are not NaN."""
+    ax.plot(epochs, losses, label="training")
+    if np.isfinite(checked).any():
+        ax.plot(epochs, checked, "--", label="validation")
+        ax.legend()
+    _set_scale(ax, "loss", losses)
+
+
+def _set_scale(ax: Axes, label: str, values: Array) -> None:
+    """Name the vertical axis, whose scale is logarithmic if all values are above 0."""
+    ax.set_ylabel(label)
+    if (values > 0).all():
+        ax.set_yscale("log")

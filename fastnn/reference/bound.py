@@ -8,7 +8,7 @@ Figueiredo & Stolfi, 2004.)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,10 @@ class Form(NamedTuple):
     -1 to 1.
     """
 
-    centre: Any
-    slope_x: Any
-    slope_y: Any
-    radius: Any
+    centre: np.ndarray
+    slope_x: np.ndarray
+    slope_y: np.ndarray
+    radius: np.ndarray
 
 
 def slack(n_inputs, dtype):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .layer import Layer
+
 __all__ = ["AddGate", "MultiplyGate", "affine_backward", "affine_forward"]
 
 
@@ -40,6 +42,8 @@ class MultiplyGate:
     (array([[7., 7.]]), array([[3.],
            [3.]]))
     """
+
+    __repr__ = Layer.__repr__
 
     def forward(self, W, X):
         """Return ``X W``.
@@ -89,6 +93,8 @@ class AddGate:
     >>> db
     array([[2., 2.]])
     """
+
+    __repr__ = Layer.__repr__
 
     def forward(self, X, b):
         """Return ``X + b``.

@@ -5,7 +5,7 @@ The centres of the pixels are (xs[column], ys[row]). `networks` and `votes` are 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -48,4 +48,4 @@ def margin(P, class_index):
 
 
 # Functions ``(P, class_index)`` of the probabilities P (n, k) by the name of the response.
-RESPONSES: dict[str, Any] = {"probability": probability, "margin": margin, "confidence": confidence}
+RESPONSES: dict[str, Callable] = {"probability": probability, "margin": margin, "confidence": confidence}

@@ -138,9 +138,13 @@ class LineSearch:
         # At first the interval is chosen for the value minus the required decrease.
         tilt = least if self._is_modified and allowed < value <= self._best.value else 0.0
         step, best, other, self._is_bracketed = interpolate(
-            tilted(self._best, tilt), tilted(self._other, tilt), tilted(Trial(step, value, slope), tilt),
-            self._is_bracketed, self._lower, self._upper,
-        )  # fmt: skip
+            tilted(self._best, tilt),
+            tilted(self._other, tilt),
+            tilted(Trial(step, value, slope), tilt),
+            self._is_bracketed,
+            self._lower,
+            self._upper,
+        )
         self._best, self._other = tilted(best, -tilt), tilted(other, -tilt)
         if self._is_bracketed:
             width = abs(other.step - best.step)

@@ -10,7 +10,6 @@ Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weigh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -27,8 +26,8 @@ class Formulas:
     and ``slope(S, y, parameter)``, which returns its derivative (n, k) by the scores.
     """
 
-    value: Any
-    slope: Any
+    value: Callable
+    slope: Callable
 
     @staticmethod
     def kinks(S, y, parameter):
@@ -50,17 +49,24 @@ def loss(name: str) -> Callable[[type[Formulas]], type[Formulas]]:
     return register
 
 
+def limit(values, parameter):
+    """Limit losses to the magnitude of a parameter below 0; return them unchanged for any other."""
+    return np.minimum(values, -parameter) if parameter < 0 else values
+
+
 @loss("softmax_cross_entropy")
 class CrossEntropy(Formulas):
     """Softmax cross-entropy ``log sum exp(S) - sum q S``.
 
-    q is 1 - smoothing at the label, plus smoothing / k everywhere.
+    q is 1 - smoothing at the label, plus smoothing / k everywhere. A smoothing below 0 stands for none, and
+    its magnitude is the largest loss of a sample: scikit-learn limits the loss, but not the gradient.
     """
 
     @staticmethod
     def value(S, y, smoothing):
         S = S - np.max(S, axis=1, keepdims=True)
-        return np.log(np.sum(np.exp(S), axis=1)) - np.sum(CrossEntropy.expected(S, y, smoothing) * S, axis=1)
+        expected = np.sum(CrossEntropy.expected(S, y, smoothing) * S, axis=1)
+        return limit(np.log(np.sum(np.exp(S), axis=1)) - expected, smoothing)
 
     @staticmethod
     def slope(S, y, smoothing):
@@ -68,6 +74,7 @@ class CrossEntropy(Formulas):
 
     @staticmethod
     def expected(S, y, smoothing):
+        smoothing = max(smoothing, 0)
         return (1 - smoothing) * (y[:, None] == np.arange(S.shape[1])) + smoothing / S.shape[1]
 
 
@@ -106,7 +113,7 @@ class Elementwise(Formulas):
     Subclasses define ``elementwise(s, y, parameter)``, the loss of each score and its target.
     """
 
-    elementwise: Any
+    elementwise: Callable
 
     @classmethod
     def value(cls, S, y, parameter):
@@ -115,11 +122,14 @@ class Elementwise(Formulas):
 
 @loss("sigmoid_binary_cross_entropy")
 class BinaryCrossEntropy(Elementwise):
-    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s."""
+    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s.
+
+    A parameter below 0 limits the loss to its magnitude, but not the gradient.
+    """
 
     @staticmethod
     def elementwise(s, y, parameter):
-        return Softplus.value(-np.abs(s)) + np.maximum(s, 0) - y * s
+        return limit(Softplus.value(-np.abs(s)) + np.maximum(s, 0) - y * s, parameter)
 
     @staticmethod
     def slope(s, y, parameter):
@@ -189,6 +199,24 @@ class Quantile(Elementwise):
     @staticmethod
     def kinks(s, y, q):
         return [s - y]
+
+
+@loss("hinge")
+class BinaryHinge(Elementwise):
+    """Hinge loss ``max(0, margin - y s)`` of one score, for targets -1 and 1."""
+
+    @staticmethod
+    def elementwise(s, y, margin):
+        return np.maximum(margin - y * s, 0)
+
+    @staticmethod
+    def slope(s, y, margin):
+        # s - s is NaN for a score that is NaN or infinite, which the comparison would hide.
+        return np.where(y * s < margin, -y, 0) + (s - s)
+
+    @staticmethod
+    def kinks(s, y, margin):
+        return [margin - y * s]
 
 
 @loss("poisson")

@@ -11,7 +11,9 @@ A's shape.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from .gate import affine_backward, affine_forward
 from .layer import activation_backward, activation_forward
@@ -25,8 +27,8 @@ __all__ = [
     "Dropout",
     "Normalisation",
     "backward_pass",
-    "chain_of",
     "forward_pass",
+    "make_chain",
     "scores",
 ]
 
@@ -124,20 +126,23 @@ class Batch(NamedTuple):
     this step's random numbers.
     """
 
-    weights: Any
+    weights: np.ndarray
     scales: list
     shifts: list
     running: list
     rates: tuple
-    key: Any
+    key: int
 
 
-def chain_of(activations, W, b, batch=None):
+Unit = Affine | Normalisation | Activation | Dropout
+
+
+def make_chain(activations, W, b, batch=None):
     """Return the units of a network, given activations, W and b, lists with an entry for each layer.
 
     With a `Batch`, the chain has the units `Dropout` and `Normalisation` of a training.
     """
-    chain: list[Any] = []
+    chain: list[Unit] = []
     for layer, name in enumerate(activations):
         if batch and batch.rates[layer] > 0:
             chain.append(Dropout(batch.rates[layer], draw(batch.key, layer)))
@@ -150,5 +155,5 @@ def chain_of(activations, W, b, batch=None):
 
 
 def scores(activations, W, b, X):
-    """Return the scores (n, k) of the samples X; activations, W and b are those of `chain_of`."""
-    return forward_pass(chain_of(activations, W, b), X)
+    """Return the scores (n, k) of the samples X; activations, W and b are those of `make_chain`."""
+    return forward_pass(make_chain(activations, W, b), X)

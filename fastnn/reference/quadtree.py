@@ -30,9 +30,11 @@ def subdivide(networks, votes, xs, ys, leaf_size, waiting):
     zero = np.zeros_like(x)
     off, tiny = slack(2, xs.dtype.type), np.finfo(xs.dtype).smallest_normal
     cells = Form(
-        np.column_stack([x, y]), np.column_stack([x_reach, zero]), np.column_stack([zero, y_reach]),
+        np.column_stack([x, y]),
+        np.column_stack([x_reach, zero]),
+        np.column_stack([zero, y_reach]),
         np.column_stack([off * (np.abs(x) + x_reach) + tiny, off * (np.abs(y) + y_reach) + tiny]),
-    )  # fmt: skip
+    )
     form = committee_bounds(networks, votes, Form(*(array.astype(xs.dtype) for array in cells)))
     won, undecided, quarters = [], [], []
     for t, ((row, column, size), winner) in enumerate(zip(waiting, argmax(form.centre), strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .loss import loss_backward, loss_value
-from .network import Affine, Batch, Normalisation, backward_pass, chain_of, forward_pass
+from .network import Affine, Batch, Normalisation, backward_pass, forward_pass, make_chain
 from .random import draw, shuffle
 from .update import add_to_average, limit_norms, update
 
@@ -15,15 +15,23 @@ __all__ = ["loss_and_gradient", "train_step"]
 STEPS = 1
 
 
-def loss_and_gradient(network, parameters, statistics, X, y, weights, key):
-    """Return the weighted loss of a batch and its gradient, a flat vector like the parameters."""
+def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_parameter=None):
+    """Return the weighted loss of a batch and its gradient, a flat vector like the parameters.
+
+    loss_parameter: parameter of the loss's formulas in place of that of the network's loss.
+    """
     W, b = network.weights(parameters), network.biases(parameters)
     batch = Batch(
-        weights, network.scales(parameters), network.shifts(parameters), network.running(statistics),
-        network.dropout or (0.0,) * len(W), key,
-    )  # fmt: skip
-    chain = chain_of(network.activations, W, b, batch)
-    arguments = network.loss.name, forward_pass(chain, X), y, weights, network.loss.parameter
+        weights,
+        network.scales(parameters),
+        network.shifts(parameters),
+        network.running(statistics),
+        network.dropout or (0.0,) * len(W),
+        key,
+    )
+    chain = make_chain(network.activations, W, b, batch)
+    parameter = network.loss.parameter if loss_parameter is None else loss_parameter
+    arguments = network.loss.name, forward_pass(chain, X), y, weights, parameter
     backward_pass(chain, loss_backward(*arguments))
     gradient = np.zeros_like(parameters)
     gather_gradient(network, chain, gradient)
@@ -71,7 +79,7 @@ def train_step(network, state, job, records):
         shuffle(state.generator, state.order)
     indices = state.order[batch * job.batch_size :][: job.batch_size]
     total = np.sum(job.weights[indices])
-    scale = (1 / total if total > 0 else 0.0) if job.averaged else 1.0
+    scale = (1 / total if total > 0 else 0.0) if job.is_mean else 1.0
     weights = (scale * job.weights[indices]).astype(network.dtype)
     parameters = state.parameters
     y = job.y[indices][:, 0] if network.loss.of_labels else job.y[indices]

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from ..system.files import check_file_name, check_folder, check_replaceable
 from ..system.validation import check_flag
-from .container import FAULT, Container, parse_json, write_container
-from .records import Reader, Writer
+from .container import Contents, read_container, write_container
+from .values import Decoder, Encoder
 
-__all__ = [
-    "FORMAT",
-    "READS",
-    "Savable",
-    "check_path",
-    "collect",
-    "load",
-    "read_description",
-    "write_collected",
-]
-
-# Version of the format that fastnn writes, and the oldest version of a reader that understands it. A new
-# entry that older readers may ignore raises FORMAT; anything that they would misread raises both.
-FORMAT, OLDEST_READER = 1, 1
-# Version of fastnn's reader: it understands files that ask for this version or an older one.
-READS = 1
+__all__ = ["Savable", "check_path", "encode_model", "load", "load_with_version"]
 
 
 class Savable:
-    """Base class of the models that can be saved to a file."""
+    """Base class of the models that can be saved to a file: they have the methods `values.HOMES` asks for."""
 
     def save(self, path: str | os.PathLike[str], training: bool = True, sync: bool = False) -> None:
         """Save the model to a file, from which `fastnn.load` returns it.
@@ -73,9 +57,15 @@ class Savable:
         True
         """
         checked = check_path(path)
-        writer = Writer(check_flag(training, "training"))
-        is_synced = check_flag(sync, "sync")
-        write_collected(checked, collect(self, writer), writer, is_synced)
+        contents = encode_model(self, check_flag(training, "training"))
+        write_container(checked, contents, check_flag(sync, "sync"))
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Any:
+        """Return a model of a state that `_get_saved_state` returned; raise an error if it is invalid."""
+        model: Any = cls.__new__(cls)
+        model.__setstate__(state)
+        return model
 
     def __copy__(self) -> Any:
         """Return a shallow copy, which shares the parameters."""
@@ -93,18 +83,10 @@ def check_path(path: Any) -> Path:
     return checked
 
 
-def collect(model: Any, writer: Writer) -> dict[str, str]:
-    """Return the metadata that describe a model, and pass its arrays to the writer."""
-    from .. import __version__
-
-    description = {"version": FORMAT, "reader": OLDEST_READER, **writer.described(model, "")}
-    text = json.dumps(description, separators=(",", ":"), allow_nan=False)
-    return {"format": "fastnn", "fastnn.version": __version__, "fastnn": text}
-
-
-def write_collected(path: Path, metadata: dict[str, str], writer: Writer, synced: bool) -> None:
-    """Write the file of a model that `collect` has described; `synced` waits until the disk holds it."""
-    write_container(path, metadata, writer.tensors, synced)
+def encode_model(model: Any, training: bool) -> Contents:
+    """Return the contents of the file of a model; arrays may share memory with the model."""
+    encoder = Encoder(training)
+    return Contents(encoder.encode(model), encoder.arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -127,10 +109,12 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is not a model saved by fastnn, is damaged, or needs a newer version of fastnn; the
+        If the file is not a model saved by fastnn, is damaged, or needs another version of fastnn; the
         message names the reason.
     OSError
         If the file does not exist or cannot be read.
+    MemoryError
+        If the model does not fit into the free memory.
 
     Examples
     --------
@@ -144,44 +128,26 @@ def load(path: str | os.PathLike[str]) -> Any:
     ...     fastnn.load(path).predict([[-1.0], [2.0]]).tolist()
     ['no', 'yes']
     """
+    return load_with_version(path)[0]
+
+
+def load_with_version(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    """Return the model in a file, and the version of fastnn that wrote it; raise the errors of `load`."""
     checked = check_file_name(path, "path")
-    with Container(checked) as file:
-        description = read_description(file)
-        try:
-            model = Reader(file).restored(description)
-        except RecursionError:
-            raise ValueError(f"{checked} holds a description that is nested too deeply") from None
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            if str(error).startswith(f"{checked} {FAULT}"):  # a fault that the container has found
-                raise
-            raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
-        file.check()
-    return model
-
-
-def read_description(file: Container) -> dict[str, Any]:
-    """Return the description of the model in a file.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or it needs a newer version of fastnn.
-    """
-    from .. import __version__
-
+    if not checked.exists():
+        raise FileNotFoundError(f"there is no file {checked}")
+    if not checked.is_file():  # opening a pipe would wait for a writer
+        raise ValueError(f"{checked} is a folder, a device or a pipe, not the file of a model")
     try:
-        description = parse_json(file.metadata.get("fastnn", ""))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file.path}: the description of the model is not JSON: {error}") from None
-    if not isinstance(description, dict):
-        raise ValueError(f"{file.path}: the description of the model is not a JSON object")
-    version, reader = description.get("version"), description.get("reader")
-    if not (type(version) is int and type(reader) is int):
-        raise ValueError(f"{file.path}: the description of the model has no version")
-    if reader > READS:
-        written = file.metadata.get("fastnn.version", "a newer version")
-        raise ValueError(
-            f"{file.path} was saved by fastnn {written} in a format that fastnn {__version__} cannot read: "
-            f"install fastnn-numba {written} or newer"
-        )
-    return description
+        contents, version = read_container(checked)
+        model = Decoder(contents.arrays).decode(contents.description)
+    except (OSError, MemoryError):
+        raise
+    except RecursionError:
+        raise ValueError(f"{checked} is damaged: its description is nested too deeply") from None
+    except Exception as error:  # any that a description causes that no encoder returned
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{checked} is not a model saved by fastnn, or is damaged: {reason}") from error
+    if not isinstance(model, Savable):
+        raise ValueError(f"{checked} is not a model saved by fastnn: it holds a {type(model).__name__}")
+    return model, version

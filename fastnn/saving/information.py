@@ -1,18 +1,15 @@
-"""Information about a saved model, from the header of its file alone."""
+"""Information about a saved model."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..system.files import check_file_name
-from ..system.messages import visible
-from .container import Container
-from .files import read_description
-from .values import decode
+from ..system.messages import escape_controls
+from .files import load_with_version
 
 __all__ = ["FileInfo", "info"]
 
@@ -51,7 +48,7 @@ class FileInfo:
     num_passes : int or None
         Number of epochs of the whole training of a `Model`.
     parameters : dict
-        Parameters of an estimator that are not None, as JSON; empty for a `Model`.
+        Parameters of an estimator that are not None; empty for a `Model`.
     columns : list of dict
         Records of the columns of a tabular estimator or a `TableEncoder`, as its `columns_`.
     target : str or None
@@ -110,20 +107,16 @@ class FileInfo:
                 state += f" of a training of {self.num_passes:,} epochs"
             lines.append(("training", state))
         lines.append(("version", f"fastnn {self.version}"))
-        return "\n".join(f"{name:<12}{visible(text)}" for name, text in lines)
+        return "\n".join(f"{name:<12}{escape_controls(text)}" for name, text in lines)
 
 
-def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
-    """Describe the model in a file, without loading it.
-
-    The function reads the header alone, which takes well below a millisecond however large the model is.
+def info(path: str | os.PathLike[str]) -> FileInfo:
+    """Describe the model in a file.
 
     Parameters
     ----------
     path : str or path
         Name of a file that a method `save` or a `Checkpoint` has written.
-    check : bool, default False
-        Read the data too, and compare their checksum with the stated one.
 
     Returns
     -------
@@ -133,7 +126,7 @@ def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
     Raises
     ------
     ValueError
-        If the file is not a model saved by fastnn, is damaged, or needs a newer version of fastnn.
+        If the file is not a model saved by fastnn, is damaged, or needs another version of fastnn.
     OSError
         If the file does not exist or cannot be read.
 
@@ -148,61 +141,40 @@ def info(path: str | os.PathLike[str], check: bool = False) -> FileInfo:
     >>> described.kind, described.layers_dim, described.n_parameters
     ('Model', (2, 3, 2), 17)
     """
-    checked = check_file_name(path, "path")
-    with Container(checked) as file:
-        description = read_description(file)
-        try:
-            result = _described(file, description)
-            str(result)  # fails for values of other types than those that files hold
-        except (ArithmeticError, TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
-            raise ValueError(f"{checked} holds a description that fits no model: {error}") from error
-        if check:
-            file.check()
-    return result
-
-
-def _described(file: Container, description: dict[str, Any]) -> FileInfo:
-    """Return the information in a description and the table of arrays."""
-    network, training = description.get("network"), description.get("training")
-    members = [member for group in description.get("members", {}).values() for member in group]
-    encoder = description if description["kind"] == "TableEncoder" else description.get("encoder", {})
-    if encoder and members:  # the networks of a tabular estimator have equal layers: describe the first
-        network = members[0]["network"]
-    fitted = description.get("fitted", {})
-    prefixes = [member["prefix"] for member in members] or [""]
-    n_parameters = 0
-    for name, entry in file.table.items():
-        if any(name.startswith(f"{prefix}layer.") for prefix in prefixes) and ".running_" not in name:
-            n_parameters += math.prod(entry.shape)
-    classes = fitted.get("classes_")
-    if training is None and members:
-        training = members[0].get("training")
+    thing, version = load_with_version(path)
+    # A Model has `_network` and `_training`, a fitted estimator `_state`, an ensemble `estimators_`.
+    state = vars(thing)
+    members = state.get("estimators_", [])
+    fitted = [vars(one)["_state"] for one in members or [thing] if "_state" in vars(one)]
+    networks = [thing._network] if "_network" in state else [one.network for one in fitted]
+    columns = getattr(thing, "columns_", [])
+    # The networks of a tabular estimator have equal layers: describe the first.
+    network = networks[0] if networks and (columns or not members) else None
+    training = state.get("_training")
+    if fitted and fitted[0].optimizer is not None:
+        training = fitted[0]
+    classes = state.get("classes_")
+    parameters = thing.get_params(deep=False) if hasattr(thing, "get_params") else {}
     return FileInfo(
-        path=str(file.path),
-        n_bytes=file.size,
-        kind=str(description["kind"]),
-        version=file.metadata.get("fastnn.version", "unknown"),
-        layers_dim=None if network is None else tuple(network["layers_dim"]),
-        activations=None if network is None else tuple(network["activations"]),
-        dtype=None if network is None else network["dtype"],
-        loss=None if network is None else network["loss"]["$new"],
-        n_parameters=n_parameters,
+        path=str(path),
+        n_bytes=Path(path).stat().st_size,
+        kind=type(thing).__name__,
+        version=version,
+        layers_dim=None if network is None else network.layers_dim,
+        activations=None if network is None else network.activations,
+        dtype=None if network is None else network.dtype.name,
+        loss=None if network is None else type(network.loss).__name__,
+        n_parameters=sum(one.n_used_parameters for one in networks),
         n_members=len(members),
-        classes=None if classes is None else decode(classes["$array"]["values"]),
-        n_steps=None if training is None else training["n_steps"],
-        num_passes=None if training is None else training.get("num_passes"),
-        parameters={
-            name: value for name, value in description.get("parameters", {}).items() if value is not None
-        },
-        columns=[
-            {"missing" if name == "gaps" else name: entry for name, entry in record.items()}
-            for record in encoder.get("fitted", {}).get("columns_", [])
-            if isinstance(record["kind"], str)
-        ],
-        target=fitted.get("target_name_"),
+        classes=None if classes is None else classes.tolist(),
+        n_steps=getattr(training, "n_steps", None),
+        num_passes=getattr(training, "num_passes", None),
+        parameters={name: value for name, value in parameters.items() if value is not None},
+        columns=columns,
+        target=state.get("target_name_"),
         scores={
-            name.removeprefix("oof_").rstrip("_"): float(value)
-            for name, value in fitted.items()
-            if name.startswith("oof_") and isinstance(value, int | float)
+            name.removeprefix("oof_").rstrip("_"): value
+            for name, value in state.items()
+            if name.startswith("oof_") and isinstance(value, float)
         },
     )

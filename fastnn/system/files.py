@@ -6,25 +6,25 @@ A process that is killed leaves its draft behind, whose name begins with ``.fast
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import defer_signals
 
-from .imports import imported
-from .validation import shown
+from .validation import short_repr
 
 __all__ = [
     "Draft",
+    "atomic_path",
     "check_file_name",
     "check_folder",
     "check_output",
     "check_replaceable",
     "is_url",
-    "written_whole",
 ]
 
 # Prefix of the names of drafts.
@@ -54,7 +54,7 @@ class Draft:
         self.paths = paths
         self._holds_older = False  # True if older files could not be moved back
         folder = paths[0].absolute().parent
-        self.folder = Path(imported("tempfile").mkdtemp(prefix=PREFIX, dir=folder))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
 
     def name(self, path: Path) -> Path:
         """Return the temporary name of the file that becomes `path`."""
@@ -68,7 +68,7 @@ class Draft:
             # older ones away first. The last name may be a page that refers to the others: the reverse order
             # ensures that the page never exists without them.
             if len(self.paths) > 1 or self.name(self.paths[0]).is_dir():
-                older = Path(imported("tempfile").mkdtemp(prefix=OLDER, dir=self.folder))
+                older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
                     if os.path.lexists(path):  # also a link to nothing, which no folder can replace
                         _move(path, older / path.name, moves)
@@ -89,7 +89,7 @@ class Draft:
         """Remove the draft, unless it holds older files that could not be moved back."""
         if self._holds_older:
             return
-        imported("shutil").rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
@@ -109,7 +109,7 @@ def _replace(source: Path, goal: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
     """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised.
 
     Parameters
@@ -135,7 +135,7 @@ def written_whole(path: Path, synced: bool = False) -> Iterator[Path]:
             _sync(draft)
         _replace(draft, path)
     except BaseException:
-        with held_interrupts(), suppress(OSError):
+        with defer_signals(), suppress(OSError):
             draft.unlink()
         raise
     if synced:
@@ -175,7 +175,7 @@ def check_folder(path: Path, argument: str) -> None:
         raise ValueError(f"{argument}: there is no folder {folder}: create it, or choose another")
     try:
         # Permissions prove little: root ignores them, and a disk may be read-only or full. Create a draft.
-        with held_interrupts():
+        with defer_signals():
             Draft(path).discard()
     except OSError as error:
         raise ValueError(
@@ -198,12 +198,12 @@ def check_replaceable(path: Path, argument: str, what: str = "a picture") -> Non
         raise ValueError(f"{argument}: {path} is an open file of the process, not the name of {what}")
 
 
-def is_url(source: Any) -> bool:
+def is_url(source: object) -> bool:
     """Return True for a URL, such as "s3://bucket/table.parquet"."""
     return isinstance(source, str) and "://" in source
 
 
-def check_file_name(path: Any, name: str) -> Path:
+def check_file_name(path: object, name: str) -> Path:
     """Return the path of a file whose name the file system accepts; the folder need not exist.
 
     Parameters
@@ -221,7 +221,7 @@ def check_file_name(path: Any, name: str) -> Path:
         If the file system refuses the name, as one that is too long or contains NUL, or `path` is a URL.
     """
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, got {shown(path)}")
+        raise TypeError(f"{name} must be a path, got {short_repr(path)}")
     if is_url(path):
         raise ValueError(f"{name}: {path} is a URL: name a file or folder of this machine")
     try:
@@ -230,11 +230,11 @@ def check_file_name(path: Any, name: str) -> Path:
         pass
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{name}: a file cannot be called {shown(str(path))}: {reason}") from None
+        raise ValueError(f"{name}: a file cannot be called {short_repr(str(path))}: {reason}") from None
     return Path(path)
 
 
-def check_output(path: Any, argument: str, what: str = "a picture") -> Path:
+def check_output(path: object, argument: str, what: str = "a picture") -> Path:
     """Return the path of a file that can be written; raise the errors of the three checks above."""
     checked = check_file_name(path, argument)
     check_folder(checked, argument)

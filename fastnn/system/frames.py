@@ -18,11 +18,11 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series, is_polars_lazyframe
-from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from .extras import import_extra
 from .messages import warn
+from .validation import Array
 
 __all__ = [
     "KINDS",
@@ -31,13 +31,12 @@ __all__ = [
     "Table",
     "as_table",
     "check_same_columns",
+    "find_kind",
     "is_missing",
-    "kind_of",
     "record_columns",
-    "undictionaried",
+    "value_type",
 ]
 
-Array = NDArray[Any]
 
 # Kinds of columns.
 KINDS = ("number", "boolean", "date", "category")
@@ -92,7 +91,7 @@ class CodedValues(Sequence[Any]):
         Index in `categories` of every value; -1 for a missing value.
     """
 
-    def __init__(self, categories: list[Any], codes: NDArray[Any]) -> None:
+    def __init__(self, categories: list[Any], codes: Array) -> None:
         self.categories, self.codes = categories, codes
         self._values = [*categories, None]  # -1, the code of a missing value, is the index of the last
 
@@ -108,15 +107,13 @@ class CodedValues(Sequence[Any]):
         return self._values[self.codes[index]]
 
 
-def as_table(X: Any, first: int = 0) -> Table:
+def as_table(X: Any) -> Table:
     """Return the columns of a table in memory, with their names and kinds.
 
     Parameters
     ----------
     X : dataframe or array-like (n_rows, n_columns)
         Table with at least one row and one column.
-    first : int, default 0
-        Number of the first row in messages.
 
     Returns
     -------
@@ -153,16 +150,16 @@ def as_table(X: Any, first: int = 0) -> Table:
         given = list(frame.columns)
         has_names = all(isinstance(name, str) for name in given)
         names = [str(name) for name in given]
-        pairs = [_read_series(s, name, first) for s, name in zip(frame.iter_columns(), names, strict=True)]
+        pairs = [_read_series(s, name) for s, name in zip(frame.iter_columns(), names, strict=True)]
     else:
         values = _as_array(X)
         n_rows, has_names = values.shape[0], False
         names = [f"x{k}" for k in range(values.shape[1])]
-        pairs = [_read_values(values[:, k], name, first) for k, name in enumerate(names)]
+        pairs = [_read_values(values[:, k], name) for k, name in enumerate(names)]
     kinds, columns = [kind for kind, _ in pairs], [column for _, column in pairs]
     for name, kind, column in zip(names, kinds, columns, strict=True):
         if kind == "number" and np.isinf(column).any():
-            row = first + int(np.isinf(column).argmax())
+            row = int(np.isinf(column).argmax())
             raise ValueError(f"column {name!r} holds infinity in row {row}: replace it by a number or by NaN")
     return Table(names, kinds, columns, n_rows, has_names)
 
@@ -176,8 +173,8 @@ def _as_array(X: Any) -> Array:
     return check_array(X, dtype=None, ensure_all_finite=False)
 
 
-def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
-    """Return kind and values of a column of a dataframe; `first` is the number of the first row."""
+def _read_series(s: Any, name: str) -> tuple[str, Any]:
+    """Return kind and values of a column of a dataframe."""
     dtype, native = s.dtype, s.to_native()
     is_pandas = is_pandas_series(native)
     if dtype.is_numeric():
@@ -192,44 +189,43 @@ def _read_series(s: Any, name: str, first: int) -> tuple[str, Any]:
     if dtype == nw.Datetime:
         if dtype.time_zone is not None:
             s = s.dt.replace_time_zone(None)
-        return _read_values(s.to_numpy(), name, first)
+        return _read_values(s.to_numpy(), name)
     if dtype == nw.Date:
-        return _read_values(s.cast(nw.Datetime("us")).to_numpy(), name, first)
+        return _read_values(s.cast(nw.Datetime("us")).to_numpy(), name)
     if dtype == nw.Duration:
-        return _read_values(s.to_numpy(), name, first)
+        return _read_values(s.to_numpy(), name)
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
     if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
         array = s.to_arrow()
-        kind = undictionaried(array.type)
+        kind = value_type(array.type)
         if kind != array.type:
             values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
-            return _read_series(nw.from_native(values, series_only=True), name, first)
+            return _read_series(nw.from_native(values, series_only=True), name)
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values
-    return _read_objects(values, name, first)
+    return _read_objects(values, name)
 
 
-def _read_values(values: Array, name: str, first: int) -> tuple[str, Any]:
-    """Return kind and values of a column of an array; `first` is the number of the first row."""
+def _read_values(values: Array, name: str) -> tuple[str, Any]:
+    """Return kind and values of a column of an array."""
     dtype = values.dtype.kind
     kind = _KINDS_OF_DTYPES.get(dtype)
     if kind is None:
-        return _read_objects(values.tolist(), name, first)
-    rows = range(first, first + len(values))
+        return _read_objects(values.tolist(), name)
     if dtype == "M":
-        return kind, _in_microseconds(values, name, rows)
+        return kind, _in_microseconds(values, name)
     if dtype == "m":  # durations become days
-        days = _in_microseconds(values, name, rows).astype(np.int64) / _DAY
+        days = _in_microseconds(values, name).astype(np.int64) / _DAY
         return kind, np.where(np.isnat(values), np.nan, days)
     return kind, values.astype(np.float64)
 
 
-def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
+def _in_microseconds(values: Array, name: str, rows: Sequence[int] | None = None) -> Array:
     """Return dates or durations in microseconds; raise ValueError if one exceeds `MAX_MICROSECONDS`.
 
-    `rows` are the numbers of the values' rows in messages.
+    `rows` are the numbers of the values' rows in messages, by default counted from 0.
     """
     converted = values.astype(f"{values.dtype.kind}8[us]")
     counts, present = converted.astype(np.int64), ~np.isnat(values)
@@ -238,19 +234,20 @@ def _in_microseconds(values: Array, name: str, rows: Sequence[int]) -> Array:
         # NumPy's conversion overflows silently: the way back then gives another value.
         is_far |= present & (converted.astype(values.dtype) != values)
     if is_far.any():
-        row = int(is_far.argmax())
+        place = int(is_far.argmax())
+        row = place if rows is None else rows[place]
         what, limit = ("date", "from 1970") if values.dtype.kind == "M" else ("duration", "long")
         raise ValueError(
-            f"column {name!r} holds the {what} {values[row]} in row {rows[row]}, more than 146,000 years "
+            f"column {name!r} holds the {what} {values[place]} in row {row}, more than 146,000 years "
             f"{limit}: replace it by a missing value"
         )
     return converted
 
 
-def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
+def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
     """Return kind and values of a column of Python objects; the types of the present values decide."""
     try:
-        kinds = {kind_of(one) for one in {type(value) for value in values if not is_missing(value)}}
+        kinds = {find_kind(one) for one in {type(value) for value in values if not is_missing(value)}}
         if kinds in ({"number"}, {"boolean"}):
             return kinds.pop(), np.array([math.nan if is_missing(v) else float(v) for v in values])
         if kinds == {"date"}:
@@ -265,13 +262,13 @@ def _read_objects(values: list[Any], name: str, first: int) -> tuple[str, Any]:
             "or leave out the column"
         ) from None
     if kinds in ({"date"}, {"duration"}):
-        return _read_units(moments, name, first)
+        return _read_units(moments, name)
     if not kinds:  # only missing values
         return "number", np.full(len(values), math.nan)
     return "category", values
 
 
-def _read_units(moments: list[Any], name: str, first: int) -> tuple[str, Any]:
+def _read_units(moments: list[Any], name: str) -> tuple[str, Any]:
     """Return kind and values of a column of dates or durations, each with a unit of its own."""
     rows: dict[np.dtype[Any], list[int]] = {}
     for row, moment in enumerate(moments):
@@ -279,11 +276,11 @@ def _read_units(moments: list[Any], name: str, first: int) -> tuple[str, Any]:
     merged = np.empty(len(moments), f"{moments[0].dtype.kind}8[us]")
     for places in rows.values():
         values = np.array([moments[row] for row in places])
-        merged[places] = _in_microseconds(values, name, [first + row for row in places])
-    return _read_values(merged, name, first)
+        merged[places] = _in_microseconds(values, name, places)
+    return _read_values(merged, name)
 
 
-def kind_of(kind: type) -> str:
+def find_kind(kind: type) -> str:
     """Return the kind of column to which values of a Python type belong; "duration" for durations."""
     if issubclass(kind, bool | np.bool_):
         return "boolean"
@@ -321,7 +318,7 @@ def _as_duration(value: Any) -> Any:
     return np.timedelta64(value, "us")
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Return True for None, NaN, NaT and pandas' NA."""
     if value is None:
         return True
@@ -350,7 +347,7 @@ def check_same_columns(estimator: Any, table: Table) -> None:
     elif fitted is not None and not table.has_names:
         warn(f"X does not have valid feature names, but {name} was fitted with feature names")
     elif fitted is not None and table.names != list(fitted):
-        raise ValueError(_difference(list(fitted), table.names))
+        raise ValueError(_describe_difference(list(fitted), table.names))
     if len(table.names) != estimator.n_features_in_:
         raise ValueError(
             f"X has {len(table.names)} features, but {name} is expecting {estimator.n_features_in_} features "
@@ -358,7 +355,7 @@ def check_same_columns(estimator: Any, table: Table) -> None:
         )
 
 
-def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
+def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     """Return scikit-learn's message about names that differ from those of the fit."""
     lines = ["The feature names should match those that were passed during fit."]
     new = [name for name in names if name not in set(fitted)]
@@ -375,7 +372,7 @@ def _difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def undictionaried(kind: Any) -> Any:
+def value_type(kind: Any) -> Any:
     """Return the type of the values of an Arrow dictionary unless they are text; any other type as it is.
 
     A dictionary is a way to store values that repeat, and does not make numbers and dates categories.

@@ -7,24 +7,33 @@ several epochs. The functions here gather no entropy when a seed is given, and c
 from __future__ import annotations
 
 import ctypes
-import functools
 import numbers
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
-from .validation import shown
+from .validation import short_repr
 
 __all__ = [
-    "generator_state",
+    "Random",
+    "claim_random",
     "is_twister",
-    "put_generator_state",
+    "make_random",
+    "read_generator_state",
     "resolve_random_state",
-    "seeded",
-    "twister_with",
+    "restore_random",
+    "write_generator_state",
 ]
+
+# Source of random numbers: a generator, or the module numpy.random, whose functions draw from a global one.
+Random: TypeAlias = np.random.RandomState | ModuleType
 
 # Number of 32-bit words of a Mersenne Twister's state. The position, the 625th number, follows them.
 WORDS = 624
@@ -39,7 +48,7 @@ class _NoEntropy(ISeedSequence):
         return [0] * n_words
 
 
-def seeded(seed: Any) -> np.random.RandomState:
+def make_random(seed: Any) -> np.random.RandomState:
     """Return ``RandomState(seed)`` without gathering the entropy that a given seed makes superfluous.
 
     Raises
@@ -52,7 +61,7 @@ def seeded(seed: Any) -> np.random.RandomState:
     return random
 
 
-def twister_with(state: dict[str, Any]) -> np.random.RandomState:
+def restore_random(state: dict[str, Any]) -> np.random.RandomState:
     """Return the ``RandomState`` with a state that ``RandomState.get_state(legacy=False)`` returned."""
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.set_state(state)
@@ -64,46 +73,53 @@ def is_twister(random: np.random.RandomState) -> bool:
     return isinstance(random._bit_generator, np.random.MT19937)
 
 
-def _words(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return a view (625,) of a twister's words and position, valid while `random` exists."""
+def _view_words(random: np.random.RandomState) -> NDArray[np.uint32]:
+    """Return a view (625,) of a twister's words and position, valid while `random` exists.
+
+    NumPy documents the address alone; that the words come first, then the position, holds for every release.
+    """
     address = random._bit_generator.ctypes.state_address
     return np.frombuffer(memoryview((ctypes.c_uint32 * (WORDS + 1)).from_address(address)), np.uint32)
 
 
-def _documented_state(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return a copy (625,) of a twister's words and position, read by ``RandomState.get_state``."""
-    state: Any = random.get_state(legacy=False)
-    return np.append(state["state"]["key"], state["state"]["pos"]).astype(np.uint32)
-
-
-@functools.cache
-def _is_layout_known() -> bool:
-    """Return True if a twister's state has the expected layout: NumPy documents only its address."""
-    random = seeded(0)
-    random.random_sample(100)
-    return bool((_words(random) == _documented_state(random)).all())
-
-
-def generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
+def read_generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
     """Return the state (625,) of a ``RandomState``: the words of its Mersenne Twister, and the position."""
-    if not _is_layout_known():
-        return _documented_state(random)
     with random._bit_generator.lock:
-        return _words(random).copy()
+        return _view_words(random).copy()
 
 
-def put_generator_state(random: np.random.RandomState, generator: NDArray[np.uint32]) -> None:
-    """Set a ``RandomState`` to `generator`, a result of `generator_state`."""
-    if _is_layout_known():
-        with random._bit_generator.lock:
-            _words(random)[...] = generator
-        return
-    state: Any = random.get_state(legacy=False)
-    state["state"] = {"key": generator[:WORDS], "pos": int(generator[WORDS])}
-    random.set_state(state)
+def write_generator_state(random: np.random.RandomState, generator: NDArray[np.uint32]) -> None:
+    """Set a ``RandomState`` to `generator`, a result of `read_generator_state`."""
+    with random._bit_generator.lock:
+        _view_words(random)[...] = generator
 
 
-def resolve_random_state(random_state: Any, rng: Any = None, default: int | None = None) -> Any:
+class _Claim:
+    """Claim of a generator by a fit, which keeps the generator alive: no other object gets its Python id."""
+
+    def __init__(self, random: np.random.RandomState) -> None:
+        self.random = random
+
+
+# Claims of running fits by the Python id of the generator. The references are weak: a claim ends with the
+# frame that holds it, however a fit ends.
+_claims, _claims_lock = WeakValueDictionary[int, _Claim](), threading.Lock()
+
+
+@contextmanager
+def claim_random(random: np.random.RandomState) -> Iterator[np.random.RandomState]:
+    """Yield the generator for exclusive use; if another fit is using it, yield a new one seeded from it.
+
+    During a call the kernels draw from a copy of the state: two fits with one generator would draw the same
+    numbers.
+    """
+    claim = _Claim(random)
+    with _claims_lock:
+        is_free = _claims.setdefault(id(random), claim) is claim
+    yield random if is_free else make_random(random.randint(0, 2**32, 4, np.uint32))
+
+
+def resolve_random_state(random_state: object, rng: object = None, default: int | None = None) -> Random:
     """Return the generator for `random_state`: the module ``numpy.random`` for None, or a ``RandomState``.
 
     If `rng` is given, return a ``RandomState`` that is seeded by it. NumPy guarantees that what is drawn here
@@ -128,20 +144,20 @@ def resolve_random_state(random_state: Any, rng: Any = None, default: int | None
         if not (random_state is None or (type(random_state) is int and random_state == default)):
             raise ValueError("random_state and rng exclude each other: pass one of the two")
         if isinstance(rng, np.random.Generator):
-            return seeded(rng.bit_generator.random_raw(WORDS_OF_SEED).astype(np.uint32))
+            return make_random(rng.bit_generator.random_raw(WORDS_OF_SEED).astype(np.uint32))
         if not isinstance(rng, bool) and isinstance(rng, numbers.Integral) and int(rng) >= 0:
-            return seeded(np.random.SeedSequence(int(rng)).generate_state(WORDS_OF_SEED))
+            return make_random(np.random.SeedSequence(int(rng)).generate_state(WORDS_OF_SEED))
         raise ValueError(
-            f"rng must be None, an integer of at least 0 or a numpy.random.Generator, got {shown(rng)}"
+            f"rng must be None, an integer of at least 0 or a numpy.random.Generator, got {short_repr(rng)}"
         )
     if random_state is None:
         return np.random
     if isinstance(random_state, np.random.RandomState):
         return random_state
     if isinstance(random_state, numbers.Integral) and 0 <= int(random_state) < 2**32:
-        return seeded(int(random_state))
+        return make_random(int(random_state))
     remedy = ": pass it as rng" if isinstance(random_state, np.random.Generator) else ""
     raise ValueError(
         "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
-        f"got {shown(random_state)}{remedy}"
+        f"got {short_repr(random_state)}{remedy}"
     )

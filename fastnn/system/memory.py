@@ -1,18 +1,85 @@
-"""The check that an allocation fits into the free memory."""
+"""Memory: how much is free, whether an array fits, and sizes as texts such as "2GiB"."""
 
 from __future__ import annotations
 
-from .imports import imported
+import numbers
+import re
+import sys
+from typing import Any
 
-__all__ = ["LARGE_BYTES", "check_memory"]
+from .validation import short_repr
+
+__all__ = ["LARGE_BYTES", "check_memory", "get_free_memory", "parse_size"]
 
 # Before the allocation of at least this many bytes, the free memory is checked; the check takes time.
 LARGE_BYTES = 1 << 28
 
+# Bytes of the units of a size.
+UNITS = {
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+# Text of more digits is refused: int() limits them, and a float overflows.
+_BYTES = re.compile("[0-9]{1,18}")
+_SIZE = re.compile(
+    rf"([0-9]{{1,18}}\.?[0-9]{{0,18}}|\.[0-9]{{1,18}}) ?({'|'.join(UNITS)})", re.IGNORECASE | re.ASCII
+)
+_FACTORS = {unit.lower(): factor for unit, factor in UNITS.items()}
+
+
+def get_free_memory() -> int:
+    """Return the number of bytes that are free on this machine; in a browser, to which memory may grow."""
+    if sys.platform == "emscripten":
+        return 1 << 31
+    import psutil
+
+    return psutil.virtual_memory().available
+
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
     """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
-    available = imported("psutil").virtual_memory().available
+    available = get_free_memory()
     if needed > available:
         amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
         raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")
+
+
+def parse_size(value: object, name: str) -> int:
+    """Return the bytes of a size.
+
+    Parameters
+    ----------
+    value : int or str
+        Number of bytes, also as text, or a text such as "512MB" or "1.5 GiB" with one of `UNITS`, in letters
+        of either case.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not a size.
+
+    Examples
+    --------
+    >>> from fastnn.system.memory import parse_size
+    >>> parse_size("1.5 GiB", "memory_limit")
+    1610612736
+    """
+    size = _parse_bytes(value)
+    if size is None:
+        raise ValueError(
+            f"{name} must be a number of bytes, or a number with a unit such as '2GiB' (units: "
+            f"{', '.join(UNITS)}), got {short_repr(value)}"
+        )
+    return size
+
+
+def _parse_bytes(value: Any) -> int | None:
+    """Return the bytes of a size; None if the value is not a size."""
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match:
+            return int(float(match[1]) * _FACTORS[match[2].lower()])
+        return int(value) if _BYTES.fullmatch(value) else None
+    return int(value) if isinstance(value, numbers.Integral) and value is not True else None

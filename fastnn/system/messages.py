@@ -9,21 +9,20 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 __all__ = [
-    "collected_warnings",
-    "counted",
-    "error_text",
-    "listed",
-    "meant",
-    "nearest",
-    "span",
-    "visible",
+    "collect_warnings",
+    "did_you_mean",
+    "escape_controls",
+    "find_similar",
+    "format_error",
+    "format_range",
+    "join_names",
+    "pluralize",
     "warn",
 ]
 
-# What terminals obey: control characters but the tab, ends of lines, and marks that reverse the order.
+# Characters that a terminal interprets: controls other than tabs, ends of lines, marks of direction.
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 # Largest number of names or values in a message.
@@ -60,7 +59,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 @contextmanager
-def collected_warnings(collected: list[tuple[str, type[Warning]]]) -> Iterator[None]:
+def collect_warnings(collected: list[tuple[str, type[Warning]]]) -> Iterator[None]:
     """Append the warnings of this thread to a list in place of issuing them, as text and class."""
     token = _collected.set(collected)
     try:
@@ -69,42 +68,42 @@ def collected_warnings(collected: list[tuple[str, type[Warning]]]) -> Iterator[N
         _collected.reset(token)
 
 
-def error_text(error: float) -> str:
+def format_error(error: float) -> str:
     """Return an error or loss as text: four decimals, or four significant digits if it is below 0.001."""
     return f"{error:.4g}" if 0 < abs(error) < 1e-3 else f"{error + 0.0:.4f}"
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Return a text from a file with its control characters as escapes, such as ``\x1b`` or ``\n``."""
     return re.sub(CONTROLS, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def span(numbers: Sequence[int]) -> str:
+def format_range(numbers: Sequence[int]) -> str:
     """Return the range of some numbers as text: "10", "10 to 24"."""
     least, largest = min(numbers), max(numbers)
     return f"{least}" if least == largest else f"{least} to {largest}"
 
 
-def listed(names: Iterable[Any], quoted: bool = True) -> str:
+def join_names(names: Iterable[object], quoted: bool = True) -> str:
     """Return the first names of a list for a message."""
-    texts = [repr(str(name)) if quoted else visible(str(name)) for name in names]
+    texts = [repr(str(name)) if quoted else escape_controls(str(name)) for name in names]
     more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
     return ", ".join(texts[:MAX_NAMES]) + more
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun: "1 row", "2,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
+def find_similar(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that resemble a name, the best first."""
     by_lower = {other.lower(): other for other in reversed([*known])}
     found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     return [by_lower[other] for other in found]
 
 
-def meant(name: Any, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return the question whether a similar known name is meant; "" without one."""
-    close = nearest(name, known) if isinstance(name, str) else []
+    close = find_similar(name, known) if isinstance(name, str) else []
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""

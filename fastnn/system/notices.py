@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 __all__ = ["announce_compilation"]
 
@@ -18,7 +17,7 @@ logger = logging.getLogger("fastnn")
 _announced: set[str] = set()
 
 
-def announce_compilation(types: tuple[Any, ...]) -> None:
+def announce_compilation(types: tuple[object, ...]) -> None:
     """Announce the first compilation of kernels for a dtype.
 
     Parameters
@@ -27,10 +26,10 @@ def announce_compilation(types: tuple[Any, ...]) -> None:
         Argument types of the kernel that is about to be compiled. ``fastnn_kernels.compiler.jit`` passes them
         to its listeners while it holds numba's compiler lock.
     """
-    from fastnn_kernels.compiler.jit import arrays_among
+    from fastnn_kernels.compiler.jit import find_arrays
 
     # Kernels for float32 have float64 arguments too, such as sample weights: look for float32 first.
-    dtypes = {str(array.dtype) for array in arrays_among(types)}
+    dtypes = {str(array.dtype) for array in find_arrays(types)}
     dtype = next((name for name in ("float32", "float64") if name in dtypes), None)
     if dtype is None or dtype in _announced:
         return

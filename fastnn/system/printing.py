@@ -1,4 +1,4 @@
-"""`print` of the commands: names in files may hold control characters, which a terminal would obey."""
+"""`print` of the commands, which escapes control characters: a terminal would interpret those in names."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import io
 import sys
 from typing import Any
 
-from .messages import visible
+from .messages import escape_controls
 
-__all__ = ["VisibleText", "escaped", "print"]
+__all__ = ["VisibleText", "escape_lines", "print"]
 
 
-def escaped(text: str) -> str:
+def escape_lines(text: str) -> str:
     """Return a text of several lines with its control characters as escapes."""
-    return "\n".join(map(visible, text.split("\n")))
+    return "\n".join(map(escape_controls, text.split("\n")))
 
 
-def print(*values: Any, **options: Any) -> None:
+def print(*values: object, **options: Any) -> None:
     """Print values as Python's function does, with their control characters as escapes."""
-    builtins.print(*(escaped(str(value)) for value in values), **options)
+    builtins.print(*(escape_lines(str(value)) for value in values), **options)
 
 
 class VisibleText(io.TextIOBase):
@@ -27,5 +27,5 @@ class VisibleText(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text; return its length."""
-        sys.stdout.write(escaped(text))
+        sys.stdout.write(escape_lines(text))
         return len(text)

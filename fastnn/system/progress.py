@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
-from .imports import imported
-
-__all__ = ["progress_bar"]
+__all__ = ["make_progress_bar"]
 
 
 class NoBar:
@@ -21,11 +21,14 @@ class NoBar:
     def update(self, n: int = 1) -> None:
         """Do nothing."""
 
+    def set_postfix(self, figures: dict[str, str], refresh: bool = True) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
-def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
+def make_progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
     """Return a progress bar: a context manager with the methods `update` and `close`.
 
     Parameters
@@ -41,6 +44,13 @@ def progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
     **options
         Further arguments of ``tqdm.auto.tqdm``.
     """
-    if not shown:
+    if not shown or sys.stderr is None:  # a program without a console has no stderr
         return NoBar()
-    return imported("tqdm.auto").tqdm(total=total, unit=unit, **options)
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets, which are optional, tqdm shows a bar of text.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from tqdm.auto import tqdm
+
+    if sys.platform == "emscripten":
+        tqdm.monitor_interval = 0  # no thread can be started to watch slow bars
+    return tqdm(total=total, unit=unit, **options)

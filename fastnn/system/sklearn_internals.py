@@ -7,15 +7,15 @@ alone changes, but for the names that scikit-learn itself looks up on estimators
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_parameter_constraints
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_first_partial_fit
-from sklearn.utils.validation import _check_feature_names_in as checked_feature_names
-from sklearn.utils.validation import _check_sample_weight as checked_sample_weight
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from .messages import WRAPPERS
 
@@ -41,23 +41,21 @@ __all__ = [
     "Interval",  # a constraint: numbers of a type between two bounds, `closed` on the sides named
     "Options",  # a constraint: certain values of a type
     "StrOptions",  # a constraint: certain texts
-    "callback_context",  # the mixin's `_init_callback_context` returns the context of a fit's root task
+    "check_feature_names",  # the argument of `get_feature_names_out` as an array, or the names seen in fit
     "check_first_partial_fit",  # stores `classes` as `classes_`; True at the first call of `partial_fit`
-    "checked_feature_names",  # the argument of `get_feature_names_out` as an array, or the names seen in fit
-    "checked_sample_weight",  # weights as a float array (n,), ones for None
-    "fit_callbacks",  # the arguments of `set_callbacks`, in `CALLBACKS`
+    "check_sample_weight",  # weights as a float array (n,), ones for None
+    "find_metric",  # a scorer has the metric that it calls
     "fit_context",  # a decorator of fits, which calls `_validate_params` first
+    "get_callbacks",  # the arguments of `set_callbacks`, in `CALLBACKS`
     "has_watched_fits",  # a search with callbacks gives its candidates `_parent_callback_ctx`
-    "input_places",  # a fitted ColumnTransformer has the numbers of each transformer's columns
     "safe_indexing",  # selects rows of an array, a sparse matrix, a list or a dataframe
     "set_private_attributes",  # a fit of MLPClassifier and MLPRegressor leaves these attributes
+    "start_callbacks",  # the mixin's `_init_callback_context` returns the context of a fit's root task
     "validate_parameter_constraints",  # raises InvalidParameterError, a ValueError, in scikit-learn's words
     "with_callbacks",  # public, a decorator of fits; its module is one of `messages.WRAPPERS`
 ]
 
 LOOKED_UP = (
-    "_doc_link_module",  # the package of the classes whose HTML representation links to `_doc_link_template`
-    "_doc_link_template",  # the address of the documentation, a template for `str.format`
     "_get_param_names",  # the sorted names of the parameters, which `get_params` and `clone` read
     "_label_binarizer",  # converters of other packages read it of an MLPClassifier
     "_no_improvement_count",  # programs that continue the fits of an MLPClassifier read it
@@ -72,27 +70,24 @@ CALLBACK_ATTRIBUTES = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 WRAPPERS.update({fit_context.__module__, with_callbacks.__module__})
 
 
-def fit_callbacks(estimator: Any) -> Sequence[Any]:
+def get_callbacks(estimator: Any) -> Sequence[Any]:
     """Return the callbacks of an estimator, perhaps none."""
     return getattr(estimator, CALLBACKS, [])
 
 
-def has_watched_fits(estimator: Any) -> bool:
+def has_watched_fits(estimator: object) -> bool:
     """Return True if the estimator has callbacks, or is fitted within a search that has some."""
     return bool(getattr(estimator, CALLBACKS, ())) or hasattr(estimator, "_parent_callback_ctx")
 
 
-def callback_context(estimator: Any, n_tasks: int) -> Any:
+def start_callbacks(estimator: Any, n_tasks: int) -> Any:
     """Begin to report a fit of up to `n_tasks` tasks to callbacks; return the context of the whole fit."""
     return estimator._init_callback_context(max_subtasks=n_tasks)
 
 
-def input_places(transformer: Any) -> Mapping[str, Sequence[int]]:
-    """Return the numbers of the columns that the transformers of a fitted ColumnTransformer take, by name.
-
-    Users give columns by number, name, slice, mask or function; only this attribute has the numbers.
-    """
-    return transformer._transformer_to_input_indices
+def find_metric(scorer: object) -> Any:
+    """Return the metric that a scorer of scikit-learn calls; a user's function is its own."""
+    return getattr(scorer, "_score_func", scorer)
 
 
 def set_private_attributes(network: Any, label_binarizer: Any = None) -> None:

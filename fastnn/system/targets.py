@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numpy.typing import NDArray
+from .frames import find_kind
+from .validation import Array
 
-from .frames import kind_of
-
-__all__ = ["MAX_CLASSES", "are_numbers", "stands_for_number", "suggested_task"]
+__all__ = ["MAX_CLASSES", "are_numbers", "stands_for_number", "suggest_task"]
 
 # Largest number of different integers that are taken for classes.
 MAX_CLASSES = 10
@@ -17,7 +16,7 @@ MAX_CLASSES = 10
 MOSTLY_NUMBERS = 0.8
 
 
-def suggested_task(distinct: NDArray[Any]) -> str:
+def suggest_task(distinct: Array) -> str:
     """Return the task that a target suggests: "classification" or "regression".
 
     At most ten different values are classes, unless they are numbers that are not all integers. More values
@@ -37,11 +36,11 @@ def suggested_task(distinct: NDArray[Any]) -> str:
     return "classification" if is_class else "regression"
 
 
-def are_numbers(values: NDArray[Any]) -> bool:
+def are_numbers(values: Array) -> bool:
     """Return True for an array of numbers, or of objects that are all numbers; booleans are none."""
     if values.dtype.kind != "O":
         return values.dtype.kind in "fiu"
-    return {kind_of(kind) for kind in {type(value) for value in values.tolist()}} == {"number"}
+    return {find_kind(kind) for kind in {type(value) for value in values.tolist()}} == {"number"}
 
 
 def _is_integer(value: Any) -> bool:
@@ -51,10 +50,10 @@ def _is_integer(value: Any) -> bool:
         return False
 
 
-def stands_for_number(value: Any) -> bool:
+def stands_for_number(value: object) -> bool:
     """Return True for a number, and for the text of one."""
     if not isinstance(value, str):
-        return kind_of(type(value)) == "number"
+        return find_kind(type(value)) == "number"
     try:
         return "_" not in value and not math.isnan(float(value))  # Python alone takes 1_000 for a number
     except ValueError:

@@ -19,22 +19,23 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
-from fastnn_kernels.compiler.interrupts import deliver_interrupts, held_interrupts, let_interrupts_through
+from fastnn_kernels.compiler.interrupts import defer_signals, deliver_interrupts, let_interrupts_through
 
 __all__ = [
     "CorePlaces",
     "Flag",
-    "acquired_cores",
-    "available_cores",
-    "dask_worker",
-    "idle_cores",
+    "acquire_cores",
+    "acquire_spare_cores",
+    "count_cores",
+    "count_idle_cores",
+    "find_dask_worker",
     "map_in_order",
     "map_on_threads",
-    "spare_cores",
-    "started_pool",
+    "start_pool",
 ]
 
 P = TypeVar("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 # Environment variables by which joblib, Dask and users limit the number of threads of a process.
@@ -43,7 +44,7 @@ LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 LIMIT = "0*[1-9][0-9]{0,8}"
 
 
-def available_cores() -> int:
+def count_cores() -> int:
     """Return the number of cores that this process may use.
 
     These are the cores that the system lets it use, limited by the threads of a Dask worker and by the
@@ -51,7 +52,7 @@ def available_cores() -> int:
     worker's, does not count.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = min(cores, _quota(), _dask_threads() or cores)
+    cores = min(cores, _read_quota(), _count_dask_threads() or cores)
     for name in LIMITS:
         # OpenMP allows a list of limits, one per nesting level: the first counts.
         value = os.environ.get(name, "").split(",")[0].strip()
@@ -62,7 +63,7 @@ def available_cores() -> int:
 
 
 @functools.cache
-def _quota() -> int:
+def _read_quota() -> int:
     """Return the number of cores that the quota of a container allows (Linux, cgroup v2), rounded up."""
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
@@ -72,7 +73,7 @@ def _quota() -> int:
         return sys.maxsize
 
 
-def dask_worker() -> Any:
+def find_dask_worker() -> Any:
     """Return the Dask worker whose task this thread runs; None if it runs none."""
     if "distributed.worker" not in sys.modules:
         return None
@@ -82,7 +83,7 @@ def dask_worker() -> Any:
         return None
 
 
-def _dask_threads() -> int | None:
+def _count_dask_threads() -> int | None:
     """Return the number of threads of the Dask workers in this process; None if there are none.
 
     Dask tells a worker to the threads of its tasks, but not to the threads that these start.
@@ -99,10 +100,10 @@ def _is_set_by_dask() -> bool:
     spawned = sys.modules["dask.config"].get("distributed.nanny.pre-spawn-environ", {})
     limits = {name: str(limit) for name, limit in spawned.items() if limit is not None}
     is_set = "OMP_NUM_THREADS" in limits and all(os.environ.get(name) == limits[name] for name in limits)
-    return is_set or _dask_threads() is not None
+    return is_set or _count_dask_threads() is not None
 
 
-def idle_cores() -> int | None:
+def count_idle_cores() -> int | None:
     """Return the number of cores on which no thread runs now, of any process; None if that is unknown.
 
     Linux tells how many threads run, but not where. The number says nothing about the cores of a process that
@@ -125,11 +126,11 @@ def idle_cores() -> int | None:
         n_cores = len(os.sched_getaffinity(0))
     except (OSError, ValueError, IndexError):  # another system, or /proc is hidden
         return None
-    return max(0, n_cores - n_running) if n_cores == _machine_cores() else None
+    return max(0, n_cores - n_running) if n_cores == _count_machine_cores() else None
 
 
 @functools.cache
-def _machine_cores() -> int | None:
+def _count_machine_cores() -> int | None:
     """Return the number of cores of the machine. Linux reads a file for it, which takes 10 us."""
     return os.cpu_count()
 
@@ -150,40 +151,30 @@ class _Budget:
 _budget = _Budget()
 
 
-def _reset_after_fork() -> None:
-    """Reset the budget in a forked child process, which lacks the threads that hold cores."""
-    global _budget
-    _budget = _Budget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
-
-
 @contextmanager
 def _try_acquire_cores(most: int) -> Iterator[int]:
     """Acquire the free cores, up to `most`, for the body of a `with`; yield their number, perhaps 0.
 
     Interrupts are held until the cores are released: an exception in between would lose the cores.
     """
-    budget, count = _budget, 0
-    with held_interrupts():
+    count = 0
+    with defer_signals():
         try:
-            with budget.lock:
-                count = max(0, min(most, available_cores() - budget.in_use))
-                budget.in_use += count
+            with _budget.lock:
+                count = max(0, min(most, count_cores() - _budget.in_use))
+                _budget.in_use += count
             yield count
         finally:
-            with budget.lock:
-                budget.in_use -= count
-                budget.changed.notify_all()
+            with _budget.lock:
+                _budget.in_use -= count
+                _budget.changed.notify_all()
 
 
 @contextmanager
-def acquired_cores(most: int) -> Iterator[int]:
+def acquire_cores(most: int) -> Iterator[int]:
     """Acquire the free cores, up to `most`, for the body of a `with`; wait until at least one is free.
 
-    Interrupts are held in the body (`held_interrupts`), but not while waiting.
+    Interrupts are held in the body (`defer_signals`), but not while waiting.
 
     Parameters
     ----------
@@ -200,20 +191,19 @@ def acquired_cores(most: int) -> Iterator[int]:
             if count:
                 yield count
                 return
-        budget = _budget
-        with budget.lock:
-            while available_cores() - budget.in_use < 1:
+        with _budget.lock:
+            while count_cores() - _budget.in_use < 1:
                 with let_interrupts_through():
-                    budget.changed.wait()
+                    _budget.changed.wait()
 
 
 @contextmanager
-def spare_cores(most: int) -> Iterator[int]:
+def acquire_spare_cores(most: int) -> Iterator[int]:
     """Acquire the free cores, up to `most`, without waiting.
 
     If no core is free, yield 1, which is not counted in the budget.
 
-    Unlike `acquired_cores`, this context may be nested in another that holds cores already.
+    Unlike `acquire_cores`, this context may be nested in another that holds cores already.
     """
     with _try_acquire_cores(most) as count:
         yield max(1, count)
@@ -232,29 +222,29 @@ class CorePlaces:
     """
 
     def __init__(self) -> None:
-        self._budget, self._taken = _budget, [_current_core()]
-        with self._budget.lock:
-            self._budget.places += self._taken
+        self._taken = [_current_core()]
+        with _budget.lock:
+            _budget.places += self._taken
 
     def take(self) -> None:
         """Take a place for the calling thread, a thread of fastnn's: move the thread if its core is taken."""
-        with self._budget.lock:
+        with _budget.lock:
             core = _current_core()
-            if core in self._budget.places:
-                _leave_cores(self._budget.places, self._taken)
+            if core in _budget.places:
+                _leave_cores(_budget.places, self._taken)
                 core = _current_core()
             self._taken.append(core)
             try:
-                self._budget.places.append(core)
+                _budget.places.append(core)
             except MemoryError:
                 self._taken.pop()
                 raise
 
     def release(self) -> None:
         """Give all places back, after the call."""
-        with self._budget.lock:
+        with _budget.lock:
             for core in self._taken:
-                self._budget.places.remove(core)
+                _budget.places.remove(core)
 
 
 def _leave_cores(*choices: Iterable[int]) -> None:
@@ -278,11 +268,11 @@ def _leave_cores(*choices: Iterable[int]) -> None:
 
 def _current_core() -> int:
     """Return the number of the core on which the calling thread runs; -1 if the system does not tell."""
-    return _core_function()()
+    return _find_core_function()()
 
 
 @functools.cache
-def _core_function() -> Callable[[], int]:
+def _find_core_function() -> Callable[[], int]:
     """Return the C library's function `sched_getcpu`, or a function that returns -1."""
     try:
         return ctypes.PyDLL(None).sched_getcpu  # holds the GIL: the call takes nanoseconds
@@ -290,10 +280,10 @@ def _core_function() -> Callable[[], int]:
         return lambda: -1
 
 
-def started_pool(n_threads: int) -> ThreadPoolExecutor:
+def start_pool(n_threads: int) -> ThreadPoolExecutor:
     """Return a pool whose `n_threads` threads have all started, so that none can fail to start later.
 
-    Callers must submit work and wait for results within `held_interrupts`: an interrupt in the Python code of
+    Callers must submit work and wait for results within `defer_signals`: an interrupt in the Python code of
     the pool could leave a lock locked, and a thread would wait forever.
 
     Raises
@@ -302,7 +292,7 @@ def started_pool(n_threads: int) -> ThreadPoolExecutor:
         If the system cannot start the threads.
     """
     pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
-    with held_interrupts():
+    with defer_signals():
         try:
             wait([pool.submit(ready.wait) for _ in range(n_threads)])
         except BaseException:  # a thread could not be started
@@ -312,11 +302,11 @@ def started_pool(n_threads: int) -> ThreadPoolExecutor:
 
 
 def map_in_order(
-    work: Callable[[T], Any], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
+    work: Callable[[T], R], items: Iterable[T], n_threads: int, stop: Callable[[], object] = lambda: None
 ) -> Generator[tuple[T, Any], None, None]:
     """Yield every item with its result, in the order of the items, while threads compute the next results.
 
-    With several threads, callers must iterate within `held_interrupts`, as for `started_pool`.
+    With several threads, callers must iterate within `defer_signals`, as for `start_pool`.
 
     Parameters
     ----------
@@ -338,15 +328,15 @@ def map_in_order(
     pool = None
     if n_threads > 1:
         with suppress(RuntimeError):  # no more threads are available, or the interpreter is exiting
-            pool = started_pool(n_threads)
+            pool = start_pool(n_threads)
     if pool is None:
         for item in items:
             yield item, work(item)
         return
     try:
-        ahead: deque[tuple[T, Future[Any]]] = deque()
+        ahead: deque[tuple[T, Future[R]]] = deque()
         for item in items:
-            ahead.append((item, _submitted(pool, work, item)))
+            ahead.append((item, _submit(pool, work, item)))
             # Waiting results take memory: submit only as many items as keep the threads busy.
             if len(ahead) > 2 * n_threads:
                 first, future = ahead.popleft()
@@ -387,8 +377,8 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
             return None if interrupted() else (work(items[k]),)
 
         with (
-            held_interrupts(interrupted.set),
-            spare_cores(min(n_threads or len(items), len(missing))) as count,
+            defer_signals(interrupted.set),
+            acquire_spare_cores(min(n_threads or len(items), len(missing))) as count,
             closing(map_in_order(run, missing, count, interrupted.set)) as done,
         ):
             for k, result in done:
@@ -398,7 +388,7 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
     return [results[k][0] for k in range(len(items))]
 
 
-def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> Future[Any]:
+def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], item: T) -> Future[R]:
     """Submit an item to a pool, or compute its result in this thread if the pool is closed.
 
     Python closes all pools when the interpreter is about to exit, while this thread may still run.
@@ -406,7 +396,7 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], Any], item: T) -> F
     try:
         return pool.submit(work, item)
     except RuntimeError:
-        done: Future[Any] = Future()
+        done: Future[R] = Future()
         done.set_result(work(item))
         return done
 

@@ -9,36 +9,41 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .messages import counted, meant
+from .messages import did_you_mean, pluralize
+from .words import explain_word
 
 __all__ = [
+    "Array",
     "all_finite",
     "check_choice",
     "check_classes",
     "check_count",
+    "check_dtype",
     "check_flag",
     "check_labels",
+    "check_layout",
     "check_limit",
     "check_number",
     "check_parameters",
     "check_rate",
+    "check_real_array",
     "check_samples",
     "check_targets",
     "check_weights",
-    "real_array",
     "resolve",
-    "shown",
-    "sorted_classes",
+    "short_repr",
+    "sort_classes",
     "store_checked",
 ]
 
 T = TypeVar("T")
+Array = NDArray[Any]
 
 # Limits of the sum of sample weights: within them, weights and weighted losses are finite in float32 too.
 MIN_WEIGHTS, MAX_WEIGHTS = 1e-300, 1e30
@@ -50,7 +55,7 @@ FEW_VALUES, MANY_VALUES = 1 << 8, 1 << 14
 MAX_SHOWN = 1000
 
 
-def all_finite(values: NDArray[Any]) -> bool:
+def all_finite(values: Array) -> bool:
     """Return True if an array of floats holds neither NaN nor infinity."""
     if values.size >= MANY_VALUES and values.flags.forc:
         # A finite sum proves that all values are finite, but an overflow proves nothing: test the sum first,
@@ -64,7 +69,7 @@ def all_finite(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "X") -> NDArray[Any]:
+def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str = "X") -> Array:
     """Return samples as a C-contiguous array (n, n_features) of finite numbers.
 
     Parameters
@@ -95,19 +100,20 @@ def check_samples(X: Any, n_features: int | None, dtype: np.dtype, name: str = "
         and X.flags.c_contiguous
         and X.flags.aligned
     ):
-        X = _converted(X, dtype, name)
+        X = _convert_to_rows(X, dtype, name)
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(
-            f"{name} has {counted(X.shape[1], 'feature')}, but the network has {counted(n_features, 'input')}"
+            f"{name} has {pluralize(X.shape[1], 'feature')}, but the network has "
+            f"{pluralize(n_features, 'input')}"
         )
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no samples: its shape is {X.shape}")
     if not all_finite(X):
-        raise ValueError(_not_finite(X, name, "drop such rows, or impute the values"))
+        raise ValueError(_describe_not_finite(X, name, "drop such rows, or impute the values"))
     return X
 
 
-def _not_finite(values: NDArray[Any], name: str, remedy_for_nan: str) -> str:
+def _describe_not_finite(values: Array, name: str, remedy_for_nan: str) -> str:
     """Return the message on the first value that is NaN or infinite."""
     row, column = np.argwhere(~np.isfinite(values))[0]
     if np.isnan(values[row, column]):
@@ -118,7 +124,7 @@ def _not_finite(values: NDArray[Any], name: str, remedy_for_nan: str) -> str:
     )
 
 
-def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NDArray[Any]:
+def check_parameters(values: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
     """Return a layer's parameters as a new array of `shape` and `dtype`.
 
     NaN and infinity are allowed here; `Model.train` refuses them.
@@ -129,8 +135,9 @@ def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name:
         If the shape differs, or a value is not a real number or too large for `dtype`.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
-    if array.shape == (1, *shape):  # biases given as a row
-        array = array[0]
+    # Biases are rows in a `Model` and vectors elsewhere: take both.
+    if array.ndim and array.shape in ((1, *shape), shape[1:]) and array.size == math.prod(shape):
+        array = array.reshape(shape)
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
     if array.dtype.kind == "O" and any(value is None for value in array.flat):
@@ -147,12 +154,27 @@ def check_parameters(values: Any, shape: tuple[int, ...], dtype: np.dtype, name:
     return converted
 
 
-def is_masked(values: Any) -> bool:
+def check_layout(array: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
+    """Return an array of a saved state aligned, C-contiguous and in this machine's byte order, for kernels.
+
+    A pickle may hold the other order, and a message that Dask received puts arrays at any address.
+
+    Raises
+    ------
+    ValueError
+        If `array` is not an array of this shape and dtype.
+    """
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.newbyteorder("=") != dtype:
+        raise ValueError(f"the saved {name} must be an array {shape} of {dtype}")
+    return np.require(array, dtype, ["C", "A"])
+
+
+def is_masked(values: object) -> bool:
     """Return True if a value is masked. A process that has not loaded numpy.ma has no masked arrays."""
     return "numpy.ma" in sys.modules and bool(np.ma.is_masked(values))
 
 
-def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
+def _as_array(values: object, name: str, remedy: str) -> Array:
     """Return values as an array of any dtype; `remedy` is advice in the error message for masked values."""
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
@@ -164,7 +186,7 @@ def _as_array(values: Any, name: str, remedy: str) -> NDArray[Any]:
         raise ValueError(f"{name} is not a rectangular table: {error}") from None
 
 
-def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str) -> NDArray[Any]:
+def _as_reals(array: Array, name: str, for_complex: str, for_others: str) -> Array:
     """Return an array of real numbers; `for_complex` and `for_others` are advice in error messages."""
     if array.dtype.kind in "fiub":
         return array
@@ -182,7 +204,7 @@ def _as_reals(array: NDArray[Any], name: str, for_complex: str, for_others: str)
         raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {for_others}") from None
 
 
-def _check_entries(array: NDArray[Any], name: str, for_others: str) -> None:
+def _check_entries(array: Array, name: str, for_others: str) -> None:
     """Raise ValueError for the first object that is not a real number."""
     missing = getattr(sys.modules.get("pandas"), "NA", None)
     for place, value in np.ndenumerate(array):
@@ -194,10 +216,12 @@ def _check_entries(array: NDArray[Any], name: str, for_others: str) -> None:
         try:
             float(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{name} must hold numbers, got {shown(value)} {where}: {for_others}") from None
+            raise ValueError(
+                f"{name} must hold numbers, got {short_repr(value)} {where}: {for_others}"
+            ) from None
 
 
-def _converted(X: Any, dtype: np.dtype, name: str, min_dimensions: int = 2) -> NDArray[Any]:
+def _convert_to_rows(X: object, dtype: np.dtype, name: str, min_dimensions: int = 2) -> Array:
     """Return X as a C-contiguous array of `dtype` with 2 dimensions, or with at least `min_dimensions`."""
     array = _as_array(X, name, "fill them, as numpy.ma.filled does, or drop their rows")
     if not min_dimensions <= array.ndim <= 2:
@@ -214,11 +238,11 @@ def _converted(X: Any, dtype: np.dtype, name: str, min_dimensions: int = 2) -> N
     if min_dimensions == 1:  # targets
         remedies = (f"pass {name}.real", "convert it to numbers, or use a classifier if it holds classes")
     array = _as_reals(array, name, *remedies)
-    with np.errstate(over="ignore"):  # callers report the resulting infinity
+    with np.errstate(over="ignore", under="ignore"):  # callers report the resulting infinity
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
 
 
-def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
+def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
     """Return labels 0 .. n_classes - 1 as an array (n_samples,).
 
     Raises
@@ -270,13 +294,13 @@ def check_labels(y: Any, n_samples: int, n_classes: int, name: str = "y") -> NDA
         else:
             remedy = f"number the classes from 0, as numpy.unique({name}, return_inverse=True) does"
         raise ValueError(
-            f"{name}[{wrong[0]}] is {value}, but a network with {counted(n_classes, 'output')} takes "
+            f"{name}[{wrong[0]}] is {value}, but a network with {pluralize(n_classes, 'output')} takes "
             f"{labels}: {remedy}"
         )
     return array.astype(np.int64)
 
 
-def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
+def check_classes(y: object, n_samples: int) -> Array:
     """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
     Raises
@@ -300,13 +324,13 @@ def check_classes(y: Any, n_samples: int) -> NDArray[Any]:
 
 
 def check_targets(
-    y: Any,
+    y: object,
     n_samples: int,
     n_outputs: int,
     dtype: np.dtype,
     bounds: tuple[float | None, float | None] = (None, None),
     name: str = "y",
-) -> NDArray[Any]:
+) -> Array:
     """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
     If `n_outputs` is 1, `y` may have one dimension.
@@ -316,7 +340,7 @@ def check_targets(
     ValueError
         If the shape is wrong, or a value is not a number, NaN, infinite or out of bounds.
     """
-    y = _converted(y, dtype, name, 1)
+    y = _convert_to_rows(y, dtype, name, 1)
     if n_outputs == 1 and y.ndim == 1:
         y = y.reshape(-1, 1)
     if y.shape != (n_samples, n_outputs):
@@ -325,7 +349,7 @@ def check_targets(
             f"{(n_samples, n_outputs)}, got shape {y.shape}"
         )
     if not all_finite(y):
-        raise ValueError(_not_finite(y, name, "drop such rows"))
+        raise ValueError(_describe_not_finite(y, name, "drop such rows"))
     lowest, highest = bounds
     wrong = np.zeros(y.shape, bool)
     if lowest is not None:
@@ -342,7 +366,7 @@ def check_targets(
     return y
 
 
-def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
     """Return the sample weights as an array (n_samples,); None stands for ones.
 
     Raises
@@ -382,7 +406,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
     return weights
 
 
-def sorted_classes(classes: Any) -> NDArray[Any]:
+def sort_classes(classes: object) -> Array:
     """Return the distinct classes of a user's list in sorted order.
 
     Raises
@@ -400,14 +424,14 @@ def sorted_classes(classes: Any) -> NDArray[Any]:
             raise ValueError("NaN is not a label")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"classes must hold labels of one kind, integers or text, got {shown(classes)}: {error}"
+            f"classes must hold labels of one kind, integers or text, got {short_repr(classes)}: {error}"
         ) from None
     if not labels.size:
         raise ValueError("classes must name at least one class, got none")
     return labels
 
 
-def shown(value: Any) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value, short enough for a message.
 
     If the repr fails, as for integers of more than 4300 digits or a class with a faulty ``__repr__``, the
@@ -420,13 +444,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
-def store_checked(instance: Any, /, **values: Any) -> None:
+def store_checked(instance: object, /, **values: object) -> None:
     """Store checked arguments in a frozen dataclass; for use in its ``__post_init__`` only."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
-def real_array(values: Any, name: str) -> NDArray[np.float64]:
+def check_real_array(values: object, name: str) -> NDArray[np.float64]:
     """Return real numbers of any shape as an array of float64.
 
     Raises
@@ -440,12 +464,12 @@ def real_array(values: Any, name: str) -> NDArray[np.float64]:
         return array.astype(np.float64)
 
 
-def check_rate(value: Any, name: str) -> float:
+def check_rate(value: object, name: str) -> float:
     """Return a finite float not below 0; raise ValueError for anything else."""
     return check_number(value, name, 0.0)
 
 
-def check_limit(value: Any, name: str) -> float:
+def check_limit(value: object, name: str) -> float:
     """Return a finite limit above 0, or 0 for None, which stands for no limit; else raise ValueError."""
     return 0.0 if value is None else check_number(value, name, 0.0, exclusive=True)
 
@@ -457,13 +481,15 @@ def check_number(
     most: float = math.inf,
     *,
     exclusive: bool = False,
+    exclusive_start: bool = False,
     exclusive_end: bool = False,
+    remedy: str = "",
 ) -> float:
-    """Return a finite float from `least` to `most`; raise ValueError for anything else.
+    """Return a finite float from `least` to `most`; raise ValueError, with `remedy`, for anything else.
 
-    `exclusive` excludes both bounds, `exclusive_end` only `most`. A subnormal number becomes 0, as in the
-    kernels.
+    `exclusive` excludes both bounds, the others one of them. A subnormal number becomes 0, as in the kernels.
     """
+    exclusive_start, exclusive_end = exclusive or exclusive_start, exclusive or exclusive_end
     is_subnormal = False
     # Comparing types takes a tenth of the time of asking an abstract base class.
     if type(value) in (float, int) or (
@@ -476,17 +502,21 @@ def check_number(
         is_subnormal = 0.0 < number < MIN_NORMAL
         if is_subnormal:
             number = 0.0
-        above = least < number if exclusive else least <= number
-        below = number < most if exclusive or exclusive_end else number <= most
+        above = least < number if exclusive_start else least <= number
+        below = number < most if exclusive_end else number <= most
         if math.isfinite(number) and above and below:
             return number
-    begin = "above" if exclusive else "of at least"
-    end = "" if most == math.inf else f" and {'below' if exclusive or exclusive_end else 'at most'} {most:g}"
-    counts = f" (below {MIN_NORMAL:.3g} a number counts as 0)" if is_subnormal else ""
-    raise ValueError(f"{name} must be a finite number {begin} {least:g}{end}, got {shown(value)}{counts}")
+    begin = "above" if exclusive_start else "of at least"
+    end = "" if most == math.inf else f" and {'below' if exclusive_end else 'at most'} {most:g}"
+    advice = f": {remedy}" if remedy else ""
+    if is_subnormal:
+        advice = f" (below {MIN_NORMAL:.3g} a number counts as 0){advice}"
+    raise ValueError(
+        f"{name} must be a finite number {begin} {least:g}{end}, got {short_repr(value)}{advice}"
+    )
 
 
-def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
+def resolve(value: object, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
     """Return the object that an argument is or names: an instance of `base`, or a name in `registry`.
 
     `also` names further accepted values in error messages.
@@ -507,13 +537,13 @@ def resolve(value: Any, name: str, base: type[T], registry: Mapping[str, type[T]
     raise ValueError(
         f"{name} must be one of {sorted(registry)} or an object such as "
         f"fastnn.{next(iter(registry.values())).__name__}(){f' or {also}' if also else ''}, "
-        f"got {shown(value)}{_guess(value, registry)}"
+        f"got {short_repr(value)}{_suggest(value, registry)}"
     )
 
 
-def _guess(value: Any, choices: Iterable[str]) -> str:
-    """Return the end of a message that asks whether a similar name is meant; "" without one."""
-    guess = meant(value, choices)
+def _suggest(value: object, choices: Collection[str]) -> str:
+    """Return the end of a message that names what the value is called here, or similar choices."""
+    guess = (isinstance(value, str) and explain_word(value, choices)) or did_you_mean(value, choices)
     return f": {guess}" if guess else ""
 
 
@@ -523,18 +553,31 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     if is_integer and least <= int(value) < 2**63:
         return int(value)
     limits = "below 2**63" if is_integer and int(value) >= 2**63 else f"of at least {least}"
-    raise ValueError(f"{name} must be an integer {limits}, got {shown(value)}")
+    raise ValueError(f"{name} must be an integer {limits}, got {short_repr(value)}")
 
 
-def check_flag(value: Any, name: str) -> bool:
+def check_dtype(dtype: Any) -> np.dtype:
+    """Return float32 or float64 as a NumPy dtype; raise ValueError for any other argument."""
+    try:
+        resolved = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"dtype must be float32 or float64, got {short_repr(dtype)}") from None
+    if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64, got {resolved}")
+    return resolved
+
+
+def check_flag(value: object, name: str) -> bool:
     """Return a boolean; raise ValueError for anything else."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    raise ValueError(f"{name} must be True or False, got {short_repr(value)}")
 
 
-def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+def check_choice(value: object, name: str, choices: Collection[str]) -> str:
     """Return a name in `choices`; raise ValueError for anything else."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name} must be one of {sorted(choices)}, got {shown(value)}{_guess(value, choices)}")
+    raise ValueError(
+        f"{name} must be one of {sorted(choices)}, got {short_repr(value)}{_suggest(value, choices)}"
+    )

@@ -1,1 +1,1 @@
-"""Tables: networks on tables of numbers, categories, dates and text, streamed files, reports, commands."""
+"""Tables: networks on tables of numbers, categories, dates and text, Parquet files, reports, commands."""

@@ -5,39 +5,42 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Bunch
 
-from ..estimators.documentation import DocumentationLinkMixin
 from ..saving.attributes import SavableAttributes
-from ..saving.records import Reader, Writer
-from ..system.imports import imported
-from ..system.sizes import parse_size
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
-from ..system.validation import check_count, check_flag
+from ..system.validation import Array
 from .encoding.encoder import PreparedTable, TableEncoder
-from .export import export_c, export_onnx
-from .fits import fit_tabular
-from .importances import measured_importances
+from .export import export_onnx
+from .fits import TableFitOptions, fit_tabular
+from .importances import measure_importances
 from .presets import PRESETS, Preset
-from .saved import check_fitted, describe_fitted, restore_fitted
 from .summary import summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from os import PathLike
+
+    from matplotlib.axes import Axes
+    from numpy.typing import DTypeLike
+    from onnx import ModelProto
+    from sklearn.utils import Tags
+
+    from .members import Member
 
 __all__ = ["Tabular"]
 
-Array = NDArray[Any]
-
-# Memory for rows of files unless the user gives a limit, and the least limit.
-MEMORY_LIMIT, MIN_MEMORY = "1GiB", 64 << 20
+# Attributes with a value for every out-of-fold prediction.
+_HELD_OUT = ("oof_prediction_", "oof_quantiles_", "oof_rows_", "_oof_targets")
 
 
-class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
+class Tabular(SavableAttributes, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`.
 
     Public methods call the function that does their work. They stand here, except those that depend on
@@ -45,20 +48,19 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
     class numbers, or standardised numbers; a head is all networks that make one of the estimator's
     predictions. A subclass has the methods
 
-    - ``_checked_y(y, begins)``: return checked targets (n,); `begins` is False for validation data;
-    - ``_begin(summary)``: set the attributes derived from the training targets, by the counts of classes or
-      the `Moments` of numbers; return the weights of the classes (n_classes,), or None if all are 1;
-    - ``_encoded_y(y)`` and ``_decoded_y(y)``: encode checked targets, and decode them;
-    - ``_row_weights(y, weights)``: return the weights of rows, multiplied by those of their classes;
-    - ``_members(settings, seeds)``: return the networks to fit, ``len(seeds)`` for each head;
+    - ``_check_y(y, begins)``: return checked targets (n,); `begins` is False for validation data;
+    - ``_begin(y, weights)``: set the attributes derived from the checked training targets and their weights;
+    - ``_encode_y(y)`` and ``_decode_y(y)``: encode checked targets, and decode them;
+    - ``_weigh_rows(y, weights)``: return the weights of rows, multiplied by those of their classes;
+    - ``_make_members(settings, seeds)``: return the networks to fit, ``len(seeds)`` for each head;
     - ``_calibrate(scores, y, weights)``: calibrate on scores (heads, n, k) of rows that the networks were not
       trained on, given their encoded targets; set the out-of-fold predictions;
     - ``_score_held_out(weights)``: set the scores of these predictions, by the weights of their rows alone:
       as in scikit-learn, weights of classes concern training, and no score;
-    - ``_losses(scores, y)``: return the losses (n,) for scores (n, k) of one network and encoded targets.
+    - ``_compute_losses(scores, y)``: return the losses (n,) of a network's scores (n, k) for encoded targets.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "n_estimators": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "preset": [StrOptions(set(PRESETS))],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
@@ -69,33 +71,40 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
     # Class of the networks, and True for an estimator of classes.
     _MEMBER: ClassVar[type]
     _HAS_CLASSES: ClassVar[bool]
-    _MEMBERS: ClassVar[tuple[str, ...]] = ("estimators_",)
-    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = dict.fromkeys(
-        ("fit_seconds_", "fit_cpu_seconds_"), (float, int)
+    _SAVED: ClassVar[tuple[str, ...]] = (
+        "_center",
+        "_majority",
+        "_oof_targets",
+        "_quantiles",
+        "_range",
+        "_scale",
+        "_shifts",
     )
-    _SAVED: ClassVar[tuple[str, ...]] = ("_center", "_majority", "_quantiles", "_range", "_scale", "_shifts")
-    # The encoder is an object of its own, and gives the names and records of the columns.
-    _DESCRIBED: ClassVar[tuple[str, ...]] = (
-        "columns_", "encoder_", "feature_names_in_", "n_features_in_", "oof_prediction_",
-        "oof_quantiles_", "oof_rows_",
-    )  # fmt: skip
     # True for copies that score encoded rows, such as a single network during its fit.
     _takes_encoded: bool = False
 
     classes_: Array  # of classifiers
-    columns_: list[dict[str, Any]]
     encoder_: TableEncoder
-    estimators_: list[Any]
-    feature_names_in_: Array
-    n_features_in_: int
+    estimators_: list[Member]
+    reading_: dict[str, Any]  # how ``fastnn train`` has read a CSV file: `ReadOptions.to_record`
 
     # --- fitting -----------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None,
-        progress: bool = False, *, columns: Any = None, memory_limit: Any = MEMORY_LIMIT,
-        passes: int | None = None, checkpoint: Any = None, resume: Any = None,
-    ) -> Any:  # fmt: skip
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        progress: bool = False,
+        *,
+        passes: int | None = None,
+        groups: Any = None,
+        columns: Iterable[str] | None = None,
+        rows: int | None = None,
+        memory_limit: int | str | None = None,
+    ) -> Self:
         """Encode the table, and fit the networks.
 
         Parameters
@@ -103,7 +112,7 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         X : dataframe or array-like (n_samples, n_columns), or files
             Table of numbers, booleans, dates, categories and text, with missing values: pandas, Polars,
             PyArrow and other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder,
-            their URLs, or a ``pyarrow.dataset.Dataset``, which may be larger than memory (see Notes).
+            their URLs, or a ``pyarrow.dataset.Dataset``.
         y : array-like (n_samples,), or str
             Classes or numbers. For files, the name of their column.
         sample_weight : array-like (n_samples,), or str, optional
@@ -113,22 +122,23 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
             be files and the name of a column, which are read as a whole; if `X` names files too, the columns
             are found by name.
         progress : bool, default False
-            Show a bar of the epochs of all networks, or of the rows of streamed files, by tqdm.
-        columns : sequence of str, optional
-            Columns of the files to predict from, by default all others than `y` and `sample_weight`.
-        memory_limit : int or str, default "1GiB"
-            Memory for the rows of files: bytes, or a size such as "512MiB" or "4GB". Files that would take
-            more are streamed.
+            Show a bar of the epochs of all networks, by tqdm.
         passes : int, optional
-            Largest number of epochs, passes over the rows, by default as the preset says. The default for
-            streamed files is lower if more rows would be read than by the preset's epochs over a million
-            rows.
-        checkpoint : path or Checkpoint, optional
-            File to which a fit to files is saved from time to time, and after Ctrl-C; an object `Checkpoint`
-            says how often. With a checkpoint, files are always streamed.
-        resume : path or Checkpoint, optional
-            Checkpoint from which the fit is resumed, with the same arguments and files. If a `Checkpoint`
-            object's file does not exist yet, the fit begins.
+            Largest number of epochs, passes over the rows, by default as the preset says.
+        groups : array-like (n_samples,), or str, optional
+            Groups of rows that belong together, such as those of one patient, by any names. A network is
+            validated on whole groups: out-of-fold predictions are those for new groups. For files, the name
+            of their column, which is left out of the table. With `X_val` they have no effect.
+        columns : sequence of str, optional
+            Columns of the files to predict from, by default all others than `y`, `sample_weight` and
+            `groups`. No others are read.
+        rows : int, optional
+            Number of random rows of the files to read, the same ones for the same `random_state`; by default,
+            and where there are fewer, all rows.
+        memory_limit : int or str, optional
+            Memory for a fit to files: bytes, or a size such as "512MiB" or "4GB". By default it is the
+            memory that is free. The estimate of what a fit takes counts 8 bytes for each value, and
+            4 bytes for each feature, twice and once for every network that is fitted at the same time.
 
         Returns
         -------
@@ -138,117 +148,97 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table, the targets, the weights or a parameter are invalid, or all targets are equal.
+            If the table, the targets, the weights or a parameter are invalid, all targets are equal, or files
+            take more memory than allowed.
         FileNotFoundError
             If a file does not exist.
         ImportError
             If the files, or the file system of a URL, need a package that is missing.
         KeyboardInterrupt
-            Within a fraction of a second after Ctrl-C. A streamed fit then leaves the estimator fitted with
-            the best networks so far.
+            Within a fraction of a second after Ctrl-C.
 
         Notes
         -----
-        After any other error, and where an interrupted fit has no networks yet, the estimator is as it was
-        before the call: an earlier fit is kept.
-
-        Files are read and fitted as any table if reading, encoding and fitting them takes at most
-        `memory_limit`. The estimate counts 8 bytes for each value, and 4 bytes for each feature, once and for
-        every network. Other files are streamed: one pass checks them and keeps a random sample, to which the
-        encoder is fitted, and validation rows, others for every network. Then buffers of rows from
-        several row groups in a random order are filled by one thread while the networks are trained on
-        another buffer. What is kept of the rows takes about `memory_limit`, beyond the memory of Python and
-        its libraries. Where all rows of a kind lie together and row groups are few, shuffle the rows before
-        writing the file.
-
-        If ``joblib.parallel_config`` has chosen a backend with workers, every network of a streamed fit is a
-        task that reads the files for itself, by the same names, within a `memory_limit` of its own.
-
-        The result of a streamed fit depends on the files, the arguments and `random_state` alone, and a fit
-        that was resumed equals one that was not interrupted, bit for bit. The networks are validated as often
-        as in a fit in memory, at equal distances. `columns_` counts the missing values of all rows; other
-        figures of the columns are those of the sample.
+        After an error, the estimator is as it was before the call: an earlier fit is kept.
         """
         self._validate_params()
-        check_flag(progress, "progress")
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together: pass both, or neither")
-        if passes is not None:
-            passes = check_count(passes, "passes", 1)
-        limit = parse_size(memory_limit, "memory_limit", MIN_MEMORY)
+        options = TableFitOptions(
+            X, y, sample_weight, groups, X_val, y_val, progress, passes, columns, rows, memory_limit
+        )
         before = self.__dict__.copy()
-        for name in ("estimators_", "fit_cpu_seconds_", "_stream"):
-            self.__dict__.pop(name, None)
         try:
-            fit_tabular(
-                self, X, y, sample_weight, X_val, y_val, progress, columns, limit, passes, checkpoint, resume
-            )
+            fit_tabular(self, options)
         except BaseException:
-            # A fit sets its processor time last: a streamed fit does so after Ctrl-C too.
-            if "fit_cpu_seconds_" not in self.__dict__:
-                self.__dict__ = before
+            self.__dict__ = before
             raise
         return self
 
-    def _preset(self) -> Preset:
+    def _get_preset(self) -> Preset:
         return PRESETS[self.preset]
 
-    def _n_networks(self, preset: Preset) -> int:
+    def _count_networks(self, preset: Preset) -> int:
         """Return the number of networks of each head."""
         return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
 
-    def _adopt_columns(self) -> None:
-        """Copy the attributes of the columns from the encoder."""
-        self.n_features_in_ = self.encoder_.n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
-        if hasattr(self.encoder_, "feature_names_in_"):
-            self.feature_names_in_ = self.encoder_.feature_names_in_
-        self.columns_ = self.encoder_.columns_
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns."""
+        return self.encoder_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> Array:
+        """Names of the columns, where the table has names and all of them are text."""
+        return self.encoder_.feature_names_in_
+
+    @property
+    def columns_(self) -> list[dict[str, Any]]:
+        """Records of the columns."""
+        return self.encoder_.columns_
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def _heads(self) -> list[list[Any]]:
+    def _list_heads(self) -> list[list[Member]]:
         """Return the networks of every prediction: one list for each head."""
         return [self.estimators_]
 
-    def _n_scores(self) -> int:
+    def _count_scores(self) -> int:
         """Return the number of outputs of a network."""
         n_classes = len(self.classes_) if self._HAS_CLASSES else 1
         return 1 if n_classes == 2 else n_classes
 
-    def _member_scores(self, member: Any, Z: Array) -> Array:
+    def _score_rows_by(self, member: Member, Z: Array) -> Array:
         """Return the scores (n, n_scores) of encoded rows by one network, as they are averaged."""
-        return member._outputs(Z, "identity")
+        return member._compute_outputs(Z, "identity")
 
-    def _prepared(self, X: Any) -> PreparedTable:
+    def _prepare(self, X: Any) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         try:
-            return self.encoder_._prepared(X)
+            return self.encoder_._prepare(X)
         except ValueError as error:
             # scikit-learn's messages name the estimator that the user called.
             raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
 
-    def _scores(self, X: Any, members: Sequence[Any]) -> list[Array]:
+    def _compute_scores(self, X: Any, members: Sequence[Member]) -> list[Array]:
         """Return the scores (n, n_scores) of the rows by each of the networks.
 
         Threads take blocks of rows: encoded rows go to all networks while they are in the processor's cache,
         and no array ever holds the whole encoded table.
         """
         if self._takes_encoded:
-            return [self._member_scores(member, X) for member in members]
-        table = self._prepared(X)
-        scores = [np.empty((table.n_rows, self._n_scores()), np.float32) for _ in members]
+            return [self._score_rows_by(member, X) for member in members]
+        table = self._prepare(X)
+        scores = [np.empty((table.n_rows, self._count_scores()), np.float32) for _ in members]
 
         def compute(rows: slice) -> None:
             Z = np.empty((rows.stop - rows.start, table.n_features), np.float32)
             table.encode(rows, Z)
             for member, out in zip(members, scores, strict=True):
-                out[rows] = self._member_scores(member, Z)
+                out[rows] = self._score_rows_by(member, Z)
 
-        map_on_threads(compute, table.blocks())
+        map_on_threads(compute, table.split_rows())
         return scores
 
-    def _shadow(self) -> Any:
+    def _make_shadow(self) -> Self:
         """Return a shallow copy that predicts encoded rows."""
         shadow = copy.copy(self)
         shadow._takes_encoded = True
@@ -267,7 +257,13 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         return summarize(self)
 
     def feature_importances(
-        self, X: Any, y: Any, *, n_repeats: int = 5, scoring: Any = None, random_state: Any = None
+        self,
+        X: Any,
+        y: Any,
+        *,
+        n_repeats: int = 5,
+        scoring: str | Callable[..., float] | None = None,
+        random_state: Any = None,
     ) -> Bunch:
         """Measure how much the score falls when the values of a column are shuffled.
 
@@ -295,9 +291,11 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         ValueError
             If `n_repeats` is below 1 or the data are invalid.
         """
-        return measured_importances(self, X, y, n_repeats, scoring, random_state)
+        return measure_importances(self, X, y, n_repeats, scoring, random_state)
 
-    def plot_importances(self, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Any = None) -> Any:
+    def plot_importances(
+        self, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Axes | None = None
+    ) -> Axes:
         """Draw the importances of the columns: `fastnn.plot_importances` of this estimator.
 
         Parameters
@@ -310,11 +308,19 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         matplotlib Axes
             Axes with the bars.
         """
-        return imported("fastnn.tables.plotting").plot_importances(self, X, y, n_columns=n_columns, ax=ax)
+        from .plotting import plot_importances
+
+        return plot_importances(self, X, y, n_columns=n_columns, ax=ax)
 
     # --- exports and files -------------------------------------------------------------------------
 
-    def to_onnx(self, path: Any = None, *, dtype: Any = None, drop: Any = ()) -> Any:
+    def to_onnx(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        dtype: DTypeLike | None = None,
+        drop: Sequence[str] = (),
+    ) -> ModelProto:
         """Export the estimator with its preprocessing to ONNX.
 
         The graph has an input (N, 1) for every column that is not left out, under the column's name:
@@ -371,68 +377,23 @@ class Tabular(DocumentationLinkMixin, SavableAttributes, BaseEstimator):
         """
         return export_onnx(self, path, dtype, drop)
 
-    def to_c(
-        self, path: Any = None, dtype: str = "float32", *, X: Any = None, name: str | None = None
-    ) -> str:
-        """Export an estimator of a table of numbers to C99, as one header that also compiles as C++.
+    def _get_saved_state(self, training: bool) -> dict[str, Any]:
+        state = super()._get_saved_state(training)
+        return state if training else {name: state[name] for name in state if name not in _HELD_OUT}
 
-        A sample x has a number for every column that is not left out, which the header's first comment lists:
-        NaN for a missing value, 0 and 1 for booleans. Columns are encoded in the header's dtype. A regressor
-        predicts a number; quantiles are not exported.
-
-        Parameters
-        ----------
-        path : str or path, optional
-            Name of the file that is written, such as ``"net.h"``. By default none is written.
-        dtype : {"float32", "float64"}, default "float32"
-            Data type of the computation.
-        X : dataframe or array-like (n_samples, n_columns), optional
-            Table with the columns of the fit: the self-test uses three of its rows. By default it draws
-            samples.
-        name : str, optional
-            Prefix of all names; by default derived from the file's name, "net" without a file.
-
-        Returns
-        -------
-        str
-            Text of the header.
-
-        Raises
-        ------
-        ValueError
-            If a column holds dates, categories or text, `dtype` is "int8", which cannot express a mean of
-            networks, or for the reasons of ``MLPClassifier.to_c``.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> from sklearn.datasets import load_iris
-        >>> X, y = load_iris(return_X_y=True, as_frame=True)
-        >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
-        >>> "static inline int iris_predict(const float *x)" in classifier.to_c(name="iris")
-        True
-        """
-        return export_c(self, path, dtype, X, name)
-
-    def _file_description(self, writer: Writer) -> dict[str, Any]:
-        return describe_fitted(self, super()._file_description(writer), writer)
-
-    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
-        restore_fitted(self, description, reader)
-
-    def _check_restored(self) -> None:
-        check_fitted(self)
-
-    def _members_resume(self) -> bool:
-        """Return True for a checkpoint of a streamed fit."""
-        return "_stream" in self.__dict__
+    def _check_state(self) -> None:
+        super()._check_state()
+        for member in self.__dict__.get("estimators_", ()):
+            # The networks' kernels take rows from the encoder without a check.
+            if member._state.network.n_inputs != self.encoder_._ends[-1]:
+                raise ValueError("a network does not fit the encoder")
 
     # --- scikit-learn ------------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return "estimators_" in self.__dict__
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.special
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ..system.validation import shown
+from ..system.validation import Array, short_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
-    "checked_quantiles",
-    "fitted_temperature",
-    "held_out_probabilities",
+    "check_quantiles",
+    "compute_probabilities",
+    "compute_shifts",
+    "fit_temperature",
     "log_loss",
-    "probabilities",
-    "quantile_shifts",
+    "predict_held_out",
 ]
-
-Array = NDArray[Any]
 
 # Range of the temperature.
 _LOWEST, _HIGHEST = 0.2, 5.0
@@ -38,15 +38,10 @@ MIN_PROBABILITY = 1e-15
 N_FOLDS, MANY_ROWS = 5, 10_000
 
 
-def probabilities(scores: Array, temperature: float = 1.0) -> Array:
-    """Return the probabilities (n, n_classes) for scores divided by the temperature.
+def compute_probabilities(scores: Array, temperature: float = 1.0) -> Array:
+    """Return the probabilities (n, n_classes) for logits divided by the temperature.
 
-    Parameters
-    ----------
-    scores : array (n, n_classes), or (n, 1) for two classes
-        Logits of the classes; of two classes, the logit of the second.
-    temperature : float, default 1.0
-        Divisor of the scores, above 0.
+    The scores are (n, n_classes) or, for two classes, the logits (n, 1) of the second.
     """
     if scores.shape[1] == 1:
         P = scipy.special.expit(scores / temperature)
@@ -55,24 +50,15 @@ def probabilities(scores: Array, temperature: float = 1.0) -> Array:
 
 
 def log_loss(P: Array, classes: Array, weights: Array | None) -> float:
-    """Return the mean negative logarithm of the true classes' probabilities.
+    """Return the mean negative logarithm of the probabilities of the true classes, which are indices.
 
     scikit-learn's `log_loss` limits float32 probabilities to 1.2e-7, and others to 2.2e-16.
-
-    Parameters
-    ----------
-    P : array (n, n_classes)
-        Probabilities.
-    classes : array (n,) of int
-        Indices of the true classes.
-    weights : array (n,) or None
-        Weights of the rows.
     """
     of_true_class = P[np.arange(len(classes)), classes].astype(np.float64)
     return float(np.average(-np.log(np.maximum(of_true_class, MIN_PROBABILITY)), weights=weights))
 
 
-def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
+def fit_temperature(scores: Array, classes: Array, weights: Array) -> float:
     """Return the temperature with the least log-loss, drawn towards 1 where rows are few.
 
     Guo et al., "On calibration of modern neural networks", 2017, section 4.2, with labels smoothed by the
@@ -110,36 +96,25 @@ def fitted_temperature(scores: Array, classes: Array, weights: Array) -> float:
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def held_out_probabilities(scores: Array, classes: Array, weights: Array, temperature: float) -> Array:
-    """Return the probabilities of held-out rows, by temperatures fitted to other rows.
+def predict_held_out(scores: Array, classes: Array, weights: Array, temperature: float) -> Array:
+    """Return the probabilities (n, n_classes) of held-out rows, by temperatures fitted to other rows.
 
-    A temperature makes the log-loss of the rows that it is fitted to too low: by 0.01 for 40 rows.
-
-    Parameters
-    ----------
-    scores, classes, weights
-        Arguments of `fitted_temperature`.
-    temperature : float
-        Temperature fitted to all rows: that of very many rows, and of rows for which no others have a weight.
-
-    Returns
-    -------
-    array (n, n_classes)
-        Probabilities.
+    A temperature makes the log-loss of the rows that it is fitted to too low: by 0.01 for 40 rows. Very many
+    rows, and rows for which no others have a weight, have the temperature fitted to all rows.
     """
-    P = probabilities(scores, temperature)
+    P = compute_probabilities(scores, temperature)
     if len(scores) >= MANY_ROWS:
         return P
     folds = np.random.RandomState(0).permutation(len(scores)) % N_FOLDS
     for fold in range(N_FOLDS):
         rows, others = folds == fold, folds != fold
         if weights[others].any():
-            other = fitted_temperature(scores[others], classes[others], weights[others])
-            P[rows] = probabilities(scores[rows], other)
+            other = fit_temperature(scores[others], classes[others], weights[others])
+            P[rows] = compute_probabilities(scores[rows], other)
     return P
 
 
-def checked_quantiles(quantiles: Any) -> list[float]:
+def check_quantiles(quantiles: Any) -> list[float]:
     """Return checked quantiles; an empty list for None."""
     if quantiles is None:
         return []
@@ -148,11 +123,11 @@ def checked_quantiles(quantiles: Any) -> list[float]:
     except (TypeError, ValueError):
         values = []
     if not values or not all(0 < value < 1 for value in values) or sorted(set(values)) != values:
-        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {shown(quantiles)}")
+        raise ValueError(f"quantiles must increase and lie above 0 and below 1, got {short_repr(quantiles)}")
     return values
 
 
-def quantile_shifts(predicted: Array, y: Array, quantiles: Any, weights: Array) -> Array:
+def compute_shifts(predicted: Array, y: Array, quantiles: Sequence[float], weights: Array) -> Array:
     """Return the numbers to add to predicted quantiles, so that the right fraction of targets lies below.
 
     Parameters

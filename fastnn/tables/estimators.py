@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
@@ -15,26 +14,29 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.classifier import MLPClassifier
 from ..estimators.regressor import MLPRegressor
-from ..estimators.targets import check_texts, checked_column, checked_numbers, weights_of_classes
+from ..estimators.targets import check_class_weights, check_column, check_numbers, check_texts
 from ..losses import Quantile
-from ..saving.registry import savable
-from ..system.imports import imported
 from ..system.sklearn_internals import StrOptions
-from ..system.validation import check_weights
+from ..system.validation import Array, check_weights
 from .base import Tabular
 from .calibration import (
-    checked_quantiles,
-    fitted_temperature,
-    held_out_probabilities,
+    check_quantiles,
+    compute_probabilities,
+    compute_shifts,
+    fit_temperature,
     log_loss,
-    probabilities,
-    quantile_shifts,
+    predict_held_out,
 )
-from .moments import Moments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .members import Member
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
-Array = NDArray[Any]
+# Least range of targets: squares of smaller differences lose digits, or vanish.
+MIN_RANGE = 1e-150
 
 _PARAMETERS = """
     n_estimators : int, optional
@@ -68,20 +70,21 @@ _MORE_PARAMETERS = """
         Mean increase of the networks' losses when the values of a column are shuffled, estimated on some of
         the rows that the networks were not trained on.
     oof_rows_ : array of int
-        Rows of the training table, or of X_val, with out-of-fold predictions: predictions by networks that
-        were not trained on them. Since the rows chose the networks' epochs, scores of small tables are
-        slightly too good; `cross_val_score` of scikit-learn has no such advantage.
+        Rows of the training table or files, or of X_val, with out-of-fold predictions: predictions by
+        networks that were not trained on them. Since the rows chose the networks' epochs, scores of small
+        tables are slightly too good; `cross_val_score` of scikit-learn has no such advantage.
     fit_seconds_, fit_cpu_seconds_ : float
         Duration of the fit, and processor time of all cores.
     target_name_ : str or None
         Name of y, where y is a named column such as a pandas Series.
+    reading_ : dict
+        How ``fastnn train`` has read its CSV file: defaults of ``fastnn predict``. Other fits have none.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : array (n_features_in_,)
         Names of the columns, where X has names and all of them are text."""
 
 
-@savable
 class TabularClassifier(ClassifierMixin, Tabular):
     __doc__ = (
         """Classifier for tables of numbers, categories, dates, text and missing values.
@@ -117,7 +120,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     """
     )
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Tabular._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
@@ -125,14 +128,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
     temperature_: float
     _MEMBER: ClassVar[type] = MLPClassifier
     _HAS_CLASSES: ClassVar[bool] = True
-    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
-        ("oof_accuracy_", "oof_log_loss_", "_majority"), (float, int)
-    )
 
     def __init__(
-        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, class_weight=None,
-        n_jobs=None, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_estimators=None,
+        preset="good",
+        *,
+        scoring=None,
+        time_limit=None,
+        class_weight=None,
+        n_jobs=None,
+        random_state=None,
+    ):
         self.n_estimators = n_estimators
         self.preset = preset
         self.scoring = scoring
@@ -143,8 +150,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     # --- fitting -----------------------------------------------------------------------------------
 
-    def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = checked_column(self, y, begins)
+    def _check_y(self, y: Any, begins: bool) -> Array:
+        y = check_column(self, y, begins)
         check_texts(y)
         check_classification_targets(y)
         if begins:
@@ -156,52 +163,47 @@ class TabularClassifier(ClassifierMixin, Tabular):
             raise ValueError(f"y_val holds classes that y does not hold: {new[:5].tolist()}")
         return y
 
-    def _begin(self, summary: Array) -> Array | None:
+    def _begin(self, y: Array, weights: Array) -> None:
         self.temperature_ = 1.0
-        if self.class_weight is None:
-            return None
-        if self.class_weight == "balanced":
-            return summary.sum() / (len(summary) * summary)
-        return weights_of_classes(self.class_weight, self.classes_)
 
-    def _encoded_y(self, y: Array) -> Array:
+    def _encode_y(self, y: Array) -> Array:
         return np.searchsorted(self.classes_, y)
 
-    def _decoded_y(self, y: Array) -> Array:
+    def _decode_y(self, y: Array) -> Array:
         return self.classes_[y]
 
-    def _row_weights(self, y: Array, weights: Array) -> Array:
+    def _weigh_rows(self, y: Array, weights: Array) -> Array:
         if self.class_weight is None:
             return weights
         if self.class_weight == "balanced":
             factors = compute_sample_weight("balanced", y)
         else:
-            factors = weights_of_classes(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
+            factors = check_class_weights(self.class_weight, self.classes_)[np.searchsorted(self.classes_, y)]
         return check_weights(weights * factors, len(y))
 
-    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
+    def _make_members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Member]:
         members = []
         for seed in seeds:
             member = MLPClassifier(random_state=seed, **settings)
             # A network's rows may lack a class: all networks have the outputs of all classes.
             member.classes_, member._has_labels = np.arange(len(self.classes_)), False
-            member.n_outputs_ = self._n_scores()
+            member.n_outputs_ = self._count_scores()
             members.append(member)
         return members
 
     def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
-        self.temperature_ = fitted_temperature(scores[0], y, weights)
-        self.oof_prediction_ = held_out_probabilities(scores[0], y, weights, self.temperature_)
+        self.temperature_ = fit_temperature(scores[0], y, weights)
+        self.oof_prediction_ = predict_held_out(scores[0], y, weights, self.temperature_)
 
     def _score_held_out(self, weights: Array) -> None:
-        P, y = self.oof_prediction_, self._encoded_y(self._oof_targets)
+        P, y = self.oof_prediction_, self._oof_targets
         self.oof_accuracy_ = float(accuracy_score(y, P.argmax(axis=1), sample_weight=weights))
         self.oof_log_loss_ = log_loss(P, y, weights)
         counts = np.bincount(y, weights, minlength=len(self.classes_))
         self._majority = float(counts.max() / counts.sum())
 
-    def _losses(self, scores: Array, y: Array) -> Array:
-        P = probabilities(scores, self.temperature_)
+    def _compute_losses(self, scores: Array, y: Array) -> Array:
+        P = compute_probabilities(scores, self.temperature_)
         return -np.log(np.maximum(P[np.arange(len(y)), y], np.finfo(P.dtype).smallest_normal))
 
     # --- predicting --------------------------------------------------------------------------------
@@ -220,8 +222,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
             Probabilities.
         """
         check_is_fitted(self)
-        scores = self._scores(X, self.estimators_)
-        return np.mean([probabilities(one, self.temperature_) for one in scores], axis=0)
+        scores = self._compute_scores(X, self.estimators_)
+        return np.mean([compute_probabilities(one, self.temperature_) for one in scores], axis=0)
 
     def predict(self, X: Any) -> Array:
         """Predict the class with the highest probability.
@@ -239,7 +241,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         P = self.predict_proba(X)
         return self.classes_[P.argmax(axis=1)]
 
-    def plot_calibration(self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None) -> Any:
+    def plot_calibration(
+        self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Axes | None = None
+    ) -> Axes:
         """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
 
         Parameters
@@ -252,10 +256,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
         matplotlib Axes
             Axes with the curves.
         """
-        return imported("fastnn.tables.plotting").plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
+        from .plotting import plot_calibration
+
+        return plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
 
 
-@savable
 class TabularRegressor(RegressorMixin, Tabular):
     __doc__ = (
         """Regressor for tables of numbers, categories, dates, text and missing values.
@@ -289,20 +294,24 @@ class TabularRegressor(RegressorMixin, Tabular):
     """
     )
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Tabular._parameter_constraints,
         "quantiles": ["array-like", None],
     }
     _MEMBER: ClassVar[type] = MLPRegressor
     _HAS_CLASSES: ClassVar[bool] = False
-    _REQUIRED: ClassVar[dict[str, tuple[type, ...]]] = Tabular._REQUIRED | dict.fromkeys(
-        ("oof_r2_", "oof_rmse_"), (float, int)
-    )
 
     def __init__(
-        self, n_estimators=None, preset="good", *, scoring=None, time_limit=None, quantiles=None,
-        n_jobs=None, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_estimators=None,
+        preset="good",
+        *,
+        scoring=None,
+        time_limit=None,
+        quantiles=None,
+        n_jobs=None,
+        random_state=None,
+    ):
         self.n_estimators = n_estimators
         self.preset = preset
         self.scoring = scoring
@@ -315,26 +324,39 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        checked_quantiles(self.quantiles)  # before files are read
+        check_quantiles(self.quantiles)  # before files are read
 
-    def _checked_y(self, y: Any, begins: bool) -> Array:
-        y = checked_numbers(checked_column(self, y, begins))
+    def _check_y(self, y: Any, begins: bool) -> Array:
+        y = check_numbers(check_column(self, y, begins))
         if begins and y.min() == y.max():
             raise ValueError(f"y holds only one value, {y[0]:g}: there is nothing to learn")
         return y
 
-    def _begin(self, summary: Moments) -> None:
-        self._quantiles = checked_quantiles(self.quantiles)
-        self._center, self._scale = summary.mean, summary.deviation or 1.0
-        self._range = summary.least, summary.largest
+    def _begin(self, y: Array, weights: Array) -> None:
+        self._quantiles = check_quantiles(self.quantiles)
+        low, high = self._range = float(y.min()), float(y.max())
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._center = float(np.average(y, weights=weights))
+            deviation = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights)))
+        if not (np.isfinite(self._center) and np.isfinite(deviation)):
+            raise ValueError(
+                f"y holds numbers from {low:g} to {high:g}, whose standard deviation is too large for a "
+                "float: scale y down"
+            )
+        if high - low < MIN_RANGE:
+            raise ValueError(
+                f"y holds numbers from {low:g} to {high:g}, the squares of whose differences vanish: scale "
+                "y up"
+            )
+        self._scale = deviation or 1.0  # 0 if all numbers of a weight above 0 are equal
 
-    def _encoded_y(self, y: Array) -> Array:
+    def _encode_y(self, y: Array) -> Array:
         return (y - self._center) / self._scale
 
-    def _decoded_y(self, y: Any) -> Any:
+    def _decode_y(self, y: Array) -> Array:
         return y * self._scale + self._center
 
-    def _row_weights(self, y: Array, weights: Array) -> Array:
+    def _weigh_rows(self, y: Array, weights: Array) -> Array:
         return weights
 
     @property
@@ -345,12 +367,12 @@ class TabularRegressor(RegressorMixin, Tabular):
         margin = 1e-6 * (high - low)
         return low - margin, high + margin
 
-    def _member_scores(self, member: Any, Z: Array) -> Array:
+    def _score_rows_by(self, member: Member, Z: Array) -> Array:
         # A network may extrapolate far beyond all targets on a few rows, and the mean must not follow it.
-        return np.clip(super()._member_scores(member, Z), *self._limits)
+        return np.clip(super()._score_rows_by(member, Z), *self._limits)
 
-    def _members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Any]:
-        losses: list[Any] = ["squared_error", *(Quantile(quantile) for quantile in self._quantiles)]
+    def _make_members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Member]:
+        losses: list[str | Quantile] = ["squared_error", *map(Quantile, self._quantiles)]
         members = []
         for loss in losses:
             if loss != "squared_error":  # the user's score is one of the mean
@@ -361,23 +383,23 @@ class TabularRegressor(RegressorMixin, Tabular):
                 members.append(member)
         return members
 
-    def _heads(self) -> list[list[Any]]:
+    def _list_heads(self) -> list[list[Member]]:
         n = len(self.estimators_) // (1 + len(self._quantiles))
         return [self.estimators_[k : k + n] for k in range(0, len(self.estimators_), n)]
 
     def _calibrate(self, scores: Array, y: Array, weights: Array) -> None:
-        values = self._decoded_y(scores[:, :, 0])
-        y = self._decoded_y(y)
+        values = self._decode_y(scores[:, :, 0])
+        y = self._decode_y(y)
         self.oof_prediction_ = np.clip(values[0], *self._range)
-        self._shifts = quantile_shifts(values[1:].T, y, self._quantiles, weights)
-        self.oof_quantiles_ = self._ordered(values[1:].T)
+        self._shifts = compute_shifts(values[1:].T, y, self._quantiles, weights)
+        self.oof_quantiles_ = self._order_quantiles(values[1:].T)
 
     def _score_held_out(self, weights: Array) -> None:
-        found, y = self.oof_prediction_, self._oof_targets
+        found, y = self.oof_prediction_, self._decode_y(self._oof_targets)
         self.oof_r2_ = float(r2_score(y, found, sample_weight=weights)) if len(y) > 1 else np.nan
         self.oof_rmse_ = float(np.sqrt(np.average((y - found) ** 2, weights=weights)))
 
-    def _losses(self, scores: Array, y: Array) -> Array:
+    def _compute_losses(self, scores: Array, y: Array) -> Array:
         return (scores[:, 0] - y) ** 2
 
     # --- predicting --------------------------------------------------------------------------------
@@ -405,14 +427,14 @@ class TabularRegressor(RegressorMixin, Tabular):
         check_is_fitted(self)
         if quantiles and not len(self._quantiles):
             raise ValueError("the estimator has no quantiles: create it with quantiles=(0.05, 0.5, 0.95)")
-        heads = self._heads()[1:] if quantiles else self._heads()[:1]
-        scores = self._scores(X, [member for head in heads for member in head])
+        heads = self._list_heads()[1:] if quantiles else self._list_heads()[:1]
+        scores = self._compute_scores(X, [member for head in heads for member in head])
         # Heads have equal numbers of networks: (n_heads, n_networks, n).
         outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
-        values = self._decoded_y(np.mean(outputs, axis=1, dtype=np.float64))
-        return self._ordered(values.T) if quantiles else np.clip(values[0], *self._range)
+        values = self._decode_y(np.asarray(outputs.mean(axis=1, dtype=np.float64)))
+        return self._order_quantiles(values.T) if quantiles else np.clip(values[0], *self._range)
 
-    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
         """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
 
         Parameters
@@ -425,8 +447,10 @@ class TabularRegressor(RegressorMixin, Tabular):
         matplotlib Axes
             Axes with the points.
         """
-        return imported("fastnn.tables.plotting").plot_residuals(self, X, y, ax=ax)
+        from .plotting import plot_residuals
 
-    def _ordered(self, values: Array) -> Array:
+        return plot_residuals(self, X, y, ax=ax)
+
+    def _order_quantiles(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""
         return np.sort(np.clip(values + self._shifts, *self._range), axis=1)

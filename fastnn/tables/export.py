@@ -1,107 +1,73 @@
-"""Tabular estimators in ONNX and C, with the encoding of the table and all networks."""
+"""Tabular estimators in ONNX, with the encoding of the table and all networks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..export.description import Member, ModelDescription, describe
-from ..export.onnx import Graph, Tensor, add_model, model_outputs
+from ..export.description import FitRecord, Member, ModelDescription, describe
+from ..export.onnx import Graph, Tensor, add_model, list_outputs
 from ..system.extras import import_extra
-from ..system.frames import as_table, check_same_columns
-from ..system.messages import listed, meant
-from ..system.validation import shown
+from ..system.messages import did_you_mean, join_names
+from ..system.validation import short_repr
 from .encoding.columns import Dropped
-from .encoding.encoder import _as_kind
-from .encoding.onnx import add_table, column_records, table_inputs
-from .encoding.stages import table_stage
+from .encoding.onnx import add_table, describe_columns, list_inputs
 
-__all__ = ["export_c", "export_onnx"]
+if TYPE_CHECKING:
+    from os import PathLike
 
+    from numpy.typing import ArrayLike, DTypeLike
+    from onnx import ModelProto
 
-def export_onnx(estimator: Any, path: Any, dtype: Any, drop: Any) -> Any:
-    """Return the model of ``to_onnx`` of a tabular estimator, whose arguments these are."""
-    check_is_fitted(estimator)
-    onnx = import_extra("onnx", "onnx", "to_onnx")
-    dtype, encoder = np.float32 if dtype is None else dtype, estimator.encoder_
-    dropped = _checked_drop(estimator, drop)
-    inputs = table_inputs(encoder, dropped)
-    names = {tensor.name for tensor in inputs}
-    outputs = []
-    for tensor in _outputs(estimator, dtype):
-        while tensor.name in names:
-            tensor = replace(tensor, name=f"{tensor.name}_")
-        names.add(tensor.name)
-        outputs.append(tensor)
-    graph = Graph(onnx, [*inputs, *outputs])
-    features, output_names = add_table(encoder, graph, dropped), [tensor.name for tensor in outputs]
-    if estimator._HAS_CLASSES:
-        description = _described_prediction(estimator, dtype)
-        add_model(description, graph, graph.cast(features, description.dtype), output_names)
-    else:
-        _add_numbers(estimator, graph, features, output_names, dtype)
-    name, n_networks = type(estimator).__name__, len(estimator.estimators_)
-    comment = f"fastnn.{name} of {n_networks} network(s), with the encoding of a table"
-    if estimator.target_name_ is not None:
-        comment += f"; predicts {estimator.target_name_!r}"
-    values = {
-        "columns": column_records(encoder, dropped),
-        "dropped": dropped,
-        "target": estimator.target_name_,
-    }
-    if estimator._HAS_CLASSES:
-        values["classes"] = estimator.classes_.tolist()
-    else:
-        values |= {"range": list(estimator._range), "quantiles": estimator._quantiles}
-    properties = {key: json.dumps(value) for key, value in values.items() if value not in (None, [])}
-    return graph.finished(comment, properties, path)
+    from .base import Tabular
+    from .members import Member as Network
+
+__all__ = ["export_onnx"]
 
 
-def export_c(estimator: Any, path: Any, dtype: str, X: Any, name: str | None) -> str:
-    """Return the text of ``to_c`` of a tabular estimator, whose arguments these are."""
-    from ..export.c import to_c
-
-    check_is_fitted(estimator)
-    encoder = estimator.encoder_
-    stage, names = table_stage(encoder)
-    if X is not None:
-        table = as_table(X)
-        check_same_columns(estimator, table)
-        places = [k for k, one in enumerate(encoder.encodings_) if not isinstance(one, Dropped)]
-        numbers = np.column_stack([_as_kind(table, k, encoder._kinds[k]) for k in places])
-        X = np.where(np.isnan(numbers), stage.typical(np.zeros((1, len(names)))), numbers)
-    networks = _described_prediction(estimator, np.dtype(np.float64 if dtype == "float64" else np.float32))
-    description = replace(networks, stages=(stage,), feature_names=tuple(names))
-    return to_c(description, path, dtype, X, name)
-
-
-def _checked_drop(estimator: Any, drop: Any) -> list[str]:
-    """Return the names of the argument `drop`, checked."""
+def _check_drop(estimator: Tabular, drop: object) -> None:
+    """Raise ValueError unless the argument `drop` is a list of columns that the model can do without."""
     if (
         isinstance(drop, str)
         or not isinstance(drop, Sequence)
         or not all(isinstance(one, str) for one in drop)
     ):
-        raise ValueError(f"drop must be a list of names of columns, got {shown(drop)}")
+        raise ValueError(f"drop must be a list of names of columns, got {short_repr(drop)}")
     used = [one.name for one in estimator.encoder_.encodings_ if not isinstance(one, Dropped)]
     for name in drop:
         if name not in used:
-            hint = meant(name, used) or f"it uses {listed(used)}"
-            raise ValueError(f"drop: the model uses no column {shown(name)}: {hint}")
+            hint = did_you_mean(name, used) or f"it uses {join_names(used)}"
+            raise ValueError(f"drop: the model uses no column {short_repr(name)}: {hint}")
     if set(used) <= set(drop):
         raise ValueError("drop names every column that the model uses: keep at least one")
-    return list(drop)
 
 
-def _outputs(estimator: Any, dtype: Any) -> list[Tensor]:
-    """Return the outputs of the estimator's graph, whose networks compute in a data type."""
-    if estimator._HAS_CLASSES:
-        return model_outputs(_described_prediction(estimator, dtype))
+def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DTypeLike) -> ModelDescription:
+    """Return the description of networks of a tabular estimator, whose outputs are averaged."""
+    networks = [(member._state.network, member._state.folded, FitRecord()) for member in members]
+    name = type(estimator).__name__
+    if not estimator._HAS_CLASSES:
+        description = describe(name, "numbers", networks, is_ensemble=True).convert(dtype)
+        return replace(description, limits=estimator._limits)
+    description = describe(name, "classes", networks, is_ensemble=True, classes=estimator.classes_)
+    description = description.convert(dtype)
+
+    def divide(member: Member) -> Member:
+        *hidden, last = member.layers
+        temperature = description.dtype.type(estimator.temperature_)
+        last = replace(last, weights=last.weights / temperature, biases=last.biases / temperature)
+        return replace(member, layers=(*hidden, last))
+
+    return replace(description, members=tuple(map(divide, description.members)))
+
+
+def _list_number_outputs(estimator: Tabular) -> list[Tensor]:
+    """Return the outputs of the graph of a regressor."""
     number = np.dtype(np.float64)
     outputs = [Tensor("variable", number, ("N", 1), True)]
     if estimator._quantiles:
@@ -109,53 +75,65 @@ def _outputs(estimator: Any, dtype: Any) -> list[Tensor]:
     return outputs
 
 
-def _add_numbers(estimator: Any, graph: Graph, features: str, outputs: Sequence[str], dtype: Any) -> None:
+def _add_numbers(
+    estimator: Tabular, heads: Sequence[ModelDescription], graph: Graph, features: str, outputs: Sequence[str]
+) -> None:
     """Add a regressor's computation of the named outputs from the tensor of the features."""
 
-    def constant(value: Any) -> str:
+    def constant(value: ArrayLike) -> str:
         return graph.constant(np.asarray(value, np.float64))
 
-    def clipped(values: str, output: str | None = None) -> str:
+    def add_clipped(values: str, output: str | None = None) -> str:
         low, high = map(constant, estimator._range)
         return graph.node("Min", graph.node("Max", values, low), high, output=output)
 
     values = []
-    for k, head in enumerate(estimator._heads()):
-        description = replace(_described_networks(estimator, head, dtype), limits=estimator._limits)
+    for k, head in enumerate(heads):
         mean = graph.new_name(f"mean_{k}")
-        add_model(description, graph, graph.cast(features, description.dtype), [mean])
+        add_model(head, graph, features, [mean])
         scaled = graph.node("Mul", graph.cast(mean, np.dtype(np.float64)), constant(estimator._scale))
         values.append(graph.node("Add", scaled, constant(estimator._center)))
-    clipped(values[0], outputs[0])
+    add_clipped(values[0], outputs[0])
     if estimator._quantiles:
         joined = graph.node("Concat", *values[1:], axis=1)
-        shifted = clipped(graph.node("Add", joined, constant(estimator._shifts)))
+        shifted = add_clipped(graph.node("Add", joined, constant(estimator._shifts)))
         count = graph.constant(np.array([len(estimator._quantiles)]))
         graph.node("TopK", shifted, count, output=outputs[1], n_results=2, axis=1, largest=0, sorted=1)
 
 
-def _described_prediction(estimator: Any, dtype: Any) -> ModelDescription:
-    """Return what the networks compute from encoded rows, up to the prediction."""
-    description = _described_networks(estimator, estimator._heads()[0], dtype)
+def export_onnx(
+    estimator: Tabular, path: str | PathLike[str] | None, dtype: DTypeLike | None, drop: Sequence[str]
+) -> ModelProto:
+    """Return the model of ``to_onnx`` of a tabular estimator, whose arguments these are."""
+    check_is_fitted(estimator)
+    onnx = import_extra("onnx", "onnx", "to_onnx")
+    dtype, encoder = np.float32 if dtype is None else dtype, estimator.encoder_
+    _check_drop(estimator, drop)
+    heads = [_describe_networks(estimator, members, dtype) for members in estimator._list_heads()]
+    inputs = list_inputs(encoder, drop)
+    names = {tensor.name for tensor in inputs}
+    outputs = []
+    for tensor in list_outputs(heads[0]) if estimator._HAS_CLASSES else _list_number_outputs(estimator):
+        while tensor.name in names:
+            tensor = replace(tensor, name=f"{tensor.name}_")
+        names.add(tensor.name)
+        outputs.append(tensor)
+    graph = Graph(onnx, [*inputs, *outputs])
+    features = graph.cast(add_table(encoder, graph, drop), heads[0].dtype)
+    values = {
+        "columns": describe_columns(encoder, drop),
+        "dropped": list(drop),
+        "target": estimator.target_name_,
+    }
     if estimator._HAS_CLASSES:
-        return _with_temperature(description, estimator.temperature_)
-    return replace(description, limits=estimator._limits, decoding=(estimator._center, estimator._scale))
-
-
-def _described_networks(estimator: Any, members: Sequence[Any], dtype: Any) -> ModelDescription:
-    """Return the description of networks of a tabular estimator, whose outputs are averaged."""
-    networks = [(member._state.network, member._state.folded) for member in members]
-    name, classes = type(estimator).__name__, estimator.classes_ if estimator._HAS_CLASSES else None
-    kind = "numbers" if classes is None else "classes"
-    return describe(name, kind, networks, is_ensemble=True, classes=classes).converted(dtype)
-
-
-def _with_temperature(description: ModelDescription, temperature: float) -> ModelDescription:
-    """Return a description of networks whose scores are divided by a temperature."""
-
-    def divided(member: Member) -> Member:
-        *hidden, last = member.layers
-        weights, biases = (array / array.dtype.type(temperature) for array in (last.weights, last.biases))
-        return replace(member, layers=(*hidden, replace(last, weights=weights, biases=biases)))
-
-    return replace(description, members=tuple(map(divided, description.members)))
+        add_model(heads[0], graph, features, [tensor.name for tensor in outputs])
+        values["classes"] = estimator.classes_.tolist()
+    else:
+        _add_numbers(estimator, heads, graph, features, [tensor.name for tensor in outputs])
+        values |= {"range": list(estimator._range), "quantiles": estimator._quantiles}
+    name, n_networks = type(estimator).__name__, len(estimator.estimators_)
+    comment = f"fastnn.{name} of {n_networks} network(s), with the encoding of a table"
+    if estimator.target_name_ is not None:
+        comment += f"; predicts {estimator.target_name_!r}"
+    properties = {key: json.dumps(value) for key, value in values.items() if value not in (None, [])}
+    return graph.finish(comment, properties, path)

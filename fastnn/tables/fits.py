@@ -1,180 +1,277 @@
-"""Fits of the tabular estimators: to a table in memory, or to files, which may be larger than memory."""
+"""Fits of the tabular estimators, to tables and to Parquet files."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 
+from ..estimators.fitting import FitOptions, fit_network
 from ..estimators.parallel import count_slots, fit_all
 from ..schedules import CosineLog
-from ..system.progress import progress_bar
-from ..system.sklearn_internals import checked_sample_weight
-from ..system.validation import check_weights
+from ..system.memory import get_free_memory, parse_size
+from ..system.messages import join_names, pluralize
+from ..system.progress import make_progress_bar
+from ..system.sklearn_internals import check_sample_weight
+from ..system.validation import Array, check_count, check_flag, check_weights, short_repr
 from ..training.loop import Hook
 from ..training.progress import ShowProgress
-from .encoding.encoder import TableEncoder
-from .held_out import encoded_validation, evaluate
+from .encoding.encoder import MAX_CATEGORIES, TableEncoder
+from .held_out import encode_validation, evaluate_held_out
 from .members import (
     Deadline,
     StopAtCycleEnds,
     assign_folds,
+    assign_group_folds,
     check_split_weights,
-    fold_count,
-    member_settings,
-    training_rows,
+    count_folds,
+    make_member_settings,
+    number_groups,
+    split_rows,
 )
-from .moments import Moments
-from .pilots import best_pilots, count_pilots, pilot_epochs, short_pilots_scales
-from .streaming.checkpoints import checked_checkpoint, resumed_path
-from .streaming.fit import StreamedFit, needed_bytes
-from .streaming.parquet import ParquetRows
-from .streaming.source import is_files
+from .parquet import Source, draw_rows, is_files
+from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
+from .presets import Preset
 
-__all__ = ["TableFits", "fit_tabular"]
+if TYPE_CHECKING:
+    from pyarrow import ChunkedArray, Table
 
-Array = NDArray[Any]
+    from .base import Tabular
+    from .members import Member
+
+__all__ = ["TableFitOptions", "TableFits", "check_size", "fit_tabular"]
+
 Rows = NDArray[np.int64]
 
 
-def fit_tabular(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool, columns: Any,
-    limit: int, passes: int | None, checkpoint: Any, resume: Any,
-) -> None:  # fmt: skip
-    """Fit a tabular estimator; the arguments are those of its `fit`, with `limit` bytes for rows of files."""
-    files = None
-    if isinstance(X, ParquetRows) or is_files(X):
-        _check_name(y, "y", "X")
-        files = X if isinstance(X, ParquetRows) else ParquetRows(X, y, sample_weight, columns)
-    if X_val is not None and is_files(X_val):
-        _check_name(y_val, "y_val", "X_val")
-        given = columns if files is None else files.columns
-        X_val, y_val, _ = _all_rows(ParquetRows(X_val, y_val, None, given), estimator._HAS_CLASSES)
-    if files is not None:
-        preset = estimator._preset()
-        is_saved = not (checkpoint is None and resume is None)
-        if is_saved or needed_bytes(files, estimator._n_networks(preset), preset.n_bins) > limit:
-            saving = checked_checkpoint(checkpoint), resumed_path(resume)
-            StreamedFit(estimator, files, limit, passes, *saving, progress).run(X_val, y_val)
-            return
-        X, y, sample_weight = _all_rows(files, estimator._HAS_CLASSES)
-        target_name = files.target
-    elif not (columns is None and checkpoint is None and resume is None):
-        raise ValueError("columns, checkpoint and resume work only with Parquet files: pass their names as X")
-    elif isinstance(y, str):
-        of_frame = f"; for a dataframe, pass fit(df.drop(columns={y!r}), df[{y!r}])"
-        raise ValueError(
-            f"y={y!r} names a column, which works only with the name of a Parquet file as X"
-            + (of_frame if y in getattr(X, "columns", ()) else "")
-        )
-    elif isinstance(sample_weight, str):
-        raise ValueError(
-            f"sample_weight={sample_weight!r} names a column, which works only with the name of a Parquet "
-            "file as X"
-        )
+@dataclass(frozen=True)
+class TableFitOptions:
+    """Arguments of a tabular estimator's `fit`, checked where the record is made."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    groups: Any
+    X_val: Any
+    y_val: Any
+    progress: bool
+    passes: int | None
+    columns: Iterable[str] | None
+    rows: int | None
+    memory_limit: int | str | None
+
+    def __post_init__(self) -> None:
+        check_flag(self.progress, "progress")
+        if (self.X_val is None) != (self.y_val is None):
+            raise ValueError("X_val and y_val go together: pass both, or neither")
+        for name in ("passes", "rows"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_count(value, name, 1))
+
+
+def fit_tabular(estimator: Tabular, options: TableFitOptions) -> None:
+    """Fit a tabular estimator to a table or to files."""
+    random = check_random_state(estimator.random_state)
+    target_name, drawn = getattr(options.y, "name", None), None
+    if is_files(options.X):
+        target_name = options.y
+        options, drawn = _read_training(estimator, options, random)
+    elif not (options.columns is None and options.rows is None and options.memory_limit is None):
+        raise ValueError("columns, rows and memory_limit work only with files: pass their names as X")
     else:
-        name = getattr(y, "name", None)
-        target_name = name if isinstance(name, str) else None
-    estimator.target_name_ = target_name
-    _fit_in_memory(estimator, X, y, sample_weight, X_val, y_val, progress, passes)
+        for name in ("y", "sample_weight", "groups"):
+            value = getattr(options, name)
+            if isinstance(value, str):
+                is_column = value in getattr(options.X, "columns", ())
+                remedy = f"; for a dataframe, pass df.drop(columns={value!r}) and df[{value!r}]" * is_column
+                raise ValueError(
+                    f"{name}={value!r} names a column, which works only with the name of a Parquet file as X"
+                    + remedy
+                )
+    if options.X_val is not None and is_files(options.X_val):
+        source = Source.open(options.X_val)
+        columns = _choose_columns(source, options.columns, y_val=options.y_val)
+        X_val, y_val, _ = _read(source, columns, options.y_val)
+        options = replace(options, X_val=X_val, y_val=y_val)
+    estimator.__dict__.pop("reading_", None)  # of an earlier fit, by ``fastnn train``
+    estimator.target_name_ = target_name if isinstance(target_name, str) else None
+    _fit_in_memory(estimator, options, random)
+    if drawn is not None and options.X_val is None:
+        estimator.oof_rows_ = drawn[estimator.oof_rows_]
 
 
-def _check_name(y: Any, argument: str, files: str) -> None:
-    if not isinstance(y, str):
+def _read_training(
+    estimator: Tabular, options: TableFitOptions, random: np.random.RandomState
+) -> tuple[TableFitOptions, Rows | None]:
+    """Return the options with columns in place of names of files, and the drawn rows, if any."""
+    source = Source.open(options.X)
+    named = {"y": options.y, "sample_weight": options.sample_weight, "groups": options.groups}
+    if options.groups is None:
+        del named["groups"]
+    columns = _choose_columns(source, options.columns, **named)
+    drawn = draw_rows(source.n_rows, options.rows, random)
+    preset = estimator._get_preset()
+    n_networks = estimator._count_networks(preset)
+    check_size(source, columns, options.rows, preset, n_networks, estimator.n_jobs, options.memory_limit)
+    X, y, (weights, groups) = _read(
+        source, columns, options.y, (options.sample_weight, options.groups), drawn
+    )
+    return replace(options, X=X, y=y, sample_weight=weights, groups=groups, columns=columns), drawn
+
+
+def _choose_columns(source: Source, columns: Iterable[str] | None, **named: Any) -> list[str]:
+    """Return the columns to predict from, by default all others than those of the arguments `named`."""
+    for argument, name in named.items():
+        if not (isinstance(name, str) or (name is None and argument == "sample_weight")):
+            raise ValueError(
+                f"{argument} must be the name of a column where X names files, got a value of type "
+                f"{type(name).__name__}"
+            )
+    others = [name for name in named.values() if name is not None]
+    if columns is None:
+        columns = [name for name in source.columns if name not in others]
+    if isinstance(columns, str | set | frozenset) or not isinstance(columns, Iterable):
+        raise ValueError(f"columns must be a list of names, got {short_repr(columns)}")
+    columns = list(columns)
+    for argument, name in [*named.items(), *(("columns", name) for name in columns)]:
+        if name is not None and name not in source.columns:
+            raise ValueError(
+                f"{argument}: {source.name} has no column {name!r}; its columns are "
+                f"{join_names(source.columns)}"
+            )
+    twice = [name for name, count in Counter([*columns, *others]).items() if count > 1]
+    if twice:
+        raise ValueError(f"columns, {' and '.join(named)}: {twice[0]!r} is named more than once")
+    if not columns:
+        raise ValueError(f"{source.name} has no column to predict {others[0]!r} from")
+    return columns
+
+
+def check_size(
+    source: Source,
+    columns: Sequence[str],
+    rows: int | None,
+    preset: Preset,
+    n_networks: int,
+    n_jobs: int | None,
+    limit: int | str | None,
+    arguments: tuple[str, str] = ("rows=", "memory_limit"),
+) -> None:
+    """Raise ValueError if a fit to rows of files, by default all, takes more memory than allowed.
+
+    The rows are read and encoded; the features are copied for the fit of a network, once more within it, and
+    fits run side by side. `arguments` are how a caller passes a number of rows, and the name of its limit.
+    """
+    n_bytes = get_free_memory() if limit is None else parse_size(limit, arguments[1])
+    n_features = source.count_max_features(columns, preset.n_bins, MAX_CATEGORIES)
+    row = 8 * len(columns) + 4 * n_features * (2 + min(n_networks, count_slots(n_jobs)))
+    n_rows = min(source.n_rows, rows or source.n_rows)
+    if n_rows * row > n_bytes:
         raise ValueError(
-            f"{argument} must be the name of a column where {files} names files, got a value of type "
-            f"{type(y).__name__}"
+            f"a fit to {n_rows:,} rows of {source.name} takes about {n_rows * row:,} bytes, but "
+            f"{arguments[1]} is {n_bytes:,}: pass {arguments[0]}{n_bytes // row} for as many random rows, "
+            "fewer columns, or a higher limit"
         )
 
 
-def _all_rows(files: ParquetRows, has_classes: bool) -> tuple[Any, Array, Array | None]:
-    """Return the columns, targets and weights of all rows of files."""
-    blocks = []
-    for block in files.blocks():  # messages of these checks name the block's file and row group
-        files.check_finite(block)
-        if not has_classes:
-            files.numbers(block)
-        blocks.append(block)
-    block = files.joined(blocks)
-    y = files.targets(block, has_classes)
-    return block.table, y, None if files.weights is None else block.weights
+def _read(
+    source: Source,
+    columns: list[str],
+    y: str,
+    others: Sequence[str | None] = (),
+    rows: Rows | None = None,
+) -> tuple[Table, ChunkedArray, list[ChunkedArray | None]]:
+    """Return columns, targets and other columns, if they are named, of rows of files."""
+    table = source.read([*columns, y, *(name for name in others if name is not None)], rows)
+    targets = table[y]
+    n_missing = int(np.sum(targets.is_null(nan_is_null=True).to_numpy()))
+    if n_missing:
+        raise ValueError(
+            f"{source.name}: the target {y!r} is missing in {pluralize(n_missing, 'row')}: leave them out, "
+            f"by pyarrow.dataset.dataset(...).filter(pyarrow.dataset.field({y!r}).is_valid())"
+        )
+    if str(targets.type).startswith("decimal"):
+        targets = targets.cast("float64" if targets.type.scale else "int64", safe=False)
+    return table.select(columns), targets, [None if name is None else table[name] for name in others]
 
 
-def _fit_in_memory(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, progress: bool,
-    passes: int | None,
-) -> None:  # fmt: skip
+def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.random.RandomState) -> None:
     """Fit a tabular estimator to a table in memory."""
     begin, cpu_begin = time.perf_counter(), time.process_time()
-    preset = estimator._preset()
-    if passes is not None:
-        preset = replace(preset, epochs=passes)
-    random, n_networks = check_random_state(estimator.random_state), estimator._n_networks(preset)
-    y = estimator._checked_y(y, True)
+    preset = estimator._get_preset()
+    if options.passes is not None:
+        preset = replace(preset, epochs=options.passes)
+    n_networks = estimator._count_networks(preset)
+    y = estimator._check_y(options.y, True)
     encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
     estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
-    table, row_weights = _encoded_table(estimator, X, y, sample_weight)
-    if X_val is None:
-        validation, splits = table, _folds(n_networks, *table[1:], random)
+    table, row_weights = _encode_table(estimator, options.X, y, options.sample_weight)
+    if options.X_val is None:
+        groups = None if options.groups is None else number_groups(options.groups, len(y))
+        validation, splits = table, _split_folds(n_networks, *table[1:], groups, random)
     else:
-        validation = encoded_validation(estimator, X_val, y_val)
+        validation = encode_validation(estimator, options.X_val, options.y_val)
         row_weights = np.ones(len(validation[1]))
         splits = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
 
-    settings = member_settings(estimator, preset, min(train.size for train, _ in splits))
-    members = estimator._members(settings, seeds)
-    recipe = preset.recipe(estimator._HAS_CLASSES)
+    settings = make_member_settings(estimator, preset, min(train.size for train, _ in splits))
+    members = estimator._make_members(settings, seeds)
+    recipe = preset.get_recipe(estimator._HAS_CLASSES)
     pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
-    total = preset.epochs * len(members) + pilot_epochs(preset, recipe, n_networks)
+    total = preset.epochs * len(members) + count_pilot_epochs(preset, recipe, n_networks)
     end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
-    with progress_bar(total=total, unit="epoch", shown=progress, desc="fitting") as bar:
-        held_out = None if X_val is None else validation
+    with make_progress_bar(total=total, unit="epoch", shown=options.progress, desc="fitting") as bar:
+        held_out = None if options.X_val is None else validation
         fits = TableFits(table, held_out, settings["learning_rate"], total, end, estimator.n_jobs, bar)
         scales, n_done = None, 0
         if recipe.short_pilots:
-            scales = short_pilots_scales(estimator, fits, settings, pilot_seeds, splits, validation)
+            scales = find_scales(estimator, fits, settings, pilot_seeds, splits, validation)
         elif pilot_seeds:
-            n_done, rivals = len(pilot_seeds), estimator._members(settings, pilot_seeds)
-            members[:n_done], scales = best_pilots(
+            n_done, rivals = len(pilot_seeds), estimator._make_members(settings, pilot_seeds)
+            members[:n_done], scales = choose_pilots(
                 estimator, fits, members[:n_done], rivals, splits, validation
             )
         if rest := members[n_done:]:
             n_heads = len(members) // n_networks
             fits.run(rest, (splits * n_heads)[n_done:], [scales] * len(rest))
-    for member in members:  # the scorer holds this estimator, and is of no use after the fit
-        member.scoring = "loss"
+    # A further fit begins anew: keep neither the states of the trainings nor the scorer, which holds this
+    # estimator.
+    for member in members:
+        member._state, member.scoring = member._state.drop_training(), "loss"
     estimator.estimators_ = members
 
-    evaluate(estimator, validation, splits, X_val is not None, row_weights)
+    evaluate_held_out(estimator, validation, splits, options.X_val is not None, row_weights)
     estimator.fit_seconds_ = time.perf_counter() - begin
     estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
 
 
-def _encoded_table(
-    estimator: Any, X: Any, y: Array, sample_weight: Any
+def _encode_table(
+    estimator: Tabular, X: Any, y: Array, sample_weight: Any
 ) -> tuple[tuple[Array, Array, Array], Array]:
     """Fit the encoder; return the table's features, targets and weights, and the weights without classes'."""
     Z = estimator.encoder_.fit_transform(X, y)
-    estimator._adopt_columns()
     check_consistent_length(Z, y)
-    weights = check_weights(checked_sample_weight(sample_weight, Z), Z.shape[0])
-    has_classes = estimator._HAS_CLASSES
-    estimator._begin(np.bincount(estimator._encoded_y(y)) if has_classes else Moments.of(y, weights))
-    return (Z, estimator._encoded_y(y), estimator._row_weights(y, weights)), weights
+    weights = check_weights(check_sample_weight(sample_weight, Z), Z.shape[0])
+    estimator._begin(y, weights)
+    return (Z, estimator._encode_y(y), estimator._weigh_rows(y, weights)), weights
 
 
-def _folds(
-    n_networks: int, targets: Array, weights: Array, random: np.random.RandomState
+def _split_folds(
+    n_networks: int, targets: Array, weights: Array, groups: Rows | None, random: np.random.RandomState
 ) -> list[tuple[Rows, Rows]]:
-    """Return training rows and validation rows of every network."""
-    n_folds = fold_count(n_networks, len(targets))
-    folds = assign_folds(len(targets), n_folds, targets if targets.dtype.kind == "i" else None, random)
-    splits = [training_rows(folds, k % n_folds) for k in range(n_networks)]
+    """Return training rows and validation rows of every network, whole groups where there are some."""
+    n_folds = count_folds(n_networks, len(targets) if groups is None else int(groups.max()) + 1)
+    if groups is None:
+        folds = assign_folds(len(targets), n_folds, targets if targets.dtype.kind == "i" else None, random)
+    else:
+        folds = assign_group_folds(groups, n_folds, random)
+    splits = [split_rows(folds, k % n_folds) for k in range(n_networks)]
     for train, val in splits:
         check_split_weights(weights, train, val)
     return splits
@@ -183,44 +280,31 @@ def _folds(
 class TableFits:
     """Fits of networks to an encoded table, in groups that run side by side.
 
-    Parameters
-    ----------
-    table : tuple of three arrays
-        Features (n, n_features), encoded targets (n,) and weights (n,).
-    held_out : tuple of three arrays, optional
-        Validation data of all networks in the same form; None for networks that set aside rows of the table.
-    schedule : CosineLog
-        Schedule of the fits.
-    n_passes : int
-        Number of epochs of all fits in all groups.
-    end : float, optional
-        Time, by ``time.perf_counter``, at which all fits should have ended.
-    n_jobs : int, optional
-        Number of threads, by default the number of cores.
-    bar : progress bar
-        Bar that counts the epochs of all networks.
+    The table has features (n, n_features), encoded targets (n,) and weights (n,); so have the held-out rows
+    of all networks, None for networks that set aside rows of the table. The time `end`, by
+    ``time.perf_counter``, is shared out by the epochs of all groups, `n_passes`.
     """
 
     def __init__(
-        self, table: tuple[Array, ...], held_out: tuple[Array, ...] | None, schedule: CosineLog,
-        n_passes: int, end: float | None, n_jobs: int | None, bar: Any,
-    ) -> None:  # fmt: skip
+        self,
+        table: tuple[Array, ...],
+        held_out: tuple[Array, ...] | None,
+        schedule: CosineLog,
+        n_passes: int,
+        end: float | None,
+        n_jobs: int | None,
+        bar: Any,
+    ) -> None:
         self._table, self._held_out, self._schedule = table, held_out, schedule
         self._n_left, self._end, self._n_jobs, self._bar = n_passes, end, n_jobs, bar
 
     def run(
-        self, members: Sequence[Any], splits: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
+        self, members: Sequence[Member], splits: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
     ) -> None:
-        """Fit a group of networks in place.
+        """Fit a group of networks in place, which take the features unscaled afterwards.
 
-        Parameters
-        ----------
-        members : sequence of MLPClassifier or MLPRegressor
-            Networks, which take the features unscaled after the fit.
-        splits : sequence of two arrays of int
-            Training rows and validation rows of every network.
-        scales : sequence of array (n_features,) or None
-            Factors of the features during the fit of every network; None for features as they are.
+        For every network, `splits` has its training and validation rows, and `scales` the factors
+        (n_features,) of the features during its fit; None for features as they are.
         """
         n_passes = sum(int(member.max_iter) for member in members)
         seconds = None
@@ -229,37 +313,31 @@ class TableFits:
             seconds = left / -(-len(members) // count_slots(self._n_jobs))
         self._n_left -= n_passes
         fit_all(
-            fit_member, members, list(zip(splits, scales, strict=True)),
+            fit_member,
+            members,
+            list(zip(splits, scales, strict=True)),
             (seconds, self._schedule, self._held_out is None, *self._table, *(self._held_out or ())),
-            self._n_jobs, here={"bar": self._bar},
+            self._n_jobs,
+            here={"bar": self._bar},
             arrived=lambda k: self._bar.update(int(members[k].max_iter)),
-        )  # fmt: skip
+        )
 
 
 def fit_member(
-    member: Any, split: tuple[Rows, Rows], scales: Array | None, seconds: float | None, schedule: CosineLog,
-    is_folded: bool, *tables: Array, stopped: Callable[[], bool], bar: Any = None,
-) -> None:  # fmt: skip
+    member: Member,
+    split: tuple[Rows, Rows],
+    scales: Array | None,
+    seconds: float | None,
+    schedule: CosineLog,
+    is_folded: bool,
+    *tables: Array,
+    stopped: Callable[[], bool],
+    bar: Any = None,
+) -> None:
     """Fit a network of a tabular estimator; it holds a copy of its rows only while its fit runs.
 
-    Parameters
-    ----------
-    member : MLPClassifier or MLPRegressor
-        Network.
-    split, scales
-        Training rows and validation rows, and factors of the features, as for `TableFits.run`.
-    seconds : float, optional
-        Largest time of the fit.
-    schedule : CosineLog
-        Schedule of the fit.
-    is_folded : bool
-        True if the validation rows are rows of the table.
-    *tables : array
-        Features, targets and weights of the table, and those of other validation data.
-    stopped : callable
-        Function that returns True if the fit must end.
-    bar : progress bar, optional
-        Bar that counts the epochs of all networks.
+    The tables are features, targets and weights, and those of validation data unless the latter are rows of
+    the table (`is_folded`). A fit ends after some seconds, or when `stopped` returns True.
     """
     train, val = split
     if is_folded:
@@ -277,10 +355,8 @@ def fit_member(
         hooks.append(shown)
     if seconds is not None:
         hooks.append(Deadline(seconds))
-    member._fit(
-        X, y, weights, X_val, y_val, knows_classes=True, stopped=stopped, hooks=hooks,
-        weights_val=weights_val,
-    )  # fmt: skip
+    options = FitOptions(knows_classes=True, stopped=stopped, hooks=hooks)
+    fit_network(member, X, y, weights, X_val, y_val, options, weights_val)
     if shown is not None:
         shown.show(int(member.max_iter))  # a fit that ended early has no more epochs to do
     if scales is not None:  # the network takes the features without them

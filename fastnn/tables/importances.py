@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,79 +11,77 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..system.validation import check_count
+from ..system.validation import Array, check_count
 
-__all__ = ["column_widths", "estimated_importances", "measured_importances"]
+if TYPE_CHECKING:
+    from .base import Tabular
+    from .members import Member
 
-Array = NDArray[Any]
+__all__ = ["count_column_features", "estimate_importances", "measure_importances"]
+
+Rows = NDArray[np.int64]
 
 # Largest number of rows of a fold on which the importances of the columns are estimated.
 IMPORTANCE_ROWS = 400
 
 
-def measured_importances(estimator: Any, X: Any, y: Any, n_repeats: int, scoring: Any, random: Any) -> Bunch:
+def measure_importances(
+    estimator: Tabular, X: Any, y: Any, n_repeats: int, scoring: Any, random: Any
+) -> Bunch:
     """Return the result of ``feature_importances`` of a tabular estimator, whose arguments these are."""
     check_is_fitted(estimator)
     check_count(n_repeats, "n_repeats", 1)
     random = check_random_state(random)
-    Z = estimator._prepared(X).encoded()
-    shadow, widths = estimator._shadow(), column_widths(estimator.columns_)
+    Z = estimator._prepare(X).encode_all()
+    shadow, widths = estimator._make_shadow(), count_column_features(estimator.columns_)
     scorer = check_scoring(shadow, scoring)
     before = scorer(shadow, Z, y)
     orders = [random.permutation(Z.shape[0]) for _ in range(n_repeats)]
     falls = np.array(
-        [[before - scorer(shadow, one, y) for one in _shuffled(Z, widths, order)] for order in orders]
+        [[before - scorer(shadow, one, y) for one in _shuffle_columns(Z, widths, order)] for order in orders]
     ).T
     return Bunch(
-        importances=falls, importances_mean=falls.mean(axis=1), importances_std=falls.std(axis=1),
+        importances=falls,
+        importances_mean=falls.mean(axis=1),
+        importances_std=falls.std(axis=1),
         names=[record["name"] for record in estimator.columns_],
-    )  # fmt: skip
+    )
 
 
-def estimated_importances(
-    estimator: Any, members: list[Any], Z: Array, targets: Array, splits: list[Any],
+def estimate_importances(
+    estimator: Tabular,
+    members: Sequence[Member],
+    Z: Array,
+    targets: Array,
+    splits: Sequence[tuple[Rows, Rows]],
     n_rows: int = IMPORTANCE_ROWS,
-) -> Array:  # fmt: skip
-    """Return the mean increase of the networks' losses when the values of a column are shuffled.
+) -> Array:
+    """Return the mean increase (n_columns,) of the networks' losses when the values of a column are shuffled.
 
-    Parameters
-    ----------
-    estimator : Tabular
-        Tabular estimator.
-    members : list of MLPClassifier or MLPRegressor
-        Networks.
-    Z, targets : array (n, n_features), array (n,)
-        Encoded rows and targets.
-    splits : list of two arrays of int
-        Training rows and validation rows of every network; the latter are used.
-    n_rows : int
-        Largest number of rows for each network.
-
-    Returns
-    -------
-    array (n_columns,)
-        Increases.
+    The rows and targets are encoded; at most `n_rows` of the validation rows of every network are used.
     """
-    random, widths = np.random.RandomState(0), column_widths(estimator.columns_)
+    random, widths = np.random.RandomState(0), count_column_features(estimator.columns_)
     increases = []
     for member, (_, val) in zip(members, splits, strict=True):
         rows = random.permutation(val)[:n_rows]
         sample, truth = Z[rows], targets[rows]
         order = random.permutation(rows.size)
-        before = estimator._losses(member._outputs(sample, "identity"), truth).mean()
+        before = estimator._compute_losses(member._compute_outputs(sample, "identity"), truth).mean()
         increases.append(
-            [estimator._losses(member._outputs(one, "identity"), truth).mean() - before
-             for one in _shuffled(sample, widths, order)]
-        )  # fmt: skip
+            [
+                estimator._compute_losses(member._compute_outputs(one, "identity"), truth).mean() - before
+                for one in _shuffle_columns(sample, widths, order)
+            ]
+        )
     return np.mean(increases, axis=0)
 
 
-def column_widths(columns: list[dict[str, Any]]) -> NDArray[np.int64]:
+def count_column_features(columns: list[dict[str, Any]]) -> NDArray[np.int64]:
     """Return the number of features of every column, given the columns' records."""
     return np.array([record["features"] for record in columns])
 
 
-def _shuffled(Z: Array, widths: Array, order: Array) -> Iterator[Array]:
+def _shuffle_columns(Z: Array, widths: Array, order: Array) -> Iterator[Array]:
     """Yield a copy of encoded rows for every column, with the column's features in another order."""
     end = 0
     for width in widths:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
+from sklearn.model_selection import GroupKFold
+from sklearn.utils import column_or_1d
 
-from ..estimators.holdout import weights_for
+from ..estimators.holdout import make_weight_argument
 from ..schedules import CosineLog
+from ..system.frames import is_missing
+from ..system.validation import Array
 from ..training.loop import Hook, Training
 from ..training.patience import Patience
 from .presets import Preset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..estimators.classifier import MLPClassifier
+    from ..estimators.regressor import MLPRegressor
+    from .base import Tabular
+
+    Member: TypeAlias = MLPClassifier | MLPRegressor
 
 __all__ = [
     "Deadline",
@@ -22,15 +35,16 @@ __all__ = [
     "StopAtCycleEnds",
     "WeightlessRowsError",
     "assign_folds",
-    "batch_size",
+    "assign_group_folds",
     "check_split_weights",
     "check_validation_weights",
-    "fold_count",
-    "member_settings",
-    "training_rows",
+    "choose_batch_size",
+    "count_folds",
+    "make_member_settings",
+    "number_groups",
+    "split_rows",
 ]
 
-Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.
@@ -39,12 +53,12 @@ MIN_FOLDS = 5
 MIN_STEPS, MIN_BATCH = 16, 32
 
 
-def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, Any]:
+def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> dict[str, Any]:
     """Return the parameters of all networks of a tabular estimator, for `n_train` training rows."""
-    recipe = preset.recipe(estimator._HAS_CLASSES)
-    settings: dict[str, Any] = recipe.parameters() | {
+    recipe = preset.get_recipe(estimator._HAS_CLASSES)
+    settings: dict[str, Any] = recipe.get_parameters() | {
         "hidden_layer_sizes": preset.hidden_layer_sizes,
-        "batch_size": batch_size(n_train, recipe.batch_size),
+        "batch_size": choose_batch_size(n_train, recipe.batch_size),
         "max_iter": preset.epochs,
         "learning_rate": CosineLog(),
         "beta_2": 0.95,
@@ -56,16 +70,16 @@ def member_settings(estimator: Any, preset: Preset, n_train: int) -> dict[str, A
         "scoring": "loss",
     }
     if estimator.scoring not in (None, "loss"):
-        settings["scoring"] = MemberScorer(estimator._shadow(), estimator.scoring)
+        settings["scoring"] = MemberScorer(estimator._make_shadow(), estimator.scoring)
     return settings
 
 
-def fold_count(n_networks: int, n_rows: int) -> int:
+def count_folds(n_networks: int, n_rows: int) -> int:
     """Return the number of folds of the rows; each network sets aside one fold."""
     return min(max(MIN_FOLDS, n_networks), n_rows)
 
 
-def batch_size(n_rows: int, largest: int) -> int:
+def choose_batch_size(n_rows: int, largest: int) -> int:
     """Return the number of rows in a step, so that an epoch over a small table still has several steps."""
     wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
@@ -84,30 +98,46 @@ def assign_folds(n_rows: int, n_folds: int, classes: Array | None, random: np.ra
     return folds
 
 
-def training_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
+def number_groups(groups: Any, n_rows: int) -> Rows:
+    """Return the number of every row's group (n_rows,), from 0 on, given names of two groups at least."""
+    names = column_or_1d(groups)
+    if len(names) != n_rows:
+        raise ValueError(f"groups has {len(names)} values, but X has {n_rows} rows")
+    for row, name in enumerate(names.tolist()):
+        if is_missing(name):
+            raise ValueError(f"groups holds a missing value in row {row}: name it, or leave out the row")
+    numbers = np.unique(names.astype(str), return_inverse=True)[1]
+    if not numbers.any():
+        raise ValueError(f"groups holds only one group, {str(names[0])!r}: two are needed")
+    return numbers
+
+
+def assign_group_folds(groups: Rows, n_folds: int, random: np.random.RandomState) -> Rows:
+    """Return the fold of every row (n_rows,): whole groups, and about as many rows in each fold."""
+    order = random.permutation(groups.max() + 1)  # of groups with equal numbers of rows
+    folds = np.empty(len(groups), np.int64)
+    for fold, (_, rows) in enumerate(GroupKFold(n_folds).split(groups, groups=order[groups])):
+        folds[rows] = fold
+    return folds
+
+
+def split_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
     """Return the indices of the rows outside of a fold, and of those in it."""
     return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
 class StopAtCycleEnds(Hook):
-    """Hook that ends a fit with a cycle of `CosineLog` if the score is no better than one cycle before.
+    """Hook that ends a fit with a cycle of `CosineLog` if the score is no better than one cycle before."""
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted with `early_stopping`.
-    schedule : CosineLog
-        Schedule of the fit.
-    """
-
-    def __init__(self, estimator: Any, schedule: CosineLog) -> None:
+    def __init__(self, estimator: Member, schedule: CosineLog) -> None:
         self._estimator = estimator
         self._patience = Patience(1, cycles=schedule.valleys(int(estimator.max_iter)).tolist())
 
     def at_stop(self, training: Training) -> None:
         """At the end of a cycle, compare the best score with the best score one cycle before."""
-        estimator = self._estimator
-        self._patience.observe(-estimator.best_validation_score_, estimator.n_iter_)
+        score = self._estimator.best_validation_score_
+        assert score is not None  # the fit has early stopping
+        self._patience.observe(-score, self._estimator.n_iter_)
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
@@ -116,13 +146,7 @@ class StopAtCycleEnds(Hook):
 
 
 class Deadline(Hook):
-    """Hook that ends a fit after some seconds, but not before its first epoch.
-
-    Parameters
-    ----------
-    seconds : float
-        Time from the beginning of the fit.
-    """
+    """Hook that ends a fit after some seconds, but not before its first epoch."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -140,27 +164,19 @@ class Deadline(Hook):
 
 
 class MemberScorer:
-    """Score of one network during its fit, by a scorer of the tabular estimator.
+    """Score of one network during its fit, by a scorer of the tabular estimator, copied as `shadow`."""
 
-    Parameters
-    ----------
-    shadow : Tabular
-        Copy of the estimator that predicts encoded rows.
-    scoring : str or callable
-        Scorer.
-    """
-
-    def __init__(self, shadow: Any, scoring: Any) -> None:
+    def __init__(self, shadow: Tabular, scoring: str | Callable[..., float]) -> None:
         self._shadow, self._scoring = shadow, scoring
 
-    def __call__(self, member: Any, X: Array, y: Array, sample_weight: Any = None) -> Any:
+    def __call__(self, member: Member, X: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the score of a network for encoded rows and targets, with their weights; fits check it."""
         shadow = copy.copy(self._shadow)
         shadow.estimators_ = [member]
         shadow._quantiles = []  # a regressor's network that is scored predicts the mean
         scorer = check_scoring(shadow, self._scoring)
         try:
-            return scorer(shadow, X, shadow._decoded_y(y), **weights_for(scorer, sample_weight))
+            return scorer(shadow, X, shadow._decode_y(y), **make_weight_argument(scorer, sample_weight))
         except ValueError as error:
             if callable(self._scoring):
                 raise
@@ -185,20 +201,20 @@ class WeightlessRowsError(ValueError):
         self.use, self.remedy = use, remedy
 
     def __str__(self) -> str:
-        return self.advice("pass X_val and y_val")
+        return self.explain("pass X_val and y_val")
 
-    def advice(self, how: str) -> str:
+    def explain(self, how: str) -> str:
         """Return the message, given how the caller passes validation rows."""
         return f"all rows that {self.use} have the weight 0: {how}, or {self.remedy}"
 
 
-def check_validation_weights(weights: NDArray[Any]) -> None:
+def check_validation_weights(weights: Array) -> None:
     """Raise `WeightlessRowsError` if all rows that a network is validated on have the weight 0."""
     if not weights.any():
         raise WeightlessRowsError("are set aside to validate a network", "leave out rows of weight 0")
 
 
-def check_split_weights(weights: NDArray[Any], train: Rows, val: Rows) -> None:
+def check_split_weights(weights: Array, train: Rows, val: Rows) -> None:
     """Raise `WeightlessRowsError` if no training row, or no validation row, has a weight above 0."""
     check_validation_weights(weights[val])
     if not weights[train].any():

@@ -8,26 +8,32 @@ few epochs and thrown away; others are the first networks of the estimator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .importances import column_widths, estimated_importances
+from ..system.validation import Array
+from .importances import count_column_features, estimate_importances
 from .presets import Preset, Recipe
 
+if TYPE_CHECKING:
+    from .base import Tabular
+    from .fits import TableFits
+    from .members import Member
+
 __all__ = [
-    "best_pilots",
-    "column_scales",
+    "average_scores",
+    "choose_pilots",
+    "choose_power",
+    "compute_scales",
+    "count_pilot_epochs",
     "count_pilots",
-    "mean_score",
-    "pilot_epochs",
-    "short_epochs",
-    "short_pilots_scales",
-    "strength",
+    "count_short_epochs",
+    "find_scales",
 ]
 
-Array = NDArray[Any]
+Rows = NDArray[np.int64]
 
 # Number of pilots, where the estimator has as many networks.
 N_PILOTS = 2
@@ -52,110 +58,88 @@ def count_pilots(recipe: Recipe, n_networks: int) -> int:
     return min(N_PILOTS, n_networks) if recipe.scales_columns or recipe.short_pilots else 0
 
 
-def short_epochs(n_passes: int) -> int:
+def count_short_epochs(n_passes: int) -> int:
     """Return the epochs of a short pilot of networks of `n_passes` epochs."""
     return max(1, n_passes // EPOCHS_PER_PILOT_EPOCH)
 
 
-def pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
+def count_pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
     """Return the epochs of all networks that are fitted beside those of the estimator.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
     n_pilots = count_pilots(recipe, n_networks)
-    return n_pilots * (2 * short_epochs(preset.epochs) if recipe.short_pilots else preset.epochs)
+    return n_pilots * (2 * count_short_epochs(preset.epochs) if recipe.short_pilots else preset.epochs)
 
 
-def best_pilots(
-    estimator: Any, fits: Any, pilots: list[Any], rivals: list[Any], splits: list[Any],
+def choose_pilots(
+    estimator: Tabular,
+    fits: TableFits,
+    pilots: list[Member],
+    rivals: list[Member],
+    splits: Sequence[tuple[Rows, Rows]],
     validation: tuple[Array, ...],
-) -> tuple[list[Any], Array | None]:  # fmt: skip
+) -> tuple[list[Member], Array | None]:
     """Fit the first networks, with and without scaled columns; find which are better.
 
-    The first networks show which columns matter. The same networks are fitted again with the features of
-    the other columns scaled down. The scales of a network come from the validation rows of others, unless it
-    is the only one.
-
-    Parameters
-    ----------
-    estimator : Tabular
-        Tabular estimator.
-    fits : TableFits
-        Fits of the networks.
-    pilots, rivals : list of MLPClassifier or MLPRegressor
-        The first networks of the estimator, twice.
-    splits : list of two arrays of int
-        Training rows and validation rows of all networks.
-    validation : tuple of three arrays
-        Table with the validation rows: features, targets, weights.
-
-    Returns
-    -------
-    list of MLPClassifier or MLPRegressor
-        The networks with the better validation scores.
-    array (n_features,) or None
-        Factors of the features for the other networks; None if they should be as they are.
+    The first networks show which columns matter. The same networks, the rivals, are fitted again with the
+    features of the other columns scaled down. The scales of a network come from the validation rows of
+    others, unless it is the only one. Return the networks with the better validation scores, and the factors
+    (n_features,) of the features for the other networks; None if these should be as they are.
     """
     n_pilots, own_splits = len(pilots), splits[: len(pilots)]
     fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
     importances = np.array(
-        [estimated_importances(estimator, [pilot], Z, targets, [split])
-         for pilot, split in zip(pilots, own_splits, strict=True)]
-    )  # fmt: skip
-    widths = column_widths(estimator.columns_)
+        [
+            estimate_importances(estimator, [pilot], Z, targets, [split])
+            for pilot, split in zip(pilots, own_splits, strict=True)
+        ]
+    )
+    widths = count_column_features(estimator.columns_)
     others = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
-    scales = [column_scales(importances[chosen].mean(axis=0), widths) for chosen in others]
+    scales = [compute_scales(importances[chosen].mean(axis=0), widths) for chosen in others]
     fits.run(rivals, own_splits, scales)
-    if mean_score(rivals) > mean_score(pilots):
-        return rivals, column_scales(importances.mean(axis=0), widths)
+    if average_scores(rivals) > average_scores(pilots):
+        return rivals, compute_scales(importances.mean(axis=0), widths)
     return pilots, None
 
 
-def short_pilots_scales(
-    estimator: Any, fits: Any, settings: dict[str, Any], seeds: Sequence[int], splits: list[Any],
+def find_scales(
+    estimator: Tabular,
+    fits: TableFits,
+    settings: dict[str, Any],
+    seeds: Sequence[int],
+    splits: Sequence[tuple[Rows, Rows]],
     validation: tuple[Array, ...],
-) -> Array | None:  # fmt: skip
+) -> Array | None:
     """Return the factors of all features that networks of few epochs find, or None to leave them as they are.
 
     The networks show which columns matter. They are fitted again with the features of the other columns
     scaled down, and the change of their validation losses says how far columns should be scaled.
 
     `settings` are the parameters of all networks of the estimator, and `seeds` has the seed of every pilot.
-    Other arguments are those of `best_pilots`.
+    Other arguments are those of `choose_pilots`.
     """
     n_pilots, own_splits = len(seeds), splits[: len(seeds)]
-    settings = settings | {"max_iter": short_epochs(settings["max_iter"]), "scoring": "loss"}
+    settings = settings | {"max_iter": count_short_epochs(settings["max_iter"]), "scoring": "loss"}
     # The networks of the mean come before those of quantiles.
-    pilots, rivals = (estimator._members(settings, seeds)[:n_pilots] for _ in range(2))
+    pilots, rivals = (estimator._make_members(settings, seeds)[:n_pilots] for _ in range(2))
     fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
-    importances = estimated_importances(estimator, pilots, Z, targets, own_splits, SHORT_PILOT_ROWS)
-    widths = column_widths(estimator.columns_)
-    fits.run(rivals, own_splits, [column_scales(importances, widths)] * n_pilots)
-    power = strength(-mean_score(pilots), -mean_score(rivals))
-    return None if power is None else column_scales(importances, widths, power)
+    importances = estimate_importances(estimator, pilots, Z, targets, own_splits, SHORT_PILOT_ROWS)
+    widths = count_column_features(estimator.columns_)
+    fits.run(rivals, own_splits, [compute_scales(importances, widths)] * n_pilots)
+    power = choose_power(-average_scores(pilots), -average_scores(rivals))
+    return None if power is None else compute_scales(importances, widths, power)
 
 
-def column_scales(importances: Array, widths: Array, power: float = STRONG) -> NDArray[np.float32]:
-    """Return the factors of all features, by the importances of their columns.
+def compute_scales(importances: Array, widths: Array, power: float = STRONG) -> NDArray[np.float32]:
+    """Return the factors (n_features,) of all features, by the importances (n_columns,) of their columns.
 
     A network learns slowly from small features, and so fits less noise with them. The factor of a column is a
-    power of its importance relative to the leading columns, from `MIN_SCALE` to 1.
-
-    Parameters
-    ----------
-    importances : array (n_columns,)
-        Increase of the loss when the values of a column are shuffled.
-    widths : array (n_columns,) of int
-        Number of features of every column.
-    power : float
-        Power: `STRONG`, the square root, or `GENTLE`, the fourth root.
-
-    Returns
-    -------
-    array (n_features,)
-        Factors; all are 1 if no column is important.
+    power, `STRONG` or `GENTLE`, of its importance relative to the leading columns, from `MIN_SCALE` to 1; all
+    are 1 if no column is important. `widths` (n_columns,) are the numbers of the columns' features.
     """
     gains = np.maximum(importances, 0.0)
     leading = np.sort(gains)[-N_LEADING:].mean()
@@ -165,24 +149,17 @@ def column_scales(importances: Array, widths: Array, power: float = STRONG) -> N
     return np.repeat(scales, widths).astype(np.float32)
 
 
-def strength(plain: float, scaled: float) -> float | None:
-    """Return the power of `column_scales` for the losses of short pilots without and with scaled columns.
+def choose_power(plain: float, scaled: float) -> float | None:
+    """Return the power of `compute_scales`; None if the features should be as they are.
 
-    Parameters
-    ----------
-    plain, scaled : float
-        Validation losses of the pilots without scales, and with the scales of the power `STRONG`.
-
-    Returns
-    -------
-    float or None
-        Power; None if the features should be as they are.
+    The arguments are the validation losses of short pilots without scales, and with those of the power
+    `STRONG`.
     """
     if scaled < (1 - CLEAR_GAIN) * plain:
         return STRONG
     return GENTLE if scaled <= (1 + TOLERATED_LOSS) * plain else None
 
 
-def mean_score(members: Sequence[Any]) -> float:
+def average_scores(members: Sequence[Member]) -> float:
     """Return the mean of the best validation scores of networks."""
     return float(np.mean([member.best_validation_score_ for member in members]))

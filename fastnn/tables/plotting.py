@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
 
 from ..boundary.colours import class_colours
 from ..boundary.drawing import check_axes, class_name, printable
-from ..system.validation import check_count
+from ..model import Model
+from ..plotting.boundary import is_regressor
+from ..system.validation import Array, check_count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
 
-Array = NDArray[Any]
-
 
 def plot_importances(
-    estimator: Any, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Any = None
-) -> Any:
+    estimator: Any, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Axes | None = None
+) -> Axes:
     """Draw the importances of the columns as bars, the most important first.
 
     Parameters
@@ -73,15 +75,15 @@ def plot_importances(
         found = estimator.feature_importances(X, y, random_state=0)
         values, errors, label = found.importances_mean, found.importances_std, "fall of the score"
     order = np.argsort(values)[-n_columns:]
-    ax = _axes(ax)
+    ax = _make_axes(ax)
     ax.barh([names[k] for k in order], values[order], xerr=None if errors is None else errors[order])
     ax.set_xlabel(label)
     return ax
 
 
 def plot_calibration(
-    estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Any = None
-) -> Any:
+    estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Axes | None = None
+) -> Axes:
     """Draw the fraction of rows of a class against the probability that is predicted for the class.
 
     Parameters
@@ -122,31 +124,36 @@ def plot_calibration(
         raise ValueError(f"plot_calibration works only with classifiers, got {type(estimator).__name__}")
     check_count(n_bins, "n_bins", 1)
     check_axes(ax)
-    P, truth = _predictions(estimator, X, y, "predict_proba")
-    return draw_calibration(truth, P, estimator.classes_, n_bins, _axes(ax))
+    P, truth = _collect_predictions(estimator, X, y, "predict_proba")
+    return draw_calibration(truth, P, estimator.classes_, n_bins, _make_axes(ax))
 
 
-def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Any) -> Any:
+def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Axes) -> Axes:
     """Draw the calibration curves of probabilities (n, n_classes) on axes, and return the axes."""
     colours = class_colours(len(classes))
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
         CalibrationDisplay.from_predictions(
-            truth == classes[k], P[:, k], n_bins=n_bins, strategy="quantile", ax=ax,
-            name=class_name(str(classes[k])), color=colours[k],
-        )  # fmt: skip
+            truth == classes[k],
+            P[:, k],
+            n_bins=n_bins,
+            strategy="quantile",
+            ax=ax,
+            name=class_name(str(classes[k])),
+            color=colours[k],
+        )
     ax.set(xlabel="predicted probability", ylabel="fraction of the class")
     return ax
 
 
-def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None) -> Any:
+def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
     """Draw the differences of true and predicted numbers against the predictions.
 
     Parameters
     ----------
-    estimator : TabularRegressor
+    estimator : TabularRegressor, or any other regressor or Model
         Fitted regressor.
     X, y : dataframe or array-like, optional
-        Rows and targets; by default the out-of-fold predictions of the fit.
+        Rows and targets; by default the out-of-fold predictions of a `TabularRegressor`.
     ax : matplotlib Axes, optional
         Axes to draw on; by default the current ones.
 
@@ -171,15 +178,16 @@ def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Any = No
     >>> fastnn.plot_residuals(model).get_ylabel()
     'true minus predicted'
     """
-    check_is_fitted(estimator)
-    if hasattr(estimator, "predict_proba"):
+    if not isinstance(estimator, Model):
+        check_is_fitted(estimator)
+    if not is_regressor(estimator):
         raise ValueError(f"plot_residuals works only with regressors, got {type(estimator).__name__}")
     check_axes(ax)
-    values, truth = _predictions(estimator, X, y, "predict")
-    return draw_residuals(truth, values, _axes(ax))
+    values, truth = _collect_predictions(estimator, X, y, "predict")
+    return draw_residuals(np.ravel(truth), np.ravel(values), _make_axes(ax))
 
 
-def draw_residuals(truth: Array, values: Array, ax: Any) -> Any:
+def draw_residuals(truth: Array, values: Array, ax: Axes) -> Axes:
     """Draw true minus predicted numbers of at most a thousand rows on axes, and return the axes."""
     PredictionErrorDisplay.from_predictions(truth, values, ax=ax, random_state=0)
     ax.set(xlabel="predicted", ylabel="true minus predicted")
@@ -191,7 +199,7 @@ def _check_pair(X: Any, y: Any) -> None:
         raise ValueError("X and y go together: pass both, or neither")
 
 
-def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
+def _collect_predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
     """Return predictions and true targets: of the given rows, or out of fold if X is None."""
     _check_pair(X, y)
     if X is None:
@@ -199,11 +207,11 @@ def _predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Ar
             raise ValueError(
                 "the estimator holds no out-of-fold predictions (saved with training=False?): pass X and y"
             )
-        return estimator.oof_prediction_, estimator._oof_targets
+        return estimator.oof_prediction_, estimator._decode_y(estimator._oof_targets)
     return getattr(estimator, method)(X), np.asarray(y)
 
 
-def _axes(ax: Any) -> Any:
+def _make_axes(ax: Axes | None) -> Axes:
     """Return the given axes, or the current ones."""
     if ax is not None:
         return ax

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["PRESETS", "Preset", "Recipe"]
@@ -10,45 +10,28 @@ __all__ = ["PRESETS", "Preset", "Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training of the networks of a classifier, or of a regressor.
+    """Training of the networks of a classifier, or of a regressor."""
 
-    Parameters
-    ----------
-    activation : str
-        Activation of the hidden layers.
-    init : str
-        Method that draws the weights.
-    rate : float
-        Peak of Adam's learning rate.
-    batch_size : int
-        Largest number of rows in a step; small tables have smaller batches.
-    dropout : float
-        Rate of dropout.
-    weight_decay : float
-        Weight decay of AdamW; 0 for Adam.
-    scales_columns : bool
-        True to scale down the features of unimportant columns where the pilots, the first networks, gain by
-        it.
-    short_pilots : bool
-        True to let short pilots, networks of few epochs that are thrown away, find whether and how far the
-        features of unimportant columns are scaled down.
-    """
-
-    activation: str
-    init: str
-    rate: float
-    batch_size: int = 256
-    dropout: float = 0.0
-    weight_decay: float = 0.0
+    activation: str  # activation of the hidden layers
+    init: str  # method that draws the weights
+    rate: float  # peak of Adam's learning rate
+    batch_size: int = 256  # largest number of rows in a step; small tables have smaller batches
+    dropout: float = 0.0  # rate of dropout
+    weight_decay: float = 0.0  # weight decay of AdamW; 0 for Adam
+    # True to scale down the features of unimportant columns where the pilots, the first networks, gain
+    # by it.
     scales_columns: bool = False
-    # Streamed fits, whose checkpoints hold the representation of their settings, have no pilots.
-    short_pilots: bool = field(default=False, repr=False)
+    # True to let short pilots, networks of few epochs that are thrown away, find whether and how far
+    # the features of unimportant columns are scaled down.
+    short_pilots: bool = False
 
-    def parameters(self) -> dict[str, Any]:
+    def get_parameters(self) -> dict[str, Any]:
         """Return the parameters of the networks, except the batch size, which depends on the table."""
         parameters: dict[str, Any] = {
-            "activation": self.activation, "init": self.init, "learning_rate_init": self.rate,
-        }  # fmt: skip
+            "activation": self.activation,
+            "init": self.init,
+            "learning_rate_init": self.rate,
+        }
         if self.dropout:
             parameters["dropout"] = self.dropout
         if self.weight_decay:
@@ -66,30 +49,17 @@ NUMBERS = Recipe("mish", "he_normal", 0.01, 256, short_pilots=True)
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the networks of a tabular estimator.
+    """Settings of the networks of a tabular estimator."""
 
-    Parameters
-    ----------
-    n_estimators : int
-        Number of networks if the user gives none.
-    hidden_layer_sizes : tuple of int
-        Units of the hidden layers.
-    epochs : int
-        Length of the learning-rate schedule in epochs.
-    classes, numbers : Recipe
-        Trainings of the networks of classifiers and of regressors.
-    n_bins : int
-        Intervals of a number's piecewise-linear encoding.
-    """
-
-    n_estimators: int
-    hidden_layer_sizes: tuple[int, ...]
-    epochs: int
+    n_estimators: int  # number of networks if the user gives none
+    hidden_layer_sizes: tuple[int, ...]  # units of the hidden layers
+    epochs: int  # length of the learning-rate schedule in epochs
+    # Trainings of the networks of classifiers and of regressors.
     classes: Recipe = CLASSES
     numbers: Recipe = NUMBERS
-    n_bins: int = 16
+    n_bins: int = 16  # intervals of a number's piecewise-linear encoding
 
-    def recipe(self, is_classes: bool) -> Recipe:
+    def get_recipe(self, is_classes: bool) -> Recipe:
         """Return the recipe of classifiers, or of regressors."""
         return self.classes if is_classes else self.numbers
 

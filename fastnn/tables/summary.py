@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..system.messages import error_text, span
+from ..system.messages import format_error, format_range
 
-__all__ = ["last_best", "summarize"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .base import Tabular
+
+__all__ = ["find_last_best", "summarize"]
 
 
-def summarize(estimator: Any) -> str:
+def summarize(estimator: Tabular) -> str:
     """Return the text of ``summary()`` of a tabular estimator."""
     check_is_fitted(estimator)
     head = ("column", "kind", "values", "missing", "treatment")
@@ -25,22 +30,22 @@ def summarize(estimator: Any) -> str:
     network = estimator.estimators_[0].model_
     passes = [member.n_iter_ for member in estimator.estimators_]
     curves = [getattr(member, "validation_scores_", None) for member in estimator.estimators_]
-    kept = [1 + last_best(scores) for scores in curves if scores]  # files may lack the curves
+    kept = [1 + find_last_best(scores) for scores in curves if scores]  # files may lack the curves
     lines += [
         "",
         f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {estimator.preset!r}",
-        f"epochs    {span(passes)}" + (f" (best: {span(kept)})" if kept else ""),
-        *_score_lines(estimator),
+        f"epochs    {format_range(passes)}" + (f" (best: {format_range(kept)})" if kept else ""),
+        *_format_score_lines(estimator),
         f"time      {estimator.fit_seconds_:.1f} s (CPU time: {estimator.fit_cpu_seconds_:.1f} s)",
     ]
     return "\n".join(lines)
 
 
-def _score_lines(estimator: Any) -> list[str]:
+def _format_score_lines(estimator: Tabular) -> list[str]:
     """Return lines about the scores on rows that the networks were not trained on."""
     if estimator._HAS_CLASSES:
         accuracy, majority = estimator.oof_accuracy_, estimator._majority
-        loss, temperature = error_text(estimator.oof_log_loss_), estimator.temperature_
+        loss, temperature = format_error(estimator.oof_log_loss_), estimator.temperature_
         return [
             f"accuracy  {accuracy:.4f} out of fold; always the same class: {majority:.4f}",
             f"log-loss  {loss} out of fold, temperature {temperature:.2f}",
@@ -51,7 +56,7 @@ def _score_lines(estimator: Any) -> list[str]:
     ]
 
 
-def last_best(scores: Any) -> int:
+def find_last_best(scores: Sequence[float]) -> int:
     """Return the index of the last of the highest scores, or of the last score if all are NaN."""
     values = np.asarray(scores)
     return len(values) - 1 - int(np.where(np.isnan(values), -np.inf, values)[::-1].argmax())

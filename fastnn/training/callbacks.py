@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..system.validation import check_choice, check_count, check_rate, shown, store_checked
+from ..system.validation import check_choice, check_count, check_rate, short_repr, store_checked
 from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
@@ -20,10 +20,11 @@ __all__ = [
     "PRINT_EVERY",
     "CallFunctions",
     "EarlyStopping",
+    "KeepBest",
     "PrintLoss",
     "StopEarly",
     "ValidateLoss",
-    "sort_callbacks",
+    "check_callbacks",
 ]
 
 # Default number of epochs from one printed loss to the next, as in the tutorial.
@@ -82,13 +83,11 @@ class EarlyStopping:
             ties=check_choice(self.ties, "ties", TIES),
         )
         if self.scorer is not None and not callable(self.scorer):
-            raise ValueError(f"scorer must be a function of model, X and y, got {shown(self.scorer)}")
+            raise ValueError(f"scorer must be a function of model, X and y, got {short_repr(self.scorer)}")
 
 
-def sort_callbacks(
-    callbacks: Any, has_validation: bool
-) -> tuple[list[Any], list[Hook | Checkpoint], EarlyStopping | None]:
-    """Split callbacks into functions, hooks and checkpoints, and the EarlyStopping or None.
+def check_callbacks(callbacks: Any, has_validation: bool) -> list[Any]:
+    """Return callbacks as a list.
 
     Raises
     ------
@@ -97,42 +96,31 @@ def sort_callbacks(
         EarlyStopping, or a Checkpoint that keeps the best epoch, while there are no validation data.
     """
     try:
-        given = list(callbacks)
+        checked = list(callbacks)
     except TypeError:
-        raise ValueError(f"callbacks must be a list, got {shown(callbacks)}: pass one in brackets") from None
-    functions: list[Any] = []
-    hooks: list[Hook | Checkpoint] = []
-    stoppings: list[EarlyStopping] = []
-    for callback in given:
-        if isinstance(callback, EarlyStopping):
-            stoppings.append(callback)
-        elif isinstance(callback, Hook | Checkpoint):
-            if isinstance(callback, Checkpoint):
-                check_best(callback, has_validation)
-            hooks.append(callback)
-        elif callable(callback) and not isinstance(callback, type):
-            functions.append(callback)
-        else:
+        raise ValueError(
+            f"callbacks must be a list, got {short_repr(callbacks)}: pass one in brackets"
+        ) from None
+    for callback in checked:
+        if isinstance(callback, Checkpoint):
+            check_best(callback, has_validation)
+        elif isinstance(callback, type) or not (
+            callable(callback) or isinstance(callback, EarlyStopping | Hook)
+        ):
             raise ValueError(
-                f"callbacks must be functions, an EarlyStopping() or a Checkpoint(), got {shown(callback)}"
+                "callbacks must be functions, an EarlyStopping() or a Checkpoint(), got "
+                f"{short_repr(callback)}"
             )
-    if len(stoppings) > 1:
+    n_stoppings = sum(isinstance(callback, EarlyStopping) for callback in checked)
+    if n_stoppings > 1:
         raise ValueError("callbacks holds more than one EarlyStopping: leave one")
-    if stoppings and not has_validation:
+    if n_stoppings and not has_validation:
         raise ValueError("EarlyStopping watches validation data: pass validation_data=(X, y)")
-    return functions, hooks, stoppings[0] if stoppings else None
+    return checked
 
 
 class PrintLoss(Hook):
-    """Hook that prints the loss after epoch 0 and after every `every`-th epoch.
-
-    Parameters
-    ----------
-    loss : callable
-        Function that returns the present loss of the training data.
-    every : int
-        Number of epochs from one printed loss to the next.
-    """
+    """Hook that prints the loss, the result of a function, after epoch 0 and every `every` epochs."""
 
     def __init__(self, loss: Callable[[], float], every: int) -> None:
         self._loss, self._every = loss, every
@@ -169,13 +157,7 @@ class AtKeptEpochs(Hook, ABC):
 
 
 class ValidateLoss(AtKeptEpochs):
-    """Hook that adds validation losses to the history.
-
-    Parameters
-    ----------
-    loss : callable
-        Function that returns the present loss of the validation data.
-    """
+    """Hook that adds validation losses, the results of a function, to the history."""
 
     def __init__(self, loss: Callable[[], float]) -> None:
         self._loss = loss
@@ -185,61 +167,54 @@ class ValidateLoss(AtKeptEpochs):
         training.validation[record] = self._loss()
 
 
-class StopEarly(AtKeptEpochs):
-    """Hook that stops a training early and keeps a copy of the best parameters.
+class KeepBest(AtKeptEpochs):
+    """Hook that copies the parameters of the best epoch, and counts those since; it follows `ValidateLoss`.
 
-    Parameters
-    ----------
-    stopping : EarlyStopping
-        Patience and smallest improvement.
-    value : callable
-        Function that returns the present validation loss or negated score: the lower, the better.
-    best : BestEpoch, optional
-        Best epoch so far of a resumed training.
-
-    Attributes
-    ----------
-    best : BestEpoch or None
-        Best epoch so far; None before the first.
+    A function `score` decides, or the validation loss. `best` is the best epoch so far, if there is one.
     """
 
     def __init__(
-        self, stopping: EarlyStopping, value: Callable[[], float], best: BestEpoch | None = None
+        self, patience: Patience, score: Callable[[], float] | None, best: BestEpoch | None = None
     ) -> None:
-        self._value, self.best = value, best
-        self._patience = Patience(stopping.patience, stopping.min_delta, stopping.ties)
+        self.patience, self._score, self.best = patience, score, best
+
+    def begin(self, training: Training) -> None:
+        """Count the epochs of this training, which may be one of several of a fit."""
+        self.patience.n_done = 0
+
+    def at_kept(self, training: Training, record: int) -> None:
+        """Compare the epoch with the best epoch so far, and copy its parameters if they are to be kept."""
+        patience, trainer = self.patience, training.trainer
+        value = float(training.validation[record]) if self._score is None else -self._score()
+        # Before the first improvement, an infinite loss equals the best value, but is nothing to keep.
+        if patience.observe(value, training.n_passes) and value < np.inf:
+            # The patience counts from the first of equal epochs.
+            n_pass = training.n_passes - 1 - patience.count
+            self.best = BestEpoch(value, n_pass, trainer.current.copy(), trainer.statistics.copy())
+            training.has_best = True
+
+
+class StopEarly(KeepBest):
+    """Hook that also stops the training early."""
 
     def begin(self, training: Training) -> None:
         """End a resumed training at once if its patience was used up before."""
         if self.best is not None:
             training.has_best = True
-            patience = self._patience
+            patience = self.patience
             patience.best, patience.n_done = self.best.value, int(training.kept[training.n_records - 1]) + 1
             patience.count = patience.n_done - 1 - self.best.n_pass
             training.stopped = patience.is_over
 
-    def at_kept(self, training: Training, record: int) -> None:
-        """Compare the epoch with the best epoch so far, and copy its parameters if they are to be kept."""
-        patience, trainer, value = self._patience, training.trainer, self._value()
-        # Before the first improvement, an infinite loss equals the best value, but is nothing to keep.
-        if patience.observe(value, training.n_passes) and value < np.inf:
-            # The patience counts from the first of equal epochs.
-            n_pass = training.n_passes - 1 - patience.count
-            self.best = BestEpoch(float(value), n_pass, trainer.current.copy(), trainer.statistics.copy())
-            training.has_best = True
-
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""
-        return self._patience.is_over
+        return self.patience.is_over
 
 
 class CallFunctions(Hook):
     """Hook that calls users' functions with the history so far, after every chunk or iteration of L-BFGS.
 
-    Parameters
-    ----------
-    functions : iterable of callable
-        Functions of a `History`. A function that returns True ends the training.
+    A function that returns True ends the training.
     """
 
     def __init__(self, functions: Iterable[Callable[[History], Any]]) -> None:

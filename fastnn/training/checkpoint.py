@@ -7,27 +7,21 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..saving.files import check_path, collect, write_collected
-from ..saving.records import Writer
-from ..system.validation import check_count, check_flag, shown, store_checked
+from fastnn_kernels.compiler.interrupts import defer_signals
+
+from ..saving.container import Contents, write_container
+from ..saving.files import check_path, encode_model
+from ..system.validation import check_count, check_flag, short_repr, store_checked
 from .loop import Hook, Training
 
-__all__ = [
-    "BackgroundWriter",
-    "Checkpoint",
-    "SaveCheckpoint",
-    "Subject",
-    "check_best",
-    "collected",
-    "interval",
-]
+__all__ = ["Checkpoint", "SaveCheckpoint", "Subject", "check_best"]
 
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -82,10 +76,10 @@ class Checkpoint:
         """Check the arguments."""
         every = self.every
         if isinstance(every, str):
-            if _seconds(every) <= 0:
+            if _parse_seconds(every) <= 0:
                 raise ValueError(
                     "every must be a number of epochs, or a time such as '30s', '5min' or '1h', got "
-                    f"{shown(every)}"
+                    f"{short_repr(every)}"
                 )
         else:
             every = check_count(every, "every", 1)
@@ -131,15 +125,10 @@ class Checkpoint:
         return False
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     """Return the seconds of a time such as "30s", or 0 for any other text."""
     match = re.fullmatch(_TIME, text)
     return float(match[1]) * UNITS[match[2]] if match else 0.0
-
-
-def interval(checkpoint: Checkpoint) -> float:
-    """Return the seconds from one checkpoint to the next, infinite if `every` is a number of epochs."""
-    return _seconds(checkpoint.every) if isinstance(checkpoint.every, str) else math.inf
 
 
 def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
@@ -156,29 +145,21 @@ class Subject(Protocol):
     # True if a training can be resumed only from the end of an epoch.
     whole_epochs: bool
 
-    def progress(self, training: Training) -> tuple[int, int]:
+    def count_progress(self, training: Training) -> tuple[int, int]:
         """Return the numbers of epochs and of steps done."""
 
-    def now(self, training: Training) -> Any:
+    def make_model(self, training: Training) -> Any:
         """Return the model that the training would leave if it ended now; arrays may be shared with it."""
 
-    def validation(self, training: Training) -> Any:
+    def get_validation(self, training: Training) -> NDArray[np.float64] | list[float]:
         """Return the validation losses so far, NaN for epochs without one."""
 
-    def copied(self, training: Training) -> Any:
+    def copy_model(self, training: Training) -> Any:
         """Return a model that predicts with copies of the present parameters."""
 
 
 class SaveCheckpoint(Hook):
-    """Hook that saves checkpoints.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Name of the file and distance of the checkpoints.
-    subject : Subject
-        What is saved.
-    """
+    """Hook that saves checkpoints of a subject."""
 
     measures = True
 
@@ -187,10 +168,11 @@ class SaveCheckpoint(Hook):
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
         self._epochs = 0 if isinstance(every, str) else every
-        self._time = interval(checkpoint)
+        self._time = _parse_seconds(every) if isinstance(every, str) else math.inf
         self._is_begun = self._saves_end = False
         self._best: Any = None  # model of a best epoch that has not been saved yet
-        self._writer = BackgroundWriter()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def begin(self, training: Training) -> None:
         """Check that the model can be saved, and start the clock, before the first training of a fit."""
@@ -198,22 +180,24 @@ class SaveCheckpoint(Hook):
             self._saves_end = True
             return
         self._is_begun = True
-        collect(self._subject.now(training), Writer(True))  # raises if a file cannot hold the model
+        encode_model(
+            self._subject.make_model(training), training=True
+        )  # raises if a file cannot hold the model
         self._saved_steps = -1
-        self._saved_epochs = self._subject.progress(training)[0]
-        losses = self._losses(training)
+        self._saved_epochs = self._subject.count_progress(training)[0]
+        losses = self._read_losses(training)
         self._n_seen = losses.size
         self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
         self._last = time.perf_counter()
         self._saves_end = True
 
-    def _losses(self, training: Training) -> Any:
-        return np.asarray(self._subject.validation(training), np.float64)
+    def _read_losses(self, training: Training) -> NDArray[np.float64]:
+        return np.asarray(self._subject.get_validation(training), np.float64)
 
     def next_stop(self, training: Training) -> int:
         """Return the number of epochs done at the next checkpoint."""
         if self._epochs:
-            done = self._subject.progress(training)[0]
+            done = self._subject.count_progress(training)[0]
             return min(training.n_passes + self._epochs - done % self._epochs, training.job.num_passes)
         if self._subject.whole_epochs and self._is_time():
             return training.n_passes + 1
@@ -226,14 +210,14 @@ class SaveCheckpoint(Hook):
         """Copy the model if the last validation loss is the lowest so far, and is to be kept."""
         if not self._checkpoint.keep_best:
             return
-        losses = self._losses(training)
+        losses = self._read_losses(training)
         if losses.size > self._n_seen and losses[-1] < self._best_loss:
-            self._best_loss, self._best = float(losses[-1]), self._subject.copied(training)
+            self._best_loss, self._best = float(losses[-1]), self._subject.copy_model(training)
         self._n_seen = losses.size
 
     def after_chunk(self, training: Training) -> bool:
         """Save a checkpoint if one is due."""
-        passes, is_whole = self._subject.progress(training)[0], self._is_whole(training)
+        passes, is_whole = self._subject.count_progress(training)[0], self._is_whole(training)
         if self._epochs:
             is_due = is_whole and passes % self._epochs == 0 and passes > self._saved_epochs
         else:
@@ -256,67 +240,47 @@ class SaveCheckpoint(Hook):
             if (
                 self._saves_end
                 and self._is_whole(training)
-                and self._subject.progress(training)[1] != self._saved_steps
+                and self._subject.count_progress(training)[1] != self._saved_steps
             ):
                 self._save(training)
             elif self._best is not None:  # a best epoch is of use even where the end of the training is not
                 self._write()
         finally:
-            self._writer.wait()
+            self._wait()
 
     def _save(self, training: Training) -> None:
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
-        self._writer.wait()
-        self._write((self._path, *collected(self._subject.now(training), Writer(True), copies=True)))
-        self._saved_epochs, self._saved_steps = self._subject.progress(training)
+        self._wait()
+        self._write((self._path, copy_contents(self._subject.make_model(training))))
+        self._saved_epochs, self._saved_steps = self._subject.count_progress(training)
 
-    def _write(self, *files: tuple[Path, dict[str, str], Writer]) -> None:
+    def _write(self, *files: tuple[Path, Contents]) -> None:
         """Start a thread that writes files, and a best epoch that has not been saved yet, if there is one.
 
-        A file is a path, its metadata and its writer. After Ctrl-C before the start, `end` writes them.
+        The arrays must not change until `_wait` returns.
         """
         if self._best is not None:
-            best = collected(self._best, Writer(False), copies=False)
-            files = (self._checkpoint.best_path, *best), *files
-        self._writer.write(list(files))
-        self._best = None
-
-
-class BackgroundWriter:
-    """Thread that writes the files of models, while a training continues."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-
-    def write(self, files: Sequence[tuple[Path, dict[str, str], Writer]]) -> None:
-        """Wait for earlier files, and start to write new ones.
-
-        Parameters
-        ----------
-        files : sequence of tuple
-            Path, metadata and writer of each file, as `write_collected` takes them. The arrays must
-            not change until `wait` returns.
-        """
-        self.wait()
+            files = (self._checkpoint.best_path, encode_model(self._best, training=False)), *files
 
         def write() -> None:
             try:
-                for file in files:
-                    write_collected(*file, synced=True)
+                for path, contents in files:
+                    write_container(path, contents, synced=True)
             except BaseException as error:
                 self._error = error
 
-        self._thread = threading.Thread(target=write, name="fastnn checkpoint")
-        try:
-            self._thread.start()
-        except RuntimeError:  # no more threads are available, or the interpreter is exiting
-            self._thread = None
-            write()
-            self.wait()
+        self._wait()
+        thread = threading.Thread(target=write, name="fastnn checkpoint")
+        with defer_signals():  # `_wait` can join no thread that Ctrl-C kept from starting
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # no more threads are available, or the interpreter is exiting
+                write()
+            self._best = None
 
-    def wait(self) -> None:
+    def _wait(self) -> None:
         """Wait until the files are complete; raise the error of the thread that writes them."""
         if self._thread is not None:
             self._thread.join()
@@ -326,10 +290,7 @@ class BackgroundWriter:
             raise error
 
 
-def collected(model: Any, writer: Writer, copies: bool) -> tuple[dict[str, str], Writer]:
-    """Return the metadata of a model, and the writer with its arrays, which are copied on request."""
-    metadata = collect(model, writer)
-    if copies:
-        for name, array in writer.tensors.items():
-            writer.tensors[name] = array.copy()
-    return metadata, writer
+def copy_contents(model: Any) -> Contents:
+    """Return the contents of the file of a model, with copies of its arrays."""
+    description, arrays = encode_model(model, training=True)
+    return Contents(description, {name: array.copy() for name, array in arrays.items()})

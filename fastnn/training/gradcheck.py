@@ -23,13 +23,12 @@ from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS
 from ..reference.loss import LOSSES
-from ..reference.network import Activation, Batch, chain_of, forward_pass
+from ..reference.network import Activation, Batch, forward_pass, make_chain
+from ..system.validation import Array
 from .divergence import DivergenceError
 from .loop import run_training
 
 __all__ = ["GradientReport", "check_gradients"]
-
-Array = NDArray[Any]
 
 # Half of the distance between the outer points, for a parameter of size 1. The error of the quotient by
 # rounding is then about 1e-12. The truncation error is about 1e-17, or 1e-11 in a layer below a batch
@@ -113,29 +112,8 @@ def check_gradients(
 ) -> GradientReport:
     """Compare the backend's gradient with difference quotients of its loss.
 
-    Parameters
-    ----------
-    backend : Backend
-        Backend whose gradient is checked.
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and running statistics at the first point; not changed.
-    X, y, weights : array
-        Samples, targets and sample weights with the shapes of the fields of `Job`.
-    n_samples : int
-        Largest number of samples to check with, chosen at random.
-    n_points : int
-        Number of points in the parameter space.
-    n_parameters : int
-        Largest number of parameters of one array to check at a point, chosen at random.
-    seed : int
-        Seed of these choices and of the dropout masks, which are the same in all evaluations at a point.
-
-    Returns
-    -------
-    GradientReport
-        Largest relative error of each parameter array.
+    `Model.check_gradients` documents the arguments, which it has checked; parameters and statistics are not
+    changed. `seed` decides all choices and the dropout masks.
     """
     wide = replace(network, dtype=np.dtype(np.float64))
     random = np.random.default_rng(seed)
@@ -147,10 +125,10 @@ def check_gradients(
         X, y, weights = X[few], y[few], weights[few]
     X, y = X.astype(np.float64), y.astype(np.float64)
     weights = weights / weights.sum()
-    parameters = wide.converted(network, parameters)
+    parameters = wide.convert_parameters(network, parameters)
     network = wide
     statistics = statistics.astype(np.float64)
-    arrays = _arrays(network)
+    arrays = _locate_arrays(network)
     found: dict[str, list[Any]] = {name: [0, 0, math.nan] for name in arrays}
     for point in range(n_points):
         if point:
@@ -163,20 +141,26 @@ def check_gradients(
         key = seed + point
         evaluate = backend.loss_and_gradient(network, statistics.copy(), X, y, weights, key)
         loss, gradient = evaluate(parameters)
-        is_piecewise = next(_sides(network, statistics, parameters, X, y, weights, key), None) is not None
+        is_piecewise = (
+            next(_yield_sides(network, statistics, parameters, X, y, weights, key), None) is not None
+        )
         for name, (begin, shape) in arrays.items():
             size = math.prod(shape)
             chosen = np.arange(size) if size <= n_parameters else random.permutation(size)[:n_parameters]
             scale = FLOOR * np.abs(gradient[begin : begin + size]).max()
             for k in begin + chosen:
                 step = STEP * max(1.0, abs(parameters[k]))
-                moved = [_moved(parameters, k, factor * step) for factor, _ in STENCIL]
+                moved = [_move(parameters, k, factor * step) for factor, _ in STENCIL]
                 if is_piecewise and not _is_smooth(network, statistics, moved, X, y, weights, key):
                     found[name][1] += 1
                     continue
-                quotient = sum(
-                    weight * evaluate(values)[0] for values, (_, weight) in zip(moved, STENCIL, strict=True)
-                ) / step  # fmt: skip
+                quotient = (
+                    sum(
+                        weight * evaluate(values)[0]
+                        for values, (_, weight) in zip(moved, STENCIL, strict=True)
+                    )
+                    / step
+                )
                 rounding = ROUNDING * max(1.0, abs(loss)) / step
                 denominator = max(abs(quotient), abs(gradient[k]), scale, RESOLVABLE * rounding)
                 error = float(abs(quotient - gradient[k]) / denominator)
@@ -187,13 +171,13 @@ def check_gradients(
     )
 
 
-def _moved(parameters: Array, k: int, change: float) -> Array:
+def _move(parameters: Array, k: int, change: float) -> Array:
     result = parameters.copy()
     result[k] += change
     return result
 
 
-def _arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
+def _locate_arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Return the offset in the flat vector and the shape of every parameter array, by name."""
     arrays: dict[str, tuple[int, tuple[int, ...]]] = {}
     for position, layer in enumerate(network.layers):
@@ -209,21 +193,27 @@ def _is_smooth(
     network: Network, statistics: Array, points: list[Array], X: Array, y: Array, weights: Array, key: int
 ) -> bool:
     """Return True if no piecewise function has a kink between the outer points."""
-    before, after = (_sides(network, statistics, one, X, y, weights, key) for one in (points[0], points[-1]))
+    before, after = (
+        _yield_sides(network, statistics, one, X, y, weights, key) for one in (points[0], points[-1])
+    )
     return all((a == b).all() for a, b in zip(before, after, strict=True))
 
 
-def _sides(
+def _yield_sides(
     network: Network, statistics: Array, parameters: Array, X: Array, y: Array, weights: Array, key: int
 ) -> Iterator[Array]:
     """Yield boolean arrays: for every value of a piecewise function, the side of the kink it lies on."""
     rates = network.dropout or (0.0,) * len(network.layers)
     batch = Batch(
-        weights, network.scales(parameters), network.shifts(parameters), network.running(statistics.copy()),
-        rates, key,
-    )  # fmt: skip
+        weights,
+        network.scales(parameters),
+        network.shifts(parameters),
+        network.running(statistics.copy()),
+        rates,
+        key,
+    )
     W, b = network.weights(parameters), network.biases(parameters)
-    chain = chain_of(network.activations, W, b, batch)
+    chain = make_chain(network.activations, W, b, batch)
     scores = forward_pass(chain, X)
     for unit in chain:
         if isinstance(unit, Activation):

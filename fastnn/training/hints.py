@@ -1,4 +1,4 @@
-"""Hints to users whose loss has risen, or whose rate is too high for a gradient summed over the samples.
+"""Hints at targets out of reach, a loss that has risen, and a rate too high for a sum over the samples.
 
 Too high a rate saturates units in the first steps, or makes the loss oscillate for the whole training. The
 losses alone look the same for data that are hard to learn. Therefore a short trial with lower rates, from the
@@ -22,7 +22,7 @@ from .divergence import DivergenceError
 from .history import History, record_every
 from .loop import run_training
 
-__all__ = ["may_be_too_high", "rate_hint", "rise_hint"]
+__all__ = ["find_range_hint", "find_rate_hint", "find_rise_hint", "may_be_too_high"]
 
 # Product of learning rate and number of samples in the tutorial: 0.01 times 200. A training with a smaller
 # product gets no hint. Trials have this product and a fifth of it, since large values in X need a lower rate.
@@ -34,21 +34,39 @@ FALLEN_FRACTION = 0.25
 BETTER_FRACTION = 0.75
 # A loss of more than this multiple of its first value has risen, by more than batches and dropout vary it.
 RISEN_MULTIPLE = 10
+# Ranges of the activations that have bounds other than that of a small negative value.
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "elu": (-1.0, np.inf)}
+RANGES |= dict.fromkeys(("relu", "softplus"), (0.0, np.inf))
 # Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
 MIN_EPOCHS, MAX_EPOCHS, MAX_OPERATIONS = 100, 1000, 5e9
+
+
+def find_range_hint(network: Network, y: NDArray[np.floating]) -> str | None:
+    """Return a hint if the outputs, whose errors the loss measures, cannot reach some targets, else None."""
+    activation, loss = network.activations[-1], network.loss
+    if activation not in RANGES or loss.of_labels or loss.output != "identity":
+        return None
+    (least, most), (lowest, highest) = RANGES[activation], (float(y.min()), float(y.max()))
+    if least <= lowest and highest <= most:
+        return None
+    reach = f"from {least:g} to {most:g}" if most < np.inf else f"of at least {least:g}"
+    return (
+        f"y holds targets from {lowest:.4g} to {highest:.4g}, but output_activation={activation!r} has "
+        f'outputs {reach}: choose output_activation="identity", or rescale y'
+    )
 
 
 def may_be_too_high(job: Job) -> bool:
     """Return True if the job sums the gradient over so many samples that its rate may be too high."""
     return (
         type(job.optimizer) in (SGD, Momentum, Nesterov)
-        and not (job.averaged or job.clip_norm)
+        and not (job.is_mean or job.clip_norm)
         and job.batch_size == job.X.shape[0]
         and job.epsilon * job.weights.sum() > USUAL_PRODUCT * (1 + 1e-9)
     )
 
 
-def rise_hint(job: Job, history: History) -> str | None:
+def find_rise_hint(job: Job, history: History) -> str | None:
     """Return a hint if the loss has risen far above its first value, else None."""
     if not len(history) or not history.loss[-1] > RISEN_MULTIPLE * history.loss[0] > 0:
         return None
@@ -58,7 +76,7 @@ def rise_hint(job: Job, history: History) -> str | None:
     )
 
 
-def rate_hint(
+def find_rate_hint(
     backend: Backend,
     network: Network,
     parameters: NDArray[np.floating],
@@ -68,23 +86,8 @@ def rate_hint(
 ) -> str | None:
     """Return a hint that names a lower rate if a trial with it beats the training by far, else None.
 
-    Parameters
-    ----------
-    backend : Backend
-        Backend that runs the trials.
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Initial parameters and running statistics of the training; not changed.
-    job : Job
-        Job of the training, for which `may_be_too_high` is True.
-    history : History
-        History of the training.
-
-    Returns
-    -------
-    str or None
-        Text of a warning, or None.
+    The trials begin with the initial `parameters` and `statistics` of the training, which are not changed.
+    `may_be_too_high` is True for the job.
     """
     if not len(history):
         return None
@@ -100,7 +103,9 @@ def rate_hint(
         trial = replace(
             job, epsilon=epsilon, schedule=Constant(), num_passes=n_tried, record_every=record_every(n_tried)
         )
-        trials.append((_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon))
+        trials.append(
+            (_find_last_loss(backend, network, parameters.copy(), statistics.copy(), trial), epsilon)
+        )
     tried, epsilon = min(trials)
     if not tried < BETTER_FRACTION * loss:
         return None
@@ -112,7 +117,7 @@ def rate_hint(
     )
 
 
-def _last_loss(
+def _find_last_loss(
     backend: Backend,
     network: Network,
     parameters: NDArray[np.floating],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..system.notebooks import make_html_table
 from ..system.validation import store_checked
 
 __all__ = ["MAX_RECORDS", "History", "record_every"]
@@ -98,6 +99,19 @@ class History:
         if np.isfinite(self.validation_loss[-1]):
             fields.append(f"validation_loss={self.validation_loss[-1]:.6g}{where}")
         return f"History({', '.join(fields)})"
+
+    def _repr_html_(self) -> str:
+        """Return some epochs as a table, for notebooks."""
+        columns = {
+            "epoch": self.passes,
+            "loss": self.loss,
+            "validation loss": self.validation_loss,
+            "learning rate": self.learning_rate,
+            "gradient norm": self.gradient_norm,
+        }
+        chosen = np.unique(np.linspace(0, len(self) - 1, 5).astype(int)) if len(self) else slice(0)
+        rows = zip(*(values[chosen].tolist() for values in columns.values()), strict=True)
+        return make_html_table(repr(self), [*columns], rows)
 
 
 def record_every(num_passes: int) -> int:

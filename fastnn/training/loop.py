@@ -5,20 +5,19 @@ losses, progress bars, callbacks, validation data, early stopping, snapshots for
 its next stop, a number of epochs; no chunk runs past the earliest stop.
 
 Ctrl-C waits until the call has ended and the hooks that measure its last epoch have done so, since a resumed
-training would not do it. The loop then calls the `end` of every hook: `KeepHistory` leaves what was done in
-the model.
+training would not do it. The loop then calls the `end` of every hook.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.forks import cached_property
-from fastnn_kernels.compiler.interrupts import held_interrupts
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..engine.job import Job
 from ..engine.protocol import Trainer
@@ -26,7 +25,9 @@ from ..optimizers import LBFGS
 from .divergence import DivergenceError
 from .history import History
 
-__all__ = ["Hook", "KeepHistory", "Training", "run_training"]
+__all__ = ["Hook", "Training", "finish", "run_chunks", "run_training"]
+
+Result = TypeVar("Result")
 
 
 class Hook:
@@ -58,7 +59,7 @@ class Hook:
     def before_chunk(self, training: Training) -> None:
         """Prepare for a chunk."""
 
-    def chunk_ended(self, training: Training) -> None:
+    def record_chunk(self, training: Training) -> None:
         """Record the work of a chunk, even if the chunk diverged or was interrupted."""
 
     def diverged(self, training: Training) -> None:
@@ -79,16 +80,7 @@ class Hook:
 
 
 class Training:
-    """A running training: trainer, job, hooks, and the measurements so far.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        Trainer that runs the steps.
-    job : Job
-        Data and settings of the training.
-    hooks : iterable of Hook
-        Hooks, called in this order.
+    """A running training: trainer, job, hooks in the order of their calls, and the measurements so far.
 
     Attributes
     ----------
@@ -133,12 +125,12 @@ class Training:
         steps = [step for hook in hooks if (step := hook.next_step(self)) is not None]
         for hook in hooks:
             hook.before_chunk(self)
-        with held_interrupts():
+        with defer_signals():
             try:
                 is_finite = trainer.run(stop, min(steps, default=None))
             finally:
                 for hook in hooks:
-                    hook.chunk_ended(self)
+                    hook.record_chunk(self)
             is_at_stop = is_finite and trainer.n_passes == stop
             for hook in hooks:
                 if is_at_stop and hook.measures:
@@ -168,9 +160,10 @@ class Training:
     @property
     def n_records(self) -> int:
         """Number of epochs done that the history keeps."""
-        return int(np.searchsorted(self.kept, self.n_passes))
+        job, n_passes = self.job, self.n_passes
+        return len(self.kept) if n_passes == job.num_passes else -(-n_passes // job.record_every)
 
-    def rates(self, passes: Any) -> NDArray[np.float64]:
+    def rates(self, passes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the learning rate of each epoch's last step; NaN for L-BFGS, which has no learning rate."""
         if self.is_lbfgs:
             return np.full(len(passes), np.nan)
@@ -202,33 +195,6 @@ class Training:
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
-class KeepHistory(Hook):
-    """Hook that leaves the history and the state of a training in its model, even if the training fails.
-
-    A training that another hook refuses at its beginning changes neither.
-
-    Parameters
-    ----------
-    model : Model
-        Model whose `history_` and training state are set.
-    state : callable
-        Function of the training that returns its present state.
-    """
-
-    def __init__(self, model: Any, state: Callable[[Training], Any]) -> None:
-        self._model, self._state = model, state
-
-    def before_chunk(self, training: Training) -> None:
-        """Drop the state of an earlier training, which holds no longer."""
-        self._model._training = None
-
-    def end(self, training: Training) -> None:
-        """Store the history and the state of the training in the model."""
-        if training.has_begun:
-            self._model.history_ = training.history()
-            self._model._training = self._state(training)
-
-
 def run_training(
     trainer: Trainer,
     job: Job,
@@ -237,27 +203,37 @@ def run_training(
 ) -> Training:
     """Run a training until its epochs are done, or until the trainer or a hook ends it.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        Trainer that runs the steps.
-    job : Job
-        Data and settings of the training.
-    hooks : iterable of Hook
-        Hooks, called in this order.
-    validation : array (R,), optional
-        Validation losses of the kept epochs, which hooks fill; a resumed training passes those it has. By
-        default NaN.
-
-    Returns
-    -------
-    Training
-        The finished training with its measurements.
+    Hooks fill `validation` (R,), the losses of the kept epochs; a resumed training passes those it has.
 
     Raises
     ------
     DivergenceError
         If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
+    """
+    return finish(run_chunks(trainer, job, hooks, validation))
+
+
+def finish(work: Generator[None, None, Result]) -> Result:
+    """Run a training that yields before its chunks, such as that of `run_chunks`; return its result."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        work.close()  # an interrupt may come between two chunks: end the training before the error is raised
+
+
+def run_chunks(
+    trainer: Trainer,
+    job: Job,
+    hooks: Iterable[Hook] = (),
+    validation: NDArray[np.float64] | None = None,
+) -> Generator[None, None, Training]:
+    """Do what `run_training` does, and yield before every chunk: a caller without threads has other work.
+
+    To close the generator ends the training as Ctrl-C does.
     """
     training = Training(trainer, job, hooks)
     if validation is not None:
@@ -267,9 +243,10 @@ def run_training(
             hook.begin(training)
         training.has_begun = True
         while training.is_running:
+            yield
             training.advance()
     finally:
-        with held_interrupts():
+        with defer_signals():
             _end(training.hooks, training)
     return training
 

@@ -1,323 +1,257 @@
-"""Training of a `Model`: check the arguments, choose trainer and hooks, run the loop, keep the results."""
+"""Training of a `Model`: its job, where it starts, its hooks, and what it leaves in the model."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastnn_kernels.compiler.interrupts import held_interrupts, let_interrupts_through
+from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
 
-from ..engine.checks import check_batches
-from ..engine.choice import get_backend
-from ..engine.job import Job, Memory
-from ..engine.predictions import check_data
+from ..engine import get_backend
+from ..engine.checks import check_data
+from ..engine.job import Memory
 from ..engine.protocol import Trainer
 from ..network.description import Network
-from ..optimizers import LBFGS, resolve_optimizer
-from ..schedules import Constant, resolve_schedule
+from ..optimizers import LBFGS
 from ..system.messages import warn
-from ..system.progress import progress_bar
-from ..system.validation import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_limit,
-    check_number,
-    check_rate,
-    check_weights,
-    shown,
-)
-from .callbacks import (
-    PRINT_EVERY,
-    CallFunctions,
-    EarlyStopping,
-    PrintLoss,
-    StopEarly,
-    ValidateLoss,
-    sort_callbacks,
-)
+from ..system.progress import make_progress_bar
+from ..system.validation import Array, short_repr
+from .callbacks import PRINT_EVERY, CallFunctions, EarlyStopping, PrintLoss, StopEarly, ValidateLoss
 from .checkpoint import Checkpoint, SaveCheckpoint
-from .hints import may_be_too_high, rate_hint, rise_hint
-from .history import History, record_every
-from .loop import Hook, KeepHistory, Training, run_training
-from .progress import ShowProgress, training_figures
-from .resuming import Beginning
+from .hints import find_range_hint, find_rate_hint, find_rise_hint, may_be_too_high
+from .history import History
+from .loop import Hook, Training, run_chunks
+from .options import TrainOptions, make_job
+from .patience import Patience
+from .progress import ShowProgress, make_training_figures
+from .resuming import StartPoint, find_start, use_start
 from .state import TrainingState
 
-__all__ = ["Observers", "check_lbfgs", "checked_job", "checked_observers", "train_model"]
+if TYPE_CHECKING:
+    from ..model import Model
 
-Array = NDArray[Any]
+__all__ = ["train_in_chunks"]
 
 
-class WeightedSamples(NamedTuple):
-    """Checked samples (n, inputs), targets (n, outputs), weights (n,), and the shape of the user's y."""
+def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Generator[None, None, History]:
+    """Train a model in place, and yield before every chunk of epochs; return its history.
+
+    `Model.train` documents X, y and the options.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid. The model is then unchanged.
+    DivergenceError
+        If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or NaN.
+    """
+    network = model._network
+    job = make_job(network, X, y, options)
+    held_out = _check_validation(network, options.validation_data)
+    if hint := find_range_hint(network, job.y):
+        warn(hint)
+    start = find_start(model, job, options)
+    with use_start(model, start):
+        # After the training, a trial with a lower rate may start from the same parameters: copy them.
+        tries = start.resumed is None and may_be_too_high(job)
+        first = (start.parameters.copy(), start.statistics.copy()) if tries else None
+        is_flat = not network.loss.of_labels and np.ndim(y) == 1
+        run = _ModelRun(model, start, options, held_out, is_flat)
+        yield from run.train()
+    history = model.history_
+    assert history is not None
+    hint = find_rate_hint(get_backend(model.backend), network, *first, start.job, history) if first else None
+    if hint := hint or find_rise_hint(start.job, history):
+        warn(hint)
+    return history
+
+
+class _Samples(NamedTuple):
+    """Checked samples (n, inputs), targets (n, outputs) and weights (n,) with a sum of 1."""
 
     X: Array
     y: Array
     weights: Array
-    given_shape: tuple[int, ...]
+    given_shape: tuple[int, ...]  # of the user's y
 
 
-class Observers(NamedTuple):
-    """Arguments of `Model.train` that observe or end a training."""
-
-    validation: WeightedSamples | None
-    stopping: EarlyStopping | None  # requires `validation`
-    functions: Sequence[Callable[[History], Any]]  # users' functions of the history so far
-    hooks: Sequence[Hook | Checkpoint]  # users' hooks, called before those of the other fields; checkpoints
-    print_every: int | None  # epochs from one printed loss to the next; None prints nothing
-    progress: bool  # True shows a progress bar
-
-
-def checked_job(
-    network: Network, X: Any, y: Any, sample_weight: Any, *, num_passes: Any, batch_size: Any,
-    reduction: Any, shuffle: Any, optimizer: Any, schedule: Any, epsilon: Any, reg_lambda: Any, l1: Any,
-    max_norm: Any, clip_norm: Any, ema_decay: Any, n_threads: Any,
-) -> Job:  # fmt: skip
-    """Check the data and settings that `Model.train` documents, and return them as a job."""
-    X, y = check_data(network, X, y)
-    weights = check_weights(sample_weight, X.shape[0])
-    chosen = resolve_optimizer(optimizer)
-    n_samples = X.shape[0]
-    num_passes = check_count(num_passes, "num_passes")
-    size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size", 1), n_samples)
-    check_batches(network, size, n_samples)
-    job = Job(
-        X, y, weights,
-        num_passes=num_passes,
-        batch_size=size,
-        averaged=check_choice(reduction, "reduction", ("sum", "mean")) == "mean",
-        shuffled=check_flag(shuffle, "shuffle") and size < n_samples,
-        optimizer=chosen,
-        schedule=resolve_schedule(schedule),
-        epsilon=check_rate(epsilon, "epsilon"),
-        reg_lambda=check_rate(reg_lambda, "reg_lambda"),
-        l1=check_rate(l1, "l1"),
-        max_norm=check_limit(max_norm, "max_norm"),
-        clip_norm=check_limit(clip_norm, "clip_norm"),
-        average_share=_check_decay(ema_decay),
-        record_every=record_every(num_passes),
-        n_threads=0 if n_threads is None else check_count(n_threads, "n_threads", 1),
-    )  # fmt: skip
-    if isinstance(chosen, LBFGS):
-        check_lbfgs(network, job)
-    return job
-
-
-def checked_observers(
-    network: Network, validation_data: Any, callbacks: Any, print_loss: Any, print_every: Any, progress: Any
-) -> Observers:
-    """Check the arguments of `Model.train` that observe or end a training, and return them."""
-    validation = _check_validation(network, validation_data)
-    functions, hooks, stopping = sort_callbacks(callbacks, validation is not None)
-    print_loss, progress = check_flag(print_loss, "print_loss"), check_flag(progress, "progress")
-    if print_every is not None:
-        print_every = check_count(print_every, "print_every", 1)
-    elif print_loss:
-        print_every = PRINT_EVERY
-    return Observers(validation, stopping, functions, hooks, print_every, progress)
-
-
-def train_model(model: Any, beginning: Beginning, observers: Observers) -> History:
-    """Train a model in place, and return its history.
-
-    Parameters
-    ----------
-    model : Model
-        Model whose parameters, running statistics and `history_` are updated; it holds those of `beginning`.
-    beginning : Beginning
-        Data and settings of the training, and the state that it resumes.
-    observers : Observers
-        Validation data, callbacks and what is printed.
-
-    Returns
-    -------
-    History
-        History of the training, also in ``model.history_``.
-
-    Raises
-    ------
-    DivergenceError
-        If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or NaN.
-    """
-    job, generator, resumed = beginning.job, beginning.generator, beginning.resumed
-    validation, stopping, functions, hooks, print_every, progress = observers
-    network, backend = model._network, get_backend(model.backend)
-    parameters, statistics = model._parameters, model._statistics
-    # After the training, a trial with a lower rate may have to start from the same parameters: copy them.
-    start = (parameters.copy(), statistics.copy()) if may_be_too_high(job) and not resumed else None
-    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
-    if resumed is None:
-        # A digest of all bytes takes time: without checkpoints, the digests of large data cover parts.
-        state = TrainingState.of_job(job, whole=bool(checkpoints))
-    else:
-        state = replace(resumed, num_passes=job.num_passes)
-    trainer: Trainer
-    if isinstance(job.optimizer, LBFGS):
-        lbfgs_memory = None if resumed is None else resumed.memory
-        assert not isinstance(lbfgs_memory, Memory)
-        trainer = backend.lbfgs_trainer(network, parameters, statistics, job, lbfgs_memory)
-    else:
-        if resumed is not None and isinstance(resumed.memory, Memory):
-            memory = resumed.memory.writeable()
-        else:
-            memory = Memory.fresh(network, parameters, job, generator)
-        trainer = backend.trainer(network, parameters, statistics, job, memory)
-    validation_losses = np.full(len(job.kept), np.nan)
-    if resumed is not None:
-        resumed.fill(job, trainer.records, validation_losses)
-
-    def loss(samples: WeightedSamples) -> float:
-        X, y, weights, _ = samples
-        folded = network.folded(trainer.current, statistics)
-        return backend.loss(network, folded, X, y, weights / weights.sum())
-
-    running: list[Hook] = [hook for hook in hooks if isinstance(hook, Hook)]
-    if print_every:
-        training_samples = WeightedSamples(job.X, job.y, job.weights, job.y.shape)
-        running.append(PrintLoss(lambda: loss(training_samples), print_every))
-    stop_early = None
-    if validation:
-        running.append(ValidateLoss(lambda: loss(validation)))
-        if stopping:
-
-            def value() -> float:
-                if stopping.scorer is None:
-                    return loss(validation)
-                scored = copy.copy(model)
-                scored._parameters, scored._statistics = trainer.current.copy(), statistics.copy()
-                with let_interrupts_through():
-                    score = stopping.scorer(scored, validation.X, _user_targets(network, validation))
-                try:
-                    return -float(score)
-                except (TypeError, ValueError):
-                    raise ValueError(f"scorer must give a number, got {shown(score)}") from None
-
-            stop_early = StopEarly(stopping, value, None if resumed is None else resumed.best)
-            running.append(stop_early)
-
-    def present_state(training: Training) -> TrainingState:
-        """Return the state after the last step."""
-        n_passes = -(-trainer.n_steps // job.n_batches)
-        best = None if stop_early is None else stop_early.best
-        n_records = int(np.searchsorted(training.kept, n_passes))
-        return replace(state, record_every=job.record_every).after(
-            trainer, n_records, training.validation, best
-        )
-
-    def outcome() -> tuple[Array, Array]:
-        """Return the parameters and statistics that the training leaves if it ends now."""
-        if stop_early is not None and stop_early.best is not None:
-            return stop_early.best.parameters, stop_early.best.statistics
-        return trainer.current, statistics
-
-    n_done = trainer.n_passes
-    with progress_bar(
-        total=job.num_passes, initial=n_done, unit="epoch", shown=progress, dynamic_ncols=True
-    ) as bar:
-        if progress:
-            figures = training_figures(n_done)
-            running.append(ShowProgress(bar, lambda training: training.n_passes, figures, n_done))
-        if functions:
-            running.append(CallFunctions(functions))
-        running.append(KeepHistory(model, present_state))
-        subject = _TrainedModel(model, present_state, outcome)
-        running += [SaveCheckpoint(checkpoint, subject) for checkpoint in checkpoints]
-        run_training(trainer, job, running, validation_losses).check_loss()
-    with held_interrupts():
-        if outcome()[0] is not parameters:
-            model._training.last = parameters.copy(), statistics.copy()
-            parameters[...], statistics[...] = outcome()
-    hint = None if start is None else rate_hint(backend, network, *start, job, model.history_)
-    if hint := hint or rise_hint(job, model.history_):
-        warn(hint)
-    return model.history_
-
-
-class _TrainedModel:
-    """Model during its training: the `Subject` of checkpoints, whose class documents the methods.
-
-    Parameters
-    ----------
-    model : Model
-        Model that is trained.
-    present_state : callable
-        Function of the training that returns its present state.
-    outcome : callable
-        Function that returns the parameters and statistics that the training leaves if it ends now.
-    """
-
-    whole_epochs = False
-
-    def __init__(
-        self,
-        model: Any,
-        present_state: Callable[[Training], TrainingState],
-        outcome: Callable[[], tuple[Array, Array]],
-    ) -> None:
-        self._model, self._present_state, self._outcome = model, present_state, outcome
-
-    def progress(self, training: Training) -> tuple[int, int]:
-        return training.n_passes, training.trainer.n_steps
-
-    def now(self, training: Training) -> Any:
-        model, state = copy.copy(self._model), self._present_state(training)
-        model._parameters, model._statistics = self._outcome()
-        if model._parameters is not self._model._parameters:
-            state.last = self._model._parameters, self._model._statistics
-        model._training, model.history_ = state, training.history()
-        return model
-
-    def validation(self, training: Training) -> Array:
-        return training.validation[: training.n_records]
-
-    def copied(self, training: Training) -> Any:
-        model, trainer = copy.copy(self._model), training.trainer
-        model._parameters, model._statistics = trainer.current.copy(), trainer.statistics.copy()
-        return model
-
-
-def _check_decay(value: Any) -> float:
-    """Return ``1 - ema_decay``, the fraction of the new parameters in their running average; 0 for None."""
-    return 0.0 if value is None else 1.0 - check_number(value, "ema_decay", 0.0, 1.0, exclusive_end=True)
-
-
-def check_lbfgs(network: Network, job: Job) -> None:
-    """Raise ValueError if a job has a setting that L-BFGS does not support."""
-    for name, value in (
-        ("batch_size", job.batch_size < job.X.shape[0]),
-        ("schedule", not isinstance(job.schedule, Constant)),
-        ("l1", job.l1),
-        ("max_norm", job.max_norm),
-        ("clip_norm", job.clip_norm),
-        ("ema_decay", job.average_share),
-        ("dropout", network.dropout),
-    ):
-        if value:
-            raise ValueError(
-                f"optimizer 'lbfgs' does not support {name}: it minimises one smooth loss over all samples "
-                f"and chooses its own steps. Leave {name} out, or choose another optimizer"
-            )
-
-
-def _check_validation(network: Network, data: Any) -> WeightedSamples | None:
-    """Return checked validation data with weights of 1, or None for None."""
+def _check_validation(network: Network, data: Any) -> _Samples | None:
+    """Return checked validation data with equal weights, or None for None."""
     if data is None:
         return None
     if not (isinstance(data, tuple | list) and len(data) == 2):
         count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
     X, y = check_data(network, data[0], data[1], suffix=" of validation_data")
-    return WeightedSamples(X, y, np.ones(X.shape[0]), np.shape(data[1]))
+    return _Samples(X, y, np.ones(len(X)) / len(X), np.shape(data[1]))
 
 
-def _user_targets(network: Network, validation: WeightedSamples) -> Array:
-    """Return checked targets for users' scorers: labels as integers (n,), others in the user's shape."""
-    if network.loss.of_labels:
-        return validation.y[:, 0].astype(np.int64)
-    return validation.y.reshape(validation.given_shape)
+def _compute_score(
+    scorer: Callable[[Any, Any, Any], float], model: Model, trainer: Trainer, held_out: _Samples
+) -> float:
+    """Return the present score by a user's scorer, which gets the targets as the user gave them."""
+    X, y, _, given_shape = held_out
+    targets = y[:, 0].astype(np.int64) if model.loss.of_labels else y.reshape(given_shape)
+    with let_interrupts_through():
+        score = scorer(model._copy_with(trainer.current, trainer.statistics), X, targets)
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise ValueError(f"scorer must give a number, got {short_repr(score)}") from None
+
+
+class _ModelRun(Hook):
+    """One training of a model: its trainer, what its hooks measure, and what it leaves and saves (`Subject`).
+
+    As a hook, it leaves history and state in the model, even if the training fails. A training that another
+    hook refuses at its beginning changes neither. `is_flat` says that the targets have one dimension.
+    """
+
+    whole_epochs = False
+
+    def __init__(
+        self,
+        model: Model,
+        start: StartPoint,
+        options: TrainOptions,
+        held_out: _Samples | None,
+        is_flat: bool,
+    ) -> None:
+        self._is_flat = is_flat
+        self._model, self._job, self._resumed, self._held_out = model, start.job, start.resumed, held_out
+        self._network, self._backend = model._network, get_backend(model.backend)
+        self._options = options
+        self._checkpoints = [each for each in options.callbacks if isinstance(each, Checkpoint)]
+        if start.resumed is None:
+            # A digest of all bytes takes time: without checkpoints, the digests of large data cover parts.
+            self._state = TrainingState.from_job(start.job, whole=bool(self._checkpoints))
+        else:
+            self._state = replace(
+                start.resumed, num_passes=start.job.num_passes, record_every=start.job.record_every
+            )
+        self._trainer = self._make_trainer(start)
+        self._stop_early: StopEarly | None = None
+
+    def _make_trainer(self, start: StartPoint) -> Trainer:
+        """Return the trainer of the job, which begins with the memory of the resumed training."""
+        model, job, network, backend = self._model, start.job, self._network, self._backend
+        memory = None if start.resumed is None else start.resumed.memory
+        if isinstance(job.optimizer, LBFGS):
+            assert not isinstance(memory, Memory)
+            return backend.lbfgs_trainer(network, model._parameters, model._statistics, job, memory)
+        fresh = Memory.fresh(network, model._parameters, job, start.generator)
+        if isinstance(memory, Memory):
+            fresh.take(memory, *vars(fresh))
+        return backend.trainer(network, model._parameters, model._statistics, job, fresh)
+
+    def train(self) -> Generator[None, None, None]:
+        """Run the training, and yield before every chunk; the model then has its outcome."""
+        job, trainer, model = self._job, self._trainer, self._model
+        validation = np.full(len(job.kept), np.nan)
+        if self._resumed is not None:
+            self._resumed.fill(job, trainer.records, validation)
+        with make_progress_bar(
+            total=job.num_passes,
+            initial=trainer.n_passes,
+            unit="epoch",
+            shown=self._options.progress,
+            dynamic_ncols=True,
+        ) as bar:
+            training = yield from run_chunks(trainer, job, self._make_hooks(bar), validation)
+            training.check_loss()
+        with defer_signals():
+            parameters, statistics = self._get_outcome()
+            if parameters is not model._parameters:
+                assert model._training is not None
+                model._training.last = model._parameters.copy(), model._statistics.copy()
+                model._parameters[...], model._statistics[...] = parameters, statistics
+
+    def _make_hooks(self, bar: Any) -> list[Hook]:
+        """Return the hooks of the training in the order of their calls; `bar` is the progress bar."""
+        options, job, model, n_done = self._options, self._job, self._model, self._trainer.n_passes
+        hooks: list[Hook] = [each for each in options.callbacks if isinstance(each, Hook)]
+        if options.print_loss or options.print_every:
+            samples = _Samples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
+            compute = self._objective if options.print_loss == "objective" else self._loss
+            hooks.append(PrintLoss(partial(compute, samples), options.print_every or PRINT_EVERY))
+        if self._held_out is not None:
+            hooks.append(ValidateLoss(partial(self._loss, self._held_out)))
+            for each in options.callbacks:
+                if isinstance(each, EarlyStopping):
+                    score = each.scorer and partial(
+                        _compute_score, each.scorer, model, self._trainer, self._held_out
+                    )
+                    best = None if self._resumed is None else self._resumed.best
+                    patience = Patience(each.patience, each.min_delta, each.ties)
+                    self._stop_early = StopEarly(patience, score, best)
+                    hooks.append(self._stop_early)
+        if options.progress:
+            figures = make_training_figures(n_done)
+            hooks.append(ShowProgress(bar, lambda training: training.n_passes, figures, n_done))
+        functions = [each for each in options.callbacks if callable(each)]
+        if functions:
+            hooks.append(CallFunctions(functions))
+        return [*hooks, self, *(SaveCheckpoint(checkpoint, self) for checkpoint in self._checkpoints)]
+
+    # --- what hooks measure ----------------------------------------------------------------------------
+
+    def _loss(self, samples: _Samples) -> float:
+        """Return the present mean loss of samples."""
+        X, y, weights, _ = samples
+        folded = self._network.fold_batch_norm(self._trainer.current, self._trainer.statistics)
+        return self._backend.loss(self._network, folded, X, y, weights)
+
+    def _objective(self, samples: _Samples) -> float:
+        """Return the present mean loss of samples and the L2 penalty."""
+        job, parameters = self._job, self._trainer.current
+        total_weight, reg_lambda = float(job.weights.sum()), self._options.reg_lambda
+        penalty = self._network.compute_penalty(parameters, reg_lambda, job.reduction, total_weight)
+        return self._loss(samples) + penalty
+
+    # --- what the training leaves, and checkpoints save --------------------------------------------------
+
+    def before_chunk(self, training: Training) -> None:
+        """Discard the state of an earlier training."""
+        self._model._training, self._model._is_flat = None, self._is_flat
+
+    def end(self, training: Training) -> None:
+        """Store the history and the state in the model."""
+        if training.has_begun:
+            self._model.history_, self._model._training = training.history(), self._make_state(training)
+            self._model._is_flat = self._is_flat
+
+    def _make_state(self, training: Training) -> TrainingState:
+        """Return the state after the last step."""
+        trainer, best = self._trainer, None if self._stop_early is None else self._stop_early.best
+        n_passes = -(-trainer.n_steps // self._job.n_batches)
+        n_records = int(np.searchsorted(training.kept, n_passes))
+        return self._state.move_on(trainer, n_records, training.validation, best)
+
+    def _get_outcome(self) -> tuple[Array, Array]:
+        """Return the parameters and statistics that the training leaves if it ends now."""
+        if self._stop_early is not None and self._stop_early.best is not None:
+            return self._stop_early.best.parameters, self._stop_early.best.statistics
+        return self._trainer.current, self._trainer.statistics
+
+    def count_progress(self, training: Training) -> tuple[int, int]:
+        return training.n_passes, self._trainer.n_steps
+
+    def make_model(self, training: Training) -> Model:
+        state, (parameters, statistics) = self._make_state(training), self._get_outcome()
+        model = copy.copy(self._model)
+        if parameters is not model._parameters:
+            state.last = model._parameters, model._statistics
+        model._parameters, model._statistics = parameters, statistics
+        model._training, model.history_ = state, training.history()
+        return model
+
+    def get_validation(self, training: Training) -> Array:
+        return training.validation[: training.n_records]
+
+    def copy_model(self, training: Training) -> Model:
+        return self._model._copy_with(self._trainer.current, self._trainer.statistics)

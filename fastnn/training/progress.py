@@ -10,29 +10,23 @@ import numpy as np
 
 from .loop import Hook, Training
 
-__all__ = ["ShowProgress", "training_figures"]
+__all__ = ["ShowProgress", "make_training_figures"]
 
 
 class ShowProgress(Hook):
     """Hook that advances a progress bar by the epochs of a fit, which may have several training runs.
 
-    Parameters
-    ----------
-    bar : progress bar
-        Bar that `progress_bar` of `fastnn.system.progress` has returned. Its owner closes it, and may share
-        it among several fits.
-    n_done : callable
-        Function of the training that returns the number of epochs of the fit that are done.
-    figures : callable, optional
-        Function of the training that returns texts by name, to be shown beside the bar.
-    n_shown : int, default 0
-        Number of epochs of the fit that the bar shows already.
+    `n_done` counts the epochs of the fit, and `n_shown` those that the bar shows already; `figures` returns
+    texts to show beside it. The owner of the bar closes it, and may share it among several fits.
     """
 
     def __init__(
-        self, bar: Any, n_done: Callable[[Training], int],
-        figures: Callable[[Training], dict[str, str]] | None = None, n_shown: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        bar: Any,
+        n_done: Callable[[Training], int],
+        figures: Callable[[Training], dict[str, str]] | None = None,
+        n_shown: int = 0,
+    ) -> None:
         self._bar, self._n_done, self._figures, self._n_shown = bar, n_done, figures, n_shown
 
     def diverged(self, training: Training) -> None:
@@ -52,7 +46,7 @@ class ShowProgress(Hook):
         self._n_shown = n_passes
 
 
-def training_figures(n_before: int) -> Callable[[Training], dict[str, str]]:
+def make_training_figures(n_before: int) -> Callable[[Training], dict[str, str]]:
     """Return the figures of a `Model`'s training, which begins now, after `n_before` epochs."""
     begin = time.perf_counter()
 

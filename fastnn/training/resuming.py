@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from ..engine.job import Job
 from ..saving.files import load
 from ..system.files import check_file_name
-from ..system.generators import generator_state, resolve_random_state, seeded
-from ..system.validation import all_finite, shown
+from ..system.generators import make_random, read_generator_state, resolve_random_state
+from ..system.validation import Array, all_finite, short_repr
 from .checkpoint import Checkpoint
+from .options import TrainOptions
 from .state import TrainingState
 
-__all__ = ["Beginning", "beginning", "begun_with"]
+if TYPE_CHECKING:
+    from ..model import Model
 
-Array = NDArray[Any]
+__all__ = ["StartPoint", "find_start", "use_start"]
 
 
-class Beginning(NamedTuple):
-    """Beginning of a training: its job, and the arrays before the first step."""
+class StartPoint(NamedTuple):
+    """Start of a training: its job, and the arrays before the first step."""
 
     job: Job  # of the whole training, with the seed and the number of steps that are done
     generator: NDArray[np.uint32] | None  # Mersenne Twister of the orders; None if `resumed` has it
@@ -35,8 +37,8 @@ class Beginning(NamedTuple):
     statistics: Array
 
 
-def beginning(model: Any, job: Job, random_state: Any, rng: Any, resume: Any) -> Beginning:
-    """Return the beginning of a training with the arguments `random_state`, `rng`, `resume` of `Model.train`.
+def find_start(model: Model, job: Job, options: TrainOptions) -> StartPoint:
+    """Return the start of a training with the options `random_state`, `rng` and `resume`.
 
     Raises
     ------
@@ -48,36 +50,36 @@ def beginning(model: Any, job: Job, random_state: Any, rng: Any, resume: Any) ->
     """
     # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
     job.rates(np.zeros(1, np.int64))
-    found = _resumed(model, resume)
-    random = resolve_random_state(random_state, rng)
-    given = random_state if rng is None else rng
+    found = _find_resumed(model, options.resume)
+    random = resolve_random_state(options.random_state, options.rng)
+    given = options.random_state if options.rng is None else options.rng
     is_seeded = given is not None and not isinstance(given, np.random.RandomState | np.random.Generator)
     generator = None
     if (job.shuffled or model._network.dropout) and (found is None or is_seeded):
         high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
         job = replace(job, seed=(high << 32) | low)
-        generator = generator_state(seeded([high, low]))
+        generator = read_generator_state(make_random([high, low]))
     model._make_writeable()
     state, parameters, statistics = None, model._parameters, model._statistics
     if found is not None:
         state, source = found
-        job = state.continued(job, is_seeded)
+        job = state.resume(job, is_seeded)
         parameters, statistics = state.last or (source._parameters, source._statistics)
     if not all_finite(parameters):
         raise ValueError("W or b holds NaN or infinity: set finite values before training")
     if not all_finite(statistics):
         raise ValueError("batch_norm holds NaN or infinity: set finite values before training")
-    return Beginning(job, generator, state, parameters, statistics)
+    return StartPoint(job, generator, state, parameters, statistics)
 
 
 @contextmanager
-def begun_with(model: Any, parameters: Array, statistics: Array) -> Iterator[None]:
+def use_start(model: Model, start: StartPoint) -> Iterator[None]:
     """Set parameters and statistics; restore the earlier ones if an error comes before the training."""
-    if parameters is model._parameters:
+    if start.parameters is model._parameters:
         yield
         return
     before, history = (model._parameters.copy(), model._statistics.copy()), model.history_
-    model._parameters[...], model._statistics[...] = parameters, statistics
+    model._parameters[...], model._statistics[...] = start.parameters, start.statistics
     try:
         yield
     except BaseException:
@@ -86,7 +88,9 @@ def begun_with(model: Any, parameters: Array, statistics: Array) -> Iterator[Non
         raise
 
 
-def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
+def _find_resumed(
+    model: Model, resume: bool | str | os.PathLike[str] | Checkpoint | None
+) -> tuple[TrainingState, Model] | None:
     """Return the training state to resume, and the model that has it; None for a new training."""
     if resume is None or resume is False:
         return None
@@ -97,7 +101,9 @@ def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
             if not Path(resume).exists():
                 return None
         elif not isinstance(resume, str | os.PathLike):
-            raise ValueError(f"resume must be True, the name of a file or a Checkpoint, got {shown(resume)}")
+            raise ValueError(
+                f"resume must be True, the name of a file or a Checkpoint, got {short_repr(resume)}"
+            )
         path = check_file_name(resume, "resume")
         if not path.exists():
             raise FileNotFoundError(
@@ -128,7 +134,7 @@ def _resumed(model: Any, resume: Any) -> tuple[TrainingState, Any] | None:
     return state, source
 
 
-def _check_same(other: Any, model: Any, path: Path) -> None:
+def _check_same(other: Any, model: Model, path: Path) -> None:
     """Raise ValueError unless `other`, which a file holds, has the model's class, network and backend."""
     if not isinstance(model, type(other)):
         raise ValueError(f"resume: the {type(other).__name__} in {path} is not a Model")

@@ -18,7 +18,6 @@ A form of a layer is four arrays (J, T).
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 from numba import types
@@ -26,10 +25,10 @@ from numba.extending import intrinsic
 
 from .calls.formulas import Form
 from .calls.prediction import ACTIVATION, BIASES, INPUTS, OUTPUTS, UNITS, WEIGHTS
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
-from .curvature import Curvature, curvature
-from .layer import ACTIVATIONS
+from .curvature import Curvature, Knot, curvature
+from .layer import ACTIVATIONS, Activation
 from .vectors import vmath
 from .vectors.product import product_forward
 from .vectors.value import Value, fill
@@ -70,7 +69,7 @@ def layer_form(plan, layer, T, forms):
 
 
 @functools.cache
-def enclosing_strip(name: str) -> Any:
+def enclosing_strip(name: str) -> Kernel:
     """Return the intrinsic ``(centre, radius)``, which computes a strip that contains an activation's graph.
 
     The arguments are vectors over the cells, with radius > 0. The intrinsic returns three vectors, slope,
@@ -96,7 +95,7 @@ def enclosing_strip(name: str) -> Any:
     return intrinsic(enclosing_strip)
 
 
-def _emit_strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
+def _emit_strip(activation: Activation, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
     """Emit the instructions of `enclosing_strip`; c is the centre and r the radius."""
     eps = float(np.finfo(str(c.dtype)).eps)
     low, high = c - r, c + r
@@ -146,13 +145,13 @@ def _emit_strip(activation: Any, shape: Curvature, c: Value, r: Value) -> tuple[
     return slope, (bottom + top) * 0.5, width
 
 
-def _between(low: Value, high: Value, knot: Any, yes: Value, no: Value) -> Value:
+def _between(low: Value, high: Value, knot: Knot, yes: Value, no: Value) -> Value:
     """Return `yes` where the intervals of the knot and from `low` to `high` overlap, else `no`."""
     return no.where(low > knot.end, no.where(high < knot.begin, yes))
 
 
 @functools.cache
-def activation_bounds(name: str) -> Any:
+def activation_bounds(name: str) -> Kernel:
     """Return the kernel ``(form, b, layer_slack, next_slack)``, which applies an activation to a form.
 
     The kernel overwrites form (J, T), the form of a layer's sums, with that of the outputs. At the call the

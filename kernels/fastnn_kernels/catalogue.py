@@ -62,8 +62,11 @@ def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
         yield from filter(None, [gradient.gradient_of])
     by_rows = training.gradient_pointers(*given, False, False, False, False, dtype, by_rows=True)
     yield from filter(None, [by_rows.gradient_of])
-    yield from training.option_pointers(training.Options._fields, False, dtype)
-    yield training.option_pointers(training.Options._fields, True, dtype).weight_squares
+    options = training.option_pointers(training.Options._fields, False, dtype)
+    by_team = training.option_pointers(training.Options._fields, True, dtype)
+    yield from (
+        option for option in (*options, by_team.weight_squares) if isinstance(option, FunctionPointer)
+    )
     # gathered, team, sparse, batch_norm, dropped
     kinds: list[tuple[bool, ...]] = [(gathered, False, False, False, False) for gathered in FLAGS]
     kinds += [(True, False, True, False, False)]
@@ -71,7 +74,13 @@ def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
     update = formulas.update_pointer("sgd", False, dtype)
     for gathered, team, sparse, batch_norm, dropped in kinds:
         yield training.training_loop(
-            gathered, team, sparse, batch_norm, dropped, dtype,
-            training.gradient_pointers(*given, False, False, sparse, team, dtype), update,
+            gathered,
+            team,
+            sparse,
+            batch_norm,
+            dropped,
+            dtype,
+            training.gradient_pointers(*given, False, False, sparse, team, dtype),
+            update,
             training.option_pointers((), team, dtype),
-        )  # fmt: skip
+        )

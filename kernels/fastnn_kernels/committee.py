@@ -10,12 +10,11 @@ whole number of vectors), P parameters of all networks.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
 from .bound import bound_pass, layer_form
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .network import forward_pass, last_outputs
 from .output import softmax_forward
 from .vectors import vmath
@@ -30,7 +29,7 @@ __all__ = [
 
 
 @functools.cache
-def committee_scores(votes: bool) -> Any:
+def committee_scores(votes: bool) -> Kernel:
     """Return the kernel ``(networks, X, units, total)`` of the values (K, T) whose highest is the class.
 
     If `votes` is True, the values are the networks' summed probabilities, and the result is `total` (K, T).
@@ -62,7 +61,7 @@ def committee_scores(votes: bool) -> Any:
 
 
 @functools.cache
-def committee_bounds(votes: bool) -> Any:
+def committee_bounds(votes: bool) -> Kernel:
     """Return the kernel ``(networks, cells, forms, total)``, which returns the form of a committee's values.
 
     The form (K, T) bounds the values of `committee_scores`; with `votes` it is `total`. cells and forms are

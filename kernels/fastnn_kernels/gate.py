@@ -99,7 +99,7 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
                     dW[i, j] = 0
         add_sums_of_samples(X, dZ, dW, db)
     else:
-        panels = transposed_panels(dZ, scratch)
+        panels = transpose_to_panels(dZ, scratch)
         outer_product(X, panels, dW, adds)
         panel_sums(panels, db, adds)
     if dX.shape[0] > 0:
@@ -107,7 +107,7 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
 
 
 @kernel
-def transposed_panels(dZ, scratch):
+def transpose_to_panels(dZ, scratch):
     """Return the panels of the transposed dZ (J, T) (`tile.transpose_panels`), in the workspace `scratch`."""
     width = min(panel_width(dZ), -(-dZ.shape[0] // lanes(dZ)) * lanes(dZ))
     panels = view(scratch, 0, -(-dZ.shape[0] // width) * dZ.shape[1], width)

@@ -10,10 +10,9 @@ parameters (a whole number of vectors).
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from .calls.prediction import DUNITS, OUTPUTS
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import backward_pass, forward_pass, last_outputs
 from .vectors.vector import view
@@ -22,7 +21,7 @@ __all__ = ["tile_gradient"]
 
 
 @functools.cache
-def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
+def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
     """Return the kernel that computes the gradient of a tile.
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
@@ -38,9 +37,23 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
     @kernel
     def tile_gradient(
-        activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch, parameter, wanted,
-        units, dunits, scratch, gradient, adds,
-    ):  # fmt: skip
+        activate,
+        differentiate,
+        loss_backward,
+        plan,
+        parameters,
+        X,
+        y,
+        weights,
+        batch,
+        parameter,
+        wanted,
+        units,
+        dunits,
+        scratch,
+        gradient,
+        adds,
+    ):
         T = weights.shape[1]
         forward(activate, plan, parameters, parameters, X, units, batch)
         last = plan.shape[0] - 1

@@ -8,10 +8,10 @@ Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile (a 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 from .committee import committee_scores
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .output import argmax, column_max
 from .vectors import vmath
 from .vectors.value import fill
@@ -21,7 +21,7 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 
 @functools.cache
-def grid_classes(votes: bool) -> Any:
+def grid_classes(votes: bool) -> Kernel:
     """Return the kernel ``(networks, xs, ys, tile, units, total, classes)``.
 
     The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `PackedCommittee`,
@@ -47,7 +47,7 @@ def grid_classes(votes: bool) -> Any:
 
 
 @functools.cache
-def grid_values(response: str) -> Any:
+def grid_values(response: str) -> Kernel:
     """Return the kernel ``(networks, xs, ys, class_index, tile, units, total, values)``.
 
     The kernel fills values (H, W) with a response, one of `RESPONSES`. class_index is the number of the class
@@ -118,4 +118,4 @@ def margin(P, t, class_index):
 
 # Kernels ``(P, t, class_index)`` by name. P (K, T) are summed probabilities; the result is a vector of the
 # pixels t, t + 1, ...
-RESPONSES: dict[str, Any] = {"probability": probability, "margin": margin, "confidence": confidence}
+RESPONSES: dict[str, Callable] = {"probability": probability, "margin": margin, "confidence": confidence}

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .vectors import vmath
 from .vectors.elementwise import elementwise
 from .vectors.value import Value, emitter
@@ -169,7 +169,7 @@ class Softplus:
 
     @staticmethod
     def value(z: Value) -> Value:
-        return vmath.softplus_of(z)
+        return vmath.compute_softplus(z)
 
     @staticmethod
     def slope(z: Value, a: Value) -> Value:
@@ -228,7 +228,7 @@ class Mish:
     @staticmethod
     def value(z: Value) -> Value:
         """Return ``z n / (n + 2)``."""
-        e = vmath.exp_of(z.at_most(20.0))  # n / (n + 2) is 1 from there on
+        e = vmath.compute_exp(z.at_most(20.0))  # n / (n + 2) is 1 from there on
         n = e * (e + 2.0)
         return z * (n / (n + 2.0))
 
@@ -236,14 +236,14 @@ class Mish:
     def slope(z: Value, a: Value) -> Value:
         """Return ``n / (n + 2) + 4 z e (1 + e) / (n + 2)^2``."""
         z = z.at_most(20.0)
-        e = vmath.exp_of(z)
+        e = vmath.compute_exp(z)
         n = e * (e + 2.0)
         below = 1.0 / (n + 2.0)
         return n.fma(below, z * (4.0 * e * (1.0 + e) * below * below))
 
 
 @functools.cache
-def activation_forward(name: str) -> Any:
+def activation_forward(name: str) -> Kernel:
     """Return the kernel ``(Z, A)``, which computes A = f(Z) for the activation `name`.
 
     Z and A are (J, T); A may be Z itself.
@@ -258,7 +258,7 @@ def activation_forward(name: str) -> Any:
 
 
 @functools.cache
-def activation_backward(name: str) -> Any:
+def activation_backward(name: str) -> Kernel:
     """Return the kernel ``(Z, A, dA, dZ)``, which computes dZ = dA f'(Z), given Z and A = f(Z).
 
     All are (J, T). dZ may be dA itself; Z may be A itself if the slope of the activation does not read Z.

@@ -15,7 +15,6 @@ Shape letters: P parameters (a whole number of vectors), M pairs, G shards, R re
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ from .calls.lbfgs import (
     Limits,
     X,
 )
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .line_search import LONGEST_STEP, begin_search, search_ends
 from .options import record_ratios
@@ -65,9 +64,17 @@ from .vectors.vector import lanes, load, row, store
 
 # The numbers of the reference, too.
 __all__ = [
-    "CONVERGED_GRADIENT", "CONVERGED_VALUE", "MAX_EVALUATIONS", "MAX_ITERATIONS", "RUNNING", "SEARCH_FAILED",
-    "Limits", "advance", "direction", "lbfgs_iterations",
-]  # fmt: skip
+    "CONVERGED_GRADIENT",
+    "CONVERGED_VALUE",
+    "MAX_EVALUATIONS",
+    "MAX_ITERATIONS",
+    "RUNNING",
+    "SEARCH_FAILED",
+    "Limits",
+    "advance",
+    "direction",
+    "lbfgs_iterations",
+]
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -166,7 +173,7 @@ def move(step, vectors):
 
 
 @kernel
-def status_of_iterate(vectors, numbers, counts, limits):
+def find_status(vectors, numbers, counts, limits):
     """Return the status of a minimisation whose x is an iterate."""
     n_iterations = counts[N_ITERATIONS]
     if n_iterations > 0 and n_iterations >= limits.maxiter:
@@ -209,7 +216,7 @@ def advance(minimiser, limits):
     elif counts[N_ITERATIONS] > 0:
         add_pair(vectors, numbers, counts)
     if is_iterate:
-        counts[STATUS], counts[PHASE] = status_of_iterate(vectors, numbers, counts, limits), ITERATED
+        counts[STATUS], counts[PHASE] = find_status(vectors, numbers, counts, limits), ITERATED
         return ITERATED
 
     begins = fails or phase == ITERATED
@@ -306,11 +313,11 @@ def end_evaluation(state, settings):
     for k in range(n_weights):
         gradient[k] += reg_lambda * x[k]
     losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
-    minimiser.numbers[VALUE] = losses[0] + losses[1]
+    minimiser.numbers[VALUE] = settings.loss_share * losses[0] + losses[1]
 
 
 @functools.cache
-def lbfgs_iterations(sparse: bool) -> Any:
+def lbfgs_iterations(sparse: bool) -> Kernel:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
     Every thread calls the kernel. All threads evaluate the loss, each for some of the shards, and the first
@@ -330,9 +337,23 @@ def lbfgs_iterations(sparse: bool) -> Any:
 
     @kernel
     def lbfgs_iterations(
-        thread, n_threads, gradient_of, activate, differentiate, loss_backward, advance, plan, state, limits,
-        data, settings, records, work, last_pass, n_rounds,
-    ):  # fmt: skip
+        thread,
+        n_threads,
+        gradient_of,
+        activate,
+        differentiate,
+        loss_backward,
+        advance,
+        plan,
+        state,
+        limits,
+        data,
+        settings,
+        records,
+        work,
+        last_pass,
+        n_rounds,
+    ):
         minimiser, progress, losses = state.minimiser, state.progress, state.losses
         counts, gradients, evaluates = minimiser.counts, state.gradients, state.evaluates
         barrier = work.barrier
@@ -372,10 +393,22 @@ def lbfgs_iterations(sparse: bool) -> Any:
                         gradient[k] = 0
                 tiles = min(first + begin, n_tiles), min(first + end, n_tiles)
                 state.shard_losses[shard] = add_tiles(
-                    gradient_of, activate, differentiate, loss_backward, plan, state.point,
-                    state.statistics_at_point, data, settings, settings.seed, tiles, work, thread, gradient,
+                    gradient_of,
+                    activate,
+                    differentiate,
+                    loss_backward,
+                    plan,
+                    state.point,
+                    state.statistics_at_point,
+                    data,
+                    settings,
+                    settings.seed,
+                    tiles,
+                    work,
+                    thread,
+                    gradient,
                     state.shard_losses[shard],
-                )  # fmt: skip
+                )
             n_rounds -= end - begin
             wait(barrier, thread, n_threads)
             if thread == 0:

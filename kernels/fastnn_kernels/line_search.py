@@ -165,9 +165,13 @@ def search_ends(value, slope, search):
     if search[MODIFIED] != 0.0 and value <= search[BEST + 1] and value > allowed:
         tilt = least
     following, best, other, is_bracketed = interpolate(
-        end_of_interval(search, BEST, tilt), end_of_interval(search, OTHER, tilt),
-        (step, value - step * tilt, slope - tilt), is_bracketed, lower, upper,
-    )  # fmt: skip
+        end_of_interval(search, BEST, tilt),
+        end_of_interval(search, OTHER, tilt),
+        (step, value - step * tilt, slope - tilt),
+        is_bracketed,
+        lower,
+        upper,
+    )
     set_end(best, tilt, BEST, search)
     set_end(other, tilt, OTHER, search)
     if is_bracketed:

@@ -17,10 +17,13 @@ has weight 0, so that it changes neither the loss nor the gradient.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .compiler.jit import kernel
+import numpy as np
+
+from .compiler.jit import Kernel, kernel
 from .output import column_max, exponentials
 from .vectors import vmath
 from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
@@ -74,9 +77,11 @@ def loss(name: str) -> Callable[[type], type]:
 def cross_entropy_value(S, y, weights, smoothing):
     """Return the cross-entropy ``log sum exp(S) - sum q S`` of softmax.
 
-    q is 1 - smoothing at the label, plus smoothing / K everywhere.
+    q is 1 - smoothing at the label, plus smoothing / K everywhere. A smoothing below 0 stands for none, and
+    its magnitude is the largest loss of a sample: scikit-learn limits the loss, but not the gradient.
     """
     loss = 0.0
+    limits = fill(S, S.dtype.type(-smoothing if smoothing < 0.0 else np.inf))
     for t in range(0, S.shape[1], lanes(S)):
         label, weight = load(y, 0, t), load(weights, 0, t)
         if S.shape[0] == 2 and smoothing == 0.0:
@@ -86,13 +91,13 @@ def cross_entropy_value(S, y, weights, smoothing):
             total = fill(S, 0)
             for k in range(S.shape[0]):
                 total = total + vmath.exp_to_zero(load(S, k, t) - highest)
-            each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
-        loss += reduce_add_weighted(each, weight)
+            each = vmath.log(total) - expected_score(S, t, label, highest, max(smoothing, 0.0))
+        loss += reduce_add_weighted(vmath.minimum(each, limits), weight)
     return loss
 
 
 @functools.cache
-def two_class_backward(n_vectors: int) -> Any:
+def two_class_backward(n_vectors: int) -> Kernel:
     """Return the kernel ``(S, y, weights, t, wanted, loss, dS)`` of the cross-entropy of two classes.
 
     The kernel computes `cross_entropy_backward` without smoothing for `n_vectors` vectors of samples, from t
@@ -118,7 +123,7 @@ backward_of_one, backward_of_several = two_class_backward(1), two_class_backward
 
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
-    """Fill dS with the probabilities minus q, where q is that of `cross_entropy_value`."""
+    """Fill dS with the probabilities minus q, where q and the limit are those of `cross_entropy_value`."""
     n_scores = S.shape[0]
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:
@@ -129,6 +134,8 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
         for t in range(whole, S.shape[1], lanes(S)):
             loss = backward_of_one(S, y, weights, t, wanted, loss, dS)
         return loss
+    limits = fill(S, S.dtype.type(-smoothing if smoothing < 0.0 else np.inf))
+    smoothing = max(smoothing, 0.0)
     spread = S.dtype.type(smoothing / n_scores)
     at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)
     for t in range(0, S.shape[1], lanes(S)):
@@ -141,7 +148,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
             store(dS, k, t, add_product(-expected, reciprocal, load(dS, k, t)) * weight)
         if wanted:
             each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
-            loss += reduce_add_weighted(each, weight)
+            loss += reduce_add_weighted(vmath.minimum(each, limits), weight)
     return loss
 
 
@@ -177,7 +184,7 @@ def _lag(first: Value, second: Value, is_second: Value) -> Value:
 @emitter
 def two_class_loss(first: Value, second: Value, label: Value) -> Value:
     """Return the cross-entropy of softmax over two scores; label is 0 or 1."""
-    return vmath.softplus_of(_lag(first, second, label.equals(1.0)))
+    return vmath.compute_softplus(_lag(first, second, label.equals(1.0)))
 
 
 @emitter
@@ -252,12 +259,16 @@ def label_score(S, label, t):
 
 @loss("sigmoid_binary_cross_entropy")
 class BinaryCrossEntropy:
-    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s."""
+    """Binary cross-entropy ``-y log p - (1 - y) log(1 - p)``, where p is the sigmoid of s.
+
+    A parameter below 0 limits the loss to its magnitude, but not the gradient.
+    """
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
         # softplus(s) = softplus(-|s|) + max(s, 0): for y near 1, max(s, 0) - y s has no rounding error.
-        return (-y).fma(s, vmath.softplus_of(-s.magnitude()) + s.at_least(0.0))
+        exact = (-y).fma(s, vmath.compute_softplus(-s.magnitude()) + s.at_least(0.0))
+        return exact.at_most((-parameter).where(parameter < 0.0, s.constant(math.inf)))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
@@ -321,24 +332,38 @@ class Quantile:
         return (1.0 - q).where(s > y, (-q).where(s < y, s - y))
 
 
+@loss("hinge")
+class BinaryHinge:
+    """Hinge loss ``max(0, margin - y s)`` of one score, for targets -1 and 1."""
+
+    @staticmethod
+    def value(s: Value, y: Value, margin: Value) -> Value:
+        return (margin - y * s).at_least(0.0)
+
+    @staticmethod
+    def slope(s: Value, y: Value, margin: Value) -> Value:
+        """Return ``-y`` where ``y s`` is below the margin, else 0; NaN for a score that is not finite."""
+        return (-y).where(y * s < margin, s.constant(0.0)) + (s - s)
+
+
 @loss("poisson")
 class Poisson:
     """Poisson loss ``exp(s) - y s``: negative log-likelihood of the rate exp(s), without terms of y alone."""
 
     @staticmethod
     def value(s: Value, y: Value, parameter: Value) -> Value:
-        return (-y).fma(s, vmath.exp_of(s))
+        return (-y).fma(s, vmath.compute_exp(s))
 
     @staticmethod
     def slope(s: Value, y: Value, parameter: Value) -> Value:
-        return vmath.exp_of(s) - y
+        return vmath.compute_exp(s) - y
 
 
 # --- the kernels of a loss -----------------------------------------------------------------------
 
 
 @functools.cache
-def loss_value(name: str) -> Any:
+def loss_value(name: str) -> Kernel:
     """Return the kernel ``(S, y, weights, parameter)`` that returns the weighted loss `name`, a float64."""
     value = LOSSES[name].value
     if LOSSES[name].of_labels:
@@ -358,7 +383,7 @@ def loss_value(name: str) -> Any:
 
 
 @functools.cache
-def loss_backward(name: str) -> Any:
+def loss_backward(name: str) -> Kernel:
     """Return the kernel ``(S, y, weights, parameter, wanted, dS)`` of the derivative of the loss `name`.
 
     The kernel overwrites dS with the derivative of the weighted loss by S. It returns the weighted loss, a

@@ -11,7 +11,6 @@ vectors), P parameters.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from .calls.prediction import (
     ACTIVATION,
@@ -29,7 +28,7 @@ from .calls.prediction import (
     UNITS,
     WEIGHTS,
 )
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .gate import affine_backward, affine_forward, pack, packed_size
 from .norm import batch_norm_backward, batch_norm_forward
@@ -42,9 +41,16 @@ from .vectors.tile import transpose
 from .vectors.vector import view
 
 __all__ = [
-    "backward_pass", "forward_pass", "input_rate", "last_outputs", "pack_weights",
-    "plan_packing", "sparse_backward", "sparse_forward", "sparse_width",
-]  # fmt: skip
+    "backward_pass",
+    "forward_pass",
+    "input_rate",
+    "last_outputs",
+    "pack_weights",
+    "plan_packing",
+    "sparse_backward",
+    "sparse_forward",
+    "sparse_width",
+]
 
 
 @kernel
@@ -165,9 +171,7 @@ def normalise(plan, layer, begin, end, parameters, weights, statistics, units):
 
 
 @kernel
-def normalise_backward(
-    plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient
-):  # fmt: skip
+def normalise_backward(plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient):
     """Apply `norm.batch_norm_backward` to the units from `begin` to `end` of a layer.
 
     dunits, flat, has the derivatives by the normalised sums, which become those by the sums.
@@ -183,7 +187,7 @@ def normalise_backward(
 
 
 @functools.cache
-def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
+def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
     """Return the kernel ``(activations, plan, parameters, packed, X, units, batch)`` of the forward pass.
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
@@ -230,7 +234,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
 
 
 @functools.cache
-def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
+def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
     """Return the kernel of the backward pass, which is called after the forward pass of the same tile.
 
     Its arguments are ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
@@ -263,9 +267,17 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Any:
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 normalise_backward(
-                    plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units, dunits,
+                    plan,
+                    layer,
+                    0,
+                    n_outputs,
+                    parameters,
+                    batch.weights,
+                    batch.statistics,
+                    units,
+                    dunits,
                     gradient,
-                )  # fmt: skip
+                )
             # The derivative by the samples is not needed: dX of the first layer has no rows.
             below = plan[max(layer - 1, 0), DUNITS]
             dX = view(dunits, below * T, n_inputs if layer else 0, T)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
 
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .layer import ACTIVATIONS
 from .vectors import vmath
 from .vectors.elementwise import elementwise
@@ -107,7 +107,7 @@ def column_max(S, t):
 
 
 # Output functions by name: softmax is a kernel ``(S, P)``, the others are functions of one vector of scores.
-OUTPUTS: dict[str, Any] = {
+OUTPUTS: dict[str, Callable] = {
     "softmax": softmax_forward,
     "sigmoid": vmath.sigmoid,
     "exponential": vmath.exp,
@@ -116,7 +116,7 @@ OUTPUTS: dict[str, Any] = {
 
 
 @functools.cache
-def output_forward(name: str) -> Any:
+def output_forward(name: str) -> Kernel:
     """Return the kernel ``(S, P)``, which computes P = f(S) for the output function `name`.
 
     S and P are (K, T); P may be S itself.

@@ -9,12 +9,11 @@ weights are those of `network.forward_pass`. The workspaces `units` and `tile` a
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
 from .calls.prediction import INPUTS
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import forward_pass, last_outputs, sparse_forward, sparse_width
 from .output import all_finite, argmax
@@ -35,7 +34,7 @@ def input_width(plan, parameters):
 
 
 @functools.cache
-def tile_scores(sparse: bool) -> Any:
+def tile_scores(sparse: bool) -> Kernel:
     """Return the kernel of the scores.
 
     Its arguments are ``(activations, plan, parameters, packed, X, first, n, tile, T, units)``. It returns the
@@ -59,7 +58,7 @@ def tile_scores(sparse: bool) -> Any:
 
 
 @functools.cache
-def outputs(sparse: bool) -> Any:
+def outputs(sparse: bool) -> Kernel:
     """Return the kernel of the outputs.
 
     Its arguments are ``(activations, transform, plan, parameters, packed, X, tile, units, P)``. activations:
@@ -87,7 +86,7 @@ def outputs(sparse: bool) -> Any:
 
 
 @functools.cache
-def predict(sparse: bool) -> Any:
+def predict(sparse: bool) -> Kernel:
     """Return the kernel ``(activations, plan, parameters, packed, X, tile, units, classes)`` of the classes.
 
     The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
@@ -111,7 +110,7 @@ def predict(sparse: bool) -> Any:
 
 
 @functools.cache
-def loss(sparse: bool) -> Any:
+def loss(sparse: bool) -> Kernel:
     """Return the kernel that returns the weighted loss of X.
 
     Its arguments are ``(activations, value, plan, parameters, packed, X, y, weights, parameter, tile,
@@ -124,7 +123,7 @@ def loss(sparse: bool) -> Any:
     @kernel
     def loss(
         activations, value, plan, parameters, packed, X, y, weights, parameter, tile, targets, row, units
-    ):  # fmt: skip
+    ):
         T = row.shape[0]
         y_tile = view(targets, 0, y.shape[1], T)
         weights_tile = view(row, 0, 1, T)

@@ -13,7 +13,6 @@ number of vectors), N squares of a list.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from .bound import is_won, slack
 from .calls.formulas import Form
 from .calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
 from .committee import committee_bounds, committee_scores
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .output import argmax
 from .vectors.vector import fill_row, view
 
@@ -29,7 +28,7 @@ __all__ = ["evaluate", "fill_squares", "subdivide"]
 
 
 @functools.cache
-def subdivide(votes: bool) -> Any:
+def subdivide(votes: bool) -> Kernel:
     """Return the kernel that divides squares and bounds the scores over them.
 
     Its arguments are ``(networks, xs, ys, leaf_size, max_batches, waiting, batch, won, undecided, counts,
@@ -127,7 +126,7 @@ def fill_interval(axis, begin, end, form, i, t):
 
 
 @functools.cache
-def evaluate(votes: bool) -> Any:
+def evaluate(votes: bool) -> Kernel:
     """Return the kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
 
     The kernel evaluates the pixels of the first n of `squares` (N, 3), writes their classes to classes (H,

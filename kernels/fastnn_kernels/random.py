@@ -20,10 +20,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from .compiler.jit import kernel
-from .compiler.numba_internals import array_without_count, cgutils
+from .compiler.numba_internals import cgutils, make_array
 from .vectors.processor import VECTOR_BYTES
 from .vectors.value import Value, emitter
-from .vectors.vector import Vector, flat, is_plain, lanes, load, store, vector_of, vector_pointer
+from .vectors.vector import Vector, flat, get_vector, is_plain, lanes, load, store, vector_pointer
 
 __all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 
@@ -98,7 +98,7 @@ def shuffle(generator, indices):
             is_tempered = False
         if not is_tempered:
             for k in range(WORDS):
-                numbers[k] = tempered(generator[k])
+                numbers[k] = temper(generator[k])
             is_tempered = True
         # First collect the numbers that are valid positions, at most i. Many numbers are larger, in no
         # pattern that a branch predictor could learn: collect them without a branch. Unsigned indices avoid
@@ -125,7 +125,7 @@ def words(typing_context):
 
     def generate(context, builder, signature, args):
         word = ir.IntType(32)
-        return array_without_count(
+        return make_array(
             context,
             builder,
             array,
@@ -139,7 +139,7 @@ def words(typing_context):
 
 
 @kernel
-def tempered(y):
+def temper(y):
     """Return the tempered word y, an output of the generator (Matsumoto & Nishimura, 1998, section 2.1)."""
     y ^= y >> np.uint32(11)
     y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
@@ -151,14 +151,14 @@ def tempered(y):
 def twist(generator):
     """Replace the 624 words of a Mersenne Twister by the next ones."""
     for k in range(WORDS - SHIFT):
-        generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT])
+        generator[k] = twist_word(generator[k], generator[k + 1], generator[k + SHIFT])
     for k in range(WORDS - SHIFT, WORDS - 1):
-        generator[k] = twisted(generator[k], generator[k + 1], generator[k + SHIFT - WORDS])
-    generator[WORDS - 1] = twisted(generator[WORDS - 1], generator[0], generator[SHIFT - 1])
+        generator[k] = twist_word(generator[k], generator[k + 1], generator[k + SHIFT - WORDS])
+    generator[WORDS - 1] = twist_word(generator[WORDS - 1], generator[0], generator[SHIFT - 1])
 
 
 @kernel
-def twisted(word, following, distant):
+def twist_word(word, following, distant):
     """Return the word that replaces `word`, given the next word and the one `SHIFT` words further on."""
     y = (np.int64(word) & 0x80000000) | (np.int64(following) & 0x7FFFFFFF)
     return np.int64(distant) ^ (y >> 1) ^ (-(y & 1) & 0x9908B0DF)
@@ -242,7 +242,7 @@ def drop(typing_context, n_values, A, row, column, key, position, threshold, sca
     are_plain = is_plain(A, 2) and is_plain(D, 2, written=True)
     if not (isinstance(n_values, types.IntegerLiteral) and are_plain and A.dtype == D.dtype):
         return None
-    count, vector = n_values.literal_value, vector_of(A)
+    count, vector = n_values.literal_value, get_vector(A)
 
     def generate(context, builder, signature, args):
         _, A_value, row, column, key, position, threshold, scale, D_value = args

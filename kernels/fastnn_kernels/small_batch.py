@@ -33,8 +33,13 @@ from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
 
 __all__ = [
-    "gather_columns", "gather_samples", "rows_backward", "rows_forward", "small_batch_gradient", "whole",
-]  # fmt: skip
+    "gather_columns",
+    "gather_samples",
+    "rows_backward",
+    "rows_forward",
+    "small_batch_gradient",
+    "whole",
+]
 
 
 @kernel
@@ -107,9 +112,23 @@ def derivative_rows(plan, layer, n, dunits):
 
 @kernel
 def small_batch_gradient(
-    activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch, parameter, wanted, units,
-    dunits, scratch, gradient, adds,
-):  # fmt: skip
+    activate,
+    differentiate,
+    loss_backward,
+    plan,
+    parameters,
+    X,
+    y,
+    weights,
+    batch,
+    parameter,
+    wanted,
+    units,
+    dunits,
+    scratch,
+    gradient,
+    adds,
+):
     """Compute the gradient of a few samples; only these arguments differ from `gradient.tile_gradient`.
 
     Parameters

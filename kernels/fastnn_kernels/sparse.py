@@ -15,7 +15,7 @@ number of vectors), V outputs rounded up to whole cache lines, P parameters.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,9 +39,9 @@ class SparseTile(NamedTuple):
     """
 
     table: Table
-    first: Any
-    last: Any
-    sums: Any
+    first: int
+    last: int
+    sums: np.ndarray
 
 
 @kernel

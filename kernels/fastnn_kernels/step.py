@@ -12,12 +12,11 @@ number of cache lines).
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
 from .calls.training import BLOCK
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .vectors.barrier import wait
 from .vectors.processor import LINE_BYTES
@@ -132,7 +131,7 @@ def copy_share(parameters, thread, n_threads, copy):
 
 
 @functools.cache
-def share_update(clears: bool) -> Any:
+def share_update(clears: bool) -> Kernel:
     """Return the kernel that updates this thread's share of the parameters.
 
     Its arguments are ``(update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread,
@@ -147,7 +146,7 @@ def share_update(clears: bool) -> Any:
     @kernel
     def share_update(
         update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-    ):  # fmt: skip
+    ):
         first, last = thread_share(parameters, thread, n_threads)
         state, numbers = change.state, change.coefficients
         # Parameters with the same penalties are updated together.

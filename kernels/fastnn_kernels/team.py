@@ -17,7 +17,9 @@ vectors), P parameters.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from .calls.prediction import (
     ACTIVATION,
@@ -32,9 +34,9 @@ from .calls.prediction import (
     WEIGHTS,
 )
 from .calls.training import N_PARTS
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, panel_sums, sample_sums_are_faster, transposed_panels
+from .gate import affine_backward, affine_forward, panel_sums, sample_sums_are_faster, transpose_to_panels
 from .network import has_dropout, last_outputs, layer_inputs, normalise, normalise_backward
 from .random import draw, dropout, dropout_backward, later_streams
 from .update import parameter_square_sum
@@ -53,10 +55,10 @@ STRIP = 96
 class Change(NamedTuple):
     """Arguments of an `update` kernel for weights: state (S, P), coefficients (C,), the scalars l2 and l1."""
 
-    state: Any
-    coefficients: Any
-    l2: Any
-    l1: Any
+    state: np.ndarray
+    coefficients: np.ndarray
+    l2: float
+    l1: float
 
 
 @kernel
@@ -134,7 +136,7 @@ def drop_inputs(plan, layer, part, A, units, batch):
 
 
 @functools.cache
-def team_gradient(batch_norm: bool, dropped: bool) -> Any:
+def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
     """Return the kernel that computes the gradient of a tile; all threads call it at the same time.
 
     batch_norm, dropped: True for batch normalisation and for dropout. Each thread normalises and drops the
@@ -156,10 +158,31 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
 
     @kernel
     def team_gradient(
-        activate, differentiate, loss_backward, update, plan, parameters, X, y, weights, batch,
-        parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier,
-        in_strips, change,
-    ):  # fmt: skip
+        activate,
+        differentiate,
+        loss_backward,
+        update,
+        plan,
+        parameters,
+        X,
+        y,
+        weights,
+        batch,
+        parameter,
+        wanted,
+        units,
+        dunits,
+        sums,
+        zeros,
+        scratch,
+        gradient,
+        adds,
+        thread,
+        n_threads,
+        barrier,
+        in_strips,
+        change,
+    ):
         T = X.shape[1]
         n_lanes = lanes(X)
         last = plan.shape[0] - 1
@@ -221,9 +244,17 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Any:
                     )
                     if batch_norm and plan[layer, STATISTICS] >= 0:
                         normalise_backward(
-                            plan, layer, begin, end, parameters, weights, batch.statistics, units, dunits,
+                            plan,
+                            layer,
+                            begin,
+                            end,
+                            parameters,
+                            weights,
+                            batch.statistics,
+                            units,
+                            dunits,
                             gradient,
-                        )  # fmt: skip
+                        )
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
                 begin, end = part_units(n_inputs, part, n_lanes)
@@ -265,7 +296,7 @@ def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
     """
     n_inputs = X.shape[0]
     n_outputs = dZ.shape[0]
-    panels = transposed_panels(dZ, scratch)
+    panels = transpose_to_panels(dZ, scratch)
     panel_sums(panels, db, False)
     if dX.shape[0] > 0:  # dX needs the weights before the update
         product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
@@ -275,10 +306,19 @@ def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
         outer_product(rows(X, i, i + n), panels, view(gradient, at, n, n_outputs), False)
         begin, size = at + i * n_outputs, n * n_outputs
         numbers = change.l2, change.l1, gradient.dtype.type(1)
-        finite &= call(update, (
-            view(gradient, at, 1, size), parameters, change.state, change.coefficients, *numbers, begin,
-            begin + size, begin,
-        ))  # fmt: skip
+        finite &= call(
+            update,
+            (
+                view(gradient, at, 1, size),
+                parameters,
+                change.state,
+                change.coefficients,
+                *numbers,
+                begin,
+                begin + size,
+                begin,
+            ),
+        )
     return finite
 
 
@@ -297,7 +337,7 @@ def part_output_units(plan, layer, part, n_lanes):
 @kernel
 def team_update(
     update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-):  # fmt: skip
+):
     """Update the parameters of this thread's parts, and return True if all of them are still finite.
 
     Weights are updated with the `Change`. The parameters from `n_weights` on have the L2 factor l2_others,

@@ -13,11 +13,10 @@ vectors), G shards, P parameters (a whole number of cache lines), C coefficients
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from .calls.prediction import INPUTS
 from .calls.training import N_PARTS, Batch
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import input_rate, sparse_backward, sparse_forward, sparse_width
 from .random import draw, shuffle
@@ -47,7 +46,7 @@ STEPS = 1
 
 
 @functools.cache
-def loss_and_gradient(sparse: bool) -> Any:
+def loss_and_gradient(sparse: bool) -> Kernel:
     """Return the kernel that computes loss and gradient of data stored in tiles, or of a sparse table.
 
     Its arguments are ``(gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics,
@@ -60,9 +59,22 @@ def loss_and_gradient(sparse: bool) -> Any:
 
     @kernel
     def loss_and_gradient(
-        gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics, data, settings,
-        key, tiles, work, thread, gradient, loss,
-    ):  # fmt: skip
+        gradient_of,
+        activate,
+        differentiate,
+        loss_backward,
+        plan,
+        parameters,
+        statistics,
+        data,
+        settings,
+        key,
+        tiles,
+        work,
+        thread,
+        gradient,
+        loss,
+    ):
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
         for tile in range(tiles[0], tiles[1]):
@@ -76,11 +88,27 @@ def loss_and_gradient(sparse: bool) -> Any:
             y = view(data.y, tile * n_targets * T, n_targets, T)
             weights = view(data.weights, tile * T, 1, T)
             batch = Batch(weights, statistics, settings.dropout, key, tile * T)
-            loss += call(gradient_of, (
-                activate, differentiate, loss_backward, plan, parameters, X, y, weights, batch,
-                settings.loss_parameter, True, row(work.units, thread), row(work.dunits, thread),
-                row(work.scratch, thread), gradient, True,
-            ))  # fmt: skip
+            loss += call(
+                gradient_of,
+                (
+                    activate,
+                    differentiate,
+                    loss_backward,
+                    plan,
+                    parameters,
+                    X,
+                    y,
+                    weights,
+                    batch,
+                    settings.loss_parameter,
+                    True,
+                    row(work.units, thread),
+                    row(work.dunits, thread),
+                    row(work.scratch, thread),
+                    gradient,
+                    True,
+                ),
+            )
             if sparse:
                 sparse_backward(plan, samples, key, tile * T, rate, 0, n_inputs, gradient)
         return loss
@@ -89,7 +117,7 @@ def loss_and_gradient(sparse: bool) -> Any:
 
 
 @functools.cache
-def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool) -> Any:
+def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool) -> Kernel:
     """Return the kernel of the training loop, which every thread calls.
 
     gathered: True if the samples of each batch are gathered from the table, False if data are stored in
@@ -121,9 +149,24 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
 
     @kernel
     def train_steps(
-        thread, n_threads, gradient_of, activate, differentiate, loss_backward, update, options, plan, state,
-        data, settings, records, work, coefficients, last_step, n_rounds,
-    ):  # fmt: skip
+        thread,
+        n_threads,
+        gradient_of,
+        activate,
+        differentiate,
+        loss_backward,
+        update,
+        options,
+        plan,
+        state,
+        data,
+        settings,
+        records,
+        work,
+        coefficients,
+        last_step,
+        n_rounds,
+    ):
         T = settings.tile_width
         n_inputs, n_targets = plan[0, INPUTS], settings.n_targets
         parameters, gradients = state.parameters, state.gradients
@@ -183,9 +226,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
             adds = sparse or round > 0
 
             if settings.of_objective and is_recorded and settings.reg_lambda > 0.0 and round == 0:
-                call(options.weight_squares, (
-                    plan, parameters, settings.n_weights, thread, n_threads, squares,
-                ))  # fmt: skip
+                call(
+                    options.weight_squares, (plan, parameters, settings.n_weights, thread, n_threads, squares)
+                )
             if shares_tile and round > 0:  # other threads may still read the previous tile
                 wait(barrier, thread, n_threads)
             width = T
@@ -230,11 +273,31 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                     sample_batch = Batch(weights, statistics, dropout, key, first)
                     if team:
                         loss, finite = gradient_of_team(
-                            activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
-                            sample_batch, settings.loss_parameter, is_recorded, units, dunits,
-                            row(work.sums, 0), row(work.sums, 1), scratch, gradient, round > 0, thread,
-                            n_threads, barrier, in_strips, change,
-                        )  # fmt: skip
+                            activate,
+                            differentiate,
+                            loss_backward,
+                            update,
+                            plan,
+                            parameters,
+                            X,
+                            y,
+                            weights,
+                            sample_batch,
+                            settings.loss_parameter,
+                            is_recorded,
+                            units,
+                            dunits,
+                            row(work.sums, 0),
+                            row(work.sums, 1),
+                            scratch,
+                            gradient,
+                            round > 0,
+                            thread,
+                            n_threads,
+                            barrier,
+                            in_strips,
+                            change,
+                        )
                         shard_loss += loss
                     else:
                         if sparse:
@@ -243,11 +306,27 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                             sparse_forward(plan, parameters, samples, key, first, rate, start, end)
                             wait(barrier, thread, n_threads)
                         if thread == 0 or not shares_tile:
-                            shard_loss += call(gradient_of, (
-                                activate, differentiate, loss_backward, plan, parameters, X, y, weights,
-                                sample_batch, settings.loss_parameter, is_recorded, units, dunits, scratch,
-                                gradient, adds,
-                            ))  # fmt: skip
+                            shard_loss += call(
+                                gradient_of,
+                                (
+                                    activate,
+                                    differentiate,
+                                    loss_backward,
+                                    plan,
+                                    parameters,
+                                    X,
+                                    y,
+                                    weights,
+                                    sample_batch,
+                                    settings.loss_parameter,
+                                    is_recorded,
+                                    units,
+                                    dunits,
+                                    scratch,
+                                    gradient,
+                                    adds,
+                                ),
+                            )
                         if sparse:
                             wait(barrier, thread, n_threads)
                             start, end = share_of(n_inputs, thread, n_threads)
@@ -269,9 +348,10 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 update_plateau(records.losses[record] / settings.n_samples, settings.tol, plateau)
             shrink = 1.0
             if is_observed or settings.clip_norm > 0.0:
-                norm = call(options.gradient_norm, (
-                    gradients, parameters.shape[0], thread, n_threads, barrier, partial,
-                ))  # fmt: skip
+                norm = call(
+                    options.gradient_norm,
+                    (gradients, parameters.shape[0], thread, n_threads, barrier, partial),
+                )
                 shrink = shrink_factor(norm, settings.clip_norm)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
@@ -281,9 +361,18 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                     wait(barrier, thread, n_threads)
             strip_width = width if in_strips else 0
             finite &= update_parameters(
-                update, plan, gradients, parameters, change, l2_others, dtype(shrink), settings.n_weights,
-                thread, n_threads, strip_width,
-            )  # fmt: skip
+                update,
+                plan,
+                gradients,
+                parameters,
+                change,
+                l2_others,
+                dtype(shrink),
+                settings.n_weights,
+                thread,
+                n_threads,
+                strip_width,
+            )
             finite = all_are_finite(finite, thread, n_threads, barrier, finite_flags)
             if settings.max_norm > 0.0:
                 if thread == 0:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.numba_internals import to_fixed_tuple
 from .vectors import vmath
 from .vectors.value import Value, add_product, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
@@ -37,7 +37,7 @@ __all__ = [
 class RegisteredRule(NamedTuple):
     """The rule of an optimizer, a kernel, and the number of the rule's coefficients."""
 
-    rule: Any
+    rule: Kernel
     n_coefficients: int
 
 
@@ -45,14 +45,14 @@ class RegisteredRule(NamedTuple):
 OPTIMIZERS: dict[str, RegisteredRule] = {}
 
 
-def optimizer(name: str) -> Callable[[Callable], Any]:
+def optimizer(name: str) -> Callable[[Callable], Kernel]:
     """Return the decorator that makes a rule a kernel and adds it to `OPTIMIZERS` under `name`.
 
     The arguments of a rule are p, g, state and k, then its coefficients, which ``fastnn/optimizers.py``
     computes for every step. The first coefficient is the learning rate.
     """
 
-    def register(rule: Callable) -> Any:
+    def register(rule: Callable) -> Kernel:
         n_coefficients = len(inspect.signature(rule).parameters) - 4
         compiled = kernel(rule)
         OPTIMIZERS[name] = RegisteredRule(compiled, n_coefficients)
@@ -139,7 +139,7 @@ def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
 
 
 @functools.cache
-def update(name: str, with_l1: bool = True, plain: bool = False) -> Any:
+def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
     """Return the kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
 
     The kernel updates the parameters from `begin` to `end`, whole vectors, by the rule `name` and

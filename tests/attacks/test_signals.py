@@ -1,33 +1,32 @@
-"""Attacks by signals: a call can be interrupted at any moment and repeated with the same result.
+"""Signals and forks at any moment of a call: results stay the same, and every core is free afterwards.
 
-The signal is raised in C at a chosen opcode of the call, where Python handles it like a signal of the system.
-Opcodes are counted, not timed, and the numbers of the chosen ones are drawn with a fixed seed.
+A signal is raised between two bytecode instructions, drawn with a fixed seed: a signal of the system could
+come at the same places. The handler raises KeyboardInterrupt or an error of the user's. A forked process
+lacks the threads of its parent, and must not wait for them.
 """
 
 import os
 import signal
+import threading
 
 import pytest
 from processes import run_python
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")]
+from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
 
-MOMENTS = 30
+posix = pytest.mark.skipif(os.name != "posix", reason="these signals and forks are POSIX's")
 
-PROGRAM = """
-    import ctypes, functools, random, signal, sys, threading, warnings
+OPERATIONS = """
+    import os, signal, sys, threading, traceback, warnings
     from pathlib import Path
     import numpy as np
     import fastnn
     from fastnn.engine import limits
     from fastnn.system import threads
 
-    # Python drops an exception that a handler raises while an object is finalised: do not print it.
-    sys.unraisablehook = lambda unraisable: None
-    warnings.simplefilter("ignore")
-    number, moments, folder, names = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
-    threads.available_cores = lambda: 2
-    limits.SHARED_OPERATIONS, limits.FIRST_CALL_OPERATIONS = 0, 2e7
+    warnings.simplefilter("ignore")  # Python warns of forks where threads rest, such as a pool's
+    threads.count_cores = lambda: 2
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(300, 20)), draw.integers(0, 3, 300)
     X2 = draw.normal(size=(80, 2))
@@ -42,10 +41,10 @@ PROGRAM = """
         return {str(path): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
 
     def train(n_threads, **options):
-        model = fastnn.Model([20, 64, 64, 3], random_state=0)
+        model = fastnn.Model([20, 64, 64, 3], dropout=options.pop("dropout", 0.0), random_state=0)
         options = {"num_passes": 4, "epsilon": 1e-4, "random_state": 0} | options
         model.train(X, y, n_threads=n_threads, **options)
-        return model._parameters.tobytes()
+        return b"".join(map(bytes, (*model.W, *model.b)))
 
     def diverge():
         try:
@@ -53,50 +52,64 @@ PROGRAM = """
         except fastnn.DivergenceError as error:
             return str(error)
 
-    def weights(*fits):
+    def read_weights(*fits):
         return b"".join(W.tobytes() for fit in fits for W in fit.coefs_)
 
-    def classifier(k=0):
+    def make_classifier(k=0):
         return fastnn.MLPClassifier((6,), max_iter=4, random_state=k)
 
     def fit_many():
-        many = [classifier(k) for k in range(3)]
+        many = [make_classifier(k) for k in range(3)]
         fastnn.fit_many(many, X, y, n_jobs=2)
-        return weights(*many)
+        return read_weights(*many)
 
     def render(suffix, **options):
         fastnn.render_boundary(fitted, *view, 96, out=folder / f"a{suffix}", n_threads=2, **options)
         return contents()
 
-    def animate():
-        model = fastnn.Model([2, 3, 2], random_state=0)
-        fastnn.animate_training(model, X2, y2, folder / "a.gif", num_passes=20, frames=2, size=(160, 120))
-        return model._parameters.tobytes(), contents()
-
     OPERATIONS = {
-        "train": lambda: train(1, batch_size=64),
+        "train": lambda: train(1, batch_size=64, dropout=0.2),
         "train on threads": lambda: train(2, batch_size=64),
         "lbfgs": lambda: train(1, optimizer="lbfgs"),
         "diverge": diverge,
-        "fit": lambda: weights(classifier().fit(X, y)),
+        "fit": lambda: read_weights(make_classifier().fit(X, y)),
         "fit_many": fit_many,
         "predict": lambda: wide.predict_proba(large).tobytes(),
         "png": lambda: render(".png", method="dense"),
         "certified": lambda: render(".dzi", method="certified"),
-        "tif": lambda: render(".tif"),
         "lines": lambda: str(fastnn.boundary_lines(fitted, *view, tolerance=0.1, n_threads=2)),
-        "animate": animate,
     }
+
+    def check_free(place):
+        with threads.acquire_spare_cores(2) as count:
+            assert count == 2, place
+
+    def fork(work):
+        \"\"\"Return the exit status of a child process that calls `work`: 0 if the call returned True.\"\"\"
+        child = os.fork()
+        if child == 0:
+            status = 2
+            try:
+                status = 0 if work() else 1
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+INTERRUPTS = """
+    import ctypes, functools, random
+    number, moments = int(os.environ["NUMBER"]), 30
+    # Python drops an exception that a handler raises while an object is finalised: do not print it.
+    sys.unraisablehook = lambda unraisable: None
+    limits.SHARED_OPERATIONS, limits.FIRST_CALL_OPERATIONS = 0, 2e7
 
     class AlarmError(Exception):
         pass
 
-    def handler(number, frame):
+    def handle(number, frame):
         sys.settrace(None)
         raise KeyboardInterrupt if number == signal.SIGINT else AlarmError
-
-    def untraced(frame, event, argument):
-        return None
 
     class Moment:
         \"\"\"A trace function that raises the signal at opcode number `last`.\"\"\"
@@ -114,12 +127,12 @@ PROGRAM = """
             if self.count != self.last:
                 return self
             self.place = f"{name}, {frame.f_code.co_filename}:{frame.f_lineno}"
-            sys.settrace(untraced)
+            sys.settrace(lambda frame, event, argument: None)
             frame.f_trace = self.raised  # in C: Python would run the handler inside a Python function
             return self.raised
 
-    def check(place, before):
-        assert threads._budget.in_use == 0, place
+    def check(place):
+        check_free(place)
         assert contents() == before, place
 
     default = signal.getsignal(number)
@@ -133,9 +146,8 @@ PROGRAM = """
         sys.settrace(counting)
         operation()
         sys.settrace(None)
-        signal.signal(number, handler)
-        n_raised = 0
-        drawn = random.Random(0)
+        signal.signal(number, handle)
+        n_raised, drawn = 0, random.Random(0)
         for _ in range(moments):
             moment = Moment(drawn.randrange(1, counting.count))
             sys.settrace(moment)
@@ -146,13 +158,13 @@ PROGRAM = """
                     sys.settrace(None)
             except (KeyboardInterrupt, AlarmError) as error:
                 n_raised += 1
-                check(moment.place, before)  # the traceback is still alive, as in interactive sessions
+                check(moment.place)  # the traceback is still alive, as in interactive sessions
                 assert operation() == expected, moment.place
                 del error
-            check(moment.place, before)
+            check(moment.place)
             assert operation() == expected, moment.place
             # Calls that a handler's exception ended have restored all signal handlers.
-            assert signal.getsignal(number) is handler, moment.place
+            assert signal.getsignal(number) is handle, moment.place
             assert number == signal.SIGINT or signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert n_raised > moments // 4, (name, n_raised)
     others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
@@ -162,56 +174,44 @@ PROGRAM = """
     print("done")
 """
 
-# Operations that one process tries.
-GROUPS = [
-    ["train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict"],
-    ["png", "certified", "lines"],
-    pytest.param(["tif"], marks=pytest.mark.needs("tifffile")),
-    ["animate"],
-]
-# Operations tried with a user's own handler; each of the others takes the path of one of these.
-BY_ALARM = ["train on threads", "fit_many", "predict", "png"]
+FORKS = """
+    def train_until_interrupted():
+        try:
+            OPERATIONS["train on threads"]()
+            interrupt = lambda history: signal.raise_signal(signal.SIGINT)
+            train(2, num_passes=10**9, epsilon=1e-7, callbacks=[interrupt])
+        except KeyboardInterrupt:
+            return operation() == expected
 
-
-@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
-def test_calls_can_be_interrupted_by_ctrl_c_at_any_moment(tmp_path, names):
-    moments = 5 if names == ["animate"] else MOMENTS  # each of its runs takes a third of a second
-    assert run_python(PROGRAM, int(signal.SIGINT), moments, tmp_path, *names).split() == ["done"]
-
-
-def test_calls_can_be_ended_by_a_handler_that_raises_at_any_moment(tmp_path):
-    assert run_python(PROGRAM, int(signal.SIGALRM), MOMENTS, tmp_path, *BY_ALARM).split() == ["done"]
-
-
-@pytest.mark.fuzz
-@pytest.mark.parametrize("number", ["SIGINT", "SIGALRM", "SIGTERM", "SIGUSR1"])
-@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
-def test_calls_can_be_interrupted_at_many_more_moments(tmp_path, names, number):
-    number = int(getattr(signal, number))
-    assert run_python(PROGRAM, number, 20 * MOMENTS, tmp_path, *names).split() == ["done"]
-
+    for name in names:
+        operation = OPERATIONS[name]
+        expected = operation()
+        assert fork(lambda: operation() == expected) == 0, name
+        assert train_until_interrupted(), name
+        assert fork(lambda: operation() == expected) == 0, name
+        assert fork(train_until_interrupted) == 0, name
+        assert operation() == expected, name
+        check_free(name)
+    # In the middle of a training: both processes continue it.
+    limits.SHARED_OPERATIONS = 0
+    expected, children = train(2, batch_size=64), []
+    limits.FIRST_CALL_OPERATIONS = limits.CALL_SECONDS = 0  # a call of the kernel for each step
+    fork_once = lambda history: children or children.append(os.fork())
+    same = train(2, batch_size=64, callbacks=[fork_once]) == expected
+    if children[0] == 0:
+        os._exit(0 if same else 1)
+    assert same and os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    print("done")
+"""
 
 TIMER = """
-    import signal, sys
-    import numpy as np
-    import fastnn
-
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(300, 20)), random.integers(0, 3, 300)
-    large = random.normal(size=(200000, 20))
-    fitted = fastnn.Model([2, 16, 2], random_state=0)
-
-    def results():
-        model = fastnn.Model([20, 16, 3], random_state=0)
-        model.train(X, y, num_passes=200, epsilon=1e-4, batch_size=32, random_state=0)
-        image = fastnn.render_boundary(fitted, (-2, 2), (-2, 2), 700, method="dense")
-        return model._parameters.tobytes() + model.predict_proba(large).tobytes() + image.data.tobytes()
-
-    expected, calls = results(), []
-    signal.signal(signal.SIGALRM, lambda number, frame: calls.append(frame is not None))
-    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
-    assert results() == expected
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    calls = []
+    for name in names:
+        signal.signal(signal.SIGALRM, lambda number, frame: calls.append(frame is not None))
+        expected = OPERATIONS[name]()
+        signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+        assert OPERATIONS[name]() == expected, name
+        signal.setitimer(signal.ITIMER_REAL, 0)
     assert calls and all(calls)
 
     class TimeOutError(Exception):
@@ -221,69 +221,103 @@ TIMER = """
         raise TimeOutError
 
     signal.signal(signal.SIGALRM, give_up)
-    for call in (
-        lambda model: model.train(X, y, num_passes=10**12, epsilon=1e-5),
-        lambda model: fastnn.render_boundary(
-            fitted, (-2, 2), (-2, 2), 10**5, method="dense", out=sys.argv[1]
-        ),
-    ):
-        model = fastnn.Model([20, 16, 3], random_state=0)
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            call(model)
-        except TimeOutError:
-            print("time-out")
-    assert results() == expected
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        train(2, num_passes=10**12)
+    except TimeOutError:
+        print("done")
 """
 
-
-def test_a_timer_changes_no_result_and_a_time_out_ends_long_calls(tmp_path):
-    assert run_python(TIMER, tmp_path / "a.png").split() == ["time-out"] * 2
-    assert list(tmp_path.iterdir()) == []
+TRAININGS = ["train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict"]
+PICTURES = ["png", "certified", "lines"]
 
 
-KILLED = """
-    import os, random, shutil, signal, sys, time
-    from pathlib import Path
-    import fastnn
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("events", "number", "names"),
+    [
+        (INTERRUPTS, "SIGINT", TRAININGS),
+        (INTERRUPTS, "SIGINT", PICTURES),
+        # Each of the other operations takes the path of one of these.
+        (INTERRUPTS, "SIGALRM", ["train on threads", "fit_many", "predict", "png"]),
+        (FORKS, "SIGINT", [*TRAININGS, *PICTURES]),
+        (TIMER, "SIGALRM", ["train on threads", "png", "lines"]),
+    ],
+    ids=["Ctrl-C in trainings", "Ctrl-C in pictures", "a handler that raises", "forks", "a timer"],
+)
+def test_calls_survive_signals_and_forks_at_any_moment(tmp_path, events, number, names):
+    number = str(int(getattr(signal, number)))
+    assert run_python(OPERATIONS + events, tmp_path, *names, NUMBER=number).split() == ["done"]
 
-    folder = Path(sys.argv[1])
-    view = (0, 1), (0, 1)
 
-    def write(out, k):
-        regions = lambda P: P[:, 0] > 0.3 * (k % 2 + 1)
-        fastnn.render_boundary(regions, *view, 60, classes=[False, True], out=out)
+POOL = """
+import multiprocessing
+import sys
+import warnings
 
-    def contents():
-        return {
-            path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".fastnn-")
-        }
+import numpy as np
+import fastnn
 
-    drawn = random.Random(0)
-    for suffix in (".png", ".tif", ".svg"):
-        known = []
-        for k in range(2):
-            write(folder / f"a{suffix}", k)
-            known.append(contents())
-        assert known[0] != known[1]
-        for k in range(8):
-            child = os.fork()
-            if child == 0:
-                while True:
-                    write(folder / f"a{suffix}", drawn.randrange(2))
-            time.sleep(drawn.uniform(0, 0.03))
-            os.kill(child, signal.SIGKILL if k % 2 else signal.SIGTERM)
-            os.waitpid(child, 0)
-            assert contents() in known, suffix
-        write(folder / f"a{suffix}", 0)
-        drafts = [path for path in folder.iterdir() if path.name != f"a{suffix}"]
-        assert all(path.name.startswith(".fastnn-") for path in drafts), suffix
-        for path in (*drafts, folder / f"a{suffix}"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+def train(seed):
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(100, 4)), random.integers(0, 3, 100)
+    model = fastnn.Model([4, 8, 3], random_state=seed)
+    model.train(X, y, num_passes=20, epsilon=1e-3, n_threads=2)
+    return b"".join(map(bytes, (*model.W, *model.b))) + model.predict_proba(X).tobytes()
+
+if __name__ == "__main__":
+    expected = [train(seed) for seed in range(6)]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert pool.map(train, range(6)) == expected
+    assert train(0) == expected[0]
     print("done")
 """
 
 
-@pytest.mark.needs("tifffile")
-def test_killed_processes_leave_complete_pictures(tmp_path):
-    assert run_python(KILLED, tmp_path).split() == ["done"]
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_a_pool_compute_the_same(tmp_path, method):
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    # Such children import the main program by its path: it must be the script.
+    program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
+    assert run_python(program, script, method).split() == ["done"]
+
+
+def test_an_interrupt_waits_for_the_end_of_the_outer_context():
+    done = []
+
+    @defer_signals(lambda: done.append("noted"))
+    def work():
+        with defer_signals():
+            signal.raise_signal(signal.SIGINT)
+            done.append("inner")
+        done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["noted", "inner", "outer"]
+    threading.Thread(target=defer_signals().__enter__).start()  # does nothing in other threads
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_users_code_within_the_context_is_interrupted_at_once():
+    received = []
+    old = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        with defer_signals():
+            with let_interrupts_through():
+                signal.raise_signal(signal.SIGINT)
+                assert len(received) == 1, "the earlier handler is called at once"
+            signal.raise_signal(signal.SIGINT)
+            assert len(received) == 1
+        assert len(received) == 2
+        with let_interrupts_through():
+            signal.raise_signal(signal.SIGINT)
+        assert len(received) == 3
+    finally:
+        signal.signal(signal.SIGINT, old)

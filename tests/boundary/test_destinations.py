@@ -1,21 +1,19 @@
-"""Pictures rendered into arrays and files, and renderings that interrupts and errors end."""
+"""Pictures rendered into arrays and files: what is refused, progress, and what interrupts them."""
 
-import os
+import re
 import threading
 
 import numpy as np
 import pytest
+import tqdm.auto
 from interrupts import interrupt_after
 from PIL import Image
-from processes import run_python
-from sink_pictures import formats
+from sink_pictures import formats, render_stripes
 from sklearn.linear_model import LogisticRegression
 from views import XLIM, YLIM, X, picture, y
 
 import fastnn
-from fastnn.boundary import painters
-from fastnn.boundary.render import render_boundary
-from fastnn.boundary.sinks import png
+from fastnn import render_boundary
 
 
 @pytest.mark.parametrize("method", ["dense", "certified"])
@@ -28,115 +26,220 @@ def test_out_may_be_an_array_of_any_layout(trained, tmp_path, method):
         np.empty((301, 203), np.uint8).T,
         np.empty((406, 903), np.uint16)[::-2, 1::3],
         np.memmap(tmp_path / "picture", np.uint8, "w+", shape=(203, 301)),
+        np.ma.masked_all((203, 301), np.uint8),
+        np.ma.masked_all((203, 301), np.int64),
     ]
     for out in arrays:
+        out.flags.writeable = True
         out[...] = 99
+        if isinstance(out, np.ma.MaskedArray):
+            out[...] = np.ma.masked
         image = render_boundary(trained, XLIM, YLIM, (301, 203), out=out, method=method)
         assert image.data is out
+        assert not np.ma.is_masked(out)
         np.testing.assert_array_equal(out, expected)
 
 
-def test_an_array_holds_the_numbers_of_named_classes(tmp_path):
+@pytest.mark.parametrize("method", ["dense", "certified"])
+def test_out_may_be_an_array_that_is_not_aligned(tmp_path, method):
+    model = fastnn.Model([2, 3, 300], random_state=0, output_activation="identity")
+    expected = picture(model, (300, 200), method=method)
+    assert expected.dtype == np.uint16
+    out = np.memmap(tmp_path / "picture", np.uint16, "w+", offset=101, shape=(200, 300))
+    assert not out.flags.aligned
+    picture(model, (300, 200), out=out, method=method)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_an_array_holds_the_numbers_of_named_classes():
     out = np.empty((50, 80), np.int16)
-    image = render_boundary(
-        LogisticRegression().fit(X, np.array(["b", "a"])[y]), XLIM, YLIM, (80, 50), out=out
-    )
+    model = LogisticRegression().fit(X, np.array(["b", "a"])[y])
+    image = render_boundary(model, XLIM, YLIM, (80, 50), out=out)
     assert image.classes.tolist() == ["a", "b"]
     assert image.data is out
-    named = render_boundary(lambda points: points[:, 0] > 0, XLIM, YLIM, (80, 50), out=out, classes=[0, 1])
-    np.testing.assert_array_equal(named.data, picture(lambda points: points[:, 0] > 0))
+    named = picture(lambda points: points[:, 0] > 0, out=out, classes=[0, 1])
+    np.testing.assert_array_equal(named, picture(lambda points: points[:, 0] > 0))
+
+
+def make_read_only():
+    """Return an array that cannot be written to."""
+    out = np.zeros((3, 4), np.uint8)
+    out.flags.writeable = False
+    return out
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros((4, 3), np.uint8), ValueError, "out must be an array of shape (3, 4) (height, width), got"),
+        (np.zeros((3, 4), bool), ValueError, "out must have a dtype that holds 300 classes, as uint16 does,"),
+        (np.zeros((3, 4), np.uint8), ValueError, "got an array of uint8"),
+        (np.zeros((3, 4), np.float16), ValueError, "got an array of float16"),
+        (np.zeros((3, 4), object), ValueError, "got an array of object"),
+        (np.zeros((3, 4), complex), ValueError, "got an array of complex128"),
+        (make_read_only(), ValueError, "out must be an array that can be written to, got a read-only one"),
+        ([[0]], TypeError, "out must be an array, a path or None, got list"),
+        (7, TypeError, "out must be an array, a path or None, got int"),
+        ("a.jpg", ValueError, "a.jpg must end in one of .png, .zarr, .dzi; matplotlib saves"),
+        ("png", ValueError, "png must end in one of"),
+        ("nowhere/a.png", ValueError, "out: there is no folder "),
+        (".", ValueError, "must end in one of"),
+        ("a.dzi", ValueError, "at most 256 classes, but there are 300; .png and .zarr hold more"),
+    ],
+)
+def test_unsuitable_destinations_are_refused(out, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=re.escape(message)):
+        render_stripes(4, 3, 300, out=out)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "classes", "message"),
+    [
+        ("a.png", (2**31, 3), 2, "a side of a .png picture has at most 2147483647 pixels, but it is"),
+        ("a.dzi", (3, 2**32), 2, "a side of a .dzi picture has at most 4294967295 pixels"),
+        ("a.png", 3, 65537, "a .png picture has at most 65536 classes"),
+    ],
+)
+def test_pictures_that_a_format_cannot_hold_are_refused(tmp_path, name, size, classes, message):
+    def predict(points):
+        pytest.fail("predicted")
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        render_boundary(predict, (0, 1), (0, 1), size, classes=range(classes), out=tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_signed_integers_hold_half_as_many_classes():
+    render_stripes(4, 3, 128, out=np.zeros((3, 4), np.int8))
+    with pytest.raises(ValueError, match="holds 129 classes, as uint8 does, got an array of int8"):
+        render_stripes(4, 3, 129, out=np.zeros((3, 4), np.int8))
+
+
+def test_a_response_needs_an_array_of_floats(trained):
+    with pytest.raises(ValueError, match="out must have a dtype that holds a response, as float64 does"):
+        picture(trained, (4, 3), response="margin", out=np.zeros((3, 4), np.int64))
+    out = np.zeros((3, 4), np.float32)  # a response is rounded to float32
+    picture(trained, (4, 3), response="margin", out=out)
+    np.testing.assert_allclose(out, picture(trained, (4, 3), response="margin"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("method", ["dense", "certified"])
-def test_out_may_be_a_file(trained, tmp_path, method, n_threads, monkeypatch):
-    monkeypatch.setattr(png, "PNG_POINTS", 5000)
-    path = tmp_path / "boundary.png"
-    image = render_boundary(trained, XLIM, YLIM, (301, 203), out=path, method=method, n_threads=n_threads)
+def test_out_may_be_a_file(trained, tmp_path, method, n_threads):
+    path, size = tmp_path / "boundary.png", (3001, 6003)
+    image = render_boundary(trained, XLIM, YLIM, size, out=path, method=method, n_threads=n_threads)
     assert (image.data, image.path) == (None, path)
     assert [file.name for file in tmp_path.iterdir()] == ["boundary.png"]
     with Image.open(path) as file:
-        np.testing.assert_array_equal(np.asarray(file)[::-1], picture(trained, (301, 203)))
+        np.testing.assert_array_equal(np.asarray(file)[::-1], picture(trained, size))
     assert image.stats.seconds["writing"] > 0
     assert str(path) in repr(image)
-    with pytest.raises(
-        ValueError, match="the picture is in .*boundary.png: render it without out= to save it"
-    ):
+    assert repr(render_boundary(trained, XLIM, YLIM, (80, 50))).startswith("BoundaryImage(80 x 50, dense, ")
+    message = "the picture is in .*boundary.png: render it without out= to"
+    with pytest.raises(ValueError, match=f"{message} save it"):
         image.save(tmp_path / "other.png")
-    with pytest.raises(ValueError, match="render it without out= to draw it"):
+    with pytest.raises(ValueError, match=f"{message} draw it"):
         image.plot()
 
 
-def test_a_file_of_a_response_holds_grey_levels(trained, tmp_path):
-    render_boundary(trained, XLIM, YLIM, (80, 50), response="probability", out=str(tmp_path / "p.png"))
-    with Image.open(tmp_path / "p.png") as file:
-        grey = np.asarray(file).astype(float)[::-1] / 65535
-    np.testing.assert_allclose(grey, picture(trained, response="probability"), atol=1e-5)
+# --- progress --------------------------------------------------------------------------------------
 
 
-def test_a_picture_can_be_saved_afterwards(trained, tmp_path):
-    image = render_boundary(trained, XLIM, YLIM, (80, 50))
-    image.save(tmp_path / "boundary.png")
-    with Image.open(tmp_path / "boundary.png") as file:
-        np.testing.assert_array_equal(np.asarray(file)[::-1], image.data)
-    assert repr(image).startswith("BoundaryImage(80 x 50, dense, ")
+@pytest.fixture
+def bars(monkeypatch):
+    """Return the list of bars that are made."""
+    made = []
+
+    class Bar(tqdm.auto.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    return made
 
 
-def test_progress_shows_a_bar_of_pixels(trained, capsys):
-    picture(trained)
-    assert capsys.readouterr() == ("", "")
-    picture(trained, progress=True)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "100%" in err
-    assert "pixel" in err
+@pytest.mark.parametrize("size", [(700, 500), (300_000, 2), (7, 300)])
+@pytest.mark.parametrize("suffix", formats(None, ".png", ".zarr", ".dzi"))
+def test_a_bar_moves_with_every_portion_of_a_slow_model(bars, capsys, tmp_path, size, suffix):
+    calls = []
+
+    def predict(points):
+        calls.append((bars[0].n, len(points)))
+        return (points[:, 0] > 0.5).astype(int)
+
+    out = suffix and tmp_path / f"a{suffix}"
+    image = render_boundary(predict, (0, 1), (0, 1), size, classes=[0, 1], progress=True, out=out)
+    shown, counts = np.transpose(calls)
+    assert max(counts) <= 1 << 16
+    if suffix != ".dzi":  # the lower levels of a pyramid are painted again, some per cent of its pixels
+        np.testing.assert_array_equal(shown, np.cumsum(counts) - counts, "the bar shows all earlier points")
+    assert bars[0].n == bars[0].total == image.stats.points_evaluated == size[0] * size[1]
+    assert "100%" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("method", ["dense", "certified"])
-@pytest.mark.parametrize("suffix", formats(".png", ".tif"))
-def test_an_interrupt_leaves_nothing_behind(tmp_path, method, n_threads, suffix):
+@pytest.mark.parametrize("suffix", formats(None, ".png", ".zarr", ".dzi"))
+def test_the_bar_of_a_network_reaches_its_total(bars, trained, tmp_path, method, suffix):
+    out = suffix and tmp_path / f"a{suffix}"
+    picture(trained, (3000, 2500), n_threads=2, progress=True, method=method, out=out)
+    assert bars[0].n == bars[0].total == 7_500_000
+
+
+@pytest.mark.parametrize("model", [fastnn.Model([2, 3, 2], backend="numpy"), lambda points: points[:, 0] > 0])
+def test_a_plot_shows_a_bar_with_progress(capsys, model):
+    fastnn.plot_decision_boundary(model, X, y, resolution=20)
+    assert capsys.readouterr() == ("", "")
+    fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=True)
+    assert "pixel" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="progress must be True or False, got 2"):
+        fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=2)
+
+
+def test_a_picture_without_a_bar_never_takes_the_lock_of_tqdm(monkeypatch):
+    """Forked processes share the lock: one that is killed while it holds the lock would block all others."""
+
+    def acquire(self, *args, **kwargs):
+        raise AssertionError("the lock was taken")
+
+    monkeypatch.setattr("tqdm.std.TqdmDefaultWriteLock.acquire", acquire)
+    assert render_stripes(8, 8, 2)[1].data.shape == (8, 8)
+
+
+# --- interrupts ------------------------------------------------------------------------------------
+
+INTERRUPTED = {
+    "dense, one thread": ({}, {"method": "dense", "n_threads": 1}),
+    "dense": ({}, {"method": "dense", "n_threads": 2}),
+    "certified, one thread": ({}, {"method": "certified", "n_threads": 1}),
+    "certified": ({}, {"method": "certified", "n_threads": 2}),
+    "numpy": ({"backend": "numpy"}, {}),
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+@pytest.mark.parametrize("suffix", formats(".png", ".zarr", ".dzi"))
+def test_an_interrupt_leaves_nothing_behind(tmp_path, name, suffix):
     # A picture that would take hours is interrupted after 0.3 s.
-    model = fastnn.Model([2, 100, 100, 2], random_state=0)
-    path = tmp_path / f"boundary{suffix}"
-    picture(model, (10, 10), method=method, out=path)  # import and compile everything
-    path.unlink()
+    settings, options = INTERRUPTED[name]
+    model = fastnn.Model([2, 100, 100, 2], random_state=0, **settings)
+    for array in model.W:
+        array *= 30  # boundaries everywhere
+    render_boundary(model, (-1, 1), (-1, 1), 10, **options)  # compile everything
     earlier = set(threading.enumerate())  # other tests' pools, Dask's for instance, keep their threads
+    out = tmp_path / f"boundary{suffix}"
     with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
-        render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, method=method, out=path, n_threads=n_threads)
+        render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, out=out, **options)
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
 
 
-@pytest.mark.parametrize("method", ["dense", "certified"])
-def test_an_interrupt_of_the_numpy_backend_leaves_nothing_behind(tmp_path, method):
-    model = fastnn.Model([2, 30, 2], random_state=0, backend="numpy")
-    with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
-        render_boundary(model, XLIM, YLIM, 10**5, method=method, out=tmp_path / "boundary.png", n_threads=1)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_interrupt_of_another_classifier_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
-        render_boundary(LogisticRegression().fit(X, y), XLIM, YLIM, 10**5, out=tmp_path / "boundary.png")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("suffix", formats(".png", ".tif", ".zarr", ".dzi"))
-def test_an_error_of_a_model_leaves_no_file(tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(painters, "PORTION_POINTS", 1000)
-    calls = []
-
-    def predict(points):
-        calls.append(len(points))
-        if len(calls) == 3:
-            raise RuntimeError("no more")
-        return np.zeros(len(points), int)
-
-    with pytest.raises(RuntimeError, match="no more"):
-        render_boundary(predict, XLIM, YLIM, 200, classes=[0, 1], out=tmp_path / f"boundary{suffix}")
-    assert len(calls) == 3
+        picture(LogisticRegression().fit(X, y), 10**5, out=tmp_path / "boundary.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,32 +254,6 @@ def test_a_wide_picture_is_predicted_in_small_portions(tmp_path):
         return np.zeros(len(points), int)
 
     with pytest.raises(MemoryError, match="enough"):
-        render_boundary(predict, XLIM, YLIM, (10**12, 1), classes=[0], out=tmp_path / "b.zarr")
+        picture(predict, (10**12, 1), classes=[0], out=tmp_path / "b.zarr")
     assert portions == [2048] * 4
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_forked_processes_paint_the_same():
-    program = """
-        import multiprocessing
-        import warnings
-
-        import numpy as np
-        import fastnn
-
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        model = fastnn.Model([2, 3, 2], random_state=0)
-
-        def painted(method):
-            image = fastnn.render_boundary(model, (-1, 1), (-1, 1), (300, 500), method=method, n_threads=2)
-            return image.data.tobytes()
-
-        expected = painted("dense")
-        assert painted("certified") == expected
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            found = pool.map(painted, ["dense", "certified"] * 2)
-        assert found == [expected] * 4
-        print("the same")
-    """
-    assert run_python(program).split() == ["the", "same"]

@@ -1,7 +1,6 @@
 """Files of pictures appear as a whole or not at all; until then, an older picture stays."""
 
 import os
-import re
 import shutil
 import signal
 import stat
@@ -11,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extras import optional
-from sink_pictures import EXTENT, class_picture, colours_of, formats
-
-from fastnn.boundary.sinks import FORMATS, Picture, open_sink, save_pixels
-from fastnn.system.files import Draft, written_whole
+from sink_pictures import formats, make_stripes, render_pixels, render_stripes
 
 zarr = optional("zarr")
+
+FORMATS = formats(".png", ".zarr", ".dzi")
 
 
 def contents(folder):
@@ -27,25 +25,40 @@ def contents(folder):
     }
 
 
-@pytest.mark.needs("zarr")
-def test_files_that_are_no_pictures_are_not_replaced(tmp_path, small):
-    pixels, picture = class_picture(33, 65, 3)
-    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
-    group.create_array("precious", shape=10, dtype="int64")[:] = np.arange(10)
-    (tmp_path / "b.html").write_text("mine")
-    (tmp_path / "c_files").write_text("mine")
-    (tmp_path / "c.dzi").write_text("mine")
+@pytest.mark.parametrize(
+    ("name", "other", "message"),
+    [
+        ("a.png", "a.png/", "a.png is a folder, not the name of a picture"),
+        ("a.dzi", "a.dzi/", "a.dzi is a folder"),
+        ("a.dzi", "a.html/", "a.html is a folder"),
+        ("a.dzi", "a_files/", "a_files that does not belong to a.dzi"),
+        ("a.dzi", "a.html", "a.html that does not belong to a.dzi"),
+        ("a.dzi", "a_files", "a_files that does not belong to a.dzi"),
+        pytest.param("a.zarr", "a.zarr/", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
+        pytest.param("a.zarr", "a.zarr", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
+        pytest.param("a.zarr", "group", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
+    ],
+)
+def test_folders_and_foreign_files_are_not_replaced(tmp_path, name, other, message):
+    if other == "group":
+        group = zarr.open_group(tmp_path / name, mode="w")
+        group.create_array("precious", shape=10, dtype="int64")[:] = np.arange(10)
+    elif other.endswith("/"):
+        (tmp_path / other).mkdir()
+    else:
+        (tmp_path / other).write_text("mine")
     before = contents(tmp_path)
-    for name in ("a.zarr", "b.dzi", "c.dzi"):
-        with pytest.raises(ValueError, match="path: there is already something at"):
-            save_pixels(pixels, tmp_path / name, picture)
+    image = render_stripes(9, 9, 2)[1]
+    with pytest.raises(ValueError, match=f"out: .*{message}"):
+        render_stripes(9, 9, 2, out=tmp_path / name)
+    with pytest.raises(ValueError, match=f"path: .*{message}"):
+        image.save(tmp_path / name)
     assert contents(tmp_path) == before
-    np.testing.assert_array_equal(zarr.open_group(tmp_path / "a.zarr")["precious"][:], np.arange(10))
 
 
-def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_path, small, monkeypatch):
-    pixels, picture = class_picture(33, 65, 3)
-    save_pixels(pixels, tmp_path / "a.dzi", picture)
+def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_path, monkeypatch):
+    image = render_stripes(33, 65, 3)[1]
+    image.save(tmp_path / "a.dzi")
     before = contents(tmp_path)
     replace, moves = os.replace, []
 
@@ -57,7 +70,7 @@ def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_pat
 
     monkeypatch.setattr(os, "replace", fail_after_three)
     with pytest.raises(OSError, match="the disk is gone"):
-        save_pixels(pixels, tmp_path / "a.dzi", picture)
+        image.save(tmp_path / "a.dzi")
     monkeypatch.undo()
     (draft,) = tmp_path.iterdir()
     older = next(folder for folder in draft.iterdir() if (folder / "a.dzi").exists())
@@ -65,17 +78,17 @@ def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_pat
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
-@pytest.mark.parametrize("suffix", formats(*FORMATS))
-def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suffix):
-    pixels, picture = class_picture(17, 33, 3)
-    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, suffix):
+    image = render_stripes(700, 600, 3)[1]
+    image.save(tmp_path / f"a{suffix}")
     before, n_interrupts = contents(tmp_path), 0
     old_handler = signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         for delay in np.linspace(1e-4, 0.03, 60):
             try:
                 signal.setitimer(signal.ITIMER_REAL, delay)
-                save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+                image.save(tmp_path / f"a{suffix}")
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 n_interrupts += 1
@@ -86,17 +99,17 @@ def test_an_interrupt_at_any_moment_leaves_a_whole_picture(tmp_path, small, suff
     assert n_interrupts
 
 
-@pytest.mark.parametrize("suffix", formats(*FORMATS))
-def test_an_older_picture_is_replaced_as_a_whole(tmp_path, small, suffix):
-    for size in ((33, 65), (65, 9)):
-        pixels, picture = class_picture(*size, 3)
-        save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_older_picture_is_replaced_as_a_whole(tmp_path, suffix):
+    for size in ((600, 1100), (1100, 9)):
+        image = render_stripes(*size, 3)[1]
+        image.save(tmp_path / f"a{suffix}")
         mode = stat.S_IMODE((tmp_path / f"a{suffix}").stat().st_mode)
     new = contents(tmp_path)
     assert not any(name.startswith(".") for name in new)
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
-    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+    image.save(tmp_path / f"a{suffix}")
     assert contents(tmp_path) == new
     umask = os.umask(0)
     os.umask(umask)
@@ -104,35 +117,32 @@ def test_an_older_picture_is_replaced_as_a_whole(tmp_path, small, suffix):
         assert mode == (0o777 if suffix == ".zarr" else 0o666) & ~umask
 
 
-@pytest.mark.parametrize("puts_some", [False, True])
-@pytest.mark.parametrize("suffix", formats(*FORMATS))
-def test_a_discarded_picture_leaves_the_folder_as_it_was(tmp_path, small, suffix, puts_some):
+@pytest.mark.parametrize("n_calls", [1, 10])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_error_of_a_model_leaves_the_folder_as_it_was(tmp_path, suffix, n_calls):
+    calls = []
+
+    def fail(points):
+        calls.append(len(points))
+        if len(calls) == n_calls:
+            calls.clear()
+            raise RuntimeError("no more")
+        return points[:, 0] > 500
+
     before_threads = threading.active_count()
     for has_older in (False, True):
         if has_older:
-            pixels, picture = class_picture(33, 65, 3)
-            save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+            render_stripes(33, 65, 3, out=tmp_path / f"a{suffix}")
         before = contents(tmp_path)
-        pixels, picture = class_picture(65, 64, 4)
-
-        def write_some(sink):
-            for k, rect in enumerate(sink.rectangles()):
-                if k == 5 or not puts_some:
-                    raise KeyboardInterrupt
-                sink.put(
-                    rect, sink.encode(rect, pixels[rect.bottom : rect.top, rect.left : rect.right].copy())
-                )
-
-        with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / f"a{suffix}", picture) as sink:
-            write_some(sink)
+        with pytest.raises(RuntimeError, match="no more"):
+            render_pixels(make_stripes(1100, 900, 2), [0, 1], out=tmp_path / f"a{suffix}", model=fail)
         assert contents(tmp_path) == before
     assert threading.active_count() <= before_threads + (suffix == ".zarr") * 10  # zarr keeps threads
 
 
-@pytest.mark.parametrize("suffix", formats(*FORMATS))
-def test_a_failure_of_the_last_move_changes_nothing(tmp_path, small, suffix, monkeypatch):
-    pixels, picture = class_picture(33, 65, 3)
-    save_pixels(pixels, tmp_path / f"a{suffix}", picture)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_failure_of_the_last_move_changes_nothing(tmp_path, suffix, monkeypatch):
+    render_stripes(33, 65, 3, out=tmp_path / f"a{suffix}")
     before = contents(tmp_path)
     replace, goals = os.replace, []
 
@@ -145,135 +155,46 @@ def test_a_failure_of_the_last_move_changes_nothing(tmp_path, small, suffix, mon
     last = "a.html" if suffix == ".dzi" else f"a{suffix}"
     monkeypatch.setattr(os, "replace", fail_at_the_last)
     with pytest.raises(OSError, match="no"):
-        save_pixels(0 * pixels, tmp_path / f"a{suffix}", picture)
+        render_stripes(9, 9, 3, out=tmp_path / f"a{suffix}")
     assert contents(tmp_path) == before
 
 
-def test_tiles_appear_before_their_index_and_vanish_after_it(tmp_path, small, monkeypatch):
-    pixels, picture = class_picture(9, 9, 3)
-    save_pixels(pixels, tmp_path / "a.dzi", picture)
+def test_tiles_appear_before_their_index_and_vanish_after_it(tmp_path, monkeypatch):
+    render_stripes(9, 9, 3, out=tmp_path / "a.dzi")
     replace, states = os.replace, []
 
-    def recorded(source, goal):
+    def record(source, goal):
         replace(source, goal)
-        states.append({path.name for path in tmp_path.iterdir() if not path.name.startswith(".")})
+        states.append(" ".join(sorted(path.name for path in tmp_path.glob("a*"))))
 
-    monkeypatch.setattr(os, "replace", recorded)
-    save_pixels(pixels, tmp_path / "a.dzi", picture)
-    assert states == [
-        {"a.dzi", "a_files"}, {"a_files"}, set(), {"a_files"}, {"a.dzi", "a_files"},
-        {"a.dzi", "a.html", "a_files"},
-    ]  # fmt: skip
-
-
-@pytest.mark.needs("tifffile", "zarr")
-def test_folders_and_foreign_files_are_not_replaced(tmp_path):
-    picture = class_picture(9, 9, 2)[1]
-    for name in ("a.png", "a.tif", "a.dzi", "b.html", "c_files", "d.zarr"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "e.zarr").write_text("mine")
-    before = contents(tmp_path)
-    for name, message in [
-        ("a.png", "a.png is a folder, not the name of a picture"),
-        ("a.tif", "a.tif is a folder"),
-        ("a.dzi", "a.dzi is a folder"),
-        ("b.dzi", "b.html is a folder"),
-        ("c.dzi", "c_files that does not belong to c.dzi"),
-        ("d.zarr", "d.zarr that is not a Zarr array"),
-        ("e.zarr", "e.zarr that is not a Zarr array"),
-    ]:
-        with pytest.raises(ValueError, match=f"out: .*{message}"):
-            open_sink(tmp_path / name, picture)
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        (
-            "a.png",
-            {"width": 2**31},
-            "a side of a .png picture has at most 2147483647 pixels, but it is 2147483648",
-        ),
-        pytest.param(
-            "a.tif",
-            {"height": 2**32},
-            "a side of a .tif picture has at most 4294967295 pixels",
-            marks=pytest.mark.needs("tifffile"),
-        ),
-        (
-            "a.png",
-            {"dtype": np.dtype(np.int64)},
-            "must be of a dtype for classes: uint8 or uint16, not int64",
-        ),
-        pytest.param(
-            "a.zarr",
-            {"colours": None},
-            "must be of a dtype for a response: floating, not uint8",
-            marks=pytest.mark.needs("zarr"),
-        ),
-        (
-            "a.dzi",
-            {"colours": colours_of(257)},
-            "at most 256 classes, but there are 257; .tif and .zarr hold more",
-        ),
-        ("a.png", {"colours": colours_of(65537)}, "a .png picture has at most 65536 classes"),
-    ],
-)
-def test_pictures_that_a_format_cannot_hold_are_refused(tmp_path, name, changes, message):
-    options = {
-        "width": 3,
-        "height": 3,
-        "dtype": np.dtype(np.uint8),
-        "extent": EXTENT,
-        "colours": colours_of(2),
-    }
-    with pytest.raises(ValueError, match=re.escape(message)):
-        open_sink(tmp_path / name, Picture(**options | changes))
-    assert not list(tmp_path.iterdir())
-
-
-def test_colours_and_pixels_must_match_the_picture(tmp_path):
-    with pytest.raises(ValueError, match="3 classes must have a colour each, got 2 colours"):
-        class_picture(3, 3, 2, classes=("a", "b", "c"))
-    pixels, picture = class_picture(3, 4, 2)
-    with pytest.raises(
-        ValueError, match=re.escape("pixels must have shape (4, 3) (height, width), got (3, 4)")
-    ):
-        save_pixels(pixels.T, tmp_path / "a.png", picture)
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "replace", record)
+    render_stripes(9, 9, 3, out=tmp_path / "a.dzi")
+    assert states == ["a.dzi a_files", "a_files", "", "a_files", "a.dzi a_files", "a.dzi a.html a_files"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows restricts links")
-@pytest.mark.parametrize("name", [pytest.param("a.zarr", marks=pytest.mark.needs("zarr")), "a.dzi"])
-def test_links_to_nothing_are_replaced(tmp_path, name):
+@pytest.mark.parametrize("suffix", formats(".zarr", ".dzi"))
+def test_links_to_nothing_are_replaced(tmp_path, suffix):
     """No folder can be moved to the name of a link: the whole picture was lost at its end."""
-    pixels, picture = class_picture(3, 3, 2)
-    save_pixels(pixels, tmp_path / name, picture)
+    image = render_stripes(3, 3, 2)[1]
+    image.save(tmp_path / f"a{suffix}")
     names = [path.name for path in tmp_path.iterdir()]
     expected = contents(tmp_path)
     for one in names:
         for path in tmp_path.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         (tmp_path / one).symlink_to("nothing")
-        save_pixels(pixels, tmp_path / name, picture)
+        image.save(tmp_path / f"a{suffix}")
         assert contents(tmp_path) == expected
 
 
-def test_written_whole_replaces_a_file_only_at_the_end(tmp_path):
-    path = tmp_path / "a.txt"
-    with written_whole(path) as temporary:
-        temporary.write_text("old")
-        assert temporary.suffix == ".txt"
-        assert not path.exists()
+@pytest.mark.needs("zarr")
+def test_a_zarr_array_that_is_removed_while_it_is_written_is_an_error(tmp_path):
+    def remove(points):
+        for draft in tmp_path.glob(".fastnn-*/*"):
+            shutil.rmtree(draft)
+        return points[:, 0] > 500
 
-    def interrupted():
-        with written_whole(path) as temporary:
-            temporary.write_text("new")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert contents(tmp_path) == {"a.txt": b"old"}
-    Draft(path).discard()
-    assert contents(tmp_path) == {"a.txt": b"old"}
+    with pytest.raises(FileNotFoundError, match="removed while the picture was written"):
+        render_pixels(make_stripes(1100, 900, 2), [0, 1], out=tmp_path / "a.zarr", model=remove)
+    assert not list(tmp_path.iterdir())

@@ -4,37 +4,41 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from estimator_checks import parameters
 
 import fastnn
 from fastnn import optimizers
 from fastnn.engine import limits
-from fastnn.engine.arguments import job_update
+from fastnn.engine.arguments import get_job_update
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
 from fastnn_kernels.calls.formulas import update_pointer
 
 NAMES = sorted(optimizers.OPTIMIZERS.keys() - {"lbfgs"})
-X, y = np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32)
+each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def job_of(**options):
-    return Job(X, y, np.ones(9), 10_000, 1, **options)
+def make_job(**options):
+    return Job(np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), np.ones(9), 10_000, 1, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("schedule", [fastnn.Constant(), fastnn.CosineDecay()])
-@pytest.mark.parametrize("count", [1, 7, 8, 16, 29])
-def test_coefficients_do_not_depend_on_the_blocks_of_steps(name, schedule, count, monkeypatch):
-    job = job_of(optimizer=optimizers.OPTIMIZERS[name](), schedule=schedule, steps_before=3)
-    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-        expected = job.coefficients(400, count, dtype)
-        with monkeypatch.context() as patch:
-            patch.setattr(limits, "COEFFICIENT_STEPS", 8)
-            blocks = job.coefficients(400, count, dtype)
-        np.testing.assert_array_equal(blocks, expected)
-        assert blocks.dtype == dtype
-        assert blocks.flags.c_contiguous
-        assert len(blocks) == count
+@each_dtype
+def test_coefficients_do_not_depend_on_the_blocks_of_steps(name, schedule, dtype, monkeypatch):
+    dtype = np.dtype(dtype)
+    job = make_job(optimizer=optimizers.OPTIMIZERS[name](), schedule=schedule, steps_before=3)
+    expected = [job.coefficients(400, count, dtype) for count in (1, 8, 29)]
+    monkeypatch.setattr(limits, "COEFFICIENT_STEPS", 8)
+    for whole, count in zip(expected, (1, 8, 29), strict=True):
+        blocks = job.coefficients(400, count, dtype)
+        np.testing.assert_array_equal(blocks, whole)
+        assert (blocks.dtype, blocks.flags.c_contiguous, len(blocks)) == (dtype, True, count)
+        alone = job.coefficients(400 + count - 1, 1, dtype)
+        np.testing.assert_array_equal(blocks[-1:], alone)
+    later = replace(job, steps_before=0).coefficients(403, 1, dtype)
+    if schedule == fastnn.Constant():  # the steps of earlier trainings count
+        np.testing.assert_array_equal(later, expected[0])
 
 
 @pytest.mark.parametrize("kind", [fastnn.Adam, fastnn.AdamW])
@@ -50,22 +54,17 @@ def test_bias_corrections_are_those_of_the_formula(kind, betas):
         numbers = optimizer.coefficients(rates[part], steps[part])
         for column, expected in enumerate((rates * np.sqrt(second) / first, optimizer.eps * np.sqrt(second))):
             np.testing.assert_allclose(numbers[:, column], expected[part], rtol=allowed / second[0])
+    some = np.array([0, 1, 62, 63, 64, 4095, 4096, 41_998, 10**6])
+    alone = [optimizer.coefficients(rates[:1], some[k : k + 1])[0] for k in range(len(some))]
+    np.testing.assert_array_equal(alone, optimizer.coefficients(rates[: len(some)], some))
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.9999])
-def test_bias_corrections_of_single_steps_have_the_bits_of_many(beta):
-    steps = np.array([0, 1, 62, 63, 64, 4095, 4096, 41_998, 10**6])
-    together = np.broadcast_to(optimizers._bias_correction(beta, steps), steps.shape)
-    for k, step in enumerate(steps):
-        assert optimizers._bias_correction(beta, steps[k : k + 1]) == together[k], step
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_dtype
 def test_the_update_is_plain_without_penalties_and_with_a_single_gradient(dtype):
-    network, job = Network.create([2, 3, 2], dtype=dtype), job_of(optimizer=fastnn.Adam())
+    network, job = Network.create([2, 3, 2], dtype=dtype), make_job(optimizer=fastnn.Adam())
 
     def is_plain(n_shards=1, **options):
-        pointer = job_update(network, replace(job, **options), n_shards)
+        pointer = get_job_update(network, replace(job, **options), n_shards)
         return pointer is update_pointer("adam", False, network.dtype, True)
 
     assert is_plain()
@@ -75,29 +74,28 @@ def test_the_update_is_plain_without_penalties_and_with_a_single_gradient(dtype)
     assert not is_plain(optimizer=fastnn.Adam(weight_decay=0.1))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_dtype
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_trainings_across_blocks_of_coefficients_match_the_reference(dtype, batch_size, monkeypatch):
     monkeypatch.setattr(limits, "COEFFICIENT_STEPS", 500)
     random = np.random.default_rng(0)
     samples = random.normal(size=(150, 3))
     labels = (samples.sum(axis=1) > 0).astype(int)
-    n_steps = limits.COEFFICIENT_STEPS + 300
-    options = {
-        "num_passes": -(-n_steps // (150 // batch_size)), "epsilon": 1e-4, "optimizer": "adam",
-        "batch_size": batch_size, "reduction": "mean", "reg_lambda": 0.0, "random_state": 0,
-    }  # fmt: skip
-    models = [
-        fastnn.Model([3, 7, 2], dtype=dtype, random_state=0, backend=name) for name in ("numba", "numpy")
-    ]
+    n_batches = 150 // batch_size
+    options = {"epsilon": 1e-4, "optimizer": "adam", "batch_size": batch_size, "reduction": "mean"}
+    options |= {"num_passes": -(-800 // n_batches), "reg_lambda": 0.0, "random_state": 0}
+
+    def make_model(backend):
+        return fastnn.Model([3, 7, 2], dtype=dtype, random_state=0, backend=backend)
+
+    models = [make_model(name) for name in ("numba", "numpy")]
     for model in models:
         model.train(samples, labels, **options)
-    compiled, reference = (model._parameters for model in models)
+    compiled, reference = map(parameters, models)
     error = 1e4 * float(np.finfo(dtype).eps)
     np.testing.assert_allclose(compiled, reference, rtol=error, atol=error)
     # In parts, the second of which begins before the border of a block, with the same bits.
-    parts = fastnn.Model([3, 7, 2], dtype=dtype, random_state=0)
-    first = limits.COEFFICIENT_STEPS // (150 // batch_size) - 1
-    parts.train(samples, labels, **options | {"num_passes": first})
+    parts = make_model("numba")
+    parts.train(samples, labels, **options | {"num_passes": 500 // n_batches - 1})
     parts.train(samples, labels, resume=True, **options)
-    np.testing.assert_array_equal(parts._parameters, compiled)
+    np.testing.assert_array_equal(parameters(parts), compiled)

@@ -8,10 +8,8 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
-from fastnn.engine import compiled_lbfgs
-from fastnn.engine.choice import get_backend
+from fastnn.engine import compiled_lbfgs, get_backend
 from fastnn.engine.job import Job
-from fastnn.engine.shared_calls import SharedCalls
 from fastnn.network.description import Network
 from fastnn.optimizers import LBFGS
 from fastnn.system import threads
@@ -31,13 +29,20 @@ CASES = {
     "deep": ([5, 20, 9, 2], {"activation": "gelu"}, {}, {"maxcor": 3}),
     "linear": ([5, 2], {}, {"reg_lambda": 0.0}, {}),
     "normalised": ([5, 7, 2], {"batch_norm": True}, {}, {}),
-    "averaged": ([5, 7, 2], {}, {"averaged": True}, {}),
+    "averaged": ([5, 7, 2], {}, {"reduction": "mean"}, {}),
     "of the objective": (
         [5, 7, 1],
         {"loss": "sigmoid_binary_cross_entropy"},
-        {"averaged": True, "of_objective": True},
+        {"reduction": "mean", "of_objective": True},
         {},
     ),
+    "means of limited losses": (
+        [5, 7, 1],
+        {"loss": "sigmoid_binary_cross_entropy"},
+        {"reduction": "mean", "of_objective": True, "loss_share": 0.7, "max_loss": 1.2},
+        {},
+    ),
+    "limited losses of classes": ([5, 7, 3], {}, {"reduction": "mean", "max_loss": 2.0}, {}),
     "short searches": ([5, 7, 2], {}, {}, {"maxls": 2}),
     "kept epochs": ([5, 7, 2], {}, {"record_every": 3}, {}),
 }
@@ -53,7 +58,7 @@ def problem(name, sparse=False):
     samples = scipy.sparse.csr_array(samples) if sparse else samples
     settings = {"reg_lambda": 0.1, "optimizer": LBFGS(**options)} | job
     job = Job(samples, labels.astype(network.dtype), sample_weights, N_EPOCHS, len(X), **settings)
-    return network, network.draw_parameters(np.random.RandomState(0)), network.initial_statistics(), job
+    return network, network.draw_parameters(np.random.RandomState(0)), network.make_statistics(), job
 
 
 def narrow_tiles(network, n_samples):
@@ -77,12 +82,19 @@ def run(backend, network, parameters, statistics, job, n_rounds=None):
     return np.array(iterates), trainer
 
 
+def limit_loss(network, max_loss):
+    """Return a network whose loss is limited, which only the jobs of L-BFGS can ask for."""
+    kind = type(network.loss)
+    limited = type(kind.__name__, (kind,), {"parameter": -max_loss})
+    return dataclasses.replace(network, loss=limited()) if max_loss else network
+
+
 def scipy_iterates(backend, network, parameters, statistics, job):
     """Return the parameters (n, P) after every iteration of SciPy's L-BFGS-B."""
     weights = job.weight_scale * job.weights
     reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1)
     loss_and_gradient = get_backend(backend).loss_and_gradient(
-        network, statistics.copy(), job.X, job.y, weights, 0
+        limit_loss(network, job.max_loss), statistics.copy(), job.X, job.y, weights, 0
     )
     is_weight = np.arange(network.n_parameters) < network.n_weights
     iterates = []
@@ -90,7 +102,7 @@ def scipy_iterates(backend, network, parameters, statistics, job):
     def objective(values):
         loss, gradient = loss_and_gradient(values.astype(network.dtype))
         decay = reg_lambda * is_weight * values
-        return loss + 0.5 * decay @ values, gradient + decay
+        return job.loss_share * loss + 0.5 * decay @ values, gradient + decay
 
     def keep(intermediate_result):
         iterates.append(intermediate_result.x.copy())
@@ -98,9 +110,13 @@ def scipy_iterates(backend, network, parameters, statistics, job):
     optimizer = job.optimizer
     options = {name: getattr(optimizer, name) for name in ("maxcor", "ftol", "gtol", "maxls")}
     scipy.optimize.minimize(
-        objective, parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=keep,
+        objective,
+        parameters.astype(np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        callback=keep,
         options=options | {"maxiter": job.num_passes},
-    )  # fmt: skip
+    )
     return np.array(iterates)
 
 
@@ -116,18 +132,15 @@ def test_iterates_match_scipy(name, sparse, backend):
     np.testing.assert_allclose(iterates, expected, rtol=rtol, atol=rtol)
 
 
-@each_case
-@each_form
-def test_backends_agree(name, sparse):
-    network, *begin, job = problem(name, sparse)
-    (ours, trainer), (expected, reference) = (run(backend, network, *begin, job) for backend in BACKENDS)
+def check_alike(network, run, other):
+    """Check that two runs have the same iterates, records, statistics and ending, up to rounding errors."""
+    (ours, trainer), (expected, reference) = run, other
     rtol = 1e-2 if network.dtype == np.float32 else 1e-7
     np.testing.assert_allclose(ours, expected, rtol=rtol, atol=rtol)
     for found, wanted in zip(trainer.records, reference.records, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-12)
-    for found, wanted in zip(
-        network.running(trainer.statistics), network.running(reference.statistics), strict=True
-    ):
+    running = network.running(trainer.statistics), network.running(reference.statistics)
+    for found, wanted in zip(*running, strict=True):
         if found is not None:
             np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol)
     assert trainer.ending == reference.ending
@@ -137,73 +150,38 @@ def test_backends_agree(name, sparse):
 
 @each_case
 @each_form
-def test_calls_of_any_length_give_the_same_bits(name, sparse, monkeypatch):
+@pytest.mark.parametrize("n_shards", [1, 2, 7])
+def test_calls_of_any_length_and_number_of_threads_give_the_same_bits(name, sparse, n_shards, monkeypatch):
     network, *begin, job = problem(name, sparse)
-    expected, trainer = run("numba", network, *begin, job)
-    if not network.batch_norm:  # batch normalisation needs all samples in one tile
-        monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)
-    by_long_calls, again = run("numba", network, *begin, job, n_rounds=10**6)
-    records = again.records
-    np.testing.assert_allclose(by_long_calls[0], expected[0], rtol=1e-3, atol=1e-6)
-    assert again.ending == trainer.ending
-    for n_rounds in (1, 3):
-        by_short_calls, again = run("numba", network, *begin, job, n_rounds=n_rounds)
-        np.testing.assert_array_equal(by_short_calls, by_long_calls)
-        for record, wanted in zip(again.records, records, strict=True):
-            np.testing.assert_array_equal(record, wanted)
-        assert again.ending == trainer.ending
-
-
-@each_case
-@each_form
-@pytest.mark.parametrize("n_shards", [2, 7])
-def test_any_number_of_threads_gives_the_same_bits(name, sparse, n_shards, monkeypatch):
-    network, *begin, job = problem(name, sparse)
-    expected, _ = run("numpy", network, *begin, job)
-    monkeypatch.setattr(threads, "available_cores", lambda: 3)
-    monkeypatch.setattr(compiled_lbfgs, "sharing", lambda *_: (n_shards, False))
-    if not network.batch_norm:  # the last shards have fewer tiles
-        monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)
+    expected, reference = run("numpy", network, *begin, job)
+    monkeypatch.setattr(threads, "count_cores", lambda: 3)
+    monkeypatch.setattr(compiled_lbfgs, "divide_step", lambda *_: (n_shards, False))
+    if not network.batch_norm:  # the last shards have fewer tiles; batch normalisation needs a single tile
+        monkeypatch.setattr(compiled_lbfgs, "choose_training_width", narrow_tiles)
     alone, trainer = run("numba", network, *begin, dataclasses.replace(job, n_threads=1))
-    rtol = 1e-2 if network.dtype == np.float32 else 1e-7
-    np.testing.assert_allclose(alone, expected, rtol=rtol, atol=rtol)
-    for n_threads in (2, 3):
+    check_alike(network, (alone, trainer), (expected, reference))
+    for n_threads in range(1, min(n_shards, 3) + 1):
         shared = dataclasses.replace(job, n_threads=n_threads)
-        for n_rounds in (1, 2, 10**6):
+        for n_rounds in (1, 3, 10**6):
             found, again = run("numba", network, *begin, shared, n_rounds)
             np.testing.assert_array_equal(found, alone)
+            assert again.ending == trainer.ending
             for record, wanted in zip(again.records, trainer.records, strict=True):
                 np.testing.assert_array_equal(record, wanted)
-            assert again._calls.n_running == (1 if network.batch_norm else min(n_threads, n_shards))
+            assert again._calls.n_running == (1 if network.batch_norm else n_threads)
 
 
-def test_the_rounds_of_a_call_are_those_that_it_has_run(monkeypatch):
-    """The speed of a call decides the length of the next one, and the number of threads."""
-    network, *begin, job = problem("tanh")
-    noted = []
-    monkeypatch.setattr(SharedCalls, "note", lambda calls, n_rounds, seconds: noted.append(n_rounds))
-    monkeypatch.setattr(compiled_lbfgs, "training_width", narrow_tiles)  # ten tiles
-    run("numba", network, *begin, job, n_rounds=1)
-    assert set(noted) == {1}
-    assert len(noted) > 10 * N_EPOCHS
-    noted.clear()
-    run("numba", network, *begin, job, n_rounds=10**6)
-    assert len(noted) == N_EPOCHS
-    assert noted[0] >= 20
-    assert all(n_rounds > 0 and n_rounds % 10 == 0 for n_rounds in noted)
+ENDINGS = [
+    ({"gtol": 1e9}, 0, 0, "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL"),
+    ({"ftol": 0.9}, 1, 0, "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"),
+    ({}, 50, 1, "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT"),
+    ({"maxfun": 2}, 2, 1, "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"),
+    ({"maxls": 1}, 1, 2, "ABNORMAL: "),
+]
 
 
 @each_backend
-@pytest.mark.parametrize(
-    ("options", "n_passes", "status", "message"),
-    [
-        ({"gtol": 1e9}, 0, 0, "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL"),
-        ({"ftol": 0.9}, 1, 0, "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"),
-        ({}, 50, 1, "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT"),
-        ({"maxfun": 2}, 2, 1, "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"),
-        ({"maxls": 1}, 1, 2, "ABNORMAL: "),
-    ],
-)
+@pytest.mark.parametrize(("options", "n_passes", "status", "message"), ENDINGS)
 def test_every_ending_has_scipys_status_and_message(options, n_passes, status, message, backend):
     network, *begin, job = problem("deep")
     job = dataclasses.replace(job, optimizer=LBFGS(**options), num_passes=50)
@@ -216,12 +194,17 @@ def test_every_ending_has_scipys_status_and_message(options, n_passes, status, m
     assert (trainer.n_passes, trainer.value) == (n_passes, before[1])
 
 
-@each_backend
-def test_an_iterate_that_overflows_leaves_the_last_finite_one(backend):
+def make_overflowing():
+    """Return a problem whose running statistics overflow, by the square of a sample."""
     network, parameters, statistics, job = problem("normalised")
     samples = job.X.copy()
-    samples[3, 0] = 1e200  # its square overflows in the running statistics
-    job = dataclasses.replace(job, X=samples)
+    samples[3, 0] = 1e200
+    return network, parameters, statistics, dataclasses.replace(job, X=samples)
+
+
+@each_backend
+def test_an_iterate_that_overflows_leaves_the_last_finite_one(backend):
+    network, parameters, statistics, job = make_overflowing()
     start = parameters.copy(), statistics.copy()
     trainer = get_backend(backend).lbfgs_trainer(network, parameters, statistics, job)
     assert not trainer.run(job.num_passes)
@@ -232,18 +215,15 @@ def test_an_iterate_that_overflows_leaves_the_last_finite_one(backend):
 
 
 def test_ctrl_c_in_a_call_that_diverges_leaves_no_state_to_resume(monkeypatch):
-    network, parameters, statistics, job = problem("normalised")
-    samples = job.X.copy()
-    samples[3, 0] = 1e200
-    job = dataclasses.replace(job, X=samples)
+    network, parameters, statistics, job = make_overflowing()
     trainer = get_backend("numba").lbfgs_trainer(network, parameters, statistics, job)
     advance = trainer._advance
 
-    def interrupted():
+    def interrupt():
         signal.raise_signal(signal.SIGINT)  # raised as KeyboardInterrupt when the call has ended
         return advance()
 
-    monkeypatch.setattr(trainer, "_advance", interrupted)
+    monkeypatch.setattr(trainer, "_advance", interrupt)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(job.num_passes)
     assert trainer.non_finite == "a running statistic of batch normalisation"

@@ -2,21 +2,19 @@
 
 import numpy as np
 
-from fastnn.engine.arguments import kernel_settings
+from fastnn.engine.arguments import make_kernel_settings
 from fastnn.engine.job import Job
 from fastnn.network.description import Network
 from fastnn_kernels.calls.training import Settings
 
 
 def test_settings_are_copied_from_the_job_with_the_types_of_the_kernels():
-    network = Network.create([2, 3, 2])
-    job = Job(
-        np.zeros((7, 2)), np.zeros((7, 1)), np.full(7, 2), 5, 3, averaged=np.True_, tol=1, patience=4,
-        loss_share=1, seed=2**63, epsilon=1.0, reg_lambda=0.5, l1=0.25, max_norm=3.0, clip_norm=4.0,
-    )  # fmt: skip
-    settings = kernel_settings(network, job, width=8, n_rounds=1)
+    values = {"reduction": "mean", "tol": 1, "patience": 4, "loss_share": 1, "seed": 2**63, "epsilon": 1.0}
+    penalties = {"reg_lambda": 0.5, "l1": 0.25, "max_norm": 3.0, "clip_norm": 4.0}
+    job = Job(np.zeros((7, 2)), np.zeros((7, 1)), np.full(7, 2), 5, 3, **values, **penalties)
+    settings = make_kernel_settings(Network.create([2, 3, 2]), job, width=8, n_rounds=1)
     shared = [name for name in settings._fields if hasattr(job, name)]
-    assert len(settings._fields) - len(shared) == 7, "all but seven settings are fields of the job"
+    assert len(settings._fields) - len(shared) == 8, "all but eight settings are fields of the job"
     for name in shared:
         assert getattr(settings, name) == getattr(job, name), name
     kinds = {"bool": bool, "float": float, "int": int}

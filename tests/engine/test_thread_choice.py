@@ -1,8 +1,6 @@
 """The number of threads of a training follows the measured speed; the clock and the machine are simulated."""
 
 import itertools
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from fastnn.system import threads
 
 # Every test takes new kinds of trainings: a training of a known kind begins with earlier measurements.
 KINDS = itertools.count()
+TWO = {1: 7000.0, 2: 13000.0}
 
 
 class Machine:
@@ -27,6 +26,7 @@ class Machine:
     def __init__(self, speeds, foreign=0.0, start=0.0004, cold=0.0, idle=None):
         self.speeds, self.foreign, self.start, self.cold, self.idle = speeds, foreign, start, cold, idle
         self.now, self.used, self.rounds = 100.0, 5.0, 0
+        self.kind, self.most = next(KINDS), max(speeds)
 
     def perf_counter(self):
         return self.now
@@ -34,8 +34,12 @@ class Machine:
     def process_time(self):
         return self.used
 
-    def train(self, choice, seconds, free=8):
+    def begin(self):
+        return ThreadChoice(self.kind, self.most)
+
+    def train(self, seconds, choice=None, free=8):
         """Run calls for some seconds, on at most `free` threads; return the threads of every call."""
+        choice = choice or self.begin()
         end, counts = self.now + seconds, []
         rounds = max(1, int(0.001 * self.speeds[1]))
         while self.now < end:
@@ -53,13 +57,13 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def make_machine(monkeypatch):
     """Return a function that makes a machine whose clock the choice of threads reads."""
 
     def make(speeds, **options):
-        simulated = Machine(speeds, **options)
+        simulated = Machine(dict(speeds), **options)
         monkeypatch.setattr(thread_choice, "time", simulated)
-        monkeypatch.setattr(threads, "idle_cores", lambda: simulated.idle)
+        monkeypatch.setattr(threads, "count_idle_cores", lambda: simulated.idle)
         return simulated
 
     return make
@@ -67,203 +71,142 @@ def machine(monkeypatch):
 
 @pytest.mark.parametrize("idle", [None, 1])
 @pytest.mark.parametrize("gain", [0.1, 0.5, 0.9, 1.2, 1.9])
-def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(machine, gain, idle):
+def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(make_machine, gain, idle):
     """Trials cost at most 3 % of the time on one thread; waking up adds a little to the time on two."""
-    speeds = {1: 7000.0, 2: 7000.0 * gain}
-    run = machine(speeds, idle=idle)
-    run.train(ThreadChoice(next(KINDS), 2), 1.0)
-    assert run.rounds > 0.97 * speeds[1]
-    assert run.rounds > 0.95 * speeds[2]
+    machine = make_machine({1: 7000.0, 2: 7000.0 * gain}, idle=idle)
+    machine.train(1.0)
+    assert machine.rounds > 0.97 * machine.speeds[1]
+    assert machine.rounds > 0.95 * machine.speeds[2]
 
 
-def test_more_threads_are_tried_as_long_as_they_are_faster(machine):
-    speeds = {1: 1000.0, 2: 1900.0, 3: 2700.0, 4: 3500.0, 6: 5000.0}
-    counts = machine(speeds).train(ThreadChoice(next(KINDS), 6), 1.0)
+def test_more_threads_are_tried_as_long_as_they_are_faster(make_machine):
+    counts = make_machine({1: 1000.0, 2: 1900.0, 3: 2700.0, 4: 3500.0, 6: 5000.0}).train(1.0)
     assert [count for count, _ in itertools.groupby(counts)][:4] == [1, 2, 4, 6]
     assert counts.count(6) > len(counts) / 2
 
 
-def test_a_trial_takes_more_than_the_first_slow_step(machine):
+def test_a_trial_takes_more_than_the_first_slow_step(make_machine):
     """Steps take 5 ms, the first of a call twice as long: a trial of one step would always look slower."""
-    counts = machine({1: 200.0, 2: 300.0}, start=0.003, cold=0.005).train(ThreadChoice(next(KINDS), 2), 1.0)
+    counts = make_machine({1: 200.0, 2: 300.0}, start=0.003, cold=0.005).train(1.0)
     assert counts[-1] == 2
     assert counts.count(2) > counts.count(1)
 
 
-def test_the_number_of_threads_follows_the_speed_of_the_machine(machine):
+def test_the_number_of_threads_follows_the_speed_of_the_machine(make_machine):
     """While another process takes a core, one thread computes after a few calls; afterwards both do again."""
-    run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
-    assert run.train(choice, 1.0)[-1] == 2
-    run.speeds[2] = 1500.0
-    assert run.train(choice, 1.0).count(2) <= 8
-    run.speeds[2] = 13000.0
-    assert run.train(choice, 1.0)[-1] == 2
+    machine = make_machine(TWO)
+    choice = machine.begin()
+    assert machine.train(1.0, choice)[-1] == 2
+    machine.speeds[2] = 1500.0
+    assert machine.train(1.0, choice).count(2) <= 8
+    machine.speeds[2] = 13000.0
+    assert machine.train(1.0, choice)[-1] == 2
 
 
-def test_there_is_no_trial_while_other_threads_of_the_process_compute(machine):
+def test_there_is_no_trial_while_other_threads_of_the_process_compute(make_machine):
     """Threads of other libraries spin after their work: a trial would wait for a core."""
-    run, choice = machine({1: 7000.0, 2: 13000.0}, foreign=1.0), ThreadChoice(next(KINDS), 2)
-    assert set(run.train(choice, 0.5)) == {1}
-    run.foreign = 0.0
-    assert run.train(choice, 0.5)[-1] == 2
+    machine = make_machine(TWO, foreign=1.0)
+    choice = machine.begin()
+    assert set(machine.train(0.5, choice)) == {1}
+    machine.foreign = 0.0
+    assert machine.train(0.5, choice)[-1] == 2
 
 
-def test_no_call_takes_more_threads_than_find_an_idle_core(machine):
+def test_no_call_takes_more_threads_than_find_an_idle_core(make_machine):
     """Other processes, or threads that spin: one thread goes on at once, and all go on when they are gone."""
-    run, choice = machine({1: 7000.0, 2: 13000.0, 4: 20000.0}, idle=3), ThreadChoice(next(KINDS), 4)
-    assert run.train(choice, 0.5)[-1] == 4
-    run.idle = 1
-    assert max(run.train(choice, 0.2)[1:]) == 2
-    run.idle = 0
-    assert set(run.train(choice, 0.5)[1:]) == {1}
-    run.idle = 3
-    assert run.train(choice, 0.5)[-1] == 4
+    machine = make_machine({**TWO, 4: 20000.0}, idle=3)
+    choice = machine.begin()
+    assert machine.train(0.5, choice)[-1] == 4
+    for machine.idle, expected in ((1, 2), (0, 1)):
+        assert set(machine.train(0.3, choice)[1:]) <= {1, expected}
+    machine.idle = 3
+    assert machine.train(0.5, choice)[-1] == 4
 
 
-def test_a_training_that_begins_beside_other_threads_begins_with_one(machine):
-    """The memory of a training on idle cores says nothing about cores that are no longer idle."""
-    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
-    assert run.train(ThreadChoice(kind, 2), 0.1)[-1] == 2
-    run.idle = 0
-    assert set(run.train(ThreadChoice(kind, 2), 0.02)) == {1}
-    run.idle = 1
-    assert set(run.train(ThreadChoice(kind, 2), 0.02)) == {2}
+def test_a_training_begins_with_the_measurements_of_the_last_on_idle_cores(make_machine):
+    """The fits of a search take milliseconds: together they make as many trials as one long training."""
+    machine = make_machine(TWO)
+    counts = [machine.train(0.012) for _ in range(10)]
+    assert (counts[0][0], counts[-1][0]) == (1, 2)
+    machine.now += thread_choice.MEMORY_SECONDS
+    assert machine.begin().next_call()[0] == 1
+    machine = make_machine(TWO, idle=1)
+    assert machine.train(0.01)[:3] == [1, 2, 2], "the first trial on idle cores follows the first call"
+    machine = make_machine(TWO, idle=1)
+    assert machine.train(0.1)[-1] == 2
+    assert ThreadChoice(machine.kind, 1).next_call()[0] == 1
+    for machine.idle, expected in ((0, {1}), (1, {2})):
+        assert set(machine.train(0.02)) == expected
 
 
-def test_the_first_trial_on_idle_cores_follows_the_first_call(machine):
-    """A training of 10 ms gains by its second thread."""
-    counts = machine({1: 7000.0, 2: 13000.0}, idle=1).train(ThreadChoice(next(KINDS), 2), 0.01)
-    assert counts[:3] == [1, 2, 2]
-
-
-def test_a_first_call_is_no_trial(machine):
-    """The arrays of a training are in no cache before its first call, which would look slow as a trial."""
-    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=0), next(KINDS)
-    run.train(ThreadChoice(kind, 2), 0.3)  # the trial, which is due, has had no idle core
-    run.idle = 1
-    assert run.train(ThreadChoice(kind, 2), 0.02)[:2] == [1, 2]
-
-
-def test_a_first_call_lasts_until_the_next_trial(machine):
+def test_a_first_call_lasts_until_the_next_trial(make_machine):
     """A training whose speed is known from the one before needs no short calls, but trials come in time."""
-    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
-    run.train(ThreadChoice(kind, 2), 0.1)
-    n_threads, seconds = ThreadChoice(kind, 2).next_call()
-    assert (n_threads, seconds) == (2, limits.CALL_SECONDS)
-    run.now += limits.TRIAL_EVERY_SECONDS
-    choice = ThreadChoice(kind, 2)
+    machine = make_machine(TWO, idle=1)
+    machine.train(0.1)
+    assert machine.begin().next_call() == (2, limits.CALL_SECONDS)
+    machine.now += limits.TRIAL_EVERY_SECONDS
+    choice = machine.begin()
     assert choice.next_call() == (2, 0.0)
     choice.note(2, 13, 0.001)
     assert choice.next_call() == (1, limits.TRIAL_SECONDS / 2)
 
 
-def test_a_slow_short_first_call_does_not_count(machine):
-    """A first call on cold caches is slower than one thread on warm ones: it is not compared with a trial."""
-    run, kind = machine({1: 3900.0, 2: 6900.0}, idle=1), next(KINDS)
-    run.train(ThreadChoice(kind, 2), 0.3)
-    run.now += 2 * limits.TRIAL_EVERY_SECONDS
-    choice = ThreadChoice(kind, 2)
-    assert choice.next_call() == (2, 0.0)
-    choice.note(2, 10, 0.006)
-    assert choice.next_call()[0] == 1  # the trial, which was due
-    choice.note(1, 20, 0.005)
-    assert choice.next_call()[0] == 2
-
-
-def test_fewer_threads_are_tried_again_and_again_where_there_are_no_more(machine):
-    run, choice = machine({1: 7000.0, 2: 13000.0}, idle=1), ThreadChoice(next(KINDS), 2)
-    run.train(choice, 0.1)
-    for _ in range(4):
-        counts = run.train(choice, 2.5 * limits.TRIAL_EVERY_SECONDS)
-        assert 1 <= counts.count(1) <= 3
-        assert len(counts) < 40  # no call ends early for a trial that is not made
-
-
-def test_a_long_first_call_counts(machine):
-    """A training may take a single call: a fall of the speed is seen in the first call, if that is long."""
-    run, kind = machine({1: 7000.0, 2: 13000.0}, idle=1), next(KINDS)
-    run.train(ThreadChoice(kind, 2), 0.1)  # no trial is due, for which the first call would be short
+def test_a_slow_first_call_counts_if_it_is_long(make_machine):
+    """A short one on cold caches is slower than one thread on warm ones: it is not compared with a trial."""
+    machine = make_machine(TWO, idle=1)
+    machine.train(0.1)  # no trial is due, for which the first call would be short
     for rounds, seconds, speed in ((10, 0.001, 13000.0), (10, 0.01, 1000.0)):
-        choice = ThreadChoice(kind, 2)
+        choice = machine.begin()
         assert choice.next_call()[0] == 2
         choice.note(2, rounds, seconds)
         assert choice.speed == pytest.approx(speed, rel=0.1)
+    machine = make_machine({1: 3900.0, 2: 6900.0}, idle=1)
+    machine.train(0.3)
+    machine.now += 2 * limits.TRIAL_EVERY_SECONDS
+    choice = machine.begin()
+    for n_threads, rounds, seconds in (
+        (2, 10, 0.006),
+        (1, 20, 0.005),
+    ):  # the second is the trial, which was due
+        assert choice.next_call()[0] == n_threads
+        choice.note(n_threads, rounds, seconds)
+    assert choice.next_call()[0] == 2
 
 
-def test_a_short_training_begins_with_the_measurements_of_the_last(machine):
-    """The fits of a search take milliseconds: together they make as many trials as one long training."""
-    run, kind = machine({1: 7000.0, 2: 13000.0}), next(KINDS)
-    counts = [run.train(ThreadChoice(kind, 2), 0.012) for _ in range(10)]
-    assert counts[0][0] == 1
-    assert counts[-1][0] == 2
-    run.now += thread_choice.MEMORY_SECONDS
-    assert ThreadChoice(kind, 2).next_call()[0] == 1
-    assert ThreadChoice(kind, 1).next_call()[0] == 1
-
-
-def test_the_memory_holds_a_limited_number_of_kinds(machine):
-    run, sizes = machine({1: 7000.0, 2: 13000.0}), set()
-    for _ in range(2 * thread_choice.MAX_MEMORIES):
-        kind = next(KINDS)
-        run.train(ThreadChoice(kind, 2), 0.001)
-        assert kind in thread_choice._memory
-        sizes.add(len(thread_choice._memory))
-    assert max(sizes) == thread_choice.MAX_MEMORIES
-
-
-@pytest.fixture
-def frequent_switches():
-    """Let threads take turns after a few instructions."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.usefixtures("frequent_switches")
-def test_threads_may_change_the_memory_at_once():
-    """Four threads note more kinds than the memory holds."""
-
-    def note(number):
-        for k in range(5000):
-            choice = ThreadChoice((number, k), 2)
-            choice.next_call()
-            choice.note(1, 10, 0.001)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(note, range(4)))
-    assert 0 < len(thread_choice._memory) <= thread_choice.MAX_MEMORIES + 4
-
-
-def test_trials_without_free_cores_do_not_shorten_the_calls(machine):
-    """Other trainings hold the other cores: calls stay as long, and trials as rare, as with free cores."""
-    run, choice = machine({1: 7000.0, 2: 13000.0}), ThreadChoice(next(KINDS), 2)
-    counts = run.train(choice, 5.0, free=1)
+def test_trials_shorten_no_other_calls(make_machine):
+    machine = make_machine(TWO, idle=1)
+    choice = machine.begin()
+    machine.train(0.1, choice)
+    for _ in range(4):  # fewer threads are tried again and again where there are no more
+        counts = machine.train(2.5 * limits.TRIAL_EVERY_SECONDS, choice)
+        assert 1 <= counts.count(1) <= 3
+        assert len(counts) < 40
+    counts = make_machine(TWO).train(5.0, free=1)  # other trainings hold the other cores
     assert set(counts) == {1}
     assert len(counts) < 2 * 5.0 / limits.CALL_SECONDS
 
 
 def test_a_measured_number_of_threads_gives_the_same_bits(monkeypatch):
     """The number changes in the middle of a training, since every second call is a trial."""
-    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
-    for name in ("TRIAL_SECONDS", "FIRST_TRIAL_SECONDS", "TRIAL_EVERY_SECONDS", "CALL_SECONDS"):
+    for name in ("SHARED_OPERATIONS", "TRIAL_SECONDS", "FIRST_TRIAL_SECONDS", "TRIAL_EVERY_SECONDS"):
         monkeypatch.setattr(limits, name, 0.0)
+    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
-    monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    monkeypatch.setattr(threads, "idle_cores", lambda: 1)
-    counts, note = [], ThreadChoice.note
+    monkeypatch.setattr(threads, "count_cores", lambda: 2)
+    monkeypatch.setattr(threads, "count_idle_cores", lambda: 1)
+    counts, note = set(), ThreadChoice.note
 
-    def noted(choice, n_threads, n_rounds, seconds):
-        counts.append(n_threads)
+    def note_count(choice, n_threads, n_rounds, seconds):
+        counts.add(n_threads)
         note(choice, n_threads, n_rounds, seconds)
 
-    monkeypatch.setattr(ThreadChoice, "note", noted)
+    monkeypatch.setattr(ThreadChoice, "note", note_count)
     random = np.random.default_rng(0)
     X, y = random.normal(size=(600, 10)), random.integers(0, 3, 600)
-    weights = []
+    weights = set()
     for n_threads in (1, 2, None):
         model = fastnn.Model([10, 32, 3], random_state=0)
         model.train(X, y, num_passes=40, batch_size=200, epsilon=1e-3, random_state=0, n_threads=n_threads)
-        weights.append([W.tobytes() for W in model.W])
-    assert weights[0] == weights[1] == weights[2]
-    assert set(counts) == {1, 2}
+        weights.add(b"".join(W.tobytes() for W in model.W))
+    assert len(weights) == 1
+    assert counts == {1, 2}

@@ -1,29 +1,102 @@
-"""Programs that read `coefs_` and `intercepts_` see weights with batch normalisation folded in."""
+"""Programs that read fastnn's estimators: skl2onnx, with fastnn's converters or its own, and emlearn."""
 
 import shutil
 
 import numpy as np
 import pytest
-from export_models import LIMITS, X, error, fitted, labels, outputs
+from export_models import CASES, LIMITS, X, error, fitted, labels, outputs, run_onnx
+from scipy.special import expit, softmax
+from sklearn.ensemble import VotingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastnn
 
 # Few epochs do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-CASES = ("classes", "bool", "number")
+SMALL = {"hidden_layer_sizes": (4,), "solver": "lbfgs", "max_iter": 20, "random_state": 0}
 
 
-@pytest.mark.parametrize("case", [*CASES, "labels", "poisson", "numbers"])
+class Derived(fastnn.MLPRegressor):
+    """A user's class, derived before the converters are registered."""
+
+
+@pytest.fixture
+def skl2onnx():
+    """Return skl2onnx with the converters of fastnn's estimators."""
+    module = pytest.importorskip("skl2onnx", reason="the extra onnx is not installed")
+    fastnn.export.register_skl2onnx()
+    return module
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("model")])
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_pipelines_with_every_kind_of_estimator_are_converted(case, dtype, skl2onnx):
+    model, samples = fitted(case, dtype.type)
+    pipeline = make_pipeline(StandardScaler().fit(samples * 3 + 1), model)
+    options = {"zipmap": False} if hasattr(model, "predict_proba") else None
+    results = run_onnx(skl2onnx.to_onnx(pipeline, samples[:1], options=options), samples * 3 + 1)
+    assert results[-1].dtype == dtype
+    assert error(results[-1], outputs(model, samples)) < LIMITS[dtype] * 20  # the scaler rounds too
+    if len(results) == 2:
+        np.testing.assert_array_equal(results[0], model.predict(samples))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("zipmap", [True, "columns"])
+@pytest.mark.parametrize(
+    "classes", [[False, True], [0.0, 1.0, 5.0], ["a", "b"], [3, 4], np.eye(3, dtype=int)]
+)
+def test_maps_have_classes_of_every_type(classes, zipmap, dtype, skl2onnx):
+    samples, y = np.round(3 * X, 1).astype(dtype), np.array(classes)[labels % len(classes)]
+    model = fastnn.MLPClassifier(**SMALL).fit(samples, y)
+    options = {id(model): {"zipmap": zipmap}}
+    found, *P = run_onnx(skl2onnx.to_onnx(model, samples[:1], options=options), samples)
+    np.testing.assert_array_equal(found, model.predict(samples))
+    if zipmap is True:
+        P = np.array([[one[key] for key in model.classes_] for one in P[0]]).T
+    assert error(np.transpose(P), model.predict_proba(samples)) < LIMITS[np.dtype(np.float32)]
+
+
+def test_estimators_within_others_and_classes_derived_by_users_are_converted(skl2onnx):
+    members = [(f"n{k}", fastnn.MLPClassifier((4,), max_iter=20, random_state=k)) for k in range(2)]
+    voting = VotingClassifier(members, voting="soft", flatten_transform=False).fit(X, labels > 0)
+    found, P = run_onnx(skl2onnx.to_onnx(voting, X[:1], options={"zipmap": False}), X)
+    np.testing.assert_array_equal(found, voting.predict(X))
+    assert P.dtype == np.float64
+    assert error(P, voting.predict_proba(X)) < 1e-13
+
+    class Later(fastnn.MLPRegressor):
+        pass
+
+    for kind in (Derived, Later):
+        model = kind(**SMALL).fit(X, labels)
+        (values,) = run_onnx(skl2onnx.to_onnx(make_pipeline(model), X[:1]), X)
+        assert error(values[:, 0], model.predict(X)) < 1e-14
+
+
+# --- `coefs_` and `intercepts_`, with batch normalisation folded in ----------------------------------
+
+# What the models compute from the scores of the last layer.
+OUTPUTS = {
+    "classes": lambda scores: softmax(scores, axis=1),
+    "bool": lambda scores: np.hstack([1 - expit(scores), expit(scores)]),
+    "labels": expit,
+    "poisson": np.exp,
+    "number": np.asarray,
+    "numbers": np.asarray,
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
 def test_a_forward_pass_by_hand_gives_the_scores(case):
     model, _ = fitted(case)
     assert model.model_.batch_norm
     units = X
     for k, (W, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
-        units = units @ W + b
-        if k < len(model.coefs_) - 1:
-            units = np.maximum(units, 0)
-    np.testing.assert_allclose(units, model._outputs(X, "identity"), atol=1e-13)
+        units = (units if k == 0 else np.maximum(units, 0)) @ W + b
+    np.testing.assert_allclose(OUTPUTS[case](units), outputs(model, X), atol=1e-13)
 
 
 def test_folded_weights_cannot_be_written():
@@ -33,26 +106,15 @@ def test_folded_weights_cannot_be_written():
         values = getattr(model, name)
         with pytest.raises(ValueError, match="read-only"):
             values[0][...] = 0
-        with pytest.raises(ValueError, match=f"{name} of a network with batch normalisation.*model_.W"):
-            values[0] = np.zeros(values[0].shape)
-        with pytest.raises(ValueError, match=f"{name} of a network with batch normalisation.*model_.W"):
-            setattr(model, name, [np.zeros(one.shape) for one in values])
+        for assign in (values.__setitem__, lambda _, value, name=name: setattr(model, name, [value])):
+            with pytest.raises(ValueError, match=rf"{name} of a network with batch normalisation.*model_\.W"):
+                assign(0, np.zeros(values[0].shape))
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
-def test_weights_without_batch_normalisation_stay_live_views():
-    model = fastnn.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", max_iter=20, random_state=0)
-    model.fit(X, labels)
-    model.coefs_[-1][...] = 0
-    model.intercepts_[-1][...] = 2
-    np.testing.assert_array_equal(model.predict(X), 2)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_the_converter_of_scikit_learn_gives_the_same_predictions(case):
+@pytest.mark.parametrize("case", ["classes", "bool", "number"])
+def test_the_converter_of_scikit_learn_gives_the_same_predictions(case, skl2onnx):
     """A user may register scikit-learn's converter, which reads `coefs_` and `intercepts_`."""
-    skl2onnx = pytest.importorskip("skl2onnx", reason="the extra onnx is not installed")
-    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from skl2onnx.common import shape_calculator
     from skl2onnx.operator_converters import multilayer_perceptron as converters
 
@@ -65,15 +127,14 @@ def test_the_converter_of_scikit_learn_gives_the_same_predictions(case):
     borrowed = Borrowed.__new__(Borrowed)
     borrowed.__dict__.update(model.__dict__)
     skl2onnx.update_registered_converter(
-        Borrowed, f"Borrowed {kind}",
+        Borrowed,
+        f"Borrowed {kind}",
         getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes"),
         getattr(converters, f"convert_sklearn_mlp_{kind}"),
         options={"zipmap": [True, False], "nocl": [True, False]} if case != "number" else None,
-    )  # fmt: skip
+    )
     options = {"zipmap": False} if case != "number" else None
-    exported = skl2onnx.to_onnx(borrowed, samples[:1], options=options)
-    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
-    results = session.run(None, {"X": samples})
+    results = run_onnx(skl2onnx.to_onnx(borrowed, samples[:1], options=options), samples)
     assert error(results[-1], outputs(borrowed, samples)) < LIMITS[np.dtype(np.float64)]
 
 

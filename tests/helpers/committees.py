@@ -5,13 +5,16 @@ Every layer of a network, the last one included, has an activation of a given se
 
 import numpy as np
 from hypothesis import strategies as st
+from kernel_packages import copying
 from strategies import dtypes, seeds
 
 from fastnn.boundary.committee import Committee
-from fastnn.boundary.grids import NumbaGrid
+from fastnn.boundary.grids import Grid
 from fastnn.network.description import Network
 from fastnn.reference.layer import ACTIVATIONS
-from fastnn_kernels.calls.formulas import forward_table
+from fastnn_kernels.bound import slack
+from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
+from fastnn_kernels.committee import committee_bounds, committee_scores
 
 PAIRS = tuple(tuple(sorted(("identity", name))) for name in sorted(ACTIVATIONS) if name != "identity")
 # Sets of activations of committees of one network.
@@ -37,43 +40,45 @@ def draw_network(random, names, dtype, widest=40, n_inputs=2, n_classes=None):
 
 def draw_parameters(random, network, scale=1.0):
     """Return weights that keep the size of the values, times `scale`, and biases as large as the weights."""
-    parameters = network.neutral_parameters()
+    parameters = network.make_neutral_parameters()
     for W, b in zip(network.weights(parameters), network.biases(parameters), strict=True):
         W[...] = scale * random.standard_normal(W.shape) * np.sqrt(2 / len(W))
         b[...] = scale * random.standard_normal(b.shape)
     return parameters
 
 
-def normalised(random, network):
+def draw_normalised(random, network):
     """Return a plain network that predicts as a random batch-normalised network, and its parameters."""
     network = Network(network.layers_dim, network.activations, network.dtype, batch_norm=True)
-    statistics = network.initial_statistics()
+    statistics = network.make_statistics()
     for running in network.running(statistics):
         if running is not None:
             running[...] = random.uniform(0.3, 2, running.shape)
-    parameters = network.folded(draw_parameters(random, network), statistics)
+    parameters = network.fold_batch_norm(draw_parameters(random, network), statistics)
     plain = Network(network.layers_dim, network.activations, network.dtype)
-    return plain, plain.converted(network, parameters)
+    return plain, plain.convert_parameters(network, parameters)
 
 
 @st.composite
-def single(draw, sets=SETS, widest=40):
+def single(draw):
     """Return a committee of one network, and a generator of random numbers."""
     random = np.random.default_rng(draw(seeds))
-    network = draw_network(random, draw(st.sampled_from(sets)), draw(dtypes), widest)
+    network = draw_network(
+        random, draw(st.sampled_from(SETS)), draw(dtypes), draw(st.sampled_from([3, 40, 128]))
+    )
     if draw(st.booleans()):
-        return Committee([normalised(random, network)], votes=False), random
+        return Committee([draw_normalised(random, network)], votes=False), random
     scale = draw(st.sampled_from([1.0, 1.0, 0.1, 3.0, 100.0]))
     return Committee([(network, draw_parameters(random, network, scale))], votes=False), random
 
 
 @st.composite
-def voting(draw, sets=VOTING, most=4):
+def voting(draw):
     """Return a committee of networks of different depths and widths that vote, and a generator."""
     random = np.random.default_rng(draw(seeds))
-    names, dtype, n_classes = draw(st.sampled_from(sets)), draw(dtypes), draw(st.integers(1, 10))
+    names, dtype, n_classes = draw(st.sampled_from(VOTING)), draw(dtypes), draw(st.integers(1, 10))
     members = []
-    for k in range(draw(st.integers(1, most))):
+    for k in range(draw(st.integers(1, 4))):
         # The first member has every activation of the set, so that the committee has them all.
         activations = names if k == 0 else tuple(random.choice(names, 1))
         network = draw_network(random, activations, dtype, n_classes=n_classes)
@@ -83,7 +88,7 @@ def voting(draw, sets=VOTING, most=4):
 
 def kernel_side(committee, table=forward_table):
     """Return a committee in the kernels' form, with activations from `table`, and the rows of a workspace."""
-    grid = NumbaGrid(committee)
+    grid = Grid(committee)
     activations = table(committee.activations, committee.dtype)
     return grid._networks._replace(activations=activations), grid._n_units
 
@@ -96,20 +101,37 @@ def reference_side(committee):
     ]
 
 
-def empty_form(form, n_rows, count, dtype):
-    """Return an affine form, the kernels' or the reference's, filled with NaN."""
-    return form(*(np.full((n_rows, count), np.nan, dtype) for _ in range(4)))
+def empty_form(n_rows, count, dtype):
+    """Return an affine form filled with NaN."""
+    return Form(*np.full((4, n_rows, count), np.nan, dtype))
 
 
-def draw_cells(random, form, slack, count, dtype):
+def compute_values(committee, X):
+    """Return the values (K, T) of the samples X (2, T), whose highest is the class, by the kernels."""
+    networks, n_units = kernel_side(committee)
+    units = np.full(n_units * X.shape[1], np.nan, committee.dtype)
+    total = np.full((committee.n_classes, X.shape[1]), np.nan, committee.dtype)
+    return copying(committee_scores(committee.votes))((networks, X, units, total), np.empty_like(total))
+
+
+def compute_bounds(committee, cells):
+    """Return the form (K, T) of the values over cells, by the kernels."""
+    (networks, n_units), T = kernel_side(committee, bounds_table), cells.centre.shape[1]
+    forms = np.full(4 * n_units * T, np.nan, committee.dtype)
+    total = empty_form(committee.n_classes, T, committee.dtype)
+    kernel = copying(committee_bounds(committee.votes))
+    return kernel((networks, cells, forms, total), Form(*map(np.empty_like, total)))
+
+
+def draw_cells(random, count, dtype):
     """Return the affine forms (2, count) of the two inputs over rectangles of all sizes."""
+    error = slack(2, dtype.type)
     centre = random.standard_normal((2, count)) * 10.0 ** random.uniform(-3, 1, count)
     reach = 10.0 ** random.uniform(-7, 1, (2, count))
     centre, reach = centre.astype(dtype), reach.astype(dtype)
     zero = np.zeros(count, dtype)
-    return form(
-        centre, np.stack([reach[0], zero]), np.stack([zero, reach[1]]), slack * (np.abs(centre) + reach)
-    )
+    slopes = np.stack([reach[0], zero]), np.stack([zero, reach[1]])
+    return Form(centre, *slopes, error * (np.abs(centre) + reach))
 
 
 def points_in(random, cells, each):

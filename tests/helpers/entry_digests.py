@@ -1,4 +1,4 @@
-"""A program: digests of what the entries of all tasks of ``fastnn compile`` leave in memory, as JSON.
+"""A program: digests of what the kernels that Python calls leave in memory, over all uses, as JSON.
 
 Python calls an entry with arrays, in which its results and those of all kernels that it calls lie.
 """
@@ -13,7 +13,8 @@ import numpy as np
 # Memory that no kernel writes must be the same in every process.
 np.empty = lambda shape, dtype=float, order="C", **options: np.zeros(shape, dtype, order)
 
-from fastnn.cli.compile import DTYPES, TASKS  # noqa: E402 (they create arrays)
+from kernel_uses import DTYPES, uses  # noqa: E402 (they create arrays)
+
 from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall  # noqa: E402
 
 
@@ -27,7 +28,7 @@ def arrays_in(value):
 
 
 def digests():
-    """Run all tasks; return digests by task and kernel."""
+    """Run all uses; return digests by use and kernel."""
     found = collections.defaultdict(hashlib.sha256)
 
     def noting(call, described):
@@ -47,10 +48,10 @@ def digests():
     )
     FunctionPointer.__call__ = noting(FunctionPointer.__call__, lambda self, arguments: (self, arguments))
     warnings.simplefilter("ignore")  # trainings of one epoch do not converge
-    for task, description in TASKS.items():
+    for name, use in uses():
         for dtype in DTYPES:
-            running = f"{task}, {dtype}"
-            description.run(np.dtype(dtype))
+            running = f"{name}, {dtype}"
+            use(np.dtype(dtype))
     return {name: digest.hexdigest() for name, digest in found.items()}
 
 

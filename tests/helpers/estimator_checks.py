@@ -15,3 +15,10 @@ def parameters(fitted):
         return np.concatenate([parameters(member) for member in fitted.estimators_])
     arrays = (*fitted.W, *fitted.b) if hasattr(fitted, "W") else (*fitted.coefs_, *fitted.intercepts_)
     return np.concatenate([array.ravel() for array in arrays])
+
+
+def state(model):
+    """Return a copy of all that a training changes in a model: parameters, and batch normalisation."""
+    return np.concatenate(
+        [parameters(model), *(view.ravel() for layer in model.batch_norm for view in layer)]
+    )

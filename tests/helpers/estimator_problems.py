@@ -1,19 +1,22 @@
-"""Problems, estimators and comparisons for the tests of the estimators."""
+"""Problems, estimators and comparisons for the tests of the estimators, of ensembles and of `fit_many`."""
 
 import numpy as np
 import pytest
+import sklearn.neural_network
 from estimator_checks import parameters
 from sklearn.base import is_classifier
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 
-from fastnn import MLPClassifier, MLPRegressor
+import fastnn
+from fastnn import MLPEnsembleClassifier, MLPEnsembleRegressor
 
 # The mark of a module in which most fits end at max_iter.
 UNCONVERGED = pytest.mark.filterwarnings(
     "ignore:Stochastic Optimizer. Maximum iterations:sklearn.exceptions.ConvergenceWarning",
     "ignore:lbfgs failed to converge:sklearn.exceptions.ConvergenceWarning",
 )
+THEIRS, OURS = sklearn.neural_network, fastnn
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -34,36 +37,69 @@ PROBLEMS = {
     "three outputs": ("MLPRegressor", TARGETS, {}),
     "poisson": ("MLPRegressor", COUNTS, {"loss": "poisson"}),
 }
+SMALL = {"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5}
 
 
-def classifier(**parameters):
-    """Return a small classifier that is fitted for five epochs."""
-    return MLPClassifier(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | parameters)
+def classifier(module=OURS, **parameters):
+    """Return a small classifier of a module, which is fitted for five epochs."""
+    return module.MLPClassifier(**SMALL | parameters)
 
 
-def regressor(**parameters):
-    """Return a small regressor that is fitted for five epochs."""
-    return MLPRegressor(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | parameters)
+def regressor(module=OURS, **parameters):
+    """Return a small regressor of a module, which is fitted for five epochs."""
+    return module.MLPRegressor(**SMALL | parameters)
+
+
+METHODS = ("seeds", "bootstrap", "snapshots", "average")
+# A function that makes a member, the class of the ensemble, and targets, for all problems but one.
+ensembles = pytest.mark.parametrize(
+    ("member", "kind", "targets"),
+    [
+        (classifier, MLPEnsembleClassifier, targets)
+        if name == "MLPClassifier"
+        else (regressor, MLPEnsembleRegressor, targets)
+        for name, targets, options in PROBLEMS.values()
+        if not options
+    ],
+    ids=[name for name, (*_, options) in PROBLEMS.items() if not options],
+)
+
+
+def going_on(**options):
+    """Return a classifier that never stops early, for fits in several calls."""
+    return classifier(**{"batch_size": 40, "n_iter_no_change": np.inf, "learning_rate_init": 0.01} | options)
+
+
+CURVES = (
+    "loss_",
+    "loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "best_validation_score_",
+    "validation_loss_curve_",
+    "t_",
+)
 
 
 def assert_same_fit(one, other):
     """Assert that two fits left bitwise equal parameters, losses and classes."""
     np.testing.assert_array_equal(parameters(one), parameters(other))
-    for name in (
-        "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
-        "validation_loss_curve_", "t_",
-    ):  # fmt: skip
+    for name in CURVES:
         assert getattr(one, name, None) == getattr(other, name, None), name
     if is_classifier(one):
         np.testing.assert_array_equal(one.classes_, other.classes_)
         assert one.classes_.dtype == other.classes_.dtype
 
 
+def assert_same_fits(some, others):
+    """Assert that estimators, such as the members of two ensembles, have the same fits."""
+    for one, other in zip(some, others, strict=True):
+        assert_same_fit(one, other)
+
+
 def assert_equal_to_theirs(theirs, ours, atol=1e-11, with_losses=True):
     """Assert that two fits agree: scikit-learn's, `theirs`, and fastnn's, `ours`."""
-    for one, other in zip(
-        theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True
-    ):  # fmt: skip
+    for one, other in zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype
         np.testing.assert_allclose(other, one, rtol=0, atol=atol)
@@ -80,8 +116,3 @@ def assert_equal_to_theirs(theirs, ours, atol=1e-11, with_losses=True):
         if expected is not None:
             assert type(value) in (list, float, np.float64), name
             np.testing.assert_allclose(value, expected, rtol=1e-9, atol=atol)
-
-
-def going_on(**options):
-    """Return a classifier that never stops early, for fits in several calls."""
-    return classifier(**{"batch_size": 40, "n_iter_no_change": np.inf, "learning_rate_init": 0.01} | options)

@@ -4,6 +4,8 @@ import functools
 import warnings
 
 import numpy as np
+import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 
 import fastnn
@@ -17,10 +19,6 @@ SETTINGS = {"hidden_layer_sizes": (6, 5), "batch_norm": True, "max_iter": 20, "r
 several = np.column_stack([labels > 0, labels == 1, labels > 1]).astype(int)
 
 
-def _ensemble(kind, member, method="seeds"):
-    return kind(member, n_estimators=3, method=method, random_state=0)
-
-
 def _classifier(**options):
     return fastnn.MLPClassifier(**SETTINGS | options)
 
@@ -29,66 +27,69 @@ def _regressor(**options):
     return fastnn.MLPRegressor(**SETTINGS | options)
 
 
+def _voters(method="seeds"):
+    return fastnn.MLPEnsembleClassifier(_classifier(), n_estimators=3, method=method, random_state=0)
+
+
 def _model(outputs, **options):
-    return fastnn.Model([4, 6, outputs], random_state=0, **options)
+    return lambda dtype: fastnn.Model([4, 6, outputs], random_state=0, dtype=dtype, **options)
 
 
-# By case: a function that returns an unfitted model and its targets.
+# By case: an estimator, or a function that returns a model of a dtype, and its targets.
 CASES = {
-    "classes": lambda: (_classifier(), labels),
-    "text": lambda: (_classifier(), NAMES[labels]),
-    "two classes of text": lambda: (_classifier(), NAMES[np.minimum(labels, 1)].astype(object)),
-    "bool": lambda: (_classifier(), labels > 0),
-    "float": lambda: (_classifier(), labels * 2.0),
-    "uint8": lambda: (_classifier(), labels.astype(np.uint8)),
-    "one class": lambda: (_classifier(), np.full(150, "the only")),
-    "labels": lambda: (_classifier(), several),
-    "ensemble": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier()), NAMES[labels]),
-    "ensemble of two classes": lambda: (
-        _ensemble(fastnn.MLPEnsembleClassifier, _classifier(), "snapshots"), labels > 0
-    ),
-    "average": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier(), "average"), labels),
-    "ensemble of labels": lambda: (_ensemble(fastnn.MLPEnsembleClassifier, _classifier()), several),
-    "ensemble of one class": lambda: (
-        _ensemble(fastnn.MLPEnsembleClassifier, _classifier()), np.full(150, 7)
-    ),
-    "number": lambda: (_regressor(), labels / 3),
-    "numbers": lambda: (_regressor(), np.column_stack([labels / 3, X[:, 0]])),
-    "poisson": lambda: (_regressor(loss="poisson"), labels),
-    "ensemble of numbers": lambda: (_ensemble(fastnn.MLPEnsembleRegressor, _regressor()), labels / 3),
-    "model": lambda: (_model(3), labels),
-    "model of two classes": lambda: (_model(2, output_activation="identity"), labels > 0),
-    "model of labels": lambda: (_model(3, loss="sigmoid_binary_cross_entropy"), several),
-    "model of numbers": lambda: (_model(1, loss="huber"), labels / 3),
-    "model of rates": lambda: (_model(2, loss="poisson", batch_norm=True), several[:, :2]),
-}  # fmt: skip
+    "classes": (_classifier(), labels),
+    "text": (_classifier(), NAMES[labels]),
+    "two classes of text": (_classifier(), NAMES[np.minimum(labels, 1)].astype(object)),
+    "bool": (_classifier(), labels > 0),
+    "float": (_classifier(), labels * 2.0),
+    "uint8": (_classifier(), labels.astype(np.uint8)),
+    "one class": (_classifier(), np.full(150, "the only")),
+    "labels": (_classifier(), several),
+    "ensemble": (_voters(), NAMES[labels]),
+    "ensemble of two classes": (_voters("snapshots"), labels > 0),
+    "average": (_voters("average"), labels),
+    "ensemble of labels": (_voters(), several),
+    "ensemble of one class": (_voters(), np.full(150, 7)),
+    "number": (_regressor(), labels / 3),
+    "numbers": (_regressor(), np.column_stack([labels / 3, X[:, 0]])),
+    "poisson": (_regressor(loss="poisson"), labels),
+    "ensemble of numbers": (fastnn.MLPEnsembleRegressor(_regressor(), 3, random_state=0), labels / 3),
+    "model": (_model(3), labels),
+    "model of two classes": (_model(2, output_activation="identity"), labels > 0),
+    "model of labels": (_model(3, loss="sigmoid_binary_cross_entropy"), several),
+    "model of numbers": (_model(1, loss="huber"), labels / 3),
+    "model of rates": (_model(2, loss="poisson", batch_norm=True), several[:, :2]),
+}
 
 
 @functools.cache
 def fitted(case, dtype=np.float64):
     """Return a fitted model, and samples of its dtype."""
-    model, y = CASES[case]()
+    make, y = CASES[case]
     samples = X.astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few epochs do not converge
-        if isinstance(model, fastnn.Model):
-            if dtype == np.float32:
-                model = type(model)(
-                    model.layers_dim, loss=model.loss, dtype=dtype, random_state=0,
-                    batch_norm=bool(model.batch_norm),
-                    output_activation=model._network.activations[-1],
-                )  # fmt: skip
-            model.train(samples, y, num_passes=50, epsilon=0.001)
-        else:
-            model.fit(samples, y)
+        if not case.startswith("model"):
+            return clone(make).fit(samples, y), samples
+        model = make(dtype)
+        model.train(samples, y, num_passes=50, epsilon=0.001)
     return model, samples
+
+
+def get_kind(case):
+    """Return what a model of a case predicts: "classes", "labels" or "numbers"."""
+    if "labels" in case:
+        return "labels"
+    return "numbers" if "number" in case or case in ("poisson", "model of rates") else "classes"
 
 
 def outputs(model, X):
     """Return a model's probabilities, or the numbers that it predicts if it has none, (n, n_outputs)."""
-    if model._description().kind == "numbers":
-        return np.asarray(model.predict(X)).reshape(len(X), -1)
-    return model.predict_proba(X)
+    if isinstance(model, fastnn.Model):
+        has_classes = type(model.loss).__name__.endswith("CrossEntropy")
+    else:
+        has_classes = hasattr(model, "classes_")
+    return model.predict_proba(X) if has_classes else np.asarray(model.predict(X)).reshape(len(X), -1)
 
 
 def error(computed, expected):
@@ -96,9 +97,14 @@ def error(computed, expected):
     return (np.abs(computed - expected) / np.maximum(1, np.abs(expected))).max()
 
 
-def network(activation, depth, dtype=np.float64, n_outputs=3):
+def network(activation, depth, dtype=np.float64):
     """Return a model of `depth` layers, all of which have the same activation."""
-    layers = [4, *[7] * (depth - 1), n_outputs]
-    return fastnn.Model(
-        layers, activation=activation, output_activation=activation, dtype=dtype, random_state=depth
-    )
+    layers, names = [4, *[7] * (depth - 1), 3], {"activation": activation, "output_activation": activation}
+    return fastnn.Model(layers, **names, dtype=dtype, random_state=depth)
+
+
+def run_onnx(model, X):
+    """Return the results of a model in ONNX whose input is X."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"X": X})

@@ -16,14 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 import fastnn
-from fastnn_kernels.vectors.processor import HAS_FMA, VECTOR_BYTES
 
 FILE = Path(__file__).with_suffix(".json")
-# The entry of the file that belongs to this width of vectors.
-KIND = f"{VECTOR_BYTES} bytes" if HAS_FMA else f"{VECTOR_BYTES} bytes without FMA"
 N = 150
 
 
@@ -35,7 +31,6 @@ def _whole(*shape: int, seed: int = 0) -> np.ndarray:
 X = _whole(N, 5)
 LABELS = (np.abs(X).sum(axis=1) > 5).astype(int) + (X[:, 0] > 1)
 NUMBERS = X[:, :1] * X[:, 1:2] - X[:, 2:3]
-SPARSE = scipy.sparse.csr_array(X * (_whole(N, 5, seed=1) > 1))
 
 
 def _model(layers_dim: list[int], **settings: Any) -> fastnn.Model:
@@ -67,9 +62,12 @@ def _of_numbers(hidden: list[int], loss: str, settings: Any = None, **training: 
 
 
 def _sparse() -> Iterator[np.ndarray]:
+    import scipy.sparse
+
+    table = scipy.sparse.csr_array(X * (_whole(N, 5, seed=1) > 1))
     classifier = fastnn.MLPClassifier((10,), batch_size=40, max_iter=30, random_state=0)
     with warnings.catch_warnings(action="ignore"):  # the optimization has not converged
-        classifier.fit(SPARSE.astype(np.float32), LABELS)
+        classifier.fit(table.astype(np.float32), LABELS)
     yield from (*classifier.coefs_, *classifier.intercepts_, np.array(classifier.loss_curve_))
 
 
@@ -119,6 +117,13 @@ TRAININGS: dict[str, Callable[[], Iterator[np.ndarray]]] = {
 }
 
 
+def this_kind() -> str:
+    """Return the entry of the file that belongs to the kernels of this process."""
+    from fastnn_kernels.vectors.processor import HAS_FMA, VECTOR_BYTES
+
+    return f"{VECTOR_BYTES} bytes" if HAS_FMA else f"{VECTOR_BYTES} bytes without FMA"
+
+
 def digest(name: str) -> str:
     """Return the digest of the bits of a training's loss curve, parameters and predictions."""
     found = hashlib.sha256()
@@ -130,6 +135,6 @@ def digest(name: str) -> str:
 
 if __name__ == "__main__":
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    known[KIND] = {name: digest(name) for name in TRAININGS}
+    known[this_kind()] = {name: digest(name) for name in TRAININGS}
     FILE.write_text(json.dumps(known, indent=4, sort_keys=True) + "\n")
-    sys.stdout.write(f"{FILE.name}: {KIND}\n")
+    sys.stdout.write(f"{FILE.name}: {this_kind()}\n")

@@ -28,8 +28,20 @@ PROGRAM = """
 """
 RESULT = "[0.5, 1.0, 1.5, 2.0]"
 
+# Build a library of a few kernels, one of which calls shared functions.
+BUILD_LIBRARY = """
+    import numpy as np
+    from fastnn_kernels.calls import encoding, formulas, training
+    from fastnn_kernels.compiler import library
 
-def copied(package, folder):
+    real = np.dtype(float)
+    pointers = [*formulas.forward_table(("tanh",), real).pointers, encoding.smooth_scaled()]
+    gradient = training.gradient_pointers(("tanh",), "squared_error", False, False, False, False, real)
+    library.build(library.find_target(), pointers=[*pointers, gradient[0]])
+"""
+
+
+def copy_kernels(package, folder):
     """Return a copy of the kernels in a folder, without compiled files."""
     ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
     return shutil.copytree(package, folder / "fastnn_kernels", ignore=ignored)
@@ -42,12 +54,15 @@ def start(package, program=PROGRAM, stderr=subprocess.PIPE, **environment):
         variables.pop(name, None)
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        env={**variables, **environment}, cwd=package.parent,
-        stdout=subprocess.PIPE, stderr=stderr, text=True,
-    )  # fmt: skip
+        env={**variables, **environment},
+        cwd=package.parent,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
 
 
-def result(process, warned=""):
+def finish(process, warned=""):
     """Return the output of a program; its standard error must match `warned`, "" for none."""
     out, err = process.communicate(timeout=PATIENCE)
     assert err == "" if not warned else re.fullmatch(f"{warned}\n", err)
@@ -57,10 +72,10 @@ def result(process, warned=""):
 
 def run(package, program=PROGRAM, *, warned="", **environment):
     """Run a program on a copy of the kernels and return its output."""
-    return result(start(package, program, **environment), warned)
+    return finish(start(package, program, **environment), warned)
 
 
-def told_while_compiled(tell):
+def make_telling_kernel(tell):
     """Return a new kernel that calls `tell` in the middle of its compilation."""
     unique = str(uuid.uuid4())
 

@@ -1,16 +1,18 @@
-"""A page of the playground without a browser, and functions that unpack its messages and wait."""
+"""A page of the playground without a browser or a server, and a function that unpacks its messages."""
 
 import json
-import threading
 import time
 
 import numpy as np
 from processes import PATIENCE
 
+import fastnn
+from fastnn.play.learning_problem import make_problem
 from fastnn.play.session import Session
+from fastnn.play.settings import Settings
 
 
-def unpacked(message):
+def unpack(message):
     """Return the header and the arrays of a binary message."""
     length = int.from_bytes(message[:4], "little")
     header = json.loads(message[4 : 4 + length])
@@ -25,43 +27,47 @@ def unpacked(message):
     return header, arrays
 
 
-def training_threads():
-    """Return the playground's threads that train or draw."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastnn playground ")]
+def numbers_of(model):
+    """Return all weights, biases and numbers of the batch normalisations of a model."""
+    parts = [*model.W, *model.b, *(part for norm in model.batch_norm for part in norm)]
+    return np.concatenate([np.ravel(part) for part in parts])
 
 
-def wait_for(condition):
-    """Wait until a condition holds."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
-        time.sleep(0.01)
+def train_alone(state, n_epochs, table=None):
+    """Return a model that `Model.train` has trained with the settings of a state."""
+    problem, model = make_problem(Settings.of_state(state), table)
+    model.train(*problem.training_data, n_epochs, **problem.train_arguments)
+    return model
 
 
 class FakePage:
     """A page without a connection: it keeps what a session sends, and reports every frame as drawn."""
 
     def __init__(self, table=None, draws=True):
-        self.messages, self.frames, self.curves = [], [], []
-        self._changed = threading.Condition()
-        self._draws = draws
-        self.session = Session(self._receive, table)
+        self.messages, self.frames, self.files, self.curves = [], [], [], []
+        self._sent, self._draws = [], draws
+        self.session = Session(self._sent.append, table)
 
-    def _receive(self, message):
-        with self._changed:
-            if isinstance(message, bytes):
-                header, arrays = unpacked(message)
-                self.frames.append((header, arrays))
-                self.curves += arrays["curves"].tolist()
-                if self._draws:
-                    self.send("drawn", frame=header["frame"], run=header["run"])
-            else:
+    def _read(self):
+        """Read what the session has sent."""
+        while self._sent:
+            message = self._sent.pop(0)
+            if not isinstance(message, bytes):
                 json.dumps(message, allow_nan=False)
                 self.messages.append(message)
-            self._changed.notify_all()
+                continue
+            header, arrays = unpack(message)
+            if header["type"] == "saved":
+                self.files.append((header["name"], arrays["content"].tobytes()))
+                continue
+            self.frames.append((header, arrays))
+            self.curves += arrays["curves"].tolist()
+            if self._draws:
+                self.send("drawn", frame=header["frame"], run=header["run"])
 
     def send(self, kind, **message):
         self.session.handle({"type": kind, **message})
+        self._read()
 
     def start(self, run=1, **state):
         """Start a run, wait for its first frame, and return the run."""
@@ -70,17 +76,26 @@ class FakePage:
         return self.session.run
 
     def wait(self, condition):
-        """Wait until a condition holds; it is checked after every message."""
+        """Let the session advance until a condition holds."""
         end = time.monotonic() + PATIENCE
-        with self._changed:
-            while not condition():
-                assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
-                self._changed.wait(0.5)
+        while not condition():
+            seconds = self.session.advance()
+            self._read()
+            assert seconds is not None or condition(), "the session waits for a message"
+            assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
+            time.sleep(seconds or 0.0)
+
+    def rest(self):
+        """Let the session advance until only a message gives it more to do."""
+        while (seconds := self.session.advance()) is not None:
+            self._read()
+            time.sleep(seconds)
+        self._read()
 
     def train_to(self, step, speed=20_000):
         """Train to `step` or beyond and pause at the end of an epoch; return the step that was reached.
 
-        The speed bounds how far the training goes while a busy machine delays the pause.
+        The speed bounds how far the training goes on a busy machine.
         """
         self.send("speed", steps_per_second=speed)
         self.send("play")
@@ -90,24 +105,50 @@ class FakePage:
     def pause(self):
         """Pause at the end of an epoch; return the step."""
         self.send("pause")
-        self.wait(lambda: not self.frames[-1][0]["playing"])
-        steering, size = self.session.run.steering, self.session.run.problem.steps_per_epoch
-        if steering.latest.step % size:
+        run = self.session.run
+        if run.latest.step % run.problem.steps_per_epoch:
             self.send("epoch")
-            self.wait(lambda: self.frames[-1][0]["step"] % size == 0)
-        return steering.latest.step
+        self.rest()
+        assert not self.frames[-1][0]["playing"]
+        return run.latest.step
+
+    def save(self, what):
+        """Save a file; return its name and its content."""
+        self.send("save", what=what)
+        count = len(self.files)
+        self.wait(lambda: len(self.files) > count)
+        return self.files[-1]
+
+    def load_model(self, folder):
+        """Save the model; return the model that is loaded from the file."""
+        name, content = self.save("model")
+        (folder / name).write_bytes(content)
+        return fastnn.load(folder / name)
+
+    def step(self, count=1):
+        """Do single steps."""
+        for _ in range(count):
+            step = self.session.run.latest.step + 1
+            self.send("step")
+            self.wait(lambda step=step: self.session.run.latest.step == step)
+
+    @property
+    def model(self):
+        """Model after the last step."""
+        return self.session.run.model_of(self.session.run.latest)
+
+    def end(self):
+        """Play to the end of the run, and return the message that says why."""
+        self.send("play")
+        self.wait(lambda: self.received("ended"))
+        return self.received("ended")[0]
 
     def received(self, kind):
         """Return the messages of a kind that have come so far."""
         return [message for message in self.messages if message["type"] == kind]
 
-    def close(self):
-        self.session.close()
-        if self.session.run is not None:
-            self.session.run.join()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.close()
+        self.session.close()

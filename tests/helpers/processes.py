@@ -1,5 +1,6 @@
 """Programs run in new processes."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -19,8 +20,20 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 def run_python(program, *arguments, **environment):
     """Run a Python program in a new process, and return its output."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)], timeout=PATIENCE,
-        capture_output=True, text=True, cwd=Path(__file__).parents[2], env=os.environ | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
+        timeout=PATIENCE,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | environment,
+    )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def load_again(name):
+    """Load a module a second time: the copy has the state of a module in a new process."""
+    spec = importlib.util.find_spec(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

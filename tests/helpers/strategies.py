@@ -49,6 +49,10 @@ class Draw:
         """Return `count` random classes."""
         return self.random.integers(0, n_classes, count)
 
+    def untouched(self, *shape: int) -> np.ndarray:
+        """Return an output buffer filled with NaN, which stays wherever a kernel forgets to write."""
+        return untouched(shape, self.dtype)
+
     def weights(self, count: int) -> np.ndarray:
         """Return a tile's weights (1, T): some samples have weight 0, and so has the padding."""
         weights = np.zeros((1, self.padded(count)), self.dtype)
@@ -56,7 +60,6 @@ class Draw:
         return weights
 
     def padded(self, count: int) -> int:
-        """Return the columns of the smallest tile of whole vectors that holds `count` samples."""
         return padded(count, self.dtype)
 
 
@@ -146,31 +149,41 @@ HIDDEN = {
 # Recipes that cover every pair of switches. `others` yields recipes for the names that are missing here.
 LISTED = (
     Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(), optimizers.SGD(), F64),
-    Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, gathered=True),
+    Recipe(("tanh",), "tanh", losses.SoftmaxCrossEntropy(0.1), optimizers.Adam(eps=0.1), F32, True),
     Recipe(
-        ("gelu",), "identity", losses.SquaredError(), optimizers.AdamW(eps=1e-2, weight_decay=0.1), F64,
-        gathered=True, batch_norm=True, dropped=True,
+        ("gelu",),
+        "identity",
+        losses.SquaredError(),
+        optimizers.AdamW(eps=1e-2, weight_decay=0.1),
+        F64,
+        *[True] * 3,
     ),
     Recipe(
-        ("silu", "softplus"), "tanh", losses.Poisson(), optimizers.RMSprop(0.9, eps=0.1, momentum=0.5), F32,
-        gathered=True, dropped=True,
+        ("silu", "softplus"),
+        "tanh",
+        losses.Poisson(),
+        optimizers.RMSprop(0.9, eps=0.1, momentum=0.5),
+        F32,
+        gathered=True,
+        dropped=True,
     ),
     Recipe(
-        ("elu",), "identity", losses.MulticlassHinge(), optimizers.Momentum(0.8, 0.1, 0.01), F64,
-        gathered=True, batch_norm=True,
+        ("elu",), "identity", losses.MulticlassHinge(), optimizers.Momentum(0.8, 0.1, 0.01), F64, True, True
     ),
     Recipe(("relu",), "sigmoid", losses.AbsoluteError(), optimizers.Nesterov(0.8), F64, dropped=True),
+    Recipe(("leaky_relu",), "identity", losses.Huber(0.5), optimizers.Adagrad(0.1, eps=0.1), F64, True),
     Recipe(
-        ("leaky_relu",), "identity", losses.Huber(0.5), optimizers.Adagrad(0.1, eps=0.1), F64, gathered=True
-    ),
-    Recipe(
-        ("sigmoid",), "identity", losses.SigmoidBinaryCrossEntropy(), optimizers.SGD(weight_decay=0.1), F32,
+        ("sigmoid",),
+        "identity",
+        losses.SigmoidBinaryCrossEntropy(),
+        optimizers.SGD(weight_decay=0.1),
+        F32,
         batch_norm=True,
     ),
     Recipe(
         ("selu",), "identity", losses.Quantile(0.3), optimizers.Momentum(), F64, batch_norm=True, dropped=True
     ),
-)  # fmt: skip
+)
 
 
 def others() -> Iterator[Recipe]:
@@ -183,7 +196,7 @@ def others() -> Iterator[Recipe]:
         yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
     unlisted = optimizers.OPTIMIZERS.keys() - {recipe.optimizer.name for recipe in LISTED} - {"lbfgs"}
     for position, name in enumerate(sorted(unlisted)):
-        hidden = ("tanh",) * (2 + position)  # a length by which `recipe_of` tells recipes apart
+        hidden = ("tanh",) * (2 + position)  # a length by which `find_recipe` tells recipes apart
         yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)
 
 
@@ -198,10 +211,8 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
     recipe = draw(recipes)
     least = len(recipe.hidden)
     n_hidden = draw(st.integers(least, least + 2))
-    units = st.integers(1, 9)
-    dims = (
-        draw(st.integers(least_inputs, most_inputs)), *(draw(units) for _ in range(n_hidden)), draw(units)
-    )  # fmt: skip
+    n_inputs = draw(st.integers(least_inputs, most_inputs))
+    dims = (n_inputs, *(draw(st.integers(1, 9)) for _ in range(n_hidden + 1)))
     chosen = [draw(st.sampled_from(HIDDEN[recipe.dtype])) for _ in range(n_hidden - least)]
     rates: tuple[float, ...] = ()
     if recipe.dropped:
@@ -213,7 +224,7 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
     )
 
 
-def recipe_of(network: Network) -> Recipe:
+def find_recipe(network: Network) -> Recipe:
     """Return the recipe from which `networks` made a network."""
     return next(
         recipe

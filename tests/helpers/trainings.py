@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from fastnn.engine.choice import get_backend
+from fastnn.engine import get_backend
 from fastnn.engine.compiled_trainer import NumbaTrainer
 from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
-from fastnn.system.generators import generator_state
+from fastnn.system.generators import read_generator_state
 
 
 def first_parameters(network: Network, random: np.random.RandomState, nudge: float = 0.0):
@@ -27,8 +27,8 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
     `nudge` is the largest relative change of the drawn parameters.
     """
     random = np.random.RandomState(0)
-    parameters, statistics = first_parameters(network, random, nudge), network.initial_statistics()
-    memory = Memory.fresh(network, parameters, job, generator_state(random))
+    parameters, statistics = first_parameters(network, random, nudge), network.make_statistics()
+    memory = Memory.fresh(network, parameters, job, read_generator_state(random))
     trainer = get_backend(backend).trainer(network, parameters, statistics, job, memory)
     running = {
         f"running[{k}]": view for k, view in enumerate(network.running(statistics)) if view is not None

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.datasets import load_iris, make_moons
 
 import fastnn
-from fastnn.boundary import render as boundary
 from fastnn.boundary.render import render_boundary
+from fastnn.boundary.view import centres as pixel_centres
 
 X, y = make_moons(200, noise=0.20, random_state=0)
 XLIM, YLIM = (-1.5, 2.5), (-1.0, 1.5)
@@ -14,7 +14,7 @@ iris, species = load_iris(return_X_y=True)
 
 def along(limits, count):
     """Return the centres of pixels between two edges."""
-    return boundary.centres(limits, count).points(0, count)
+    return pixel_centres(limits, count).points(0, count)
 
 
 def centres(width, height, xlim=XLIM, ylim=YLIM):
@@ -32,6 +32,6 @@ def labels(image):
     return image.classes[image.data]
 
 
-def of_iris(**options):
+def make_classifier(**options):
     """Return an unfitted classifier with options that suit the iris data."""
     return fastnn.MLPClassifier((8,), max_iter=60, random_state=0, early_stopping=True, **options)

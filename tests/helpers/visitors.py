@@ -20,9 +20,14 @@ pytest.importorskip("starlette", reason="needs the server: in a clone of fastnn,
 
 expect = sync_api.expect
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 VIEWPORT = {"width": 1280, "height": 900}
 PATIENCE_MS = 1000 * PATIENCE
 expect.set_options(timeout=PATIENCE_MS)
@@ -40,9 +45,7 @@ NEEDS_CHROMIUM = [
 def chromium():
     """Start Chromium, and close it at the end."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS
-        )  # fmt: skip
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -64,6 +67,10 @@ class Visitor:
         self.wait_for_frame()
         return self
 
+    def go_to(self, fragment):
+        """Paste another fragment into the address, and wait for the run that it describes."""
+        self.change(lambda: self.page.evaluate("text => { location.hash = text; }", fragment))
+
     def wait(self, condition, argument=None):
         """Wait until a function of JavaScript returns true.
 
@@ -76,6 +83,16 @@ class Visitor:
 
     def wait_for_frame(self, run=1):
         self.wait("run => Number(document.querySelector('#boundary').dataset.run) >= run", run)
+
+    def wait_for_step(self, step):
+        self.wait("step => Number(document.querySelector('#boundary').dataset.step) >= step", step)
+
+    def rest(self):
+        """Wait until the picture of a training that rests has as many pixels as the screen."""
+        self.wait("""() => {
+            const { width, clientWidth } = document.querySelector('#boundary');
+            return width === Math.min(1024, Math.round(clientWidth * devicePixelRatio));
+        }""")
 
     @property
     def run(self):
@@ -93,14 +110,30 @@ class Visitor:
             self.page.evaluate("delay => new Promise((done) => setTimeout(done, delay))", delay)
         return urlsplit(self.page.url).fragment
 
-    def wait_for_step(self, step):
-        self.wait("step => Number(document.querySelector('#boundary').dataset.step) >= step", step)
+    @property
+    def state(self):
+        """Fields of the address."""
+        return dict(field.split("=", 1) for field in self.fragment.split("&"))
+
+    @property
+    def is_playing(self):
+        return self.page.get_attribute("#play", "aria-label") == "Pause"
 
     def change(self, action):
         """Call `action`, which begins a new run, and wait for the first frame of that run."""
         before = self.run
         action()
         self.wait_for_frame(before + 1)
+
+    def type_into(self, field, text):
+        self.page.fill(field, text)
+        self.page.keyboard.press("Enter")
+
+    def press(self, *keys):
+        """Press keys while no element has the focus."""
+        self.page.evaluate("document.activeElement.blur()")
+        for key in keys:
+            self.page.keyboard.press(key)
 
     def pixels(self, selector="#boundary"):
         """Return the pixels of a canvas as an array (height, width, 3)."""
@@ -118,10 +151,13 @@ class Visitor:
 
     @property
     def widths(self):
-        """Return the numbers of units of all layers."""
-        return [
-            int(number) for number in re.findall(r"\d+", self.page.inner_text("#network-size").split("·")[0])
-        ]
+        """Numbers of units of all layers."""
+        return [int(n) for n in re.findall(r"\d+", self.page.inner_text("#network-size").split("·")[0])]
+
+    @property
+    def n_points(self):
+        """Number of all samples."""
+        return sum(int(self.page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test"))
 
     def percent(self, selector):
         return float(self.page.inner_text(selector).removesuffix("%"))
@@ -141,6 +177,9 @@ class Visitor:
 
     def use_tool(self, name):
         self.page.locator(f"#tools input[value='{name}']").check()
+
+    def choose_data(self, name):
+        self.change(lambda: self.page.locator(f"input[name=dataset][value={name}]").check())
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """The kernels of a library are declared as they are, and have names of their own."""
 
 import inspect
-from collections import Counter
 
 import pytest
 
 from fastnn_kernels import catalogue
-from fastnn_kernels.compiler.pointer import entry_kernel
+from fastnn_kernels.compiler.pointer import make_entry_kernel
 from fastnn_kernels.compiler.target import TARGETS, Target
 
 POINTERS = list(catalogue.all_pointers())
@@ -14,33 +13,26 @@ POINTERS = list(catalogue.all_pointers())
 FORMULAS = {"layer", "loss", "output", "update", "bound"}
 
 
-def parameters_of(pointer):
-    """Return the names of the arguments of a pointer's kernel."""
-    unpacking, _ = entry_kernel(pointer)
-    (kernel,) = inspect.getclosurevars(unpacking.py_func).nonlocals.values()
-    return list(inspect.signature(kernel.py_func).parameters)
-
-
 def test_declared_arguments_are_those_of_the_kernels():
     by_kernel = {(pointer.function, pointer.factory_arguments): pointer for pointer in POINTERS}
     for pointer in by_kernel.values():
-        names = parameters_of(pointer)
+        make_unpacking, _ = make_entry_kernel(pointer)
+        (kernel,) = inspect.getclosurevars(make_unpacking.py_func).nonlocals.values()
+        names = list(inspect.signature(kernel.py_func).parameters)
         assert len(names) == len(pointer.kinds), pointer
         if pointer.function.partition(".")[0] not in FORMULAS:
             assert names == list(pointer.kinds), pointer
 
 
 def test_every_kernel_has_a_symbol_of_its_own():
-    counts = Counter(pointer.symbol for pointer in POINTERS)
-    assert len(counts) == len(POINTERS)
-    assert all(symbol.startswith("fk_") for symbol in counts)
+    assert len({pointer.symbol for pointer in POINTERS}) == len(POINTERS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets_describe_their_registers(name):
     target: Target = TARGETS[name]
     assert target.vector_bytes == max(32, target.register_bytes)
-    assert target.is_x86 != target.is_aarch64
+    assert target.is_x86 + target.is_aarch64 + target.is_wasm == 1
     assert target.has_fma == ("+fma" in target.features or target.is_aarch64)
     assert (target.register_bytes == 64) == ("+avx512f" in target.features)
     assert name.endswith(target.cpu.removeprefix("x86-64")) or not target.is_x86

@@ -13,7 +13,7 @@ from fastnn_kernels import curvature as compiled
 from fastnn_kernels.layer import ACTIVATIONS, activation_backward, activation_forward
 from fastnn_kernels.vectors.plain import evaluate
 
-each_name = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+every_name = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 
 
 # --- knots of the exact derivatives ---------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_slopes_are_monotonic_between_knots_and_within_their_limits_in_knots(nam
             assert max(slopes) <= knot.most + 10 * tiny
 
 
-@each_name
+@every_name
 def test_kernels_and_reference_find_the_same_knots(name):
     kernel, twin = compiled.curvature(name), reference.curvature(name)
     assert kernel.begins_convex == twin.begins_convex
@@ -91,46 +91,10 @@ def test_kernels_and_reference_find_the_same_knots(name):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
-# --- knots of simple functions --------------------------------------------------------------------
-
-
-def knots_of(slope):
-    """Return the curvature that kernels and reference both find."""
-    found = compiled.find_curvature(slope)
-    assert found == compiled.Curvature(*reference.find_curvature(slope))
-    return found
-
-
-def test_a_line_has_no_knot():
-    assert knots_of(np.ones_like) == (True, ())
-
-
-def test_a_concave_function_begins_concave():
-    assert knots_of(lambda z: -np.tanh(z)) == (False, ())
-
-
-def test_a_wave_has_a_knot_at_every_turn():
-    # The slope is a sine, constant beyond -10 and 10.
-    found = knots_of(lambda z: np.where(np.abs(z) < 10, np.sin(z), np.sin(10) * np.sign(z)))
-    turns = np.pi * np.arange(-2.5, 3)
-    assert len(found.knots) == len(turns)
-    for knot, turn in zip(found.knots, turns, strict=True):
-        assert knot.begin < turn < knot.end < turn + 1e-4
-        assert knot.least <= np.sin(turn) <= knot.most
-
-
-def test_a_ramp_has_one_knot_over_its_whole_slope():
-    # The function is convex, then a line that is both convex and concave, then concave.
-    (knot,) = knots_of(lambda z: ((z > -0.3) & (z < 0.7)).astype(float)).knots
-    assert -0.31 < knot.begin < knot.end < 0.71
-    assert knot.end > 0.69
-    assert knot.least <= 0 < 1 <= knot.most
-
-
 # --- formulas evaluated in Python -----------------------------------------------------------------
 
 
-@each_name
+@every_name
 def test_formulas_evaluated_in_python_match_the_kernels(name):
     # Python evaluates formulas in float64 only. Kernels may differ by rounding.
     dtype = DTYPES[0]
@@ -139,9 +103,6 @@ def test_formulas_evaluated_in_python_match_the_kernels(name):
     # Read-only, as in test_layer.py: a kernel is compiled once for each tuple of argument types.
     activation_forward(name)(read_only(Z), A)
     activation_backward(name)(read_only(Z), read_only(A), read_only(np.ones_like(Z)), slopes)
-    np.testing.assert_allclose(
-        evaluate(ACTIVATIONS[name].value.formula, Z), A, rtol=2e-14, atol=1e-300
-    )  # fmt: skip
-    np.testing.assert_allclose(
-        evaluate(ACTIVATIONS[name].slope.formula, Z, A), slopes, rtol=2e-14, atol=2e-14
-    )  # fmt: skip
+    values, derivatives = evaluate(ACTIVATIONS[name].value.formula, Z), ACTIVATIONS[name].slope.formula
+    np.testing.assert_allclose(values, A, rtol=2e-14, atol=1e-300)
+    np.testing.assert_allclose(evaluate(derivatives, Z, A), slopes, rtol=2e-14, atol=2e-14)

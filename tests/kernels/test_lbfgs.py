@@ -14,10 +14,6 @@ from fastnn_kernels.calls import lbfgs as calls
 LIMITS = {"maxiter": 100, "maxfun": 1000, "maxls": 20, "ftol": 1e-9, "gtol": 1e-6}
 
 
-def rosenbrock(x):
-    return scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)
-
-
 def quadratic(size, condition=1e3, seed=0):
     """Return a random convex quadratic function of `size` variables."""
     random = np.random.default_rng(seed)
@@ -30,25 +26,17 @@ def wavy(x):
     return np.sum(np.log1p(x * x) + 0.1 * np.cos(5 * x)), 2 * x / (1 + x * x) - 0.5 * np.sin(5 * x)
 
 
-def steep(x):
-    return np.sum(np.exp(4 * x)) + x @ x, 4 * np.exp(4 * x) + 2 * x
-
-
-def ascending(x):
-    """Return a value and the gradient with the wrong sign, along which no line search succeeds."""
-    return 0.5 * x @ x, -x
-
-
+# Functions that return value and gradient, and their first points.
 FUNCTIONS = {
-    "rosenbrock": (rosenbrock, np.linspace(-1, 1.5, 8)),
+    "rosenbrock": (lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)), np.linspace(-1, 1.5, 8)),
     "quadratic": (quadratic(24), np.zeros(24)),
+    "round": (quadratic(16, 1e2), np.ones(16)),
     "wavy": (wavy, np.linspace(-40, 20, 16)),
-    "steep": (steep, np.linspace(-3, 3, 8)),
-    "ascending": (ascending, np.ones(8)),
+    "steep": (lambda x: (np.exp(4 * x).sum() + x @ x, 4 * np.exp(4 * x) + 2 * x), np.linspace(-3, 3, 8)),
+    # The gradient has the wrong sign: no line search along it succeeds.
+    "ascending": (lambda x: (0.5 * x @ x, -x), np.ones(8)),
     "stationary": (wavy, np.zeros(8)),
 }
-each_function = pytest.mark.parametrize("name", FUNCTIONS)
-each_maxcor = pytest.mark.parametrize("maxcor", [1, 4, 10, 50])
 
 
 def kernel_iterates(function, x, maxcor, limits):
@@ -61,12 +49,9 @@ def kernel_iterates(function, x, maxcor, limits):
         if counts[calls.PHASE] != calls.ITERATED:
             minimiser.numbers[calls.VALUE], gradient[...] = function(point)
         if compiled.advance(minimiser, calls.Limits(**limits)) != calls.SEARCH:
-            iterates.append(
-                reference.Iterate(
-                    counts[calls.N_ITERATIONS], counts[calls.N_EVALUATIONS], point.copy(),
-                    minimiser.numbers[calls.VALUE], gradient.copy(), counts[calls.STATUS],
-                )
-            )  # fmt: skip
+            n_iterations, n_evaluations = counts[calls.N_ITERATIONS], counts[calls.N_EVALUATIONS]
+            values = point.copy(), minimiser.numbers[calls.VALUE], gradient.copy(), counts[calls.STATUS]
+            iterates.append(reference.Iterate(n_iterations, n_evaluations, *values))
     return iterates
 
 
@@ -84,9 +69,7 @@ def scipy_result(function, x, maxcor, limits):
 
     options = {**limits, "maxcor": maxcor}
     with np.errstate(all="ignore"):
-        result = scipy.optimize.minimize(
-            function, x, jac=True, method="L-BFGS-B", callback=keep, options=options
-        )  # fmt: skip
+        result = scipy.optimize.minimize(function, x, (), "L-BFGS-B", True, callback=keep, options=options)
     return np.array(iterates).reshape(-1, x.size), result
 
 
@@ -99,8 +82,8 @@ def assert_equal_runs(found, expected, n_compared=9):
         assert one.value == pytest.approx(other.value, rel=1e-8, abs=1e-12)
 
 
-@each_function
-@each_maxcor
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"round"}))
+@pytest.mark.parametrize("maxcor", [1, 4, 50])
 def test_iterates_match_the_reference_and_scipy(name, maxcor):
     function, x = FUNCTIONS[name]
     found, expected = (run(function, x, maxcor, LIMITS) for run in (kernel_iterates, reference_iterates))
@@ -117,43 +100,32 @@ def test_iterates_match_the_reference_and_scipy(name, maxcor):
         np.testing.assert_allclose(found[-1].x, result.x, rtol=1e-3, atol=1e-4)
 
 
+# With few evaluations most line searches fail, and the next one starts along the negative gradient.
 @pytest.mark.parametrize(
-    ("changed", "status"),
+    ("name", "changed", "status"),
     [
-        ({"maxiter": 3}, reference.MAX_ITERATIONS),
-        ({"maxfun": 4}, reference.MAX_EVALUATIONS),
-        ({"ftol": 0.5}, reference.CONVERGED_VALUE),
-        ({"gtol": 30.0}, reference.CONVERGED_GRADIENT),
-        ({"gtol": 1e9}, reference.CONVERGED_GRADIENT),
-        ({"maxls": 1}, reference.SEARCH_FAILED),
+        ("rosenbrock", {"maxiter": 3}, reference.MAX_ITERATIONS),
+        ("rosenbrock", {"maxfun": 4}, reference.MAX_EVALUATIONS),
+        ("rosenbrock", {"ftol": 0.5}, reference.CONVERGED_VALUE),
+        ("rosenbrock", {"gtol": 30.0}, reference.CONVERGED_GRADIENT),
+        ("rosenbrock", {"gtol": 1e9}, reference.CONVERGED_GRADIENT),
+        ("rosenbrock", {"maxls": 1}, reference.SEARCH_FAILED),
+        *(("round", {"maxls": maxls, "maxiter": 12}, None) for maxls in (1, 2, 3)),
     ],
 )
-def test_every_ending_matches_scipy(changed, status):
-    function, x = FUNCTIONS["rosenbrock"]
+def test_every_ending_matches_scipy(name, changed, status):
+    function, x = FUNCTIONS[name]
     limits = LIMITS | changed
     iterates, result = scipy_result(function, x, 10, limits)
     for run in (kernel_iterates, reference_iterates):
         *_, last = found = run(function, x, 10, limits)
-        assert last.status == status
+        assert status in (None, last.status)
         assert last.n_iterations == result.nit == len(iterates)
         assert last.n_evaluations == result.nfev
-        np.testing.assert_allclose(last.x, result.x, rtol=1e-9)
-        if status != reference.SEARCH_FAILED:  # SciPy then returns the value of the last trial
+        np.testing.assert_allclose(last.x, result.x, rtol=1e-8, atol=1e-10)
+        if last.status != reference.SEARCH_FAILED:  # SciPy then returns the value of the last trial
             assert last.value == pytest.approx(result.fun, rel=1e-9)
         assert all(iterate.status == reference.RUNNING for iterate in found[:-1])
-
-
-@pytest.mark.parametrize("maxls", [1, 2, 3])
-def test_a_failed_line_search_forgets_the_pairs(maxls):
-    """With few evaluations, most line searches fail; the next one starts along the negative gradient."""
-    function, x = quadratic(16, 1e2), np.ones(16)
-    limits = LIMITS | {"maxls": maxls, "maxiter": 12}
-    iterates, result = scipy_result(function, x, 5, limits)
-    for run in (kernel_iterates, reference_iterates):
-        *_, last = run(function, x, 5, limits)
-        assert (last.n_iterations, last.n_evaluations) == (result.nit, result.nfev)
-        np.testing.assert_allclose(last.x, result.x, rtol=1e-8, atol=1e-10)
-        assert len(iterates) == result.nit
 
 
 @given(seeds, st.integers(1, 4), st.integers(1, 6), st.integers(0, 9))
@@ -166,9 +138,7 @@ def test_directions_match_the_reference_and_the_bfgs_matrix(seed, n_vectors, max
     S, Y = S[-maxcor:], Y[-maxcor:]
     expected = reference.direction(gradient, S, Y)
 
-    H = np.eye(size)
-    if S:
-        H *= (S[-1] @ Y[-1]) / (Y[-1] @ Y[-1])
+    H = np.eye(size) * ((S[-1] @ Y[-1]) / (Y[-1] @ Y[-1]) if S else 1)
     for s, y in zip(S, Y, strict=True):
         V = np.eye(size) - np.outer(y, s) / (s @ y)
         H = V.T @ H @ V + np.outer(s, s) / (s @ y)
@@ -192,15 +162,3 @@ def test_directions_match_the_reference_and_the_bfgs_matrix(seed, n_vectors, max
     assert square == pytest.approx(found @ found, rel=1e-8)
     np.testing.assert_array_equal(vectors[calls.X_BEFORE], x)
     np.testing.assert_array_equal(vectors[calls.GRADIENT_BEFORE], gradient)
-
-
-@given(seeds, st.integers(1, 5), st.integers(1, 12), st.sampled_from([1.5, 30.0, 1e3]))
-def test_quadratics_of_all_sizes_are_minimised_alike(seed, n_vectors, maxcor, condition):
-    size = 8 * n_vectors
-    function, x = quadratic(size, condition, seed), np.ones(size)
-    limits = LIMITS | {"maxiter": 8}
-    found, expected = (run(function, x, maxcor, limits) for run in (kernel_iterates, reference_iterates))
-    assert_equal_runs(found, expected)
-    iterates, _ = scipy_result(function, x, maxcor, limits)
-    compared = [iterate.x for iterate in expected[1:9]][: len(iterates)]
-    np.testing.assert_allclose(compared, iterates[: len(compared)], rtol=1e-5, atol=1e-7)

@@ -3,28 +3,29 @@
 import numpy as np
 import pytest
 import scipy.special
+from comparisons import call_kernel
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import DTYPES, Draw, counts, draws, padded, read_only, tolerance, untouched, wide
 
 import fastnn
-from fastnn.losses import LOSSES
 from fastnn.reference import output as reference
 from fastnn_kernels import output as compiled
 
 classes = st.one_of(st.integers(1, 12), st.sampled_from([2, 2, 300]))
 
 
+def forward(name, S):
+    return call_kernel(compiled.output_forward(name), [S], [untouched(S.shape, S.dtype)])[0]
+
+
 @given(draws, st.sampled_from(sorted(reference.OUTPUTS)), classes, counts)
 def test_every_output_matches_the_reference(draw: Draw, name, n_classes, count):
     S = draw.array(n_classes, draw.padded(count))
-    P = untouched(S.shape, draw.dtype)
-    compiled.output_forward(name)(read_only(S), P)
-    info = np.finfo(draw.dtype)
+    P, info = forward(name, S), np.finfo(draw.dtype)
     with np.errstate(over="ignore", under="ignore"):
         expected = reference.output_forward(name, wide(S.T)).T
-        beyond = expected > info.max
-        expected = np.where(beyond, np.inf, expected)
+        expected = np.where(expected > info.max, np.inf, expected)
     # exp turns the rounding of the softmax's differences into a relative error of the probability.
     terms = n_classes + np.ptp(S, axis=0).max(initial=0) if name == "softmax" else 1
     np.testing.assert_allclose(P, expected, rtol=tolerance(draw.dtype, terms), atol=info.tiny)
@@ -33,17 +34,11 @@ def test_every_output_matches_the_reference(draw: Draw, name, n_classes, count):
     np.testing.assert_array_equal(in_place, P)
 
 
-def test_kernels_and_reference_have_the_same_outputs():
-    assert compiled.OUTPUTS.keys() == reference.OUTPUTS.keys()
-    assert {loss.output for loss in LOSSES.values()} == compiled.OUTPUTS.keys()
-
-
 @given(draws, classes, counts, st.sampled_from([np.uint8, np.uint16, np.int64]), st.booleans())
 def test_argmax_matches_the_reference(draw: Draw, n_classes, count, integer, with_nan):
     assume(n_classes - 1 <= np.iinfo(integer).max)
     # Few different scores, so that ties are common.
-    S = np.round(draw.array(n_classes, draw.padded(count)) / draw.scale)
-    S = S.astype(draw.dtype)
+    S = np.round(draw.array(n_classes, draw.padded(count)) / draw.scale).astype(draw.dtype)
     if with_nan:
         S[np.abs(S) == 1] = np.nan
     target = np.full((3, count + 5), 77, integer)
@@ -64,18 +59,17 @@ def test_all_finite_matches_the_reference(draw: Draw, n_classes, count, odd, dat
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_probabilities_are_finite_for_any_finite_scores(dtype, n_classes):
+def test_probabilities_and_losses_are_finite_for_any_finite_scores(dtype, n_classes):
     largest = np.finfo(dtype).max / 2
     S = np.zeros((n_classes, padded(3, dtype)), dtype)
     S[0, 0], S[1, 1], S[:, 2] = largest, -largest, largest
-    P = untouched(S.shape, dtype)
-    compiled.softmax_forward(read_only(S), P)
-    for probabilities in (P, reference.softmax_forward(S.T).T):
-        np.testing.assert_array_equal(probabilities[:, 0], [1] + [0] * (n_classes - 1))
-        np.testing.assert_allclose(
-            probabilities[:, 1], [1 / (n_classes - 1), 0, 1 / (n_classes - 1)][:n_classes]
-        )
-        np.testing.assert_allclose(probabilities[:, 2], 1 / n_classes, rtol=np.finfo(dtype).eps)
+    for P in (forward("softmax", S), reference.softmax_forward(S.T).T):
+        np.testing.assert_array_equal(P[:, 0], [1] + [0] * (n_classes - 1))
+        np.testing.assert_allclose(P[:, 1], [1 / (n_classes - 1), 0, 1 / (n_classes - 1)][:n_classes])
+        np.testing.assert_allclose(P[:, 2], 1 / n_classes, rtol=np.finfo(dtype).eps)
+    # The loss is a mean: it is finite although the sum over the 16 samples would overflow.
+    loss = fastnn.Softmax().loss(np.tile(S[:, 0], (16, 1)), np.ones(16, int))
+    assert loss == pytest.approx(float(largest), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -83,20 +77,9 @@ def test_probabilities_are_finite_for_any_finite_scores(dtype, n_classes):
 def test_nan_scores_give_nan_outputs(name, dtype):
     S = np.zeros((3, padded(4, dtype)), dtype)
     S[[0, 1, 2], [0, 1, 2]] = np.nan
-    P = untouched(S.shape, dtype)
-    compiled.output_forward(name)(read_only(S), P)
+    P = forward(name, S)
     np.testing.assert_array_equal(np.isnan(P), np.isnan(reference.output_forward(name, S.T).T))
     assert np.isnan(P[[0, 1, 2], [0, 1, 2]]).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_loss_of_the_softmax_unit_is_finite_for_any_finite_scores(dtype):
-    # The loss is a mean: it is finite although the sum over the 16 samples would overflow.
-    largest = np.finfo(dtype).max / 2
-    S = np.zeros((16, 3), dtype)
-    S[:, 0] = largest
-    loss = fastnn.Softmax().loss(S, np.ones(16, int))
-    assert loss == pytest.approx(float(largest), rel=1e-6)
 
 
 @given(draws, st.integers(1, 12), st.integers(1, 40))
@@ -104,22 +87,8 @@ def test_reference_softmax_matches_scipy(draw: Draw, n_classes, count):
     S, y = wide(draw.array(count, n_classes)), draw.labels(n_classes, count)
     softmax = fastnn.Softmax()
     np.testing.assert_allclose(softmax.predict(S), scipy.special.softmax(S, axis=1), rtol=1e-13)
-    truth = -scipy.special.log_softmax(S, axis=1)[np.arange(count), y].mean()
-    assert softmax.loss(S, y) == pytest.approx(truth, rel=1e-13, abs=1e-15)
-
-
-def test_reference_derivative_matches_central_differences():
-    random = np.random.default_rng(0)
-    S, y = random.normal(size=(4, 3)), np.array([0, 2, 1, 1])
-    softmax = fastnn.Softmax()
-    diff = softmax.diff(S, y)
-    for index in np.ndindex(S.shape):
-        moved = [S.copy(), S.copy()]
-        moved[0][index] += 1e-6
-        moved[1][index] -= 1e-6
-        # `diff` is the derivative of the sum over the 4 samples; `loss` is their mean.
-        expected = 4 * (softmax.loss(moved[0], y) - softmax.loss(moved[1], y)) / 2e-6
-        assert diff[index] == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    expected = -scipy.special.log_softmax(S, axis=1)[np.arange(count), y].mean()
+    assert softmax.loss(S, y) == pytest.approx(expected, rel=1e-13, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +96,9 @@ def test_reference_derivative_matches_central_differences():
     [
         ([[0, 1], [2, 3]], [[0], [1]], "y must have one dimension"),
         ([[0, 1], [2, 3]], [0], "X has 2 samples, but y has 1 labels"),
-        ([[0, 1]], [-1], "labels count from 0"),
-        ([[0, 1]], [0.5], "y must hold integer labels"),
+        ([[0, 1]], [-1], "labels 0 .. 1, got .*: number the classes from 0"),
+        ([[0, 1]], [0.5], "labels 0 .. 1"),
+        ([[0, 1]], ["a"], "labels 0 .. 1"),
         ([0, 1], [0], "X must hold scores of the shape"),
     ],
 )
@@ -136,11 +106,3 @@ def test_the_softmax_unit_refuses_scores_and_labels_that_do_not_fit(scores, labe
     for method in (fastnn.Softmax().loss, fastnn.Softmax().diff):
         with pytest.raises(ValueError, match=message):
             method(scores, labels)
-
-
-def test_units_accept_integers():
-    for dtype in (np.uint8, np.int8, np.int64):
-        S = np.array([[0, 100], [50, 20]], dtype)
-        np.testing.assert_array_equal(fastnn.Softmax().predict(S), fastnn.Softmax().predict(wide(S)))
-        np.testing.assert_array_equal(fastnn.Sigmoid().forward(S), fastnn.Sigmoid().forward(wide(S)))
-        np.testing.assert_array_equal(fastnn.Tanh().forward(S), np.tanh(wide(S)))

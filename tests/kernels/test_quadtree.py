@@ -1,7 +1,5 @@
 """Certified painting: squares that a class wins, undecided squares and filled squares, by both sides."""
 
-import functools
-
 import numba
 import numpy as np
 import pytest
@@ -12,10 +10,10 @@ from strategies import DTYPES
 
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import _first_squares
-from fastnn.network.description import aligned_empty
+from fastnn.network.description import allocate_empty
 from fastnn.reference import quadtree as reference
 from fastnn_kernels import grid, quadtree
-from fastnn_kernels.calls.formulas import Form, bounds_table
+from fastnn_kernels.calls.formulas import bounds_table
 from fastnn_kernels.calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.vector import fill_row
@@ -25,15 +23,12 @@ LEAF = 8
 sides = st.one_of(st.integers(1, 90), st.sampled_from([1, 8, 64, 65, 129]))
 
 
-def axes(random, committee, width, height):
+def draw_axes(random, committee, width, height):
     """Return the pixel centres, x of the columns and y of the rows, of a view of random size and place."""
-    centre, reach = random.standard_normal(2), 10.0 ** random.uniform(-3, 1, 2)
-    return (
-        (centre[k] + reach[k] * np.linspace(-1, 1, count) if count > 1 else centre[k : k + 1]).astype(
-            committee.dtype
-        )
-        for k, count in enumerate((width, height))
-    )
+    for count in (width, height):
+        centre, reach = random.standard_normal(), 10.0 ** random.uniform(-3, 1)
+        at = np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
+        yield (centre + reach * at).astype(committee.dtype)
 
 
 class Lists:
@@ -48,10 +43,10 @@ class Lists:
         self.batch = np.full((BATCH, 3), -1)
         self.lists = np.full((capacity, 4), -1), np.full((capacity, 3), -1)
         self.counts = np.array([len(squares), 0, 0, 0])
-        self.workspaces = [aligned_empty(8 * BATCH, dtype), aligned_empty(4 * n_units * BATCH, dtype)]
+        self.workspaces = [allocate_empty(8 * BATCH, dtype), allocate_empty(4 * n_units * BATCH, dtype)]
         for array in self.workspaces:
             array[...] = np.nan
-        self.total = empty_form(Form, committee.n_classes, BATCH, dtype)
+        self.total = empty_form(committee.n_classes, BATCH, dtype)
         self.won, self.undecided, self.calls = [], [], 0
 
     def run(self):
@@ -72,7 +67,7 @@ class Lists:
         return self
 
 
-def coverage(squares, shape):
+def count_squares(squares, shape):
     """Return the number of squares that each pixel lies in."""
     times = np.zeros(shape, int)
     for row, column, size, *_ in squares:
@@ -90,57 +85,58 @@ def reference_squares(committee, xs, ys):
                 networks, committee.votes, xs, ys, LEAF, waiting
             )
             won, undecided = [*won, *step_won], [*undecided, *step_undecided]
-    plain = [[tuple(int(number) for number in square) for square in squares] for squares in (won, undecided)]
-    return tuple(plain)
+    return [[tuple(map(int, square)) for square in squares] for squares in (won, undecided)]
 
 
-def dense(committee, xs, ys, dtype=np.uint8):
-    """Return the classes of all pixels, each evaluated by the grid's kernel."""
+def make_workspaces(committee):
+    """Return the networks, and workspaces for tiles of 64 pixels: tile, units and total."""
     networks, n_units = kernel_side(committee)
-    workspaces = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
-    tile, units, total = workspaces
+    tile, units, total = (allocate_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
+    return networks, (tile, units, total.reshape(committee.n_classes, 64))
+
+
+def evaluate_all(committee, xs, ys, dtype=np.uint8):
+    """Return the classes of all pixels, each evaluated by the grid's kernel."""
+    networks, workspaces = make_workspaces(committee)
     classes = np.full((len(ys), len(xs)), 99, dtype)
-    kernel = grid.grid_classes(committee.votes)
-    kernel(networks, xs, ys, tile, units, total.reshape(committee.n_classes, 64), classes)
+    grid.grid_classes(committee.votes)(networks, xs, ys, *workspaces, classes)
     return classes
 
 
 def evaluate(committee, xs, ys, squares, classes):
     """Fill `classes` within the squares by the kernel, and return the number of pixels."""
-    networks, n_units = kernel_side(committee)
-    tile, units, total = (aligned_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
+    networks, workspaces = make_workspaces(committee)
     places, row = np.full((2, 64), -1), np.full((1, 64), 99, classes.dtype)
-    kernel = quadtree.evaluate(committee.votes)
     table = np.array([*squares, (0, 0, 99)])  # the kernel must not read the last one
-    total = total.reshape(committee.n_classes, 64)
-    return kernel(networks, xs, ys, table, len(squares), places, row, tile, units, total, classes)
+    kernel = quadtree.evaluate(committee.votes)
+    return kernel(networks, xs, ys, table, len(squares), places, row, *workspaces, classes)
 
 
 @given(single(), sides, sides)
 def test_squares_match_the_reference(problem, width, height):
     committee, random = problem
-    xs, ys = axes(random, committee, width, height)
+    xs, ys = draw_axes(random, committee, width, height)
     lists = Lists(committee, xs, ys).run()
     won, undecided = reference_squares(committee, xs, ys)
-    assert (coverage([*lists.won, *lists.undecided], (height, width)) == 1).all()
+    assert (count_squares([*lists.won, *lists.undecided], (height, width)) == 1).all()
     assert all(size <= LEAF for *_, size in lists.undecided)
     assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.undecided)
     # Rounding may decide whether a class wins a square, and then the quarters of that square differ as well.
     ours, theirs = (
-        coverage([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
+        count_squares([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
     )
     assert (ours != theirs).mean() <= 0.1
-    expected = dense(committee, xs, ys)
+    expected = evaluate_all(committee, xs, ys)
     for squares in (lists.won, won):
         for row, column, size, winner in squares:
             assert (expected[row : row + size, column : column + size] == winner).all()
-    assert (coverage([*won, *undecided], (height, width)) == 1).all()
+    assert (count_squares([*won, *undecided], (height, width)) == 1).all()
 
 
 @given(single(), sides, sides, st.sampled_from([64, 65, 100, 128]))
 def test_short_lists_return_the_same_squares_in_several_calls(problem, width, height, capacity):
     committee, random = problem
-    xs, ys = axes(random, committee, width, height)
+    xs, ys = draw_axes(random, committee, width, height)
     whole = Lists(committee, xs, ys).run()
     parts = Lists(committee, xs, ys, capacity).run()
     assert whole.calls == 1
@@ -148,40 +144,36 @@ def test_short_lists_return_the_same_squares_in_several_calls(problem, width, he
     assert parts.counts[BOUNDED] == whole.counts[BOUNDED]
 
 
-def boundary(dtype=DTYPES[0]):
+def make_winding_boundary():
     """Return a committee of one network, whose boundary winds through the picture."""
     random = np.random.default_rng(3)
-    network = draw_network(random, ("identity", "tanh"), dtype, 40, n_classes=3)
+    network = draw_network(random, ("identity", "tanh"), DTYPES[0], 40, n_classes=3)
     return Committee([(network, draw_parameters(random, network, 2.0))], votes=False)
 
 
-def test_the_shortest_lists_return_the_same_squares_in_many_calls():
-    committee = boundary()
+def test_lists_may_be_as_short_as_a_batch():
+    """Then squares are returned in many calls, and those for which no room is left are not divided."""
+    committee = make_winding_boundary()
     xs = ys = np.linspace(-3, 3, 700)
     whole, parts = Lists(committee, xs, ys, 10_000).run(), Lists(committee, xs, ys, BATCH).run()
     assert parts.calls > 10
     assert (parts.won, parts.undecided) == (whole.won, whole.undecided)
-
-
-@pytest.mark.parametrize("n_waiting", [4 * BATCH, 4 * BATCH + 30, 6 * BATCH])
-def test_squares_are_not_divided_while_the_waiting_list_is_full(n_waiting):
-    committee = boundary()
-    xs = ys = np.linspace(-3, 3, 600)
-    lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
-    assert (coverage([*lists.won, *lists.undecided], (600, 600)) == 1).all()
-    assert max(size for *_, size in lists.undecided) > LEAF
+    for n_waiting in (4 * BATCH, 4 * BATCH + 30, 6 * BATCH):
+        lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
+        assert (count_squares([*lists.won, *lists.undecided], (700, 700)) == 1).all()
+        assert max(size for *_, size in lists.undecided) > LEAF
 
 
 @given(single(), sides, sides)
 def test_evaluated_pixels_match_the_grid(problem, width, height):
     committee, random = problem
-    xs, ys = axes(random, committee, width, height)
+    xs, ys = draw_axes(random, committee, width, height)
     corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
     chosen = [square for square in corners if random.random() < 0.5]
     for dtype in (np.uint8, np.int64):
-        expected, classes = dense(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
+        expected, classes = evaluate_all(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
         n = evaluate(committee, xs, ys, chosen, classes)
-        inside = coverage(chosen, (height, width)) == 1
+        inside = count_squares(chosen, (height, width)) == 1
         assert n == inside.sum()
         np.testing.assert_array_equal(classes[inside], expected[inside])
         assert (classes[~inside] == 77).all()
@@ -203,36 +195,24 @@ def test_fill_squares_matches_the_reference(dtype):
         np.testing.assert_array_equal(classes, expected)
 
 
-@functools.cache
-def row_filler():
-    @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
-    def run(matrix, row, begin, end, value):
-        fill_row(matrix, row, begin, end, value)
-
-    return run
+@numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
+def fill(matrix, row, begin, end, value):
+    fill_row(matrix, row, begin, end, value)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_fill_row_fills_the_range_and_nothing_else(dtype):
-    run = row_filler()
-    value = np.iinfo(dtype).max
+    size, value = np.dtype(dtype).itemsize, np.iinfo(dtype).max
     matrix = np.zeros((3, 1000), dtype)
-    lengths = [*range(1, 401), 900] if np.dtype(dtype).itemsize == 1 else [*range(1, 70), 255, 256, 400, 900]
-    for begin in range(1, 1 + 64 // np.dtype(dtype).itemsize):
+    lengths = [*range(1, 401), 900] if size == 1 else [*range(1, 70), 255, 256, 400, 900]
+    for begin in range(1, 1 + 64 // size):
         for length in lengths:
-            run(matrix, 1, begin, begin + length, value)
+            fill(matrix, 1, begin, begin + length, value)
             assert (matrix[1, begin : begin + length] == value).all()
-            assert matrix[1, begin - 1] == 0
-            assert matrix[1, begin + length] == 0
             matrix[1, begin : begin + length] = 0
             assert not matrix.any()
-
-
-@pytest.mark.parametrize("dtype", INTEGERS)
-def test_fill_row_fills_rows_too_long_for_the_caches(dtype):
-    run = row_filler()
-    for begin in (0, 1, 17):
+    for begin in (0, 1, 17):  # too long for the caches
         matrix = np.zeros((2, 100_000), dtype)
-        run(matrix, 0, begin, 99_990, 42)
+        fill(matrix, 0, begin, 99_990, 42)
         assert (matrix[0, begin:99_990] == 42).all()
         assert np.count_nonzero(matrix) == 99_990 - begin

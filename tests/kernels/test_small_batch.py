@@ -2,25 +2,22 @@
 
 import numpy as np
 import pytest
+from comparisons import call_kernel
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import (
     Draw,
-    Windows,
     draws,
     is_padding,
     networks,
-    read_only,
     sample_weights,
     seeds,
     targets,
     tolerance,
-    untouched,
     wide,
 )
 
-from fastnn.engine import arguments, limits
-from fastnn.engine.choice import get_backend
+from fastnn.engine import arguments, get_backend, limits
 from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
 from fastnn.reference import gate as reference
@@ -28,7 +25,6 @@ from fastnn.reference.train import loss_and_gradient
 from fastnn_kernels import small_batch as compiled
 from fastnn_kernels.vectors.narrow_product import MAX_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
-from fastnn_kernels.vectors.tile import gather_tile
 
 # A single sample has code of its own.
 batch_sizes = st.one_of(st.just(1), st.integers(1, 9))
@@ -42,7 +38,7 @@ def padded(count, dtype):
     return -(-count // lanes) * lanes
 
 
-def rows_of(draw: Draw, count, width):
+def draw_rows(draw: Draw, count, width):
     """Return samples (count, V), of which the columns from `width` on are 0."""
     rows = np.zeros((count, padded(width, draw.dtype)), draw.dtype)
     rows[:, :width] = draw.array(count, width)
@@ -52,45 +48,33 @@ def rows_of(draw: Draw, count, width):
 @given(draws, units, units, batch_sizes, st.booleans())
 def test_rows_forward_matches_the_reference(draw: Draw, n_in, n_out, count, is_wide):
     W, b = draw.array(n_in, n_out), draw.array(1, n_out)
-    X = rows_of(draw, count, n_in) if is_wide else draw.array(count, n_in)
-    output = Windows(untouched((count, padded(n_out, draw.dtype)), draw.dtype))
-    (Z,) = output.views
-    compiled.rows_forward(W, b, X, Z)
+    X = draw_rows(draw, count, n_in) if is_wide else draw.array(count, n_in)
+    (Z,) = call_kernel(compiled.rows_forward, (W, b, X), [draw.untouched(count, padded(n_out, draw.dtype))])
     samples = wide(X[:, :n_in])
     expected = reference.affine_forward(wide(W), wide(b), samples)
     bound = tolerance(draw.dtype, n_in) * (np.abs(samples) @ np.abs(W) + np.abs(b))
     assert (np.abs(Z[:, :n_out] - expected) <= bound).all()
     assert (Z[:, n_out:] == 0).all()
-    assert output.are_kept_apart()
 
 
 @given(draws, units, units, batch_sizes, st.booleans(), st.booleans())
 def test_rows_backward_matches_the_reference(draw: Draw, n_in, n_out, count, adds, with_inputs):
     dtype = draw.dtype
-    W, X, dZ = draw.array(n_in, n_out), rows_of(draw, count, n_in), rows_of(draw, count, n_out)
+    W, X, dZ = draw.array(n_in, n_out), draw_rows(draw, count, n_in), draw_rows(draw, count, n_out)
     before = draw.array(n_in, n_out), draw.array(1, n_out)
-    outputs = before if adds else tuple(untouched(array.shape, dtype) for array in before)
-    outputs = Windows(*outputs, untouched((count if with_inputs else 0, padded(n_in, dtype)), dtype))
-    dW, db, dX = outputs.views
-    compiled.rows_backward(W, X, dZ, dW, db, dX, adds)
+    buffers = before if adds else [draw.untouched(*array.shape) for array in before]
+    outputs = *buffers, draw.untouched(count * with_inputs, padded(n_in, dtype))
+    dW, db, dX = call_kernel(lambda *arrays: compiled.rows_backward(*arrays, adds), (W, X, dZ), outputs)
     samples, slopes = wide(X[:, :n_in]), wide(dZ[:, :n_out])
     exact = reference.affine_backward(wide(W), samples, slopes)
-    sizes = (
-        np.abs(samples).T @ np.abs(slopes), np.abs(slopes).sum(axis=0, keepdims=True),
-        np.abs(slopes) @ np.abs(W).T,
-    )  # fmt: skip
-    for ours, expected, size, old in zip((dW, db), exact[:2], sizes[:2], before, strict=True):
-        start = wide(old) if adds else 0 * old
+    sizes = np.abs(samples).T @ np.abs(slopes), np.abs(slopes).sum(axis=0, keepdims=True)
+    for ours, expected, size, start in zip((dW, db), exact[:2], sizes, before, strict=True):
+        start = wide(start) * adds
         assert (np.abs(ours - start - expected) <= tolerance(dtype, count) * (size + np.abs(start))).all()
     if with_inputs:
-        assert (np.abs(dX[:, :n_in] - exact[2]) <= tolerance(dtype, n_out) * sizes[2]).all()
+        size = np.abs(slopes) @ np.abs(W).T
+        assert (np.abs(dX[:, :n_in] - exact[2]) <= tolerance(dtype, n_out) * size).all()
         assert (dX[:, n_in:] == 0).all()
-    assert outputs.are_kept_apart()
-
-
-def trainer_of(network, parameters, job):
-    memory = Memory.fresh(network, parameters, job)
-    return get_backend("numba").trainer(network, parameters, network.initial_statistics(), job, memory)
 
 
 @given(networks(), batch_sizes, st.lists(units, max_size=2), seeds)
@@ -108,39 +92,19 @@ def test_gradient_matches_the_reference(drawn: Network, count, hidden, seed):
     job = Job(X, y, weights, 1, count, epsilon=0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "ROW_BYTES", 1 << 10)
-        trainer = trainer_of(network, parameters, job)
+        memory = Memory.fresh(network, parameters, job)
+        statistics = network.make_statistics()
+        trainer = get_backend("numba").trainer(network, parameters, statistics, job, memory)
         assert trainer._settings.by_rows
         assert trainer.run(1)
     labels = y[:, 0] if network.loss.of_labels else y
     exact = wide(parameters)
-    loss, gradient = loss_and_gradient(
-        network, exact, network.initial_statistics(), wide(X), labels, weights, 0
-    )
+    loss, gradient = loss_and_gradient(network, exact, network.make_statistics(), wide(X), labels, weights, 0)
     ours = trainer._state.gradients[0]
     error = 2000 * float(np.finfo(network.dtype).eps)
     np.testing.assert_allclose(ours, gradient, rtol=error, atol=error * max(1.0, np.abs(gradient).max()))
     assert trainer.records.losses[0] == pytest.approx(loss, rel=error, abs=error)
     assert (ours[is_padding(network)] == 0).all()
-
-
-def test_gather_samples_copies_the_indexed_rows():
-    X = np.arange(12.0).reshape(4, 3)
-    rows = untouched((2, 3), X.dtype)
-    compiled.gather_samples(read_only(X), np.array([1, 3, 0, 2]), 1, rows)
-    np.testing.assert_array_equal(rows, X[[3, 0]])
-
-
-@given(draws, st.integers(1, 9), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
-def test_gathered_columns_are_those_of_a_tile(draw: Draw, count, n_columns, first, n_vectors):
-    width = max(n_vectors, -(-count // draw.padded(1))) * draw.padded(1)
-    table, indices = draw.array(20, n_columns), draw.random.permutation(20)
-    expected = untouched((n_columns, width), draw.dtype)
-    gather_tile(read_only(table), indices, first, count, expected)
-    output = Windows(untouched((n_columns, width), draw.dtype))
-    (tile,) = output.views
-    compiled.gather_columns(read_only(table), indices, first, count, tile)
-    np.testing.assert_array_equal(tile, expected)
-    assert output.are_kept_apart()
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(np.float32, 8), (np.float64, 4)])

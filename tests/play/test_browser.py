@@ -1,8 +1,7 @@
-"""The playground's page in Chromium: training, painting, changes of the network, appearance."""
+"""The playground's page in Chromium: one journey through all that it does, its layout, and its addresses."""
 
-import io
 import re
-import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,619 +12,317 @@ import fastnn
 from fastnn.optimizers import OPTIMIZERS
 
 pytestmark = NEEDS_CHROMIUM
+MINUS = "\N{MINUS SIGN}"
 
 
-def test_a_training_draws_its_boundary_curves_and_network(visitor, server):
-    page = visitor.visit(server, "layers=3&speed=13").page
-    assert visitor.step == 0
-    assert visitor.widths == [2, 3, 2]
+def test_a_journey_through_the_page(visitor, server, tmp_path):
+    visitor.visit(server, "layers=3&speed=13")
+    for walk in (
+        train_and_pause,
+        do_single_steps,
+        change_settings_while_it_trains,
+        change_the_network,
+        set_numbers_by_hand,
+        read_the_numbers_of_a_step,
+        take_the_best_settings,
+        paint_points,
+        look_in_other_ways,
+    ):
+        walk(visitor)
+    save_everything(visitor, tmp_path)
+
+
+def train_and_pause(visitor):
+    page = visitor.page
+    assert (visitor.step, visitor.widths) == (0, [2, 3, 2])
     assert page.inner_text("#network-size").endswith(" 17 parameters")
+    visitor.rest()
     before = visitor.pixels()
-    page.keyboard.press("Space")
+    visitor.press("Space")
     visitor.wait_for_step(1000)
-    assert page.get_attribute("#play", "aria-label") == "Pause"
-    page.keyboard.press("Space")
-    visitor.wait("() => !/[0-9]/.test(document.querySelector('#pace').textContent)")
-    assert page.get_attribute("#play", "aria-label") == "Play"
+    assert visitor.is_playing
+    assert visitor.pixels().shape == (256, 256, 3)  # sent often; as many pixels as the screen has at rest
+    visitor.press("Space")
+    visitor.rest()
+    assert not visitor.is_playing
     assert visitor.percent("#score-train") > 90
-    assert re.fullmatch(
-        r"Step [\d,]+: test accuracy [\d.]+ %, training [\d.]+ %\.", page.inner_text("#spoken")
-    )
-
+    spoken = page.inner_text("#spoken")
+    assert re.fullmatch(r"Step [\d,]+: test accuracy [\d.]+ %, training [\d.]+ %\.", spoken)
     after = visitor.pixels()
-    assert after.shape == (256, 256, 3)
     assert (after != before).any()
     # Blue above and on the left, orange below and on the right.
     assert after[10, 10, 2] > after[10, 10, 0]
     assert after[-10, -10, 0] > after[-10, -10, 2]
-    # While the training is paused, the step does not change.
     stopped = visitor.step
     page.wait_for_timeout(300)
     assert visitor.step == stopped
-    for selector in (".curves canvas >> nth=0", ".links", ".unit canvas >> nth=2"):
-        drawn = page.locator(selector).evaluate(
-            """canvas => {
-                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-                return new Set(data).size;
-            }"""
-        )
-        assert drawn > 8, selector
+    for selector in (".curves canvas", ".links", "[data-key=unit-1-0] canvas"):
+        assert len(np.unique(visitor.pixels(selector))) > 8, selector
 
 
-def test_buttons_and_keys_do_single_steps_epochs_and_resets(visitor, server):
-    page = visitor.visit(server, "batch_size=40").page
+def do_single_steps(visitor):
+    page = visitor.page
+    visitor.go_to("batch_size=40&speed=3")
+    assert page.inner_text("#speed-text") == "10 steps/s"
+    assert page.inner_text(".readouts > :has(#pace) dt") == "Steps/s"
+    visitor.press("+")
+    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps per second"
     page.click("#step")
     visitor.wait_for_step(1)
-    page.keyboard.press("s")
+    visitor.press("s")
     visitor.wait_for_step(2)
-    assert page.inner_text("#step-count") == "2"
-    page.keyboard.press("e")
+    visitor.press("e")
     visitor.wait_for_step(4)  # 160 samples are 4 steps of 40
-    assert page.inner_text("#epoch-count") == "1"
+    assert [page.inner_text(f"#{name}-count") for name in ("epoch", "step")] == ["1", "4"]
+    visitor.rest()
     trained = visitor.pixels()
-    visitor.change(lambda: page.keyboard.press("r"))
+    visitor.change(lambda: visitor.press("r"))
     assert visitor.step == 0
-    assert page.inner_text("#epoch-count") == "0"
     page.click("#epoch")
     visitor.wait_for_step(4)
+    visitor.rest()
     np.testing.assert_array_equal(visitor.pixels(), trained)
 
 
-def test_the_speed_limits_the_steps_per_second(visitor, server):
-    page = visitor.visit(server, "speed=3").page
-    assert page.inner_text("#speed-text") == "10 steps/s"
-    began = time.perf_counter()
-    page.keyboard.press("Space")
-    visitor.wait_for_step(20)
+def change_settings_while_it_trains(visitor):
+    page, run = visitor.page, visitor.run
+    visitor.press("Space")
+    visitor.wait_for_step(10)
+    visitor.type_into("#field-learning_rate", "0.002")
+    visitor.type_into("#field-l2", "0.5")
+    visitor.type_into("#field-batch_size", "20")
     step = visitor.step
-    # The machine may be slow: assert only that there are no more steps than the speed allows.
-    assert step <= 10 * (time.perf_counter() - began) + 2
-    page.keyboard.press("+")
-    assert page.get_attribute("#speed", "aria-valuetext") == "20 steps per second"
-    assert "speed=4" in visitor.fragment
+    visitor.wait_for_step(step + 5)
+    assert (visitor.run, visitor.is_playing) == (run, True)
+    page.keyboard.press("Control+z")  # within the field
+    expect(page.locator("#field-batch_size")).to_have_value("40")
+    assert visitor.state["learning_rate"] == "0.002"
+    visitor.press("Space", "p")
+    page.wait_for_selector("#script-dialog[open]")
+    script = page.inner_text("#script-text")
+    assert script.count("model.train(") >= 4
+    assert script.count("epsilon=0.002") >= 3
+    compile(script, "script.py", "exec")
+    page.keyboard.press("Escape")
+    # What is typed and not taken over yet is the browser's own to take back.
+    page.focus("#field-l2")
+    page.keyboard.type("77")
+    page.keyboard.press("Control+z")
+    assert visitor.state["l2"] == "0.5"
+    visitor.press("Control+z", "Control+z")
+    assert not {"l2", "learning_rate"} & set(visitor.state)
+    assert visitor.run == run
 
 
-def test_the_speed_and_its_readout_have_the_same_unit(visitor, server):
-    page = visitor.visit(server, "batch_size=20&speed=5").page
-    assert page.inner_text("#speed-text") == "50 steps/s"
-    assert page.inner_text(".readouts > :has(#pace) dt") == "Steps/s"
-    page.set_viewport_size({"width": 390, "height": 844})  # too narrow for the word, and for the readout
-    assert page.inner_text("#speed-text") == "50/s"
-
-
-# Keep the texts that are drawn beside the plane.
-TEXTS = """
-window.texts = [];
-const fill = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
-    if (this.canvas.id === "points") window.texts.push(text);
-    return fill.call(this, text, ...place);
-};
-"""
-
-
-def test_the_axes_of_a_table_have_its_names_and_units(visitors):
-    random = np.random.RandomState(0)
-    X = random.randn(60, 3) * [2, 0.001, 1000] + [2000, 0, 1.7e9]
-    visitor = visitors()
+def change_the_network(visitor):
     page = visitor.page
-    page.add_init_script(TEXTS)
-    with fastnn.playground(X, X[:, 0] + X[:, 2] > 1.7e9 + 2000, browser=False, block=False) as running:
-        visitor.visit(running)
-        texts = page.evaluate("window.texts")
-        assert {"x0", "x2", "2000", "1700000000"} <= {*texts}
-        page.evaluate("() => { window.texts = []; }")
-        visitor.change(lambda: page.select_option("#field-x_column", "x1"))
-        texts = page.evaluate("window.texts")
-        assert {"x1", "\u22120.001", "0", "0.001"} <= {*texts}
-        visitor.change(lambda: page.locator("input[name=dataset][value=moons]").check())
-        assert {"x₁", "x₂", "1"} <= {*page.evaluate("window.texts")}
-        page.goto("about:blank")
-
-
-def wait_for_training_points(visitor, count):
-    """Wait until the page says that the networks train on `count` points."""
-    visitor.wait("count => parseInt(document.querySelector('#train-count').innerText) === count", count)
-
-
-def test_painted_points_are_learned_and_can_be_erased(visitor, server):
-    page = visitor.visit(
-        server, "dataset=painted&test_share=0&layers=6&optimizer=adam&learning_rate=0.05&l2=0"
-    ).page
-    page.click("#clear")
-    visitor.use_tool("0")
-    visitor.stroke((-0.8, 0.6), (-0.2, 0.6))
-    visitor.use_tool("1")
-    visitor.stroke((0.2, 0.6), (0.8, 0.6))
-    page.keyboard.press("3")
-    visitor.stroke((-0.5, -0.7), (0.5, -0.7))
-    visitor.wait("() => document.querySelectorAll('#classes-legend .dot').length === 3")
-    assert "dataset=painted" in visitor.fragment
-    points = re.search(r"points=([^&]*)", visitor.fragment)[1].split(";")
-    assert len(points) >= 12
-    wait_for_training_points(visitor, len(points))  # a run may begin before the last stroke has ended
-    assert {point.split(",")[2] for point in points} == {"0", "1", "2"}
-
-    page.evaluate("document.activeElement.blur()")
-    page.locator("#speed").fill("13")
-    page.click("#play")
-    visitor.wait_for_step(1500)
-    page.click("#play")
-    assert visitor.percent("#score-train") == 100
-    image = visitor.pixels().astype(int)
-    colours = [image[int((1 - y) * 128), int((x + 1) * 128)] for x, y in [(-0.5, 0.6), (0.5, 0.6), (0, -0.7)]]
-    assert colours[0].argmax() == 2  # blue
-    assert colours[1].argmax() == 0  # orange
-    assert colours[2].argmax() == 1  # green
-
-    visitor.use_tool("erase")
-    visitor.change(lambda: visitor.stroke((-0.6, -0.7), (0.6, -0.7)))
-    kept = re.search(r"points=([^&]*)", visitor.fragment)[1].split(";")
-    assert len(kept) < len(points)
-    wait_for_training_points(visitor, len(kept))
-    visitor.change(lambda: page.click("#clear"))
-    assert page.inner_text("#train-count") == "0 training"
-
-
-def test_painting_on_another_data_set_keeps_the_points_of_that_set(visitor, server):
-    page = visitor.visit(server, "n_samples=50").page
-    visitor.use_tool("2")
-    visitor.change(lambda: page.mouse.click(*visitor.spot(0.9, 0.9)))
-    visitor.wait("() => document.querySelectorAll('#classes-legend .dot').length === 3")
-    counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
-    assert sum(counts) == 51
-    assert page.locator("input[name=dataset][value=painted]").is_checked()
-
-
-@pytest.mark.parametrize("back", ["key", "button"])
-def test_painting_and_clearing_are_taken_back(visitor, server, back):
-    def undo():
-        page.keyboard.press("Control+z") if back == "key" else page.click("#undo-plane")
-
-    def points():
-        return re.search(r"points=([^&]*)", visitor.fragment)[1]
-
-    page = visitor.visit(server, "n_samples=50").page
-    assert page.locator("#undo-plane").is_hidden()
-    visitor.use_tool("0")
-    for place in ((0.9, 0.9), (0.8, 0.9)):
-        visitor.change(lambda place=place: visitor.stroke(place, (0.9, 0.5)))
-    both = points()
-    visitor.change(lambda: visitor.use_tool("erase") or visitor.stroke((-0.5, 0), (0.5, 0)))
-    assert len(points()) < len(both)
-    page.click("#clear")
-    assert page.inner_text("#train-count") == "0 training"
-    assert "points" not in visitor.fragment
-    visitor.change(undo)
-    visitor.change(undo)
-    assert points() == both
-    title = page.get_attribute("#undo-plane", "title")
-    page.keyboard.press("Control+Shift+z")  # other programs do again by it
-    assert page.get_attribute("#undo-plane", "title") == title
-    assert points() == both
-    visitor.change(undo)
-    first = points()
-    assert both.startswith(first + ";")
-    visitor.change(undo)
-    assert "points" not in visitor.fragment
-    assert "dataset=moons" in visitor.fragment
-    assert page.locator("#undo-plane").is_hidden()
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
-
-
-def test_an_empty_plane_shows_no_numbers_of_the_data_that_went(visitor, server):
-    def inked(selector):
-        return page.locator(selector).evaluate_all(
-            """canvases => canvases.filter((canvas) => canvas.width && canvas.getContext("2d")
-                .getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte)).length"""
-        )
-
-    points = ";".join(f"{x},{200 * (-1) ** x},{x % 2}" for x in range(-900, 900, 90))
-    page = visitor.visit(server, f"dataset=painted&points={points}").page
-    for _ in range(3):
-        page.click("#epoch")
-    visitor.wait_for_step(3)
-    assert inked("#boundary, .unit canvas, .links") == 1 + 5 + 1
-    curves = visitor.pixels(".curves canvas")
-    page.click("#clear")
-    assert inked("#boundary, .unit canvas, .links") == 0
-    assert (visitor.pixels(".curves canvas") != curves).any()
-    assert page.locator(".curves .value").all_inner_texts() == [""] * 4
-    for name in ("score-train", "score-test", "loss-train", "loss-test", "pace"):
-        assert page.inner_text(f"#{name}") == "\N{EN DASH}"
-    assert [page.inner_text(f"#{name}-count") for name in ("epoch", "step")] == ["0", "0"]
-    assert page.locator(".score").all_inner_texts() == ["", ""]
-    assert page.locator(".steps").count() == 0
-    assert page.input_value("#parameter") == ""
-
-
-def test_points_can_be_painted_with_the_keyboard(visitor, server):
-    page = visitor.visit(server, "dataset=painted&points=").page
-    page.keyboard.press("2")
-    page.focus("#points")
-    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
-        page.keyboard.press(key)
-    visitor.change(lambda: page.keyboard.press("Enter"))
-    x, y, label = (int(part) for part in re.search(r"points=([^&]*)", visitor.fragment)[1].split(","))
-    assert x > 0
-    assert y > 0
-    assert label == 1
-
-
-def test_playing_an_ended_training_shows_its_end_again(visitor, server):
-    page = visitor.visit(server, "passes=5&speed=13").page
-    for _ in range(2):
-        page.keyboard.press("Space")
-        expect(page.locator("#notices")).to_contain_text("the run of 5 epochs is done")
-        expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
-        page.locator("#notices .close").click()
-
-
-def test_buttons_change_layers_units_and_activations(visitor, server):
-    page = visitor.visit(server).page
-
-    assert visitor.widths == [2, 3, 2]
+    visitor.go_to("")
     visitor.change(lambda: page.click("#more-layers"))
     assert visitor.widths == [2, 3, 3, 2]
     visitor.change(lambda: page.get_by_label("Add a unit to hidden layer 2").click())
     assert visitor.widths == [2, 3, 4, 2]
-    assert (
-        page.evaluate("document.activeElement.getAttribute('aria-label')") == "Add a unit to hidden layer 2"
-    )
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused == "Add a unit to hidden layer 2"
     visitor.change(lambda: page.get_by_label("Remove a unit from hidden layer 1").click())
-    assert visitor.widths == [2, 2, 4, 2]
     visitor.change(lambda: page.get_by_label("Activation of hidden layer 1").select_option("relu"))
-    assert "layers=2,4" in visitor.fragment
-    assert "activations=relu,tanh" in visitor.fragment
+    assert (visitor.state["layers"], visitor.state["activations"]) == ("2,4", "relu,tanh")
     assert page.locator(".unit").count() == 2 + 2 + 4 + 2
     for _ in range(2):
         visitor.change(lambda: page.click("#fewer-layers"))
     assert visitor.widths == [2, 2]
     assert page.is_disabled("#fewer-layers")
-    visitor.change(lambda: page.click("#more-layers"))
-    assert visitor.widths == [2, 3, 2]
-
-
-def test_inputs_are_chosen_on_the_page_and_stand_in_the_address(visitor, server):
-    page = visitor.visit(server, "dataset=circles&features=x1,x2_squared").page
-    assert visitor.widths == [2, 3, 2]
+    visitor.change(lambda: visitor.press("Control+z"))
+    assert visitor.widths == [2, 2, 2]
+    # Inputs are computed; one stays.
+    visitor.go_to("dataset=circles&features=x1,x2_squared")
     names = page.locator(".layer").first.locator(".name")
     assert names.all_inner_texts() == ["x₁", "x₂²"]
     group = page.get_by_role("group", name="Inputs").first
     visitor.change(lambda: group.get_by_label("x₁²").check())
-    assert "features=x1,x1_squared,x2_squared" in visitor.fragment
-    assert names.all_inner_texts() == ["x₁", "x₁²", "x₂²"]
+    assert visitor.state["features"] == "x1,x1_squared,x2_squared"
     for name in ("x₁", "x₂²"):
         visitor.change(lambda name=name: group.get_by_label(name, exact=True).uncheck())
-    assert visitor.widths == [1, 3, 2]
-    group.get_by_label("x₁²").click()  # the last input stays
+    group.get_by_label("x₁²").click()
     assert group.get_by_label("x₁²").is_checked()
     # The square of the first coordinate: pale in the middle, dark on the left and right.
     picture = visitor.pixels(".unit canvas").astype(int)
     assert picture[16, 16].sum() > picture[16, 0].sum() + 100
     assert (picture[0] == picture[31]).all()
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
+    # A setting without an effect says why.
+    rate, reason = page.locator("#field-learning_rate"), page.locator("#field-learning_rate-reason")
+    visitor.change(lambda: page.select_option("#field-optimizer", "lbfgs"))
+    expect(rate).to_be_disabled()
+    expect(reason).to_have_text("L-BFGS has no learning rate: a line search finds the length of each step.")
+    assert rate.get_attribute("aria-describedby").split()[0] == "field-learning_rate-reason"
+    assert page.is_disabled("#parameter")
+    visitor.change(lambda: page.select_option("#field-optimizer", "adam"))
+    expect(rate).to_be_enabled()
+    expect(reason).to_be_hidden()
 
 
-def test_a_change_of_the_data_set_keeps_playing(visitor, server):
-    page = visitor.visit(server, "speed=13").page
-    page.keyboard.press("Space")
-    visitor.wait_for_step(10)
-    visitor.change(lambda: page.locator("input[name=dataset][value=circles]").check())
-    visitor.wait_for_step(10)
-    assert page.get_attribute("#play", "aria-label") == "Pause"
+def set_numbers_by_hand(visitor):
+    page = visitor.page
+    visitor.go_to("layers=2&view=probability&speed=5")
+    field, undo = page.locator("#parameter"), page.locator("#undo-number")
+
+    def type_number(text):
+        loss = page.inner_text("#loss-train")
+        visitor.type_into("#parameter", text)
+        visitor.wait("before => document.querySelector('#loss-train').textContent !== before", loss)
+        return loss
+
+    # A line is clicked: its weight.
+    unit = page.locator("[data-key=unit-0-1] canvas").bounding_box()
+    edge = unit["x"] + unit["width"]
+    page.mouse.move(edge + 5, unit["y"] + unit["height"] / 2)
+    shown = re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " ")
+    assert re.fullmatch(r"weight \d→\d .?\d+\.\d{4}", shown)
+    page.mouse.click(edge + 5, unit["y"] + unit["height"] / 2)
+    assert re.fullmatch("Weight w₂[₁₂]", page.inner_text("#parameter-name"))
+    loss = type_number("-1.5")
+    assert f"{MINUS}1.50" in page.locator(".steps li", has_text="Sum").inner_text()
+    # The keyboard reaches every unit, and from there its bias and weights.
+    page.get_by_label("Unit 2 of hidden layer 1").focus()
+    page.keyboard.press("Enter")
+    assert page.inner_text("#parameter-name") == "Bias b₂"
+    page.locator("#parameter-choice").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text("#parameter-name") == "Weight w₁₂"
+    weight = page.input_value("#parameter")
+    other = type_number("2.25")
+    page.keyboard.press("Control+Shift+z")  # other programs do again by it
+    assert undo.get_attribute("title").startswith("Undo: w₁₂")
+    page.keyboard.press("Control+Z")  # with Caps Lock
+    expect(page.locator("#loss-train")).to_have_text(other)
+    expect(field).to_have_value(weight)
+    undo.click()
+    expect(page.locator("#loss-train")).to_have_text(loss)
+    assert (visitor.step, undo.is_hidden()) == (0, True)
+    # A number that is set while the training runs is trained further; a new run knows nothing of it.
+    visitor.press("Space")
+    visitor.wait_for_step(5)
+    visitor.type_into("#parameter", "100")
+    expect(undo).to_be_visible()
+    assert visitor.is_playing
+    visitor.change(lambda: page.click("#reset"))
+    expect(undo).to_be_hidden()
 
 
-def test_every_data_set_trains_with_its_best_settings(visitor, server):
-    page = visitor.visit(server, "speed=7").page
-    names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
-    assert {"moons", "circles", "spiral", "blobs", "xor", "surface", "painted"} <= set(names)
-    page.keyboard.press("Space")
-    for name in set(names) - {"painted"}:
-        if page.locator(f"input[name=dataset][value={name}]").is_checked() is False:
-            visitor.change(lambda name=name: page.locator(f"input[name=dataset][value={name}]").check())
-        use = page.locator("#best button")
-        assert page.inner_text("#best p")
-        if use.is_enabled():
-            visitor.change(use.click)
-        assert use.is_disabled()
-        visitor.wait_for_step(20)
-        assert page.locator(".notice.problem").count() == 0, name
+def read_the_numbers_of_a_step(visitor):
+    def numbers(text):
+        return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace(MINUS, "-"))]
 
-
-def test_the_script_the_model_and_pictures_can_be_saved(visitor, server, tmp_path):
-    page = visitor.visit(server, "layers=4&n_samples=60").page
-    for step in range(1, 4):
-        page.keyboard.press("s")
-        visitor.wait_for_step(step)
-    page.keyboard.press("p")
-    page.wait_for_selector("#script-dialog[open]")
-    text = page.inner_text("#script-text")
-    assert "import fastnn" in text
-    compile(text, "script.py", "exec")
-    page.keyboard.press("Escape")
-
-    def saved(what):
-        page.click("#save")
-        with page.expect_download() as download:
-            page.click(f"[data-save={what}]")
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
-    model = fastnn.load(saved("model"))
-    assert list(model.layers_dim) == [2, 4, 2]
-    with Image.open(io.BytesIO(saved("picture").read_bytes())) as picture:
-        assert picture.format == "PNG"
-        assert min(picture.size) >= 256
-    with Image.open(saved("gif")) as film:
-        assert film.format == "GIF"
-        assert film.n_frames >= 2
-
-
-def test_the_numbers_of_a_step_add_up(visitor, server):
-    page = visitor.visit(server, "layers=2&l2=0").page
-    page.keyboard.press("s")
+    page = visitor.page
+    visitor.go_to("layers=2&l2=0")
+    visitor.press("s")
     visitor.wait_for_step(1)
     page.get_by_label("Unit 2 of hidden layer 1").click()
     rows = {row.split("\n")[0]: row for row in page.locator(".steps li").all_inner_texts()}
     assert list(rows) == ["Sum", "Activation", "Loss", "Backward", "Gradient", "Batch", "Step"]
-
-    def numbers(text):
-        return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace("\N{MINUS SIGN}", "-"))]
-
     w1, x1, w2, x2, bias, total = numbers(rows["Sum"].split("\n")[-1])
     assert w1 * x1 + w2 * x2 + bias == pytest.approx(total, abs=0.05)
     z, a = numbers(rows["Activation"].split("\n")[-1])
-    assert z == total
-    assert np.tanh(z) == pytest.approx(a, abs=0.02)
-    assert re.search(r"= \S+ for 160 samples$", rows["Batch"])
-    (g,) = numbers(rows["Batch"].split(" = ")[-1])
-    weight, rate, factor, moved = numbers(rows["Step"].split("\n")[-1])
-    assert factor == g
-    assert weight - rate * g == pytest.approx(moved, abs=2e-4)
+    assert (z, a) == (total, pytest.approx(np.tanh(z), abs=0.02))
+    visitor.wait("() => / for 160 samples$/.test(document.querySelectorAll('.steps li')[5].innerText)")
+    rows = [row.split("\n")[-1] for row in page.locator(".steps li").all_inner_texts()]
+    (g,) = numbers(rows[5].split(" = ")[-1])
+    weight, rate, factor, moved = numbers(rows[6])
+    assert (factor, weight - rate * g) == (g, pytest.approx(moved, abs=2e-4))
     # The probabilities have the numbers of their classes, as in the documentation.
     sample = re.search(r"a sample of class (\d)", page.inner_text("#formula"))[1]
-    assert f"ln p{'₀₁'[int(sample)]}" in rows["Loss"]
+    assert f"ln p{'₀₁'[int(sample)]}" in page.inner_text("#formula")
     before = page.inner_text("#sample-name")
     page.click("#next-sample")
     visitor.wait("before => document.querySelector('#sample-name').textContent !== before", before)
     page.locator(".unit.output").first.click()
     assert "Probability" in page.inner_text("#formula")
 
-    # The weight of a line between two units is shown beside the mouse.
-    unit, target = (
-        page.locator(f"[data-key='{key}'] canvas").bounding_box() for key in ("unit-0-0", "unit-1-0")
-    )
-    page.mouse.move(unit["x"] + unit["width"] + 6, unit["y"] + unit["height"] / 2)
-    page.wait_for_selector("#tooltip:not([hidden])")
-    assert re.fullmatch(
-        r"weight \d→\d .?\d+\.\d{4}", re.sub("[₀-₉]", "1", page.inner_text("#tooltip")).replace("  ", " ")
-    )
-    assert target["x"] > unit["x"]
+
+def take_the_best_settings(visitor):
+    page, use = visitor.page, visitor.page.locator("#best button")
+    visitor.go_to("speed=7")
+    assert use.is_disabled()  # the moons' best are the usual ones
+    visitor.change(lambda: page.locator("#field-dropout").fill("0.5") or page.keyboard.press("Enter"))
+    visitor.change(use.click)
+    assert use.is_disabled()
+    assert page.input_value("#field-dropout") == "0"
+    visitor.change(lambda: visitor.press("Control+z"))
+    assert (page.input_value("#field-dropout"), use.is_enabled()) == ("0.5", True)
+    visitor.press("Space")
+    names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
+    for name in names[1:-1]:
+        visitor.choose_data(name)
+        visitor.change(use.click)
+        assert use.is_disabled()
+        visitor.wait_for_step(20)
+        assert visitor.is_playing
+        assert page.locator(".notice.problem").count() == 0, name
 
 
-def test_a_weight_or_a_bias_is_set_by_hand_and_set_back(visitor, server):
-    page = visitor.visit(server, "layers=2&view=probability").page
-    field = page.locator("#parameter")
-    undo = page.locator("#undo-number")
-
-    def type_number(text):
-        loss = page.inner_text("#loss-train")
-        pixels = visitor.pixels()
-        field.fill(text)
+def paint_points(visitor):
+    page = visitor.page
+    visitor.press("Space")
+    visitor.go_to("dataset=moons&n_samples=50&layers=6&optimizer=adam&learning_rate=0.05&l2=0&speed=13")
+    points = visitor.pixels("#points").astype(int)
+    visitor.use_tool("2")
+    visitor.change(lambda: page.mouse.click(*visitor.spot(0.9, 0.9)))
+    expect(page.locator("#classes-legend .dot")).to_have_count(3)
+    # The other points stay where they are, as filled points or as rings: few pixels are new.
+    assert (visitor.n_points, page.inner_text("#test-count")) == (51, "11 test")
+    change = np.abs(visitor.pixels("#points") - points).max(axis=-1)
+    assert 20 < (change > 50).sum() < 900
+    both = visitor.state["points"]
+    visitor.use_tool("erase")
+    visitor.change(lambda: visitor.stroke((-0.5, 0), (0.5, 0)))
+    kept = visitor.state["points"]
+    assert len(kept) < len(both)
+    page.click("#clear")
+    assert "points" not in visitor.state
+    # An empty plane shows no numbers of the data that went.
+    assert page.locator(".curves .value").all_inner_texts() == [""] * 4
+    texts = [page.inner_text(f"#{name}") for name in ("score-train", "loss-test", "pace", "step-count")]
+    assert texts == ["\N{EN DASH}"] * 3 + ["0"]
+    assert page.locator(".steps").count() == 0
+    assert page.input_value("#parameter") == ""
+    visitor.change(lambda: visitor.press("Control+z"))
+    assert visitor.state["points"] == kept
+    visitor.change(lambda: page.click("#undo-plane"))
+    assert visitor.state["points"] == both
+    visitor.change(lambda: visitor.press("Control+z"))
+    assert "points" not in visitor.state
+    assert visitor.state["dataset"] == "moons"
+    # Points of three classes are painted and learned; the last by the keyboard.
+    visitor.choose_data("painted")
+    visitor.type_into("#field-test_share", "0")
+    for key, ends in (("1", (-0.8, -0.2)), ("2", (0.2, 0.8))):
+        visitor.press(key)
+        visitor.stroke((ends[0], 0.6), (ends[1], 0.6))
+    visitor.press("3")
+    page.focus("#points")
+    for _ in range(8):
+        page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
-        visitor.wait("before => document.querySelector('#loss-train').textContent !== before", loss)
-        assert (visitor.pixels() != pixels).any()
-        return loss
-
-    # A line is clicked: its weight. The pictures and the numbers of the step follow.
-    unit = page.locator("[data-key=unit-0-1] canvas").bounding_box()
-    page.mouse.click(unit["x"] + unit["width"] + 5, unit["y"] + unit["height"] / 2)
-    assert re.fullmatch("Weight w₂[₁₂]", page.inner_text("#parameter-name"))
-    loss = type_number("-1.5")
-    assert "\N{MINUS SIGN}1.50" in page.locator(".steps li", has_text="Sum").inner_text()
-    assert visitor.step == 0
-    assert undo.is_visible()
-    # A unit is clicked: its bias. Ctrl+Z takes back the last number first.
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    page.mouse.move(0, 0)  # the plane shows the picture of the unit under the mouse
-    assert page.inner_text("#parameter-name") == "Bias b₂"
-    bias = page.input_value("#parameter")
-    other = type_number("2.25")
-    page.keyboard.press("Control+Shift+z")
-    assert undo.get_attribute("title").startswith("Undo: b₂")
-    page.keyboard.press("Control+Z")  # with Caps Lock
-    expect(page.locator("#loss-train")).to_have_text(other)
-    page.evaluate("document.activeElement.blur()")
-    visitor.wait("text => document.querySelector('#parameter').value === text", bias)
-    undo.click()
-    expect(page.locator("#loss-train")).to_have_text(loss)
-    assert undo.is_hidden()
-    # A number that is set while the training runs is trained further; a new run knows nothing of it.
-    page.keyboard.press("Space")
-    visitor.wait_for_step(5)
-    field.fill("100")
-    page.keyboard.press("Enter")
-    expect(undo).to_be_visible()
-    assert page.get_attribute("#play", "aria-label") == "Pause"
-    visitor.change(lambda: page.click("#reset"))
-    expect(undo).to_be_hidden()
-    visitor.change(lambda: page.evaluate("location.hash = 'optimizer=lbfgs'"))
-    assert field.is_disabled()
-
-
-def test_a_number_that_is_refused_leaves_nothing_to_take_back(visitor, server):
-    page = visitor.visit(server, "layers=2&passes=5&speed=13").page
-    field, undo = page.locator("#parameter"), page.locator("#undo-number")
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    field.fill("2e6")
-    page.keyboard.press("Enter")
-    expect(page.locator("#problems")).to_contain_text("from -1,000,000 to 1,000,000, got 2000000")
-    assert undo.is_hidden()
-    field.fill("0.5")
-    page.keyboard.press("Enter")
-    assert undo.is_visible()
-    page.click("#play")
-    expect(field).to_be_disabled()
-    assert field.get_attribute("title") == "The training has ended."
-    assert undo.is_hidden()
-    page.get_by_label("Unit 1 of hidden layer 1").click()
-    assert field.is_disabled()
-    visitor.change(lambda: page.click("#reset"))
-    assert field.is_enabled()
-    assert field.get_attribute("title") == "Type another number."
-
-
-def test_a_chosen_line_is_drawn_over_the_bundles_of_a_large_network(visitor, server):
-    page = visitor.visit(server).page
-    strokes = page.evaluate(
-        """async () => {
-            const { Links, CHOSEN } = await import("/static/links.js");
-            const links = new Links(document.createElement("canvas"), { positive: "red", negative: "blue" });
-            const units = [0, 100].map((left) =>
-                Array.from({ length: 60 }, (_, k) => ({ left, right: left + 9, middle: 9 * k })));
-            links.measure(units, 200, 600);
-            const strokes = [];
-            links.stroke = (_, lines) => strokes.push(lines.length);
-            const weights = Float32Array.from({ length: 3600 }, (_, k) => Math.sin(k));
-            links.draw(() => weights, (layer, from, to) => (from + to === 0 ? CHOSEN : 0));
-            return strokes;
-        }"""
+    painted = [point.split(",") for point in visitor.state["points"].split(";")]
+    assert {label for _, _, label in painted} == {"0", "1", "2"}
+    visitor.wait(
+        "count => parseInt(document.querySelector('#train-count').innerText) === count", len(painted)
     )
-    assert len(strokes) > 2
-    assert min(strokes[:-1]) > 1 == strokes[-1]
+    visitor.press("Space")
+    visitor.wait_for_step(1500)
+    visitor.press("Space")
+    visitor.rest()
+    assert visitor.percent("#score-train") == 100
+    image = visitor.pixels().astype(int)
+    size = len(image)
+    places = [(-0.5, 0.6), (0.5, 0.6), (0, -0.3)]
+    colours = [image[int((1 - y) / 2 * size), int((x + 1) / 2 * size)].argmax() for x, y in places]
+    assert colours == [2, 0, 1]  # blue, orange, green
 
 
-@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "lbfgs"}))
-def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimizer):
-    """The numbers of the last row give its result: they are read as a formula of Python."""
-    page = visitor.visit(server, f"layers=2&optimizer={optimizer}").page
-    for step in (1, 2):
-        page.keyboard.press("s")
-        visitor.wait_for_step(step)
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    visitor.wait("() => document.querySelector('.steps li:last-child strong')?.textContent")
-    text = page.locator(".steps li").last.inner_text().split("\n")[-1].removeprefix("= ")
-    superscripts = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-    text = re.sub(
-        r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f"{m[1] or 1}e{m[2].translate(superscripts)}", text
-    )
-    for sign, python in (("\N{MINUS SIGN}", "-"), ("·", "*"), ("√(", "root("), (" with t = 3", "")):
-        text = text.replace(sign, python)
-    text = re.sub(r"√([\d.e-]+)", r"root(\1)", text)
-    formula, result = text.split(" = ")
-    assert eval(formula, {"root": np.sqrt}) == pytest.approx(float(result), abs=2e-4)
-    # Weight decay is part of the gradient unless the optimizer takes it from the weights itself.
-    visitor.change(lambda: page.evaluate("location.hash += '&l2=0&weight_decay=0.5'"))
-    coupled = OPTIMIZERS[optimizer](weight_decay=0.5).l2 > 0
-    assert ("λ" in page.locator(".steps li", has_text="Batch").inner_text()) == coupled
-
-
-def test_the_step_of_an_optimizer_without_a_formula_shows_its_result(visitors, server):
-    def without_momentum(route):
-        response = route.fetch()
-        assert "  momentum: (" in response.text()
-        route.fulfill(response=response, body=response.text().replace("  momentum: (", "  other: ("))
-
-    visitor = visitors()
-    visitor.page.route("**/formula.js", without_momentum)
-    page = visitor.visit(server, "layers=2&optimizer=momentum").page
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    visitor.wait("() => document.querySelector('.steps li:last-child strong')?.textContent")
-    symbols, numbers = page.locator(".steps li").last.inner_text().split("\n")[-2:]
-    assert symbols.endswith(" momentum(w₁₂, g)")
-    assert re.fullmatch(r"= .?\d+\.\d+", numbers)
-
-
-def test_a_setting_without_an_effect_says_why(visitor, server):
-    page = visitor.visit(server, "layers=2").page
-    rate, slide = page.locator("#field-learning_rate"), page.locator("[data-field=learning_rate] .slide")
-    reason = page.locator("#field-learning_rate-reason")
-    rows = page.locator(".steps li")
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    expect(rows.last).to_contain_text("η")
-    expect(rate).to_be_enabled()
-    expect(reason).to_be_hidden()
-    visitor.change(lambda: page.select_option("#field-optimizer", "lbfgs"))
-    expect(rate).to_be_disabled()
-    expect(slide).to_be_disabled()
-    expect(reason).to_have_text("L-BFGS has no learning rate: a line search finds the length of each step.")
-    assert rate.get_attribute("aria-describedby").split()[0] == "field-learning_rate-reason"
-    expect(page.locator("[data-field=maxcor]")).to_have_js_property("hidden", False)  # an option of L-BFGS
-    expect(rows.last).to_contain_text("\N{GREEK SMALL LETTER ALPHA}")
-    expect(rows.last).not_to_contain_text("η")
-    visitor.change(lambda: page.select_option("#field-optimizer", "adam"))
-    expect(rate).to_be_enabled()
-    expect(slide).to_be_enabled()
-    expect(reason).to_be_hidden()
-    expect(page.locator("[data-field=maxcor]")).to_have_js_property("hidden", True)
-    visitor.change(lambda: page.fill("#field-learning_rate", "0.05") or page.keyboard.press("Enter"))
-    assert "learning_rate=0.05" in visitor.fragment
-
-
-def test_a_bad_value_is_marked_and_the_training_is_kept(visitor, server):
-    page = visitor.visit(server).page
-    page.keyboard.press("s")
-    visitor.wait_for_step(1)
-    page.fill("#field-noise", "7")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#field-noise[aria-invalid=true]")
-    assert "Noise must be a number from 0 to 1, got 7" in page.inner_text("#field-noise-problem")
-    # A second one is marked beside the first, and both are marked until they are corrected.
-    page.fill("#field-n_samples", "3")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#field-n_samples[aria-invalid=true]")
-    assert page.locator("[aria-invalid=true]").count() == 2
-    assert "Points must be an integer" in page.inner_text("#field-n_samples-problem")
-    assert re.search(r"Points must .*; Noise must ", page.inner_text("#problems"))
-    page.fill("#field-n_samples", "50")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#field-n_samples:not([aria-invalid])")
-    assert page.get_attribute("#field-noise", "aria-invalid") == "true"
-    assert visitor.step == 1
-    visitor.change(lambda: page.fill("#field-noise", "0.1") or page.keyboard.press("Enter"))
-    assert page.get_attribute("#field-noise", "aria-invalid") is None
-
-
-def test_a_bad_value_does_not_pause_the_training(visitor, server):
-    page = visitor.visit(server, "speed=5").page
-    page.keyboard.press("Space")
-    visitor.wait_for_step(10)
-    page.fill("#field-noise", "7")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#field-noise[aria-invalid=true]")
-    visitor.wait_for_step(visitor.step + 20)
-    assert visitor.run == 1
-    assert page.get_attribute("#play", "aria-label") == "Pause"
-
-
-def test_a_table_shows_its_classes_and_can_be_painted_on(visitor):
-    generator = np.random.default_rng(0)
-    numbers = generator.integers(0, 3, 120)
-    X = np.column_stack([30 + 15 * numbers, 4e4 - 9e3 * (numbers == 1)]) + generator.normal(size=(120, 2))
-    labels = np.array(["never", "sometimes", "always"])[numbers]
-    with fastnn.playground(X, labels, browser=False, block=False) as running:
-        page = visitor.visit(running).page
-        assert page.locator("input[name=dataset][value=table]").is_checked()
-        assert sorted(page.inner_text("#classes-legend").split()) == ["always", "never", "sometimes"]
-        # A painted point is added to the points of the table.
-        visitor.use_tool("0")
-        visitor.change(lambda: page.mouse.click(*visitor.spot(-0.9, 0.9)))
-        counts = [int(page.inner_text(f"#{part}-count").split()[0]) for part in ("train", "test")]
-        assert sum(counts) == 121
-        page.goto("about:blank")
-
-
-def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitors, server):
-    visitor = visitors()
-    page = visitor.visit(server, "dataset=blobs&classes=4").page
+def look_in_other_ways(visitor):
+    page = visitor.page
+    visitor.go_to("dataset=blobs&classes=4")
+    assert page.inner_text("#cap") == "Outputs of tanh allow no probability above 71.1 %."
     shapes = """() => [...document.querySelectorAll("#classes-legend .dot, .unit .swatch")]
         .map((dot) => getComputedStyle(dot).clipPath)"""
     discs = visitor.pixels("#points")
@@ -635,24 +332,197 @@ def test_shapes_tell_classes_apart_and_the_choice_is_kept(visitors, server):
     legend, outputs = np.reshape(page.evaluate(shapes), (2, 4))
     assert len(set(legend)) == 4
     assert sorted(legend) == sorted(outputs)
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda text: sent.append(text)))
-    page.reload()
-    visitor.wait_for_frame()
-    assert page.locator("#shapes").is_checked()
     page.click("#shapes")
-    views = [text for text in sent if '"view"' in text]  # what saved pictures will show
-    assert ['"shapes":true' in text for text in views][:1] == [True]
-    assert '"shapes":false' in views[-1]
-    np.testing.assert_array_equal(visitor.pixels("#points"), discs)
-    visitor.change(lambda: page.locator("input[name=dataset][value=surface]").check())
+    # Probabilities and the theme have colours of their own.
+    visitor.rest()
+    pixels = [visitor.pixels()]
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    pixels.append(visitor.pixels())
+    visitor.press("v", "d")
+    visitor.wait("() => document.querySelector('#boundary').dataset.frame >= 2")
+    pixels.append(visitor.pixels())
+    assert all((one != other).any() for one, other in pairwise(pixels))
+    visitor.change(lambda: page.evaluate("location.hash = 'output_activation=identity'"))
+    assert page.locator("#cap").is_hidden()
+    ends = visitor.pixels(".unit canvas")[5, [0, -1]].astype(int)  # the input x1, from -1 to 1
+    assert (ends[0].argmin(), ends[1].argmax()) == (1, 1)  # pink: negative; green: positive
+    visitor.choose_data("surface")
     assert not page.locator("#shapes").is_visible()  # a regression has no classes
+    # Shortcuts can be switched off in the help.
+    visitor.press("?")
+    assert page.locator("#help-dialog[open] #keys tr").count() >= 12
+    page.uncheck("#shortcuts")
+    page.keyboard.press("Escape")
+    visitor.press("s", "?")
+    page.wait_for_timeout(200)
+    assert (visitor.step, page.locator("#help-dialog[open]").count()) == (0, 0)
+
+
+def save_everything(visitor, folder):
+    page = visitor.page
+    visitor.go_to("layers=4&n_samples=60")
+    for step in range(1, 4):
+        page.click("#step")
+        visitor.wait_for_step(step)
+
+    def save(what):
+        page.click("#save")
+        with page.expect_download() as download:
+            page.click(f"[data-save={what}]")
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    assert list(fastnn.load(save("model")).layers_dim) == [2, 4, 2]
+    for what, kind in (("picture", "PNG"), ("gif", "GIF")):
+        with Image.open(save(what)) as image:
+            assert image.format == kind
+
+
+# Addresses, and what the page says about them.
+MESSAGES = {
+    "layers=abc": "every entry of layers must be an integer from 1 to 128, got 'abc'. The usual value is",
+    "layers=10000": "every entry of layers must be an integer from 1 to 128, got 10000",
+    "layers=3,3,3,3,3,3,3,3,3,3,3,3": "layers takes at most 8 entries, got 12",
+    "layers=1000000000&noise=x": "Noise must be a number from 0 to 1, got 'x'; every entry of layers must be",
+    "optimizer=adan": "Optimizer must be one of sgd",
+    "optimizer=toString&dataset=circles": "Optimizer must be one of sgd",
+    "seed=1e400": "Seed must be an integer",
+    "learning_rate=fast": "Learning rate must be a number from 0 to 100, got 'fast'",
+    "n_samples=1000000": "Points must be an integer from 10 to 5,000, got 1000000",
+    "dataset=__proto__": "dataset must be one of moons",
+    "x_column=<img src=x>&dataset=table": "there is no table",
+    f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
+    f"x_column={'a' * 1_100_000}&layers=5": "Along x is too long for the server. The usual value is taken",
+    "nonsense=1": "The address has unknown settings: nonsense. They are left out.",
+    "optimizer=lbfgs&batch_size=10": "does not support “Batch size”",
+}
+
+
+@pytest.mark.parametrize("fragment", MESSAGES, ids=lambda fragment: fragment[:20])
+def test_an_unusable_address_is_explained_and_the_usual_values_are_taken(visitor, server, fragment):
+    page = visitor.page
+    page.goto(f"{server.address}#{fragment}")
+    expect(page.locator(".messages")).to_contain_text(MESSAGES[fragment])
+    if "painted" in fragment:
+        assert "paint some points" in page.inner_text("#plane-caption")
+        visitor.choose_data("circles")
+    visitor.wait_for_frame()
+    visitor.wait("() => !document.querySelector('[aria-invalid=true]')")
+    page.click("#step")
+    visitor.wait_for_step(1)
+
+
+def test_what_is_refused_is_marked_and_the_training_continues(visitor, server):
+    page = visitor.visit(server, "speed=5&layers=2").page
+    visitor.press("Space")
+    visitor.wait_for_step(5)
+    visitor.type_into("#field-noise", "7")
+    page.wait_for_selector("#field-noise[aria-invalid=true]")
+    visitor.type_into("#field-n_samples", "3")
+    page.wait_for_selector("#field-n_samples[aria-invalid=true]")
+    visitor.type_into("#field-learning_rate", "1000")
+    expect(page.locator("#field-learning_rate-problem")).to_have_text(
+        "Learning rate must be a number from 0 to 100, got 1000"
+    )
+    assert page.locator("[aria-invalid=true]").count() == 3
+    assert re.search(r"Points must .*; Noise must ", page.inner_text("#problems"))
+    visitor.type_into("#field-learning_rate", "0.01")
+    visitor.type_into("#field-n_samples", "50")
+    page.wait_for_selector("#field-n_samples:not([aria-invalid])")
+    assert page.get_attribute("#field-noise", "aria-invalid") == "true"
+    visitor.wait_for_step(visitor.step + 5)
+    assert (visitor.run, visitor.is_playing) == (1, True)
+    visitor.change(lambda: visitor.type_into("#field-noise", "0.1"))
+    assert page.locator("[aria-invalid=true]").count() == 0
+    # A number that is refused leaves nothing to take back, and one of an ended training cannot be set.
+    visitor.press("Space")
+    visitor.go_to("layers=2&passes=5&speed=13")
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    visitor.type_into("#parameter", "2e6")
+    expect(page.locator("#problems")).to_contain_text("from -1,000,000 to 1,000,000, got 2000000")
+    assert page.locator("#undo-number").is_hidden()
+    for _ in range(2):  # playing an ended training shows its end again
+        visitor.press("Space")
+        expect(page.locator("#notices")).to_contain_text("the run of 5 epochs is done")
+        expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+        page.locator("#notices .close").click()
+    assert page.get_attribute("#parameter", "title") == "The training has ended."
+    visitor.go_to("learning_rate=100&activations=relu&output_activation=identity&l2=50&speed=13")
+    visitor.press("Space")
+    problems = page.locator("#problems")
+    expect(problems).to_contain_text("diverged")
+    assert not re.search("epsilon|reg_lambda|clip_norm", problems.inner_text())
+    assert "“Learning rate”" in problems.inner_text()
+
+
+@pytest.mark.parametrize(
+    ("fragment", "widths"),
+    [("points=1,2,1000000000", [2, 3, 6]), ("points=&layers=1000000000,x&window=5", [2, 128, 1, 2])],
+)
+def test_an_address_without_enough_points_cannot_fill_the_page(visitor, server, fragment, widths):
+    page = visitor.visit(server, f"dataset=painted&{fragment}").page
+    assert visitor.widths == widths
+    assert page.inner_text("#problems") == ""
+    assert "paint some points" in page.inner_text("#plane-caption")
+
+
+def test_an_address_restores_all_settings(visitor, server):
+    fragment = (
+        "dataset=spiral&n_samples=150&noise=0.05&arms=3&test_share=0.4&seed=2147483647&layers=5,4"
+        "&activations=relu,sigmoid&batch_norm=1&dropout=0.1&optimizer=adam&learning_rate=0.02&batch_size=30"
+        "&l2=0.001&view=probability&speed=2&sample=7"
+    )
+    page, pictures = visitor.page, []
+    for _ in range(2):
+        visitor.visit(server, fragment)
+        assert sorted(visitor.fragment.split("&")) == sorted(fragment.split("&"))
+        assert visitor.widths == [2, 5, 4, 3]
+        assert page.input_value("#field-learning_rate") == "0.02"
+        assert page.is_checked("#field-batch_norm")
+        assert page.is_checked("#view input[value=probability]")
+        for step in (3, 6):
+            page.click("#epoch")
+            visitor.wait_for_step(step)
+        visitor.rest()
+        pictures.append(visitor.pixels())
+        page.goto("about:blank")
+    np.testing.assert_array_equal(*pictures)
+    visitor.visit(server, fragment)
+    visitor.change(lambda: page.click(".dice"))  # the last seed is followed by the first
+    assert "seed" not in visitor.state
+    visitor.go_to("dataset=xor&layers=4")
+    assert visitor.widths == [2, 4, 2]
+
+
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "lbfgs"}))
+def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimizer):
+    """The numbers of the last row give its result: they are read as a formula of Python."""
+    page = visitor.visit(server, f"layers=2&optimizer={optimizer}").page
+    for step in (1, 2):
+        visitor.press("s")
+        visitor.wait_for_step(step)
+    page.get_by_label("Unit 2 of hidden layer 1").click()
+    visitor.wait("() => document.querySelector('.steps li:last-child strong')?.textContent")
+    text = page.locator(".steps li").last.inner_text().split("\n")[-1].removeprefix("= ")
+    powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    power = r"(?:([\d.]+)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    text = re.sub(power, lambda m: f"{m[1] or 1}e{m[2].translate(powers)}", text)
+    for sign, python in ((MINUS, "-"), ("·", "*"), ("√(", "root("), (" with t = 3", "")):
+        text = text.replace(sign, python)
+    formula, result = re.sub(r"√([\d.e-]+)", r"root(\1)", text).split(" = ")
+    assert eval(formula, {"root": np.sqrt}) == pytest.approx(float(result), abs=2e-4)
+    # Weight decay is part of the gradient unless the optimizer takes it from the weights itself.
+    visitor.change(lambda: page.evaluate("location.hash += '&l2=0&weight_decay=0.5'"))
+    coupled = OPTIMIZERS[optimizer](weight_decay=0.5).l2 > 0
+    assert ("λ" in page.locator(".steps li", has_text="Batch").inner_text()) == coupled
 
 
 def test_lines_and_pictures_of_a_large_network_are_not_drawn_with_every_frame(visitor, server):
     page = visitor.visit(server, "layers=64,64&speed=13").page
-    page.keyboard.press("Space")
-    page.wait_for_function("() => document.querySelector('#boundary').dataset.step > 3")
+    visitor.press("Space")
+    visitor.wait_for_step(3)
     counts = page.evaluate(
         """() => new Promise((resolve) => {
             const counts = { frames: 0, lines: 0, pictures: 0 };
@@ -677,99 +547,14 @@ def test_lines_and_pictures_of_a_large_network_are_not_drawn_with_every_frame(vi
     assert 2 <= counts["pictures"] <= counts["frames"] / 3 + 1
 
 
-def test_classes_signs_and_curves_have_colours_of_their_own(visitor, server):
-    page = visitor.visit(server, "optimizer=adam&learning_rate=0.02").page
-    page.keyboard.press("Space")
-    visitor.wait_for_step(100)
-    page.keyboard.press("Space")
-    ends = visitor.pixels(".unit canvas")[5, [0, -1]].astype(int)  # the input x1, from -1 to 1
-    assert ends[0].argmin() == 1  # pink: negative
-    assert ends[1].argmax() == 1  # green: positive
-    colours = page.evaluate(
-        """() => [".positive", ".negative", ".train", ".test"].map((name) => {
-            const style = getComputedStyle(document.querySelector(".line" + name));
-            return style.backgroundImage === "none" ? style.backgroundColor : style.backgroundImage;
-        }).concat([...document.querySelectorAll("#classes-legend .dot")]
-            .map((dot) => getComputedStyle(dot).backgroundColor))"""
-    )
-    assert len(set(colours)) == 6, colours
-    assert "repeating-linear-gradient" in colours[3]  # dashed, as the curve
-    dashes = page.evaluate(
-        """async () => {
-            const own = CanvasRenderingContext2D.prototype.stroke, seen = new Set();
-            CanvasRenderingContext2D.prototype.stroke = function (...all) {
-                seen.add(`${this.getLineDash()}`);
-                return own.apply(this, all);
-            };
-            document.querySelector("#curves canvas").dispatchEvent(new PointerEvent("pointermove"));
-            CanvasRenderingContext2D.prototype.stroke = own;
-            return [...seen].sort();
-        }"""
-    )
-    assert dashes == ["", "5,3"]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone_in_both_themes(visitor, server, scheme):
-    page = visitor.page
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": 360, "height": 740})
-    visitor.visit(server, "dataset=spiral&arms=5&layers=8,8,8&view=probability")
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    brightness = np.mean([int(part) for part in re.findall(r"\d+", background)[:3]])
-    assert (brightness < 60) if scheme == "dark" else (brightness > 200)
-    pixels = visitor.pixels()
-    page.click("#theme")
-    assert page.evaluate("document.documentElement.dataset.theme") != scheme
-    assert (visitor.pixels() != pixels).any()  # the picture changes its colours without a new frame
-
-
-def test_elements_are_labelled_focus_is_visible_and_shortcuts_can_be_switched_off(visitor, server):
-    page = visitor.visit(server, "layers=3,3").page
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role]")]
-            .filter((element) => !["alert", "status", "group", "tooltip"].includes(element.role))
-            .filter((element) => !element.closest("[aria-hidden=true]") && element.ariaHidden !== "true")
-            .filter((element) => !(element.ariaLabel || element.textContent.trim()
-                || element.labels?.length || element.getAttribute("aria-labelledby")))
-            .map((element) => element.outerHTML.slice(0, 100))"""
-    )
-    assert nameless == []
-    assert page.locator("html").get_attribute("lang") == "en"
-    # Every element that the tab key reaches is visibly focused.
-    for _ in range(25):
-        page.keyboard.press("Tab")
-        outline = page.evaluate(
-            """() => {
-                const { activeElement: at } = document, next = at.nextElementSibling;
-                return [at, next].filter(Boolean).map((element) => getComputedStyle(element).outlineStyle);
-            }"""
-        )
-        assert "solid" in outline, page.evaluate("document.activeElement.outerHTML")[:200]
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("?")
-    page.wait_for_selector("#help-dialog[open]")
-    assert page.locator("#keys tr").count() >= 12
-    page.uncheck("#shortcuts")
-    page.keyboard.press("Escape")
-    page.keyboard.press("s")
-    page.wait_for_timeout(200)
-    assert visitor.step == 0
-    page.keyboard.press("?")
-    assert page.locator("#help-dialog[open]").count() == 0
-
-
 # Addresses with many or wide elements.
 FULL = (
     "",
     "features=x1,x2,x1_squared,x2_squared,x1_x2,sin_x1,sin_x2&layers=8,6,4&dataset=spiral&arms=5",
     "dataset=blobs&classes=5&layers=128,128,128&activations=softplus,softplus,softplus&n_samples=2000",
-    "dataset=surface&layers=13,30&optimizer=adam&batch_size=32&n_samples=5000",
+    "dataset=surface&layers=13,30&output_activation=identity&optimizer=adam&batch_size=32&n_samples=5000",
     "dataset=painted&points=1,2,0;-900,3,5&layers=4",
 )
-
-
 # Elements whose text or box is cut off by the page or its card.
 CUT_OFF = """
 () => [...document.querySelectorAll("body *")].filter((element) => {
@@ -794,34 +579,67 @@ TOO_SMALL = """
     return height > 0 && height < 32;
 }).map((element) => element.outerHTML.slice(0, 120))
 """
+NAMELESS = """
+() => [...document.querySelectorAll("button, input, select, canvas[role], dialog, [role]")]
+    .filter((element) => !["alert", "status", "group", "tooltip"].includes(element.role))
+    .filter((element) => !element.closest("[aria-hidden=true]") && element.ariaHidden !== "true")
+    .filter((element) => !(element.ariaLabel || element.textContent.trim()
+        || element.labels?.length || element.getAttribute("aria-labelledby")))
+    .map((element) => element.outerHTML.slice(0, 100))
+"""
+OUTLINES = """
+() => [document.activeElement, document.activeElement.nextElementSibling].filter(Boolean)
+    .map((element) => getComputedStyle(element).outlineStyle)
+"""
 
 
-@pytest.mark.parametrize(
-    "size", [(1440, 900), (1024, 768), (390, 844)], ids=lambda size: f"{size[0]}x{size[1]}"
-)
-def test_nothing_is_cut_off_and_fingers_find_controls_on_a_phone(visitor, server, size):
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
+def test_nothing_is_cut_off_and_everything_can_be_reached(visitor, server, width, height):
     page = visitor.page
-    page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    page.set_viewport_size({"width": width, "height": height})
     visitor.visit(server)
     page.locator("details.more summary").click()
     for fragment in FULL:
         if fragment:
-            visitor.change(
-                lambda fragment=fragment: page.evaluate("text => { location.hash = text; }", fragment)
-            )
+            visitor.go_to(fragment)
         page.click("#step")
         visitor.wait_for_step(1)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             expect(page.locator("html")).to_have_attribute("data-theme", scheme)
-            assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+            assert page.evaluate("document.documentElement.scrollWidth") == width
             # The network is not higher than the page; on a phone, it scrolls.
             assert page.locator("#network").bounding_box()["height"] < 450
-            cut = page.evaluate(CUT_OFF)
-            assert cut == [], fragment
-            if size[0] < 400:
-                small = page.evaluate(TOO_SMALL)
-                assert small == [], fragment
+            cut, small = page.evaluate(CUT_OFF), page.evaluate(TOO_SMALL) if width < 400 else []
+            assert (cut, small) == ([], []), fragment
     page.click("#clear")
     assert page.locator("#undo-plane").is_visible()
-    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(CUT_OFF) == page.evaluate(NAMELESS) == []
+    page.focus(".skip")
+    for _ in range(25):  # every element that the tab key reaches is visibly focused
+        page.keyboard.press("Tab")
+        outlines, element = page.evaluate(OUTLINES), page.evaluate("document.activeElement.outerHTML")
+        assert "solid" in outlines, element[:200]
+
+
+def test_forced_colours_keep_pictures_and_their_legends(visitor, server):
+    page = visitor.page
+    page.emulate_media(forced_colors="active", color_scheme="dark")
+    visitor.visit(server)
+    page.emulate_media(forced_colors="active", color_scheme="light")
+    for selector, name in (("#classes-legend .dot", "--swatch"), (".line.positive", "--positive")):
+        shown, meant = page.locator(selector).first.evaluate(
+            """(element, name) => {
+                const probe = document.body.appendChild(document.createElement("i"));
+                const style = getComputedStyle(element);
+                const color = style.getPropertyValue(name);
+                Object.assign(probe.style, { forcedColorAdjust: "none", color });
+                return [style.backgroundColor, getComputedStyle(probe).color];
+            }""",
+            name,
+        )
+        assert shown == meant, selector
+    chosen = page.locator("#view input:checked + span")
+    assert chosen.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+    assert page.locator(".plane").evaluate("element => getComputedStyle(element).forcedColorAdjust") == "none"
+    page.emulate_media(forced_colors="none")

@@ -1,29 +1,30 @@
 """Frames: pictures and numbers equal the model's predictions and the results of the reference."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-from playing import FakePage, unpacked
+from playing import FakePage, unpack
+from sklearn.metrics import r2_score
 
-import fastnn
-from fastnn.play.frames import Artist, Snapshot, View, packed
-from fastnn.play.problem import posed
+from fastnn.play.frames import Artist, Snapshot, View, pack
+from fastnn.play.learning_problem import make_problem
 from fastnn.play.settings import Settings
 from fastnn.reference.layer import ACTIVATIONS
-from fastnn.reference.network import Affine, chain_of
+from fastnn.reference.network import Affine, make_chain
 
 SIZES = {"resolution": 24, "unit_resolution": 8}
+SMOOTH = {"reduction": "mean", "output_activation": "identity"}
 
 
-def drawn(state, n_passes=30, **view):
-    """Train a model; return its problem, the model, and the header and arrays of a frame."""
-    problem, model = posed(Settings.of_state(state))
-    artist = Artist(problem, model)
-    model.train(*problem.training_data, n_passes, **problem.train_arguments)
-    snapshot = Snapshot(n_passes, n_passes, model._parameters, model._statistics)
-    header, arrays = artist.draw(snapshot, View(**SIZES, **view))
-    return problem, model, *unpacked(packed(header, arrays))
+def drawn(state, n_epochs=30, **view):
+    """Train on a page; return the problem, the model, and the header and arrays of the last frame."""
+    with FakePage() as page:
+        page.send("view", **SIZES | view)
+        run = page.start(**state)
+        for _ in range(n_epochs):
+            page.send("epoch")
+        page.rest()
+        assert page.frames[-1][0]["epoch"] == n_epochs
+        return run.problem, page.model, *page.frames[-1]
 
 
 def lattice(problem, size):
@@ -35,24 +36,16 @@ def lattice(problem, size):
 
 def test_packing_keeps_names_shapes_and_values():
     arrays = {
-        "a": np.arange(5, dtype=np.uint8), "b": np.ones((2, 3), np.float32),
-        "c": np.empty((0, 7), np.float32), "d": np.array([[1, -2]], np.int32).T,
-    }  # fmt: skip
-    header, found = unpacked(packed({"frame": 3, "why": "ü"}, arrays))
+        "a": np.arange(5, dtype=np.uint8),
+        "b": np.ones((2, 3), np.float32),
+        "c": np.empty((0, 7), np.float32),
+        "d": np.array([[1, -2]], np.int32).T,
+    }
+    header, found = unpack(pack({"frame": 3, "why": "ü"}, arrays))
     assert (header["frame"], header["why"]) == (3, "ü")
     for name, array in arrays.items():
         assert found[name].shape == array.shape
         assert (found[name] == array).all()
-
-
-def test_few_lattices_are_kept():
-    problem, model = posed(Settings.of_state({"dataset": "surface", "n_samples": 20}))
-    artist = Artist(problem, model)
-    snapshot = Snapshot(0, 0, model._parameters, model._statistics)
-    for size in range(8, 20):
-        _, arrays = artist.draw(snapshot, View(resolution=size, unit_resolution=size // 2))
-        assert arrays["boundary"].shape == (size, size)
-    assert len(artist._points) <= 4
 
 
 @pytest.mark.parametrize(
@@ -60,7 +53,9 @@ def test_few_lattices_are_kept():
     [([], (256, 32)), ([32, 32], (256, 32)), ([64, 64], (128, 32)), ([128] * 3, (64, 16))],
 )
 def test_pictures_of_large_networks_are_sketched(layers, sizes):
-    problem, model = posed(Settings.of_state({"layers": layers, "activations": ["tanh"] * len(layers)}))
+    problem, model = make_problem(
+        Settings.of_state({"layers": layers, "activations": ["tanh"] * len(layers)})
+    )
     artist = Artist(problem, model)
     assert artist.sketch(View(sample=3)) == View(resolution=sizes[0], unit_resolution=sizes[1], sample=3)
     assert artist.sketch(View(**SIZES)) == View(**SIZES)  # small pictures stay as they are
@@ -69,15 +64,16 @@ def test_pictures_of_large_networks_are_sketched(layers, sizes):
 BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}
 
 
+@pytest.mark.parametrize("size", [24, 80])
 @pytest.mark.parametrize("state", [{}, {"dataset": "blobs", "classes": 4}, BATCH_NORM], ids=str)
-def test_pictures_of_classes_and_probabilities_equal_predictions(state):
-    problem, model, _, arrays = drawn(state)
-    points = lattice(problem, 24)
-    predicted = model.predict(points.reshape(-1, 2)).reshape(24, 24)
+def test_pictures_of_classes_and_probabilities_equal_predictions(state, size):
+    problem, model, _, arrays = drawn(state, resolution=size)
+    points = lattice(problem, size)
+    predicted = model.predict(points.reshape(-1, 2)).reshape(size, size)
     assert (arrays["boundary"] == predicted).mean() > 0.99  # pixels on the boundary itself may differ
-    _, _, header, arrays = drawn(state, mode="probability")
+    _, _, header, arrays = drawn(state, mode="probability", resolution=size)
     assert header["mode"] == "probability"
-    P = model.predict_proba(points.reshape(-1, 2)).reshape(24, 24, -1)
+    P = model.predict_proba(points.reshape(-1, 2)).reshape(size, size, -1)
     if len(problem.classes) == 2:
         np.testing.assert_allclose(arrays["boundary"] / 255, P[..., 1], atol=0.5 / 255 + 1e-6)
         assert "confidence" not in arrays
@@ -88,13 +84,18 @@ def test_pictures_of_classes_and_probabilities_equal_predictions(state):
 
 @pytest.mark.parametrize(
     "state",
-    [{}, {"dataset": "blobs"}, {"dataset": "surface"}, {"loss": "sigmoid_binary_cross_entropy"}],
+    [
+        {},
+        {"dataset": "blobs"},
+        {"dataset": "surface", "output_activation": "identity"},
+        {"loss": "sigmoid_binary_cross_entropy"},
+    ],
     ids=str,
 )
 def test_networks_on_computed_features_are_drawn_over_the_plane(state):
     state = {**state, "features": ["x2_squared", "sin_x1", "x1_x2"], "layers": [4, 3]}
     state["activations"] = ["tanh", "relu"]
-    points = lattice(posed(Settings.of_state(state))[0], 24).reshape(-1, 2)
+    points = lattice(make_problem(Settings.of_state(state))[0], 24).reshape(-1, 2)
     x1, x2 = points.T
     inputs = np.column_stack([x2**2, np.sin(np.pi * x1), x1 * x2])
     problem, model, _, arrays = drawn(state)
@@ -136,7 +137,7 @@ def test_the_first_frame_has_the_pictures_of_the_inputs():
 
 
 def test_pictures_of_a_regression_are_predictions_clipped_to_the_range_of_targets():
-    problem, model, _, arrays = drawn({"dataset": "surface", "layers": [8], "reduction": "mean"})
+    problem, model, _, arrays = drawn({"dataset": "surface", "layers": [8], **SMOOTH})
     values = model.predict(lattice(problem, 24).reshape(-1, 2)).reshape(24, 24)
     low, high = problem.y.min(), problem.y.max()
     expected = np.clip((values - low) / (high - low), 0, 1)
@@ -149,7 +150,7 @@ def test_unit_pictures_are_the_units_outputs(activation):
     problem, model, header, arrays = drawn(state)
     assert arrays["units"].shape == (7, 8, 8)
     points = lattice(problem, 8).reshape(-1, 2)
-    chain = chain_of(model._network.activations, list(model.W), list(model.b))
+    chain = make_chain([activation, activation, "tanh"], list(model.W), list(model.b))
     values = []
     for unit in chain[:4]:
         points = unit.forward(points)
@@ -163,11 +164,10 @@ def test_unit_pictures_are_the_units_outputs(activation):
 
 def test_unit_pictures_with_batch_normalisation_use_the_running_statistics():
     problem, model, _, arrays = drawn(BATCH_NORM)
-    folded = model._predicting
-    network = model._network
-    points = lattice(problem, 8).reshape(-1, 2)
-    sums = points @ network.weights(folded)[0] + network.biases(folded)[0]
-    expected = np.maximum(sums, 0).T
+    norm = model.batch_norm[0]
+    sums = lattice(problem, 8).reshape(-1, 2) @ model.W[0] + model.b[0]
+    scale = norm.scale / np.sqrt(norm.running_variance + 1e-5)
+    expected = np.maximum((sums - norm.running_mean) * scale + norm.shift, 0).T
     for picture, values in zip(arrays["units"][:6], expected, strict=True):
         top = values.max() or 1.0
         np.testing.assert_allclose(picture.ravel() / 255 * top, values, atol=top * 0.51 / 255)
@@ -177,7 +177,7 @@ def test_unit_pictures_with_batch_normalisation_use_the_running_statistics():
     "state",
     [
         {"layers": [4, 3], "activations": ["tanh", "softplus"]},
-        {"dataset": "surface", "loss": "squared_error"},
+        {"dataset": "surface", "loss": "squared_error", **SMOOTH},
         {"loss": "sigmoid_binary_cross_entropy"},
         {"loss": "multiclass_hinge", "output_activation": "identity"},
         {"layers": [], "activations": []},
@@ -196,7 +196,8 @@ def test_numbers_of_a_sample_equal_the_reference_and_central_differences(state):
     for k in range(n_layers):
         z = a @ model.W[k] + model.b[k]
         np.testing.assert_allclose(arrays[f"sample.z.{k}"], z[0], rtol=1e-5, atol=1e-6)
-        a = ACTIVATIONS[model._network.activations[k]]().forward(z)
+        names = [*problem.settings.activations, problem.settings.output_activation]
+        a = ACTIVATIONS[names[k]]().forward(z)
         np.testing.assert_allclose(arrays[f"sample.a.{k}"], a[0], rtol=1e-5, atol=1e-6)
     output = model.predict(x) if problem.kind == "regression" else model.predict_proba(x)
     np.testing.assert_allclose(arrays["sample.p"], output[0], rtol=1e-5, atol=1e-6)
@@ -218,43 +219,13 @@ def test_a_sample_out_of_range_has_no_numbers():
     assert "sample.x" not in arrays
 
 
-def test_certified_pictures_equal_dense_ones_and_both_methods_are_tried(monkeypatch):
-    problem, model = posed(Settings.of_state({"layers": [16, 16], "activations": ["tanh", "relu"]}))
-    model.train(*problem.training_data, 50, **problem.train_arguments)
-    artist, methods = Artist(problem, model), []
-    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    seconds = {"dense": 2.0, "certified": 1.0}
-
-    def render(*arguments, method, **options):
-        methods.append(method)
-        clock.now += seconds[method]
-        return fastnn.render_boundary(*arguments, method=method, **options)
-
-    monkeypatch.setattr("fastnn.play.frames.render_boundary", render)
-    monkeypatch.setattr("fastnn.play.frames.time", clock)
-    snapshot, view = Snapshot(0, 0, model._parameters, model._statistics), View()
-    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 1e9)
-    first = [artist.draw(snapshot, view)[1]["boundary"] for _ in range(3)]
-    assert methods == ["dense"] * 3
-    monkeypatch.setattr("fastnn.play.frames.WORTHWHILE_SECONDS", 0.0)
-    monkeypatch.setattr("fastnn.play.frames.RACE_PICTURES", 5)
-    for _ in range(10):
-        assert (artist.draw(snapshot, view)[1]["boundary"] == first[0]).all()
-    # Every fifth picture is painted by the slower method.
-    assert methods[3:] == ["certified", "dense", *["certified"] * 4, "dense", *["certified"] * 3]
-    seconds["dense"] = 0.5  # the boundary has become simpler
-    for _ in range(3):
-        artist.draw(snapshot, view)
-    assert methods[13:] == ["certified", "dense", "dense"]
-
-
 def test_the_layout_describes_the_flat_vector_of_weights():
     with FakePage() as page:
         run = page.start(**BATCH_NORM)
         page.train_to(20)
-        page.wait(lambda: page.frames[-1][0]["step"] == run.steering.latest.step)
+        page.wait(lambda: page.frames[-1][0]["step"] == run.latest.step)
         flat = page.frames[-1][1]["weights"]
-        model = run.current_model()
+        model = run.model_of(run.latest)
         layout = {part["name"]: part for part in page.received("started")[0]["layout"]}
     assert set(layout) == {"W0", "b0", "scale0", "shift0", "W1", "b1", "scale1", "shift1", "W2", "b2"}
     found = {
@@ -269,18 +240,17 @@ def test_the_layout_describes_the_flat_vector_of_weights():
 
 def test_a_frame_of_the_largest_network_has_every_unit():
     state = {"layers": [128] * 8, "activations": ["relu"] * 8, "init": "he_normal", "n_samples": 20}
-    _, _, header, arrays = drawn(state, n_passes=0)
+    _, _, header, arrays = drawn(state, n_epochs=0)
     assert arrays["units"].shape == (1024, 8, 8)
     assert len(header["unit_ranges"]) == 1024
 
 
 def test_a_frame_of_units_that_overflow_has_finite_ranges():
-    state = {"layers": [4, 4], "activations": ["relu", "relu"], "dtype": "float32"}
-    problem, model = posed(Settings.of_state(state))
-    model._parameters[...] = 1e30
-    snapshot = Snapshot(0, 0, model._parameters, model._statistics)
-    header, arrays = Artist(problem, model).draw(snapshot, View(**SIZES))
-    header, arrays = unpacked(packed(header, arrays))  # raises an error if JSON cannot hold a number
+    with FakePage() as page:
+        run = page.start(layers=[4, 4], activations=["relu", "relu"], dtype="float32")
+    huge = np.full_like(run.latest.parameters, 1e30)
+    header, arrays = Artist(run.problem, run.model).draw(Snapshot(0, 0, huge, run.latest.statistics), View())
+    header, arrays = unpack(pack(header, arrays))  # raises an error if JSON cannot hold a number
     assert np.isfinite(header["unit_ranges"]).all()
     assert (arrays["units"][4:] == 255).any()
 
@@ -289,3 +259,9 @@ def test_the_header_has_losses_and_scores():
     problem, model, header, _ = drawn({"dataset": "circles", "test_share": 0})
     assert header["loss"] == [pytest.approx(model.calculate_loss(problem.X, problem.y)), None]
     assert header["score"] == [pytest.approx((model.predict(problem.X) == problem.y).mean()), None]
+
+
+def test_the_score_of_a_regression_is_its_coefficient_of_determination():
+    problem, model, header, _ = drawn({"dataset": "surface", **SMOOTH})
+    expected = [r2_score(y, model.predict(X)) for X, y in (problem.training_data, problem.test_data)]
+    assert header["score"] == pytest.approx(expected)

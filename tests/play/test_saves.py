@@ -1,59 +1,66 @@
-"""Saved pictures: filled to the axes, in the colours of the page, with names and units of the axes."""
+"""Saved pictures: filled to the axes, in the colours of the page, with split and named axes."""
 
-import re
-from pathlib import Path
+import io
 
 import numpy as np
 import pytest
+from extras import optional
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 from playing import FakePage
 
-import fastnn
-from fastnn.play.saves import _animation, _figure, page_colour
-from fastnn.play.table import checked_table
-from fastnn.plotting import film
+from fastnn.play.fields import RequestError
+from fastnn.play.saves import draw, page_colour
+from fastnn.play.table import make_table
 
+pd = optional("pandas")
 RANDOM = np.random.RandomState(0)
 ROWS = RANDOM.randn(60, 2) * [3, 40] + [2000, -500]
 LEARNING = {"optimizer": "adam", "reduction": "mean", "output_activation": "identity"}
 
 
-def figure_of(page, mode="classes", shapes=False, **state):
-    page.send("view", mode=mode, shapes=shapes)
-    run = page.start(**LEARNING, **state)
-    page.train_to(20)
-    return run.problem, _figure(run)
-
-
-def check_filled(ax):
-    """Assert that picture and axes have the same edges."""
-    (image,) = ax.images
-    np.testing.assert_allclose(image.get_extent(), (*ax.get_xlim(), *ax.get_ylim()))
-
-
-def dots_of(ax):
-    """Return the dots that the legend names."""
-    dots = [each for each in ax.collections if isinstance(each, PathCollection)]
-    return [each for each in dots if not each.get_label().startswith("_")]
-
-
-def dot_colours(ax):
-    """Return the colours of the classes by their texts in the legend."""
-    return {dots.get_label(): to_hex(dots.get_facecolor()[0]) for dots in dots_of(ax)}
-
-
-@pytest.mark.parametrize("dataset", ["moons", "circles", "blobs"])
-@pytest.mark.parametrize("mode", ["classes", "probability"])
-def test_a_picture_is_filled_to_the_axes_and_has_the_colours_of_the_page(dataset, mode):
-    with FakePage() as page:
-        problem, figure = figure_of(page, mode, dataset=dataset)
+def make_figure(table=None, mode="classes", shapes=False, **state):
+    """Train a network; return its problem and a figure of it, which is filled to the axes."""
+    with FakePage(table) as page:
+        page.send("view", mode=mode, shapes=shapes)
+        run = page.start(**LEARNING, **state)
+        page.train_to(20)
+        figure = draw(run, run.latest, 80)
     ax = figure.axes[0]
-    check_filled(ax)
+    np.testing.assert_allclose(ax.images[0].get_extent(), (*ax.get_xlim(), *ax.get_ylim()))
+    return run.problem, figure
+
+
+def find_dots(ax):
+    """Return what shows the training samples of each class, and what shows test samples."""
+    dots = [each for each in ax.collections if isinstance(each, PathCollection) and len(each.get_offsets())]
+    rings = [each for each in dots if not len(each.get_facecolor())]
+    named = [each for each in dots if each not in rings and not each.get_label().startswith("_")]
+    return {each.get_label(): each for each in named}, rings[1::2]  # every ring has a rim below it
+
+
+def read_colours(ax):
+    """Return the colours of the classes by their texts in the legend."""
+    return {label: to_hex(dots.get_facecolor()[0]) for label, dots in find_dots(ax)[0].items()}
+
+
+@pytest.mark.parametrize("dataset", ["moons", "blobs"])
+@pytest.mark.parametrize("mode", ["classes", "probability"])
+def test_a_picture_has_the_colours_of_the_page_and_shows_the_split(dataset, mode):
+    problem, figure = make_figure(dataset=dataset, mode=mode)
+    ax = figure.axes[0]
     np.testing.assert_allclose((*ax.get_xlim(), *ax.get_ylim()), problem.limits)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_1$", "$x_2$")
-    assert dot_colours(ax) == {f"class {k}": page_colour(f"class-{k}") for k in range(len(problem.classes))}
-    if mode == "probability" and dataset != "blobs":
+    colours = {f"class {k}": page_colour(f"class-{k}") for k in range(len(problem.classes))}
+    assert read_colours(ax) == colours
+    dots, rings = find_dots(ax)
+    for k, (label, ring) in enumerate(zip(colours, rings, strict=True)):
+        for shown, subset in ((dots[label], problem.train), (ring, problem.test)):
+            np.testing.assert_array_equal(shown.get_offsets(), problem.X[subset][problem.y[subset] == k])
+        assert to_hex(ring.get_edgecolor()[0]) == colours[label]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["test", *colours]
+    if mode == "probability" and dataset == "moons":
         plane, *ends = (np.array(to_rgb(page_colour(name))) for name in ("plane", "class-0", "class-1"))
         for end, share in zip(ends, (0.0, 1.0), strict=True):  # as static/palette.js mixes them
             np.testing.assert_allclose(ax.images[0].cmap(share)[:3], plane + 0.74 * (end - plane), atol=1e-6)
@@ -62,71 +69,92 @@ def test_a_picture_is_filled_to_the_axes_and_has_the_colours_of_the_page(dataset
 @pytest.mark.parametrize("features", [["x1", "x2"], ["x1", "sin_x2"]])
 def test_a_picture_of_a_table_has_its_names_and_units(features):
     labels = np.where(ROWS[:, 0] > 2000, "after", "Before")
-    with FakePage(checked_table(ROWS, labels)) as page:
-        _, figure = figure_of(page, dataset="table", features=features)
+    _, figure = make_figure(make_table(ROWS, labels), dataset="table", features=features)
     ax = figure.axes[0]
-    check_filled(ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", "x1")
+    assert read_colours(ax) == {"Before": page_colour("class-0"), "after": page_colour("class-1")}
+    dots, rings = find_dots(ax)
+    points = np.concatenate([each.get_offsets() for each in (*dots.values(), *rings)])
+    np.testing.assert_allclose(np.sort(points, axis=0), np.sort(ROWS, axis=0))
     assert ax.get_xlim()[0] < ROWS[:, 0].min() < ROWS[:, 0].max() < ax.get_xlim()[1]
     assert ax.get_ylim()[0] < ROWS[:, 1].min() < ROWS[:, 1].max() < ax.get_ylim()[1]
-    assert dot_colours(ax) == {"Before": page_colour("class-0"), "after": page_colour("class-1")}
-    dots = np.concatenate([dots.get_offsets() for dots in dots_of(ax)])
-    np.testing.assert_allclose(np.sort(dots, axis=0), np.sort(ROWS, axis=0))
 
 
-def test_classes_of_numbers_have_their_colours_whatever_the_order_of_their_texts():
-    y = np.repeat([2, 10, 9], 20)
-    with FakePage(checked_table(ROWS, y)) as page:
-        _, figure = figure_of(page, dataset="table")
-    assert dot_colours(figure.axes[0]) == {
-        "2": page_colour("class-0"), "9": page_colour("class-1"), "10": page_colour("class-2"),
-    }  # fmt: skip
+@pytest.mark.parametrize("shapes", [False, True])
+def test_classes_have_their_colours_and_shapes_whatever_the_order_of_their_texts(shapes):
+    table = make_table(ROWS, np.repeat([2, 10, 9], 20))
+    _, figure = make_figure(table, dataset="table", shapes=shapes)
+    ax = figure.axes[0]
+    assert read_colours(ax) == {label: page_colour(f"class-{k}") for k, label in enumerate(("2", "9", "10"))}
+    for shown in (find_dots(ax)[0].values(), find_dots(ax)[1]):
+        assert len({len(each.get_paths()[0].vertices) for each in shown}) == (3 if shapes else 1)
 
 
 @pytest.mark.parametrize("is_table", [False, True])
-def test_a_picture_of_a_regression_is_filled_and_has_the_units_of_the_target(is_table):
-    table = checked_table(ROWS, ROWS[:, 0] * 100, "price") if is_table else None
-    with FakePage(table) as page:
-        problem, figure = figure_of(page, dataset="table" if is_table else "surface")
+def test_a_picture_of_a_regression_has_the_units_of_the_target(is_table):
+    table = make_table(ROWS, ROWS[:, 0] * 100, "price") if is_table else None
+    problem, figure = make_figure(table, dataset="table" if is_table else "surface")
     ax, bar = figure.axes
-    check_filled(ax)
-    image = ax.images[0]
-    low, high = (
-        (ROWS[:, 0].min() * 100, ROWS[:, 0].max() * 100) if is_table else (problem.y.min(), problem.y.max())
-    )
+    image, targets = ax.images[0], ROWS[:, 0] * 100 if is_table else problem.y
+    low, high = targets.min(), targets.max()
     assert image.get_clim() == (low, high)
     values = image.get_array()
     assert low - (high - low) < values.min() < values.max() < high + (high - low)
     assert (ax.get_xlabel(), bar.get_ylabel()) == (("x0", "price") if is_table else ("$x_1$", "y"))
     assert to_hex(image.cmap(0.0)) == page_colour("response-low")
     assert to_hex(image.cmap(1.0)) == page_colour("response-high")
+    train, _, test = (each for each in ax.collections if len(each.get_offsets()))
+    points = problem.in_units(problem.X)
+    for shown, subset, colours in (
+        (train, problem.train, train.get_facecolor()),
+        (test, problem.test, test.get_edgecolor()),
+    ):
+        np.testing.assert_array_equal(shown.get_offsets(), points[subset])
+        np.testing.assert_allclose(colours, image.cmap(image.norm(targets[subset])))
 
 
-@pytest.mark.parametrize("shapes", [False, True])
-def test_saved_files_show_shapes_where_the_page_does_and_animations_name_the_columns(shapes, monkeypatch):
-    drawn = []
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"dataset": "surface", "output_activation": "identity"}, {"features": ["x1", "x2_squared"]}],
+    ids=str,
+)
+def test_an_animation_shows_the_run_so_far(state):
+    with FakePage() as page:
+        page.send("view", mode="probability")
+        page.start(**state)
+        page.train_to(3)
+        name, content = page.save("gif")
+        assert page.save("picture")[1].startswith(b"\x89PNG")
+    assert name in ("moons-2-3-2.gif", "surface-2-3-1.gif")
+    with Image.open(io.BytesIO(content)) as film:
+        assert film.n_frames >= 2
+        first = np.asarray(film.convert("RGB"))
+        film.seek(film.n_frames - 1)
+        last = np.asarray(film.convert("RGB"))
+    assert (first != last).any()
+    assert len(np.unique(last.reshape(-1, 3), axis=0)) > 50
 
-    class Film(film.Film):
-        def __init__(self, *args):
-            super().__init__(*args)
-            drawn.append(self._ax)
 
-    monkeypatch.setattr("fastnn.plotting.animation.Film", Film)
-    monkeypatch.setattr("fastnn.play.saves.N_FRAMES", 2)
-    labels = np.repeat(["a", "b", "c"], 20)
-    with FakePage(checked_table(ROWS, labels)) as page:
-        _, figure = figure_of(page, dataset="table", shapes=shapes)
-        assert _animation(page.session.running).startswith(b"GIF")
-    for ax in (figure.axes[0], drawn[-1]):
-        outlines = {len(dots.get_paths()[0].vertices) for dots in dots_of(ax)}
-        assert len(outlines) == (3 if shapes else 1)
-        assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", "x1")
+def test_a_page_draws_and_is_steered_while_an_animation_is_saved():
+    with FakePage() as page:
+        page.start()
+        page.train_to(3)
+        step = page.frames[-1][0]["step"]
+        page.send("save", what="gif")
+        with pytest.raises(RequestError, match="wait"):
+            page.send("save", what="model")
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] > step)
+        assert not page.files
+        page.wait(lambda: page.files)
 
 
-def test_the_colours_are_those_of_the_light_theme():
-    text = (Path(fastnn.__file__).parent / "play" / "static" / "style.css").read_text(encoding="utf-8")
-    light = text[text.index(":root") : text.index("}", text.index(":root"))]
-    names = re.findall(r"--((?:class|response)-[\w-]+|plane):", light)
-    assert {"plane", "class-0", "class-9", "response-low", "response-high"} <= {*names}
-    for name in names:
-        assert f"--{name}: {page_colour(name)};" in light
+@pytest.mark.needs("pandas")
+@pytest.mark.parametrize(
+    "targets", [["$\\no$", "$y$"] * 10, np.linspace(0, 1, 20)], ids=["classes", "numbers"]
+)
+def test_pictures_of_columns_with_dollars_in_their_names_can_be_saved(targets):
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=[r"$\bad$", "US$ and CA$"])
+    with FakePage(make_table(rows, targets)) as page:
+        page.start(dataset="table", output_activation="identity")
+        assert page.save("picture")[1].startswith(b"\x89PNG")

@@ -1,11 +1,13 @@
 """The server: real sockets, several pages, closed pages, Ctrl-C, and the command that starts it."""
 
 import asyncio
-import functools
+import html
 import json
 import logging
+import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -14,23 +16,25 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
-from playing import training_threads, unpacked, wait_for
+from playing import unpack
 from processes import PATIENCE
 
 import fastnn
 from fastnn.cli.main import main
-from fastnn.play.server import USUAL_PORTS
+from fastnn.play.recording import Recorder
 from fastnn.play.settings import MAX_SAMPLES
-from fastnn.play.token import kept_token
+from fastnn.play.token import keep_token
 
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
 
 # A page that does not read for a while, however long that takes on a busy machine, keeps its connection.
-WITHOUT_PINGS = {"ping_interval": None} if "ping_interval" in signature(client.connect).parameters else {}
+CONNECTION = {"ping_interval": None} if "ping_interval" in signature(client.connect).parameters else {}
+CONNECTION |= {"compression": None, "max_size": None, "open_timeout": PATIENCE}
 
 
 class SocketPage:
@@ -39,9 +43,8 @@ class SocketPage:
     def __init__(self, address, origin=None):
         base, _, token = address.partition("/?token=")
         self.socket = client.connect(
-            f"{base.replace('http', 'ws')}/training?token={token}", origin=origin or base, compression=None,
-            max_size=None, open_timeout=PATIENCE, **WITHOUT_PINGS,
-        ).__enter__()  # fmt: skip
+            f"{base.replace('http', 'ws')}/training?token={token}", origin=origin or base, **CONNECTION
+        ).__enter__()
         self.hello = self.until("hello")
 
     def send(self, kind, **message):
@@ -52,9 +55,9 @@ class SocketPage:
         while True:
             message = self.socket.recv(timeout=PATIENCE)
             if isinstance(message, bytes):
-                header, arrays = unpacked(message)
-                self.send("drawn", frame=header["frame"], run=header["run"])
-                if kind == "frame":
+                header, arrays = unpack(message)
+                self.send("drawn", frame=header.get("frame"), run=header.get("run"))
+                if header["type"] == kind:
                     return header, arrays
             elif json.loads(message)["type"] == kind:
                 return json.loads(message)
@@ -66,18 +69,25 @@ class SocketPage:
         return header
 
 
+def wait_for(condition):
+    """Wait until a condition holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def served():
-    """Yield a running playground; assert at the end that it has no training left."""
     with fastnn.playground(browser=False, block=False) as running:
         yield running
-    wait_for(lambda: not training_threads())
 
 
 def test_the_page_is_served_only_with_the_token(served):
     with urllib.request.urlopen(served.address) as answer:
         assert b"<!doctype html" in answer.read().lower()
     assert served.address.startswith(f"http://127.0.0.1:{served.port}/?token=")
+    assert repr(served) == f"Playground(port={served.port})"  # which keeps the token secret
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(served.address[:-1])
     with caught.value as error:
@@ -98,73 +108,64 @@ def test_two_pages_train_independently(served):
     pages[1].send("play")
     assert pages[1].train_beyond(100)["step"] > 100
     pages[0].socket.close()
-    wait_for(lambda: len(training_threads()) == 2)
     step = pages[1].until("frame")[0]["step"]
     assert pages[1].train_beyond(step)["step"] > step
     pages[1].socket.close()
 
 
-def test_a_closed_page_ends_its_training(served):
-    page = SocketPage(served.address)
-    page.send("start", run=1, state={})
-    page.send("play")
-    page.train_beyond(100)
-    wait_for(lambda: len(training_threads()) == 2)  # threads of other tests may be ending
-    page.socket.close()
-    wait_for(lambda: not training_threads())
-    again = SocketPage(served.address)
-    again.send("start", run=1, state={})
-    again.until("started")
-    # A connection that breaks off without a closing handshake is a closed page, too.
-    again.socket.socket.shutdown(socket.SHUT_RDWR)
-    wait_for(lambda: not training_threads())
+@pytest.fixture
+def closed_runs(monkeypatch):
+    """Return a list to which every run is added that ends."""
+    closed = []
+    monkeypatch.setattr("fastnn.play.run.Run.close", lambda run: closed.append(run))
+    return closed
 
 
-def test_closing_the_server_ends_all_trainings(served):
+def test_a_closed_page_ends_its_training(served, closed_runs):
+    for count, close in enumerate((lambda s: s.close(), lambda s: s.socket.shutdown(socket.SHUT_RDWR)), 1):
+        page = SocketPage(served.address)
+        page.send("start", run=1, state={})
+        page.send("play")
+        page.train_beyond(100)
+        # A connection that breaks off without a closing handshake is a closed page, too.
+        close(page.socket)
+        wait_for(lambda count=count: len(closed_runs) == count)
+
+
+def test_closing_the_server_ends_all_trainings(served, closed_runs):
     pages = [SocketPage(served.address) for _ in range(3)]
     for page in pages:
         page.send("start", run=1, state={})
         page.send("play")
         page.train_beyond(10)
     served.close()
-    wait_for(lambda: not training_threads())
+    assert len(closed_runs) == 3
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(served.address, timeout=5)
 
 
-def test_foreign_origins_and_tokens_are_refused(served):
-    from websockets.exceptions import InvalidStatus
+def test_closing_the_server_waits_for_no_long_step(monkeypatch, caplog):
+    begun, proceed = threading.Event(), threading.Event()
+    observe = Recorder.observe
 
-    for address, origin in ((served.address, "http://evil.example"), (served.address + "x", None)):
-        with pytest.raises(InvalidStatus) as caught:
-            SocketPage(address, origin)
-        assert caught.value.response.status_code == 403
+    def observe_slowly(recorder):
+        begun.set()
+        proceed.wait(PATIENCE)
+        observe(recorder)
 
-
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_connections_without_a_request_end_and_pages_stay(monkeypatch, sent):
-    # Long enough for the page's own request on a busy machine: it must not end the page.
-    monkeypatch.setattr("fastnn.play.connections.HEADER_SECONDS", 2.0)
+    monkeypatch.setattr(Recorder, "observe", observe_slowly)
     with fastnn.playground(browser=False, block=False) as running:
         page = SocketPage(running.address)
-        with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as idle:
-            idle.sendall(sent)
-            received = b"".join(iter(functools.partial(read, idle), b""))
-        assert received.startswith(b"HTTP/1.1 403" if sent.endswith(b"\r\n\r\n") else b"")
         page.send("start", run=1, state={})
-        assert page.until("started")["run"] == 1
-
-
-def read(connection):
-    """Return bytes from a connection; none if it has ended, also without a closing handshake."""
-    try:
-        return connection.recv(4096)
-    except ConnectionResetError:
-        return b""
+        page.send("step")
+        assert begun.wait(PATIENCE)
+    proceed.set()
+    assert "Exception" not in caplog.text
 
 
 def test_the_server_listens_only_on_this_machine(served):
-    assert served._socket.getsockname()[0] == "127.0.0.1"
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.2", served.port), timeout=5)
 
 
 def test_a_port_in_use_is_refused():
@@ -182,11 +183,6 @@ def usual_ports(monkeypatch):
         ports = [each.getsockname()[1] for each in (one, other)]
     monkeypatch.setattr("fastnn.play.server.USUAL_PORTS", ports)
     return ports
-
-
-def test_the_usual_port_is_8800():
-    assert (USUAL_PORTS[0], USUAL_PORTS[1]) == (8800, 8801)
-    assert "8800" in fastnn.playground.__doc__
 
 
 def test_an_address_opens_a_later_playground_of_the_same_user(usual_ports):
@@ -208,18 +204,14 @@ def test_a_token_is_good_for_one_port(usual_ports):
         fastnn.playground(browser=False, block=False) as first,
         fastnn.playground(browser=False, block=False) as second,
     ):
-        assert len({token(first), token(second), kept_token()}) == 3
-        for wrong in (token(first), kept_token()):
+        assert len({token(first), token(second), keep_token()}) == 3
+        for wrong in (token(first), keep_token()):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(second.address.replace(token(second), wrong))
             with caught.value as error:
                 assert error.code == 403
     with fastnn.playground(browser=False, block=False, token="mine") as running:
         assert token(running) == "mine"
-
-
-def test_the_representation_keeps_the_token_secret(served):
-    assert repr(served) == f"Playground(port={served.port})"
 
 
 def test_a_usual_port_that_is_in_use_is_passed_over(usual_ports):
@@ -240,7 +232,8 @@ def test_a_table_is_the_first_data_set():
     with fastnn.playground(X, X[:, 0] * X[:, 1], browser=False, block=False) as running:
         page = SocketPage(running.address)
         assert page.hello["state"]["dataset"] == "table"
-        assert page.hello["table"]["columns"] == ["x0", "x1", "x2", "x3"]
+        offered = page.hello["choices"]["x_column"]["values"]
+        assert [value["name"] for value in offered] == ["x0", "x1", "x2", "x3"]
         page.send("start", run=1, state={**page.hello["state"], "x_column": "x3"})
         started = page.until("started")
         assert (started["kind"], started["inputs"]) == ("regression", ["x3", "x1"])
@@ -261,14 +254,18 @@ def test_a_token_may_be_any_text(token):
         assert urllib.request.urlopen(running.address).status == 200
         page = SocketPage(running.address)
         page.send("start", run=1, state={})
-        page.send("save", what="model")
-        base = running.address.partition("/?")[0]
-        assert urllib.request.urlopen(base + page.until("saved")["url"]).status == 200
+        page.until("frame")
 
 
-def test_a_token_must_be_text():
-    with pytest.raises(ValueError, match="token must be a str"):
-        fastnn.playground(browser=False, block=False, token=5)
+def test_a_playground_begins_with_the_settings_of_an_address():
+    with fastnn.playground(browser=False, block=False, settings="dataset=xor&layers=4") as running:
+        assert running.address.endswith("#dataset=xor&layers=4")
+
+
+@pytest.mark.parametrize("wrong", [{"token": 5}, {"settings": 5}], ids=str)
+def test_arguments_that_are_not_text_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a"):
+        fastnn.playground(browser=False, block=False, **wrong)
 
 
 def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
@@ -284,7 +281,7 @@ def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     other.send("start", run=1, state={})
     other.until("frame")
     for _ in range(n_messages):
-        page.until("problem")
+        page.until("error")
     page.send("start", run=2, state={})
     page.until("frame")
     sender.join()
@@ -308,7 +305,7 @@ def test_a_playground_runs_within_an_event_loop():
 
 def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch, capsys):
     def open_in_terminal(address):
-        assert capsys.readouterr().out.strip().partition("?")[0] == address.partition("open/")[0]
+        assert capsys.readouterr().out.startswith("http://127.0.0.1:")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("webbrowser.open", open_in_terminal)
@@ -316,23 +313,16 @@ def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypat
     assert "has ended" in capsys.readouterr().out
 
 
-def test_the_browser_is_opened(monkeypatch):
-    opened, clients = [], []
+def test_the_browser_is_opened_by_a_file_that_only_the_user_can_read(monkeypatch):
+    opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr("fastnn.play.app.is_another_users", lambda client, server: clients.append(client))
-    with fastnn.playground(block=False) as running:
-        (address,) = opened
-        secret = running.address.partition("?token=")[2]
-        assert secret not in address  # other users can read the browser's command line
-        request = urllib.request.Request(address, headers={"X-Forwarded-For": "192.0.2.1"})
-        with urllib.request.urlopen(request) as answer:
-            assert answer.url == running.address
-            assert answer.status == 200
-        assert clients[0][0] == "127.0.0.1"  # a header does not say who asks
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(address)
-        with caught.value as error:
-            assert error.code == 403
+    with fastnn.playground(block=False, token="a&b") as running:
+        (address,) = opened  # other users can read it in the browser's command line
+        path = Path(urllib.request.url2pathname(address.removeprefix("file:")))
+        text = path.read_text()
+        assert html.unescape(text.partition("url=")[2].partition('"')[0]) == running.address
+        assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
 
 
 # A shell starts background processes with SIGINT ignored: restore the handler of a foreground process.
@@ -358,10 +348,9 @@ threading.Thread(target=send, daemon=True).start()
 @contextmanager
 def started(*arguments, code=""):
     """Yield a process of the command, which runs `code` first, and the address that it prints."""
-    with subprocess.Popen(
-        [sys.executable, "-c", COMMAND.format(code), "playground", "--no-browser", *arguments], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    command = [sys.executable, "-c", COMMAND.format(code), "playground", "--no-browser", *arguments]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             yield process, process.stdout.readline().strip()
         finally:
@@ -390,28 +379,18 @@ def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
         assert process.wait(PATIENCE) == 0
 
 
-# No finder of modules finds pandas.
-WITHOUT_PANDAS = """
-from importlib.machinery import PathFinder
-
-found = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *places: None if name == "pandas" else found(name, *places)
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "code", [pytest.param("", marks=pytest.mark.needs("pandas")), WITHOUT_PANDAS], ids=["pandas", "none"]
-)
-def test_the_command_reads_a_table(tmp_path, code):
+@pytest.mark.needs("pandas")
+def test_the_command_reads_a_table(tmp_path):
     random = np.random.RandomState(0)
     rows = ["height,weight,colour,species"]
     rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
     path = tmp_path / "animals.csv"
     path.write_text("\n".join(rows))
-    with started(str(path), "--target", "species", code=code) as (process, address):
+    with started(str(path), "--target", "species") as (process, address):
         page = SocketPage(address)
-        assert page.hello["table"] == {"columns": ["height", "weight"], "n_rows": 40, "target": "species"}
+        offered = page.hello["choices"]["x_column"]["values"]
+        assert [value["name"] for value in offered] == ["height", "weight"]
         page.send("start", run=1, state=page.hello["state"])
         assert page.until("started")["classes"] == ["cat", "dog"]
         page.socket.close()
@@ -419,45 +398,33 @@ def test_the_command_reads_a_table(tmp_path, code):
         assert process.wait(PATIENCE) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "arguments", "message"),
-    [
-        ("name,word,y\nann,tree,a\nbob,bush,b\n", ["--target", "y"], "two columns of numbers"),
-        ("a,b,y\n1,2,x\n3,4,z\n", [], "--target"),
-        ("a,b,y\n1,2,x\n3,4,z\n", ["--target", "why"], "has no column 'why'"),
-        ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"], "nothing to learn"),
-    ],
-)
-@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
-def test_tables_that_cannot_be_learned_are_refused(
-    text, arguments, message, pandas, tmp_path, capsys, monkeypatch
-):
-    if not pandas:
-        monkeypatch.setitem(sys.modules, "pandas", None)
+TABLES = {
+    "two columns of numbers": ("name,word,y\nann,tree,a\nbob,bush,b\n", ["--target", "y"]),
+    "--target": ("a,b,y\n1,2,x\n3,4,z\n", []),
+    "has no column 'why'": ("a,b,y\n1,2,x\n3,4,z\n", ["--target", "why"]),
+    "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"]),
+    f"{MAX_SAMPLES + 2:,} rows": ("a,b,y\n" + "1,2,x\n3,4,z\n" * (MAX_SAMPLES // 2 + 1), ["--target", "y"]),
+    "there is no file": (None, ["--target", "y"]),
+}
+
+
+@pytest.mark.parametrize("message", TABLES)
+@pytest.mark.needs("pandas")
+def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys):
+    text, arguments = TABLES[message]
     path = tmp_path / "table.csv"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     assert main(["playground", str(path), "--no-browser", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
-def test_a_file_that_does_not_exist_is_named(pandas, tmp_path, capsys, monkeypatch):
-    if not pandas:
-        monkeypatch.setitem(sys.modules, "pandas", None)
-    path = tmp_path / "flowers.csv"
-    assert main(["playground", str(path), "--target", "species", "--no-browser"]) == 1
-    assert capsys.readouterr().err == f"fastnn: there is no file {path}\n"
-
-
-@pytest.mark.parametrize("pandas", [pytest.param(True, marks=pytest.mark.needs("pandas")), False])
-def test_tables_with_too_many_rows_are_refused(pandas, tmp_path, capsys, monkeypatch):
-    if not pandas:
-        monkeypatch.setitem(sys.modules, "pandas", None)
-    path = tmp_path / "large.csv"
-    n_rows = MAX_SAMPLES + 2
-    path.write_text("a,b,y\n" + "1,2,x\n3,4,z\n" * (n_rows // 2))
-    assert main(["playground", str(path), "--target", "y", "--no-browser"]) == 1
-    assert f"{n_rows:,} rows" in capsys.readouterr().err
+def test_without_pandas_the_extra_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (tmp_path / "table.csv").write_text("a,b,y\n1,2,x\n3,4,z\n")
+    assert main(["playground", str(tmp_path / "table.csv"), "--target", "y", "--no-browser"]) == 1
+    errors = capsys.readouterr().err
+    assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n'
 
 
 def test_a_target_needs_a_table(capsys):

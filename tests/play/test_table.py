@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from playing import FakePage
 
-import fastnn
 from fastnn.play.datasets import TABLES
 from fastnn.play.fields import RequestError
-from fastnn.play.problem import posed
+from fastnn.play.learning_problem import make_problem
 from fastnn.play.settings import Settings
-from fastnn.play.table import checked_table
+from fastnn.play.table import make_table
 
 RANDOM = np.random.RandomState(0)
 X = RANDOM.randn(30, 3) * [1, 100, 0.01] + [0, 1000, 5]
@@ -17,11 +16,11 @@ LABELS = np.where(X[:, 0] > 0, "yes", "no")
 
 
 def posed_table(table, **state):
-    return posed(Settings.of_state({"dataset": "table", **state}), table)[0]
+    return make_problem(Settings.of_state({"dataset": "table", **state}), table)[0]
 
 
 def test_text_labels_are_classes():
-    table = checked_table(X, LABELS)
+    table = make_table(X, LABELS)
     assert (table.kind, table.classes, table.target) == ("classes", ["no", "yes"], "y")
     problem = posed_table(table, test_share=0)
     assert problem.classes == ["no", "yes"]
@@ -46,7 +45,7 @@ def test_text_labels_are_classes():
 )
 def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, classes):
     y = np.array(y, float) if kind == "regression" else y
-    table = checked_table(X, y)
+    table = make_table(X, y)
     assert (table.kind, table.classes) == (kind, classes)
     problem = posed_table(table, test_share=0)
     assert problem.kind == kind
@@ -61,7 +60,7 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
 
     frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
     frame.loc[4, "b"] = np.nan
-    table = checked_table(frame, pandas.Series(LABELS, name="answer"))
+    table = make_table(frame, pandas.Series(LABELS, name="answer"))
     assert list(table.columns) == ["a", "b", "flag"]
     assert table.target == "answer"
     assert len(posed_table(table, x_column="a", y_column="b").y) == 29
@@ -103,19 +102,20 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
 )
 def test_unusable_tables_are_refused(data, y, message):
     with pytest.raises(ValueError, match=message):
-        checked_table(data, y)
+        make_table(data, y)
 
 
 @pytest.mark.parametrize(
     ("state", "field"),
     [
-        ({"x_column": "z"}, "x_column"), ({"y_column": "x9"}, "y_column"),
+        ({"x_column": "z"}, "x_column"),
+        ({"y_column": "x9"}, "y_column"),
         ({"x_column": "x1", "y_column": "x1"}, "y_column"),
     ],
-)  # fmt: skip
+)
 def test_columns_must_exist_and_differ(state, field):
     with pytest.raises(RequestError) as caught:
-        posed_table(checked_table(X, LABELS), **state)
+        posed_table(make_table(X, LABELS), **state)
     assert caught.value.name == field
 
 
@@ -131,7 +131,7 @@ DECIDED = {
 @pytest.mark.parametrize("name", DECIDED)
 def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(name):
     y, columns = DECIDED[name]
-    table = checked_table(USEFUL, y)
+    table = make_table(USEFUL, y)
     assert posed_table(table).inputs == columns
     assert sorted(table.by_use[:2]) == columns
     assert posed_table(table, x_column=columns[1]).inputs == columns[::-1]
@@ -142,25 +142,18 @@ def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(na
 def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
     y = USEFUL[:, 0] + USEFUL[:, 1] > 0
     data = np.column_stack([USEFUL[:, :2], y + 0.01 * USEFUL[:, 2]])
-    assert checked_table(data, y).by_use[0] == "x2"
+    assert make_table(data, y).by_use[0] == "x2"
     data[30:, 2] = np.nan
-    assert checked_table(data, y).by_use[2] == "x2"
+    assert make_table(data, y).by_use[2] == "x2"
 
 
 @pytest.mark.parametrize("n_rows", [4, 11, 20, 21])
 def test_tables_of_few_rows_keep_their_order_or_are_ranked(n_rows):
     data = np.column_stack([np.arange(n_rows) % 10, np.arange(n_rows), RANDOM.randn(n_rows)])
     for y in (np.arange(n_rows) % 10, RANDOM.randn(n_rows), np.arange(n_rows) < 1):
-        table = checked_table(data, y)
+        table = make_table(data, y)
         assert sorted(table.by_use) == ["x0", "x1", "x2"]
         assert n_rows >= 20 or table.by_use == ["x0", "x1", "x2"]
-
-
-def saved(page, folder):
-    """Save the model of a page's run, and return it as loaded from the file."""
-    path = folder / "model.fastnn"
-    path.write_bytes(page.session.run.saved_model())
-    return fastnn.load(path)
 
 
 STATES = {
@@ -183,10 +176,10 @@ def test_a_saved_model_takes_rows_in_the_units_of_the_table(kind, name, tmp_path
     state = {**TABLES[kind].best, **STATES[name]}
     if kind == "regression" and "loss" in state:
         state["loss"] = "huber"
-    with FakePage(checked_table(data, y)) as page:
+    with FakePage(make_table(data, y)) as page:
         run = page.start(dataset="table", test_share=0, **state)
         page.train_to(50)
-        model, problem, trained = saved(page, tmp_path), run.problem, run.current_model()
+        model, problem, trained = page.load_model(tmp_path), run.problem, run.model_of(run.latest)
     expected = trained.predict(problem.features(problem.X)).reshape(-1)
     predicted = model.predict(data).reshape(-1)
     if kind == "classes":
@@ -197,20 +190,22 @@ def test_a_saved_model_takes_rows_in_the_units_of_the_table(kind, name, tmp_path
     np.testing.assert_allclose(problem.in_units(problem.X), data)
 
 
+@pytest.mark.filterwarnings("ignore:y holds targets")
 def test_a_regression_whose_outputs_are_bounded_cannot_be_saved_in_the_units_of_its_target():
-    with FakePage(checked_table(X, X[:, 0])) as page:
+    with FakePage(make_table(X, X[:, 0])) as page:
         page.start(dataset="table", output_activation="tanh")
         with pytest.raises(RequestError, match="cannot predict 'y' in its own units") as caught:
-            page.session.run.saved_model()
-    assert caught.value.name == "output_activation"
+            page.session.run.save_model()
+        assert caught.value.name == "output_activation"
+        page.train_to(10)  # the training continues
 
 
 def test_a_model_of_computed_inputs_keeps_its_training(tmp_path):
-    with FakePage(checked_table(X, LABELS)) as page:
+    with FakePage(make_table(X, LABELS)) as page:
         run = page.start(dataset="table", features=["x1", "x1_squared"], passes=300)
         page.train_to(10)
-        model, problem = saved(page, tmp_path), run.problem
-        n_passes = run.steering.latest.epoch
+        model, problem = page.load_model(tmp_path), run.problem
+        n_passes = run.latest.epoch
     history = model.train(
         *problem.training_data, num_passes=n_passes + 5, resume=True, **problem.train_arguments
     )
@@ -220,15 +215,17 @@ def test_a_model_of_computed_inputs_keeps_its_training(tmp_path):
 @pytest.mark.parametrize(
     "y",
     [
-        ["a", None, "b", np.nan] * 3, [1.0, np.nan, 2.0, np.nan] * 3, [0.5, np.nan, 2.0, np.nan] * 3,
+        ["a", None, "b", np.nan] * 3,
+        [1.0, np.nan, 2.0, np.nan] * 3,
+        [0.5, np.nan, 2.0, np.nan] * 3,
     ],
     ids=["text", "whole", "numbers"],
-)  # fmt: skip
+)
 def test_rows_whose_target_is_a_gap_are_left_out(y):
     data = X[:12].copy()
     data[0, 0] = np.nan  # a row with a missing value in a column stays: other columns may be chosen
-    table = checked_table(data, np.array(y, object if "a" in y else float))
-    assert table.n_rows == 6
+    table = make_table(data, np.array(y, object if "a" in y else float))
+    assert len(table.y) == 6
     np.testing.assert_array_equal(table.columns["x1"], data[::2, 1])
     assert len(posed_table(table, test_share=0).y) == 5
 
@@ -236,8 +233,8 @@ def test_rows_whose_target_is_a_gap_are_left_out(y):
 def test_what_is_no_table_is_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="Sparse"):
-        checked_table(sparse.csr_matrix(X), LABELS)
+        make_table(sparse.csr_matrix(X), LABELS)
     with pytest.raises(ValueError, match="2D"):
-        checked_table(3, LABELS)
+        make_table(3, LABELS)
     with pytest.raises(TypeError, match="target must be the name"):
-        checked_table(X, LABELS, 3)
+        make_table(X, LABELS, 3)

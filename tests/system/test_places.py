@@ -1,271 +1,151 @@
 """Places: the threads of a call run on different cores, and may use the same cores afterwards as before."""
 
+import ctypes
 import os
 import threading
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from processes import run_python
-
-import fastnn
-from fastnn.engine import shared_calls
-from fastnn.system import threads
+from processes import load_again, run_python
 
 
 class Machine:
-    """A pretended system with `n_cores` cores, on which every new thread starts on core 0.
-
-    `moves` has all changes of the cores that a thread may use, in order.
-    """
+    """A pretended system with `n_cores` cores, on which every new thread starts on core 0."""
 
     def __init__(self, n_cores, refuses=False):
         self.cores, self.refuses = frozenset(range(n_cores)), refuses
         # State of the calling thread. A new thread may have the identifier of an earlier one.
-        self.thread, self.moves = threading.local(), []
+        self.thread, self.n_moves = threading.local(), 0
 
-    def current_core(self):
+    def get_core(self):
         return getattr(self.thread, "core", 0)
 
-    def getaffinity(self, process):
-        assert process == 0, "the calling thread"
+    def get_allowed(self, process):
         return set(getattr(self.thread, "allowed", self.cores))
 
-    def setaffinity(self, process, cores):
+    def set_allowed(self, process, cores):
         assert process == 0, "the calling thread"
         assert cores
         assert self.cores.issuperset(cores)
-        self.moves.append(set(cores))
+        self.n_moves += 1
         if self.refuses:
             raise PermissionError(1, "Operation not permitted")
         self.thread.allowed = set(cores)
-        if self.current_core() not in cores:
+        if self.get_core() not in cores:
             self.thread.core = min(cores)
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    """Return a function that replaces the system by a pretended one."""
+def pretend(monkeypatch):
+    """Return a function that replaces the system by a pretended one, and loads the module for it."""
 
     def replace(*arguments):
         machine = Machine(*arguments)
-        monkeypatch.setattr(threads, "_current_core", machine.current_core)
-        monkeypatch.setattr(os, "sched_getaffinity", machine.getaffinity, raising=False)
-        monkeypatch.setattr(os, "sched_setaffinity", machine.setaffinity, raising=False)
-        return machine
+        library = SimpleNamespace(sched_getcpu=machine.get_core)
+        monkeypatch.setattr(ctypes, "PyDLL", lambda name: library)
+        monkeypatch.setattr(os, "sched_getaffinity", machine.get_allowed, raising=False)
+        monkeypatch.setattr(os, "sched_setaffinity", machine.set_allowed, raising=False)
+        return machine, load_again("fastnn.system.threads")
 
-    assert threads._budget.places == []
-    yield replace
-    assert threads._budget.places == []
+    return replace
 
 
-def on_new_thread(function):
-    """Call a function on a new thread; return its result or raise its error."""
+def call_on_new_thread(function):
     results = []
-
-    def run():
-        try:
-            results.append((function(), None))
-        except BaseException as error:
-            results.append((None, error))
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=lambda: results.append(function()))
     thread.start()
     thread.join()
-    result, error = results[0]
-    if error is not None:
-        raise error
-    return result
+    return results[0]
 
 
-def taken(machine, places):
-    """Take a place on a new thread; return the thread's core and the cores that it may use afterwards."""
+def take(machine, places):
+    """Take a place on a new thread; return its core. It may use the same cores afterwards."""
 
-    def take():
+    def take_place():
         places.take()
-        return machine.current_core(), machine.getaffinity(0)
+        assert machine.get_allowed(0) == machine.cores
+        return machine.get_core()
 
-    return on_new_thread(take)
+    return call_on_new_thread(take_place)
 
 
-def test_every_thread_of_a_call_gets_another_core(pretended):
-    machine = pretended(4)
-    places = threads.CorePlaces()
-    found = [taken(machine, places) for _ in range(3)]
-    places.release()
-    assert found == [(core, set(range(4))) for core in (1, 2, 3)]
-    assert machine.current_core() == 0, "the calling thread stays"
-    assert not vars(machine.thread), "the cores of the calling thread stay"
+def test_the_threads_of_several_calls_get_different_cores(pretend):
+    machine, threads = pretend(4)
+    first, second = threads.CorePlaces(), call_on_new_thread(threads.CorePlaces)
+    assert [take(machine, places) for places in (first, second, first)] == [1, 2, 3]
+    assert take(machine, second) == 1, "no core is left: leave those of the own call"
+    first.release()
+    second.release()
+    assert take(machine, threads.CorePlaces()) == 1, "all places but that of the caller are free again"
+    assert not vars(machine.thread), "the calling thread stays, and its cores"
 
 
 @pytest.mark.parametrize(
-    ("n_cores", "refuses", "core"), [(2, False, 1), (1, False, 0), (2, True, 0)],
+    ("n_cores", "refuses", "core"),
+    [(2, False, 1), (1, False, 0), (2, True, 0)],
     ids=["on a free core", "with one core", "on a system that refuses"],
-)  # fmt: skip
-def test_a_thread_is_not_moved(pretended, n_cores, refuses, core):
-    machine = pretended(n_cores, refuses)
+)
+def test_a_thread_is_not_moved(pretend, n_cores, refuses, core):
+    machine, threads = pretend(n_cores, refuses)
     machine.thread.core = core
     places = threads.CorePlaces()
-    assert taken(machine, places) == (0, set(range(n_cores)))
+    assert take(machine, places) == 0
     places.release()
-    assert bool(machine.moves) == refuses, "a system that refuses was asked"
+    assert bool(machine.n_moves) == refuses, "a system that refuses was asked"
 
 
-def test_the_threads_of_several_calls_get_different_cores(pretended):
-    machine = pretended(4)
-    first, second = threads.CorePlaces(), on_new_thread(threads.CorePlaces)
-    found = [taken(machine, places)[0] for places in (first, second, first)]
-    assert found == [1, 2, 3]
-    # No core is left: leave those of the own call.
-    assert taken(machine, second)[0] == 1
-    first.release()
-    assert sorted(threads._budget.places) == [0, 1, 2]
-    second.release()
+@pytest.mark.parametrize("missing", ["sched_setaffinity", "sched_getaffinity", TypeError, OSError])
+def test_a_system_may_lack_the_functions(pretend, monkeypatch, missing):
+    machine, threads = pretend(4)
+    if isinstance(missing, str):
+        monkeypatch.delattr(os, missing)
+    else:
 
+        def fail(name):
+            raise missing
 
-@pytest.mark.parametrize("missing", [["sched_setaffinity"], ["sched_getaffinity", "sched_setaffinity"]])
-def test_a_system_may_lack_the_functions(pretended, monkeypatch, missing):
-    machine = pretended(2)
-    for name in missing:
-        monkeypatch.delattr(os, name)
+        monkeypatch.setattr(ctypes, "PyDLL", fail)
     places = threads.CorePlaces()
-    on_new_thread(places.take)
+    assert take(machine, places) == 0
     places.release()
-    assert machine.moves == []
+    assert machine.get_allowed(0) == machine.cores
 
 
-@pytest.mark.parametrize("error", [TypeError, AttributeError, OSError])
-def test_the_core_is_unknown_without_the_function_of_the_c_library(monkeypatch, error):
-    def missing(name):
-        raise error
-
-    monkeypatch.setattr(threads.ctypes, "PyDLL", missing)
-    threads._core_function.cache_clear()
-    try:
-        assert threads._current_core() == -1
-    finally:
-        threads._core_function.cache_clear()
-
-
-needs_affinity = pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity"), reason="this system has no sched_setaffinity"
-)
-
-
-@needs_affinity
-def test_the_system_names_a_core_that_the_thread_may_use():
-    assert threads._current_core() in os.sched_getaffinity(0)
-
-
-random = np.random.default_rng(0)
-X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
-
-
-def trained(n_threads):
-    """Return the parameters after a training whose steps several threads share."""
-    model = fastnn.Model([20, 64, 64, 3], random_state=0)
-    model.train(X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=0)
-    return model._parameters
-
-
-@needs_affinity
-@pytest.mark.parametrize("refused", [False, True])
-def test_every_thread_may_use_the_same_cores_after_a_training(monkeypatch, refused):
-    monkeypatch.setattr(threads, "available_cores", lambda: 3)
-    monkeypatch.setattr(threads, "_current_core", lambda: min(os.sched_getaffinity(0)))  # all share a core
-    found, moves, set_cores = [], [], os.sched_setaffinity
-
-    def set_noted(process, cores):
-        moves.append(cores)
-        if refused:
-            raise PermissionError(1, "Operation not permitted")
-        set_cores(process, cores)
-
-    class Noted(threads.CorePlaces):
-        def take(self):
-            before = os.sched_getaffinity(0)
-            super().take()
-            found.append((before, os.sched_getaffinity(0), threading.get_ident()))
-
-    monkeypatch.setattr(os, "sched_setaffinity", set_noted)
-    monkeypatch.setattr(shared_calls, "CorePlaces", Noted)
-    before = os.sched_getaffinity(0)
-    alone = trained(1)
-    assert not found
-    np.testing.assert_array_equal(trained(3), alone)
-    assert len({thread for _, _, thread in found}) == 2
-    assert threading.get_ident() not in {thread for _, _, thread in found}
-    assert all(first == second == before for first, second, _ in found)
-    assert os.sched_getaffinity(0) == before
-    assert bool(moves) == (len(before) > 1)
-    assert threads._budget.places == []
-
-
-ONE_CORE = """
-    import os
-
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before NumPy starts threads
-
+TRAINING = """
+    import contextlib, os, threading
+    import ctypes, types
     import numpy as np
     import fastnn
     from fastnn.system import threads
 
-    assert threads.available_cores() == 1
+    allowed = os.sched_getaffinity(0)
     random = np.random.default_rng(0)
     X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
 
-    def trained(n_threads):
+    def train(n_threads):
         model = fastnn.Model([20, 64, 64, 3], random_state=0)
-        model.train(X, y, num_passes=2, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=0)
-        return model._parameters.tobytes()
+        model.train(X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=0)
+        return b"".join(map(bytes, (*model.W, *model.b)))
 
-    expected = trained(2)
-    threads.available_cores = lambda: 2  # two threads share the core all the same
-    assert trained(2) == expected
-    assert len(os.sched_getaffinity(0)) == 1
-    assert {len(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")} == {1}
+    moved, set_cores = set(), os.sched_setaffinity
+
+    def note_and_set(process, cores):
+        moved.add(threading.get_ident())
+        set_cores(process, cores)
+
+    expected = train(1)
+    ctypes.PyDLL = lambda name: types.SimpleNamespace(sched_getcpu=lambda: min(allowed))  # all share a core
+    os.sched_setaffinity = note_and_set
+    threads.count_cores = lambda: 3  # three threads, however few cores there are
+    assert train(3) == expected
+    assert len(moved - {threading.get_ident()}) == (2 if len(allowed) > 1 else 0)
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
+            assert os.sched_getaffinity(int(thread)) == allowed
     print("done")
 """
 
 
-@needs_affinity
-def test_a_process_on_one_core_trains():
-    assert run_python(ONE_CORE).split() == ["done"]
-
-
-FORK = """
-    import os
-    import threading
-    import warnings
-
-    from fastnn.system import threads
-
-    warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-    taken, released = threading.Event(), threading.Event()
-
-    def hold():
-        places = threads.CorePlaces()
-        with threads._budget.lock:
-            taken.set()
-            released.wait()
-        places.release()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    taken.wait()
-    child = os.fork()
-    if child == 0:
-        places = threads.CorePlaces()
-        places.take()
-        same = len(threads._budget.places) == 2
-        places.release()
-        os._exit(0 if same and not threads._budget.places else 1)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(threads._budget.places))
-    released.set()
-    holder.join()
-    print(threads._budget.places)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_takes_no_place_of_its_parents_threads():
-    assert run_python(FORK).split() == ["0", "1", "[]"]
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no sched_setaffinity")
+def test_every_thread_may_use_the_same_cores_after_a_training():
+    assert run_python(TRAINING).split() == ["done"]

@@ -17,24 +17,49 @@ pytestmark = [
 pd = optional("pandas")
 
 PAGE = Path(__file__).parents[2] / "docs" / "use" / "cluster.md"
+INCREMENTAL, PREDICTIONS = re.findall(
+    r"```py\n(import dask.dataframe .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+)
 
 
-def test_the_row_groups_of_a_folder_are_predicted_as_the_table(tmp_path, monkeypatch):
+@pytest.fixture
+def frame(tmp_path, monkeypatch):
+    """Return the table of the folder "customers"; "new" lacks the target. Both have two files."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"age": random.integers(18, 80, 600), "plan": random.choice(["basic", "pro"], 600)})
-    Path("customers").mkdir()
-    for k in range(2):
-        frame[300 * k : 300 * (k + 1)].to_parquet(f"customers/{k}.parquet", row_group_size=100)
-    model = TabularClassifier(preset="fast", random_state=0).fit(frame, frame["age"] > 40, passes=2)
-    Path("run").mkdir()
-    model.save("run/model.fastnn")
-    (program,) = re.findall(
-        r"```py\n(import dask.dataframe .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
-    )
+    frame["churn"] = np.where(frame["age"] > 40, "yes", "no")
+    for folder, columns in (("customers", ["age", "plan", "churn"]), ("new", ["age", "plan"])):
+        Path(folder).mkdir()
+        for k in range(2):
+            rows = frame[300 * k : 300 * (k + 1)][columns]
+            rows.to_parquet(f"{folder}/{k}.parquet", row_group_size=100)
+    return frame
+
+
+def run(program):
+    """Run a program of the page on these folders, and return its names."""
     names = {}
     exec(program.replace("/shared/", ""), names)
+    return names
+
+
+@pytest.mark.needs("dask_ml")
+@pytest.mark.filterwarnings("ignore")  # of dask-ml
+def test_all_rows_of_a_folder_pass_through_a_network(frame):
+    names = run(INCREMENTAL)
+    rows = names["encoder"].transform(frame[["age", "plan"]])
+    assert (names["model"].estimator_.predict(rows) == frame["churn"].eq("yes")).mean() > 0.9
+    assert names["model"].estimator_.t_ == 5 * len(frame)
+
+
+def test_the_row_groups_of_a_folder_are_predicted_as_the_table(frame):
+    X = frame[["age", "plan"]]
+    model = TabularClassifier(preset="fast", random_state=0).fit(X, frame["churn"], passes=2)
+    Path("run").mkdir()
+    model.save("run/model.fastnn")
+    names = run(PREDICTIONS)
     assert names["rows"].npartitions == 6
     found = pd.read_parquet("predictions")
-    np.testing.assert_array_equal(found["churn"], model.predict_proba(frame)[:, 1])
+    np.testing.assert_array_equal(found["churn"], model.predict_proba(X)[:, 1])
     assert found.dtypes.to_dict() == names["types"]

@@ -1,112 +1,173 @@
-"""Trainings that diverge or are interrupted."""
+"""Trainings end with finite numbers or raise an error; predictions that are not finite cause a warning."""
+
+import pickle
 
 import numpy as np
 import pytest
-from estimator_checks import parameters
+import scipy.sparse as sp
+from estimator_checks import parameters, state
 from processes import run_python
 from small_models import BACKENDS, X, model_for, y
 
 import fastnn
+from fastnn.engine import limits
+
+LINEAR = {"activation": "identity", "output_activation": "identity"}
+# Four features, and the same with one that is too large for float32 when it is squared.
+wide = np.random.default_rng(0).standard_normal((200, 4)).astype("f4")
+classes = (wide[:, 0] > 0).astype(int)
+huge = wide * np.array([1, 1, 1, 1e20], "f4")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.9}])
-def test_divergence_names_epoch_rate_and_remedy(options, backend):
-    model = model_for(backend)
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("f8", {}),
+        ("f4", {}),
+        ("f8", {"batch_size": 16, "random_state": 0}),
+        ("f8", {"ema_decay": 0.9}),
+        ("f8", {"epsilon": 50.0, "schedule": lambda step: 4.0}),
+    ],
+    ids=["float64", "float32", "batches", "average", "schedule"],
+)
+@pytest.mark.filterwarnings("ignore:epsilon=")
+def test_a_divergence_names_its_cause_and_keeps_the_last_finite_step(dtype, options, backend):
+    model, again = (model_for(backend, dtype=dtype) for _ in range(2))
+    options = {"epsilon": 200.0, "reg_lambda": 1.0} | options
     with pytest.raises(fastnn.DivergenceError, match="must stay below 2: lower one of them") as caught:
-        model.train(
-            X, y, num_passes=10000, epsilon=200.0, reg_lambda=1.0, schedule=fastnn.StepDecay(100000),
-            random_state=0, **options,
-        )  # fmt: skip
+        model.train(X, y, num_passes=10000, **options)
     error = caught.value
+    assert isinstance(error, ValueError)
     assert f"diverged in epoch {error.iteration}:" in str(error)
     assert "epsilon=200 and reg_lambda=1." in str(error)
     assert (error.epsilon, error.reg_lambda) == (200.0, 1.0)
-    assert 0 < error.iteration < 500
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert 500 > model.history_.n_passes == error.iteration > 0, "the history ends before the divergence"
+    assert np.isfinite(model.history_.loss).all()
     assert np.isfinite(parameters(model)).all()
-    assert np.abs(parameters(model)).max() > 1e290, "the parameters must be those of the last finite step"
-    # The model can still predict.
-    assert model.predict(X).shape == (200,)
+    assert np.abs(parameters(model)).max() > np.finfo(dtype).max ** 0.9
+    if not options.keys() & {"batch_size", "ema_decay"}:  # neither in the middle of an epoch nor averaged
+        again.train(X, y, num_passes=error.iteration, **options)
+        np.testing.assert_array_equal(parameters(again), parameters(model))
 
 
-def test_both_backends_diverge_in_the_same_epoch():
-    iterations = []
-    for backend in BACKENDS:
-        with pytest.raises(fastnn.DivergenceError) as caught:
-            model_for(backend).train(
-                X, y, num_passes=10000, epsilon=200.0, reg_lambda=1.0, batch_size=16, random_state=0
-            )
-        iterations.append(caught.value.iteration)
-    assert iterations[0] == iterations[1]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_divergence_names_the_scheduled_rate(backend):
-    model = model_for(backend)
-    with pytest.raises(fastnn.DivergenceError, match="epsilon=400 and") as caught:
-        model.train(X, y, num_passes=100000, epsilon=100.0, reg_lambda=1.0, schedule=lambda step: 4.0)
-    assert caught.value.epsilon == 400.0
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_divergence_of_lbfgs_names_no_rate(backend):
-    model = fastnn.Model(
-        [1, 1], output_activation="identity", loss="squared_error", random_state=0, backend=backend
-    )
-    with pytest.raises(fastnn.DivergenceError, match="with reg_lambda=0.01. The model") as caught:
-        model.train([[1e200], [2e200]], [[1e200], [3.0]], num_passes=5, optimizer="lbfgs")
-    assert np.isnan(caught.value.epsilon)
-    assert "epsilon" not in str(caught.value)
-    assert "standardise X" in str(caught.value)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_interrupt_between_chunks_leaves_a_finite_model(backend):
-    model = model_for(backend)
-
-    def interrupt(history):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        model.train(X, y, num_passes=10**9, epsilon=0.001, batch_size=16, callbacks=[interrupt])
-    assert np.isfinite(parameters(model)).all()
-    assert (parameters(model) != parameters(model_for(backend))).any()
-    model.train(X, y, num_passes=2)
-
-
-INTERRUPTED = """
-    import signal, threading
-    import numpy as np
-    import fastnn
-
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
-    model = fastnn.Model([20, 64, 64, 3], random_state=0, backend=BACKEND, dropout=0.2)
-    before = model._parameters.copy()
-    chunks = []
-
-    def send_signal(history):
-        chunks.append(len(history))
-        if len(chunks) == 3:  # the kernels are compiled: the signal comes in the middle of a chunk
-            threading.Timer(0.02, signal.raise_signal, [signal.SIGINT]).start()
-
-    try:
-        model.train(
-            X, y, num_passes=10**9, epsilon=1e-5, batch_size=512, n_threads=N_THREADS, callbacks=[send_signal]
+SQUARED = LINEAR | {"loss": "squared_error"}
+FLOAT32 = SQUARED | {"dtype": "f4"}
+NORMALISED = {"batch_norm": True, "dtype": "f4"}
+MEAN = {"reduction": "mean"}
+targets = np.full(200, 1e25)
+two_rows = [[1e200], [2e200]], [[1e200], [3.0]]
+# Layers, network, samples and targets, options of the training, what diverges, and words of the message.
+CAUSES = {
+    "rate": ([2, 3, 2], LINEAR, (1e200 * X, y), {"epsilon": 1.0}, "a parameter", r"for instance to 0\.1,"),
+    "clip": ([1, 3, 1], SQUARED, ([[1e160]], [[1.0]]), {"clip_norm": 1.0}, "a parameter", "epoch 0"),
+    "lbfgs": ([1, 1], SQUARED, two_rows, {"optimizer": "lbfgs"}, "the loss", "finite with reg_lambda=0.01."),
+    "loss": ([4, 1], FLOAT32, (wide, targets), {"epsilon": 1e-9, **MEAN}, "the loss", "epoch 4.* and y if"),
+    **{
+        f"statistics, {name}": (
+            [4, 6, 2],
+            NORMALISED,
+            (huge, classes),
+            {"optimizer": name},
+            "a running statistic of batch normalisation",
+            "standardise X",
         )
-    except KeyboardInterrupt:
-        print("interrupted")
-    assert np.isfinite(model._parameters).all()
-    assert (model._parameters != before).any()
-    model.train(X, y, num_passes=1, epsilon=1e-5, batch_size=512, n_threads=N_THREADS)
-    print("usable")
-"""
+        for name in ("sgd", "adam", "lbfgs")
+    },
+}
 
 
-@pytest.mark.parametrize(("backend", "n_threads"), [("numba", 1), ("numba", 2), ("numpy", 1)])
-def test_a_signal_in_the_middle_of_a_training_leaves_a_usable_model(backend, n_threads):
-    program = INTERRUPTED.replace("BACKEND", repr(backend)).replace("N_THREADS", str(n_threads))
-    assert run_python(program).split() == ["interrupted", "usable"]
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cause", CAUSES)
+def test_every_cause_of_a_divergence_is_named(cause, backend):
+    layers_dim, network, data, options, what, message = CAUSES[cause]
+    model = fastnn.Model(layers_dim, random_state=0, backend=backend, **network)
+    with pytest.raises(fastnn.DivergenceError, match=message) as caught:
+        model.train(*data, num_passes=5, **options)
+    assert caught.value.what == pickle.loads(pickle.dumps(caught.value)).what == what
+    assert np.isfinite(state(model)).all()
+    if cause == "lbfgs":
+        assert np.isnan(caught.value.epsilon)
+        assert "epsilon" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("loss", "weight", "samples", "options", "what"),
+    [
+        # Comparisons with NaN are False, which could hide an overflow.
+        ("multiclass_hinge", 1e200, wide, {}, "a parameter"),
+        # Adam divides by the root of an infinite second moment: the parameters stay finite, but stop moving.
+        (
+            "squared_error",
+            1e-20,
+            wide * np.float32(1e25),
+            {"optimizer": "adam", **MEAN},
+            "the state of the opt",
+        ),
+    ],
+)
+def test_overflows_that_a_loss_or_an_optimizer_could_hide_diverge(
+    loss, weight, samples, options, what, backend
+):
+    n_outputs, dtype = (2, "f8") if loss == "multiclass_hinge" else (1, "f4")
+    network = LINEAR | {"loss": loss, "dtype": dtype, "backend": backend, "random_state": 0}
+    model = fastnn.Model([4, 3, n_outputs] if n_outputs == 2 else [4, 1], **network)
+    model.W = [np.full(W.shape, weight) for W in model.W]
+    with pytest.raises(fastnn.DivergenceError, match="in epoch") as caught:
+        model.train(samples, classes, num_passes=2, **options)
+    assert caught.value.what.startswith(what)
+    assert np.isfinite(state(model)).all()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "samples", "targets", "message"),
+    [
+        (fastnn.MLPClassifier((16,), batch_norm=True), huge, classes, "running statistic"),
+        (fastnn.MLPClassifier((16,), batch_norm=True, solver="lbfgs"), huge, classes, "running statistic"),
+        (fastnn.MLPClassifier((16,), batch_norm=True, early_stopping=True), huge, classes, "running stat"),
+        (
+            fastnn.MLPRegressor(
+                "squared_error", (), solver="sgd", momentum=0, learning_rate_init=1e-15, max_iter=3
+            ),
+            wide,
+            np.full(200, 1e25, "f4"),
+            "the loss is no longer finite",
+        ),
+    ],
+    ids=["adam", "lbfgs", "early", "loss"],
+)
+def test_fits_of_estimators_diverge_too(estimator, samples, targets, message):
+    with pytest.raises(fastnn.DivergenceError, match=message):
+        estimator.set_params(random_state=0).fit(samples, targets)
+    assert np.isfinite(state(estimator.model_)).all()
+
+
+# One call, one call per step with copies before each of them, and copies before the first call alone.
+CALLS = {
+    "one call": {},
+    "many copies": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_FRACTION": np.inf},
+    "one copy": {"FIRST_CALL_OPERATIONS": 0, "CALL_SECONDS": 0.0, "COPY_FRACTION": 1e-12},
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "calls"), [*[("numba", calls) for calls in CALLS], ("numpy", "one call")]
+)
+def test_a_divergence_ends_at_the_last_finite_step(backend, calls, monkeypatch):
+    """A sample of the 19th batch overflows the statistics: the 18 steps before are kept."""
+    for name, value in CALLS[calls].items():
+        monkeypatch.setattr(limits, name, value)
+    samples = wide.copy()
+    samples[150] = 3e19
+    options = {"epsilon": 1e-3, "batch_size": 8, "shuffle": False, "reduction": "mean", "optimizer": "adam"}
+    network = {"batch_norm": True, "dtype": "f4", "random_state": 0, "backend": backend}
+    broken, whole = (fastnn.Model([4, 6, 2], **network) for _ in range(2))
+    with pytest.raises(fastnn.DivergenceError, match="in epoch 0: a running statistic"):
+        broken.train(samples, classes, num_passes=3, **options)
+    whole.train(samples[:144], classes[:144], num_passes=1, **options)
+    np.testing.assert_array_equal(state(broken), state(whole))
 
 
 def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
@@ -127,7 +188,7 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
         random = np.random.default_rng(0)
         X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
         model = fastnn.Model([20, 64, 64, 3], random_state=0, dropout=0.2)
-        threads.available_cores = lambda: 2  # on any machine
+        threads.count_cores = lambda: 2  # on any machine
         threads.ThreadPoolExecutor = Interrupted
         try:
             model.train(X, y, num_passes=2, epsilon=1e-5, batch_size=512, n_threads=2)
@@ -137,17 +198,74 @@ def test_an_interrupt_while_threads_are_started_leaves_none_waiting():
     assert run_python(program).split() == ["interrupted"]
 
 
+# --- predictions -----------------------------------------------------------------------------------------
+
+large_samples = np.random.default_rng(0).standard_normal((5, 4))
+large_samples[[1, 4]] = 1e300
+
+
+def make_overflowing(backend, loss="softmax_cross_entropy", outputs=3):
+    """Return a network whose scores are finite for small samples alone."""
+    options = {"activation": "relu", "output_activation": "identity", "random_state": 0}
+    model = fastnn.Model([4, 6, outputs], backend=backend, loss=loss, **options)
+    model.W = [W * 1e10 for W in model.W]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("method", "loss", "outputs"),
+    [
+        ("predict", "softmax_cross_entropy", 3),
+        ("predict_proba", "softmax_cross_entropy", 3),
+        ("predict", "squared_error", 2),
+        ("predict", "sigmoid_binary_cross_entropy", 2),
+    ],
+)
+def test_predictions_that_are_not_finite_warn_on_both_backends(method, loss, outputs):
+    results = []
+    for backend in BACKENDS:
+        model = make_overflowing(backend, loss, outputs)
+        with pytest.warns(RuntimeWarning, match="in 2 of 5 samples, first in row 1") as caught:
+            results.append(getattr(model, method)(large_samples))
+        assert [warning.filename for warning in caught] == [__file__]
+        predict = model.predictor(method=method)
+        with pytest.warns(RuntimeWarning, match="prediction"):
+            predict(large_samples[1])
+        with pytest.warns(RuntimeWarning, match="the loss is (nan|inf)"):
+            model.calculate_loss(large_samples, [0, 1, 0, 0, 1] if outputs == 3 else np.ones((5, 2)))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_estimators_warn_of_predictions_that_are_not_finite(method):
+    labels = np.where(np.arange(200) < 50, 2, classes)
+    classifier = fastnn.MLPClassifier((6,), random_state=0)
+    classifier.partial_fit(wide.astype("f8"), labels, classes=[0, 1, 2])
+    classifier.coefs_ = [W * 1e10 for W in classifier.coefs_]
+    rows = np.zeros((2000, 4))
+    rows[700, 0] = 1e300
+    for table in (rows, sp.csr_matrix(rows)):
+        with pytest.warns(RuntimeWarning, match="in 1 of 2000 samples, first in row 700"):
+            getattr(classifier, method)(table)
+
+
+# --- numbers below the normal range, which kernels flush to 0 ----------------------------------------------
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_hinge_loss_does_not_hide_an_overflow(backend):
-    model = fastnn.Model(
-        [2, 3, 2],
-        activation="identity",
-        output_activation="identity",
-        loss="multiclass_hinge",
-        backend=backend,
-        random_state=0,
-    )
-    for W in model.W:
-        W[...] = 1e200
-    with pytest.raises(fastnn.DivergenceError, match="epoch 0"):
-        model.train(X, y, num_passes=3)
+def test_numbers_below_the_normal_range_count_as_0(backend):
+    losses = []
+    for dropout in ([5e-324, 0], [1e-310, 0], 0.0):
+        model = fastnn.Model([4, 8, 2], dropout=dropout, random_state=0, backend=backend)
+        losses.append(model.train(wide, classes, num_passes=4, epsilon=1e-3).loss)
+        for name in ("clip_norm", "max_norm"):
+            with pytest.raises(ValueError, match=rf"{name} must be a finite number above 0, got 1e-310"):
+                model.train(wide, classes, 1, **{name: 1e-310})
+    np.testing.assert_array_equal(losses[0], losses[2])
+    np.testing.assert_array_equal(losses[1], losses[2])
+    for dtype in ("f4", "f8"):
+        model = fastnn.Model([4, 8, 2], random_state=0, backend=backend, dtype=dtype)
+        model.W = [W * 0 for W in model.W]  # the smallest change of a weight 0 is visible
+        before = model.W[0].copy()
+        model.train(wide, classes, num_passes=2, epsilon=float(np.finfo(dtype).tiny) / 8)
+        np.testing.assert_array_equal(model.W[0], before)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from estimator_checks import state
+from small_models import BACKENDS
 
 import fastnn
 from fastnn.losses import LOSSES
@@ -10,7 +12,6 @@ from fastnn.reference.loss import LOSSES as FORMULAS
 
 # Largest relative errors of smooth functions, and of piecewise functions away from their kinks.
 SMOOTH, OFF_KINKS = 1e-7, 1e-4
-BACKENDS = ("numba", "numpy")
 PIECEWISE = {name for name, activation in ACTIVATIONS.items() if activation.kinks} | {
     name for name, loss in FORMULAS.items() if loss.kinks(np.zeros((1, 2)), np.zeros((1, 1)), 0.5)
 }
@@ -27,19 +28,13 @@ def targets_for(model):
     return LABELS if model.loss.of_labels else TARGETS
 
 
-def model_for(activation, loss, depth=1, **options):
-    return fastnn.Model(
-        [2, *[3] * depth, 3], activation=activation, output_activation="identity", loss=loss,
-        random_state=depth, **options,
-    )  # fmt: skip
+def model_for(activation, loss, depth=1, backend="numpy", **options):
+    options |= {"output_activation": "identity", "loss": loss, "random_state": depth, "backend": backend}
+    return fastnn.Model([2, *[3] * depth, 3], activation=activation, **options)
 
 
-def limit(activation, loss):
-    return OFF_KINKS if PIECEWISE & {activation, loss} else SMOOTH
-
-
-def state(model):
-    return np.concatenate([model._parameters, model._statistics])
+def limit(*names):
+    return OFF_KINKS if PIECEWISE & set(names) else SMOOTH
 
 
 # Every activation and every loss, with and without normalisation: a formula does not depend on the other's.
@@ -53,42 +48,26 @@ PAIRS = [
 @pytest.mark.parametrize(("activation", "loss", "batch_norm"), PAIRS)
 def test_the_check_passes_for_every_activation_and_loss_of_the_reference(activation, loss, batch_norm):
     for depth in (1, 3):
-        model = model_for(activation, loss, depth, batch_norm=batch_norm, backend="numpy")
+        model = model_for(activation, loss, depth, batch_norm=batch_norm)
         report = model.check_gradients(X, targets_for(model), n_points=1, n_parameters=4)
         assert report.max_relative_error <= limit(activation, loss), str(report)
         checked = [array.n_checked for array in report.arrays]
         assert sum(checked) > 0.8 * sum(checked + [array.n_kinks for array in report.arrays])
 
 
-# Problems for the kernels: activations, loss and options of the model.
-LISTED = [
-    (["sigmoid"], "softmax_cross_entropy", {}),
-    (["tanh", "gelu", "silu"], "sigmoid_binary_cross_entropy", {}),
-    (["softplus", "identity"], "squared_error", {"batch_norm": True}),
+# Problems for the kernels, whose formulas other tests compare with the reference's.
+PROBLEMS = [
     (["relu", "tanh"], "huber", {"batch_norm": True}),
-    (["leaky_relu"], "multiclass_hinge", {}),
-    (["elu", "selu"], "absolute_error", {}),
     (["gelu"], "quantile", {"dropout": [0.2, 0.4]}),
     (["tanh", "tanh"], "poisson", {"batch_norm": True, "dropout": 0.4}),
 ]
 
-# The listed problems, and one for each activation and loss that is not in them.
-PROBLEMS = [
-    *LISTED,
-    *(([name], "squared_error", {}) for name in ACTIVATIONS if not any(name in case[0] for case in LISTED)),
-    *((["tanh"], name, {}) for name in LOSSES if not any(name == case[1] for case in LISTED)),
-]
-
 
 @pytest.mark.parametrize(("activations", "loss", "options"), PROBLEMS)
-def test_the_check_passes_for_every_activation_and_loss_of_the_kernels(activations, loss, options):
-    model = fastnn.Model(
-        [2, *[4] * len(activations), 3], activation=activations, output_activation="identity", loss=loss,
-        random_state=0, **options,
-    )  # fmt: skip
+def test_the_check_passes_for_the_kernels(activations, loss, options):
+    model = model_for(activations, loss, len(activations), "numba", **options)
     report = model.check_gradients(X, targets_for(model), n_points=1)
-    bound = max(limit(activation, loss) for activation in activations)
-    assert report.max_relative_error <= bound, str(report)
+    assert report.max_relative_error <= limit(*activations, loss), str(report)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -98,31 +77,19 @@ def test_gradients_are_checked_at_several_points_of_a_training(backend):
     one, three = (model.check_gradients(X, y, n_points=n) for n in (1, 3))
     assert [array.n_checked for array in one.arrays] == [6, 3, 6, 2]
     assert [array.n_checked for array in three.arrays] == [18, 9, 18, 6]
-    assert max(one.max_relative_error, three.max_relative_error) <= SMOOTH
-
-
-def test_the_check_passes_at_points_of_a_training_with_normalisation_and_dropout():
-    model = model_for("tanh", "softmax_cross_entropy", 2, batch_norm=True, dropout=0.3, backend="numpy")
-    assert model.check_gradients(X, LABELS).max_relative_error <= SMOOTH
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_check_passes_with_weights_of_samples(backend):
-    model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
-    weights = [0.0, 1.0, 2.5, 0.0, 0.1]
-    report = model.check_gradients(X, LABELS % 2, sample_weight=weights, n_points=1)
-    assert report.max_relative_error <= SMOOTH
+    weighted = model.check_gradients(X, y, sample_weight=[0.0, 1.0, 2.5, 0.0, 0.1], n_points=1)
+    assert max(report.max_relative_error for report in (one, three, weighted)) <= SMOOTH
 
 
 def test_dropout_masks_stay_the_same_during_a_check():
-    model = model_for("tanh", "squared_error", 2, dropout=[0.2, 0.5, 0.3], backend="numpy")
-    for seed in range(3):
-        report = model.check_gradients(X, TARGETS, n_points=2, random_state=seed)
-        assert report.max_relative_error <= SMOOTH, str(report)
+    for dropout, batch_norm in (([0.2, 0.5, 0.3], False), (0.3, True)):
+        options = {"dropout": dropout, "batch_norm": batch_norm}
+        model = model_for("tanh", "squared_error", 2, **options)
+        assert model.check_gradients(X, TARGETS).max_relative_error <= SMOOTH
 
 
 def test_a_wrong_slope_is_found(monkeypatch):
-    model = model_for("tanh", "softmax_cross_entropy", 2, backend="numpy")
+    model = model_for("tanh", "softmax_cross_entropy", 2)
     assert model.check_gradients(X, LABELS, n_points=1).max_relative_error <= SMOOTH
     monkeypatch.setattr(Tanh, "slope", staticmethod(lambda A, Z=None: 1 - 0.99 * A**2))
     report = model.check_gradients(X, LABELS, n_points=1)
@@ -135,7 +102,7 @@ def test_a_wrong_slope_is_found(monkeypatch):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_wrong_loss_is_found(loss, monkeypatch):
-    model = model_for("tanh", loss, backend="numpy")
+    model = model_for("tanh", loss)
     right = FORMULAS[loss].slope
     monkeypatch.setattr(FORMULAS[loss], "slope", staticmethod(lambda S, y, p: 1.01 * right(S, y, p)))
     assert model.check_gradients(X, targets_for(model), n_points=1).max_relative_error > 1e-3
@@ -143,7 +110,7 @@ def test_a_wrong_loss_is_found(loss, monkeypatch):
 
 def test_parameters_at_a_kink_are_left_out_and_counted():
     """For one sample, the sums of all relu units are 0: a difference across the kink is not a derivative."""
-    model = model_for("relu", "squared_error", backend="numpy")
+    model = model_for("relu", "squared_error")
     model.b[0][...] = 0
     samples = np.vstack([np.zeros((1, 2)), X[1:]])
     report = model.check_gradients(samples, TARGETS, n_points=1)
@@ -154,36 +121,27 @@ def test_parameters_at_a_kink_are_left_out_and_counted():
     assert "3 at kinks not counted" in str(report)
 
 
-def test_the_report_has_a_line_for_every_array():
-    model = model_for("tanh", "squared_error", 2, batch_norm=True, backend="numpy")
-    report = model.check_gradients(X, TARGETS, n_points=2)
+def test_the_report_has_a_line_for_every_array_and_counts_what_was_checked():
+    model = model_for("tanh", "squared_error", 2, batch_norm=True)
+    report = model.check_gradients(X, TARGETS, n_points=2, n_parameters=2)
     assert isinstance(report, fastnn.GradientReport)
-    lines = str(report).splitlines()
     names = ["W[0]", "b[0]", "scale[0]", "shift[0]", "W[1]", "b[1]", "scale[1]", "shift[1]", "W[2]", "b[2]"]
-    assert [line.split()[0] for line in lines] == names
-    for line, array in zip(lines, report.arrays, strict=True):
-        assert str(array.shape) in line
-        assert f"{array.max_relative_error:.2e}" in line
-        assert f"{array.n_checked} checked" in line
-        assert array.n_checked == 2 * np.prod(array.shape)
+    for line, name, array in zip(str(report).splitlines(), names, report.arrays, strict=True):
+        size = np.prod(array.shape)
+        assert array.n_checked == 2 * min(size, 2)
+        figures = f"max relative error {array.max_relative_error:.2e} ({array.n_checked} checked)"
+        assert line.split() == f"{name} {array.shape} {figures}".split()
     assert report.max_relative_error == max(array.max_relative_error for array in report.arrays)
-
-
-def test_n_parameters_limits_the_parameters_checked_in_an_array():
-    model = fastnn.Model([2, 60, 3], random_state=0, backend="numpy")
-    report = model.check_gradients(X, LABELS, n_points=2, n_parameters=10)
-    assert [array.n_checked for array in report.arrays] == [20, 20, 20, 6]
-    assert report.max_relative_error <= SMOOTH
-    same = model.check_gradients(X, LABELS, n_points=2, n_parameters=10)
-    others = model.check_gradients(X, LABELS, n_points=2, n_parameters=10, random_state=1)
-    assert same == report
-    assert others != report
+    same, others = (
+        model.check_gradients(X, TARGETS, n_points=2, n_parameters=2, random_state=k) for k in (0, 1)
+    )
+    assert same == report != others
 
 
 def test_n_samples_limits_the_samples_to_some_with_a_weight():
     many = np.random.default_rng(1).normal(size=(2000, 2))
     labels = (many[:, 0] > 0).astype(int)
-    model = fastnn.Model([2, 3, 2], random_state=0, backend="numpy")
+    model = fastnn.Model([2, 3, 2], random_state=0)
     assert model.check_gradients(many, labels, n_samples=20).max_relative_error <= SMOOTH
     weights = np.zeros(2000)
     weights[[3, 700, 1999]] = 1.0
@@ -201,7 +159,6 @@ def test_the_check_does_not_change_the_model(backend, options, dtype):
     report = model.check_gradients(X, LABELS % 2)
     np.testing.assert_array_equal(state(model), before)
     np.testing.assert_array_equal(np.random.get_state()[1], global_state)
-    assert model.dtype == dtype
     # The check runs in float64, whatever the model's dtype.
     assert report.max_relative_error <= SMOOTH
 
@@ -210,31 +167,12 @@ def test_the_check_does_not_change_the_model(backend, options, dtype):
     ("options", "message"),
     [
         ({"n_points": 0}, "n_points must be an integer of at least 1, got 0"),
-        ({"n_points": 1.5}, "n_points must be an integer of at least 1, got 1.5"),
-        ({"n_parameters": 0}, "n_parameters must be an integer of at least 1, got 0"),
+        ({"n_parameters": 1.5}, "n_parameters must be an integer of at least 1, got 1.5"),
         ({"n_samples": -1}, "n_samples must be an integer of at least 1, got -1"),
         ({"random_state": "no"}, "random_state must be None, an integer .*got 'no'"),
-        (
-            {"sample_weight": [1.0]},
-            r"sample_weight must hold a number for each of 5 samples, got shape \(1,\)",
-        ),
+        ({"sample_weight": [1.0]}, "sample_weight must hold a number for each of 5 samples"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
-    model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
     with pytest.raises(ValueError, match=message):
-        model.check_gradients(X, LABELS, **options)
-
-
-@pytest.mark.parametrize(
-    ("samples", "labels", "message"),
-    [
-        (X + np.nan, LABELS, "X contains NaN"),
-        (X, LABELS + 7, r"y\[0\] is"),
-        (X[:, :1], LABELS, "X has 1 feature"),
-    ],
-)
-def test_bad_data_are_refused(samples, labels, message):
-    model = fastnn.Model([2, 3, 3], random_state=0, backend="numpy")
-    with pytest.raises(ValueError, match=message):
-        model.check_gradients(samples, labels)
+        fastnn.Model([2, 3, 3], random_state=0).check_gradients(X, LABELS, **options)

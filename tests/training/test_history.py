@@ -1,5 +1,6 @@
-"""The history of a training: the epochs that it keeps, and its fields."""
+"""The history of a training: the epochs that it keeps, its fields, and printed losses."""
 
+import copy
 import pickle
 from dataclasses import replace
 
@@ -17,7 +18,6 @@ def test_fields_of_a_history_have_a_finite_value_for_each_epoch():
     assert isinstance(history, fastnn.History)
     assert len(history) == 20
     np.testing.assert_array_equal(history.passes, np.arange(20))
-    assert history.passes.dtype == np.int64
     for name in ("loss", "validation_loss", "learning_rate", "gradient_norm"):
         values = getattr(history, name)
         assert (values.shape, values.dtype) == ((20,), np.float64), name
@@ -29,14 +29,6 @@ def test_fields_of_a_history_have_a_finite_value_for_each_epoch():
     assert repr(history) == (
         f"History(epochs=20, loss={history.loss[-1]:.6g}, validation_loss={history.validation_loss[-1]:.6g})"
     )
-    again = pickle.loads(pickle.dumps(history))
-    np.testing.assert_array_equal(again.loss, history.loss)
-
-
-def test_without_validation_data_the_validation_loss_is_nan():
-    history = model_for().train(X, y, num_passes=3)
-    assert np.isnan(history.validation_loss).all()
-    assert "validation" not in repr(history)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -44,10 +36,12 @@ def test_the_history_of_no_epochs_is_empty(backend):
     model = model_for(backend)
     before = parameters(model)
     history = model.train(X, y, num_passes=0, batch_size=16, validation_data=(X_val, y_val))
-    assert len(history) == 0
-    assert history.update_ratio.shape == (0, 2)
+    assert (len(history), history.update_ratio.shape) == (0, (0, 2))
     assert repr(history) == "History(no epochs)"
     np.testing.assert_array_equal(parameters(model), before)
+    without = model.train(X, y, num_passes=3)
+    assert np.isnan(without.validation_loss).all()
+    assert "validation" not in repr(without)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -77,82 +71,76 @@ def test_kept_epochs_are_equally_spaced_and_include_the_last(num_passes, backend
     assert (history.loss > 0).all()
 
 
-def test_num_passes_may_be_any_integer_type():
-    for number in (np.int8(100), np.uint8(100), np.uint64(100), 100):
-        history = model_for().train(few, few_y, num_passes=number, batch_size=np.int8(40))
-        assert len(history) == 100
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}])
-def test_validation_loss_is_that_of_the_model_after_the_epoch(options, backend):
-    history = model_for(backend).train(
-        X, y, num_passes=4, epsilon=0.005, validation_data=(X_val, y_val), random_state=3, **options
-    )
-    for n in range(1, 5):
-        model = model_for(backend)
-        model.train(X, y, num_passes=n, epsilon=0.005, random_state=3, **options)
-        expected = model.calculate_loss(X_val, y_val)
-        assert history.validation_loss[n - 1] == pytest.approx(expected, rel=1e-12)
-
-
-def test_validation_and_callbacks_do_not_change_the_training():
-    scores = []
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}], ids=["", "batch", "average"]
+)
+def test_validation_and_printing_do_not_change_the_training(options, backend, capsys):
+    """Every epoch is better than the one before: early stopping restores no earlier parameters."""
+    scores, losses = [], []
 
     def score(model, X, y):
-        # Every epoch is better than the one before: early stopping restores no earlier parameters.
+        losses.append(model.calculate_loss(X, y))
         scores.append(len(scores))
         return scores[-1]
 
-    alone, watched = model_for(), model_for()
-    first = alone.train(X, y, num_passes=30, batch_size=16, random_state=1)
-    second = watched.train(
-        X, y, num_passes=30, batch_size=16, random_state=1, validation_data=(X_val, y_val),
-        callbacks=[lambda history: None, fastnn.EarlyStopping(patience=1000, scorer=score)],
-    )  # fmt: skip
-    assert scores == list(range(len(second.passes)))
+    alone, watched = model_for(backend), model_for(backend)
+    options |= {"num_passes": 30, "epsilon": 0.005, "random_state": 1, "validation_data": (X_val, y_val)}
+    first = alone.train(X, y, **options)
+    stopping = fastnn.EarlyStopping(patience=1000, scorer=score)
+    second = watched.train(X, y, print_every=7, callbacks=[lambda history: None, stopping], **options)
+    assert scores == list(range(30))
     np.testing.assert_array_equal(parameters(alone), parameters(watched))
-    np.testing.assert_array_equal(first.loss, second.loss)
+    assert first == second
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    np.testing.assert_allclose(first.validation_loss, losses, rtol=1e-12)
 
 
 def test_histories_are_equal_if_all_their_entries_are():
-    def history(**options):
-        return model_for(BACKENDS[0]).train(X, y, num_passes=5, epsilon=1e-3, **options)
+    def history(num_passes=5, **options):
+        return model_for("numpy").train(X, y, num_passes=num_passes, epsilon=1e-3, **options)
 
     one = history()
-    assert one == history()
-    assert one in [history()]
-    assert pickle.loads(pickle.dumps(one)) == one
-    for other in (history(reg_lambda=0.5), history(validation_data=(X_val, y_val)), None, 5):
+    assert one == history() == pickle.loads(pickle.dumps(one)) == copy.deepcopy(one)
+    for other in (history(reg_lambda=0.5), history(validation_data=(X_val, y_val)), history(4), None, 5):
         assert one != other
-    assert one != model_for(BACKENDS[0]).train(X, y, num_passes=4, epsilon=1e-3)
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_history_counts_the_epochs_after_the_last_kept_one(backend, tmp_path):
-    """L-BFGS converges, a callback stops, and Ctrl-C comes between two kept epochs."""
-    converged = model_for(backend).train(X, y, num_passes=10**6, optimizer="lbfgs", reg_lambda=0.1)
-    assert len(converged) == 1
-    assert 1 < converged.n_passes < 1000
-    assert repr(converged) == f"History(epochs={converged.n_passes}, loss={converged.loss[0]:.6g} in epoch 0)"
-
-    def interrupt(history):
-        if history.n_passes > 1:
-            raise KeyboardInterrupt
-
+    """L-BFGS converges between two kept epochs."""
     model = model_for(backend)
-    with pytest.raises(KeyboardInterrupt):
-        model.train(few, few_y, num_passes=10**9, epsilon=1e-6, callbacks=[interrupt])
-    interrupted = model.history_
-    assert interrupted.n_passes > 1
-    assert len(interrupted) == -(-interrupted.n_passes // 10**6)
-    stopped = model_for(backend).train(
-        few, few_y, num_passes=10**9, epsilon=1e-6, callbacks=[lambda history: history.n_passes > 1]
-    )
-    assert stopped.n_passes > 1
+    converged = model.train(X, y, num_passes=10**6, optimizer="lbfgs", reg_lambda=0.1)
+    assert len(converged) == 1 < converged.n_passes < 1000
+    assert repr(converged) == f"History(epochs={converged.n_passes}, loss={converged.loss[0]:.6g} in epoch 0)"
     model.save(tmp_path / "model.fastnn")
-    assert fastnn.load(tmp_path / "model.fastnn").history_ == interrupted
-    assert pickle.loads(pickle.dumps(model)).history_ == interrupted
-    assert interrupted != replace(interrupted, n_passes=interrupted.n_passes + 1)
+    assert fastnn.load(tmp_path / "model.fastnn").history_ == converged
+    assert converged != replace(converged, n_passes=converged.n_passes + 1)
+
+
+# --- printed losses ------------------------------------------------------------------------------
+
+PRINTED = [
+    ({"num_passes": 251, "print_loss": True, "print_every": 100}, [0, 100, 200]),
+    ({"num_passes": 251, "print_every": 100, "batch_size": 16, "random_state": 0}, [0, 100, 200]),
+    ({"num_passes": 7, "print_every": np.int64(3)}, [0, 3, 6]),
+    ({"num_passes": 7, "print_every": 3, "optimizer": "lbfgs"}, [0, 3, 6]),
+    ({"num_passes": 4, "print_every": 2**62}, [0]),
+    ({"num_passes": 2001, "print_loss": True}, [0, 1000, 2000]),
+    ({"num_passes": 11, "print_every": 5}, [0, 5, 10]),
+    ({"num_passes": 1, "print_loss": True, "ema_decay": 0.5}, [0]),
+    ({"num_passes": 3}, []),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("options", "epochs"), PRINTED)
+def test_losses_are_printed_every_print_every_epochs(backend, options, epochs, capsys):
+    model = model_for(backend)
+    model.train(few, few_y, **options)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(":")[0] for line in lines] == [f"Loss after iteration {k}" for k in epochs]
+    if epochs and epochs[-1] == options["num_passes"] - 1:
+        assert lines[-1].endswith(f": {model.calculate_loss(few, few_y):f}"), "the loss after the epoch"

@@ -1,68 +1,77 @@
-"""The sink that paints into an array, and the division of pictures into strips of whole rows."""
+"""The sink that paints into an array."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .base import Picture, Rect, Sink
+from ...network.description import Array
+from ...system.memory import check_memory
+from ..regions import Regions
+from ..view import Rect
+from .base import Picture, Sink
 
-__all__ = ["ArraySink", "strips"]
+__all__ = ["ArraySink"]
 
 # Number of rectangles of an array, and limits of their rows: few enough rows that every thread gets several
 # rectangles, and enough rows for squares of certified painting.
 ARRAY_RECTANGLES, MIN_ROWS, MAX_ROWS = 16, 64, 512
-# Number of pixels in a strip, if its rows are within these limits.
-STRIP_POINTS = 1 << 20
 
 
 class ArraySink(Sink):
     """The sink of an array `out`, or of a new array if `out` is None; the attribute `pixels` is the array."""
 
-    def __init__(self, out: NDArray[Any] | None, picture: Picture) -> None:
+    square = MAX_ROWS
+
+    def __init__(self, out: Array | None, picture: Picture) -> None:
         shape = (picture.height, picture.width)
-        self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
+        self.pixels = _make_array(shape, picture) if out is None else _check_array(out, shape, picture)
         self.rows = min(max(picture.height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
         flags = self.pixels.flags
-        self.painted_in_place = (
-            flags.c_contiguous and flags.aligned and self.pixels.dtype == picture.dtype
-            and not isinstance(self.pixels, np.ma.MaskedArray)  # an assignment removes the mask
-        )  # fmt: skip
+        is_plain = not isinstance(self.pixels, np.ma.MaskedArray)  # an assignment removes the mask
+        is_contiguous = flags.c_contiguous and flags.aligned
+        self.is_painted_in_place = is_plain and is_contiguous and self.pixels.dtype == picture.dtype
 
-    def rectangles(self) -> Iterator[Rect]:
+    def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
         """Yield bands of whole rows, from the lowest upward."""
         height, width = self.pixels.shape
         for bottom in range(0, height, self.rows):
             yield Rect(bottom, min(bottom + self.rows, height), 0, width)
 
-    def target(self, rect: Rect) -> NDArray[Any] | None:
+    def target(self, rect: Rect) -> Array | None:
         """Return a view of the rectangle if pixels can be painted into the array directly, else None."""
-        return self._view(rect) if self.painted_in_place else None
+        return rect.cut(self.pixels) if self.is_painted_in_place else None
 
-    def encode(self, rect: Rect, pixels: NDArray[Any]) -> None:
+    def encode(self, rect: Rect, pixels: Array) -> None:
         """Copy the pixels to the array, unless they were painted into it directly."""
-        if not self.painted_in_place:
-            self._view(rect)[:] = pixels
-
-    def _view(self, rect: Rect) -> NDArray[Any]:
-        return self.pixels[rect.bottom : rect.top, rect.left : rect.right]
+        if not self.is_painted_in_place:
+            rect.cut(self.pixels)[:] = pixels
 
 
-def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) -> NDArray[Any]:
+def _make_array(shape: tuple[int, int], picture: Picture) -> Array:
+    """Return a new array; raise MemoryError at once if it does not fit into the free memory."""
+    check_memory(
+        math.prod(shape) * picture.dtype.itemsize,
+        f"a picture of {picture.width} x {picture.height} pixels takes",
+        'write it to a file while it is painted, out="boundary.png", .zarr or .dzi, or into a numpy.memmap',
+    )
+    return np.empty(shape, picture.dtype)
+
+
+def _check_array(out: Array, shape: tuple[int, int], picture: Picture) -> Array:
     """Return the caller's array; raise ValueError if it cannot hold the picture."""
     if out.shape != shape:
         raise ValueError(f"out must be an array of shape {shape} (height, width), got shape {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be an array that can be written to, got a read-only one")
     is_number = out.dtype.kind in "iuf"
-    if picture.colours is None:
+    if picture.classes is None:
         kind, needed = "a response", picture.dtype
         holds = is_number and np.can_cast(needed, out.dtype, "same_kind")
     else:
-        highest = max(len(picture.colours) - 1, 0)
+        highest = max(len(picture.classes) - 1, 0)
         kind, needed = f"{highest + 1} classes", np.min_scalar_type(highest)
         # A signed dtype of the same width may be sufficient, too.
         holds = is_number and (
@@ -73,10 +82,3 @@ def _check_array(out: NDArray[Any], shape: tuple[int, int], picture: Picture) ->
             f"out must have a dtype that holds {kind}, as {needed} does, got an array of {out.dtype}"
         )
     return out
-
-
-def strips(width: int, height: int) -> Iterator[Rect]:
-    """Yield strips of whole rows from the lowest upward, high enough for squares of certified painting."""
-    rows = min(max(STRIP_POINTS // width, MIN_ROWS), MAX_ROWS)
-    for bottom in range(0, height, rows):
-        yield Rect(bottom, min(bottom + rows, height), 0, width)

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...system.extras import import_extra
+from ...network.description import Array
 from ...system.files import Draft, check_file_name, check_replaceable
 from ..colours import PALETTE
+from ..regions import Regions
+from ..view import Rect
 
 __all__ = [
     "FileSink",
-    "OneColourTiles",
     "Picture",
-    "Rect",
     "Sink",
-    "deflate_header",
-    "deflated",
-    "rectangles_from_top",
+    "is_constant",
 ]
-
-
-class Rect(NamedTuple):
-    """The pixels in rows ``bottom <= row < top`` and columns ``left <= column < right``."""
-
-    bottom: int
-    top: int
-    left: int
-    right: int
 
 
 @dataclass(frozen=True)
@@ -49,29 +37,25 @@ class Picture:
         Type of the pixels: uint8 or uint16 for numbers of classes, floating for a response.
     extent : (float, float, float, float)
         Left, right, bottom and top edge in the coordinates of the data.
-    colours : array (n_classes, 3) of uint8, optional
-        Red, green and blue of the classes; None for a response.
     classes : tuple, optional
         Labels of the classes, any objects; None for a response.
-    response_colours : array (n, 3) of uint8, optional
-        Red, green and blue of a response at evenly spaced values from 0 to 1, at most 256; None for grey.
+    colours : array (n, 3) of uint8, optional
+        Red, green and blue of the classes, or of a response at evenly spaced values from 0 to 1, at most 256;
+        None for grey.
     is_bounded : bool
         False for a response that may be above 1.
+    is_chosen : bool
+        True if the user chose the colours: a format without colours is then refused.
     """
 
     width: int
     height: int
     dtype: np.dtype[Any]
     extent: tuple[float, float, float, float]
-    colours: NDArray[np.uint8] | None = None
     classes: tuple[Any, ...] | None = None
-    response_colours: NDArray[np.uint8] | None = None
+    colours: NDArray[np.uint8] | None = None
     is_bounded: bool = True
-
-    def __post_init__(self) -> None:
-        n_colours = None if self.colours is None else len(self.colours)
-        if self.classes is not None and len(self.classes) != n_colours:
-            raise ValueError(f"{len(self.classes)} classes must have a colour each, got {n_colours} colours")
+    is_chosen: bool = False
 
     @property
     def description(self) -> dict[str, Any]:
@@ -93,19 +77,27 @@ class Sink(ABC):
     On exit from its context a sink is closed, or discarded after an error.
     """
 
-    @abstractmethod
-    def rectangles(self) -> Iterable[Rect]:
-        """Return the rectangles to paint, which cover each pixel once, in the order of the calls of `put`."""
+    # Pixels to a side of the squares whose classes the sink wants to know before the picture is painted: its
+    # rectangles consist of such squares, or of rows of them. 0 if it wants to know none.
+    square = 0
 
-    def target(self, rect: Rect) -> NDArray[Any] | None:
+    @abstractmethod
+    def rectangles(self, regions: Regions | None = None) -> Iterable[Rect]:
+        """Return the rectangles to paint, in the order of the calls of `put`.
+
+        They cover each pixel once, but for squares of a known class that the sink writes by itself.
+        """
+
+    def target(self, rect: Rect) -> Array | None:
         """Return the array to paint a rectangle into, or None to paint into a new C-contiguous array."""
         return None
 
     @abstractmethod
-    def encode(self, rect: Rect, pixels: NDArray[Any]) -> Any:
-        """Return painted pixels in the form that `put` writes; the result must not refer to `pixels`.
+    def encode(self, rect: Rect, pixels: Array) -> Any:
+        """Return the pixels of a rectangle in the form that `put` writes.
 
-        The method is called from several threads, in any order.
+        The result must not refer to `pixels`. Where one class is known to win, `pixels` repeat a single value
+        in memory; see `is_constant`. The method is called from several threads, in any order.
         """
 
     def put(self, rect: Rect, encoded: Any) -> None:  # noqa: B027
@@ -141,49 +133,44 @@ class FileSink(Sink):
         Maximum number of pixels per side in the format.
     max_classes : int
         Maximum number of classes in the format.
-    max_coloured_classes : int
-        Maximum number of classes that the format can store with colours.
-    colours_responses : bool
-        True if the format can store a response with colours.
-    is_grey : bool
-        True if the format stores a response in grey, from 0 (black) to 1 (white).
-    package : str or None
-        Required package of the extra ``render``, if any.
+    is_coloured : bool
+        True if the format stores up to `PALETTE` classes in colours, and a response from 0 to 1 in colours or
+        in grey; False if it stores numbers.
     """
 
-    max_side = 2**31 - 1
-    max_classes = 1 << 16
-    max_coloured_classes = PALETTE
-    colours_responses = False
-    is_grey = False
-    package: str | None = None
+    max_side: ClassVar[int] = 2**31 - 1
+    max_classes: ClassVar[int] = 1 << 16
+    is_coloured: ClassVar[bool] = True
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
         self.path, self.picture, self.argument = path, picture, argument
         suffix = path.suffix.lower()
-        if self.package is not None:
-            self.module = import_extra(self.package, "render", f"{self.argument}: a {suffix} file")
-        dtypes = (np.floating,) if picture.colours is None else (np.uint8, np.uint16)
-        if not any(np.issubdtype(picture.dtype, dtype) for dtype in dtypes):
-            kind = "a response: floating" if picture.colours is None else "classes: uint8 or uint16"
+        n_classes = len(picture.classes or ())
+        if picture.is_chosen and not self.is_coloured:
             raise ValueError(
-                f"{self.argument}: pixels of {path} must be of a dtype for {kind}, not {picture.dtype}"
+                f"colours, cmap: a {suffix} file holds numbers, without colours: choose .png or .dzi, or "
+                "leave them out"
             )
-        if self.is_grey and not picture.is_bounded:
+        if picture.is_chosen and n_classes > PALETTE:
+            raise ValueError(
+                f"colours: a {suffix} file holds at most {PALETTE} colours, but there are {n_classes} "
+                "classes: leave colours out"
+            )
+        if self.is_coloured and not picture.is_bounded:
             raise ValueError(
                 f"{self.argument}: a {suffix} picture holds a response from 0 to 1, but margins of a "
-                "decision function may be above 1: .tif and .zarr hold them"
+                "decision function may be above 1: .zarr holds them"
             )
         if max(picture.width, picture.height) > self.max_side:
             raise ValueError(
                 f"{self.argument}: a side of a {suffix} picture has at most {self.max_side} pixels, "
                 f"but it is {picture.width} x {picture.height}; .zarr has no limit"
             )
-        if picture.colours is not None and len(picture.colours) > self.max_classes:
-            remedy = "; .tif and .zarr hold more" if self.max_classes < FileSink.max_classes else ""
+        if n_classes > self.max_classes:
+            remedy = "; .png and .zarr hold more" if self.max_classes < FileSink.max_classes else ""
             raise ValueError(
                 f"{self.argument}: a {suffix} picture has at most {self.max_classes} classes, "
-                f"but there are {len(picture.colours)}{remedy}"
+                f"but there are {n_classes}{remedy}"
             )
         for final in self.final_names():
             check_file_name(final, self.argument)
@@ -212,56 +199,6 @@ class FileSink(Sink):
         self.draft.discard()
 
 
-def rectangles_from_top(picture: Picture, rows: int, columns: int) -> Iterator[Rect]:
-    """Yield rectangles of this many rows and columns that cover the picture, row by row from the top left."""
-    for top in range(picture.height, 0, -rows):
-        for left in range(0, picture.width, columns):
-            yield Rect(max(top - rows, 0), top, left, min(left + columns, picture.width))
-
-
-class OneColourTiles:
-    """Compression of tiles with a cache of those that have a single class."""
-
-    def __init__(self, compress: Any) -> None:
-        self.compress = compress
-        self.cache: dict[tuple[Any, ...], bytes] = {}
-
-    def encode(self, pixels: NDArray[Any]) -> bytes:
-        """Return the compressed bytes of a tile."""
-        first = pixels[0, 0]
-        # Most tiles with two classes have both in their first row: compare that row first.
-        if first.dtype.kind == "f" or (pixels[0] != first).any() or (pixels != first).any():
-            return self.compress(pixels)
-        key = (*pixels.shape, int(first))
-        if key not in self.cache:
-            self.cache[key] = self.compress(pixels)
-        return self.cache[key]
-
-
-# Level of Deflate in PNG, Deep Zoom and TIFF: the fastest.
-DEFLATE_LEVEL = 1
-
-
-def deflate_header() -> bytes:
-    """Return the header of a compressed stream, which `deflated` leaves out of segments."""
-    return zlib.compress(b"", DEFLATE_LEVEL)[:2]
-
-
-def deflated(data: NDArray[Any], is_flat: bool, segment: bool = False) -> bytes:
-    """Return data compressed with Deflate.
-
-    Parameters
-    ----------
-    data : array
-        Bytes, C-contiguous.
-    is_flat : bool
-        True if most neighbours are equal. Run-length encoding then gives a third of the bytes of the default
-        strategy, in the same time.
-    segment : bool, default False
-        Leave out the header and the end of the stream, so that concatenated segments form one stream;
-        `PngSink.close` ends it by an empty last block.
-    """
-    strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
-    window = -zlib.MAX_WBITS if segment else zlib.MAX_WBITS
-    stream = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, window, zlib.DEF_MEM_LEVEL, strategy)
-    return stream.compress(data.data) + stream.flush(zlib.Z_SYNC_FLUSH if segment else zlib.Z_FINISH)
+def is_constant(pixels: Array) -> bool:
+    """Return True if pixels repeat a single value in memory, as `Regions.constant` makes them."""
+    return not any(pixels.strides)

@@ -9,9 +9,10 @@ const TICKS = [6, 3, 2];
 // Height of the name of an axis.
 const TITLE = 16;
 const TOOLS = ["look", "0", "1", "2", "3", "4", "erase"];
-// The plane of painted points has fixed limits, so that painting does not move it.
-const PAINTED_LOW = -1.5;
-const PAINTED_SIDE = 3;
+// Largest class of a painted point.
+const MAX_LABEL = 5;
+// Pixels of a picture for one pixel of the width of its lines.
+const LINE_PIXELS = 256;
 // Pixels of the screen: between points of a stroke, around the eraser, and between a click and its point.
 const STROKE_GAP = 9;
 const ERASER = 14;
@@ -52,13 +53,16 @@ function axisTicks(low, high, count, k, units) {
   }));
 }
 
-/** Return the coordinate of a painted point at a share of the plane's side, rounded as in the address. */
-const painted = (share) => Math.round((PAINTED_LOW + share * PAINTED_SIDE) * 1000) / 1000;
+/** Return a coordinate of a painted point, rounded as in the address. */
+const painted = (place) => Math.round(place * 1000) / 1000;
+
+/** Return true if the server tests the network with the painted point of this number. */
+const isTested = (number, share) => Math.ceil((number + 1) * share) > Math.ceil(number * share);
 
 export class Boundary {
   /**
-   * `actions`: choose(row), painted() the painted points or null, and paint(points, isFirst) all of them anew;
-   * `isFirst` tells that a stroke begins.
+   * `actions`: choose(row), painted() the painted points or null, testShare() the fraction that tests, and
+   * paint(points, isFirst) all points anew; `isFirst` tells that a stroke begins.
    */
   constructor(palette, actions) {
     this.palette = palette;
@@ -218,9 +222,10 @@ export class Boundary {
 
   /** Mark the pixels whose right or lower neighbour differs. */
   drawEdges(pixels, side, differs, colour) {
-    for (let row = 0; row < side - 1; row++) {
-      for (let k = row * side, end = k + side - 1; k < end; k++) {
-        if (differs(k, k + 1) || differs(k, k + side)) pixels[k] = colour(k);
+    const width = Math.max(1, Math.round(side / LINE_PIXELS));
+    for (let row = 0; row < side - width; row++) {
+      for (let k = row * side, end = k + side - width; k < end; k++) {
+        if (differs(k, k + width) || differs(k, k + width * side)) pixels[k] = colour(k);
       }
     }
   }
@@ -440,15 +445,22 @@ export class Boundary {
     this.drawPoints();
   }
 
-  /** Return the data shown, as painted points [x, y, class] at the same places of the screen. */
+  /** Return the data shown as painted points [x, y, class], ordered so that the same ones are tested, or chosen. */
   asPainted() {
     if (!this.points || this.started.kind !== "classes") return [];
-    const [x0, x1, y0, y1] = this.started.limits;
-    const { xy, values, count } = this.points;
-    return Array.from({ length: count }, (_, row) => [
-      painted((xy[2 * row] - x0) / (x1 - x0)),
-      painted((xy[2 * row + 1] - y0) / (y1 - y0)),
-      Math.min(values[row], 4),
+    const { xy, values, isTest, count } = this.points;
+    const rows = [...Array(count).keys()];
+    const [train, test] = [0, 1].map((subset) => rows.filter((row) => isTest[row] === subset).values());
+    const share = this.actions.testShare();
+    const order = rows.map((k) => {
+      const [first, second] = isTested(k, share) ? [test, train] : [train, test];
+      return first.next().value ?? second.next().value;
+    });
+    if (this.chosen < count && this.chosen !== null) this.actions.choose(order.indexOf(this.chosen));
+    return order.map((row) => [
+      painted(xy[2 * row]),
+      painted(xy[2 * row + 1]),
+      Math.min(values[row], MAX_LABEL),
     ]);
   }
 
@@ -458,12 +470,13 @@ export class Boundary {
     const own = this.actions.painted();
     if (!own && !this.points) return; // the samples of a new run have not come yet
     const all = own ?? this.asPainted();
-    const px = painted((x - MARGIN.left) / width);
-    const py = painted(1 - (y - MARGIN.top) / height);
+    const [x0, x1, y0, y1] = this.started.limits;
+    const px = painted(x0 + ((x - MARGIN.left) / width) * (x1 - x0));
+    const py = painted(y1 - ((y - MARGIN.top) / height) * (y1 - y0));
     if (this.tool === "erase") {
       const kept = all.filter(
         ([a, b]) =>
-          Math.hypot(((a - px) * width) / PAINTED_SIDE, ((b - py) * height) / PAINTED_SIDE) > ERASER,
+          Math.hypot(((a - px) * width) / (x1 - x0), ((b - py) * height) / (y1 - y0)) > ERASER,
       );
       if (kept.length !== all.length) this.paint(kept);
       return;
@@ -477,10 +490,6 @@ export class Boundary {
   paint(points) {
     this.actions.paint(points, !this.stroke.hasPainted);
     this.stroke.hasPainted = true;
-  }
-
-  get paintedLimits() {
-    return [PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE, PAINTED_LOW, PAINTED_LOW + PAINTED_SIDE];
   }
 
   /** Show a plane without an answer, with painted points. */
@@ -499,15 +508,11 @@ export class Boundary {
   /** Show points at once that the server has not answered for yet. */
   preview(points) {
     if (!this.started) return;
-    const [x0, x1, y0, y1] = this.started.limits;
-    const xy = new Float32Array(2 * points.length);
-    const values = new Int32Array(points.length);
-    points.forEach(([x, y, label], row) => {
-      xy[2 * row] = x0 + ((x - PAINTED_LOW) / PAINTED_SIDE) * (x1 - x0);
-      xy[2 * row + 1] = y0 + ((y - PAINTED_LOW) / PAINTED_SIDE) * (y1 - y0);
-      values[row] = label;
-    });
-    this.points = { xy, values, isTest: new Uint8Array(points.length), count: points.length };
+    const xy = Float32Array.from(points.flatMap(([x, y]) => [x, y]));
+    const values = Int32Array.from(points, ([, , label]) => label);
+    const share = this.actions.testShare();
+    const isTest = Uint8Array.from(points, (_, row) => isTested(row, share));
+    this.points = { xy, values, isTest, count: points.length };
     if (this.started.kind === "classes") this.drawPoints();
   }
 }

@@ -1,5 +1,6 @@
 // The settings: controls for every field of the state, drawn from the server's description of the choices.
 
+import { same } from "./address.js";
 import { make, byId, inputName } from "./dom.js";
 
 const DATA_FIELDS = [
@@ -17,7 +18,7 @@ const DATA_FIELDS = [
   "features",
 ];
 // Drawn elsewhere: in the buttons of the data sets, in the network, on the plane.
-const ELSEWHERE = new Set(["dataset", "layers", "activations", "points"]);
+const ELSEWHERE = new Set(["dataset", "layers", "activations", "points", "window"]);
 // Selects and ranges that matter most come first; the others follow in the server's order.
 const TRAINING_FIELDS = [
   "optimizer",
@@ -59,6 +60,9 @@ const TITLES = {
   gtol: "Gradient tolerance",
   maxls: "Line search, at most",
 };
+
+// Settings whose names in messages are those of the arguments of Python.
+const ARGUMENTS = { epsilon: "learning_rate", reg_lambda: "l2", num_passes: "passes" };
 
 const human = (name) => {
   const text = name.replaceAll("_", " ");
@@ -194,7 +198,7 @@ export class Controls {
 
   changed(name, value, slowly = false) {
     clearTimeout(this.timers[name]);
-    const send = () => this.actions.change({ [name]: value });
+    const send = () => this.actions.change({ [name]: value }, slowly);
     if (slowly) this.timers[name] = setTimeout(send, DEBOUNCE);
     else send();
   }
@@ -368,26 +372,26 @@ export class Controls {
   /** Offer the settings that are known to work for the data set, each with a word on why. */
   showBest(state) {
     const dataset = this.datasets.find(({ name }) => name === state.dataset);
-    const presets =
-      dataset?.presets ??
-      (dataset?.best ? [{ title: "Best known settings", state: dataset.best, why: dataset.why }] : []);
-    byId("best").hidden = presets.length === 0;
+    const { best = {}, why } = dataset ?? {};
+    const isUsed = Object.entries(best).every(([name, value]) => same(state[name], value));
+    byId("best").hidden = !dataset;
     byId("best").replaceChildren(
-      ...presets.flatMap((preset) => {
-        const used = Object.entries(preset.state).every(
-          ([name, value]) => JSON.stringify(state[name]) === JSON.stringify(value),
-        );
-        return [
-          make("h3", {}, preset.title),
-          make("p", {}, preset.why),
-          make(
-            "button.plain",
-            { type: "button", disabled: used, onclick: () => this.actions.change(preset.state, true) },
-            used ? "In use" : "Use them",
-          ),
-        ];
-      }),
+      make("h3", {}, "Best known settings"),
+      make("p", {}, why),
+      make(
+        "button.plain",
+        { type: "button", disabled: isUsed, onclick: () => this.actions.change(best) },
+        isUsed ? "In use" : "Use them",
+      ),
     );
+  }
+
+  /** Return a message of the server with the labels of settings in place of their names. */
+  inWords(text) {
+    return text.replace(/(?<!['\w])(?:epsilon|[a-z]+[0-9_]\w*)\b/g, (name) => {
+      const field = this.fields[ARGUMENTS[name] ?? name];
+      return field ? `“${field.title}”` : name;
+    });
   }
 
   /** Mark the fields of problems {field, text}, and no others; return the texts in the words of the labels. */
@@ -398,8 +402,9 @@ export class Controls {
     }
     return problems.map(({ field: name, text }) => {
       const field = this.fields[name];
-      if (!field) return text;
-      const words = text.startsWith(`${name} `) ? field.title + text.slice(name.length) : text;
+      if (!field) return this.inWords(text);
+      const isNamed = text.startsWith(`${name} `);
+      const words = isNamed ? field.title + this.inWords(text.slice(name.length)) : this.inWords(text);
       field.control.setAttribute("aria-invalid", "true");
       field.problem.textContent = words;
       field.problem.hidden = false;

@@ -6,7 +6,7 @@ import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
 import { byId, inputName, make, whole } from "./dom.js";
 import { Formula } from "./formula.js";
-import { clearProblems, compiling, lost, news, problem } from "./messages.js";
+import { clearProblems, lost, news, problem } from "./messages.js";
 import { Network } from "./network.js";
 import { Palette } from "./palette.js";
 import { Parameter } from "./parameter.js";
@@ -27,8 +27,11 @@ import { Undo } from "./undo.js";
 const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
 const VIEWS = ["classes", "probability"];
 const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
-const RESOLUTION = 256;
+// Pixels along the sides of pictures: of the plane at most, as many as the screen has, and of a unit.
+const MAX_RESOLUTION = 1024;
 const UNIT_RESOLUTION = 32;
+// Milliseconds that the plane keeps a new size before a picture of this size is asked for.
+const RESIZE_DELAY = 250;
 // With fewer painted points there is nothing to learn.
 const MIN_POINTS = 2;
 // Milliseconds that a brush may rest before its points are sent.
@@ -57,6 +60,8 @@ let selected = { layer: 0, to: 0, from: 0 };
 let hovered = null;
 let changedAt = null;
 let paintTimer = null;
+let resizeTimer = null;
+let resolution = null;
 let controls = null;
 
 const palette = new Palette();
@@ -67,28 +72,27 @@ const undo = new Undo();
 const parameter = new Parameter(
   (index, value, name) => {
     // The server says what is wrong with a number that it refuses: there is nothing to take back.
-    if (Math.abs(value) <= started.max_parameter)
-      undo.push("number", `Undo: ${name}`, () => setParameter(index, null));
+    if (Math.abs(value) <= started.max_parameter) undo.push("number", name, () => setParameter(index, null));
     setParameter(index, value);
   },
-  () => undo.undo(),
+  (unit) => showNumbersOf(unit),
 );
 const boundary = new Boundary(palette, {
   choose: chooseSample,
   painted: () => (state.dataset === "painted" ? (state.points ?? []) : null),
+  testShare: () => state.test_share,
   paint: (points, isFirst) => {
-    if (isFirst) keepPoints("paint");
+    if (isFirst) keepState("plane", "paint");
+    // The plane keeps its edges, in thousandths as the points in the address, and the points their places.
+    const window = state.dataset === "painted" ? state.window : started.limits.map((edge) => Math.round(edge * 1000));
     boundary.preview(points);
-    state = { ...state, dataset: "painted", points };
+    state = { ...state, dataset: "painted", points, window };
     clearTimeout(paintTimer);
     paintTimer = setTimeout(start, PAINT_DELAY);
   },
 });
 const network = new Network(palette, {
-  select: (layer, to, from) => {
-    select({ layer, to, from });
-    if (last) formula.draw(last, selected, state, performance.now(), true);
-  },
+  select: (layer, to, from) => showNumbersOf({ layer, to, from }),
   hover: (depth, unit) => {
     hovered = unit === null ? null : { depth, unit };
     showHovered();
@@ -102,6 +106,7 @@ const address = new Address(
   () => format(state, view, hello.choices, VIEW_DEFAULTS),
   () => {
     if (!hello) return;
+    keepState("settings", "address");
     readAddress();
     start();
   },
@@ -119,7 +124,10 @@ const connection = new Connection({
       controls = new Controls(hello, { change }, palette);
       listen(); // a command that came before would reach a server without a run
       readAddress();
-    } else sendView();
+    } else {
+      sendView();
+      news("Connected again. The training has begun anew, without what was set by hand.");
+    }
     start();
   },
   started: (message) => {
@@ -129,8 +137,13 @@ const connection = new Connection({
     // The newer run may be refused, and then this one continues: it is shown in any case.
     show(message);
     if (message.run !== run) return;
-    clearProblems();
-    controls.mark([]);
+    clearMarks();
+  },
+  changed: ({ run: number, ...changes }) => {
+    if (number !== started?.run) return;
+    Object.assign(started, changes);
+    formula.start(started);
+    clearMarks();
   },
   frame: (frame) => {
     // While a new run is awaited, drawing the old one would only delay it; but its samples come only once.
@@ -144,29 +157,24 @@ const connection = new Connection({
       requestAnimationFrame(draw);
     }
   },
-  compiling: (message) => {
-    if (message.run === started?.run) compiling(message.busy);
-  },
-  problem: ({ field, text, further = [] }) => refuse([{ field, text }, ...further]),
+  error: ({ field, text, further = [] }) => refuse([{ field, text }, ...further]),
   ended: (message) => {
     if (message.run !== started?.run) return;
     parameter.end();
     undo.forget("number"); // nothing can be set any more
     if (isPending) return; // `playing` is what the new run was told
     setPlaying(false);
-    (message.failed ? problem : news)(message.why);
+    (message.failed ? problem : news)(controls.inWords(message.why));
   },
   script: ({ text }) => showScript(text),
-  saved: ({ url, name }) => {
-    const link = make("a", { href: url, download: name });
-    document.body.append(link);
-    link.click();
-    link.remove();
+  saved: ({ name, arrays: { content } }) => {
+    const url = URL.createObjectURL(new Blob([content]));
+    make("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
     news(`Saved ${name}.`);
   },
   lost: ({ greeted, code }) => {
     setPlaying(false);
-    compiling(false);
     let text = "No server answers. Start “fastnn playground”, then connect.";
     if (greeted) text = "The server has stopped: this is its last picture. Start it again, then connect.";
     else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
@@ -176,9 +184,16 @@ const connection = new Connection({
 
 const drawn = (frame) => connection.send("drawn", { frame: frame.frame, run: frame.run });
 
+/** Return the pixels of the screen along the side of the plane. */
+function screenSide() {
+  const side = Math.round(byId("boundary").clientWidth * (window.devicePixelRatio || 1));
+  return Math.max(1, Math.min(MAX_RESOLUTION, side));
+}
+
 function sendView() {
   const { view: mode, sample } = view;
-  const sizes = { resolution: RESOLUTION, unit_resolution: UNIT_RESOLUTION };
+  resolution = screenSide();
+  const sizes = { resolution, unit_resolution: UNIT_RESOLUTION };
   connection.send("view", { mode, ...sizes, sample, shapes: byId("shapes").checked });
   connection.send("speed", { steps_per_second: SPEEDS[view.speed] });
 }
@@ -201,7 +216,8 @@ function refuse(problems) {
   if (!started) setPlaying(false);
   changedAt = null;
   const isOfFields = problems.some(({ field }) => field !== null);
-  const texts = (isOfFields ? controls.mark(problems) : problems.map(({ text }) => text)).join("; ");
+  const inWords = isOfFields ? controls.mark(problems) : problems.map(({ text }) => controls?.inWords(text) ?? text);
+  const texts = inWords.join("; ");
   // A page for which the server has no room is told so in place of `hello`.
   if (!started && hello && restore(problems.map(({ field }) => field))) {
     controls.mark([]); // the usual values are in these fields now
@@ -222,7 +238,8 @@ function longestField() {
 function restore(fields) {
   const { state: usual } = hello;
   const refused = fields.filter((field) => field in usual && !same(state[field], usual[field]));
-  if (refused.length) change(Object.fromEntries(refused.map((field) => [field, usual[field]])));
+  state = complete({ ...state, ...Object.fromEntries(refused.map((field) => [field, usual[field]])) });
+  if (refused.length) start();
   return refused.length > 0;
 }
 
@@ -231,16 +248,41 @@ function within({ minimum = 0, maximum }, value) {
   return Math.max(minimum, Math.min(maximum, Math.trunc(Number(value)) || minimum));
 }
 
-/** Take over changed fields and begin anew. */
-function change(changes) {
+/** Take over changed fields; Ctrl+Z takes them back, at once if a slider has changed them many times. */
+function change(changes, isSliding = false, place = "settings") {
+  keepState(place, Object.keys(changes).join(), isSliding);
   state = complete({ ...state, ...changes });
-  start();
+  apply();
 }
 
-/** Keep the data, so that they come back after painting or clearing. */
-function keepPoints(what) {
-  const { dataset, points, loss } = state;
-  undo.push("plane", `Undo: ${what}`, () => change({ dataset, points, loss }));
+/** Keep the state, so that it comes back after a change. */
+function keepState(place, what, isSliding = false) {
+  const before = state;
+  const back = () => {
+    state = before;
+    apply();
+  };
+  undo.push(place, what, back, isSliding);
+}
+
+/** Continue with the present state where the run can: where only fields have changed that are live. */
+function apply() {
+  const isOther = (name) => !same(state[name], started?.state[name]);
+  const others = Object.keys(state).filter(isOther);
+  const canContinue = started?.run === run && !isBlank && !parameter.hasEnded && state.optimizer !== "lbfgs";
+  if (!canContinue || !others.every((name) => hello.choices[name].live)) {
+    start();
+    return;
+  }
+  showState();
+  if (others.length) connection.send("change", { state, run });
+  else clearMarks();
+}
+
+/** Take back what was said about settings that were refused. */
+function clearMarks() {
+  clearProblems();
+  controls.mark([]);
 }
 
 function changeWidth(layer, step) {
@@ -252,11 +294,7 @@ function start() {
   clearTimeout(paintTimer);
   run += 1;
   changedAt = performance.now();
-  controls.show(state);
-  showLayerCount();
-  address.write();
-  byId("clear").hidden = state.dataset !== "painted";
-  if (state.dataset !== "painted") undo.forget("plane");
+  showState();
   if (state.dataset === "painted" && (state.points ?? []).length < MIN_POINTS) {
     showBlank();
     return;
@@ -269,6 +307,13 @@ function start() {
     return;
   }
   if (playing) connection.send("play");
+}
+
+function showState() {
+  controls.show(state);
+  showLayerCount();
+  address.write();
+  byId("clear").hidden = state.dataset !== "painted";
 }
 
 function readAddress() {
@@ -304,6 +349,12 @@ function select(unit) {
   if (last) parameter.draw(last);
 }
 
+/** Select a unit and one of its numbers, and show its formulas. */
+function showNumbersOf(unit) {
+  select(unit);
+  if (last) formula.draw(last, selected, state, performance.now(), true);
+}
+
 function setParameter(index, value) {
   connection.send("parameter", { run, index, value });
 }
@@ -316,7 +367,6 @@ function show(message) {
   undo.forget("number"); // they were of the run before
   last = null;
   waiting = [];
-  compiling(false); // the run that was replaced says no more
   for (const picture of [boundary, curves, formula, parameter, readouts]) picture.start(started);
   const { activations, layers } = hello.choices;
   network.build(started, { values: activations.values, chosen: started.state.activations }, layers);
@@ -338,7 +388,9 @@ function showBlank() {
   isBlank = true;
   isPending = false;
   const points = state.points ?? [];
-  const { layers, features } = hello.choices;
+  const { layers, features, window: plane } = hello.choices;
+  const [left, right, bottom, top] = state.window;
+  const edges = left < right && bottom < top ? state.window : plane.default;
   const n_classes = Math.max(2, ...points.map(([, , label]) => within(hello.choices.points, label) + 1));
   const hidden = state.layers.slice(0, layers.max_length).map((width) => within(layers, width));
   const inputs = features.values.filter(({ name }) => state.features.includes(name));
@@ -355,7 +407,7 @@ function showBlank() {
     inputs: ["x1", "x2"],
     features: inputs.map(({ title }) => title),
     classes: Array.from({ length: n_classes }, (_, k) => String(k)),
-    limits: boundary.paintedLimits,
+    limits: edges.map((edge) => edge / 1000),
     n_parameters: dims.slice(1).reduce((sum, width, k) => sum + width * (dims[k] + 1), 0),
     n_train: points.length,
     n_test: 0,
@@ -493,8 +545,7 @@ function listen() {
     change({ layers: [...state.layers, state.layers.at(-1) ?? FIRST_WIDTH] }),
   );
   byId("clear").addEventListener("click", () => {
-    if (state.points?.length) keepPoints("clear");
-    change({ points: [] });
+    if (state.points?.length) change({ points: [] }, false, "plane");
   });
   for (const [id, step] of [
     ["previous-sample", -1],
@@ -509,6 +560,12 @@ function listen() {
 }
 
 byId("help").addEventListener("click", actions.help);
+new ResizeObserver(() => {
+  clearTimeout(resizeTimer);
+  resizeTimer = setTimeout(() => {
+    if (hello && screenSide() !== resolution) sendView();
+  }, RESIZE_DELAY);
+}).observe(byId("boundary"));
 listenToShapes((areShown) => {
   boundary.setShapesShown(areShown);
   if (hello) sendView();

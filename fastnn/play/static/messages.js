@@ -26,24 +26,6 @@ export const problem = (text) => notice(byId("problems"), text, "problem", 2 * S
 export const news = (text) => notice(byId("notices"), text, "news", SHOWN_FOR);
 export const clearProblems = () => byId("problems").replaceChildren();
 
-let compilingElement = null;
-
-/** Say that kernels are being compiled, until called with false. */
-export function compiling(busy) {
-  if (busy && !compilingElement?.isConnected) {
-    compilingElement = make(
-      "div.notice.busy",
-      {},
-      make("i.spinner", { "aria-hidden": "true" }),
-      make("span", {}, "Compiling the kernels for this network. That happens once; then it is fast."),
-    );
-    byId("notices").append(compilingElement);
-  } else if (!busy) {
-    compilingElement?.remove();
-    compilingElement = null;
-  }
-}
-
 /** Show that the server is gone, and offer to connect again; null hides the banner. */
 export function lost(text, reconnect) {
   const banner = byId("lost");

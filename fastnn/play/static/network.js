@@ -56,8 +56,8 @@ export class Network {
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
     this.root.addEventListener("scroll", () => this.point(null), { passive: true });
-    this.root.addEventListener("click", () => {
-      if (this.pointed) this.actions.select(this.pointed.layer, this.pointed.to, this.pointed.from);
+    this.root.addEventListener("click", ({ target }) => {
+      if (this.pointed && !target.closest("button")) this.actions.select(this.pointed.layer, this.pointed.to, this.pointed.from);
     });
   }
 

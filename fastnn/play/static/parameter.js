@@ -1,14 +1,16 @@
 // The number under the network: the weight or bias that is chosen there, which can be set by hand.
 
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { Unit } from "./formula.js";
 
 const DIGITS = 4;
+const BIAS = "bias";
 
 export class Parameter {
-  /** `set(index, value, name)`: a number of the flat vector has been typed; `undo()`: it is taken back. */
-  constructor(set, undo) {
+  /** `set(index, value, name)`: a number of the flat vector has been typed; `select(unit)`: one is chosen. */
+  constructor(set, select) {
     this.label = byId("parameter-name");
+    this.choice = byId("parameter-choice");
     this.input = byId("parameter");
     this.index = this.value = this.started = null;
     this.isTyped = this.hasEnded = false;
@@ -22,12 +24,13 @@ export class Parameter {
         set(this.index, value, this.name);
       else this.write();
     });
-    this.input.addEventListener("blur", () => this.write());
-    this.input.addEventListener("keydown", (event) => {
-      if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey) return;
-      if (this.isTyped) return; // the browser takes back what was typed
-      event.preventDefault();
-      undo();
+    this.input.addEventListener("blur", () => {
+      this.isTyped = false;
+      this.write();
+    });
+    this.choice.addEventListener("change", () => {
+      const { value } = this.choice;
+      select({ ...this.unit, from: value === BIAS ? null : Number(value) });
     });
   }
 
@@ -50,7 +53,14 @@ export class Parameter {
     const entry = this.started.layout.find(({ name }) => name === `${isBias ? "b" : "W"}${layer}`);
     this.index = entry ? entry.offset + (isBias ? to : from * entry.shape[1] + to) : null;
     this.name = isBias ? `b${unit.tag}` : unit.weightName(from);
+    this.unit = { layer, to };
     this.label.textContent = `${isBias ? "Bias" : "Weight"} ${this.name}`;
+    const inputs = Array.from({ length: this.started.layers_dim[layer] }, (_, k) => k);
+    this.choice.replaceChildren(
+      make("option", { value: BIAS }, `Bias b${unit.tag}`),
+      ...inputs.map((k) => make("option", { value: k }, `Weight ${unit.weightName(k)}`)),
+    );
+    this.choice.value = isBias ? BIAS : from;
     this.value = null;
     this.isTyped = false;
     this.enable();
@@ -67,9 +77,9 @@ export class Parameter {
   }
 
   /** Follow the training, unless a number is being typed. */
-  draw({ arrays: { weights } }) {
+  draw({ playing, arrays: { weights } }) {
     this.value = this.index === null ? null : weights[this.index];
-    if (document.activeElement !== this.input) this.write();
+    if (document.activeElement !== this.input || !(playing || this.isTyped)) this.write();
   }
 
   write() {

@@ -30,6 +30,9 @@ export class Readouts {
     write("train-count", `${whole(started.n_train)} training`);
     write("test-count", `${whole(started.n_test)} test`);
     byId("view").hidden = byId("shapes").parentElement.hidden = !isClasses;
+    const { max_probability: most, activations } = started;
+    byId("cap").hidden = !most;
+    write("cap", most ? `Outputs of ${activations.at(-1)} allow no probability above ${percent(most)}.` : "");
     byId("classes-legend").replaceChildren(...(isClasses ? this.names(started) : this.scale(started)));
   }
 

@@ -1,8 +1,8 @@
-// The connection to the server: JSON messages both ways, and binary frames from the server.
+// The connection to the server: JSON messages both ways, and binary frames and files from the server.
 
 const TYPES = { u1: Uint8Array, i4: Int32Array, f4: Float32Array };
 
-/** Unpack a binary frame: a header in JSON and the arrays it lists. The arrays are views, not copies. */
+/** Unpack a binary message: a header in JSON and the arrays it lists. The arrays are views, not copies. */
 function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
@@ -16,7 +16,7 @@ function unpack(buffer) {
   return header;
 }
 
-/** One connection at a time; `handlers` has a function a message's type, and `frame`, `open` and `lost`. */
+/** One connection at a time; `handlers` has a function for each type of a message, and `lost`. */
 export class Connection {
   constructor(handlers) {
     this.handlers = handlers;
@@ -34,11 +34,7 @@ export class Connection {
     let greeted = false;
     socket.onmessage = ({ data }) => {
       if (socket !== this.socket) return;
-      if (typeof data !== "string") {
-        this.handlers.frame(unpack(data));
-        return;
-      }
-      const message = JSON.parse(data);
+      const message = typeof data === "string" ? JSON.parse(data) : unpack(data);
       if (message.type === "hello") {
         greeted = true;
         this.maxBytes = message.max_bytes;

@@ -1,4 +1,4 @@
-// Undo: what was painted, cleared or set by hand is taken back, the last first.
+// Undo: what was painted, cleared, set by hand or chosen is taken back, the last first.
 
 import { byId } from "./dom.js";
 
@@ -13,9 +13,14 @@ export class Undo {
     this.show();
   }
 
-  /** Note a step: `place` is "plane" or "number", `what` says what is taken back by calling `back`. */
-  push(place, what, back) {
-    this.steps = [...this.steps, { place, what, back }].slice(-MAX_STEPS);
+  /**
+   * Note a step: `place` is "plane", "number" or "settings", `what` says what is taken back by calling `back`.
+   * A slider is one step, however often it notes one.
+   */
+  push(place, what, back, isSliding = false) {
+    const last = this.steps.at(-1);
+    if (isSliding && last?.isSliding && last.what === what) return;
+    this.steps = [...this.steps, { place, what, back, isSliding }].slice(-MAX_STEPS);
     this.show();
   }
 
@@ -35,7 +40,7 @@ export class Undo {
     const last = this.steps.at(-1);
     for (const [place, button] of Object.entries(this.buttons)) {
       button.hidden = place !== last?.place;
-      if (!button.hidden) button.title = `${last.what} (Ctrl+Z)`;
+      if (!button.hidden) button.title = `Undo: ${last.what} (Ctrl+Z)`;
     }
   }
 }

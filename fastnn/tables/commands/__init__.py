@@ -1,1 +1,1 @@
-"""The work of ``fastnn train``, ``fastnn predict`` and ``fastnn evaluate``."""
+"""Commands ``fastnn train``, ``fastnn predict`` and ``fastnn evaluate``."""

@@ -1,17 +1,22 @@
-"""Tables in pieces: Parquet files are decoded block by block, other tables are read as a whole."""
+"""Tables in pieces: Parquet files are read batch by batch, other tables as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ...system.extras import import_extra
-from ..streaming.parquet import Block, ParquetRows
-from ..streaming.source import opened_dataset, shown_source
-from .columns import check_known
-from .reading import INDEX, ReadTable, is_parquet, read_table
+from ..parquet import Source, is_parquet
+from .matching import check_known
+from .options import ReadOptions
+from .reading import INDEX, Columns, ReadTable, read_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pyarrow import Schema
 
 __all__ = ["Piece", "TableInPieces"]
 
@@ -21,117 +26,70 @@ class Piece:
     """Consecutive rows of a table."""
 
     read: ReadTable  # columns that were asked for; the index holds the numbers of the rows in the table
-    kept: Any  # dataframe of the columns to copy, with the same data types in all pieces
+    kept: DataFrame  # columns to copy, with the same data types in all pieces
 
 
 class TableInPieces:
     """Table of a file whose rows are read when they are asked for.
 
     Only a few thousand rows of a Parquet file, or of a folder of such files, are in memory at a time. A table
-    of another kind is read at once, and is its only piece.
-
-    Parameters
-    ----------
-    source : str or Path
-        Name or URL of a file or folder, or "-" for standard input.
-    options : namespace
-        Options of `add_reading_arguments`.
-    text_columns : mapping of str to iterable of str
-        Columns of a CSV file whose fields stay as they are.
-    is_whole : bool, default False
-        Read a Parquet file at once too.
-    kept : iterable of str
-        Columns that are not left out, even if they number the rows.
-    target, task : str, optional
-        Column that may hold classes, and the kind of the target: see `read_table`.
-    copied : sequence of str
-        Columns of a CSV file to be copied as they are.
-
-    Attributes
-    ----------
-    name : str
-        Name in messages.
-    columns : list of str
-        Names of the columns.
-    notes : list of str
-        Remarks on how the table was read.
-
-    Raises
-    ------
-    ValueError
-        If the file is empty, or holds no table.
-    OSError
-        If the file does not exist or cannot be read.
+    of another kind, or any with `is_whole`, is read at once, and is its only piece. It has a name for
+    messages, the names of its columns, and notes on how it was read.
     """
 
     def __init__(
-        self, source: str | Path, options: Any, text_columns: Any = (), is_whole: bool = False,
-        kept: Any = (), target: str | None = None, task: str | None = None, copied: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+        self, source: str | Path, options: ReadOptions, columns: Columns, is_whole: bool = False
+    ) -> None:
         self._read: ReadTable | None = None
-        self.name, self._source = shown_source(source), str(source)
         if is_whole or not is_parquet(source):
-            self._read = read_table(source, options, text_columns, kept, target, task, copied)
+            self._read = read_table(source, options, columns)
             self.name, self.notes = self._read.name, self._read.notes
             self.columns = list(self._read.frame.columns)
-            return
-        self.columns = [name for name in opened_dataset(self._source).schema.names if name != INDEX]
-        self.notes = []
+        else:
+            self._source = Source.open(source)
+            self.name, self.notes = self._source.name, []
+            self.columns = [name for name in self._source.columns if name != INDEX]
 
     def check_names(self, names: Sequence[str], argument: str) -> None:
         """Raise ValueError if the table lacks one of the columns that an argument names."""
         check_known(names, self.columns, self.name, argument)
 
-    def kept_schema(self, names: Sequence[str]) -> Any:
+    def get_kept_schema(self, names: Sequence[str]) -> Schema | None:
         """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""
         if self._read is not None or not names:
             return None
-        arrow = import_extra("pyarrow", "cli", "a Parquet file")
-        types = ParquetRows(self._source, None, columns=list(names)).types
-        return arrow.schema(
-            (name, kind.value_type if arrow.types.is_dictionary(kind) else kind)
-            for name, kind in types.items()
+        return import_extra("pyarrow", "cli", "a Parquet file").schema(
+            map(self._source.dataset.schema.field, names)
         )
 
-    def pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
-        """Yield all rows in their order, with some columns, and columns to copy.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Columns to read.
-        kept : sequence of str
-            Columns to copy.
-        """
+    def read_pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
+        """Yield all rows in their order, with the columns `names`, and the columns `kept` to copy."""
         if self._read is not None:
-            yield Piece(self._read, _copied(self._read, kept))
+            yield Piece(self._read, _copy_columns(self._read, kept))
             return
         pandas = import_extra("pandas", "cli", "reading a table")
-        wanted = list(dict.fromkeys([*names, *kept]))
-        for block in ParquetRows(self._source, None, columns=wanted).blocks():
-            frame = _frame(pandas, block, names, None)
-            copied = _frame(pandas, block, kept, _nullable_types(pandas).get)
+        types, first = _map_nullable_types(pandas), 0
+        for batch in self._source.read_batches(list(dict.fromkeys([*names, *kept]))):
+            rows = pandas.RangeIndex(first, first := first + len(batch))
+            frame = batch.select(list(names)).to_pandas().set_axis(rows)
+            copied = batch.select(list(kept)).to_pandas(types_mapper=types.get).set_axis(rows)
             yield Piece(ReadTable(frame, self.name), copied)
+        if not first:
+            raise ValueError(f"{self.name} has no rows")
 
 
-def _copied(read: ReadTable, names: Sequence[str]) -> Any:
+def _copy_columns(read: ReadTable, names: Sequence[str]) -> DataFrame:
     """Return columns to copy: numbers, booleans or dates only where the file has the same text for them."""
     frame = read.frame[list(names)].copy()
-    for name in () if read.copied is None else names:
-        fields = read.copied[name]
-        if not frame[name].astype("string").equals(fields):
-            frame[name] = fields
+    if read.copied is not None:
+        for name in names:
+            fields = read.copied[name]
+            if not frame[name].astype("string").equals(fields):
+                frame[name] = fields
     return frame
 
 
-def _frame(pandas: Any, block: Block, names: Sequence[str], types: Any) -> Any:
-    """Return columns of a block as a dataframe, whose index holds the numbers of the rows."""
-    frame = block.table.select(list(names)).to_pandas(types_mapper=types)
-    frame.index = pandas.RangeIndex(block.rows[0], block.rows[-1] + 1)
-    return frame
-
-
-def _nullable_types(pandas: Any) -> dict[Any, Any]:
+def _map_nullable_types(pandas: ModuleType) -> dict[Any, Any]:
     """Return pandas data types with missing values, so that integers are written alike in every piece."""
     alias = import_extra("pyarrow", "cli", "a Parquet file").type_for_alias
     names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import lzma
+import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from ...system.extras import import_extra
 from ...system.files import is_url
-from ...system.messages import counted, listed
+from ...system.messages import join_names, pluralize
 from ...system.targets import MAX_CLASSES
-from ...system.validation import shown
-from ..streaming.parquet import ParquetRows
-from ..streaming.source import first_line, is_parquet_folder, read_dataset, read_url, shown_source
-from .texts import in_python_form, without_units
+from ...system.validation import short_repr
+from ..parquet import PARQUET, Source, draw_rows, get_first_line, is_parquet, name_source, read_url
+from .dialect import Dialect, find_dialect
+from .hints import parse_units, to_python_form
+from .options import ReadOptions
 
-__all__ = [
-    "INDEX",
-    "ReadTable",
-    "finished_table",
-    "given_names",
-    "is_parquet",
-    "opened_bytes",
-    "read_table",
-]
+if TYPE_CHECKING:
+    from pandas import DataFrame, Index, Series
+
+__all__ = ["INDEX", "ISO", "Columns", "ReadTable", "parse_dates", "read_table", "resolve_names"]
 
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
-# Lines of the head that are inspected.
-MAX_LINES = 500
-SEPARATORS = (",", ";", "\t", "|")
+# Largest number of unpacked bytes of a compressed file, and their ratio to the packed ones in larger files.
+MAX_UNPACKED, MAX_RATIO = 1 << 25, 100
 # First bytes of compressed files, and the names of the compressions in pandas.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
-# First bytes of Parquet files, and the column in which pandas writes an index without a name.
-PARQUET = b"PAR1"
+# Column in which pandas writes an index without a name.
 INDEX = "__index_level_0__"
 # First bytes of files that are not tables here, with a remedy.
 REFUSED = {
@@ -53,159 +50,167 @@ REFUSED = {
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
 FALLBACK = "cp1252"
+# Remark on a sample of a table.
+SAMPLED = "{:,} random rows of {:,} are read"
 # Magnitude from which floats may be rounded integers.
 MAX_EXACT = 2**53
 # Texts that pandas reads as missing values.
 MISSING = {
-    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
-    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-}  # fmt: skip
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+}
 # Integers that are perhaps names of classes.
 PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
-_COMMA_NUMBER = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
-_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
-# Numbers whose points perhaps separate thousands.
-_POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+# Format of dates and times as in ISO 8601, for pandas.
+ISO = "ISO8601"
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
+_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?")
+# Forms of times of day.
+TIME_FORMATS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M%p", "%I:%M:%S %p")
 
 
 @dataclass
 class ReadTable:
-    """Table that was read, and how.
+    """Table that was read, and how."""
 
-    Parameters
-    ----------
-    frame : pandas DataFrame
-        Rows; columns have distinct names.
-    name : str
-        Name of the file in messages.
-    notes : list of str
-        Remarks for the user about what was found or changed.
-    is_csv : bool
-        True for the rows of a CSV file, which options may read in another way.
-    decimal : str, default "."
-        Decimal point of the numbers in a CSV file.
-    copied : pandas DataFrame, optional
-        Fields of a CSV file, as they are, of the columns to copy.
-    """
+    frame: DataFrame  # rows; columns have distinct names. The index holds the numbers of the rows in the file
+    name: str  # name of the file in messages
+    notes: list[str] = field(default_factory=list)  # remarks for the user about what was found or changed
+    form: ReadOptions | None = None  # how a CSV file was read, which options may change; None for other files
+    copied: DataFrame | None = None  # fields of a CSV file, as they are, of the columns to copy
+    unread: Sequence[str] = ()  # columns of a Parquet file that were not read
 
-    frame: Any
+    @property
+    def is_csv(self) -> bool:
+        """True for the rows of a CSV file."""
+        return self.form is not None
+
+    @property
+    def decimal(self) -> str:
+        """Decimal point of the numbers in a CSV file."""
+        return "." if self.form is None else self.form.decimal or "."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Facts about a table's columns that are known before it is read."""
+
+    # Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file, and
+    # the texts that are known: of these, NA, None and the like are not missing values.
+    text: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    kept: Container[str] = ()  # columns that are not left out, even if they number the rows
+    # Column that may hold classes. Where it does, numbers that float64 would round are nullable
+    # integers of pandas, or text as in the file; integers of which some begin with 0, such as 01, are
+    # text.
+    target: str | None = None
+    task: str | None = None  # kind of the target, where it is known: "classification" or "regression"
+    copied: Sequence[str] = ()  # columns of a CSV file to be copied as they are, of those that the file has
+    drop: Sequence[str] = ()  # columns of a Parquet file that are not read
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """Open CSV file, its first bytes, decompressed, and how it is encoded."""
+
+    file: BinaryIO
+    head: bytes
     name: str
-    notes: list[str] = field(default_factory=list)
-    is_csv: bool = False
-    decimal: str = "."
-    copied: Any = None
+    encoding: str
+    compression: str | None
 
 
-class Form(NamedTuple):
-    """Form of a CSV file."""
+@dataclass(frozen=True)
+class Missing:
+    """Texts that stand for a missing value in a CSV file, beside the empty one."""
 
-    sep: str
-    decimal: str
-    thousands: str | None
-    # True if points separate thousands in some columns perhaps: pandas would remove those of all columns.
-    may_have_points: bool
+    texts: Sequence[str]  # in all columns
+    own: Mapping[str, Sequence[str]]  # further ones of single columns
+    has_default: bool  # True if those of `MISSING` do as well
+
+    @classmethod
+    def parse(cls, given: Sequence[str], has_default: bool, columns: Container[str]) -> Missing:
+        """Return the texts of the option --na: "text", or "column=text" for a single column."""
+        texts: list[str] = []
+        own: dict[str, list[str]] = {}
+        for one in given:
+            column, sign, text = one.partition("=")
+            if sign and column in columns:
+                own.setdefault(column, []).append(text)
+            else:
+                texts.append(one)
+        return cls(texts, own, has_default)
+
+    def list_texts(self, column: str) -> list[str]:
+        """Return the texts of a column without those of `MISSING`."""
+        return ["", *self.texts, *self.own.get(column, ())]
 
 
 def read_table(
-    source: str | Path, options: Any, text_columns: Any = (), kept: Any = (), target: str | None = None,
-    task: str | None = None, copied: Sequence[str] = (),
-) -> ReadTable:  # fmt: skip
-    """Read a table from a CSV or Parquet file.
+    source: str | Path,
+    options: ReadOptions,
+    columns: Columns | None = None,
+    rows: int | None = None,
+    seed: int = 0,
+) -> ReadTable:
+    """Read a table of one row at least from a CSV or Parquet file, its URL, or "-" for standard input.
 
-    Parameters
-    ----------
-    source : str or Path
-        Name of the file, its URL, or "-" for standard input.
-    options : namespace
-        Options of `add_reading_arguments`.
-    text_columns : mapping of str to iterable of str
-        Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file, and the
-        texts that are known: of these, NA, None and the like are not missing values.
-    kept : iterable of str
-        Columns that are not left out, even if they number the rows.
-    target : str, optional
-        Column that may hold classes. Where it does, numbers that float64 would round are nullable integers of
-        pandas, or text as in the file; integers of which some begin with 0, such as 01, are text.
-    task : {"classification", "regression"}, optional
-        Kind of the target, where it is known.
-    copied : sequence of str
-        Columns of a CSV file to be copied as they are, of those that the file has.
-
-    Returns
-    -------
-    ReadTable
-        Table of one row at least.
-
-    Raises
-    ------
-    ValueError
-        If the file is empty, holds no table, or has a line with too many fields.
-    OSError
-        If the file does not exist or cannot be read.
-    ImportError
-        If pandas, or pyarrow for Parquet, is missing.
+    Of a file with more than `rows` rows, so many random ones are read. A file that holds no table is a
+    ValueError, one that cannot be read an OSError, and a missing package an ImportError.
     """
     pandas = import_extra("pandas", "cli", "reading a table")
-    name = "standard input" if source == "-" else shown_source(source)
-    text_columns = dict(text_columns)
-    if is_parquet_folder(source):
-        read = ReadTable(_read_parquet(pandas, source, name, target), name)
+    name = "standard input" if source == "-" else name_source(source)
+    columns, random = columns or Columns(), np.random.RandomState(seed)
+    if is_parquet(source):
+        read = _read_parquet(pandas, Source.open(source), columns, rows, random)
     else:
-        with opened_bytes(source, name) as file:
-            head = _head(file)
+        with _open_bytes(source, name) as file:
+            head = _read_head(file)
             if not head.strip():
                 raise ValueError(f"{name} is empty")
             if head.startswith(PARQUET):
-                read = ReadTable(_read_parquet(pandas, file, name, target), name)
+                read = _read_parquet(pandas, _read_stream(file, name), columns, rows, random)
             else:
-                read = _read_csv(pandas, file, head, name, options, text_columns, target, task, copied)
-    return finished_table(pandas, read, options.date_format, kept, text_columns)
-
-
-def finished_table(
-    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, kept: Any = (), text_columns: Any = ()
-) -> ReadTable:
-    """Return a table with its names checked, without a column of row numbers, and with columns of dates.
-
-    A column of row numbers that `kept` names stays, and dates in `text_columns` stay text.
-    """
-    name = read.name
-    if not isinstance(read.frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
-        read.frame = read.frame.reset_index(drop=read.frame.index.name is None)
-    frame = read.frame.reset_index(drop=True)
-    read.frame = frame
-    frame.columns = [str(column) for column in frame.columns]
+                read = _read_csv(file, head, name, options, columns)
+                n_rows = len(read.frame)
+                drawn = draw_rows(n_rows, rows, random)
+                if drawn is not None:
+                    read.frame = read.frame.iloc[drawn].copy()
+                    read.notes.append(SAMPLED.format(rows, n_rows))
+    frame = read.frame
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"{name} has more than one column named {twice!r}: rename or remove one")
     if not len(frame):
         raise ValueError(f"{name} has a header but no rows")
-    if frame.columns[0] not in kept:
+    if frame.columns[0] not in columns.kept:
         _drop_index(read)
-    _parse_dates(pandas, read, date_formats, text_columns)
+    _convert_dates(read, options, columns)
     return read
 
 
-def given_names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+def resolve_names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return the names of columns that a user gave, without spaces around those that a table lacks."""
     return list(dict.fromkeys(name if name in columns else name.strip() for name in names))
 
 
-def is_parquet(source: str | Path) -> bool:
-    """Return True for the name of a Parquet file or of a folder of such files."""
-    if is_parquet_folder(source):
-        return True
-    if is_url(source):
-        return read_url(str(source), len(PARQUET)) == PARQUET
-    if source == "-" or not Path(source).is_file():
-        return False
-    with Path(source).open("rb") as file:
-        return file.read(len(PARQUET)) == PARQUET
-
-
 @contextmanager
-def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
+def _open_bytes(source: str | Path, name: str) -> Iterator[BinaryIO]:
     """Open a file, or standard input, as bytes that can be read from the start again."""
     if source == "-":
         if sys.stdin is None:  # the process was started without it
@@ -227,67 +232,88 @@ def opened_bytes(source: str | Path, name: str) -> Iterator[Any]:
         yield file if file.seekable() else io.BytesIO(file.read())
 
 
-def check_kind(head: bytes, name: str) -> None:
-    """Raise ValueError for a file whose first bytes are those of a kind of `REFUSED`."""
-    for magic, remedy in REFUSED.items():
-        if head.startswith(magic):
-            raise ValueError(f"{name} is {remedy}")
-
-
-def marked_encoding(head: bytes) -> str:
-    """Return the encoding of a CSV file by its byte order mark, UTF-8 without one."""
-    return next((kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8")
-
-
-def first_lines(text: str, is_cut: bool = False) -> list[str]:
-    """Return the first lines of a text that are not blank, without the last one if it is cut off."""
-    lines = re.split(r"\r\n?|\n", text)  # `str.splitlines` also divides at other characters, as U+2028
-    return [line for line in (lines[:-1] if is_cut else lines) if line.strip()][:MAX_LINES]
-
-
-def _head(file: Any) -> bytes:
+def _read_head(file: BinaryIO) -> bytes:
     """Return the first bytes of a file; the next read begins at the start again."""
     head = file.read(HEAD)
     file.seek(0)
     return head
 
 
-def _compression(head: bytes) -> str | None:
-    """Return the compression of a file by its first bytes; None if there is none."""
-    return next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
-
-
-def _unpacked(file: Any, compression: str) -> bytes:
-    """Return the first bytes that a compressed file holds: all of them may be gigabytes."""
+def _open_packed(file: BinaryIO, compression: str) -> BinaryIO:
+    """Return the open file that a compressed file holds."""
     import bz2
     import gzip
 
-    openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-    return openers[compression](file).read(HEAD)
+    openers: dict[str, Callable[[BinaryIO], Any]] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    return openers[compression](file)
 
 
-def _read_parquet(pandas: Any, file: Any, name: str, target: str | None) -> Any:
-    """Return the rows of a Parquet file, or of the files of a folder."""
-    pyarrow = import_extra("pyarrow", "cli", "a Parquet file")
-    parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
+class _Unpacking(io.RawIOBase):
+    """Bytes that a compressed file holds; ValueError for more than a table of its size would have."""
+
+    def __init__(self, file: CsvFile) -> None:
+        assert file.compression is not None
+        self._name = file.name
+        self._n_left = max(MAX_UNPACKED, MAX_RATIO * file.file.seek(0, os.SEEK_END))
+        file.file.seek(0)
+        self._file = _open_packed(file.file, file.compression)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read into a buffer, and return the number of bytes."""
+        found = self._file.read(len(buffer))
+        self._n_left -= len(found)
+        if self._n_left < 0:
+            raise ValueError(
+                f"{self._name} unpacks to more than {MAX_RATIO} times its size: if it is a table, unpack it "
+                "yourself"
+            )
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _read_stream(file: BinaryIO, name: str) -> Source:
+    """Return the rows of an open Parquet file."""
+    arrow = import_extra("pyarrow", "cli", "a Parquet file")
+    parquet, datasets = (
+        import_extra(f"pyarrow.{one}", "cli", "a Parquet file") for one in ("parquet", "dataset")
+    )
     try:
-        table = read_dataset(file) if isinstance(file, str | Path) else parquet.read_table(file)
-        frame = table.to_pandas()
-        if target in frame and frame[target].dtype.kind == "f":
-            column = table[target]
-            if pyarrow.types.is_integer(column.type):
-                # NumPy's integers have no missing value, so that pandas made them floats, which round.
-                is_signed = pyarrow.types.is_signed_integer(column.type)
-                frame[target] = pandas.array(column.to_pylist(), "Int64" if is_signed else "UInt64")
-        return frame
-    except pyarrow.ArrowException as error:
-        if isinstance(file, str | Path):
-            for _ in ParquetRows(file, None).blocks():  # raises ValueError that names file and column
-                pass
-        raise ValueError(f"{name} is a damaged Parquet file: {first_line(error)}") from None
+        return Source(datasets.dataset(parquet.read_table(file)), name)
+    except arrow.ArrowException as error:
+        raise ValueError(f"{name} is a damaged Parquet file: {get_first_line(error)}") from None
 
 
-def _may_round(column: Any, task: str | None) -> bool:
+def _read_parquet(
+    pandas: ModuleType, source: Source, columns: Columns, rows: int | None, random: np.random.RandomState
+) -> ReadTable:
+    """Return rows of Parquet files, all or some random ones, without columns to drop."""
+    unread = [name for name in resolve_names(columns.drop, source.columns) if name in source.columns]
+    n_rows = source.n_rows
+    drawn = draw_rows(n_rows, rows, random)
+    table = source.read([name for name in source.columns if name not in unread], drawn)
+    frame = table.to_pandas()
+    target = columns.target
+    if target in frame and frame[target].dtype.kind == "f":
+        types = import_extra("pyarrow", "cli", "a Parquet file").types
+        column = table[target]
+        if types.is_integer(column.type):
+            # NumPy's integers have no missing value, so that pandas made them floats, which round.
+            frame[target] = pandas.array(
+                column.to_pylist(), "Int64" if types.is_signed_integer(column.type) else "UInt64"
+            )
+    if not isinstance(frame.index, pandas.RangeIndex):  # of a dataframe that was saved with its index
+        frame = frame.reset_index(drop=frame.index.name is None)
+    frame.index = pandas.RangeIndex(len(frame)) if drawn is None else drawn
+    frame.columns = [str(column) for column in frame.columns]
+    notes = [] if drawn is None else [SAMPLED.format(rows, n_rows)]
+    return ReadTable(frame, source.name, notes, unread=unread)
+
+
+def _may_round(column: Series, task: str | None) -> bool:
     """Return True for a target of floats that may be classes, and stand for other texts in the file.
 
     Without a task, fractions are numbers to predict.
@@ -302,7 +328,7 @@ def _may_round(column: Any, task: str | None) -> bool:
     return bool(values.abs().max() >= MAX_EXACT) if are_whole else task == "classification"
 
 
-def _may_be_padded(column: Any, task: str | None) -> bool:
+def _may_be_padded(column: Series, task: str | None) -> bool:
     """Return True for a target of integers that may be classes, such as 01 and 02 in the file."""
     values = column.dropna()
     if task == "regression" or column.dtype.kind not in "iuf" or not (values == values.round()).all():
@@ -310,31 +336,31 @@ def _may_be_padded(column: Any, task: str | None) -> bool:
     return task == "classification" or values.nunique() <= MAX_CLASSES
 
 
-def _may_lack_classes(column: Any, task: str | None) -> bool:
+def _may_lack_classes(column: Series, task: str | None) -> bool:
     """Return True for a target that lacks values, which may be classes, such as None in the file."""
     if task == "regression" or not column.hasnans:
         return False
     return task == "classification" or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
 
 
-def _left_out_classes(texts: Any) -> list[str]:
+def _note_missing_classes(texts: Series) -> list[str]:
     """Return a note on the texts in the file of a target's missing values, which may be names of classes."""
     counts = texts.value_counts()
     if not len(counts):
         return []
-    n_rows = counted(int(counts.sum()), "row")
+    n_rows = pluralize(int(counts.sum()), "row")
     return [
-        f"the target {texts.name!r} holds {listed(counts.index)} in {n_rows}, read as missing values: "
+        f"the target {texts.name!r} holds {join_names(counts.index)} in {n_rows}, read as missing values: "
         "--no-default-na makes classes of such texts"
     ]
 
 
-def _is_padded(texts: Any) -> bool:
+def _is_padded(texts: Series) -> bool:
     """Return True if a text is an integer that begins with 0."""
     return bool(texts.dropna().str.strip().str.fullmatch(PADDED_INTEGER.pattern).any())
 
 
-def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> Any:
+def _parse_integers(pandas: ModuleType, texts: Series, decimal: str, thousands: str | None) -> Any:
     """Return texts of numbers as nullable integers, or as they are if these would lose digits."""
     if thousands is not None:
         texts = texts.str.replace(thousands, "", regex=False)
@@ -349,33 +375,33 @@ def _unrounded(pandas: Any, texts: Any, decimal: str, thousands: str | None) -> 
         return texts
 
 
-def _read_csv(
-    pandas: Any, file: Any, head: bytes, name: str, options: Any, text_columns: Mapping[str, Iterable[str]],
-    target: str | None, task: str | None, copied: Sequence[str],
-) -> ReadTable:  # fmt: skip
+def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, columns: Columns) -> ReadTable:
     """Return the rows of a CSV file, and notes about its form."""
-    check_kind(head, name)
-    compression = _compression(head)
+    for magic, remedy in REFUSED.items():
+        if head.startswith(magic):
+            raise ValueError(f"{name} is {remedy}")
+    compression = next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
     if compression is not None:
         try:
-            head = _unpacked(file, compression)
+            head = _open_packed(file, compression).read(HEAD)
         except Exception as error:
             raise ValueError(f"{name} is damaged: {error}") from None
-    encoding = options.encoding or marked_encoding(head)
-    notes: list[str] = []
-    columns = text_columns, target, task, copied
+    marked = (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark))
+    encoding = options.encoding or next(marked, "utf-8")
+    csv_file = CsvFile(file, head, name, encoding, compression)
     try:
-        return _parsed(pandas, file, head, name, options, encoding, compression, notes, *columns)
+        return parse_csv(csv_file, options, columns)
     except UnicodeDecodeError as error:
         if options.encoding:
             raise ValueError(
                 f"{name} is not encoded in {encoding}, as --encoding says: {error.reason}"
             ) from None
-        notes = [f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another"]
         try:
-            return _parsed(pandas, file, head, name, options, FALLBACK, compression, notes, *columns)
+            read = parse_csv(replace(csv_file, encoding=FALLBACK), options, columns)
         except UnicodeDecodeError:
             raise ValueError(f"{name} is neither UTF-8 nor {FALLBACK}: name its --encoding") from None
+        read.notes.insert(0, f"the file is not UTF-8: read as {FALLBACK}, unless --encoding names another")
+        return read
     except LookupError:
         raise ValueError(f"--encoding: there is no encoding {encoding!r}") from None
     except UnicodeError:  # of an encoding for names in the Internet, such as idna
@@ -384,78 +410,121 @@ def _read_csv(
         ) from None
 
 
-def _parsed(
-    pandas: Any, file: Any, head: bytes, name: str, options: Any, encoding: str, compression: Any,
-    notes: list[str], text_columns: Mapping[str, Iterable[str]], target: str | None, task: str | None,
-    copied: Sequence[str],
-) -> ReadTable:  # fmt: skip
-    """Return the rows of a CSV file in one encoding."""
-    text = head.decode(encoding, "ignore")
+def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTable:
+    """Return the rows of a CSV file in the dialect that options or its first lines tell.
+
+    A damaged file is a ValueError, and another encoding than the file's a UnicodeDecodeError.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    text = file.head.decode(file.encoding, "ignore")
     if "\0" in text:
-        raise ValueError(f"{name} is neither a CSV file nor a Parquet file")
-    lines = first_lines(text, is_cut=len(head) >= HEAD)
-    sep, decimal, thousands, may_have_points = found_form(lines, options, notes)
-    has_surplus = _has_empty_surplus(lines, sep, name)
-    missing = {"na_values": ["", *options.na], "keep_default_na": options.default_na}
-
-    def parsed(text_columns: Iterable[str], **more: Any) -> Any:
-        file.seek(0)
-        return pandas.read_csv(
-            file, sep=sep, decimal=decimal, thousands=thousands, encoding=encoding, compression=compression,
-            skipinitialspace=True, low_memory=False, dtype=dict.fromkeys(text_columns, "string") or None,
-            index_col=False if has_surplus else None, **(missing | more),
-        )  # fmt: skip
-
-    try:
-        frame = parsed(text_columns)
-        for column, known in text_columns.items():
-            if column in frame and options.default_na and not MISSING.isdisjoint(known):
-                others = {"", *options.na, *MISSING.difference(known)}
-                texts = parsed([column], usecols=[column], keep_default_na=False, na_values=list(others))
-                frame[column] = texts[column]
-        if may_have_points:
-            notes += _convert_points(pandas, frame, text_columns)
+        raise ValueError(f"{file.name} is neither a CSV file nor a Parquet file")
+    dialect, notes = find_dialect(text, len(file.head) >= HEAD, options, file.name)
+    missing = Missing.parse(options.na, options.default_na, dialect.header)
+    fields = _Fields(pandas, file, dialect, missing)
+    with _explain_csv_errors(pandas, file.name, dialect.sep):
+        frame = fields.read(columns.text)
+        for column, known in columns.text.items():
+            if column in frame and missing.has_default and not MISSING.isdisjoint(known):
+                others = [*missing.list_texts(column), *MISSING.difference(known)]
+                frame[column] = fields.read_texts([column], others)[column]
+        if dialect.may_have_points:
+            notes += _convert_points(pandas, frame, columns.text)
+        target = columns.target
         if target is not None and target in frame:
-            may_round = _may_round(frame[target], task)
-            if may_round or _may_be_padded(frame[target], task):
-                texts = parsed([target], usecols=[target])[target]
-                if may_have_points:
-                    texts = _in_python_form(pandas, texts)
-                if may_round or _is_padded(texts):
-                    frame[target] = _unrounded(pandas, texts, decimal, thousands)
-            if options.default_na and _may_lack_classes(frame[target], task):
-                texts = parsed([target], usecols=[target], keep_default_na=False)[target]
-                notes += _left_out_classes(texts[frame[target].isna()])
-        copied = [column for column in given_names(copied, frame.columns) if column in frame]
-        fields = None
-        if copied:
-            fields = parsed(copied, usecols=copied, keep_default_na=False, na_values=[""])
+            frame[target] = _restore_classes(fields, frame[target], columns.task)
+            if missing.has_default and _may_lack_classes(frame[target], columns.task):
+                texts = fields.read_texts([target], missing.list_texts(target))[target]
+                notes += _note_missing_classes(texts[frame[target].isna()])
+        copied = [column for column in resolve_names(columns.copied, frame.columns) if column in frame]
+        kept = fields.read_texts(copied, [""]) if copied else None
+    if options.units:
+        _convert_units(pandas, frame, columns.text, options.units, dialect)
+    notes += _note_renamed_columns(dialect.header, frame.columns)
+    marks = {"sep": dialect.sep, "decimal": dialect.decimal, "thousands": dialect.thousands}
+    return ReadTable(frame, file.name, notes, ReadOptions(**(options.to_record() | marks)), kept)
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Fields of a CSV file, which pandas reads."""
+
+    pandas: ModuleType
+    file: CsvFile
+    dialect: Dialect
+    missing: Missing
+
+    def read(self, text_columns: Iterable[str], **settings: object) -> DataFrame:
+        """Return the columns, some of them as text, with further arguments of pandas' function."""
+        self.file.file.seek(0)
+        raw = self.file.file if self.file.compression is None else io.BufferedReader(_Unpacking(self.file))
+        missing, dialect = self.missing, self.dialect
+        na: list[str] | dict[str, list[str]] = ["", *missing.texts]
+        if missing.own:
+            na = {column: missing.list_texts(column) for column in dialect.header}
+        given = {
+            "sep": dialect.sep,
+            "quotechar": dialect.quote,
+            "decimal": dialect.decimal,
+            "thousands": dialect.thousands,
+            "encoding": self.file.encoding,
+            "skipinitialspace": True,
+            "low_memory": False,
+            "dtype": dict.fromkeys(text_columns, "string") or None,
+            "index_col": False if dialect.has_surplus else None,
+            "skiprows": dialect.n_skipped,
+            "comment": dialect.comment,
+            "na_values": na,
+            "keep_default_na": missing.has_default,
+        }
+        return self.pandas.read_csv(raw, **(given | settings))
+
+    def read_texts(self, columns: Sequence[str], missing: Sequence[str]) -> DataFrame:
+        """Return columns as text, with some texts for missing values and no others."""
+        return self.read(columns, usecols=columns, na_values=missing, keep_default_na=False)
+
+
+@contextmanager
+def _explain_csv_errors(pandas: ModuleType, name: str, sep: str) -> Iterator[None]:
+    """Let the errors of pandas name the file, its line and a remedy."""
+    try:
+        yield
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{name} is empty") from None
     except pandas.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
-            raise ValueError(f"{name} is not a CSV file: {first_line(error)}") from None
+            raise ValueError(f"{name} is not a CSV file: {get_first_line(error)}") from None
         raise ValueError(
             f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
             "correct the line, or name another --sep"
         ) from None
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{name} is damaged: {first_line(error)}") from None
-    notes += _renamed_columns(_split(lines, sep), frame.columns)
-    if options.units:
-        _leave_out_units(pandas, frame, text_columns, options.units, thousands, decimal)
-    return ReadTable(frame, name, notes, is_csv=True, decimal=decimal, copied=fields)
+        raise ValueError(f"{name} is damaged: {get_first_line(error)}") from None
 
 
-def _in_python_form(pandas: Any, column: Any) -> Any:
+def _restore_classes(fields: _Fields, target: Series, task: str | None) -> Any:
+    """Return a target, as in the file where it may hold classes that pandas has rounded or shortened."""
+    may_round = _may_round(target, task)
+    if not (may_round or _may_be_padded(target, task)):
+        return target
+    texts = fields.read([target.name], usecols=[target.name])[target.name]
+    dialect = fields.dialect
+    if dialect.may_have_points:
+        texts = _convert_points_and_commas(fields.pandas, texts)
+    if not (may_round or _is_padded(texts)):
+        return target
+    return _parse_integers(fields.pandas, texts, dialect.decimal, dialect.thousands)
+
+
+def _convert_points_and_commas(pandas: ModuleType, column: Series) -> Series:
     """Return a column of a file with decimal commas with numbers as Python writes them."""
     present = column.dropna()
-    texts = in_python_form(list(map(str, present)))
+    texts = to_python_form(list(map(str, present)))
     return pandas.Series(texts, present.index, dtype=object).reindex(column.index)
 
 
-def _convert_points(pandas: Any, frame: Any, text_columns: Mapping[str, Iterable[str]]) -> list[str]:
+def _convert_points(pandas: ModuleType, frame: DataFrame, text_columns: Container[str]) -> list[str]:
     """Convert columns of text whose values are all numbers, some of which have points.
 
     Return a note on columns where points that separate thousands might be decimal points.
@@ -468,38 +537,37 @@ def _convert_points(pandas: Any, frame: Any, text_columns: Mapping[str, Iterable
         given = column.dropna().astype(str)
         if not given.str.contains(".", regex=False).any():
             continue
-        texts = _in_python_form(pandas, column)
+        texts = _convert_points_and_commas(pandas, column)
         numbers = pandas.to_numeric(texts, errors="coerce")
         if numbers.count() == len(given):
             frame[name] = numbers
             has_groups = not texts.dropna().str.contains(".", regex=False).any()
             if has_groups and given.str.count(r"\.").max() == 1:
                 doubtful.append(name)
-    return [f"points separate thousands in {listed(doubtful)}"] if doubtful else []
+    return [f"points separate thousands in {join_names(doubtful)}"] if doubtful else []
 
 
-def _leave_out_units(
-    pandas: Any,
-    frame: Any,
-    text_columns: Mapping[str, Iterable[str]],
-    units: Any,
-    thousands: str | None,
-    decimal: str,
+def _convert_units(
+    pandas: ModuleType,
+    frame: DataFrame,
+    text_columns: Container[str],
+    units: Sequence[str],
+    dialect: Dialect,
 ) -> None:
     """Convert columns of text whose values are all numbers, with one of some units or without."""
     for name in frame.columns:
         column = frame[name]
         if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
             continue
-        values = without_units(column.astype("string"), units, thousands, decimal)
+        values = parse_units(column.astype("string"), units, dialect.thousands, dialect.decimal)
         if values.notna().sum() == column.notna().sum() > 0:
             frame[name] = values.astype("float64")
 
 
-def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
-    """Return a note for every name that the header, the first row, repeats: pandas adds numbers to it."""
+def _note_renamed_columns(header: Sequence[str], names: Index) -> list[str]:
+    """Return a note for every name that the header repeats: pandas adds numbers to it."""
     renamed: dict[str, list[str]] = {}
-    given = [name.lstrip(" ") for name in rows[0]] if rows else []
+    given = [name.lstrip(" ") for name in header]
     for old, new in zip(given, names, strict=False):
         if old and new.startswith(f"{old}.") and given.count(old) > 1:
             renamed.setdefault(old, []).append(repr(new))
@@ -509,135 +577,71 @@ def _renamed_columns(rows: list[list[str]], names: Any) -> list[str]:
     ]
 
 
-def _has_empty_surplus(lines: list[str], sep: str, name: str) -> bool:
-    """Return True if all lines but the header end with a separator; raise ValueError for surplus fields.
-
-    pandas would take the first column of such lines for an index.
-    """
-    rows = _split(lines, sep)
-    header = rows.pop(0) if rows else []
-    if not rows or len(rows[0]) <= len(header):
-        return False
-    if len(rows[0]) == len(header) + 1 and not any(row[-1] for row in rows):
-        return True
-    raise ValueError(f"{name}: the lines have more fields than the header, separated by {sep!r}")
-
-
-def _split(lines: list[str], sep: str) -> list[list[str]]:
-    """Return the fields of lines; an empty list if a field is longer than the module csv allows."""
-    try:
-        return list(csv.reader(lines, delimiter=sep, skipinitialspace=True))
-    except csv.Error:
-        return []
-
-
-def found_form(lines: list[str], options: Any, notes: list[str]) -> Form:
-    """Return the form of a CSV file, as options say or its first lines suggest; note what is unusual."""
-    sep = options.sep.replace("\\t", "\t") if options.sep else found_separator(lines)
-    if len(sep) != 1:
-        raise ValueError(f"--sep must be one character, got {sep!r}")
-    decimal, thousands = options.decimal or ".", options.thousands or None
-    if options.decimal is None and sep != ",":
-        decimal = found_decimal(lines, sep)
-    if len(decimal) != 1:
-        raise ValueError(f"--decimal must be one character, got {decimal!r}")
-    if thousands is not None and (thousands == decimal or len(thousands) != 1):
-        raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
-    if sep != ",":
-        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
-    if decimal != ".":
-        notes.append(f"decimal point {decimal!r}")
-    elif not (options.decimal or thousands) and sep != "," and _may_be_groups(lines, sep):
-        notes.append(
-            "points are read as decimal points: --decimal , --thousands . reads them as separators of "
-            "thousands"
-        )
-    return Form(sep, decimal, thousands, decimal == "," and options.decimal is None and thousands is None)
-
-
-def found_separator(lines: list[str]) -> str:
-    """Return the separator with which most lines have as many fields as the first; a comma if none has."""
-    best, best_key = ",", (0.0, 0)
-    for sep in SEPARATORS:
-        counts = [len(row) for row in _split(lines, sep)]
-        if not counts or counts[0] < 2:
-            continue
-        share = sum(count == counts[0] for count in counts) / len(counts)
-        key = (round(share, 1), counts[0])
-        if key > best_key:
-            best, best_key = sep, key
-    return best
-
-
-def found_decimal(lines: list[str], sep: str) -> str:
-    """Return the decimal point of the numbers in lines, a comma where commas and points are as frequent."""
-    fields = _fields(lines, sep)
-    n_commas = sum(bool(_COMMA_NUMBER.fullmatch(field)) for field in fields)
-    n_points = sum(bool(_POINT_NUMBER.fullmatch(field)) for field in fields)
-    n_points -= sum(bool(_POINT_GROUPS.fullmatch(field)) for field in fields)
-    return "," if n_commas >= max(1, n_points) else "."
-
-
-def _may_be_groups(lines: list[str], sep: str) -> bool:
-    """Return True if all points of the numbers in lines may separate thousands, and there are some."""
-    with_points = [field for field in _fields(lines, sep) if _POINT_NUMBER.fullmatch(field)]
-    return bool(with_points) and all(map(_POINT_GROUPS.fullmatch, with_points))
-
-
-def _fields(lines: list[str], sep: str) -> list[str]:
-    """Return the fields of all lines but the first."""
-    return [cell.strip() for row in _split(lines[1:], sep) for cell in row]
-
-
 def _drop_index(read: ReadTable) -> None:
     """Leave out the column in which pandas has written the numbers of the rows."""
     frame = read.frame
     first = frame.columns[0]
     if first in ("Unnamed: 0", INDEX) and len(frame.columns) > 1:
         values = frame[first]
-        if values.dtype.kind in "iu" and (values.diff().dropna() == 1).all():
+        if values.dtype.kind in "iu" and (values - frame.index).nunique() == 1:
             read.frame = frame.drop(columns=first)
             read.notes.append("the first column, which numbers the rows, is left out")
 
 
-def _parse_dates(
-    pandas: Any, read: ReadTable, date_formats: Sequence[str] | None, text_columns: Any = ()
-) -> None:
-    """Convert columns of text whose values are all dates; add a note if no column has a given format."""
+def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> None:
+    """Convert columns of text whose values are all dates, or times of day but for the target.
+
+    Add a note if no column has a given format.
+    """
+    pandas = import_extra("pandas", "cli", "reading a table")
+    trained = () if options.trained is None else options.trained.date_format
+    given = [form for form in options.date_format if form not in trained]
     may_fit = False  # True after a column of dates, and after one of missing values alone
     for name in read.frame.columns:
-        if name in text_columns:
+        if name in columns.text:
             continue
         column = read.frame[name]
         may_fit = may_fit or not column.count()
         if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
             continue
-        present = column.dropna()
-        sample = present.head(100)
-        if not len(present) or not all(isinstance(value, str) for value in sample):
+        sample = column.dropna().head(100)
+        if not len(sample) or not all(isinstance(value, str) for value in sample):
             continue
-        if not date_formats and not all(_ISO_DATE.fullmatch(value) for value in sample):
-            continue
-        dates = as_dates(pandas, column, date_formats)
-        if dates is not None and dates.isna().sum() == column.isna().sum():
-            read.frame[name], may_fit = dates, True
-    if date_formats and not may_fit:
-        forms = " or ".join(map(shown, date_formats))
+        found = parse_dates(column, options.date_format)
+        if _is_complete(found, column):
+            may_fit = True
+        elif all(_ISO_DATE.fullmatch(value) for value in sample):
+            found = parse_dates(column, [ISO])
+        elif name != columns.target and all(_TIME.fullmatch(value.strip()) for value in sample):
+            found = parse_dates(column.str.strip(), TIME_FORMATS)
+            if found is not None and _is_complete(found, column):
+                found -= pandas.Timestamp("1900-01-01")
+                read.notes.append(f"column {name!r} holds times of day, read as fractions of a day")
+        if found is not None and _is_complete(found, column):
+            read.frame[name] = found
+    if given and not may_fit:
+        forms = " or ".join(map(short_repr, given))
         read.notes.append(f"no column holds dates in the format {forms} of --date-format")
 
 
-def as_dates(pandas: Any, column: Any, date_formats: Sequence[str] | None) -> Any:
+def _is_complete(dates: Series | None, column: Series) -> bool:
+    """Return True if all texts of a column became dates."""
+    return dates is not None and dates.isna().sum() == column.isna().sum()
+
+
+def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
     """Return a column as dates, in the format that most values have, NaT where a value has another form.
 
-    Without formats, dates are ISO 8601. The result is None if time zones differ.
+    The result is None without a format, or if time zones differ.
     """
+    pandas = import_extra("pandas", "cli", "reading a table")
     found = None
-    for form in date_formats or ["ISO8601"]:
+    for form in date_formats:
         try:
             dates = pandas.to_datetime(column, format=form, errors="coerce")
         except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
-            if date_formats and re.search("format|directive|group name", str(error)):
-                raise ValueError(f"--date-format {shown(form)}: {first_line(error)}") from None
+            if form != ISO and re.search("format|directive|group name", str(error)):
+                raise ValueError(f"--date-format {short_repr(form)}: {get_first_line(error)}") from None
             continue
         if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):
             found = dates

@@ -7,35 +7,43 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from ...system.messages import error_text
+from ...system.messages import format_error
+from ...system.validation import Array
 from ..calibration import log_loss
 from ..encoding.encoder import TableEncoder
-from .columns import unseen_unwarned
+from ..members import assign_group_folds, split_rows
+from .matching import ignore_unseen
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..base import Tabular
 
 __all__ = [
     "METRICS",
     "Metric",
-    "baselines",
-    "constant_prediction",
-    "folds_of",
-    "metrics_of",
-    "networks_work",
-    "plain",
-    "scores_of",
-    "shown_score",
-    "table_of_scores",
+    "compute_scores",
+    "count_operations",
+    "estimate_margins",
+    "format_score",
+    "format_scores",
+    "make_folds",
+    "order_metrics",
+    "predict_constant",
+    "score_baselines",
+    "to_json",
 ]
 
-Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 # Largest number of rows to which the linear model is fitted.
@@ -46,35 +54,28 @@ MAX_IN_FULL = 1e7
 MAX_ITERATIONS, MIN_ITERATIONS = 200, 5
 # If the most frequent class has at least this fraction of the rows, the accuracy is not the first score.
 MAX_MAJORITY = 0.9
+# Draws of a bootstrap, and how many rows of many, and rows or groups at least, each of them has.
+N_DRAWS, MAX_DRAWN_ROWS, MIN_DRAWN = 50, 1000, 50
 # Scores of classes that come first where one class is that frequent.
 RARE_FIRST = ("balanced_accuracy", "average_precision")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Score of predictions.
+    """Score of predictions."""
 
-    Parameters
-    ----------
-    label : str
-        Name for people.
-    is_better_high : bool
-        True if a higher score is better.
-    compute : callable
-        Function of true targets, predictions (probabilities of the classes, or numbers), classes or None, and
-        weights or None.
-    """
-
-    label: str
-    is_better_high: bool
-    compute: Callable[[Array, Array, Any, Any], float]
+    label: str  # display name
+    is_better_high: bool  # True if a higher score is better
+    # Function of true targets, predictions (probabilities of the classes, or numbers), classes or None,
+    # and weights or None.
+    compute: Callable[[Array, Array, Any, Array | None], float]
 
 
-def _predicted(P: Array, classes: Array) -> Array:
+def _choose_classes(P: Array, classes: Array) -> Array:
     return classes[P.argmax(axis=1)]
 
 
-def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
+def _compute_roc_auc(y: Array, P: Array, classes: Array, weights: Array | None) -> float:
     """Return the area under the ROC curve; of several classes, the mean of each against all others."""
     areas = []
     for k in range(1 if len(classes) == 2 else 0, len(classes)):
@@ -85,7 +86,7 @@ def _roc_auc(y: Array, P: Array, classes: Array, weights: Any) -> float:
     return float(np.mean(areas))
 
 
-def _average_precision(y: Array, P: Array, classes: Array, weights: Any) -> float:
+def _compute_average_precision(y: Array, P: Array, classes: Array, weights: Array | None) -> float:
     """Return the area under the precision-recall curve of the rarer of two classes, or the mean over more."""
     counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
     if not counts.all():
@@ -102,7 +103,7 @@ METRICS: dict[str, dict[str, Metric]] = {
             "accuracy",
             True,
             lambda y, P, classes, w: float(
-                metrics.accuracy_score(y, _predicted(P, classes), sample_weight=w)
+                metrics.accuracy_score(y, _choose_classes(P, classes), sample_weight=w)
             ),
         ),
         "balanced_accuracy": Metric(
@@ -110,12 +111,12 @@ METRICS: dict[str, dict[str, Metric]] = {
             True,
             lambda y, P, classes, w: float(
                 metrics.recall_score(
-                    y, _predicted(P, classes), average="macro", sample_weight=w, zero_division=0.0
+                    y, _choose_classes(P, classes), average="macro", sample_weight=w, zero_division=0.0
                 )
             ),
         ),
-        "roc_auc": Metric("ROC AUC", True, _roc_auc),
-        "average_precision": Metric("avg. precision", True, _average_precision),
+        "roc_auc": Metric("ROC AUC", True, _compute_roc_auc),
+        "average_precision": Metric("avg. precision", True, _compute_average_precision),
         "log_loss": Metric(
             "log-loss", False, lambda y, P, classes, w: log_loss(P, np.searchsorted(classes, y), w)
         ),
@@ -138,53 +139,85 @@ METRICS: dict[str, dict[str, Metric]] = {
 }
 
 
-def scores_of(task: str, y: Array, predictions: Array, classes: Any, weights: Any) -> dict[str, float]:
+def compute_scores(
+    task: str, y: Array, predictions: Array, classes: Array | None, weights: Array | None
+) -> dict[str, float]:
     """Return all scores of predictions by name; NaN where a score is not defined."""
     return {name: metric.compute(y, predictions, classes, weights) for name, metric in METRICS[task].items()}
 
 
-def folds_of(task: str, y: Array, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Return the training and test rows of a cross-validation, stratified by classes if they have enough."""
+def estimate_margins(
+    task: str,
+    y: Array,
+    predictions: Array,
+    classes: Array | None,
+    weights: Array | None,
+    groups: Rows | None = None,
+) -> dict[str, float]:
+    """Return half of the width of the 95 % interval of each score by name; NaN for one row or group.
+
+    This is a bootstrap over rows, or over groups (n,) of rows: of many rows, it draws fewer, whose scores
+    vary more by a known factor.
+    """
+    if groups is None:
+        rows_by_group, n_units = None, len(y)
+    else:
+        counts = np.unique(groups, return_counts=True)[1]
+        rows_by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(counts)[:-1])
+        n_units = len(counts)
+    if n_units < 2:
+        return dict.fromkeys(METRICS[task], np.nan)
+    n_drawn = min(n_units, max(MIN_DRAWN, n_units * MAX_DRAWN_ROWS // len(y)))
+    random = np.random.RandomState(0)
+    draws = np.full((N_DRAWS, len(METRICS[task])), np.nan)
+    # The checks of arguments would take most of the time.
+    checks = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
+    with checks, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a draw may lack a class
+        for draw in draws:
+            rows = random.randint(n_units, size=n_drawn)
+            if rows_by_group is not None:
+                rows = np.concatenate([rows_by_group[k] for k in rows])
+            drawn = None if weights is None else weights[rows]
+            if drawn is None or drawn.any():
+                draw[:] = [*compute_scores(task, y[rows], predictions[rows], classes, drawn).values()]
+        spread = np.nanstd(draws, axis=0)
+        spread[spread < 1e-12 * np.abs(np.nanmean(draws, axis=0))] = 0.0  # of rounding
+    margins = 1.96 * np.sqrt(n_drawn / n_units) * spread
+    return dict(zip(METRICS[task], margins.tolist(), strict=True))
+
+
+def make_folds(
+    task: str, y: Array, n_folds: int, seed: int, groups: Rows | None = None
+) -> list[tuple[Rows, Rows]]:
+    """Return the training and test rows of a cross-validation: whole groups (n,), or stratified by classes.
+
+    Classes of fewer rows than folds are not stratified.
+    """
+    if groups is not None:
+        folds = assign_group_folds(groups, n_folds, np.random.RandomState(seed))
+        return [split_rows(folds, fold) for fold in range(n_folds)]
     kind = KFold
     if task == "classification" and np.unique(y, return_counts=True)[1].min() >= n_folds:
         kind = StratifiedKFold
     return list(kind(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y))
 
 
-def baselines(
+def score_baselines(
     task: str,
-    train: tuple[Any, Array, Any],
+    train: tuple[DataFrame, Array, Array | None],
     splits: Sequence[tuple[Rows, Rows]] | None,
-    test: tuple[Any, Array, Any] | None,
-    classes: Any,
+    test: tuple[DataFrame, Array, Array | None] | None,
+    classes: Array | None,
     held_out: Rows | None,
     work: float = math.inf,
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of the baselines.
+    """Return the scores of the baselines by name, "linear model" and the constant prediction.
 
-    Parameters
-    ----------
-    task : {"classification", "regression"}
-        Kind of the target.
-    train : tuple of DataFrame, array (n,) and array (n,) or None
-        Rows, targets and weights.
-    splits : list of two arrays of rows, optional
-        Training and validation rows of every fold: the baselines are fitted to the former and predict the
-        latter.
-    test : tuple of DataFrame, array (m,) and array (m,) or None, optional
-        Rows to predict instead of those of the folds, with targets and weights.
-    classes : array or None
-        Classes of a classification, sorted.
-    held_out : array of int, optional
-        Rows of the folds' predictions that count; by default all.
-    work : float, optional
-        Operations that the fits may take in all, such as those of the networks, so that a simple model does
-        not cost more than they did.
-
-    Returns
-    -------
-    dict
-        Scores by name of the baseline, "linear model" and the constant prediction.
+    They are fitted to the training rows, targets and weights of every fold, and predict its validation rows,
+    of which `held_out` count, by default all. With `test`, they are fitted to all rows and predict those. The
+    classes are sorted. The fits may take `work` operations in all, such as those of the networks, so that a
+    simple model does not cost more than they did.
     """
     X, y, weights = train
     constant_name = "majority" if task == "classification" else "mean"
@@ -197,15 +230,15 @@ def baselines(
     for fitted, predicted in folds:
         if len(fitted) > MAX_ROWS:
             fitted = np.sort(random.permutation(fitted)[:MAX_ROWS])
-        fit_weights = _positive(weights, fitted)
+        fit_weights = _select_weights(weights, fitted)
         X_test = test[0] if test is not None else X.iloc[predicted]
         rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
-        with threadpool_limits(1), unseen_unwarned():
-            predict = _linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(folds))
+        with threadpool_limits(1), ignore_unseen():
+            predict = _fit_linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(folds))
             found["linear model"].append(predict(X_test))
         # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
-        found[constant_name].append(constant_prediction(task, y, _positive(weights), classes, len(X_test)))
+        found[constant_name].append(predict_constant(task, y, _select_weights(weights), classes, len(X_test)))
     order = np.concatenate(rows_of_test)
     chosen = slice(None) if held_out is None or test is not None else np.isin(order, held_out)
     truth, given = (y, weights) if test is None else (test[1], test[2])
@@ -213,16 +246,20 @@ def baselines(
     result = {}
     for name, predictions in found.items():
         values = np.concatenate(predictions)[chosen]
-        result[name] = scores_of(task, truth[rows], values, classes, None if given is None else given[rows])
+        result[name] = compute_scores(
+            task, truth[rows], values, classes, None if given is None else given[rows]
+        )
     return result
 
 
-def _positive(weights: Any, rows: Any = slice(None)) -> Any:
+def _select_weights(weights: Array | None, rows: Rows | slice = slice(None)) -> Array | None:
     """Return the weights of rows, or None if all are 0: such rows, of a sample or a fold, count alike."""
     return None if weights is None or not weights[rows].any() else weights[rows]
 
 
-def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float) -> Callable[[Any], Array]:
+def _fit_linear(
+    task: str, X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float
+) -> Callable[[DataFrame], Array]:
     """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
     encoder = TableEncoder(numbers="smooth", text="rare")
     present = np.unique(y)
@@ -231,13 +268,13 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
     except ValueError:  # no column tells the fold's rows apart
         present = present[:1]
     if len(present) < 2:
-        return lambda X_test: constant_prediction(task, y, weights, classes, len(X_test))
+        return lambda X_test: predict_constant(task, y, weights, classes, len(X_test))
     if task == "regression":
         # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
         center, scale = y.mean(), y.std()
         ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
 
-        def predict_numbers(X_test: Any) -> Array:
+        def predict_numbers(X_test: DataFrame) -> Array:
             values = ridge.predict(encoder.transform(X_test)).astype(np.float64)
             return np.clip(values * scale + center, y.min(), y.max())
 
@@ -249,23 +286,27 @@ def _linear(task: str, X: Any, y: Array, weights: Any, classes: Any, work: float
         warnings.simplefilter("ignore")  # the baseline may end before it converges
         model = LogisticRegression(max_iter=n_iterations).fit(Z, y, weights)
 
-    def predict(X_test: Any) -> Array:
-        P = np.zeros((len(X_test), len(classes)))
-        P[:, np.searchsorted(classes, present)] = model.predict_proba(encoder.transform(X_test))
+    assert classes is not None
+    n_classes, columns = len(classes), np.searchsorted(classes, present)
+
+    def predict(X_test: DataFrame) -> Array:
+        P = np.zeros((len(X_test), n_classes))
+        P[:, columns] = model.predict_proba(encoder.transform(X_test))
         return P
 
     return predict
 
 
-def constant_prediction(task: str, y: Array, weights: Any, classes: Any, n_rows: int) -> Array:
+def predict_constant(task: str, y: Array, weights: Array | None, classes: Array | None, n_rows: int) -> Array:
     """Return the fractions of the classes, or the mean, for every row."""
     if task == "regression":
         return np.full(n_rows, np.average(y, weights=weights))
+    assert classes is not None
     counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
     return np.tile(counts / counts.sum(), (n_rows, 1))
 
 
-def networks_work(model: Any, n_rows: int) -> float:
+def count_operations(model: Tabular, n_rows: int) -> float:
     """Return the operations that the networks of a tabular estimator took: three products per epoch."""
     layers = [one.model_.layers_dim for one in model.estimators_]
     n_parameters = [sum(m * n for m, n in itertools.pairwise(dims)) for dims in layers]
@@ -273,7 +314,7 @@ def networks_work(model: Any, n_rows: int) -> float:
     return 6.0 * n_rows * float(np.dot(n_parameters, n_epochs))
 
 
-def metrics_of(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
+def order_metrics(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
     """Return the metrics in the order in which they matter, given the scores by model, the constant last.
 
     Where one class is very frequent, the accuracy says little.
@@ -284,30 +325,33 @@ def metrics_of(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metr
     return {name: registry[name] for name in dict.fromkeys((*first, *registry))}
 
 
-def table_of_scores(task: str, scores: dict[str, dict[str, float]]) -> str:
-    """Return the scores as lines of text, a line for each model."""
+def format_scores(task: str, scores: dict[str, dict[str, float]], margins: dict[str, float]) -> str:
+    """Return the scores as lines of text, a line for each model; the first has its margins below it."""
+    names = list(scores)
+    names[1:1] = ["  +/- (95 %)"]
     columns = []
-    for key, metric in metrics_of(task, scores).items():
-        cells = [metric.label, *(shown_score(one[key], not metric.is_better_high) for one in scores.values())]
-        width = max(10, *map(len, cells))
-        columns.append([f"  {cell:>{width}}" for cell in cells])
-    width = max(map(len, scores))
-    names = [f"{name:<{width}}" for name in ("", *scores)]
-    return "\n".join("".join(line) for line in zip(names, *columns, strict=True))
+    for key, metric in order_metrics(task, scores).items():
+        cells = [format_score(one[key], not metric.is_better_high) for one in scores.values()]
+        cells[1:1] = [format_score(margins[key], is_error=True)]
+        width = max(10, len(metric.label), *map(len, cells))
+        columns.append([f"  {cell:>{width}}" for cell in (metric.label, *cells)])
+    width = max(map(len, names))
+    labels = [f"{name:<{width}}" for name in ("", *names)]
+    return "\n".join("".join(line) for line in zip(labels, *columns, strict=True))
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Return a value as JSON holds it: NumPy's scalars as Python's, NaN and infinity as None."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def shown_score(value: float, is_error: bool = False) -> str:
+def format_score(value: float, is_error: bool = False) -> str:
     """Return a score as text with four decimals or, from 10 on, four digits or more; a dash for NaN.
 
     An error, which may have any magnitude, has four digits also where four decimals would leave fewer.
@@ -315,5 +359,5 @@ def shown_score(value: float, is_error: bool = False) -> str:
     if np.isnan(value):
         return "-"
     if abs(value) < 10:
-        return error_text(value) if is_error else f"{round(value, 4) + 0.0:.4f}"
+        return format_error(value) if is_error else f"{round(value, 4) + 0.0:.4f}"
     return f"{value:,.0f}" if 1e4 <= abs(value) < MAX_IN_FULL else f"{value:,.4g}"

@@ -1,23 +1,25 @@
-"""Notes on columns that a model should perhaps not see: ids, and columns that give the target away."""
+"""Notes on columns that need a decision: ids, groups, sentinels, and columns that give the target away."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ...system.extras import import_extra
+from ...system.messages import pluralize
+from ...system.validation import Array
+from .hints import find_hint, format_option, read_as_missing
 from .reading import ReadTable
-from .scores import folds_of
-from .texts import hint, option
+from .scores import make_folds
 
-__all__ = ["suspicions"]
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
 
-Array = NDArray[Any]
+__all__ = ["find_suspicions"]
 
 # Number of random rows on which a column is checked, the fewest that show something, and the folds.
 N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 2
@@ -29,39 +31,42 @@ MIN_OTHERS = 15
 MIN_SKILL = {"classification": 0.9, "regression": 0.99}
 # Smallest fraction of different values in a column with the name of an id.
 MIN_DISTINCT = 0.5
+# Fewest groups that a column of them holds, and largest mean number of runs of equal values of a group.
+MIN_GROUPS, MAX_RUNS = 20, 3
+# Numbers that often stand for a missing value.
+_SENTINEL = re.compile(r"-?9{2,}")
 _ID_NAME = re.compile(r"(?:^|[\W_])(?:id|key|uuid|guid|index|row|nr|no|number)s?$|[a-z]I[Dd]$", re.IGNORECASE)
 
 
-def suspicions(frame: Any, target: Any, task: str, read: ReadTable) -> list[str]:
-    """Return notes on columns.
+def find_suspicions(
+    frame: DataFrame, target: Series, task: str, read: ReadTable, has_groups: bool = False
+) -> list[str]:
+    """Return notes on the columns to predict from, and on a target of numbers without missing values.
 
-    Parameters
-    ----------
-    frame : pandas DataFrame
-        Columns to predict from.
-    target : pandas Series
-        Target without missing values.
-    task : {"classification", "regression"}
-        Kind of the target.
-    read : ReadTable
-        Table of the columns.
+    With `has_groups`, the user has named the column of the groups.
     """
-    notes = []
+    notes = [] if task == "classification" else _note_sentinel(target, "the target", read)
     # The encoder refuses lists and other values that cannot be categories, and names the column.
     frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
     for name in frame.columns:
-        column, drop = frame[name], f"{option('--drop', name)} leaves it out"
-        advice = hint(column, read.is_csv, read.decimal)
+        column, drop = frame[name], f"{format_option('--drop', name)} leaves it out"
+        advice = find_hint(column, read.is_csv, read.decimal)
         if advice is not None:
             notes.append(f"column {name!r} {advice[1]}")
         if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
             notes.append(f"column {name!r} numbers the rows: {drop}")
         elif _is_id(column):
             notes.append(f"column {name!r} looks like an id ({column.nunique():,} different values): {drop}")
-    return notes + _leaks(frame, target, task)
+        elif not has_groups and _is_group(column):
+            notes.append(
+                f"column {name!r} looks like {column.nunique():,} groups of rows that belong together: "
+                f"{format_option('--groups', name)} evaluates networks on groups that they did not see"
+            )
+        notes += _note_sentinel(column, "column", read)
+    return notes + _find_leaks(frame, target, task)
 
 
-def _is_hashable(column: Any) -> bool:
+def _is_hashable(column: Series) -> bool:
     """Return True if all values of a column are hashable."""
     if column.dtype == object:
         try:
@@ -72,7 +77,7 @@ def _is_hashable(column: Any) -> bool:
     return True
 
 
-def _is_id(column: Any) -> bool:
+def _is_id(column: Series) -> bool:
     """Return True for integers and text with the name of an id and few repeated values."""
     if column.dtype.kind in "fbM" or not _ID_NAME.search(str(column.name)) or len(column) < MIN_ROWS:
         return False
@@ -81,7 +86,32 @@ def _is_id(column: Any) -> bool:
     return bool(n_values >= MIN_DISTINCT * n_rows and (column.dtype.kind in "iu" or n_values < n_rows))
 
 
-def _leaks(frame: Any, target: Any, task: str) -> list[str]:
+def _is_group(column: Series) -> bool:
+    """Return True for text, and integers with the name of an id, of which equal values follow each other."""
+    if column.dtype.kind in "fbMm" or (column.dtype.kind in "iu" and not _ID_NAME.search(str(column.name))):
+        return False
+    n_values, n_rows = column.nunique(), len(column)
+    if not MIN_GROUPS <= n_values <= n_rows / 2:
+        return False
+    n_runs = int((column != column.shift()).sum())
+    return n_runs <= min(MAX_RUNS * n_values, n_rows / 2)
+
+
+def _note_sentinel(column: Series, what: str, read: ReadTable) -> list[str]:
+    """Return a note on a number such as -999 that lies further from all others than these from each other."""
+    if column.dtype.kind not in "iuf" or not read.is_csv:
+        return []
+    values, counts = np.unique(column.dropna().to_numpy(dtype=np.float64), return_counts=True)
+    for end, others in ((0, values[1:]), (-1, values[:-1])):
+        if len(others) < 2 or counts[end] < 2 or not _SENTINEL.fullmatch(text := f"{values[end]:g}"):
+            continue
+        if np.abs(others - values[end]).min() > np.ptp(others):
+            n_rows = f"{pluralize(int(counts[end]), 'row')} ({counts[end] / counts.sum():.1%})"
+            return [f"{what} {column.name!r} holds {text} in {n_rows}: {read_as_missing(column.name, text)}"]
+    return []
+
+
+def _find_leaks(frame: DataFrame, target: Series, task: str) -> list[str]:
     """Return notes on columns that alone predict the target almost perfectly."""
     n_rows = len(target)
     rows = np.arange(n_rows)
@@ -95,11 +125,11 @@ def _leaks(frame: Any, target: Any, task: str) -> list[str]:
         y = values[y] / np.abs(values).max()
     notes = []
     for name in frame.columns:
-        drop = f"{option('--drop', name)} leaves it out"
+        drop = f"{format_option('--drop', name)} leaves it out"
         if (frame[name].astype(object) == target.astype(object)).all():
             notes.append(f"column {name!r} is a copy of the target: {drop}")
         elif is_checked:
-            skill, score = _skill(_as_numbers(frame[name].iloc[rows]), y, task)
+            skill, score = _measure_skill(_convert_to_numbers(frame[name].iloc[rows]), y, task)
             if skill >= MIN_SKILL[task]:
                 notes.append(
                     f"column {name!r} alone predicts the target almost perfectly ({score}): if it is known "
@@ -108,7 +138,7 @@ def _leaks(frame: Any, target: Any, task: str) -> list[str]:
     return notes
 
 
-def _as_numbers(column: Any) -> Array:
+def _convert_to_numbers(column: Series) -> Array:
     """Return a column as float64 in its order, a missing value as the least."""
     pandas = import_extra("pandas", "cli", "reading a table")
     if column.dtype.kind not in "iufb":
@@ -118,12 +148,12 @@ def _as_numbers(column: Any) -> Array:
     return np.where(np.isnan(values), least - max(1.0, abs(least)), values)
 
 
-def _skill(x: Array, y: Array, task: str) -> tuple[float, str]:
+def _measure_skill(x: Array, y: Array, task: str) -> tuple[float, str]:
     """Return the skill of a column in cross-validation, and the accuracy or R2 as text."""
     is_class = task == "classification"
     tree = (DecisionTreeClassifier if is_class else DecisionTreeRegressor)(random_state=0)
     ranks = np.unique(x, return_inverse=True)[1].reshape(-1, 1)
-    found = cross_val_predict(tree, ranks, y, cv=folds_of(task, y, N_FOLDS, 0))
+    found = cross_val_predict(tree, ranks, y, cv=make_folds(task, y, N_FOLDS, 0))
     if is_class:
         error = float((found != y).mean())
         return 1 - error / (1 - float(np.bincount(y).max()) / len(y)), f"accuracy {1 - error:.1%}"

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,10 @@ from sklearn.preprocessing import TargetEncoder
 
 from ...system.frames import CodedValues, is_missing
 from ...system.messages import warn
-from ...system.validation import shown
+from ...system.validation import Array, check_count, short_repr
 from .columns import Dropped, Write
 
-__all__ = ["MAX_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "text_of"]
-
-Array = NDArray[Any]
+__all__ = ["MAX_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "to_text"]
 
 # Codes of missing values and of categories without a code of their own; known categories have the codes 0, 1,
 # ... Tables by code end with a row for missing values and one for other categories.
@@ -43,35 +40,24 @@ class CategoryEncoding:
     Two values without missing values become -1 and +1 in one feature. Values too rare for a feature share the
     feature "other", and so do values that did not occur in the fit; without rare values in the fit, a new
     value is 0 in all features.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    categories : list of str
-        Values with a feature of their own, the most frequent first.
-    has_other, has_missing : bool
-        True if rare values, and missing values, have a feature.
-    known : list of str
-        All values that occurred in the fit, sorted, in the order of the rows of `statistics`.
-    statistics : array (len(known) + 2, S)
-        Shrunk means of the target by value; the last two rows are for missing values and for other values.
-        Without target statistics, the shape is (0, 0).
     """
 
-    name: str
-    categories: list[str]
+    name: str  # name of the column
+    categories: list[str]  # values with a feature of their own, the most frequent first
+    # True if rare values, and missing values, have a feature.
     has_other: bool
     has_missing: bool
-    known: list[str]
+    known: list[str]  # all values that occurred in the fit, sorted, in the order of the rows of `statistics`
+    # (len(known) + 2, S): shrunk means of the target by value; the last two rows are for missing values and
+    # for other values. Without target statistics, the shape is (0, 0).
     statistics: NDArray[np.float64]
 
     @classmethod
     def fit(
-        cls, name: str, values: Sequence[Any], min_frequency: int, max_categories: int
+        cls, name: str, values: Sequence[object], min_frequency: int, max_categories: int
     ) -> CategoryEncoding | Dropped:
         """Return the encoding, still without target statistics, for the values of a column."""
-        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        counts = Counter(text for value in values if (text := to_text(value)) is not None)
         n_missing = len(values) - counts.total()
         # Equally frequent values are in alphabetical order, so that the order of the rows has no effect.
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
@@ -109,12 +95,12 @@ class CategoryEncoding:
         phrases += ["indicator of missing values"] * self.has_missing
         return ", ".join(phrases + ["means of the target"] * bool(self.statistics.shape[1]))
 
-    def prepared(self, values: Sequence[Any], warns: bool = False) -> Write:
+    def prepare(self, values: Sequence[object], warns: bool = False) -> Write:
         """Return the function that writes the features of rows.
 
         With `warns`, a warning names a column most of whose values did not occur in the fit.
         """
-        codes = coded(values, self.known)
+        codes = encode_categories(values, self.known)
         if warns:
             self._check_seen(codes, values)
         indices = {text: index for index, text in enumerate(self.categories)}
@@ -131,14 +117,14 @@ class CategoryEncoding:
 
         return write
 
-    def _check_seen(self, codes: NDArray[np.int64], values: Sequence[Any]) -> None:
+    def _check_seen(self, codes: NDArray[np.int64], values: Sequence[object]) -> None:
         """Warn if most values of the column did not occur in the fit."""
         n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != MISSING)
         if n_unseen > MAX_UNSEEN_FRACTION * n_present:
-            new, known = text_of(values[int(np.argmax(codes == OTHER))]), self.categories[0]
+            new, known = to_text(values[int(np.argmax(codes == OTHER))]), self.categories[0]
             warn(
                 f"column {self.name!r}: {n_unseen / n_present:.0%} of the values {UNSEEN}, such as "
-                f"{shown(new)}: write them as in the fit, such as {shown(known)}"
+                f"{short_repr(new)}: write them as in the fit, such as {short_repr(known)}"
             )
 
     @property
@@ -155,52 +141,48 @@ class CategoryEncoding:
             table[MISSING, n_categories + self.has_other] = 1
         return table
 
-    def unseen(self, values: Sequence[Any]) -> Counter[str]:
+    def count_unseen(self, values: Sequence[object]) -> Counter[str]:
         """Return the values that did not occur in the fit, with the number of their rows."""
         known = set(self.known)
-        counts = Counter(text for value in values if (text := text_of(value)) is not None)
+        counts = Counter(text for value in values if (text := to_text(value)) is not None)
         return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
 
-    def fit_statistics(self, values: Sequence[Any], targets: Array, n_folds: int, seed: int) -> Array:
+    def fit_statistics(self, values: Sequence[object], targets: Array, n_folds: int, seed: int) -> Array:
         """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.
 
         Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
         2001), standardised over all rows. Statistics that included a row's own target would reveal the target
         in training and mislead the network afterwards: each row gets the statistics of the other folds.
         """
-        codes = coded(values, self.known).astype(np.float64)[:, None]
+        codes = encode_categories(values, self.known).astype(np.float64)[:, None]
         keys = np.array([*range(len(self.known)), MISSING, OTHER], np.float64)[:, None]
         n_classes = 0 if targets.dtype.kind == "f" else int(targets.max()) + 1
         # StratifiedKFold warns of a class with fewer rows than folds, and refuses targets without any other.
         is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
         folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
-        whole = _shrunk_means(codes, targets, n_classes, keys)
+        whole = _shrink_means(codes, targets, n_classes, keys)
         center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # MISSING is the row before the last
         self.statistics = (whole - center) / scale
         cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
         for others, fold in folds.split(codes, targets):
-            means = _shrunk_means(codes[others], targets[others], n_classes, codes[fold])
+            means = _shrink_means(codes[others], targets[others], n_classes, codes[fold])
             cross_fitted[fold] = (means - center) / scale
         return cross_fitted
 
 
 @dataclass
 class WordsEncoding:
-    """Text by its words, each of which is hashed to one of `n_features` features and a sign.
+    """Text by its words, each of which is hashed to one of `n_features` features and a sign."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    n_features : int
-        Number of features.
-    """
+    name: str  # name of the column
+    n_features: int  # number of features
 
-    name: str
-    n_features: int
+    def __post_init__(self) -> None:
+        if not 1 <= check_count(self.n_features, "n_features") <= MAX_HASHES:
+            raise ValueError(f"the words of {self.name!r} are hashed to {self.n_features} numbers")
 
     @staticmethod
-    def suits(values: Sequence[Any]) -> bool:
+    def is_suitable(values: Sequence[object]) -> bool:
         """Return True if most texts of a column are distinct and have several words."""
         texts = [value for value in values if isinstance(value, str)]
         if len(set(texts)) < _MOSTLY_DISTINCT * max(1, len(texts)):
@@ -217,12 +199,12 @@ class WordsEncoding:
         """Treatment of the column, in words."""
         return f"words hashed to {self.n_features} numbers"
 
-    def prepared(self, values: Sequence[Any]) -> Write:
+    def prepare(self, values: Sequence[object]) -> Write:
         """Return the function that writes the features of rows, scaled to rows of length 1."""
         hasher = FeatureHasher(self.n_features, input_type="string")
 
         def write(rows: slice, out: Array, first: int) -> None:
-            words = [_WORDS.findall((text_of(value) or "").lower()) for value in values[rows]]
+            words = [_WORDS.findall((to_text(value) or "").lower()) for value in values[rows]]
             hashed = hasher.transform(words).toarray()
             length = np.linalg.norm(hashed, axis=1, keepdims=True)
             out[:, first : first + self.n_features] = hashed / np.maximum(length, 1.0)
@@ -230,7 +212,7 @@ class WordsEncoding:
         return write
 
 
-def text_of(value: Any) -> str | None:
+def to_text(value: object) -> str | None:
     """Return the text of a category, for integers without decimal point; None for a missing value."""
     if isinstance(value, str):
         return value
@@ -241,38 +223,25 @@ def text_of(value: Any) -> str | None:
     return str(value)
 
 
-def coded(values: Sequence[Any], known: list[str]) -> NDArray[np.int64]:
+def encode_categories(values: Sequence[object], known: list[str]) -> NDArray[np.int64]:
     """Return the index in `known` of every value; `MISSING` and `OTHER` for those without one."""
     if isinstance(values, CodedValues):
-        return coded([*values.categories, None], known)[values.codes]
+        return encode_categories([*values.categories, None], known)[values.codes]
     indices: dict[str | None, int] = {text: index for index, text in enumerate(known)}
     indices[None] = MISSING
     distinct = set(values)
     if all(isinstance(value, str) or is_missing(value) for value in distinct):
-        codes = {value: indices.get(text_of(value), OTHER) for value in distinct}
+        codes = {value: indices.get(to_text(value), OTHER) for value in distinct}
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
     # Equal values may have different texts, as 1 and True: a dict of the values would confuse them.
-    return np.fromiter((indices.get(text_of(value), OTHER) for value in values), np.int64, len(values))
+    return np.fromiter((indices.get(to_text(value), OTHER) for value in values), np.int64, len(values))
 
 
-def _shrunk_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:
-    """Return scikit-learn's shrunk means of targets by code, for some codes.
+def _shrink_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> Array:
+    """Return scikit-learn's shrunk means (m, S) of targets by code (n, 1), for the codes `keys` (m, 1).
 
-    Parameters
-    ----------
-    codes : array (n, 1) of float64
-        Codes of values.
-    targets : array (n,)
-        Numbers, or indices of classes, some of which may not occur.
-    n_classes : int
-        Number of classes; 0 for numbers.
-    keys : array (m, 1) of float64
-        Codes whose means are returned.
-
-    Returns
-    -------
-    array (m, S)
-        Means of the numbers, or fractions of the second of two classes, or fractions of every class.
+    The targets (n,) are numbers, or indices of classes, some of which may not occur; `n_classes` is 0 for
+    numbers. The means are those of the numbers, or fractions of the second of two classes, or of every class.
     """
     if n_classes > 2 and len(np.unique(targets)) == n_classes:
         return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)

@@ -1,7 +1,7 @@
 """Encodings of one column: numbers, booleans and dates; for categories and text, see ``categories.py``.
 
 A fitted encoding is a dataclass of numbers, text, lists and arrays, so that any file can keep it. Its
-method `prepared` is called once with all values of the column, and returns a function that writes the
+method `prepare` is called once with all values of the column, and returns a function that writes the
 features of a block of rows into some columns of the encoded table. A block of all columns stays in the
 processor's cache; a whole table of many features would be read and written anew for every column.
 """
@@ -17,22 +17,14 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.calls.encoding import piecewise_linear, smooth_scaled
 
-from ...engine.arrays import aligned
-from .dates import date_parts, elapsed_days, first_microsecond, varying_parts
-from .piecewise import interval_terms, quantile_edges
-from .scaling import LIMIT, robust_center_and_scale
+from ...engine.arrays import align
+from ...system.validation import Array
+from .dates import count_days, find_first_microsecond, find_varying_parts, split_dates
+from .piecewise import compute_interval_terms, find_quantile_edges
+from .scaling import LIMIT, find_center_and_scale
 
-__all__ = [
-    "DateEncoding",
-    "Dropped",
-    "Encoding",
-    "FlagEncoding",
-    "NumberEncoding",
-    "Write",
-    "count_features",
-]
+__all__ = ["DateEncoding", "Dropped", "Encoding", "FlagEncoding", "NumberEncoding", "Write", "count_features"]
 
-Array = NDArray[Any]
 # Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
 # `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.
 Write = Callable[[slice, Array, int], None]
@@ -51,7 +43,7 @@ class Encoding(Protocol):
     def treatment(self) -> str:
         """Treatment of the column, in words."""
 
-    def prepared(self, values: Any) -> Write:
+    def prepare(self, values: Any) -> Write:
         """Return the function that writes the features of rows, given all values of a column."""
 
 
@@ -63,18 +55,10 @@ def count_features(encoding: Encoding) -> int:
 
 @dataclass
 class Dropped:
-    """Column that is left out.
+    """Column that is left out."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    reason : str
-        Reason why the column is left out.
-    """
-
-    name: str
-    reason: str
+    name: str  # name of the column
+    reason: str  # reason why the column is left out
 
     @property
     def features(self) -> list[str]:
@@ -86,7 +70,7 @@ class Dropped:
         """Treatment of the column, in words."""
         return f"left out: {self.reason}"
 
-    def prepared(self, values: Any) -> Write:
+    def prepare(self, values: Any) -> Write:
         """Return a function that writes no features."""
         return lambda rows, out, first: None
 
@@ -96,27 +80,22 @@ class NumberEncoding:
     """Number as a smoothly scaled value, positions between quantiles, or both, and a flag for missing values.
 
     A missing value has the features of the median; the indicator tells it apart.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    center, scale : float
-        Median, and divisor of the distance from it.
-    is_scaled : bool
-        True if the scaled value is a feature.
-    edges : array (T + 1,)
-        Edges of the intervals; a single edge if there are no intervals.
-    has_indicator : bool
-        True if an indicator of missing values is a feature.
     """
 
-    name: str
+    name: str  # name of the column
+    # Median, and divisor of the distance from it.
     center: float
     scale: float
-    is_scaled: bool
-    edges: NDArray[np.float64]
-    has_indicator: bool
+    is_scaled: bool  # True if the scaled value is a feature
+    edges: NDArray[np.float64]  # (T + 1,): edges of the intervals; a single edge if there are no intervals
+    has_indicator: bool  # True if an indicator of missing values is a feature
+
+    def __post_init__(self) -> None:
+        # The kernels rely on the number of features, which these fields determine.
+        edges = self.edges
+        is_vector = isinstance(edges, np.ndarray) and edges.ndim == 1 and edges.dtype == np.float64
+        if not (is_vector and edges.size and type(self.is_scaled) is type(self.has_indicator) is bool):
+            raise ValueError(f"the encoding of the numbers {self.name!r} has no edges or no flags")
 
     @classmethod
     def fit(cls, name: str, x: Array, form: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
@@ -129,10 +108,10 @@ class NumberEncoding:
             if missing.any():
                 return FlagEncoding(name, np.nan, f"{name}_missing")
             return Dropped(name, "constant")
-        edges = np.zeros(1) if form == "smooth" else quantile_edges(present, n_bins)
+        edges = np.zeros(1) if form == "smooth" else find_quantile_edges(present, n_bins)
         # One interval already is a scaled value; without intervals, the scaled value is the only feature.
         is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)
-        center, scale = robust_center_and_scale(present)
+        center, scale = find_center_and_scale(present)
         return cls(name, center, scale, is_scaled, edges, bool(missing.any()))
 
     @property
@@ -149,10 +128,10 @@ class NumberEncoding:
         phrases += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
         return ", ".join(phrases + ["indicator of missing values"] * self.has_indicator)
 
-    def prepared(self, values: Array) -> Write:
+    def prepare(self, values: Array) -> Write:
         """Return the function that writes the features of rows."""
-        low, width, factor = interval_terms(self.edges, np.dtype(np.float64))
-        terms = aligned(low), aligned(width), factor
+        low, width, factor = compute_interval_terms(self.edges, np.dtype(np.float64))
+        terms = align(low), align(width), factor
         bins = int(self.is_scaled)
         end = bins + low.size
 
@@ -161,7 +140,7 @@ class NumberEncoding:
             missing = np.isnan(x)
             if missing.any():
                 x = np.where(missing, self.center, x)
-            x = aligned(x)
+            x = align(x)
             if self.is_scaled:
                 smooth_scaled()(x, self.center, self.scale, LIMIT, out, first)
             if low.size:
@@ -174,22 +153,13 @@ class NumberEncoding:
 
 @dataclass
 class FlagEncoding:
-    """Column of two values as +1 and -1, with 0 for missing values.
+    """Column of two values as +1 and -1, with 0 for missing values."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    high : float
-        Value that becomes +1; every other value becomes -1. If `high` is NaN, missing values become +1 and
-        all values -1.
-    feature : str
-        Name of the feature.
-    """
-
-    name: str
+    name: str  # name of the column
+    # Value that becomes +1; every other value becomes -1. If `high` is NaN, missing values become +1
+    # and all values -1.
     high: float
-    feature: str
+    feature: str  # name of the feature
 
     @property
     def features(self) -> list[str]:
@@ -201,7 +171,7 @@ class FlagEncoding:
         """Treatment of the column, in words."""
         return "indicator of missing values" if np.isnan(self.high) else "+1 and -1, missing values 0"
 
-    def prepared(self, values: Array) -> Write:
+    def prepare(self, values: Array) -> Write:
         """Return the function that writes the feature of rows."""
 
         def write(rows: slice, out: Array, first: int) -> None:
@@ -217,31 +187,20 @@ class FlagEncoding:
 
 @dataclass
 class DateEncoding:
-    """Date as elapsed days and parts, each encoded as a number.
+    """Date as elapsed days and parts, each encoded as a number."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    origin : int
-        Earliest date, in microseconds since 1970.
-    parts : list of str
-        Names of the parts that vary, keys of `PARTS`.
-    numbers : list of Encoding
-        Encodings of the elapsed days and of every part.
-    """
-
-    name: str
-    origin: int
-    parts: list[str]
-    numbers: list[Any] = field(default_factory=list)
+    name: str  # name of the column
+    origin: int  # earliest date, in microseconds since 1970
+    parts: list[str]  # names of the parts that vary, keys of `PARTS`
+    # Encodings of the elapsed days and of every part.
+    numbers: list[NumberEncoding | FlagEncoding | Dropped] = field(default_factory=list)
 
     @classmethod
     def fit(cls, name: str, dates: Array, form: str, n_bins: int) -> DateEncoding | Dropped:
         """Return the encoding for the dates of a column."""
         if np.isnat(dates).all():
             return Dropped(name, "only missing values")
-        encoding = cls(name, first_microsecond(dates), varying_parts(dates))
+        encoding = cls(name, find_first_microsecond(dates), find_varying_parts(dates))
         labels = [f"{name}_{part}" for part in ["elapsed", *encoding.parts]]
         columns = zip(labels, encoding.columns(dates), strict=True)
         encoding.numbers = [NumberEncoding.fit(label, x, form, n_bins) for label, x in columns]
@@ -249,7 +208,7 @@ class DateEncoding:
 
     def columns(self, dates: Array) -> list[NDArray[np.float64]]:
         """Return the elapsed days and the parts of dates."""
-        return [elapsed_days(dates, self.origin), *date_parts(dates, self.parts)]
+        return [count_days(dates, self.origin), *split_dates(dates, self.parts)]
 
     @property
     def features(self) -> list[str]:
@@ -261,10 +220,10 @@ class DateEncoding:
         """Treatment of the column, in words."""
         return ", ".join(["elapsed days", *self.parts])
 
-    def prepared(self, values: Array) -> Write:
+    def prepare(self, values: Array) -> Write:
         """Return the function that writes the features of rows."""
         numbers = [
-            (number.prepared(x), len(number.features))
+            (number.prepare(x), len(number.features))
             for number, x in zip(self.numbers, self.columns(values), strict=True)
         ]
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ...saving.registry import savable
-from ...system.frames import MAX_MICROSECONDS, Table, as_table, check_same_columns, record_columns
-from ...system.sklearn_internals import checked_feature_names
-from .saved import SavableTransformer
+from ...system.frames import Table, as_table, check_same_columns, record_columns
+from ...system.sklearn_internals import check_feature_names
+from ...system.validation import Array
+from .transformers import SavableTransformer
 
-__all__ = ["PARTS", "DateEncoder", "date_parts", "elapsed_days"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-Array = NDArray[Any]
+    from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
+
+__all__ = ["PARTS", "DateEncoder", "count_days", "split_dates"]
+
 Dates = NDArray[np.datetime64]
 
 # 1970-01-01, from which NumPy counts days, was a Thursday: day 3 of a week that begins on Monday.
@@ -50,7 +55,7 @@ PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
 }
 
 
-def date_parts(dates: Dates, names: Any) -> list[NDArray[np.float64]]:
+def split_dates(dates: Dates, names: Iterable[str]) -> list[NDArray[np.float64]]:
     """Return the parts `names` of dates, each as an array (n,) with NaN for missing values."""
     missing = np.isnat(dates)
     filled = np.where(missing, np.datetime64(0, "us"), dates)
@@ -60,7 +65,7 @@ def date_parts(dates: Dates, names: Any) -> list[NDArray[np.float64]]:
     return parts
 
 
-def elapsed_days(dates: Dates, origin: Any) -> NDArray[np.float64]:
+def count_days(dates: Dates, origin: int) -> NDArray[np.float64]:
     """Return the days, with fractions, since `origin`, in microseconds since 1970; NaN for missing values."""
     counts = dates.astype("datetime64[us]").astype(np.int64)
     days = (counts - int(origin)) / 86_400_000_000
@@ -68,27 +73,21 @@ def elapsed_days(dates: Dates, origin: Any) -> NDArray[np.float64]:
     return days
 
 
-def varying_parts(dates: Dates) -> list[str]:
+def find_varying_parts(dates: Dates) -> list[str]:
     """Return the names of the parts that are not the same for all dates."""
     present = dates[~np.isnat(dates)]
     if not present.size:
         return []
-    parts = zip(PARTS, date_parts(present, PARTS), strict=True)
+    parts = zip(PARTS, split_dates(present, PARTS), strict=True)
     return [name for name, values in parts if values.min() < values.max()]
 
 
-def first_microsecond(dates: Dates) -> int:
+def find_first_microsecond(dates: Dates) -> int:
     """Return the earliest date as microseconds since 1970; 0 if all are missing values."""
     present = dates[~np.isnat(dates)]
     return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
 
 
-def is_microsecond(value: Any) -> bool:
-    """Return True for an int that a date may have in microseconds since 1970."""
-    return type(value) is int and abs(value) <= MAX_MICROSECONDS
-
-
-@savable
 class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode dates and times by the days since the earliest date and by their parts.
 
@@ -144,8 +143,8 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         table = as_table(X)
         columns = _date_columns(table)
         record_columns(self, table)
-        self.origins_ = [first_microsecond(dates) for dates in columns]
-        self.parts_ = [varying_parts(dates) for dates in columns]
+        self.origins_ = [find_first_microsecond(dates) for dates in columns]
+        self.parts_ = [find_varying_parts(dates) for dates in columns]
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -171,10 +170,10 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         check_same_columns(self, table)
         out = []
         for dates, origin, parts in zip(_date_columns(table), self.origins_, self.parts_, strict=True):
-            out += [elapsed_days(dates, origin), *date_parts(dates, parts)]
+            out += [count_days(dates, origin), *split_dates(dates, parts)]
         return np.column_stack(out)
 
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Return the names of the outputs, such as "sold_elapsed" and "sold_month".
 
         Parameters
@@ -188,7 +187,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names.
         """
         check_is_fitted(self)
-        names = checked_feature_names(self, input_features)
+        names = check_feature_names(self, input_features)
         return np.array(
             [
                 f"{name}_{part}"
@@ -198,16 +197,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             object,
         )
 
-    def _check_fitted(self, n_features: int) -> None:
-        """Raise ValueError unless every feature has an earliest date and parts."""
-        are_dates = type(self.origins_) is list and all(is_microsecond(origin) for origin in self.origins_)
-        are_parts = type(self.parts_) is list and all(
-            type(parts) is list and all(part in PARTS for part in parts) for parts in self.parts_
-        )
-        if not (are_dates and are_parts and len(self.origins_) == len(self.parts_) == n_features):
-            raise ValueError("origins_ and parts_ hold no earliest date and parts for every feature")
-
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False  # an array of dates, not of numbers
         tags.input_tags.allow_nan = True

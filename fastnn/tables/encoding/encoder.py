@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ...saving.records import Reader, Writer
-from ...saving.registry import savable
-from ...system.frames import KINDS, Table, as_table, check_same_columns, is_missing, record_columns
-from ...system.sklearn_internals import Interval, StrOptions, checked_feature_names, fit_context
-from ...system.validation import shown
-from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, text_of
+from ...system.frames import Table, as_table, check_same_columns, is_missing, record_columns
+from ...system.sklearn_internals import Interval, StrOptions, check_feature_names, fit_context
+from ...system.validation import Array
+from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, to_text
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
-from .saved import SavableTransformer
-from .saved_encodings import FILE_NAMES, describe_encoding, restore_encoding
+from .transformers import SavableTransformer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
 
 __all__ = ["TableEncoder"]
-
-Array = NDArray[Any]
 
 # Usual number of categories with a feature of their own.
 MAX_CATEGORIES = 32
@@ -37,21 +35,15 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """Table whose rows can be encoded in blocks, by several threads at once.
+    """Table whose rows can be encoded in blocks, by several threads at once."""
 
-    Parameters
-    ----------
-    n_rows, n_features : int
-        Numbers of rows and of features.
-    columns : list of (Write, int)
-        For every column the function that writes its features, and its first feature.
-    """
-
+    # Numbers of rows and of features.
     n_rows: int
     n_features: int
+    # For every column the function that writes its features, and its first feature.
     columns: list[tuple[Write, int]]
 
-    def blocks(self) -> list[slice]:
+    def split_rows(self) -> list[slice]:
         """Return the rows of all blocks."""
         return [slice(first, min(first + BLOCK, self.n_rows)) for first in range(0, self.n_rows, BLOCK)]
 
@@ -60,16 +52,14 @@ class PreparedTable:
         for write, first in self.columns:
             write(rows, out, first)
 
-    def encoded(self, out: Array | None = None) -> Array:
-        """Return the features (n_rows, n_features) of all rows, in `out` if it is given."""
-        if out is None:
-            out = np.empty((self.n_rows, self.n_features), np.float32)
-        for rows in self.blocks():
+    def encode_all(self) -> Array:
+        """Return the features (n_rows, n_features) of all rows."""
+        out = np.empty((self.n_rows, self.n_features), np.float32)
+        for rows in self.split_rows():
             self.encode(rows, out[rows])
         return out
 
 
-@savable
 class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     """Encode a table of any kinds of columns as an array of float32 for a network.
 
@@ -127,7 +117,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     [[0.0, 0.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]]
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "numbers": [StrOptions({"both", "piecewise", "smooth"})],
         "n_bins": [Interval(numbers.Integral, 1, None, closed="left")],
         "min_frequency": [Interval(numbers.Integral, 1, None, closed="left")],
@@ -138,9 +128,15 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     }
 
     def __init__(
-        self, numbers="both", n_bins=16, min_frequency=5, max_categories=MAX_CATEGORIES, text="target",
-        n_hashes=32, random_state=None,
-    ):  # fmt: skip
+        self,
+        numbers="both",
+        n_bins=16,
+        min_frequency=5,
+        max_categories=MAX_CATEGORIES,
+        text="target",
+        n_hashes=32,
+        random_state=None,
+    ):
         self.numbers = numbers
         self.n_bins = n_bins
         self.min_frequency = min_frequency
@@ -188,7 +184,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Features.
         """
         table, cross_fitted = self._fit(X, y)
-        out = self._prepared_columns(table).encoded()
+        out = self._prepare_columns(table).encode_all()
         for k, statistics in cross_fitted.items():
             end = self._ends[k]
             out[:, end - statistics.shape[1] : end] = statistics
@@ -218,16 +214,16 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         UserWarning
             If more than half of the values of a column of categories did not occur in the fit.
         """
-        return self._prepared(X).encoded()
+        return self._prepare(X).encode_all()
 
-    def _prepared(self, X: Any) -> PreparedTable:
+    def _prepare(self, X: Any) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
         check_is_fitted(self)
         table = as_table(X)
         check_same_columns(self, table)
-        return self._prepared_columns(table, is_new=True)
+        return self._prepare_columns(table, is_new=True)
 
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Return the names of the features.
 
         Parameters
@@ -241,20 +237,20 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             Names, which begin with the name of the column.
         """
         check_is_fitted(self)
-        checked_feature_names(self, input_features)
+        check_feature_names(self, input_features)
         return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
 
     @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
         """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
         table = as_table(X)
-        targets = None if y is None else _checked_targets(y, table.n_rows)
+        targets = None if y is None else _check_targets(y, table.n_rows)
         record_columns(self, table)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.encodings_: list[Encoding] = []
         cross_fitted: dict[int, Array] = {}
         for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
-            encoding = self._encoding(name, kind, values)
+            encoding = self._choose_encoding(name, kind, values)
             if (
                 isinstance(encoding, CategoryEncoding)
                 and targets is not None
@@ -269,7 +265,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
             raise ValueError(f"no column of X tells the rows apart, n_samples={table.n_rows}: {reasons}")
         self.columns_ = [
-            _record(encoding, kind, values)
+            _make_record(encoding, kind, values)
             for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
         ]
         return table, cross_fitted
@@ -278,7 +274,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         """Set `_ends`: the index after the last feature of every column."""
         self._ends = np.cumsum([count_features(encoding) for encoding in self.encodings_]).tolist()
 
-    def _encoding(self, name: str, kind: str, values: Any) -> Encoding:
+    def _choose_encoding(self, name: str, kind: str, values: Any) -> Encoding:
         """Return the encoding of a column."""
         form, n_bins = str(self.numbers), int(self.n_bins)
         if kind == "number":
@@ -290,9 +286,9 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             if present.size and present.min() < present.max():
                 return FlagEncoding(name, 1.0, name)
             return NumberEncoding.fit(name, values, "smooth", 1)
-        distinct = len(set(map(text_of, values)))
+        distinct = len(set(map(to_text, values)))
         if distinct > self.max_categories and self.text != "rare":
-            if self.text == "hash" or WordsEncoding.suits(values):
+            if self.text == "hash" or WordsEncoding.is_suitable(values):
                 return WordsEncoding(name, int(self.n_hashes))
             if distinct == len(values):
                 return Dropped(name, "every row has another value")
@@ -300,61 +296,27 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         least = min(int(self.min_frequency), max(1, len(values) // 20))
         return CategoryEncoding.fit(name, values, least, int(self.max_categories))
 
-    def _prepared_columns(self, table: Table, is_new: bool = False) -> PreparedTable:
+    def _prepare_columns(self, table: Table, is_new: bool = False) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; warn of unseen values if it is new."""
         columns = []
         for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True)):
             if not isinstance(encoding, Dropped):
-                values = _as_kind(table, k, self._kinds[k])
+                values = _convert_kind(table, k, self._kinds[k])
                 options = {"warns": is_new} if isinstance(encoding, CategoryEncoding) else {}
-                write = encoding.prepared(values, **options)
+                write = encoding.prepare(values, **options)
                 columns.append((write, end - count_features(encoding)))
         return PreparedTable(table.n_rows, self._ends[-1], columns)
 
     # --- files -------------------------------------------------------------------------------------
 
     _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
-    _DESCRIBED: ClassVar[tuple[str, ...]] = ("encodings_",)
 
-    def _file_description(self, writer: Writer) -> dict[str, Any]:
-        """Return the description of the encoder with its encodings as JSON."""
-        description = super()._file_description(writer)
+    def _check_state(self) -> None:
+        super()._check_state()
         if "encodings_" in self.__dict__:
-            description["fitted"]["columns_"] = [
-                {FILE_NAMES.get(name, name): value for name, value in record.items()}
-                for record in description["fitted"]["columns_"]
-            ]
-            description["encodings"] = [describe_encoding(one, writer) for one in self.encodings_]
-        return description
-
-    def _restore_described(self, description: dict[str, Any], reader: Reader) -> None:
-        """Set the encodings of the columns from a description."""
-        records, names = self.__dict__.get("columns_"), {old: new for new, old in FILE_NAMES.items()}
-        if isinstance(records, list) and all(isinstance(record, dict) for record in records):
-            self.columns_ = [{names.get(key, key): record[key] for key in record} for record in records]
-        given = description.get("encodings")
-        if given is not None:
-            self.encodings_ = [restore_encoding(one, reader) for one in given]
             self._count_features()
 
-    def _check_fitted(self, n_features: int) -> None:
-        """Raise ValueError unless every column has a kind, an encoding and a record that fit each other."""
-        for name in ("columns_", "encodings_", "_kinds"):
-            given = self.__dict__.get(name)
-            if type(given) is not list or len(given) != n_features:
-                raise ValueError(f"{name} is not a list with an entry for every column")
-        for record, encoding, kind in zip(self.columns_, self.encodings_, self._kinds, strict=True):
-            check_record(record)
-            if not (record["name"] == encoding.name and record["features"] == count_features(encoding)):
-                raise ValueError(
-                    f"the record of the column {shown(record['name'])} does not fit its encoding"
-                )
-            if kind not in KINDS or kind not in _KINDS_OF_ENCODINGS.get(type(encoding), KINDS):
-                raise ValueError(
-                    f"the encoding of {encoding.name!r} does not fit a column of the kind {shown(kind)}"
-                )
-
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
@@ -363,7 +325,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         return tags
 
 
-def _checked_targets(y: Any, n_rows: int) -> Array:
+def _check_targets(y: Any, n_rows: int) -> Array:
     """Return numbers as floats, and classes as their indices."""
     y = column_or_1d(y, warn=True)
     check_consistent_length(y, np.empty(n_rows))
@@ -380,7 +342,7 @@ def _checked_targets(y: Any, n_rows: int) -> Array:
         ) from None
 
 
-def _as_kind(table: Table, k: int, kind: str) -> Any:
+def _convert_kind(table: Table, k: int, kind: str) -> Any:
     """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
     values, present = table.columns[k], table.kinds[k]
     if present == kind or {present, kind} <= {"number", "boolean"}:
@@ -400,27 +362,7 @@ def _as_kind(table: Table, k: int, kind: str) -> Any:
     )
 
 
-# Kinds of columns that an encoding accepts.
-_KINDS_OF_ENCODINGS: dict[type, tuple[str, ...]] = {
-    NumberEncoding: ("number", "boolean"),
-    FlagEncoding: ("number", "boolean"),
-    DateEncoding: ("date",),
-    CategoryEncoding: ("category",),
-    WordsEncoding: ("category",),
-}
-# Types of the entries of a column's record.
-_RECORD: dict[str, type] = {
-    "name": str, "kind": str, "values": int, "missing": int, "treatment": str, "features": int
-}  # fmt: skip
-
-
-def check_record(record: Any) -> None:
-    """Raise ValueError unless a record of a column has all its entries."""
-    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _RECORD:
-        raise ValueError(f"{shown(record)} is not a record of a column")
-
-
-def _record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
+def _make_record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
     """Return the record of a column for `columns_`."""
     if not isinstance(values, np.ndarray):
         n_missing = sum(map(is_missing, values))

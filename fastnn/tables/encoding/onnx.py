@@ -14,15 +14,15 @@ import numpy as np
 from fastnn_kernels.calls.encoding import FAR
 
 from ...export.onnx import TABLES, Graph, Tensor, check_text
-from ...system.validation import shown
+from ...system.validation import Array, short_repr
 from .categories import CategoryEncoding, WordsEncoding
-from .columns import DateEncoding, Dropped, FlagEncoding, NumberEncoding, count_features
+from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, count_features
 from .dates import PARTS
 from .encoder import TableEncoder
-from .piecewise import interval_terms
+from .piecewise import compute_interval_terms
 from .scaling import LIMIT
 
-__all__ = ["MISSING_DATE", "add_table", "column_records", "table_inputs"]
+__all__ = ["MISSING_DATE", "add_table", "describe_columns", "list_inputs"]
 
 # Dates are microseconds since 1970; a missing value is the least int64, as NumPy's NaT is.
 MISSING_DATE = int(np.iinfo(np.int64).min)
@@ -39,7 +39,7 @@ _INPUTS = {
 }
 
 
-def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
+def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
     """Return the inputs of a graph that encodes a table: one for every column that is not left out.
 
     Parameters
@@ -62,8 +62,8 @@ def table_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tens
     if hashed:
         raise ValueError(
             f"column {hashed[0]!r}: its texts are hashed word by word, which ONNX cannot express. Pass "
-            f"drop={shown([*drop, *hashed])}, or --drop to fastnn export, to export without the texts, which "
-            "then count as missing; or fit without the column"
+            f"drop={short_repr([*drop, *hashed])}, or --drop to fastnn export, to export without the "
+            "texts, which then count as missing; or fit without the column"
         )
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
         if isinstance(encoding, Dropped) or encoding.name in drop:
@@ -95,39 +95,37 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
 
     The columns `drop` have the features of a missing value in every row.
     """
-    features: list[Any] = []  # names of features, and constant features
+    features: list[str | Array] = []  # names of features, and constant features
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
         if isinstance(encoding, Dropped):
             continue
         if encoding.name in drop:
-            features.append(features_of_missing(encoding, kind))
+            features.append(encode_missing(encoding, kind))
         else:
             features.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
     first = next(feature for feature in features if isinstance(feature, str))
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
 
-    def repeated(row: Any) -> str:
+    def repeat_value(row: Array) -> str:
         shape = graph.node("Concat", n_rows, graph.constant(np.array([row.size])), axis=0)
         return graph.node("Expand", graph.constant(row), shape)
 
     return graph.node(
         "Concat",
-        *(feature if isinstance(feature, str) else repeated(feature) for feature in features),
+        *(feature if isinstance(feature, str) else repeat_value(feature) for feature in features),
         axis=1,
     )
 
 
-def features_of_missing(encoding: Any, kind: str) -> Any:
+def encode_missing(encoding: Encoding, kind: str) -> Array:
     """Return the features (1, n_features) of a missing value of a column."""
     row = np.zeros((1, count_features(encoding)), np.float32)
-    missing: Any = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}.get(
-        kind, np.array([np.nan])
-    )
-    encoding.prepared(missing)(slice(0, 1), row, 0)
+    missing = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}
+    encoding.prepare(missing.get(kind, np.array([np.nan])))(slice(0, 1), row, 0)
     return row
 
 
-def column_records(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
+def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return a record of every input for the metadata: name, kind, and categories or range of the fit."""
     records = []
     for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
@@ -153,7 +151,7 @@ def _add_column_of_numbers(encoding: Any, name: str, graph: Graph) -> str:
 def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) -> str:
     """Add the encoding of a number, given the names of values and of a mask of missing values."""
 
-    def number(value: Any) -> str:
+    def number(value: float | Array) -> str:
         return graph.constant(np.asarray(value, np.float64))
 
     x = graph.node("Where", missing, number(encoding.center), x)
@@ -167,7 +165,7 @@ def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) ->
         below = graph.node("Sqrt", graph.node("Add", graph.node("Mul", v, v), number(1)))
         features.append(graph.node("Div", u, below))
     if encoding.edges.size > 1:
-        low, width, factor = interval_terms(encoding.edges, _DOUBLE)
+        low, width, factor = compute_interval_terms(encoding.edges, _DOUBLE)
         scaled = x if factor == 1 else graph.node("Mul", x, number(factor))
         fraction = graph.node("Div", graph.node("Sub", scaled, number(low)), number(width))
         features.append(graph.node("Min", graph.node("Max", fraction, number(0)), number(1)))
@@ -273,12 +271,16 @@ def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
     return features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)
 
 
-def _add_lookup(known: list[str], table: Any, name: str, graph: Graph) -> str:
+def _add_lookup(known: list[str], table: Array, name: str, graph: Graph) -> str:
     """Add a look-up of rows of a table by text; the last two rows are for missing and unknown texts."""
     codes = graph.node(
-        "LabelEncoder", name, domain=TABLES, keys_strings=[*known, MISSING_TEXT],
-        values_int64s=[*range(len(known) + 1)], default_int64=len(known) + 1,
-    )  # fmt: skip
+        "LabelEncoder",
+        name,
+        domain=TABLES,
+        keys_strings=[*known, MISSING_TEXT],
+        values_int64s=[*range(len(known) + 1)],
+        default_int64=len(known) + 1,
+    )
     return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(_AXIS)))
 
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import piecewise_linear
-from ...saving.registry import savable
-from ...system.sklearn_internals import Interval, checked_feature_names, fit_context
-from .saved import NumberTransformer, check_edges
+from ...system.sklearn_internals import Interval, check_feature_names, fit_context
+from ...system.validation import Array
+from .transformers import NumberTransformer
 
-__all__ = ["PiecewiseLinearEncoder", "interval_terms", "quantile_edges"]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
 
-Array = NDArray[Any]
+__all__ = ["PiecewiseLinearEncoder", "compute_interval_terms", "find_quantile_edges"]
 
 # Number of rows that are encoded at once: a block of features then stays in the processor's cache.
 BLOCK = 4096
 
 
-def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
+def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     """Return the edges of at most `n_bins` intervals that hold about equally many values of a column.
 
     Parameters
@@ -46,7 +47,7 @@ def quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     return distinct[np.concatenate([[True], apart])]
 
 
-def interval_terms(edges: NDArray[np.float64], dtype: Any) -> tuple[Array, Array, float]:
+def compute_interval_terms(edges: NDArray[np.float64], dtype: DTypeLike) -> tuple[Array, Array, float]:
     """Return the arguments `low`, `width` and `factor` of `fastnn.reference.encoding.piecewise_linear`.
 
     Parameters
@@ -70,7 +71,6 @@ def interval_terms(edges: NDArray[np.float64], dtype: Any) -> tuple[Array, Array
     return low, edges[1:] * factor - low, factor
 
 
-@savable
 class PiecewiseLinearEncoder(NumberTransformer):
     """Encode every number by its positions within the intervals between the feature's quantiles.
 
@@ -107,7 +107,7 @@ class PiecewiseLinearEncoder(NumberTransformer):
     [[0.5, 0.0], [1.0, 0.5]]
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "n_bins": [Interval(numbers.Integral, 1, None, closed="left")]
     }
 
@@ -130,10 +130,10 @@ class PiecewiseLinearEncoder(NumberTransformer):
         PiecewiseLinearEncoder
             The transformer itself.
         """
-        X = self._checked(X, reset=True)
+        X = self._check_numbers(X, reset=True)
         present = [column[~np.isnan(column)] for column in X.T]
         n_bins = int(self.n_bins)
-        self.edges_ = [quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in present]
+        self.edges_ = [find_quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in present]
         return self
 
     def transform(self, X: Any) -> Array:
@@ -151,17 +151,17 @@ class PiecewiseLinearEncoder(NumberTransformer):
             Intervals of a missing value are NaN.
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = self._check_numbers(X, reset=False)
         ends = np.cumsum([edges.size - 1 for edges in self.edges_])
         out = np.empty((X.shape[0], ends[-1]), X.dtype)
         for k, edges in enumerate(self.edges_):
-            terms = interval_terms(edges, X.dtype)
+            terms = compute_interval_terms(edges, X.dtype)
             for first in range(0, X.shape[0], BLOCK):
                 rows = slice(first, first + BLOCK)
                 out[rows, ends[k] - edges.size + 1 : ends[k]] = piecewise_linear(X[rows, k], *terms)
         return out
 
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Return the names of the outputs, such as "age_bin0".
 
         Parameters
@@ -175,7 +175,7 @@ class PiecewiseLinearEncoder(NumberTransformer):
             Names.
         """
         check_is_fitted(self)
-        names = checked_feature_names(self, input_features)
+        names = check_feature_names(self, input_features)
         return np.array(
             [
                 f"{name}_bin{t}"
@@ -184,10 +184,3 @@ class PiecewiseLinearEncoder(NumberTransformer):
             ],
             object,
         )
-
-    def _check_fitted(self, n_features: int) -> None:
-        """Raise ValueError unless every feature has edges."""
-        if not isinstance(self.edges_, list) or len(self.edges_) != n_features:
-            raise ValueError("edges_ is not a list of the edges of every feature")
-        for k, edges in enumerate(self.edges_):
-            check_edges(edges, f"feature {k}")

@@ -6,28 +6,21 @@ import numbers
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn_kernels.calls.encoding import FAR
-
-from ...export.stages import SMOOTH, Stage, linear
 from ...reference.encoding import smooth_scaled
-from ...saving.registry import savable
 from ...system.sklearn_internals import Interval, fit_context
-from ...system.validation import check_number
-from .saved import NumberTransformer, is_numbers
+from ...system.validation import Array, check_number
+from .transformers import NumberTransformer
 
-__all__ = ["LIMIT", "SmoothRobustScaler", "robust_center_and_scale"]
-
-Array = NDArray[Any]
+__all__ = ["LIMIT", "SmoothRobustScaler", "find_center_and_scale"]
 
 # Value that the output approaches for large inputs: RealMLP's choice.
 LIMIT = 3.0
 
 
-def robust_center_and_scale(x: Array) -> tuple[float, float]:
+def find_center_and_scale(x: Array) -> tuple[float, float]:
     """Return the median of a column and the number by which the distance from the median is divided.
 
     Parameters
@@ -51,7 +44,6 @@ def robust_center_and_scale(x: Array) -> tuple[float, float]:
     return float(center), float(scale) if usable else 1.0
 
 
-@savable
 class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     """Scale every feature by median and quartiles, and squash outliers smoothly into an interval.
 
@@ -87,7 +79,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     [0.0, 0.949, 3.0]
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "limit": [Interval(numbers.Real, 0, None, closed="neither")]
     }
 
@@ -110,8 +102,8 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         SmoothRobustScaler
             The transformer itself.
         """
-        X = self._checked(X, reset=True)
-        fitted = [_fitted_column(column) for column in X.T]
+        X = self._check_numbers(X, reset=True)
+        fitted = [_fit_column(column) for column in X.T]
         self.center_ = np.array([center for center, _ in fitted])
         self.scale_ = np.array([scale for _, scale in fitted])
         return self
@@ -130,28 +122,15 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
             Scaled numbers, in float32 if X is float32, else in float64. NaN stays NaN.
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = self._check_numbers(X, reset=False)
         limit = check_number(self.limit, "limit", 0.0, exclusive=True)
         out = np.empty(X.shape, X.dtype)
         for k in range(X.shape[1]):
             out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
         return out
 
-    def _as_stage(self) -> Stage:
-        """Return the fitted scaler as a stage of exported models."""
-        limit = check_number(self.limit, "limit", 0.0, exclusive=True)
-        far = FAR * limit
-        numbers = {"center": self.center_, "scale": self.scale_, "low": -far, "high": far, "limit": limit}
-        stage = linear(self.n_features_in_, **numbers)
-        return Stage(stage.n_features, stage.sources, np.full_like(stage.kinds, SMOOTH), **stage.numbers)
 
-    def _check_fitted(self, n_features: int) -> None:
-        shape = (n_features,)
-        if not (is_numbers(self.center_, shape) and is_numbers(self.scale_, shape) and self.scale_.all()):
-            raise ValueError("center_ and scale_ hold no numbers for every feature")
-
-
-def _fitted_column(x: Array) -> tuple[float, float]:
+def _fit_column(x: Array) -> tuple[float, float]:
     """Return median and scale of a column without its missing values; 0 and 1 if nothing is left."""
     x = x[~np.isnan(x)].astype(np.float64)
-    return robust_center_and_scale(x) if x.size else (0.0, 1.0)
+    return find_center_and_scale(x) if x.size else (0.0, 1.0)

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
-from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from ...system.messages import visible
+from ...system.messages import escape_controls
+from ...system.validation import Array
 from ..plotting import draw_calibration, draw_residuals
 
-__all__ = [
-    "calibration_picture",
-    "learning_picture",
-    "predicted_picture",
-    "residuals_picture",
-    "roc_picture",
-    "sparkline",
-    "sureness_picture",
-]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-Array = NDArray[Any]
+__all__ = [
+    "draw_calibration_svg",
+    "draw_learning",
+    "draw_predicted",
+    "draw_residuals_svg",
+    "draw_roc",
+    "draw_sparkline",
+    "draw_sureness",
+    "escape",
+]
 
 # Colours that matplotlib draws with, and the variables of the page's style that replace them. matplotlib
 # knows no variables; none of these colours is used for anything else.
@@ -84,19 +86,18 @@ MAX_CURVES = len(CLASSES)
 SPARK_SIZE = 120, 28
 
 
-def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.6)) -> str:
-    """Return the SVG element of a figure.
+def escape(text: str) -> str:
+    """Return a text as HTML, with its control characters as escapes."""
+    return html.escape(escape_controls(text))
 
-    Parameters
-    ----------
-    name : str
-        Name of the picture, distinct on the page: identifiers in the SVG are derived from it.
-    title : str
-        Description for screen readers.
-    draw : callable
-        Function that draws on axes.
-    size : tuple of float
-        Width and height in inches.
+
+def draw_svg(
+    name: str, title: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.2, 3.6)
+) -> str:
+    """Return the SVG element of a figure of some inches, drawn on axes by `draw`.
+
+    Identifiers in the SVG are derived from the name of the picture, which is distinct on the page. The title
+    is for screen readers.
     """
     # The hash salt makes equal pages equal byte for byte.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
@@ -112,44 +113,36 @@ def _drawn(name: str, title: str, draw: Callable[[Any], None], size: tuple[float
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"<[^<>]*>", _styled, text)
+    text = re.sub(r"<[^<>]*>", _style_tag, text)
     # The page sets the width; the proportions are those of the view box.
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r">\s+<", "><", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
-def _styled(tag: re.Match[str]) -> str:
+def _style_tag(tag: re.Match[str]) -> str:
     """Return a tag of an SVG with the page's font and colours; texts between tags may look like either."""
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag[0])
     return re.sub("#0[1-9a]0[1-9a]0[1-9a]", lambda found: _COLOURS.get(found[0], found[0]), text)
 
 
-def _name(label: Any) -> str:
+def _format_label(label: object) -> str:
     """Return the name of a class for a legend, from which matplotlib leaves out what begins with "_"."""
-    text = visible(str(label))
+    text = escape_controls(str(label))
     return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
-def _few_ticks(ax: Any) -> None:
+def _reduce_ticks(ax: Axes) -> None:
     """Label few places of both axes, with separators of thousands."""
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
-def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str:
-    """Return the picture of validation losses by epoch.
+def draw_learning(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str:
+    """Return the picture of every network's validation losses by epoch; `kept` epochs, from 0, are marked."""
 
-    Parameters
-    ----------
-    curves : sequence of sequences of float
-        Validation loss of every network after every epoch.
-    kept : sequence of int
-        Epoch, counted from 0, that each network keeps.
-    """
-
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         for curve, best in zip(curves, kept, strict=True):
             passes = np.arange(1, len(curve) + 1)
             ax.plot(passes, curve, color=ACCENT, alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
@@ -166,13 +159,13 @@ def learning_picture(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> 
             ax.minorticks_off()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return _drawn("learning", "Validation loss of every network by epoch", draw)
+    return draw_svg("learning", "Validation loss of every network by epoch", draw)
 
 
-def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
+def draw_calibration_svg(truth: Array, P: Array, classes: Array) -> str:
     """Return the picture of predicted probabilities against shares that came true."""
 
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         targets, shown, labels = truth, P, classes
         if len(classes) > MAX_CURVES:  # one curve: how often the predicted class is right
             best = P.argmax(axis=1)
@@ -180,27 +173,28 @@ def calibration_picture(truth: Array, P: Array, classes: Array) -> str:
             shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
             targets = (classes[best] == truth).astype(int)
         draw_calibration(targets, shown, labels, 10, ax)
-        ax.get_legend().remove()
+        if (legend := ax.get_legend()) is not None:
+            legend.remove()
         reference, *curves = ax.get_lines()
         reference.set(**REFERENCE)
         names, colours = list(labels[-len(curves) :]), CLASSES[: len(classes)][-len(curves) :]
         if len(classes) > MAX_CURVES:
             names, colours = ["the predicted class"], [ACCENT]
         for line, name, colour in zip(curves, names, colours, strict=True):
-            line.set(color=colour, marker="o", label=_name(name))
+            line.set(color=colour, marker="o", label=_format_label(name))
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
         if len(curves) > 1:
             ax.legend(handles=curves, loc="upper left")
 
-    return _drawn("calibration", "Predicted probabilities against shares that came true", draw)
+    return draw_svg("calibration", "Predicted probabilities against shares that came true", draw)
 
 
-def roc_picture(truth: Array, P: Array, classes: Array) -> str:
+def draw_roc(truth: Array, P: Array, classes: Array) -> str:
     """Return the picture of the ROC curve of two classes."""
 
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         false, true, _ = roc_curve(truth == classes[1], P[:, 1])
         if len(false) > MAX_POINTS // 4:
             places = np.linspace(0, len(false) - 1, MAX_POINTS // 4).astype(np.int64)
@@ -213,66 +207,58 @@ def roc_picture(truth: Array, P: Array, classes: Array) -> str:
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
 
-    return _drawn("roc", "ROC curve", draw)
+    return draw_svg("roc", "ROC curve", draw)
 
 
-def sureness_picture(truth: Array, P: Array, classes: Array) -> str:
+def draw_sureness(truth: Array, P: Array, classes: Array) -> str:
     """Return the picture of the probabilities predicted for the rows of two classes."""
     edges = np.linspace(0, 1, 21)
 
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         for one, colour in zip(classes, CLASSES, strict=False):
             values = P[truth == one, 1]
             shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
             ax.stairs(shares, edges, color=colour, linewidth=1.8)
-            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_name(one))
-        positive = visible(str(classes[1]))
+            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_format_label(one))
+        positive = escape_controls(str(classes[1]))
         ax.set(xlim=(0, 1), xlabel=f"predicted probability of {positive}", ylabel="fraction of the class")
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
         ax.legend(loc="upper center")
 
-    return _drawn("sureness", "Predicted probabilities of the rows of either class", draw)
+    return draw_svg("sureness", "Predicted probabilities of the rows of either class", draw)
 
 
-def predicted_picture(truth: Array, values: Array) -> str:
+def draw_predicted(truth: Array, values: Array) -> str:
     """Return the picture of true against predicted numbers."""
     rows = np.random.RandomState(0).permutation(len(truth))[:MAX_POINTS]
 
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         ax.plot(values[rows], truth[rows], "o", color=ACCENT, alpha=0.35, markersize=4, markeredgewidth=0)
         ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
         ax.plot(ends, ends, **REFERENCE)
         ax.set(xlabel="predicted", ylabel="true")
-        _few_ticks(ax)
+        _reduce_ticks(ax)
 
-    return _drawn("predicted", "True against predicted numbers", draw)
+    return draw_svg("predicted", "True against predicted numbers", draw)
 
 
-def residuals_picture(truth: Array, values: Array) -> str:
+def draw_residuals_svg(truth: Array, values: Array) -> str:
     """Return the picture of true minus predicted numbers."""
 
-    def draw(ax: Any) -> None:
+    def draw(ax: Axes) -> None:
         draw_residuals(truth, values, ax)
-        _few_ticks(ax)
+        _reduce_ticks(ax)
         for points in ax.collections:
             points.set(facecolor=ACCENT, edgecolor="none", alpha=0.35, sizes=[16])
         for line in ax.get_lines():
             line.set(**REFERENCE)
 
-    return _drawn("residuals", "Residuals against predicted numbers", draw)
+    return draw_svg("residuals", "Residuals against predicted numbers", draw)
 
 
-def sparkline(heights: Sequence[float], title: str) -> str:
-    """Return small bars as an SVG element.
-
-    Parameters
-    ----------
-    heights : sequence of float
-        Heights of the bars, not below 0.
-    title : str
-        Escaped description.
-    """
+def draw_sparkline(heights: Sequence[float], title: str) -> str:
+    """Return small bars of heights not below 0 as an SVG element with an escaped title."""
     if not len(heights) or max(heights) <= 0:
         return ""
     width, height = SPARK_SIZE

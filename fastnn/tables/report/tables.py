@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...system.frames import as_table, is_missing
-from ..encoding.categories import text_of
-from .pictures import sparkline
-from .texts import escape
+from ...system.validation import Array
+from ..encoding.categories import to_text
+from .pictures import draw_sparkline, escape
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..commands.scores import Metric
 
 __all__ = [
-    "bars",
-    "classes_table",
-    "columns_table",
-    "confusion_table",
+    "draw_bars",
+    "format_number",
+    "format_score_cell",
     "is_dense",
-    "number_text",
-    "score_text",
-    "scores_table",
+    "make_classes_table",
+    "make_columns_table",
+    "make_confusion_table",
+    "make_scores_table",
 ]
-
-Array = NDArray[Any]
 
 # Largest numbers of bars in the small picture of a column: intervals of numbers and dates, and categories.
 N_INTERVALS, MAX_VALUES = 20, 12
@@ -37,7 +39,7 @@ DENSE = 5
 MIN_FRACTION = 5e-5
 
 
-def number_text(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a number as short text for people, of two digits or more; a dash for NaN and infinity."""
     if not np.isfinite(value):
         return DASH
@@ -50,17 +52,17 @@ def number_text(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def score_text(value: float, metric: Any) -> str:
+def format_score_cell(value: float, metric: Metric) -> str:
     """Return a score as short text.
 
     Losses, and errors in the units of the targets, may have any magnitude: they keep significant digits.
     Other scores are at most 1, and 0 if they are below 5e-5, such as the R2 of a constant.
     """
     is_rounded = metric.is_better_high and np.isfinite(value)
-    return number_text(round(value, 4) if is_rounded else value)
+    return format_number(round(value, 4) if is_rounded else value)
 
 
-def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -> str:
+def make_scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Metric]) -> str:
     """Return the scores, a row for each model; the networks come first."""
     head = "".join(f'<th class="number">{escape(metric.label)}</th>' for metric in metrics.values())
     rows = []
@@ -70,7 +72,7 @@ def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -
             others = [each[key] for each in scores.values() if np.isfinite(each[key])]
             best = (max if metric.is_better_high else min)(others, default=np.nan)
             mark = " best" if by_metric[key] == best else ""
-            cells.append(f'<td class="number{mark}">{score_text(by_metric[key], metric)}</td>')
+            cells.append(f'<td class="number{mark}">{format_score_cell(by_metric[key], metric)}</td>')
         rows.append(f'<tr class="{"own" if k == 0 else ""}"><td>{escape(name)}</td>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'
@@ -78,17 +80,11 @@ def scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Any]) -
     )
 
 
-def confusion_table(counts: Array, classes: Array, totals: Array) -> str:
+def make_confusion_table(counts: Array, classes: Array, totals: Array) -> str:
     """Return a confusion matrix.
 
-    Parameters
-    ----------
-    counts : array (n_classes, n_classes)
-        Rows by true class, columns by predicted class.
-    classes : array (n_classes,)
-        Classes.
-    totals : array (n_classes,)
-        Number of rows of each class.
+    The counts (n_classes, n_classes) have rows by true class, columns by predicted class. The totals
+    (n_classes,) are the rows of every true class, also those of predicted classes that are not shown.
     """
     # Long names are cut off by the style: the title, which a browser shows at the cursor, has them whole.
     heads = [f'<th title="{escape(str(one))}"><span>{escape(str(one))}</span></th>' for one in classes]
@@ -114,17 +110,10 @@ def is_dense(classes: Array) -> bool:
     return len(classes) > DENSE
 
 
-def classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
-    """Return the table of recall and precision by class, with the plain words beside them.
+def make_classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
+    """Return the table of recall and precision of all or the chosen classes, with plain words beside them.
 
-    Parameters
-    ----------
-    counts : array (n_classes, n_classes)
-        Rows by true class, columns by predicted class.
-    classes : array (n_classes,)
-        Classes.
-    chosen : array of int, optional
-        Numbers of the classes that are shown; by default all.
+    The counts (n_classes, n_classes) have rows by true class, columns by predicted class.
     """
     rows = []
     for k in range(len(classes)) if chosen is None else chosen:
@@ -144,24 +133,25 @@ def classes_table(counts: Array, classes: Array, chosen: Array | None = None) ->
     return f'<table class="classes"><thead><tr><th>class</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def bars(names: Sequence[str], values: Array) -> str:
+def draw_bars(names: Sequence[str], values: Array) -> str:
     """Return horizontal bars with names and values."""
     largest = max(float(values.max()), 1e-300)
+    shown = np.where(values >= MIN_FRACTION * largest, values, 0.0)
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
         f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
-        f'<span class="value">{number_text(float(value) if value >= MIN_FRACTION * largest else 0.0)}</span>'
-        for name, value in zip(names, values, strict=True)
+        f'<span class="value">{format_number(float(text_value))}</span>'
+        for name, value, text_value in zip(names, values, shown, strict=True)
     )
     return f'<div class="bars">{rows}</div>'
 
 
-def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
+def make_columns_table(frame: DataFrame, records: list[dict[str, Any]]) -> str:
     """Return a table with a row for each column: kind, distribution, values, missing values and treatment."""
     table = as_table(frame)
     rows = []
     for record, values in zip(records, table.columns, strict=True):
-        heights = _heights(values)
+        heights = _count_heights(values)
         title = f"distribution of {escape(record['name'])}"
         share = record["missing"] / table.n_rows
         missing = DASH if not record["missing"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
@@ -169,7 +159,7 @@ def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
         rows.append(
             f'<tr class="{row_class}"><td class="name">{escape(record["name"])}</td>'
             f'<td><span class="badge">{escape(record["kind"])}</span></td>'
-            f'<td>{sparkline(heights, title)}</td><td class="number">{record["values"]:,}</td>'
+            f'<td>{draw_sparkline(heights, title)}</td><td class="number">{record["values"]:,}</td>'
             f'<td class="number">{missing}</td><td class="text">{escape(record["treatment"])}</td></tr>'
         )
     head = (
@@ -180,10 +170,10 @@ def columns_table(frame: Any, records: list[dict[str, Any]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _heights(values: Any) -> list[float]:
+def _count_heights(values: Array | Sequence[object]) -> list[float]:
     """Return the heights of the bars that show the distribution of a column's values."""
     if isinstance(values, Sequence):  # categories, as a list or as codes
-        frequent = Counter(text_of(value) for value in values if not is_missing(value))
+        frequent = Counter(to_text(value) for value in values if not is_missing(value))
         return [float(n_rows) for _, n_rows in frequent.most_common(MAX_VALUES)]
     is_date = values.dtype.kind == "M"
     present = values[~(np.isnat(values) if is_date else np.isnan(values))]

@@ -7,8 +7,6 @@ import functools
 from ..compiler.entry import FunctionPointer
 from ..compiler.kinds import FLOAT64, INT64, NONE, SCALARS, Array
 
-__all__ = ["FAR", "piecewise_linear", "smooth_scaled"]
-
 # Distance, in limits, from which a smoothly scaled number equals the limit to rounding: v / sqrt(1 + v^2)
 # differs from 1 by 1 / (2 v^2). Numbers are cut off there, so that no square overflows.
 FAR = 1e9

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..compiler.entry import FunctionPointer, PointerTable
-from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, Struct, kinds_of
-
-__all__ = [
-    "Form", "backward_pointer", "backward_table", "bounds_table", "form_kind", "forward_pointer",
-    "forward_table", "update_pointer", "value_pointer",
-]  # fmt: skip
+from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, Struct, get_kinds
 
 
 class Form(NamedTuple):
@@ -23,21 +18,21 @@ class Form(NamedTuple):
     -1 to 1.
     """
 
-    centre: Any
-    slope_x: Any
-    slope_y: Any
-    radius: Any
+    centre: np.ndarray
+    slope_x: np.ndarray
+    slope_y: np.ndarray
+    radius: np.ndarray
 
 
 def form_kind(dtype: np.dtype) -> Struct:
     """Return the kind of a `Form`."""
-    return Struct(Form, dict.fromkeys(Form._fields, kinds_of(dtype).matrix))
+    return Struct(Form, dict.fromkeys(Form._fields, get_kinds(dtype).matrix))
 
 
 @functools.cache
 def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `layer.activation_forward` of each name, in order."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {"Z": of.inputs, "A": of.matrix}
     return PointerTable([FunctionPointer("layer.activation_forward", (name,), kinds, NONE) for name in names])
 
@@ -45,7 +40,7 @@ def forward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
 @functools.cache
 def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `layer.activation_backward` of each name, in order."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {"Z": of.inputs, "A": of.inputs, "dA": of.inputs, "dZ": of.matrix}
     return PointerTable(
         [FunctionPointer("layer.activation_backward", (name,), kinds, NONE) for name in names]
@@ -55,7 +50,7 @@ def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
 @functools.cache
 def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `bound.activation_bounds` of each name, in order."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {"form": form_kind(dtype), "b": of.inputs, "layer_slack": of.scalar, "next_slack": of.scalar}
     return PointerTable([FunctionPointer("bound.activation_bounds", (name,), kinds, NONE) for name in names])
 
@@ -63,14 +58,14 @@ def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
 @functools.cache
 def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `output.output_forward` of this name."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     return FunctionPointer("output.output_forward", (name,), {"S": of.inputs, "P": of.matrix}, NONE)
 
 
 @functools.cache
 def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `loss.loss_value` of this name."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {"S": of.inputs, "y": of.inputs, "weights": of.inputs, "parameter": FLOAT64}
     return FunctionPointer("loss.loss_value", (name,), kinds, FLOAT64)
 
@@ -78,16 +73,20 @@ def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
 @functools.cache
 def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `loss.loss_backward` of this name."""
-    kinds = value_pointer(name, dtype).kinds | {"wanted": BOOL, "dS": kinds_of(dtype).matrix}
+    kinds = value_pointer(name, dtype).kinds | {"wanted": BOOL, "dS": get_kinds(dtype).matrix}
     return FunctionPointer("loss.loss_backward", (name,), kinds, FLOAT64)
 
 
 @functools.cache
 def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = False) -> FunctionPointer:
     """Return a pointer to the kernel `update.update` of the optimizer `name`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {
-        "gradients": of.inputs, "parameters": of.flat, "state": of.matrix, "coefficients": of.flat,
-        **dict.fromkeys(("l2", "l1", "shrink"), of.scalar), **dict.fromkeys(("begin", "end", "first"), INT64),
-    }  # fmt: skip
+        "gradients": of.inputs,
+        "parameters": of.flat,
+        "state": of.matrix,
+        "coefficients": of.flat,
+        **dict.fromkeys(("l2", "l1", "shrink"), of.scalar),
+        **dict.fromkeys(("begin", "end", "first"), INT64),
+    }
     return FunctionPointer("update.update", (name, with_l1, plain), kinds, BOOL)

@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler.entry import FunctionPointer
-from ..compiler.kinds import FLOAT64, INT64, Array, Struct, kinds_of
+from ..compiler.kinds import FLOAT64, INT64, Array, Struct, get_kinds
 from .prediction import INDICES, PLAN, REALS
 from .training import gradient_pointers, training_kinds
-
-__all__ = [
-    "CONVERGED_GRADIENT",
-    "CONVERGED_VALUE",
-    "ENDED",
-    "GRADIENT",
-    "ITERATED",
-    "MAX_EVALUATIONS",
-    "MAX_ITERATIONS",
-    "NEWEST",
-    "N_COUNTS",
-    "N_EVALUATIONS",
-    "N_ITERATIONS",
-    "N_PAIRS",
-    "N_TRIALS",
-    "PAIRS",
-    "PHASE",
-    "RHO",
-    "RUNNING",
-    "SEARCH",
-    "SEARCH_FAILED",
-    "STATUS",
-    "VALUE",
-    "VALUE_BEFORE",
-    "X_BEFORE",
-    "Limits",
-    "Minimiser",
-    "MinimiserState",
-    "X",
-    "advance_pointer",
-    "lbfgs_iterations",
-    "new_minimiser",
-]  # fmt: skip
 
 # Indices of the array `search` (N_SEARCH,). STEP: the trial, or the accepted step. VALUE_BEFORE,
 # SLOPE_BEFORE: at step 0. LOWER, UPPER: limits of the next step. WIDTH, WIDTH_BEFORE: widths of the last two
@@ -79,8 +47,8 @@ class Minimiser(NamedTuple):
     """
 
     vectors: Any
-    numbers: Any
-    counts: Any
+    numbers: np.ndarray
+    counts: np.ndarray
 
 
 class Limits(NamedTuple):
@@ -98,7 +66,7 @@ class Limits(NamedTuple):
     gtol: float
 
 
-def new_minimiser(size: int, maxcor: int, empty: Any = np.empty) -> Minimiser:
+def new_minimiser(size: int, maxcor: int, empty: Callable[[int, type], np.ndarray] = np.empty) -> Minimiser:
     """Return the state of a minimisation that begins at x = 0, for `size` parameters and `maxcor` pairs.
 
     ``empty(n, dtype)`` returns an uninitialised array.
@@ -120,16 +88,16 @@ class MinimiserState(NamedTuple):
     the call ends.
     """
 
-    parameters: Any
-    statistics: Any
-    minimiser: Any
-    point: Any
-    gradients: Any
-    shard_losses: Any
-    statistics_at_point: Any
-    losses: Any
-    progress: Any
-    evaluates: Any
+    parameters: np.ndarray
+    statistics: np.ndarray
+    minimiser: Minimiser
+    point: np.ndarray
+    gradients: np.ndarray
+    shard_losses: np.ndarray
+    statistics_at_point: np.ndarray
+    losses: np.ndarray
+    progress: np.ndarray
+    evaluates: np.ndarray
 
 
 MINIMISER = Struct(Minimiser, {"vectors": Array(FLOAT64, 2), "numbers": REALS, "counts": INDICES})
@@ -147,16 +115,26 @@ def advance_pointer() -> FunctionPointer:
 @functools.cache
 def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `lbfgs.lbfgs_iterations`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
     state = dict.fromkeys(MinimiserState._fields, of.flat) | {
-        "minimiser": MINIMISER, "gradients": of.matrix, "shard_losses": REALS, "losses": REALS,
-        "progress": INDICES, "evaluates": INDICES,
-    }  # fmt: skip
+        "minimiser": MINIMISER,
+        "gradients": of.matrix,
+        "shard_losses": REALS,
+        "losses": REALS,
+        "progress": INDICES,
+        "evaluates": INDICES,
+    }
     kinds = {
-        "thread": INT64, "n_threads": INT64,
+        "thread": INT64,
+        "n_threads": INT64,
         **{name: pointer.kind for name, pointer in pointers._asdict().items()},
-        "advance": advance_pointer().kind, "plan": PLAN, "state": Struct(MinimiserState, state),
-        "limits": LIMITS, **training_kinds(False, sparse, dtype), "last_pass": INT64, "n_rounds": INT64,
-    }  # fmt: skip
+        "advance": advance_pointer().kind,
+        "plan": PLAN,
+        "state": Struct(MinimiserState, state),
+        "limits": LIMITS,
+        **training_kinds(False, sparse, dtype),
+        "last_pass": INT64,
+        "n_rounds": INT64,
+    }
     return FunctionPointer("lbfgs.lbfgs_iterations", (sparse,), kinds, INT64)

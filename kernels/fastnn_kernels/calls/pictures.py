@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.entry import FunctionPointer
-from ..compiler.kinds import INT64, NONE, Array, Kind, Struct, kinds_of, scalar
+from ..compiler.entry import FunctionPointer, PointerTable
+from ..compiler.kinds import INT64, NONE, Array, Kind, Struct, get_kinds, get_scalar
 from .formulas import bounds_table, form_kind, forward_table
 from .prediction import ACTIVATION, BIASES, INDICES, PLAN, WEIGHTS
-
-__all__ = [
-    "BOUNDED", "UNDECIDED", "WAITING", "WON", "PackedCommittee", "evaluate", "fill_squares", "grid_classes",
-    "grid_values", "relocated_plan", "subdivide",
-]  # fmt: skip
 
 # Indices into `counts` of the kernel `quadtree.subdivide`: numbers of squares that wait to be bounded, are
 # won by a class, are undecided, and have been bounded.
@@ -32,15 +27,15 @@ class PackedCommittee(NamedTuple):
     all other parameters.
     """
 
-    activations: Any
-    plan: Any
-    first: Any
-    parameters: Any
-    packed: Any
-    magnitudes: Any
+    activations: PointerTable
+    plan: np.ndarray
+    first: np.ndarray
+    parameters: np.ndarray
+    packed: np.ndarray
+    magnitudes: np.ndarray
 
 
-def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
+def relocate_plan(plan: np.ndarray, offset: int, codes: Sequence[int]) -> np.ndarray:
     """Return a copy of a network's plan for parameters that begin at `offset`, with new activation codes."""
     plan = plan.copy()
     plan[:, [WEIGHTS, BIASES]] += offset
@@ -50,24 +45,24 @@ def relocated_plan(plan: Any, offset: int, codes: Sequence[int]) -> Any:
 
 def _committee(table: Kind, dtype: np.dtype) -> Struct:
     """Return the kind of a `PackedCommittee` whose activations are a table of this kind."""
-    flat = kinds_of(dtype).flat
+    flat = get_kinds(dtype).flat
     kinds = (table, PLAN, INDICES, flat, flat, flat)
     return Struct(PackedCommittee, dict(zip(PackedCommittee._fields, kinds, strict=True)))
 
 
 def _grid(dtype: np.dtype) -> dict[str, Kind]:
     """Return the kinds of a committee and of the coordinates of pixels."""
-    flat = kinds_of(dtype).flat
+    flat = get_kinds(dtype).flat
     return {"networks": _committee(forward_table(("tanh",), dtype).kind, dtype), "xs": flat, "ys": flat}
 
 
 def _workspace(dtype: np.dtype) -> dict[str, Kind]:
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     return {"tile": of.flat, "units": of.flat, "total": of.matrix}
 
 
 def _pixels(target: np.dtype) -> Array:
-    return Array(scalar(target), 2)
+    return Array(get_scalar(target), 2)
 
 
 @functools.cache
@@ -87,13 +82,18 @@ def grid_values(response: str, dtype: np.dtype) -> FunctionPointer:
 @functools.cache
 def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `quadtree.subdivide`."""
-    flat = kinds_of(dtype).flat
+    flat = get_kinds(dtype).flat
     kinds = {
-        **_grid(dtype), "networks": _committee(bounds_table(("tanh",), dtype).kind, dtype),
-        "leaf_size": INT64, "max_batches": INT64,
-        **dict.fromkeys(("waiting", "batch", "won", "undecided"), PLAN), "counts": INDICES,
-        "cells": flat, "forms": flat, "total": form_kind(dtype),
-    }  # fmt: skip
+        **_grid(dtype),
+        "networks": _committee(bounds_table(("tanh",), dtype).kind, dtype),
+        "leaf_size": INT64,
+        "max_batches": INT64,
+        **dict.fromkeys(("waiting", "batch", "won", "undecided"), PLAN),
+        "counts": INDICES,
+        "cells": flat,
+        "forms": flat,
+        "total": form_kind(dtype),
+    }
     return FunctionPointer("quadtree.subdivide", (votes,), kinds, NONE)
 
 
@@ -101,9 +101,14 @@ def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
 def evaluate(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `quadtree.evaluate`; target: an integer dtype of classes."""
     kinds = {
-        **_grid(dtype), "squares": PLAN, "n": INT64, "places": PLAN, "row": _pixels(target),
-        **_workspace(dtype), "classes": _pixels(target),
-    }  # fmt: skip
+        **_grid(dtype),
+        "squares": PLAN,
+        "n": INT64,
+        "places": PLAN,
+        "row": _pixels(target),
+        **_workspace(dtype),
+        "classes": _pixels(target),
+    }
     return FunctionPointer("quadtree.evaluate", (votes,), kinds, INT64)
 
 

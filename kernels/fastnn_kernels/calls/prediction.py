@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..compiler.entry import FunctionPointer
-from ..compiler.kinds import BOOL, FLOAT64, INT32, INT64, NONE, Array, Kind, Struct, kinds_of
+from ..compiler.kinds import BOOL, FLOAT64, INT32, INT64, NONE, Array, Kind, Struct, get_kinds
 from .formulas import forward_pointer, forward_table, value_pointer
-
-__all__ = [
-    "ACTIVATION",
-    "BIASES",
-    "DUNITS",
-    "INDICES",
-    "INPUTS",
-    "NORMALISED",
-    "N_COLUMNS",
-    "OUTPUTS",
-    "PACKED",
-    "PLAN",
-    "REALS",
-    "SCALES",
-    "SHIFTS",
-    "SOURCE",
-    "STATISTICS",
-    "SUMS",
-    "UNITS",
-    "WEIGHTS",
-    "Table",
-    "loss",
-    "outputs",
-    "pack_weights",
-    "plan_packing",
-    "predict",
-    "table_kind",
-]  # fmt: skip
 
 # Columns of the plan, a table with a row for each layer. INPUTS and OUTPUTS are the sizes of a layer;
 # ACTIVATION is an index into the table of pointers. WEIGHTS, BIASES, SCALES and SHIFTS are offsets into the
@@ -48,9 +20,21 @@ __all__ = [
 # layer's weights are not packed.
 N_COLUMNS = 14
 (
-    INPUTS, OUTPUTS, WEIGHTS, BIASES, SCALES, SHIFTS, STATISTICS,
-    SOURCE, SUMS, NORMALISED, UNITS, DUNITS, ACTIVATION, PACKED,
-) = range(N_COLUMNS)  # fmt: skip
+    INPUTS,
+    OUTPUTS,
+    WEIGHTS,
+    BIASES,
+    SCALES,
+    SHIFTS,
+    STATISTICS,
+    SOURCE,
+    SUMS,
+    NORMALISED,
+    UNITS,
+    DUNITS,
+    ACTIVATION,
+    PACKED,
+) = range(N_COLUMNS)
 
 # Kinds of plans, of lists of indices, and of float64 vectors.
 PLAN, INDICES, REALS = Array(INT64, 2), Array(INT64, 1), Array(FLOAT64, 1)
@@ -63,22 +47,22 @@ class Table(NamedTuple):
     in `values` at which each row begins, and Q; rows (N,) int64: the row of each sample.
     """
 
-    values: Any
-    columns: Any
-    starts: Any
-    rows: Any
+    values: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    rows: np.ndarray
 
 
 def table_kind(dtype: np.dtype) -> Struct:
     """Return the kind of a `Table`."""
-    items = kinds_of(dtype).scalar, INT32, INT64
+    items = get_kinds(dtype).scalar, INT32, INT64
     read = (Array(item, 1, readonly=True) for item in items)
     return Struct(Table, dict(zip(Table._fields, (*read, INDICES), strict=True)))
 
 
 def _network_kinds(sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
     """Return the kinds of the arguments that describe a network and samples."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     flat, X = Array(of.scalar, 1, readonly=True), table_kind(dtype) if sparse else of.inputs
     return {"plan": PLAN, "parameters": flat, "packed": flat, "X": X}
 
@@ -86,39 +70,45 @@ def _network_kinds(sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
 @functools.cache
 def outputs(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.outputs`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {
         "activations": forward_table(("tanh",), dtype).kind,
         "transform": forward_pointer("identity", dtype).kind,
         **_network_kinds(sparse, dtype),
-        "tile": of.flat, "units": of.flat, "P": of.matrix,
-    }  # fmt: skip
+        "tile": of.flat,
+        "units": of.flat,
+        "P": of.matrix,
+    }
     return FunctionPointer("predict.outputs", (sparse,), kinds, BOOL)
 
 
 @functools.cache
 def predict(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.predict`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {
         "activations": forward_table(("tanh",), dtype).kind,
         **_network_kinds(sparse, dtype),
-        "tile": of.flat, "units": of.flat, "classes": INDICES,
-    }  # fmt: skip
+        "tile": of.flat,
+        "units": of.flat,
+        "classes": INDICES,
+    }
     return FunctionPointer("predict.predict", (sparse,), kinds, BOOL)
 
 
 @functools.cache
 def loss(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.loss`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {
         "activations": forward_table(("tanh",), dtype).kind,
         "value": value_pointer("squared_error", dtype).kind,
         **_network_kinds(sparse, dtype),
-        "y": of.inputs, "weights": of.flat, "parameter": FLOAT64,
+        "y": of.inputs,
+        "weights": of.flat,
+        "parameter": FLOAT64,
         **dict.fromkeys(("tile", "targets", "row", "units"), of.flat),
-    }  # fmt: skip
+    }
     return FunctionPointer("predict.loss", (sparse,), kinds, FLOAT64)
 
 
@@ -133,6 +123,6 @@ def plan_packing() -> FunctionPointer:
 @functools.cache
 def pack_weights(dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `network.pack_weights`."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     kinds = {"plan": PLAN, "parameters": Array(of.scalar, 1, readonly=True), "packed": of.flat}
     return FunctionPointer("network.pack_weights", None, kinds, NONE)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
 from ..compiler.entry import FunctionPointer, PointerTable, UnusedPointer
-from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT32, UINT64, Array, Kind, Struct, kinds_of
+from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT32, UINT64, Array, Kind, Struct, get_kinds
 from .formulas import backward_pointer, backward_table, forward_table
 from .prediction import INDICES, PLAN, REALS, table_kind
-
-__all__ = [
-    "BLOCK", "COUNTER_DISTANCE", "N_PARTS", "PANEL_LINES", "Batch", "Data", "GradientPointers", "Options",
-    "Records", "Settings", "State", "Workspace", "gradient_pointers", "loss_and_gradient", "option_pointers",
-    "training_loop", "used_options",
-]  # fmt: skip
 
 # Number of parameters in a block, a whole number of vectors. Sums over the parameters are computed block by
 # block, so that they do not depend on the number of threads.
@@ -42,10 +36,10 @@ class Data(NamedTuple):
     batches are gathered, `indices` is then the table's array `rows`.
     """
 
-    X: Any
-    y: Any
-    weights: Any
-    indices: Any
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    indices: np.ndarray
 
 
 class State(NamedTuple):
@@ -61,16 +55,16 @@ class State(NamedTuple):
     call.
     """
 
-    parameters: Any
-    optimizer: Any
-    average: Any
-    statistics: Any
-    generator: Any
-    plateau: Any
-    gradients: Any
-    losses: Any
-    squares: Any
-    progress: Any
+    parameters: np.ndarray
+    optimizer: np.ndarray
+    average: np.ndarray
+    statistics: np.ndarray
+    generator: np.ndarray
+    plateau: np.ndarray
+    gradients: np.ndarray
+    losses: np.ndarray
+    squares: np.ndarray
+    progress: np.ndarray
 
 
 class Workspace(NamedTuple):
@@ -82,15 +76,15 @@ class Workspace(NamedTuple):
     (n,) int64; barrier (n * `COUNTER_DISTANCE`,) int64, equal numbers at the beginning of a call.
     """
 
-    tiles: Any
-    units: Any
-    dunits: Any
-    scratch: Any
-    before: Any
-    partial: Any
-    sums: Any
-    finite: Any
-    barrier: Any
+    tiles: np.ndarray
+    units: np.ndarray
+    dunits: np.ndarray
+    scratch: np.ndarray
+    before: np.ndarray
+    partial: np.ndarray
+    sums: np.ndarray
+    finite: np.ndarray
+    barrier: np.ndarray
 
 
 class Settings(NamedTuple):
@@ -108,13 +102,13 @@ class Settings(NamedTuple):
     common_weight: float  # weight of every sample; 0 if weights differ
     weight_scale: float  # scale of the weights, if every batch is all samples
     of_objective: bool  # True if the L2 penalty is averaged and recorded together with the losses
-    loss_share: float  # factor of the losses in the recorded objective
+    loss_share: float  # factor of the losses in the recorded objective, and in the value of L-BFGS
     tol: float  # least decrease of the objective that counts as an improvement
     patience: int  # number of epochs without improvement after which a call ends; 0: no limit
-    seed: Any  # uint64
+    seed: np.uint64
     steps_before: int  # steps done in earlier trainings
     loss_parameter: float
-    dropout: Any  # (L,) float64: rates
+    dropout: np.ndarray  # (L,) float64: rates
     n_weights: int  # number of regularised parameters, which come first; whole vectors
     reg_lambda: float
     weight_decay: float
@@ -135,9 +129,9 @@ class Records(NamedTuple):
     `Settings.of_objective`, losses are objectives, and the other two arrays are not written.
     """
 
-    losses: Any
-    norms: Any
-    ratios: Any
+    losses: np.ndarray
+    norms: np.ndarray
+    ratios: np.ndarray
 
 
 class Batch(NamedTuple):
@@ -149,11 +143,11 @@ class Batch(NamedTuple):
     batch.
     """
 
-    weights: Any
-    statistics: Any
-    dropout: Any
-    key: Any
-    first: Any
+    weights: np.ndarray
+    statistics: np.ndarray
+    dropout: np.ndarray
+    key: np.uint64
+    first: int
 
 
 # --- pointers --------------------------------------------------------------------------------------
@@ -171,9 +165,15 @@ class GradientPointers(NamedTuple):
 
 @functools.cache
 def gradient_pointers(
-    activations: tuple[str, ...], loss: str, batch_norm: bool, dropped: bool, sparse: bool, team: bool,
-    dtype: np.dtype, by_rows: bool = False,
-) -> GradientPointers:  # fmt: skip
+    activations: tuple[str, ...],
+    loss: str,
+    batch_norm: bool,
+    dropped: bool,
+    sparse: bool,
+    team: bool,
+    dtype: np.dtype,
+    by_rows: bool = False,
+) -> GradientPointers:
     """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. team: True if threads share units
@@ -184,14 +184,23 @@ def gradient_pointers(
     loss_backward = backward_pointer(loss, dtype)
     if team:
         return GradientPointers(None, activate, differentiate, loss_backward)
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
     kinds = {
-        "activate": activate.kind, "differentiate": differentiate.kind, "loss_backward": loss_backward.kind,
-        "plan": PLAN, "parameters": of.flat, "X": of.matrix, "y": of.inputs, "weights": of.inputs,
-        "batch": Struct(Batch, batch), "parameter": FLOAT64, "wanted": BOOL,
-        **dict.fromkeys(("units", "dunits", "scratch", "gradient"), of.flat), "adds": BOOL,
-    }  # fmt: skip
+        "activate": activate.kind,
+        "differentiate": differentiate.kind,
+        "loss_backward": loss_backward.kind,
+        "plan": PLAN,
+        "parameters": of.flat,
+        "X": of.matrix,
+        "y": of.inputs,
+        "weights": of.inputs,
+        "batch": Struct(Batch, batch),
+        "parameter": FLOAT64,
+        "wanted": BOOL,
+        **dict.fromkeys(("units", "dunits", "scratch", "gradient"), of.flat),
+        "adds": BOOL,
+    }
     name, arguments = "small_batch.small_batch_gradient", None
     if not by_rows:
         name, arguments = "gradient.tile_gradient", (batch_norm, dropped, sparse)
@@ -199,18 +208,21 @@ def gradient_pointers(
     return GradientPointers(gradient_of, activate, differentiate, loss_backward)
 
 
+OptionPointer = FunctionPointer | UnusedPointer
+
+
 class Options(NamedTuple):
-    """Pointers to the optional parts of a step; see `used_options` for the trainings that use each."""
+    """Pointers to the optional parts of a step; see `find_used_options` for the trainings that use each."""
 
-    gather_by_rows: Any
-    weight_squares: Any  # `block_squares`, or `team.part_squares` if threads share units
-    gradient_norm: Any
-    limit_all_norms: Any
-    average_share: Any
-    record_ratios: Any
+    gather_by_rows: OptionPointer
+    weight_squares: OptionPointer  # `block_squares`, or `team.part_squares` if threads share units
+    gradient_norm: OptionPointer
+    limit_all_norms: OptionPointer
+    average_share: OptionPointer
+    record_ratios: OptionPointer
 
 
-def used_options(settings: Any, gathered: bool) -> tuple[str, ...]:
+def find_used_options(settings: Settings, gathered: bool) -> tuple[str, ...]:
     """Return the names of the options that a training with these `Settings` uses.
 
     gathered: True if the samples of each batch are gathered from the table.
@@ -232,44 +244,32 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
 
     team: True if threads share units.
     """
-    of, thread = kinds_of(dtype), {"thread": INT64, "n_threads": INT64}
-    squares = "team.part_squares" if team else "options.block_squares"
-    pointers = {
-        "gather_by_rows": FunctionPointer(
-            "options.gather_by_rows", None,
-            {
-                "X": of.inputs, "y": of.inputs, "indices": INDICES, "first": INT64, "n": INT64,
-                "rows": of.matrix, "tile": of.matrix,
-            },
-            NONE,
-        ),
-        "weight_squares": FunctionPointer(
-            squares, None,
-            {"plan": PLAN, "parameters": of.flat, "n_weights": INT64, **thread, "squares": REALS}, NONE,
-        ),
-        "gradient_norm": FunctionPointer(
-            "options.gradient_norm", None,
-            {"gradients": of.matrix, "size": INT64, **thread, "barrier": INDICES, "partial": REALS}, FLOAT64,
-        ),
-        "limit_all_norms": FunctionPointer(
-            "options.limit_all_norms", None, {"plan": PLAN, "parameters": of.flat, "limit": FLOAT64}, NONE
-        ),
-        "average_share": FunctionPointer(
-            "options.average_share", None,
-            {"parameters": of.flat, "weight": FLOAT64, **thread, "average": of.flat}, NONE,
-        ),
-        "record_ratios": FunctionPointer(
-            "options.record_ratios", None,
-            {
-                "plan": PLAN, "parameters": of.flat, "before": of.flat, "record": INT64,
-                "ratios": Array(FLOAT64, 2),
-            },
-            NONE,
-        ),
-    }  # fmt: skip
-    return Options(
-        **{name: pointer if name in used else UnusedPointer(pointer) for name, pointer in pointers.items()}
-    )
+    of, thread = get_kinds(dtype), {"thread": INT64, "n_threads": INT64}
+    network = {"plan": PLAN, "parameters": of.flat}
+    samples = {"X": of.inputs, "y": of.inputs, "indices": INDICES, "first": INT64, "n": INT64}
+    kinds: dict[str, dict[str, Kind]] = {
+        "gather_by_rows": {**samples, "rows": of.matrix, "tile": of.matrix},
+        "weight_squares": {**network, "n_weights": INT64, **thread, "squares": REALS},
+        "gradient_norm": {
+            "gradients": of.matrix,
+            "size": INT64,
+            **thread,
+            "barrier": INDICES,
+            "partial": REALS,
+        },
+        "limit_all_norms": {**network, "limit": FLOAT64},
+        "average_share": {"parameters": of.flat, "weight": FLOAT64, **thread, "average": of.flat},
+        "record_ratios": {**network, "before": of.flat, "record": INT64, "ratios": Array(FLOAT64, 2)},
+    }
+    functions = {name: f"options.{name}" for name in kinds}
+    functions["weight_squares"] = "team.part_squares" if team else "options.block_squares"
+    pointers = {}
+    for name, arguments in kinds.items():
+        pointer = FunctionPointer(
+            functions[name], None, arguments, FLOAT64 if name == "gradient_norm" else NONE
+        )
+        pointers[name] = pointer if name in used else UnusedPointer(pointer)
+    return Options(**pointers)
 
 
 def _pointer_kinds(pointers: NamedTuple) -> dict[str, Kind]:
@@ -278,34 +278,40 @@ def _pointer_kinds(pointers: NamedTuple) -> dict[str, Kind]:
 
 
 # Kinds of the settings, by their annotations.
-SETTING_KINDS = {int: INT64, float: FLOAT64, bool: BOOL, Any: NONE}
+SETTING_KINDS = {int: INT64, float: FLOAT64, bool: BOOL, np.uint64: UINT64, np.ndarray: REALS}
 
 
 @functools.cache
 def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
     """Return the kinds of `Data`, `Settings`, `Records` and `Workspace`, by the names of arguments."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     data: dict[str, Kind] = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": INDICES}
     if gathered:
         data |= {"X": of.inputs, "y": of.inputs, "weights": REALS}
     if sparse:
         data["X"] = table_kind(dtype)
     settings = {name: SETTING_KINDS[kind] for name, kind in get_type_hints(Settings).items()}
-    work = dict.fromkeys(Workspace._fields, of.matrix) | {
-        "before": of.flat, "partial": REALS, "finite": INDICES, "barrier": INDICES
-    }  # fmt: skip
+    work = dict.fromkeys(Workspace._fields, of.matrix)
+    work |= {"before": of.flat, "partial": REALS, "finite": INDICES, "barrier": INDICES}
     return {
         "data": Struct(Data, data),
-        "settings": Struct(Settings, settings | {"seed": UINT64, "dropout": REALS}),
+        "settings": Struct(Settings, settings),
         "records": Struct(Records, {"losses": REALS, "norms": REALS, "ratios": Array(FLOAT64, 2)}),
         "work": Struct(Workspace, work),
     }
 
 
 def training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
-    pointers: GradientPointers, update: FunctionPointer, options: Options,
-) -> FunctionPointer:  # fmt: skip
+    gathered: bool,
+    team: bool,
+    sparse: bool,
+    batch_norm: bool,
+    dropped: bool,
+    dtype: np.dtype,
+    pointers: GradientPointers,
+    update: FunctionPointer,
+    options: Options,
+) -> FunctionPointer:
     """Return the pointer to the kernel `train.train_steps`.
 
     The first five arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
@@ -320,32 +326,54 @@ def training_loop(
 
 @functools.cache
 def _training_loop(
-    gathered: bool, team: bool, sparse: bool, batch_norm: bool, dropped: bool, dtype: np.dtype,
+    gathered: bool,
+    team: bool,
+    sparse: bool,
+    batch_norm: bool,
+    dropped: bool,
+    dtype: np.dtype,
     pointers: tuple[tuple[str, Kind], ...],
-) -> FunctionPointer:  # fmt: skip
+) -> FunctionPointer:
     """Return the pointer of `training_loop` for pointers of these kinds."""
-    of = kinds_of(dtype)
+    of = get_kinds(dtype)
     state = dict.fromkeys(State._fields, of.flat) | {
-        "optimizer": of.matrix, "gradients": of.matrix, "generator": Array(UINT32, 1),
-        **dict.fromkeys(("plateau", "losses", "squares"), REALS), "progress": PLAN,
-    }  # fmt: skip
+        "optimizer": of.matrix,
+        "gradients": of.matrix,
+        "generator": Array(UINT32, 1),
+        **dict.fromkeys(("plateau", "losses", "squares"), REALS),
+        "progress": PLAN,
+    }
     kinds = {
-        "thread": INT64, "n_threads": INT64, **dict(pointers), "plan": PLAN, "state": Struct(State, state),
+        "thread": INT64,
+        "n_threads": INT64,
+        **dict(pointers),
+        "plan": PLAN,
+        "state": Struct(State, state),
         **training_kinds(gathered, sparse, dtype),
-        "coefficients": of.matrix, "last_step": INT64, "n_rounds": INT64,
-    }  # fmt: skip
+        "coefficients": of.matrix,
+        "last_step": INT64,
+        "n_rounds": INT64,
+    }
     return FunctionPointer("train.train_steps", (gathered, team, sparse, batch_norm, dropped), kinds, BOOL)
 
 
 @functools.cache
 def loss_and_gradient(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `train.loss_and_gradient`."""
-    of, training = kinds_of(dtype), training_kinds(False, sparse, dtype)
+    of, training = get_kinds(dtype), training_kinds(False, sparse, dtype)
     pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
     kinds = {
-        **_pointer_kinds(pointers), "plan": PLAN, "parameters": of.flat, "statistics": of.flat,
-        "data": training["data"], "settings": training["settings"], "key": UINT64,
-        "tiles": Struct(tuple, {"begin": INT64, "end": INT64}), "work": training["work"], "thread": INT64,
-        "gradient": of.flat, "loss": FLOAT64,
-    }  # fmt: skip
+        **_pointer_kinds(pointers),
+        "plan": PLAN,
+        "parameters": of.flat,
+        "statistics": of.flat,
+        "data": training["data"],
+        "settings": training["settings"],
+        "key": UINT64,
+        "tiles": Struct(tuple, {"begin": INT64, "end": INT64}),
+        "work": training["work"],
+        "thread": INT64,
+        "gradient": of.flat,
+        "loss": FLOAT64,
+    }
     return FunctionPointer("train.loss_and_gradient", (sparse,), kinds, FLOAT64)

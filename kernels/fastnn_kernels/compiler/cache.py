@@ -9,10 +9,12 @@ The code in an entry runs with the rights of the process. Folders and files that
 ignored, where others are all but root, this user, and whoever can change the package's folder, and thus the
 sources.
 
+A process that loads a kernel knows its function and the types of its arguments. An entry holds the rest: a
+header, one line of JSON that names no Python object, with the names of symbols and the type of the result;
+and the code.
+
 A process that compiles a kernel claims its entry. Another process that needs the kernel waits for the end of
 the claim, and loads the entry, instead of compiling the same kernel a second time.
-
-This module does not import numba, so that a command can look into the cache before it loads numba.
 """
 
 from __future__ import annotations
@@ -21,23 +23,24 @@ import contextlib
 import errno
 import functools
 import hashlib
-import importlib.util
-import logging
+import json
 import os
 import stat
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import llvmlite
-import platformdirs
+import numba
+from numba import types
 
-from .prebuilt import kernel_target
-from .sources import PACKAGE, digest_of_sources, source_files
-from .target import chosen_vector_bytes
+from .numba_internals import get_cache_setting, get_user_cache_folder
+from .prebuilt import get_kernel_target, warn_or_log
+from .sources import PACKAGE, digest_sources, list_source_files
+from .target import read_vector_bytes
 
 if sys.platform == "win32":
     import msvcrt
@@ -57,13 +60,15 @@ else:
 
 
 __all__ = [
-    "cache_folders",
-    "claimed",
-    "entry_files",
+    "claim_entry",
+    "describe_type",
     "is_current",
+    "list_cache_folders",
+    "pack_entry",
+    "parse_type",
     "read_entries",
     "refusal",
-    "usable_folder",
+    "unpack_entry",
     "write_entry",
 ]
 
@@ -77,40 +82,17 @@ REMEDY = "Set the environment variable NUMBA_CACHE_DIR to a folder that you, and
 # is removed only once it has this age.
 KEEP_STALE_SECONDS = 30 * 24 * 3600
 
-
-@functools.cache
-def numba_version() -> str:
-    """Return the version of numba: the loaded module's, else the one in the name of its metadata folder.
-
-    If numba was updated after this process had loaded it, the folder's version is not the one that compiles.
-    """
-    if "numba" not in sys.modules:
-        spec = importlib.util.find_spec("numba")
-        if spec is not None and spec.has_location and spec.origin is not None:
-            folders = list(Path(spec.origin).parent.parent.glob("numba-*.dist-info"))
-            if len(folders) == 1:  # an application in one file has none, and a half done update may leave two
-                return folders[0].stem.removeprefix("numba-")
-    import numba
-
-    return numba.__version__
+# Types that have no parts, by name.
+SCALARS: dict[str, types.Type] = {
+    str(kind): kind
+    for kind in (types.none, types.boolean, *types.integer_domain, *types.real_domain, *types.complex_domain)
+}
 
 
-def cache_setting() -> str:
-    """Return the folder that the user chose for compiled code, or an empty string.
-
-    Before numba is loaded, the environment variable alone counts, and not the file .numba_config.yaml.
-    """
-    if "numba" not in sys.modules:
-        return os.environ.get("NUMBA_CACHE_DIR", "")
-    from . import numba_internals
-
-    return numba_internals.cache_setting()
-
-
-def source_states() -> list[tuple]:
+def list_source_states() -> list[tuple]:
     """Return path, times, size and inode of each source file; an empty list if a folder cannot be read."""
     try:
-        found = [(path, path.stat()) for path in source_files()]
+        found = [(path, path.stat()) for path in list_source_files()]
     except OSError:
         return []
     return [
@@ -118,35 +100,30 @@ def source_states() -> list[tuple]:
     ]
 
 
-def source_digest() -> str:
+def digest_version() -> str:
     """Return the digest of sources, compiler's versions and target; "" if no source can be read."""
-    sources = digest_of_sources()
-    versions = numba_version(), llvmlite.__version__, sys.version
-    target = kernel_target()
-    settings = *versions, chosen_vector_bytes(), target and target.constants, sources
+    sources = digest_sources()
+    versions = numba.__version__, llvmlite.__version__, sys.version
+    target = get_kernel_target()
+    settings = *versions, read_vector_bytes(), target and target.constants, sources
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16] if sources else ""
 
 
 # Digest of the sources at import. Files may change later: code compiled from the imported sources must not be
 # saved under the digest of the changed files.
-STATES, DIGEST = source_states(), source_digest()
+STATES, DIGEST = list_source_states(), digest_version()
 
 
-def cache_folders() -> Iterator[Path]:
+def list_cache_folders() -> Iterator[Path]:
     """Yield the cache folders in order of preference: NUMBA_CACHE_DIR, else the package's and the user's."""
     if not DIGEST:
         return
-    if cache_setting():
-        yield Path(cache_setting()) / "fastnn_kernels"
+    if get_cache_setting():
+        yield Path(get_cache_setting()) / "fastnn_kernels"
         return
     yield PACKAGE / "__pycache__"
-    # For a user without a home directory, old versions of platformdirs return a path relative to "~", and new
-    # versions raise RuntimeError: skip the user's folder in both cases.
-    try:
-        user_folder = Path(platformdirs.user_cache_dir("fastnn", appauthor=False))
-    except RuntimeError:
-        return
-    if user_folder.is_absolute():
+    user_folder = get_user_cache_folder()
+    if user_folder.is_absolute():  # a user without a home directory has a folder relative to "~"
         yield user_folder
 
 
@@ -156,10 +133,10 @@ def is_current() -> bool:
     Files whose times and sizes are those at the import are not read: this function is called for every kernel
     that is saved.
     """
-    return (source_states() == STATES and STATES != []) or source_digest() == DIGEST
+    return (list_source_states() == STATES and STATES != []) or digest_version() == DIGEST
 
 
-def _writers(state: os.stat_result) -> set[str]:
+def _list_writers(state: os.stat_result) -> set[str]:
     """Return who can change a folder or file."""
     found = {f"user {state.st_uid}"}
     if state.st_mode & stat.S_IWGRP:
@@ -188,7 +165,7 @@ def _check_writers(state: os.stat_result) -> None:
     if os.name != "posix":  # files have no such owners
         return
     user, group = os.geteuid(), f"group {state.st_gid}"
-    others = _writers(state) - {"user 0", "group 0", f"user {user}"} - _writers(PACKAGE.stat())
+    others = _list_writers(state) - {"user 0", "group 0", f"user {user}"} - _list_writers(PACKAGE.stat())
     if group in others and _is_private(state.st_gid, user):
         others.remove(group)
     if others:
@@ -198,9 +175,9 @@ def _check_writers(state: os.stat_result) -> None:
         )
 
 
-def _trusted_folders() -> Iterator[Path]:
+def _list_trusted_folders() -> Iterator[Path]:
     """Yield the cache folders that exist and that nobody else can change."""
-    for folder in cache_folders():
+    for folder in list_cache_folders():
         try:
             _check_writers(folder.stat())
         except OSError:
@@ -210,7 +187,7 @@ def _trusted_folders() -> Iterator[Path]:
 
 def read_entries(name: str) -> Iterator[bytes]:
     """Yield the payload of every entry `name` with a valid checksum, folder by folder."""
-    for folder in _trusted_folders():
+    for folder in _list_trusted_folders():
         path = folder / f"{DIGEST}.{name}"
         try:
             with path.open("rb") as file:
@@ -222,7 +199,7 @@ def read_entries(name: str) -> Iterator[bytes]:
         except OSError:
             continue
         checksum, payload = content[:32], content[32:]
-        if _checksum(name, payload) == checksum:
+        if _compute_checksum(name, payload) == checksum:
             with contextlib.suppress(OSError):  # another user's file cannot be marked as in use
                 os.utime(path)
             yield payload
@@ -236,124 +213,51 @@ def write_entry(name: str, payload: bytes) -> None:
     OSError
         If no folder can be written to; the message gives each folder's reason.
     """
-    content = _checksum(name, payload) + payload
-    _remove_stale(_first_folder(lambda folder: _write_whole(folder / f"{DIGEST}.{name}", content)))
+    content = _compute_checksum(name, payload) + payload
+    _remove_stale(_use_first_folder(lambda folder: _write_atomically(folder / f"{DIGEST}.{name}", content)))
 
 
 @contextlib.contextmanager
-def claimed(name: str) -> Iterator[None]:
+def claim_entry(name: str) -> Iterator[None]:
     """Claim the entry `name` for this process within the context; wait while another process has the claim.
 
-    The system ends the claim of a process that is killed. Where files cannot be locked there are no claims.
+    A claim is the lock of an empty file beside the entry, which stays there. The system ends the claim of a
+    process that is killed. Where files cannot be locked there are no claims.
     """
-    held: list[tuple[Path, int]] = []
+    with contextlib.ExitStack() as claims:
 
-    def hold(folder: Path) -> None:
-        path = folder / f"{DIGEST}.{name}.claim"
-        if (descriptor := _locked_file(path)) is not None:
-            held.append((path, descriptor))
+        def claim(folder: Path) -> None:
+            file = os.open(folder / f"{DIGEST}.{name}.claim", os.O_RDWR | os.O_CREAT, 0o644)
+            claims.callback(os.close, file)
+            _lock(file)
 
-    try:
         with contextlib.suppress(OSError):
-            _first_folder(hold)
+            _use_first_folder(claim)
         yield
-    finally:
-        for path, descriptor in held:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            os.close(descriptor)
-            if os.name == "nt":  # removes no open file
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
 
-def _locked_file(path: Path) -> int | None:
-    """Create and lock a file; return its descriptor, or None if others hold the lock for `WAIT_SECONDS`.
-
-    A process removes its file before it unlocks the file. Of two processes that wait, the first then holds
-    the lock of a file without a name, while the other may lock a new file of this name. The file is opened
-    again until the locked file is the one with the name: only one process holds the claim.
+def _lock(descriptor: int) -> None:
+    """Lock a file, unless another process holds the lock for `WAIT_SECONDS`.
 
     Raises
     ------
     OSError
-        If the file cannot be created, or the file system has no locks.
+        If the file system has no locks.
     """
     last = time.monotonic() + WAIT_SECONDS
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited by other programs
-        is_kept = False
-        try:
-            if not _lock(descriptor, last):
-                return None
-            is_kept = _is_file_of(path, descriptor)
-            if is_kept:
-                return descriptor
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
-        finally:
-            if not is_kept:
-                os.close(descriptor)
-
-
-def _lock(descriptor: int, last: float) -> bool:
-    """Lock a file, and return True; return False if another process holds the lock at the time `last`."""
     while time.monotonic() < last:
         try:
-            _try_lock(descriptor)
-            return True
+            return _try_lock(descriptor)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise  # the file system has no locks
+                raise
         time.sleep(RETRY_SECONDS)
-    return False
 
 
-def _is_file_of(path: Path, descriptor: int) -> bool:
-    """Return True if an open file is the file that a path names at present."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def usable_folder() -> Path:
-    """Return the first folder in which a temporary file can be written: entries are saved there.
-
-    Raises
-    ------
-    OSError
-        If no folder can be written to; the message gives each folder's reason.
-    """
-
-    def probe(folder: Path) -> None:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"probe")
-
-    return _first_folder(probe)
-
-
-def entry_files() -> dict[Path, int]:
-    """Return the paths of the entries of these sources in all folders, with their sizes in bytes.
-
-    A folder that cannot be read counts as empty.
-    """
-    files = {}
-    for folder in _trusted_folders():
-        # Path.glob raises OSError for a folder in a folder of another user.
-        with contextlib.suppress(OSError):
-            for path in folder.glob(f"{DIGEST}.*.nbc"):
-                with contextlib.suppress(OSError):  # removed meanwhile
-                    files[path] = path.stat().st_size
-    return files
-
-
-def _first_folder(write: Callable[[Path], None]) -> Path:
+def _use_first_folder(write: Callable[[Path], None]) -> Path:
     """Return the first folder in which `write` succeeds, of those that nobody else can change."""
     reasons = []
-    for folder in cache_folders():
+    for folder in list_cache_folders():
         try:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # writable by this user, whatever the umask
             _check_writers(folder.stat())
@@ -375,36 +279,29 @@ class _Refusal:
 
     def __init__(self) -> None:
         self.reason = ""
-        self._has_warned = False
+        self.has_warned = False
 
     def note(self, reason: str) -> None:
         """Store the reason if it is the first. Call `warn` afterwards: it may not interrupt a compilation."""
         self.reason = self.reason or reason
 
-    def warn(self, stacklevel: int = 3) -> None:
-        """Warn once why an entry could not be saved or loaded; the warning points `stacklevel` calls up.
-
-        If a filter turns warnings into errors, the warning is logged instead, so that no run breaks.
-        """
-        if self._has_warned or not self.reason:
-            return
-        self._has_warned = True
-        message = f"compiled kernels cannot be kept or loaded, so they are compiled again: {self.reason}"
-        try:
-            warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
-        except RuntimeWarning:
-            logging.getLogger(__name__).warning(message)
+    def warn(self, stacklevel: int = 2) -> None:
+        """Warn once why an entry could not be saved or loaded; the warning points `stacklevel` calls up."""
+        if self.reason and not self.has_warned:
+            self.has_warned = True
+            message = f"compiled kernels cannot be kept or loaded, so they are compiled again: {self.reason}"
+            warn_or_log(message, stacklevel + 1)
 
 
 refusal = _Refusal()
 
 
-def _checksum(name: str, payload: bytes) -> bytes:
+def _compute_checksum(name: str, payload: bytes) -> bytes:
     """Return the checksum of an entry's name and payload: a copy under another name is invalid."""
     return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the whole file or none."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
@@ -435,3 +332,60 @@ def _remove_stale(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 if not path.name.startswith(DIGEST) and path.stat().st_mtime < oldest:
                     path.unlink()
+
+
+# --- what an entry holds -----------------------------------------------------------------------------
+
+
+def pack_entry(header: dict[str, Any], code: bytes) -> bytes:
+    """Return the payload of an entry; `unpack_entry` is the inverse."""
+    return json.dumps(header).encode() + b"\n" + code  # JSON escapes line breaks
+
+
+def unpack_entry(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and code of an entry.
+
+    Raises
+    ------
+    ValueError
+        If there is no header.
+    """
+    line, _, code = payload.partition(b"\n")
+    header = json.loads(line)
+    if not isinstance(header, dict):
+        raise ValueError("the entry has no header")
+    return header, code
+
+
+def describe_type(kind: types.Type) -> Any:
+    """Return a type of numba in values that JSON can express; `parse_type` is the inverse.
+
+    Raises
+    ------
+    ValueError
+        For other types than scalars, constants, arrays, and tuples of these.
+    """
+    plain: Any = str(kind)
+    if isinstance(kind, types.Literal):
+        plain = ["constant", kind.literal_value]
+    elif isinstance(kind, types.Array):
+        plain = ["array", describe_type(kind.dtype), kind.ndim, kind.layout, kind.mutable, kind.aligned]
+    elif isinstance(kind, types.BaseTuple):
+        plain = ["tuple", *map(describe_type, kind)]
+    if parse_type(plain) != kind:
+        raise ValueError(f"no result can be of type {kind}")
+    return plain
+
+
+def parse_type(plain: Any) -> types.Type:
+    """Return the type of numba that `describe_type` described; raise ValueError for anything else."""
+    match plain:
+        case str() if plain in SCALARS:
+            return SCALARS[plain]
+        case ["constant", int(value) | str(value)]:
+            return types.literal(value)
+        case ["array", str(dtype), int(ndim), "C" | "F" | "A" as layout, bool(mutable), bool(aligned)]:
+            return types.Array(parse_type(dtype), ndim, layout, readonly=not mutable, aligned=aligned)
+        case ["tuple", *items]:
+            return types.Tuple([parse_type(item) for item in items])
+    raise ValueError(f"no result can be of type {plain!r:.80}")

@@ -18,17 +18,17 @@ import hashlib
 import importlib
 import pickle
 import struct
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .addresses import address_of
-from .forks import cached_property, import_lock
-from .interrupts import held_interrupts
-from .kinds import Array, Kind, Pointer, Struct, Table
-from .prebuilt import prebuilt_address
+from .interrupts import defer_signals
+from .kinds import Append, Array, Kind, Pointer, Struct, Table, get_address
+from .prebuilt import find_prebuilt
 
 __all__ = ["FunctionPointer", "PointerTable", "PreparedCall", "UnusedPointer", "compilation_listeners"]
 
@@ -37,8 +37,11 @@ __all__ = ["FunctionPointer", "PointerTable", "PreparedCall", "UnusedPointer", "
 # exception would leave numba's compiler in an unusable state, so exceptions of listeners are dropped.
 compilation_listeners: list[Callable[[tuple], object]] = []
 
+# Held while a pointer's kernel is compiled: another thread that needs the same kernel then finds it.
+_compiling = threading.RLock()
+
 # Types of results in ctypes, by the key of the kind. A kernel without a result writes a null pointer.
-RESULTS: dict[str, Any] = {
+RESULTS: dict[str, type] = {
     "none": ctypes.c_void_p,
     "boolean": ctypes.c_bool,
     "int64": ctypes.c_int64,
@@ -78,7 +81,11 @@ class FunctionPointer:
     """
 
     def __init__(
-        self, function: Any, factory_arguments: tuple | None, kinds: Mapping[str, Kind], result: Kind
+        self,
+        function: str | Callable,
+        factory_arguments: tuple | None,
+        kinds: Mapping[str, Kind],
+        result: Kind,
     ) -> None:
         if isinstance(result, Array | Struct):
             raise TypeError(f"{function} returns {result}: let it fill an argument")
@@ -90,13 +97,13 @@ class FunctionPointer:
         arguments = "" if self.factory_arguments is None else repr(self.factory_arguments)
         return f"<pointer to {self.function}{arguments}>"
 
-    @cached_property
+    @functools.cached_property
     def symbol(self) -> str:
         """Name of the kernel in the library: a digest of its name, factory arguments and kinds."""
         text = repr((self.function, self.factory_arguments, self.kind.key))
-        return f"fk_{self.function.replace('.', '_')}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"fk_{str(self.function).replace('.', '_')}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    @cached_property
+    @functools.cached_property
     def address(self) -> int:
         """Address of the machine code. The first access looks for the code, or compiles it.
 
@@ -105,29 +112,31 @@ class FunctionPointer:
         RuntimeError
             If the kernel must be compiled, and numba is not installed or switched off.
         """
-        if isinstance(self.function, str) and (address := prebuilt_address(self.symbol)):
+        if isinstance(self.function, str) and (address := find_prebuilt(self.symbol)):
             return address
-        return _compiler().compiled_address(self)
+        # An interrupt during the import of numba could leave it half loaded: hold interrupts until the end.
+        with defer_signals(), _compiling:
+            return _compiler().compile_pointer(self)
 
     def compile(self) -> None:
         """Find, load or compile the kernel."""
         _ = self.address
 
-    @cached_property
-    def _call(self) -> tuple[Any, ...]:
+    @functools.cached_property
+    def _call(self) -> tuple[Callable[..., int], type, Callable[..., bytes], list[Append]]:
         """Machine code as a function, type of the result, and the functions that write the arguments."""
         if self.result.key not in RESULTS:
             raise TypeError(f"Python cannot receive a result of type {self.result}")
         formats = "".join(code for kind in self.kinds.values() for code in kind.formats)
-        appenders = [kind.appender(name) for name, kind in self.kinds.items()]
-        return entry_at(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
+        appenders = [kind.make_appender(name) for name, kind in self.kinds.items()]
+        return get_entry(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel with these arguments and return its result."""
         function, result_type, pack, appenders = self._call
         if len(arguments) != len(appenders):
             raise TypeError(f"{self} takes {len(appenders)} arguments, got {len(arguments)}")
-        words: list[Any] = []
+        words: list[float] = []
         for append, value in zip(appenders, arguments, strict=True):
             append(value, words)
         result, error = result_type(), ctypes.c_void_p()
@@ -136,11 +145,11 @@ class FunctionPointer:
         except (struct.error, OverflowError) as failure:
             raise TypeError(f"{self} got {arguments}: {failure}") from failure
         if status := function(ctypes.addressof(result), ctypes.addressof(error), memory):
-            raise raised_error(status, error.value)
+            raise make_error(status, error.value)
         return result.value
 
 
-def _compiler() -> Any:
+def _compiler() -> ModuleType:
     """Return the module ``pointer``, which imports numba.
 
     Raises
@@ -148,17 +157,15 @@ def _compiler() -> Any:
     RuntimeError
         If numba is not installed.
     """
-    # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
-    with held_interrupts(), import_lock:
-        try:
-            return importlib.import_module(f"{__package__}.pointer")
-        except ModuleNotFoundError as error:
-            if error.name not in ("numba", "llvmlite"):
-                raise
-            raise RuntimeError(
-                "this combination of settings needs a kernel that was not compiled ahead of time, and numba, "
-                'which compiles it, is not installed: run pip install "fastnn-numba[jit]"'
-            ) from error
+    try:
+        return importlib.import_module(f"{__package__}.pointer")
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        raise RuntimeError(
+            "this combination of settings needs a kernel that was not compiled ahead of time, and numba, "
+            'which compiles it, is not installed: run pip install "fastnn-numba[jit]"'
+        ) from error
 
 
 class UnusedPointer:
@@ -190,16 +197,13 @@ class PointerTable:
         (item,) = {pointer.kind for pointer in pointers}
         self.kind = Table(item)
 
-    @cached_property
-    def _entries(self) -> NDArray[np.uintp]:
-        """Addresses of the kernels, after their number, which bounds checks read."""
-        addresses = (pointer.address for pointer in self.pointers)
-        return np.array([len(self.pointers), *addresses], np.uintp)
-
-    @cached_property
+    @functools.cached_property
     def address(self) -> int:
         """Address of the table. The first access finds, loads or compiles the kernels."""
-        return self._entries.ctypes.data
+        # Addresses of the kernels, after their number, which bounds checks read.
+        entries = np.array([len(self.pointers), *(pointer.address for pointer in self.pointers)], np.uintp)
+        # If two threads come here at once, the table keeps one array, whose address both return.
+        return self.__dict__.setdefault("_entries", entries).ctypes.data
 
     def compile(self) -> None:
         """Find, load or compile the kernels."""
@@ -248,10 +252,10 @@ class PreparedCall:
         self._result = RESULTS[self._pointer.result.key]()
         self._error = ctypes.c_void_p()
         self._run = functools.partial(
-            entry_at(self._pointer.address),
+            get_entry(self._pointer.address),
             ctypes.addressof(self._result),
             ctypes.addressof(self._error),
-            address_of(memory),
+            get_address(memory),
         )
 
     def set(self, **arguments: Any) -> None:
@@ -260,7 +264,7 @@ class PreparedCall:
             if name not in self._layout:
                 raise TypeError(f"the kernel has no argument {name}")
             part, form, append = self._layout[name]
-            words: list[Any] = []
+            words: list[float] = []
             append(value, words)
             try:
                 self._bytes[part] = form.pack(*words)
@@ -279,7 +283,7 @@ class PreparedCall:
     def __call__(self) -> Any:
         """Call the kernel and return its result; raise the exception that the kernel raises."""
         if status := self._run():
-            raise raised_error(status, self._error.value)
+            raise make_error(status, self._error.value)
         return self._result.value
 
 
@@ -288,7 +292,7 @@ class Field(NamedTuple):
 
     part: slice
     form: struct.Struct
-    append: Callable[[Any, list[Any]], None]
+    append: Append
 
 
 @functools.cache
@@ -306,14 +310,14 @@ def _layout(pointer: FunctionPointer) -> dict[str, Field]:
             offset = struct.calcsize(formats) - struct.calcsize(word)
             form += f"{offset - begin - struct.calcsize(form)}x{word}"
         packed = struct.Struct(form)
-        fields[name] = Field(slice(begin, begin + packed.size), packed, kind.appender(name))
+        fields[name] = Field(slice(begin, begin + packed.size), packed, kind.make_appender(name))
     return fields
 
 
 # --- the machine code of kernels, as numba lays out calls and errors -------------------------------
 
 
-def entry_at(address: int) -> Callable[..., int]:
+def get_entry(address: int) -> Callable[..., int]:
     """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
 
     The function takes the addresses of the result and of a pointer to an error, and the argument. It
@@ -329,8 +333,8 @@ class ErrorInfo(ctypes.Structure):
     _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
 
 
-def raised_error(status: int, error: int | None) -> BaseException:
-    """Return the exception of a kernel, given what a function of `entry_at` returned and the error."""
+def make_error(status: int, error: int | None) -> BaseException:
+    """Return the exception of a kernel, given what a function of `get_entry` returned and the error."""
     if status < 1 or not error:  # no exception of the kernel's own
         return SystemError(f"a kernel failed with status {status}")
     info = ErrorInfo.from_address(error)

@@ -5,13 +5,12 @@ This module imports the standard library alone, so that importing it does not lo
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 try:
     # The functions of the module `signal` convert between numbers and enums: 2 and 4 us a call instead of
@@ -20,33 +19,30 @@ try:
 except ImportError:  # another Python
     import signal as handlers
 
-__all__ = ["deliver_interrupts", "held_interrupts", "let_interrupts_through"]
+__all__ = ["defer_signals", "deliver_interrupts", "let_interrupts_through"]
+
+Handler = Callable[[int, FrameType | None], object]
 
 # SIGINT (Ctrl-C), and other signals whose Python handlers may raise, such as a time-out by SIGALRM.
-SIGNALS = tuple(
-    getattr(signal, name)
-    for name in (
-        "SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK",
-    )
-    if hasattr(signal, name)
-)  # fmt: skip
+NAMES = ["SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK"]
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class _Hold:
     """A signal handler that queues signals for the handlers that were installed before.
 
     Holds may be nested; `outer` is the enclosing hold. `previous` has the earlier handler of each signal. An
-    open hold passes signals on at once, and so does a finished one. `thread` identifies the main thread.
+    open hold passes signals on at once, and so does a finished one.
     """
 
     def __init__(self, note: Callable[[], object], outer: _Hold | None) -> None:
-        self.note, self.outer, self.thread = note, outer, threading.get_ident()
-        self.previous: dict[int, Callable[[int, Any], object]] = {}
+        self.note, self.outer = note, outer
+        self.previous: dict[int, Handler] = {}
         self.is_open = False
         self.is_finished = False
         self._pending: list[int] = []
 
-    def __call__(self, number: int, frame: Any) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.is_open or self.is_finished:
             self.previous[number](number, frame)
             return
@@ -80,7 +76,7 @@ _innermost: _Hold | None = None
 
 
 @contextmanager
-def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]:
+def defer_signals(note: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Postpone the Python handlers of Ctrl-C and other signals to the end of the context.
 
     Use the context for an operation that must not stop half-way, such as moving files, and for an operation
@@ -117,7 +113,7 @@ def held_interrupts(note: Callable[[], object] = lambda: None) -> Iterator[None]
 
 
 def deliver_interrupts() -> None:
-    """Call the handlers of the signals that `held_interrupts` has postponed so far; a handler may raise.
+    """Call the handlers of the signals that `defer_signals` has postponed so far; a handler may raise.
 
     Call this function at the points of a long operation where an exception may leave it.
     """
@@ -131,7 +127,7 @@ def deliver_interrupts() -> None:
 
 @contextmanager
 def let_interrupts_through() -> Iterator[None]:
-    """Handle signals at once within the context, even inside `held_interrupts`.
+    """Handle signals at once within the context, even inside `defer_signals`.
 
     Use the context around calls of a user's code, which may take long.
     """
@@ -149,21 +145,3 @@ def let_interrupts_through() -> Iterator[None]:
     finally:
         for hold in holds:
             hold.is_open = False
-
-
-def _finish_after_fork() -> None:
-    """Finish the holds of a main thread that the child lacks, since another thread forked.
-
-    That thread is the main thread of the child. Nobody would deliver what these holds postpone.
-    """
-    global _innermost
-    if _innermost is not None and _innermost.thread != threading.get_ident():
-        hold: _Hold | None = _innermost
-        while hold is not None:
-            hold.is_finished = True
-            hold = hold.outer
-        _innermost = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_finish_after_fork)

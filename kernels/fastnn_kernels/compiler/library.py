@@ -23,7 +23,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -31,10 +30,10 @@ from llvmlite import ir
 from . import prebuilt
 from .entry import FunctionPointer
 from .prebuilt import FOLDER, RUNS_HERE, SOURCES, SUFFIXES
-from .sources import digest_of_sources
+from .sources import digest_sources
 from .target import TARGETS, Target
 
-__all__ = ["build", "this_target"]
+__all__ = ["build", "find_target"]
 
 PACKAGE_NAME = __package__.rpartition(".")[0]
 
@@ -49,7 +48,29 @@ ZIG_TARGETS = {
     "arm64-apple-macosx11.0.0": "aarch64-macos.11.0",
     "x86_64-pc-windows-gnu": "x86_64-windows-gnu",
     "aarch64-pc-windows-gnu": "aarch64-windows-gnu",
+    "wasm32-unknown-emscripten": "wasm32-emscripten",
 }
+
+# What kernels in WebAssembly call: memory by sizes of 64 bits, a core that no other thread wants, and the
+# product of 128 bits that LLVM makes of one of 64 bits.
+WASM_RUNTIME_NAMES = ("malloc", "free", "sched_yield")
+WASM_RUNTIME = """
+typedef unsigned long long u64;
+typedef unsigned __int128 u128;
+void *malloc(__SIZE_TYPE__);
+void free(void *);
+void *kernel_malloc(u64 size) { return malloc((__SIZE_TYPE__)size); }
+void kernel_free(void *memory) { free(memory); }
+int kernel_sched_yield(void) { return 0; }
+__attribute__((visibility("hidden"))) u128 __multi3(u128 a, u128 b) {
+  u64 a0 = (unsigned)a, a1 = (u64)a >> 32, b0 = (unsigned)b, b1 = (u64)b >> 32;
+  u64 low = a0 * b0, left = a1 * b0, right = a0 * b1;
+  u64 middle = (low >> 32) + (unsigned)left + (unsigned)right;
+  u64 high = a1 * b1 + (left >> 32) + (right >> 32) + (middle >> 32);
+  high += (u64)a * (u64)(b >> 64) + (u64)(a >> 64) * (u64)b;
+  return ((u128)high << 64) | (middle << 32) | (unsigned)low;
+}
+"""
 
 
 def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] | None = None) -> Path:
@@ -73,50 +94,54 @@ def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] 
     if f"{PACKAGE_NAME}.vectors.processor" in sys.modules:
         raise RuntimeError("kernels were imported for this processor: build the library in a new process")
     prebuilt.building = target
-    prebuilt.library.cache_clear()
+    prebuilt.load_library.cache_clear()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # of the instruction CPUID
     with tempfile.TemporaryDirectory() as objects:
-        for symbol, code in _modules(target, pointers):
-            (Path(objects) / f"{symbol}.o").write_bytes(_object_code(target, symbol, code))
+        for symbol, code in _emit_modules(target, pointers):
+            (Path(objects) / f"{symbol}.o").write_bytes(_emit_object_code(target, symbol, code))
         _link(target, Path(objects), path)
     return path
 
 
-def _modules(target: Target, pointers: Iterable[FunctionPointer] | None) -> Iterator[tuple[str, str | bytes]]:
+def _emit_modules(
+    target: Target, pointers: Iterable[FunctionPointer] | None
+) -> Iterator[tuple[str, str | bytes]]:
     """Yield the symbol and the LLVM IR or bitcode of all functions of a library."""
-    from .jit import translated
-    from .pointer import check_result, entry_kernel
-    from .shared import shared_modules
+    from .jit import translate
+    from .numba_internals import set_data_layout
+    from .pointer import check_result, make_entry_kernel
+    from .shared import emit_shared_functions
 
-    yield from _own_functions(target)
+    if target.is_wasm:
+        set_data_layout(str(_make_machine(target).target_data))
+    yield from _emit_own_functions(target)
     if pointers is None:
         pointers = importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers()
     for pointer in pointers:
-        compiled, names, code = translated(*entry_kernel(pointer))
+        compiled, names, code = translate(*make_entry_kernel(pointer))
         check_result(pointer, compiled)
-        yield pointer.symbol, _renamed(code, names[0], pointer.symbol)
-    yield from shared_modules()
+        yield pointer.symbol, _rename(code, names[0], pointer.symbol)
+    yield from emit_shared_functions()
 
 
-def _renamed(code: bytes, function: str, symbol: str) -> bytes:
+def _rename(code: bytes, function: str, symbol: str) -> bytes:
     """Return bitcode with its function renamed."""
     module = llvm.parse_bitcode(code)
     module.get_function(function).name = symbol
     return module.as_bitcode()
 
 
-def _object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
+def _emit_object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
     """Optimise a module for a target, and return its object code, in which `symbol` alone is visible."""
     module = llvm.parse_bitcode(code) if isinstance(code, bytes) else llvm.parse_assembly(code)
-    is_own = symbol in (RUNS_HERE, SOURCES)  # which every processor can run
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu="" if is_own else target.cpu, features="" if is_own else target.features, opt=3, reloc="pic",
-        codemodel="small",
-    )  # fmt: skip
+    if symbol in (RUNS_HERE, SOURCES) and target.is_x86:  # which every processor can run
+        machine = _make_machine(target._replace(cpu="", features=""))
+    else:
+        machine = _make_machine(target)
     module.triple, module.data_layout = target.triple, str(machine.target_data)
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration:
@@ -124,22 +149,33 @@ def _object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
     if symbol.startswith("fastnn_"):  # numba has run passes on the functions of all others
         for function in module.functions:
             if not function.is_declaration:
-                builder = _pass_builder(machine, 3)
+                builder = _make_pass_builder(machine, 3)
                 builder.getFunctionPassManager().run(function, builder)
     # Numba's sequence: inlining and canonical loops, then everything.
-    cheap = _pass_builder(machine, 0)
+    cheap = _make_pass_builder(machine, 0)
     passes = cheap.getModulePassManager()
     passes.add_loop_rotate_pass()
     passes.add_instruction_combine_pass()
     passes.add_jump_threading_pass()
     passes.run(module, cheap)
-    full = _pass_builder(machine, 3, vectorises=True)
+    full = _make_pass_builder(machine, 3, vectorises=True)
     full.getModulePassManager().run(module, full)
     module.verify()
+    if target.is_wasm:  # a function has one type, and the system's functions take numbers of 32 bits
+        for function in module.functions:
+            if function.name in WASM_RUNTIME_NAMES:
+                function.name = f"kernel_{function.name}"
     return machine.emit_object(module)
 
 
-def _pass_builder(machine: Any, level: int, vectorises: bool = False) -> Any:
+def _make_machine(target: Target) -> llvm.TargetMachine:
+    """Return LLVM's machine for a target."""
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+    )
+
+
+def _make_pass_builder(machine: llvm.TargetMachine, level: int, vectorises: bool = False) -> llvm.PassBuilder:
     """Return LLVM's pass builder for a level of optimisation, with or without the loop vectoriser."""
     options = llvm.create_pipeline_tuning_options(level)
     options.loop_vectorization, options.slp_vectorization = vectorises, False
@@ -150,8 +186,17 @@ def _link(target: Target, objects: Path, path: Path) -> None:
     """Link object files to a shared library; raise RuntimeError with zig's message if that fails."""
     files = sorted(str(file) for file in objects.iterdir())
     symbols = [Path(file).stem for file in files]
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[target.triple], "-shared", "-s"]
-    if "linux" in target.triple:
+    zig = [sys.executable, "-m", "ziglang"]
+    command = [*zig, "cc", "-target", ZIG_TARGETS[target.triple], "-shared", "-s"]
+    if target.is_wasm:
+        source, runtime = objects / "runtime.c", objects / "runtime.o"
+        source.write_text(WASM_RUNTIME)
+        options = "-O2 -fPIC -fno-builtin -mcpu=mvp+bulk_memory+sign_ext -c"
+        subprocess.run([*command[:-2], *options.split(), str(source), "-o", str(runtime)], check=True)
+        files.append(str(runtime))
+        linker = "wasm-ld -shared --experimental-pic --no-entry --strip-all --allow-undefined"
+        command = [*zig, *linker.split(), *(f"--export={symbol}" for symbol in symbols)]
+    elif "linux" in target.triple:
         exported = objects / "exported.map"
         exported.write_text(f"{{ global: {'; '.join(EXPORTED)}; local: *; }};")
         command += ["-nostdlib", f"-Wl,--version-script={exported}", "-Wl,-Bsymbolic", "-Wl,--build-id=none"]
@@ -177,10 +222,10 @@ def _link(target: Target, objects: Path, path: Path) -> None:
 # --- what a library says of itself -------------------------------------------------------------------
 
 
-def _own_functions(target: Target) -> Iterator[tuple[str, str]]:
+def _emit_own_functions(target: Target) -> Iterator[tuple[str, str]]:
     """Yield the modules of `RUNS_HERE` and `SOURCES`."""
     module, byte = ir.Module(SOURCES), ir.IntType(8)
-    text = bytearray(digest_of_sources().encode() + b"\0")
+    text = bytearray(digest_sources().encode() + b"\0")
     constant = ir.Constant(ir.ArrayType(byte, len(text)), text)
     variable = ir.GlobalVariable(module, constant.type, SOURCES)
     variable.initializer, variable.global_constant = constant, True
@@ -189,14 +234,14 @@ def _own_functions(target: Target) -> Iterator[tuple[str, str]]:
     module = ir.Module(RUNS_HERE)
     function = ir.Function(module, ir.FunctionType(ir.IntType(32), [], False), RUNS_HERE)
     builder = ir.IRBuilder(function.append_basic_block())
-    runs_here = _has_features(builder, target) if target.is_x86 else ir.IntType(1)(1)
+    runs_here = _emit_feature_test(builder, target) if target.is_x86 else ir.IntType(1)(1)
     builder.ret(builder.zext(runs_here, ir.IntType(32)))
     yield RUNS_HERE, str(module)
 
 
 # Leaf and register of the instruction CPUID, and bit, of each feature beyond those of every x86-64 processor
-# (Intel, "Architectures software developer's manual", volume 2A, CPUID). Registers are those of `_cpuid`. The
-# bit of XSAVE is the one which says that the system uses the instruction.
+# (Intel, "Architectures software developer's manual", volume 2A, CPUID). Registers are those of
+# `_emit_cpuid`. The bit of XSAVE is the one which says that the system uses the instruction.
 FEATURE_BITS = {
     "sse3": (1, 2, 0), "ssse3": (1, 2, 9), "cx16": (1, 2, 13), "sse4.1": (1, 2, 19), "sse4.2": (1, 2, 20),
     "popcnt": (1, 2, 23), "fma": (1, 2, 12), "movbe": (1, 2, 22), "xsave": (1, 2, 27), "avx": (1, 2, 28),
@@ -208,14 +253,14 @@ FEATURE_BITS = {
 AVX_STATE, AVX512_STATE = 0x6, 0xE6
 
 
-def _has_features(builder: ir.IRBuilder, target: Target) -> Any:
+def _emit_feature_test(builder: ir.IRBuilder, target: Target) -> ir.Value:
     """Emit the test whether the processor has a target's features, and the system keeps its registers."""
     features = [FEATURE_BITS[feature.removeprefix("+")] for feature in target.features.split(",")]
     has_all = ir.IntType(1)(1)
     for leaf in sorted({leaf for leaf, _, _ in features}):
         # A processor that lacks a leaf answers with another one: ask for the highest first.
-        highest = builder.extract_value(_cpuid(builder, leaf & 0x80000000), 0)
-        registers = _cpuid(builder, leaf)
+        highest = builder.extract_value(_emit_cpuid(builder, leaf & 0x80000000), 0)
+        registers = _emit_cpuid(builder, leaf)
         has_all = builder.and_(has_all, builder.icmp_unsigned(">=", highest, highest.type(leaf)))
         for register in range(4):
             wanted = sum(1 << bit for at, of, bit in features if (at, of) == (leaf, register))
@@ -240,7 +285,7 @@ def _has_features(builder: ir.IRBuilder, target: Target) -> Any:
     return result
 
 
-def _cpuid(builder: ir.IRBuilder, leaf: int) -> Any:
+def _emit_cpuid(builder: ir.IRBuilder, leaf: int) -> ir.Value:
     """Emit the instruction CPUID; return the struct of the registers eax, ebx, ecx and edx."""
     word = ir.IntType(32)
     kind = ir.FunctionType(ir.LiteralStructType([word] * 4), [word, word])
@@ -248,10 +293,10 @@ def _cpuid(builder: ir.IRBuilder, leaf: int) -> Any:
     return builder.call(instruction, [word(leaf), word(0)])
 
 
-def this_target() -> str:
+def find_target() -> str:
     """Return the name of the target of this machine."""
     has = llvm.get_host_cpu_features()
-    for name in prebuilt.targets_of_this_system():
+    for name in prebuilt.list_targets():
         features = TARGETS[name].features.split(",")
         if not TARGETS[name].is_x86 or all(has.get(feature[1:]) for feature in features):
             return name
@@ -264,7 +309,7 @@ def main() -> None:
     parser.add_argument("target", nargs="*", help=f"one of {', '.join(TARGETS)}; by default this machine's")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the libraries")
     options = parser.parse_args()
-    names = options.target or [this_target()]
+    names = options.target or [find_target()]
     for name in names:
         if name not in TARGETS:
             parser.error(f"{name!r} is not a target: choose one of {', '.join(TARGETS)}")

@@ -11,13 +11,16 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, config, sigutils
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder, compile_result
+from numba.core.base import BaseContext as TargetContext
+from numba.core.caching import NullCache
+from numba.core.codegen import Codegen, JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder, StateDict, compile_result
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
@@ -28,60 +31,70 @@ from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typeconv import Conversion
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.types import Dispatcher as DispatcherType
-from numba.core.typing import bufproto  # noqa: F401 (numba imports it at the first call: no fork may fall there)
+from numba.core.types import Type
 from numba.core.typing.context import Context
 from numba.core.typing.templates import Signature
+from numba.misc.appdirs import user_cache_dir
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 # Every name, with the property of numba that it relies on.
 __all__ = [
     "ArrayFields",  # data models of arrays have fields of these names
+    "Codegen",  # code generators make libraries, and have `magic_tuple`
     "CompileResult",  # has `signature`, `entry_point`, `library`, `codegen`; a named tuple
     "Compiler",  # the pipeline class of dispatchers; begins with typing context, target context, library
+    "Context",  # typing contexts share their state
+    "EntryMaker",  # a function of a library, a description and an environment
+    "Environment",  # holds the globals of a kernel, by the name of a variable of its code
+    "FunctionDescriptor",  # has `llvm_func_name`
     "HookedDispatcher",  # dispatchers call these methods of themselves, and have a dict `overloads` by types
+    "JITCodeLibrary",  # libraries of code whose methods can be overridden
     "KernelLibrary",  # a method of code libraries optimises functions; code generators make pass builders
     "KernelTypingContext",  # compilers type calls by a method of a typing context, whose state can be shared
+    "NullCache",  # the methods of a cache that dispatchers call
     "PartLibrary",  # code libraries optimise and add to the engine in methods that can be overridden
     "Signature",  # has `args` and `return_type`
-    "argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
-    "array_without_count",  # the fields of an array's data model; no owner is a null pointer
-    "cache_setting",  # config.CACHE_DIR, the environment variable NUMBA_CACHE_DIR
+    "TargetContext",  # of the CPU: `call_conv`, `enable_boundscheck`, types as LLVM types, casts
     "call_address",  # the calling convention takes an address in place of a function
     "cgutils",  # emits loops, allocations on the stack, tuples and checks of bounds
     "checks_bounds",  # target contexts have `enable_boundscheck`
-    "code_address",  # code libraries find functions by `llvm_func_name` of a function description
-    "code_settings",  # flags of config that change machine code
-    "cpu_context",  # the CPU's contexts are those of `cpu_target`
-    "cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
-    "declared_names",  # code libraries have their LLVM module as `_final_module`
-    "dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
-    "function_library",  # code libraries take modules of llvmlite.ir
-    "function_module",  # code generators make empty modules by `_create_empty_module`
+    "compile_function",  # code libraries take modules of llvmlite.ir
+    "emit_function",  # code generators make empty modules by `_create_empty_module`
+    "get_argument_types",  # sigutils.normalize_signature takes signatures and tuples of types
+    "get_cache_setting",  # config.CACHE_DIR, the environment variable NUMBA_CACHE_DIR
+    "get_code_address",  # code libraries find functions by `llvm_func_name` of a function description
+    "get_code_settings",  # flags of config that change machine code
+    "get_cpu_context",  # the CPU's contexts are those of `cpu_target`
+    "get_cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
+    "get_dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
+    "get_intrinsic_function",  # intrinsics keep the Python function as `_defn`
+    "get_library_address",  # code libraries find functions by name
+    "get_library_assembly",  # code libraries have `get_asm_str`
+    "get_library_code",  # code libraries keep the object code that LLVM made, for numba's own cache
+    "get_target_key",  # `magic_tuple` of a code generator identifies the target machine
+    "get_user_cache_folder",  # `user_cache_dir` knows the folders of all systems
     "global_compiler_lock",  # a reentrant lock that numba holds while it compiles
     "has_addresses",  # code libraries have `has_dynamic_globals`
-    "intrinsic_function",  # intrinsics keep the Python function as `_defn`
     "is_conversion_safe",  # typing contexts rank conversions
     "is_disabled",  # config.DISABLE_JIT, the environment variable NUMBA_DISABLE_JIT
-    "library_address",  # code libraries find functions by name
-    "library_assembly",  # code libraries have `get_asm_str`
-    "library_code",  # code libraries keep the object code that LLVM made, for numba's own cache
-    "llvm_lock",  # a reentrant lock that llvmlite holds during each call of LLVM
-    "loaded_kernel",  # compile_result takes fields by name; a FunctionDescriptor is made of names and types
-    "loaded_library",  # code libraries pass on given object code; engines find its symbols
-    "pipeline_without_counts",  # passes may change the target context: `enable_nrt`, `get_abi_sizeof`
+    "list_declared_names",  # code libraries have their LLVM module as `_final_module`
+    "list_symbols",  # a kernel's function and environment have names; environments hold constants
+    "load_kernel",  # compile_result takes fields by name; a FunctionDescriptor is made of names and types
+    "load_library_code",  # code libraries pass on given object code; engines find its symbols
+    "make_array",  # the fields of an array's data model; no owner is a null pointer
+    "make_pipeline",  # passes may change the target context: `enable_nrt`, `get_abi_sizeof`
     "return_error",  # the calling convention returns user exceptions
     "set_cache",  # dispatchers keep their cache as `_cache`
     "set_code_maker",  # a compilation has its own target context, whose `get_executable` makes entry points
+    "set_data_layout",  # LLVM's types have `get_abi_size`, given the layout
     "set_environments",  # environments are found by names of global variables and set by `set_env`
     "set_library",  # `state.library` of a compiler receives the code
-    "symbol_names",  # a kernel's function and environment have names; environments hold constants
-    "target_key",  # `magic_tuple` of a code generator identifies the target machine
     "to_fixed_tuple",  # converts an array to a tuple of constant length, in kernels
 ]
 
 
-# Lock of llvmlite. Objects of LLVM are disposed of at any time, also while numba's lock is free.
-llvm_lock = llvmlite.binding.ffi.lib._lock._lock
+# Makes the entry point of a kernel from its library, description and environment.
+EntryMaker = Callable[[JITCodeLibrary, FunctionDescriptor, Environment], object]
 
 
 # --- settings and types --------------------------------------------------------------------------
@@ -92,28 +105,33 @@ def is_disabled() -> bool:
     return bool(config.DISABLE_JIT)
 
 
-def cache_setting() -> str:
+def get_cache_setting() -> str:
     """Return the folder that the user chose for compiled code, or an empty string."""
     return config.CACHE_DIR
 
 
-def cpu_features() -> str | None:
+def get_user_cache_folder() -> Path:
+    """Return the folder of this user's caches for fastnn, beside numba's own."""
+    return Path(user_cache_dir("fastnn", appauthor=False))
+
+
+def get_cpu_features() -> str | None:
     """Return the processor features that the user chose, comma-separated; None for those of this machine."""
     return config.CPU_FEATURES
 
 
-def code_settings() -> tuple:
+def get_code_settings() -> tuple:
     """Return the settings that change machine code; numba's own cache key lacks most of them."""
     vectorizers = config.LOOP_VECTORIZE, config.SLP_VECTORIZE
     return config.BOUNDSCHECK, int(config.OPT), config.DEBUGINFO_DEFAULT, *vectorizers
 
 
-def argument_types(signature: Any) -> tuple:
+def get_argument_types(signature: Signature | tuple) -> tuple:
     """Return the argument types of a signature, which may be a numba signature or a tuple of types."""
     return tuple(sigutils.normalize_signature(signature)[0])
 
 
-def is_conversion_safe(typing_context: Any, given: Any, wanted: Any) -> bool:
+def is_conversion_safe(typing_context: Context, given: Type, wanted: Type) -> bool:
     """Return True if numba converts the type `given` to `wanted` without loss."""
     safe = (Conversion.exact, Conversion.promote, Conversion.safe)
     return typing_context.can_convert(given, wanted) in safe
@@ -122,29 +140,29 @@ def is_conversion_safe(typing_context: Any, given: Any, wanted: Any) -> bool:
 # --- functions and dispatchers -------------------------------------------------------------------
 
 
-def dispatcher_function(value: object) -> Callable | None:
+def get_dispatcher_function(value: object) -> Callable | None:
     """Return the Python function that `value` was compiled from; None if numba did not compile it."""
     return value.py_func if isinstance(value, Dispatcher) else None
 
 
-def intrinsic_function(value: object) -> Callable | None:
+def get_intrinsic_function(value: object) -> Callable | None:
     """Return the Python function that `value`, an intrinsic, was made from; None for anything else."""
     return value._defn if isinstance(value, _Intrinsic) else None
 
 
-def set_cache(dispatcher: Any, cache: Any) -> None:
+def set_cache(dispatcher: CPUDispatcher, cache: NullCache) -> None:
     dispatcher._cache = cache
 
 
 class HookedDispatcher(CPUDispatcher):
     """Numba dispatcher whose subclass chooses the kind of code and stores it, in four methods.
 
-    The methods are `compiling_for_kernels`, `compile_for_python`, `known` and `remember`; the others override
-    numba's.
+    The methods are `compile_for_kernels`, `compile_for_python`, `find_code` and `store_code`; the others
+    override numba's.
     """
 
     @abstractmethod
-    def compiling_for_kernels(self) -> AbstractContextManager:
+    def compile_for_kernels(self) -> AbstractContextManager:
         """Return the context in which numba compiles this function for a caller that is compiled."""
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
@@ -152,30 +170,30 @@ class HookedDispatcher(CPUDispatcher):
         return super()._compile_for_args(*args, **kws)
 
     @abstractmethod
-    def known(self, types: tuple) -> CompileResult | None:
+    def find_code(self, types: tuple) -> CompileResult | None:
         """Return stored code of the current kind for arguments of these types; None if there is none."""
 
     @abstractmethod
-    def remember(self, types: tuple, compiled: CompileResult) -> bool:
-        """Store code of the current kind, which `known` returns later; return True if Python may call it."""
+    def store_code(self, types: tuple, compiled: CompileResult) -> bool:
+        """Store code of the current kind, for `find_code`; return True if Python may call it."""
 
-    def get_call_template(self, args: Any, kws: Any) -> Any:
+    def get_call_template(self, args: tuple, kws: dict) -> tuple:
         """Handle a call from compiled code; called by numba."""
-        with self.compiling_for_kernels():
+        with self.compile_for_kernels():
             return super().get_call_template(args, kws)
 
     def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
         """Handle a call from Python with arguments of new types; called by numba."""
         return self.compile_for_python(*args, **kws)
 
-    def compile(self, signature: Any) -> Any:
+    def compile(self, signature: Signature | tuple) -> object:
         """Return the entry point of the code for arguments of these types; called by numba."""
         with global_compiler_lock:
-            types = argument_types(signature)
+            types = get_argument_types(signature)
             # Numba would return the code in `overloads`, which may be of another kind than the current one:
             # replace that entry first.
             self.overloads.pop(types, None)
-            known = self.known(types)
+            known = self.find_code(types)
             if known is not None:
                 self.overloads[types] = known
             return super().compile(signature)
@@ -183,7 +201,7 @@ class HookedDispatcher(CPUDispatcher):
     def add_overload(self, compiled: CompileResult) -> None:
         """Store code that has been compiled or loaded; called by numba."""
         types = tuple(compiled.signature.args)
-        if self.remember(types, compiled):
+        if self.store_code(types, compiled):
             super().add_overload(compiled)
         else:
             self.overloads[types] = compiled
@@ -203,7 +221,7 @@ class KernelTypingContext(Context):
     def __init__(self, original: Context) -> None:
         self.__dict__ = original.__dict__
 
-    def resolve_function_type(self, func: Any, args: tuple, kws: Any) -> Signature | None:
+    def resolve_function_type(self, func: Type, args: tuple, kws: dict) -> Signature | None:
         """Return the signature of a call; called by numba."""
         key = (id(func), *map(id, args)) if not kws else ()  # equal types are one object
         if key in self.signatures:
@@ -218,11 +236,13 @@ class KernelTypingContext(Context):
 class KernelLibrary(JITCodeLibrary):
     """Library of code that becomes machine code: LLVM IR, linked with the parts that it calls."""
 
-    def __init__(self, target_context: Any, name: str) -> None:
+    layout: ClassVar[str] = ""  # of data, if it is not this processor's
+
+    def __init__(self, target_context: TargetContext, name: str) -> None:
         super().__init__(target_context.codegen(), name)
         self.enable_object_caching()
 
-    def _optimize_functions(self, module: Any) -> None:
+    def _optimize_functions(self, module: llvmlite.binding.ModuleRef) -> None:
         """Run a few cheap passes on each function before it is linked.
 
         Numba runs all passes of its optimisation level here, and again on the linked module. The cheap passes
@@ -231,7 +251,7 @@ class KernelLibrary(JITCodeLibrary):
         make_builder = getattr(self._codegen, "_pass_builder", None)
         if make_builder is None or not int(config.OPT):
             return super()._optimize_functions(module)
-        module.data_layout = self._codegen._data_layout
+        module.data_layout = self.layout or self._codegen._data_layout
         passes = llvmlite.binding.create_new_function_pass_manager()
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
@@ -245,7 +265,7 @@ class KernelLibrary(JITCodeLibrary):
 class LoadedLibrary(KernelLibrary):
     """Library of machine code from the cache; raises ValueError if the code lacks the function `symbol`."""
 
-    def __init__(self, target_context: Any, symbol: str, code: bytes) -> None:
+    def __init__(self, target_context: TargetContext, symbol: str, code: bytes) -> None:
         super().__init__(target_context, symbol)
         if not code:  # LLVM would compile the module, which is empty
             raise ValueError("there is no machine code")
@@ -277,37 +297,42 @@ class PartLibrary(KernelLibrary):
 class LoadedPart(PartLibrary):
     """Library of a part's bitcode from the cache; raises ValueError if it lacks the function `symbol`."""
 
-    def __init__(self, target_context: Any, symbol: str, code: bytes) -> None:
+    def __init__(self, target_context: TargetContext, symbol: str, code: bytes) -> None:
         super().__init__(target_context, symbol)
         self._final_module = llvmlite.binding.parse_bitcode(code)
         self._final_module.get_function(symbol)  # raises NameError
         self._finalize_final_module()
 
 
-def declared_names(library: Any) -> list[str]:
+def list_declared_names(library: JITCodeLibrary) -> list[str]:
     """Return the names of the functions that a library calls but does not define."""
     return [function.name for function in library._final_module.functions if function.is_declaration]
 
 
-def cpu_context() -> Any:
+def get_cpu_context() -> TargetContext:
     return cpu_target.target_context
 
 
-def function_library(name: str, kind: Any, emit: Callable[..., None]) -> Any:
+def set_data_layout(layout: str) -> None:
+    """Let numba lay out the data of kernels as another processor does, whose addresses have another size."""
+    KernelLibrary.layout = layout
+
+
+def compile_function(name: str, kind: ir.FunctionType, emit: Callable[..., None]) -> JITCodeLibrary:
     """Return the library of a function of LLVM IR; ``emit(context, builder, *arguments)`` emits its body.
 
     Numba optimises the function by itself and again in its module: the outer loops get fewer instructions.
     """
-    library = cpu_context().codegen().create_library(name)
+    library = get_cpu_context().codegen().create_library(name)
     library.enable_object_caching()
-    library.add_ir_module(function_module(name, kind, emit))
+    library.add_ir_module(emit_function(name, kind, emit))
     library.finalize()
     return library
 
 
-def function_module(name: str, kind: Any, emit: Callable[..., None]) -> Any:
-    """Return the LLVM IR of a function; the arguments are those of `function_library`."""
-    context = cpu_context()
+def emit_function(name: str, kind: ir.FunctionType, emit: Callable[..., None]) -> ir.Module:
+    """Return the LLVM IR of a function; the arguments are those of `compile_function`."""
+    context = get_cpu_context()
     context.refresh()  # registers conversions; loaded kernels do without
     module = context.codegen()._create_empty_module(name)
     function = ir.Function(module, kind, name)
@@ -318,32 +343,32 @@ def function_module(name: str, kind: Any, emit: Callable[..., None]) -> Any:
     return module
 
 
-def library_assembly(library: Any) -> str:
+def get_library_assembly(library: JITCodeLibrary) -> str:
     """Return the assembly of a library that was not loaded from the cache."""
     return library.get_asm_str()
 
 
-def library_code(library: Any) -> bytes:
+def get_library_code(library: JITCodeLibrary) -> bytes:
     """Return a library's machine code, or the bitcode of a part."""
     if isinstance(library, PartLibrary):
         return library._final_module.as_bitcode()
     return library._get_compiled_object()
 
 
-def loaded_library(symbol: str, code: bytes) -> Any:
-    """Return the library of a function's machine code, which `library_code` returned."""
-    return LoadedLibrary(cpu_context(), symbol, code)
+def load_library_code(symbol: str, code: bytes) -> LoadedLibrary:
+    """Return the library of a function's machine code, which `get_library_code` returned."""
+    return LoadedLibrary(get_cpu_context(), symbol, code)
 
 
-def library_address(library: Any, name: str) -> int:
+def get_library_address(library: JITCodeLibrary, name: str) -> int:
     return library.get_pointer_to_function(name)
 
 
-def set_library(compiler: Compiler, library: Any) -> None:
+def set_library(compiler: Compiler, library: JITCodeLibrary) -> None:
     compiler.state.library = library
 
 
-def set_code_maker(compiler: Compiler, make: Callable[[Any, Any, Any], Any]) -> None:
+def set_code_maker(compiler: Compiler, make: EntryMaker) -> None:
     """Make ``make(library, description, environment)`` return the entry point, without a Python wrapper."""
     compiler.state.flags.no_cpython_wrapper = True
     # Numba copies the target context for each compilation: this assignment affects no other one.
@@ -362,29 +387,31 @@ class OmitReferenceCounts(FunctionPass):
     def __init__(self) -> None:
         super().__init__()
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: StateDict) -> bool:
         """Switch reference counts off; return False: the function is not changed."""
         state.targetctx.enable_nrt = False
         return False
 
 
 # Passes that change no kernel, by name. A name that a release of numba does not have has no effect.
-UNNEEDED_PASSES = frozenset({
-    "with_lifting",  # `with` statements: objmode, parallel_chunksize
-    "inline_inlinables",  # calls of functions that ask numba's front end to inline them
-    "inline_overloads",  # calls of overloads that ask for it
-    "literal_unroll",  # loops over tuples of several types
-    "nopython_rewrites",  # expressions of whole arrays, which allocate
-    "Rewrite dynamic raises",  # exceptions whose arguments are variables
-    "find_literally",  # arguments that are asked to be constants
-    "LiteralPropagation",  # branches on `isinstance` and `hasattr`
-    "dump_parfor_diagnostics",  # a report on parallel loops
-})  # fmt: skip
+UNNEEDED_PASSES = frozenset(
+    {
+        "with_lifting",  # `with` statements: objmode, parallel_chunksize
+        "inline_inlinables",  # calls of functions that ask numba's front end to inline them
+        "inline_overloads",  # calls of overloads that ask for it
+        "literal_unroll",  # loops over tuples of several types
+        "nopython_rewrites",  # expressions of whole arrays, which allocate
+        "Rewrite dynamic raises",  # exceptions whose arguments are variables
+        "find_literally",  # arguments that are asked to be constants
+        "LiteralPropagation",  # branches on `isinstance` and `hasattr`
+        "dump_parfor_diagnostics",  # a report on parallel loops
+    }
+)
 # Passes that change only functions that have inner functions or comprehensions.
 CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_jit_function"})
 
 
-def pipeline_without_counts(compiler: Compiler) -> list:
+def make_pipeline(compiler: Compiler) -> list:
     """Return the passes that compile a function whose arrays have no reference counts.
 
     Such a function must not allocate: numba refuses to compile it.
@@ -398,11 +425,13 @@ def pipeline_without_counts(compiler: Compiler) -> list:
     passes.finalize()
     # Numba asks for the size of every variable, and LLVM parses a module for each answer.
     context = compiler.state.targetctx
-    context.get_abi_sizeof = functools.cache(context.get_abi_sizeof)
+    layout = KernelLibrary.layout
+    data = llvmlite.binding.create_target_data(layout) if layout else context.target_data
+    context.get_abi_sizeof = functools.cache(lambda kind: kind.get_abi_size(data))
     return [passes]
 
 
-def code_address(library: Any, description: Any) -> int:
+def get_code_address(library: JITCodeLibrary, description: FunctionDescriptor) -> int:
     """Return the address of a function's machine code, given numba's description of the function."""
     return library.get_pointer_to_function(description.llvm_func_name)
 
@@ -421,12 +450,12 @@ def has_addresses(compiled: CompileResult) -> bool:
     return compiled.library.has_dynamic_globals
 
 
-def target_key(codegen: Any) -> tuple:
+def get_target_key(codegen: Codegen) -> tuple:
     """Return the identity of the machine for which `codegen` generates code."""
     return codegen.magic_tuple()
 
 
-def symbol_names(compiled: CompileResult) -> list[str]:
+def list_symbols(compiled: CompileResult) -> list[str]:
     """Return the symbols of a kernel's function and environment, and of the environments of its parts.
 
     Raises
@@ -441,10 +470,16 @@ def symbol_names(compiled: CompileResult) -> list[str]:
     return list(dict.fromkeys([*names, *(environment.env_name for environment in environments)]))
 
 
-def loaded_kernel(
-    target_context: Any, function: Callable, signature: Signature, names: Sequence[str], code: bytes,
-    make: Callable[[Any, Any, Any], Any] | None, *, is_part: bool,
-) -> CompileResult:  # fmt: skip
+def load_kernel(
+    target_context: TargetContext,
+    function: Callable,
+    signature: Signature,
+    names: Sequence[str],
+    code: bytes,
+    make: EntryMaker | None,
+    *,
+    is_part: bool,
+) -> CompileResult:
     """Return the compiled code of a kernel, in this process or another.
 
     Parameters
@@ -453,9 +488,9 @@ def loaded_kernel(
         The Python function.
     signature : Signature
     names : sequence of str
-        What `symbol_names` returned.
+        What `list_symbols` returned.
     code : bytes
-        What `library_code` returned.
+        What `get_library_code` returned.
     make : callable, optional
         Function of `set_code_maker`; by default, numba builds the wrapper for Python.
     is_part : bool
@@ -470,11 +505,21 @@ def loaded_kernel(
     library = (LoadedPart if is_part else LoadedLibrary)(target_context, symbol, code)
     environments = [_environment(name, function) for name in names[1:]]
     description = FunctionDescriptor(
-        native=True, modname=function.__module__, qualname=function.__qualname__, unique_name=symbol, doc="",
-        typemap=None, calltypes=None, restype=signature.return_type, argtypes=signature.args,
-        args=tuple(inspect.signature(function).parameters), kws=(), inline=True,
-        mangler=lambda *_, **__: symbol, env_name=names[1],
-    )  # fmt: skip
+        native=True,
+        modname=function.__module__,
+        qualname=function.__qualname__,
+        unique_name=symbol,
+        doc="",
+        typemap=None,
+        calltypes=None,
+        restype=signature.return_type,
+        argtypes=signature.args,
+        args=tuple(inspect.signature(function).parameters),
+        kws=(),
+        inline=True,
+        mangler=lambda *_, **__: symbol,
+        env_name=names[1],
+    )
     if not is_part:  # which has no machine code whose environments could be set
         for environment in environments:
             library.get_pointer_to_function(environment.env_name)  # raises ValueError
@@ -508,7 +553,7 @@ def _environment(name: str, function: Callable) -> Environment:
 # --- code that intrinsics emit -------------------------------------------------------------------
 
 
-def checks_bounds(context: Any) -> bool:
+def checks_bounds(context: TargetContext) -> bool:
     """Return True if code is compiled with bounds checks (NUMBA_BOUNDSCHECK=1)."""
     return context.enable_boundscheck
 
@@ -519,16 +564,23 @@ class ArrayFields:
     Unlike numba's `make_array`, this class does not copy the array to the stack.
     """
 
-    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+    def __init__(self, context: TargetContext, builder: ir.IRBuilder, kind: Type, value: ir.Value) -> None:
         self.model, self.builder, self.value = context.data_model_manager[kind], builder, value
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> ir.Value:
         return self.model.get(self.builder, self.value, name)
 
 
-def array_without_count(
-    context: Any, builder: Any, kind: Any, *, data: Any, shape: Iterable, strides: Iterable, itemsize: Any
-) -> Any:
+def make_array(
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    kind: Type,
+    *,
+    data: ir.Value,
+    shape: Iterable[ir.Value],
+    strides: Iterable[ir.Value],
+    itemsize: ir.Value,
+) -> ir.Value:
     """Return the IR value of an array of type `kind` without a reference count: it does not own its memory.
 
     `data` is an IR pointer; `shape`, `strides` and `itemsize` are IR integers, the latter two in bytes.
@@ -548,8 +600,13 @@ def array_without_count(
 
 
 def call_address(
-    context: Any, builder: Any, address: Any, return_type: Any, types: Sequence, values: Sequence
-) -> Any:
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    address: ir.Value,
+    return_type: Type,
+    types: Sequence[Type],
+    values: Sequence[ir.Value],
+) -> ir.Value:
     """Emit a call of the kernel at `address`, and return the IR value of its result.
 
     `types` are the types of the arguments. The caller raises any exception that the kernel raises.
@@ -563,6 +620,6 @@ def call_address(
     return result
 
 
-def return_error(context: Any, builder: Any, error: type[Exception], message: str) -> None:
+def return_error(context: TargetContext, builder: ir.IRBuilder, error: type[Exception], message: str) -> None:
     """Emit instructions that leave the kernel with an exception."""
     context.call_conv.return_user_exc(builder, error, (message,))

@@ -18,8 +18,7 @@ import functools
 import hashlib
 import importlib
 import operator
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from llvmlite import ir
 from numba import TypingError, types
@@ -35,26 +34,26 @@ from numba.extending import (
 )
 
 from .entry import FunctionPointer, PointerTable, UnusedPointer
-from .forks import import_lock
-from .jit import kernel, machine_code
+from .jit import Kernel, compile_code, kernel
 from .kinds import Array, Kind, Pointer, Struct, Table
 from .numba_internals import (
     ArrayFields,
     CompileResult,
     Signature,
-    array_without_count,
+    TargetContext,
     call_address,
     cgutils,
     checks_bounds,
     is_conversion_safe,
     is_disabled,
+    make_array,
     return_error,
 )
 
-__all__ = ["call", "check_result", "compiled_address", "entry_kernel", "numba_type", "unpacking"]
+__all__ = ["call", "check_result", "compile_pointer", "get_numba_type", "make_entry_kernel", "make_unpacking"]
 
 
-def _digest(value: object) -> str:
+def _hash(value: object) -> str:
     """Return a short digest of the value's text."""
     return hashlib.sha256(str(value).encode()).hexdigest()[:16]
 
@@ -64,7 +63,7 @@ class FunctionPointerType(types.Type):
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
-        super().__init__(name=f"FunctionPointer({_digest(signature)})")
+        super().__init__(name=f"FunctionPointer({_hash(signature)})")
 
 
 class PointerTableType(types.Type):
@@ -78,9 +77,9 @@ class PointerTableType(types.Type):
 class ArgumentsType(types.Type):
     """The numba type of the address of a struct of arguments of these types."""
 
-    def __init__(self, arguments: Sequence[Any]) -> None:
+    def __init__(self, arguments: Sequence[types.Type]) -> None:
         self.arguments = types.Tuple(arguments)
-        super().__init__(name=f"Arguments({_digest(self.arguments)})")
+        super().__init__(name=f"Arguments({_hash(self.arguments)})")
 
 
 POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
@@ -92,28 +91,28 @@ POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
 class PointerModel(models.PrimitiveModel):
     """The data model of pointers, tables and addresses: an LLVM pointer."""
 
-    def __init__(self, manager: Any, kind: Any) -> None:
+    def __init__(self, manager, kind):
         super().__init__(manager, kind, POINTER)
 
 
 @functools.cache
-def numba_type(kind: Kind) -> Any:
+def get_numba_type(kind: Kind) -> types.Type:
     """Return the numba type of a kind of argument."""
     match kind:
         case Array():
-            return types.Array(numba_type(kind.item), kind.ndim, "C", readonly=kind.readonly)
+            return types.Array(get_numba_type(kind.item), kind.ndim, "C", readonly=kind.readonly)
         case Struct():
-            fields = [numba_type(field) for field in kind.fields.values()]
+            fields = [get_numba_type(field) for field in kind.fields.values()]
             return types.BaseTuple.from_types(fields, None if kind.of is tuple else kind.of)
         case Pointer():
-            arguments = [numba_type(argument) for argument in kind.arguments]
-            return FunctionPointerType(numba_type(kind.result)(*arguments))
+            arguments = [get_numba_type(argument) for argument in kind.arguments]
+            return FunctionPointerType(get_numba_type(kind.result)(*arguments))
         case Table():
-            return PointerTableType(numba_type(kind.item))
+            return PointerTableType(get_numba_type(kind.item))
     return getattr(types, kind.key)
 
 
-def entry_kernel(pointer: FunctionPointer) -> tuple[Any, tuple]:
+def make_entry_kernel(pointer: FunctionPointer) -> tuple[Kernel, tuple[ArgumentsType]]:
     """Return the kernel that takes the address of the arguments of a pointer's kernel, and its types.
 
     Raises
@@ -129,14 +128,15 @@ def entry_kernel(pointer: FunctionPointer) -> tuple[Any, tuple]:
     function = pointer.function
     if isinstance(function, str):
         module, name = function.rsplit(".", 1)
-        with import_lock:
-            function = getattr(importlib.import_module(f"..{module}", __package__), name)
+        function = getattr(importlib.import_module(f"..{module}", __package__), name)
     if pointer.factory_arguments is not None:
         function = function(*pointer.factory_arguments)
-    return unpacking(function), (ArgumentsType([numba_type(kind) for kind in pointer.kinds.values()]),)
+    return make_unpacking(function), (
+        ArgumentsType([get_numba_type(kind) for kind in pointer.kinds.values()]),
+    )
 
 
-def compiled_address(pointer: FunctionPointer) -> int:
+def compile_pointer(pointer: FunctionPointer) -> int:
     """Compile the kernel of a pointer, or load it from the cache, and return the address of its code.
 
     Raises
@@ -144,15 +144,15 @@ def compiled_address(pointer: FunctionPointer) -> int:
     TypeError
         If the kernel has another result than the pointer declares.
     """
-    kernel, arguments = entry_kernel(pointer)
-    compiled = machine_code(kernel, arguments)
+    kernel, arguments = make_entry_kernel(pointer)
+    compiled = compile_code(kernel, arguments)
     check_result(pointer, compiled)
     return compiled.entry_point.address
 
 
 def check_result(pointer: FunctionPointer, compiled: CompileResult) -> None:
     """Raise TypeError if a compiled kernel has another result than its pointer declares."""
-    if compiled.signature.return_type != numba_type(pointer.result):
+    if compiled.signature.return_type != get_numba_type(pointer.result):
         raise TypeError(
             f"{pointer} returns {compiled.signature.return_type}, not {pointer.result} as declared"
         )
@@ -161,14 +161,14 @@ def check_result(pointer: FunctionPointer, compiled: CompileResult) -> None:
 @typeof_impl.register(FunctionPointer)
 @typeof_impl.register(UnusedPointer)
 @typeof_impl.register(PointerTable)
-def type_of_pointer(pointer: Any, context: Any) -> Any:
+def get_pointer_type(pointer, context):
     """Return the numba type of a pointer or a table."""
-    return numba_type(pointer.kind)
+    return get_numba_type(pointer.kind)
 
 
 @unbox(FunctionPointerType)
 @unbox(PointerTableType)
-def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
+def unbox_pointer(kind, pointer, context):
     """Return the address of a pointer or table, the value it has in compiled code."""
     builder, api = context.builder, context.pyapi
     address = cgutils.alloca_once_value(builder, ir.Constant(POINTER, None))
@@ -181,17 +181,17 @@ def unbox_pointer(kind: Any, pointer: Any, context: Any) -> NativeValue:
 
 
 @functools.cache
-def unpacking(function: Any) -> Any:
+def make_unpacking(function: Callable) -> Kernel:
     """Return the kernel that takes the address of a struct of arguments and calls `function` with them.
 
     The kernel stays in this cache for ever, so that pointers to its code stay valid.
     """
 
     @kernel
-    def unpacking(address):
-        return function(*unpacked(address))
+    def unpack_and_call(address):
+        return function(*unpack(address))
 
-    return unpacking
+    return unpack_and_call
 
 
 # --- in compiled code ----------------------------------------------------------------------------
@@ -245,8 +245,8 @@ def call(typing_context, pointer, arguments):
                 cgutils.unpack_tuple(builder, args[1]), call_signature.args[1], signature.args, strict=True
             )
         ]
-        words = list(_words(context, builder, signature.args, values))
-        struct = cgutils.alloca_once(builder, _layout(context, address_type))
+        words = list(_list_words(context, builder, signature.args, values))
+        struct = cgutils.alloca_once(builder, _make_struct(context, address_type))
         for k, word in enumerate(words):
             builder.store(word, cgutils.gep_inbounds(builder, struct, 0, k))
         address = builder.bitcast(struct, POINTER)
@@ -256,40 +256,42 @@ def call(typing_context, pointer, arguments):
 
 
 @intrinsic
-def unpacked(typing_context, address):
+def unpack(typing_context, address):
     """Return the tuple of the arguments in the struct at an address; arrays have no reference count."""
 
     def generate(context, builder, signature, args):
-        layout = _layout(context, address)
+        layout = _make_struct(context, address)
         struct = builder.bitcast(args[0], layout.as_pointer())
         words = (
             builder.load(cgutils.gep_inbounds(builder, struct, 0, k)) for k in range(len(layout.elements))
         )
-        return _value(context, builder, address.arguments, words)
+        return _build_value(context, builder, address.arguments, words)
 
     return address.arguments(address), generate
 
 
-def _layout(context: Any, address: ArgumentsType) -> ir.LiteralStructType:
+def _make_struct(context: TargetContext, address: ArgumentsType) -> ir.LiteralStructType:
     """Return the LLVM type of a struct of arguments, with an element for each word."""
 
-    def elements(kind: Any) -> Iterator[Any]:
+    def list_elements(kind: types.Type) -> Iterator[ir.Type]:
         if isinstance(kind, types.BaseTuple):
             for item in kind:
-                yield from elements(item)
+                yield from list_elements(item)
         elif isinstance(kind, types.Array):
             yield from (POINTER, *[WORD] * kind.ndim)
         else:
             yield context.get_value_type(kind)
 
-    return ir.LiteralStructType(list(elements(address.arguments)))
+    return ir.LiteralStructType(list(list_elements(address.arguments)))
 
 
-def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]:
+def _list_words(
+    context: TargetContext, builder: ir.IRBuilder, kinds: Iterable[types.Type], values: Iterable[ir.Value]
+) -> Iterator[ir.Value]:
     """Yield the words of values: an array's address and shape, the items of a tuple, any other value."""
     for kind, value in zip(kinds, values, strict=True):
         if isinstance(kind, types.BaseTuple):
-            yield from _words(context, builder, kind, cgutils.unpack_tuple(builder, value))
+            yield from _list_words(context, builder, kind, cgutils.unpack_tuple(builder, value))
         elif isinstance(kind, types.Array):
             array = ArrayFields(context, builder, kind, value)
             yield builder.bitcast(array.data, POINTER)
@@ -298,10 +300,14 @@ def _words(context: Any, builder: Any, kinds: Any, values: Any) -> Iterator[Any]
             yield value
 
 
-def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
-    """Return the value of type `kind` made of the next words: the inverse of `_words`."""
+def _build_value(
+    context: TargetContext, builder: ir.IRBuilder, kind: types.Type, words: Iterator[ir.Value]
+) -> ir.Value:
+    """Return the value of type `kind` made of the next words: the inverse of `_list_words`."""
     if isinstance(kind, types.BaseTuple):
-        return context.make_tuple(builder, kind, [_value(context, builder, item, words) for item in kind])
+        return context.make_tuple(
+            builder, kind, [_build_value(context, builder, item, words) for item in kind]
+        )
     if not isinstance(kind, types.Array):
         return next(words)
     data = builder.bitcast(next(words), context.get_data_type(kind.dtype).as_pointer())
@@ -310,6 +316,4 @@ def _value(context: Any, builder: Any, kind: Any, words: Iterator[Any]) -> Any:
     strides = [itemsize]
     for size in shape[:0:-1]:
         strides.insert(0, builder.mul(size, strides[0]))
-    return array_without_count(
-        context, builder, kind, data=data, shape=shape, strides=strides, itemsize=itemsize
-    )
+    return make_array(context, builder, kind, data=data, shape=shape, strides=strides, itemsize=itemsize)

@@ -25,17 +25,25 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from .sources import PACKAGE, digest_of_sources
-from .target import TARGETS, Target, chosen_vector_bytes
+from .sources import PACKAGE, digest_sources
+from .target import TARGETS, Target, read_vector_bytes
 
-__all__ = ["RUNS_HERE", "SOURCES", "SUFFIXES", "kernel_target", "library", "prebuilt_address"]
+__all__ = [
+    "RUNS_HERE",
+    "SOURCES",
+    "SUFFIXES",
+    "find_prebuilt",
+    "get_kernel_target",
+    "load_library",
+    "warn_or_log",
+]
 
 # Symbols of a library: a C function without arguments that returns an int, and a C string.
 RUNS_HERE, SOURCES = "fastnn_runs_here", "fastnn_sources"
 # The first part of a target's name by Python's name of the system, and the suffix of the library by that
 # part; the second part by the system's name of the architecture, where the two differ.
-SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
-SUFFIXES = {"linux": ".so", "macos": ".dylib", "windows": ".dll"}
+SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows", "emscripten": "emscripten"}
+SUFFIXES = {"linux": ".so", "macos": ".dylib", "windows": ".dll", "emscripten": ".so"}
 ARCHITECTURES = {"x86_64": "x86-64", "amd64": "x86-64"}
 
 FOLDER = PACKAGE / "prebuilt"
@@ -43,9 +51,15 @@ FOLDER = PACKAGE / "prebuilt"
 # Settings that change machine code: a library has none of them. The first two may also be set to 0, which is
 # off, and the last to the library's own width.
 SETTINGS = (
-    "NUMBA_BOUNDSCHECK", "NUMBA_DEBUGINFO", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_LOOP_VECTORIZE",
-    "NUMBA_OPT", "NUMBA_SLP_VECTORIZE", "FASTNN_VECTOR_BYTES",
-)  # fmt: skip
+    "NUMBA_BOUNDSCHECK",
+    "NUMBA_DEBUGINFO",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_OPT",
+    "NUMBA_SLP_VECTORIZE",
+    "FASTNN_VECTOR_BYTES",
+)
 
 # Target for which this process compiles, whatever the processor: that of a library that is being built.
 building: Target | None = None
@@ -60,7 +74,7 @@ class Library(NamedTuple):
 
 
 @functools.cache
-def library() -> Library | None:
+def load_library() -> Library | None:
     """Return the library of this processor; None if there is none that fits sources and settings."""
     if building or os.environ.get("FASTNN_PREBUILT") == "0":
         return None
@@ -68,9 +82,9 @@ def library() -> Library | None:
     if any(value not in ("", "0") for value in settings[:2]) or any(settings[2:-1]):
         return None
     suffix = SUFFIXES.get(SYSTEMS.get(sys.platform, ""), "")
-    for name in targets_of_this_system():
+    for name in list_targets():
         target, path = TARGETS[name], FOLDER / f"{name}{suffix}"
-        if not path.exists() or chosen_vector_bytes() not in (0, target.vector_bytes):
+        if not path.exists() or read_vector_bytes() not in (0, target.vector_bytes):
             continue
         try:
             _check_size(path)
@@ -78,7 +92,7 @@ def library() -> Library | None:
             if not handle[RUNS_HERE]():
                 continue
             built_from = ctypes.c_char.in_dll(handle, SOURCES)
-            sources = digest_of_sources()
+            sources = digest_sources()
             if not sources:
                 _warn("their sources cannot be read", f"check the folder {PACKAGE}")
                 return None
@@ -103,7 +117,7 @@ def _check_size(path: Path) -> None:
             raise OSError("the file has been cut off")
 
 
-def targets_of_this_system() -> list[str]:
+def list_targets() -> list[str]:
     """Return the names of the targets of this system and architecture, the fastest first."""
     architecture = platform.machine().lower()
     prefix = f"{SYSTEMS.get(sys.platform)}-{ARCHITECTURES.get(architecture, architecture)}"
@@ -111,17 +125,20 @@ def targets_of_this_system() -> list[str]:
 
 
 def _warn(problem: str, remedy: str) -> None:
-    """Warn that numba compiles; if a filter turns warnings into errors, log the warning: no run breaks."""
-    message = f"numba compiles the kernels, because {problem}: {remedy}"
+    warn_or_log(f"numba compiles the kernels, because {problem}: {remedy}", stacklevel=2)
+
+
+def warn_or_log(message: str, stacklevel: int) -> None:
+    """Warn, `stacklevel` calls up; log the message if a filter turns warnings into errors: no run breaks."""
     try:
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel + 1)
     except RuntimeWarning:
         logging.getLogger(__name__).warning(message)
 
 
-def prebuilt_address(symbol: str) -> int:
+def find_prebuilt(symbol: str) -> int:
     """Return the address of a kernel in the library; 0 if it is not there."""
-    found = library()
+    found = load_library()
     if found is None:
         return 0
     try:
@@ -130,7 +147,7 @@ def prebuilt_address(symbol: str) -> int:
         return 0
 
 
-def kernel_target() -> Target | None:
+def get_kernel_target() -> Target | None:
     """Return the target for which numba compiles kernels; None for this processor."""
-    found = library()
+    found = load_library()
     return building or (found.target if found else None)

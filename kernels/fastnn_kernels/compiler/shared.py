@@ -14,27 +14,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
 
 from . import prebuilt
-from .cache import claimed, is_current, read_entries, refusal, write_entry
+from .cache import claim_entry, is_current, read_entries, refusal, write_entry
 from .numba_internals import (
-    code_settings,
-    cpu_context,
-    function_library,
-    function_module,
+    JITCodeLibrary,
+    compile_function,
+    emit_function,
+    get_code_settings,
+    get_cpu_context,
+    get_library_address,
+    get_library_assembly,
+    get_library_code,
+    get_target_key,
     global_compiler_lock,
-    library_address,
-    library_assembly,
-    library_code,
-    loaded_library,
-    target_key,
+    load_library_code,
 )
 
-__all__ = ["SharedFunction", "make_available", "shared_modules", "shared_names"]
+__all__ = ["SharedFunction", "emit_shared_functions", "filter_shared", "make_available"]
 
 # All shared functions, by name.
 _functions: dict[str, SharedFunction] = {}
@@ -53,12 +53,12 @@ class SharedFunction:
         ``emit(context, builder, *arguments)`` emits the body; context is numba's target context.
     """
 
-    def __init__(self, name: str, kinds: Sequence[Any], emit: Callable[..., None]) -> None:
+    def __init__(self, name: str, kinds: Sequence[ir.Type], emit: Callable[..., None]) -> None:
         self.name, self._type, self._emit = name, ir.FunctionType(ir.VoidType(), kinds), emit
-        self._library: Any = None
+        self._library: JITCodeLibrary | None = None
         _functions[name] = self
 
-    def declared(self, module: Any) -> Any:
+    def declare(self, module: ir.Module) -> ir.Function:
         """Return the function's declaration in an LLVM module, for calls; make the function available."""
         if prebuilt.building is None:
             self.make_available()
@@ -74,60 +74,60 @@ class SharedFunction:
             return
         with global_compiler_lock:
             if self._library is None:  # no other thread has made the function available meanwhile
-                library = self._loaded_or_compiled()
-                llvmlite.binding.add_symbol(self.name, library_address(library, self.name))
+                library = self._load_or_compile()
+                llvmlite.binding.add_symbol(self.name, get_library_address(library, self.name))
                 self._library = library  # which owns the machine code
 
-    def _loaded_or_compiled(self) -> Any:
+    def _load_or_compile(self) -> JITCodeLibrary:
         """Return the library with the machine code, from the cache if there is an entry."""
-        entry = self._entry_name()
+        entry = self._make_entry_name()
         library = self._load(entry)
         if library is None:
-            with claimed(entry):  # another process may be compiling the function
+            with claim_entry(entry):  # another process may be compiling the function
                 library = self._load(entry) or self._compile(entry)
         return library
 
-    def _compile(self, entry: str) -> Any:
+    def _compile(self, entry: str) -> JITCodeLibrary:
         """Compile the function, and save its machine code."""
-        library = function_library(self.name, self._type, self._emit)
+        library = compile_function(self.name, self._type, self._emit)
         # A kernel whose sources have changed gives the reason in `KernelCache.save_overload`.
         if is_current():
             try:
-                write_entry(entry, library_code(library))
+                write_entry(entry, get_library_code(library))
             except OSError as error:
                 refusal.note(str(error))
         return library
 
-    def _load(self, entry: str) -> Any:
+    def _load(self, entry: str) -> JITCodeLibrary | None:
         """Return the library with the saved machine code; None if there is no valid entry."""
         for payload in read_entries(entry):
             with contextlib.suppress(Exception):  # numba cannot load the entry: compile again
-                return loaded_library(self.name, payload)
+                return load_library_code(self.name, payload)
         return None
 
-    def _entry_name(self) -> str:
+    def _make_entry_name(self) -> str:
         """Return the file name of the cache's entry, without the digest of the sources."""
-        key = target_key(cpu_context().codegen()), code_settings()
+        key = get_target_key(get_cpu_context().codegen()), get_code_settings()
         return f"shared.{self.name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
 
     @property
     def assembly(self) -> str:
         """Assembly of the function, if it was not loaded from the cache."""
-        return library_assembly(self._library)
+        return get_library_assembly(self._library)
 
 
-def shared_modules() -> Iterator[tuple[str, str]]:
+def emit_shared_functions() -> Iterator[tuple[str, str]]:
     """Yield the name and the LLVM IR of every shared function."""
     for name, function in _functions.items():
-        yield name, str(function_module(name, function._type, function._emit))
+        yield name, str(emit_function(name, function._type, function._emit))
 
 
-def shared_names(names: Iterable[str]) -> Iterator[str]:
+def filter_shared(names: Iterable[str]) -> Iterator[str]:
     """Yield the names of shared functions among the names of functions."""
     return (name for name in names if name in _functions)
 
 
 def make_available(names: Iterable[str]) -> None:
-    """Make all shared functions with these names available to machine code."""
-    for name in names:
+    """Make all shared functions with these names available to machine code of this process."""
+    for name in names if prebuilt.building is None else ():
         _functions[name].make_available()

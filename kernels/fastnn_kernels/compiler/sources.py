@@ -12,18 +12,17 @@ import hashlib
 import os
 from pathlib import Path
 
-__all__ = ["PACKAGE", "digest_of_sources", "source_files"]
+__all__ = ["PACKAGE", "digest_sources", "list_source_files"]
 
 # Folder of the package `fastnn_kernels`: it holds the sources, and the cache if it is writable.
 PACKAGE = Path(__file__).parents[1]
 
 CALL_SIDE = frozenset(
-    PACKAGE / "compiler" / f"{name}.py"
-    for name in ("addresses", "cache", "entry", "forks", "interrupts", "prebuilt", "sources")
+    PACKAGE / "compiler" / f"{name}.py" for name in ("entry", "interrupts", "prebuilt", "sources")
 )
 
 
-def source_files() -> list[Path]:
+def list_source_files() -> list[Path]:
     """Return the paths of the kernels' sources; raise OSError if a folder cannot be read."""
 
     def fail(error: OSError) -> None:
@@ -38,11 +37,11 @@ def source_files() -> list[Path]:
     return [path for path in sorted(found) if path not in CALL_SIDE and path.is_file()]
 
 
-def digest_of_sources() -> str:
+def digest_sources() -> str:
     """Return the digest of the sources; "" if there are none, or one cannot be read."""
     digest = hashlib.sha256()
     try:
-        sources = source_files()
+        sources = list_source_files()
         for path in sources:
             digest.update(path.relative_to(PACKAGE).as_posix().encode())
             digest.update(path.read_bytes())

@@ -8,8 +8,6 @@ moved from core to core, a few hundred nanoseconds after the last arrival if eve
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -48,7 +46,7 @@ def wait(typing_context, barrier, thread, n_threads):
     return types.void(barrier, types.int64, types.int64), generate
 
 
-def _emit_wait(builder: Any, counters: Any, thread: Any, n_threads: Any) -> None:
+def _emit_wait(builder: ir.IRBuilder, counters: ir.Value, thread: ir.Value, n_threads: ir.Value) -> None:
     """Emit the body of the shared function that waits."""
     zero, one, distance = (n_threads.type(number) for number in (0, 1, COUNTER_DISTANCE))
     mine = builder.gep(counters, [builder.mul(thread, distance)], inbounds=True)

@@ -6,16 +6,16 @@ Shape letters: R rows, T columns (a whole number of vectors).
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
-from ..compiler.jit import kernel
+from ..compiler.jit import Kernel, kernel
 from .vector import N_INTERLEAVED, flat, lanes, load, load_several, store
 
 __all__ = ["elementwise"]
 
 
 @functools.cache
-def elementwise(function: Any) -> Any:
+def elementwise(function: Callable) -> Kernel:
     """Return the kernel ``(Z, A)``, which computes A = function(Z) for every value.
 
     `function` is an emitter of one argument (`value.emitter`). Z and A are (R, T); A may be Z itself.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 
-from ..compiler.numba_internals import ArrayFields, cgutils
+from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils
 from .value import Value
-from .vector import Vector, element_pointer, vector_of, vector_pointer
+from .vector import Vector, element_pointer, get_vector, vector_pointer
 
 __all__ = ["Matrix", "PartialRows", "Rows", "prefetch"]
 
 
-def prefetch(builder: Any, pointer: Any) -> None:
+def prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
     """Emit a hint to load the cache line at `pointer`: any address is allowed, and nothing else happens."""
     byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
     signature = ir.FunctionType(ir.VoidType(), [byte, *[integer] * 3])
@@ -30,28 +28,30 @@ class Matrix:
     Every method emits instructions; rows and columns are IR integers.
     """
 
-    def __init__(self, context: Any, builder: Any, type: Any, value: Any) -> None:
+    def __init__(
+        self, context: TargetContext, builder: ir.IRBuilder, type: types.Array, value: ir.Value
+    ) -> None:
         self.context, self.builder, self.type, self.value = context, builder, type, value
         self.array = ArrayFields(context, builder, type, value)
         self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
-        self.vector = vector_of(type)
+        self.vector = get_vector(type)
 
-    def load(self, row: Any, column: Any) -> Value:
+    def load(self, row: ir.Value, column: ir.Value) -> Value:
         """Return the vector that begins at [row, column]."""
         pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
         loaded = self.builder.load(pointer, align=self.type.dtype.bitwidth // 8)
         return Value(self.context, self.builder, self.vector, loaded)
 
-    def store(self, row: Any, column: Any, value: Value) -> None:
+    def store(self, row: ir.Value, column: ir.Value, value: Value) -> None:
         """Write a vector to the elements from [row, column] on."""
         pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
         self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
 
-    def pointer(self, row: Any, column: Any) -> Any:
+    def pointer(self, row: ir.Value, column: ir.Value) -> ir.Value:
         """Return a pointer to the element at [row, column]."""
         return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
 
-    def broadcast(self, row: Any, column: Any) -> Value:
+    def broadcast(self, row: ir.Value, column: ir.Value) -> Value:
         """Return a vector with the element at [row, column] in every lane."""
         scalar = self.builder.load(self.pointer(row, column))
         return Value.wrap(self.context, self.builder, self.vector, scalar, self.type.dtype)
@@ -68,45 +68,51 @@ class Rows:
     """
 
     def __init__(
-        self, context: Any, builder: Any, vector: Vector, pointer: Any, distance: Any, has_first: bool = True
+        self,
+        context: TargetContext,
+        builder: ir.IRBuilder,
+        vector: Vector,
+        pointer: ir.Value,
+        distance: ir.Value,
+        has_first: bool = True,
     ) -> None:
         self._context, self._builder, self._vector = context, builder, vector
         self.pointer, self._distance, self._has_first = pointer, distance, has_first
 
-    def element(self, row: Any, column: Any) -> Any:
+    def element(self, row: ir.Value, column: ir.Value) -> ir.Value:
         """Return a pointer to the element at [row, column]."""
         return self._builder.gep(self.pointer, [self._offset(row, column)], inbounds=self._has_first)
 
-    def prefetch(self, row: Any, column: Any) -> None:
+    def prefetch(self, row: ir.Value, column: ir.Value) -> None:
         """Emit a hint to load the cache line at [row, column], which need not lie in the matrix."""
         prefetch(self._builder, self._builder.gep(self.pointer, [self._offset(row, column)]))
 
-    def load(self, row: Any, column: Any) -> Value:
+    def load(self, row: ir.Value, column: ir.Value) -> Value:
         """Return the vector that begins at [row, column]."""
         loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
         return Value(self._context, self._builder, self._vector, loaded)
 
-    def store(self, row: Any, column: Any, value: Value) -> None:
+    def store(self, row: ir.Value, column: ir.Value, value: Value) -> None:
         """Write a vector to the elements from [row, column] on."""
         self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
 
-    def broadcast(self, row: Any, column: Any) -> Value:
+    def broadcast(self, row: ir.Value, column: ir.Value) -> Value:
         """Return a vector with the element at [row, column] in every lane."""
         scalar = self._builder.load(self.element(row, column))
         return Value.wrap(self._context, self._builder, self._vector, scalar, self._vector.dtype)
 
-    def _offset(self, row: Any, column: Any) -> Any:
+    def _offset(self, row: ir.Value, column: ir.Value) -> ir.Value:
         builder = self._builder
         return builder.add(builder.mul(row, self._distance, flags=("nsw",)), column, flags=("nsw",))
 
-    def _at(self, row: Any, column: Any) -> Any:
+    def _at(self, row: ir.Value, column: ir.Value) -> ir.Value:
         return self._builder.bitcast(self.element(row, column), self._vector.llvm.as_pointer())
 
 
 class PartialRows(Rows):
     """Rows of which only the first `count` lanes of each vector are read and written; others load as 0."""
 
-    def __init__(self, rows: Rows, count: Any) -> None:
+    def __init__(self, rows: Rows, count: ir.Value) -> None:
         super().__init__(
             rows._context, rows._builder, rows._vector, rows.pointer, rows._distance, rows._has_first
         )
@@ -114,10 +120,10 @@ class PartialRows(Rows):
         limit = Value.wrap(rows._context, rows._builder, rows._vector, count, types.intp)
         self._mask = self._zero.lane_numbers() < limit
 
-    def load(self, row: Any, column: Any) -> Value:
+    def load(self, row: ir.Value, column: ir.Value) -> Value:
         """Return the vector that begins at [row, column], with 0 in the lanes that are not read."""
         return self._zero.masked_load(self._at(row, column), self._mask)
 
-    def store(self, row: Any, column: Any, value: Value) -> None:
+    def store(self, row: ir.Value, column: ir.Value, value: Value) -> None:
         """Write the first `count` lanes of a vector to the elements from [row, column] on."""
         value.masked_store(self._at(row, column), self._mask)

@@ -9,7 +9,6 @@ Shape letters: I inputs, J outputs of a layer, N samples, V outputs or inputs ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -21,7 +20,7 @@ from .matrix import Matrix, Rows
 from .product import are_plain, matrices
 from .row_product import first_lanes
 from .value import Value
-from .vector import lanes, vector_of
+from .vector import get_vector, lanes
 
 __all__ = [
     "MAX_OUTPUTS",
@@ -41,12 +40,12 @@ def is_narrow(W):
     return W.shape[1] <= min(MAX_OUTPUTS, lanes(W))
 
 
-def _chosen(sources: list[Value], places: list[int]) -> Value:
+def _choose_lanes(sources: list[Value], places: list[int]) -> Value:
     """Return the vector whose lane k is lane ``places[k]`` of all sources side by side."""
     first = sources[0]
     lanes, index = first.type.lanes, ir.VectorType(ir.IntType(32), first.type.lanes)
 
-    def shuffled(left: Value, right: Value, picks: list[int]) -> Value:
+    def shuffle(left: Value, right: Value, picks: list[int]) -> Value:
         return first.like(first.builder.shuffle_vector(left.ir, right.ir, ir.Constant(index, picks)))
 
     result = first
@@ -54,16 +53,16 @@ def _chosen(sources: list[Value], places: list[int]) -> Value:
         # A shuffle takes two sources: lanes of other sources keep their values in the result.
         pair = sources[k], sources[min(k + 1, len(sources) - 1)]
         local = [place - k * lanes for place in places]
-        picked = shuffled(*pair, [place if 0 <= place < 2 * lanes else 0 for place in local])
+        picked = shuffle(*pair, [place if 0 <= place < 2 * lanes else 0 for place in local])
         keep = [lane + (lanes if 0 <= place < 2 * lanes else 0) for lane, place in enumerate(local)]
-        result = shuffled(result, picked, keep) if k else picked
+        result = shuffle(result, picked, keep) if k else picked
     return result
 
 
 def _columns(rows: list[Value]) -> list[Value]:
     """Return the columns of a matrix (lanes, J) that fills J vectors row by row."""
     n, lanes = len(rows), rows[0].type.lanes
-    return [_chosen(rows, [k * n + j for k in range(lanes)]) for j in range(n)] if n > 1 else rows
+    return [_choose_lanes(rows, [k * n + j for k in range(lanes)]) for j in range(n)] if n > 1 else rows
 
 
 def _rows(columns: list[Value]) -> list[Value]:
@@ -72,7 +71,7 @@ def _rows(columns: list[Value]) -> list[Value]:
     if n == 1:
         return columns
     places = [(k % n) * lanes + k // n for k in range(n * lanes)]
-    return [_chosen(columns, places[v * lanes :][:lanes]) for v in range(n)]
+    return [_choose_lanes(columns, places[v * lanes :][:lanes]) for v in range(n)]
 
 
 class _Blocks:
@@ -99,7 +98,7 @@ class _Blocks:
             builder.branch(end)
         builder.position_at_end(end)
 
-    def for_each_block(self, body: Callable[[Any, Any], None]) -> None:
+    def for_each_block(self, body: Callable[[ir.Value, ir.Value], None]) -> None:
         """Emit ``body(i, count)`` for the first row i of each block; count is None if the block is full."""
         builder, kind = self._builder, self.n_rows.type
         whole = builder.and_(self.n_rows, kind(-self._lanes))
@@ -108,7 +107,7 @@ class _Blocks:
         with builder.if_then(builder.icmp_signed("<", whole, self.n_rows)):
             body(whole, builder.sub(self.n_rows, whole))
 
-    def _vectors(self, i: Any, count: Any, n: int) -> list[tuple[Any, Value | None]]:
+    def _vectors(self, i: ir.Value, count: ir.Value, n: int) -> list[tuple[ir.Value, Value | None]]:
         """Return pointers to the n vectors of a block, each with the mask of its lanes in the matrix."""
         builder, kind = self._builder, i.type
         result = []
@@ -122,21 +121,21 @@ class _Blocks:
             result.append((pointer, mask))
         return result
 
-    def load(self, i: Any, count: Any, n: int) -> list[Value]:
+    def load(self, i: ir.Value, count: ir.Value, n: int) -> list[Value]:
         """Return the n columns of a block, with 0 in rows that the matrix does not have."""
         return _columns([self.load_at(*where) for where in self._vectors(i, count, n)])
 
-    def load_at(self, pointer: Any, mask: Value | None) -> Value:
+    def load_at(self, pointer: ir.Value, mask: Value | None) -> Value:
         """Return the vector at a pointer, with 0 in the lanes that a mask excludes."""
         if mask is not None:
             return self._zero.masked_load(pointer, mask)
         return self._zero.like(self._builder.load(pointer, align=self._zero.dtype.bitwidth // 8))
 
-    def store(self, i: Any, count: Any, columns: list[Value]) -> None:
+    def store(self, i: ir.Value, count: ir.Value, columns: list[Value]) -> None:
         """Write the columns of a block."""
         self.store_rows(i, count, _rows(columns))
 
-    def store_rows(self, i: Any, count: Any, values: list[Value]) -> None:
+    def store_rows(self, i: ir.Value, count: ir.Value, values: list[Value]) -> None:
         """Write the n vectors of a block in the order of memory, row by row."""
         for value, (pointer, mask) in zip(values, self._vectors(i, count, len(values)), strict=True):
             if mask is None:
@@ -144,7 +143,7 @@ class _Blocks:
             else:
                 value.masked_store(pointer, mask)
 
-    def load_inputs(self, inputs: Matrix, t: Any, i: Any, count: Any) -> Value:
+    def load_inputs(self, inputs: Matrix, t: ir.Value, i: ir.Value, count: ir.Value) -> Value:
         """Return the inputs of a block, of the sample t, with 0 after the last input."""
         pointer = self._builder.bitcast(inputs.pointer(t, i), self._pointer)
         return self.load_at(pointer, None if count is None else first_lanes(self._zero, count))
@@ -158,7 +157,7 @@ def narrow_product_forward(typing_context, X, W, b, t, Z):
     """
     if not are_plain((X, W, b), (Z,)):
         return None
-    vector = vector_of(W)
+    vector = get_vector(W)
 
     def generate(context, builder, signature, args):
         inputs, weights, biases, result = matrices(context, builder, signature, args)
@@ -169,7 +168,7 @@ def narrow_product_forward(typing_context, X, W, b, t, Z):
             for cell in sums:
                 builder.store(zero.ir, cell)
 
-            def add(i: Any, count: Any) -> None:
+            def add(i: ir.Value, count: ir.Value) -> None:
                 x = blocks.load_inputs(inputs, t, i, count)
                 for column, cell in zip(blocks.load(i, count, n), sums, strict=True):
                     builder.store(x.fma(column, zero.like(builder.load(cell))).ir, cell)
@@ -214,7 +213,7 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
         def single_body(n: int) -> None:
             factors = _rows([source.broadcast(kind(0), kind(j)) for j in range(n)])
 
-            def write(i: Any, count: Any) -> None:
+            def write(i: ir.Value, count: ir.Value) -> None:
                 x = blocks.load_inputs(inputs, kind(0), i, count)
                 blocks.store_rows(i, count, [v * d for v, d in zip(_rows([x] * n), factors, strict=True)])
 
@@ -223,7 +222,7 @@ def narrow_outer_product(typing_context, X, dZ, dW, adds):
         def several_body(n: int) -> None:
             sums = [cgutils.alloca_once(builder, zero.type.llvm) for _ in range(n)]
 
-            def write(i: Any, count: Any) -> None:
+            def write(i: ir.Value, count: ir.Value) -> None:
                 for cell in sums:
                     builder.store(zero.ir, cell)
                 with builder.if_then(args[3]):
@@ -261,7 +260,7 @@ def narrow_product_backward(typing_context, W, dZ, t, dX):
         def body(n: int) -> None:
             factors = [source.broadcast(t, t.type(j)) for j in range(n)]
 
-            def write(i: Any, count: Any) -> None:
+            def write(i: ir.Value, count: ir.Value) -> None:
                 columns = blocks.load(i, count, n)
                 total = columns[0] * factors[0]
                 for column, factor in zip(columns[1:], factors[1:], strict=True):

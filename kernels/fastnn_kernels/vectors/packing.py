@@ -14,19 +14,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import ir
 
-from ..compiler.numba_internals import cgutils
+from ..compiler.numba_internals import TargetContext, cgutils
 from .matrix import Rows, prefetch
 from .processor import LINE_BYTES, REGISTER_BYTES, VECTOR_BYTES
 from .vector import LLVM_TYPES, Vector
 
 __all__ = [
-    "COPIED_DISTANCE", "PACKED_BYTES", "PACKED_ROWS", "Coefficients", "PackedCoefficients", "PanelCopy",
-    "Range", "chunks",
-]  # fmt: skip
+    "COPIED_DISTANCE",
+    "PACKED_BYTES",
+    "PACKED_ROWS",
+    "Coefficients",
+    "PackedCoefficients",
+    "PanelCopy",
+    "Range",
+    "chunks",
+]
 
 # True if blocks have the registers of AVX-512: panels are then four times as wide, and fewer of them read the
 # coefficients.
@@ -47,11 +53,11 @@ PACKED_TERMS = 4
 COPIED_ROWS, COPIED_DISTANCE, COPIED_BYTES = 48, 1024 if IS_WIDE else 256, 1 << 14
 
 # First index and end of a range, two IR integers.
-Range = tuple[Any, Any]
+Range = tuple[ir.Value, ir.Value]
 
 
 @contextlib.contextmanager
-def chunks(builder: Any, total: Any, size: Any) -> Iterator[Range]:
+def chunks(builder: ir.IRBuilder, total: ir.Value, size: ir.Value) -> Iterator[Range]:
     """Emit a loop over chunks of at most `size` of `total` items, and yield each chunk for its body.
 
     The loop body runs at least once: without items, for one empty chunk.
@@ -71,7 +77,7 @@ def chunks(builder: Any, total: Any, size: Any) -> Iterator[Range]:
 
 
 @contextlib.contextmanager
-def _memory(builder: Any, wanted: Any, n_bytes: Any) -> Iterator[Any]:
+def _memory(builder: ir.IRBuilder, wanted: ir.Value, n_bytes: ir.Value) -> Iterator[ir.Value]:
     """Allocate memory for the duration of the emitted body, and yield its address, that of a cache line.
 
     The address is null if the bit `wanted` is not set, or if memory is short.
@@ -95,20 +101,20 @@ def _memory(builder: Any, wanted: Any, n_bytes: Any) -> Iterator[Any]:
 class Coefficients(NamedTuple):
     """Coefficients in memory: ``coefficient(r, m)`` is ``start[r * row_distance + m * term_distance]``."""
 
-    start: Any
-    row_distance: Any
-    term_distance: Any
+    start: ir.Value
+    row_distance: ir.Value
+    term_distance: ir.Value
 
-    def of_block(self, builder: Any, first: Any) -> Coefficients:
+    def of_block(self, builder: ir.IRBuilder, first: ir.Value) -> Coefficients:
         """Return the coefficients of the rows from `first` on."""
         start = builder.gep(self.start, [builder.mul(first, self.row_distance)])
         return Coefficients(start, self.row_distance, self.term_distance)
 
 
-def _columns(builder: Any, rows: list[Any]) -> list[Any]:
+def _columns(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Return the columns of a matrix; rows, an even number, are IR vectors of `PACKED_TERMS` elements."""
 
-    def shuffled(first: Any, second: Any, places: list[int]) -> Any:
+    def shuffle(first: ir.Value, second: ir.Value, places: list[int]) -> ir.Value:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
         return builder.shuffle_vector(first, second, mask)
 
@@ -116,11 +122,11 @@ def _columns(builder: Any, rows: list[Any]) -> list[Any]:
     for begin in (0, n // 2):
         # Half of the columns: their elements of two rows in turns.
         places = [column + row for column in range(begin, begin + n // 2) for row in (0, n)]
-        pairs = [shuffled(*two, places) for two in zip(rows[::2], rows[1::2], strict=True)]
+        pairs = [shuffle(*two, places) for two in zip(rows[::2], rows[1::2], strict=True)]
         for at in range(0, n, 2):
-            column, size = shuffled(pairs[0], pairs[1], [at, at + 1, n + at, n + at + 1]), 4
+            column, size = shuffle(pairs[0], pairs[1], [at, at + 1, n + at, n + at + 1]), 4
             for pair in pairs[2:]:
-                column = shuffled(column, pair, [*range(size), size + at, size + at + 1])
+                column = shuffle(column, pair, [*range(size), size + at, size + at + 1])
                 size += 2
             columns.append(column)
     return columns
@@ -150,19 +156,24 @@ class PackedCoefficients:
     Attributes
     ----------
     is_used : IR integer
-        A bit that is set if the product reads packed coefficients. It exists within `allocated`.
+        A bit that is set if the product reads packed coefficients. It exists within `allocate`.
     """
 
     def __init__(
-        self, builder: Any, vector: Vector, height: int, max_terms: int, coefficients: Coefficients,
-        given: Any,
-    ) -> None:  # fmt: skip
+        self,
+        builder: ir.IRBuilder,
+        vector: Vector,
+        height: int,
+        max_terms: int,
+        coefficients: Coefficients,
+        given: ir.Value,
+    ) -> None:
         self._builder, self._height, self._max_terms = builder, height, max_terms
         self._all, self._given = coefficients, given
         self._element, self._item_bytes = LLVM_TYPES[vector.dtype], vector.dtype.bitwidth // 8
 
     @contextlib.contextmanager
-    def allocated(self, n_rows: Any, n_terms: Any, n_panels: Any) -> Iterator[Any]:
+    def allocate(self, n_rows: ir.Value, n_terms: ir.Value, n_panels: ir.Value) -> Iterator[ir.Value]:
         """Allocate memory for the duration of the emitted body, and yield `is_used`.
 
         It is not set if the product is small, or if memory is short. Given coefficients need no memory.
@@ -245,13 +256,13 @@ class PackedCoefficients:
                     builder.store(builder.load(builder.gep(start, [term])), builder.gep(place, [one.type(k)]))
 
     @contextlib.contextmanager
-    def _blocks(self, rows: Range) -> Iterator[Any]:
+    def _blocks(self, rows: Range) -> Iterator[ir.Value]:
         """Emit a loop over blocks of rows, and yield the first row of each for its body."""
         step = rows[0].type(self._height)
         with cgutils.for_range_slice(self._builder, *rows, step, inc=True) as (row, _):
             yield row
 
-    def of_block(self, rows: Range, first: Any, terms: Range) -> Coefficients:
+    def of_block(self, rows: Range, first: ir.Value, terms: Range) -> Coefficients:
         """Return the packed coefficients of the block of `rows` whose first row is `first`.
 
         The start is the place of term 0, but only `terms`, which were packed, may be read.
@@ -260,7 +271,7 @@ class PackedCoefficients:
         start = self._place(rows, first, terms, one.type(0))
         return Coefficients(start, one, one.type(self._height))
 
-    def _place(self, rows: Range, row: Any, terms: Range, term: Any) -> Any:
+    def _place(self, rows: Range, row: ir.Value, terms: Range, term: ir.Value) -> ir.Value:
         """Return the place of the first coefficient of a block's term; `row` is the block's first."""
         builder, integer = self._builder, row.type
         begin, end = terms
@@ -294,9 +305,16 @@ class PanelCopy:
     """
 
     def __init__(
-        self, context: Any, builder: Any, vector: Vector, width: int, max_terms: int,
-        source_distance: Any, n_terms: Any, n_rows: Any,
-    ) -> None:  # fmt: skip
+        self,
+        context: TargetContext,
+        builder: ir.IRBuilder,
+        vector: Vector,
+        width: int,
+        max_terms: int,
+        source_distance: ir.Value,
+        n_terms: ir.Value,
+        n_rows: ir.Value,
+    ) -> None:
         self._context, self._builder, self._vector, self._width = context, builder, vector, width
         self._element, self._item_bytes = LLVM_TYPES[vector.dtype], vector.dtype.bitwidth // 8
         self._distance, self._size = source_distance, max_terms * width * vector.lanes
@@ -310,7 +328,7 @@ class PanelCopy:
         self._pays = builder.and_(pays, builder.icmp_signed(">=", n_rows, integer(COPIED_ROWS)))
 
     @contextlib.contextmanager
-    def allocated(self, in_groups: Any, n_panels: Any) -> Iterator[None]:
+    def allocate(self, in_groups: ir.Value, n_panels: ir.Value) -> Iterator[None]:
         """Allocate memory for the duration of the emitted body.
 
         `in_groups` is a bit that is set if the rows of the result are computed in groups.
@@ -330,7 +348,7 @@ class PanelCopy:
             self._has_all = has_all
             yield
 
-    def panel(self, rows: Range, terms: Range, column: Any, source: Rows) -> Rows:
+    def panel(self, rows: Range, terms: Range, column: ir.Value, source: Rows) -> Rows:
         """Return the source's rows of some terms, whose column 0 is `column`.
 
         source: the same rows in the source itself, which are copied if it pays. `rows`: rows of the result.

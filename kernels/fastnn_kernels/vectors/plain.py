@@ -7,19 +7,26 @@ those instructions without compilation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import types
+from numpy.typing import ArrayLike
 
 from .processor import HAS_FMA
 
-__all__ = ["Numbers", "evaluate", "fused"]
+__all__ = ["Numbers", "evaluate", "fuse"]
 
-NUMPY_DTYPES = {types.float64: np.float64, types.float32: np.float32, types.int64: np.int64}
+Reals: TypeAlias = Any  # an array, or a number of NumPy
+
+NUMPY_DTYPES: dict[types.Number, Any] = {
+    types.float64: np.float64,
+    types.float32: np.float32,
+    types.int64: np.int64,
+}
 
 
-def evaluate(formula: Callable[..., Any], *arrays: Any) -> np.ndarray:
+def evaluate(formula: Callable[..., Numbers], *arrays: ArrayLike) -> np.ndarray:
     """Return the results of a formula on `Value`, given an array for each argument, all of one shape.
 
     The arrays are converted to float64.
@@ -39,28 +46,28 @@ class Numbers:
         Type of the values.
     """
 
-    def __init__(self, array: Any, dtype: Any = types.float64) -> None:
+    def __init__(self, array: np.ndarray, dtype: types.Number = types.float64) -> None:
         self.array, self.dtype = array, dtype
 
-    def _lift(self, other: Any) -> Any:
+    def _lift(self, other: Numbers | float) -> Reals:
         return other.array if isinstance(other, Numbers) else NUMPY_DTYPES[self.dtype](other)
 
-    def _like(self, array: Any, dtype: Any = None) -> Numbers:
+    def _like(self, array: np.ndarray, dtype: types.Number | None = None) -> Numbers:
         return Numbers(array, dtype or self.dtype)
 
     def constant(self, number: float) -> Numbers:
         return self._like(np.full(self.array.shape, number, NUMPY_DTYPES[self.dtype]))
 
-    def __add__(self, other: Any) -> Numbers:
+    def __add__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array + self._lift(other))
 
-    def __sub__(self, other: Any) -> Numbers:
+    def __sub__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array - self._lift(other))
 
-    def __mul__(self, other: Any) -> Numbers:
+    def __mul__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array * self._lift(other))
 
-    def __truediv__(self, other: Any) -> Numbers:
+    def __truediv__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array / self._lift(other))
 
     def __rsub__(self, other: float) -> Numbers:
@@ -80,34 +87,34 @@ class Numbers:
     def __rshift__(self, bits: int) -> Numbers:
         return self._like(self.array >> bits)
 
-    def __lt__(self, other: Any) -> Numbers:
+    def __lt__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array < self._lift(other), types.boolean)
 
-    def __gt__(self, other: Any) -> Numbers:
+    def __gt__(self, other: Numbers | float) -> Numbers:
         return self._like(self.array > self._lift(other), types.boolean)
 
-    def equals(self, other: Any) -> Numbers:
+    def equals(self, other: Numbers | float) -> Numbers:
         return self._like(self.array == self._lift(other), types.boolean)
 
-    def where(self, mask: Numbers, other: Any) -> Numbers:
+    def where(self, mask: Numbers, other: Numbers | float) -> Numbers:
         return self._like(np.where(mask.array, self.array, self._lift(other)))
 
-    def at_most(self, other: Any) -> Numbers:
+    def at_most(self, other: Numbers | float) -> Numbers:
         """Return the smaller of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array > self._lift(other), self._lift(other), self.array))
 
-    def at_least(self, other: Any) -> Numbers:
+    def at_least(self, other: Numbers | float) -> Numbers:
         """Return the larger of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array < self._lift(other), self._lift(other), self.array))
 
-    def fma(self, factor: Any, addend: Any) -> Numbers:
+    def fma(self, factor: Numbers | float, addend: Numbers | float) -> Numbers:
         """Return ``self * factor + addend``, rounded once.
 
         Without FMA the kernels round the product, and so does this method.
         """
         if not HAS_FMA:
             return self * factor + addend
-        return self._like(fused(self.array, self._lift(factor), self._lift(addend)))
+        return self._like(fuse(self.array, self._lift(factor), self._lift(addend)))
 
     def sqrt(self) -> Numbers:
         return self._like(np.sqrt(self.array))
@@ -126,12 +133,12 @@ class Numbers:
         """Return the float64 numbers that have these integers as their bits."""
         return self._like(self.array.view(np.float64), types.float64)
 
-    def to(self, dtype: Any) -> Numbers:
+    def to(self, dtype: types.Number) -> Numbers:
         """Return the numbers converted to another numba type."""
         return self._like(self.array.astype(NUMPY_DTYPES[dtype]), dtype)
 
 
-def fused(x: Any, y: Any, z: Any) -> Any:
+def fuse(x: Reals, y: Reals, z: Reals) -> Reals:
     """Return ``x y + z``, rounded once, by operations of float64: some systems have no wider format.
 
     See Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008. The product is exactly two
@@ -141,40 +148,40 @@ def fused(x: Any, y: Any, z: Any) -> Any:
     rounded = x * y + z
     if rounded.dtype == np.float32:
         product = np.multiply(x, y, dtype=np.float64)  # exact
-        return _sum_to_odd(product, np.float64(z) if np.ndim(z) == 0 else z.astype(np.float64)).astype(
+        return _add_to_odd(product, np.float64(z) if np.ndim(z) == 0 else z.astype(np.float64)).astype(
             np.float32
         )
     product = x * y
-    error = _product_error(x, y, product)
-    middle, low = _two_sum(z, error)
-    high, rest = _two_sum(product, middle)
-    result = high + _sum_to_odd(low, rest)
+    error = _find_product_error(x, y, product)
+    middle, low = _add_exactly(z, error)
+    high, rest = _add_exactly(product, middle)
+    result = high + _add_to_odd(low, rest)
     return np.where(np.isfinite(result), result, rounded)
 
 
-def _two_sum(x: Any, y: Any) -> tuple[Any, Any]:
+def _add_exactly(x: Reals, y: Reals) -> tuple[Reals, Reals]:
     """Return the rounded sum, and its error (Knuth)."""
     total = x + y
     other = total - x
     return total, (x - (total - other)) + (y - other)
 
 
-def _product_error(x: Any, y: Any, product: Any) -> Any:
+def _find_product_error(x: Reals, y: Reals, product: Reals) -> Reals:
     """Return the error of a rounded product, by products of halves of 26 bits (Dekker)."""
-    (x_high, x_low), (y_high, y_low) = _halves(x), _halves(y)
+    (x_high, x_low), (y_high, y_low) = _split_halves(x), _split_halves(y)
     return ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
 
 
-def _halves(x: Any) -> tuple[Any, Any]:
+def _split_halves(x: Reals) -> tuple[Reals, Reals]:
     """Return two numbers of 26 bits at most, whose sum is a number of float64 (Veltkamp)."""
     scaled = x * 134217729.0  # 2^27 + 1
     high = scaled - (scaled - x)
     return high, x - high
 
 
-def _sum_to_odd(x: Any, y: Any) -> Any:
+def _add_to_odd(x: Reals, y: Reals) -> Reals:
     """Return the sum; if it is inexact, of its two neighbours in float64 the one whose last bit is 1."""
-    total, error = _two_sum(x, y)
+    total, error = _add_exactly(x, y)
     bits = np.asarray(total).view(np.int64)
     is_away = (error > 0) == (total > 0)  # the exact sum is farther from 0 than the rounded one
     to_odd = (error != 0) & (bits & 1 == 0) & np.isfinite(total)

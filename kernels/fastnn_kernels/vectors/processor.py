@@ -9,16 +9,14 @@ every processor with fused multiply-add. Registers decide how fast they are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiler.numba_internals import cgutils, cpu_features
-from ..compiler.prebuilt import kernel_target
-from ..compiler.target import Target, chosen_vector_bytes
+from ..compiler.numba_internals import cgutils, get_cpu_features
+from ..compiler.prebuilt import get_kernel_target
+from ..compiler.target import Target, read_vector_bytes
 
 __all__ = [
     "HAS_FMA",
@@ -37,13 +35,13 @@ __all__ = [
 
 def _has(feature: str) -> bool:
     """Return True if numba compiles for a processor feature: NUMBA_CPU_FEATURES, else this processor's."""
-    features = cpu_features()
+    features = get_cpu_features()
     if features is not None:
         return f"+{feature}" in features.split(",")
     return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
-def this_processor() -> Target:
+def describe_processor() -> Target:
     """Return the target of this process: registers of AVX-512, of AVX, or of SSE and NEON.
 
     LLVM's loop vectoriser prefers half of AVX-512's registers; kernels use all of them.
@@ -57,12 +55,12 @@ def this_processor() -> Target:
 
 
 LINE_BYTES = 64
-TARGET = kernel_target() or this_processor()
+TARGET = get_kernel_target() or describe_processor()
 IS_X86, IS_AARCH64 = TARGET.is_x86, TARGET.is_aarch64
 # True if `Value.fma` rounds once.
 HAS_FMA = TARGET.has_fma
 REGISTER_BYTES, N_REGISTERS = TARGET.register_bytes, TARGET.n_registers
-VECTOR_BYTES = chosen_vector_bytes() or TARGET.vector_bytes
+VECTOR_BYTES = read_vector_bytes() or TARGET.vector_bytes
 
 # Size of a piece of a vector: instructions that permute lanes within pieces of this size are cheaper than
 # those that move lanes between pieces.
@@ -84,12 +82,12 @@ def flush_subnormals(typing_context):
 
     def generate(context, builder, signature, args):
         if IS_X86:
-            mode = _mxcsr(builder, "stmxcsr")
-            _mxcsr(builder, "ldmxcsr", builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
+            mode = _emit_mxcsr(builder, "stmxcsr")
+            _emit_mxcsr(builder, "ldmxcsr", builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
             return mode
         if IS_AARCH64:
-            mode = _fpcr(builder)
-            _fpcr(builder, builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
+            mode = _emit_fpcr(builder)
+            _emit_fpcr(builder, builder.or_(mode, mode.type(FLUSH_TO_ZERO)))
             return builder.trunc(mode, ir.IntType(32))
         return ir.IntType(32)(0)
 
@@ -102,15 +100,15 @@ def restore_mode(typing_context, mode):
 
     def generate(context, builder, signature, args):
         if IS_X86:
-            _mxcsr(builder, "ldmxcsr", args[0])
+            _emit_mxcsr(builder, "ldmxcsr", args[0])
         elif IS_AARCH64:
-            _fpcr(builder, builder.zext(args[0], ir.IntType(64)))
+            _emit_fpcr(builder, builder.zext(args[0], ir.IntType(64)))
         return context.get_dummy_value()
 
     return types.void(types.uint32), generate
 
 
-def _mxcsr(builder: Any, action: str, value: Any = None) -> Any:
+def _emit_mxcsr(builder: ir.IRBuilder, action: str, value: ir.Value | None = None) -> ir.Value:
     """Emit ``stmxcsr``, which returns the control register, or ``ldmxcsr``, which sets it to `value`.
 
     Both instructions take an address: the register passes through a variable on the stack.
@@ -125,7 +123,7 @@ def _mxcsr(builder: Any, action: str, value: Any = None) -> Any:
     return builder.load(cell)
 
 
-def _fpcr(builder: Any, value: Any = None) -> Any:
+def _emit_fpcr(builder: ir.IRBuilder, value: ir.Value | None = None) -> ir.Value:
     """Emit an instruction that returns the control register, or one that sets it to `value`."""
     register = ir.IntType(64)
     if value is None:

@@ -21,20 +21,20 @@ vectors.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiler.numba_internals import cgutils, checks_bounds, return_error
+from ..compiler.numba_internals import Signature, TargetContext, cgutils, checks_bounds, return_error
 from ..compiler.shared import SharedFunction
 from .matrix import Matrix, PartialRows, Rows, prefetch
 from .packing import PACKED_ROWS, Coefficients, PackedCoefficients, PanelCopy, Range, chunks
 from .processor import LINE_BYTES, N_REGISTERS, REGISTER_BYTES, VECTOR_BYTES
 from .value import Value
-from .vector import LLVM_TYPES, Vector, is_plain, vector_of
+from .vector import LLVM_TYPES, Vector, get_vector, is_plain
 
 __all__ = ["outer_product", "panel_width", "product_backward", "product_forward"]
 
@@ -42,7 +42,7 @@ __all__ = ["outer_product", "panel_width", "product_backward", "product_forward"
 Blocks = tuple[tuple[int, tuple[int, ...]], ...]
 
 
-def fitting_blocks(n_sums: int) -> Blocks:
+def choose_blocks(n_sums: int) -> Blocks:
     """Return the blocks of at most `n_sums` vectors; the widest are at most four wide and six high."""
     widest = max(width for width in (4, 2, 1) if width == 1 or 6 * width <= n_sums)
     blocks = {widest: (6, 4, 3, 2, 1), **{width: (8, 4, 2, 1) for width in (2, 1) if width < widest}}
@@ -50,11 +50,11 @@ def fitting_blocks(n_sums: int) -> Blocks:
 
 
 # The sums of the highest block leave a quarter of the registers for the factors.
-BLOCKS: Blocks = fitting_blocks(N_REGISTERS * 3 // 4 // max(1, VECTOR_BYTES // REGISTER_BYTES))
+BLOCKS: Blocks = choose_blocks(N_REGISTERS * 3 // 4 // max(1, VECTOR_BYTES // REGISTER_BYTES))
 WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
 # A product of few rows divides the sums of a block into several, the more the fewer rows: its blocks decide
 # the order of the additions, and depend on the width of the vectors alone.
-ROW_BLOCKS = fitting_blocks(24 if VECTOR_BYTES == 64 else 12)
+ROW_BLOCKS = choose_blocks(24 if VECTOR_BYTES == 64 else 12)
 # Terms of a chunk. A panel of this many source rows, at most 32 KB, stays in the first-level cache, and the
 # coefficients, which every panel reads again, stay in the second-level cache. If the coefficients of a term
 # are adjacent in memory and are not copied, each term has its own cache lines, at distances for which the
@@ -70,7 +70,7 @@ BYTES_AHEAD = 1024
 PARALLEL_SUMS = 8
 
 # Places of the sums of a block: one vector for each row and each vector of the panel's width.
-Sums = list[list[Any]]
+Sums = list[list[ir.Value]]
 
 
 def are_plain(read: tuple, written: tuple) -> bool:
@@ -82,14 +82,19 @@ def are_plain(read: tuple, written: tuple) -> bool:
     )
 
 
-def offset_by(builder: Any, index: Any, by: int) -> Any:
+def add_offset(builder: ir.IRBuilder, index: ir.Value, by: int) -> ir.Value:
     """Return ``index + by``, an IR integer."""
     return builder.add(index, index.type(by), flags=("nsw",)) if by else index
 
 
 def for_blocks(
-    builder: Any, begin: Any, end: Any, sizes: tuple[int, ...], unit: int, body: Callable[[Any, int], None]
-) -> Any:
+    builder: ir.IRBuilder,
+    begin: ir.Value,
+    end: ir.Value,
+    sizes: tuple[int, ...],
+    unit: int,
+    body: Callable[[ir.Value, int], None],
+) -> ir.Value:
     """Emit calls of ``body(position, size)`` for consecutive blocks of ``size * unit`` from `begin` on.
 
     `sizes` are in descending order. The first size is repeated in a loop while it fits before `end`; each of
@@ -99,8 +104,8 @@ def for_blocks(
     position = cgutils.alloca_once(builder, intp)
     builder.store(begin, position)
 
-    def fits(size: int) -> Any:
-        return builder.icmp_signed("<=", offset_by(builder, builder.load(position), size * unit), end)
+    def fits(size: int) -> ir.Value:
+        return builder.icmp_signed("<=", add_offset(builder, builder.load(position), size * unit), end)
 
     def take(size: int) -> None:
         at = builder.load(position)
@@ -116,7 +121,7 @@ def for_blocks(
 
 
 @contextlib.contextmanager
-def _while(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+def _while(builder: ir.IRBuilder, condition: Callable[[], ir.Value]) -> Iterator[None]:
     """Wrap the instructions emitted within in a loop ``while condition():``."""
     head, body, end = (builder.append_basic_block(f"while.{part}") for part in ("head", "body", "end"))
     builder.branch(head)
@@ -137,7 +142,7 @@ class Panel(NamedTuple):
 
     rows: Range
     terms: Range
-    column: Any
+    column: ir.Value
     width: int
     source: Rows
     results: Rows
@@ -148,16 +153,23 @@ COEFFICIENTS = {"coefficients": "P", "row_distance": "I", "term_distance": "I"} 
 ARGUMENTS = {
     **COEFFICIENTS,
     "packed": "P",  # coefficients of all whole blocks, in the order of `PackedCoefficients`; may be null
-    "starts": "P", "start_distance": "I",  # start of every row; not read if `adds` is 1
+    "starts": "P",
+    "start_distance": "I",  # start of every row; not read if `adds` is 1
     # Distances from one row to the next, and from a panel of the widest blocks to the next: rows that are
     # adjacent in memory have a panel's width from panel to panel.
-    "source": "P", "source_distance": "I", "panel_distance": "I",
-    "result": "P", "result_distance": "I",
-    "n_rows": "I", "n_terms": "I", "n_columns": "I", "adds": "I",
-}  # fmt: skip
+    "source": "P",
+    "source_distance": "I",
+    "panel_distance": "I",
+    "result": "P",
+    "result_distance": "I",
+    "n_rows": "I",
+    "n_terms": "I",
+    "n_columns": "I",
+    "adds": "I",
+}
 
 
-def _product_function(dtype: Any, few_rows: bool) -> SharedFunction:
+def _make_product(dtype: types.Number, few_rows: bool) -> SharedFunction:
     """Return the function that computes any product of matrices of a dtype.
 
     The function sets ``result[r, c] = start + sum over m of coefficients[r * row_distance + m *
@@ -168,9 +180,9 @@ def _product_function(dtype: Any, few_rows: bool) -> SharedFunction:
     """
     pointer = LLVM_TYPES[dtype].as_pointer()
     kinds = [ir.IntType(64) if kind == "I" else pointer for kind in ARGUMENTS.values()]
-    vector = vector_of(types.Array(dtype, 2, "C"))
+    vector = get_vector(types.Array(dtype, 2, "C"))
 
-    def emit(context: Any, builder: Any, *arguments: Any) -> None:
+    def emit(context: TargetContext, builder: ir.IRBuilder, *arguments: ir.Value) -> None:
         values = dict(zip(ARGUMENTS, arguments, strict=True))
         _Product(context, builder, vector, few_rows, **values).emit()
 
@@ -183,7 +195,14 @@ class _Product:
     Every method emits instructions. `arguments` are the function's, by the names of `ARGUMENTS`.
     """
 
-    def __init__(self, context: Any, builder: Any, vector: Vector, few_rows: bool, **arguments: Any) -> None:
+    def __init__(
+        self,
+        context: TargetContext,
+        builder: ir.IRBuilder,
+        vector: Vector,
+        few_rows: bool,
+        **arguments: ir.Value,
+    ) -> None:
         self.context, self.builder, self.vector, self.few_rows = context, builder, vector, few_rows
         self.blocks = ROW_BLOCKS if few_rows else BLOCKS
         self.coefficients = Coefficients(*(arguments[name] for name in COEFFICIENTS))
@@ -213,8 +232,8 @@ class _Product:
         )
         n_panels = builder.sdiv(self.n_columns, zero.type(WIDEST * self.vector.lanes))
         with (
-            self._packed.allocated(self.n_rows, self.n_terms, n_panels) as packs,
-            self._copy.allocated(packs, n_panels),
+            self._packed.allocate(self.n_rows, self.n_terms, n_panels) as packs,
+            self._copy.allocate(packs, n_panels),
         ):
             chunk = builder.select(packs, zero.type(CHUNK), chunk)
             group = builder.select(packs, zero.type(PACKED_ROWS), self.n_rows)
@@ -226,7 +245,7 @@ class _Product:
         """Emit the panels of a group of rows and a chunk of terms."""
         builder, lanes = self.builder, self.vector.lanes
 
-        def source_from(column: Any) -> Rows:
+        def source_from(column: ir.Value) -> Rows:
             if not self.few_rows:
                 width = column.type(WIDEST * lanes)
                 panel = builder.mul(builder.sdiv(column, width), self.panel_distance)
@@ -234,7 +253,7 @@ class _Product:
             pointer = builder.gep(self.source, [column])
             return Rows(self.context, builder, self.vector, pointer, self.source_distance)
 
-        def panel(column: Any, width: int) -> None:
+        def panel(column: ir.Value, width: int) -> None:
             source = source_from(column)
             if not self.few_rows and width == WIDEST:
                 source = self._copy.panel(rows, terms, column, source)
@@ -252,16 +271,16 @@ class _Product:
         """Emit the blocks of a panel."""
         heights = dict(self.blocks)[panel.width]
 
-        def block(first: Any, height: int) -> None:
+        def block(first: ir.Value, height: int) -> None:
             n_more = PARALLEL_SUMS // (height * panel.width) - 1 if self.few_rows else 0
-            sums = self._begun(panel, first, height)
+            sums = self._begin_sums(panel, first, height)
             more = [[[self._zero_cell() for _ in cells] for cells in sums] for _ in range(n_more)]
             in_matrix = self.coefficients.of_block(self.builder, first)
             if not self.few_rows and (panel.width, height) == (WIDEST, HIGHEST):
                 packed = self._packed.of_block(panel.rows, first, panel.terms)
                 with self.builder.if_else(self._packed.is_used) as (from_copy, from_matrix):
                     with from_copy:
-                        self._prefetch_results(panel, offset_by(self.builder, first, height), height)
+                        self._prefetch_results(panel, add_offset(self.builder, first, height), height)
                         self._add_terms(panel, packed, [sums] * UNROLLED, packed=True)
                     with from_matrix:
                         self._add_terms(panel, in_matrix, [sums])
@@ -271,10 +290,10 @@ class _Product:
 
         for_blocks(self.builder, *panel.rows, heights, 1, block)
 
-    def _begun(self, panel: Panel, first: Any, height: int) -> Sums:
+    def _begin_sums(self, panel: Panel, first: ir.Value, height: int) -> Sums:
         """Return the sums of a block, by row and column: the previous results or the starts."""
         builder, columns = self.builder, self._columns(panel)
-        rows = [offset_by(builder, first, k) for k in range(height)]
+        rows = [add_offset(builder, first, k) for k in range(height)]
         sums = [[cgutils.alloca_once(builder, self.vector.llvm) for _ in columns] for _ in rows]
         is_later = builder.zext(builder.icmp_signed(">", panel.terms[0], self.zero), self.adds.type)
         continues = builder.icmp_signed("!=", builder.or_(self.adds, is_later), self.zero)
@@ -290,15 +309,15 @@ class _Product:
                         builder.store(start.ir, cell)
         return sums
 
-    def _prefetch_results(self, panel: Panel, first: Any, height: int) -> None:
+    def _prefetch_results(self, panel: Panel, first: ir.Value, height: int) -> None:
         """Prefetch the first cache line of each of a block's rows of the result.
 
         Since the last visit of the block, other chunks and groups have displaced them.
         """
         for k in range(height):
-            panel.results.prefetch(offset_by(self.builder, first, k), panel.column)
+            panel.results.prefetch(add_offset(self.builder, first, k), panel.column)
 
-    def _prefetch_packed(self, coefficients: Coefficients, term: Any, n_terms: int) -> None:
+    def _prefetch_packed(self, coefficients: Coefficients, term: ir.Value, n_terms: int) -> None:
         """Prefetch packed coefficients, as many cache lines as `n_terms` terms have."""
         builder, item_bytes = self.builder, self.vector.dtype.bitwidth // 8
         at = builder.gep(coefficients.start, [builder.mul(term, coefficients.term_distance)])
@@ -319,7 +338,7 @@ class _Product:
             offsets = [offsets[0], *map(self._opaque, offsets[1:])]
         places = [one.type(v * self.vector.lanes) for v in range(panel.width)]
 
-        def add_term(term: Any, sums: Sums) -> None:
+        def add_term(term: ir.Value, sums: Sums) -> None:
             values = [panel.source.load(term, place) for place in places]
             at = builder.gep(coefficients.start, [builder.mul(term, coefficients.term_distance)])
             for offset, cells in zip(offsets, sums, strict=True):
@@ -334,12 +353,12 @@ class _Product:
                 if packed:
                     self._prefetch_packed(coefficients, term, len(sums))
                 for k, cells in enumerate(sums):
-                    add_term(offset_by(builder, term, k), cells)
+                    add_term(add_offset(builder, term, k), cells)
             position = whole
         with cgutils.for_range_slice(builder, position, end, one, inc=True) as (term, _):
             add_term(term, sums[0])
 
-    def _write(self, panel: Panel, first: Any, sums: list[Sums]) -> None:
+    def _write(self, panel: Panel, first: ir.Value, sums: list[Sums]) -> None:
         """Write the totals of the sums of a block to the result."""
         for r in range(len(sums[0])):
             for v, column in enumerate(self._columns(panel)):
@@ -347,18 +366,18 @@ class _Product:
                 parts = [Value(self.context, self.builder, self.vector, self.builder.load(c)) for c in cells]
                 while len(parts) > 1:
                     parts = [*map(Value.__add__, parts[::2], parts[1::2]), *parts[len(parts) & ~1 :]]
-                panel.results.store(offset_by(self.builder, first, r), column, parts[0])
+                panel.results.store(add_offset(self.builder, first, r), column, parts[0])
 
-    def _columns(self, panel: Panel) -> list[Any]:
+    def _columns(self, panel: Panel) -> list[ir.Value]:
         """Return the first column of each vector of a panel."""
-        return [offset_by(self.builder, panel.column, v * self.vector.lanes) for v in range(panel.width)]
+        return [add_offset(self.builder, panel.column, v * self.vector.lanes) for v in range(panel.width)]
 
-    def _broadcast(self, pointer: Any, offset: Any) -> Value:
+    def _broadcast(self, pointer: ir.Value, offset: ir.Value) -> Value:
         """Return a vector with the element at `offset` in every lane."""
         element = self.builder.load(self.builder.gep(pointer, [offset], inbounds=True))
         return Value.wrap(self.context, self.builder, self.vector, element, self.vector.dtype)
 
-    def _opaque(self, value: Any) -> Any:
+    def _opaque(self, value: ir.Value) -> ir.Value:
         """Hide from LLVM how a value was computed, so that it keeps the value in a register.
 
         LLVM would otherwise derive each coefficient's address from the one before, by an addition.
@@ -366,7 +385,7 @@ class _Product:
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
 
-    def _zero_cell(self) -> Any:
+    def _zero_cell(self) -> ir.Value:
         """Return a place for a vector, set to zero."""
         cell = cgutils.alloca_once(self.builder, self.vector.llvm)
         self.builder.store(ir.Constant(self.vector.llvm, None), cell)
@@ -375,13 +394,13 @@ class _Product:
 
 # The functions of all products, by dtype and `few_rows`.
 PRODUCTS = {
-    (dtype, few_rows): _product_function(dtype, few_rows)
+    (dtype, few_rows): _make_product(dtype, few_rows)
     for dtype in (types.float32, types.float64)
     for few_rows in (False, True)
 }
 
 
-def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: Any) -> None:
+def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: ir.Value) -> None:
     """Emit a call of one of `PRODUCTS`.
 
     `arguments` are some of `ARGUMENTS`. By default sums start at 0, sizes are those of the matrices, and the
@@ -393,17 +412,24 @@ def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **argum
     width = one.type(WIDEST * source.vector.lanes)
     values = {
         "packed": zero_start.type(None),
-        "starts": zero_start, "start_distance": one.type(0), "adds": one.type(0),
-        "source": source.array.data, "source_distance": source.shape[1], "panel_distance": width,
-        "result": result.array.data, "result_distance": result.shape[1],
-        "n_terms": source.shape[0], "n_columns": result.shape[1], "n_rows": result.shape[0],
+        "starts": zero_start,
+        "start_distance": one.type(0),
+        "adds": one.type(0),
+        "source": source.array.data,
+        "source_distance": source.shape[1],
+        "panel_distance": width,
+        "result": result.array.data,
+        "result_distance": result.shape[1],
+        "n_terms": source.shape[0],
+        "n_columns": result.shape[1],
+        "n_rows": result.shape[0],
         **arguments,
-    }  # fmt: skip
-    function = PRODUCTS[dtype, few_rows].declared(builder.module)
+    }
+    function = PRODUCTS[dtype, few_rows].declare(builder.module)
     builder.call(function, [values[name] for name in ARGUMENTS])
 
 
-def check_lengths(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
+def check_lengths(context: TargetContext, builder: ir.IRBuilder, *pairs: tuple[ir.Value, ir.Value]) -> None:
     """Emit checks that the two lengths of each pair are equal, if bounds checking is on."""
     if checks_bounds(context):
         for left, right in pairs:
@@ -411,7 +437,9 @@ def check_lengths(context: Any, builder: Any, *pairs: tuple[Any, Any]) -> None:
                 return_error(context, builder, IndexError, "shapes of matrices do not fit a product")
 
 
-def matrices(context: Any, builder: Any, signature: Any, args: Any) -> list[Matrix]:
+def matrices(
+    context: TargetContext, builder: ir.IRBuilder, signature: Signature, args: Sequence[ir.Value]
+) -> list[Matrix]:
     """Return the arrays among the arguments of an intrinsic, in order."""
     return [
         Matrix(context, builder, type, value)
@@ -433,9 +461,13 @@ def product_forward(typing_context, W, b, X, packed, Z):
     def generate(context, builder, signature, args):
         weights, bias, source, *copies, result = matrices(context, builder, signature, args)
         check_lengths(
-            context, builder, (weights.shape[0], source.shape[0]), (weights.shape[1], result.shape[0]),
-            (bias.shape[1], result.shape[0]), (source.shape[1], result.shape[1]),
-        )  # fmt: skip
+            context,
+            builder,
+            (weights.shape[0], source.shape[0]),
+            (weights.shape[1], result.shape[0]),
+            (bias.shape[1], result.shape[0]),
+            (source.shape[1], result.shape[1]),
+        )
         one = weights.shape[0].type(1)
         pointer = weights.array.data.type(None)
         for copy in copies:
@@ -445,9 +477,15 @@ def product_forward(typing_context, W, b, X, packed, Z):
             check_lengths(context, builder, (copy.shape[1], builder.select(is_filled, size, one.type(0))))
             pointer = builder.select(is_filled, copy.array.data, pointer)
         call_product(
-            source, result, coefficients=weights.array.data, row_distance=one, packed=pointer,
-            term_distance=weights.shape[1], starts=bias.array.data, start_distance=one,
-        )  # fmt: skip
+            source,
+            result,
+            coefficients=weights.array.data,
+            row_distance=one,
+            packed=pointer,
+            term_distance=weights.shape[1],
+            starts=bias.array.data,
+            start_distance=one,
+        )
         return context.get_dummy_value()
 
     return types.void(W, b, X, packed, Z), generate
@@ -462,13 +500,19 @@ def product_backward(typing_context, W, dZ, dX):
     def generate(context, builder, signature, args):
         weights, source, result = matrices(context, builder, signature, args)
         check_lengths(
-            context, builder, (weights.shape[0], result.shape[0]), (weights.shape[1], source.shape[0]),
+            context,
+            builder,
+            (weights.shape[0], result.shape[0]),
+            (weights.shape[1], source.shape[0]),
             (source.shape[1], result.shape[1]),
-        )  # fmt: skip
+        )
         call_product(
-            source, result, coefficients=weights.array.data, row_distance=weights.shape[1],
+            source,
+            result,
+            coefficients=weights.array.data,
+            row_distance=weights.shape[1],
             term_distance=weights.shape[0].type(1),
-        )  # fmt: skip
+        )
         return context.get_dummy_value()
 
     return types.void(W, dZ, dX), generate
@@ -492,14 +536,22 @@ def outer_product(typing_context, X, panels, dW, adds):
         is_one = builder.icmp_signed("==", n_panels, one)
         narrow = builder.and_(is_one, builder.icmp_signed("<", width, widest))
         check_lengths(
-            context, builder, (inputs.shape[0], result.shape[0]), (n_rows, builder.mul(n_panels, n_terms)),
+            context,
+            builder,
+            (inputs.shape[0], result.shape[0]),
+            (n_rows, builder.mul(n_panels, n_terms)),
             (builder.select(narrow, widest, width), widest),
-        )  # fmt: skip
+        )
         call_product(
-            source, result, coefficients=inputs.array.data, row_distance=n_terms, term_distance=one,
-            n_terms=n_terms, panel_distance=builder.mul(n_terms, widest),
+            source,
+            result,
+            coefficients=inputs.array.data,
+            row_distance=n_terms,
+            term_distance=one,
+            n_terms=n_terms,
+            panel_distance=builder.mul(n_terms, widest),
             adds=builder.zext(args[3], one.type),
-        )  # fmt: skip
+        )
         return context.get_dummy_value()
 
     return types.void(X, panels, dW, types.boolean), generate
@@ -508,7 +560,7 @@ def outer_product(typing_context, X, panels, dW, adds):
 @intrinsic
 def panel_width(typing_context, matrix):
     """Return the number of columns of the widest panel of products, at most four cache lines."""
-    width = WIDEST * vector_of(matrix).lanes
+    width = WIDEST * get_vector(matrix).lanes
     return types.intp(matrix), lambda context, builder, signature, args: context.get_constant(
         types.intp, width
     )

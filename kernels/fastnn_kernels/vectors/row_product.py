@@ -9,16 +9,16 @@ Shape letters: I inputs, J outputs of a layer, N samples, V outputs or inputs ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils
 from .matrix import PartialRows, Rows
-from .product import are_plain, call_product, check_lengths, for_blocks, matrices, offset_by
-from .value import Value, lane_sums
-from .vector import vector_of
+from .product import add_offset, are_plain, call_product, check_lengths, for_blocks, matrices
+from .value import Value, reduce_lanes
+from .vector import get_vector
 
 __all__ = [
     "load_part",
@@ -41,9 +41,15 @@ def row_product_forward(typing_context, X, W, Z):
         check_lengths(context, builder, (inputs.shape[0], result.shape[0]))
         one = inputs.shape[0].type(1)
         call_product(
-            weights, result, few_rows=True, coefficients=inputs.array.data, row_distance=inputs.shape[1],
-            term_distance=one, n_columns=weights.shape[1], adds=one,
-        )  # fmt: skip
+            weights,
+            result,
+            few_rows=True,
+            coefficients=inputs.array.data,
+            row_distance=inputs.shape[1],
+            term_distance=one,
+            n_columns=weights.shape[1],
+            adds=one,
+        )
         return context.get_dummy_value()
 
     return types.void(X, W, Z), generate
@@ -62,29 +68,32 @@ def single_product_forward(typing_context, X, W, b, Z):
     """
     if not are_plain((X, W, b), (Z,)):
         return None
-    vector = vector_of(W)
+    vector = get_vector(W)
 
     def generate(context, builder, signature, args):
         inputs, weights, biases, result = matrices(context, builder, signature, args)
         n_inputs, n_outputs = weights.shape
         nothing, step = n_inputs.type(0), n_inputs.type(vector.lanes)
         check_lengths(
-            context, builder, (inputs.shape[0], nothing.type(1)), (result.shape[0], nothing.type(1)),
+            context,
+            builder,
+            (inputs.shape[0], nothing.type(1)),
+            (result.shape[0], nothing.type(1)),
             (biases.shape[1], n_outputs),
-        )  # fmt: skip
+        )
         whole = builder.and_(n_outputs, n_outputs.type(-vector.lanes))
         rest = builder.sub(n_outputs, whole)
         table = Rows(context, builder, vector, weights.array.data, n_outputs)
 
-        def block(first: Any, height: int) -> None:
-            rows = [offset_by(builder, first, k) for k in range(height)]
+        def block(first: ir.Value, height: int) -> None:
+            rows = [add_offset(builder, first, k) for k in range(height)]
             factors = [inputs.broadcast(nothing, row) for row in rows]
             # The first rows are added to the biases, the others to the sums so far.
             is_first = builder.icmp_signed("==", first, nothing)
             start = builder.select(is_first, biases.array.data, result.array.data)
             starts = Rows(context, builder, vector, start, nothing)
 
-            def add(j: Any, starts: Rows, table: Rows) -> None:
+            def add(j: ir.Value, starts: Rows, table: Rows) -> None:
                 total = starts.load(nothing, j)
                 for row, factor in zip(rows, factors, strict=True):
                     total = factor.fma(table.load(row, j), total)
@@ -110,7 +119,7 @@ def row_outer_product(typing_context, X, dZ, dW, adds):
     """
     if not are_plain((X, dZ), (dW,)):
         return None
-    vector = vector_of(dW)
+    vector = get_vector(dW)
 
     def generate(context, builder, signature, args):
         inputs, source, result = matrices(context, builder, signature, args)
@@ -120,15 +129,15 @@ def row_outer_product(typing_context, X, dZ, dW, adds):
         coefficients = Rows(context, builder, vector, inputs.array.data, inputs.shape[1])
         target = Rows(context, builder, vector, result.array.data, n_outputs)
 
-        def panel(column: Any, width: int) -> None:
-            columns = [offset_by(builder, column, vector.lanes * v) for v in range(width)]
+        def panel(column: ir.Value, width: int) -> None:
+            columns = [add_offset(builder, column, vector.lanes * v) for v in range(width)]
             factors = [source.load(nothing, c) for c in columns]
             with cgutils.for_range_slice(builder, nothing, n_inputs, one, inc=True) as (i, _):
                 x = coefficients.broadcast(nothing, i)
                 for factor, c in zip(factors, columns, strict=True):
                     target.store(i, c, x * factor)
 
-        def last_panel(column: Any) -> None:
+        def last_panel(column: ir.Value) -> None:
             """Write the last columns, fewer than a vector; later writes replace the other lanes."""
             factor, size = source.load(nothing, column), builder.mul(n_inputs, n_outputs)
             with cgutils.for_range_slice(builder, nothing, n_inputs, one, inc=True) as (i, _):
@@ -153,9 +162,14 @@ def row_outer_product(typing_context, X, dZ, dW, adds):
                 panels()
             with several:
                 call_product(
-                    source, result, coefficients=inputs.array.data, row_distance=one,
-                    term_distance=inputs.shape[1], n_terms=n_samples, adds=builder.zext(args[3], one.type),
-                )  # fmt: skip
+                    source,
+                    result,
+                    coefficients=inputs.array.data,
+                    row_distance=one,
+                    term_distance=inputs.shape[1],
+                    n_terms=n_samples,
+                    adds=builder.zext(args[3], one.type),
+                )
         return context.get_dummy_value()
 
     return types.void(X, dZ, dW, types.boolean), generate
@@ -170,7 +184,7 @@ def row_product_backward(typing_context, W, dZ, t, dX):
     """
     if not are_plain((W, dZ), (dX,)):
         return None
-    vector = vector_of(W)
+    vector = get_vector(W)
 
     def generate(context, builder, signature, args):
         weights, source, result = matrices(context, builder, signature, args)
@@ -181,24 +195,24 @@ def row_product_backward(typing_context, W, dZ, t, dX):
         mask = first_lanes(zero, builder.sub(n_outputs, whole))
         table = Rows(context, builder, vector, weights.array.data, n_outputs)
 
-        def block(rows: list[Any]) -> Value:
+        def block(rows: list[ir.Value]) -> Value:
             """Return the sums for some rows, given by pointers to their first elements."""
             sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in rows]
 
-            def add(j: Any, load: Callable[[Any], Value]) -> None:
+            def add(j: ir.Value, load: Callable[[ir.Value], Value]) -> None:
                 factor = source.load(t, j)
                 for row, cell in zip(rows, sums, strict=True):
                     at = builder.bitcast(builder.gep(row, [j], inbounds=True), vector.llvm.as_pointer())
                     builder.store(load(at).fma(factor, zero.like(builder.load(cell))).ir, cell)
 
-            def load_whole(at: Any) -> Value:
+            def load_whole(at: ir.Value) -> Value:
                 return zero.like(builder.load(at, align=vector.dtype.bitwidth // 8))
 
             with cgutils.for_range_slice(builder, nothing, whole, step, inc=True) as (j, _):
                 add(j, load_whole)
             with builder.if_then(builder.icmp_signed("<", whole, n_outputs)):
                 add(whole, lambda at: zero.masked_load(at, mask))
-            return lane_sums([zero.like(builder.load(cell)) for cell in sums])
+            return reduce_lanes([zero.like(builder.load(cell)) for cell in sums])
 
         all_whole = builder.and_(n_inputs, n_inputs.type(-lanes))
         with cgutils.for_range_slice(builder, nothing, all_whole, step, inc=True) as (i, _):
@@ -210,7 +224,7 @@ def row_product_backward(typing_context, W, dZ, t, dX):
             last = builder.sub(n_inputs, t.type(1))
             rows = []
             for k in range(lanes):  # rows after the last one repeat it
-                row = offset_by(builder, all_whole, k)
+                row = add_offset(builder, all_whole, k)
                 row = builder.select(builder.icmp_signed("<", row, last), row, last)
                 rows.append(table.element(row, nothing))
             is_row = first_lanes(zero, builder.sub(n_inputs, all_whole))
@@ -220,7 +234,7 @@ def row_product_backward(typing_context, W, dZ, t, dX):
     return types.void(W, dZ, types.intp, dX), generate
 
 
-def first_lanes(value: Value, count: Any) -> Value:
+def first_lanes(value: Value, count: ir.Value) -> Value:
     """Return the mask of the first `count` lanes; count is an IR integer."""
     limit = Value.wrap(value.context, value.builder, value.type, count, types.intp)
     return value.lane_numbers() < limit
@@ -231,7 +245,7 @@ def load_part(typing_context, matrix, row, column, count):
     """Return ``matrix[row, column : column + count]`` as a vector, with 0 in the other lanes."""
     if not are_plain((matrix,), ()):
         return None
-    vector = vector_of(matrix)
+    vector = get_vector(matrix)
 
     def generate(context, builder, signature, args):
         (source,) = matrices(context, builder, signature, args)
@@ -246,9 +260,9 @@ def load_part(typing_context, matrix, row, column, count):
 @intrinsic
 def store_part(typing_context, matrix, row, column, count, value):
     """Write the first `count` lanes of the vector `value` to ``matrix[row, column : column + count]``."""
-    if not are_plain((), (matrix,)) or value != vector_of(matrix):
+    if not are_plain((), (matrix,)) or value != get_vector(matrix):
         return None
-    vector = vector_of(matrix)
+    vector = get_vector(matrix)
 
     def generate(context, builder, signature, args):
         (target,) = matrices(context, builder, signature, args)

@@ -7,15 +7,15 @@ vectors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.numba_internals import cgutils
-from .product import PARALLEL_SUMS, are_plain, for_blocks, matrices, offset_by
-from .value import Value, sums_of_lanes
-from .vector import vector_of
+from .product import PARALLEL_SUMS, add_offset, are_plain, for_blocks, matrices
+from .value import Value, sum_lanes
+from .vector import get_vector
 
 __all__ = ["add_outer_sums", "add_row_sum", "column_sums"]
 
@@ -33,7 +33,7 @@ def column_sums(typing_context, transposed, db, adds):
         return None
 
     # T is a whole number of vectors, and therefore a multiple of the number of parallel sums.
-    n_sums = min(PARALLEL_SUMS, vector_of(transposed).lanes)
+    n_sums = min(PARALLEL_SUMS, get_vector(transposed).lanes)
 
     def generate(context, builder, signature, args):
         source, result = matrices(context, builder, signature, args)
@@ -46,7 +46,7 @@ def column_sums(typing_context, transposed, db, adds):
                 builder.store(zero.ir, cell)
             with cgutils.for_range_slice(builder, T.type(0), T, T.type(n_sums), inc=True) as (t, _):
                 for k, cell in enumerate(sums):
-                    value = source.load(offset_by(builder, t, k), column)
+                    value = source.load(add_offset(builder, t, k), column)
                     builder.store((zero.like(builder.load(cell)) + value).ir, cell)
             totals = [zero.like(builder.load(cell)) for cell in sums]
             while len(totals) > 1:
@@ -77,8 +77,8 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
 
     def generate(context, builder, signature, args):
         inputs, outputs, gradient = matrices(context, builder, signature, args)
-        rows = [offset_by(builder, args[5], a) for a in range(block_rows)]
-        columns = [offset_by(builder, args[6], c) for c in range(block_columns)]
+        rows = [add_offset(builder, args[5], a) for a in range(block_rows)]
+        columns = [add_offset(builder, args[6], c) for c in range(block_columns)]
         zero = inputs.zero()
         sums = {
             (a, c, v): cgutils.alloca_once(builder, zero.type.llvm)
@@ -89,9 +89,9 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
         for cell in sums.values():
             builder.store(zero.ir, cell)
 
-        def block(t: Any, vectors: int) -> None:
+        def block(t: ir.Value, vectors: int) -> None:
             for v in range(vectors):
-                position = offset_by(builder, t, zero.type.lanes * v)
+                position = add_offset(builder, t, zero.type.lanes * v)
                 left = [inputs.load(row, position) for row in rows]
                 right = [outputs.load(column, position) for column in columns]
                 for a, x in enumerate(left):
@@ -108,7 +108,7 @@ def add_outer_sums(typing_context, n_inputs, n_outputs, X, dZ, dW, i, j):
                     total = total + zero.like(builder.load(sums[a, c, v]))
                 totals.append(total)
         places = [gradient.pointer(row, column) for row in rows for column in columns]
-        for pointer, total in zip(places, sums_of_lanes(totals), strict=True):
+        for pointer, total in zip(places, sum_lanes(totals), strict=True):
             builder.store(builder.fadd(builder.load(pointer), total), pointer)
         return context.get_dummy_value()
 
@@ -127,9 +127,9 @@ def add_row_sum(typing_context, dZ, db, j):
         zero, j = source.zero(), args[2]
         sums = [cgutils.alloca_once_value(builder, zero.ir) for _ in range(width)]
 
-        def block(t: Any, vectors: int) -> None:
+        def block(t: ir.Value, vectors: int) -> None:
             for v in range(vectors):
-                value = source.load(j, offset_by(builder, t, zero.type.lanes * v))
+                value = source.load(j, add_offset(builder, t, zero.type.lanes * v))
                 builder.store((zero.like(builder.load(sums[v])) + value).ir, sums[v])
 
         _for_columns(builder, source.shape[1], zero.type.lanes, width, block)
@@ -144,7 +144,7 @@ def add_row_sum(typing_context, dZ, db, j):
 
 
 def _for_columns(
-    builder: Any, columns: Any, lanes: int, width: int, body: Callable[[Any, int], None]
+    builder: ir.IRBuilder, columns: ir.Value, lanes: int, width: int, body: Callable[[ir.Value, int], None]
 ) -> None:
     """Emit calls of ``body(column, vectors)`` for all columns, `width` vectors at a time, then one by one."""
     zero = columns.type(0)

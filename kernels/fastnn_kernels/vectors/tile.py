@@ -11,29 +11,34 @@ and V, which is R rounded up to whole vectors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import kernel
-from ..compiler.numba_internals import ArrayFields, cgutils, checks_bounds
+from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils, checks_bounds
 from .processor import PIECE_BYTES
 from .value import Value
-from .vector import Vector, element_pointer, is_plain, lanes, row_pointer, rows, vector_of
+from .vector import Vector, element_pointer, get_vector, is_plain, lanes, row_pointer, rows
 
 __all__ = ["copy_tile", "gather_tile", "transpose", "transpose_panels"]
 
 
 def _emit_rows(
-    context: Any, builder: Any, arrays: tuple, row: Callable[[int], Any], begin: Any, to: Any
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    arrays: tuple,
+    row: Callable[[int], ir.Value],
+    begin: ir.Value,
+    to: ir.Value,
 ) -> None:
     """Emit ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result and lanes k.
 
     `arrays` are (type, value) of source and result; `row(k)` returns an IR integer.
     """
     (source_type, source), (result_type, result) = arrays
-    vector = vector_of(source_type)
+    vector = get_vector(source_type)
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
     n = cgutils.unpack_tuple(builder, ArrayFields(context, builder, result_type, result).shape, 2)[0]
     if checks_bounds(context):
@@ -44,7 +49,7 @@ def _emit_rows(
     rows = [row_pointer(context, builder, source_type, source, row(k), begin) for k in range(vector.lanes)]
     piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
 
-    def transposed(column: Any, mask: Value | None) -> list[Value]:
+    def transpose_columns(column: ir.Value, mask: Value | None) -> list[Value]:
         """Return `width` columns from `column` on, each as a vector; with a mask, read only its columns."""
         pieces = []
         for pointer in rows:
@@ -58,34 +63,34 @@ def _emit_rows(
         # bits of this index by one: as many shuffles as the place has bits exchange the two parts.
         half = width // 2
         for _ in range(half.bit_length()):
-            pairs = [sides[k].interleaved(sides[k + half]) for k in range(half)]
+            pairs = [sides[k].interleave(sides[k + half]) for k in range(half)]
             sides = [value for pair in pairs for value in pair]
         return sides
 
-    def write(value: Value, i: Any) -> None:
+    def write(value: Value, i: ir.Value) -> None:
         pointer = element_pointer(context, builder, result_type, result, i, to, vector.lanes)
         at = builder.bitcast(pointer, vector.llvm.as_pointer())
         builder.store(value.ir, at, align=vector.dtype.bitwidth // 8)
 
     whole = builder.and_(n, n.type(-width))
     with cgutils.for_range_slice(builder, n.type(0), whole, n.type(width), inc=True) as (i, _):
-        for k, value in enumerate(transposed(i, None)):
+        for k, value in enumerate(transpose_columns(i, None)):
             write(value, builder.add(i, n.type(k)))
     rest = builder.sub(n, whole)
     with builder.if_then(builder.icmp_signed(">", rest, n.type(0))):
         limit = Value.wrap(context, builder, piece.type, rest, types.intp)
-        for k, value in enumerate(transposed(whole, piece.lane_numbers() < limit)[:-1]):
+        for k, value in enumerate(transpose_columns(whole, piece.lane_numbers() < limit)[:-1]):
             with builder.if_then(builder.icmp_signed(">", rest, n.type(k))):
                 write(value, builder.add(whole, n.type(k)))
 
 
-def _clamped(builder: Any, first: Any, k: int, last: Any) -> Any:
+def _clamp(builder: ir.IRBuilder, first: ir.Value, k: int, last: ir.Value) -> ir.Value:
     """Return ``min(first + k, last)``, an IR integer."""
     position = builder.add(first, first.type(k))
     return builder.select(builder.icmp_signed("<", position, last), position, last)
 
 
-def _are_matrices(source: Any, result: Any) -> bool:
+def _are_matrices(source: types.Array, result: types.Array) -> bool:
     return is_plain(source, 2) and is_plain(result, 2, written=True) and source.dtype == result.dtype
 
 
@@ -98,7 +103,7 @@ def transpose_rows(typing_context, source, first, last, begin, result, to):
     def generate(context, builder, signature, args):
         _, first, last, begin, _, to = args
         arrays = (source, args[0]), (result, args[4])
-        _emit_rows(context, builder, arrays, lambda k: _clamped(builder, first, k, last), begin, to)
+        _emit_rows(context, builder, arrays, lambda k: _clamp(builder, first, k, last), begin, to)
         return context.get_dummy_value()
 
     return types.void(source, *[types.intp] * 3, result, types.intp), generate
@@ -116,8 +121,8 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
         arrays = (source, args[0]), (result, args[5])
         data = ArrayFields(context, builder, indices, args[1]).data
 
-        def index(k: int) -> Any:
-            return builder.load(builder.gep(data, [_clamped(builder, first, k, last)], inbounds=True))
+        def index(k: int) -> ir.Value:
+            return builder.load(builder.gep(data, [_clamp(builder, first, k, last)], inbounds=True))
 
         _emit_rows(context, builder, arrays, index, begin, to)
         return context.get_dummy_value()

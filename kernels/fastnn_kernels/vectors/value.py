@@ -17,9 +17,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
-from ..compiler.numba_internals import cgutils
+from ..compiler.numba_internals import TargetContext, cgutils
 from .processor import HAS_FMA, PIECE_BYTES, VECTOR_BYTES
-from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, vector_of
+from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, get_vector
 
 __all__ = [
     "Value",
@@ -28,10 +28,10 @@ __all__ = [
     "emitter",
     "fill",
     "is_zero",
-    "lane_sums",
     "reduce_add_squares",
     "reduce_add_weighted",
-    "sums_of_lanes",
+    "reduce_lanes",
+    "sum_lanes",
 ]
 
 
@@ -41,11 +41,15 @@ class Value:
     Either operand may be a Python number, which is broadcast to all lanes.
     """
 
-    def __init__(self, context: Any, builder: Any, type: Vector, ir_value: Any) -> None:
+    def __init__(
+        self, context: TargetContext, builder: ir.IRBuilder, type: Vector, ir_value: ir.Value
+    ) -> None:
         self.context, self.builder, self.type, self.ir = context, builder, type, ir_value
 
     @classmethod
-    def wrap(cls, context: Any, builder: Any, vector: Vector, value: Any, type: types.Type) -> Value:
+    def wrap(
+        cls, context: TargetContext, builder: ir.IRBuilder, vector: Vector, value: ir.Value, type: types.Type
+    ) -> Value:
         """Return `value` of numba type `type` as a vector; a scalar is broadcast to all lanes."""
         if isinstance(type, Vector):
             return cls(context, builder, type, value)
@@ -55,14 +59,14 @@ class Value:
         return cls(context, builder, vector, builder.shuffle_vector(first, first, mask))
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> types.Number:
         return self.type.dtype
 
     @property
     def is_float(self) -> bool:
         return self.dtype in INT_OF_FLOAT
 
-    def like(self, ir_value: Any, dtype: Any = None) -> Value:
+    def like(self, ir_value: ir.Value, dtype: types.Number | None = None) -> Value:
         """Return an IR vector as a `Value` with this one's number of lanes, by default of its dtype."""
         return Value(self.context, self.builder, self.type.of(dtype or self.dtype), ir_value)
 
@@ -190,7 +194,7 @@ class Value:
         float_dtype = types.float32 if self.dtype == types.int32 else types.float64
         return self.like(self.builder.bitcast(self.ir, self.type.of(float_dtype).llvm), float_dtype)
 
-    def to(self, dtype: Any) -> Value:
+    def to(self, dtype: types.Number) -> Value:
         """Return the lanes converted to another type."""
         target = self.type.of(dtype).llvm
         if self.is_float and dtype in INT_OF_FLOAT:
@@ -204,13 +208,15 @@ class Value:
         index = ir.VectorType(ir.IntType(32), lanes)
         return [
             Value(
-                self.context, self.builder, Vector(self.dtype, lanes),
+                self.context,
+                self.builder,
+                Vector(self.dtype, lanes),
                 self.builder.shuffle_vector(
                     self.ir, self.ir, ir.Constant(index, list(range(first, first + lanes)))
                 ),
             )
             for first in range(0, self.type.lanes, lanes)
-        ]  # fmt: skip
+        ]
 
     @staticmethod
     def side_by_side(parts: list[Value]) -> Value:
@@ -220,14 +226,16 @@ class Value:
             mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
             parts = [
                 Value(
-                    left.context, left.builder, Vector(left.dtype, lanes),
+                    left.context,
+                    left.builder,
+                    Vector(left.dtype, lanes),
                     left.builder.shuffle_vector(left.ir, right.ir, mask),
                 )
                 for left, right in zip(parts[::2], parts[1::2], strict=True)
-            ]  # fmt: skip
+            ]
         return parts[0]
 
-    def interleaved(self, other: Value) -> tuple[Value, Value]:
+    def interleave(self, other: Value) -> tuple[Value, Value]:
         """Return two vectors that alternate the lanes of this one and `other`.
 
         The first has the lower half of every piece of 16 bytes, the second the upper half.
@@ -235,32 +243,40 @@ class Value:
         lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
         index = ir.VectorType(ir.IntType(32), lanes)
         low, high = (
-            self.builder.shuffle_vector(self.ir, other.ir, ir.Constant(index, [
-                first + half + k // 2 + lanes * (k % 2)
-                for first in range(0, lanes, piece) for k in range(piece)
-            ]))
+            self.builder.shuffle_vector(
+                self.ir,
+                other.ir,
+                ir.Constant(
+                    index,
+                    [
+                        first + half + k // 2 + lanes * (k % 2)
+                        for first in range(0, lanes, piece)
+                        for k in range(piece)
+                    ],
+                ),
+            )
             for half in (0, piece // 2)
-        )  # fmt: skip
+        )
         return self.like(low), self.like(high)
 
-    def masked_load(self, pointer: Any, mask: Value) -> Value:
+    def masked_load(self, pointer: ir.Value, mask: Value) -> Value:
         """Return the vector at `pointer` where `mask` holds, else this one; only those lanes are read."""
         align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
         arguments = [pointer, align, mask.ir, self.ir]
         return self.like(self._masked("load", self.type.llvm, arguments))
 
-    def masked_store(self, pointer: Any, mask: Value) -> None:
+    def masked_store(self, pointer: ir.Value, mask: Value) -> None:
         """Write the lanes where `mask` holds."""
         align = ir.Constant(ir.IntType(32), self.dtype.bitwidth // 8)
         self._masked("store", ir.VoidType(), [self.ir, pointer, align, mask.ir])
 
-    def _masked(self, action: str, result: Any, arguments: list[Any]) -> Any:
+    def _masked(self, action: str, result: types.Array, arguments: list[ir.Value]) -> ir.Value:
         signature = ir.FunctionType(result, [argument.type for argument in arguments])
         name = f"llvm.masked.{action}.v{self.type.lanes}f{self.dtype.bitwidth}.p0"
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         return self.builder.call(function, arguments)
 
-    def sum(self) -> Any:
+    def sum(self) -> ir.Value:
         """Return the IR value of the sum of the lanes: the halves of the vector are added again and again.
 
         LLVM's own reduction would add them in an order that depends on the processor.
@@ -272,18 +288,18 @@ class Value:
         return self.builder.extract_element(total.ir, ir.IntType(32)(0))
 
 
-def sums_of_lanes(vectors: list[Value]) -> list[Any]:
+def sum_lanes(vectors: list[Value]) -> list[ir.Value]:
     """Return the sum of the lanes of each vector, as IR values; the number of vectors is a power of two."""
     first = vectors[0]
     if len(vectors) > first.type.lanes:
         half = len(vectors) // 2
-        return sums_of_lanes(vectors[:half]) + sums_of_lanes(vectors[half:])
-    total = lane_sums(vectors)
+        return sum_lanes(vectors[:half]) + sum_lanes(vectors[half:])
+    total = reduce_lanes(vectors)
     places = range(0, first.type.lanes, first.type.lanes // len(vectors))
     return [first.builder.extract_element(total.ir, ir.IntType(32)(k)) for k in places]
 
 
-def lane_sums(vectors: list[Value]) -> Value:
+def reduce_lanes(vectors: list[Value]) -> Value:
     """Return a vector that contains the sum of the lanes of each vector, in equally spaced lanes.
 
     The number of vectors is a power of two, at most the number of lanes; the lanes between the sums have any
@@ -293,7 +309,7 @@ def lane_sums(vectors: list[Value]) -> Value:
     first = vectors[0]
     builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
 
-    def added(left: Value, right: Value, low: list[int], step: int) -> Value:
+    def add_halves(left: Value, right: Value, low: list[int], step: int) -> Value:
         halves = (
             builder.shuffle_vector(
                 left.ir,
@@ -307,13 +323,13 @@ def lane_sums(vectors: list[Value]) -> Value:
     while len(vectors) > 1:
         half = width // 2
         low = [side + k for side in (0, lanes) for k in range(lanes) if k % width < half]
-        vectors = [added(x, y, low, half) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+        vectors = [add_halves(x, y, low, half) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
         width = half
     (total,) = vectors
     while width > 1:
         width //= 2
         # Only the lanes of the sums are used: the others may have any value.
-        total = added(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
+        total = add_halves(total, total, [k if k % (2 * width) < width else 0 for k in range(lanes)], width)
     return total
 
 
@@ -391,7 +407,7 @@ def add_product(typing_context, a, factor, b):
 @intrinsic
 def fill(typing_context, array, scalar):
     """Return a vector of the dtype of `array` with `scalar` in every lane."""
-    vector = vector_of(array)
+    vector = get_vector(array)
     scalar = types.unliteral(scalar)
 
     def generate(context, builder, signature, args):
@@ -436,7 +452,7 @@ def add_weighted(typing_context, total, vector, weights):
     return types.float64(total, vector, weights), generate
 
 
-def weighted_sum(value: Value, weight: Value) -> Any:
+def weighted_sum(value: Value, weight: Value) -> ir.Value:
     """Return the IR value of the sum that `reduce_add_weighted` describes."""
     used = weight > 0.0
     if value.dtype != types.float64:

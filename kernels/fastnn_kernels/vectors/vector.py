@@ -17,13 +17,12 @@ The arithmetic of vectors is in ``value.py``. Shape letters: R rows, T columns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from ..compiler.numba_internals import ArrayFields, array_without_count, cgutils, checks_bounds
+from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils, checks_bounds, make_array
 from .processor import REGISTER_BYTES, VECTOR_BYTES
 
 __all__ = [
@@ -31,6 +30,7 @@ __all__ = [
     "Vector",
     "fill_row",
     "flat",
+    "get_vector",
     "lanes",
     "load",
     "load_several",
@@ -39,11 +39,10 @@ __all__ = [
     "shared_function",
     "store",
     "store_integers",
-    "vector_of",
     "view",
 ]
 
-LLVM_TYPES: dict[Any, Any] = {
+LLVM_TYPES: dict[types.Type, ir.Type] = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),
     types.int32: ir.IntType(32),
@@ -51,13 +50,13 @@ LLVM_TYPES: dict[Any, Any] = {
     types.uint8: ir.IntType(8),
     types.boolean: ir.IntType(1),
 }
-INT_OF_FLOAT: dict[Any, Any] = {types.float32: types.int32, types.float64: types.int64}
+INT_OF_FLOAT: dict[types.Float, types.Integer] = {types.float32: types.int32, types.float64: types.int64}
 
 
 class Vector(types.Type):
     """The numba type of `lanes` values of `dtype`."""
 
-    def __init__(self, dtype: Any, lanes: int) -> None:
+    def __init__(self, dtype: types.Number, lanes: int) -> None:
         self.dtype = dtype
         self.lanes = lanes
         super().__init__(name=f"Vector({dtype} x {lanes})")
@@ -66,7 +65,7 @@ class Vector(types.Type):
     def llvm(self) -> ir.VectorType:
         return ir.VectorType(LLVM_TYPES[self.dtype], self.lanes)
 
-    def of(self, dtype: Any) -> Vector:
+    def of(self, dtype: types.Number) -> Vector:
         """Return the vector type with this number of lanes and another dtype."""
         return Vector(dtype, self.lanes)
 
@@ -75,16 +74,16 @@ class Vector(types.Type):
 class VectorModel(models.PrimitiveModel):
     """The data model: a vector is an LLVM value."""
 
-    def __init__(self, manager: Any, vector: Vector) -> None:
+    def __init__(self, manager, vector):
         super().__init__(manager, vector, vector.llvm)
 
 
-def vector_of(array: Any) -> Vector:
+def get_vector(array: types.Array) -> Vector:
     """Return the vector type for loads from and stores to `array`."""
     return Vector(array.dtype, VECTOR_BYTES * 8 // array.dtype.bitwidth)
 
 
-def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
+def is_plain(array: types.Array, ndim: int, *, written: bool = False) -> bool:
     """Return True for the type of a C-contiguous, aligned array of floats; mutable, if `written`."""
     return (
         isinstance(array, types.Array)
@@ -96,7 +95,7 @@ def is_plain(array: Any, ndim: int, *, written: bool = False) -> bool:
     )
 
 
-def is_integer_matrix(matrix: Any) -> bool:
+def is_integer_matrix(matrix: types.Array) -> bool:
     """Return True for the type of a C-contiguous, aligned, mutable matrix of integers."""
     return (
         isinstance(matrix, types.Array)
@@ -114,8 +113,14 @@ N_INTERLEAVED = max(1, 4 * REGISTER_BYTES // max(REGISTER_BYTES, VECTOR_BYTES))
 
 
 def element_pointer(
-    context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, n_elements: int
-) -> Any:
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    matrix: types.Array,
+    value: ir.Value,
+    row: ir.Value,
+    column: ir.Value,
+    n_elements: int,
+) -> ir.Value:
     """Return a pointer to [row, column] of `matrix`; bounds checks cover `n_elements` from there on."""
     if checks_bounds(context):
         array = ArrayFields(context, builder, matrix, value)
@@ -126,7 +131,14 @@ def element_pointer(
     return row_pointer(context, builder, matrix, value, row, column)
 
 
-def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any) -> Any:
+def row_pointer(
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    matrix: types.Array,
+    value: ir.Value,
+    row: ir.Value,
+    column: ir.Value,
+) -> ir.Value:
     """Return a pointer to [row, column] of `matrix`, without bounds checks."""
     array = ArrayFields(context, builder, matrix, value)
     columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
@@ -135,10 +147,16 @@ def row_pointer(context: Any, builder: Any, matrix: Any, value: Any, row: Any, c
 
 
 def vector_pointer(
-    context: Any, builder: Any, matrix: Any, value: Any, row: Any, column: Any, vector: Vector | None = None
-) -> Any:
+    context: TargetContext,
+    builder: ir.IRBuilder,
+    matrix: types.Array,
+    value: ir.Value,
+    row: ir.Value,
+    column: ir.Value,
+    vector: Vector | None = None,
+) -> ir.Value:
     """Return a pointer to the vector of `matrix` that begins at [row, column], by default a single one."""
-    vector = vector or vector_of(matrix)
+    vector = vector or get_vector(matrix)
     pointer = element_pointer(context, builder, matrix, value, row, column, vector.lanes)
     return builder.bitcast(pointer, vector.llvm.as_pointer())
 
@@ -148,7 +166,7 @@ def load(typing_context, matrix, row, column):
     """Return the vector ``matrix[row, column : column + lanes(matrix)]``."""
     if not is_plain(matrix, 2):
         return None
-    vector = vector_of(matrix)
+    vector = get_vector(matrix)
 
     def generate(context, builder, signature, args):
         pointer = vector_pointer(context, builder, matrix, *args)
@@ -166,7 +184,7 @@ def load_several(typing_context, matrix, row, column, n_vectors):
     """
     if not (is_plain(matrix, 2) and isinstance(n_vectors, types.IntegerLiteral)):
         return None
-    vector = Vector(matrix.dtype, n_vectors.literal_value * vector_of(matrix).lanes)
+    vector = Vector(matrix.dtype, n_vectors.literal_value * get_vector(matrix).lanes)
 
     def generate(context, builder, signature, args):
         pointer = vector_pointer(context, builder, matrix, args[0], args[1], args[2], vector)
@@ -272,7 +290,7 @@ def fill_row(typing_context, matrix, row, begin, end, value):
 @intrinsic
 def lanes(typing_context, array):
     """Return the number of lanes of the vectors of `array`."""
-    n_lanes = vector_of(array).lanes
+    n_lanes = get_vector(array).lanes
     return types.intp(array), lambda context, builder, signature, args: context.get_constant(
         types.intp, n_lanes
     )
@@ -296,7 +314,7 @@ def view(typing_context, flat, offset, rows, columns):
             for index, limit in ((args[1], size), (end, size)):
                 cgutils.do_boundscheck(context, builder, index, builder.add(limit, limit.type(1)))
         itemsize = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
-        return array_without_count(
+        return make_array(
             context,
             builder,
             matrix,
@@ -321,7 +339,7 @@ def rows(typing_context, matrix, begin, end):
         if checks_bounds(context):
             for index in args[1:]:
                 cgutils.do_boundscheck(context, builder, index, builder.add(n_rows, n_rows.type(1)))
-        return array_without_count(
+        return make_array(
             context,
             builder,
             matrix,
@@ -343,7 +361,7 @@ def flat(typing_context, matrix):
     def generate(context, builder, signature, args):
         array = ArrayFields(context, builder, matrix, args[0])
         size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
-        return array_without_count(
+        return make_array(
             context,
             builder,
             matrix,
@@ -369,7 +387,7 @@ def row(typing_context, matrix, r):
         if checks_bounds(context):
             cgutils.do_boundscheck(context, builder, args[1], rows)
         itemsize = context.get_constant(types.intp, matrix.dtype.bitwidth // 8)
-        return array_without_count(
+        return make_array(
             context,
             builder,
             flat,
@@ -382,7 +400,9 @@ def row(typing_context, matrix, r):
     return flat(matrix, types.intp), generate
 
 
-def shared_function(module: Any, name: str, kinds: list[Any], emit: Callable[..., None]) -> Any:
+def shared_function(
+    module: ir.Module, name: str, kinds: list[ir.Value], emit: Callable[..., None]
+) -> ir.Value:
     """Return the function `name` of an LLVM module, whose arguments have the IR types `kinds`.
 
     If the module has no such function yet, ``emit(builder, *arguments)`` emits its body. Unlike kernels, the

@@ -21,9 +21,10 @@ from .processor import HAS_FMA
 from .value import Value, emitter
 
 __all__ = [
+    "compute_exp",
+    "compute_softplus",
     "divide",
     "exp",
-    "exp_of",
     "exp_to_zero",
     "expm1_below",
     "log",
@@ -35,7 +36,6 @@ __all__ = [
     "sigmoid",
     "sigmoid_to_zero",
     "sign",
-    "softplus_of",
     "tanh",
     "where_equal",
     "where_greater",
@@ -155,7 +155,7 @@ def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> 
     return y.fma(remainder, quotient)
 
 
-def exp_of(x: Value) -> Value:
+def compute_exp(x: Value) -> Value:
     """Return e to the power x."""
     format = FORMATS[x.dtype]
     x = x.at_least(format.exp_lowest).at_most(format.exp_highest)
@@ -167,8 +167,8 @@ def exp_of(x: Value) -> Value:
     return _exp_less_one(r, format).fma(scale, scale) * _power_of_two(shifted - half, format)
 
 
-def exp_to_zero_of(x: Value) -> Value:
-    """Return exp(x) for x <= 0, with 0 where exp(x) is subnormal; takes a third less time than `exp_of`."""
+def compute_exp_to_zero(x: Value) -> Value:
+    """Return exp(x) for x <= 0, with 0 where it is subnormal, in a third less time than `compute_exp`."""
     format = FORMATS[x.dtype]
     lowest = (1 - format.bias) * math.log(2)
     shifted, r = _reduce(x.at_least(lowest), format.bias)
@@ -204,9 +204,9 @@ def _log_tail(f: Value, low: Value, format: Format) -> Value:
     return half_square - s.fma(z.fma(_polynomial(z, format.log_tail), half_square), low)
 
 
-def softplus_of(x: Value) -> Value:
+def compute_softplus(x: Value) -> Value:
     """Return log(1 + exp(x)), computed from exp(-|x|), which cannot overflow."""
-    return x.at_least(0.0) + log1p_unit(exp_to_zero_of(-x.magnitude()))
+    return x.at_least(0.0) + log1p_unit(compute_exp_to_zero(-x.magnitude()))
 
 
 def _reduce(x: Value, bias: int) -> tuple[Value, Value]:
@@ -230,13 +230,13 @@ def _power_of_two(biased: Value, format: Format) -> Value:
 
 @emitter
 def exp(x: Value) -> Value:
-    return exp_of(x)
+    return compute_exp(x)
 
 
 @emitter
 def exp_to_zero(x: Value) -> Value:
     """Return e to the power x for x <= 0, with 0 where the result would be subnormal."""
-    return exp_to_zero_of(x)
+    return compute_exp_to_zero(x)
 
 
 @emitter
@@ -271,20 +271,20 @@ def tanh(x: Value) -> Value:
     return _divide(top, more, less.fma(p, more * q)).copy_sign(x)
 
 
-def _sigmoid(x: Value, exp_of: Callable[[Value], Value]) -> Value:
+def _sigmoid(x: Value, compute_exp: Callable[[Value], Value]) -> Value:
     # With e = exp(-|x|): e / (1 + e) for x < 0, where the sigmoid is small, else 1 / (1 + e).
-    e = exp_of(-x.magnitude())
+    e = compute_exp(-x.magnitude())
     return _divide(e.where(x < 0.0, 1.0), e.constant(1.0), e)
 
 
 def sigmoid_to_zero(x: Value) -> Value:
     """Return the sigmoid of x, with 0 where the result would be subnormal."""
-    return _sigmoid(x, exp_to_zero_of)
+    return _sigmoid(x, compute_exp_to_zero)
 
 
 @emitter
 def sigmoid(x: Value) -> Value:
-    return _sigmoid(x, exp_of)
+    return _sigmoid(x, compute_exp)
 
 
 @emitter

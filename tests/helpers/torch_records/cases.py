@@ -83,8 +83,18 @@ OPTIMIZERS = [
 
 # Activations that PyTorch has, by fastnn's names; others are tested against their closed forms.
 ACTIVATIONS = (
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "mish"
-)  # fmt: skip
+    "identity",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "silu",
+    "gelu",
+    "mish",
+)
 
 
 @dataclass(frozen=True)
@@ -164,10 +174,8 @@ def _trainings() -> Iterator[tuple[str, Case]]:
     for reduction in ("sum", "mean"):
         yield (
             f"batches, {reduction}",
-            Case(
-                "cross entropy", n_passes=6, rate=0.01, batch_size=8, reduction=reduction, decays=True
-            ),
-        )  # fmt: skip
+            Case("cross entropy", n_passes=6, rate=0.01, batch_size=8, reduction=reduction, decays=True),
+        )
     for name in ACTIVATIONS:
         yield (
             f"activation {name}",

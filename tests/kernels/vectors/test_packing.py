@@ -43,40 +43,31 @@ def outer(X, panels, dW, adds):
     outer_product(X, panels, dW, adds)
 
 
-def slices(length, dtype):
-    """Return slices of a cache line each: products of so few columns copy nothing."""
-    width = LINE_BYTES // np.dtype(dtype).itemsize
-    return [slice(first, min(first + width, length)) for first in range(0, length, width)]
+def check(call, left, source, start=0.0, before=None):
+    """Check the product ``left @ source + start``, also against the bits of products of a few columns each.
 
-
-def check(call, source, shape, expected, magnitudes, before=None):
-    """Check a product against `expected`, and against the bits of products of a few columns each.
-
-    `call(source, result)` computes the product; the columns of both are the same.
+    `call(source, result)` computes the product; the columns of both are the same. A product that is added to
+    `before` begins with it.
     """
-    dtype, n_terms = source.dtype, source.shape[0]
-    results = Windows(untouched(shape, dtype) if before is None else before.copy())
+    if before is None:
+        before = untouched((len(left), source.shape[1]), source.dtype)
+    else:
+        start = before
+    results = Windows(before.copy())
     call(read_only(source), results.views[0])
-    bound = tolerance(dtype, n_terms + 1) * magnitudes
+    expected = wide(left) @ wide(source) + start
+    bound = tolerance(source.dtype, len(source) + 1) * (np.abs(left) @ np.abs(source) + np.abs(start))
     assert (np.abs(wide(results.views[0]) - expected) <= bound).all()
     assert results.are_kept_apart()
-    pieces = []
-    for part in slices(shape[1], dtype):
-        piece = (
-            untouched((shape[0], part.stop - part.start), dtype) if before is None else before[:, part].copy()
-        )
-        call(read_only(source[:, part].copy()), piece)
-        pieces.append(piece)
-    np.testing.assert_array_equal(results.views[0], np.concatenate(pieces, axis=1))
+    width = LINE_BYTES // source.itemsize  # products of so few columns copy nothing
+    for first in range(0, source.shape[1], width):
+        columns = slice(first, first + width)
+        piece = before[:, columns].copy()
+        call(read_only(source[:, columns].copy()), piece)
+        np.testing.assert_array_equal(results.views[0][:, columns], piece)
 
 
-def normal(seed, *shapes, dtype):
-    """Return arrays of normal numbers."""
-    random = np.random.default_rng(seed)
-    return [random.normal(size=shape).astype(dtype) for shape in shapes]
-
-
-def packed(W):
+def pack(W):
     """Return the weights packed by the kernel, after a comparison with NumPy."""
     result = Windows(untouched((1, gate.packed_size(*W.shape)), W.dtype))
     gate.pack(read_only(W), result.views[0])
@@ -90,29 +81,15 @@ def packed(W):
 
 def check_products(seed, n_in, n_out, T, dtype):
     """Check the three products of a layer; return the arrays W, X and dZ."""
-    W, b, X, dZ, before = normal(
-        seed, (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), (n_in, n_out), dtype=dtype
-    )
-    weights, bias, inputs = read_only(W), read_only(b), read_only(X)
-    sums, magnitudes = wide(W).T @ wide(X) + wide(b).T, np.abs(W).T @ np.abs(X) + np.abs(b).T
-    for copy in (packed(W), read_only(np.empty((1, 0), dtype))):
-        check(
-            lambda source, result, copy=copy: forward(weights, bias, source, copy, result), X, (n_out, T),
-            sums, magnitudes,
-        )  # fmt: skip
-    check(
-        lambda source, result: backward(weights, source, result), dZ, (n_in, T),
-        wide(W) @ wide(dZ), np.abs(W) @ np.abs(dZ),
-    )  # fmt: skip
-    product, magnitudes = wide(X) @ wide(dZ.T), np.abs(X) @ np.abs(dZ.T)
-    check(
-        lambda source, result: outer(inputs, panels_of(source), result, False), dZ.T, W.shape, product,
-        magnitudes,
-    )  # fmt: skip
-    check(
-        lambda source, result: outer(inputs, panels_of(source), result, True), dZ.T, W.shape,
-        product + wide(before), magnitudes + np.abs(before), before,
-    )  # fmt: skip
+    random = np.random.default_rng(seed)
+    shapes = (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), (n_in, n_out)
+    W, b, X, dZ, before = arrays = [random.normal(size=shape).astype(dtype) for shape in shapes]
+    weights, bias, inputs, *_ = map(read_only, arrays)
+    for packed in (pack(W), read_only(np.empty((1, 0), dtype))):
+        check(lambda X, Z, packed=packed: forward(weights, bias, X, packed, Z), W.T, X, wide(b).T)
+    check(lambda dZ, dX: backward(weights, dZ, dX), W, dZ)
+    check(lambda source, dW: outer(inputs, panels_of(source), dW, False), X, dZ.T)
+    check(lambda source, dW: outer(inputs, panels_of(source), dW, True), X, dZ.T, before=before)
     return W, X, dZ
 
 

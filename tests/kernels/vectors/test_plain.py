@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastnn_kernels.vectors.plain import fused
+from fastnn_kernels.vectors.plain import fuse
 
 MIDDLE = st.floats(-1e140, 1e140, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-140)
 TIES = (1 + 2.0**-52, 1 - 2.0**-53, 2.0**-53, -(2.0**-106), 1.0, 2.0**-54 + 2.0**-106, 3.0)
@@ -22,7 +22,7 @@ def exact(x, y, z):
 @example(1 + 2.0**-27, 1 + 2.0**-27, 2.0**-54 + 2.0**-106)
 def test_fused_products_are_rounded_once(x, y, z):
     for addend in (z, -x * y, np.nextafter(-x * y, z)):
-        assert fused(np.array([x]), np.float64(y), np.float64(addend))[0] == exact(x, y, addend)
+        assert fuse(np.array([x]), np.float64(y), np.float64(addend))[0] == exact(x, y, addend)
 
 
 def test_sums_near_ties_are_rounded_once():
@@ -30,12 +30,12 @@ def test_sums_near_ties_are_rounded_once():
     for x in TIES:
         for y in TIES:
             for z in (*TIES, 2.0**53, -(2.0**53), 2.0**106):
-                assert fused(np.array([x]), np.array([y]), np.array([z]))[0] == exact(x, y, z)
+                assert fuse(np.array([x]), np.array([y]), np.array([z]))[0] == exact(x, y, z)
 
 
 def test_a_sum_that_80_bits_round_to_a_tie_is_rounded_up():
     # 1 + 2^-53 + 2^-105 is above the tie between 1 and 1 + 2^-52. A format of 64 bits rounds it to the tie.
-    assert fused(np.array([2.0**-53]), np.float64(1 + 2.0**-52), np.float64(1.0))[0] == 1 + 2.0**-52
+    assert fuse(np.array([2.0**-53]), np.float64(1 + 2.0**-52), np.float64(1.0))[0] == 1 + 2.0**-52
 
 
 singles = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
@@ -44,7 +44,7 @@ singles = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
 @given(singles, singles, singles)
 @example(2.0**-24, 1 + 2.0**-23, 1.0)
 def test_the_nearest_number_of_float32_is_found(x, y, z):
-    result = fused(np.array([x], np.float32), np.float32(y), np.float32(z))
+    result = fuse(np.array([x], np.float32), np.float32(y), np.float32(z))
     assert result.dtype == np.float32
     truth = Fraction(x) * Fraction(y) + Fraction(z)
     neighbours = [np.nextafter(result, np.float32(end)) for end in (-np.inf, np.inf)]
@@ -66,4 +66,4 @@ def test_numbers_that_are_not_finite_follow_the_rules(dtype):
             (1, big, -big),
         ]:
             expected = dtype(x) * dtype(y) + dtype(z)
-            np.testing.assert_equal(fused(np.array([x], dtype), dtype(y), dtype(z))[0], expected)
+            np.testing.assert_equal(fuse(np.array([x], dtype), dtype(y), dtype(z))[0], expected)

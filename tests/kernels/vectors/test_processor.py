@@ -4,15 +4,15 @@ import pytest
 
 from fastnn_kernels.compiler import cache, target
 from fastnn_kernels.vectors import processor
-from fastnn_kernels.vectors.product import BLOCKS, fitting_blocks
+from fastnn_kernels.vectors.product import BLOCKS, choose_blocks
 
 
 def test_the_width_is_that_of_the_processor_unless_it_is_chosen(monkeypatch):
     monkeypatch.delenv("FASTNN_VECTOR_BYTES", raising=False)
-    assert target.chosen_vector_bytes() == 0
+    assert target.read_vector_bytes() == 0
     for width in target.VECTOR_WIDTHS:
         monkeypatch.setenv("FASTNN_VECTOR_BYTES", f" {width} ")
-        assert target.chosen_vector_bytes() == width
+        assert target.read_vector_bytes() == width
     assert processor.VECTOR_BYTES in target.VECTOR_WIDTHS
     assert processor.LINE_BYTES % processor.VECTOR_BYTES == 0
 
@@ -22,20 +22,20 @@ def test_any_other_width_is_refused(wrong, monkeypatch):
     monkeypatch.setenv("FASTNN_VECTOR_BYTES", wrong)
     expected = f"the environment variable FASTNN_VECTOR_BYTES must be 16, 32 or 64, got '{wrong}'"
     with pytest.raises(ValueError, match=expected):
-        target.chosen_vector_bytes()
+        target.read_vector_bytes()
 
 
 def test_widths_do_not_share_entries_of_the_cache(monkeypatch):
     digests = set()
     for width in ("", *map(str, target.VECTOR_WIDTHS)):
         monkeypatch.setenv("FASTNN_VECTOR_BYTES", width)
-        digests.add(cache.source_digest())
+        digests.add(cache.digest_version())
     assert len(digests) == 4
 
 
 @pytest.mark.parametrize("n_sums", range(1, 33))
 def test_the_sums_of_a_block_fit_in_the_registers(n_sums):
-    blocks = fitting_blocks(n_sums)
+    blocks = choose_blocks(n_sums)
     widths = [width for width, _ in blocks]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == 1

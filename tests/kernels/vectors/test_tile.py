@@ -38,48 +38,24 @@ def test_transpose_panels_copies_panel_by_panel(draw: Draw, n_rows, count):
     assert output.are_kept_apart()
 
 
-def tile_of(draw: Draw, n_features: int, n: int, extra: int) -> tuple[Windows, np.ndarray]:
-    """Return an output tile for `n` samples, `extra` vectors wider than the narrowest one."""
-    output = Windows(untouched((n_features, draw.padded(n) + extra * draw.padded(1)), draw.dtype))
-    return output, output.views[0]
+numbers = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
+few = st.integers(0, 9)
 
 
-tile_counts = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
-extra_vectors = st.integers(0, 2)
-
-
-@given(draws, widths, st.integers(1, 50), st.integers(0, 9), tile_counts, st.integers(0, 9), extra_vectors)
-def test_gather_tile_copies_the_indexed_samples(draw: Draw, n_features, n_samples, first, n, after, extra):
-    # Indices have any order and may repeat.
-    X = draw.array(n_samples, n_features)
-    indices = draw.random.integers(0, n_samples, first + n + after)
-    output, tile = tile_of(draw, n_features, n, extra)
-    compiled.gather_tile(read_only(X), indices, first, n, tile)
-    expected = X[indices[first : first + n]].T
-    np.testing.assert_array_equal(tile[:, :n], expected)
-    np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
-    assert output.are_kept_apart()
-
-
-@given(draws, widths, st.integers(0, 9), tile_counts, st.integers(0, 9), extra_vectors)
-def test_copy_tile_copies_samples_in_order(draw: Draw, n_features, first, n, after, extra):
+@given(draws, widths, few, numbers, few, st.integers(0, 2), st.booleans())
+def test_a_tile_has_a_sample_in_each_column(draw: Draw, n_features, first, n, after, extra, is_gathered):
+    """Gathered indices have any order and may repeat. The last sample is repeated in the padding."""
     X = draw.array(first + n + after, n_features)
-    output, tile = tile_of(draw, n_features, n, extra)
-    compiled.copy_tile(read_only(X), first, n, tile)
-    expected = X[first : first + n].T
-    np.testing.assert_array_equal(tile[:, :n], expected)
-    np.testing.assert_array_equal(tile[:, n:], np.broadcast_to(expected[:, -1:], tile[:, n:].shape))
+    indices = draw.random.integers(0, len(X), len(X)) if is_gathered else np.arange(len(X))
+    output = Windows(untouched((n_features, draw.padded(n) + extra * draw.padded(1)), draw.dtype))
+    (tile,) = output.views
+    if is_gathered:
+        compiled.gather_tile(read_only(X), indices, first, n, tile)
+    else:
+        compiled.copy_tile(read_only(X), first, n, tile)
+    columns = np.minimum(np.arange(tile.shape[1]), n - 1)
+    np.testing.assert_array_equal(tile, X[indices[first + columns]].T)
     assert output.are_kept_apart()
-
-
-@given(draws, widths, st.integers(1, 40))
-def test_a_transposed_tile_is_the_table_again(draw: Draw, n_features, n):
-    X = draw.array(n, n_features)
-    tile = untouched((n_features, draw.padded(n)), draw.dtype)
-    compiled.copy_tile(read_only(X), 0, n, tile)
-    back = untouched((tile.shape[1], draw.padded(n_features)), draw.dtype)
-    compiled.transpose(read_only(tile), back)
-    np.testing.assert_array_equal(back[:n, :n_features], X)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

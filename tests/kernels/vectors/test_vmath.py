@@ -14,15 +14,25 @@ from fastnn_kernels.vectors import vmath
 from fastnn_kernels.vectors.value import emitter
 from fastnn_kernels.vectors.vector import lanes, load, store
 
+
+def exact_sigmoid(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+# By name: a function, the same function of float64 by NumPy or SciPy, and by mpmath.
 FUNCTIONS = {
-    "exp": vmath.exp,
-    "log": vmath.log,
-    "tanh": vmath.tanh,
-    "sigmoid": vmath.sigmoid,
-    "expm1_below": emitter(vmath.expm1_below),
-    "softplus": emitter(vmath.softplus_of),
-    "sigmoid_to_zero": emitter(vmath.sigmoid_to_zero),
-    "exp_to_zero": vmath.exp_to_zero,
+    "exp": (vmath.exp, np.exp, mpmath.exp),
+    "log": (vmath.log, np.log, mpmath.log),
+    "tanh": (vmath.tanh, np.tanh, mpmath.tanh),
+    "sigmoid": (vmath.sigmoid, scipy.special.expit, exact_sigmoid),
+    "expm1_below": (emitter(vmath.expm1_below), np.expm1, mpmath.expm1),
+    "softplus": (
+        emitter(vmath.compute_softplus),
+        lambda x: np.logaddexp(0, x),
+        lambda x: mpmath.log1p(mpmath.exp(x)),
+    ),
+    "sigmoid_to_zero": (emitter(vmath.sigmoid_to_zero), scipy.special.expit, exact_sigmoid),
+    "exp_to_zero": (vmath.exp_to_zero, np.exp, mpmath.exp),
 }
 # Functions that return 0 where the exact result is subnormal, and functions of arguments up to 0.
 FLUSHED_TO_ZERO = {"softplus", "sigmoid_to_zero", "exp_to_zero"}
@@ -34,7 +44,7 @@ MAX_ERROR = {np.float64: 2.0, np.float32: 4.0}
 @functools.cache
 def compiled(name):
     """Return the kernel ``(x, y)`` that writes the function `name` of every value of x to y."""
-    function = FUNCTIONS[name]
+    function = FUNCTIONS[name][0]
 
     @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
     def run(x, y):
@@ -72,16 +82,6 @@ def errors_in_ulp(y, truth):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float32_errors_are_small_over_the_whole_line(name):
-    truth = {
-        "exp": np.exp,
-        "log": np.log,
-        "tanh": np.tanh,
-        "sigmoid": scipy.special.expit,
-        "expm1_below": np.expm1,
-        "softplus": lambda x: np.logaddexp(0, x),
-        "sigmoid_to_zero": scipy.special.expit,
-        "exp_to_zero": np.exp,
-    }[name]
     # Every 499th bit pattern, and all those around 0, -0 and 1.
     one = np.float32(1).view(np.uint32).item()
     patterns = np.concatenate(
@@ -92,7 +92,7 @@ def test_float32_errors_are_small_over_the_whole_line(name):
     tiny = np.finfo(np.float32).tiny
     for part in np.array_split(x, len(x) // 20_000):  # the arrays of a part stay in the processor's cache
         with np.errstate(over="ignore", under="ignore"):
-            expected = truth(part.astype(np.float64))
+            expected = FUNCTIONS[name][1](part.astype(np.float64))
             y = apply(name, part)
             errors = errors_in_ulp(y, expected)
         if name in FLUSHED_TO_ZERO:
@@ -103,16 +103,6 @@ def test_float32_errors_are_small_over_the_whole_line(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float64_errors_are_small_over_the_whole_line(name):
-    truth = {
-        "exp": mpmath.exp,
-        "log": mpmath.log,
-        "tanh": mpmath.tanh,
-        "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-        "expm1_below": mpmath.expm1,
-        "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
-        "sigmoid_to_zero": lambda x: 1 / (1 + mpmath.exp(-x)),
-        "exp_to_zero": mpmath.exp,
-    }[name]
     random = np.random.default_rng(0)
     scales = 2.0 ** random.uniform(-1074, 1023, 1500)
     near = np.concatenate(
@@ -129,7 +119,7 @@ def test_float64_errors_are_small_over_the_whole_line(name):
     tiny = np.finfo(np.float64).tiny
     with mpmath.workprec(200), np.errstate(over="ignore", under="ignore"):
         for value, result in zip(x, y, strict=True):
-            exact = truth(mpmath.mpf(float(value)))
+            exact = FUNCTIONS[name][2](mpmath.mpf(float(value)))
             rounded = float(exact)
             if name in FLUSHED_TO_ZERO and rounded < tiny * (1 + 1e-12):
                 assert result == 0 or rounded > tiny * (1 - 1e-12)
@@ -172,62 +162,65 @@ def test_tanh_is_odd_and_stays_within_one(dtype):
     assert (y <= 1).all()
 
 
+def apply_to_several(function, *operands, n_results=1):
+    """Return what a function of several vectors, or several such functions, compute from arrays (1, n)."""
+    results = np.empty((n_results, operands[0].shape[1]), operands[0].dtype)
+    numba.njit(**OPTIONS)(function)(*operands, results)
+    return results
+
+
+def draw_positive(random, dtype, n):
+    """Return numbers of any size in the normal range."""
+    info = np.finfo(dtype)
+    return (2.0 ** random.uniform(info.minexp, info.maxexp, (1, n))).astype(dtype)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_divide_is_within_0_51_ulp(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x, y, z):
+    def divide(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
-            store(z, 0, t, vmath.divide(load(x, 0, t), load(y, 0, t)))
+            store(out, 0, t, vmath.divide(load(x, 0, t), load(y, 0, t)))
 
     random = np.random.default_rng(0)
     x = random.normal(size=(1, 40_000)).astype(dtype)
     y = (10.0 ** random.uniform(-30, 30, x.shape)).astype(dtype)
-    z = np.empty_like(x)
-    run(x, y, z)
     truth = x.astype(np.longdouble) / y
-    np.testing.assert_array_less(np.abs(z - truth), 0.51 * np.spacing(np.abs(truth).astype(dtype)))
+    error = np.abs(apply_to_several(divide, x, y) - truth)
+    np.testing.assert_array_less(error, 0.51 * np.spacing(np.abs(truth).astype(dtype)))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_quotient_is_the_division_of_the_processor(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x, y, out):
+    def divide(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
             store(out, 0, t, vmath.quotient(load(x, 0, t), load(y, 0, t)))
 
     random = np.random.default_rng(0)
-    info = np.finfo(dtype)
-    x, y = (2.0 ** random.uniform(info.minexp, info.maxexp, (2, 1, 4000))).astype(dtype)
+    x, y = draw_positive(random, dtype, 4000), draw_positive(random, dtype, 4000)
     x[0, :3], y[0, :3] = [np.nan, 1, 0], [3, 0, 0]
-    out = np.empty_like(x)
-    run(x, y, out)
+    out = apply_to_several(divide, x, y)
     with np.errstate(all="ignore"):
         # quotient() replaces a denominator below the normal range by the smallest normal number.
-        np.testing.assert_array_equal(out, x / np.maximum(y, info.tiny))
+        np.testing.assert_array_equal(out, x / np.maximum(y, np.finfo(dtype).tiny))
     assert out[0, 2] == 0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e-8, 0.5])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_over_root_divides_by_the_root_plus_offset(dtype, offset):
-    @numba.njit(**OPTIONS)
-    def run(x, square, offset, out):
+    offset = dtype(offset)
+
+    def divide(x, square, out):
         for t in range(0, x.shape[1], lanes(x)):
             store(out, 0, t, vmath.over_root(load(x, 0, t), load(square, 0, t), offset))
 
-    random = np.random.default_rng(0)
-    info = np.finfo(dtype)
-    square = (2.0 ** random.uniform(info.minexp, info.maxexp, (1, 40_000))).astype(dtype)
+    random, info = np.random.default_rng(0), np.finfo(dtype)
+    square = draw_positive(random, dtype, 40_000)
     x = (random.normal(size=square.shape) * np.sqrt(square)).astype(dtype)
     # 0 for 0 / 0 and for a finite number / infinity; NaN if an operand is NaN and for infinity / infinity.
-    x[0, :7], square[0, :7] = (
-        [0, 3, -3, 1, np.nan, np.inf, np.nan],
-        [0, np.inf, np.inf, np.nan, 1, np.inf, np.inf],
-    )
-    square[0, 7], x[0, 7] = info.max, 1
-    offset = dtype(offset)
-    out = np.empty_like(x)
-    run(x, square, offset, out)
+    x[0, :8] = [0, 3, -3, 1, np.nan, np.inf, np.nan, 1]
+    square[0, :8] = [0, np.inf, np.inf, np.nan, 1, np.inf, np.inf, info.max]
+    out = apply_to_several(divide, x, square)
     assert (out[0, :3] == 0).all()
     assert np.isnan(out[0, 3:7]).all()
     truth = x[0, 7:] / (np.sqrt(square[0, 7:].astype(np.longdouble)) + offset)
@@ -237,8 +230,7 @@ def test_over_root_divides_by_the_root_plus_offset(dtype, offset):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_selections_handle_ties_and_nan(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x, y, out):
+    def select(x, y, out):
         for t in range(0, x.shape[1], lanes(x)):
             a, b = load(x, 0, t), load(y, 0, t)
             store(out, 0, t, vmath.maximum(a, b))
@@ -246,16 +238,14 @@ def test_selections_handle_ties_and_nan(dtype):
             store(out, 2, t, vmath.where_greater(a, b, a, 7.0))
             store(out, 3, t, vmath.sign(a))
 
-    x = np.zeros((1, 64 // dtype().itemsize), dtype)
-    y = np.zeros_like(x)
+    x, y = np.zeros((2, 1, 64 // dtype().itemsize), dtype)
     x[0, :6], y[0, :6] = [1, 5, 3, math.nan, -2, -0.0], [2, 4, 3, 1, math.nan, 0]
-    out = np.full((4, x.shape[1]), 99, dtype)
-    run(x, y, out)
-    np.testing.assert_array_equal(out[0, 3:5], [math.nan, -2])  # NaN only if a is NaN
-    np.testing.assert_array_equal(out[1, 3:5], [1, math.nan])  # NaN equals nothing
-    np.testing.assert_array_equal(out[2, 3:5], [7, 7])  # NaN is not greater than anything
-    np.testing.assert_array_equal(out[3, 3:6], [0, -1, 0])
-    np.testing.assert_array_equal(out[1, :3], [2, 4, 1])
-    np.testing.assert_array_equal(out[0, :3], [2, 5, 3])
-    np.testing.assert_array_equal(out[2, :3], [7, 5, 7])
-    np.testing.assert_array_equal(out[3, :3], [1, 1, 1])
+    expected = [  # the maximum is NaN only if a is; NaN equals nothing, and is not greater than anything
+        [2, 5, 3, math.nan, -2],
+        [2, 4, 1, 1, math.nan],
+        [7, 5, 7, 7, 7],
+        [1, 1, 1, 0, -1],
+    ]
+    out = apply_to_several(select, x, y, n_results=4)
+    np.testing.assert_array_equal(out[:, :5], expected)
+    assert out[3, 5] == 0

@@ -6,20 +6,16 @@ import pytest
 from tables_of_customers import customers, written
 
 from fastnn.cli import main as cli
-from fastnn.tables import presets as tabular_presets
-from fastnn.tables.presets import Preset, Recipe
+from fastnn.tables.presets import PRESETS, Preset, Recipe
 from fastnn.tables.report import pictures
 
 
 @pytest.fixture
 def small_presets(monkeypatch):
     """Fit small networks for a few epochs."""
-    monkeypatch.setitem(
-        tabular_presets.PRESETS,
-        "good",
-        Preset(5, (8, 8), 24, Recipe("selu", "lecun_normal", 0.02), Recipe("mish", "he_normal", 0.02)),
-    )
-    monkeypatch.setitem(tabular_presets.PRESETS, "fast", Preset(1, (8,), 12))
+    recipes = Recipe("selu", "lecun_normal", 0.02), Recipe("mish", "he_normal", 0.02)
+    monkeypatch.setitem(PRESETS, "good", Preset(5, (8, 8), 24, *recipes))
+    monkeypatch.setitem(PRESETS, "fast", Preset(1, (8,), 12))
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def folder(tmp_path, monkeypatch, small_presets, request):
     Most tests draw no pictures, which would take most of their time; reports leave out a picture that fails.
     """
     if "with_pictures" not in request.fixturenames:
-        monkeypatch.setattr(pictures, "_drawn", lambda *arguments: "<svg/>")
+        monkeypatch.setattr(pictures, "draw_svg", lambda *arguments: "<svg/>")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,0 +1,223 @@
+"""Painting of pictures: rectangles pass from a painter to a sink, on all cores, a few in memory at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from typing import Any
+
+import numpy as np
+
+from fastnn_kernels.compiler.interrupts import defer_signals, deliver_interrupts, let_interrupts_through
+
+from ..network.description import Array
+from ..system.memory import check_memory
+from ..system.progress import make_progress_bar
+from ..system.threads import Flag, acquire_cores, count_cores, map_in_order
+from ..system.validation import check_count, check_flag
+from .grids import Tally
+from .image import BoundaryImage, RenderStats
+from .painters import Painter
+from .regions import Regions
+from .sinks import ArraySink, FileSink, Picture, Sink, open_sink
+from .view import Axis, Rect, View
+
+__all__ = ["paint", "paint_picture"]
+
+# Maximum number of pixels in a file: kernels paint so many in half a day, far from a boundary.
+MAX_PIXELS = 10**14
+# Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
+# at a time.
+MAX_THREADS = 256
+
+
+def paint_picture(
+    painter: Painter,
+    view: View,
+    picture: Picture,
+    *,
+    n_threads: int | None = None,
+    progress: bool = False,
+    out: Any = None,
+    colours: Any = None,
+    cmap: Any = None,
+) -> BoundaryImage:
+    """Paint the pixels of a view into an array or a file; for the options see `render_boundary`."""
+    count = count_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
+    check_flag(progress, "progress")
+    if out is not None:
+        if painter.finds_classes:
+            raise ValueError(
+                "out is written while the picture is painted, when the classes are not all known yet: name "
+                "them with classes=, or render without out="
+            )
+        if view.n_pixels > MAX_PIXELS:
+            raise ValueError(
+                f"size: a picture of {view} pixels takes days: choose at most {MAX_PIXELS:.0e} pixels, or "
+                "limits around a part of the picture"
+            )
+    _check_range(painter, view)
+    sink, stats = paint(painter, view.xs, view.ys, lambda: open_sink(out, picture), count, progress)
+    data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
+    if painter.finds_classes:
+        assert data is not None
+        assert found is not None
+        data, found = _sort_classes(data, found)
+    path = sink.path if isinstance(sink, FileSink) else None
+    known = painter.subject.classes if found is None else found
+    more = path, painter.is_bounded, colours, cmap, known, painter.class_index
+    return BoundaryImage(data, view.extent, found, stats, painter.response, *more)
+
+
+def _check_range(painter: Painter, view: View) -> None:
+    """Predict the corners of a picture so large that a network's scores may overflow.
+
+    The prediction raises an error or warns, where the kernels would paint NaN without a word.
+    """
+    subject, (left, right, bottom, top) = painter.subject, view.extent
+    if subject.committee is None or subject.predict is None:
+        return
+    if max(map(abs, view.extent)) > float(np.finfo(subject.committee.dtype).max) ** 0.5:
+        corners = np.array([[left, left, right, right], [bottom, top, bottom, top]])
+        subject.predict(subject.section.samples(*corners))
+
+
+def paint(
+    painter: Painter,
+    xs: Axis,
+    ys: Axis,
+    open_destination: Callable[[], Any],
+    n_threads: int = 1,
+    progress: bool = False,
+    n_points: int | None = None,
+) -> tuple[Any, RenderStats]:
+    """Paint the rectangles of a sink and close the sink, or discard it after an error.
+
+    Parameters
+    ----------
+    painter : Painter
+    xs, ys : Axis
+        Centres of the pixels.
+    open_destination : callable
+        Function that opens and returns a `Sink`.
+    n_threads : int
+        Threads that paint and encode.
+    progress : bool
+        Show a progress bar.
+    n_points : int, optional
+        Points in the sink's rectangles; by default all pixels of the picture, each once.
+
+    Returns
+    -------
+    sink : Sink
+        The sink, closed.
+    stats : RenderStats
+        How the picture was rendered.
+    """
+    n_threads = min(n_threads, MAX_THREADS)
+    began = time.perf_counter()
+    n_points = xs.n_points * ys.n_points if n_points is None else n_points
+    stop, interrupted = Flag(), Flag()
+    writing = 0.0
+
+    def interrupt() -> None:
+        interrupted.set()
+        stop.set()
+
+    def paint_rectangle(rect: Rect) -> tuple[Any, Tally, float]:
+        # A model of another library may reserve cores itself and would wait for ever for one reserved here:
+        # reserve a core for networks of fastnn alone.
+        with acquire_cores(1) if painter.is_threaded else nullcontext():
+            pixels, tally = paint_pixels(rect)
+            painted = time.perf_counter()
+            encoded = None if stop() else sink.encode(rect, pixels)
+        return encoded, tally, time.perf_counter() - painted
+
+    def paint_pixels(rect: Rect) -> tuple[Array, Tally]:
+        target, tally = sink.target(rect), Tally()
+        if target is None:
+            pixels = None if regions is None else regions.constant(rect)
+            if pixels is not None:
+                return pixels, tally
+            target = np.empty(rect.shape, painter.dtype)
+        columns = xs.points(rect.left, rect.right, rect.step)
+        rows = ys.points(rect.bottom, rect.top, rect.step)
+        if rect.step > 1:  # pixels that another rectangle has counted
+            painter.paint(columns, rows, target, lambda n_pixels=0: stop())
+            return target, tally
+        for own, squares in [(slice(None), None)] if regions is None else regions.fill(rect, target):
+            tally += painter.paint(columns, rows[own], target[own], advance, squares)
+        return target, tally
+
+    def advance(n_pixels: int = 0) -> bool:
+        if n_pixels and not painter.is_threaded:
+            bar.update(n_pixels)
+        return stop()
+
+    regions: Regions | None = None
+    tally, n_threads = Tally(), n_threads if painter.is_threaded else 1
+    # Ctrl-C stops all threads. KeyboardInterrupt is raised after the threads have ended, so that no thread
+    # writes to the sink when it is discarded.
+    with defer_signals(interrupt):
+        with open_destination() as sink:
+            _check_memory(sink, painter.dtype, n_threads)
+            with make_progress_bar(total=n_points, unit="pixel", shown=progress, unit_scale=True) as bar:
+                if painter.is_threaded:
+                    # A first pixel compiles or loads kernels in this thread, which Ctrl-C can interrupt.
+                    with let_interrupts_through():
+                        pixel = np.empty((1, 1), painter.dtype)
+                        painter.paint(xs.points(0, 1), ys.points(0, 1), pixel, advance)
+                if sink.square:
+                    regions, tally = painter.find_regions(xs, ys, sink.square, stop)
+                results = map_in_order(paint_rectangle, sink.rectangles(regions), n_threads, stop.set)
+                n_painted = 0
+                with closing(results):
+                    for rect, (encoded, own_tally, seconds) in results:
+                        deliver_interrupts()
+                        if interrupted():
+                            raise KeyboardInterrupt
+                        put_began = time.perf_counter()
+                        sink.put(rect, encoded)
+                        tally += own_tally
+                        writing += seconds + time.perf_counter() - put_began
+                        if painter.is_threaded and rect.step == 1:
+                            bar.update(math.prod(rect.shape))
+                            n_painted += math.prod(rect.shape)
+                if painter.is_threaded:
+                    bar.update(n_points - n_painted)  # squares of a known class
+            if interrupted():
+                raise KeyboardInterrupt
+            closing_began = time.perf_counter()
+        writing += time.perf_counter() - closing_began
+    seconds = {"bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling}
+    seconds |= {"writing": writing, "total": time.perf_counter() - began}
+    counts = tally.points_evaluated, tally.points_filled, tally.cells_bounded
+    stats = RenderStats(
+        painter.method, n_points, *counts, n_threads, seconds, painter.subject.folded, painter.reason
+    )
+    return sink, stats
+
+
+def _sort_classes(data: Array, found: Array) -> tuple[Array, Array]:
+    """Return the sorted classes, and pixels that are indices into them, from indices into `found`."""
+    order = np.argsort(found)
+    numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
+    numbers[order] = np.arange(len(found))
+    return numbers[data], found[order]
+
+
+def _check_memory(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
+    """Raise MemoryError if the rectangles in memory at a time do not fit into the free memory."""
+    first = next(iter(sink.rectangles()))
+    if sink.target(first) is not None:
+        return
+    points = math.prod(first.shape)
+    # A rectangle is in memory twice, painted and encoded. For each thread, one rectangle is in work and two
+    # wait.
+    check_memory(
+        points * dtype.itemsize * 2 * 3 * n_threads,
+        "a picture so wide is written in strips that take",
+        "write it to .zarr or .dzi, which are written in squares, or choose a narrower size",
+    )

@@ -1,0 +1,80 @@
+"""Regions of a picture in which one class provably wins: they need not be painted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Array
+from .view import Rect
+
+__all__ = ["Regions"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The classes of the squares of a picture, known before a pixel is painted.
+
+    Parameters
+    ----------
+    side : int
+        Pixels to a side of a square. Squares begin at the lower left; those at the upper and the right edge
+        may be cut off.
+    winners : array of int (n_rows, n_columns)
+        For each square, the number of the class of all its pixels; -1 where the bounds decide nothing.
+    dtype : numpy.dtype
+        Type of the pixels.
+    """
+
+    side: int
+    winners: NDArray[np.signedinteger]
+    dtype: np.dtype
+
+    def in_rect(self, rect: Rect) -> NDArray[np.signedinteger]:
+        """Return the part of `winners` that a rectangle touches."""
+        rows, columns = (
+            slice(begin // self.side, -(-end // self.side))
+            for begin, end in ((rect.bottom, rect.top), (rect.left, rect.right))
+        )
+        return self.winners[rows, columns]
+
+    def constant(self, rect: Rect) -> Array | None:
+        """Return the pixels of a rectangle of one class, a single value in memory; None for others."""
+        winners = self.in_rect(rect)
+        if winners[0, 0] < 0 or (winners != winners[0, 0]).any():
+            return None
+        return np.broadcast_to(winners[0, 0].astype(self.dtype), rect.shape)
+
+    def fill(self, rect: Rect, target: Array) -> Iterator[tuple[slice, NDArray[np.int64] | None]]:
+        """Fill the known squares in the pixels of a rectangle, and yield what must be painted.
+
+        Parameters
+        ----------
+        rect : Rect
+            Rectangle whose left edge is that of a square, with a step of 1.
+        target : array
+            Pixels of the rectangle.
+
+        Yields
+        ------
+        rows : slice
+            Rows of the target that belong to one row of squares.
+        squares : array (n, 3) or None
+            The unknown squares: row and column, counted from the first of these rows, and size; None if all
+            squares in these rows are unknown.
+        """
+        height, width = target.shape
+        for k, winners in enumerate(self.in_rect(rect), start=rect.bottom // self.side):
+            bottom = k * self.side - rect.bottom
+            rows = slice(max(bottom, 0), min(bottom + self.side, height))
+            unknown = np.flatnonzero(winners < 0)
+            if unknown.size == winners.size:
+                yield rows, None
+                continue
+            target[rows] = np.repeat(winners.astype(self.dtype), self.side)[:width]
+            if unknown.size:
+                first, size = np.zeros_like(unknown), np.full_like(unknown, self.side)
+                yield rows, np.column_stack([first, unknown * self.side, size])

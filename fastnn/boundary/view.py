@@ -1,0 +1,151 @@
+"""The pixels of a picture: their numbers, and the points at their centres."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.description import Array
+from ..system.validation import check_count, check_number, short_repr
+
+__all__ = ["Axis", "Rect", "View", "centres", "check_limits", "check_size", "make_view"]
+
+# Largest ratio of the sides in pixels if the user gives only the longer side: sides whose lengths differ by
+# more have different units.
+MAX_ASPECT_RATIO = 8
+
+
+class Axis(NamedTuple):
+    """Coordinates of equally spaced points."""
+
+    first: float
+    step: float
+    n_points: int
+
+    def points(self, begin: int, end: int, step: int = 1) -> NDArray[np.float64]:
+        """Return the coordinates of every `step`-th point from number `begin` to before `end`."""
+        return self.at(np.arange(begin, end, step))
+
+    def at(self, steps: Array) -> NDArray[np.float64]:
+        """Return the coordinates of positions given in steps, possibly fractions, from the first point."""
+        return self.first + steps * np.float64(self.step)
+
+
+class Rect(NamedTuple):
+    """The pixels in rows ``bottom <= row < top`` and columns ``left <= column < right``.
+
+    With a `step` above 1, they are every `step`-th of these rows and columns, from the first of each.
+    """
+
+    bottom: int
+    top: int
+    left: int
+    right: int
+    step: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return -(-(self.top - self.bottom) // self.step), -(-(self.right - self.left) // self.step)
+
+    def cut(self, pixels: Array) -> Array:
+        """Return the view of the rectangle in the pixels (height, width) of the whole picture."""
+        return pixels[self.bottom : self.top : self.step, self.left : self.right : self.step]
+
+
+class View(NamedTuple):
+    """The pixels of a rectangle.
+
+    Parameters
+    ----------
+    xs, ys : Axis
+        Centres of the columns, and of the rows from the lowest upward.
+    extent : (float, float, float, float)
+        Left, right, bottom and top edge.
+    """
+
+    xs: Axis
+    ys: Axis
+    extent: tuple[float, float, float, float]
+
+    def __str__(self) -> str:
+        """Return the size as text."""
+        return f"{self.xs.n_points} x {self.ys.n_points}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.xs.n_points, self.ys.n_points
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels."""
+        return self.xs.n_points * self.ys.n_points
+
+
+def make_view(xlim: Any, ylim: Any, size: Any) -> View:
+    """Return the pixels of a picture, given arguments of `render_boundary`, which names the errors."""
+    sides = [high - low for low, high in (check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim"))]
+    width, height = check_size(size, *sides)
+    xlim, ylim = check_limits(xlim, width, "xlim"), check_limits(ylim, height, "ylim")
+    return View(centres(xlim, width), centres(ylim, height), (*xlim, *ylim))
+
+
+def centres(limits: tuple[float, ...], count: int) -> Axis:
+    """Return the centres of `count` pixels between two edges."""
+    low, high = limits
+    step = (high - low) / count
+    return Axis(low + step / 2, step, count)
+
+
+def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tuple[int, int]:
+    """Return (width, height) in pixels.
+
+    Parameters
+    ----------
+    size : (int, int) or int
+        Both sides, or the longer one.
+    across, up : float
+        Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MAX_ASPECT_RATIO`.
+    name : str, default "size"
+        Name of the argument in error messages.
+
+    Raises
+    ------
+    ValueError
+        If `size` is neither of the two, or a side is below 1.
+    """
+    if isinstance(size, (int, np.integer)):
+        longer = check_count(size, name, 1)
+        share = max(min(across, up) / max(across, up), 1 / MAX_ASPECT_RATIO)
+        shorter = max(1, round(longer * share))
+        return (longer, shorter) if across >= up else (shorter, longer)
+    try:
+        if isinstance(size, str):
+            raise TypeError
+        width, height = size
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be (width, height) in pixels, or one integer, got {short_repr(size)}"
+        ) from None
+    return check_count(width, "width", 1), check_count(height, "height", 1)
+
+
+def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
+    """Return two edges; raise ValueError unless `count` pixels between them have a width above 0."""
+    try:
+        low, high = (check_number(limit, name, -math.inf) for limit in limits)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    step = (high - low) / count
+    if np.isfinite([low, high]).all() and low < high and not (np.isfinite(step) and step > 0):
+        raise ValueError(
+            f"{name} must be two finite numbers whose difference, divided by {count}, is finite and above 0, "
+            f"got {short_repr(limits)}"
+        )
+    if not (np.isfinite(step) and step > 0):
+        raise ValueError(f"{name} must be two finite numbers, the lower first, got {short_repr(limits)}")
+    return low, high

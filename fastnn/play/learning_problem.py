@@ -1,0 +1,420 @@
+"""LearningProblem: the samples, the network and the arguments of a training that settings describe."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..losses import LOSSES, REGRESSION_LOSSES
+from ..model import Model
+from ..optimizers import OPTIMIZERS, resolve_optimizer
+from ..schedules import SCHEDULES
+from ..training.options import TrainOptions, make_job
+from .datasets import DATASETS, FEATURES, features
+from .fields import MAX_COORDINATE, RequestError
+from .settings import Settings
+from .table import PlayTable
+
+__all__ = ["LearningProblem", "TableRows", "Units", "draw_samples", "make_problem"]
+
+Array = NDArray[Any]
+
+# Fraction of the data's extent that is shown beyond the data on every side.
+MARGIN = 0.15
+USUAL_LOSSES = {"classes": "softmax_cross_entropy", "regression": "squared_error"}
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of values that the network reads or predicts as ``(value - centre) / scale``."""
+
+    centre: Array  # means
+    scale: Array  # standard deviations
+
+    @classmethod
+    def of(cls, values: Array) -> Units:
+        """Return the units of values (n,) or (n, n_columns)."""
+        return cls(values.mean(axis=0), values.std(axis=0))
+
+    def standardise(self, values: Array) -> Array:
+        """Return values without their units."""
+        return (values - self.centre) / self.scale
+
+    def restore(self, values: Array) -> Array:
+        """Return standardised values in their units."""
+        return values * self.scale + self.centre
+
+    def describe(self) -> dict[str, Any]:
+        """Return the units as the page reads them."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a table in its own units."""
+
+    X: Array  # values (n, 2) of the two columns
+    y: Array  # numbers (n,) of the classes, or targets of a regression
+    target: str
+    units: Units  # of the columns
+    target_units: Units | None  # None for classes
+
+
+@dataclass(frozen=True)
+class LearningProblem:
+    """Everything from which a training is run and drawn."""
+
+    settings: Settings
+    kind: str  # "classes" or "regression"
+    X: Array  # all samples (n, 2), standardised if they come from a table; `features` computes inputs
+    y: Array  # numbers (n,) of the classes, or targets of a regression
+    train: Array  # numbers of the samples that train, in the order of the training
+    test: Array  # numbers of the samples that test
+    classes: list[str] | None  # names of the classes
+    inputs: list[str]  # names of the two coordinates
+    limits: tuple[float, float, float, float]  # edges of the picture: left, right, bottom, top
+    table: TableRows | None = None  # the samples in the units of the table they come from
+
+    @property
+    def is_test(self) -> NDArray[np.bool_]:
+        """Mask (n,) of the samples that do not train."""
+        mask = np.zeros(len(self.y), bool)
+        mask[self.test] = True
+        return mask
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss."""
+        return self.settings.loss or USUAL_LOSSES[self.kind]
+
+    @property
+    def layers_dim(self) -> list[int]:
+        """Numbers of inputs, hidden units and outputs."""
+        n_outputs = len(self.classes) if self.classes and LOSSES[self.loss_name].of_labels else 1
+        return [len(self.settings.features), *self.settings.layers, n_outputs]
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Model` that differ from its defaults."""
+        settings = self.settings
+        activations = settings.activations
+        arguments = {
+            "activation": activations[0] if len(set(activations)) == 1 else list(activations),
+            "output_activation": settings.output_activation,
+            "loss": settings.choose(LOSSES, self.loss_name),
+            "dropout": settings.dropout,
+            "batch_norm": settings.batch_norm,
+            "init": settings.init,
+        }
+        if not settings.layers:
+            del arguments["activation"], arguments["dropout"]
+        differing = _find_differing(arguments, Model.__init__)
+        if settings.dtype != Settings.dtype:
+            differing["dtype"] = settings.dtype
+        return differing | {"random_state": settings.seed}
+
+    @property
+    def train_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Model.train` but for the epochs: both rates, and what is not a default."""
+        settings = self.settings
+        arguments = {
+            "batch_size": settings.batch_size,
+            "optimizer": settings.choose(OPTIMIZERS, settings.optimizer),
+            "schedule": settings.choose(SCHEDULES, settings.schedule),
+            "reduction": settings.reduction,
+            "l1": settings.l1,
+            "max_norm": settings.max_norm,
+            "clip_norm": settings.clip_norm,
+        }
+        rates = {"epsilon": settings.learning_rate, "reg_lambda": settings.l2}
+        return rates | _find_differing(arguments, Model.train) | {"random_state": settings.seed}
+
+    @property
+    def l2(self) -> float:
+        """Factor of the L2 penalty on weights: `reg_lambda` and the optimizer's coupled weight decay."""
+        arguments = self.train_arguments
+        return arguments["reg_lambda"] + resolve_optimizer(arguments.get("optimizer", "sgd")).l2
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch over the training samples."""
+        n, size = len(self.train), self.settings.batch_size
+        return 1 if size is None else -(-n // min(size, n))
+
+    @property
+    def has_computed_features(self) -> bool:
+        """True if the inputs of the network are not the two coordinates themselves."""
+        return self.settings.features != Settings.features
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the network's inputs."""
+        return [FEATURES[name][0].format(*self.inputs) for name in self.settings.features]
+
+    def features(self, X: Array) -> Array:
+        """Return the inputs (n, n_inputs) of the network for points (n, 2) of the plane."""
+        return features(X, self.settings.features) if self.has_computed_features else X
+
+    def over_plane(self, model: Model) -> Any:
+        """Return a model of this problem as one that predicts for points (n, 2) of the plane."""
+        return PlaneModel(self, model) if self.has_computed_features else model
+
+    def in_units(self, points: Array) -> Array:
+        """Return points (n, 2) of the plane in the units of the data."""
+        return points if self.table is None else self.table.units.restore(points)
+
+    @property
+    def labels(self) -> Array:
+        """Classes in the order of their numbers, as saved pictures name them."""
+        return np.arange(len(self.classes or ())) if self.table is None else np.array(self.classes)
+
+    def absorb_units(self, model: Model) -> Model | None:
+        """Return a model that takes rows, and predicts targets, in the units of the table.
+
+        The first layer absorbs the standardisation of the rows, and the last one that of the targets. Numbers
+        such as years, whose differences would lose digits in float32, need float64.
+
+        Returns
+        -------
+        Model or None
+            Model without a state of its training; None for samples that are not of a table, and for computed
+            inputs, which no layer absorbs.
+
+        Raises
+        ------
+        RequestError
+            If the outputs of a regression have an activation, which no layer absorbs.
+        """
+        names, table = self.settings.features, self.table
+        if table is None or not set(names) <= {"x1", "x2"}:
+            return None
+        network = model._network
+        dims, dtype = (2, *network.layers_dim[1:]), np.dtype(np.float64)
+        wide = replace(network, layers_dim=dims, dtype=dtype, dropout=(), batch_norm=False)
+        folded = network.fold_batch_norm(model._parameters, model._statistics)
+        parameters = wide.make_neutral_parameters()
+        W, b = wide.weights(parameters), wide.biases(parameters)
+        for views, sources in ((W[1:], network.weights(folded)[1:]), (b, network.biases(folded))):
+            for view, source in zip(views, sources, strict=True):
+                view[...] = source
+        for name, weights in zip(names, network.weights(folded)[0], strict=True):
+            k = ("x1", "x2").index(name)
+            W[0][k] = weights / table.units.scale[k]
+        b[0][...] -= table.units.centre @ W[0]
+        if table.target_units is not None:
+            if network.activations[-1] != "identity":
+                raise RequestError(
+                    "output_activation",
+                    f"a model with the output {network.activations[-1]} cannot predict {table.target!r} in "
+                    "its own units: choose the output identity",
+                )
+            W[-1][...] *= table.target_units.scale
+            b[-1][...] = table.target_units.restore(b[-1])
+        return Model._share(wide, parameters, wide.make_statistics())
+
+    @property
+    def training_data(self) -> tuple[Array, Array]:
+        """Inputs and targets that train."""
+        return self.features(self.X[self.train]), self.y[self.train]
+
+    @property
+    def test_data(self) -> tuple[Array, Array]:
+        """Inputs and targets that test, perhaps none."""
+        return self.features(self.X[self.test]), self.y[self.test]
+
+    def new_model(self) -> Model:
+        """Return the model with its initial parameters."""
+        return Model(self.layers_dim, **self.model_arguments)
+
+
+@dataclass(frozen=True)
+class PlaneModel:
+    """A model of computed inputs as one that predicts for points of the plane."""
+
+    problem: LearningProblem
+    model: Model
+
+    @property
+    def classes_(self) -> Array:
+        """Numbers of the classes."""
+        return np.arange(len(self.problem.classes or ()))
+
+    def predict(self, X: Array) -> Array:
+        """Return the classes or values (n,) of points (n, 2)."""
+        return self.model.predict(self.problem.features(X)).reshape(-1)
+
+    def predict_proba(self, X: Array) -> Array:
+        """Return the probabilities (n, n_classes) of points (n, 2)."""
+        P = self.model.predict_proba(self.problem.features(X))
+        return np.hstack([1 - P, P]) if P.shape[1] == 1 else P
+
+
+def _find_differing(arguments: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if value != parameters[name].default}
+
+
+def draw_samples(settings: Settings, table: PlayTable | None = None) -> LearningProblem:
+    """Return the problem that settings describe, with its samples; the loss is not checked.
+
+    Raises
+    ------
+    RequestError
+        If there are no such samples.
+    """
+    if settings.dataset == "table":
+        return _of_table(settings, table)
+    X, y, kind, classes = _samples(settings)
+    train, test = _split(settings, len(y))
+    return LearningProblem(settings, kind, X, y, train, test, classes, ["x1", "x2"], _limits(settings, X))
+
+
+def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[LearningProblem, Model]:
+    """Return the problem that settings describe, and its model, both checked.
+
+    Raises
+    ------
+    RequestError
+        If the settings do not go together; the message says what to change.
+    """
+    problem = draw_samples(settings, table)
+    _check_loss(problem)
+    try:
+        model = problem.new_model()
+    except RequestError:
+        raise
+    except (ValueError, MemoryError) as error:
+        raise RequestError(None, str(error)) from None
+    try:
+        model._check(problem.features(problem.X), problem.y)
+    except ValueError as error:
+        raise RequestError("loss", str(error)) from None
+    _check_optimizer(problem, model)
+    return problem, model
+
+
+def _samples(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
+    """Return samples, targets, their kind and names of the classes."""
+    data = DATASETS[settings.dataset]
+    if data.draw is None:
+        return _of_points(settings)
+    X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
+    names = [str(label) for label in range(int(y.max()) + 1)] if data.kind == "classes" else None
+    return X, y, data.kind, names
+
+
+def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
+    """Return the samples that are painted."""
+    if len(settings.points) < 2:
+        raise RequestError("points", "paint at least two points: click into the picture, or drag")
+    points = np.array(settings.points)
+    y = points[:, 2].astype(np.int64)
+    names = [str(label) for label in range(max(2, int(y.max()) + 1))]
+    return points[:, :2].copy(), y, "classes", names
+
+
+def _of_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
+    """Return the problem of two columns of the table, standardised."""
+    if table is None:
+        raise RequestError(
+            "dataset", "there is no table: start the playground with one, fastnn playground FILE"
+        )
+    inputs = _chosen_columns(settings, table)
+    rows, targets = np.column_stack([table.columns[name] for name in inputs]), table.y
+    is_whole = np.isfinite(rows).all(axis=1) & np.isfinite(targets)
+    rows, targets = rows[is_whole], targets[is_whole]
+    if len(targets) < 2 or not rows.std(axis=0).all():
+        raise RequestError("x_column", f"{' and '.join(inputs)} hold fewer than two rows that differ in both")
+    units, target_units, y = Units.of(rows), None, targets
+    if table.kind == "regression":
+        if not targets.std():
+            raise RequestError("dataset", f"the target {table.target!r} is the same in all rows")
+        target_units = Units.of(targets)
+        y = target_units.standardise(targets)
+    X = units.standardise(rows)
+    train, test = _split(settings, len(y))
+    kept, limits = TableRows(rows, targets, table.target, units, target_units), _limits(settings, X)
+    return LearningProblem(settings, table.kind, X, y, train, test, table.classes, inputs, limits, kept)
+
+
+def _chosen_columns(settings: Settings, table: PlayTable) -> list[str]:
+    """Return the columns along x and y: those of the settings, else the most useful ones that are left."""
+    chosen = {"x_column": settings.x_column, "y_column": settings.y_column}
+    for field, name in chosen.items():
+        if name is not None and name not in table.columns:
+            known = ", ".join(list(table.columns)[:10])
+            raise RequestError(field, f"the table has no column {name!r}: its columns are {known}")
+    if settings.x_column is not None and settings.x_column == settings.y_column:
+        raise RequestError("y_column", f"both columns are {settings.x_column!r}: choose two different ones")
+    n_free = list(chosen.values()).count(None)
+    useful = [name for name in table.by_use if name not in chosen.values()][:n_free]
+    free = iter(sorted(useful, key=list(table.columns).index))
+    return [next(free) if name is None else name for name in chosen.values()]
+
+
+def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
+    """Return the numbers of the samples that train, and of those that test."""
+    everything = np.arange(n_samples)
+    if not settings.test_share:
+        return everything, everything[:0]
+    n_test = math.ceil(settings.test_share * n_samples)  # as train_test_split rounds
+    if n_test == n_samples:
+        raise RequestError(
+            "test_share",
+            f"test_share {settings.test_share:g} of {n_samples} samples leaves none to train with: choose a "
+            "smaller fraction, or more samples",
+        )
+    if settings.dataset == "painted":  # a point that is added leaves the others where they are
+        is_test = np.diff(np.ceil(np.arange(n_samples + 1) * settings.test_share)) > 0
+        return everything[~is_test], everything[is_test]
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(everything, test_size=settings.test_share, random_state=settings.seed)
+    return train, test
+
+
+def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:
+    """Return the edges of the picture."""
+    if settings.dataset == "painted":  # the plane must not move under the brush
+        left, right, bottom, top = (edge / 1000 for edge in settings.window)
+        return left, right, bottom, top
+    low, high = X.min(axis=0), X.max(axis=0)
+    centre, half = (low + high) / 2, (high - low) * (0.5 + MARGIN)
+    if settings.dataset != "table":
+        half = np.full(2, half.max())  # pixels are square where both axes have one unit
+    half = np.maximum(half, 1e-9 * MAX_COORDINATE)
+    (left, bottom), (right, top) = centre - half, centre + half
+    return float(left), float(right), float(bottom), float(top)
+
+
+def _check_loss(problem: LearningProblem) -> None:
+    """Raise RequestError for a loss that is not for the kind of the targets."""
+    name, kind = problem.loss_name, problem.kind
+    if (name in REGRESSION_LOSSES) != (kind == "regression"):
+        what = "classes" if kind == "classes" else "numbers"
+        raise RequestError(
+            "loss", f"the targets are {what}, which {name} is not for: leave the loss to the data set"
+        )
+    if kind == "classes" and not LOSSES[name].of_labels and problem.classes and len(problem.classes) > 2:
+        raise RequestError(
+            "loss",
+            f"{name} decides between two classes here, but there are {len(problem.classes)}: choose "
+            "softmax_cross_entropy",
+        )
+
+
+def _check_optimizer(problem: LearningProblem, model: Model) -> None:
+    """Raise RequestError for settings that the optimizer refuses."""
+    settings, arguments = problem.settings, problem.train_arguments
+    if settings.optimizer != "lbfgs":  # all others take all settings
+        return
+    try:
+        make_job(model._network, *problem.training_data, TrainOptions(**arguments))
+    except ValueError as error:
+        raise RequestError("optimizer", str(error)) from None

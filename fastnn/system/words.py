@@ -1,0 +1,78 @@
+"""Words of other libraries for what has another name here, and errors that say so."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Container
+from typing import Any, TypeVar, cast
+
+__all__ = ["explain_word", "translate_arguments"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Names of arguments, values and methods, by the words for them elsewhere. The first that exists is meant.
+NAMES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lr", "learning_rate", "eta"), ("learning_rate_init", "epsilon")),
+    **dict.fromkeys(("epochs", "n_epochs", "num_epochs", "n_iter", "max_iter"), ("num_passes", "max_iter")),
+    **dict.fromkeys(("alpha", "l2", "reg", "weight_decay"), ("reg_lambda", "alpha", "weight_decay")),
+    **dict.fromkeys(("hidden_layer_sizes", "layers", "sizes"), ("layers_dim", "hidden_layer_sizes")),
+    "mini_batch_size": ("batch_size",),
+    "optimizer": ("solver",),
+    "seed": ("random_state",),
+    "solver": ("optimizer",),
+    "verbose": ("progress",),
+    **dict.fromkeys(("mse", "mean_squared_error"), ("squared_error",)),
+    **dict.fromkeys(("mae", "mean_absolute_error"), ("absolute_error",)),
+    **dict.fromkeys(("bce", "binary_cross_entropy", "log_loss"), ("sigmoid_binary_cross_entropy",)),
+    **dict.fromkeys(("cross_entropy", "categorical_crossentropy"), ("softmax_cross_entropy",)),
+    **dict.fromkeys(("linear", "none"), ("identity",)),
+    "logistic": ("sigmoid",),
+    "swish": ("silu",),
+    **dict.fromkeys(("he", "kaiming"), ("he_normal",)),
+    "xavier": ("glorot_uniform",),
+    "cosine": ("cosine_decay",),
+    "evaluate": ("calculate_loss",),
+    "fit": ("train",),
+    "forward": ("predict",),
+}
+# What to do where no name exists.
+REMEDIES = {
+    **dict.fromkeys(
+        ("lr", "learning_rate"), "it is epsilon of Model.train, and learning_rate_init of an estimator"
+    ),
+    "Model": "pass the layer sizes as one list, as in Model([2, 3, 2])",
+    "momentum": "pass optimizer=fastnn.Momentum(...)",
+    "patience": "pass callbacks=[fastnn.EarlyStopping(...)] and validation_data",
+    "score": "the accuracy is (model.predict(X) == y).mean(), the mean loss model.calculate_loss(X, y)",
+    "softmax": "the loss 'softmax_cross_entropy' computes it: pass 'identity'",
+}
+
+
+def explain_word(word: str, names: Container[str]) -> str:
+    """Return what a word of another library is called among `names`, or what to do instead; "" if unknown."""
+    for name in NAMES.get(word, ()):
+        if name in names:
+            return f"it is called {name!r} here"
+    return REMEDIES.get(word, "")
+
+
+def translate_arguments(function: F) -> F:
+    """Return a function that explains what an unknown argument is called here; for use as a decorator."""
+    parameters = inspect.signature(function).parameters
+    name = function.__qualname__.removesuffix(".__init__")
+    n_positional = sum(one.kind is not one.KEYWORD_ONLY for one in parameters.values())
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        for option in options:
+            if option not in parameters:
+                remedy = explain_word(option, parameters) or f"choose from {', '.join([*parameters][1:])}"
+                raise TypeError(f"{name}() has no argument {option!r}: {remedy}")
+        if len(arguments) > n_positional:
+            remedy = explain_word(name, ()) or "pass the others by name"
+            counts = f"{n_positional - 1} positional arguments, got {len(arguments) - 1}"
+            raise TypeError(f"{name}() takes {counts}: {remedy}")
+        return function(*arguments, **options)
+
+    return cast(F, call)

@@ -1,0 +1,177 @@
+"""Fit of a tabular estimator, and the scores of it and of baselines on rows that no network was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.metrics import precision_recall_curve
+
+from ...system.messages import join_names, pluralize
+from ...system.validation import Array
+from ..report.data import EvaluatedFit
+from .matching import ignore_unseen
+from .options import TrainTableOptions
+from .rows import Problem
+from .scores import compute_scores, count_operations, estimate_margins, make_folds, score_baselines
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..estimators import TabularClassifier, TabularRegressor
+
+__all__ = ["fit_and_evaluate"]
+
+Rows = NDArray[np.int64]
+
+# Name of the fitted estimator among the baselines.
+OWN = "fastnn"
+# Number of folds of the linear model where the networks are evaluated out of fold.
+N_FOLDS = 5
+# Evaluated rows from which scores say enough without a cross-validation.
+FEW_ROWS = 100
+# How the scores were computed: on rows set aside, or on rows of a validation table.
+OUT_OF_FOLD = "on out-of-fold predictions of {}; the same rows drove early stopping"
+BY_VALIDATION = "on {}; the same rows drove early stopping"
+
+
+def fit_and_evaluate(
+    model: TabularClassifier | TabularRegressor,
+    problem: Problem,
+    valid: Problem | None,
+    options: TrainTableOptions,
+    progress: bool,
+    keep: Callable[[TabularClassifier | TabularRegressor], None],
+) -> EvaluatedFit:
+    """Fit an estimator to a problem, and evaluate it.
+
+    Validation rows also choose the best epoch of each network. Without them, the evaluation is a
+    cross-validation, if the options have a number of folds, or of out-of-fold predictions. `keep` saves the
+    fitted estimator, whatever becomes of the evaluation.
+    """
+    task, frame, n_folds = problem.task, problem.frame, options.cv
+    y, weights, groups = problem.target.to_numpy(), problem.weights, problem.groups
+    classes = np.unique(y) if task == "classification" else None
+    if n_folds is not None and model.time_limit is not None:
+        model.set_params(time_limit=model.time_limit / (n_folds + 1))
+    settings: dict[str, Any] = {"progress": progress, "passes": options.passes}
+    if valid is not None:
+        settings |= {"X_val": valid.frame, "y_val": valid.target}
+    folds = [] if n_folds is None else _make_cross_validation(problem, n_folds, options.seed)
+
+    def fit_rows(one: TabularClassifier | TabularRegressor, rows: Rows | slice) -> None:
+        own = None if weights is None else weights[rows]
+        own_groups = None if groups is None else groups[rows]
+        given = settings | {"sample_weight": own, "groups": own_groups}
+        one.fit(frame.iloc[rows], problem.target.iloc[rows], **given)
+
+    fit_rows(model, slice(None))
+    if valid is not None and valid.weights is not None:
+        # `fit` takes no weights of validation rows, which choose the best passes as if all were 1.
+        model._score_held_out(valid.weights)
+    keep(model)
+    of_folds = [clone(model) for _ in folds]
+    for one, (fitted, _) in zip(of_folds, folds, strict=True):
+        fit_rows(one, fitted)
+    held_out, test = np.arange(len(y)), None
+    if valid is not None:
+        predictions, truth, held_out_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
+        test = (valid.frame, truth, held_out_weights)
+        how = BY_VALIDATION.format(pluralize(len(truth), "validation row"))
+    else:
+        if folds:
+            predictions = _predict_held_out(of_folds, frame, classes, folds)
+            how = f"by {n_folds}-fold cross-validation: networks predict rows that they did not see"
+        else:
+            held_out, predictions = model.oof_rows_, model.oof_prediction_
+            n_units = len(y) if groups is None else int(groups.max()) + 1
+            folds = make_folds(task, y, min(N_FOLDS, n_units), options.seed, groups)
+            how = OUT_OF_FOLD.format(pluralize(len(held_out), "row"))
+        truth, held_out_weights = y[held_out], None if weights is None else weights[held_out]
+    scores = {OWN: compute_scores(task, truth, predictions, classes, held_out_weights)}
+    own_groups = None if groups is None or valid is not None else groups[held_out]
+    margins = estimate_margins(task, truth, predictions, classes, held_out_weights, own_groups)
+    work = count_operations(model, len(y)) * (1 + (n_folds or 0))
+    scores |= score_baselines(task, (frame, y, weights), folds or None, test, classes, held_out, work)
+    remarks = []
+    if n_folds is None and len(truth) < FEW_ROWS:
+        advice = ": --cv 5 evaluates all rows, by networks that did not see them" if valid is None else ""
+        remarks.append(f"scores of {pluralize(len(truth), 'row')} say little{advice}")
+    if classes is not None:
+        is_balanced = model.class_weight == "balanced"
+        remarks += _note_rare_classes(truth, predictions, classes, held_out_weights, is_balanced)
+    return EvaluatedFit(
+        model, task, frame, y, classes, truth, predictions, scores, margins, how, problem.notes, remarks
+    )
+
+
+def _make_cross_validation(problem: Problem, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Return the training and test rows of the folds; raise ValueError where a fit to them is impossible."""
+    y, groups = problem.target.to_numpy(), problem.groups
+    n_units, what = (len(y), "rows") if groups is None else (int(groups.max()) + 1, "groups")
+    if n_folds > n_units:
+        raise ValueError(f"--cv {n_folds}: there are only {n_units} {what}; choose at most {n_units}")
+    folds = make_folds(problem.task, y, n_folds, seed, groups)
+    for fitted, _ in folds:
+        if (y[fitted] == y[fitted[0]]).all():
+            raise ValueError(
+                f"--cv {n_folds}: all rows outside of a fold have the target {str(y[fitted[0]])!r}: "
+                "leave out --cv, or add rows with other targets"
+            )
+    return folds
+
+
+def _note_rare_classes(
+    y: Array, P: Array, classes: Array, weights: Array | None, is_balanced: bool
+) -> list[str]:
+    """Return notes on classes that are never predicted, and on what other thresholds would find.
+
+    The probabilities P (n, n_classes) are those of networks that were not trained on the rows. `is_balanced`
+    is True if all classes had the same weight in the fit.
+    """
+    true = np.searchsorted(classes, y)
+    shares = np.bincount(true, weights, len(classes)) / (len(y) if weights is None else weights.sum())
+    is_missed = (np.bincount(P.argmax(axis=1), minlength=len(classes)) == 0) & (shares > 0)
+    missed = [
+        f"{str(classes[k])!r} ({shares[k]:.1%} of the evaluated rows)" for k in np.flatnonzero(is_missed)
+    ]
+    if not missed:
+        return []
+    verb = "are" if len(missed) > 1 else "is"
+    advice = "" if is_balanced else ": --balanced gives rare classes more weight"
+    notes = [f"{join_names(missed, quoted=False)} {verb} never predicted{advice}"]
+    if len(classes) == 2 and len(missed) == 1:
+        k = int(is_missed.argmax())
+        precision, recall, thresholds = precision_recall_curve(true == k, P[:, k], sample_weight=weights)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+        chosen = {int(f1[:-1].argmax()): ""}
+        if not is_balanced:  # which moves the threshold from the class's fraction of the rows to one half
+            balanced = min(int(np.searchsorted(thresholds, shares[k])), len(thresholds) - 1)
+            chosen.setdefault(balanced, ", as --balanced does roughly,")
+        notes += [
+            f"predicting {str(classes[k])!r} from a probability of {thresholds[j]:.2g} on{how} gives "
+            f"recall {recall[j]:.0%}, precision {precision[j]:.0%}"
+            for j, how in chosen.items()
+        ]
+    return notes
+
+
+def _predict_held_out(
+    fitted: Sequence[TabularClassifier | TabularRegressor],
+    frame: DataFrame,
+    classes: Array | None,
+    folds: Sequence[tuple[Rows, Rows]],
+) -> Array:
+    """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
+    found = np.zeros(len(frame)) if classes is None else np.zeros((len(frame), len(classes)))
+    for one, (_, predicted) in zip(fitted, folds, strict=True):
+        rows = frame.iloc[predicted]
+        with ignore_unseen():  # rare values of the table may be new to a fold
+            if classes is None:
+                found[predicted] = one.predict(rows)
+            else:  # the fold may lack a class
+                found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
+    return found

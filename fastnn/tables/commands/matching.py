@@ -1,0 +1,321 @@
+"""Columns by name, and the rows of a table in the form that a saved model expects."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...system.extras import import_extra
+from ...system.messages import did_you_mean, find_similar, join_names, pluralize
+from ...system.validation import Array
+from ..encoding.categories import UNSEEN, CategoryEncoding
+from ..encoding.columns import NumberEncoding
+from .hints import find_hint, format_option, is_marker, read_as_missing
+from .reading import ISO, ReadTable, parse_dates
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pandas import DataFrame, Series
+
+    from ..estimators import TabularClassifier, TabularRegressor
+
+__all__ = [
+    "Matching",
+    "check_finite",
+    "check_kinds",
+    "check_known",
+    "find_first_text",
+    "find_known_texts",
+    "find_text_columns",
+    "ignore_unseen",
+    "list_fitted_columns",
+    "load_model",
+    "parse_numbers",
+]
+
+# Largest number of categories unseen in the fit that are remembered for each column.
+MAX_UNSEEN = 10_000
+
+
+def check_known(names: Iterable[str], columns: Sequence[str], table: str, argument: str) -> None:
+    """Raise ValueError if the columns of a table, given its name, lack one that an argument names."""
+    for name in names:
+        if name not in columns:
+            hint = did_you_mean(name, columns) or f"its columns are {join_names(columns)}"
+            raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
+
+
+def find_first_text(column: Series) -> tuple[int, Any] | None:
+    """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+    if not wrong.any():
+        return None
+    row = int(wrong.argmax())
+    return int(column.index[row]) + 1, column.iloc[row]
+
+
+def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
+    """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    wrong = find_first_text(column)
+    if wrong is not None:
+        advice = find_hint(column, read.is_csv, read.decimal, missing_values=False)
+        if advice is not None and advice[0] == "numbers":
+            raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
+        row, value = wrong
+        raise ValueError(
+            f"{read.name}: {what} {column.name!r} should hold numbers, but row {row} holds {str(value)!r}: "
+            f"correct it{_suggest_missing(column, value, read)}"
+        )
+    return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def check_finite(frame: DataFrame, read: ReadTable) -> None:
+    """Raise ValueError that names column and row if a table holds infinity."""
+    for name in frame.columns:
+        if frame[name].dtype.kind == "f":
+            wrong = np.isinf(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+            if wrong.any():
+                row = int(frame.index[wrong.argmax()]) + 1
+                raise ValueError(
+                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it"
+                    + (f", {read_as_missing(name, 'inf', '-inf')}" if read.is_csv else "")
+                    + f", or leave the column out of the training by {format_option('--drop', name)}"
+                )
+
+
+def find_text_columns(frame: DataFrame) -> list[str]:
+    """Return the names of the columns of a dataframe whose first value is text."""
+    firsts = {name: frame[name].dropna().head(1).tolist() for name in frame.columns}
+    return [name for name, first in firsts.items() if first and isinstance(first[0], str)]
+
+
+def check_kinds(read: ReadTable, fitted: DataFrame, date_formats: Sequence[str]) -> None:
+    """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    for name in fitted.columns:
+        kind, column = fitted[name].dtype.kind, read.frame[name]
+        is_number = pandas.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "m"
+        if kind in "iufm" and not is_number:
+            parse_numbers(_format_dates(pandas, column), read, "column")
+        elif kind == "M":
+            _parse_dates(column, read, date_formats)
+
+
+def load_model(path: Path) -> TabularClassifier | TabularRegressor:
+    """Return the tabular estimator in a file; raise ValueError if it holds no fitted one."""
+    import fastnn
+
+    model = fastnn.load(path)
+    if not isinstance(model, fastnn.TabularClassifier | fastnn.TabularRegressor):
+        raise ValueError(
+            f"the {type(model).__name__} in {path} knows no columns: 'fastnn train' writes models for tables"
+        )
+    if not hasattr(model, "estimators_"):
+        raise ValueError(f"the {type(model).__name__} in {path} is not fitted")
+    return model
+
+
+def list_fitted_columns(model: TabularClassifier | TabularRegressor) -> list[str]:
+    """Return the names of the columns in the fit of a model."""
+    return [record["name"] for record in model.columns_]
+
+
+def find_known_texts(model: TabularClassifier | TabularRegressor) -> dict[str, Iterable[str]]:
+    """Return the columns that were text in the fit of a model, each with the texts that it knows."""
+    pairs = zip(model.columns_, model.encoder_.encodings_, strict=True)
+    return {
+        record["name"]: getattr(encoding, "known", ())
+        for record, encoding in pairs
+        if record["kind"] == "category"
+    }
+
+
+@contextmanager
+def ignore_unseen() -> Iterator[None]:
+    """Leave out the library's warnings of unseen categories, for commands that count them, or expect them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*{UNSEEN}", UserWarning)
+        yield
+
+
+class Matching:
+    """Columns of a model's fit, found in a table that is read as a whole or in pieces.
+
+    Columns that the fit did not have are left out and named in a note; those in `others` have another
+    purpose, such as the target, and count for no place where a model knows no names. Rows with categories
+    that did not occur in the fit are counted. A missing column is a ValueError.
+    """
+
+    def __init__(
+        self,
+        model: TabularClassifier | TabularRegressor,
+        columns: Sequence[str],
+        name: str,
+        date_formats: Sequence[str],
+        others: Sequence[str] = (),
+    ) -> None:
+        self._model, self._date_formats, self._others = model, date_formats, list(others)
+        self._unseen: dict[str, Unseen] = {}
+        self._far: dict[str, FarValues] = {}
+        self._n_rows = 0
+        self._surplus: list[str] = []
+        self.fitted = list_fitted_columns(model)
+        self._has_names = hasattr(model, "feature_names_in_")
+        if not self._has_names:
+            return
+        missing = [column for column in self.fitted if column not in columns]
+        if missing:
+            surplus = [column for column in columns if column not in self.fitted]
+            close = find_similar(missing[0], surplus)
+            hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
+            verb = "column" if len(missing) == 1 else "columns"
+            raise ValueError(f"{name} lacks the {verb} {join_names(missing)} of the model{hint}")
+        known = (*self.fitted, *self._others, model.target_name_)
+        self._surplus = [column for column in columns if column not in known]
+
+    def match_rows(self, read: ReadTable) -> DataFrame | Array:
+        """Return the columns of the fit, each of its kind in the fit; an array for a model without names.
+
+        Infinity, and text in a column that held numbers or dates, are a ValueError that names the row.
+        """
+        if not self._has_names:
+            frame = read.frame.drop(columns=self._others)
+            return _take_by_position(ReadTable(frame, read.name), len(self.fitted))
+        pandas = import_extra("pandas", "cli", "reading a table")
+        frame = read.frame[self.fitted].copy()
+        self._n_rows += len(frame)
+        check_finite(frame, read)
+        for record, encoding in zip(self._model.columns_, self._model.encoder_.encodings_, strict=True):
+            name, kind = record["name"], record["kind"]
+            column = frame[name]
+            if not record["features"]:
+                continue
+            if kind == "boolean" and column.dtype.kind != "b":
+                frame[name] = _parse_booleans(pandas, column, read)
+            elif kind == "number":
+                is_duration = column.dtype.kind == "m"  # which the encoder reads as days
+                if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
+                    frame[name] = parse_numbers(_format_dates(pandas, column), read, "column")
+                if isinstance(encoding, NumberEncoding) and not is_duration:
+                    self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
+            elif kind == "date":
+                frame[name] = _parse_dates(column, read, self._date_formats)
+            elif isinstance(encoding, CategoryEncoding):
+                self._unseen.setdefault(name, Unseen()).add(encoding.count_unseen(column.tolist()))
+        return frame
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on columns that the model does not use, and on values that it did not see."""
+        notes = []
+        if self._surplus:
+            notes.append(f"columns that the model does not use: {join_names(self._surplus, quoted=False)}")
+        for name, unseen in self._unseen.items():
+            if unseen.n_rows:
+                rows = "1 row has a value" if unseen.n_rows == 1 else f"{unseen.n_rows:,} rows have values"
+                rows = f"all {rows}" if 1 < unseen.n_rows == self._n_rows else rows
+                values = join_names(value for value, _ in unseen.counts.most_common())
+                notes.append(f"column {name!r}: {rows} not seen in training: {values}{unseen.others}")
+        notes += [f"column {name!r}: {far.note}" for name, far in self._far.items() if far.note]
+        return notes
+
+
+class Unseen:
+    """Number of rows with categories that did not occur in the fit, and the first such categories."""
+
+    def __init__(self) -> None:
+        self.n_rows, self.counts, self.others = 0, Counter[str](), ""
+
+    def add(self, counts: Counter[str]) -> None:
+        """Add the categories of a piece; at most `MAX_UNSEEN` are remembered."""
+        self.n_rows += counts.total()
+        for value, n_rows in counts.items():
+            if value in self.counts or len(self.counts) < MAX_UNSEEN:
+                self.counts[value] += n_rows
+            else:
+                self.others = " or others"
+
+
+class FarValues:
+    """Numbers of rows of a column that lie outside of the range of the fit, given its edges."""
+
+    def __init__(self, edges: Array) -> None:
+        self._low, self._high = float(edges[0]), float(edges[-1])
+        self._n_outside = self._n_far = self._n_rows = 0
+
+    def add(self, column: Series) -> None:
+        """Count the rows of a piece; a value is far beyond the range by more than its width."""
+        x = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        beyond = np.maximum(self._low - x, x - self._high)
+        self._n_rows += int((~np.isnan(x)).sum())
+        self._n_outside += int((beyond > 0).sum())
+        self._n_far += int((beyond > self._high - self._low).sum())
+
+    @property
+    def note(self) -> str:
+        """Remark on values far outside of the range, or where most lie outside of it; "" for others."""
+        if self._low == self._high or not (self._n_far or 2 * self._n_outside > self._n_rows):
+            return ""
+        rows = pluralize(self._n_outside, "row")
+        return f"{rows} outside of the range of the training, {self._low:.6g} to {self._high:.6g}"
+
+
+def _take_by_position(read: ReadTable, n_columns: int) -> Array:
+    """Return the values of a table for a model that was fitted to an array."""
+    if len(read.frame.columns) != n_columns:
+        raise ValueError(
+            f"{read.name} has {len(read.frame.columns)} columns, but the model, which knows no names, takes "
+            f"{n_columns}"
+        )
+    return read.frame.to_numpy()
+
+
+def _format_dates(pandas: ModuleType, column: Series) -> Series:
+    """Return a column, dates as text: pandas would turn them into numbers without an error."""
+    return column.astype(str) if column.dtype.kind == "M" else column
+
+
+def _parse_booleans(pandas: ModuleType, column: Series, read: ReadTable) -> Array:
+    """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
+    numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    found = column.astype("string").str.strip().str.lower().map(numbers)
+    wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        place, value = column.index[row] + 1, str(column.iloc[row])
+        raise ValueError(
+            f"{read.name}: column {column.name!r} should hold True and False, but row {place} "
+            f"holds {value!r}: correct it{_suggest_missing(column, value, read)}"
+        )
+    return found.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _suggest_missing(column: Series, value: object, read: ReadTable) -> str:
+    """Return the advice to read a text of a CSV file as a missing value, if it looks like one; or ""."""
+    text = str(value)
+    return f", or {read_as_missing(column.name, text)}" if read.is_csv and is_marker(text) else ""
+
+
+def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:
+    """Return a column as dates; raise ValueError that names the first row with something else."""
+    pandas = import_extra("pandas", "cli", "reading a table")
+    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
+        return column
+    dates = parse_dates(column.astype("string"), [*date_formats, ISO])
+    wrong = column.notna().to_numpy() if dates is None else (dates.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{read.name}: column {column.name!r} should hold dates, but row {column.index[row] + 1} holds "
+            f"{str(column.iloc[row])!r}: write dates as 2024-12-31, or name their --date-format"
+        )
+    return dates

@@ -1,0 +1,166 @@
+"""Command ``fastnn predict``: predict the rows of a table by a saved model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from ...system.printing import VisibleText, print
+from .options import PredictOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pyarrow import Schema
+
+    from ..estimators import TabularClassifier, TabularRegressor
+
+__all__ = ["predict_table"]
+
+# Extensions of archives and spreadsheets, which are not written.
+OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
+
+
+def predict_table(options: PredictOptions) -> int:
+    """Predict and write; return the exit status."""
+    from ...system.files import atomic_path, check_output
+    from ...system.messages import pluralize
+
+    path = None if options.out == "-" else check_output(options.out, "--out", "a table")
+    if path is not None and path.suffix.lower() in OTHERS:
+        raise ValueError(
+            f"--out: no {path.suffix} file is written: choose .csv, .csv.gz, .csv.bz2, .csv.xz or .parquet"
+        )
+
+    from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
+    from .pieces import TableInPieces
+    from .reading import Columns, resolve_names
+
+    model = load_model(options.model)
+    options = options.follow(getattr(model, "reading_", None))
+    has_classes = hasattr(model, "classes_")
+    if options.proba and not has_classes:
+        raise ValueError(f"--proba: {options.model} predicts numbers, not classes")
+    if options.quantiles and (has_classes or not len(model._quantiles)):
+        raise ValueError(f"--quantiles: {options.model} has none: train it with --quantiles 0.05,0.5,0.95")
+    # Columns of a model without names are found by their places in the whole table.
+    is_whole = not hasattr(model, "feature_names_in_")
+    columns = Columns(text=find_known_texts(model), kept=list_fitted_columns(model), copied=options.keep)
+    table = TableInPieces(options.table, options, columns, is_whole)
+    keep = resolve_names(options.keep, table.columns)
+    table.check_names(keep, "--keep")
+    matching = Matching(model, table.columns, table.name, options.date_format)
+    n_rows = 0
+    draft: AbstractContextManager[Path | None] = nullcontext() if path is None else atomic_path(path)
+    with draft as temporary, _open_writer(temporary, table.get_kept_schema(keep)) as write:
+        for piece in table.read_pieces(matching.fitted, keep):
+            with ignore_unseen():
+                predictions = _predict_rows(model, matching.match_rows(piece.read), piece.kept, options)
+            write(predictions)
+            n_rows += len(piece.kept)
+    for note in (*table.notes, *matching.notes):
+        print(f"note: {note}", file=sys.stderr)
+    if path is not None:
+        print(f"{path}: {pluralize(n_rows, 'prediction')}", file=sys.stderr)
+    return 0
+
+
+def _predict_rows(
+    model: TabularClassifier | TabularRegressor, rows: Any, kept: DataFrame, options: PredictOptions
+) -> DataFrame:
+    """Return a dataframe of the copied columns and the predictions."""
+    import fastnn
+
+    columns: dict[str, Any] = {}
+    if options.proba:
+        P = model.predict_proba(rows)
+        columns["prediction"] = model.classes_[P.argmax(axis=1)]
+        columns |= {f"probability_{one}": P[:, k] for k, one in enumerate(model.classes_)}
+    else:
+        columns["prediction"] = model.predict(rows)
+    if options.quantiles and isinstance(model, fastnn.TabularRegressor):
+        Q = model.predict(rows, quantiles=True)
+        columns |= {f"quantile_{q:g}": Q[:, k] for k, q in enumerate(model._quantiles)}
+    for name, values in columns.items():
+        if name in kept:
+            raise ValueError(f"--keep: {name!r} is the name of a column of the predictions")
+        kept[name] = values
+    return kept
+
+
+@contextmanager
+def _open_writer(path: Path | None, schema: Schema | None) -> Iterator[Callable[[DataFrame], None]]:
+    """Yield a function that adds a dataframe to a file of the kind that its name says; None prints CSV.
+
+    The schema has the types of the first columns in a Parquet file; None leaves all to the first dataframe.
+    """
+    if path is None:
+        # A terminal would obey control characters in the names of classes; a file or pipe gets the data.
+        yield _make_csv_writer(VisibleText() if sys.stdout.isatty() else sys.stdout)
+        sys.stdout.flush()
+        return
+    extension = path.suffix.lower()
+    if extension in (".parquet", ".pq"):
+        with ExitStack() as closing:
+            yield _make_parquet_writer(path, schema, closing)
+        return
+    import io
+
+    with (
+        path.open("wb") as raw,
+        _open_packed(raw, extension) as binary,
+        io.TextIOWrapper(binary, "utf-8", newline="") as text,
+    ):
+        yield _make_csv_writer(text)
+
+
+def _open_packed(file: BinaryIO, extension: str) -> AbstractContextManager[Any]:
+    """Return a context with a file that compresses into another one, as the extension of its name says."""
+    import bz2
+    import gzip
+    import lzma
+
+    if extension == ".gz":
+        # Without a name and a time, the same predictions give the same bytes.
+        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    openers: dict[str, Callable[..., Any]] = {".bz2": bz2.open, ".xz": lzma.open}
+    return openers[extension](file, "wb") if extension in openers else nullcontext(file)
+
+
+def _make_csv_writer(file: TextIO | VisibleText) -> Callable[[DataFrame], None]:
+    """Return a function that writes dataframes, the names of the columns once."""
+    has_names = False
+
+    def write(frame: DataFrame) -> None:
+        nonlocal has_names
+        frame.to_csv(file, index=False, header=not has_names, lineterminator="\n")
+        has_names = True
+
+    return write
+
+
+def _make_parquet_writer(
+    path: Path, schema: Schema | None, closing: ExitStack
+) -> Callable[[DataFrame], None]:
+    """Return a function that writes dataframes as row groups of a file, which `closing` closes.
+
+    The first columns have the types of a schema; the first dataframe decides about the others.
+    """
+    from ...system.extras import import_extra
+
+    arrow = import_extra("pyarrow", "cli", "a Parquet file")
+    parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
+    file: Any = None
+
+    def write(frame: DataFrame) -> None:
+        nonlocal file
+        if file is None:
+            types = arrow.Schema.from_pandas(frame, preserve_index=False)
+            for k, field in enumerate(schema or ()):
+                types = types.set(k, field)
+            file = closing.enter_context(parquet.ParquetWriter(path, types))
+        file.write_table(arrow.Table.from_pandas(frame, file.schema, preserve_index=False))
+
+    return write

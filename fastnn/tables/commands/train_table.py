@@ -1,0 +1,295 @@
+"""Command ``fastnn train``: fit networks to a table, and write the model, its scores and a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...system.messages import escape_controls
+from ...system.printing import print
+from .options import TrainTableOptions
+
+if TYPE_CHECKING:
+    from ..estimators import TabularClassifier, TabularRegressor
+    from ..report.data import EvaluatedFit, ReportData
+    from .reading import ReadTable
+    from .rows import Problem
+
+__all__ = ["train_table"]
+
+# Files that a training writes.
+MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
+
+
+def train_table(options: TrainTableOptions) -> int:
+    """Fit, evaluate, print and write; return the exit status."""
+    from ...system.files import check_file_name
+
+    begin = time.perf_counter()
+    check_file_name(options.out, "--out")
+    paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
+    _check_folder(options.out, paths)
+
+    from ..members import WeightlessRowsError
+    from ..parquet import is_parquet
+    from .evaluated_fit import fit_and_evaluate
+    from .matching import find_text_columns
+    from .reading import Columns, read_table
+    from .rows import are_numbers, make_problem
+
+    if paths[0].exists():
+        print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
+    if is_parquet(options.table):
+        _check_size(options)
+    columns = Columns(target=options.target, task=options.task, drop=options.drop)
+    read = read_table(options.table, options, columns, options.rows, options.seed)
+    problem = make_problem(read, options.target, options.task, options.drop, options.weights, options.groups)
+    reading = None if read.form is None else read.form.to_record()
+    valid = None
+    if options.valid is not None:
+        texts = find_text_columns(problem.frame)
+        if problem.task == "classification" and not are_numbers(problem.target.unique()):
+            texts += find_text_columns(problem.target.to_frame())
+        columns = Columns(
+            text=dict.fromkeys(texts, ()),
+            kept=list(problem.frame.columns),
+            target=options.target,
+            task=problem.task,
+        )
+        table = read_table(options.valid, options.follow(reading), columns)
+        valid = _match_validation(table, problem, options)
+    _print_table(read, problem)
+    estimator = _make_estimator(problem, options)
+    shows_bars = sys.stderr.isatty()
+    is_kept = False
+
+    def keep(model: TabularClassifier | TabularRegressor) -> None:
+        """Write the model, and remove the scores and the report of an earlier one."""
+        nonlocal is_kept
+        options.out.mkdir(parents=True, exist_ok=True)
+        if reading is not None:
+            model.reading_ = reading
+        model.save(paths[0], training=options.keep_training)
+        is_kept = True
+        for path in paths[1:]:
+            path.unlink(missing_ok=True)
+
+    try:
+        result = fit_and_evaluate(estimator, problem, valid, options, shows_bars, keep)
+        _write_results(read, result, options, paths)
+    except WeightlessRowsError as error:
+        how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
+        raise ValueError(error.explain(how)) from None
+    finally:
+        if is_kept and sys.exception() is not None:
+            print(f"{paths[0]} is complete; {SCORES} or {REPORT} is missing", file=sys.stderr)
+    print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
+    return 0
+
+
+def _check_size(options: TrainTableOptions) -> None:
+    """Raise ValueError if the training takes more memory than allowed, before a file is read."""
+    from ..fits import check_size
+    from ..parquet import Source
+    from ..presets import PRESETS
+    from .reading import resolve_names
+
+    source, preset = Source.open(options.table), PRESETS[options.preset]
+    left_out = {options.target, options.weights, options.groups, *resolve_names(options.drop, source.columns)}
+    check_size(
+        source,
+        [name for name in source.columns if name not in left_out],
+        options.rows,
+        preset,
+        options.networks or preset.n_estimators,
+        options.jobs,
+        options.memory_limit,
+        ("--rows ", "--memory-limit"),
+    )
+
+
+def _write_results(
+    read: ReadTable, result: EvaluatedFit, options: TrainTableOptions, paths: list[Path]
+) -> None:
+    """Print the scores, and write them and the report."""
+    from ...system.files import atomic_path
+    from ..report.page import make_report_page
+
+    _print_scores(result)
+    metrics = _collect_metrics(read, result, options)
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
+    with atomic_path(paths[1]) as draft:
+        draft.write_text(text + "\n", "utf-8", "backslashreplace")
+    page = make_report_page(_make_report(read, result, options, metrics))
+    with atomic_path(paths[2]) as draft:
+        draft.write_text(page, "utf-8", "backslashreplace")
+
+
+def _check_folder(folder: Path, paths: list[Path]) -> None:
+    """Raise ValueError unless the results can be written to a folder, which is made with its parents."""
+    from ...system.files import check_folder, check_replaceable
+
+    if os.path.lexists(folder) and not folder.is_dir():
+        kind = "a file" if folder.exists() else "a link to nothing"
+        raise ValueError(f"--out: {folder} is {kind}, not a folder")
+    missing = folder
+    while not os.path.lexists(missing.parent):
+        missing = missing.parent
+    check_folder(paths[0] if folder.is_dir() else missing, "--out")
+    for path in paths:
+        check_replaceable(path, "--out", "a result's file")
+
+
+def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClassifier | TabularRegressor:
+    """Return the estimator of the arguments for a problem."""
+    import fastnn
+
+    from .matching import find_first_text
+
+    settings = {
+        "n_estimators": options.networks,
+        "preset": options.preset,
+        "time_limit": options.time_limit,
+        "n_jobs": options.jobs,
+        "random_state": options.seed,
+    }
+    if problem.task == "classification":
+        if options.quantiles:
+            is_text = find_first_text(problem.target) is not None
+            remedy = "leave --quantiles out" if is_text else "pass --task regression"
+            raise ValueError(f"--quantiles works only with numbers, but the target holds classes: {remedy}")
+        weight = "balanced" if options.balanced else None
+        return fastnn.TabularClassifier(class_weight=weight, **settings)
+    if options.balanced:
+        raise ValueError("--balanced works only with classes, but the target holds numbers")
+    return fastnn.TabularRegressor(quantiles=options.quantiles, **settings)
+
+
+def _match_validation(read: ReadTable, problem: Problem, options: TrainTableOptions) -> Problem:
+    """Return the validation rows, with the columns and classes of the training rows."""
+    import numpy as np
+    import pandas as pd
+
+    from .matching import check_kinds, check_known
+    from .rows import check_classes, make_rows
+
+    target = options.target
+    check_known([target, *problem.frame.columns], list(read.frame.columns), read.name, "--valid")
+    check_kinds(read, problem.frame, options.date_format)
+    valid = make_rows(read, target, problem.task, options.weights, list(problem.frame.columns))
+    if problem.task == "classification":
+        classes = np.unique(problem.target.to_numpy())
+        valid.target = pd.Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
+    problem.notes += [f"{read.name}: {note}" for note in (*read.notes, *valid.notes)]
+    return valid
+
+
+def _print_table(read: ReadTable, problem: Problem) -> None:
+    """Print rows, columns by kind, missing values, what is left out and why, and the target."""
+    import numpy as np
+
+    from ...system.messages import join_names, pluralize
+    from ..encoding.encoder import TableEncoder
+
+    columns = TableEncoder(text="target").fit(problem.frame).columns_
+    n_columns = len(read.frame.columns) + len(read.unread)
+    print(f"{read.name}: {pluralize(len(read.frame), 'row')}, {pluralize(n_columns, 'column')}")
+    used = [record for record in columns if record["features"]]
+    plural = {"number": "numbers", "boolean": "booleans", "date": "dates", "category": "categories"}
+    for kind, title in plural.items():
+        records = [record for record in used if record["kind"] == kind]
+        if records:
+            n_missing = sum(record["missing"] for record in records)
+            missing = f" ({n_missing:,} missing values)" if n_missing else ""
+            names_listed = join_names((record["name"] for record in records), quoted=False)
+            print(f"  {title:<13} {len(records):>4}   {names_listed}{missing}")
+    for record in columns:
+        if not record["features"]:
+            reason = record["treatment"].removeprefix("left out: ")
+            print(f"  {'left out':<13}        {escape_controls(record['name'])}: {reason}")
+    for note in (*read.notes, *problem.notes):
+        print(f"  note: {note}")
+    y = problem.target
+    name = escape_controls(str(y.name))
+    if problem.task == "classification":
+        classes, counts = np.unique(y.to_numpy(), return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:6]
+        shares = ", ".join(f"{escape_controls(str(classes[k]))} {counts[k] / len(y):.1%}" for k in order)
+        print(f"target {name}: {len(classes)} classes, {shares}{' ...' if len(classes) > 6 else ''}")
+    else:
+        print(f"target {name}: numbers from {y.min():,.6g} to {y.max():,.6g}, mean {y.mean():,.6g}")
+    sys.stdout.flush()
+
+
+def _print_scores(result: EvaluatedFit) -> None:
+    """Print the scores of the networks and of the baselines."""
+    from .scores import format_scores
+
+    print(f"\n{format_scores(result.task, result.scores, result.margins)}\n(evaluated {result.how})")
+    for remark in result.remarks:
+        print(f"  note: {remark}")
+    order = result.model.importances_.argsort()[::-1]
+    best = [
+        escape_controls(result.model.columns_[k]["name"])
+        for k in order[:5]
+        if result.model.importances_[k] > 0
+    ]
+    if best:
+        print(f"most important columns: {', '.join(best)}")
+
+
+def _collect_metrics(read: ReadTable, result: EvaluatedFit, options: TrainTableOptions) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    from ... import __version__
+    from .scores import to_json
+
+    model = result.model
+    return to_json(
+        {
+            "version": __version__,
+            "table": read.name,
+            "rows": len(result.y),
+            "target": options.target,
+            "task": result.task,
+            "classes": None if result.classes is None else result.classes.tolist(),
+            "evaluated": result.how,
+            "scores": {name.replace(" ", "_"): scores for name, scores in result.scores.items()},
+            "margins": result.margins,
+            "preset": options.preset,
+            "seed": options.seed,
+            "networks": len(model.estimators_),
+            "layers": list(model.estimators_[0].model_.layers_dim),
+            "passes": [member.n_iter_ for member in model.estimators_],
+            "fit_seconds": round(model.fit_seconds_, 3),
+            "fit_cpu_seconds": round(model.fit_cpu_seconds_, 3),
+            "columns": [
+                record | {"importance": importance}
+                for record, importance in zip(model.columns_, model.importances_, strict=True)
+            ],
+        }
+    )
+
+
+def _make_report(
+    read: ReadTable, result: EvaluatedFit, options: TrainTableOptions, metrics: dict[str, Any]
+) -> ReportData:
+    """Return the content of report.html."""
+    from ..report.data import ReportData
+    from .scores import order_metrics
+
+    name = options.weights
+    weighted = [] if name is None else [f"scores are weighted by {name!r}; the tables count rows"]
+    own = {
+        "target": options.target,
+        "source": read.name,
+        "metrics": order_metrics(result.task, result.scores),
+        "notes": read.notes + result.notes + result.remarks + weighted,
+        "model_file": str(options.out / MODEL),
+        "details": metrics,
+    }
+    return ReportData(**(vars(result) | own))

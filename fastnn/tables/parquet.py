@@ -1,0 +1,309 @@
+"""Sources of tables: paths and URLs of files, folders of Parquet files, and datasets of pyarrow."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.random import sample_without_replacement
+
+from ..system.extras import import_extra
+from ..system.files import is_url
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pyarrow import RecordBatch, Schema, Table
+    from pyarrow.dataset import Dataset
+    from pyarrow.fs import FileSystem
+
+__all__ = ["Source", "draw_rows", "get_first_line", "is_files", "is_parquet", "name_source", "read_url"]
+
+# First bytes of Parquet files.
+PARQUET = b"PAR1"
+# Largest number of rows of a batch.
+BATCH_ROWS = 16_384
+
+
+def _import_arrow(module: str = "pyarrow") -> ModuleType:
+    return import_extra(module, "cli", "a Parquet file or a URL")
+
+
+# --- files that a user names --------------------------------------------------------------------------------
+
+
+def is_files(X: Any) -> bool:
+    """Return True for a path, a list of paths and a dataset of pyarrow."""
+    if isinstance(X, str | os.PathLike):
+        return True
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and all(isinstance(one, str | os.PathLike) for one in X)
+    datasets = sys.modules.get("pyarrow.dataset")  # only a program that has imported it has such an object
+    return datasets is not None and isinstance(X, datasets.Dataset)
+
+
+def name_source(source: Any) -> str:
+    """Return the name of files for messages; that of a URL without its password and its query."""
+    if is_url(source):
+        return re.sub("(://)[^/@]*:[^/@]*@", r"\1", source.partition("?")[0])
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    files = list(source) if isinstance(source, list | tuple) else list(getattr(source, "files", []))
+    if not files:
+        return "the dataset"
+    first = name_source(files[0])
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more files"
+
+
+def get_first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _name_errors(url: str) -> Iterator[None]:
+    """Let errors of file systems name the URL."""
+    name = name_source(url)
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name}") from None
+    except (ImportError, OSError, ValueError) as error:
+        kind = next(one for one in (ImportError, OSError, ValueError) if isinstance(error, one))
+        raise kind(f"{name} cannot be read: {get_first_line(error).replace(url, name)}") from None
+
+
+def _find_file_system(url: str) -> tuple[FileSystem, str]:
+    """Return the file system of a URL, one of pyarrow or of fsspec for pyarrow, and the path in it."""
+    arrow, systems = _import_arrow(), _import_arrow("pyarrow.fs")
+    with _name_errors(url):
+        try:
+            return systems.FileSystem.from_uri(url)
+        except arrow.ArrowInvalid as error:
+            if "Unrecognized filesystem type" not in str(error):
+                raise
+        except arrow.ArrowNotImplementedError:  # of a pyarrow that was built without the file system
+            pass
+        try:
+            core = importlib.import_module("fsspec.core")
+        except ModuleNotFoundError:
+            scheme = url.partition("://")[0]
+            raise ImportError(f"pyarrow does not know {scheme}://, fsspec may: pip install fsspec") from None
+        try:
+            system, path = core.url_to_fs(url)
+        except ValueError as error:
+            raise ValueError(
+                f"{get_first_line(error)}: pyarrow and fsspec know URLs such as s3:// and gs://"
+            ) from None
+        return systems.PyFileSystem(systems.FSSpecHandler(system)), path
+
+
+def read_url(url: str, n_bytes: int | None = None) -> bytes:
+    """Return the bytes of the file at a URL, or the first `n_bytes` of them."""
+    system, path = _find_file_system(url)
+    with _name_errors(url), system.open_input_file(path) as file:
+        return file.read(n_bytes)
+
+
+def _is_folder(source: str) -> bool:
+    """Return True for a folder; raise FileNotFoundError if there is neither a file nor a folder."""
+    if is_url(source):
+        system, path = _find_file_system(source)
+        with _name_errors(source):
+            kind = system.get_file_info(path).type.name
+        is_there, is_folder = kind != "NotFound", kind == "Directory"
+    else:
+        is_there, is_folder = os.path.exists(source), os.path.isdir(source)
+    if not is_there:
+        raise FileNotFoundError(f"there is no file {name_source(source)}")
+    return is_folder
+
+
+def is_parquet(source: str | Path) -> bool:
+    """Return True for the name or URL of a Parquet file, or of a folder that holds Parquet files."""
+    if is_url(source):
+        url = str(source)
+        if not _is_folder(url):
+            return read_url(url, len(PARQUET)) == PARQUET
+        system, path = _find_file_system(url)
+        with _name_errors(url):
+            found = system.get_file_info(_import_arrow("pyarrow.fs").FileSelector(path, recursive=True))
+        return any(info.path.endswith(".parquet") for info in found)
+    local = Path(source)
+    if source == "-" or not local.is_file():  # standard input, a folder, or a pipe
+        return source != "-" and any(local.rglob("*.parquet"))
+    with local.open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+# --- their rows ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of files, which are read by pyarrow."""
+
+    dataset: Dataset  # files
+    name: str  # name in messages
+
+    @classmethod
+    def open(cls, given: Any) -> Source:
+        """Return the source that a user names: a path or URL, a list of these, a folder, or a dataset.
+
+        The types of its columns hold the values of all files, such as float64 for integers and floats. A
+        dataset of the user stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If the files are not Parquet files, lie in several file systems, or one lacks a column.
+        FileNotFoundError
+            If a file does not exist.
+        ImportError
+            If the file system of a URL needs a package that is missing.
+        """
+        datasets, name = _import_arrow("pyarrow.dataset"), name_source(given)
+        if isinstance(given, datasets.Dataset):
+            return cls(given, name)
+        names = [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
+        folders = [one for one in names if _is_folder(one)]
+        if len(names) > 1 and folders:
+            raise ValueError(
+                f"{name_source(folders[0])} is a folder: pass one folder, or a list of files alone"
+            )
+        places = [_find_file_system(one) if is_url(one) else (None, one) for one in names]
+        for one, (system, _) in zip(names, places, strict=True):
+            if system != places[0][0]:
+                raise ValueError(
+                    f"{name_source(names[0])} and {name_source(one)} lie in different file systems: pass the "
+                    "files of one"
+                )
+        paths: Any = [path for _, path in places]
+        paths = paths[0] if len(paths) == 1 else paths
+        options = {"filesystem": places[0][0], "format": "parquet", "partitioning": "hive"}
+        try:
+            dataset = datasets.dataset(paths, **options)
+            schema = _unify_schemas(dataset, name)
+            return cls(datasets.dataset(paths, schema=schema, **options), name)
+        except (_import_arrow().ArrowException, OSError) as error:
+            raise ValueError(
+                f"{name} is not a Parquet file that can be read: {get_first_line(error)}"
+            ) from None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.dataset.schema.names)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, one at least."""
+        count = self.dataset.count_rows()
+        if not count:
+            raise ValueError(f"{self.name} has no rows")
+        return count
+
+    def count_max_features(self, columns: Sequence[str], n_bins: int, max_categories: int) -> int:
+        """Return an upper bound of the usual number of features of a row, from the types of columns."""
+        types, count = _import_arrow().types, 0
+        for name in columns:
+            kind = self.dataset.schema.field(name).type
+            if types.is_boolean(kind):
+                count += 2
+            elif types.is_temporal(kind) and not types.is_duration(kind):
+                count += 4 * (n_bins + 2)
+            elif types.is_primitive(kind) or types.is_decimal(kind):
+                count += n_bins + 2
+            else:
+                count += max_categories + 3
+        return count
+
+    def read(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> Table:
+        """Return columns as a pyarrow Table, of all rows or of those with the increasing numbers `rows`."""
+        with self._explain_errors(columns):
+            if rows is None:
+                return self.dataset.to_table(list(columns))
+            return self.dataset.take(
+                _import_arrow().array(rows), columns=list(columns), **_make_scan_options()
+            )
+
+    def read_batches(self, columns: Sequence[str]) -> Iterator[RecordBatch]:
+        """Yield columns of all rows as pyarrow RecordBatches, of which few are in memory at a time."""
+        with self._explain_errors(columns):
+            scan = self.dataset.to_batches(
+                columns=list(columns), batch_size=BATCH_ROWS, **_make_scan_options()
+            )
+            yield from filter(len, scan)  # files without rows have an empty batch
+
+    @contextmanager
+    def _explain_errors(self, columns: Sequence[str]) -> Iterator[None]:
+        """Let errors name the file and the column that cannot be read."""
+        try:
+            yield
+        except (_import_arrow().ArrowException, OSError) as error:
+            place, reason = self._find_damage(columns) or (self.name, error)
+            raise ValueError(f"{place} cannot be read: {get_first_line(reason)}") from None
+
+    def _find_damage(self, columns: Sequence[str]) -> tuple[str, BaseException] | None:
+        """Return the first file and column that cannot be read, and the error."""
+        with suppress(ValueError):  # a dataset with a filter does not tell its files
+            for fragment in self.dataset.get_fragments():
+                for column in columns:
+                    try:
+                        fragment.to_table(self.dataset.schema, [column])
+                    except (_import_arrow().ArrowException, OSError) as error:
+                        return f"{fragment.path}, column {column!r}", error
+        return None
+
+
+def draw_rows(n_rows: int, count: int | None, random: np.random.RandomState) -> NDArray[np.int64] | None:
+    """Return the increasing numbers of `count` random rows; None for all rows."""
+    if count is None or count >= n_rows:
+        return None
+    return np.sort(sample_without_replacement(n_rows, count, random_state=random))
+
+
+def _unify_schemas(dataset: Dataset, name: str) -> Schema:
+    """Return a schema of types that hold the values of all files of a dataset, given its name for messages.
+
+    A column whose types have nothing in common, such as text and numbers, keeps its type in the first file.
+    """
+    arrow, datasets = _import_arrow(), _import_arrow("pyarrow.dataset")
+    columns, schemas = dataset.schema.names, []
+    for fragment in dataset.get_fragments():
+        schemas.append(fragment.physical_schema)
+        constant = datasets.get_partition_keys(fragment.partition_expression)
+        lacking = [column for column in columns if column not in (*schemas[-1].names, *constant)]
+        if lacking:
+            raise ValueError(f"{fragment.path} lacks the column {lacking[0]!r} of the other files")
+    if not schemas:
+        raise ValueError(f"{name} holds no Parquet file")
+    # pyarrow takes no rows from views of text, which are a way to store it.
+    views = {arrow.string_view(): arrow.string(), arrow.binary_view(): arrow.binary()}
+    fields = []
+    for field in dataset.schema:
+        given = [field, *(one.field(field.name) for one in schemas if field.name in one.names)]
+        kind = field.type
+        with suppress(arrow.ArrowException):
+            (kind,) = arrow.unify_schemas(
+                [arrow.schema([one]) for one in given], promote_options="permissive"
+            ).types
+        fields.append(field.with_type(views.get(kind, kind)))
+    return arrow.schema(fields, dataset.schema.metadata)
+
+
+def _make_scan_options() -> dict[str, Any]:
+    """Return the options of a scan that keeps few row groups in memory."""
+    options = _import_arrow("pyarrow.dataset").ParquetFragmentScanOptions(
+        use_buffered_stream=True, pre_buffer=False
+    )
+    return {"batch_readahead": 1, "fragment_readahead": 1, "fragment_scan_options": options}

@@ -1,1 +1,0 @@
-"""Fits to Parquet files that are larger than memory."""

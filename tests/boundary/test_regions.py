@@ -1,0 +1,148 @@
+"""Regions of one class are filled without being painted: the picture is the dense one, in every format."""
+
+import json
+
+import numpy as np
+import psutil
+import pytest
+from extras import optional
+from PIL import Image
+from sklearn.datasets import make_moons
+from views import along
+
+import fastnn
+
+zarr = optional("zarr")
+
+XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def model(request):
+    """Return a network of two or three classes, of which one is the third around the moons."""
+    X, y = make_moons(200, noise=0.2, random_state=0)
+    model = fastnn.Model([2, 16, request.param], activation="relu", random_state=0)
+    model.train(X, np.where(X[:, 0] > 1.3, request.param - 1, y), num_passes=300)
+    return model
+
+
+def render(model, size, **options):
+    return fastnn.render_boundary(model, XLIM, YLIM, size, **options)
+
+
+# Widths and heights: a single square; many, cut off at the edges; thin ones.
+SIZES = [(300, 203), (4500, 6300), (2048, 4096), (9000, 30)]
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=str)
+def pictures(request, model):
+    """Return a model, the size of a picture, and its pixels, all evaluated."""
+    return model, request.param, render(model, request.param, method="dense").data
+
+
+def check_stats(image):
+    """Assert that each pixel was either evaluated or filled, most of them the latter."""
+    stats = image.stats
+    assert stats.method == "certified"
+    assert stats.points_evaluated + stats.points_filled == stats.points
+    assert stats.points_evaluated < stats.points / 2
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_an_array_is_the_dense_picture(pictures, dtype):
+    model, size, expected = pictures
+    out = np.full(size[::-1], 99, dtype)
+    check_stats(render(model, size, method="certified", out=out))
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_png_is_the_dense_picture(pictures, tmp_path):
+    model, size, expected = pictures
+    check_stats(render(model, size, method="certified", out=tmp_path / "a.png"))
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image)[::-1], expected)
+
+
+@pytest.mark.needs("zarr")
+def test_a_zarr_array_is_the_dense_picture(pictures, tmp_path):
+    model, size, expected = pictures
+    check_stats(render(model, size, method="certified", out=tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], expected)
+
+
+def test_the_tiles_of_every_level_are_the_dense_picture_thinned(pictures, tmp_path):
+    model, size, _ = pictures
+    render(model, size, out=tmp_path / "dense.dzi", method="dense")
+    check_stats(render(model, size, method="certified", out=tmp_path / "a.dzi"))
+    dense, certified = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        for folder in (tmp_path / "dense_files", tmp_path / "a_files")
+    )
+    assert certified == dense
+
+
+@pytest.mark.needs("dask")
+def test_chunks_of_a_dask_array_are_the_dense_picture(pictures):
+    model, size, expected = pictures
+    array = fastnn.boundary_array(model, XLIM, YLIM, size, chunks=1000, method="certified")
+    np.testing.assert_array_equal(array.compute(scheduler="synchronous"), expected)
+
+
+@pytest.mark.needs("zarr")
+def test_a_picture_of_one_class_is_neither_painted_nor_stored(tmp_path):
+    model = fastnn.Model([2, 3, 3], random_state=0)
+    model.W[1][...] = 0
+    for winner in range(3):
+        model.b[1][...] = np.eye(3)[[winner]] * 1e3
+        image = render(model, 10**6, method="certified", out=tmp_path / "a.zarr")
+        assert image.stats.points_evaluated == 0
+        assert image.stats.cells_bounded < 10
+        array = zarr.open_array(tmp_path / "a.zarr", mode="r")
+        assert array.shape == (700_000, 10**6)
+        assert (array[::350_000, ::250_000] == winner).all()
+        files = [path for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()]
+        assert len(files) == 1 if winner == 0 else len(files) < 300
+        assert sum(path.stat().st_size for path in files) < 5e6
+
+
+@pytest.mark.needs("dask")
+def test_the_graph_of_a_dask_array_takes_kilobytes(model):
+    pickle = pytest.importorskip("cloudpickle")
+    array = fastnn.boundary_array(model, XLIM, YLIM, 262_144)
+    assert array.npartitions > 10_000
+    assert len(pickle.dumps(array)) < 60_000
+
+
+@pytest.mark.large
+def test_an_array_of_more_than_2_31_pixels_is_the_dense_picture(model):
+    side = 46_400
+    if psutil.virtual_memory().available < 2.2 * side**2:
+        pytest.skip("needs 5 GB of memory")
+    certified, dense = (render(model, (side, side), method=name) for name in ("certified", "dense"))
+    check_stats(certified)
+    assert all(np.array_equal(a, b) for a, b in zip(certified.data, dense.data, strict=True))
+
+
+@pytest.mark.large
+def test_a_trillion_pixels(tmp_path):
+    """Chunks that hold no boundary are never painted: 1000 random pixels, and all pixels of 20 chunks."""
+    X, y = make_moons(200, noise=0.2, random_state=0)
+    model = fastnn.Model([2, 32, 32, 2], activation="relu", random_state=0)
+    model.train(X, y, num_passes=2000)
+    side, path = 10**6, tmp_path / "boundary.zarr"
+    image = render(model, (side, side), out=path)
+    check_stats(image)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert len(files) < 1000
+    assert sum(file.stat().st_size for file in files) < 30e6
+    assert json.loads((path / "zarr.json").read_text())["shape"] == [side, side]
+    array, random = zarr.open_array(path, mode="r"), np.random.default_rng(0)
+
+    xs, ys = along(XLIM, side), along(YLIM, side)
+    rows, columns = random.integers(0, side, (2, 1000))
+    pixels = [array[row, column] for row, column in zip(rows, columns, strict=True)]
+    np.testing.assert_array_equal(pixels, model.predict(np.column_stack([xs[columns], ys[rows]])))
+    for row, column in random.integers(0, side // 2048, (20, 2)) * 2048:
+        chunk = slice(row, row + 2048), slice(column, column + 2048)
+        points = np.stack(np.meshgrid(xs[chunk[1]], ys[chunk[0]]), axis=-1).reshape(-1, 2)
+        np.testing.assert_array_equal(array[chunk].ravel(), model.predict(points))
