@@ -170,7 +170,10 @@ class NumbaBackend:
                 units,
             )
 
-        return sum(_run_slices(network, X, run, n_threads), 0.0)
+        total = 0.0
+        for value in _run_slices(network, X, run, n_threads):
+            total += value  # sum() rounds as the kernel does only before Python 3.12
+        return total
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
