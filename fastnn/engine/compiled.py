@@ -171,8 +171,8 @@ class NumbaBackend:
             )
 
         total = 0.0
-        for value in _run_slices(network, X, run, n_threads):
-            total += value  # sum() rounds as the kernel does only before Python 3.12
+        for part in _run_slices(network, X, run, n_threads):
+            total += part  # sum() rounds as the kernel does only before Python 3.12
         return total
 
     def trainer(
