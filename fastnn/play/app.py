@@ -8,7 +8,6 @@ page of that origin, and it and the page itself must bring the token.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -59,7 +58,7 @@ def make_path(token: str) -> str:
     return f"/?token={quote(token, safe='')}"
 
 
-def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: set[str]) -> Starlette:
+def make_app(token: str, table: PlayTable | None, hosts: set[str]) -> Starlette:
     """Return the application.
 
     Parameters
@@ -68,8 +67,6 @@ def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: 
         Secret that the page's address holds.
     table : PlayTable or None
         The user's table.
-    state : dict
-        State of a page whose address holds none.
     hosts : set of str
         Accepted values of the header Host.
     """
@@ -109,7 +106,7 @@ def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: 
             return
         n_pages += 1
         try:
-            await serve_page(socket, table, state)
+            await serve_page(socket, table)
         finally:
             n_pages -= 1
 
@@ -121,7 +118,7 @@ def make_app(token: str, table: PlayTable | None, state: dict[str, Any], hosts: 
     return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)])
 
 
-async def serve_page(socket: WebSocket, table: PlayTable | None, state: dict[str, Any]) -> None:
+async def serve_page(socket: WebSocket, table: PlayTable | None) -> None:
     """Serve a page until it closes its connection: act on its messages, train and draw between them.
 
     The session works in a thread, so that other pages are served meanwhile, but does one thing at a time. A
@@ -133,11 +130,9 @@ async def serve_page(socket: WebSocket, table: PlayTable | None, state: dict[str
         Accepted websocket.
     table : PlayTable or None
         The user's table.
-    state : dict
-        State of a page whose address holds none.
     """
-    waiting: list[Any] = []
-    session = Session(waiting.append, table, state)
+    waiting: list[str | bytes] = []
+    session = Session(waiting.append, table)
 
     async def call(work: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the session, and send its messages."""
@@ -147,7 +142,7 @@ async def serve_page(socket: WebSocket, table: PlayTable | None, state: dict[str
             if isinstance(message, bytes):
                 await socket.send_bytes(message)
             else:
-                await socket.send_text(json.dumps(message, allow_nan=False))
+                await socket.send_text(message)
         return result
 
     receiving = asyncio.ensure_future(socket.receive())

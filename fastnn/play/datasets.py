@@ -52,10 +52,17 @@ def moons(n_samples, noise, seed):
 
 
 def circles(n_samples, noise, seed):
-    """Return samples of a circle and of another around it, and their classes."""
-    from sklearn.datasets import make_circles
-
-    return make_circles(n_samples, noise=noise, factor=0.5, random_state=seed)
+    """Return samples of a circle and of one inside it, and their classes: scikit-learn's make_circles."""
+    random = np.random.RandomState(seed)
+    outer, inner = (
+        np.linspace(0, 2 * np.pi, size, endpoint=False)
+        for size in (n_samples // 2, n_samples - n_samples // 2)
+    )
+    x, height = (np.append(wave(outer), 0.5 * wave(inner)) for wave in (np.cos, np.sin))
+    X, y = np.column_stack([x, height]), np.repeat([0, 1], [len(outer), len(inner)])
+    order = np.arange(n_samples)
+    random.shuffle(order)
+    return X[order] + random.normal(scale=noise, size=X.shape), y[order]
 
 
 def spiral(n_samples, noise, seed, arms, turns):

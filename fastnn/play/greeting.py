@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .datasets import DATASETS, TABLES, DataSet
 from .learning_problem import draw_samples
 from .settings import FIELDS, MAX_MESSAGE_BYTES, OPTIONS, Settings, describe_fields
-from .table import PlayTable
+
+if TYPE_CHECKING:
+    from .table import PlayTable
 
 __all__ = ["make_greeting"]
 
@@ -25,8 +26,8 @@ OF_SAMPLES = {"dataset", "test_share", "seed"} | {k for k, each in FIELDS.items(
 USUAL = {name: each.default for name, each in (FIELDS | OPTIONS).items() if name not in OF_SAMPLES}
 
 
-def make_greeting(table: PlayTable | None, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the message; `state` is that of a page whose address holds none."""
+def make_greeting(table: PlayTable | None) -> dict[str, Any]:
+    """Return the message of a session with a table of the user, or without one."""
     from .. import __version__
 
     datasets = [_described(name, data, _drawn(name)) for name, data in DATASETS.items()]
@@ -40,7 +41,7 @@ def make_greeting(table: PlayTable | None, state: Mapping[str, Any]) -> dict[str
         "version": __version__,
         "choices": describe_fields(columns),
         "datasets": datasets,
-        "state": Settings.of_state(state).state,
+        "state": Settings.of_state({} if table is None else table.state).state,
         "max_bytes": MAX_MESSAGE_BYTES,
     }
 

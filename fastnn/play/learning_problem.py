@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from ..training.options import TrainOptions, make_job
 from .datasets import DATASETS, FEATURES, features
 from .fields import MAX_COORDINATE, RequestError
 from .settings import Settings
-from .table import PlayTable
+
+if TYPE_CHECKING:
+    from .table import PlayTable
 
 __all__ = ["LearningProblem", "TableRows", "Units", "draw_samples", "make_problem"]
 
@@ -373,10 +375,8 @@ def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
     if settings.dataset == "painted":  # a point that is added leaves the others where they are
         is_test = np.diff(np.ceil(np.arange(n_samples + 1) * settings.test_share)) > 0
         return everything[~is_test], everything[is_test]
-    from sklearn.model_selection import train_test_split
-
-    train, test = train_test_split(everything, test_size=settings.test_share, random_state=settings.seed)
-    return train, test
+    order = np.random.RandomState(settings.seed).permutation(n_samples)  # as train_test_split divides
+    return order[n_test:], order[:n_test]
 
 
 def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:

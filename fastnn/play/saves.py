@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..boundary.colours import CLASS_MARKERS, OUTLINE
-from ..boundary.drawing import axes_pixels, printable
 from ..boundary.render import render_boundary
 from ..model import Model
 from ..system.messages import format_error
@@ -110,6 +109,8 @@ def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None =
     """
     from matplotlib.figure import Figure
 
+    from ..boundary.drawing import printable
+
     figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout=None if layout else "constrained")
     problem, model, ax = run.problem, run.model_of(snapshot), figure.add_subplot()
     if layout:
@@ -131,6 +132,8 @@ def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None =
 
 def _draw_boundary(ax: Axes, run: Run, model: Model) -> None:
     """Draw the boundary as the page shows it: classes, or a probability."""
+    from ..boundary.drawing import axes_pixels
+
     problem, (response, cmap) = run.problem, _choose_response(run)
     left, right, bottom, top = problem.limits
     labels, shapes = problem.labels.tolist(), CLASS_MARKERS if run.view.shapes else ["o"] * len(CLASS_MARKERS)
@@ -168,6 +171,8 @@ def _draw_rings(
 def _draw_values(ax: Axes, problem: LearningProblem, model: Model) -> None:
     """Draw the values of a regression, and the samples in the colours of their targets."""
     from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    from ..boundary.drawing import printable
 
     table, (left, right, bottom, top) = problem.table, problem.limits
     plane = problem.features(make_pixel_centres((left, right), (bottom, top), N_PIXELS))

@@ -14,7 +14,6 @@ from urllib.parse import quote
 from ..system.extras import import_extra
 from ..system.messages import format_range
 from ..system.validation import check_count, check_flag, short_repr
-from .datasets import TABLES
 from .learning_problem import draw_samples
 from .session import warm_up
 from .settings import MAX_MESSAGE_BYTES, Settings
@@ -84,8 +83,7 @@ class Playground:
 
         from .app import make_app, make_path
 
-        state = {} if table is None else {"dataset": "table", **TABLES[table.kind].best}
-        settings = Settings.of_state(state)
+        settings = Settings.of_state({} if table is None else table.state)
         draw_samples(settings, table)
         self._socket = _listen(port)
         self.port = self._socket.getsockname()[1]
@@ -93,7 +91,7 @@ class Playground:
         self.address = f"http://{HOST}:{self.port}{make_path(token)}"
         self._redirect: Path | None = None
         config = uvicorn.Config(
-            make_app(token, table, state, list_hosts(self.port)),
+            make_app(token, table, list_hosts(self.port)),
             # Other servers of uvicorn in this process keep the handlers of their logs.
             log_config=None,
             log_level="warning",

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from .run import Run
 from .saves import make_file
 from .script import write_script
 from .settings import Settings
-from .table import PlayTable
+
+if TYPE_CHECKING:
+    from .table import PlayTable
 
 __all__ = ["Session", "warm_up"]
 
@@ -44,27 +46,24 @@ class Session:
     Parameters
     ----------
     send : callable
-        Function that takes messages for the page: dicts, which become JSON, and bytes.
+        Function that takes messages for the page: JSON as text, and bytes.
     table : PlayTable, optional
         The user's table.
-    state : dict, optional
-        State of a page whose address holds none.
     """
 
-    def __init__(
-        self,
-        send: Callable[[Any], None],
-        table: PlayTable | None = None,
-        state: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._send, self._table, self._state = send, table, state or {}
+    def __init__(self, send: Callable[[str | bytes], None], table: PlayTable | None = None) -> None:
+        self._post, self._table = send, table
         self._view, self._speed = View(), None
         self.run: Run | None = None
         self._saving: Generator[None, None, None] | None = None  # makes a file, part by part
 
     def greet(self) -> None:
         """Send the first message: everything that can be set, and the state to begin with."""
-        self._send(make_greeting(self._table, self._state))
+        self._send(make_greeting(self._table))
+
+    def _send(self, message: dict[str, Any] | bytes) -> None:
+        """Send a message to the page."""
+        self._post(message if isinstance(message, bytes) else json.dumps(message, allow_nan=False))
 
     def receive(self, text: str | None) -> None:
         """Act on a message of the page; None is one that was not text. The page is told what is wrong."""

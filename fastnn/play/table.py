@@ -12,6 +12,7 @@ from ..system.frames import as_table, is_missing
 from ..system.messages import join_names
 from ..system.targets import are_numbers, stands_for_number, suggest_task
 from ..system.validation import short_repr
+from .datasets import TABLES
 from .settings import MAX_SAMPLES
 
 __all__ = ["PlayTable", "make_table"]
@@ -36,6 +37,11 @@ class PlayTable:
     y: Array  # numbers (n,) of the classes, counted from 0, or targets of a regression
     classes: list[str] | None  # None for a regression
     by_use: list[str]  # the most useful columns first: those that share most information with the target
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """State of a page whose address holds none."""
+        return {"dataset": "table", **TABLES[self.kind].best}
 
 
 def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:

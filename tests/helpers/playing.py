@@ -53,8 +53,7 @@ class FakePage:
         while self._sent:
             message = self._sent.pop(0)
             if not isinstance(message, bytes):
-                json.dumps(message, allow_nan=False)
-                self.messages.append(message)
+                self.messages.append(json.loads(message))
                 continue
             header, arrays = unpack(message)
             if header["type"] == "saved":

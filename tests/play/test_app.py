@@ -31,8 +31,8 @@ STATIC = Path(fastnn.__file__).parent / "play" / "static"
 SAME_ORIGIN = {"origin": f"http://{HOST}"}
 
 
-def client(table=None, state=None):
-    app = make_app(TOKEN, table, state or {}, {HOST, "localhost:8000"})
+def client(table=None):
+    app = make_app(TOKEN, table, {HOST, "localhost:8000"})
     return TestClient(app, base_url=f"http://{HOST}")
 
 
@@ -114,7 +114,7 @@ def test_a_websocket_without_an_origin_is_refused():
     ],
 )
 def test_requests_to_this_host_are_answered(host, hosts):
-    test = TestClient(make_app(TOKEN, None, {}, hosts), base_url=f"http://{host}")
+    test = TestClient(make_app(TOKEN, None, hosts), base_url=f"http://{host}")
     headers = {"host": host, "origin": f"http://{host}"}
     page = test.get(f"/?token={TOKEN}", headers=headers)
     assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
@@ -133,7 +133,7 @@ def test_the_first_message_describes_all_settings_and_data_sets():
     random = np.random.RandomState(0)
     X = random.randn(30, 3)
     table = make_table(X, ["a" if x > 0 else "b" for x in X[:, 0]], "kind")
-    with connected(client(table, {"dataset": "table"})) as socket:
+    with connected(client(table)) as socket:
         hello = until(socket, "hello")
         send(socket, "start", run=1, state=hello["state"])
         assert until(socket, "started")["classes"] == ["a", "b"]

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import make_moons
+from sklearn.datasets import make_circles, make_moons
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
 
-from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES, moons
-from fastnn.play.learning_problem import make_problem
+from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES, circles, moons
+from fastnn.play.learning_problem import draw_samples, make_problem
 from fastnn.play.settings import Settings
 
 DRAWN = [name for name, data in DATASETS.items() if data.draw is not None]
@@ -66,6 +67,22 @@ def test_moons_are_those_of_scikit_learn(n_samples, noise, seed):
     theirs = np.random.RandomState(seed)
     make_moons(n_samples, noise=noise, random_state=theirs)
     assert generator.random_sample() == theirs.random_sample()
+
+
+@given(st.integers(2, 500), st.floats(0, 1e3), st.integers(0, 2**32 - 1))
+def test_circles_are_those_of_scikit_learn(n_samples, noise, seed):
+    expected, classes = make_circles(n_samples, noise=noise, factor=0.5, random_state=seed)
+    X, y = circles(n_samples, noise, seed)
+    np.testing.assert_array_equal(X, expected)
+    np.testing.assert_array_equal(y, classes)
+
+
+@given(st.integers(10, 500), st.floats(0.01, 0.9), st.integers(0, 2**31 - 1))
+def test_samples_are_divided_as_by_scikit_learn(n_samples, share, seed):
+    problem = draw_samples(Settings.of_state({"n_samples": n_samples, "test_share": share, "seed": seed}))
+    train, test = train_test_split(np.arange(n_samples), test_size=share, random_state=seed)
+    np.testing.assert_array_equal(problem.train, train)
+    np.testing.assert_array_equal(problem.test, test)
 
 
 def test_the_formulas_of_lines_and_surfaces_are_those_they_are_named_for():

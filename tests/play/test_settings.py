@@ -70,7 +70,7 @@ def test_every_field_states_its_default_and_accepts_it():
 
 
 def test_the_best_known_settings_are_true_for_every_data_set():
-    sent = json.loads(json.dumps(make_greeting(None, {})))
+    sent = json.loads(json.dumps(make_greeting(None)))
     for data in sent["datasets"]:
         settings = Settings.of_state({**data["best"], "dataset": data["name"]})
         expected = Settings.of_state({**DATASETS[data["name"]].best, "dataset": data["name"]})
