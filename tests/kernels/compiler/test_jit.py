@@ -40,24 +40,6 @@ def read_entry(kernel, kind):
 # --- in this process -------------------------------------------------------------------------------
 
 
-@kernel
-def compare(x):
-    return x != x, x == np.inf, x + 1.0 == x, np.isnan(x), np.isinf(x)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (1.5, (False, False, False, False, False)),
-        (np.inf, (False, True, True, False, True)),
-        (-np.inf, (False, False, True, False, True)),
-        (np.nan, (True, False, False, True, False)),
-    ],
-)
-def test_kernels_distinguish_infinities_nan_and_numbers(value, expected):
-    assert compare(value) == expected
-
-
 holds_gil = ctypes.CFUNCTYPE(ctypes.c_int)(
     ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
 )

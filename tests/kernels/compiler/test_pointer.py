@@ -1,6 +1,8 @@
-"""Calls of kernels through pointers: arguments of every type arrive, and unsuitable ones are refused."""
+"""Calls of kernels from Python and through pointers: suitable arguments arrive, and others are refused."""
 
 import ctypes
+import gc
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,17 +12,19 @@ from numba.core.errors import TypingError
 
 import fastnn
 from fastnn_kernels import gradient, grid, predict, quadtree, train
-from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable
+from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall
 from fastnn_kernels.compiler.jit import Kind, kernel
 from fastnn_kernels.compiler.kinds import (
     BOOL,
     FLOAT64,
+    INT32,
     INT64,
     NONE,
     SCALARS,
     UINT64,
     Array,
     Struct,
+    get_address,
     get_kinds,
 )
 from fastnn_kernels.compiler.pointer import call, make_unpacking
@@ -50,18 +54,8 @@ def double(x):
 
 
 @kernel
-def add_all(X):
-    return X.sum()
-
-
-@kernel
-def call_one(pointer, x):
-    return call(pointer, (x,))
-
-
-@kernel
-def call_entry(table, k, x):
-    return call(table[k], (x,))
+def increment(flat):
+    flat[0] += 1
 
 
 @kernel
@@ -70,59 +64,121 @@ def call_with(pointer, arguments):
 
 
 @kernel
+def call_entry(table, k, x):
+    return call(table[k], (x,))
+
+
+@kernel
 def add_everything(
-    cube, matrix, flat, pair, number, small, count, tiny, truth, pointer, table, nothing, sizes
+    truth, cube, flat, tiny, pair, single, small, large, count, lie, item, number, table, nothing, sizes
 ):
     flat[0] += 1
-    total = cube[1, 2, 3] + matrix[1, 2] + pair.first[0, 1] + pair.second[0] + pair.second[1][0]
-    total += number + small + count + tiny + call(pointer, (number,)) + call(table[1], (number,))
-    shapes = cube.shape + matrix.shape + flat.shape + pair.first.shape
-    for k, size in enumerate(shapes + cube.strides + matrix.strides + flat.strides):
+    total = cube[1, 2, 3] + pair.first[0, 1] + pair.second[0] + pair.second[1][0] + single
+    total += number + small + count + tiny + large + call(item, (number,)) + call(table[1], (number,))
+    for k, size in enumerate(cube.shape + flat.shape + pair.first.shape + cube.strides + flat.strides):
         sizes[k] = size
-    return total if truth and nothing is None else -total
+    return total if truth and not lie and nothing is None else -total
 
 
-def test_arguments_of_every_type_arrive():
-    item = point_to(double, FLOAT64)
-    table = PointerTable([item, point_to(negate, FLOAT64)])
-    random = np.random.default_rng(0)
-    cube, matrix, flat = random.normal(size=(2, 3, 4)), random.normal(size=(5, 3)), random.normal(size=7)
-    single = random.normal(size=(2, 2)).astype(np.float32)
-    before = flat[0]
-    sizes = np.zeros(14, np.int64)
-    pair = {"first": Array(FLOAT32, 2), "second": Struct(tuple, {"count": INT64, "flat": REAL.flat})}
-    arguments = [
-        (Array(FLOAT64, 3), cube),
-        (REAL.inputs, matrix),
-        (REAL.flat, flat),
-        (Struct(Pair, pair), Pair(single, (3, flat))),
-        (FLOAT64, 0.5),
-        (FLOAT32, np.float32(0.25)),
-        (INT64, 10**12),
-        (SCALARS["int8"], np.int8(-3)),
-        (BOOL, True),
-        (item.kind, item),
-        (table.kind, table),
-        (NONE, None),
-        (Array(INT64, 1), sizes),
-    ]
-    kinds, values = zip(*arguments, strict=True)
-    total = call_with(point_to(add_everything, *kinds), values)
-    exact = cube[1, 2, 3] + matrix[1, 2] + single[0, 1] + 3 + before + 1
-    assert flat[0] == before + 1
-    assert total == pytest.approx(exact + 0.5 + 0.25 + 10**12 - 3 + 1.0 - 0.5, rel=1e-15)
-    strides = (*cube.strides, *matrix.strides, *flat.strides)
-    assert tuple(sizes) == (2, 3, 4, 5, 3, 7, 2, 2, *strides)
+NEGATE, DOUBLE = point_to(negate, FLOAT64), point_to(double, FLOAT64)
+TABLE = PointerTable([NEGATE, DOUBLE])
+PAIR = {"first": Array(FLOAT32, 2), "second": Struct(tuple, {"count": INT64, "flat": REAL.flat})}
+# Kinds and values of the arguments of `add_everything`.
+ARGUMENTS = {
+    "truth": (BOOL, True),
+    "cube": (Array(FLOAT64, 3, readonly=True), np.arange(24.0).reshape(2, 3, 4)),
+    "flat": (REAL.flat, np.zeros(7)),
+    "tiny": (SCALARS["int8"], np.int8(-3)),
+    "pair": (
+        Struct(Pair, PAIR),
+        Pair(np.array([[1, 2], [3, 4], [5, 6]], np.float32), (10, np.array([20.0]))),
+    ),
+    "single": (FLOAT32, np.float32(0.25)),
+    "small": (INT64, -7),
+    "large": (UINT64, np.uint64(2**40)),
+    "count": (INT32, np.int32(-(2**20))),
+    "lie": (BOOL, False),
+    "item": (DOUBLE.kind, DOUBLE),
+    "number": (FLOAT64, 0.5),
+    "table": (TABLE.kind, TABLE),
+    "nothing": (NONE, None),
+    "sizes": (Array(INT64, 1), np.zeros(10, np.int64)),
+}
+EXPECTED = 23 + 2 + 10 + 20 + 0.25 + 0.5 - 7 - 2**20 - 3 + 2**40 + 1.0 + 1.0
+EVERYTHING = FunctionPointer(
+    add_everything, None, {name: kind for name, (kind, _) in ARGUMENTS.items()}, FLOAT64
+)
 
 
-def test_arguments_are_converted_if_nothing_is_lost():
-    pointer = point_to(negate, FLOAT64)
-    assert call_one(pointer, np.float32(0.5)) == -0.5
-    assert call_one(pointer, 3) == -3.0
-    read, frozen = point_to(add_all, REAL.inputs), np.ones((2, 3))
-    assert call_one(read, frozen) == 6
-    frozen.flags.writeable = False
-    assert call_one(read, frozen) == 6
+def make_arguments(**others):
+    values = {name: value for name, (_, value) in ARGUMENTS.items()}
+    fresh = {"cube": values["cube"].copy(), "flat": np.zeros(7), "sizes": np.zeros(10, np.int64)}
+    return values | fresh | others
+
+
+def test_arguments_of_every_kind_arrive_from_python_and_from_kernels():
+    given = make_arguments()
+    prepared = PreparedCall(EVERYTHING, **given)
+    other = prepared.copy()
+    values = tuple(given.values())
+    for run_once in (lambda: EVERYTHING(*values), prepared, lambda: call_with(EVERYTHING, values)):
+        given["sizes"][...] = 0
+        assert run_once() == EXPECTED
+        assert tuple(given["sizes"]) == (2, 3, 4, 7, 3, 2, 96, 32, 8, 8)
+        given["cube"].flags.writeable = False
+    assert given["flat"][0] == 3
+    other.set(number=1.5)
+    assert (prepared(), other()) == (EXPECTED, EXPECTED + 5)  # copies share arrays but not numbers
+    assert given["flat"][0] == 5
+    prepared.set(truth=np.True_, lie=True, flat=np.zeros(8))
+    assert (prepared(), given["sizes"][3], given["flat"][0]) == (-EXPECTED, 8, 5)
+    with pytest.raises(TypeError, match="takes 15 arguments, got 14"):
+        EVERYTHING(*values[:-1])
+    with pytest.raises(TypeError, match="no argument other"):
+        PreparedCall(EVERYTHING, **given, other=1)
+    del given["number"], given["flat"]
+    with pytest.raises(TypeError, match="missing arguments: flat, number"):
+        PreparedCall(EVERYTHING, **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flat", np.zeros(7, np.float32)),
+        ("flat", np.zeros((7, 1))),
+        ("flat", np.zeros(14)[::2]),
+        ("flat", np.frombuffer(bytearray(57), np.uint8)[1:].view(np.float64)),
+        ("flat", np.frombuffer(bytes(56))),
+        ("flat", [0.0] * 7),
+        ("truth", 1),
+        ("tiny", 128),
+        ("tiny", True),
+        ("tiny", 1.0),
+        ("large", -1),
+        ("count", 2**31),
+        ("number", "0.5"),
+        ("pair", (np.ones((1, 2), np.float32), (10, np.ones(1)))),
+        ("pair", Pair(np.ones((1, 2), np.float32), (10, np.ones(1), 3))),
+        ("pair", Pair(np.ones((1, 2)), (10, np.ones(1)))),
+        ("item", TABLE),
+        ("item", FunctionPointer(double, None, {"x": INT64}, INT64)),
+        ("item", 0),
+        ("nothing", 0),
+    ],
+)
+def test_arguments_of_other_kinds_are_refused(name, value):
+    prepared, given = PreparedCall(EVERYTHING, **make_arguments()), make_arguments(**{name: value})
+    with pytest.raises(TypeError, match=name):
+        prepared.set(**{name: value})
+    assert prepared() == EXPECTED
+    for refuse in (lambda: PreparedCall(EVERYTHING, **given), lambda: EVERYTHING(*given.values())):
+        with pytest.raises(TypeError, match=f"{name}|add_everything.* got"):
+            refuse()
+
+
+def test_kernels_convert_arguments_if_nothing_is_lost():
+    assert call_with(NEGATE, (np.float32(0.5),)) == -0.5
+    assert call_with(NEGATE, (3,)) == -3.0
 
 
 @pytest.mark.parametrize(
@@ -142,18 +198,17 @@ def test_arguments_are_converted_if_nothing_is_lost():
 )
 def test_unsuitable_arguments_are_refused_when_the_call_is_compiled(kind, argument):
     with pytest.raises(TypingError, match=r"argument 0 is .* for a pointer to"):
-        call_one(point_to(double, kind), argument)
+        call_with(point_to(double, kind), (argument,))
 
 
 def test_other_unsuitable_calls_are_refused():
-    pointer = point_to(negate, FLOAT64)
     with pytest.raises(TypingError, match="2 arguments for a pointer to"):
-        call_with(pointer, (1.0, 2.0))
-    for wrong in (lambda: call_one(5, 1.0), lambda: call_entry(pointer, 0, 1.0)):
+        call_with(NEGATE, (1.0, 2.0))
+    for wrong in (lambda: call_with(5, (1.0,)), lambda: call_entry(NEGATE, 0, 1.0)):
         with pytest.raises(TypingError):
             wrong()
     with pytest.raises(ValueError, match="too many values"):
-        PointerTable([pointer, point_to(negate, INT64, result=INT64)])
+        PointerTable([NEGATE, point_to(negate, INT64, result=INT64)])
     wrong = point_to(negate, FLOAT64, result=INT64)
     table = PointerTable([wrong])
     for attempt in (wrong.compile, table.compile, lambda: call_entry(table, 0, 1.0)):
@@ -161,41 +216,93 @@ def test_other_unsuitable_calls_are_refused():
             attempt()
 
 
+def test_results_are_numbers_or_none():
+    pointer, flat = point_to(increment, REAL.flat, result=NONE), np.zeros(3)
+    assert pointer(flat) is None
+    assert PreparedCall(pointer, argument0=flat)() is None
+    assert flat.tolist() == [2, 0, 0]
+    pointer = point_to(double, FLOAT32, result=FLOAT32)
+    for refuse in (lambda: PreparedCall(pointer, argument0=1.0), lambda: pointer(1.0)):
+        with pytest.raises(TypeError, match="result of type float32"):
+            refuse()
+    for kind in (REAL.flat, Struct(tuple, {"flat": REAL.flat})):
+        with pytest.raises(TypeError, match="let it fill an argument"):
+            point_to(double, kind, result=kind)
+
+
+def test_exceptions_of_the_kernel_are_raised():
+    @kernel
+    def check(x):
+        if x < 0:
+            raise ValueError("x is negative", 3)
+        return x
+
+    @kernel
+    def check_further(x):
+        if x > 10:
+            raise OverflowError
+        return check(x)
+
+    pointer = point_to(check_further, INT64, result=INT64)
+    prepared = PreparedCall(pointer, argument0=0)
+    for x, error in ((-2, ValueError), (20, OverflowError)):
+        prepared.set(argument0=x)
+        for fail in (prepared, prepared, lambda x=x: pointer(x)):
+            with pytest.raises(error) as caught:
+                fail()
+            assert caught.value.args == (("x is negative", 3) if x < 0 else ())
+        with pytest.raises(error):
+            call_with(pointer, (x,))
+    prepared.set(argument0=3)
+    assert prepared() == pointer(3) == call_with(pointer, (3,)) == 3
+
+
+def test_arrays_live_as_long_as_the_call():
+    @kernel
+    def read(flat, k):
+        return flat[k]
+
+    values = np.full(1000, 3.0)
+    alive = weakref.ref(values)
+    prepared = PreparedCall(point_to(read, REAL.flat, INT64), argument0=values, argument1=9)
+    del values
+    other = prepared.copy()
+    del prepared
+    gc.collect()
+    assert alive() is not None
+    assert other() == 3.0
+    other.set(argument0=np.ones(1000))
+    gc.collect()
+    assert alive() is None
+    assert other() == 1.0
+
+
 def test_the_entries_of_a_table_live_as_long_as_the_table():
-    pointer = point_to(double, FLOAT64)
-    tables = [PointerTable([pointer] * k) for k in range(1, 50)]
+    tables = [PointerTable([DOUBLE] * k) for k in range(1, 50)]
     # New arrays would take the memory of the entries if it had been freed.
     others = [np.zeros(n, np.uintp) for n in range(1, 60) for _ in range(20)]
     addresses = {other.ctypes.data for other in others}
     for k, table in enumerate(tables, 1):
         assert table.address not in addresses
         entries = (ctypes.c_size_t * (k + 1)).from_address(table.address)
-        assert list(entries) == [k, *[pointer.address] * k]
+        assert list(entries) == [k, *[DOUBLE.address] * k]
         assert call_entry(table, np.uint8(k - 1), 1.5) == 3
     # Later versions of Python than 3.11 compute a cached property in each thread that needs it at once.
-    for owner in (pointer, tables[0]):
+    for owner in (DOUBLE, tables[0]):
         address = type(owner).address.func
         assert address(owner) == address(owner) == owner.address
 
 
-def test_exceptions_are_raised_through_a_pointer():
-    @kernel
-    def check(x):
-        if x < 0:
-            raise ValueError("negative")
-        return x
-
-    @kernel
-    def check_further(x):
-        if x > 10:
-            raise OverflowError("large")
-        return check(x)
-
-    pointer = point_to(check_further, INT64, result=INT64)
-    for x, error in ((-2, ValueError), (20, OverflowError)):
-        with pytest.raises(error):
-            call_one(pointer, x)
-    assert call_one(pointer, 3) == 3
+def test_an_address_is_the_one_that_numpy_gives():
+    matrix = np.arange(12.0).reshape(3, 4)
+    unaligned = np.frombuffer(bytearray(57), np.uint8)[1:].view(np.float64)
+    odd = np.frombuffer(bytes(56)), unaligned, np.empty((0, 7), np.float32), np.zeros((), np.int64)
+    for array in (matrix, matrix[1:], matrix.T, matrix[:, ::2], *odd):
+        assert get_address(array) == array.ctypes.data
+    array = np.zeros(5)
+    get_address(array)
+    array.resize(100_000, refcheck=False)  # no view of the memory stays, which would keep it from being moved
+    assert get_address(array) == array.ctypes.data
 
 
 BOUNDS = """

@@ -4,7 +4,7 @@ import pytest
 
 from fastnn_kernels.compiler import cache, target
 from fastnn_kernels.vectors import processor
-from fastnn_kernels.vectors.product import BLOCKS, choose_blocks
+from fastnn_kernels.vectors.product import choose_blocks
 
 
 def test_the_width_is_that_of_the_processor_unless_it_is_chosen(monkeypatch):
@@ -43,8 +43,3 @@ def test_the_sums_of_a_block_fit_in_the_registers(n_sums):
         assert all(width * height <= n_sums for height in heights)
         assert list(heights) == sorted(heights, reverse=True)
         assert heights[-1] == 1
-
-
-def test_blocks_are_those_of_this_processor():
-    registers = max(1, processor.VECTOR_BYTES // processor.REGISTER_BYTES)
-    assert BLOCKS[0][0] * BLOCKS[0][1][0] * registers <= processor.N_REGISTERS * 3 // 4

@@ -4,135 +4,17 @@ import numba
 import numpy as np
 import pytest
 from processes import run_python
-from strategies import DTYPES, padded, read_only
+from strategies import DTYPES, padded
 
 from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors import vmath
-from fastnn_kernels.vectors.elementwise import elementwise
-from fastnn_kernels.vectors.processor import IS_AARCH64, IS_X86, VECTOR_BYTES, flush_subnormals, restore_mode
-from fastnn_kernels.vectors.value import add_weighted, fill, is_zero, reduce_add_weighted
+from fastnn_kernels.vectors.processor import IS_AARCH64, IS_X86, flush_subnormals, restore_mode
+from fastnn_kernels.vectors.value import fill
 from fastnn_kernels.vectors.vector import (
-    N_INTERLEAVED,
-    lanes,
     load,
-    load_several,
     store,
-    store_integers,
-    view,
 )
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-@each_dtype
-def test_vector_arithmetic_matches_numpy(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x, y, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            a, b = load(x, 0, t), load(y, 0, t)
-            store(out, 0, t, a + b)
-            store(out, 1, t, a - b)
-            store(out, 2, t, a * b)
-            store(out, 3, t, -a)
-            store(out, 4, t, fill(x, 2.5))
-
-    x, y = np.arange(64, dtype=dtype)[None], np.linspace(-1, 1, 64, dtype=dtype)[None]
-    out = np.empty((5, 64), dtype)
-    run(read_only(x), read_only(y), out)
-    np.testing.assert_array_equal(out, np.concatenate([x + y, x - y, x * y, -x, np.full_like(x, 2.5)]))
-
-
-@each_dtype
-def test_sums_are_weighted_and_in_float64(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x, weights):
-        return reduce_add_weighted(load(x, 0, 0), load(weights, 0, 0)), lanes(x)
-
-    random = np.random.default_rng(0)
-    x = random.normal(size=(1, 64)).astype(dtype)
-    weights = random.uniform(size=(1, 64)).astype(dtype)
-    weights[0, ::3] = 0
-    total, n_lanes = run(x, weights)
-    assert type(total) is float
-    exact = x.astype(np.float64) * weights
-    assert total == pytest.approx(exact[0, :n_lanes].sum(), rel=1e-14)
-    # Values of weight 0 do not count, not even NaN and infinity.
-    x[0, :12:3] = np.nan, np.inf, -np.inf, np.finfo(dtype).max
-    assert run(x, weights)[0] == total
-    x[0, 1] = np.nan
-    assert np.isnan(run(x, weights)[0])
-
-
-@each_dtype
-def test_sums_of_several_vectors_are_added_one_after_another(dtype):
-    @numba.njit(**OPTIONS)
-    def several(x, weights, total):
-        values, shares = load_several(x, 0, 0, N_INTERLEAVED), load_several(weights, 0, 0, N_INTERLEAVED)
-        return add_weighted(total, values, shares)
-
-    @numba.njit(**OPTIONS)
-    def single(x, weights, total):
-        for t in range(0, N_INTERLEAVED * lanes(x), lanes(x)):
-            total += reduce_add_weighted(load(x, 0, t), load(weights, 0, t))
-        return total
-
-    random = np.random.default_rng(0)
-    x, weights = random.normal(size=(2, 1, 64)).astype(dtype)
-    assert several(x, weights, 0.1) == single(x, weights, 0.1)
-    x[0, 5], weights[0, 5] = np.inf, 0
-    assert several(x, weights, 0.1) == single(x, weights, 0.1)
-
-
-@each_dtype
-def test_vectors_in_turns_have_the_bits_of_single_vectors(dtype):
-    @numba.njit(**OPTIONS)
-    def single(Z, A):
-        for k in range(0, Z.shape[1], lanes(Z)):
-            store(A, 0, k, vmath.tanh(load(Z, 0, k)))
-
-    compute = elementwise(vmath.tanh)
-    random = np.random.default_rng(0)
-    for n_lines in range(1, 14):  # from no block of several vectors to some, with and without a rest
-        Z = random.normal(scale=3, size=(1, n_lines * 64 // np.dtype(dtype).itemsize)).astype(dtype)
-        expected, A = np.empty_like(Z), np.empty_like(Z)
-        single(Z, expected)
-        compute(Z, A)
-        np.testing.assert_array_equal(A, expected)
-        np.testing.assert_allclose(A, np.tanh(Z), rtol=10 * np.finfo(dtype).eps)
-        compute(Z, Z)  # in place
-        np.testing.assert_array_equal(Z, expected)
-
-
-@each_dtype
-def test_is_zero_is_true_only_if_every_lane_is_zero(dtype):
-    @numba.njit(**OPTIONS)
-    def run(x):
-        return is_zero(load(x, 0, 0))
-
-    x = np.zeros((1, 64), dtype)
-    x[0, 1] = -0.0
-    assert run(x)
-    for position in (0, VECTOR_BYTES // dtype.itemsize - 1):  # the first and the last lane
-        for value in (np.nan, np.inf, -np.inf, 1, -1, np.finfo(dtype).smallest_subnormal):
-            y = x.copy()
-            y[0, position] = value
-            assert not run(y)
-
-
-@each_dtype
-@pytest.mark.parametrize("integer", [np.uint8, np.int16, np.uint32, np.int64])
-def test_store_integers_converts_and_writes_nothing_else(dtype, integer):
-    @numba.njit(**OPTIONS)
-    def run(x, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            store_integers(out, 1, t + 3, load(x, 0, t))
-
-    x = np.arange(64, dtype=dtype)[None]
-    out = np.full((3, 70), 77, integer)
-    run(x, out)
-    np.testing.assert_array_equal(out[1, 3:67], np.arange(64))
-    out[1, 3:67] = 77
-    assert (out == 77).all()
 
 
 @pytest.mark.skipif(not (IS_X86 or IS_AARCH64), reason="this processor cannot flush subnormal numbers")
@@ -152,21 +34,6 @@ def test_subnormals_are_zero_only_between_flush_and_restore(dtype):
     assert out[0, 0] == 0
     assert out[1, 0] == tiny / 2
     assert (x * dtype.type(0.5)).all(), "Python computes with subnormal numbers again"
-
-
-def test_view_reads_and_writes_a_part_of_a_flat_array():
-    @numba.njit(**OPTIONS)
-    def run(flat):
-        window = view(flat, 3, 2, 4)
-        window[1, 2] = -1
-        return window.shape, window[0, 1], window.sum()
-
-    flat = np.arange(20.0)
-    shape, value, total = run(flat)
-    assert shape == (2, 4)
-    assert value == 4
-    assert flat[9] == -1
-    assert total == np.arange(3, 11).sum() - 10
 
 
 # A product of 2 inputs and 16 outputs with a number of packed weights.

@@ -153,19 +153,16 @@ def test_special_arguments_have_exact_values(name, cases, dtype):
     np.testing.assert_array_equal(np.signbit(y)[~np.isnan(y)], np.signbit(expected)[~np.isnan(y)])
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_tanh_is_odd_and_stays_within_one(dtype):
-    x = np.linspace(0, 25, 200_001).astype(dtype)
-    y = apply("tanh", x)
-    np.testing.assert_array_equal(apply("tanh", -x), -y)
-    assert y.max() == 1
-    assert (y <= 1).all()
+def apply_to_two(function, left, right):
+    """Return what a function of two vectors computes from arrays (1, n)."""
 
+    @numba.njit(**OPTIONS)
+    def run(x, y, out):
+        for t in range(0, x.shape[1], lanes(x)):
+            store(out, 0, t, function(load(x, 0, t), load(y, 0, t)))
 
-def apply_to_several(function, *operands, n_results=1):
-    """Return what a function of several vectors, or several such functions, compute from arrays (1, n)."""
-    results = np.empty((n_results, operands[0].shape[1]), operands[0].dtype)
-    numba.njit(**OPTIONS)(function)(*operands, results)
+    results = np.empty_like(left)
+    run(left, right, results)
     return results
 
 
@@ -177,28 +174,20 @@ def draw_positive(random, dtype, n):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_divide_is_within_0_51_ulp(dtype):
-    def divide(x, y, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            store(out, 0, t, vmath.divide(load(x, 0, t), load(y, 0, t)))
-
     random = np.random.default_rng(0)
     x = random.normal(size=(1, 40_000)).astype(dtype)
     y = (10.0 ** random.uniform(-30, 30, x.shape)).astype(dtype)
     truth = x.astype(np.longdouble) / y
-    error = np.abs(apply_to_several(divide, x, y) - truth)
+    error = np.abs(apply_to_two(vmath.divide, x, y) - truth)
     np.testing.assert_array_less(error, 0.51 * np.spacing(np.abs(truth).astype(dtype)))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_quotient_is_the_division_of_the_processor(dtype):
-    def divide(x, y, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            store(out, 0, t, vmath.quotient(load(x, 0, t), load(y, 0, t)))
-
     random = np.random.default_rng(0)
     x, y = draw_positive(random, dtype, 4000), draw_positive(random, dtype, 4000)
     x[0, :3], y[0, :3] = [np.nan, 1, 0], [3, 0, 0]
-    out = apply_to_several(divide, x, y)
+    out = apply_to_two(vmath.quotient, x, y)
     with np.errstate(all="ignore"):
         # quotient() replaces a denominator below the normal range by the smallest normal number.
         np.testing.assert_array_equal(out, x / np.maximum(y, np.finfo(dtype).tiny))
@@ -210,9 +199,9 @@ def test_quotient_is_the_division_of_the_processor(dtype):
 def test_over_root_divides_by_the_root_plus_offset(dtype, offset):
     offset = dtype(offset)
 
-    def divide(x, square, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            store(out, 0, t, vmath.over_root(load(x, 0, t), load(square, 0, t), offset))
+    @numba.njit(**OPTIONS)
+    def divide(x, square):
+        return vmath.over_root(x, square, offset)
 
     random, info = np.random.default_rng(0), np.finfo(dtype)
     square = draw_positive(random, dtype, 40_000)
@@ -220,32 +209,9 @@ def test_over_root_divides_by_the_root_plus_offset(dtype, offset):
     # 0 for 0 / 0 and for a finite number / infinity; NaN if an operand is NaN and for infinity / infinity.
     x[0, :8] = [0, 3, -3, 1, np.nan, np.inf, np.nan, 1]
     square[0, :8] = [0, np.inf, np.inf, np.nan, 1, np.inf, np.inf, info.max]
-    out = apply_to_several(divide, x, square)
+    out = apply_to_two(divide, x, square)
     assert (out[0, :3] == 0).all()
     assert np.isnan(out[0, 3:7]).all()
     truth = x[0, 7:] / (np.sqrt(square[0, 7:].astype(np.longdouble)) + offset)
     # 4 ulp: one of the root, two of the divisor, one of the quotient.
     assert (np.abs(out[0, 7:] - truth) <= 4 * info.eps * np.abs(truth)).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_selections_handle_ties_and_nan(dtype):
-    def select(x, y, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            a, b = load(x, 0, t), load(y, 0, t)
-            store(out, 0, t, vmath.maximum(a, b))
-            store(out, 1, t, vmath.where_equal(a, b, 1.0, b))
-            store(out, 2, t, vmath.where_greater(a, b, a, 7.0))
-            store(out, 3, t, vmath.sign(a))
-
-    x, y = np.zeros((2, 1, 64 // dtype().itemsize), dtype)
-    x[0, :6], y[0, :6] = [1, 5, 3, math.nan, -2, -0.0], [2, 4, 3, 1, math.nan, 0]
-    expected = [  # the maximum is NaN only if a is; NaN equals nothing, and is not greater than anything
-        [2, 5, 3, math.nan, -2],
-        [2, 4, 1, 1, math.nan],
-        [7, 5, 7, 7, 7],
-        [1, 1, 1, 0, -1],
-    ]
-    out = apply_to_several(select, x, y, n_results=4)
-    np.testing.assert_array_equal(out[:, :5], expected)
-    assert out[3, 5] == 0
