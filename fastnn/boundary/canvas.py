@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from contextlib import closing, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,21 +18,27 @@ from ..network.description import Array
 from ..system.memory import check_memory
 from ..system.progress import make_progress_bar
 from ..system.threads import Flag, acquire_cores, count_cores, map_in_order
-from ..system.validation import check_count, check_flag
+from ..system.validation import check_count, check_flag, short_repr
 from .grids import Tally
 from .image import BoundaryImage, RenderStats
-from .painters import Painter
+from .painters import Advance, Painter
 from .regions import Regions
 from .sinks import ArraySink, FileSink, Picture, Sink, open_sink
 from .view import Axis, Rect, View
 
-__all__ = ["paint", "paint_picture"]
+__all__ = ["paint", "paint_picture", "paint_pixels"]
+
+S = TypeVar("S", bound=Sink)
+# Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
+Painted = Generator[tuple[int, Tally, float], None, None]
 
 # Maximum number of pixels in a file: kernels paint so many in half a day, far from a boundary.
 MAX_PIXELS = 10**14
 # Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
 # at a time.
 MAX_THREADS = 256
+# Seconds between two checks for Ctrl-C while other processes paint.
+POLL_SECONDS = 0.1
 
 
 def paint_picture(
@@ -39,6 +47,7 @@ def paint_picture(
     picture: Picture,
     *,
     n_threads: int | None = None,
+    executor: Executor | None = None,
     progress: bool = False,
     out: Any = None,
     colours: Any = None,
@@ -47,6 +56,13 @@ def paint_picture(
     """Paint the pixels of a view into an array or a file; for the options see `render_boundary`."""
     count = count_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
     check_flag(progress, "progress")
+    if not isinstance(executor, Executor | None):
+        raise TypeError(
+            f"executor must be an Executor of concurrent.futures, got {short_repr(executor)}; that of a Dask "
+            "cluster is client.get_executor()"
+        )
+    if executor is not None and n_threads is not None:
+        raise ValueError("n_threads are those of this process, but executor= paints in others: leave one out")
     if out is not None:
         if painter.finds_classes:
             raise ValueError(
@@ -59,7 +75,9 @@ def paint_picture(
                 "limits around a part of the picture"
             )
     _check_range(painter, view)
-    sink, stats = paint(painter, view.xs, view.ys, lambda: open_sink(out, picture), count, progress)
+    sink, stats = paint(
+        painter, view.xs, view.ys, lambda: open_sink(out, picture), count, progress, executor=executor
+    )
     data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
     if painter.finds_classes:
         assert data is not None
@@ -88,11 +106,12 @@ def paint(
     painter: Painter,
     xs: Axis,
     ys: Axis,
-    open_destination: Callable[[], Any],
+    open_destination: Callable[[], S],
     n_threads: int = 1,
     progress: bool = False,
     n_points: int | None = None,
-) -> tuple[Any, RenderStats]:
+    executor: Executor | None = None,
+) -> tuple[S, RenderStats]:
     """Paint the rectangles of a sink and close the sink, or discard it after an error.
 
     Parameters
@@ -108,6 +127,8 @@ def paint(
         Show a progress bar.
     n_points : int, optional
         Points in the sink's rectangles; by default all pixels of the picture, each once.
+    executor : Executor, optional
+        What paints and writes the parts of the sink, in place of threads.
 
     Returns
     -------
@@ -116,48 +137,53 @@ def paint(
     stats : RenderStats
         How the picture was rendered.
     """
-    n_threads = min(n_threads, MAX_THREADS)
+    n_threads = min(n_threads, MAX_THREADS) if painter.is_threaded else 1
     began = time.perf_counter()
     n_points = xs.n_points * ys.n_points if n_points is None else n_points
     stop, interrupted = Flag(), Flag()
-    writing = 0.0
+    regions: Regions | None = None
+    tally, writing, n_painted = Tally(), 0.0, 0
 
     def interrupt() -> None:
         interrupted.set()
         stop.set()
 
-    def paint_rectangle(rect: Rect) -> tuple[Any, Tally, float]:
-        # A model of another library may reserve cores itself and would wait for ever for one reserved here:
-        # reserve a core for networks of fastnn alone.
-        with acquire_cores(1) if painter.is_threaded else nullcontext():
-            pixels, tally = paint_pixels(rect)
-            painted = time.perf_counter()
-            encoded = None if stop() else sink.encode(rect, pixels)
-        return encoded, tally, time.perf_counter() - painted
-
-    def paint_pixels(rect: Rect) -> tuple[Array, Tally]:
-        target, tally = sink.target(rect), Tally()
-        if target is None:
-            pixels = None if regions is None else regions.constant(rect)
-            if pixels is not None:
-                return pixels, tally
-            target = np.empty(rect.shape, painter.dtype)
-        columns = xs.points(rect.left, rect.right, rect.step)
-        rows = ys.points(rect.bottom, rect.top, rect.step)
-        if rect.step > 1:  # pixels that another rectangle has counted
-            painter.paint(columns, rows, target, lambda n_pixels=0: stop())
-            return target, tally
-        for own, squares in [(slice(None), None)] if regions is None else regions.fill(rect, target):
-            tally += painter.paint(columns, rows[own], target[own], advance, squares)
-        return target, tally
+    def check_interrupts() -> None:
+        deliver_interrupts()
+        if interrupted():
+            raise KeyboardInterrupt
 
     def advance(n_pixels: int = 0) -> bool:
+        nonlocal n_painted
         if n_pixels and not painter.is_threaded:
             bar.update(n_pixels)
+            n_painted += n_pixels
         return stop()
 
-    regions: Regions | None = None
-    tally, n_threads = Tally(), n_threads if painter.is_threaded else 1
+    def paint_by_threads() -> Painted:
+        work = partial(_paint_rectangle, painter, xs, ys, sink, regions, advance)
+        with closing(map_in_order(work, sink.rectangles(regions), n_threads, stop.set)) as results:
+            for rect, (encoded, own_tally, seconds) in results:
+                check_interrupts()
+                put_began = time.perf_counter()
+                sink.put(rect, encoded)
+                is_new = painter.is_threaded and rect.step == 1
+                n_new = math.prod(rect.shape) if is_new else 0  # `advance` has counted the others
+                yield n_new, own_tally, seconds + time.perf_counter() - put_began
+
+    def paint_by_executor(executor: Executor) -> Painted:
+        parts = sink.parts(regions)
+        futures = {executor.submit(_paint_part, painter, xs, ys, part): rect for rect, part in parts}
+        try:
+            while futures:
+                done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
+                check_interrupts()
+                for future in done:
+                    yield math.prod(futures.pop(future).shape), *future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
     # Ctrl-C stops all threads. KeyboardInterrupt is raised after the threads have ended, so that no thread
     # writes to the sink when it is discarded.
     with defer_signals(interrupt):
@@ -171,24 +197,15 @@ def paint(
                         painter.paint(xs.points(0, 1), ys.points(0, 1), pixel, advance)
                 if sink.square:
                     regions, tally = painter.find_regions(xs, ys, sink.square, stop)
-                results = map_in_order(paint_rectangle, sink.rectangles(regions), n_threads, stop.set)
-                n_painted = 0
-                with closing(results):
-                    for rect, (encoded, own_tally, seconds) in results:
-                        deliver_interrupts()
-                        if interrupted():
-                            raise KeyboardInterrupt
-                        put_began = time.perf_counter()
-                        sink.put(rect, encoded)
+                painted = paint_by_threads() if executor is None else paint_by_executor(executor)
+                with closing(painted):
+                    for n_new, own_tally, own_writing in painted:
                         tally += own_tally
-                        writing += seconds + time.perf_counter() - put_began
-                        if painter.is_threaded and rect.step == 1:
-                            bar.update(math.prod(rect.shape))
-                            n_painted += math.prod(rect.shape)
-                if painter.is_threaded:
-                    bar.update(n_points - n_painted)  # squares of a known class
-            if interrupted():
-                raise KeyboardInterrupt
+                        writing += own_writing
+                        bar.update(n_new)
+                        n_painted += n_new
+                bar.update(n_points - n_painted)  # squares of a known class
+            check_interrupts()
             closing_began = time.perf_counter()
         writing += time.perf_counter() - closing_began
     seconds = {"bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling}
@@ -198,6 +215,62 @@ def paint(
         painter.method, n_points, *counts, n_threads, seconds, painter.subject.folded, painter.reason
     )
     return sink, stats
+
+
+def _paint_rectangle(
+    painter: Painter, xs: Axis, ys: Axis, sink: Sink, regions: Regions | None, advance: Advance, rect: Rect
+) -> tuple[Any, Tally, float]:
+    """Return what `sink.encode` makes of a rectangle, statistics, and the seconds of encoding."""
+    # A model of another library may reserve cores itself and would wait for ever for one reserved here:
+    # reserve a core for networks of fastnn alone.
+    with acquire_cores(1) if painter.is_threaded else nullcontext():
+        pixels, tally = paint_pixels(painter, xs, ys, regions, advance, rect, sink.target(rect))
+        painted = time.perf_counter()
+        encoded = None if advance() else sink.encode(rect, pixels)
+    return encoded, tally, time.perf_counter() - painted
+
+
+def paint_pixels(
+    painter: Painter,
+    xs: Axis,
+    ys: Axis,
+    regions: Regions | None,
+    advance: Advance,
+    rect: Rect,
+    target: Array | None = None,
+) -> tuple[Array, Tally]:
+    """Return the pixels of a rectangle, painted into `target` or a new array, and statistics."""
+    tally = Tally()
+    if target is None:
+        pixels = None if regions is None else regions.constant(rect)
+        if pixels is not None:
+            return pixels, tally
+        target = np.empty(rect.shape, painter.dtype)
+    columns = xs.points(rect.left, rect.right, rect.step)
+    rows = ys.points(rect.bottom, rect.top, rect.step)
+    if rect.step > 1:  # pixels that another rectangle has counted
+        painter.paint(columns, rows, target, lambda n_pixels=0: advance())
+        return target, tally
+    for own, squares in [(slice(None), None)] if regions is None else regions.fill(rect, target):
+        tally += painter.paint(columns, rows[own], target[own], advance, squares)
+    return target, tally
+
+
+def _paint_part(painter: Painter, xs: Axis, ys: Axis, part: Sink) -> tuple[Tally, float]:
+    """Paint and write a part of a picture, perhaps in another process; return statistics and seconds."""
+    tally, writing = Tally(), 0.0
+    with part:
+        for rect in part.rectangles():
+            encoded, own_tally, seconds = _paint_rectangle(painter, xs, ys, part, None, _go_on, rect)
+            began = time.perf_counter()
+            part.put(rect, encoded)
+            tally += own_tally
+            writing += seconds + time.perf_counter() - began
+    return tally, writing
+
+
+def _go_on(n_pixels: int = 0) -> bool:
+    return False
 
 
 def _sort_classes(data: Array, found: Array) -> tuple[Array, Array]:

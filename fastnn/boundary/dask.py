@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from ..network.description import Array
 from ..system.extras import import_extra
 from ..system.threads import Flag, acquire_cores
 from ..system.validation import check_count
-from .painters import make_painter
+from .canvas import paint_pixels
+from .painters import Painter, make_painter
 from .regions import Regions
-from .subjects import Subject, make_subject
+from .subjects import make_subject
 from .view import Rect, View, make_view
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ def boundary_array(
 
     Every chunk is a task, on the threads of this process or the workers of a cluster, to which `model` is
     sent once. Chunks in which one class provably wins are found when the array is created; they are not
-    painted, and repeat a single value in memory. ``boundary_array(...).to_zarr("boundary.zarr")`` writes the
-    picture in chunks. Requires the extra ``dask``.
+    painted, and repeat a single value in memory. Requires the extra ``dask``.
+
+    The method `to_zarr` of the array compresses every chunk. To store a large picture, let the workers write
+    only what holds a boundary: ``render_boundary(..., out="boundary.zarr", executor=client.get_executor())``.
 
     Parameters
     ----------
@@ -99,8 +103,7 @@ def boundary_array(
             f"chunks: a picture of {width} x {height} pixels has {n_chunks:,} chunks of {side} x {side}, but "
             f"Dask manages some {MAX_CHUNKS:,} tasks: choose larger chunks or fewer pixels"
         )
-    options = response, method, class_of_interest, view.n_pixels
-    painter = make_painter(subject, *options)  # raises errors here rather than in a worker
+    painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
     if painter.finds_classes:
         raise ValueError("classes must be known before a chunk is painted: name them with classes=")
     interrupted = Flag()
@@ -115,31 +118,22 @@ def boundary_array(
         ),
         dtype=painter.dtype,
         meta=np.empty((0, 0), painter.dtype),
-        picture=dask.delayed((subject, view, side, options, regions), traverse=False),  # type: ignore[attr-defined]
+        picture=dask.delayed((painter, view, side, regions), traverse=False),  # type: ignore[attr-defined]
     )
 
 
-def _paint_chunk(
-    *, block_id: tuple[int, int], picture: tuple[Subject, View, int, tuple[Any, ...], Regions | None]
-) -> Array:
+def _paint_chunk(*, block_id: tuple[int, int], picture: tuple[Painter, View, int, Regions | None]) -> Array:
     """Return the pixels of one chunk; called in a worker."""
-    subject, view, side, options, regions = picture
+    painter, view, side, regions = picture
     (bottom, top), (left, right) = (
         (k * side, min((k + 1) * side, count)) for k, count in zip(block_id, view.size[::-1], strict=True)
     )
-    pixels = None if regions is None else regions.constant(Rect(bottom, top, left, right))
-    if pixels is not None:
-        return pixels  # a single value in memory, as in the arrays of `dask.array.full`
-    painter = make_painter(subject, *options)
-    xs, ys = view.xs.points(left, right), view.ys.points(bottom, top)
-    target = np.empty((ys.size, xs.size), painter.dtype)
-    if not painter.is_threaded:
-        painter.paint(xs, ys, target, lambda n=0: False)
-        return target
     interrupted = Flag()
-    with defer_signals(interrupted.set), acquire_cores(1):
-        painter.paint(xs, ys, target, interrupted)
+    with defer_signals(interrupted.set), acquire_cores(1) if painter.is_threaded else nullcontext():
+        rect = Rect(bottom, top, left, right)
+        # A chunk of one class is a single value in memory, as in the arrays of `dask.array.full`.
+        pixels, _ = paint_pixels(painter, view.xs, view.ys, regions, lambda n=0: interrupted(), rect)
     # A signal handler might not raise, but the chunk is incomplete.
     if interrupted():
         raise KeyboardInterrupt
-    return target
+    return pixels

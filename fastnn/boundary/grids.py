@@ -75,6 +75,10 @@ class Grid:
         )
         self._n_units = max(network.layout.n_units for network, _ in committee.members)
 
+    def __reduce__(self) -> tuple[type[Grid], tuple[Committee]]:
+        """Return the committee: the addresses of kernels hold in this process alone."""
+        return Grid, (self._committee,)
+
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
         """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
         width = min(choose_tile_width(network, n_columns) for network, _ in self._committee.members)

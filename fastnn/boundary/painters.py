@@ -11,6 +11,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from .regions import Regions
 from .subjects import Subject
 from .view import Axis
 
-__all__ = ["METHODS", "RESPONSES", "NetworkPainter", "Painter", "TablePainter", "make_painter"]
+__all__ = ["METHODS", "RESPONSES", "Advance", "NetworkPainter", "Painter", "TablePainter", "make_painter"]
 
 Advance = Callable[..., bool]
 Squares = NDArray[np.int64] | None
@@ -242,6 +243,10 @@ class NetworkPainter(Painter):
             self.classes, self.dtype = subject.classes, np.min_scalar_type(len(subject.classes) - 1)
         # Pixels painted without bounds, with bounds, and evaluated among the latter.
         self._n_dense = self._n_probed = self._n_evaluated = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the model, which kernels do not need."""
+        return vars(self) | {"subject": replace(self.subject, predict=None, scores=None)}
 
     @property
     def method(self) -> str:  # type: ignore[override]

@@ -7,6 +7,7 @@ file (``sinks/``).
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -34,6 +35,7 @@ def render_boundary(
     fill: Any = None,
     classes: ArrayLike | None = None,
     n_threads: int | None = None,
+    executor: Executor | None = None,
     progress: bool = False,
     out: Any = None,
     colours: Any = None,
@@ -82,6 +84,9 @@ def render_boundary(
     n_threads : int, optional
         Threads that paint and encode; all available cores by default. A model of another library is called
         from one thread.
+    executor : concurrent.futures.Executor, optional
+        Processes that paint a ``.zarr`` in place of threads and see the same file system, such as the workers
+        of a Dask cluster, ``client.get_executor()``. A task writes a shard, up to 65,536 pixels to a side.
     progress : bool, default False
         Show a progress bar.
     out : array, str or path, optional
@@ -166,5 +171,13 @@ def render_boundary(
         is_chosen=colours is not None or cmap is not None,
     )
     return paint_picture(
-        painter, view, picture, n_threads=n_threads, progress=progress, out=out, colours=colours, cmap=cmap
+        painter,
+        view,
+        picture,
+        n_threads=n_threads,
+        executor=executor,
+        progress=progress,
+        out=out,
+        colours=colours,
+        cmap=cmap,
     )

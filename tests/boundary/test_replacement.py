@@ -195,6 +195,6 @@ def test_a_zarr_array_that_is_removed_while_it_is_written_is_an_error(tmp_path):
             shutil.rmtree(draft)
         return points[:, 0] > 500
 
-    with pytest.raises(FileNotFoundError, match="removed while the picture was written"):
+    with pytest.raises(FileNotFoundError, match="No such file or directory"):
         render_pixels(make_stripes(1100, 900, 2), [0, 1], out=tmp_path / "a.zarr", model=remove)
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,10 @@ class Sink(ABC):
         They cover each pixel once, but for squares of a known class that the sink writes by itself.
         """
 
+    def parts(self, regions: Regions | None = None) -> Iterable[tuple[Rect, Sink]]:
+        """Return the parts of the picture that another process can write, and their sinks."""
+        raise ValueError('executor: other processes write a .zarr alone: choose out="boundary.zarr"')
+
     def target(self, rect: Rect) -> Array | None:
         """Return the array to paint a rectangle into, or None to paint into a new C-contiguous array."""
         return None
@@ -109,7 +113,7 @@ class Sink(ABC):
     def discard(self) -> None:  # noqa: B027
         """Remove an unfinished picture."""
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
+import functools
 import json
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ...network.description import Array
 from ...system.extras import import_extra
 from ..regions import Regions
 from ..view import Rect
-from .base import FileSink
+from .base import FileSink, Sink
 
 __all__ = ["ZarrSink"]
 
@@ -31,17 +32,14 @@ MISSING = np.iinfo(np.uint64).max
 class ZarrSink(FileSink):
     """A Zarr array (format 3) of the pixels, with extent and labels as attributes; row 0 is the lowest.
 
-    A rectangle is a chunk. Chunks of one class are not painted: class 0 is the fill value, of which Zarr
-    stores nothing, and the bytes of any other class are encoded once, and stand once in a shard.
-
-    Zarr itself writes a shard from its pixels, here 4 billion. Here threads encode chunks, and one thread
-    appends them to the shard's file, which ends with the places of its chunks. (Zarr's specification of the
-    codec ``sharding_indexed``, version 1.0.)
+    A rectangle is a chunk, and a part is a shard. Chunks of one class are not painted: class 0 is the fill
+    value, of which Zarr stores nothing, and the bytes of any other class are encoded once, and stand once in
+    a shard.
     """
 
     max_side = 2**63 - 1
     is_coloured = False
-    open_shard: _Shard | None = None
+    square = ZARR_CHUNK
 
     def check_place(self) -> None:
         """Raise ValueError if anything but a Zarr array exists under the name."""
@@ -53,40 +51,118 @@ class ZarrSink(FileSink):
     def begin(self) -> None:
         """Create the array."""
         zarr = import_extra("zarr", "render", f"{self.argument}: a .zarr file")
-        from numcodecs import Zstd
-
         shape = self.picture.height, self.picture.width
-        self.square, self.codec = ZARR_CHUNK, Zstd(ZSTD_LEVEL)
-        self.dtype = self.picture.dtype.newbyteorder("<")
+        self.folder, self.shards = self.draft.name(self.path), dict[tuple[int, int], Shard]()
         self.chunk = tuple(min(ZARR_CHUNK, side) for side in shape)
-        n_chunks = [-(-side // ZARR_CHUNK) for side in shape]
-        self.shard = tuple(min(ZARR_SHARD, count) for count in n_chunks)
-        self.n_shards = tuple(-(-count // within) for count, within in zip(n_chunks, self.shard, strict=True))
+        self.n_chunks = tuple(min(ZARR_SHARD, -(-side // ZARR_CHUNK)) for side in shape)  # in a shard
         zarr.create_array(
-            store=str(self.draft.name(self.path)),
+            store=str(self.folder),
             shape=shape,
             dtype=self.picture.dtype,
             chunks=self.chunk,
-            shards=tuple(side * count for side, count in zip(self.chunk, self.shard, strict=True)),
+            shards=tuple(side * count for side, count in zip(self.chunk, self.n_chunks, strict=True)),
             compressors=zarr.codecs.ZstdCodec(level=ZSTD_LEVEL),
             dimension_names=("y", "x"),
             attributes=self.picture.description | {"origin": "lower"},
             zarr_format=3,
             fill_value=0,
         )
-        self.regions: Regions | None = None
-        self.one_class: dict[int, bytes] = {}  # encoded chunks
+        (self.folder / "c").mkdir()
+
+    def parts(self, regions: Regions | None = None) -> Iterator[tuple[Rect, Shard]]:
+        """Yield the shards with chunks to paint, from the lower left, and write the others."""
+        height, width = self.picture.height, self.picture.width
+        rows, columns = (count * ZARR_CHUNK for count in self.n_chunks)
+        for bottom in range(0, height, rows):
+            for left in range(0, width, columns):
+                rect = Rect(bottom, min(bottom + rows, height), left, min(left + columns, width))
+                winners = np.zeros(self.n_chunks, np.int32)  # beyond the picture there is nothing to paint
+                within = winners[: -(-rect.shape[0] // ZARR_CHUNK), : -(-rect.shape[1] // ZARR_CHUNK)]
+                within[...] = -1 if regions is None else regions.in_rect(rect)
+                path = self.folder / "c" / str(bottom // rows) / str(left // columns)
+                shard = Shard(path, rect, winners, self.chunk, self.picture.dtype)
+                if shard.n_awaited:
+                    yield rect, shard
+                else:
+                    shard.close()
 
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
-        """Yield the chunks that are not of a known class, shard by shard from the lower left."""
-        self.regions = regions
-        height, width = self.picture.height, self.picture.width
-        for shard in np.ndindex(self.n_shards):
-            bottom, left = (k * count * ZARR_CHUNK for k, count in zip(shard, self.shard, strict=True))
-            for i in range(bottom, min(bottom + self.shard[0] * ZARR_CHUNK, height), ZARR_CHUNK):
-                for j in range(left, min(left + self.shard[1] * ZARR_CHUNK, width), ZARR_CHUNK):
-                    if regions is None or regions.winners[i // ZARR_CHUNK, j // ZARR_CHUNK] < 0:
-                        yield Rect(i, min(i + ZARR_CHUNK, height), j, min(j + ZARR_CHUNK, width))
+        """Yield the chunks that are not of a known class, shard by shard."""
+        self.shards.clear()
+        for rect, shard in self.parts(regions):
+            self.shards[self._number(rect)] = shard
+            yield from shard.rectangles()
+
+    def encode(self, rect: Rect, pixels: Array) -> bytes:
+        """Return the bytes of a chunk."""
+        return self.shards[self._number(rect)].encode(rect, pixels)
+
+    def put(self, rect: Rect, encoded: bytes) -> None:
+        """Append a chunk to its shard, which ends with its last chunk."""
+        shard = self.shards[self._number(rect)]
+        shard.put(rect, encoded)
+        if not shard.n_awaited:
+            shard.close()
+            del self.shards[self._number(rect)]
+
+    def close(self) -> None:
+        """Move the array to its final name; raise FileNotFoundError if it was removed meanwhile."""
+        self.draft.publish()
+
+    def discard(self) -> None:
+        """Close the open file, and remove the array."""
+        for shard in self.shards.values():
+            shard.discard()
+        super().discard()
+
+    def _number(self, rect: Rect) -> tuple[int, int]:
+        """Return row and column of the shard to which a chunk belongs."""
+        rows, columns = (count * ZARR_CHUNK for count in self.n_chunks)
+        return rect.bottom // rows, rect.left // columns
+
+
+class Shard(Sink):
+    """A file of up to `ZARR_SHARD` x `ZARR_SHARD` chunks, which may be written by another process.
+
+    Zarr itself writes a shard from its pixels, here 4 billion. Here threads encode chunks, and one thread
+    appends them to the file, which ends with a table of their places and sizes, and its checksum. (Zarr's
+    specification of the codec ``sharding_indexed``, version 1.0.) A shard of the fill value has no file.
+
+    Parameters
+    ----------
+    path : Path
+        File, in a folder that may have to be created.
+    rect : Rect
+        Pixels of the shard in the picture.
+    winners : array of int (n_rows, n_columns)
+        Classes of the chunks; -1 for those that must be painted.
+    chunk : (int, int)
+        Height and width of a chunk.
+    dtype : numpy.dtype
+        Type of the pixels.
+    """
+
+    def __init__(
+        self, path: Path, rect: Rect, winners: NDArray[np.int32], chunk: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self.path, self.rect, self.winners = path, rect, winners
+        self.chunk, self.dtype = chunk, dtype.newbyteorder("<")
+        self.n_awaited = int((winners < 0).sum())
+        self.file: IO[bytes] | None = None
+        self.pixels: Array | None = None
+
+    def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
+        """Yield the chunks that must be painted."""
+        bottom, top, left, right, _ = self.rect
+        for row, column in np.argwhere(self.winners < 0).tolist():
+            i, j = bottom + row * ZARR_CHUNK, left + column * ZARR_CHUNK
+            yield Rect(i, min(i + ZARR_CHUNK, top), j, min(j + ZARR_CHUNK, right))
+
+    def target(self, rect: Rect) -> Array:
+        """Return the same array for each chunk: memory that is fresh from the system takes longer to fill."""
+        if self.pixels is None:
+            self.pixels = np.empty(self.chunk, self.dtype)
+        return self.pixels.reshape(-1)[: math.prod(rect.shape)].reshape(rect.shape)
 
     def encode(self, rect: Rect, pixels: Array) -> bytes:
         """Return the bytes of a chunk; none if all of its pixels are 0, the fill value."""
@@ -96,88 +172,53 @@ class ZarrSink(FileSink):
             whole = np.zeros(self.chunk, pixels.dtype)
             whole[: len(pixels), : pixels.shape[1]] = pixels
             pixels = whole
-        return self.codec.encode(np.ascontiguousarray(pixels, self.dtype))
+        return _compress(np.ascontiguousarray(pixels, self.dtype))
 
     def put(self, rect: Rect, encoded: bytes) -> None:
-        """Append a chunk to its shard."""
+        """Append a chunk."""
+        self.n_awaited -= 1
         if encoded:
-            place = rect.bottom // ZARR_CHUNK, rect.left // ZARR_CHUNK
-            number, within = zip(*map(divmod, place, self.shard), strict=True)
-            path = self._shard_path(number)
-            if self.open_shard is None or self.open_shard.path != path:
-                self._close_shard()
-                self.open_shard = self._begin_shard(number)
-            self.open_shard.append(within, encoded)
+            row, column = rect.bottom - self.rect.bottom, rect.left - self.rect.left
+            self._append((row // ZARR_CHUNK, column // ZARR_CHUNK), encoded)
 
-    def close(self) -> None:
-        """Write the shards without a painted chunk, and move the array to its final name.
-
-        Raise FileNotFoundError if it was removed meanwhile.
-        """
-        self._close_shard()
-        for number in np.ndindex(self.n_shards) if self.regions is not None else ():
-            if (self._winners(number) > 0).any() and not self._shard_path(number).exists():
-                self._begin_shard(number).close()
-        # If somebody removes the folder, the next shard creates it again, without the metadata.
-        draft = self.draft.name(self.path)
-        if not _is_array(draft):
-            raise FileNotFoundError(errno.ENOENT, "removed while the picture was written", str(draft))
-        self.draft.publish()
-
-    def discard(self) -> None:
-        """Close the open file, and remove the array."""
-        if self.open_shard is not None:
-            with suppress(OSError):  # closing writes the buffer, which may fail
-                self.open_shard.file.close()
-        super().discard()
-
-    def _shard_path(self, number: tuple[int, ...]) -> Path:
-        return self.draft.name(self.path).joinpath("c", *map(str, number))
-
-    def _winners(self, number: tuple[int, ...]) -> NDArray[np.signedinteger]:
-        """Return the classes of the chunks in a shard: -1 where chunks are painted, 0 beyond the picture."""
-        winners = np.zeros(self.shard, int)
-        if self.regions is not None:
-            place = (slice(k * count, (k + 1) * count) for k, count in zip(number, self.shard, strict=True))
-            known = self.regions.winners[tuple(place)]
-            winners[: len(known), : known.shape[1]] = known
-        return winners
-
-    def _begin_shard(self, number: tuple[int, ...]) -> _Shard:
-        """Return a new shard that holds the chunks of known classes."""
-        shard, winners = _Shard(self._shard_path(number), self.shard), self._winners(number)
-        for k in np.unique(winners[winners > 0]).tolist():
-            if k not in self.one_class:
-                self.one_class[k] = self.codec.encode(np.full(self.chunk, k, self.dtype))
-            shard.append(winners == k, self.one_class[k])
-        return shard
-
-    def _close_shard(self) -> None:
-        if self.open_shard is not None:
-            self.open_shard.close()
-            self.open_shard = None
-
-
-class _Shard:
-    """The file of a shard: its chunks, then the place and size of each in a table, and a checksum of that."""
-
-    def __init__(self, path: Path, n_chunks: tuple[int, ...]) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(path, "wb")  # noqa: SIM115
-        self.index = np.full((*n_chunks, 2), MISSING, "<u8")
-
-    def append(self, places: Any, encoded: bytes) -> None:
-        """Write bytes that are the chunk, or all chunks, at these places of the index."""
-        self.index[places] = self.file.tell(), len(encoded)
+    def _append(self, places: Any, encoded: bytes) -> None:
+        """Write bytes that are the chunk, or all chunks, at these places of the table."""
+        if self.file is None:
+            self.path.parent.mkdir(
+                exist_ok=True
+            )  # the folder above it is missing if the picture was discarded
+            self.file = open(self.path, "wb")  # noqa: SIM115
+            self.table = np.full((*self.winners.shape, 2), MISSING, "<u8")
+        self.table[places] = self.file.tell(), len(encoded)
         self.file.write(encoded)
 
     def close(self) -> None:
-        """Write the index and close the file."""
-        from numcodecs.checksum32 import CRC32C
+        """Write the chunks of known classes and the table, and close the file."""
+        for k in np.unique(self.winners[self.winners > 0]).tolist():
+            self._append(self.winners == k, _compress_class(k, self.chunk, self.dtype))
+        if self.file is not None:
+            from numcodecs.checksum32 import CRC32C
 
-        self.file.write(CRC32C(location="end").encode(self.index))
-        self.file.close()
+            self.file.write(CRC32C(location="end").encode(self.table))
+            self.file.close()
+
+    def discard(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            with suppress(OSError):  # closing writes the buffer, which may fail
+                self.file.close()
+
+
+def _compress(pixels: Array) -> bytes:
+    from numcodecs import Zstd
+
+    return Zstd(ZSTD_LEVEL).encode(pixels)
+
+
+@functools.lru_cache(256)
+def _compress_class(number: int, shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """Return the bytes of a chunk of one class."""
+    return _compress(np.full(shape, number, dtype))
 
 
 def _is_array(path: Path) -> bool:
