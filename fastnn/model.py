@@ -626,21 +626,25 @@ class Model(Exportable, Savable):
 
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Any], Any] | None]:
         """Return the name of the output for `method`, None for classes, and what finishes the prediction."""
-        loss = self.loss
-        if method == "predict_proba" and loss.output not in ("softmax", "sigmoid"):
-            raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
-        if loss.of_labels:
-            return (loss.output, None) if method == "predict_proba" else (None, None)
-        if method == "predict_proba" or loss.output != "sigmoid":
-            return loss.output, np.ndarray.flatten if self._is_flat else None
-        return "identity", label_flat if self._is_flat else label_positive
+        loss = self._network.loss
+        if loss.of_labels and method == "predict":
+            return None, None
+        flatten = np.ndarray.flatten if self._is_flat else None
+        if method == "predict_proba":
+            if loss.output not in ("softmax", "sigmoid"):
+                raise ValueError(f"a network with the loss {loss.name!r} has no probabilities: use predict")
+            return loss.output, flatten
+        if loss.output == "sigmoid":
+            return "identity", label_flat if flatten else label_positive
+        return loss.output, flatten
 
     def _predict(self, X: Any, method: str) -> Array:
-        network, (output, finish) = self._network, self._choose_output(method)
+        network, backend = self._network, get_backend(self.backend)
+        output, finish = self._choose_output(method)
         X = check_samples(X, network.n_inputs, network.dtype)
         if output is None:
-            return get_backend(self.backend).predict(network, self._predicting, X)
-        outputs = get_backend(self.backend).outputs(network, self._predicting, X, output)
+            return backend.predict(network, self._predicting, X)
+        outputs = backend.outputs(network, self._predicting, X, output)
         return outputs if finish is None else finish(outputs)
 
     def _check(self, X: Any, y: Any) -> tuple[Array, Array]:

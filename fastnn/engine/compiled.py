@@ -96,7 +96,7 @@ class NumbaBackend:
         n_rows = X.shape[0]
         if n_rows > limits.FEW_ROWS or network.n_parameters > limits.FEW_PARAMETERS or is_sparse(X):
             return None
-        calls = network.prepared_calls.setdefault((name, n_rows), [])
+        calls = network.prepared_calls[name, n_rows]
         try:
             call, samples, result = calls.pop()  # no other thread uses this call until it is returned
         except IndexError:

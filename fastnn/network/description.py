@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -391,9 +392,9 @@ class Network:
         return tuple(sorted(set(self.activations)))
 
     @cached_property
-    def prepared_calls(self) -> dict[Any, list[Any]]:
+    def prepared_calls(self) -> defaultdict[Any, list[Any]]:
         """Calls for predictions of few rows, which the compiled backend keeps from one to the next."""
-        return {}
+        return defaultdict(list)
 
     @cached_property
     def layout(self) -> Layout:

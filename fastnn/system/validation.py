@@ -95,10 +95,10 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
     """
     if not (
         type(X) is np.ndarray
-        and X.dtype == dtype
+        and (X.dtype is dtype or X.dtype == dtype)
         and X.ndim == 2
-        and X.flags.c_contiguous
-        and X.flags.aligned
+        and (flags := X.flags).c_contiguous
+        and flags.aligned
     ):
         X = _convert_to_rows(X, dtype, name)
     if n_features is not None and X.shape[1] != n_features:

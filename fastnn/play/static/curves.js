@@ -102,8 +102,8 @@ class Chart {
 
   /** Draw records of what `content` describes; `under` is the place of the mouse in pixels, or null. */
   draw(content, rows, under) {
-    if (!this.canvas.clientWidth) return;
     const { context, width, height } = fit(this.canvas);
+    if (!width) return;
     context.clearRect(0, 0, width, height);
     this.context = context;
     this.box = { left: PAD.left, right: width - PAD.right, top: PAD.top, bottom: height - PAD.bottom };

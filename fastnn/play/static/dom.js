@@ -50,8 +50,21 @@ export const superscript = (number) =>
 
 export const whole = (number) => Math.round(number).toLocaleString("en-US");
 
+// Sizes of canvases: to read one that a frame's texts might have changed lays out the page once more.
+const sizes = new WeakMap();
+const measure = ({ target }) => sizes.set(target, [target.clientWidth, target.clientHeight]);
+const resized = new ResizeObserver((entries) => entries.forEach(measure));
+
+function sizeOf(canvas) {
+  if (!sizes.has(canvas)) {
+    measure({ target: canvas });
+    resized.observe(canvas);
+  }
+  return sizes.get(canvas);
+}
+
 /** Size a canvas for the screen; return its context in CSS pixels, its width and its height. */
-export function fit(canvas, width = canvas.clientWidth, height = canvas.clientHeight) {
+export function fit(canvas, [width, height] = sizeOf(canvas)) {
   const ratio = Math.min(window.devicePixelRatio || 1, 3);
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) {

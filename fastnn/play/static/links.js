@@ -89,7 +89,7 @@ export class Links {
    * whether a line is TOUCHED by the mouse, CHOSEN, or QUIET because another is touched.
    */
   draw(weights, emphasis) {
-    const { context } = fit(this.canvas, this.width, this.height);
+    const { context } = fit(this.canvas, [this.width, this.height]);
     context.clearRect(0, 0, this.width, this.height);
     const { areMany } = this;
     this.layers.forEach((lines, layer) => {
