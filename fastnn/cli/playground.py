@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from pathlib import Path
 
 from ..system.printing import print
 from .arguments import Commands, add_columns_argument, add_reading_arguments, parse_count, parse_path
@@ -41,13 +42,29 @@ def add_command(commands: Commands, summary: str) -> None:
         metavar="TEXT",
         help='settings to begin with, as in the address, such as "dataset=xor&layers=4"',
     )
+    parser.add_argument(
+        "--export",
+        metavar="FOLDER",
+        type=Path,
+        help="write a page that trains in the browser to a folder, which any server of files can serve",
+    )
+    parser.add_argument(
+        "--wheel", metavar="FILE", type=Path, help="the wheel for browsers, which --export needs"
+    )
+    parser.add_argument(
+        "--pyodide-url",
+        metavar="URL",
+        help="distribution of Pyodide that the exported page loads (default: that of its publisher)",
+    )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C; return the exit status."""
+    """Serve until Ctrl-C, or export; return the exit status."""
+    if options.export is not None:
+        return _export(options)
     from ..play.server import playground
 
     if options.table is None:
@@ -74,4 +91,19 @@ def _run(options: argparse.Namespace) -> int:
         browser=not options.no_browser,
         settings=options.settings,
     )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write the playground without a server; return the exit status."""
+    from ..play.export import PYODIDE_URL, export_playground
+
+    if options.table is not None:
+        raise ValueError("--export takes no table: whoever opens the page opens a table of their own")
+    if options.wheel is None:
+        raise ValueError(
+            "--wheel is missing: pass the wheel for browsers, which .ci/wheels builds in a clone"
+        )
+    export_playground(options.export, options.wheel, options.pyodide_url or PYODIDE_URL)
+    print(f"try it: python -m http.server --directory {options.export}")
     return 0

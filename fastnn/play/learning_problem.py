@@ -325,7 +325,7 @@ def _of_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
     """Return the problem of two columns of the table, standardised."""
     if table is None:
         raise RequestError(
-            "dataset", "there is no table: start the playground with one, fastnn playground FILE"
+            "dataset", "there is no table: open one, or start the playground with one, fastnn playground FILE"
         )
     inputs = _chosen_columns(settings, table)
     rows, targets = np.column_stack([table.columns[name] for name in inputs]), table.y

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,7 @@ from ..system.validation import short_repr
 from .datasets import TABLES
 from .settings import MAX_SAMPLES
 
-__all__ = ["PlayTable", "make_table"]
+__all__ = ["PlayTable", "make_table", "read_csv"]
 
 Array = NDArray[Any]
 
@@ -23,8 +27,12 @@ Array = NDArray[Any]
 MAX_CLASSES = 10
 # Largest magnitude of a number: the squares in a standard deviation must not overflow.
 MAX_MAGNITUDE = 1e150
-# Numbers of rows from which the use of a column is estimated: there are fewer classes than rows.
-MIN_ROWS_OF_USE, MAX_ROWS_OF_USE = 2 * MAX_CLASSES, 1000
+# Number of rows from which the use of a column is estimated: there are fewer classes than rows.
+MIN_ROWS_OF_USE = 2 * MAX_CLASSES
+# The histogram from which it is estimated: rows of a cell, on average, and bins of a column.
+ROWS_PER_CELL, MAX_BINS = 5, 10
+# Fields of a CSV file that are missing values.
+MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
 
     Parameters
     ----------
-    X : dataframe or array-like (n, n_columns)
+    X : dataframe, array-like (n, n_columns), or dict of columns by name
         At least two columns of numbers. Columns of anything else are left out.
     y : array-like (n,)
         Classes, as text, booleans or at most ten integers; or numbers of a regression, which may be
@@ -66,8 +74,9 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     """
     if not (target is None or isinstance(target, str)):
         raise TypeError(f"target must be the name of the target, a str, or None, got {short_repr(target)}")
+    values = np.asarray(y)
     try:
-        n_rows = len(X)
+        n_rows = len(values if isinstance(X, dict) else X)
     except TypeError:
         n_rows = 0  # a sparse matrix or no table at all: as_table says so
     if n_rows > MAX_SAMPLES:
@@ -75,22 +84,23 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
             f"the table has {n_rows:,} rows, but the playground draws at most {MAX_SAMPLES:,}: take a "
             "sample of its rows, for instance X.sample(5000) of a dataframe"
         )
-    read = as_table(X)
-    named = zip(read.names, read.kinds, read.columns, strict=True)
-    columns = {name: values for name, kind, values in named if kind in ("number", "boolean")}
+    if isinstance(X, dict):
+        names, columns = list(X), {name: column for name, column in X.items() if column.dtype.kind == "f"}
+    else:
+        read = as_table(X)
+        named = zip(read.names, read.kinds, read.columns, strict=True)
+        columns = {name: column for name, kind, column in named if kind in ("number", "boolean")}
+        names, n_rows = read.names, read.n_rows
     if len(columns) < 2:
-        others = [name for name, kind in zip(read.names, read.kinds, strict=True) if name not in columns]
+        others = [name for name in names if name not in columns]
         raise ValueError(
             f"the playground needs two columns of numbers, but the table has {list(columns) or 'none'}"
             + (f"; no numbers in: {join_names(others)}" if others else "")
         )
     given = getattr(y, "name", None)
     target = target or (given if isinstance(given, str) else "y")
-    values = np.asarray(y)
-    if values.shape != (read.n_rows,):
-        raise ValueError(
-            f"X has {read.n_rows} rows, but y has shape {values.shape}: give one target for each row"
-        )
+    if values.shape != (n_rows,):
+        raise ValueError(f"X has {n_rows} rows, but y has shape {values.shape}: give one target for each row")
     is_known = np.array([not is_missing(value) for value in values.tolist()], bool)
     if not is_known.any():
         raise ValueError(f"the target {target!r} holds only missing values: name another")
@@ -100,34 +110,80 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         if len(np.unique(column[np.isfinite(column)])) < 2:
             raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
     kind, y, classes = _target(values[is_known], target)
-    return PlayTable(columns, target, kind, y, classes, _by_use(columns, y, kind))
+    return PlayTable(columns, target, kind, y, classes, _by_use(columns, y))
 
 
-def _by_use(columns: dict[str, NDArray[np.float64]], y: Array, kind: str) -> list[str]:
+def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, list[str]]:
+    """Return the table of a CSV file, and the names of all columns; by default the last one is the target.
+
+    Unlike the readers of `fastnn.tables`, this one needs NumPy alone, which a page in a browser has loaded.
+    """
+    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        dialect: Any = csv.Sniffer().sniff(text[:10_000], ",;\t|")
+    except csv.Error:  # a single column
+        dialect = csv.excel
+    dialect.skipinitialspace = True
+    lines = [row for row in csv.reader(io.StringIO(text), dialect) if any(row)]
+    if len(lines) < 2:
+        raise ValueError("the file has no rows below a header")
+    names, *rows = [[field.strip() for field in row] for row in lines]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} fields, but the header {len(names)}")
+    target = names[-1] if target is None else target
+    if target not in names:
+        raise ValueError(f"there is no column {target!r}: the columns are {join_names(names)}")
+    has_points = dialect.delimiter == ","
+    fields = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns = {name: _parse_fields(each, has_points) for name, each in fields.items()}
+    y = columns.pop(target)
+    return make_table(columns, y, target), names
+
+
+def _parse_fields(fields: Sequence[str], has_points: bool) -> Array:
+    """Return numbers, with decimal commas unless the file has points, or objects; None is a missing value."""
+    values = [None if field in MISSING else field for field in fields]
+    texts = [value and (value if has_points else value.replace(",", ".")) for value in values]
+    if all(text is None or stands_for_number(text) for text in texts):
+        return np.array([np.nan if text is None else float(text) for text in texts])
+    return np.array(values, object)
+
+
+def _by_use(columns: dict[str, NDArray[np.float64]], y: Array) -> list[str]:
     """Return the names of columns by the information that each alone shares with the target.
 
     The information of a column counts by the fraction of rows in which the column has a value.
     """
-    from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
-
-    information = mutual_info_classif if kind == "classes" else mutual_info_regression
     use = {}
     for name, column in columns.items():
         rows = np.flatnonzero(np.isfinite(column) & np.isfinite(y))
-        use[name] = 0.0
-        if len(rows) >= MIN_ROWS_OF_USE:
-            every = -(-len(rows) // MAX_ROWS_OF_USE)
-            x, target = column[rows[::every]], y[rows[::every]]
-            values, codes = np.unique(x, return_inverse=True)
-            is_discrete = len(values) <= MAX_CLASSES
-            table = (codes if is_discrete else x)[:, None]
-            (shared,) = information(table, target, discrete_features=is_discrete, random_state=0)
-            use[name] = shared * len(rows) / len(y)
+        has_enough = len(rows) >= MIN_ROWS_OF_USE
+        use[name] = _estimate_information(column[rows], y[rows]) * len(rows) / len(y) if has_enough else 0.0
     return sorted(columns, key=use.__getitem__, reverse=True)
 
 
+def _estimate_information(x: Array, y: Array) -> float:
+    """Return the mutual information of two columns, from their histogram and without its bias."""
+    n_bins = int(min(MAX_BINS, (len(x) / ROWS_PER_CELL) ** 0.5))
+    (n_rows, i), (n_columns, j) = _bin_values(x, n_bins), _bin_values(y, n_bins)
+    joint = np.bincount(i * n_columns + j, minlength=n_rows * n_columns).reshape(n_rows, n_columns) / len(x)
+    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
+    seen = joint > 0
+    bias = (n_rows - 1) * (n_columns - 1) / (2 * len(x))
+    return float(np.sum(joint[seen] * np.log(joint[seen] / apart[seen])) - bias)
+
+
+def _bin_values(values: Array, n_bins: int) -> tuple[int, Array]:
+    """Return the number of bins and the bin of each value: bins hold about as many, or one value each."""
+    if len(np.unique(values)) > MAX_BINS:
+        values = np.searchsorted(np.quantile(values, np.arange(1, n_bins) / n_bins), values, side="right")
+    distinct, bins = np.unique(values, return_inverse=True)
+    return len(distinct), bins
+
+
 def _check_numbers(values: NDArray[np.float64], what: str) -> None:
-    if np.abs(values).max(initial=0.0, where=np.isfinite(values)) > MAX_MAGNITUDE:
+    if np.abs(values).max(initial=0.0, where=~np.isnan(values)) > MAX_MAGNITUDE:
         raise ValueError(f"{what} holds numbers beyond {MAX_MAGNITUDE:g}: scale it")
 
 

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
-from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_series, is_polars_lazyframe
-from sklearn.utils import check_array
 
 from .extras import import_extra
 from .messages import warn
@@ -133,6 +130,9 @@ def as_table(X: Any) -> Table:
         raise ValueError(
             f"X is the name of a file, {os.fspath(X)!r}: pass its table, as pandas.read_parquet returns it"
         )
+    import narwhals.stable.v2 as nw
+    from narwhals.stable.v2.dependencies import is_into_dataframe, is_polars_lazyframe
+
     if is_polars_lazyframe(X):
         raise ValueError("X is a LazyFrame, a query that has not run: pass its result, X.collect()")
     if is_into_dataframe(X):
@@ -170,11 +170,16 @@ def _as_array(X: Any) -> Array:
         X = np.array(X, object)  # an array of text would turn the numbers into text
     if getattr(getattr(X, "dtype", None), "kind", None) in ("M", "m") and X.ndim == 2 and X.size:
         return X
+    from sklearn.utils import check_array
+
     return check_array(X, dtype=None, ensure_all_finite=False)
 
 
 def _read_series(s: Any, name: str) -> tuple[str, Any]:
     """Return kind and values of a column of a dataframe."""
+    import narwhals.stable.v2 as nw
+    from narwhals.stable.v2.dependencies import is_pandas_series
+
     dtype, native = s.dtype, s.to_native()
     is_pandas = is_pandas_series(native)
     if dtype.is_numeric():

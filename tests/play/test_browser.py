@@ -394,7 +394,7 @@ MESSAGES = {
     "dataset=__proto__": "dataset must be one of moons",
     "x_column=<img src=x>&dataset=table": "there is no table",
     f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
-    f"x_column={'a' * 1_100_000}&layers=5": "Along x is too long for the server. The usual value is taken",
+    f"x_column={'a' * 1_100_000}&layers=5": "Along x is too long. The usual value is taken",
     "nonsense=1": "The address has unknown settings: nonsense. They are left out.",
     "optimizer=lbfgs&batch_size=10": "does not support “Batch size”",
 }

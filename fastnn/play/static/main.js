@@ -1,4 +1,4 @@
-// The playground's page: keeps the state, and connects server, address, controls and pictures.
+// The playground's page: keeps the state, and connects the training, address, controls and pictures.
 
 import { Address, format, parse, same } from "./address.js";
 import { Boundary } from "./boundary.js";
@@ -6,6 +6,7 @@ import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
 import { byId, inputName, make, whole } from "./dom.js";
 import { Formula } from "./formula.js";
+import { isLocal, LocalConnection } from "./local.js";
 import { clearProblems, lost, news, problem } from "./messages.js";
 import { Network } from "./network.js";
 import { Palette } from "./palette.js";
@@ -17,8 +18,10 @@ import {
   listenToMenu,
   listenToShapes,
   listenToShortcuts,
+  listenToTable,
   listenToTheme,
   showScript,
+  showTable,
 } from "./shell.js";
 import { Connection } from "./socket.js";
 import { Undo } from "./undo.js";
@@ -38,8 +41,6 @@ const MIN_POINTS = 2;
 const PAINT_DELAY = 120;
 // Units of the first layer that is added to a network without any.
 const FIRST_WIDTH = 3;
-// Close code of WebSockets for a server that has no room for another page.
-const TRY_AGAIN_LATER = 1013;
 
 // What the user has set: the run's state, and how it is looked at.
 let hello = null;
@@ -63,6 +64,8 @@ let paintTimer = null;
 let resizeTimer = null;
 let resolution = null;
 let controls = null;
+// True while a table that the user has opened is read.
+let isOpening = false;
 
 const palette = new Palette();
 const curves = new Curves(palette);
@@ -114,20 +117,25 @@ const address = new Address(
 
 // --- the server's messages ---
 
-const connection = new Connection({
+const connection = new (isLocal ? LocalConnection : Connection)({
   hello: (message) => {
     const isFirst = hello === null;
     hello = message;
     lost(null);
     byId("version").textContent = `fastnn ${hello.version}.`;
+    controls = new Controls(hello, { change }, palette);
     if (isFirst) {
-      controls = new Controls(hello, { change }, palette);
       listen(); // a command that came before would reach a server without a run
       readAddress();
+    } else if (isOpening) {
+      state = complete({ ...hello.state });
+      sendView();
     } else {
       sendView();
-      news("Connected again. The training has begun anew, without what was set by hand.");
+      const connected = isLocal ? "" : "Connected again. ";
+      news(`${connected}The training has begun anew, without what was set by hand.`);
     }
+    isOpening = false;
     start();
   },
   started: (message) => {
@@ -173,12 +181,14 @@ const connection = new Connection({
     setTimeout(() => URL.revokeObjectURL(url), 1000);
     news(`Saved ${name}.`);
   },
-  lost: ({ greeted, code }) => {
+  table: (message) => {
+    showTable(message);
+    isOpening &&= !message.problem;
+    if (message.problem) problem(message.problem);
+  },
+  lost: ({ text, remedy }) => {
     setPlaying(false);
-    let text = "No server answers. Start “fastnn playground”, then connect.";
-    if (greeted) text = "The server has stopped: this is its last picture. Start it again, then connect.";
-    else if (code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
-    lost(text, () => connection.open());
+    lost(text, remedy, () => connection.open());
   },
 });
 
@@ -303,7 +313,7 @@ function start() {
   isPending = true;
   if (!connection.send("start", { state, run })) {
     const field = longestField();
-    refuse([{ field, text: `${field} is too long for the server` }]);
+    refuse([{ field, text: `${field} is too long` }]);
     return;
   }
   if (playing) connection.send("play");
@@ -586,4 +596,8 @@ listenToMenu(
   () => copy(hello ? address.current : location.href, "The address is copied."),
 );
 listenToDialogs();
+listenToTable((file, target) => {
+  isOpening = true;
+  connection.openTable(file, target);
+});
 connection.open();

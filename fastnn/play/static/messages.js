@@ -26,8 +26,17 @@ export const problem = (text) => notice(byId("problems"), text, "problem", 2 * S
 export const news = (text) => notice(byId("notices"), text, "news", SHOWN_FOR);
 export const clearProblems = () => byId("problems").replaceChildren();
 
-/** Show that the server is gone, and offer to connect again; null hides the banner. */
-export function lost(text, reconnect) {
+/** Show what is being loaded, and how much of it has come if that is known; no text hides it. */
+export function loading({ text, count, total }) {
+  byId("loading").hidden = !text;
+  byId("loading-text").textContent = text ? `${text} …` : "";
+  const progress = byId("progress");
+  if (count === undefined) progress.removeAttribute("value");
+  else Object.assign(progress, { max: total, value: count });
+}
+
+/** Show that what trains is gone, and offer a remedy; null hides the banner. */
+export function lost(text, remedy, again) {
   const banner = byId("lost");
   banner.hidden = text === null;
   document.body.classList.toggle("offline", text !== null);
@@ -36,7 +45,7 @@ export function lost(text, reconnect) {
       ? []
       : [
           make("span", {}, text),
-          make("button.plain", { type: "button", id: "reconnect", onclick: reconnect }, "Connect again"),
+          make("button.plain", { type: "button", id: "reconnect", onclick: again }, remedy),
         ]),
   );
 }

@@ -112,6 +112,30 @@ export function listenToMenu(save, copyAddress) {
   });
 }
 
+/** Open a table, or the same with another target: `open(file, target)`, null for the last column. */
+export function listenToTable(open) {
+  const input = byId("table-file");
+  const select = byId("table-target");
+  let file = null;
+  input.addEventListener("change", () => {
+    if (!input.files.length) return;
+    [file] = input.files;
+    open(file, null);
+    input.value = ""; // the same file may be opened again
+  });
+  select.addEventListener("change", () => open(file, select.value));
+}
+
+/** Show the table that is open, and the columns of which one is its target. */
+export function showTable({ name, names, target, problem }) {
+  if (problem) return;
+  byId("table-name").textContent = name;
+  const select = byId("table-target");
+  select.replaceChildren(...names.map((column) => make("option", { value: column }, column)));
+  select.value = target;
+  byId("table-choice").hidden = false;
+}
+
 /** Close dialogs by a click beside them. */
 export function listenToDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {

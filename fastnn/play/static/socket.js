@@ -1,9 +1,11 @@
 // The connection to the server: JSON messages both ways, and binary frames and files from the server.
 
+// Close code of WebSockets for a server that has no room for another page.
+const TRY_AGAIN_LATER = 1013;
 const TYPES = { u1: Uint8Array, i4: Int32Array, f4: Float32Array };
 
 /** Unpack a binary message: a header in JSON and the arrays it lists. The arrays are views, not copies. */
-function unpack(buffer) {
+export function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const arrays = {};
@@ -42,7 +44,11 @@ export class Connection {
       this.handlers[message.type]?.(message);
     };
     socket.onclose = (event) => {
-      if (socket === this.socket) this.handlers.lost({ greeted, code: event.code, reason: event.reason });
+      if (socket !== this.socket) return;
+      let text = "No server answers. Start “fastnn playground”, then connect.";
+      if (greeted) text = "The server has stopped: this is its last picture. Start it again, then connect.";
+      else if (event.code === TRY_AGAIN_LATER) text = "The playground has too many pages open: close one of them.";
+      this.handlers.lost({ text, remedy: "Connect again" });
     };
   }
 

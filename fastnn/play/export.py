@@ -1,0 +1,62 @@
+"""The playground without a server of its own: the page, its Worker and the wheel for browsers."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+from .. import __version__
+
+__all__ = ["PYODIDE_URL", "export_playground"]
+
+STATIC = Path(__file__).parent / "static"
+# Distribution of Pyodide that pages load Python and packages from: the first whose wheels ours are.
+PYODIDE_URL = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/"
+_WHEEL = re.compile(r"fastnn_numba-(.+?)-py3-none-pyemscripten_\w+_wasm32\.whl")
+
+
+def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL) -> None:
+    """Write the page, its Worker and the wheel to a folder, over what an earlier export has written.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder, which is created where it is missing.
+    wheel : Path
+        Wheel of this version of fastnn for browsers.
+    pyodide_url : str
+        Address of Pyodide's distribution, with a slash at its end; relative ones count from the page's.
+
+    Raises
+    ------
+    ValueError
+        If the wheel is not for browsers, or is of another version.
+    OSError
+        If a file cannot be read or written.
+    """
+    found = _WHEEL.fullmatch(wheel.name)
+    if found is None:
+        raise ValueError(f"{wheel.name} is not a wheel of fastnn for browsers: build one by .ci/wheels")
+    if found[1] != __version__:
+        raise ValueError(f"the page is of fastnn {__version__}, but the wheel of fastnn {found[1]}")
+    names = sorted(path.name for path in STATIC.iterdir())
+    names = [name for name in names if name not in ("index.html", "service-worker.js")]
+    (folder / "static").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(STATIC / name, folder / "static" / name)
+    shutil.copyfile(wheel, folder / wheel.name)
+    settings = {"version": __version__, "wheel": wheel.name, "pyodide": pyodide_url}
+    attributes = "".join(f' data-{name}="{html.escape(value)}"' for name, value in settings.items())
+    page = (STATIC / "index.html").read_text(encoding="utf-8").replace("<html", f"<html{attributes}", 1)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    files = ["index.html", wheel.name, *(f"static/{name}" for name in names)]
+    content = b"".join((folder / name).read_bytes() for name in files)
+    values = {"DIGEST": hashlib.blake2b(content, digest_size=8).hexdigest(), "FILES": ["./", *files[1:]]}
+    worker = (STATIC / "service-worker.js").read_text(encoding="utf-8")
+    for name, value in values.items():
+        worker = re.sub(f"const {name} = .*;", f"const {name} = {json.dumps(value)};", worker)
+    (folder / "service-worker.js").write_text(worker, encoding="utf-8")

@@ -1,0 +1,45 @@
+// The service worker of an exported page: what was fetched once is kept, so that the page opens without a network.
+
+// The export writes both: a digest of all files of the page, and their addresses.
+const DIGEST = "";
+const FILES = ["./"];
+
+const OURS = `fastnn playground at ${registration.scope}: `;
+const CACHE = OURS + DIGEST;
+
+addEventListener("install", (event) => {
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)));
+});
+
+// A new version waits until no page of the old one is open: the files of two versions never meet.
+addEventListener("activate", (event) => {
+  const clean = async () => {
+    for (const name of await caches.keys()) if (name.startsWith(OURS) && name !== CACHE) await caches.delete(name);
+    await clients.claim();
+  };
+  event.waitUntil(clean());
+});
+
+// What a Worker has fetched before this service worker was there.
+addEventListener("message", (event) => {
+  const keep = async () => {
+    const cache = await caches.open(CACHE);
+    const isMissing = await Promise.all(event.data.map(async (address) => !(await cache.match(address))));
+    await cache.addAll(event.data.filter((_, k) => isMissing[k]));
+  };
+  event.waitUntil(keep());
+});
+
+addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || !request.url.startsWith("http")) return;
+  const answer = async () => {
+    const cache = await caches.open(CACHE);
+    const kept = await cache.match(request.mode === "navigate" ? "./" : request);
+    if (kept) return kept;
+    const response = await fetch(request);
+    if (response.ok) await cache.put(request, response.clone());
+    return response;
+  };
+  event.respondWith(answer());
+});
