@@ -85,6 +85,18 @@ NOISE = "argument --noise: must be a finite number of at least 0, got "
         (("moons", "--seed", "4294967296"), "argument --seed: must be an integer from 0 to 4294967295, got "),
         (("moons", "--backend", "torch"), "argument --backend: invalid choice: 'torch'"),
         ((), "required"),
+        (("train",), "usage: fastnn train"),
+        *(
+            (("train", "t.csv", "--target", "y", *more.split()), "usage: fastnn train")
+            for more in (
+                "--cv 1",
+                "--preset huge",
+                "--time-limit 0",
+                "--quantiles a",
+                "--cv 3 --valid v",
+                "--seed -1",
+            )
+        ),
         (("suns",), "invalid choice: 'suns'"),
     ],
 )

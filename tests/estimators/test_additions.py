@@ -188,18 +188,6 @@ def test_scoring_takes_a_name_of_scikit_learn_or_the_loss():
     np.testing.assert_allclose(by_name.validation_scores_, by_loss.validation_scores_)
 
 
-def fit_large(n_threads):
-    """Return a fitted network whose steps are large enough for several threads."""
-    options = {"hidden_layer_sizes": (250, 250), "batch_size": 500, "max_iter": 2}
-    return classifier(n_threads=n_threads, **options).fit(np.tile(X, (4, 10)), np.tile(y, 4))
-
-
-def test_threads_make_no_difference():
-    one = fit_large(1)
-    for n_threads in (2, 4, None):
-        assert_same_fit(one, fit_large(n_threads))
-
-
 @pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "orthogonal", "tutorial"])
 def test_init_draws_as_a_model_does(init):
     """A learning rate close to 0 leaves the initial parameters as they were drawn."""

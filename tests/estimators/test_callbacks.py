@@ -181,15 +181,6 @@ def test_errors_of_callbacks_reach_the_caller():
     assert model.n_iter_ == 5
 
 
-@pytest.mark.usefixtures("callback_module")
-def test_a_callback_cannot_change_the_patience_of_the_running_fit():
-    def wait(estimator):
-        estimator.n_iter_no_change = 10**6
-
-    model = classifier(max_iter=300, n_iter_no_change=15, tol=1e3).set_callbacks(Callback(wait)).fit(X, y)
-    assert model.n_iter_ == 17
-
-
 @kinds
 @pytest.mark.needs("pandas")
 def test_the_scoring_monitor_records_a_score_for_every_epoch(callback_module, options):

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -167,11 +166,13 @@ def test_a_warm_start_accepts_other_settings_but_no_other_network():
     model = classifier(warm_start=True, activation="relu").fit(X, y)
     for samples, targets, changed, message in (
         (X, y, {"batch_norm": True}, "fit it with warm_start=False"),
+        (X, y, {"hidden_layer_sizes": (9,)}, "layers_dim"),
         (X[:, :3], y, {}, "is expecting 4 features"),
         (X, y + 1, {}, "same classes as in the previous call to fit"),
     ):
         with pytest.raises(ValueError, match=message):
-            model.set_params(**{"batch_norm": False} | changed).fit(samples, targets)
+            model.set_params(**{"batch_norm": False, "hidden_layer_sizes": 7} | changed).fit(samples, targets)
+    model.set_params(hidden_layer_sizes=7)
     for changed in ({"batch_size": 20}, {"alpha": 1.0}, {"dropout": 0.2}):
         before = model.t_
         model.set_params(**changed).fit(X, y)
@@ -181,17 +182,6 @@ def test_a_warm_start_accepts_other_settings_but_no_other_network():
     model.set_params(loss="poisson").fit(X, COUNTS)
     assert model.out_activation_ == "exp"
     assert (model.predict(X) > 0).all()
-
-
-def test_partial_fits_may_have_any_number_of_samples():
-    model = classifier(batch_size=20)
-    for n_pass, rows in enumerate((slice(0, 50), slice(0, 150), slice(100, 103), slice(60, 61))):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Got `batch_size`")
-            model.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
-        assert len(model.loss_curve_) == n_pass + 1
-    assert model.t_ == 50 + 150 + 3 + 1
-    assert np.isfinite(parameters(model)).all()
 
 
 def test_a_fit_without_warm_start_begins_anew():

@@ -16,7 +16,6 @@ from estimator_problems import (
     THEIRS,
     UNCONVERGED,
     X,
-    assert_same_fit,
     classifier,
     regressor,
     y,
@@ -24,7 +23,6 @@ from estimator_problems import (
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -33,8 +31,6 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 import fastnn
 
 pytestmark = UNCONVERGED
-
-SCORES = {"scoring": "accuracy", "n_repeats": 2, "random_state": 0}
 
 
 class WithoutScores(fastnn.MLPClassifier):
@@ -60,19 +56,11 @@ def calibrate(make):
     return CalibratedClassifierCV(make(max_iter=30), method="isotonic", cv=3).fit(X, y).predict_proba(X)
 
 
-def depend_partially(make):
-    return partial_dependence(make().fit(X, y), X, [2], response_method="predict_proba")["average"]
-
-
-def permute(make):
-    return permutation_importance(make(max_iter=30).fit(X, y), X, y, **SCORES)["importances"]
-
-
 def predict_out_of_fold(make):
     return cross_val_predict(make(solver="lbfgs", alpha=1.0), X, NAMES[y], cv=3, method="predict_proba")
 
 
-PROGRAMS = (search_grid, stack, calibrate, depend_partially, permute, predict_out_of_fold)
+PROGRAMS = (search_grid, stack, calibrate, predict_out_of_fold)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
@@ -97,20 +85,6 @@ def assign(module, W, b, kind="MLPClassifier", **attributes):
     return model
 
 
-def run_genetic_algorithm(module):
-    """Return the best weights of some generations, without a fit."""
-    random, attributes = np.random.RandomState(0), {"out_activation_": "softmax", "classes_": np.unique(y)}
-    attributes["_label_binarizer"] = LabelBinarizer().fit(y)
-    shapes = [(4, 7), (7, 3), (7,), (3,)]
-    population = [[random.normal(size=shape) for shape in shapes] for _ in range(10)]
-    for _ in range(5):
-        scores = [assign(module, g[:2], g[2:], **attributes).score(X, y) for g in population]
-        best = [population[k] for k in np.argsort(scores, kind="stable")[::-1][:3]]
-        children = [[w + random.normal(0, 0.1, w.shape) for w in best[k % 3]] for k in range(7)]
-        population = best + children
-    return np.concatenate([w.ravel() for w in population[0]]), max(scores)
-
-
 def average_federated(module):
     """Return the weights of rounds in which clients train further from the mean of their weights."""
     clients = [module.MLPClassifier((7,), random_state=k, shuffle=False) for k in range(3)]
@@ -128,9 +102,8 @@ def average_federated(module):
     return np.append(server.predict_proba(X).ravel(), parameters(clients[1])), server.predict(X)
 
 
-@pytest.mark.parametrize("program", [run_genetic_algorithm, average_federated])
-def test_programs_that_assign_weights_give_the_same_numbers(program):
-    for theirs, ours in zip(program(THEIRS), program(OURS), strict=True):
+def test_programs_that_assign_weights_give_the_same_numbers():
+    for theirs, ours in zip(average_federated(THEIRS), average_federated(OURS), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
@@ -160,21 +133,18 @@ def test_from_weights_makes_a_fitted_estimator(problem):
 
 
 def test_assigned_weights_are_used_by_everything_that_needs_a_fit(tmp_path):
-    fitted = classifier().fit(X, LABELS)
+    fitted, path = classifier().fit(X, LABELS), tmp_path / "model.fastnn"
     attributes = {"out_activation_": "logistic", "_label_binarizer": LabelBinarizer().fit(LABELS)}
     for use in (
         lambda model: model.predict(X),
         lambda model: model.predictor(150)(X),
         lambda model: model.model_.predict(X),
         lambda model: model.to_sklearn().predict(X),
-        lambda model: fastnn.load(model.save(tmp_path / "model.fastnn") or tmp_path / "model.fastnn").predict(
-            X
-        ),
+        lambda model: fastnn.load(model.save(path) or path).predict(X),
+        lambda model: model.set_params(random_state=0, max_iter=5).fit(X, LABELS).predict(X),
     ):
         model = assign(OURS, fitted.coefs_, fitted.intercepts_, **attributes)
         np.testing.assert_array_equal(use(model), fitted.predict(X))
-    model = assign(OURS, fitted.coefs_, fitted.intercepts_, **attributes)
-    assert_same_fit(model.set_params(random_state=0, max_iter=5).fit(X, LABELS), fitted)
 
 
 W, B = [np.ones((4, 7)), np.ones((7, 3))], [np.ones(7), np.ones(3)]
@@ -210,8 +180,6 @@ def test_wrong_weights_are_refused_by_the_first_prediction(coefs, intercepts, at
         with pytest.raises(ValueError, match=message):
             model.predict(X)
         assert vars(model) == before
-    with pytest.raises(ValueError, match="must be a list of arrays"):
-        fastnn.MLPRegressor.from_weights([np.ones(3)], [np.ones(1)])
     model.set_params(batch_norm=False).fit(X, y)  # a fit discards them
     assert model.predict_proba(X).shape == (150, 3)
 
@@ -240,16 +208,3 @@ def test_a_loss_that_has_risen_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         regressor(n_iter_no_change=1, tol=1e9).fit(X, TARGETS)
-
-
-def test_missing_values_and_text_name_the_estimators_of_tables():
-    for table, message in ((np.where(X > 1, np.nan, X), "NaN"), ([["a"] * 4] * 150, "could not convert")):
-        for model, name in ((classifier(), "TabularClassifier"), (regressor(), "TabularRegressor")):
-            with pytest.raises(ValueError, match=f"(?s){message}.*fastnn.{name} takes tables with"):
-                model.fit(table, y)
-
-
-def test_the_first_parameter_of_a_regressor_is_its_loss():
-    for sizes in ((32,), [32], 32):
-        with pytest.raises(ValueError, match=r"the first argument is the loss, .* write hidden_layer_sizes="):
-            fastnn.MLPRegressor(sizes).fit(X, TARGETS)

@@ -95,9 +95,18 @@ FIT = [
         for option in LBFGS_LACKS
     ),
     (fit(lambda: regressor(loss=fastnn.SoftmaxCrossEntropy()), X, COUNTS), "is for classes: use MLPClass"),
+    *(
+        (fit(lambda sizes=sizes: MLPRegressor(sizes)), "first argument is the loss, .* write hidden_layer_s")
+        for sizes in ((32,), [32], 32)
+    ),
+    (lambda: MLPRegressor.from_weights([np.ones(3)], [np.ones(1)]), "must be a list of arrays"),
     # Samples.
     (fit(classifier, X[:, :, None], y), "Found array with dim 3"),
-    (fit(classifier, np.full(X.shape, "text"), y), "could not convert string to float"),
+    *(
+        (fit(make, table, y), f"(?s){words}.*fastnn.{name} takes tables with")
+        for table, words in ((np.where(X > 1, np.nan, X), "NaN"), ([["a"] * 4] * 150, "could not convert"))
+        for make, name in ((classifier, "TabularClassifier"), (regressor, "TabularRegressor"))
+    ),
     (fit(classifier, [[10**400]], [0]), "X or y holds a number too large for a float"),
     # Labels.
     (fit(classifier, X, y + 0.5), "Unknown label type"),

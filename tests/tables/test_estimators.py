@@ -2,7 +2,6 @@
 
 import datetime
 import importlib
-import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error
 from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tables_of_customers import make_mixed
 
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables import calibration
@@ -28,19 +28,10 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 def table(n=300, seed=0):
     """Return a table of every kind of column, a class and a number for each row."""
-    random = np.random.RandomState(seed)
-    x, group = random.normal(size=n), random.randint(0, 4, n)
-    frame = pd.DataFrame(
-        {
-            "x": np.where(random.rand(n) < 0.1, np.nan, x),
-            "group": np.array(["north", "south", "east", "west"])[group],
-            "flag": random.rand(n) < 0.5,
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.randint(0, 700, n), "D"),
-            "noise": random.normal(size=n),
-        }
+    frame = make_mixed(n, seed)
+    return frame[["x", "group", "flag", "day", "noise"]], *(
+        frame[name].to_numpy() for name in ("sort", "size")
     )
-    number = 3 * np.nan_to_num(frame["x"].to_numpy()) + 2 * group + random.normal(size=n) / 4
-    return frame, np.where(number > 3, "high", "low"), number * 100 + 1000
 
 
 @parametrize_with_checks(
@@ -101,20 +92,6 @@ def test_numbers_may_be_booleans_texts_and_larger_than_all_integers():
     assert 0 <= flags.min() <= flags.max() <= 1
     large = clone(model).fit(frame, numbers * 2.0**70)
     np.testing.assert_allclose(large.predict(frame), 2.0**70 * by_number.predict(frame), rtol=1e-4)
-
-
-@pytest.mark.parametrize("kind", [C, R])
-@of_tables
-def test_fits_are_reproducible_and_survive_pickling(kind):
-    frame, classes, numbers = table()
-    y = classes if kind is C else numbers
-    model = kind(random_state=3).fit(frame, y)
-    for other in (clone(model).fit(frame, y), clone(model).set_params(n_jobs=1).fit(frame, y)):
-        np.testing.assert_array_equal(other.predict(frame), model.predict(frame))
-        np.testing.assert_array_equal(other.oof_prediction_, model.oof_prediction_)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(frame), model.predict(frame))
-    other = clone(model).set_params(random_state=4).fit(frame, y)
-    assert (other.oof_prediction_ != model.oof_prediction_).any()
 
 
 @of_tables
@@ -258,16 +235,6 @@ def test_a_time_limit_ends_fits_after_an_epoch():
     np.testing.assert_array_equal(model.predict_proba(frame), free.predict_proba(frame))
 
 
-@of_tables
-def test_the_bar_counts_the_epochs_of_all_networks(capsys):
-    frame, classes, _ = table()
-    C(3, random_state=0).fit(frame, classes, progress=True)
-    bar = capsys.readouterr().err
-    assert "fitting" in bar
-    # Two of three networks are fitted twice: five fits of 24 epochs. A fit that ends early counts in full.
-    assert "120/120" in bar
-
-
 # --- calibration and reports -----------------------------------------------------------------------------
 
 
@@ -289,9 +256,9 @@ def test_the_temperature_minimises_the_log_loss():
 def test_held_out_rows_take_the_temperature_of_others(monkeypatch, n_classes):
     random = np.random.RandomState(0)
     scores, y = random.normal(size=(40, 1 if n_classes == 2 else 3)), random.randint(0, n_classes, 40)
-    scores += (2 * y - 1)[:, None] if n_classes == 2 else 2 * np.eye(3)[y]
     weights = random.uniform(0.5, 2, 40)
     whole = fit_temperature(scores, y, weights)
+    of_all = compute_probabilities(scores, whole)
     P = predict_held_out(scores, y, weights, whole)
     np.testing.assert_allclose(P.sum(axis=1), 1)
     for row in range(5):  # the class of a row has no effect on its own probabilities
@@ -300,44 +267,12 @@ def test_held_out_rows_take_the_temperature_of_others(monkeypatch, n_classes):
         other = predict_held_out(scores, changed, weights, whole)
         np.testing.assert_array_equal(other[row], P[row])
         assert (other != P).any()
+    for alone in (np.eye(40)[3], np.eye(40)[3] + 2 * np.eye(40)[5]):  # no other row has a weight, or one has
+        P = predict_held_out(scores, y, alone, whole)
+        np.testing.assert_array_equal(P[alone.argmax()], of_all[alone.argmax()])
+        assert np.isfinite(P).all()
     monkeypatch.setattr(calibration, "MANY_ROWS", 40)  # of many rows, all take one temperature
-    expected = compute_probabilities(scores, whole)
-    np.testing.assert_array_equal(predict_held_out(scores, y, weights, whole), expected)
-
-
-@pytest.mark.parametrize("weights", [[1.0], [0.0, 3.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
-def test_rows_without_others_take_the_temperature_of_all(weights):
-    weights = np.array(weights)
-    scores, y = np.arange(len(weights))[:, None] - 0.5, np.zeros(len(weights), int)
-    P = predict_held_out(scores, y, weights, 2.0)
-    heaviest = weights.argmax()
-    np.testing.assert_array_equal(P[heaviest], compute_probabilities(scores, 2.0)[heaviest])
-    assert np.isfinite(P).all()
-
-
-def test_scores_of_few_rows_are_those_of_new_rows():
-    """The temperature of 40 rows makes their own log-loss lower than that of new rows.
-
-    Log-losses minus those of the true probabilities vary less between samples of rows than log-losses do.
-    """
-    by_whole, by_others = [], []
-    for seed in range(60):
-        random = np.random.RandomState(seed)
-        scores = random.normal(scale=2.0, size=(440, 1))
-        truth = compute_probabilities(scores)
-        y = (random.rand(440) < truth[:, 1]).astype(int)
-        few, new, weights = slice(40), slice(40, None), np.ones(40)
-        whole = fit_temperature(scores[few], y[few], weights)
-        P_new, P_few = compute_probabilities(scores[new], whole), compute_probabilities(scores[few], whole)
-        P_others = predict_held_out(scores[few], y[few], weights, whole)
-        of_new, of_few, of_others = (
-            log_loss(y[rows], P) - log_loss(y[rows], truth[rows])
-            for rows, P in ((new, P_new), (few, P_few), (few, P_others))
-        )
-        by_whole.append(of_new - of_few)
-        by_others.append(of_new - of_others)
-    assert np.mean(by_whole) > 0.01
-    assert abs(np.mean(by_others)) < 0.01
+    np.testing.assert_array_equal(predict_held_out(scores, y, weights, whole), of_all)
 
 
 @of_tables
@@ -465,15 +400,12 @@ def test_dates_and_durations_are_refused_with_the_code_that_makes_numbers_of_the
     np.testing.assert_array_equal(y, np.arange(300) + (days[0] - origin).days)
 
 
-@pytest.mark.needs("polars")
+@pytest.mark.needs("pandas", "polars")
 @pytest.mark.parametrize("what", ["dates", "durations"])
 def test_dates_and_durations_of_polars_are_refused(what):
-    origin = datetime.datetime(2024, 1, 1)
-    values = [origin + datetime.timedelta(k) for k in range(300)]
-    if what == "durations":
-        values = [value - origin for value in values]
+    times = importlib.import_module("polars").Series(pd.date_range("2024-01-01", periods=300).tolist())
     with pytest.raises(ValueError, match=f"y holds {what}, but a regressor predicts numbers"):
-        R(1, "fast").fit(NUMBERS[:, None], importlib.import_module("polars").Series(values))
+        R(1, "fast").fit(NUMBERS[:, None], times if what == "dates" else times - times[0])
 
 
 @of_tables

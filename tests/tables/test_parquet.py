@@ -9,6 +9,7 @@ import pytest
 from extras import all_need, optional
 from sklearn.base import clone
 from sklearn.metrics import r2_score
+from tables_of_customers import make_mixed
 
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables.parquet import Source, name_source
@@ -24,22 +25,7 @@ TARGETS = {TabularClassifier: "sort", TabularRegressor: "size"}
 
 
 def table(n=2000, seed=0):
-    """Return a table with a class, "sort", a number, "size", and weights that are not below 0."""
-    random = np.random.RandomState(seed)
-    x, group = random.normal(size=n), random.randint(0, 4, n)
-    frame = pd.DataFrame(
-        {
-            "x": np.where(random.rand(n) < 0.1, np.nan, x),
-            "group": np.array(["north", "south", "east", "west"])[group],
-            "town": [f"t{k}" for k in random.randint(0, 50, n)],
-            "flag": random.rand(n) < 0.5,
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.randint(0, 700, n), "D"),
-            "noise": random.normal(size=n),
-            "weight": random.rand(n),
-        }
-    )
-    number = 3 * np.nan_to_num(frame["x"].to_numpy()) + 2 * group + random.normal(size=n) / 4
-    return frame.assign(sort=np.where(number > 3, "high", "low"), size=number * 100 + 1000)
+    return make_mixed(n, seed)
 
 
 def write(frame, path, rows=300):
