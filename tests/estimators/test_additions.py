@@ -8,9 +8,7 @@ from estimator_problems import (
     COUNTS,
     LABELS,
     PROBLEMS,
-    TARGETS,
     UNCONVERGED,
-    WEIGHTS,
     X,
     assert_same_fit,
     classifier,
@@ -118,25 +116,6 @@ def test_label_smoothing_lowers_the_largest_fitted_probability(targets, n_classe
     model.fit(X[rows].repeat(2, axis=0), targets[rows].repeat(2))
     largest = model.predict_proba(X[rows]).max(axis=1)
     np.testing.assert_allclose(largest, 1 - 0.3 + 0.3 / n_classes, rtol=1e-4)
-
-
-ERRORS = {
-    "squared_error": lambda d: (d**2).sum(axis=1) / 2 / 3,
-    "absolute_error": lambda d: np.abs(d).sum(axis=1),
-    "huber": lambda d: np.where(np.abs(d) <= 1, d**2 / 2, np.abs(d) - 0.5).sum(axis=1),
-    "quantile": lambda d: np.maximum(0.3 * d, -0.7 * d).sum(axis=1),
-}
-
-
-@pytest.mark.parametrize("loss", ERRORS)
-def test_loss_is_the_objective_that_is_minimised(loss):
-    """An epoch of a single batch records the objective of the parameters before its step."""
-    model = regressor(loss=loss, quantile=0.3, alpha=0.7, warm_start=True, solver="sgd", activation="tanh")
-    model.fit(X, TARGETS, WEIGHTS)
-    errors = ERRORS[loss](TARGETS - model.predict(X))
-    penalty = 0.35 * sum((coef**2).sum() for coef in model.coefs_) / WEIGHTS.sum()
-    model.set_params(max_iter=1).fit(X, TARGETS, WEIGHTS)
-    assert model.loss_ == pytest.approx(np.average(errors, weights=WEIGHTS) + penalty)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

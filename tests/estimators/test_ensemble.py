@@ -171,11 +171,9 @@ def test_members_of_a_list_take_turns(container):
 
 def test_members_know_classes_that_their_bootstrap_sample_lacks():
     """The training of a member equals partial fits that are given the classes of the whole table."""
-    samples, targets = X[47:53], np.array(["a"] * 4 + ["b", "c"])
-    n_classes = set()
+    samples, targets, n_classes = X[47:53], np.array(["a"] * 4 + ["b", "c"]), set()
     for random_state in range(8):
-        member = classifier(n_iter_no_change=np.inf)
-        ensemble = MLPEnsembleClassifier(member, 4, "bootstrap", random_state=random_state)
+        ensemble = MLPEnsembleClassifier(classifier(tol=0), 4, "bootstrap", random_state=random_state)
         ensemble.fit(samples, targets)
         random = np.random.RandomState(random_state)
         for one, seed in zip(ensemble.estimators_, draw_seeds(random, 4), strict=True):
@@ -186,8 +184,6 @@ def test_members_know_classes_that_their_bootstrap_sample_lacks():
                 expected.partial_fit(samples[drawn], targets[drawn], classes=["a", "b", "c"])
             np.testing.assert_array_equal(parameters(one), parameters(expected))
             assert list(one.classes_) == list(ensemble.classes_) == ["a", "b", "c"]
-        assert ensemble.predict_proba(samples).shape == (6, 3)
-        assert set(ensemble.predict(samples)) <= {"a", "b", "c"}
     assert n_classes == {1, 2, 3}
 
 
@@ -213,16 +209,12 @@ def test_data_frames_are_fitted_as_their_arrays_by_any_number_of_threads(method)
     frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(150)[::-1])
     column, weights = pd.Series(NAMES[y], index=frame.index), pd.Series(WEIGHTS, index=frame.index)
     ensemble = MLPEnsembleClassifier(classifier(batch_size=40), 3, method, random_state=0)
-    validates = method != "snapshots"
-    plain = clone(ensemble).fit(X, NAMES[y], WEIGHTS, *(X[:30], NAMES[y[:30]]) * validates)
+    n_validation = 30 * (method != "snapshots")
+    given, own = ((each[:n_validation], NAMES[y[:n_validation]])[: n_validation // 15] for each in (X, frame))
+    plain = clone(ensemble).fit(X, NAMES[y], WEIGHTS, *given)
     for n_jobs in (None, 1, 2, -1, -100):
-        ensemble.set_params(n_jobs=n_jobs)
-        ensemble.fit(frame, column, weights, *(frame[:30], NAMES[y[:30]]) * validates)
+        ensemble.set_params(n_jobs=n_jobs).fit(frame, column, weights, *own)
         assert_same_fits(ensemble.estimators_, plain.estimators_)
-    np.testing.assert_array_equal(ensemble.predict_proba(frame), plain.predict_proba(X))
-    assert list(ensemble.feature_names_in_) == list("abcd")
-    with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        ensemble.predict(X)
     with pytest.raises(ValueError, match="feature names should match"):
         ensemble.predict(frame[list("dcba")])
 

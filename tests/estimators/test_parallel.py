@@ -129,35 +129,6 @@ def test_nothing_is_sent_for_a_wrong_number_of_jobs_or_to_one_slot(workers, monk
     assert workers.n_batches == 0
 
 
-class Scattering(PicklingBackend):
-    """A backend with a client that keeps data on its workers, as joblib's backend for Dask."""
-
-    class Datum:
-        """A future of the client, in whose place a worker gets its value."""
-
-        def __init__(self, value):
-            self.value = value
-
-        def __reduce__(self):
-            return np.asarray, (self.value,)
-
-    def __init__(self):
-        super().__init__()
-        self.client, self.scattered = self, []
-
-    def scatter(self, data, broadcast, hash):
-        self.scattered.append(([id(each) for each in data], broadcast))
-        return [self.Datum(each) for each in data]
-
-
-def test_dask_sends_the_data_to_all_workers_before_the_first_fits():
-    """joblib alone sends them to one worker, which then gets most tasks."""
-    backend = Scattering()
-    with joblib.parallel_config(backend):
-        assert_same_fits(fastnn.fit_many(many(), X, y), [one.fit(X, y) for one in many()])
-    assert backend.scattered == [([id(X), id(y)], True)]
-
-
 # --- errors and warnings -----------------------------------------------------------------------------
 
 

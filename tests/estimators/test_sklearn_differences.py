@@ -177,24 +177,6 @@ def test_lbfgs_equals_scikit_learns(problem, weights):
     assert_equal_predictions(theirs, ours, targets, atol=1e-6)
 
 
-def test_lbfgs_follows_scikit_learns_value():
-    """The mean over several outputs, with the gradient of the sum; and losses that are clipped.
-
-    A solver that is given as an object minimises what its gradient belongs to.
-    """
-    cases = [
-        (regressor, X, TARGETS, {"max_iter": 15, "alpha": 1.0}),
-        (classifier, [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], {"random_state": 1, "max_iter": 20}),
-    ]
-    for make, samples, targets, options in cases:
-        options |= {"hidden_layer_sizes": (5, 2)}
-        theirs, ours = fit_both(make, samples, targets, solver="lbfgs", **options)
-        assert_equal_to_theirs(theirs, ours, atol=1e-7)
-        plain = make(solver=fastnn.LBFGS(ftol=2.220446049250313e-09, gtol=1e-4), **options)
-        plain.fit(np.array(samples, float), targets)
-        assert not np.allclose(parameters(plain), parameters(ours), atol=1e-3)
-
-
 def test_lbfgs_ends_in_the_same_iteration_as_scikit_learns():
     for limits in ({"max_iter": 3}, {"max_fun": 5}, {"tol": 0.5}, {"tol": 0.01}):
         options = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 200} | limits

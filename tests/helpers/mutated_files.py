@@ -47,53 +47,49 @@ STRANGE_NUMBERS = {
 }
 
 
+def find_places(part):
+    """Yield the container and the key of every value of a description."""
+    keys = list(part) if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+    for key in keys:
+        yield part, key
+        yield from find_places(part[key])
+
+
 def mutate_description(description, random):
-    """Change, remove, exchange or add a value of a description; return what has been changed, as text."""
-    part, key, path = description, None, []
-    places = [(part, key)]
-    while isinstance(part, dict | list) and part and (len(path) < 1 or random.rand() < 0.8):
-        key = choose(list(part) if isinstance(part, dict) else range(len(part)), random)
-        places.append((part, key))
-        path.append(key)
-        part = part[key]
-    (parent, key), value = places[-1], part
-    kind = random.randint(8)
+    """Change, remove, repeat or exchange a value of a description; return what has been changed, as text."""
+    places = list(find_places(description))
+    (parent, key), (other, place) = (choose(places, random) for _ in range(2))
+    value, kind = parent[key], random.randint(8)
     if kind == 0:
         del parent[key]
     elif kind == 1 and isinstance(parent, list):
         parent.insert(key, copy.deepcopy(value))
-    elif kind == 2 and isinstance(value, list) and len(value) > 1:
+    elif kind == 2 and isinstance(value, list):
         random.shuffle(value)
     elif kind == 3:
-        other = choose(list(parent) if isinstance(parent, dict) else range(len(parent)), random)
-        parent[key], parent[other] = parent[other], value
+        parent[key] = copy.deepcopy(other[place])
     elif kind in (4, 5) and type(value) in (int, float):
         numbers = [value + 1, value - 1, -value, 2 * value, value * 10**6, float(value), str(value)]
         parent[key] = choose(numbers, random)
     else:
         parent[key] = copy.deepcopy(choose(STRANGE, random))
-    return f"{'/'.join(map(str, path))}: {kind} of {str(value)[:80]}"
+    return f"{key}: {kind} of {str(value)[:80]}"
 
 
 def mutate_array(arrays, random):
-    """Change some numbers of an array, its shape or dtype, or exchange it with another."""
-    name = choose(sorted(arrays), random)
-    array = arrays[name].copy()
-    kind = random.randint(9)
+    """Change some numbers of an array, its shape or dtype, or replace it by another; return what was done."""
+    name, other = (choose(sorted(arrays), random) for _ in range(2))
+    array, kind = arrays[name].copy(), random.randint(9)
     if kind == 0:
-        del arrays[name]
-        return f"{name}: removed"
-    if kind == 1:
-        array = array[:-1] if random.rand() < 0.5 else np.concatenate([array, array[:1]])
+        array = arrays[other]
+    elif kind == 1:
+        array = choose([array[:-1], np.concatenate([array, array[:1]]), array[:0]], random)
     elif kind == 2:
-        array = choose([array[:0], array.ravel(), array[None] if array.ndim == 1 else array.T.copy()], random)
+        array = choose([array.ravel(), array[None], array.T.copy()], random)
     elif kind == 3:
         array = array.astype(choose([np.float64, np.float32, np.int64, np.uint32], random))
-    elif kind == 4:
-        other = choose(sorted(arrays), random)
-        arrays[other], array = array, arrays[other]
     elif array.size and array.dtype.kind in STRANGE_NUMBERS:
-        places = slice(None) if kind == 5 else random.randint(array.size, size=random.randint(1, 3))
+        places = slice(None) if kind == 4 else random.randint(array.size, size=random.randint(1, 3))
         number = choose([*STRANGE_NUMBERS[array.dtype.kind], array.size, array.size - 1], random)
         with np.errstate(all="ignore"):
             array.reshape(-1)[places] = np.array(number).astype(array.dtype)

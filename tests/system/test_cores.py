@@ -200,52 +200,25 @@ def test_no_more_cores_are_in_use_than_there_are(n_cores):
     assert not in_use
 
 
-class Late:
-    """A thread that acquires up to five cores while none is free; `events` lists what happens, in order."""
+@pytest.mark.parametrize(("held", "left", "acquired"), [(0, 4, 4), (1, 4, 3), (1, 2, 1)])
+def test_a_thread_waits_until_cores_are_free_and_gets_all_of_them(held, left, acquired, monkeypatch):
+    """A process may be moved to fewer cores while it computes."""
 
-    def __init__(self, monkeypatch):
-        self.events, held = [], []
-        waits, wait = threading.Semaphore(0), threading.Condition.wait
-
-        def note_and_wait(condition, *options):
-            if threading.current_thread() is self.thread:
-                held.append(condition)
-                waits.release()
-            return wait(condition, *options)
-
-        monkeypatch.setattr(threading.Condition, "wait", note_and_wait)
-        self.thread = threading.Thread(target=self._acquire)
-        self.thread.start()
-        waits.acquire()
-        # The other thread waits: it has released the lock, which this thread takes now.
-        with held[-1]:
-            self.events.append("waits")
-
-    def _acquire(self):
+    def acquire():
         with threads.acquire_cores(5) as count:
-            self.events.append(f"acquires {count}")
+            found.append(count)
 
-
-@pytest.mark.parametrize("n_released", [1, 2])
-def test_a_waiting_thread_gets_all_cores_that_are_released_together(monkeypatch, n_released):
-    with set_cores(2), contextlib.ExitStack() as others:
-        if n_released == 1:
-            others.enter_context(threads.acquire_cores(1))
-        with threads.acquire_cores(n_released):
-            late = Late(monkeypatch)
-            late.events.append("released")
-        late.thread.join()
-    assert late.events == ["waits", "released", f"acquires {n_released}"]
-
-
-def test_a_thread_waits_if_more_cores_are_in_use_than_are_left(monkeypatch):
-    # A process may be moved to fewer cores while it computes.
-    with set_cores(4), threads.acquire_cores(1):
-        with threads.acquire_cores(3):
-            monkeypatch.setattr(threads, "count_cores", lambda: 2)
-            late = Late(monkeypatch)
-        late.thread.join()
-    assert late.events == ["waits", "acquires 1"]
+    found, thread = [], threading.Thread(target=acquire)
+    with set_cores(4), contextlib.ExitStack() as others:
+        if held:
+            others.enter_context(threads.acquire_cores(held))
+        with threads.acquire_cores(4 - held):
+            monkeypatch.setattr(threads, "count_cores", lambda: left)
+            thread.start()
+            thread.join(0.01)  # enough for a thread that does not wait
+            assert not found
+        thread.join()
+        assert found == [acquired]
 
 
 class UsersInterrupt(BaseException):

@@ -206,13 +206,13 @@ def test_weights_raise_the_probability_of_a_rare_class_and_those_of_classes_conc
     frame, classes, _ = table()
     rare = np.where(np.arange(300) % 10 == 0, "rare", "common")
     plain = C(2, random_state=0).fit(frame, rare).predict_proba(frame)[:, 1].mean()
-    for model, weights in [
-        (C(2, class_weight="balanced", random_state=0), None),
-        (C(2, class_weight={"rare": 9.0}, random_state=0), None),
-        (C(2, random_state=0), np.where(rare == "rare", 9.0, 1.0)),
-    ]:
-        balanced = model.fit(frame, rare, sample_weight=weights).predict_proba(frame)[:, 1].mean()
-        assert balanced > 2 * plain
+    for class_weight, weights in (
+        ("balanced", None),
+        ({"rare": 9.0}, None),
+        (None, np.where(rare == "rare", 9, 1)),
+    ):
+        model = C(2, class_weight=class_weight, random_state=0).fit(frame, rare, sample_weight=weights)
+        assert model.predict_proba(frame)[:, 1].mean() > 2 * plain
     # The validation data may lack a class that has a weight.
     model = C(1, "fast", class_weight={"rare": 9.0}, random_state=0)
     assert model.fit(frame, rare, X_val=frame[1:9], y_val=rare[1:9]).oof_prediction_.shape == (8, 2)
