@@ -22,8 +22,6 @@ import saved_models
 
 import fastnn
 from fastnn.saving.container import Contents, read_container, write_container
-from fastnn.tables import presets as tabular_presets
-from fastnn.tables.presets import Preset
 
 # Seconds that the use of one file may take, which includes compilation, and bytes that it may allocate.
 PATIENCE = 300
@@ -104,10 +102,7 @@ def choose(items, random):
 
 def use(thing, original, name):
     """Yield functions that use what a changed file of `original` holds; each may raise any error."""
-    is_table = name not in saved_models.MAKERS
-    samples = import_table_tests().make_rows(original) if is_table else saved_models.X
-    if hasattr(original, "feature_names_in_") and not is_table:
-        samples = saved_models.frame()
+    samples = saved_models.make_samples(original)
     for method in ("predict", "predict_proba", "decision_function", "transform"):
         yield lambda method=method: getattr(thing, method)(samples)
     yield lambda: thing.predictor(3)(saved_models.X[:3])
@@ -119,10 +114,6 @@ def use(thing, original, name):
         targets, options = original.arguments
         options = options | {"num_passes": options["num_passes"] + 2}
         yield lambda: copy.deepcopy(thing).train(saved_models.X, targets, resume=True, **options)
-    if is_table:
-        module = import_table_tests()
-        yield lambda: thing.fit(samples, module.CLASSES if hasattr(original, "classes_") else module.SCORE)
-        return
     yield lambda: fit_in_parts(copy.deepcopy(thing), original)
     yield lambda: saved_models.fit_more(thing, name)
 
@@ -141,29 +132,12 @@ def restore_amounts(thing, original):
             setattr(thing, name, getattr(original, name))
 
 
-def import_table_tests():
-    """Return the module of the tests of tables."""
-    import test_tables
-
-    return test_tables
-
-
-def make(name):
-    """Return an object by its name in `saved_models` or in the tests of tables."""
-    if name in saved_models.MAKERS:
-        return saved_models.make(name)
-    tabular_presets.PRESETS["fast"] = Preset(1, (8,), 6)
-    return (import_table_tests().TRANSFORMERS | import_table_tests().ESTIMATORS)[
-        name.removeprefix("table: ")
-    ]()
-
-
 def run(name, count, seed, log):
     """Change the file of an object `count` times, and use what can still be loaded.
 
     Returns the failures as texts, and the number of the files that were loaded.
     """
-    original = make(name)
+    original = saved_models.make(name)
     original.save("original.fastnn")
     contents, _ = read_container(Path("original.fastnn"))
     random = np.random.RandomState([seed, zlib.crc32(name.encode())])

@@ -1,6 +1,9 @@
 """Fitted objects of every kind that can be saved, for the tests of files."""
 
+import contextlib
 import copy
+import functools
+import importlib
 import warnings
 
 import numpy as np
@@ -103,17 +106,74 @@ MAKERS = {
     "ensemble, not fitted": lambda: fastnn.MLPEnsembleRegressor(regressor(), 2, random_state=0),
 }
 
-# The names as parameters of a test.
-NAMED = [
-    pytest.param(name, marks=pytest.mark.needs("pandas") if name == "classifier of a frame" else ())
-    for name in MAKERS
-]
-
 
 def frame():
-    import pandas as pd
+    return importlib.import_module("pandas").DataFrame(X, columns=["width", "height"])
 
-    return pd.DataFrame(X, columns=["width", "height"])
+
+# --- transformers and estimators of tables ------------------------------------------------------------------
+
+N = 200
+ROWS = np.arange(N)
+NUMBERS = np.random.RandomState(0).normal(size=(N, 2))
+SCORE = NUMBERS.sum(axis=1)
+CLASSES = np.where(SCORE > 0, "high", "low")
+
+
+@functools.cache
+def table():
+    """Return a table with columns of every kind."""
+    pd = importlib.import_module("pandas")
+    return pd.DataFrame(
+        {
+            "number": np.where(ROWS % 9 == 0, np.nan, NUMBERS[:, 0]),
+            "count": ROWS % 7,
+            "gap or one": np.where(ROWS % 5 == 0, np.nan, 1.0),
+            "flag": ROWS % 2 == 0,
+            "two": np.array(["y", "n"])[ROWS % 2],
+            "few": pd.Series(["red", "green", None, "blue", "ünïcode"] * (N // 5)),
+            "many": [f"city {k % 50}" for k in range(N)],
+            "words": [f"a text of {k} words and {k * k} letters" for k in range(N)],
+            "day": (pd.Timestamp("2024-01-01") + pd.to_timedelta(ROWS * 7, "h")).where(ROWS != 3),
+            "same": 1,
+            "key": [f"k{k}" for k in range(N)],
+        }
+    )
+
+
+def of_table(kind, targets, *arguments, **options):
+    """Return an estimator of tables, fitted for a few epochs."""
+    options = {"random_state": 0} | options
+    return kind(*arguments, "fast", **options).fit(table(), targets, passes=3)
+
+
+C, R = fastnn.TabularClassifier, fastnn.TabularRegressor
+TABLES = {
+    "scaler": lambda: fastnn.SmoothRobustScaler(2.5).fit(X.astype(np.float32)),
+    "piecewise": lambda: fastnn.PiecewiseLinearEncoder(5).fit(table()[["number", "gap or one"]]),
+    "dates": lambda: fastnn.DateEncoder().fit(table()[["day"]]),
+    "encoder": lambda: fastnn.TableEncoder(random_state=0).fit(table(), CLASSES),
+    "encoder of numbers": lambda: fastnn.TableEncoder("smooth", text="hash", n_hashes=7).fit(table(), SCORE),
+    "encoder without target": lambda: fastnn.TableEncoder(random_state=np.random.RandomState(0)).fit(table()),
+    "encoder with output": lambda: fastnn.TableEncoder().set_output(transform="pandas").fit(table()),
+    "encoder of an array": lambda: fastnn.TableEncoder().fit(X),
+    "encoder, not fitted": lambda: fastnn.TableEncoder(n_bins=3),
+    "tabular classifier": lambda: of_table(C, CLASSES, 2),
+    "tabular, three": lambda: of_table(C, ROWS % 3, 2, scoring="accuracy", class_weight={0: 2.0}),
+    "tabular, booleans": lambda: of_table(C, SCORE > 0, 1),
+    "tabular regressor": lambda: of_table(R, SCORE, 2),
+    "tabular, quantiles": lambda: of_table(
+        R, SCORE, 1, quantiles=(0.1, 0.9), random_state=np.random.RandomState(1)
+    ),
+    "tabular, array": lambda: C(1, "fast", random_state=0).fit(X, y, passes=3),
+}
+MAKERS |= TABLES
+WITH_PANDAS = ("classifier of a frame", *TABLES)
+
+# The names as parameters of a test.
+NAMED = [
+    pytest.param(name, marks=pytest.mark.needs("pandas") if name in WITH_PANDAS else ()) for name in MAKERS
+]
 
 
 def make(name):
@@ -123,23 +183,29 @@ def make(name):
         return MAKERS[name]()
 
 
+def make_samples(thing, *, new=True):
+    """Return samples for an object; rows of a table have new categories and missing values where `new`."""
+    if (names := getattr(thing, "feature_names_in_", None)) is None:
+        return X
+    if "width" in names:
+        return frame()
+    few = table()["few"].where(ROWS % 3 > 0, "new")
+    return (table().assign(few=few, number=np.nan) if new else table())[list(names)]
+
+
 def outputs(thing):
     """Return all predictions of an object."""
-    samples = frame() if hasattr(thing, "feature_names_in_") else X
-    names = ("predict", "predict_proba", "decision_function")
-    results = []
-    for name in names:
-        if hasattr(thing, name):
-            try:
-                result = getattr(thing, name)(samples)
-            except ValueError:  # a network for regression has no probabilities
-                continue
-            results.append(result.toarray() if scipy.sparse.issparse(result) else result)
-    return results
+    samples, results = make_samples(thing), []
+    for name in ("predict", "predict_proba", "decision_function", "transform"):
+        with contextlib.suppress(AttributeError, ValueError):  # a network for regression has no probabilities
+            results.append(getattr(thing, name)(samples))
+    if getattr(thing, "quantiles", None):
+        results.append(thing.predict(samples, quantiles=True))
+    return [result.toarray() if scipy.sparse.issparse(result) else result for result in results]
 
 
 def fit_more(thing, name):
-    """Train a model for three further epochs, or an estimator by a warm start and a partial fit."""
+    """Train a model for three further epochs, or fit an object further, by a warm start and a partial fit."""
     targets = {
         "model, regression": X[:, 0],
         "classifier of text": NAMES,
@@ -155,11 +221,11 @@ def fit_more(thing, name):
     }.get(
         name, X[:, 0] if "regressor" in name or "snapshots" in name or name == "ensemble, not fitted" else y
     )
-    samples = X
-    if name == "classifier of a frame":
-        samples = frame()
-    elif name == "classifier of sparse":
+    samples = make_samples(thing, new=False)
+    if name == "classifier of sparse":
         samples = scipy.sparse.csr_matrix(X * (X > 1.5))
+    elif len(samples) == N:
+        targets = np.resize(thing.classes_, N) if hasattr(thing, "classes_") else SCORE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(thing, fastnn.Model):
@@ -167,16 +233,18 @@ def fit_more(thing, name):
             return
         if hasattr(thing, "warm_start"):
             thing.set_params(warm_start=True)
-        thing.fit(samples, targets)
+        thing.fit(samples, targets, **({"passes": 3} if hasattr(thing, "feature_importances") else {}))
         if hasattr(thing, "partial_fit") and not thing.early_stopping:
             thing.partial_fit(samples, targets)
 
 
 def assert_same_predictions(one, other):
-    """Assert that all predictions of two objects have the same bits and dtypes."""
+    """Assert that all predictions of two objects have the same types, dtypes and bits."""
     for ours, theirs in zip(outputs(one), outputs(other), strict=True):
+        assert type(ours) is type(theirs)
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-        assert (ours == theirs).all()
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def rewrite(source, target, change):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from processes import PATIENCE
-from saved_models import MAKERS
+from saved_models import MAKERS, WITH_PANDAS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the memory of a process is limited by means of Linux"
@@ -16,22 +16,19 @@ pytestmark = pytest.mark.skipif(
 # Number of changed files of every object is a fortieth; more by hand: FASTNN_MUTATIONS=20000.
 N_MUTATIONS = int(os.environ.get("FASTNN_MUTATIONS", "400"))
 HELPERS = Path(__file__).parents[1] / "helpers"
-# Each kind of encoding, of estimator and of its output.
-TABLES = ("table", "scaler", "dates", "piecewise", "classifier", "three", "quantiles")
-WITH_PANDAS = ["classifier of a frame", *(f"table: {name}" for name in TABLES)]
 
 
 @pytest.mark.parametrize(
     "names",
     [
         pytest.param([name for name in MAKERS if name not in WITH_PANDAS], id="networks"),
-        pytest.param(WITH_PANDAS, id="tables", marks=pytest.mark.needs("pandas")),
+        pytest.param([*WITH_PANDAS], id="tables", marks=pytest.mark.needs("pandas")),
     ],
 )
 def test_changed_values_are_refused_or_used_without_a_crash(names, tmp_path):
     """Predictions, fits, partial fits, resumed trainings and further files run in a process of their own."""
     root = HELPERS.parents[1]
-    folders = [root, root / "kernels", HELPERS, root / "tests/saving", os.environ.get("PYTHONPATH", "")]
+    folders = [root, root / "kernels", HELPERS, os.environ.get("PYTHONPATH", "")]
     arguments = [tmp_path, str(max(1, N_MUTATIONS // 40)), "0", *names]
     done = subprocess.run(
         [sys.executable, HELPERS / "mutated_files.py", *arguments],
