@@ -69,6 +69,7 @@ def test_options_change_the_run(run, tmp_path):
     assert losses[0] == losses[1] != losses[2]
 
 
+TRAIN = "fastnn.Model.train"
 HIDDEN = "argument --hidden: must be layer sizes of at least 1, separated by commas, such as 3 or 8,8, got "
 NOISE = "argument --noise: must be a finite number of at least 0, got "
 
@@ -130,21 +131,11 @@ def test_what_cannot_work_is_refused_before_the_training(arguments, message, run
 @pytest.mark.parametrize(
     ("where", "error", "status", "message"),
     [
-        (
-            "fastnn.Model.train",
-            MemoryError(),
-            1,
-            "fastnn: out of memory: use a smaller table or network, or free memory",
-        ),
-        (
-            "fastnn.Model.train",
-            MemoryError("the picture needs 8 bytes"),
-            1,
-            "fastnn: the picture needs 8 bytes",
-        ),
-        ("fastnn.Model.train", RuntimeError(), 1, "fastnn: RuntimeError"),
+        (TRAIN, MemoryError(), 1, "fastnn: out of memory: use a smaller table or network, or free memory"),
+        (TRAIN, MemoryError("the picture needs 8 bytes"), 1, "fastnn: the picture needs 8 bytes"),
+        (TRAIN, RuntimeError(), 1, "fastnn: RuntimeError"),
         ("matplotlib.figure.Figure.savefig", OSError("disk full"), 1, "fastnn: disk full"),
-        ("fastnn.Model.train", KeyboardInterrupt(), 130, "interrupted"),
+        (TRAIN, KeyboardInterrupt(), 130, "interrupted"),
         ("fastnn.cli.main.importlib.import_module", KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -109,15 +109,14 @@ def test_no_pipe_is_replaced(to, model, tmp_path, capsys):
 
 def test_files_that_hold_no_fitted_model_are_refused(model, tmp_path, capsys):
     path = tmp_path / "model.fastnn"
-    path.write_text("nothing", encoding="utf-8")
-    assert export("c", "net.h") == 1
-    assert "model.fastnn is not a model saved by fastnn" in capsys.readouterr().err
-    fastnn.MLPClassifier().save(path)
-    assert export("c", "net.h") == 1
-    assert "is not fitted" in capsys.readouterr().err
-    path.unlink()
-    assert export("c", "net.h") == 1
-    assert capsys.readouterr().err == "fastnn: there is no file model.fastnn\n"
+    for prepare, message in (
+        (lambda: path.write_text("nothing"), "model.fastnn is not a model saved by fastnn"),
+        (lambda: fastnn.MLPClassifier().save(path), "is not fitted"),
+        (path.unlink, "fastnn: there is no file model.fastnn\n"),
+    ):
+        prepare()
+        assert export("c", "net.h") == 1
+        assert message in capsys.readouterr().err
     path.write_text("", encoding="utf-8")
     assert cli.main(["info", "model.fastnn/model.fastnn"]) == 1
     assert capsys.readouterr().err == "fastnn: there is no file model.fastnn/model.fastnn\n"

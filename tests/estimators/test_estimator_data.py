@@ -98,16 +98,6 @@ def test_labels_of_every_dtype_are_treated_as_by_scikit_learn(kind):
     assert ours.predict(X).dtype == theirs.predict(X).dtype
 
 
-def test_classes_may_first_occur_in_a_later_partial_fit():
-    model = classifier(learning_rate_init=0.02)
-    model.partial_fit(X[:50], NAMES[y[:50]], classes=NAMES[[2, 0, 1]])
-    np.testing.assert_array_equal(model.classes_, NAMES)
-    assert model.predict_proba(X).shape == (150, 3)
-    for _ in range(200):
-        model.partial_fit(X, NAMES[y])
-    assert model.score(X, NAMES[y]) > 0.9
-
-
 @pytest.mark.parametrize("name", ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "csc_array"])
 def test_sparse_tables_are_fitted_as_dense_ones(name):
     container = getattr(scipy.sparse, name)

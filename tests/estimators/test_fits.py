@@ -133,17 +133,6 @@ def test_a_fit_may_have_more_epochs_than_one_trainer_records():
     assert_same_fit(at_once, parts.set_params(max_iter=n_passes - 6000).fit(few, few_y))
 
 
-def test_without_early_stopping_a_fit_continues_from_the_best_epoch():
-    options = {"early_stopping": True, "warm_start": True, "n_iter_no_change": np.inf}
-    model = classifier(learning_rate_init=0.02, max_iter=40, **options).fit(X, y)
-    best = parameters(model)
-    model.set_params(learning_rate_init=50.0, max_iter=5).fit(X, y)
-    model.set_params(early_stopping=False, learning_rate_init=1e-12).partial_fit(X, y)
-    np.testing.assert_allclose(parameters(model), best, atol=1e-8)
-    model.set_params(learning_rate_init=0.01).partial_fit(X, y)
-    assert not np.allclose(parameters(model), best, atol=1e-4)
-
-
 def test_another_solver_keeps_the_parameters_but_no_optimizer_state():
     """Adam's first step is the learning rate for every derivative that is not close to 0."""
     model = classifier(solver="sgd", max_iter=30, warm_start=True, activation="tanh").fit(X, y)
@@ -363,18 +352,3 @@ def test_scorers_are_weighted_as_the_default_score(weights, class_weight):
         assert scores[None] != unweighted
         products = compute_sample_weight(class_weight, y[:120]) * (1 if weights is None else weights)
         assert set(seen[0].round(9)) <= set(products.round(9))
-
-
-def test_scorers_without_weights_or_a_signature_take_none():
-    class Scorer:
-        __signature__ = "none"
-
-        def __call__(self, model, X, y):
-            return 0.5
-
-    weights = np.arange(150)
-    model = classifier(scoring=Scorer(), early_stopping=True).fit(X, y, weights)
-    assert model.best_validation_score_ == 0.5
-    model = regressor(scoring="neg_max_error", early_stopping=True)
-    model.fit(X, COUNTS, weights, X_val=X, y_val=COUNTS)
-    assert model.best_validation_score_ == pytest.approx(-np.abs(COUNTS - model.predict(X)).max())
