@@ -267,10 +267,9 @@ def test_held_out_rows_take_the_temperature_of_others(monkeypatch, n_classes):
         other = predict_held_out(scores, changed, weights, whole)
         np.testing.assert_array_equal(other[row], P[row])
         assert (other != P).any()
-    for alone in (np.eye(40)[3], np.eye(40)[3] + 2 * np.eye(40)[5]):  # no other row has a weight, or one has
-        P = predict_held_out(scores, y, alone, whole)
-        np.testing.assert_array_equal(P[alone.argmax()], of_all[alone.argmax()])
-        assert np.isfinite(P).all()
+    P = predict_held_out(scores, y, np.eye(40)[3], whole)  # no other row has a weight
+    np.testing.assert_array_equal(P[3], of_all[3])
+    assert np.isfinite(P).all()
     monkeypatch.setattr(calibration, "MANY_ROWS", 40)  # of many rows, all take one temperature
     np.testing.assert_array_equal(predict_held_out(scores, y, weights, whole), of_all)
 
