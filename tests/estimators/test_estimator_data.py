@@ -66,13 +66,9 @@ def test_class_weights_may_leave_out_classes():
     classifier(class_weight="balanced").fit(X, LABELS)
 
 
-@pytest.mark.needs("pandas")
-def test_sample_weights_may_be_lists_or_series_or_one_number():
-    import pandas as pd
-
-    expected = regressor().fit(X, COUNTS, WEIGHTS)
-    for weights in (WEIGHTS.tolist(), WEIGHTS.astype(np.float32), pd.Series(WEIGHTS), WEIGHTS.astype("u1")):
-        assert_same_fit(regressor().fit(X, COUNTS, weights), expected)
+def test_sample_weights_may_be_integers_or_one_number():
+    expected = regressor().fit(X, COUNTS, WEIGHTS.astype(float))
+    assert_same_fit(regressor().fit(X, COUNTS, WEIGHTS.astype("u1")), expected)
     plain = parameters(regressor(alpha=0).fit(X, COUNTS))
     np.testing.assert_allclose(parameters(regressor(alpha=0).fit(X, COUNTS, 2.0)), plain, rtol=1e-9)
     assert np.isfinite(parameters(regressor(batch_size=1).fit(X, COUNTS, np.eye(150)[3]))).all()

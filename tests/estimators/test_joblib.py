@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn import MLPEnsembleClassifier, MLPEnsembleRegressor, fit_many
+from fastnn import MLPEnsembleClassifier, fit_many
 from fastnn.system import threads
 from fastnn_kernels.compiler.entry import PreparedCall
 
@@ -31,17 +31,11 @@ pytestmark = [pytest.mark.slow, UNCONVERGED]
 
 SEARCHES = {
     "solvers": (classifier(batch_size=30), {"solver": ["adam", "sgd", "lbfgs"]}, NAMES[y]),
-    "regressor": (regressor(), {"early_stopping": [True, False], "alpha": [0, 0.1]}, TARGETS),
-    "pipeline": (make_pipeline(StandardScaler(), classifier()), {"mlpclassifier__alpha": [0.1, 0.01]}, y),
+    "pipeline": (make_pipeline(StandardScaler(), regressor()), {"mlpregressor__alpha": [0.1, 0.01]}, TARGETS),
     "ensemble": (
         MLPEnsembleClassifier(classifier(), 2, random_state=0),
         {"method": METHODS, "estimator__alpha": [0, 1.0]},
         NAMES[y],
-    ),
-    "ensemble of numbers": (
-        MLPEnsembleRegressor(regressor(), random_state=0),
-        {"n_estimators": [1, 3]},
-        TARGETS,
     ),
 }
 

@@ -162,39 +162,34 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["model.fastnn"]
 
 
-def change_arrays(change, value):
-    """Return a state with all its arrays of numbers changed, those of nested objects too."""
+def change_arrays(value):
+    """Return a state with all its arrays of numbers made foreign, those of nested objects too."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        return change(value)
+        return make_foreign(value)
     if isinstance(value, dict):
-        return {key: change_arrays(change, item) for key, item in value.items()}
+        return {key: change_arrays(item) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(change_arrays(change, item) for item in value)
+        return type(value)(change_arrays(item) for item in value)
     if is_dataclass(value) and getattr(value, "__hash__", None) is None:  # a state, which is not frozen
-        return replace(value, **change_arrays(change, vars(value)))
+        return replace(value, **change_arrays(vars(value)))
     return value
 
 
-def swap_bytes(array):
-    """Return an array of the other byte order."""
-    return array.astype(array.dtype.newbyteorder())
-
-
-def misalign(array):
-    """Return an array at an odd address."""
-    other = np.frombuffer(bytearray(array.nbytes + 1), array.dtype, array.size, 1).reshape(array.shape)
+def make_foreign(array):
+    """Return an array of the other byte order at an odd address."""
+    kind = array.dtype.newbyteorder()
+    other = np.frombuffer(bytearray(array.nbytes + 1), kind, array.size, 1).reshape(array.shape)
     other[...] = array
     return other
 
 
-@pytest.mark.parametrize("change", [swap_bytes, misalign])
 @pytest.mark.parametrize(
     "name", ["model, everything", "model, stopped early", "classifier, early", "regressor"]
 )
-def test_a_pickle_of_the_other_byte_order_or_alignment_has_the_same_bits(name, change):
+def test_a_pickle_of_the_other_byte_order_or_alignment_has_the_same_bits(name):
     thing = make(name)
     other = type(thing).__new__(type(thing))
-    other.__setstate__(change_arrays(change, copy.deepcopy(thing).__getstate__()))
+    other.__setstate__(change_arrays(copy.deepcopy(thing).__getstate__()))
     assert_same_predictions(other, thing)
     fit_more(thing, name)
     fit_more(other, name)
