@@ -164,19 +164,15 @@ def test_a_training_whose_checkpoints_are_refused_changes_nothing(keep_best, opt
     assert (trained.W[0] == at_once.W[0]).all()
 
 
-class InterruptedThread(threading.Thread):
-    """Thread that Ctrl-C interrupts before it has started."""
-
-    def start(self):
-        signal.raise_signal(signal.SIGINT)
-        super().start()
-
-
 def test_an_interrupt_before_a_file_is_written_loses_no_checkpoint(tmp_path, monkeypatch):
+    def interrupt_and_start(thread, start=threading.Thread.start):
+        signal.raise_signal(signal.SIGINT)
+        start(thread)
+
     trained, at_once = model(), model()
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=5, keep_best=True)
     options = OPTIONS | {"validation_data": (X, y)}
-    monkeypatch.setattr(threading, "Thread", InterruptedThread)
+    monkeypatch.setattr(threading.Thread, "start", interrupt_and_start)
     with pytest.raises(KeyboardInterrupt):
         trained.train(X, y, callbacks=[checkpoint], **options)
     monkeypatch.undo()

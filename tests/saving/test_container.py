@@ -1,8 +1,6 @@
 """Files: other programs read them, and a damaged, changed or foreign one is a ValueError with the reason."""
 
 import contextlib
-import itertools
-import json
 import os
 import pickle
 import re
@@ -11,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from saved_models import X, classifier, model, rewrite, trained, y
 
 import fastnn
@@ -36,28 +34,6 @@ def refusal(path):
             function(path)
         assert type(caught.value) is ValueError
     return str(caught.value)
-
-
-def test_a_network_is_read_by_safetensors_and_json_alone(tmp_path):
-    """The recipe of the documentation."""
-    thing = trained(model(batch_norm=True, dtype=np.float32), y)
-    thing.save(tmp_path / "model.fastnn")
-    import safetensors
-
-    arrays = load_file(tmp_path / "model.fastnn")
-    with safetensors.safe_open(tmp_path / "model.fastnn", "np") as file:
-        entries = json.loads(file.metadata()["fastnn"])
-    assert (entries["fastnn"], entries["model"]["$class"]) == (fastnn.__version__, "Model")
-    sizes, flat, begin = entries["model"]["network"]["layers_dim"], arrays["parameters"], 0
-    weights = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        weights.append(flat[begin : begin + n_in * n_out].reshape(n_in, n_out))
-        begin += n_in * n_out
-    begin = -(-begin * 4 // 64) * 64 // 4  # the biases begin at a multiple of 64 bytes
-    for k, n_out in enumerate(sizes[1:]):
-        np.testing.assert_array_equal(weights[k], thing.W[k])
-        np.testing.assert_array_equal(flat[begin : begin + n_out], thing.b[k][0])
-        begin += n_out * (3 if k < len(sizes) - 2 else 1)  # scales and shifts of a normalised layer follow
 
 
 def test_every_changed_byte_is_noticed(everything, tmp_path):
