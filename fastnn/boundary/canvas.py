@@ -109,7 +109,6 @@ def paint(
     open_destination: Callable[[], S],
     n_threads: int = 1,
     progress: bool = False,
-    n_points: int | None = None,
     executor: Executor | None = None,
 ) -> tuple[S, RenderStats]:
     """Paint the rectangles of a sink and close the sink, or discard it after an error.
@@ -125,8 +124,6 @@ def paint(
         Threads that paint and encode.
     progress : bool
         Show a progress bar.
-    n_points : int, optional
-        Points in the sink's rectangles; by default all pixels of the picture, each once.
     executor : Executor, optional
         What paints and writes the parts of the sink, in place of threads.
 
@@ -139,7 +136,7 @@ def paint(
     """
     n_threads = min(n_threads, MAX_THREADS) if painter.is_threaded else 1
     began = time.perf_counter()
-    n_points = xs.n_points * ys.n_points if n_points is None else n_points
+    n_points = xs.n_points * ys.n_points
     stop, interrupted = Flag(), Flag()
     regions: Regions | None = None
     tally, writing, n_painted = Tally(), 0.0, 0

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import get_backend
 from ..network.decision import DecisionNetworks
 from ..network.description import Array, Network, allocate_empty
 from ..system.affine import AffineMap
@@ -61,6 +62,15 @@ class Committee:
     def operations(self) -> int:
         """Approximate number of operations per pixel; an activation counts as ten."""
         return sum(2 * network.n_parameters + 10 * sum(network.layers_dim) for network, _ in self.members)
+
+    def scores(self, X: Array, n_threads: int) -> Array:
+        """Return the values (n, n_classes) whose highest is the class, at inputs (n, 2) of the networks."""
+        outputs, name = get_backend("numba").outputs, "softmax" if self.votes else "identity"
+        first, *others = (
+            outputs(network, parameters, X, name, n_threads, warns=False)
+            for network, parameters in self.members
+        )
+        return sum(others, first)
 
     def inputs(self, xs: Array, ys: Array) -> tuple[Array, Array]:
         """Return the networks' inputs at the coordinates of columns and rows."""

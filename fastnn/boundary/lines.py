@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.description import Array
-from ..system.threads import count_cores
+from ..system.progress import make_progress_bar
 from ..system.validation import check_count, check_flag, check_real_array, short_repr
-from .canvas import paint
-from .contours import BLOCK, Lines, find_contours, join_lines
-from .painters import Painter, make_painter
-from .regions import Regions
-from .sinks import Sink
+from .contours import STEPS, TILE, Tiles, cut_tiles, trace_lines
+from .painters import NetworkPainter, Painter, make_painter
 from .subjects import make_subject
-from .view import Axis, Rect, check_limits
+from .view import Axis, check_limits
 
 __all__ = ["boundary_lines"]
 
@@ -28,8 +23,11 @@ DEFAULT_SQUARES = 2000
 SEARCH = 64
 # Maximum number of squares per side: the coordinates of all columns and rows are in memory.
 MAX_SQUARES = 10_000_000
-# Number of squares per side of the blocks for which a model of another library predicts in one call.
-OTHER_BLOCK = 255
+# Number of squares per side of the blocks for which a model of another library predicts in one call: a
+# multiple of `TILE`.
+BLOCK = 248
+# Number of tiles that networks evaluate in one call, of some 80 points each.
+BATCH = 1 << 12
 # Maximum number of points to evaluate: painting them takes a minute or two.
 MAX_POINTS = 1e9
 
@@ -96,12 +94,12 @@ def boundary_lines(
 
     Notes
     -----
-    A line between two classes is the zero contour of the margin (the difference of the two highest
-    probabilities, or scores of a decision function), with the sign of the class. So lines are usually far
+    A line between two classes is the zero contour of the margin (the difference of the two highest scores, or
+    probabilities of an ensemble), with the sign of the class. So lines are usually far
     nearer to the boundary than the tolerance. A function that returns classes has no margins: its lines cross
     the edges of squares in the middle.
 
-    Blocks of the lattice in which a network provably gives all points one class, by the bounds of
+    Squares in which a network provably gives all points one class, by the bounds of
     ``render_boundary(method="certified")``, hold no line and are skipped.
 
     Examples
@@ -120,40 +118,36 @@ def boundary_lines(
         classes=classes,
     )
     xlim, ylim = check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim")
-    width, height = _count_squares(tolerance, xlim, ylim)
-    count = count_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
-    check_flag(progress, "progress")
-    n_points = (width + 1) * (height + 1)
-    # A block of one class saves its search for lines, too, which costs more than its points.
-    painter = make_painter(subject, class_of_interest=class_of_interest, n_pixels=SEARCH * n_points)
-    has_margins = subject.committee is not None or subject.scores is not None
-    margins = make_painter(subject, "margin") if has_margins else None
-    across, up = axes = [
-        Axis(low, (high - low) / side, side + 1) for (low, high), side in ((xlim, width), (ylim, height))
-    ]
-    xs, ys = (axis.points(0, axis.n_points) for axis in axes)
-    rects, n_points = _find_blocks(painter, xs, ys, tolerance)
-    if not rects:
-        return {}
-    sink, _ = paint(
-        painter, across, up, lambda: _LineSink(rects, across, up, margins), count, progress, n_points
+    across, up = (
+        Axis(low, (high - low) / count, count + 1)
+        for (low, high), count in zip((xlim, ylim), _count_squares(tolerance, xlim, ylim), strict=True)
     )
+    n_threads = 0 if n_threads is None else check_count(n_threads, "n_threads", 1)
+    check_flag(progress, "progress")
+    # A tile of one class saves its search for lines, too, which costs more than its points.
+    n_points = SEARCH * across.n_points * up.n_points
+    painter = make_painter(subject, class_of_interest=class_of_interest, n_pixels=n_points)
+    if isinstance(painter, NetworkPainter):
+        found = _evaluate_tiles(painter, across, up, tolerance, n_threads, progress)
+    else:
+        margins = None if subject.scores is None else make_painter(subject, "margin")
+        found = _evaluate_blocks(painter, margins, across, up, tolerance, progress)
+    tiles = Tiles(*map(np.concatenate, zip(*found, strict=True)))
     labels = painter.classes
     assert labels is not None
-    numbers = np.arange(len(labels))
     if painter.finds_classes:
         # The painter numbers classes in the order in which it finds them: renumber them in sorted order.
-        numbers[np.argsort(labels)] = np.arange(len(labels))
-    found: Lines = {}
-    for pair, pieces in sink.pieces.items():
-        left, right = (int(numbers[number]) for number in pair)
-        lines = []
-        for line in join_lines(pieces):
-            x, y = across.at(line[:, 0]).clip(*xlim), up.at(line[:, 1]).clip(*ylim)
-            lines.append(np.column_stack([x, y])[:: 1 if left < right else -1])
-        found[min(left, right), max(left, right)] = lines
-    names = labels[np.argsort(numbers)].tolist()
-    return {(names[left], names[right]): found[left, right] for left, right in sorted(found)}
+        order = np.argsort(labels)
+        labels, numbers = labels[order], np.append(np.argsort(order), -1)
+        tiles = tiles._replace(classes=numbers[tiles.classes])
+    names = labels.tolist()
+    return {
+        (names[left], names[right]): [
+            np.column_stack([across.at(line[:, 0]).clip(*xlim), up.at(line[:, 1]).clip(*ylim)])
+            for line in lines
+        ]
+        for (left, right), lines in trace_lines(tiles).items()
+    }
 
 
 def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
@@ -178,48 +172,55 @@ def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float,
     return max(1, int(counts[0])), max(1, int(counts[1]))
 
 
-def _find_blocks(painter: Painter, xs: Array, ys: Array, tolerance: Any) -> tuple[list[Rect], int]:
-    """Return the blocks of a lattice that must be painted, and the number of points in them.
-
-    Blocks share the points on their common edges.
-    """
-    size = BLOCK if painter.is_threaded else OTHER_BLOCK
-    batches, n_points = [], 0
-    for corners in painter.undecided_blocks(xs, ys, size):
-        # The columns of a batch are bottom, top, left, right, as in `Rect`.
-        ends = np.minimum(corners + size + 1, [ys.size, xs.size])
-        batches.append(np.stack([corners, ends], axis=2).reshape(-1, 4))
-        n_points += int((ends - corners).prod(axis=1).sum())
-        if n_points > MAX_POINTS:
-            raise ValueError(
-                f"tolerance={tolerance!r} is too small: of {(xs.size - 1) * (ys.size - 1):.3g} squares, more "
-                f"than {MAX_POINTS:.0e} points would have to be evaluated, which takes minutes. Choose a "
-                "larger tolerance or a smaller rectangle"
-            )
-    return [Rect(*place) for rects in batches for place in rects.tolist()], n_points
+def _check_points(n_points: float, across: Axis, up: Axis, tolerance: Any) -> None:
+    """Raise ValueError for more points of a lattice than can be evaluated."""
+    if n_points > MAX_POINTS:
+        n_squares = (across.n_points - 1) * (up.n_points - 1)
+        raise ValueError(
+            f"tolerance={tolerance!r} is too small: of {n_squares:.3g} squares, more than {MAX_POINTS:.0e} "
+            "points would have to be evaluated, which takes minutes. Choose a larger tolerance or a smaller "
+            "rectangle"
+        )
 
 
-class _LineSink(Sink):
-    """A sink that finds the lines in blocks of a lattice, in the coordinates of the lattice."""
+def _evaluate_tiles(
+    painter: NetworkPainter, across: Axis, up: Axis, tolerance: Any, n_threads: int, progress: bool
+) -> Iterator[Tiles]:
+    """Yield the tiles of a lattice in which networks decide for two classes."""
+    batches, n_points = [np.empty((0, 2), np.int64)], 0
+    for corners in painter.undecided_blocks(across, up, TILE):
+        batches.append(corners)
+        n_points += len(corners) * STEPS.size**2
+        _check_points(n_points, across, up, tolerance)
+    corners = np.concatenate(batches)
+    with make_progress_bar(total=n_points, unit="point", shown=progress, unit_scale=True) as bar:
+        for first in range(0, max(len(corners), 1), BATCH):
+            batch = corners[first : first + BATCH]
+            rows, columns = batch[:, :1] + STEPS, batch[:, 1:] + STEPS
+            classes, margins = painter.decide(across.at(columns)[:, None], up.at(rows)[:, :, None], n_threads)
+            is_crossed = (classes != classes[:, :1, :1]).any(axis=(1, 2))
+            classes[(rows >= up.n_points)[:, :, None] | (columns >= across.n_points)[:, None]] = -1
+            yield Tiles(batch, classes, margins).select(is_crossed)
+            bar.update(classes.size)
 
-    def __init__(self, rects: list[Rect], across: Axis, up: Axis, margins: Painter | None) -> None:
-        self._rects, self._across, self._up, self._margins = rects, across, up, margins
-        self.pieces: Lines = defaultdict(list)
 
-    def rectangles(self, regions: Regions | None = None) -> Iterable[Rect]:
-        return self._rects
-
-    def encode(self, rect: Rect, pixels: Array) -> Lines:
-        if (pixels == pixels[0, 0]).all():
-            return {}
-        margins = None
-        if self._margins is not None:
-            xs, ys = self._across.points(rect.left, rect.right), self._up.points(rect.bottom, rect.top)
-            margins = np.empty(pixels.shape, self._margins.dtype)
-            self._margins.paint(xs, ys, margins, lambda n=0: False)
-        found = find_contours(pixels, margins)
-        return {pair: [line + (rect.left, rect.bottom) for line in lines] for pair, lines in found.items()}
-
-    def put(self, rect: Rect, encoded: Lines) -> None:
-        for pair, lines in encoded.items():
-            self.pieces[pair] += lines
+def _evaluate_blocks(
+    painter: Painter, margins: Painter | None, across: Axis, up: Axis, tolerance: Any, progress: bool
+) -> Iterator[Tiles]:
+    """Yield the tiles of a lattice in which any other model decides for two classes."""
+    n_points = across.n_points * up.n_points
+    _check_points(n_points, across, up, tolerance)
+    with make_progress_bar(total=n_points, unit="point", shown=progress, unit_scale=True) as bar:
+        for bottom in range(0, up.n_points - 1, BLOCK):
+            for left in range(0, across.n_points - 1, BLOCK):
+                xs, ys = (
+                    axis.points(first, min(first + BLOCK + 1, axis.n_points))
+                    for axis, first in ((across, left), (up, bottom))
+                )
+                classes, sizes = np.empty((ys.size, xs.size), painter.dtype), None
+                painter.paint(xs, ys, classes, lambda n=0: bar.update(n))
+                if margins is not None and (classes != classes[0, 0]).any():
+                    sizes = np.empty(classes.shape, margins.dtype)
+                    margins.paint(xs, ys, sizes, lambda n=0: False)
+                tiles = cut_tiles(classes, sizes)
+                yield tiles._replace(corners=tiles.corners + (bottom, left))

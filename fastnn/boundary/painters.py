@@ -113,30 +113,6 @@ class Painter(ABC):
         """
         return None, Tally()
 
-    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks of a lattice that may contain points of two classes.
-
-        Parameters
-        ----------
-        xs : array (n_columns,)
-            Coordinates of the lattice's columns; at least two.
-        ys : array (n_rows,)
-            Coordinates of the lattice's rows; at least two.
-        size : int
-            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
-            fewer.
-
-        Yields
-        ------
-        array (n, 2)
-            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
-            all corners of a lattice square in a block that is not yielded have one class. This default
-            yields all blocks.
-        """
-        columns = np.arange(0, xs.size - 1, size)
-        for row in range(0, ys.size - 1, size):
-            yield np.column_stack([np.full(columns.size, row), columns])
-
 
 def make_painter(
     subject: Subject,
@@ -281,18 +257,51 @@ class NetworkPainter(Painter):
         tally = Tally(n_bounded, points_filled=n_known, bounding=time.perf_counter() - began)
         return Regions(side, winners, self.dtype), tally
 
-    def undecided_blocks(self, xs: Array, ys: Array, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the blocks that the bounds do not decide, or all blocks for the dense method."""
+    def undecided_blocks(self, xs: Axis, ys: Axis, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the blocks of a lattice that may contain points of two classes: all for the dense method.
+
+        Parameters
+        ----------
+        xs, ys : Axis
+            Columns and rows of the lattice, at least two of each.
+        size : int
+            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
+            fewer.
+
+        Yields
+        ------
+        array (n, 2)
+            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
+            all corners of a lattice square in a block that is not yielded have one class.
+        """
         if self.reason:
-            yield from super().undecided_blocks(xs, ys, size)
+            columns = np.arange(0, xs.n_points - 1, size)
+            for row in range(0, ys.n_points - 1, size):
+                yield np.column_stack([np.full(columns.size, row), columns])
             return
-        firsts = [np.arange(0, values.size - 1, size) for values in (xs, ys)]
+        firsts = [np.arange(0, axis.n_points - 1, size) for axis in (xs, ys)]
         ends = [
-            values[np.column_stack([first, np.minimum(first + size, values.size - 1)]).ravel()]
-            for values, first in zip((xs, ys), firsts, strict=True)
+            axis.at(np.column_stack([first, np.minimum(first + size, axis.n_points - 1)]).ravel())
+            for axis, first in zip((xs, ys), firsts, strict=True)
         ]
         for _, undecided, _ in self._grid.divide_cells(*self._committee.inputs(*ends)):
             yield undecided * size
+
+    def decide(self, xs: Array, ys: Array, n_threads: int) -> tuple[NDArray[np.int64], Array]:
+        """Return the classes at points, and how much higher the scores of these are than the second highest.
+
+        `xs` and `ys` are broadcast against each other; `n_threads` is 0 for all cores.
+        """
+        u, v = np.broadcast_arrays(*self._committee.inputs(xs, ys))
+        scores = self._committee.scores(np.stack([u.ravel(), v.ravel()], axis=1), n_threads)
+        first, *others = np.ascontiguousarray(scores.T)
+        classes, second = np.zeros(first.size, np.int64), np.full_like(first, -np.inf)
+        with np.errstate(invalid="ignore"):  # of infinite scores
+            for number, other in enumerate(others, start=1):
+                classes[other > first] = number
+                second = np.maximum(second, np.minimum(first, other))
+                first = np.maximum(first, other)
+            return classes.reshape(u.shape), (first - second).reshape(u.shape)
 
     def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
         """Paint a rectangle by the chosen method; change to "dense" if bounds decide too few pixels."""

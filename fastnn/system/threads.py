@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import re
 import sys
@@ -315,7 +316,7 @@ def map_in_order(
     items : iterable
         Arguments of `work`.
     n_threads : int
-        Number of threads; 1 computes in the calling thread.
+        Number of threads; 1 computes in the calling thread, and so does a single item.
     stop : callable
         Function that makes running calls of `work` return soon. It is called after the last item, and also
         when the caller stops early or is interrupted.
@@ -325,8 +326,10 @@ def map_in_order(
     tuple
         Item and result.
     """
-    pool = None
-    if n_threads > 1:
+    pool, rest = None, iter(items)
+    first_items = list(itertools.islice(rest, 2))
+    items = itertools.chain(first_items, rest)
+    if n_threads > 1 and len(first_items) > 1:
         with suppress(RuntimeError):  # no more threads are available, or the interpreter is exiting
             pool = start_pool(n_threads)
     if pool is None:

@@ -50,9 +50,9 @@ class ZarrSink(FileSink):
 
     def begin(self) -> None:
         """Create the array."""
+        self.folder, self.shards = self.draft.name(self.path), dict[tuple[int, int], Shard]()
         zarr = import_extra("zarr", "render", f"{self.argument}: a .zarr file")
         shape = self.picture.height, self.picture.width
-        self.folder, self.shards = self.draft.name(self.path), dict[tuple[int, int], Shard]()
         self.chunk = tuple(min(ZARR_CHUNK, side) for side in shape)
         self.n_chunks = tuple(min(ZARR_SHARD, -(-side // ZARR_CHUNK)) for side in shape)  # in a shard
         zarr.create_array(
