@@ -4,7 +4,6 @@ Results are compared bit for bit. Programs that start processes run in a new int
 the processes that it started.
 """
 
-import contextlib
 import os
 import textwrap
 import threading
@@ -98,18 +97,12 @@ class Gauge:
     def __init__(self):
         self.lock, self.now, self.most, self.calls = threading.Lock(), 0, 0, 0
 
-    @contextlib.contextmanager
-    def count(self):
-        """Count a call of a kernel while it runs."""
+    def enter(self, change):
+        """Count a thread that enters a kernel, or leaves it."""
         with self.lock:
-            self.now += 1
-            self.calls += 1
+            self.now += change
+            self.calls += change > 0
             self.most = max(self.most, self.now)
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.now -= 1
 
 
 @pytest.fixture
@@ -118,8 +111,11 @@ def gauge(monkeypatch):
     gauge, call = Gauge(), PreparedCall.__call__
 
     def count(prepared):
-        with gauge.count():
+        gauge.enter(1)
+        try:
             return call(prepared)
+        finally:
+            gauge.enter(-1)
 
     monkeypatch.setattr(PreparedCall, "__call__", count)
     yield gauge

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -159,25 +160,6 @@ def test_as_many_cores_are_acquired_as_are_free(n_cores, wanted):
         assert stack.enter_context(threads.acquire_spare_cores(3)) == max(1, min(3, free))
 
 
-def run_all(targets):
-    """Run functions on a thread each; raise an error of any of them."""
-    errors = []
-
-    def run(target):
-        try:
-            target()
-        except BaseException as error:
-            errors.append(error)
-
-    started = [threading.Thread(target=run, args=(target,)) for target in targets]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
 @pytest.mark.parametrize("n_cores", [1, 2, 3, 8])
 def test_no_more_cores_are_in_use_than_there_are(n_cores):
     lock, in_use, most_used = threading.Lock(), [], []
@@ -193,9 +175,8 @@ def test_no_more_cores_are_in_use_than_there_are(n_cores):
                 with lock:
                     del in_use[:count]
 
-    # Each of six threads starts four others, which compute.
-    with set_cores(n_cores):
-        run_all([lambda k=k: run_all([lambda n=n: compute(n) for n in (1, k, 8, k)]) for k in range(1, 7)])
+    with set_cores(n_cores), ThreadPoolExecutor(24) as pool:
+        list(pool.map(compute, [1, 2, 3, 4, 6, 8] * 4))
     assert 1 <= max(most_used) <= n_cores
     assert not in_use
 

@@ -6,7 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from processes import load_again, run_python
+from processes import load_again
 
 
 class Machine:
@@ -109,43 +109,3 @@ def test_a_system_may_lack_the_functions(pretend, monkeypatch, missing):
     assert take(machine, places) == 0
     places.release()
     assert machine.get_allowed(0) == machine.cores
-
-
-TRAINING = """
-    import contextlib, os, threading
-    import ctypes, types
-    import numpy as np
-    import fastnn
-    from fastnn.system import threads
-
-    allowed = os.sched_getaffinity(0)
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(1200, 20)), random.integers(0, 3, 1200)
-
-    def train(n_threads):
-        model = fastnn.Model([20, 64, 64, 3], random_state=0)
-        model.train(X, y, num_passes=3, epsilon=1e-4, batch_size=512, n_threads=n_threads, random_state=0)
-        return b"".join(map(bytes, (*model.W, *model.b)))
-
-    moved, set_cores = set(), os.sched_setaffinity
-
-    def note_and_set(process, cores):
-        moved.add(threading.get_ident())
-        set_cores(process, cores)
-
-    expected = train(1)
-    ctypes.PyDLL = lambda name: types.SimpleNamespace(sched_getcpu=lambda: min(allowed))  # all share a core
-    os.sched_setaffinity = note_and_set
-    threads.count_cores = lambda: 3  # three threads, however few cores there are
-    assert train(3) == expected
-    assert len(moved - {threading.get_ident()}) == (2 if len(allowed) > 1 else 0)
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
-            assert os.sched_getaffinity(int(thread)) == allowed
-    print("done")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no sched_setaffinity")
-def test_every_thread_may_use_the_same_cores_after_a_training():
-    assert run_python(TRAINING).split() == ["done"]

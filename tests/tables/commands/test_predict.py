@@ -78,10 +78,17 @@ def test_tables_can_be_piped_through_the_command(trained):
     assert b"Broken" not in done.stderr
 
 
-def test_quantiles_are_predicted_into_a_compressed_file(train, folder, run):
-    model = train(customers(), "spent", "--drop", "id", "--quantiles", "0.1,0.9")
+def test_numbers_are_learned_with_quantiles_and_predicted_into_a_compressed_file(folder, run):
+    written(customers(), folder / "t.csv")
+    options = ("--drop", "id,churn", "--quantiles", "0.1,0.9", "--preset", "fast", "--out", "a/b")
+    assert "target spent: numbers from" in run("train", "t.csv", "--target", "spent", *options)[1]
+    model = fastnn.load("a/b/model.fastnn")
+    scores = json.loads((folder / "a/b/metrics.json").read_text("utf-8"))["scores"]
+    assert scores["mean"]["r2"] == pytest.approx(0, abs=0.1)
+    assert scores["linear_model"]["r2"] > 0.9
+    assert scores["fastnn"]["rmse"] == pytest.approx(model.oof_rmse_)
     written(NEW, folder / "new.csv.gz")
-    assert run("predict", MODEL, "new.csv.gz", "--quantiles", "-o", "p.csv.gz")[0] == 0
+    assert run("predict", "a/b/model.fastnn", "new.csv.gz", "--quantiles", "-o", "p.csv.gz")[0] == 0
     found = pd.read_csv(io.BytesIO(gzip.decompress((folder / "p.csv.gz").read_bytes())))
     assert found.columns.tolist() == ["prediction", "quantile_0.1", "quantile_0.9"]
     X = features(model, NEW)

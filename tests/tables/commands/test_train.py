@@ -105,17 +105,6 @@ def test_train_and_info_print_the_same_scores_of_weighted_rows(train, run, targe
         assert float(described[name]) == float(line[k])
 
 
-def test_numbers_are_learned_with_quantiles_into_a_new_folder_of_folders(train):
-    arguments = (*SPENT, "--drop", "id,churn", "--quantiles", "0.1,0.9", "--preset", "fast")
-    assert "target spent: numbers from" in train(customers(), *arguments, "--out", "a/b")
-    model = fastnn.load("a/b/model.fastnn")
-    assert model.quantiles == (0.1, 0.9)
-    scores = metrics("a/b")["scores"]
-    assert scores["mean"]["r2"] == pytest.approx(0, abs=0.1)
-    assert scores["linear_model"]["r2"] > 0.9
-    assert scores["fastnn"]["rmse"] == pytest.approx(model.oof_rmse_)
-
-
 def test_a_seed_determines_the_model_and_a_second_run_says_that_it_replaces_the_first(train, run):
     written(customers(seed=1), Path("more.csv"))
     predictions, printed = [], []
