@@ -13,7 +13,7 @@ from fastnn_kernels.calls import pictures
 from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
 
 from ..engine.arrays import pack_network_weights
-from ..engine.tiles import check_tile_width, choose_tile_width
+from ..engine.tiles import choose_tile_width
 from ..network.description import Array, allocate_empty
 from .committee import Committee
 
@@ -82,8 +82,6 @@ class Grid:
     def _workspace(self, n_columns: int) -> tuple[Array, Array, Array]:
         """Return workspaces for a tile of pixels, for the layers' units, and for sums of probabilities."""
         width = min(choose_tile_width(network, n_columns) for network, _ in self._committee.members)
-        for network, _ in self._committee.members:
-            check_tile_width(network, width)
         dtype, n_classes = self._committee.dtype, self._committee.n_classes
         return (
             allocate_empty(2 * width, dtype),

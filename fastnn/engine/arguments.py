@@ -26,7 +26,7 @@ from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from . import limits
 from .arrays import average_row_values, make_csr_table
 from .job import Job
-from .tiles import check_tile_width, count_tile_rows
+from .tiles import count_tile_rows
 
 __all__ = [
     "allocate_distant_rows",
@@ -158,14 +158,7 @@ def make_training_workspace(
     team: bool = False,
     by_rows: bool = False,
 ) -> Any:
-    """Return the scratch arrays that `n_threads` threads overwrite in training.
-
-    Raises
-    ------
-    ValueError
-        If `width` is not a whole number of cache lines.
-    """
-    check_tile_width(network, width)
+    """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0

@@ -26,7 +26,6 @@ from .job import Job, Memory, Samples, is_sparse
 from .lbfgs import LBFGSMemory
 from .protocol import LBFGSTrainer, Trainer
 from .tiles import (
-    check_tile_width,
     choose_tile_width,
     choose_training_width,
     count_tile_rows,
@@ -243,7 +242,6 @@ def _make_prediction_workspace(
 ) -> tuple[Array, Array]:
     """Return the scratch arrays for a tile of samples and for the units of all layers."""
     width, n_rows = choose_tile_width(network, n_samples), count_tile_rows(network, is_sparse)
-    check_tile_width(network, width)
     workspace = allocate_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
 

@@ -1,4 +1,7 @@
-"""Widths of tiles: the samples that pass through all layers together, so that the caches hold them."""
+"""Widths of tiles: the samples that pass through all layers together, so that the caches hold them.
+
+A width fills whole cache lines, because kernels read and write whole vectors without checks.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from ..network.description import Network
 from . import limits
 
 __all__ = [
-    "check_tile_width",
     "choose_tile_width",
     "choose_training_width",
     "count_tile_rows",
@@ -52,18 +54,6 @@ def _find_widest(network: Network, least: int, operations: int) -> int:
 def _even_out_width(network: Network, n_samples: int, widest: int) -> int:
     n_tiles = -(-n_samples // widest)
     return network.whole_tile(-(-n_samples // n_tiles))
-
-
-def check_tile_width(network: Network, width: int) -> None:
-    """Raise ValueError unless a row of `width` samples fills whole cache lines.
-
-    Kernels read and write whole vectors without checks: in a narrower tile they would reach past its rows.
-    """
-    if width < 1 or network.whole_tile(width) != width:
-        raise ValueError(
-            f"the width of a tile must be a multiple of {network.whole_tile(1)} samples in {network.dtype}, "
-            f"got {width}: use choose_tile_width or Network.whole_tile"
-        )
 
 
 def count_tile_rows(network: Network, is_sparse: bool) -> int:
