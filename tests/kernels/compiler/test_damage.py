@@ -8,9 +8,7 @@ import random
 import re
 import shutil
 import stat
-import tempfile
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numba
@@ -76,15 +74,9 @@ def copy_other_entry(folder, entry):
     shutil.copy(other, entry)
 
 
-def link_to(goal):
-    """Return the damage of an entry, or of its folder if the goal is the folder, that becomes a link."""
-
-    def link(folder, entry):
-        path = folder if goal == folder.name else entry
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-        path.symlink_to(goal.replace("itself", entry.name))
-
-    return link
+def link_to_nothing(folder, entry):
+    entry.unlink()
+    entry.symlink_to("nothing")
 
 
 def move(path):
@@ -105,38 +97,19 @@ def put_file_in_place(folder, entry):
     folder.write_text("a file")
 
 
-def vanish_while_written(folder, entry):
-    make_file = tempfile.mkstemp
-
-    def make_file_and_vanish(**options):
-        tempfile.mkstemp = make_file
-        made = make_file(**options)
-        shutil.rmtree(folder)
-        return made
-
-    entry.unlink()
-    tempfile.mkstemp = make_file_and_vanish
-
-
 # What becomes of a folder and its entry, what three calls then do, and of what the process warns.
 DAMAGES = {
     "none": (lambda folder, entry: None, KEPT, ""),
     "empty": (replace(lambda content: b""), HEALED, ""),
-    "a part of the checksum": (replace(lambda content: content[:31]), HEALED, ""),
-    "the checksum alone": (replace(lambda content: content[:32]), HEALED, ""),
     "cut off": (replace(lambda content: content[:-1]), HEALED, ""),
     "a flipped bit": (replace(flip_bit), HEALED, ""),
-    "random": (replace(lambda content: random.Random(0).randbytes(5000)), HEALED, ""),
     "longer": (replace(lambda content: content + b"more"), HEALED, ""),
     "another entry": (copy_other_entry, HEALED, ""),
-    "a link to nothing": (link_to("nothing"), HEALED, ""),
-    "a link to itself": (link_to("itself"), HEALED, ""),
+    "a link to nothing": (link_to_nothing, HEALED, ""),
     "a folder in its place": (put_folder_in_place, LASTING, "cannot be kept"),
     "no folder": (lambda folder, entry: shutil.rmtree(folder), HEALED, ""),
     "a file in place of the folder": (put_file_in_place, LASTING, "File exists"),
-    "a link in place of the folder": (link_to("fastnn_kernels"), LASTING, "File exists"),
     "a folder elsewhere": (lambda folder, entry: move(folder), KEPT, ""),
-    "a folder that vanishes": (vanish_while_written, ("compiled", *HEALED[:2]), "No such file"),
     "a folder open to all": (lambda folder, entry: folder.chmod(0o777), LASTING, "every user .*mode 777"),
     "such a folder elsewhere": (lambda folder, entry: move(folder).chmod(0o777), LASTING, "every user"),
     "a file open to all": (lambda folder, entry: entry.chmod(0o666), HEALED, "every user .* Remove the file"),
@@ -199,12 +172,6 @@ def test_a_kernel_survives_a_full_disk_and_a_lack_of_file_descriptors(folder, ki
     assert (call(), call()) == ("compiled", "loaded")
 
 
-def test_a_folder_whose_name_no_file_system_accepts_holds_nothing(folder, monkeypatch):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / ("x" * 300)))
-    with pytest.warns(RuntimeWarning, match=f"name too long{REMEDY}"):
-        assert (call(), call()) == ("compiled", "compiled")
-
-
 @pytest.mark.parametrize("umask", [0, 0o002, 0o077])
 def test_what_is_written_is_read_whatever_the_umask(folder, umask):
     before = os.umask(umask)
@@ -216,36 +183,35 @@ def test_what_is_written_is_read_whatever_the_umask(folder, umask):
 
 # --- what an entry holds ---------------------------------------------------------------------------
 
-BROKEN_TYPES = [
-    *("os.system", "Vector(float64 x 4)", None, 1, [], ["tuple", "x"], ["array", "float64"], {}),
-    *(["constant", None], ["constant", [1]], ["array", "none", "1", "C", True, True]),
-    *(["array", "float64", 1, "X", True, True], ["array", ["tuple"], 1, "C", True, True]),
-    ["array", "float64", 10**9, "C", True, True],
-]
-
-
-def list_broken(payload):
-    """Return payloads that no compiler has written: broken headers, and headers of wrong content."""
-    header, code = unpack_entry(payload)
-    names, draw = header["names"], random.Random(0)
-    broken = [payload[:n] for n in (0, 1, *draw.sample(range(len(payload) - len(code)), 20))]
-    broken += [draw.randbytes(n) for n in (1, 10, 1000, 100_000)] + [b"\n" + code, code, b"null\n" + code]
-    broken += [b"[" * 100_000, b"1" * 100_000 + b"\n", b'"' + b"x" * 10**6, b"\x80\x04cos\nsystem\n."]
-    headers = [{other: header[other] for other in header if other != key} for key in header]
-    wrong = (None, 1, "x", [1], ["x", "y"], {"x": 1})
-    headers += [header | {key: value} for key in header for value in wrong]
-    wrong = ([], ["x"], names[1:], ["x", *names[1:]], [names[0], "x"], [*names, "x"], [*names, 1])
-    headers += [header | {"names": value} for value in wrong]
-    headers += [header | {"result": plain} for plain in BROKEN_TYPES]
-    return [*broken, pack_entry(header, b""), *(pack_entry(wrong, code) for wrong in headers)]
-
 
 def test_an_entry_that_numba_cannot_load_is_compiled_again(folder):
     """Its checksum is valid. Nothing of it is unpickled or run."""
     call()
     name = name_entry()
     (payload,) = read_entries(name)
-    for content in list_broken(payload):
+    header, code = unpack_entry(payload)
+    broken = [
+        b"",
+        payload[:40],
+        b"null\n" + code,
+        b"[" * 100_000,
+        b"\x80\x04cos\nsystem\n.",
+        pack_entry(header, b""),
+    ]
+    wrong = (
+        None,
+        1,
+        "x",
+        [1],
+        ["x", "y"],
+        {"x": 1},
+        ["constant", [1]],
+        ["array", "float64", 1, "X", True, True],
+    )
+    for key in header:
+        broken.append(pack_entry({other: header[other] for other in header if other != key}, code))
+        broken += [pack_entry(header | {key: value}, code) for value in wrong]
+    for content in broken:
         write_entry(name, content)
         with compile_to(Kind.CALLABLE):
             found = make().cache.load_overload((types.float64,), get_cpu_context())
@@ -271,7 +237,6 @@ def own(uid, gid, mode):
         (own(0, 0, 0o775), None),  # containers that run as any user
         (own(1000, 1000, 0o775), None),  # the umask 002 of a user with a private group
         (own(1000, 50, 0o775), "group 50"),
-        (own(1000, 1000, 0o777), "every user"),
         (own(0, 0, 0o1777), "every user"),
         (own(12345, 50, 0o700), "user 12345"),
         (own(12345, 50, 0o777), "every user and group 50 and user 12345"),
@@ -281,7 +246,12 @@ def test_others_are_all_but_root_and_this_user(monkeypatch, state, others):
     package = SimpleNamespace(stat=lambda: own(0, 0, 0o755))
     monkeypatch.setattr(cache, "PACKAGE", package)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(cache, "_is_private", lambda gid, uid: gid == uid == 1000)
+    monkeypatch.setattr(cache.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="ann", pw_gid=uid))
+    groups = {1000: ("ann", ["ann"]), 50: ("staff", []), 0: ("root", [])}
+    monkeypatch.setattr(
+        cache.grp, "getgrgid", lambda g: SimpleNamespace(gr_name=groups[g][0], gr_mem=groups[g][1])
+    )
+    cache._is_private.cache_clear()
     if others is None:
         cache._check_writers(state)
     else:
@@ -289,16 +259,6 @@ def test_others_are_all_but_root_and_this_user(monkeypatch, state, others):
             cache._check_writers(state)
     package.stat = lambda: state  # who can change the sources may change the entries
     cache._check_writers(state)
-
-
-@pytest.mark.parametrize(
-    ("group", "members", "expected"),
-    [("ann", [], True), ("ann", ["ann"], True), ("ann", ["ann", "bob"], False), ("staff", [], False)],
-)
-def test_a_private_group_has_the_users_name_and_no_other_member(monkeypatch, group, members, expected):
-    monkeypatch.setattr(cache.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="ann", pw_gid=1000))
-    monkeypatch.setattr(cache.grp, "getgrgid", lambda g: SimpleNamespace(gr_name=group, gr_mem=members))
-    assert cache._is_private.__wrapped__(1000, 1000) == expected
 
 
 def test_the_next_folder_is_used(folder, tmp_path, monkeypatch):
@@ -346,29 +306,6 @@ def test_the_warning_waits_for_the_end_of_the_compilation(folder, monkeypatch):
     monkeypatch.setattr(warnings, "warn", warn)
     assert make_telling_kernel(lambda: None)(1.5) == 2.5
     assert results == [3.5]
-
-
-def test_sources_are_current_until_their_content_changes(tmp_path, monkeypatch):
-    source = tmp_path / "a.py"
-    source.write_text("a = 1")
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
-    digest = cache.digest_version()
-    monkeypatch.setattr(cache, "STATES", cache.list_source_states())
-    monkeypatch.setattr(cache, "DIGEST", digest)
-    (tmp_path / ".#a.py").symlink_to("user@host.1234")  # an editor's lock
-    (tmp_path / "folder.py").mkdir()
-    os.utime(source, (0, 0))
-    assert cache.list_source_states() != cache.STATES
-    assert cache.is_current()
-    source.write_text("a = 2")
-    assert not cache.is_current()
-
-    def refuse(path):
-        raise PermissionError(path)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert cache.digest_version() == ""
-    assert not cache.is_current()
 
 
 # --- the library -----------------------------------------------------------------------------------

@@ -7,34 +7,19 @@ import shutil
 import signal
 import textwrap
 import uuid
-from typing import NamedTuple
 
 import numba
-import numpy as np
 import pytest
 from kernel_packages import KERNELS, PROGRAM, RESULT, copy_kernels, finish, make_telling_kernel, run, start
-from numba import types
 from processes import run_python
 
-from fastnn_kernels.compiler.cache import read_entries
 from fastnn_kernels.compiler.jit import Kernel, Kind, identify, kernel
-from fastnn_kernels.compiler.numba_internals import get_cpu_context
 
 slow = pytest.mark.slow
 
 
-class Pair(NamedTuple):
-    first: float
-    second: float
-
-
 def list_entries(package):
     return sorted((package / "__pycache__").glob("*.nbc"))
-
-
-def read_entry(kernel, kind):
-    """Return the payloads of the entry of a kernel of one float64."""
-    return [*read_entries(kernel.cache.file_name((types.float64,), get_cpu_context().codegen(), kind))]
 
 
 # --- in this process -------------------------------------------------------------------------------
@@ -57,50 +42,6 @@ def test_kernels_release_the_gil_and_are_not_saved_if_they_contain_an_address(no
     assert in_njit() == 1
     with pytest.warns(RuntimeWarning, match=r"contains memory addresses.* Let the kernel close over"):
         assert in_kernel() == 0
-
-
-def test_kernels_may_have_inner_functions_but_return_no_arrays():
-    @kernel
-    def outer(x, n):
-        def inner(y):
-            return y + n
-
-        return inner(x) * 2
-
-    @kernel
-    def return_unchanged(x):
-        return x
-
-    @kernel
-    def add_whole_arrays(x, y):
-        y[:] = x + x
-
-    assert (outer(3, 1), outer(0.5, 1)) == (8, 3.0)
-    with pytest.raises(TypeError, match="let it fill an argument"):
-        return_unchanged(np.ones(3))
-    with pytest.raises(numba.core.errors.NumbaError):
-        add_whole_arrays(np.ones(3), np.ones(3))
-
-
-def test_kernels_and_functions_of_plain_numba_inline_the_same_part():
-    @kernel
-    def inner(x):
-        return 2 * x
-
-    @kernel
-    def outer(x):
-        return inner(x) + 1
-
-    @numba.njit
-    def foreign(x):
-        return inner(x) + 2
-
-    assert (outer(3), foreign(3), inner(3)) == (7, 8, 6)
-    assert (inner(0.5), outer(0.5), foreign(0.5)) == (1.0, 2.0, 3.0)
-    # Callers inline the part, whether Python has called the kernel before or not.
-    for kind, (found, compiled) in zip((Kind.CALLABLE, Kind.PART), inner.overloads.items(), strict=True):
-        assert compiled is inner.compiled[kind][found]
-    assert (inner(3), inner(0.5)) == (6, 1.0)
 
 
 def test_a_failed_compilation_and_an_interrupt_leave_the_compiler_usable():
@@ -166,30 +107,6 @@ def test_the_identity_of_a_kernel_of_another_package_contains_its_code():
 
 
 # --- what is saved ---------------------------------------------------------------------------------
-
-
-def test_a_kernel_whose_result_has_names_is_not_saved_but_its_caller_is(no_warning_yet):
-    @kernel
-    def pair(x):
-        return Pair(x, 2.0 * x)
-
-    def make():
-        @kernel
-        def total(x):
-            found = pair(x)
-            return found.first + found.second
-
-        return total
-
-    make()(1.5)
-    total = make()
-    assert total(1.5) == 4.5
-    assert total.stats.cache_hits
-    assert read_entry(pair, Kind.PART) == []
-    (payload,) = read_entry(total, Kind.CALLABLE)
-    assert b"BC\xc0\xde" not in payload  # the first bytes of bitcode: other kernels inline the part
-    with pytest.warns(RuntimeWarning, match=r"pair cannot be saved: no result can be of type Pair"):
-        assert pair(1.5) == Pair(1.5, 3.0)
 
 
 def test_a_loaded_kernel_prints_and_raises(capfd):

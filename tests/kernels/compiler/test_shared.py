@@ -44,25 +44,3 @@ def test_a_kernel_loads_the_shared_functions_that_it_calls_or_compiles_them_agai
     print((Z == 3).all())
     """
     assert run(package, PRODUCT + foreign).splitlines() == ["loaded True", "True"]
-
-
-def test_threads_that_need_a_shared_function_at_the_same_time_compile_it_once(package):
-    program = """
-        import threading, time
-        from fastnn_kernels.compiler import shared
-        from fastnn_kernels.compiler.numba_internals import global_compiler_lock
-        from fastnn_kernels.vectors.product import PRODUCTS
-
-        product = next(iter(PRODUCTS.values()))
-        compiled, compile = [], shared.compile_function
-        shared.compile_function = lambda *arguments: (compiled.append(1), compile(*arguments))[1]
-        threads = [threading.Thread(target=product.make_available) for _ in range(4)]
-        with global_compiler_lock:  # the first may go on when all have seen that the function is missing
-            for thread in threads:
-                thread.start()
-            time.sleep(0.2)
-        for thread in threads:
-            thread.join()
-        print(len(compiled), product.name in product.assembly)
-    """
-    assert run(package, program) == "1 True"

@@ -9,34 +9,10 @@ import panels
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from panels import panels_of
 from processes import run_python
-from strategies import DTYPES, Draw, Windows, counts, draws, padded, read_only, untouched, widths
+from strategies import Draw, Windows, draws, read_only, untouched, widths
 
 from fastnn_kernels.vectors import tile as compiled
-
-
-@given(draws, widths, counts)
-def test_transpose_turns_rows_into_columns(draw: Draw, n_rows, count):
-    T = draw.padded(count)
-    matrix = draw.array(n_rows, T)
-    output = Windows(untouched((T, draw.padded(n_rows)), draw.dtype))
-    (result,) = output.views
-    compiled.transpose(read_only(matrix), result)
-    np.testing.assert_array_equal(result[:, :n_rows], matrix.T)
-    assert output.are_kept_apart()
-
-
-@given(draws, widths, st.integers(1, 200))
-def test_transpose_panels_copies_panel_by_panel(draw: Draw, n_rows, count):
-    matrix = draw.array(n_rows, draw.padded(count))
-    expected = panels_of(matrix.T)
-    output = Windows(untouched(expected.shape, draw.dtype))
-    compiled.transpose_panels(read_only(matrix), output.views[0])
-    known = ~np.isnan(expected)
-    np.testing.assert_array_equal(output.views[0][known], expected[known])
-    assert output.are_kept_apart()
-
 
 numbers = st.one_of(st.integers(1, 40), st.sampled_from([64, 129]))
 few = st.integers(0, 9)
@@ -56,15 +32,6 @@ def test_a_tile_has_a_sample_in_each_column(draw: Draw, n_features, first, n, af
     columns = np.minimum(np.arange(tile.shape[1]), n - 1)
     np.testing.assert_array_equal(tile, X[indices[first + columns]].T)
     assert output.are_kept_apart()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_special_values_are_copied_unchanged(dtype):
-    X = np.array([[np.nan, np.inf, -0.0], [-np.inf, np.finfo(dtype).smallest_subnormal, 1]], dtype)
-    tile = np.zeros((3, padded(2, dtype)), dtype)
-    compiled.gather_tile(read_only(X), np.array([1, 0]), 0, 2, tile)
-    np.testing.assert_array_equal(tile[:, :2], X[::-1].T)
-    assert np.signbit(tile[2, 1])
 
 
 # Every array ends or begins at a protected page: a read or write beyond the array kills the process.
