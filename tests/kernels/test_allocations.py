@@ -38,37 +38,29 @@ def count_allocations(action, *arguments):
 
 
 def train(network, job, n_passes):
-    """Train a network from the start for some epochs, in one call; return the trainer."""
+    """Train a network from the start for some epochs, in one call."""
     trainer, _ = begin("numba", network, job)
     trainer._calls.n_rounds = 10**9
     assert trainer.run(n_passes)
-    assert trainer.n_passes == n_passes
-    return trainer
+    assert (trainer.n_passes, trainer._calls.n_running) == (n_passes, job.n_threads)
 
 
 # The tutorial's training; minibatches with Adam; minibatches with batch normalisation and dropout.
-@pytest.mark.parametrize("recipe", RECIPES[:3])
-@pytest.mark.parametrize("hidden", [(3,), (40, 30)])
-def test_training_allocates_nothing(recipe, hidden):
+@pytest.mark.parametrize(
+    ("recipe", "hidden", "n_threads"),
+    [(RECIPES[0], (3,), 2), *((recipe, hidden, 1) for recipe in RECIPES[:3] for hidden in ((3,), (40, 30)))],
+)
+def test_training_allocates_nothing(recipe, hidden, n_threads):
     activations = *recipe.hidden * len(hidden), recipe.output
     rates = (0.1, *[0.5] * len(hidden)) if recipe.dropped else ()
     network = Network((2, *hidden, 2), activations, recipe.dtype, recipe.loss, recipe.batch_norm, rates)
     count, size = (40, 7) if recipe.gathered else (1100, 1100)
     options = {"l1": 1e-3, "max_norm": 1.0, "clip_norm": 1.0, "ema_decay": 0.9, "record_every": 2}
     options |= {"num_passes": 1000, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 1e-3}
+    options["n_threads"] = n_threads
     job = Training(network, count, size, 0, options).job()
-    assert count_allocations(train, network, job, 10) == count_allocations(train, network, job, 1000)
-
-
-def test_threads_allocate_nothing():
-    network = Network((2, 3, 2), ("tanh", "tanh"), np.dtype(float))
-    job = Training(network, 1100, 1100, 0, {"num_passes": 1000, "epsilon": 1e-4, "n_threads": 2}).job()
-
-    def train_on_two_threads(n_passes):
-        assert train(network, job, n_passes)._calls.n_running == 2
-
-    with sharing("samples"):
-        assert count_allocations(train_on_two_threads, 10) == count_allocations(train_on_two_threads, 1000)
+    with sharing("samples" if n_threads > 1 else None):
+        assert count_allocations(train, network, job, 10) == count_allocations(train, network, job, 1000)
 
 
 def test_prediction_allocates_nothing():

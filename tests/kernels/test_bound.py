@@ -82,57 +82,6 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
         assert (np.abs(values - slope * Z - middle) <= width).all()
 
 
-@functools.cache
-def steepness(name):
-    """Return the largest magnitude of the second derivative, and the largest jump of the first."""
-    activation = reference_layer.ACTIVATIONS[name]
-    z = np.linspace(-12, 12, 100_001)
-    z += (z[1] - z[0]) / 3  # no point is 0, where some activations have a kink
-    slopes = activation.slope(activation.value(z), z)
-    change = np.abs(np.diff(slopes))
-    near = np.zeros(change.size, bool)
-    for kink in activation.kinks:
-        near |= np.abs(z[1:] - kink) <= 0.01
-    jump = change[near].max(initial=0)
-    return change[~near].max() / (z[1] - z[0]) * 1.02, jump * 1.02
-
-
-@every_name
-@every_dtype
-def test_strips_of_short_intervals_are_narrow(name, dtype):
-    random = np.random.default_rng(0)
-    centre, radius = intervals(random, name, dtype)
-    radius = np.minimum(radius, 0.1).astype(dtype)
-    centre = np.clip(centre, -20, 20)
-    _, _, width = strips(name, centre, radius).astype(np.float64)
-    bend, jump = steepness(name)
-    c, r = centre.astype(np.float64), radius.astype(np.float64)
-    # Within a knot, the slope is known only to lie between two limits.
-    uncertain = sum(knot.most - knot.least for knot in curvature(name).knots) * 2
-    allowed = bend * r**2 + (np.where(np.abs(c) <= 2 * r, jump, 0) + uncertain) * r
-    rounding = np.finfo(dtype).eps * (200 * (np.abs(c) + r + 1))
-    assert (width <= allowed + rounding).all()
-    # Away from knots and kinks the strip follows a tangent and is narrower.
-    is_smooth = np.abs(c) > 2 * r
-    for knot in curvature(name).knots:
-        is_smooth &= (c - 2 * r > knot.end) | (c + 2 * r < knot.begin)
-    assert is_smooth.sum() > 10
-    assert (width <= bend * r**2 / 4 + rounding)[is_smooth].all()
-
-
-@every_dtype
-@every_name
-def test_intervals_that_are_not_finite_have_no_finite_strip(name, dtype):
-    largest = np.finfo(dtype).max
-    centre, radius = np.full(N_CELLS, 0.5, dtype), np.full(N_CELLS, 0.25, dtype)
-    centre[:3] = np.nan, np.inf, -np.inf
-    radius[3:5] = np.nan, np.inf
-    centre[5:7], radius[5:7] = (largest, -largest), largest
-    *_, width = strips(name, centre, radius)
-    assert not np.isfinite(width[:7]).any()
-    assert np.isfinite(width[7:]).all()
-
-
 # --- the winning class ---------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """Committees of networks: values and bounds of values, kernels against the reference."""
 
 import numpy as np
-import pytest
 from committees import (
     compute_bounds,
     compute_values,
@@ -140,32 +139,3 @@ def test_probabilities_lie_in_the_bounds_of_their_scores(seed, dtype, n_classes,
     if -2 <= magnitude < 2:
         is_same = (np.abs(total - expected) <= 1e4 * np.finfo(dtype).eps).all(axis=(0, 1))
         assert is_same.mean() >= 0.9
-
-
-@pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_forms_that_are_not_finite_have_no_finite_bounds(part, value):
-    for dtype in (np.float64, np.float32):
-        form = draw_form(np.random.default_rng(0), 3, dtype, 1.0, "slopes and radii")
-        form[part][1, 5] = value
-        total = Form(*(np.zeros((3, N_CELLS), dtype) for _ in range(4)))
-        compiled.add_probability_bounds(form, total)
-        finite = np.isfinite(total.radius)
-        assert not finite[:, 5].any()
-        assert np.delete(finite, 5, axis=1).all()
-
-
-@given(seeds, dtypes)
-def test_small_cells_have_narrow_bounds(seed, dtype):
-    random = np.random.default_rng(seed)
-    form = draw_form(random, 3, dtype, 1.0, "slopes without radii")
-    reach = 1e-3
-    form = Form(form.centre, *(np.clip(form[k], -reach, reach).astype(dtype) for k in (1, 2)), form.radius)
-    total = Form(*(np.zeros((3, N_CELLS), dtype) for _ in range(4)))
-    compiled.add_probability_bounds(form, total)
-    # The radius of a tangent grows with the square of the reach, that of an interval with the reach.
-    rounding = 600 * np.finfo(dtype).eps
-    is_tangent = (total.slope_x != 0) | (total.slope_y != 0)
-    assert is_tangent.mean() > 0.1
-    assert (total.radius <= 10 * reach**2 + rounding)[is_tangent].all()
-    assert (total.radius <= 2 * reach + rounding).all()

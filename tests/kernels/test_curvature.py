@@ -5,13 +5,11 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
-from strategies import DTYPES, padded, read_only
 
 from fastnn.reference import curvature as reference
 from fastnn.reference import layer as reference_layer
 from fastnn_kernels import curvature as compiled
-from fastnn_kernels.layer import ACTIVATIONS, activation_backward, activation_forward
-from fastnn_kernels.vectors.plain import evaluate
+from fastnn_kernels.layer import ACTIVATIONS
 
 every_name = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 
@@ -89,20 +87,3 @@ def test_kernels_and_reference_find_the_same_knots(name):
     assert len(kernel.knots) == len(twin.knots)
     for ours, theirs in zip(kernel.knots, twin.knots, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
-
-
-# --- formulas evaluated in Python -----------------------------------------------------------------
-
-
-@every_name
-def test_formulas_evaluated_in_python_match_the_kernels(name):
-    # Python evaluates formulas in float64 only. Kernels may differ by rounding.
-    dtype = DTYPES[0]
-    Z = np.linspace(-30, 30, padded(2000, dtype))[None]
-    A, slopes = np.empty_like(Z), np.empty_like(Z)
-    # Read-only, as in test_layer.py: a kernel is compiled once for each tuple of argument types.
-    activation_forward(name)(read_only(Z), A)
-    activation_backward(name)(read_only(Z), read_only(A), read_only(np.ones_like(Z)), slopes)
-    values, derivatives = evaluate(ACTIVATIONS[name].value.formula, Z), ACTIVATIONS[name].slope.formula
-    np.testing.assert_allclose(values, A, rtol=2e-14, atol=1e-300)
-    np.testing.assert_allclose(evaluate(derivatives, Z, A), slopes, rtol=2e-14, atol=2e-14)

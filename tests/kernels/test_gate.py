@@ -2,20 +2,45 @@
 
 import numba
 import numpy as np
-import pytest
 from comparisons import call_kernel, central_differences
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from panels import panel_columns
-from strategies import DTYPES, Draw, counts, draws, tolerance, wide, widths
+from strategies import Draw, counts, draws, tolerance, wide, widths
 
 import fastnn
 from fastnn.reference import gate as reference
 from fastnn_kernels import gate as compiled
+from fastnn_kernels import small_batch
 from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.vectors.narrow_product import MAX_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
 from fastnn_kernels.vectors.product import outer_product
+
+
+def padded_rows(draw: Draw, n_rows, width):
+    """Return rows of whole vectors of this processor, 0 in the columns from `width` on."""
+    lanes = VECTOR_BYTES // draw.dtype.itemsize
+    rows = np.zeros((n_rows, -(-width // lanes) * lanes), draw.dtype)
+    rows[:, :width] = draw.array(n_rows, width)
+    return rows
+
+
+def check_outputs(Z, W, b, X):
+    """Check Z (n, J); the bound of the rounding error is proportional to the sum of the terms' magnitudes."""
+    bound = tolerance(W.dtype, len(W)) * (np.abs(X) @ np.abs(W) + np.abs(b))
+    assert (np.abs(Z - reference.affine_forward(wide(W), wide(b), wide(X))) <= bound).all()
+
+
+def check_gradients(found, W, X, dZ, before):
+    """Check the derivatives by W, b and X (n, I), the first two added to `before`, unless they are empty."""
+    exact = reference.affine_backward(wide(W), wide(X), wide(dZ))
+    sizes = np.abs(X).T @ np.abs(dZ), np.abs(dZ).sum(axis=0, keepdims=True), np.abs(dZ) @ np.abs(W).T
+    n_terms = len(X) + 1, len(X) + 1, W.shape[1]
+    for ours, theirs, size, start, terms in zip(found, exact, sizes, (*before, 0.0), n_terms, strict=True):
+        bound = tolerance(W.dtype, terms) * (size + np.abs(start))
+        assert ours.size == 0 or (np.abs(wide(ours) - start - theirs) <= bound).all()
 
 
 @given(draws, widths, widths, counts)
@@ -23,10 +48,32 @@ def test_affine_forward_matches_the_reference(draw: Draw, n_in, n_out, count):
     T = draw.padded(count)
     W, b, X = draw.array(n_in, n_out), draw.array(1, n_out), draw.array(n_in, T)
     (Z,) = call_kernel(compiled.affine_forward, (W, b, X, None), [draw.untouched(n_out, T)])
-    # The bound of the rounding error is proportional to the sum of the terms' magnitudes.
-    expected = reference.affine_forward(wide(W), wide(b), wide(X.T)).T
-    bound = tolerance(draw.dtype, n_in) * (np.abs(W).T @ np.abs(X) + np.abs(b).T)
-    assert (np.abs(Z - expected) <= bound).all()
+    check_outputs(Z.T, W, b, X.T)
+
+
+# A single sample has code of its own; layers are narrow, of one vector, of several, or of blocks of vectors.
+batch_sizes = st.one_of(st.just(1), st.integers(1, 9))
+units = st.one_of(st.integers(1, MAX_OUTPUTS + 1), st.integers(1, 40), st.sampled_from([64, 100, 135]))
+
+
+@given(draws, units, units, batch_sizes, st.booleans(), st.booleans(), st.booleans())
+def test_layers_of_small_batches_match_the_reference(draw: Draw, n_in, n_out, count, is_wide, adds, wants_dX):
+    W, b, dZ = draw.array(n_in, n_out), draw.array(1, n_out), padded_rows(draw, count, n_out)
+    X = padded_rows(draw, count, n_in)
+    inputs = X if is_wide else np.ascontiguousarray(X[:, :n_in])
+    (Z,) = call_kernel(small_batch.rows_forward, (W, b, inputs), [np.full_like(dZ, np.nan)])
+    check_outputs(Z[:, :n_out], W, b, X[:, :n_in])
+    assert (Z[:, n_out:] == 0).all()
+    before = draw.array(n_in, n_out), draw.array(1, n_out)
+    outputs = before if adds else [draw.untouched(*array.shape) for array in before]
+    dW, db, dX = call_kernel(
+        lambda *arrays: small_batch.rows_backward(*arrays, adds),
+        (W, X, dZ),
+        [*outputs, draw.untouched(count * wants_dX, X.shape[1])],
+    )
+    starts = [wide(array) * adds for array in before]
+    check_gradients((dW, db, dX[:, :n_in]), W, X[:, :n_in], dZ[:, :n_out], starts)
+    assert (dX[:, n_in:] == 0).all()
 
 
 @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
@@ -48,35 +95,18 @@ ALGORITHMS = {
 @given(draws, widths, widths, counts, st.sampled_from(sorted(ALGORITHMS)), st.booleans(), st.booleans())
 def test_affine_backward_matches_the_reference(draw: Draw, n_in, n_out, count, algorithm, adds, wants_dX):
     """The kernel uses the algorithm that is faster on this processor: both are also called directly."""
-    T = draw.padded(count)
+    T, adds = draw.padded(count), adds or algorithm == "sums"
     W, X, dZ = draw.array(n_in, n_out), draw.array(n_in, T), draw.array(n_out, T)
     before = draw.array(n_in, n_out), draw.array(1, n_out)
-    if algorithm == "sums":
-        adds = True
     outputs = before if adds else [draw.untouched(*array.shape) for array in before]
-    outputs = (
-        *outputs,
-        draw.untouched(n_in * wants_dX, T),
-        draw.untouched(T * panel_columns(n_out, draw.dtype)),
-    )
+    scratch = draw.untouched(T * panel_columns(n_out, draw.dtype))
     dW, db, dX, _ = call_kernel(
-        lambda *arguments: ALGORITHMS[algorithm](*arguments, adds), (W, X, dZ), outputs
+        lambda *arguments: ALGORITHMS[algorithm](*arguments, adds),
+        (W, X, dZ),
+        [*outputs, draw.untouched(n_in * wants_dX, T), scratch],
     )
-    exact = reference.affine_backward(wide(W), wide(X.T), wide(dZ.T))
-    sizes = np.abs(X) @ np.abs(dZ).T, np.abs(dZ).sum(axis=1)
-    for ours, theirs, size, start in zip((dW, db), exact[:2], sizes, before, strict=True):
-        start = wide(start) * adds
-        assert (np.abs(ours - start - theirs) <= tolerance(draw.dtype, T + 1) * (size + np.abs(start))).all()
-    if wants_dX and algorithm == "the faster one":
-        error = tolerance(draw.dtype, n_out) * (np.abs(W) @ np.abs(dZ))
-        assert (np.abs(dX - exact[2].T) <= error).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_each_algorithm_is_the_faster_one_for_some_layers(dtype):
-    n_lanes = VECTOR_BYTES // dtype.itemsize
-    assert compiled.sample_sums_are_faster(3, 2, 512, n_lanes)
-    assert not compiled.sample_sums_are_faster(70, 131, 64, n_lanes)
+    dX = dX.T if wants_dX and algorithm == "the faster one" else dX[:0]
+    check_gradients((dW, db, dX), W, X.T, dZ.T, [wide(array) * adds for array in before])
 
 
 def test_units_compute_the_affine_layer_and_its_derivatives():

@@ -8,7 +8,6 @@ import numba
 import pytest
 
 import fastnn.reference
-from fastnn import losses, optimizers
 
 # Names that only the kernels have, by file: registered formulas, addresses of tiles, weights packed for
 # products, products of sparse samples, sums over shards or over a range of parameters, training loops.
@@ -102,19 +101,3 @@ def test_kernels_take_the_arguments_of_the_reference_in_its_order(file):
         assert {*factory} - found <= {*names}, name
         n_arguments += len(common)
     assert n_arguments
-
-
-def test_kernels_reference_and_users_name_the_same_formulas():
-    (layers, reference_layers), (loss, reference_loss) = sides("layer"), sides("loss")
-    assert {name: formula.needs_sums for name, formula in layers.ACTIVATIONS.items()} == {
-        name: formula.needs_sums for name, formula in reference_layers.ACTIVATIONS.items()
-    }
-    assert loss.LOSSES.keys() == reference_loss.LOSSES.keys() == losses.LOSSES.keys()
-    assert all(loss.LOSSES[name].of_labels == kind.of_labels for name, kind in losses.LOSSES.items())
-    output, reference_output = sides("output")
-    outputs = {kind.output for kind in losses.LOSSES.values()}
-    assert output.OUTPUTS.keys() == reference_output.OUTPUTS.keys() == outputs
-    update, reference_update = sides("update")
-    by_name = {name: kind() for name, kind in optimizers.OPTIMIZERS.items() if name != "lbfgs"}
-    assert reference_update.OPTIMIZERS.keys() == by_name.keys()
-    assert update.OPTIMIZERS.keys() == {optimizer.rule for optimizer in by_name.values()}

@@ -1,6 +1,5 @@
 """Predictions and losses of whole tables, and grids: both backends against scores computed in float64."""
 
-import signal
 from contextlib import nullcontext
 from functools import partial
 
@@ -15,9 +14,6 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import Grid
 from fastnn.engine import arrays, get_backend, limits
-from fastnn.engine import compiled as compiled_backend
-from fastnn.engine.arrays import pack_network_weights
-from fastnn.engine.tiles import find_widest_tile
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.grid import grid_classes
@@ -25,14 +21,13 @@ from fastnn.reference.network import scores
 from fastnn.reference.output import output_forward
 from fastnn.system import threads
 from fastnn_kernels import network as compiled_network
-from fastnn_kernels.calls.prediction import PACKED
 
 of_classes = st.sampled_from(RECIPES[:3])
 # Numbers of samples that fill less than a tile, a whole tile, nearly one, and many tiles.
 counts = st.one_of(st.integers(1, 40), st.sampled_from([128, 129, 511, 512, 513, 1100]))
 
 
-def draw_problem(network, count, seed):
+def draw_problem(network, count, seed, is_sparse=False):
     """Return parameters with batch normalisation folded in, samples, targets and weights."""
     random = np.random.default_rng(seed)
     parameters = network.draw_parameters(np.random.RandomState(seed))
@@ -41,13 +36,14 @@ def draw_problem(network, count, seed):
         if running is not None:
             running[...] = random.uniform(0.3, 2, running.shape)
     X = random.normal(size=(count, network.n_inputs)).astype(network.dtype)
+    X = scipy.sparse.csr_array(X * (random.random(X.shape) < 0.5)) if is_sparse else X
     y = targets(network.loss, network.n_outputs, count, network.dtype, random)
     return network.fold_batch_norm(parameters, statistics), X, y, sample_weights(count, random)
 
 
 def exact_scores(network, parameters, X):
-    parameters = wide(parameters)
-    return scores(network.activations, network.weights(parameters), network.biases(parameters), wide(X))
+    parameters, X = wide(parameters), wide(X.toarray() if scipy.sparse.issparse(X) else X)
+    return scores(network.activations, network.weights(parameters), network.biases(parameters), X)
 
 
 def rounding(network, S):
@@ -58,9 +54,9 @@ def rounding(network, S):
 BACKENDS = get_backend("numba"), get_backend("numpy")
 
 
-@given(networks(), counts, seeds)
-def test_outputs_and_classes_match_the_reference(network: Network, count, seed):
-    parameters, X, _, _ = draw_problem(network, count, seed)
+@given(networks(), counts, seeds, st.booleans())
+def test_outputs_and_classes_match_the_reference(network: Network, count, seed, is_sparse):
+    parameters, X, _, _ = draw_problem(network, count, seed, is_sparse)
     S = exact_scores(network, parameters, X)
     name, error = network.loss.output, rounding(network, S)
     expected = output_forward(name, S)
@@ -77,9 +73,9 @@ def test_outputs_and_classes_match_the_reference(network: Network, count, seed):
         assert (S[np.arange(count), classes] >= S.max(axis=1) - error).all()
 
 
-@given(networks(), counts, seeds)
-def test_loss_matches_the_reference(network: Network, count, seed):
-    parameters, X, y, weights = draw_problem(network, count, seed)
+@given(networks(), counts, seeds, st.booleans())
+def test_loss_matches_the_reference(network: Network, count, seed, is_sparse):
+    parameters, X, y, weights = draw_problem(network, count, seed, is_sparse)
     S, loss = exact_scores(network, parameters, X), network.loss
     labels = y[:, 0] if loss.of_labels else y
     expected = reference.loss_value(loss.name, S, wide(labels), weights, loss.parameter)
@@ -107,19 +103,14 @@ def predict_all(network, parameters, X, y, weights, n_threads=1):
     return found
 
 
-def pack_from(patch, n_bytes):
-    """Let weights of more bytes than `n_bytes` be packed, whatever the processor."""
-    patch.setattr(compiled_network, "PACKED_BYTES", n_bytes)
-    patch.setattr(arrays, "plan_packing", lambda: compiled_network.plan_packing.py_func)
-
-
 @given(networks(least_inputs=2), counts, seeds, st.booleans())
 def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_sparse):
-    parameters, X, y, weights = draw_problem(network, count, seed)
-    X = scipy.sparse.csr_array(X) if is_sparse else X
+    parameters, X, y, weights = draw_problem(network, count, seed, is_sparse)
     expected = predict_all(network, parameters, X, y, weights)
     with pytest.MonkeyPatch.context() as patch:
-        pack_from(patch, 0)
+        # Pack all weights, whatever the processor, and for few samples too.
+        patch.setattr(compiled_network, "PACKED_BYTES", 0)
+        patch.setattr(arrays, "plan_packing", lambda: compiled_network.plan_packing.py_func)
         patch.setattr(limits, "PACKED_TILES", 0)
         found = predict_all(network, parameters, X, y, weights)
     for one, other in zip(found, expected, strict=True):
@@ -128,8 +119,7 @@ def test_packed_weights_give_the_same_bits(network: Network, count, seed, is_spa
 
 @given(networks(), st.integers(1, 1100), seeds, st.booleans())
 def test_any_number_of_calls_and_threads_gives_the_same_bits(network, count, seed, is_sparse):
-    parameters, X, y, weights = draw_problem(network, count, seed)
-    X = scipy.sparse.csr_array(X) if is_sparse else X
+    parameters, X, y, weights = draw_problem(network, count, seed, is_sparse)
     expected = predict_all(network, parameters, X, y, weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "count_cores", lambda: 8)
@@ -139,29 +129,6 @@ def test_any_number_of_calls_and_threads_gives_the_same_bits(network, count, see
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
     assert threads._budget.in_use == 0
-
-
-def test_weights_of_wide_layers_are_packed_where_every_thread_has_many_tiles(monkeypatch):
-    pack_from(monkeypatch, 1 << 17)
-    monkeypatch.setattr(compiled_backend, "count_cores", lambda: 3)
-    network = Network((300, 257, 100, 3), ("relu", "relu", "identity"), np.dtype(np.float64))
-    parameters, plan = network.draw_parameters(np.random.RandomState(0)), network.layout.plan
-    for is_sparse, expected in ((False, [0, 300 * 252, -1]), (True, [-1, 0, -1])):
-        packing, packed = pack_network_weights(plan, parameters, is_sparse)
-        assert packing[:, PACKED].tolist() == expected
-        assert packed.size == 300 * 252 * (not is_sparse) + 257 * 96
-    for n_threads in (1, 2, 0):
-        fewest = limits.PACKED_TILES * (n_threads or 3) * find_widest_tile(network)
-        for count in (fewest - 1, fewest):
-            packing, same, packed = get_backend("numba")._pack_weights(
-                network, parameters, np.zeros((count, 300)), n_threads
-            )
-            assert same is parameters
-            assert (packed is not parameters) == (packing is not plan) == (count == fewest)
-    monkeypatch.setattr(arrays, "LARGE_BYTES", parameters.nbytes - 1)
-    packing, packed = pack_network_weights(plan, parameters)
-    assert packing is plan
-    assert packed is parameters, "large networks are not copied"
 
 
 planes = networks(of_classes, least_inputs=2, most_inputs=2)
@@ -187,45 +154,22 @@ def test_grids_have_the_predictions_at_their_points(network: Network, height, wi
         assert (classes[[0, -1]] == 99).all()
 
 
-@pytest.fixture
-def predict_many(monkeypatch):
-    """Return a function that predicts 2000 samples in many calls."""
-    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
-    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
-    X = np.random.default_rng(0).normal(size=(2000, 3))
-    parameters = network.draw_parameters(np.random.RandomState(1))
-    return lambda: get_backend("numba").outputs(network, parameters, X, "identity")
-
-
-def refuse(n_threads):
-    raise RuntimeError("can't start new thread")
-
-
 @pytest.mark.parametrize("n_taken", [0, 2])
-def test_the_caller_computes_alone_without_a_thread_or_a_free_core(predict_many, monkeypatch, n_taken):
-    expected = predict_many()
+def test_the_caller_computes_alone_without_a_thread_or_a_free_core(monkeypatch, n_taken):
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)  # many calls
     monkeypatch.setattr(threads, "count_cores", lambda: 2)
-    monkeypatch.setattr(threads, "start_pool", lambda n_threads: 1 / 0)
-    with pytest.raises(ZeroDivisionError):  # predictions do start a pool
-        predict_many()
+    network = Network((3, 4, 2), ("tanh", "tanh"), RECIPES[0].dtype)
+    X, parameters = np.ones((2000, 3)), network.draw_parameters(np.random.RandomState(1))
+
+    def refuse(n_threads):
+        raise RuntimeError("can't start new thread")
+
+    def predict():
+        return get_backend("numba").outputs(network, parameters, X, "identity")
+
+    expected = predict()
     monkeypatch.setattr(threads, "start_pool", refuse if n_taken == 0 else None)
     with threads.acquire_cores(n_taken) if n_taken else nullcontext():
-        np.testing.assert_array_equal(predict_many(), expected)
+        np.testing.assert_array_equal(predict(), expected)
         assert threads._budget.in_use == n_taken
-    assert threads._budget.in_use == 0
-
-
-def test_an_interrupt_of_a_prediction_on_threads_is_raised(predict_many, monkeypatch):
-    monkeypatch.setattr(threads, "count_cores", lambda: 2)
-    map_in_order = threads.map_in_order
-
-    def interrupt(*arguments):
-        for k, done in enumerate(map_in_order(*arguments)):
-            if k == 2:  # between two parts
-                signal.raise_signal(signal.SIGINT)
-            yield done
-
-    monkeypatch.setattr(threads, "map_in_order", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        predict_many()
     assert threads._budget.in_use == 0

@@ -1,6 +1,5 @@
 """Certified painting: squares that a class wins, undecided squares and filled squares, by both sides."""
 
-import numba
 import numpy as np
 import pytest
 from committees import draw_network, draw_parameters, empty_form, kernel_side, reference_side, single
@@ -15,8 +14,6 @@ from fastnn.reference import quadtree as reference
 from fastnn_kernels import grid, quadtree
 from fastnn_kernels.calls.formulas import bounds_table
 from fastnn_kernels.calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
-from fastnn_kernels.compiler.jit import OPTIONS
-from fastnn_kernels.vectors.vector import fill_row
 
 BATCH = 64
 LEAF = 8
@@ -103,15 +100,6 @@ def evaluate_all(committee, xs, ys, dtype=np.uint8):
     return classes
 
 
-def evaluate(committee, xs, ys, squares, classes):
-    """Fill `classes` within the squares by the kernel, and return the number of pixels."""
-    networks, workspaces = make_workspaces(committee)
-    places, row = np.full((2, 64), -1), np.full((1, 64), 99, classes.dtype)
-    table = np.array([*squares, (0, 0, 99)])  # the kernel must not read the last one
-    kernel = quadtree.evaluate(committee.votes)
-    return kernel(networks, xs, ys, table, len(squares), places, row, *workspaces, classes)
-
-
 @given(single(), sides, sides)
 def test_squares_match_the_reference(problem, width, height):
     committee, random = problem
@@ -144,39 +132,16 @@ def test_short_lists_return_the_same_squares_in_several_calls(problem, width, he
     assert parts.counts[BOUNDED] == whole.counts[BOUNDED]
 
 
-def make_winding_boundary():
-    """Return a committee of one network, whose boundary winds through the picture."""
+def test_squares_for_which_no_room_is_left_are_not_divided():
     random = np.random.default_rng(3)
     network = draw_network(random, ("identity", "tanh"), DTYPES[0], 40, n_classes=3)
-    return Committee([(network, draw_parameters(random, network, 2.0))], votes=False)
-
-
-def test_lists_may_be_as_short_as_a_batch():
-    """Then squares are returned in many calls, and those for which no room is left are not divided."""
-    committee = make_winding_boundary()
-    xs = ys = np.linspace(-3, 3, 700)
-    whole, parts = Lists(committee, xs, ys, 10_000).run(), Lists(committee, xs, ys, BATCH).run()
-    assert parts.calls > 10
-    assert (parts.won, parts.undecided) == (whole.won, whole.undecided)
+    committee = Committee([(network, draw_parameters(random, network, 2.0))], votes=False)
+    xs = np.linspace(-3, 3, 700)  # a boundary winds through the picture
+    assert Lists(committee, xs, xs, BATCH).run().calls > 10
     for n_waiting in (4 * BATCH, 4 * BATCH + 30, 6 * BATCH):
-        lists = Lists(committee, xs, ys, n_waiting=n_waiting).run()
+        lists = Lists(committee, xs, xs, n_waiting=n_waiting).run()
         assert (count_squares([*lists.won, *lists.undecided], (700, 700)) == 1).all()
         assert max(size for *_, size in lists.undecided) > LEAF
-
-
-@given(single(), sides, sides)
-def test_evaluated_pixels_match_the_grid(problem, width, height):
-    committee, random = problem
-    xs, ys = draw_axes(random, committee, width, height)
-    corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
-    chosen = [square for square in corners if random.random() < 0.5]
-    for dtype in (np.uint8, np.int64):
-        expected, classes = evaluate_all(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
-        n = evaluate(committee, xs, ys, chosen, classes)
-        inside = count_squares(chosen, (height, width)) == 1
-        assert n == inside.sum()
-        np.testing.assert_array_equal(classes[inside], expected[inside])
-        assert (classes[~inside] == 77).all()
 
 
 INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64)
@@ -185,34 +150,16 @@ INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_fill_squares_matches_the_reference(dtype):
     random = np.random.default_rng(0)
-    for height, width in ((1, 1), (40, 77), (130, 200), (3, 1000)):
-        corners = [(row, column) for row in range(0, height, 32) for column in range(0, width, 32)]
-        squares = [(*corner, 32, random.integers(100)) for corner in corners if random.random() < 0.7]
-        table = np.array([*squares, (0, 0, 1, 0)])
-        classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
-        n = quadtree.fill_squares(table, len(squares), classes)
-        assert n == reference.fill_squares(squares, expected)
-        np.testing.assert_array_equal(classes, expected)
-
-
-@numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
-def fill(matrix, row, begin, end, value):
-    fill_row(matrix, row, begin, end, value)
-
-
-@pytest.mark.parametrize("dtype", INTEGERS)
-def test_fill_row_fills_the_range_and_nothing_else(dtype):
-    size, value = np.dtype(dtype).itemsize, np.iinfo(dtype).max
-    matrix = np.zeros((3, 1000), dtype)
-    lengths = [*range(1, 401), 900] if size == 1 else [*range(1, 70), 255, 256, 400, 900]
-    for begin in range(1, 1 + 64 // size):
-        for length in lengths:
-            fill(matrix, 1, begin, begin + length, value)
-            assert (matrix[1, begin : begin + length] == value).all()
-            matrix[1, begin : begin + length] = 0
-            assert not matrix.any()
-    for begin in (0, 1, 17):  # too long for the caches
-        matrix = np.zeros((2, 100_000), dtype)
-        fill(matrix, 0, begin, 99_990, 42)
-        assert (matrix[0, begin:99_990] == 42).all()
-        assert np.count_nonzero(matrix) == 99_990 - begin
+    for height, width in ((1, 1), (3, 70), (40, 77), (130, 200), (3, 1000), (2, 100_000)):
+        for size in (1, 3, 8, 32, 61, 400, 99_990):  # the last is too long for the caches
+            corners = [(row, column) for row in range(0, height, size) for column in range(0, width, size)]
+            chosen = random.permutation(len(corners))[:40]
+            squares = [(*corners[k], size, random.integers(min(np.iinfo(dtype).max, 2**62))) for k in chosen]
+            squares = [
+                (row, min(column + random.integers(9), width), *rest) for row, column, *rest in squares
+            ]
+            table = np.array([*squares, (0, 0, 1, 0)])
+            classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
+            n = quadtree.fill_squares(table, len(squares), classes)
+            assert n == reference.fill_squares(squares, expected)
+            np.testing.assert_array_equal(classes, expected)

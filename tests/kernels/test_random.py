@@ -5,7 +5,7 @@ import pytest
 from comparisons import call_kernel
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, keys, padded, read_only, untouched, widths
+from strategies import Draw, counts, draws, keys, read_only, untouched, widths
 
 from fastnn.reference import random as reference
 from fastnn.system.generators import read_generator_state, write_generator_state
@@ -15,9 +15,6 @@ seeds = st.integers(0, 2**32 - 1)
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
 # Positions of a tile's first sample in its batch, which are even.
 firsts = st.integers(0, 1000).map(lambda k: 2 * k)
-
-
-every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def test_random_numbers_match_splitmix64():
@@ -62,9 +59,11 @@ def drop(A, key, first, rate):
 @given(draws, widths, counts, keys, firsts, rates)
 def test_dropout_matches_the_reference(draw: Draw, n_units, count, key, first, rate):
     A = draw.array(n_units, draw.padded(count))
+    nan = draw.random.random(A.shape) < 0.1
+    A[nan] = np.nan  # is dropped too
     D = drop(A, key, first, rate)
     np.testing.assert_array_equal(D, reference.dropout(A.T, key, first, rate).T)
-    kept = D != 0
+    kept = (D != 0) & ~nan
     assert (np.abs(D[kept]) >= np.abs(A[kept])).all()
     compiled.dropout(read_only(A), np.uint64(key), first, rate, A)  # in place
     np.testing.assert_array_equal(A, D)
@@ -99,11 +98,3 @@ def test_dropout_keeps_the_right_share(rate):
     for one, other in pairs:
         deviation = rate * (1 - rate) / np.sqrt(one.size)
         assert abs(((one - rate) * (other - rate)).mean()) < 5 * deviation
-
-
-@every_dtype
-def test_nan_is_dropped_too(dtype):
-    A = np.full((1, padded(64, dtype)), np.nan, dtype)
-    D = drop(A, 3, 0, 0.5)
-    assert set(np.isnan(D).ravel()) == {True, False}
-    assert (D[~np.isnan(D)] == 0).all()

@@ -1,7 +1,5 @@
 """Sparse tables: the first layer, trainings, predictions and fits agree with those on the dense table."""
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -9,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from strategies import dtypes, is_padding, keys, networks, seeds, tolerance, untouched, wide
+from strategies import dtypes, keys, networks, seeds, tolerance, untouched, wide
 from trainings import begin, run_on
 
 import fastnn
-from fastnn.engine import get_backend, limits
+from fastnn.engine import limits
 from fastnn.engine.job import Job
 from fastnn.estimators import samples
 from fastnn.network.description import Network, allocate_empty
@@ -84,38 +82,22 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     expected, _, _ = reference.affine_backward(wide(W), chosen, wide(dZ[:count]))
     sums[...] = 0
     sums[:, :n_outputs] = dZ
-    # Two threads compute the rows of a part of the features each, and leave those of the other part alone.
+    # Two threads compute the rows of a part of the features each, and leave those of the other part alone:
+    # not even 0 may be added, which makes -0.0 to 0.0.
     middle = int(random.integers(0, n_inputs + 1))
-    gradient, whole = np.full((2, network.n_parameters), 7, dtype)
+    gradient, whole = np.full((2, network.n_parameters), -0.0, dtype)
     arguments = 0, n_outputs, key, position, rate
     compiled.sparse_affine_backward(tile, gradient, *arguments, middle, n_inputs)
-    assert (gradient[: middle * n_outputs] == 7).all()
+    assert np.signbit(gradient[: middle * n_outputs]).all()
     compiled.sparse_affine_backward(tile, gradient, *arguments, 0, middle)
     bound = error * max(1, np.abs(expected).max()) * count
-    np.testing.assert_allclose(network.weights(gradient)[0], 7 + expected, rtol=0, atol=bound)
-    assert (gradient[n_inputs * n_outputs :] == 7).all()
+    np.testing.assert_allclose(network.weights(gradient)[0], expected, rtol=0, atol=bound)
+    outside = gradient[n_inputs * n_outputs :]
+    assert np.signbit(outside).all()
+    assert not outside.any()
     # Any parts give the same bits.
     compiled.sparse_affine_backward(tile, whole, *arguments, 0, n_inputs)
     np.testing.assert_array_equal(whole, gradient)
-
-
-@pytest.mark.parametrize("n_outputs", range(1, 20))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_gradient_of_some_features_touches_nothing_else(n_outputs, dtype):
-    """Another thread may be changing the other features: not even 0 may be added, which makes -0.0 to 0.0."""
-    n_features, n_samples = 20, 3
-    network = Network((n_features, n_outputs), ("identity",), np.dtype(dtype))
-    X = scipy.sparse.csr_array(np.ones((n_samples, n_features), dtype))
-    sums = np.zeros((network.whole_tile(n_samples), network.whole_tile(n_outputs)), dtype)
-    sums[:n_samples, :n_outputs] = 1
-    tile = compiled.SparseTile(as_table(X, np.arange(n_samples)), 0, n_samples - 1, sums)
-    for first, end in itertools.combinations(range(n_features + 1), 2):
-        gradient = np.full(network.n_parameters, -0.0, dtype)
-        compiled.sparse_affine_backward(tile, gradient, 0, n_outputs, np.uint64(0), 0, 0.0, first, end)
-        part = np.arange(gradient.size) // n_outputs
-        part = (part >= first) & (part < end)
-        assert (gradient[part] == n_samples).all()
-        assert np.signbit(gradient[~part]).all()
 
 
 @given(networks(), st.integers(1, 30), seeds, st.sampled_from([None, 4, 7]))
@@ -181,39 +163,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, 
     np.testing.assert_allclose(alone["parameters"], expected["parameters"], rtol=error, atol=error)
 
 
-@given(networks(), st.integers(1, 200), seeds)
-def test_predictions_and_gradients_match_those_on_the_dense_table(network, count, seed):
-    network = Network(network.layers_dim, network.activations, network.dtype, network.loss)
-    random = np.random.default_rng(seed)
-    X = sparse_table(random, count, network.n_inputs, network.dtype)
-    parameters, weights = network.draw_parameters(np.random.RandomState(1)), random.random(count)
-    y = np.zeros((count, 1 if network.loss.of_labels else network.n_outputs), network.dtype)
-    relative = 1e-3 if network.dtype == np.float32 else 1e-9
-    for backend in (get_backend("numba"), get_backend("numpy")):
-        S, ours = (backend.outputs(network, parameters, table, "identity") for table in (X.toarray(), X))
-        error = 1000 * np.finfo(network.dtype).eps * max(1, np.abs(S).max())
-        np.testing.assert_allclose(ours, S, rtol=0, atol=error)
-        apart = np.diff(np.sort(S, axis=1), axis=1)[:, -1] > 2 * error if S.shape[1] > 1 else slice(None)
-        classes = [backend.predict(network, parameters, table)[apart] for table in (X.toarray(), X)]
-        np.testing.assert_array_equal(*classes)
-        losses = [backend.loss(network, parameters, table, y, weights) for table in (X.toarray(), X)]
-        np.testing.assert_allclose(*losses, rtol=relative)
-    compute = get_backend("numba").loss_and_gradient
-    (loss, expected), (sparse_loss, gradient) = (
-        compute(network, np.empty(0, network.dtype), table, y, weights, 0)(parameters)
-        for table in (X.toarray(), X)
-    )
-    assert sparse_loss == pytest.approx(loss, rel=relative)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=relative * max(1, np.abs(expected).max()))
-    assert (gradient[is_padding(network)] == 0).all()
-
-
 # --- estimators ----------------------------------------------------------------------------------
-
-
-def treat_as_sparse(monkeypatch, sparse):
-    """Make estimators train on CSR matrices as they are, or as dense tables if `sparse` is False."""
-    monkeypatch.setattr(samples, "SPARSE_FRACTION", 1.0 if sparse else -1.0)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +189,7 @@ def test_fits_match_those_on_the_dense_table(monkeypatch, options):
     estimator.set_params(**options)
     probabilities = []
     for sparse in (True, False):
-        treat_as_sparse(monkeypatch, sparse)
+        monkeypatch.setattr(samples, "SPARSE_FRACTION", 1.0 if sparse else -1.0)  # the largest that stays
         probabilities.append(clone(estimator).fit(X, y).predict_proba(X if sparse else X.toarray()))
     np.testing.assert_allclose(*probabilities, atol=1e-6)
 

@@ -2,9 +2,11 @@
 
 import itertools
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 from drawn_trainings import (
     SHARED,
     Training,
@@ -25,13 +27,7 @@ from drawn_trainings import (
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import (
-    F64,
-    RECIPES,
-    is_padding,
-    networks,
-    seeds,
-)
+from strategies import RECIPES, is_padding, networks, seeds
 from trainings import begin, first_parameters, run_on
 
 from fastnn.engine import get_backend, limits
@@ -41,6 +37,8 @@ from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
 from fastnn.system import threads
+from fastnn.training.patience import Patience
+from fastnn_kernels import train as compiled
 from fastnn_kernels.calls.training import BLOCK
 
 
@@ -160,23 +158,27 @@ def count_steps(trainer):
     return int(np.ravel(trainer._state.progress)[0])
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize(
+    ("backend", "what"), [("numpy", None), ("numba", None), *(("numba", w) for w in SHARED)]
+)
 @pytest.mark.parametrize("recipe", RECIPES[:2])
-def test_divergence_leaves_the_last_finite_step(recipe, backend):
+def test_divergence_leaves_the_last_finite_step(recipe, backend, what):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
     size = 12 if recipe.gathered else 30  # the divergence may come in the middle of an epoch
     options = {"epsilon": 1e3, "reg_lambda": 1.0, "num_passes": 1000, "shuffle": recipe.gathered, "seed": 5}
     options["patience"] = 1000  # makes the trainer keep a plateau, which must be restored as well
     job = Training(network, 30, size, 0, {**options, "ema_decay": 0.9, "optimizer": SGD()}).job()
-    trainer, results = begin(backend, network, job)
+    with sharing(what):
+        trainer, results = begin(backend, network, replace(job, n_threads=3 if what else 1))
     while trainer.run(1000):
         assert trainer.n_passes < 1000
     n_steps = count_steps(trainer)
     assert n_steps > 1
     assert trainer.n_passes == n_steps // job.n_batches
     assert np.isfinite(results["parameters"]).all()
-    # As many steps, one by one, lead to the same bits, and one more step diverges.
-    again, expected = begin(backend, network, job)
+    # As many steps, one by one on one thread, lead to the same bits, and one more step diverges.
+    with sharing(what):
+        again, expected = begin(backend, network, job)
     with np.errstate(all="ignore"):
         while count_steps(again) < n_steps:
             if backend == "numba":
@@ -188,22 +190,6 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend):
     assert not again.run(1000)
     assert count_steps(again) == n_steps
     assert_same_bits(results, expected)
-
-
-@pytest.mark.parametrize("what", SHARED)
-def test_divergence_on_several_threads_leaves_the_same_bits_as_on_one(what):
-    options = {"epsilon": 1e12, "reg_lambda": 1.0, "num_passes": 500, "ema_decay": 0.9, "patience": 500}
-    training = Training(Network((2, 3, 2), ("tanh", "tanh"), F64), 64, 64, 0, options)
-    with sharing(what):
-        trainers = [begin("numba", training.network, training.job(n_threads=n)) for n in (1, 2, 3)]
-        for trainer, _ in trainers:
-            while trainer.run(500):
-                assert trainer.n_passes < 500
-    (alone, expected), *others = trainers
-    assert count_steps(alone) > 1
-    for trainer, results in others:
-        assert count_steps(trainer) == count_steps(alone)
-        assert_same_bits(results, expected)
 
 
 @pytest.mark.parametrize(
@@ -235,9 +221,11 @@ def evaluate(backend: str, network: Network, job: Job, key: int, nudge: float = 
     return [np.array(loss), gradient, *(view for view in network.running(statistics) if view is not None)]
 
 
-@given(networks(), counts, seeds, st.integers(0, 2**31), st.booleans())
-def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small_calls):
+@given(networks(), counts, seeds, st.integers(0, 2**31), st.booleans(), st.booleans())
+def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small_calls, is_sparse):
     job = Training(network, count, count, seed, {"num_passes": 1}).job()
+    if is_sparse:
+        job = replace(job, X=scipy.sparse.csr_array(job.X * (np.arange(count) % 3 > 0)[:, None]))
     with pytest.MonkeyPatch.context() as patch:
         if in_small_calls:  # one tile in each call
             patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
@@ -253,3 +241,67 @@ def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small
         moved = max(np.abs(other[k] - values).max(initial=0) for other in nudged)
         largest = max(1.0, np.abs(values).max(initial=0))
         np.testing.assert_allclose(actual, values, rtol=0, atol=error * largest + 20 * moved)
+    assert (ours[1][is_padding(network)] == 0).all()
+
+
+# --- trainings that halt when the objective stops falling ----------------------------------------------
+
+
+def find_halt(losses, job):
+    """Return the number of epochs that a training with these losses does, and whether it halts."""
+    best, n_without = np.inf, 0
+    for n_pass, objective in zip(job.kept.tolist(), (losses / job.X.shape[0]).tolist(), strict=True):
+        n_without = n_without + 1 if objective > best - job.tol else 0
+        best = min(best, objective)
+        if n_without > job.patience > 0:
+            return n_pass + 1, True
+    return job.num_passes, False
+
+
+@with_examples(120)
+@given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
+def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, rounds_per_call, what):
+    """The expected epoch follows from the losses of the same training without patience."""
+    network, job = training.network, training.job()
+    # Schedules depend on the length of the run: give all trainings the same `total_steps`.
+    total = job.total_steps or job.steps_before + max(1, job.num_passes * job.n_batches)
+    with sharing(what):
+        whole = train(backend, network, training.job(patience=0, total_steps=total))
+        assert (whole.pop("plateau") == [np.inf, 0]).all()
+        n_passes, halts = find_halt(whole["losses"], job)
+        n_kept = int(np.searchsorted(job.kept, n_passes))
+        trainer, results = begin(backend, network, training.job(total_steps=total))
+        run_on(trainer, job.num_passes, rounds_per_call)
+        assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
+        # The halted training leaves what a training of that many epochs without patience leaves.
+        shorter = train(backend, network, training.job(patience=0, num_passes=n_passes, total_steps=total))
+    if job.patience:
+        best = min(whole["losses"][:n_kept] / job.X.shape[0], default=np.inf)
+        assert results["plateau"][0] == best
+    for name in results.keys() - {"plateau"}:
+        if name in trainer.records._fields:
+            np.testing.assert_array_equal(results[name][:n_kept], whole[name][:n_kept], err_msg=name)
+            assert not results[name][n_kept:].any()
+        else:
+            np.testing.assert_array_equal(results[name], shorter[name], err_msg=name)
+    # A further call changes nothing.
+    kept = {name: array.copy() for name, array in results.items()}
+    assert trainer.run(job.num_passes)
+    assert trainer.n_passes == n_passes
+    assert_same_bits(results, kept)
+
+
+objectives = st.one_of(st.integers(0, 5).map(float), st.sampled_from([np.inf, -np.inf, np.nan]))
+
+
+@given(st.lists(objectives | st.floats()), st.sampled_from([0.0, 1.0, 1.5]), st.integers(1, 3))
+def test_kernel_and_reference_keep_the_rule_of_patience(series, tol, limit):
+    ours, theirs = np.array([np.inf, 0.0]), np.array([np.inf, 0.0])
+    patience = Patience(limit + 1, tol, keeps_small=True)
+    for k, objective in enumerate(series):
+        compiled.update_plateau(objective, tol, ours)
+        reference.update_plateau(objective, tol, theirs)
+        patience.observe(objective, k + 1)
+        np.testing.assert_array_equal(ours, [patience.best, patience.count])
+        np.testing.assert_array_equal(theirs, [patience.best, patience.count])
+        assert patience.is_over == (ours[1] > limit)  # as `train_steps` and the trainers decide
