@@ -1,4 +1,7 @@
-"""The L-BFGS trainers of both backends: they match SciPy, and short calls give the same bits."""
+"""The L-BFGS trainers of both backends agree, and short calls and threads give the same bits.
+
+That the minimiser of the reference matches SciPy's is tested in `tests/kernels/test_lbfgs.py`.
+"""
 
 import dataclasses
 import signal
@@ -82,56 +85,6 @@ def run(backend, network, parameters, statistics, job, n_rounds=None):
     return np.array(iterates), trainer
 
 
-def limit_loss(network, max_loss):
-    """Return a network whose loss is limited, which only the jobs of L-BFGS can ask for."""
-    kind = type(network.loss)
-    limited = type(kind.__name__, (kind,), {"parameter": -max_loss})
-    return dataclasses.replace(network, loss=limited()) if max_loss else network
-
-
-def scipy_iterates(backend, network, parameters, statistics, job):
-    """Return the parameters (n, P) after every iteration of SciPy's L-BFGS-B."""
-    weights = job.weight_scale * job.weights
-    reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1)
-    loss_and_gradient = get_backend(backend).loss_and_gradient(
-        limit_loss(network, job.max_loss), statistics.copy(), job.X, job.y, weights, 0
-    )
-    is_weight = np.arange(network.n_parameters) < network.n_weights
-    iterates = []
-
-    def objective(values):
-        loss, gradient = loss_and_gradient(values.astype(network.dtype))
-        decay = reg_lambda * is_weight * values
-        return job.loss_share * loss + 0.5 * decay @ values, gradient + decay
-
-    def keep(intermediate_result):
-        iterates.append(intermediate_result.x.copy())
-
-    optimizer = job.optimizer
-    options = {name: getattr(optimizer, name) for name in ("maxcor", "ftol", "gtol", "maxls")}
-    scipy.optimize.minimize(
-        objective,
-        parameters.astype(np.float64),
-        jac=True,
-        method="L-BFGS-B",
-        callback=keep,
-        options=options | {"maxiter": job.num_passes},
-    )
-    return np.array(iterates)
-
-
-@each_backend
-@each_case
-@each_form
-def test_iterates_match_scipy(name, sparse, backend):
-    network, *begin, job = problem(name, sparse)
-    expected = scipy_iterates(backend, network, *begin, job)
-    iterates, trainer = run(backend, network, *begin, job)
-    assert len(iterates) == len(expected) == trainer.n_passes
-    rtol = 1e-3 if network.dtype == np.float32 else 1e-7  # rounding errors grow with every iteration
-    np.testing.assert_allclose(iterates, expected, rtol=rtol, atol=rtol)
-
-
 def check_alike(network, run, other):
     """Check that two runs have the same iterates, records, statistics and ending, up to rounding errors."""
     (ours, trainer), (expected, reference) = run, other
@@ -200,18 +153,6 @@ def make_overflowing():
     samples = job.X.copy()
     samples[3, 0] = 1e200
     return network, parameters, statistics, dataclasses.replace(job, X=samples)
-
-
-@each_backend
-def test_an_iterate_that_overflows_leaves_the_last_finite_one(backend):
-    network, parameters, statistics, job = make_overflowing()
-    start = parameters.copy(), statistics.copy()
-    trainer = get_backend(backend).lbfgs_trainer(network, parameters, statistics, job)
-    assert not trainer.run(job.num_passes)
-    assert trainer.non_finite == "a running statistic of batch normalisation"
-    np.testing.assert_array_equal(parameters, start[0])
-    np.testing.assert_array_equal(statistics, start[1])
-    assert trainer.n_passes == 0
 
 
 def test_ctrl_c_in_a_call_that_diverges_leaves_no_state_to_resume(monkeypatch):

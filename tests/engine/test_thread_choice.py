@@ -2,11 +2,9 @@
 
 import itertools
 
-import numpy as np
 import pytest
 
-import fastnn
-from fastnn.engine import limits, thread_choice
+from fastnn.engine import thread_choice
 from fastnn.engine.thread_choice import ThreadChoice
 from fastnn.system import threads
 
@@ -85,13 +83,6 @@ def test_more_threads_are_tried_as_long_as_they_are_faster(make_machine):
     assert counts.count(6) > len(counts) / 2
 
 
-def test_a_trial_takes_more_than_the_first_slow_step(make_machine):
-    """Steps take 5 ms, the first of a call twice as long: a trial of one step would always look slower."""
-    counts = make_machine({1: 200.0, 2: 300.0}, start=0.003, cold=0.005).train(1.0)
-    assert counts[-1] == 2
-    assert counts.count(2) > counts.count(1)
-
-
 def test_the_number_of_threads_follows_the_speed_of_the_machine(make_machine):
     """While another process takes a core, one thread computes after a few calls; afterwards both do again."""
     machine = make_machine(TWO)
@@ -121,92 +112,3 @@ def test_no_call_takes_more_threads_than_find_an_idle_core(make_machine):
         assert set(machine.train(0.3, choice)[1:]) <= {1, expected}
     machine.idle = 3
     assert machine.train(0.5, choice)[-1] == 4
-
-
-def test_a_training_begins_with_the_measurements_of_the_last_on_idle_cores(make_machine):
-    """The fits of a search take milliseconds: together they make as many trials as one long training."""
-    machine = make_machine(TWO)
-    counts = [machine.train(0.012) for _ in range(10)]
-    assert (counts[0][0], counts[-1][0]) == (1, 2)
-    machine.now += thread_choice.MEMORY_SECONDS
-    assert machine.begin().next_call()[0] == 1
-    machine = make_machine(TWO, idle=1)
-    assert machine.train(0.01)[:3] == [1, 2, 2], "the first trial on idle cores follows the first call"
-    machine = make_machine(TWO, idle=1)
-    assert machine.train(0.1)[-1] == 2
-    assert ThreadChoice(machine.kind, 1).next_call()[0] == 1
-    for machine.idle, expected in ((0, {1}), (1, {2})):
-        assert set(machine.train(0.02)) == expected
-
-
-def test_a_first_call_lasts_until_the_next_trial(make_machine):
-    """A training whose speed is known from the one before needs no short calls, but trials come in time."""
-    machine = make_machine(TWO, idle=1)
-    machine.train(0.1)
-    assert machine.begin().next_call() == (2, limits.CALL_SECONDS)
-    machine.now += limits.TRIAL_EVERY_SECONDS
-    choice = machine.begin()
-    assert choice.next_call() == (2, 0.0)
-    choice.note(2, 13, 0.001)
-    assert choice.next_call() == (1, limits.TRIAL_SECONDS / 2)
-
-
-def test_a_slow_first_call_counts_if_it_is_long(make_machine):
-    """A short one on cold caches is slower than one thread on warm ones: it is not compared with a trial."""
-    machine = make_machine(TWO, idle=1)
-    machine.train(0.1)  # no trial is due, for which the first call would be short
-    for rounds, seconds, speed in ((10, 0.001, 13000.0), (10, 0.01, 1000.0)):
-        choice = machine.begin()
-        assert choice.next_call()[0] == 2
-        choice.note(2, rounds, seconds)
-        assert choice.speed == pytest.approx(speed, rel=0.1)
-    machine = make_machine({1: 3900.0, 2: 6900.0}, idle=1)
-    machine.train(0.3)
-    machine.now += 2 * limits.TRIAL_EVERY_SECONDS
-    choice = machine.begin()
-    for n_threads, rounds, seconds in (
-        (2, 10, 0.006),
-        (1, 20, 0.005),
-    ):  # the second is the trial, which was due
-        assert choice.next_call()[0] == n_threads
-        choice.note(n_threads, rounds, seconds)
-    assert choice.next_call()[0] == 2
-
-
-def test_trials_shorten_no_other_calls(make_machine):
-    machine = make_machine(TWO, idle=1)
-    choice = machine.begin()
-    machine.train(0.1, choice)
-    for _ in range(4):  # fewer threads are tried again and again where there are no more
-        counts = machine.train(2.5 * limits.TRIAL_EVERY_SECONDS, choice)
-        assert 1 <= counts.count(1) <= 3
-        assert len(counts) < 40
-    counts = make_machine(TWO).train(5.0, free=1)  # other trainings hold the other cores
-    assert set(counts) == {1}
-    assert len(counts) < 2 * 5.0 / limits.CALL_SECONDS
-
-
-def test_a_measured_number_of_threads_gives_the_same_bits(monkeypatch):
-    """The number changes in the middle of a training, since every second call is a trial."""
-    for name in ("SHARED_OPERATIONS", "TRIAL_SECONDS", "FIRST_TRIAL_SECONDS", "TRIAL_EVERY_SECONDS"):
-        monkeypatch.setattr(limits, name, 0.0)
-    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
-    monkeypatch.setattr(threads, "count_cores", lambda: 2)
-    monkeypatch.setattr(threads, "count_idle_cores", lambda: 1)
-    counts, note = set(), ThreadChoice.note
-
-    def note_count(choice, n_threads, n_rounds, seconds):
-        counts.add(n_threads)
-        note(choice, n_threads, n_rounds, seconds)
-
-    monkeypatch.setattr(ThreadChoice, "note", note_count)
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(600, 10)), random.integers(0, 3, 600)
-    weights = set()
-    for n_threads in (1, 2, None):
-        model = fastnn.Model([10, 32, 3], random_state=0)
-        model.train(X, y, num_passes=40, batch_size=200, epsilon=1e-3, random_state=0, n_threads=n_threads)
-        weights.add(b"".join(W.tobytes() for W in model.W))
-    assert len(weights) == 1
-    assert counts == {1, 2}
