@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import threading
 
 import joblib
 import numpy as np
@@ -180,39 +179,6 @@ def test_predictions_of_a_normalised_network_depend_on_the_sample_alone(backend)
     np.testing.assert_allclose(model.predict_proba(X[50:60]), together[50:60], rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_training_in_parts_equals_training_at_once(backend):
-    in_parts = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
-    in_parts.train(X, y, num_passes=30)
-    in_parts.train(X, y, num_passes=0)
-    in_parts.train(X, y, num_passes=20)
-    whole = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
-    whole.train(X, y, num_passes=50)
-    np.testing.assert_array_equal(parameters(in_parts), parameters(whole))
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_networks_learn_what_is_not_linear_and_any_number_of_classes(backend):
-    model = fastnn.Model([2, 8, 5], output_activation="identity", random_state=0, backend=backend)
-    model.train(X, y, num_passes=1000, epsilon=0.002)
-    assert model.calculate_loss(X, y) < 0.12
-    assert (model.predict(X) == y).mean() > 0.95
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, 300)
-    samples = 3 * np.eye(3)[labels][:, :2] + 0.3 * random.normal(size=(300, 2))
-    model = fastnn.Model([2, 5, 3], random_state=0, backend=backend)
-    model.train(samples, labels, num_passes=500, epsilon=0.002)
-    assert (model.predict(samples) == labels).all()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_loss_is_finite_for_scores_of_any_size(backend):
-    model = fastnn.Model([1, 2], output_activation="identity", random_state=0, backend=backend)
-    model.W[0][...] = [[1e150, -1e150]]
-    assert model.calculate_loss([[1e150]], [1]) == pytest.approx(2e300)
-    assert model.calculate_loss([[1e150]], [0]) == 0
-
-
 @pytest.mark.parametrize(("backend", "n_threads"), [("numba", 1), ("numba", 2), ("numpy", 1)])
 def test_an_interrupt_is_raised_at_the_end_of_an_epoch(backend, n_threads):
     samples, labels = (X, y) if n_threads == 1 else (np.tile(X, (20, 1)), np.tile(y, 20))
@@ -223,20 +189,6 @@ def test_an_interrupt_is_raised_at_the_end_of_an_epoch(backend, n_threads):
         model.train(samples, labels, num_passes=10**12, **options)
     again.train(samples, labels, num_passes=50 + model.history_.n_passes, **options)
     np.testing.assert_array_equal(parameters(again), parameters(model))
-
-
-def test_models_trained_on_threads_equal_models_trained_one_by_one():
-    seeds = range(8)
-    models = [fastnn.Model([2, 3, 2], random_state=seed) for seed in seeds]
-    threads = [threading.Thread(target=model.train, args=(X, y, 200)) for model in models]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for seed, model in zip(seeds, models, strict=True):
-        alone = fastnn.Model([2, 3, 2], random_state=seed)
-        alone.train(X, y, 200)
-        np.testing.assert_array_equal(parameters(model), parameters(alone))
 
 
 def test_batch_norm_gives_live_views():

@@ -7,20 +7,15 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse
-from estimator_checks import parameters, state
+from estimator_checks import parameters
 from extras import optional
-from small_models import BACKENDS, X, trained, y
+from small_models import BACKENDS, X, everything, trained, y
 from strategies import name_of
 
 import fastnn
 from fastnn.training.options import TrainOptions
 
 pd = optional("pandas")
-
-
-def everything(model):
-    """Return all that a refused call must not change: the model, and the state of NumPy's generator."""
-    return np.concatenate([state(model), np.random.get_state()[1]])
 
 
 # The samples X in other layouts.
@@ -85,6 +80,16 @@ nan[3, 1], infinite[5, 0] = np.nan, -np.inf
 wrong = y.copy()
 wrong[7] = 2
 
+targets = np.random.default_rng(0).random((200, 3))
+
+
+def change_target(place, value):
+    """Return the targets with another value at a place."""
+    changed = targets.copy()
+    changed[place] = value
+    return changed
+
+
 BAD_DATA = {
     "NaN": ((nan, y), "X contains NaN, first at row 3, column 1: drop such rows, or impute"),
     "infinity": ((infinite, y), "X contains infinity, or a value too large for float64, first at row 5"),
@@ -110,12 +115,48 @@ BAD_DATA = {
     "labels huge": ((X, np.full(200, 1e300)), "number the classes from 0, as numpy.unique"),
     "too large for float64": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
     "labels ragged": ((X, [[0], [0, 1]]), "y is not a list of labels"),
+    # With a loss of targets.
+    "targets, labels": (
+        (X, y),
+        "y must hold a target for each of 200 samples and 3 outputs, shape",
+        "squared_error",
+    ),
+    "targets, columns": (
+        (X, targets[:, :2]),
+        r"y must hold .* shape \(200, 3\), got shape \(200, 2\)",
+        "squared_error",
+    ),
+    "targets, length": ((X, targets[:-1]), r"y must hold .*got shape \(199, 3\)", "huber"),
+    "targets, none": ((X, None), "y is missing, got None", "huber"),
+    "targets, NaN": (
+        (X, change_target((4, 1), np.nan)),
+        "y contains NaN, first at row 4, column 1",
+        "absolute_error",
+    ),
+    "targets, infinity": (
+        (X, change_target((4, 1), np.inf)),
+        "y contains infinity, .*, first at row 4",
+        "quantile",
+    ),
+    "targets, masked": ((X, np.ma.masked_less(targets, 0.5)), "y has masked values", "squared_error"),
+    "targets, negative counts": (
+        (X, change_target((7, 2), -1)),
+        r"y\[7, 2\] is -1, but .* targets of at least",
+        "poisson",
+    ),
+    "targets, no probability": (
+        (X, change_target((0, 1), 1.5)),
+        r"y\[0, 1\] is 1.5, but",
+        "sigmoid_binary_cross_entropy",
+    ),
 }
 
 
-@pytest.mark.parametrize(("data", "message"), BAD_DATA.values(), ids=BAD_DATA)
-def test_bad_data_is_refused_and_nothing_changes(data, message):
-    model = fastnn.Model([2, 3, 2], random_state=0)
+@pytest.mark.parametrize("case", BAD_DATA.values(), ids=BAD_DATA)
+def test_bad_data_is_refused_and_nothing_changes(case):
+    data, message, loss = (*case, "softmax_cross_entropy")[:3]
+    good = y if loss == "softmax_cross_entropy" else np.ones((200, 3))
+    model = fastnn.Model([2, 3, 2 if good is y else 3], loss=loss, random_state=0)
     before = everything(model)
     calls = [
         lambda call=call: call(*data) for call in (model.train, model.calculate_loss, model.check_gradients)
@@ -125,8 +166,8 @@ def test_bad_data_is_refused_and_nothing_changes(data, message):
     for call in calls:
         with pytest.raises(ValueError, match=message):
             call()
-    with pytest.raises(ValueError, match="[Xy] of validation_data"):
-        model.train(X, y, validation_data=data)
+    with pytest.raises(ValueError, match="[Xy].* of validation_data"):
+        model.train(X, good, validation_data=data)
     np.testing.assert_array_equal(everything(model), before)
 
 
@@ -161,20 +202,6 @@ def test_no_layer_is_set_if_one_is_refused(given, message):
     np.testing.assert_array_equal(parameters(model), before)
 
 
-def test_weights_of_estimators_are_checked_like_those_of_models():
-    estimator = fastnn.MLPClassifier((3,)).partial_fit(X, y, classes=[0, 1])
-    before, first = parameters(estimator), np.zeros((2, 3))
-    for name, values, message in (
-        ("coefs_", [first, np.zeros((3, 1)) + 1j], r"coefs_\[1\] is complex"),
-        ("intercepts_", [np.zeros((3, 1)), [0.0]], r"intercepts_\[0\] must have the shape \(3,\)"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            setattr(estimator, name, values)
-    np.testing.assert_array_equal(parameters(estimator), before)
-    estimator.intercepts_ = (b for b in [[[1, 2, 3]], [4]])  # an iterator, and a row as in Model
-    np.testing.assert_array_equal(estimator.intercepts_[0], [1, 2, 3])
-
-
 def test_weights_may_be_integers_booleans_lists_objects_and_not_finite():
     model = fastnn.Model([2, 3, 2], dtype=np.float32, random_state=0)
     for kind in (int, bool, object, list):
@@ -207,17 +234,13 @@ BAD_OPTIONS = [
     ({"output_activation": "softmax"}, "got 'softmax': the loss 'softmax_cross_entropy' computes it"),
     ({"backend": "torch"}, r"backend must be one of \['numba', 'numpy'\], got 'torch'"),
     ({"dtype": np.float16}, "dtype must be float32 or float64, got float16"),
-    ({"dtype": ">f8"}, "dtype must be float32 or float64, got >f8"),
     ({"random_state": -1}, "random_state must be None, an integer .*got -1"),
     ({"random_state": np.random.default_rng(0)}, "random_state must be None, an integer .*got Generator.*"),
     ({"rng": -1}, "rng must be None, an integer of at least 0 .*got -1"),
-    ({"rng": True}, "rng must be None, an integer .*got True"),
     ({"rng": 0, "random_state": 0}, "random_state and rng exclude each other"),
     ({"loss": "cross_entropy"}, "loss must be one of .*'softmax_cross_entropy'.*got 'cross_entropy'"),
     ({"loss": fastnn.Huber}, r"loss must be an object, got the class Huber: call it, as in Huber\(\)"),
-    ({"loss": None}, "loss must be one of .*got None"),
     ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1, got 1.0"),
-    ({"dropout": -0.1}, "dropout must be .*got -0.1"),
     ({"dropout": True}, "dropout must be .*got True"),
     ({"dropout": [0.5]}, r"dropout must be one rate, .*or a list of 2: .*got \[0.5\]"),
     ({"dropout": [0.5, 2.0]}, r"dropout\[1\] must be .*got 2.0"),
@@ -235,14 +258,11 @@ def test_bad_options_are_refused_before_anything_is_drawn(options, message):
 
 
 BAD_TRAINING_OPTIONS = [
-    ({"num_passes": -1}, "num_passes must be an integer of at least 0, got -1"),
     ({"num_passes": 1.5}, "num_passes must be an integer of at least 0, got 1.5"),
-    ({"epsilon": -0.1}, "epsilon must be a finite number of at least 0, got -0.1"),
     ({"epsilon": np.nan}, "epsilon must be a finite number of at least 0, got nan"),
     ({"reg_lambda": np.inf}, "reg_lambda must be a finite number of at least 0, got inf"),
     ({"print_loss": "no"}, "print_loss must be True or False, got 'no'"),
     ({"print_every": 0}, "print_every must be an integer of at least 1, got 0"),
-    ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
     ({"batch_size": 1}, "batch_size=1 does not work with batch_norm"),
     ({"batch_size": 16.0}, "batch_size must be an integer of at least 1, got 16.0"),
     ({"optimizer": "adamax"}, "optimizer must be one of .*'adamw'.*got 'adamax'"),
@@ -254,10 +274,8 @@ BAD_TRAINING_OPTIONS = [
     ({"shuffle": 1}, "shuffle must be True or False, got 1"),
     ({"sample_weight": np.ones(199)}, r"sample_weight must hold .* of 200 samples, got shape \(199,\)"),
     ({"sample_weight": -np.ones(200)}, r"sample_weight\[0\] is -1, but weights are finite and at least 0"),
-    ({"sample_weight": np.full(200, np.nan)}, r"sample_weight\[0\] is nan"),
     ({"sample_weight": np.zeros(200)}, "sample_weight is zero for every sample"),
     ({"sample_weight": np.full(200, 1e-310)}, "sample_weight has the sum 2e-308, but it must be from 1e-300"),
-    ({"sample_weight": ["1"] * 200}, "sample_weight must hold numbers, got dtype <U1"),
     ({"sample_weight": [[1], [1, 2]]}, "sample_weight is not a list of numbers"),
     ({"sample_weight": np.ma.masked_less(np.arange(200), 3)}, "sample_weight has masked values"),
     ({"l1": -1}, "l1 must be a finite number of at least 0, got -1"),
@@ -311,14 +329,11 @@ BAD_SETTINGS = [
     (fastnn.Adagrad, {"lr_decay": -0.1}, "lr_decay must be .*got -0.1"),
     (fastnn.Adagrad, {"initial_accumulator_value": np.nan}, "initial_accumulator_value must be .*got nan"),
     (fastnn.RMSprop, {"alpha": 1}, "alpha must be .*got 1"),
-    (fastnn.RMSprop, {"eps": -1e-8}, "eps must be .*got -1e-08"),
     (fastnn.Adam, {"betas": (0.9,)}, "betas must be two numbers such as .*got"),
     (fastnn.Adam, {"betas": (0.9, 1.0)}, r"betas\[1\] must be .*got 1.0"),
     (fastnn.Adam, {"eps_hat": None}, "eps_hat must be True or False, got None"),
     (fastnn.LBFGS, {"maxcor": 0}, "maxcor must be an integer of at least 1, got 0"),
-    (fastnn.LBFGS, {"maxls": 1.5}, "maxls must be an integer .*got 1.5"),
     (fastnn.LBFGS, {"maxfun": 2**63}, r"maxfun must be an integer below 2\*\*63, got"),
-    (fastnn.LBFGS, {"ftol": -1}, "ftol must be .*got -1"),
     (fastnn.SoftmaxCrossEntropy, {"label_smoothing": 1.5}, "label_smoothing must be .*at most 1, got 1.5"),
     (fastnn.MulticlassHinge, {"margin": 0}, "margin must be a finite number above 0, got 0"),
     (fastnn.Huber, {"delta": 1e-310}, "delta must be .*below 2.23e-308 a number counts as 0"),
@@ -342,9 +357,6 @@ def test_bad_arguments_of_what_a_training_is_told_are_refused(kind, settings, me
         kind(**settings)
 
 
-targets = np.random.default_rng(0).random((200, 3))
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.needs("pandas")
 def test_targets_of_one_output_may_have_one_dimension(backend):
@@ -358,50 +370,12 @@ def test_targets_of_one_output_may_have_one_dimension(backend):
     assert column.predict(X).shape == (200, 1)
 
 
-def change_target(place, value):
-    """Return the targets with another value at a place."""
-    changed = targets.copy()
-    changed[place] = value
-    return changed
-
-
-BAD_TARGETS = {
-    "labels": ("squared_error", y, "y must hold a target for each of 200 samples and 3 outputs, shape"),
-    "columns": ("squared_error", targets[:, :2], r"y must hold .* shape \(200, 3\), got shape \(200, 2\)"),
-    "length": ("huber", targets[:-1], r"y must hold .*got shape \(199, 3\)"),
-    "none": ("huber", None, "y is missing, got None"),
-    "NaN": ("absolute_error", change_target((4, 1), np.nan), "y contains NaN, first at row 4, column 1"),
-    "infinity": ("quantile", change_target((4, 1), np.inf), "y contains infinity, .*, first at row 4"),
-    "masked": ("squared_error", np.ma.masked_less(targets, 0.5), "y has masked values"),
-    "negative counts": ("poisson", change_target((7, 2), -1), r"y\[7, 2\] is -1, but .* targets of at least"),
-    "no probability": ("sigmoid_binary_cross_entropy", change_target((0, 1), 1.5), r"y\[0, 1\] is 1.5, but"),
-}
-
-
-@pytest.mark.parametrize(("loss", "given", "message"), BAD_TARGETS.values(), ids=BAD_TARGETS)
-def test_bad_targets_are_refused_and_nothing_changes(loss, given, message):
-    model = fastnn.Model([2, 3, 3], loss=loss, random_state=0)
-    before = everything(model)
-    for call in (model.train, model.calculate_loss, model.check_gradients):
-        with pytest.raises(ValueError, match=message):
-            call(X, given)
-    np.testing.assert_array_equal(everything(model), before)
-
-
 def test_numbers_too_large_for_float32_are_refused():
     model = fastnn.Model([2, 3, 3], loss="squared_error", dtype=np.float32, backend="numpy")
     with pytest.raises(ValueError, match="y .*too large for float32, first at row 4, column 1"):
         model.train(X, change_target((4, 1), 1e300))
     with pytest.raises(ValueError, match="X .*too large for float32, first at row 0, column 1"):
         model.predict([[0.0, 1e300]])
-
-
-def test_a_backend_that_was_set_to_an_unknown_name_is_refused():
-    model = fastnn.Model([2, 3, 2], random_state=0)
-    model.backend = "cuda"
-    for method in (lambda: model.predict(X), lambda: model.train(X, y, 3)):
-        with pytest.raises(ValueError, match=r"^backend must be one of \['numba', 'numpy'\], got 'cuda'"):
-            method()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

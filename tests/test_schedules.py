@@ -187,19 +187,6 @@ def test_one_cycle_begins_peaks_and_ends_at_the_given_factors():
 # --- functions and names -------------------------------------------------------------------------
 
 
-def test_a_function_is_called_with_python_ints():
-    requested = []
-
-    def function(step):
-        requested.append(step)
-        return np.float32(step) / 4
-
-    schedule = resolve_schedule(function)
-    assert schedule == FunctionSchedule(function)
-    assert schedule.factors(np.array([2, 0, 3]), 10).tolist() == [0.5, 0, 0.75]
-    assert [(type(step), step) for step in requested] == [(int, 2), (int, 0), (int, 3)]
-
-
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", None, 1j, np.ones(1)])
 def test_an_invalid_factor_is_refused_with_its_step(value):
     schedule = resolve_schedule(lambda step: 1.0 if step < 7 else value)
@@ -218,6 +205,7 @@ def test_an_invalid_factor_is_refused_with_its_step(value):
         (lambda *steps: len(steps), [1, 1, 1]),
         (math.sqrt, [0, 1, math.sqrt(2)]),
         ([1.0, 0.5, 0.1, 0.0].__getitem__, [1, 0.5, 0.1]),  # its signature is unknown
+        (lambda step: np.float32(type(step) is int), [1, 1, 1]),
     ],
 )
 def test_a_function_may_take_the_number_of_steps(function, expected):

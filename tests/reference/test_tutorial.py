@@ -6,7 +6,6 @@ the weights moves the loss at epoch 2000 in its third digit; after epoch 3000 al
 
 import numpy as np
 import pytest
-from comparisons import central_differences
 from sklearn.datasets import make_moons
 
 import fastnn
@@ -57,28 +56,6 @@ def test_the_first_300_passes_match_the_plain_loop(backend, layers_dim):
     assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
 
 
-def test_5000_epochs_at_a_rate_that_is_not_chaotic_match_the_plain_loop():
-    X, y, compiled, plain = both("numba", [2, 3, 2])
-    models = compiled, both("numpy", [2, 3, 2])[2]
-    for _ in range(100):
-        for one in (plain, *models):
-            one.train(X, y, num_passes=50, epsilon=0.001, reg_lambda=0.01)
-        for model in models:
-            assert_same_parameters(model, plain, rtol=0, atol=1e-10)
-    for model in models:
-        np.testing.assert_array_equal(model.predict(X), plain.predict(X))
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_printed_losses_equal_those_of_the_plain_loop(backend, capsys):
-    X, y, model, plain = both(backend, [2, 3, 2])
-    plain.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
-    printed = capsys.readouterr().out
-    assert printed.count("\n") == 4
-    model.train(X, y, num_passes=3001, epsilon=0.001, reg_lambda=0.1, print_loss=True)
-    assert capsys.readouterr().out == printed
-
-
 @pytest.mark.parametrize(("side", "num_passes"), [("numba", 20000), ("plain", 20000), ("numpy", 8000)])
 def test_printed_losses_match_the_published_ones(side, num_passes, capsys):
     X, y = moons()
@@ -116,42 +93,10 @@ def test_float32_ends_at_the_same_loss():
     assert model.calculate_loss(X, y) == pytest.approx(PUBLISHED[-1], abs=2e-5)
 
 
-# --- the plain loop by itself ----------------------------------------------------------------------
-
-
-def random_problem(layers_dim):
-    """Return the plain loop's network, samples and classes."""
-    np.random.seed(1)
-    return TutorialModel(layers_dim), np.random.randn(9, layers_dim[0]), np.arange(9) % layers_dim[-1]
-
-
-@pytest.mark.parametrize("layers_dim", [[2, 2], [2, 3, 2], [3, 5, 4, 3]])
-def test_the_gradient_matches_central_differences(layers_dim):
-    plain, X, y = random_problem(layers_dim)
-    dW, db = plain.backward(*plain.forward(X), y)
-    for parameter, derivative in zip((*plain.W, *plain.b), (*dW, *db), strict=True):
-        expected = central_differences(lambda: len(X) * plain.calculate_loss(X, y), parameter)
-        np.testing.assert_allclose(derivative, expected, rtol=1e-7, atol=1e-9)
-
-
-def test_a_step_descends_the_penalised_loss():
-    plain, X, y = random_problem([3, 5, 4, 3])
-    reg_lambda, epsilon = 0.7, 0.5
-
-    def objective():
-        return len(X) * plain.calculate_loss(X, y) + reg_lambda / 2 * sum(np.sum(W**2) for W in plain.W)
-
+def test_the_plain_loop_refuses_labels_that_do_not_fit_and_changes_nothing():
+    (X, y), plain = moons(), TutorialModel([2, 3, 2])
     before = [parameter.copy() for parameter in (*plain.W, *plain.b)]
-    gradients = [central_differences(objective, parameter) for parameter in (*plain.W, *plain.b)]
-    plain.train(X, y, num_passes=1, epsilon=epsilon, reg_lambda=reg_lambda)
-    for old, gradient, new in zip(before, gradients, (*plain.W, *plain.b), strict=True):
-        np.testing.assert_allclose(new, old - epsilon * gradient, rtol=1e-7, atol=1e-9)
-
-
-def test_labels_that_do_not_fit_are_refused_and_change_nothing():
-    plain, X, y = random_problem([2, 3, 2])
-    before = [parameter.copy() for parameter in (*plain.W, *plain.b)]
-    with pytest.raises(ValueError, match=r"X has 9 samples, but y has 8 labels"):
+    with pytest.raises(ValueError, match=r"X has 200 samples, but y has 199 labels"):
         plain.train(X, y[:-1])
     with pytest.raises(ValueError, match="y"):
         plain.train(X, y + 1)

@@ -30,8 +30,9 @@ def overfit(backend, stopping, batch_norm=False, **options):
         {"ema_decay": 0.9},
         {"batch_norm": True, "batch_size": 16, "optimizer": "sgd", "epsilon": 0.5, "random_state": 0},
         {"num_passes": 3000},  # only every third epoch is validated, but patience counts all
+        {"optimizer": "lbfgs"},
     ],
-    ids=["plain", "average", "normalised batches", "long"],
+    ids=["plain", "average", "normalised batches", "long", "lbfgs"],
 )
 def test_early_stopping_restores_the_best_parameters(options, backend):
     model, history = overfit(backend, fastnn.EarlyStopping(patience=20), **options)
@@ -99,13 +100,6 @@ def test_a_training_without_a_finite_score_keeps_its_last_epoch(score, tmp_path)
     assert fastnn.load(tmp_path / "run.fastnn").history_ == history
 
 
-def test_the_best_epoch_may_be_the_last():
-    model, options = model_for(), {"num_passes": 30, "epsilon": 0.001, "validation_data": (X, y)}
-    history = model.train(X, y, callbacks=[fastnn.EarlyStopping()], **options)
-    assert history.stopped_early is False
-    assert model.calculate_loss(X, y) == pytest.approx(history.validation_loss[-1], rel=1e-13)
-
-
 @pytest.mark.parametrize("score", [None, "high", np.zeros(2)], ids=["None", "text", "array"])
 def test_a_score_that_is_not_a_number_is_refused(score):
     with pytest.raises(ValueError, match="^scorer must give a number, got"):
@@ -137,17 +131,6 @@ def test_the_best_epoch_is_kept_and_the_training_ends_after_the_patience(series,
         best = np.flatnonzero(seen == numbers.min())
         assert kept[-1] == best[0 if ties == "earliest" else -1]
         assert last - best[0] == limit or (last == len(series) - 1 and last - best[0] < limit)
-
-
-@given(st.lists(values, min_size=1), st.sampled_from([0.0, 1.0, 1.5]), st.sampled_from([0.0, np.inf]))
-def test_small_decreases_are_kept_only_where_wanted(series, tolerance, best):
-    ignoring = observe(Patience(np.inf, tolerance, best=best), series)[0]
-    keeping = observe(Patience(np.inf, tolerance, keeps_small=True, best=best), series)[0]
-    last = best
-    for k, value in enumerate(series):
-        assert (k in ignoring) == (value < last - tolerance)
-        last = value if k in ignoring else last
-        assert (k in keeping) == (value < min([best, *(one for one in series[:k] if one == one)]))
 
 
 def test_patience_counts_epochs_without_a_value_and_values_at_the_ends_of_cycles():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from estimator_checks import parameters, state
-from small_models import BACKENDS, X, X_val, few, model_for, noise_y, y, y_val
+from estimator_checks import parameters
+from small_models import BACKENDS, X, X_val, model_for, y, y_val
 
 import fastnn
 from fastnn.engine import limits
@@ -50,24 +50,6 @@ def test_the_losses_of_lbfgs_never_rise_and_ratios_are_relative_to_the_weights_b
         before = after
 
 
-def test_lbfgs_ends_when_the_objective_hardly_falls():
-    model = model_for("numpy")
-    history = model.train(X, y, num_passes=100000, optimizer=fastnn.LBFGS(ftol=1e-4))
-    assert len(history) < 300
-    assert history.stopped_early is False
-
-
-def test_early_stopping_ends_lbfgs():
-    model = model_for()
-    stopping, held_out = fastnn.EarlyStopping(patience=10), (X_val, y_val)
-    options = {"num_passes": 500, "optimizer": "lbfgs", "reg_lambda": 0.0, "validation_data": held_out}
-    history = model.train(few, noise_y, callbacks=[stopping], **options)
-    assert history.stopped_early
-    best = np.nanmin(history.validation_loss)
-    assert best < history.validation_loss[-1]
-    assert model.calculate_loss(X_val, y_val) == pytest.approx(best, rel=1e-12)
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_callbacks_are_called_once_per_iteration_even_if_calls_are_shorter(backend, monkeypatch):
     monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
@@ -77,13 +59,6 @@ def test_callbacks_are_called_once_per_iteration_even_if_calls_are_shorter(backe
     model = model_for(backend)
     history = model.train(X, y, optimizer=optimizer, callbacks=[lambda history: seen.append(len(history))])
     assert seen == list(range(1, len(history) + 1))
-
-
-def test_no_epochs_of_lbfgs_change_nothing():
-    model = model_for("numpy", batch_norm=True)
-    before = state(model)
-    assert len(model.train(X, y, num_passes=0, optimizer="lbfgs")) == 0
-    np.testing.assert_array_equal(state(model), before)
 
 
 @pytest.mark.parametrize(

@@ -26,18 +26,6 @@ def test_rates_are_epsilon_times_the_factors_of_the_schedule(given, schedule, ba
     np.testing.assert_allclose(history.learning_rate, expected, rtol=1e-13, atol=1e-18)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_warm_up_equals_single_epochs_at_its_rates(backend):
-    model, by_steps = model_for(backend), model_for(backend)
-    schedule = fastnn.WarmUp(fastnn.StepDecay(3, gamma=0.5), length=4)
-    history = model.train(X, y, num_passes=12, schedule=schedule)
-    rates = [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.005, 0.0025, 0.0025]
-    np.testing.assert_allclose(history.learning_rate, rates)
-    for rate in rates:
-        by_steps.train(X, y, num_passes=1, epsilon=rate)
-    np.testing.assert_allclose(parameters(model), parameters(by_steps), rtol=1e-12)
-
-
 class Broken(schedules.Schedule):
     def __init__(self, value):
         self.value = value
