@@ -383,14 +383,10 @@ def save_everything(visitor, folder):
 # Addresses, and what the page says about them.
 MESSAGES = {
     "layers=abc": "every entry of layers must be an integer from 1 to 128, got 'abc'. The usual value is",
-    "layers=10000": "every entry of layers must be an integer from 1 to 128, got 10000",
     "layers=3,3,3,3,3,3,3,3,3,3,3,3": "layers takes at most 8 entries, got 12",
     "layers=1000000000&noise=x": "Noise must be a number from 0 to 1, got 'x'; every entry of layers must be",
-    "optimizer=adan": "Optimizer must be one of sgd",
     "optimizer=toString&dataset=circles": "Optimizer must be one of sgd",
-    "seed=1e400": "Seed must be an integer",
     "learning_rate=fast": "Learning rate must be a number from 0 to 100, got 'fast'",
-    "n_samples=1000000": "Points must be an integer from 10 to 5,000, got 1000000",
     "dataset=__proto__": "dataset must be one of moons",
     "x_column=<img src=x>&dataset=table": "there is no table",
     f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
@@ -517,34 +513,6 @@ def test_the_step_of_every_optimizer_can_be_done_by_hand(visitor, server, optimi
     visitor.change(lambda: page.evaluate("location.hash += '&l2=0&weight_decay=0.5'"))
     coupled = OPTIMIZERS[optimizer](weight_decay=0.5).l2 > 0
     assert ("λ" in page.locator(".steps li", has_text="Batch").inner_text()) == coupled
-
-
-def test_lines_and_pictures_of_a_large_network_are_not_drawn_with_every_frame(visitor, server):
-    page = visitor.visit(server, "layers=64,64&speed=13").page
-    visitor.press("Space")
-    visitor.wait_for_step(3)
-    counts = page.evaluate(
-        """() => new Promise((resolve) => {
-            const counts = { frames: 0, lines: 0, pictures: 0 };
-            const { clearRect, putImageData } = CanvasRenderingContext2D.prototype;
-            const unit = document.querySelector("[data-key=unit-1-0] canvas");
-            const links = document.querySelector("canvas.links");
-            CanvasRenderingContext2D.prototype.clearRect = function (...place) {
-              counts.lines += this.canvas === links;
-              clearRect.apply(this, place);
-            };
-            CanvasRenderingContext2D.prototype.putImageData = function (...image) {
-              counts.pictures += this.canvas === unit;
-              putImageData.apply(this, image);
-            };
-            new MutationObserver(() => {
-              counts.frames += 1;
-              if (counts.lines === 2) resolve(counts);
-            }).observe(document.querySelector("#boundary"), { attributeFilter: ["data-drawn"] });
-        })"""
-    )
-    assert counts["frames"] > 6
-    assert 2 <= counts["pictures"] <= counts["frames"] / 3 + 1
 
 
 # Addresses with many or wide elements.

@@ -1,8 +1,4 @@
-"""Connections of the playground's page in Chromium: foreign pages, a server that stops, late messages."""
-
-import http.server
-import threading
-from urllib.parse import urlsplit
+"""Connections of the playground's page in Chromium: a server that stops, late messages."""
 
 import numpy as np
 import pytest
@@ -53,41 +49,6 @@ def late(late_tab):
     """Return a visitor whose messages a test may hold."""
     with visiting(late_tab) as visitor:
         yield visitor
-
-
-class Elsewhere(http.server.SimpleHTTPRequestHandler):
-    """Serve a page of another origin."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>elsewhere</title><link rel=icon href=data:,>")
-
-    def log_message(self, *_):
-        pass
-
-
-def test_a_foreign_page_is_refused_even_with_the_token(tab, server):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as foreign:
-        thread = threading.Thread(target=foreign.serve_forever)
-        thread.start()
-        tab.goto(f"http://127.0.0.1:{foreign.server_port}/")
-        foreign.shutdown()
-        thread.join()
-    parts = urlsplit(server.address)
-    answer = tab.evaluate(
-        """address => new Promise((resolve) => {
-            const socket = new WebSocket(address);
-            let got = "nothing";
-            socket.onmessage = () => { got = "a message"; };
-            socket.onclose = () => resolve(got);
-        })""",
-        f"ws://{parts.netloc}/training?{parts.query}",
-    )
-    read = "address => fetch(address).then(() => 'readable', () => 'refused')"
-    assert (answer, tab.evaluate(read, server.address)) == ("nothing", "refused")
-    tab.goto("about:blank")
 
 
 def test_a_page_reconnects_to_a_server_that_was_restarted_and_says_that_it_began_anew(visitor):

@@ -67,27 +67,20 @@ def test_a_picture_has_the_colours_of_the_page_and_shows_the_split(dataset, mode
 
 
 @pytest.mark.parametrize("features", [["x1", "x2"], ["x1", "sin_x2"]])
-def test_a_picture_of_a_table_has_its_names_and_units(features):
-    labels = np.where(ROWS[:, 0] > 2000, "after", "Before")
-    _, figure = make_figure(make_table(ROWS, labels), dataset="table", features=features)
+@pytest.mark.parametrize("shapes", [False, True])
+def test_a_picture_of_a_table_has_its_names_units_and_classes_in_order(features, shapes):
+    labels = np.repeat([2, 10, 9], 20)
+    _, figure = make_figure(make_table(ROWS, labels), shapes=shapes, dataset="table", features=features)
     ax = figure.axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x0", "x1")
-    assert read_colours(ax) == {"Before": page_colour("class-0"), "after": page_colour("class-1")}
+    assert read_colours(ax) == {label: page_colour(f"class-{k}") for k, label in enumerate(("2", "9", "10"))}
     dots, rings = find_dots(ax)
+    for shown in (dots.values(), rings):
+        assert len({len(each.get_paths()[0].vertices) for each in shown}) == (3 if shapes else 1)
     points = np.concatenate([each.get_offsets() for each in (*dots.values(), *rings)])
     np.testing.assert_allclose(np.sort(points, axis=0), np.sort(ROWS, axis=0))
-    assert ax.get_xlim()[0] < ROWS[:, 0].min() < ROWS[:, 0].max() < ax.get_xlim()[1]
-    assert ax.get_ylim()[0] < ROWS[:, 1].min() < ROWS[:, 1].max() < ax.get_ylim()[1]
-
-
-@pytest.mark.parametrize("shapes", [False, True])
-def test_classes_have_their_colours_and_shapes_whatever_the_order_of_their_texts(shapes):
-    table = make_table(ROWS, np.repeat([2, 10, 9], 20))
-    _, figure = make_figure(table, dataset="table", shapes=shapes)
-    ax = figure.axes[0]
-    assert read_colours(ax) == {label: page_colour(f"class-{k}") for k, label in enumerate(("2", "9", "10"))}
-    for shown in (find_dots(ax)[0].values(), find_dots(ax)[1]):
-        assert len({len(each.get_paths()[0].vertices) for each in shown}) == (3 if shapes else 1)
+    for (low, high), values in zip((ax.get_xlim(), ax.get_ylim()), ROWS.T, strict=True):
+        assert low < values.min() < values.max() < high
 
 
 @pytest.mark.parametrize("is_table", [False, True])
@@ -118,12 +111,19 @@ def test_a_picture_of_a_regression_has_the_units_of_the_target(is_table):
     [{}, {"dataset": "surface", "output_activation": "identity"}, {"features": ["x1", "x2_squared"]}],
     ids=str,
 )
-def test_an_animation_shows_the_run_so_far(state):
+def test_an_animation_shows_the_run_so_far_and_the_page_is_steered_meanwhile(state):
     with FakePage() as page:
         page.send("view", mode="probability")
         page.start(**state)
-        page.train_to(3)
-        name, content = page.save("gif")
+        step = page.train_to(3)
+        page.send("save", what="gif")
+        with pytest.raises(RequestError, match="wait"):
+            page.send("save", what="model")
+        page.send("step")
+        page.wait(lambda: page.frames[-1][0]["step"] > step)
+        assert not page.files
+        page.wait(lambda: page.files)
+        name, content = page.files[0]
         assert page.save("picture")[1].startswith(b"\x89PNG")
     assert name in ("moons-2-3-2.gif", "surface-2-3-1.gif")
     with Image.open(io.BytesIO(content)) as film:
@@ -133,20 +133,6 @@ def test_an_animation_shows_the_run_so_far(state):
         last = np.asarray(film.convert("RGB"))
     assert (first != last).any()
     assert len(np.unique(last.reshape(-1, 3), axis=0)) > 50
-
-
-def test_a_page_draws_and_is_steered_while_an_animation_is_saved():
-    with FakePage() as page:
-        page.start()
-        page.train_to(3)
-        step = page.frames[-1][0]["step"]
-        page.send("save", what="gif")
-        with pytest.raises(RequestError, match="wait"):
-            page.send("save", what="model")
-        page.send("step")
-        page.wait(lambda: page.frames[-1][0]["step"] > step)
-        assert not page.files
-        page.wait(lambda: page.files)
 
 
 @pytest.mark.needs("pandas")

@@ -38,14 +38,16 @@ CONNECTION |= {"compression": None, "max_size": None, "open_timeout": PATIENCE}
 
 
 class SocketPage:
-    """A page with a real websocket."""
+    """A page with a real websocket, which has started a run unless `start` is false."""
 
-    def __init__(self, address, origin=None):
+    def __init__(self, address, start=True):
         base, _, token = address.partition("/?token=")
         self.socket = client.connect(
-            f"{base.replace('http', 'ws')}/training?token={token}", origin=origin or base, **CONNECTION
+            f"{base.replace('http', 'ws')}/training?token={token}", origin=base, **CONNECTION
         ).__enter__()
         self.hello = self.until("hello")
+        if start:
+            self.send("start", run=1, state={})
 
     def send(self, kind, **message):
         self.socket.send(json.dumps({"type": kind, **message}))
@@ -63,6 +65,8 @@ class SocketPage:
                 return json.loads(message)
 
     def train_beyond(self, step):
+        """Play, and return the header of the first frame beyond a step."""
+        self.send("play")
         header, _ = self.until("frame")
         while header["step"] <= step:
             header, _ = self.until("frame")
@@ -77,71 +81,68 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
+def serve(*table, **options):
+    return fastnn.playground(*table, browser=False, block=False, **options)
+
+
+def fetch(address):
+    """Return the status of a page's answer."""
+    try:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 @pytest.fixture
 def served():
-    with fastnn.playground(browser=False, block=False) as running:
+    with serve() as running:
         yield running
 
 
-def test_the_page_is_served_only_with_the_token(served):
+def test_the_page_is_served_only_with_the_token_and_on_this_machine(served):
     with urllib.request.urlopen(served.address) as answer:
         assert b"<!doctype html" in answer.read().lower()
     assert served.address.startswith(f"http://127.0.0.1:{served.port}/?token=")
     assert repr(served) == f"Playground(port={served.port})"  # which keeps the token secret
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(served.address[:-1])
-    with caught.value as error:
-        assert error.code == 403
+    assert fetch(served.address[:-1]) == 403
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.2", served.port), timeout=5)
+    with pytest.raises(OSError, match="choose another"):
+        serve(port=served.port)
 
 
 def test_two_pages_train_independently(served):
-    pages = [SocketPage(served.address) for _ in range(2)]
-    pages[0].send("start", run=1, state={})
+    pages = [SocketPage(served.address), SocketPage(served.address, start=False)]
     pages[1].send(
         "start", run=1, state={"dataset": "spiral", "arms": 3, "layers": [4], "activations": ["relu"]}
     )
     assert pages[0].until("started")["layers_dim"] == [2, 3, 2]
     assert pages[1].until("started")["layers_dim"] == [2, 4, 3]
-    pages[0].send("play")
     assert pages[0].train_beyond(5000)["step"] > 5000
     assert pages[1].until("frame")[0]["step"] == 0
-    pages[1].send("play")
-    assert pages[1].train_beyond(100)["step"] > 100
+    step = pages[1].train_beyond(100)["step"]
     pages[0].socket.close()
-    step = pages[1].until("frame")[0]["step"]
     assert pages[1].train_beyond(step)["step"] > step
     pages[1].socket.close()
 
 
-@pytest.fixture
-def closed_runs(monkeypatch):
-    """Return a list to which every run is added that ends."""
+def test_closed_pages_and_a_closed_server_end_trainings(served, monkeypatch):
     closed = []
     monkeypatch.setattr("fastnn.play.run.Run.close", lambda run: closed.append(run))
-    return closed
-
-
-def test_a_closed_page_ends_its_training(served, closed_runs):
-    for count, close in enumerate((lambda s: s.close(), lambda s: s.socket.shutdown(socket.SHUT_RDWR)), 1):
-        page = SocketPage(served.address)
-        page.send("start", run=1, state={})
-        page.send("play")
-        page.train_beyond(100)
-        # A connection that breaks off without a closing handshake is a closed page, too.
-        close(page.socket)
-        wait_for(lambda count=count: len(closed_runs) == count)
-
-
-def test_closing_the_server_ends_all_trainings(served, closed_runs):
-    pages = [SocketPage(served.address) for _ in range(3)]
+    pages = [SocketPage(served.address) for _ in range(4)]
     for page in pages:
-        page.send("start", run=1, state={})
-        page.send("play")
         page.train_beyond(10)
+    pages[0].socket.close()
+    wait_for(lambda: len(closed) == 1)
+    # A connection that breaks off without a closing handshake is a closed page, too.
+    pages[1].socket.socket.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: len(closed) == 2)
     served.close()
-    assert len(closed_runs) == 3
+    assert len(closed) == 4
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(served.address, timeout=5)
+        fetch(served.address)
 
 
 def test_closing_the_server_waits_for_no_long_step(monkeypatch, caplog):
@@ -154,26 +155,11 @@ def test_closing_the_server_waits_for_no_long_step(monkeypatch, caplog):
         observe(recorder)
 
     monkeypatch.setattr(Recorder, "observe", observe_slowly)
-    with fastnn.playground(browser=False, block=False) as running:
-        page = SocketPage(running.address)
-        page.send("start", run=1, state={})
-        page.send("step")
+    with serve() as running:
+        SocketPage(running.address).send("step")
         assert begun.wait(PATIENCE)
     proceed.set()
     assert "Exception" not in caplog.text
-
-
-def test_the_server_listens_only_on_this_machine(served):
-    with pytest.raises(ConnectionError):
-        socket.create_connection(("127.0.0.2", served.port), timeout=5)
-
-
-def test_a_port_in_use_is_refused():
-    with (
-        fastnn.playground(browser=False, block=False) as running,
-        pytest.raises(OSError, match="choose another"),
-    ):
-        fastnn.playground(browser=False, block=False, port=running.port)
 
 
 @pytest.fixture
@@ -185,101 +171,68 @@ def usual_ports(monkeypatch):
     return ports
 
 
-def test_an_address_opens_a_later_playground_of_the_same_user(usual_ports):
-    with fastnn.playground(browser=False, block=False) as running:
-        address = running.address
-        assert running.port == usual_ports[0]
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(address, timeout=5)
-    with fastnn.playground(browser=False, block=False):
-        assert urllib.request.urlopen(address).status == 200
-        SocketPage(address).socket.close()
-
-
-def test_a_token_is_good_for_one_port(usual_ports):
+def test_an_address_is_good_for_one_port_and_for_later_playgrounds_of_the_user(usual_ports):
     def token(running):
         return running.address.partition("?token=")[2]
 
-    with (
-        fastnn.playground(browser=False, block=False) as first,
-        fastnn.playground(browser=False, block=False) as second,
-    ):
+    with serve() as first, serve() as second:
         assert len({token(first), token(second), keep_token()}) == 3
         for wrong in (token(first), keep_token()):
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(second.address.replace(token(second), wrong))
-            with caught.value as error:
-                assert error.code == 403
-    with fastnn.playground(browser=False, block=False, token="mine") as running:
-        assert token(running) == "mine"
-
-
-def test_a_usual_port_that_is_in_use_is_passed_over(usual_ports):
-    with fastnn.playground(browser=False, block=False) as first:
-        with fastnn.playground(browser=False, block=False) as second:
-            assert [first.port, second.port] == usual_ports
-            with pytest.raises(
-                OSError, match=f"ports {min(usual_ports)} to {max(usual_ports)} cannot be used"
-            ):
-                fastnn.playground(browser=False, block=False)
-        with fastnn.playground(browser=False, block=False, port=0) as third:
+            assert fetch(second.address.replace(token(second), wrong)) == 403
+        assert [first.port, second.port] == usual_ports  # one that is in use is passed over
+        ends = f"{min(usual_ports)} to {max(usual_ports)}"
+        with pytest.raises(OSError, match=f"ports {ends} cannot be used"):
+            serve()
+        with serve(port=0) as third:
             assert third.port not in usual_ports
+    with pytest.raises(urllib.error.URLError):
+        fetch(first.address)
+    with serve() as running:
+        assert (running.address, fetch(first.address)) == (first.address, 200)
+        SocketPage(first.address).socket.close()
 
 
 def test_a_table_is_the_first_data_set():
-    random = np.random.RandomState(0)
-    X = random.randn(50, 4)
-    with fastnn.playground(X, X[:, 0] * X[:, 1], browser=False, block=False) as running:
-        page = SocketPage(running.address)
+    X = np.random.RandomState(0).randn(50, 4)
+    with serve(X, X[:, 0] * X[:, 1]) as running:
+        page = SocketPage(running.address, start=False)
         assert page.hello["state"]["dataset"] == "table"
-        offered = page.hello["choices"]["x_column"]["values"]
-        assert [value["name"] for value in offered] == ["x0", "x1", "x2", "x3"]
         page.send("start", run=1, state={**page.hello["state"], "x_column": "x3"})
         started = page.until("started")
         assert (started["kind"], started["inputs"]) == ("regression", ["x3", "x1"])
-        page.send("play")
         page.train_beyond(50)
-
-
-def test_a_table_without_complete_rows_is_refused():
-    X = np.random.RandomState(0).randn(20, 2)
-    X[:10, 0] = X[10:, 1] = np.nan
+    X[:25, 0] = X[25:, 1] = np.nan
     with pytest.raises(ValueError, match="x0 and x1 hold fewer than two rows"):
-        fastnn.playground(X, np.arange(20.0), browser=False, block=False)
+        serve(X[:, :2], np.arange(50.0))
 
 
-@pytest.mark.parametrize("token", ["a b&c", "100%25", "ä+", "x" * 2000])
+@pytest.mark.parametrize("token", ["mine", "a b&c", "100%25", "ä+", "x" * 2000])
 def test_a_token_may_be_any_text(token):
-    with fastnn.playground(browser=False, block=False, token=token) as running:
-        assert urllib.request.urlopen(running.address).status == 200
-        page = SocketPage(running.address)
-        page.send("start", run=1, state={})
-        page.until("frame")
+    with serve(token=token, settings="dataset=xor&layers=4") as running:
+        address, _, fragment = running.address.partition("#")
+        assert (fetch(address), fragment) == (200, "dataset=xor&layers=4")
+        SocketPage(address).until("frame")
+    assert (token == "mine") == address.endswith("?token=mine")
 
 
-def test_a_playground_begins_with_the_settings_of_an_address():
-    with fastnn.playground(browser=False, block=False, settings="dataset=xor&layers=4") as running:
-        assert running.address.endswith("#dataset=xor&layers=4")
-
-
-@pytest.mark.parametrize("wrong", [{"token": 5}, {"settings": 5}], ids=str)
-def test_arguments_that_are_not_text_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a"):
-        fastnn.playground(browser=False, block=False, **wrong)
+def test_arguments_that_are_not_text_and_a_missing_extra_are_refused(monkeypatch):
+    for name in ("token", "settings"):
+        with pytest.raises(ValueError, match=f"{name} must be a"):
+            serve(**{name: 5})
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ImportError, match=r"\[playground\]"):
+        serve()
 
 
 def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     page = SocketPage(served.address)
-    page.send("start", run=1, state={})
     page.until("frame")  # the kernels are compiled
     # More answers than the buffers of the connection hold: the server stops reading meanwhile.
     n_messages, name = 20_000, "f" * 300
     sender = threading.Thread(target=lambda: [page.send(name) for _ in range(n_messages)], daemon=True)
     sender.start()
     time.sleep(0.5)
-    other = SocketPage(served.address)
-    other.send("start", run=1, state={})
-    other.until("frame")
+    SocketPage(served.address).until("frame")
     for _ in range(n_messages):
         page.until("error")
     page.send("start", run=2, state={})
@@ -287,18 +240,15 @@ def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
     sender.join()
 
 
-def test_the_handlers_of_uvicorns_loggers_do_not_change():
+def test_a_playground_runs_within_an_event_loop_and_leaves_loggers_alone():
     loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error")]
     before = [[*logger.handlers] for logger in loggers]
-    with fastnn.playground(browser=False, block=False):
-        assert [logger.handlers for logger in loggers] == before
-        assert all(logger.propagate for logger in loggers)
 
-
-def test_a_playground_runs_within_an_event_loop():
     async def use():
-        with fastnn.playground(browser=False, block=False) as running:
-            return await asyncio.to_thread(lambda: urllib.request.urlopen(running.address).status)
+        with serve() as running:
+            assert [logger.handlers for logger in loggers] == before
+            assert all(logger.propagate for logger in loggers)
+            return await asyncio.to_thread(fetch, running.address)
 
     assert asyncio.run(use()) == 200
 
@@ -358,81 +308,63 @@ def started(*arguments, code=""):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_command_while_pages_train():
-    with started() as (process, address):
+@pytest.mark.parametrize("code", ["", SENDER], ids=["the main thread", "another thread"])
+def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal(code):
+    with started(code=code) as (process, address):
         page = SocketPage(address)
-        page.send("start", run=1, state={})
-        page.send("play")
         page.train_beyond(1000)
-        process.send_signal(signal.SIGINT)
+        if code:
+            process.stdin.write("now\n")
+            process.stdin.flush()
+        else:
+            process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
         assert "Traceback" not in process.stderr.read()
         page.socket.close()
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_command_whichever_thread_gets_the_signal():
-    with started(code=SENDER) as (process, address):
-        assert address.startswith("http://")
-        process.stdin.write("now\n")
-        process.stdin.flush()
-        assert process.wait(PATIENCE) == 0
-
-
-@pytest.mark.slow
 @pytest.mark.needs("pandas")
 def test_the_command_reads_a_table(tmp_path):
-    random = np.random.RandomState(0)
     rows = ["height,weight,colour,species"]
-    rows += [f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}" for h, w in random.rand(40, 2)]
-    path = tmp_path / "animals.csv"
-    path.write_text("\n".join(rows))
-    with started(str(path), "--target", "species") as (process, address):
-        page = SocketPage(address)
+    for h, w in np.random.RandomState(0).rand(40, 2):
+        rows.append(f"{h:.3f},{w:.3f},red,{'cat' if h > w else 'dog'}")
+    (tmp_path / "animals.csv").write_text("\n".join(rows))
+    with started(str(tmp_path / "animals.csv"), "--target", "species") as (_, address):
+        page = SocketPage(address, start=False)
         offered = page.hello["choices"]["x_column"]["values"]
         assert [value["name"] for value in offered] == ["height", "weight"]
         page.send("start", run=1, state=page.hello["state"])
         assert page.until("started")["classes"] == ["cat", "dog"]
         page.socket.close()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
 
 
+TWO = "a,b,y\n1,2,x\n3,4,z\n"
+# Errors of the command, the text of the table's file, and the target.
 TABLES = {
-    "two columns of numbers": ("name,word,y\nann,tree,a\nbob,bush,b\n", ["--target", "y"]),
-    "--target": ("a,b,y\n1,2,x\n3,4,z\n", []),
-    "has no column 'why'": ("a,b,y\n1,2,x\n3,4,z\n", ["--target", "why"]),
-    "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", ["--target", "y"]),
-    f"{MAX_SAMPLES + 2:,} rows": ("a,b,y\n" + "1,2,x\n3,4,z\n" * (MAX_SAMPLES // 2 + 1), ["--target", "y"]),
-    "there is no file": (None, ["--target", "y"]),
+    "two columns of numbers": ("name,word,y\nann,tree,a\nbob,bush,b\n", "y"),
+    "--target": (TWO, None),
+    "has no column 'why'": (TWO, "why"),
+    "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", "y"),
+    f"{MAX_SAMPLES + 2:,} rows": ("a,b,y\n" + "1,2,x\n3,4,z\n" * (MAX_SAMPLES // 2 + 1), "y"),
+    "there is no file": ("", "y"),
+    "name the table": (None, "y"),
 }
 
 
 @pytest.mark.parametrize("message", TABLES)
 @pytest.mark.needs("pandas")
-def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys):
-    text, arguments = TABLES[message]
+def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys, monkeypatch):
+    text, target = TABLES[message]
     path = tmp_path / "table.csv"
-    if text is not None:
+    if text:
         path.write_text(text)
-    assert main(["playground", str(path), "--no-browser", *arguments]) == 1
+    command = ["playground", *([] if text is None else [str(path)]), "--no-browser"]
+    command += ["--target", target] if target else []
+    assert main(command) == 1
     assert message in capsys.readouterr().err
-
-
-def test_without_pandas_the_extra_is_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    (tmp_path / "table.csv").write_text("a,b,y\n1,2,x\n3,4,z\n")
-    assert main(["playground", str(tmp_path / "table.csv"), "--target", "y", "--no-browser"]) == 1
-    errors = capsys.readouterr().err
-    assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n'
-
-
-def test_a_target_needs_a_table(capsys):
-    assert main(["playground", "--target", "y", "--no-browser"]) == 1
-    assert "name the table" in capsys.readouterr().err
-
-
-def test_a_missing_extra_is_named_in_the_error(monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ImportError, match=r"\[playground\]"):
-        fastnn.playground(browser=False, block=False)
+    if message == "nothing to learn":
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        assert main(command) == 1
+        errors = capsys.readouterr().err
+        assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n'

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from playing import FakePage
+from scipy.sparse import csr_array
 
 from fastnn.play.datasets import TABLES
 from fastnn.play.fields import RequestError
@@ -15,43 +16,40 @@ X = RANDOM.randn(30, 3) * [1, 100, 0.01] + [0, 1000, 5]
 LABELS = np.where(X[:, 0] > 0, "yes", "no")
 
 
-def posed_table(table, **state):
+def make_table_problem(table, **state):
     return make_problem(Settings.of_state({"dataset": "table", **state}), table)[0]
 
 
-def test_text_labels_are_classes():
-    table = make_table(X, LABELS)
-    assert (table.kind, table.classes, table.target) == ("classes", ["no", "yes"], "y")
-    problem = posed_table(table, test_share=0)
-    assert problem.classes == ["no", "yes"]
-    assert (np.array(problem.classes)[problem.y] == LABELS).all()
+POSITIVE = X[:, 0] > 0
+# Targets, and the classes that they are, if any.
+TARGETS = [
+    (LABELS, ["no", "yes"]),
+    (POSITIVE, ["False", "True"]),
+    (POSITIVE * 3, ["0", "3"]),
+    (POSITIVE + 1234567890123456789, ["1234567890123456789", "1234567890123456790"]),
+    (POSITIVE + np.uint64(2**63), [str(2**63), str(2**63 + 1)]),
+    (POSITIVE * 1e19 + 1e19, ["1e+19", "2e+19"]),
+    (np.arange(30), None),
+    (X[:, 0], None),
+    (np.array([None if k == 3 else k / 7 for k in range(30)], float), None),
+]
+
+
+@pytest.mark.parametrize(("y", "classes"), TARGETS, ids=str)
+def test_text_and_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, classes):
+    table = make_table(X, y)
+    kind = "classes" if classes else "regression"
+    assert (table.kind, table.classes, table.target) == (kind, classes, "y")
+    problem = make_table_problem(table, test_share=0)
+    assert (problem.kind, problem.classes) == (kind, classes)
     np.testing.assert_allclose(problem.X.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(problem.X.std(axis=0), 1)
-
-
-@pytest.mark.parametrize(
-    ("y", "kind", "classes"),
-    [
-        ((X[:, 0] > 0), "classes", ["False", "True"]),
-        ((X[:, 0] > 0) * 3, "classes", ["0", "3"]),
-        ((X[:, 0] > 0) + 1234567890123456789, "classes", ["1234567890123456789", "1234567890123456790"]),
-        ((X[:, 0] > 0) + np.uint64(2**63), "classes", [str(2**63), str(2**63 + 1)]),
-        ((X[:, 0] > 0) * 1e19 + 1e19, "classes", ["1e+19", "2e+19"]),
-        (np.arange(30), "regression", None),
-        (X[:, 0], "regression", None),
-        ([None if k == 3 else float(k) / 7 for k in range(30)], "regression", None),
-    ],
-    ids=["booleans", "whole", "large", "unsigned", "beyond", "many", "floats", "missing"],
-)
-def test_few_whole_numbers_are_classes_and_other_numbers_a_regression(y, kind, classes):
-    y = np.array(y, float) if kind == "regression" else y
-    table = make_table(X, y)
-    assert (table.kind, table.classes) == (kind, classes)
-    problem = posed_table(table, test_share=0)
-    assert problem.kind == kind
-    if kind == "regression":
+    if classes:
+        assert sorted(set(problem.y)) == [0, 1]
+        assert ((problem.y == 1) == POSITIVE).all()
+    else:
         assert problem.y.std() == pytest.approx(1)
-        assert len(problem.y) == np.isfinite(np.asarray(y, float)).sum()
+        assert len(problem.y) == np.isfinite(y).sum()
 
 
 @pytest.mark.needs("pandas")
@@ -63,60 +61,42 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
     table = make_table(frame, pandas.Series(LABELS, name="answer"))
     assert list(table.columns) == ["a", "b", "flag"]
     assert table.target == "answer"
-    assert len(posed_table(table, x_column="a", y_column="b").y) == 29
-    assert posed_table(table, x_column="flag", y_column="a").inputs == ["flag", "a"]
+    assert len(make_table_problem(table, x_column="a", y_column="b").y) == 29
+    assert make_table_problem(table, x_column="flag", y_column="a").inputs == ["flag", "a"]
 
 
-@pytest.mark.parametrize(
-    ("data", "y", "message"),
-    [
-        ([["a", "b"]] * 4, [0, 1, 0, 1], "two columns of numbers, but the table has none"),
-        (X[:, :1], LABELS, "two columns of numbers"),
-        (np.zeros((10_000, 2)), np.zeros(10_000), "10,000 rows"),
-        (np.ones((30, 2)), LABELS, "two different numbers"),
-        (X, LABELS[:-1], "one target for each row"),
-        (X, ["same"] * 30, "only one value"),
-        (X, [f"name {k}" for k in range(30)], "30 different values"),
-        (X, np.array(["a", None] * 15, object), "only one value, 'a'"),
-        (X, np.full(30, 0.5), "only one value, '0.5'"),
-        (X * 1e300, LABELS, r"column 'x0' holds numbers beyond 1e\+150"),
-        (X, X[:, 0] * 1e300, "target 'y' holds numbers beyond"),
-        (X, [np.inf] * 30, "infinity"),
-        (X, [np.nan] * 30, "only missing values"),
-    ],
-    ids=[
-        "text",
-        "one column",
-        "rows",
-        "constant",
-        "length",
-        "one class",
-        "names",
-        "gap",
-        "constant target",
-        "huge",
-        "huge target",
-        "inf",
-        "nan",
-    ],
-)
-def test_unusable_tables_are_refused(data, y, message):
-    with pytest.raises(ValueError, match=message):
+REFUSED = [
+    ([["a", "b"]] * 4, [0, 1, 0, 1], ValueError, "two columns of numbers, but the table has none"),
+    (X[:, :1], LABELS, ValueError, "two columns of numbers"),
+    (np.zeros((10_000, 2)), np.zeros(10_000), ValueError, "10,000 rows"),
+    (np.ones((30, 2)), LABELS, ValueError, "two different numbers"),
+    (X, LABELS[:-1], ValueError, "one target for each row"),
+    (X, ["same"] * 30, ValueError, "only one value"),
+    (X, [f"name {k}" for k in range(30)], ValueError, "30 different values"),
+    (X, np.array(["a", None] * 15, object), ValueError, "only one value, 'a'"),
+    (X, np.full(30, 0.5), ValueError, "only one value, '0.5'"),
+    (X * 1e300, LABELS, ValueError, r"column 'x0' holds numbers beyond 1e\+150"),
+    (X, X[:, 0] * 1e300, ValueError, "target 'y' holds numbers beyond"),
+    (X, [np.inf] * 30, ValueError, "infinity"),
+    (X, [np.nan] * 30, ValueError, "only missing values"),
+    (csr_array(X), LABELS, TypeError, "Sparse"),
+    (3, LABELS, ValueError, "2D"),
+]
+
+
+@pytest.mark.parametrize(("data", "y", "error", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_unusable_tables_are_refused(data, y, error, message):
+    with pytest.raises(error, match=message):
         make_table(data, y)
+    with pytest.raises(TypeError, match="target must be the name"):
+        make_table(X, LABELS, 3)
 
 
-@pytest.mark.parametrize(
-    ("state", "field"),
-    [
-        ({"x_column": "z"}, "x_column"),
-        ({"y_column": "x9"}, "y_column"),
-        ({"x_column": "x1", "y_column": "x1"}, "y_column"),
-    ],
-)
-def test_columns_must_exist_and_differ(state, field):
-    with pytest.raises(RequestError) as caught:
-        posed_table(make_table(X, LABELS), **state)
-    assert caught.value.name == field
+def test_columns_must_exist_and_differ():
+    for state in ({"x_column": "z"}, {"y_column": "x9"}, {"y_column": "x1", "x_column": "x1"}):
+        with pytest.raises(RequestError) as caught:
+            make_table_problem(make_table(X, LABELS), **state)
+        assert caught.value.name == next(iter(state))
 
 
 USEFUL = RANDOM.randn(300, 5)
@@ -132,11 +112,11 @@ DECIDED = {
 def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(name):
     y, columns = DECIDED[name]
     table = make_table(USEFUL, y)
-    assert posed_table(table).inputs == columns
+    assert make_table_problem(table).inputs == columns
     assert sorted(table.by_use[:2]) == columns
-    assert posed_table(table, x_column=columns[1]).inputs == columns[::-1]
-    assert posed_table(table, y_column="x1").inputs[1] == "x1"
-    assert set(posed_table(table, x_column="x1").inputs) - {"x1"} <= set(columns)
+    assert make_table_problem(table, x_column=columns[1]).inputs == columns[::-1]
+    assert make_table_problem(table, y_column="x1").inputs[1] == "x1"
+    assert set(make_table_problem(table, x_column="x1").inputs) - {"x1"} <= set(columns)
 
 
 def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
@@ -147,7 +127,7 @@ def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
     assert make_table(data, y).by_use[2] == "x2"
 
 
-@pytest.mark.parametrize("n_rows", [4, 11, 20, 21])
+@pytest.mark.parametrize("n_rows", [4, 20])
 def test_tables_of_few_rows_keep_their_order_or_are_ranked(n_rows):
     data = np.column_stack([np.arange(n_rows) % 10, np.arange(n_rows), RANDOM.randn(n_rows)])
     for y in (np.arange(n_rows) % 10, RANDOM.randn(n_rows), np.arange(n_rows) < 1):
@@ -212,29 +192,11 @@ def test_a_model_of_computed_inputs_keeps_its_training(tmp_path):
     assert history.n_passes == n_passes + 5
 
 
-@pytest.mark.parametrize(
-    "y",
-    [
-        ["a", None, "b", np.nan] * 3,
-        [1.0, np.nan, 2.0, np.nan] * 3,
-        [0.5, np.nan, 2.0, np.nan] * 3,
-    ],
-    ids=["text", "whole", "numbers"],
-)
-def test_rows_whose_target_is_a_gap_are_left_out(y):
-    data = X[:12].copy()
+@pytest.mark.parametrize("values", [["a", "b"], [1.0, 2.0], [0.5, 2.0]], ids=str)
+def test_rows_whose_target_is_missing_are_left_out(values):
+    data, y = X[:12].copy(), np.array([values[0], np.nan, values[1], None] * 3, object)
     data[0, 0] = np.nan  # a row with a missing value in a column stays: other columns may be chosen
-    table = make_table(data, np.array(y, object if "a" in y else float))
+    table = make_table(data, y if "a" in values else y.astype(float))
     assert len(table.y) == 6
     np.testing.assert_array_equal(table.columns["x1"], data[::2, 1])
-    assert len(posed_table(table, test_share=0).y) == 5
-
-
-def test_what_is_no_table_is_refused():
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="Sparse"):
-        make_table(sparse.csr_matrix(X), LABELS)
-    with pytest.raises(ValueError, match="2D"):
-        make_table(3, LABELS)
-    with pytest.raises(TypeError, match="target must be the name"):
-        make_table(X, LABELS, 3)
+    assert len(make_table_problem(table, test_share=0).y) == 5
