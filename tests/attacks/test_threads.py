@@ -86,41 +86,18 @@ def test_eight_threads_compute_the_same_while_the_main_thread_raises():
 
 
 def test_threads_import_and_compile_at_once(tmp_path):
-    """The first uses in a process, on an empty cache: the kernels that two threads need are the same."""
+    """The first uses in a process, on an empty cache: the kernels that threads need are the same."""
     program = """
     def work(k):
-        if k % 2:
-            model = fastnn.Model([20, 3], random_state=0)
-            model.train(X, y, num_passes=3, epsilon=1e-5, batch_size=100, random_state=0)
-            found[k] = read_bits(model) + model.predict_proba(X).tobytes()
-        else:
-            fit = fastnn.MLPClassifier((3,), max_iter=2, random_state=0).fit(X, y)
-            found[k] = fit.predict_proba(X).tobytes()
+        model = fastnn.Model([20, 3], random_state=0)
+        model.train(X, y, num_passes=3, epsilon=1e-5, batch_size=100, random_state=0)
+        found[k] = read_bits(model) + model.predict_proba(X).tobytes()
 
     found = {}
-    run([lambda k=k: work(k) for k in range(6)])
-    together = found.copy()
-    work(0), work(1)
-    print([together[k] == found[k % 2] for k in range(6)])
+    run([lambda k=k: work(k) for k in range(4)])
+    print(len(found), len({*found.values()}))
     """
-    printed = run_python(COMMON + program, NUMBA_CACHE_DIR=str(tmp_path))
-    assert printed.strip() == str([True] * 6)
-
-
-def test_a_model_that_eight_threads_train_stays_usable():
-    """The parameters of a model that threads train at once are undefined, but finite and usable."""
-    program = """
-    model = fastnn.Model([20, 64, 64, 3], random_state=0)
-
-    def train():
-        model.train(X, y, num_passes=3, epsilon=1e-5, batch_size=512, n_threads=2)
-        assert model.predict_proba(X).shape == (1200, 3)
-
-    run([train] * 8)
-    with threads.acquire_spare_cores(4) as n_free:
-        print(all(np.isfinite(array).all() for array in (*model.W, *model.b)), n_free)
-    """
-    assert run_python(COMMON + program).split() == ["True", "4"]
+    assert run_python(COMMON + program, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["4", "1"]
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -139,6 +116,8 @@ def test_the_interpreter_ends_while_a_daemon_thread_trains(n_threads):
 def test_other_threads_continue_after_the_main_thread_has_ended(n_threads):
     """Python has closed its thread pools and starts no threads: a thread does the work of its pool itself."""
     program = """
+    import warnings
+    warnings.simplefilter("ignore")
     n_threads = int(sys.argv[1])
     compute(n_threads)
     # This loads the modules now: an interpreter that is ending imports none.
@@ -151,17 +130,13 @@ def test_other_threads_continue_after_the_main_thread_has_ended(n_threads):
         closed.wait()
 
     def work():
-        import warnings
-        warnings.simplefilter("ignore")
-        limits.CALL_SECONDS = limits.FIRST_CALL_OPERATIONS = 0
-        model = train(n_threads, callbacks=[wait_for_the_end])
-        limits.CALL_SECONDS, limits.FIRST_CALL_OPERATIONS = 0.05, 1e8
-        assert read_bits(model) == expected
+        assert read_bits(train(n_threads, callbacks=[wait_for_the_end])) == expected
         assert compute(n_threads)[: len(expected)] == expected
         fastnn.fit_many(many, X, y, n_jobs=n_threads)
         print(all(hasattr(one, "coefs_") for one in many), flush=True)
 
     expected = read_bits(train(1))
+    limits.CALL_SECONDS = limits.FIRST_CALL_OPERATIONS = 0  # a call of the kernel for each step
     threading.Thread(target=work).start()
     begun.wait()
     """

@@ -4,8 +4,8 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
+import time
 import xml.etree.ElementTree
 
 import numpy as np
@@ -100,38 +100,10 @@ def test_names_need_not_be_utf_8(tmp_path):
     assert '"tiles": "a%FF_files/"' in page
 
 
-def screenshot(url, folder, milliseconds):
-    """Return the pixels of a page after so many milliseconds of the browser's virtual time."""
-    picture = folder / "screenshot.png"
-    switches = "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars disable-sync"
-    options = {
-        "user-data-dir": folder / "profile",
-        "virtual-time-budget": milliseconds,
-        "window-size": "1000,700",
-        "screenshot": picture,
-    }
-    command = [CHROMIUM, *(f"--{name}" for name in switches.split())]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    subprocess.run([*command, url], check=True, capture_output=True, timeout=PATIENCE)
-    with Image.open(io.BytesIO(picture.read_bytes())) as image:
-        return np.array(image.convert("RGB"))
-
-
-def take_screenshot(url, folder, is_complete):
-    """Return the pixels of a page with all tiles.
-
-    The browser's virtual time may end before the tiles are decoded: try again with more time.
-    """
-    for attempt in range(1, 11):
-        image = screenshot(url, folder, 8000 * attempt)
-        if is_complete(image):
-            return image
-    pytest.fail("the page does not show all tiles")
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_browser_shows_the_picture_and_zooms_into_sharp_pixels(tmp_path):
+    visitors = pytest.importorskip("visitors")
     colours = np.array([[200, 60, 40], [40, 90, 210]], np.uint8)
 
     def predict(points):  # an area in the lower left, whose sides in pixels are odd
@@ -146,23 +118,36 @@ def test_a_browser_shows_the_picture_and_zooms_into_sharp_pixels(tmp_path):
         is_in = (image[41:, :, None] == colours[list(shown)]).all(-1).any(-1)
         return np.flatnonzero(is_in.any(1)) + 41, np.flatnonzero(is_in.any(0))
 
+    def show(fragment, is_complete):
+        """Return the pixels of the page once all its tiles are drawn."""
+        page.goto(f"{url}{fragment}")
+        page.reload()  # a page whose fragment alone changes stays as it is
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with Image.open(io.BytesIO(page.screenshot())) as picture:
+                image = np.array(picture.convert("RGB"))
+            if is_complete(image):
+                return image
+        pytest.fail("the page does not show all tiles")
+
     def is_whole(image):
         rows, columns = find_area(image, 0, 1)
         return len(columns) > 400 and abs(len(columns) / max(len(rows), 1) - 1.5) < 0.02
 
-    home = take_screenshot(url, tmp_path, is_whole)
+    # Zoomed in on the corner between the areas, a pixel of the picture covers at least 16 of the screen.
+    def is_sharp(image):
+        middle = (image[60:640, :, None] == colours).all(-1)
+        return middle.any(-1).all() and abs(len(find_area(image, 1)[1]) - 500) <= 1
+
+    with visitors.chromium() as browser:
+        page = browser.new_page(viewport={"width": 1000, "height": 700})
+        home = show("", is_whole)
+        near = show("#x=20.01&y=5.01&zoom=16", is_sharp)
     rows, columns = find_area(home, 0, 1)
     for x, y, expected in [(1, 1, 1), (19, 4, 1), (21, 4, 0), (19, 6, 0), (1, 19, 0), (29, 1, 0)]:
         place = int(rows[-1] - y / 20 * len(rows)), int(columns[0] + x / 30 * len(columns))
         assert (home[place] == colours[expected]).all(), (x, y)
     assert all((home[:41] == colour).all(-1).sum() > 100 for colour in colours), "the legend"
-
-    # Zoom in on the corner between the areas: a pixel of the picture covers at least 16 pixels of the screen.
-    def is_sharp(image):
-        middle = (image[60:640, :, None] == colours).all(-1)
-        return middle.any(-1).all() and abs(len(find_area(image, 1)[1]) - 500) <= 1
-
-    near = take_screenshot(f"{url}#x=20.01&y=5.01&zoom=16", tmp_path, is_sharp)
     is_south = (near[60:640] == colours[1]).all(-1)
     rows, columns = np.flatnonzero(is_south.any(1)), np.flatnonzero(is_south.any(0))
     assert is_south[rows[0] :, : columns[-1] + 1].all(), "the area has a sharp corner"

@@ -20,52 +20,24 @@ from fastnn import render_boundary
 def test_out_may_be_an_array_of_any_layout(trained, tmp_path, method):
     expected = picture(trained, (301, 203))
     arrays = [
-        np.empty((203, 301), np.uint8),
         np.empty((203, 301), np.int64),
         np.empty((203, 301), np.float32),
         np.empty((301, 203), np.uint8).T,
         np.empty((406, 903), np.uint16)[::-2, 1::3],
-        np.memmap(tmp_path / "picture", np.uint8, "w+", shape=(203, 301)),
+        np.memmap(tmp_path / "picture", np.uint16, "w+", offset=101, shape=(203, 301)),  # not aligned
         np.ma.masked_all((203, 301), np.uint8),
         np.ma.masked_all((203, 301), np.int64),
     ]
     for out in arrays:
-        out.flags.writeable = True
-        out[...] = 99
-        if isinstance(out, np.ma.MaskedArray):
-            out[...] = np.ma.masked
+        out[...] = np.ma.masked if isinstance(out, np.ma.MaskedArray) else 99
         image = render_boundary(trained, XLIM, YLIM, (301, 203), out=out, method=method)
         assert image.data is out
         assert not np.ma.is_masked(out)
         np.testing.assert_array_equal(out, expected)
 
 
-@pytest.mark.parametrize("method", ["dense", "certified"])
-def test_out_may_be_an_array_that_is_not_aligned(tmp_path, method):
-    model = fastnn.Model([2, 3, 300], random_state=0, output_activation="identity")
-    expected = picture(model, (300, 200), method=method)
-    assert expected.dtype == np.uint16
-    out = np.memmap(tmp_path / "picture", np.uint16, "w+", offset=101, shape=(200, 300))
-    assert not out.flags.aligned
-    picture(model, (300, 200), out=out, method=method)
-    np.testing.assert_array_equal(out, expected)
-
-
-def test_an_array_holds_the_numbers_of_named_classes():
-    out = np.empty((50, 80), np.int16)
-    model = LogisticRegression().fit(X, np.array(["b", "a"])[y])
-    image = render_boundary(model, XLIM, YLIM, (80, 50), out=out)
-    assert image.classes.tolist() == ["a", "b"]
-    assert image.data is out
-    named = picture(lambda points: points[:, 0] > 0, out=out, classes=[0, 1])
-    np.testing.assert_array_equal(named, picture(lambda points: points[:, 0] > 0))
-
-
-def make_read_only():
-    """Return an array that cannot be written to."""
-    out = np.zeros((3, 4), np.uint8)
-    out.flags.writeable = False
-    return out
+READ_ONLY = np.zeros((3, 4), np.uint8)
+READ_ONLY.flags.writeable = False
 
 
 @pytest.mark.parametrize(
@@ -77,7 +49,7 @@ def make_read_only():
         (np.zeros((3, 4), np.float16), ValueError, "got an array of float16"),
         (np.zeros((3, 4), object), ValueError, "got an array of object"),
         (np.zeros((3, 4), complex), ValueError, "got an array of complex128"),
-        (make_read_only(), ValueError, "out must be an array that can be written to, got a read-only one"),
+        (READ_ONLY, ValueError, "out must be an array that can be written to, got a read-only one"),
         ([[0]], TypeError, "out must be an array, a path or None, got list"),
         (7, TypeError, "out must be an array, a path or None, got int"),
         ("a.jpg", ValueError, "a.jpg must end in one of .png, .zarr, .dzi; matplotlib saves"),
@@ -210,12 +182,17 @@ def test_a_picture_without_a_bar_never_takes_the_lock_of_tqdm(monkeypatch):
 
 # --- interrupts ------------------------------------------------------------------------------------
 
+NUMPY = fastnn.Model([2, 100, 100, 2], random_state=0, backend="numpy")
+KERNELS = fastnn.Model([2, 100, 100, 2], random_state=0)
+for array in KERNELS.W:
+    array *= 30  # boundaries everywhere
 INTERRUPTED = {
-    "dense, one thread": ({}, {"method": "dense", "n_threads": 1}),
-    "dense": ({}, {"method": "dense", "n_threads": 2}),
-    "certified, one thread": ({}, {"method": "certified", "n_threads": 1}),
-    "certified": ({}, {"method": "certified", "n_threads": 2}),
-    "numpy": ({"backend": "numpy"}, {}),
+    "dense, one thread": (KERNELS, {"method": "dense", "n_threads": 1}),
+    "dense": (KERNELS, {"method": "dense", "n_threads": 2}),
+    "certified, one thread": (KERNELS, {"method": "certified", "n_threads": 1}),
+    "certified": (KERNELS, {"method": "certified", "n_threads": 2}),
+    "numpy": (NUMPY, {}),
+    "another classifier": (LogisticRegression().fit(X, y), {}),
 }
 
 
@@ -223,24 +200,14 @@ INTERRUPTED = {
 @pytest.mark.parametrize("suffix", formats(".png", ".zarr", ".dzi"))
 def test_an_interrupt_leaves_nothing_behind(tmp_path, name, suffix):
     # A picture that would take hours is interrupted after 0.3 s.
-    settings, options = INTERRUPTED[name]
-    model = fastnn.Model([2, 100, 100, 2], random_state=0, **settings)
-    for array in model.W:
-        array *= 30  # boundaries everywhere
+    model, options = INTERRUPTED[name]
     render_boundary(model, (-1, 1), (-1, 1), 10, **options)  # compile everything
     earlier = set(threading.enumerate())  # other tests' pools, Dask's for instance, keep their threads
-    out = tmp_path / f"boundary{suffix}"
     with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
-        render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, out=out, **options)
+        render_boundary(model, (-1e3, 1e3), (-1e3, 1e3), 10**6, out=tmp_path / f"boundary{suffix}", **options)
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
-
-
-def test_an_interrupt_of_another_classifier_leaves_nothing_behind(tmp_path):
-    with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
-        picture(LogisticRegression().fit(X, y), 10**5, out=tmp_path / "boundary.png")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.needs("zarr")

@@ -50,35 +50,12 @@ def check_stats(image):
     assert stats.points_evaluated < stats.points / 2
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32"])
-def test_an_array_is_the_dense_picture(pictures, dtype):
-    model, size, expected = pictures
-    out = np.full(size[::-1], 99, dtype)
-    check_stats(render(model, size, method="certified", out=out))
-    np.testing.assert_array_equal(out, expected)
-
-
-def test_a_png_is_the_dense_picture(pictures, tmp_path):
-    model, size, expected = pictures
-    check_stats(render(model, size, method="certified", out=tmp_path / "a.png"))
-    with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(np.asarray(image)[::-1], expected)
-
-
 class PicklingExecutor(ThreadPoolExecutor):
     """Threads that get their tasks as other processes do."""
 
     def submit(self, *task):
         work, *arguments = pickle.loads(pickle.dumps(task))
         return super().submit(work, *arguments)
-
-
-@pytest.mark.needs("zarr")
-@pytest.mark.parametrize("make_executor", [lambda: None, PicklingExecutor])
-def test_a_zarr_array_is_the_dense_picture(pictures, tmp_path, make_executor):
-    model, size, expected = pictures
-    check_stats(render(model, size, method="certified", out=tmp_path / "a.zarr", executor=make_executor()))
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], expected)
 
 
 @pytest.mark.needs("zarr")
@@ -113,8 +90,14 @@ def test_an_executor_that_would_have_no_effect_is_refused(model, tmp_path):
         render(model, 9, out=tmp_path / "a.zarr", executor="dask")
 
 
-def test_the_tiles_of_every_level_are_the_dense_picture_thinned(pictures, tmp_path):
-    model, size, _ = pictures
+def test_arrays_and_files_are_the_dense_picture(pictures, tmp_path):
+    model, size, expected = pictures
+    for out in (np.full(size[::-1], 99, np.int32), tmp_path / "a.png"):
+        check_stats(render(model, size, method="certified", out=out))
+        if not isinstance(out, np.ndarray):
+            with Image.open(out) as image:
+                out = np.asarray(image)[::-1]
+        np.testing.assert_array_equal(out, expected)
     render(model, size, out=tmp_path / "dense.dzi", method="dense")
     check_stats(render(model, size, method="certified", out=tmp_path / "a.dzi"))
     dense, certified = (
@@ -124,9 +107,11 @@ def test_the_tiles_of_every_level_are_the_dense_picture_thinned(pictures, tmp_pa
     assert certified == dense
 
 
-@pytest.mark.needs("dask")
-def test_chunks_of_a_dask_array_are_the_dense_picture(pictures):
+@pytest.mark.needs("zarr", "dask")
+def test_chunks_of_zarr_and_dask_arrays_are_the_dense_picture(pictures, tmp_path):
     model, size, expected = pictures
+    check_stats(render(model, size, method="certified", out=tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], expected)
     array = fastnn.boundary_array(model, XLIM, YLIM, size, chunks=1000, method="certified")
     np.testing.assert_array_equal(array.compute(scheduler="synchronous"), expected)
 

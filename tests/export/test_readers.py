@@ -1,6 +1,4 @@
-"""Programs that read fastnn's estimators: skl2onnx, with fastnn's converters or its own, and emlearn."""
-
-import shutil
+"""Programs that read fastnn's estimators: skl2onnx, with fastnn's converters, and those of `coefs_`."""
 
 import numpy as np
 import pytest
@@ -110,41 +108,3 @@ def test_folded_weights_cannot_be_written():
             with pytest.raises(ValueError, match=rf"{name} of a network with batch normalisation.*model_\.W"):
                 assign(0, np.zeros(values[0].shape))
     np.testing.assert_array_equal(model.predict_proba(X), before)
-
-
-@pytest.mark.parametrize("case", ["classes", "bool", "number"])
-def test_the_converter_of_scikit_learn_gives_the_same_predictions(case, skl2onnx):
-    """A user may register scikit-learn's converter, which reads `coefs_` and `intercepts_`."""
-    from skl2onnx.common import shape_calculator
-    from skl2onnx.operator_converters import multilayer_perceptron as converters
-
-    model, samples = fitted(case)
-    kind = "regressor" if case == "number" else "classifier"
-
-    class Borrowed(type(model)):
-        pass
-
-    borrowed = Borrowed.__new__(Borrowed)
-    borrowed.__dict__.update(model.__dict__)
-    skl2onnx.update_registered_converter(
-        Borrowed,
-        f"Borrowed {kind}",
-        getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes"),
-        getattr(converters, f"convert_sklearn_mlp_{kind}"),
-        options={"zipmap": [True, False], "nocl": [True, False]} if case != "number" else None,
-    )
-    options = {"zipmap": False} if case != "number" else None
-    results = run_onnx(skl2onnx.to_onnx(borrowed, samples[:1], options=options), samples)
-    assert error(results[-1], outputs(borrowed, samples)) < LIMITS[np.dtype(np.float64)]
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-@pytest.mark.parametrize("case", ["classes", "bool"])
-def test_emlearn_gives_the_same_predictions(case, tmp_path, monkeypatch):
-    errors = np.geterr()
-    emlearn = pytest.importorskip("emlearn", reason="emlearn is not installed")
-    np.seterr(**errors)  # the import of emlearn makes NumPy raise floating-point errors
-    model, samples = fitted(case)
-    monkeypatch.chdir(tmp_path)  # emlearn writes to the current folder
-    converted = emlearn.convert(model, method="inline")
-    np.testing.assert_array_equal(converted.predict(samples), model.predict(samples).astype(int))

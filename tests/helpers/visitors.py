@@ -19,15 +19,8 @@ sync_api = pytest.importorskip(
 pytest.importorskip("starlette", reason="needs the server: in a clone of fastnn, pip install '.[playground]'")
 
 expect = sync_api.expect
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+SWITCHES = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
+ARGUMENTS = [f"--{name}" for name in [*SWITCHES.split(), "disable-component-update"]]
 VIEWPORT = {"width": 1280, "height": 900}
 PATIENCE_MS = 1000 * PATIENCE
 expect.set_options(timeout=PATIENCE_MS)

@@ -37,15 +37,6 @@ def draw(model):
     return np.asarray(ax.images[0].get_array())
 
 
-def test_an_animation_is_saved_and_shown_in_a_notebook(tmp_path):
-    animation = fastnn.animate_training(make_model(), X, y, num_passes=100, frames=3)
-    animation.save(tmp_path / "a.gif", "pillow")
-    with Image.open(tmp_path / "a.gif") as image:
-        assert (image.n_frames, image.info["duration"]) == (3, 100)
-    assert animation.to_jshtml().count("data:image/png") == 3
-    assert not plt.get_fignums()
-
-
 def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
     model, ax = make_model(), Figure().add_subplot()
     first = draw(model)
@@ -53,13 +44,17 @@ def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
     last = draw(model)
     result = f"loss {model.calculate_loss(X, y):.4f}, {np.mean(model.predict(X) == y):.1%} correct"
     model.W[0][...] = 0  # the frames are copies
-    frames = save_frames(animation, ax, tmp_path / "a.gif")
-    titles, pixels, _ = zip(*frames, strict=True)
+    titles, pixels, _ = zip(*save_frames(animation, ax, tmp_path / "a.gif"), strict=True)
     assert titles[-1] == f"{result} after 1,000 epochs"
     assert [title.split(" after ")[1].split()[0] for title in titles] == ["0", "5", "31", "177", "1,000"]
-    np.testing.assert_array_equal(pixels[0], first)
-    np.testing.assert_array_equal(pixels[-1], last)
+    np.testing.assert_array_equal([pixels[0], pixels[-1]], [first, last])
     assert (first != last).any()
+    with Image.open(tmp_path / "a.gif") as image:
+        assert (image.n_frames, image.info["duration"]) == (5, 100)
+    assert animation.to_jshtml().count("data:image/png") == 5
+    plt.close("all")  # those of `draw`
+    fastnn.animate_training(model, X, y, num_passes=2, frames=2).save(tmp_path / "b.gif", "pillow")
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize(

@@ -192,26 +192,23 @@ def test_files_without_colours_refuse_them(tmp_path, image, ramp):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_class_that_only_samples_have_needs_a_colour_too(ax, image):
-    labels = np.where(y == 0, 7, y)
-    with pytest.raises(ValueError, match=re.escape("4 ([0, 1, 2, 7]), got 3")):
-        image.plot(ax, X, labels, colours=CHOSEN)
-    image.plot(ax, X, labels, colours=[*CHOSEN, "k"])
-    np.testing.assert_allclose(sample_colours(ax), [to_rgb(colour) for colour in [*CHOSEN[1:], "k"]])
-
-
-def test_colours_follow_the_order_of_the_models_classes(tmp_path, ax):
+def test_colours_follow_the_order_of_the_models_classes_and_then_of_the_samples(tmp_path, ax, image):
     class Reversed:
         classes_ = np.array([2, 1, 0])
         predict = staticmethod(thirds)
 
-    image = fastnn.render_boundary(Reversed(), **SQUARE, size=(12, 4), colours=["r", "g", "b"])
-    assert image.classes.tolist() == [2, 1, 0]
-    image.save(tmp_path / "a.png")
+    reverse = fastnn.render_boundary(Reversed(), **SQUARE, size=(12, 4), colours=["r", "g", "b"])
+    assert reverse.classes.tolist() == [2, 1, 0]
+    reverse.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_pixels(tmp_path / "a.png")[0, ::4], rgb("bgr"))
-    image.plot(ax, X, y)
+    reverse.plot(ax, X, y)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["class 2", "class 1", "class 0"]
     assert sample_colours(ax) == [to_rgb(c) for c in "rgb"]
+    ax.clear()
+    with pytest.raises(ValueError, match=re.escape("4 ([0, 1, 2, 7]), got 3")):
+        image.plot(ax, X, np.where(y == 0, 7, y), colours=CHOSEN)
+    image.plot(ax, X, np.where(y == 0, 7, y), colours=[*CHOSEN, "k"])
+    np.testing.assert_allclose(sample_colours(ax), [to_rgb(colour) for colour in [*CHOSEN[1:], "k"]])
 
 
 # --- colours of responses ----------------------------------------------------------------------------
@@ -237,19 +234,16 @@ def test_a_response_in_colours_equals_that_of_matplotlib(tmp_path, ramp, ax, cma
     assert ax.get_images()[0].get_cmap() == colormap
 
 
-def test_a_response_has_256_opaque_colours_at_most(tmp_path, ramp):
+def test_a_response_has_256_opaque_colours_is_clipped_and_lowest_for_nan(tmp_path, ramp):
     ramp.save(tmp_path / "a.png", cmap=LinearSegmentedColormap.from_list("a", ["k", "w"], N=1000))
     assert np.unique(read_pixels(tmp_path / "a.png")[0, :, 0]).tolist() == list(range(256))
     ramp.save(tmp_path / "a.png", cmap=ListedColormap([(1, 0, 0, 0.5), (0, 0, 0, 1)]))
     assert np.unique(read_pixels(tmp_path / "a.png")[0], axis=0).tolist() == [[0, 0, 0], [255, 128, 128]]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_response_is_clipped_to_its_range_and_nan_is_lowest(tmp_path, ramp, dtype):
-    pixels = np.array([[-np.inf, -0.1, 0, 0.5, 1, 1.1, np.inf, np.nan]], dtype)
-    replace(ramp, data=pixels).save(tmp_path / "a.png", cmap="viridis")
-    with Image.open(tmp_path / "a.png") as file:
-        assert np.asarray(file).tolist() == [[0, 0, 0, 128, 255, 255, 255, 0]]
+    for dtype in (np.float32, np.float64):
+        pixels = np.array([[-np.inf, -0.1, 0, 0.5, 1, 1.1, np.inf, np.nan]], dtype)
+        replace(ramp, data=pixels).save(tmp_path / "a.png", cmap="viridis")
+        with Image.open(tmp_path / "a.png") as file:
+            assert np.asarray(file).tolist() == [[0, 0, 0, 128, 255, 255, 255, 0]]
 
 
 @pytest.mark.parametrize("shown", [0, 1])
@@ -292,6 +286,7 @@ def check_shapes(found, markers):
 MARKERS = [
     (None, "ooo"),
     ("auto", "os^"),
+    ("auto", [*CLASS_MARKERS, "o", "s"]),  # again after ten classes
     ("D^s", "D^s"),
     (["*", "o", "8"], "*o8"),
     ({2: "p", 0: "X", 1: "h", "unused": "v"}, "Xhp"),
@@ -300,19 +295,14 @@ MARKERS = [
 
 @pytest.mark.parametrize(("markers", "expected"), MARKERS)
 def test_markers_may_be_a_sequence_or_a_mapping_or_auto(ax, image, markers, expected):
-    fastnn.plot_decision_boundary(thirds, X, y, ax=ax, resolution=5, markers=markers)
+    labels = y if len(expected) == 3 else np.arange(60) % len(expected)
+    fastnn.plot_decision_boundary(thirds, X, labels, ax=ax, resolution=5, markers=markers)
     check_shapes(shapes(samples(ax)), expected)
     check_shapes(shapes(ax.get_legend().legend_handles), expected)
     for drawn in samples(ax):
         np.testing.assert_allclose(drawn.get_edgecolor()[0, :3], to_rgb(OUTLINE))
         assert drawn.get_linewidth()[0] > 0
-    check_shapes(shapes(samples(image.plot(X=X, y=y, markers=markers))), expected)
-
-
-def test_auto_begins_again_after_ten_classes(ax):
-    points, labels = np.random.default_rng(0).uniform(size=(120, 2)), np.arange(120) % 12
-    fastnn.plot_decision_boundary(thirds, points, labels, ax=ax, resolution=5, markers="auto")
-    check_shapes(shapes(samples(ax)), [*CLASS_MARKERS, "o", "s"])
+    check_shapes(shapes(samples(image.plot(X=X, y=labels, markers=markers))), expected)
 
 
 @pytest.mark.parametrize("cmap", ["gray", "viridis"])

@@ -27,8 +27,8 @@ VISIONS = {
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     ),
 }
-# Smallest difference at which colours are told apart at a glance, and side by side.
-APART, APART_OF_MANY = 20, 19
+# Smallest differences at which colours are told apart at a glance, and side by side or with help.
+APART, APART_OF_MANY = 27, 17
 # Fractions of a class's colour in regions of the page: of classes, and of the highest probability.
 PAGE_STRENGTHS = tuple(
     float(re.search(rf"{start}.*, (0\.\d+)\)", (PAGE.parent / "palette.js").read_text("utf-8"))[1])
@@ -47,34 +47,9 @@ def to_lab(colours, vision="normal"):
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def lab_difference(first, second):
-    """Return CIEDE2000 of colours in CIE L*a*b* (Sharma, Wu and Dalal, 2005)."""
-    (l1, a1, b1), (l2, a2, b2) = (np.moveaxis(np.asarray(lab, float), -1, 0) for lab in (first, second))
-    chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
-    stretch = 1.5 - 0.5 * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
-    c1, c2 = np.hypot(stretch * a1, b1), np.hypot(stretch * a2, b2)
-    h1, h2 = (np.degrees(np.arctan2(b, stretch * a)) % 360 for a, b in ((a1, b1), (a2, b2)))
-    turn = np.where(c1 * c2 == 0, 0, (h2 - h1 + 180) % 360 - 180)
-    hue = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2))
-    light, chroma = (l1 + l2) / 2, (c1 + c2) / 2
-    mean = h1 + h2
-    mean = np.where(np.abs(h1 - h2) <= 180, mean / 2, np.where(mean < 360, mean / 2 + 180, mean / 2 - 180))
-    mean = np.where(c1 * c2 == 0, h1 + h2, mean)
-    cosines = [np.cos(np.radians(k * mean + angle)) for k, angle in ((1, -30), (2, 0), (3, 6), (4, -63))]
-    weight = 1 + np.tensordot([-0.17, 0.24, 0.32, -0.20], cosines, 1)
-    rotation = (
-        -2
-        * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
-        * np.sin(np.radians(60 * np.exp(-(((mean - 275) / 25) ** 2))))
-    )
-    dl = (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2))
-    dc, dh = (c2 - c1) / (1 + 0.045 * chroma), hue / (1 + 0.015 * chroma * weight)
-    return np.sqrt(dl**2 + dc**2 + dh**2 + rotation * dc * dh)
-
-
 def difference(first, second, vision="normal"):
-    """Return CIEDE2000 of colours in sRGB from 0 to 1, as seen with a vision."""
-    return lab_difference(to_lab(first, vision), to_lab(second, vision))
+    """Return the distance in CIE L*a*b* of colours in sRGB from 0 to 1, as seen with a vision."""
+    return np.linalg.norm(to_lab(first, vision) - to_lab(second, vision), axis=-1)
 
 
 def least_difference(colours, vision="normal"):
@@ -83,7 +58,7 @@ def least_difference(colours, vision="normal"):
     return difference(colours[first], colours[second], vision).min()
 
 
-def variables(theme="light", path=PAGE):
+def variables(theme, path=PAGE):
     """Return the variables of a style sheet by name; a dark theme changes some of the light one."""
     texts = re.split(r"prefers-color-scheme: dark|data-theme=.dark", path.read_text("utf-8"), maxsplit=1)
     light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6});", text)) for text in texts)
@@ -96,23 +71,9 @@ def colours_of(names, theme):
     return np.array([to_rgb(found[name]) for name in names])
 
 
-def test_differences_equal_published_ones():
-    # Pairs of the table of Sharma, Wu and Dalal ("The CIEDE2000 color-difference formula", 2005).
-    pairs = [
-        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
-        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
-        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
-        ((2.0776, 0.0795, -1.1350), (0.9033, -0.0636, -0.5514), 0.9082),
-    ]
-    for first, second, expected in pairs:
-        assert lab_difference(first, second) == pytest.approx(expected, abs=5e-5)
-    assert difference([1.0, 1.0, 1.0], [0.0, 0.0, 0.0]) == pytest.approx(100, abs=0.01)
-
-
 def test_classes_are_told_apart():
     for vision in VISIONS:
         assert least_difference(class_colours(6), vision) >= APART
-        # Also from the ground without regions, of the page and of paper.
         for ground in ((1, 1, 1), *colours_of(["plane"], "light"), *colours_of(["plane"], "dark")):
             assert difference(class_colours(6), ground, vision).min() >= APART
     assert least_difference(class_colours(10)) >= APART
@@ -133,7 +94,7 @@ def test_outlines_signs_and_curves_are_told_apart(theme, vision):
     shown = colours_of(["class-0", "class-1", "positive", "negative", "test"], theme)
     assert least_difference(shown, vision) >= APART
     # A training curve is solid and a test curve dashed: the colours help, but need not do it alone.
-    assert difference(train, shown, vision).min() >= APART / 2
+    assert difference(train, shown, vision).min() >= APART_OF_MANY
 
 
 def test_the_page_reports_and_figures_have_the_colours_of_the_library():

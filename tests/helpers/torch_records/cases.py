@@ -5,7 +5,7 @@ version of NumPy nor another initialisation of fastnn makes the records obsolete
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,63 +38,30 @@ LOSSES = {
     "poisson": ("poisson", COUNTS, "sgd"),
 }
 
-# Optimizers: fastnn's, the class of torch.optim, and the arguments of that class.
+# Optimizers, with the names that torch.optim gives arguments: the first of a name has PyTorch's defaults.
 OPTIMIZERS = [
-    (fastnn.SGD(), "SGD", {}),
-    (fastnn.SGD(weight_decay=0.1), "SGD", {"weight_decay": 0.1}),
-    (fastnn.Momentum(), "SGD", {"momentum": 0.9}),
-    (
-        fastnn.Momentum(0.8, dampening=0.3, weight_decay=0.1),
-        "SGD",
-        {"momentum": 0.8, "dampening": 0.3, "weight_decay": 0.1},
-    ),
-    (fastnn.Momentum(0.5, dampening=0.5), "SGD", {"momentum": 0.5, "dampening": 0.5}),
-    (fastnn.Nesterov(), "SGD", {"momentum": 0.9, "nesterov": True}),
-    (
-        fastnn.Nesterov(0.7, weight_decay=0.1),
-        "SGD",
-        {"momentum": 0.7, "nesterov": True, "weight_decay": 0.1},
-    ),
-    (fastnn.Adagrad(), "Adagrad", {}),
-    (
-        fastnn.Adagrad(lr_decay=0.05, weight_decay=0.1, initial_accumulator_value=0.2, eps=1e-6),
-        "Adagrad",
-        {"lr_decay": 0.05, "weight_decay": 0.1, "initial_accumulator_value": 0.2, "eps": 1e-6},
-    ),
-    (fastnn.RMSprop(), "RMSprop", {}),
-    (
-        fastnn.RMSprop(alpha=0.9, eps=1e-4, weight_decay=0.1, momentum=0.6),
-        "RMSprop",
-        {"alpha": 0.9, "eps": 1e-4, "weight_decay": 0.1, "momentum": 0.6},
-    ),
-    (fastnn.Adam(), "Adam", {}),
-    (
-        fastnn.Adam(betas=(0.7, 0.95), eps=1e-4, weight_decay=0.1),
-        "Adam",
-        {"betas": (0.7, 0.95), "eps": 1e-4, "weight_decay": 0.1},
-    ),
-    (fastnn.AdamW(), "AdamW", {}),
-    (
-        fastnn.AdamW(betas=(0.7, 0.95), eps=1e-4, weight_decay=0.3),
-        "AdamW",
-        {"betas": (0.7, 0.95), "eps": 1e-4, "weight_decay": 0.3},
-    ),
+    fastnn.SGD(),
+    fastnn.SGD(weight_decay=0.1),
+    fastnn.Momentum(),
+    fastnn.Momentum(0.8, dampening=0.3, weight_decay=0.1),
+    fastnn.Momentum(0.5, dampening=0.5),
+    fastnn.Nesterov(),
+    fastnn.Nesterov(0.7, weight_decay=0.1),
+    fastnn.Adagrad(),
+    fastnn.Adagrad(lr_decay=0.05, weight_decay=0.1, initial_accumulator_value=0.2, eps=1e-6),
+    fastnn.RMSprop(),
+    fastnn.RMSprop(alpha=0.9, eps=1e-4, weight_decay=0.1, momentum=0.6),
+    fastnn.Adam(),
+    fastnn.Adam(betas=(0.7, 0.95), eps=1e-4, weight_decay=0.1),
+    fastnn.AdamW(),
+    fastnn.AdamW(betas=(0.7, 0.95), eps=1e-4, weight_decay=0.3),
 ]
+# Arguments of fastnn alone.
+OWN = {"rate_in_velocity", "eps_hat"}
 
 # Activations that PyTorch has, by fastnn's names; others are tested against their closed forms.
-ACTIVATIONS = (
-    "identity",
-    "sigmoid",
-    "tanh",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "softplus",
-    "silu",
-    "gelu",
-    "mish",
-)
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu")
+ACTIVATIONS += ("mish",)
 
 
 @dataclass(frozen=True)
@@ -102,9 +69,7 @@ class Case:
     """One training: a network, a loss and an optimizer; batches are taken in the order of the samples."""
 
     loss: str  # a key of `LOSSES`
-    optimizer: Any = "sgd"
-    torch_optimizer: str = "SGD"  # name of a class of torch.optim
-    options: dict[str, Any] = field(default_factory=dict)  # arguments of that class
+    optimizer: Any = OPTIMIZERS[0]
     n_passes: int = 20
     rate: float = 0.02
     batch_size: int = N
@@ -128,6 +93,15 @@ class Case:
     def layer_activations(self) -> tuple[str, ...]:
         """Names of the activations of all layers."""
         return self.activations or ("tanh",) * (len(self.hidden) + 1)
+
+    @property
+    def torch_optimizer(self) -> tuple[str, dict[str, Any]]:
+        """Name of a class of torch.optim, and its arguments."""
+        name = type(self.optimizer).__name__
+        arguments = {key: value for key, value in asdict(self.optimizer).items() if key not in OWN}
+        if name == "Nesterov":
+            arguments["nesterov"] = True
+        return ("SGD" if name in ("Momentum", "Nesterov") else name), arguments
 
     @property
     def targets(self) -> np.ndarray:
@@ -160,12 +134,10 @@ SEED = 7
 def _trainings() -> Iterator[tuple[str, Case]]:
     """Yield names and cases of all trainings."""
     loss_by_optimizer = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
-    for optimizer, torch_optimizer, options in OPTIMIZERS:
-        loss = loss_by_optimizer[optimizer.name]
-        yield str(optimizer), Case(loss, optimizer, torch_optimizer, options, n_passes=50, rate=0.01)
+    for optimizer in OPTIMIZERS:
+        yield str(optimizer), Case(loss_by_optimizer[optimizer.name], optimizer, n_passes=50, rate=0.01)
     for name, (_, _, optimizer_name) in LOSSES.items():
-        defaults = next(row for row in OPTIMIZERS if row[0].name == optimizer_name)
-        yield f"loss {name}", Case(name, *defaults)
+        yield f"loss {name}", Case(name, next(one for one in OPTIMIZERS if one.name == optimizer_name))
         # A larger factor makes the exponential of poisson's scores infinite, in PyTorch as well.
         yield (
             f"large scores of {name}",
@@ -181,31 +153,34 @@ def _trainings() -> Iterator[tuple[str, Case]]:
             f"activation {name}",
             Case("cross entropy", hidden=(6, 6), activations=(name,) * 3, backends=("numpy",)),
         )
-    names = ACTIVATIONS
-    yield (
-        "all activations",
-        Case("cross entropy", rate=0.5, hidden=(6,) * len(names), activations=(*names, "identity")),
-    )
+    every = {"hidden": (6,) * len(ACTIVATIONS), "activations": (*ACTIVATIONS, "identity")}
+    yield "all activations", Case("cross entropy", rate=0.5, **every)
     yield (
         "batch normalisation",  # batches of 8, 8, 8, 8 and 5
         Case("cross entropy", n_passes=6, rate=0.05, batch_size=8, hidden=(7, 6), batch_norm=True),
     )
-    decay = fastnn.SGD(weight_decay=0.1), "SGD", {"weight_decay": 0.1}
     for exactly in (True, False):
-        yield (
-            f"clipping{' exactly' * exactly}",
-            Case("cross entropy", *decay, rate=0.1, clip_norm=0.05, clips_exactly=exactly),
-        )
+        clipping = {"rate": 0.1, "clip_norm": 0.05, "clips_exactly": exactly}
+        yield f"clipping{' exactly' * exactly}", Case("cross entropy", OPTIMIZERS[1], **clipping)
     for rates in [(0.0, 0.4), (0.25, 0.5)]:
-        yield (
-            f"dropout {rates}",
-            Case("cross entropy", n_passes=2, rate=0.05, batch_size=8, dropout=rates),
-        )
+        case = Case("cross entropy", n_passes=2, rate=0.05, batch_size=8, dropout=rates)
+        yield f"dropout {rates}", case
 
 
 TRAININGS = dict(_trainings())
 
 # Schedules by name: fastnn's, the number of steps, the class of torch.optim.lr_scheduler, and its arguments.
+ONE_CYCLES = [
+    (
+        fastnn.OneCycle(**shape),
+        total,
+        "OneCycleLR",
+        {"max_lr": 1.0, "total_steps": total, "cycle_momentum": False, **shape},
+    )
+    for shape in ({}, {"pct_start": 0.45, "div_factor": 7, "final_div_factor": 30})
+    for total in (5, 10, 33, 60, 100)
+]
+RESTARTS = "CosineAnnealingWarmRestarts"
 SCHEDULES = {
     f"{scheduler} {total} {options}": (schedule, total, scheduler, options)
     for schedule, total, scheduler, options in [
@@ -213,30 +188,16 @@ SCHEDULES = {
         (fastnn.ExponentialDecay(1, 0.9), 60, "ExponentialLR", {"gamma": 0.9}),
         (fastnn.CosineDecay(), 60, "CosineAnnealingLR", {"T_max": 60}),
         (fastnn.CosineDecay(80, minimum=0.2), 60, "CosineAnnealingLR", {"T_max": 80, "eta_min": 0.2}),
-        (fastnn.CosineDecay(0.25, restarts=True), 60, "CosineAnnealingWarmRestarts", {"T_0": 15}),
+        (fastnn.CosineDecay(0.25, restarts=True), 60, RESTARTS, {"T_0": 15}),
         (
             fastnn.CosineDecay(4, restarts=True, growth=2, minimum=0.1),
             60,
-            "CosineAnnealingWarmRestarts",
+            RESTARTS,
             {"T_0": 4, "T_mult": 2, "eta_min": 0.1},
         ),
-        (
-            fastnn.CosineDecay(1, restarts=True, growth=3),
-            60,
-            "CosineAnnealingWarmRestarts",
-            {"T_0": 1, "T_mult": 3},
-        ),
+        (fastnn.CosineDecay(1, restarts=True, growth=3), 60, RESTARTS, {"T_0": 1, "T_mult": 3}),
         (fastnn.WarmUp(length=8), 60, "LinearLR", {"start_factor": 1 / 8, "total_iters": 7}),
         (fastnn.WarmUp(length=0.2, start=0.4), 60, "LinearLR", {"start_factor": 0.45, "total_iters": 11}),
-        *(
-            (
-                fastnn.OneCycle(**shape),
-                total,
-                "OneCycleLR",
-                {"max_lr": 1.0, "total_steps": total, "cycle_momentum": False, **shape},
-            )
-            for shape in ({}, {"pct_start": 0.45, "div_factor": 7, "final_div_factor": 30})
-            for total in (5, 10, 33, 60, 100)
-        ),
+        *ONE_CYCLES,
     ]
 }

@@ -59,12 +59,10 @@ class Twin(torch.nn.Module):
             linear.weight.data = torch.tensor(W.T.copy())
             linear.bias.data = torch.tensor(b[0])
             self.linear.append(linear)
-        for width in case.hidden:
-            is_normed = case.batch_norm
-            self.norms.append(
-                torch.nn.BatchNorm1d(width, dtype=torch.float64) if is_normed else torch.nn.Identity()
-            )
-        self.norms.append(torch.nn.Identity())
+        for width in case.hidden if case.batch_norm else ():
+            self.norms.append(torch.nn.BatchNorm1d(width, dtype=torch.float64))
+        while len(self.norms) < len(self.linear):
+            self.norms.append(torch.nn.Identity())
 
     def forward(self, X, masks=()):
         """Return the scores.
@@ -72,9 +70,8 @@ class Twin(torch.nn.Module):
         `masks` are the factors of the layers' inputs, None for a layer without dropout.
         """
         masks = [*masks] or [None] * len(self.linear)
-        for linear, norm, activation, mask in zip(
-            self.linear, self.norms, self.activations, masks, strict=True
-        ):
+        layers = zip(self.linear, self.norms, self.activations, masks, strict=True)
+        for linear, norm, activation, mask in layers:
             if mask is not None:
                 X = X * torch.tensor(mask)
             X = activation(norm(linear(X)))
@@ -99,7 +96,8 @@ class Twin(torch.nn.Module):
 def trained(case: Case) -> dict[str, np.ndarray]:
     """Return the results of a training by PyTorch: parameters, losses, probabilities and gradient norms."""
     twin, samples, targets = Twin(case), torch.tensor(X), torch.tensor(case.targets)
-    optimizer = getattr(torch.optim, case.torch_optimizer)(twin.parameters(), lr=case.rate, **case.options)
+    name, options = case.torch_optimizer
+    optimizer = getattr(torch.optim, name)(twin.parameters(), lr=case.rate, **options)
     if case.decays:
         n_steps = case.n_passes * -(-N // case.batch_size)
         decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / n_steps))
