@@ -1,10 +1,12 @@
-"""The server: real sockets, several pages, closed pages, Ctrl-C, and the command that starts it."""
+"""The server: access, answers to pages, pages that are closed, Ctrl-C, and the command that starts it."""
 
 import asyncio
 import html
+import http.client
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import stat
@@ -14,9 +16,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from inspect import signature
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -25,26 +28,35 @@ from processes import PATIENCE
 
 import fastnn
 from fastnn.cli.main import main
+from fastnn.play.app import MAX_PAGES
+from fastnn.play.datasets import DATASETS
 from fastnn.play.recording import Recorder
+from fastnn.play.server import list_hosts
 from fastnn.play.settings import MAX_SAMPLES
 from fastnn.play.token import keep_token
 
 pytest.importorskip("uvicorn")
+pytest.importorskip("starlette")
 client = pytest.importorskip("websockets.sync.client")
 
+STATIC = Path(fastnn.__file__).parent / "play" / "static"
 # A page that does not read for a while, however long that takes on a busy machine, keeps its connection.
 CONNECTION = {"ping_interval": None} if "ping_interval" in signature(client.connect).parameters else {}
 CONNECTION |= {"compression": None, "max_size": None, "open_timeout": PATIENCE}
+
+
+def connect(address):
+    """Open the websocket of a page with an address."""
+    base, _, token = address.partition("/?token=")
+    where = f"{base.replace('http', 'ws')}/training?token={token}"
+    return client.connect(where, origin=base, **CONNECTION).__enter__()
 
 
 class SocketPage:
     """A page with a real websocket, which has started a run unless `start` is false."""
 
     def __init__(self, address, start=True):
-        base, _, token = address.partition("/?token=")
-        self.socket = client.connect(
-            f"{base.replace('http', 'ws')}/training?token={token}", origin=base, **CONNECTION
-        ).__enter__()
+        self.socket = connect(address)
         self.hello = self.until("hello")
         if start:
             self.send("start", run=1, state={})
@@ -99,6 +111,123 @@ def fetch(address):
 def served():
     with serve() as running:
         yield running
+
+
+# Headers by which a browser opens a websocket.
+HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+HANDSHAKE["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def ask(server, path, headers):
+    """Return the answer to a request, and its body."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer, b"" if answer.status == 101 else answer.read()
+
+
+def test_headers_forbid_content_from_elsewhere(server):
+    for path in (
+        server.address.removeprefix(f"http://127.0.0.1:{server.port}"),
+        "/static/main.js",
+        "/nowhere",
+    ):
+        headers = ask(server, path, {"Origin": "http://evil.example"})[0].headers
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert f"ws://127.0.0.1:{server.port}" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+
+
+# Tokens, and headers of requests, that are refused.
+FOREIGN = [
+    *({"token": token} for token in ("", "another", "\u00e4")),
+    *({"Host": host} for host in ("evil.example", "127.0.0.1", "127.0.0.1:1", "evil.example:{port}", "")),
+    *({"Origin": origin} for origin in ("http://evil.example", "https://127.0.0.1:{port}", "null")),
+    {"Origin": "http://127.0.0.1:1"},
+]
+
+
+@pytest.mark.parametrize("wrong", FOREIGN, ids=str)
+def test_requests_from_elsewhere_are_refused(wrong, server):
+    base, _, token = server.address.partition("/?token=")
+    headers = {name: value.format(port=server.port) for name, value in wrong.items()}
+    token = quote(headers.pop("token", token))
+    answer, text = ask(server, f"/?token={token}", headers)
+    assert (answer.status, b"terminal" in text) == (403, True)
+    for sent in ({"Origin": base} | headers, headers):  # a websocket without an origin is refused, too
+        assert ask(server, f"/training?token={token}", HANDSHAKE | sent)[0].status == 403
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_requests_to_this_host_are_answered(name, server):
+    host, token = f"{name}:{server.port}", server.address.partition("?token=")[2]
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    page, _ = ask(server, f"/?token={token}", headers)
+    assert (page.status, page.headers["content-type"].split(";")[0]) == (200, "text/html")
+    assert ask(server, f"/training?token={token}", HANDSHAKE | headers)[0].status == 101
+    assert {name, f"{name}:80"} <= list_hosts(80)  # requests to port 80 may leave it out
+
+
+def test_static_files_stay_within_their_folder(server):
+    assert ask(server, "/static/main.js", {})[0].status == 200
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"):
+        assert ask(server, path, {})[0].status == 404
+
+
+REFUSED = [
+    ("start", {"run": 1, "state": {"layers": [10_000], "activations": ["tanh"]}}, "layers", "from 1 to 128"),
+    ("start", {"run": 1, "state": {"dataset": "painted"}}, "points", "paint"),
+    ("save", {"what": "model"}, None, "start"),
+]
+MALFORMED = ["", "{", "[]", "3", "null", '{"type": NaN}', "[" * 100_000, b"", b"\0\1", b"{}"]
+
+
+def test_frames_and_files_are_sent_and_what_is_wrong_is_reported(served, monkeypatch):
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    page = SocketPage(served.address, start=False)
+    for kind, message, field, text in REFUSED:
+        page.send(kind, **message)
+        error = page.until("error")
+        assert (error["field"], text in error["text"]) == (field, True), text
+    for content in MALFORMED:
+        page.socket.send(content)
+        assert "message" in page.until("error")["text"]
+    page.send("start", run=7, state={"noise": 0.1})
+    assert page.until("started")["run"] == 7
+    header, arrays = page.until("frame")
+    assert (header["frame"], header["run"], arrays["boundary"].shape) == (0, 7, (256, 256))
+    page.send("save", what="everything")
+    assert "model, picture, gif" in page.until("error")["text"]
+    with monkeypatch.context() as patched:
+        patched.setattr("fastnn.play.session.write_script", fail)
+        patched.setattr("fastnn.play.run.Run.save_model", fail)
+        for kind in ("script", "save", "save"):  # after a failed save, another one is possible
+            page.send(kind, what="model")
+            assert "OSError: the disk is full" in page.until("error")["text"]
+    page.send("save", what="picture")
+    header, arrays = page.until("saved")
+    assert header["name"] == "moons-2-3-2.png"
+    assert arrays["content"].tobytes().startswith(b"\x89PNG")
+
+
+def test_the_number_of_connected_pages_is_limited(served):
+    pages = [SocketPage(served.address, start=False) for _ in range(MAX_PAGES)]
+    assert str(MAX_PAGES) in json.loads(connect(served.address).recv())["text"]
+    pages[0].socket.close()
+
+
+def test_the_pages_files_are_small_and_name_no_address_elsewhere():
+    texts = [path.read_text(encoding="utf-8") for path in STATIC.iterdir() if path.is_file()]
+    assert sum(map(len, texts)) < 300_000
+    assert set(re.findall(r"https?://[^\s\"'`)<>]+", "".join(texts))) == {"http://www.w3.org/2000/svg"}
 
 
 def test_the_page_is_served_only_with_the_token_and_on_this_machine(served):
@@ -192,15 +321,26 @@ def test_an_address_is_good_for_one_port_and_for_later_playgrounds_of_the_user(u
         SocketPage(first.address).socket.close()
 
 
-def test_a_table_is_the_first_data_set():
+def test_the_first_message_describes_all_settings_and_data_sets_of_which_a_table_is_the_first():
     X = np.random.RandomState(0).randn(50, 4)
     with serve(X, X[:, 0] * X[:, 1]) as running:
         page = SocketPage(running.address, start=False)
-        assert page.hello["state"]["dataset"] == "table"
-        page.send("start", run=1, state={**page.hello["state"], "x_column": "x3"})
+        hello = page.hello
+        assert (hello["version"], hello["state"]["dataset"]) == (fastnn.__version__, "table")
+        page.send("start", run=1, state={**hello["state"], "x_column": "x3"})
         started = page.until("started")
         assert (started["kind"], started["inputs"]) == ("regression", ["x3", "x1"])
         page.train_beyond(50)
+    assert set(hello["state"]) == set(hello["choices"])
+    assert [value["name"] for value in hello["choices"]["x_column"]["values"]] == ["x0", "x1", "x2", "x3"]
+    assert [data["name"] for data in hello["datasets"]] == [*DATASETS, "table"]
+    for data in hello["datasets"]:
+        assert data["why"].endswith(".")
+        assert set(data["best"]) <= set(hello["choices"])
+        thumbnail = np.array(data["thumbnail"])
+        assert 10 <= len(thumbnail) <= 80
+        assert (thumbnail >= 0).all()
+        assert (thumbnail[:, :2] <= 1).all()
     X[:25, 0] = X[25:, 1] = np.nan
     with pytest.raises(ValueError, match="x0 and x1 hold fewer than two rows"):
         serve(X[:, :2], np.arange(50.0))
