@@ -141,7 +141,7 @@ CONTRADICTIONS = [
     ("loss", {"loss": "squared_error"}),
     ("loss", {"dataset": "surface", "loss": "softmax_cross_entropy"}),
     ("loss", {"dataset": "surface", "loss": "poisson"}),
-    ("loss", {"dataset": "blobs", "loss": "sigmoid_binary_cross_entropy"}),
+    ("loss", {"dataset": "blobs", "classes": 3, "loss": "sigmoid_binary_cross_entropy"}),
     ("test_share", {"test_share": 0.9, "dataset": "painted", "points": [[0, 0, 0], [1, 1, 1]]}),
     ("optimizer", {"optimizer": "lbfgs", "batch_size": 10}),
     ("optimizer", {"optimizer": "lbfgs", "dropout": 0.5}),
