@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .engine import BACKENDS, get_backend
 from .engine.checks import check_data, explain_overflow
-from .engine.predictor import Predictor, check_method, label_flat, label_positive
+from .engine.predictor import METHODS, Predictor, label_flat, label_positive
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks
@@ -621,7 +621,7 @@ class Model(Exportable, Savable):
         >>> predict([[0.5, -0.2]]).shape
         (1,)
         """
-        output, finish = self._choose_output(check_method(method))
+        output, finish = self._choose_output(check_choice(method, "method", METHODS))
         return Predictor(self.backend, self._network, self._predicting, n_rows, output, finish or np.copy)
 
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Any], Any] | None]:

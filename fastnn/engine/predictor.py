@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from ..network.description import Array, Network
 from ..system.memory import LARGE_BYTES, check_memory
 from ..system.messages import warn
-from ..system.validation import _convert_to_rows, check_choice, check_count
+from ..system.validation import _convert_to_rows, check_count
 from . import get_backend
 
-__all__ = ["Predictor", "check_method", "label_flat", "label_positive"]
+__all__ = ["METHODS", "Predictor", "label_flat", "label_positive"]
 
 
+# Methods whose results a predictor can return.
 METHODS = ("predict", "predict_proba")
 
 
@@ -138,8 +139,3 @@ def label_positive(scores: Array) -> NDArray[np.int64]:
 def label_flat(scores: Array) -> NDArray[np.int64]:
     """Return the labels (n,) of scores (n, 1)."""
     return label_positive(scores).ravel()
-
-
-def check_method(method: object) -> str:
-    """Return the method's name if a predictor supports the method; otherwise raise ValueError."""
-    return check_choice(method, "method", METHODS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine import get_backend
-from ..engine.predictor import Predictor, check_method
+from ..engine.predictor import METHODS, Predictor
 from ..export.methods import Exportable
+from ..export.sklearn import OUT_ACTIVATIONS
 from ..losses import Loss
 from ..model import Model
 from ..network.description import Network
 from ..network.views import FoldedViews, LiveViews
 from ..system.sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
-from ..system.validation import check_count
-from .fitted import OUT_ACTIVATIONS, STOCHASTIC, FittedNetwork
+from ..system.validation import Array, check_choice, check_count
+from .fitted import STOCHASTIC, FittedNetwork
 from .fitting import fit_network
 from .parameters import validate_parameters
 from .samples import Samples, cast_samples, densify, is_kernel_table
@@ -34,14 +35,16 @@ from .weights import adopt_weights, check_out_activation
 
 __all__ = ["BaseMLP"]
 
-Array = NDArray[Any]
-
 
 class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     """Common part of the classifier and the regressor."""
 
     n_features_in_: int
     n_iter_: int
+
+    if TYPE_CHECKING:  # parameters and fitted attributes have no types, as in scikit-learn
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # --- methods of the subclasses ----------------------------------------------------------------
 
@@ -65,6 +68,10 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         return None
 
     # --- parameters --------------------------------------------------------------------------------
+
+    def _store_arguments(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
 
     def _validate_params(self) -> None:
         validate_parameters(self)
@@ -187,7 +194,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         """
         if "_state" not in self.__dict__:
             check_is_fitted(self)
-        if not hasattr(self, check_method(method)):
+        if not hasattr(self, check_choice(method, "method", METHODS)):
             raise ValueError(f"{type(self).__name__} has no {method}: its predictor is for 'predict'")
         state = self._state
         output, finish = self._choose_output(method)

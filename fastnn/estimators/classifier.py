@@ -21,7 +21,7 @@ from ..engine.predictor import label_positive
 from ..export.sklearn import make_label_binarizer
 from ..losses import Loss, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy
 from ..system.sklearn_internals import Interval, StrOptions, check_first_partial_fit, fit_context
-from ..system.validation import sort_classes
+from ..system.validation import Array, sort_classes
 from ..system.words import translate_arguments
 from .base import BaseMLP
 from .fitting import FitOptions, fit_network
@@ -34,8 +34,6 @@ from .targets import ClassTargets, Weights, check_class_weights, check_texts
 from .weights import make_from_weights
 
 __all__ = ["MLPClassifier"]
-
-Array = NDArray[Any]
 
 
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
@@ -131,40 +129,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         label_smoothing=0.0,
         class_weight=None,
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
-        self.ema_decay = ema_decay
-        self.scoring = scoring
-        self.n_threads = n_threads
-        self.init = init
-        self.ties = ties
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
+        self._store_arguments(locals())
 
     @classmethod
     def from_weights(

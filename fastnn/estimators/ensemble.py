@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -19,7 +18,7 @@ from ..export.methods import Exportable
 from ..optimizers import LBFGS
 from ..schedules import CosineDecay
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
-from ..system.validation import check_count
+from ..system.validation import Array, check_count
 from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
@@ -32,8 +31,6 @@ from .solvers import make_optimizer
 from .targets import ClassTargets, NumberTargets, Targets, Weights
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
-
-Array = NDArray[Any]
 
 
 class _Ensemble(Targets, Exportable, BaseEstimator):
@@ -158,19 +155,17 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
                 "solver or method"
             )
         if self.method == "snapshots":
-            members = self._take_snapshots(members[0], X, y, weights)
-        elif self.method == "average":
+            return self._take_snapshots(members[0], X, y, weights)
+        samples: list[Array | None] = [None] * len(members)
+        if self.method == "average":
             span = self.n_estimators * members[0]._count_batches(X.shape[0])
-            del members[1:]
-            members[0].set_params(ema_decay=1 - 1 / span)
-            self._fit_members(members, [None], (X, y, weights, X_val, y_val))
+            members, samples = [members[0].set_params(ema_decay=1 - 1 / span)], [None]
         elif self.method == "bootstrap":
             # Samples of weight 0 count as absent: do not draw them.
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
-            self._fit_members(members, samples, (X, y, weights, X_val, y_val))
-        else:
-            self._fit_members(members, [None] * len(members), (X, y, weights, X_val, y_val))
+        data = (X, y, weights, X_val, y_val)
+        fit_all(fit_member, members, [(rows,) for rows in samples], data, self.n_jobs)
         return members
 
     def _make_member(self, k: int, random: np.random.RandomState) -> BaseMLP:
@@ -191,21 +186,10 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             raise ValueError(f"estimator must be a fastnn.{kind}, got {repr_with_module(given)}")
         member = clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
         member._validate_params()
-        return member
-
-    def _copy_target_attributes(self, member: BaseMLP) -> None:
-        """Copy the attributes derived from y to a member."""
-        for name in ("classes_", "_has_labels", "n_outputs_"):
+        for name in ("classes_", "_has_labels", "n_outputs_"):  # derived from y
             if hasattr(self, name):
                 setattr(member, name, getattr(self, name))
-
-    def _fit_members(
-        self, members: list[BaseMLP], samples: list[Array | None], data: tuple[Any, ...]
-    ) -> None:
-        """Fit every member to its samples of the data: X, y, weights and validation data."""
-        for member in members:
-            self._copy_target_attributes(member)
-        fit_all(fit_member, members, [(rows,) for rows in samples], data, self.n_jobs)
+        return member
 
     def _take_snapshots(self, member: BaseMLP, X: Any, y: Any, weights: Any) -> list[BaseMLP]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
@@ -216,7 +200,6 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             n_iter_no_change=np.inf,
             early_stopping=False,
         )
-        self._copy_target_attributes(member)
         snapshots = []
         options = FitOptions(n_passes=n_passes, knows_classes=True, stopped=lambda: False)
         for _ in range(self.n_estimators):
@@ -282,7 +265,11 @@ _PARAMETERS = """
     Attributes
     ----------
     estimators_ : list
-        Fitted members of the ensemble."""
+        Fitted members of the ensemble.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array (n_features,)
+        Names of the features, where X has names and all of them are text."""
 
 
 class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
@@ -301,10 +288,6 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         + """
     classes_ : array (n_classes,)
         Classes, sorted.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : array (n_features,)
-        Names of the features, where X has names and all of them are text.
 
     Examples
     --------
@@ -367,10 +350,6 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
         default ``MLPRegressor()``."""
         + _PARAMETERS
         + """
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : array (n_features,)
-        Names of the features, where X has names and all of them are text.
 
     Examples
     --------

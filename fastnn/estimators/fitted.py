@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from ..engine.job import Memory
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
 from ..system.generators import make_random
+from ..system.validation import Array
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -31,62 +31,32 @@ __all__ = [
     "record_epochs",
 ]
 
-Array = NDArray[Any]
-
 
 # Fitted attributes that only stochastic solvers set.
 STOCHASTIC = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 # Attributes in which an estimator without a fit keeps what was assigned to it.
 ASSIGNED = ("coefs_", "intercepts_", "_assigned_output")
-# scikit-learn's names of the output activations, by the engine's names.
-OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 
 
 @dataclass
 class FittedNetwork:
-    """Network of a fitted estimator, and the state from which its next fit continues.
-
-    Parameters
-    ----------
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and running statistics after the last epoch.
-    memory : Memory, optional
-        State of the training; None before the first training by a stochastic solver.
-    optimizer : Optimizer, optional
-        Optimizer of the last fit, to which the optimizer state in `memory` belongs.
-    n_steps : int
-        Number of steps in all fits.
-    seed : int
-        Seed of the dropout masks.
-    rate_factor : float
-        Present factor of the learning rate "adaptive".
-    n_no_improvement : int
-        Number of epochs in a row without an improvement.
-    random : RandomState, optional
-        Generator that was created from an integer `random_state`; None for a user's generator.
-    random_state : None, int or RandomState
-        Parameter `random_state` of the estimator in the last fit.
-    split : RandomState, optional
-        Copy of the generator before the split of the validation data.
-    best : two arrays, optional
-        Parameters and running statistics of the best epoch by the validation data, which predict. The next
-        fit nevertheless continues from the last epoch.
-    """
+    """Network of a fitted estimator, and the state from which its next fit continues."""
 
     network: Network
-    parameters: Array
+    parameters: Array  # flat vectors of parameters and running statistics, after the last epoch
     statistics: Array
-    memory: Memory | None = None
-    optimizer: Optimizer | None = None
-    n_steps: int = 0
-    seed: int = 0
-    rate_factor: float = 1.0
-    n_no_improvement: int = 0
+    memory: Memory | None = None  # None before the first training by a stochastic solver
+    optimizer: Optimizer | None = None  # of the last fit, to which the optimizer state in `memory` belongs
+    n_steps: int = 0  # in all fits
+    seed: int = 0  # of the dropout masks
+    rate_factor: float = 1.0  # present factor of the learning rate "adaptive"
+    n_no_improvement: int = 0  # number of epochs in a row without an improvement
+    # Generator that was created from an integer `random_state`; None for a user's generator.
     random: np.random.RandomState | None = None
-    random_state: Any = None
-    split: np.random.RandomState | None = None
+    random_state: object = None  # parameter of the estimator in the last fit
+    split: np.random.RandomState | None = None  # copy of the generator before the validation split
+    # Parameters and running statistics of the best epoch by the validation data, which predict. The next fit
+    # nevertheless continues from the last epoch.
     best: tuple[Array, Array] | None = None
 
     @property

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.special
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..engine import get_backend
@@ -41,11 +40,11 @@ from ..system.generators import (
 )
 from ..system.messages import warn
 from ..system.sklearn_internals import get_callbacks
-from ..system.validation import check_limit
+from ..system.validation import Array, check_limit
 from ..training.callbacks import KeepBest, ValidateLoss
 from ..training.checkpoint import Checkpoint, SaveCheckpoint, check_best
 from ..training.divergence import DivergenceError
-from ..training.hints import RISEN_MULTIPLE
+from ..training.hints import find_rise_hint
 from ..training.loop import Hook, Training, run_training
 from ..training.patience import Patience
 from .fitted import (
@@ -71,7 +70,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FitDivergenceError", "FitOptions", "fit_network"]
 
-Array = NDArray[Any]
 
 # Largest number of epochs in one training run, which keeps a record of each. A longer fit has several runs.
 MAX_EPOCHS = 10_000
@@ -83,26 +81,13 @@ CROSS_ENTROPIES, MAX_LOSS = (SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy), -m
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Options of a fit besides the data and the estimator's parameters.
+    """Options of a fit besides the data and the estimator's parameters."""
 
-    Parameters
-    ----------
-    n_passes : int, optional
-        Number of epochs by which a partial fit continues the last fit; by default a whole fit runs `max_iter`
-        epochs.
-    knows_classes : bool, default False
-        True if the attributes that `Targets._check_targets` derives from y are already set.
-    stopped : callable, optional
-        Function that returns True if the fit must end with a KeyboardInterrupt. If it is given, the fit
-        raises KeyboardInterrupt on Ctrl-C instead of a warning.
-    hooks : sequence of Hook
-        Further hooks of a stochastic training, called last.
-    """
-
-    n_passes: int | None = None
-    knows_classes: bool = False
+    n_passes: int | None = None  # epochs of a partial fit; None for a whole fit, of `max_iter` epochs
+    knows_classes: bool = False  # True if what `Targets._check_targets` derives from y is already set
+    # Returns True if the fit must end with a KeyboardInterrupt; Ctrl-C then raises it too, without a warning.
     stopped: Callable[[], bool] | None = None
-    hooks: Sequence[Hook] = ()
+    hooks: Sequence[Hook] = ()  # further hooks of a stochastic training, called last
 
     @property
     def is_whole(self) -> bool:
@@ -127,16 +112,7 @@ def fit_network(
 ) -> None:
     """Fit the network of an estimator, or continue its last fit; a fit that is refused changes nothing.
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator, whose fitted attributes are set.
-    X, y, sample_weight, X_val, y_val
-        Arguments of `fit`.
-    options : FitOptions
-        Further options.
-    weights_val : array-like, optional
-        Weights of the validation data.
+    The data are the arguments of `fit`, and `weights_val` the weights of the validation data.
     """
     sizes = parse_hidden_sizes(estimator.hidden_layer_sizes)
     check_limit(estimator.max_grad_norm, "max_grad_norm")
@@ -245,22 +221,8 @@ def make_job(
 class Fit(Hook):
     """One fit of an estimator: its trainings, what they record, and what checkpoints save (`Subject`).
 
-    As a hook, it lends the generator of the orders to the kernels, and updates the estimator's curves.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator whose curves and fitted attributes are updated.
-    state : FittedNetwork
-        State of the estimator, updated in place.
-    job : Job
-        Job of the whole fit.
-    random : RandomState
-        Generator from which the orders of the samples are drawn.
-    validation : Validation or None
-        Loss and score of the validation data.
-    options : FitOptions
-        Further options.
+    It updates the curves and fitted attributes of the estimator, and its state in place. As a hook, it lends
+    the generator of the orders to the kernels, and updates the estimator's curves.
     """
 
     measures = True
@@ -526,12 +488,8 @@ class Fit(Hook):
         """Warn of a loss that has risen, which also ends a fit: such a loss no longer improves."""
         estimator = self.estimator
         losses = estimator.loss_curve_[-estimator.n_iter_ :] if estimator.n_iter_ else []
-        if losses and losses[-1] > RISEN_MULTIPLE * losses[0] > 0:
-            warn(
-                f"the loss has risen from {losses[0]:.4g} to {losses[-1]:.4g}: lower "
-                f"learning_rate_init={self.job.epsilon:g}, or standardise X, and y if it holds large numbers",
-                ConvergenceWarning,
-            )
+        if hint := find_rise_hint(losses, f"learning_rate_init={self.job.epsilon:g}"):
+            warn(hint, ConvergenceWarning)
 
 
 class StopOrLowerRate(Hook):

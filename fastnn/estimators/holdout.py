@@ -13,11 +13,9 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from fastnn_kernels.compiler.interrupts import let_interrupts_through
-
 from ..engine import get_backend
 from ..system.sklearn_internals import find_metric
-from ..system.validation import short_repr
+from ..training.callbacks import call_scorer
 from .fitted import FittedNetwork
 from .samples import Samples, check_samples
 from .targets import Weights
@@ -80,9 +78,9 @@ def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwo
         return None
     backend, network = get_backend("numba"), state.network
 
+    weights = data.weights / data.weights.sum()
+
     def loss() -> float:
-        total = data.weights.sum()
-        weights = data.weights / total
         return backend.loss(network, state.folded, data.X, data.y, weights, estimator._threads)
 
     def score() -> float:
@@ -91,13 +89,8 @@ def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwo
         nameless = _drop_names(estimator)
         scorer = check_scoring(nameless, estimator.scoring)
         is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
-        weights = make_weight_argument(scorer, data.weights if is_weighted else None)
-        with let_interrupts_through():
-            value = scorer(nameless, data.X, data.given_y, **weights)
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"scoring must give a number, got {short_repr(value)}") from None
+        options = make_weight_argument(scorer, data.weights if is_weighted else None)
+        return call_scorer("scoring", scorer, nameless, data.X, data.given_y, **options)
 
     if estimator.scoring == "loss":
         return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
@@ -112,20 +105,10 @@ def _drop_names(estimator: BaseMLP) -> Any:
 
 
 def make_weight_argument(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Return the arguments with which a scorer is given the weights of its samples.
+    """Return the argument `sample_weight` of a scorer, a user's function or scikit-learn's.
 
-    Parameters
-    ----------
-    scorer : callable
-        Scorer of scikit-learn, or a user's function of the estimator, X and y.
-    weights : array (n,) or None
-        Weights of the samples, multiplied by the weights of the classes; None for samples without weights.
-
-    Returns
-    -------
-    dict
-        The argument `sample_weight`; empty without weights, and if the scorer's metric or the user's function
-        has no parameter of this name.
+    The weights are those of the samples times those of the classes. The result is empty for None, and if the
+    metric or function has no parameter of this name.
     """
     if weights is None:
         return {}

@@ -18,14 +18,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engine import get_backend
 from ..engine.arguments import is_by_rows
 from ..engine.job import Job
 from ..schedules import Constant
 from ..system.sklearn_internals import has_watched_fits
-from ..system.validation import all_finite
+from ..system.validation import Array, all_finite
 from .fitted import record_epochs
 from .samples import is_kernel_table
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OnlineSteps", "make_online_steps", "try_online_steps"]
 
-Array = NDArray[Any]
 
 # What an estimator keeps from one partial fit for the next: steps, the shape of the samples, or nothing.
 Kept: TypeAlias = "OnlineSteps | tuple[int, ...] | None"
@@ -106,15 +104,7 @@ def _make_getter(kind: Hashable) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
 
 
 class OnlineSteps:
-    """Partial fits of one estimator with samples of one shape.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator after a partial fit.
-    job : Job
-        Job of that partial fit, a single step.
-    """
+    """Partial fits of one estimator with samples of one shape, as those of `job`, a single step, were."""
 
     def __init__(self, estimator: BaseMLP, job: Job) -> None:
         state = estimator._state

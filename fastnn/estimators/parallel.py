@@ -59,36 +59,16 @@ def fit_all(
 ) -> None:
     """Fit estimators in place, in parallel; raise the first error afterwards.
 
-    Parameters
-    ----------
-    fit : callable
-        Function of a module that fits an estimator: ``fit(estimator, *own[k], *shared, stopped=stopped)``,
-        with a function `stopped` that returns True if the fit must end.
-    estimators : sequence
-        Estimators.
-    own : sequence of tuple
-        Further arguments of every fit.
-    shared : tuple
-        Further arguments of all fits, such as X and y. They are sent to a worker once.
-    n_jobs : int, optional
-        Number of threads, or of the backend's jobs; by default all.
-    groups : sequence of hashable, optional
-        Group of every fit. The fits of a group run one after another in this process; a fit of the group
-        None may run anywhere. By default that holds for all.
-    here : dict, optional
-        Further arguments of fits in this process.
-    arrived : callable
-        Function of the number of a fit, called when the fit of a worker has ended.
-    remedy : str
-        What to do after an error of the workers, for its note.
+    `fit` is a function of a module, which is called as ``fit(estimators[k], *own[k], *shared,
+    stopped=stopped)``, in this process with the arguments `here` too; ``stopped()`` is True if the fit must
+    end. `shared`, such as X and y, is sent to a worker once. `n_jobs` is the number of threads, or of the
+    backend's jobs; None for all.
 
-    Raises
-    ------
-    Exception
-        First error of a fit, with the number of the estimator as a note; or the error of the workers, with
-        the number of the fits that had ended as a note. These are kept.
-    KeyboardInterrupt
-        After Ctrl-C. Fits that had ended before are kept.
+    The fits of a group run one after another in this process; a fit of the group None, by default all, may
+    run anywhere. `arrived` is called with the number of each fit that has ended on a worker.
+
+    An error has the number of the estimator as a note; that of the workers has the number of the fits that
+    had ended, and `remedy`, what to do. Fits that had ended before an error or Ctrl-C are kept.
     """
     n_fits = len(estimators)
     workers = _find_workers(n_jobs) if n_fits > 1 else None

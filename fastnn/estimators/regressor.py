@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
-from ..system.validation import all_finite, short_repr
+from ..system.validation import Array, all_finite, short_repr
 from ..system.words import translate_arguments
 from .base import BaseMLP
 from .fitting import FitOptions, fit_network
@@ -26,8 +25,6 @@ from .targets import NumberTargets, Weights
 from .weights import make_from_weights
 
 __all__ = ["MLPRegressor"]
-
-Array = NDArray[Any]
 
 
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
@@ -112,40 +109,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         ties="earliest",
         quantile=0.5,
     ):
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
-        self.ema_decay = ema_decay
-        self.scoring = scoring
-        self.n_threads = n_threads
-        self.init = init
-        self.ties = ties
-        self.quantile = quantile
+        self._store_arguments(locals())
 
     @classmethod
     def from_weights(cls, coefs: Any, intercepts: Any, **parameters: Any) -> Self:

@@ -23,8 +23,9 @@ from ..system.sklearn_internals import (
     safe_indexing,
     start_callbacks,
 )
+from ..system.validation import Array
 from ..training.loop import Hook, Training
-from ..training.progress import ShowProgress
+from ..training.progress import ReportingHook, ShowProgress
 from .samples import Samples
 
 if TYPE_CHECKING:
@@ -37,21 +38,11 @@ MAX_TASKS = 50
 
 
 class CallbackData(NamedTuple):
-    """Training data in the form that scikit-learn's callbacks receive.
+    """Training data in the form that scikit-learn's callbacks receive."""
 
-    Parameters
-    ----------
-    X : callable
-        Function that returns the samples, with feature names if there are any.
-    y : array
-        Checked targets.
-    metadata : dict or None
-        Further arguments of `fit`, such as `sample_weight`.
-    """
-
-    X: Callable[[], Any]
-    y: Any
-    metadata: dict[str, Any] | None
+    X: Callable[[], Any]  # returns the samples, with feature names if there are any
+    y: Array  # checked targets
+    metadata: dict[str, Array] | None  # further arguments of `fit`, such as `sample_weight`
 
 
 def make_callback_data(estimator: BaseMLP, X: Any, data: Samples) -> CallbackData:
@@ -66,31 +57,8 @@ def make_callback_data(estimator: BaseMLP, X: Any, data: Samples) -> CallbackDat
     return CallbackData(get_samples, data.given_y, None if weights is None else {"sample_weight": weights})
 
 
-class ReportingHook(Hook):
-    """Base class of hooks that report the progress of a fit after every chunk and on divergence."""
-
-    def show(self, training: Training) -> None:
-        """Report the epochs done since the last call."""
-
-    def diverged(self, training: Training) -> None:
-        """Report the epochs before the epoch that diverged."""
-        self.show(training)
-
-    def after_chunk(self, training: Training) -> bool:
-        self.show(training)
-        return False
-
-
 class Lines(ReportingHook):
-    """Hook that prints a line per epoch, as scikit-learn does for ``verbose=True``.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted.
-    job : Job
-        Job of the whole fit.
-    """
+    """Hook that prints a line per epoch, as scikit-learn does for ``verbose=True``."""
 
     def __init__(self, estimator: BaseMLP, job: Job) -> None:
         self._estimator = estimator
@@ -108,7 +76,7 @@ class Lines(ReportingHook):
         """Return the number of epochs done after the next iteration of L-BFGS."""
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
-    def show(self, training: Training) -> None:
+    def after_chunk(self, training: Training) -> bool:
         """Print a line for every new epoch."""
         done = self._estimator.n_iter_
         for k in range(self._n_printed, done):
@@ -118,20 +86,11 @@ class Lines(ReportingHook):
                 print(f"Validation score: {self._scores[self._n_scores]:f}")
                 self._n_scores += 1
         self._n_printed = done
+        return False
 
 
 class Tasks(ReportingHook):
-    """Hook that reports a fit, divided into tasks of several epochs, to scikit-learn's callbacks.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted.
-    job : Job
-        Job of the whole fit.
-    data : CallbackData
-        Training data for the callbacks.
-    """
+    """Hook that reports a fit, divided into tasks of several epochs, to scikit-learn's callbacks."""
 
     def __init__(self, estimator: BaseMLP, job: Job, data: CallbackData) -> None:
         self._estimator, self._job, self._data = estimator, job, data._asdict()
@@ -154,8 +113,8 @@ class Tasks(ReportingHook):
         left = (done // self._task_length + 1) * self._task_length - done
         return min(training.n_passes + left, training.job.num_passes)
 
-    def show(self, training: Training) -> None:
-        """End the present task if its epochs are done, and begin the next."""
+    def after_chunk(self, training: Training) -> bool:
+        """End the present task if its epochs are done, and begin the next unless a callback ends the fit."""
         done = self._estimator.n_iter_
         # A chunk may end in the middle of an epoch, without a new epoch to report.
         ends = done > self._n_reported and (done % self._task_length == 0 or done == self._job.num_passes)
@@ -164,10 +123,6 @@ class Tasks(ReportingHook):
             self._end_task()
             if done < self._job.num_passes and not self._stop_requested:
                 self._begin_task()
-
-    def after_chunk(self, training: Training) -> bool:
-        """Report the chunk; return True if a callback has requested the end of the fit."""
-        self.show(training)
         return self._stop_requested
 
     def close(self) -> None:
@@ -200,23 +155,7 @@ def report_fit(
 ) -> Iterator[list[Hook]]:
     """Yield the hooks for an estimator's parameter `verbose` and its callbacks; end the report with the fit.
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Estimator that is fitted.
-    job : Job
-        Job of the whole fit.
-    is_whole : bool
-        False for a partial fit, which has neither a bar nor tasks.
-    data : CallbackData
-        Training data for the callbacks.
-    n_steps : callable
-        Function that returns the number of steps done in all fits.
-
-    Yields
-    ------
-    list of Hook
-        Hooks, perhaps none.
+    A partial fit has neither a bar nor tasks. `n_steps` returns the number of steps done in all fits.
     """
     verbose = estimator.verbose
     wants_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)

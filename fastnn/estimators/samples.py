@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from ..system.validation import all_finite, check_weights
+from ..system.validation import Array, all_finite, check_weights
 from .targets import FLOATS, Weights
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Samples", "cast_samples", "check_samples", "densify", "is_kernel_table"]
 
-Array = NDArray[Any]
 
 # Largest fraction of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
 SPARSE_FRACTION = 0.1
@@ -25,30 +24,14 @@ SPARSE_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples in the kernels' form, with the checked targets and weights in the user's form.
+    """Samples in the kernels' form, with the checked targets and weights in the user's form."""
 
-    Parameters
-    ----------
-    X : array (n, n_inputs) or CSR matrix
-        Features.
-    y : array (n, n_targets)
-        Targets encoded for the loss.
-    weights : array (n,)
-        Sample weights, multiplied by the weights of the classes.
-    given_y : array
-        Checked targets before encoding: classes, labels or numbers.
-    given_weights : array (n,), optional
-        Checked `sample_weight`; None if the user passed none.
-    rows : array of int, optional
-        Indices of these samples in the user's X; None for all samples.
-    """
-
-    X: Array
-    y: Array
-    weights: NDArray[np.float64]
-    given_y: Any
-    given_weights: Any = None
-    rows: NDArray[np.int64] | None = None
+    X: Array  # (n, n_inputs), or a CSR matrix
+    y: Array  # (n, n_targets), encoded for the loss
+    weights: NDArray[np.float64]  # (n,), of the samples times those of the classes
+    given_y: Array  # checked targets before encoding: classes, labels or numbers
+    given_weights: NDArray[np.float64] | None = None  # checked `sample_weight`, if the user passed it
+    rows: NDArray[np.int64] | None = None  # indices of these samples in the user's X; None for all samples
 
     def take_rows(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with the indices `rows`."""

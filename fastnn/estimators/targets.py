@@ -21,7 +21,7 @@ from ..export.description import FitRecord, ModelDescription, describe
 from ..network.decision import DecisionNetworks
 from ..saving.attributes import SavableAttributes
 from ..system.sklearn_internals import check_sample_weight
-from ..system.validation import check_weights, short_repr
+from ..system.validation import Array, check_weights, short_repr
 from .sparse import check_sparse
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "check_texts",
 ]
 
-Array = NDArray[Any]
 Weights: TypeAlias = ArrayLike | None
 
 

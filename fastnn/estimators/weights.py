@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..export.sklearn import OUT_ACTIVATIONS
 from ..network.description import Network
 from ..network.views import LiveViews
 from ..system.validation import short_repr
-from .fitted import OUT_ACTIVATIONS, FittedNetwork, begin_state
+from .fitted import FittedNetwork, begin_state
 from .parameters import parse_activations
 from .reporting import restore_attributes
 
@@ -26,16 +27,8 @@ def make_from_weights(
 ) -> Kind:
     """Return a fitted estimator: what the methods `from_weights` have in common.
 
-    Parameters
-    ----------
-    kind : type
-        Class of the estimator.
-    coefs, intercepts : list of array
-        Weights and biases of the layers.
-    parameters : dict
-        Parameters of the estimator; by default `hidden_layer_sizes` are those of the arrays.
-    attributes : dict
-        Attributes that a fit derives from y.
+    By default the parameter `hidden_layer_sizes` has the sizes of the arrays. `attributes` are those that a
+    fit derives from y.
     """
     coefs = list(coefs)
     estimator = kind(**{"hidden_layer_sizes": tuple(_read_sizes(coefs)[1:-1])} | parameters)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.preprocessing import LabelBinarizer
 
-__all__ = ["make_label_binarizer", "to_sklearn"]
+__all__ = ["OUT_ACTIVATIONS", "make_label_binarizer", "to_sklearn"]
 
 # scikit-learn's names of the activations and of the output functions.
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
+OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}
 _OTHER_WAYS = "to_onnx, to_torch and to_c can export this model"
 
 
@@ -79,7 +79,7 @@ def _make_estimator(description: ModelDescription, member: Member, classes: Arra
 
     hidden = {layer.activation for layer in member.layers[:-1]} or {"relu"}
     _check_expressible(hidden, member.layers[-1].activation)
-    layers, output = member.layers, OUTPUTS[member.output]
+    layers, output = member.layers, OUT_ACTIVATIONS[member.output]
     if output == "exp" and "loss" not in MLPRegressor().get_params():
         raise ValueError(
             f"the output function {output!r} (loss 'poisson') needs version 1.7 of scikit-learn: "

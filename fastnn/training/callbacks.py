@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn_kernels.compiler.interrupts import let_interrupts_through
+
 from ..system.validation import check_choice, check_count, check_rate, short_repr, store_checked
 from .checkpoint import Checkpoint, check_best
 from .history import History
@@ -24,6 +26,7 @@ __all__ = [
     "PrintLoss",
     "StopEarly",
     "ValidateLoss",
+    "call_scorer",
     "check_callbacks",
 ]
 
@@ -209,6 +212,16 @@ class StopEarly(KeepBest):
     def after_chunk(self, training: Training) -> bool:
         """Return True once the patience is used up."""
         return self.patience.is_over
+
+
+def call_scorer(name: str, scorer: Callable[..., Any], *arguments: Any, **options: Any) -> float:
+    """Return the score by a user's function, the value of the argument `name`."""
+    with let_interrupts_through():
+        score = scorer(*arguments, **options)
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must give a number, got {short_repr(score)}") from None
 
 
 class CallFunctions(Hook):

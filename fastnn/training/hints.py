@@ -8,6 +8,7 @@ rate is higher than the tutorial's for the same number of samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,13 +67,13 @@ def may_be_too_high(job: Job) -> bool:
     )
 
 
-def find_rise_hint(job: Job, history: History) -> str | None:
-    """Return a hint if the loss has risen far above its first value, else None."""
-    if not len(history) or not history.loss[-1] > RISEN_MULTIPLE * history.loss[0] > 0:
+def find_rise_hint(losses: Sequence[float] | NDArray[np.float64], rate: str) -> str | None:
+    """Return a hint to lower the rate, an argument with its value, if the loss has risen far, else None."""
+    if not len(losses) or not losses[-1] > RISEN_MULTIPLE * losses[0] > 0:
         return None
     return (
-        f"the loss has risen from {history.loss[0]:.4g} to {history.loss[-1]:.4g}: lower "
-        f"epsilon={job.epsilon:g}, or standardise X, and y if it holds large numbers"
+        f"the loss has risen from {losses[0]:.4g} to {losses[-1]:.4g}: lower {rate}, or standardise X, and y "
+        "if it holds large numbers"
     )
 
 

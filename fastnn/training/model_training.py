@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..engine import get_backend
 from ..engine.checks import check_data
@@ -20,8 +20,16 @@ from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.messages import warn
 from ..system.progress import make_progress_bar
-from ..system.validation import Array, short_repr
-from .callbacks import PRINT_EVERY, CallFunctions, EarlyStopping, PrintLoss, StopEarly, ValidateLoss
+from ..system.validation import Array
+from .callbacks import (
+    PRINT_EVERY,
+    CallFunctions,
+    EarlyStopping,
+    PrintLoss,
+    StopEarly,
+    ValidateLoss,
+    call_scorer,
+)
 from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import find_range_hint, find_rate_hint, find_rise_hint, may_be_too_high
 from .history import History
@@ -66,7 +74,7 @@ def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Gene
     history = model.history_
     assert history is not None
     hint = find_rate_hint(get_backend(model.backend), network, *first, start.job, history) if first else None
-    if hint := hint or find_rise_hint(start.job, history):
+    if hint := hint or find_rise_hint(history.loss, f"epsilon={start.job.epsilon:g}"):
         warn(hint)
     return history
 
@@ -97,12 +105,7 @@ def _compute_score(
     """Return the present score by a user's scorer, which gets the targets as the user gave them."""
     X, y, _, given_shape = held_out
     targets = y[:, 0].astype(np.int64) if model.loss.of_labels else y.reshape(given_shape)
-    with let_interrupts_through():
-        score = scorer(model._copy_with(trainer.current, trainer.statistics), X, targets)
-    try:
-        return float(score)
-    except (TypeError, ValueError):
-        raise ValueError(f"scorer must give a number, got {short_repr(score)}") from None
+    return call_scorer("scorer", scorer, model._copy_with(trainer.current, trainer.statistics), X, targets)
 
 
 class _ModelRun(Hook):

@@ -10,10 +10,18 @@ import numpy as np
 
 from .loop import Hook, Training
 
-__all__ = ["ShowProgress", "make_training_figures"]
+__all__ = ["ReportingHook", "ShowProgress", "make_training_figures"]
 
 
-class ShowProgress(Hook):
+class ReportingHook(Hook):
+    """Base class of hooks that report the epochs of a chunk, and those before a divergence."""
+
+    def diverged(self, training: Training) -> None:
+        """Report the epochs before the epoch that diverged."""
+        self.after_chunk(training)
+
+
+class ShowProgress(ReportingHook):
     """Hook that advances a progress bar by the epochs of a fit, which may have several training runs.
 
     `n_done` counts the epochs of the fit, and `n_shown` those that the bar shows already; `figures` returns
@@ -28,10 +36,6 @@ class ShowProgress(Hook):
         n_shown: int = 0,
     ) -> None:
         self._bar, self._n_done, self._figures, self._n_shown = bar, n_done, figures, n_shown
-
-    def diverged(self, training: Training) -> None:
-        """Show the epochs before the epoch that diverged."""
-        self.after_chunk(training)
 
     def after_chunk(self, training: Training) -> bool:
         """Show the epochs of the chunk."""
