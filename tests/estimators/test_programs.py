@@ -132,19 +132,21 @@ def test_from_weights_makes_a_fitted_estimator(problem):
     assert narrow.coefs_[0].dtype == np.float32
 
 
-def test_assigned_weights_are_used_by_everything_that_needs_a_fit(tmp_path):
-    fitted, path = classifier().fit(X, LABELS), tmp_path / "model.fastnn"
-    attributes = {"out_activation_": "logistic", "_label_binarizer": LabelBinarizer().fit(LABELS)}
+@pytest.mark.parametrize("targets", [LABELS, y == 1], ids=["labels", "two classes"])
+def test_assigned_weights_are_used_by_everything_that_needs_a_fit(targets, tmp_path):
+    fitted, path = classifier().fit(X, targets), tmp_path / "model.fastnn"
+    attributes = {"out_activation_": "logistic", "_label_binarizer": LabelBinarizer().fit(targets)}
     for use in (
         lambda model: model.predict(X),
         lambda model: model.predictor(150)(X),
-        lambda model: model.model_.predict(X),
         lambda model: model.to_sklearn().predict(X),
         lambda model: fastnn.load(model.save(path) or path).predict(X),
-        lambda model: model.set_params(random_state=0, max_iter=5).fit(X, LABELS).predict(X),
+        lambda model: model.set_params(random_state=0, max_iter=5).fit(X, targets).predict(X),
     ):
         model = assign(OURS, fitted.coefs_, fitted.intercepts_, **attributes)
         np.testing.assert_array_equal(use(model), fitted.predict(X))
+    model = assign(OURS, fitted.coefs_, fitted.intercepts_, **attributes)
+    np.testing.assert_array_equal(model.model_.predict_proba(X), fitted.model_.predict_proba(X))
 
 
 W, B = [np.ones((4, 7)), np.ones((7, 3))], [np.ones(7), np.ones(3)]
