@@ -361,7 +361,7 @@ def test_nothing_is_sent_for_a_wrong_number_of_jobs_or_to_one_slot(workers, monk
     assert workers.n_batches == 0
 
 
-# --- errors and warnings -----------------------------------------------------------------------------
+# --- errors and warnings of workers ------------------------------------------------------------------
 
 
 def test_errors_name_the_estimator_and_the_other_fits_end(workers):

@@ -352,3 +352,16 @@ def test_scorers_are_weighted_as_the_default_score(weights, class_weight):
         assert scores[None] != unweighted
         products = compute_sample_weight(class_weight, y[:120]) * (1 if weights is None else weights)
         assert set(seen[0].round(9)) <= set(products.round(9))
+
+
+def test_a_loss_that_has_risen_warns():
+    """Such a fit ends as "converged": its loss no longer improves."""
+    model = regressor(solver="sgd", learning_rate_init=100.0, momentum=0, max_iter=30, max_grad_norm=1.0)
+    with pytest.warns(
+        ConvergenceWarning, match="the loss has risen from .* lower learning_rate_init=100"
+    ) as caught:
+        model.fit(X, TARGETS)
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regressor(n_iter_no_change=1, tol=1e9).fit(X, TARGETS)

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from estimator_problems import (
     NAMES,
     OURS,
     PROBLEMS,
-    TARGETS,
     THEIRS,
     UNCONVERGED,
     X,
@@ -22,7 +20,7 @@ from estimator_problems import (
 )
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -194,19 +192,3 @@ def test_half_of_the_weights_is_no_fit(tmp_path):
         model.predict(X)
     model.save(tmp_path / "model.fastnn")
     assert not hasattr(fastnn.load(tmp_path / "model.fastnn"), "coefs_")
-
-
-# --- what newcomers meet ------------------------------------------------------------------------------
-
-
-def test_a_loss_that_has_risen_warns():
-    """Such a fit ends as "converged": its loss no longer improves."""
-    model = regressor(solver="sgd", learning_rate_init=100.0, momentum=0, max_iter=30, max_grad_norm=1.0)
-    with pytest.warns(
-        ConvergenceWarning, match="the loss has risen from .* lower learning_rate_init=100"
-    ) as caught:
-        model.fit(X, TARGETS)
-    assert [warning.filename for warning in caught] == [__file__]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        regressor(n_iter_no_change=1, tol=1e9).fit(X, TARGETS)
