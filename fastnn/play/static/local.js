@@ -69,9 +69,10 @@ export class LocalConnection {
     return this.worker !== null;
   }
 
-  /** Begin anew with a table: a file, and the name of its target or null for its last column. */
-  async openTable(file, target = null) {
-    this.asked = { name: file.name, content: await file.arrayBuffer(), target };
+  /** Begin anew with a table: a file, or the one that is open; and its target, by default the last column. */
+  async openTable(file, target) {
+    const { name, content } = file ? { name: file.name, content: await file.arrayBuffer() } : this.table;
+    this.asked = { name, content, target };
     this.worker?.postMessage({ table: this.asked });
   }
 

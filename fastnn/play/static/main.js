@@ -64,7 +64,8 @@ let paintTimer = null;
 let resizeTimer = null;
 let resolution = null;
 let controls = null;
-// True while a table that the user has opened is read.
+// The table that the user has opened, and true while another one is read.
+let table = null;
 let isOpening = false;
 
 const palette = new Palette();
@@ -182,9 +183,10 @@ const connection = new (isLocal ? LocalConnection : Connection)({
     news(`Saved ${name}.`);
   },
   table: (message) => {
-    showTable(message);
     isOpening &&= !message.problem;
     if (message.problem) problem(message.problem);
+    else table = message;
+    showTable(table); // a target that is refused is taken back
   },
   lost: ({ text, remedy }) => {
     setPlaying(false);

@@ -112,28 +112,22 @@ export function listenToMenu(save, copyAddress) {
   });
 }
 
-/** Open a table, or the same with another target: `open(file, target)`, null for the last column. */
+/** Open a table, `open(file)`, or the one that is open with another target, `open(null, target)`. */
 export function listenToTable(open) {
-  const input = byId("table-file");
-  const select = byId("table-target");
-  let file = null;
-  input.addEventListener("change", () => {
-    if (!input.files.length) return;
-    [file] = input.files;
-    open(file, null);
-    input.value = ""; // the same file may be opened again
+  byId("table-file").addEventListener("change", ({ target }) => {
+    if (target.files.length) open(target.files[0]);
+    target.value = ""; // the same file may be opened again
   });
-  select.addEventListener("change", () => open(file, select.value));
+  byId("table-target").addEventListener("change", ({ target }) => open(null, target.value));
 }
 
-/** Show the table that is open, and the columns of which one is its target. */
-export function showTable({ name, names, target, problem }) {
-  if (problem) return;
-  byId("table-name").textContent = name;
-  const select = byId("table-target");
-  select.replaceChildren(...names.map((column) => make("option", { value: column }, column)));
-  select.value = target;
-  byId("table-choice").hidden = false;
+/** Show the table that is open, {name, names, target}: its file, its columns, and the one that is learned. */
+export function showTable(table) {
+  byId("table-choice").hidden = !table;
+  if (!table) return;
+  byId("table-name").textContent = table.name;
+  const options = table.names.map((name) => make("option", { value: name, selected: name === table.target }, name));
+  byId("table-target").replaceChildren(...options);
 }
 
 /** Close dialogs by a click beside them. */

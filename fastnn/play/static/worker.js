@@ -60,7 +60,7 @@ async function begin(table) {
   if (table) {
     try {
       python.FS.writeFile("/table.csv", new Uint8Array(table.content));
-      const [opened, names] = python.pyimport("fastnn.play.table").read_csv("/table.csv", table.target ?? undefined);
+      const [opened, names] = python.pyimport("fastnn.play.table").read_csv("/table.csv", table.target);
       read = opened;
       post("table", { name: table.name, target: opened.target, names: names.toJs() });
     } catch (error) {

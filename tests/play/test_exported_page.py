@@ -1,0 +1,241 @@
+"""The exported playground in Chromium: a journey through a page that trains in a Worker, without a server.
+
+The environment names what it needs: FASTNN_PYODIDE a folder of Pyodide with a wheel of NumPy, and
+FASTNN_WHEEL the wheel of fastnn for browsers.
+"""
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from playing import train_alone
+from visitors import NEEDS_CHROMIUM, expect
+
+import fastnn
+from fastnn.play.export import export_playground
+
+PYODIDE, WHEEL = (os.environ.get(name) for name in ("FASTNN_PYODIDE", "FASTNN_WHEEL"))
+pytestmark = [
+    *NEEDS_CHROMIUM,
+    pytest.mark.skipif(not (PYODIDE and WHEEL), reason="FASTNN_PYODIDE and FASTNN_WHEEL name no files"),
+]
+# What `fastnn.save` calls of safetensors, whose wheel for Pyodide is compiled.
+SAFETENSORS = """
+import json
+
+def save(arrays, metadata):
+    header, content = {"__metadata__": metadata}, b""
+    for name, array in arrays.items():
+        data = array.tobytes()
+        dtype = {"f": "F", "i": "I", "u": "U"}[array.dtype.kind] + str(8 * array.itemsize)
+        places = [len(content), len(content) + len(data)]
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": places}
+        content += data
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content
+"""
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serve files without a word."""
+
+    def log_message(self, *_):
+        pass
+
+
+def copy_pyodide(folder):
+    """Copy Pyodide, with the wheels of NumPy and of a stand-in for safetensors."""
+    folder.mkdir()
+    for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"):
+        shutil.copyfile(Path(PYODIDE) / name, folder / name)
+    (numpy,) = Path(PYODIDE).glob("numpy-*.whl")
+    shutil.copyfile(numpy, folder / numpy.name)
+    safetensors = folder / "safetensors-0.7.0-py3-none-any.whl"
+    with zipfile.ZipFile(safetensors, "w") as file:
+        file.writestr("safetensors/numpy.py", SAFETENSORS)
+        file.writestr("safetensors-0.7.0.dist-info/METADATA", "Name: safetensors\nVersion: 0.7.0\n")
+        file.writestr("safetensors-0.7.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    lock = json.loads((Path(PYODIDE) / "pyodide-lock.json").read_text())
+    for name, wheel in (("numpy", folder / numpy.name), ("safetensors", safetensors)):
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lock["packages"][name] |= {"file_name": wheel.name, "sha256": digest}
+    (folder / "pyodide-lock.json").write_text(json.dumps(lock))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Serve an exported folder; `close` ends the server."""
+    folder = tmp_path_factory.mktemp("site")
+    export_playground(folder / "play", Path(WHEEL), "pyodide/")
+    copy_pyodide(folder / "play" / "pyodide")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=folder))
+    server.handle_error = lambda *_: None  # a page that closes has requests under way
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def close():
+        if thread.is_alive():
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    yield SimpleNamespace(
+        address=f"http://127.0.0.1:{server.server_port}/play/", folder=folder / "play", close=close
+    )
+    close()
+
+
+OLD = f'data-version="{fastnn.__version__}"'
+# What a browser lacks, or a changed part of the page, and what the page says.
+OBSTACLES = {
+    "no Workers": (
+        "delete globalThis.Worker",
+        "",
+        "",
+        "This browser lacks Workers, or WebAssembly with SIMD",
+    ),
+    "no WebAssembly": ("delete globalThis.WebAssembly", "", "", "This browser lacks Workers, or WebAssembly"),
+    "no Pyodide": ("", "pyodide/", "nowhere/", "The Worker that trains is lost: "),
+    "versions": ("", OLD, 'data-version="99.1"', "is of fastnn 99.1, but its wheel of fastnn 0"),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_keeps_the_page_from_training_is_said(obstacle, visitors, site):
+    program, old, new, message = OBSTACLES[obstacle]
+    visitor = visitors()
+    page = visitor.page
+    page.add_init_script(program)
+    text = (site.folder / "index.html").read_text().replace(old, new)
+    page.route(site.address, lambda route: route.fulfill(body=text, content_type="text/html"))
+    page.goto(site.address)
+    expect(page.locator("#lost")).to_contain_text(message)
+    expect(page.locator("#reconnect")).to_have_text("Start again")
+    visitor.errors = [error for error in visitor.errors if "404" not in error]
+
+
+def test_a_journey_without_a_server(visitors, site, tmp_path):
+    visitor = visitors().visit(site, "layers=4&n_samples=60&speed=13")
+    page = visitor.page
+    expect(page.locator("#loading")).to_be_hidden()
+    train(visitor)
+    save(visitor, tmp_path)
+    paint(visitor)
+    open_tables(visitor, tmp_path)
+    share_the_link(visitor, visitors, site)
+    replace_a_lost_worker(visitor)
+    # Whatever was fetched is kept: the page opens, trains and saves when the server is gone.
+    page.wait_for_timeout(1000)
+    site.close()
+    visitor.go_to("dataset=spiral&layers=5")
+    page.reload()
+    visitor.wait_for_frame()
+    assert visitor.widths == [2, 5, 2]
+    visitor.press("Space")
+    visitor.wait_for_step(100)
+    assert visitor.percent("#score-train") > 50
+    # Chromium logs what the distribution in this test lacks.
+    visitor.errors = [error for error in visitor.errors if "404" not in error]
+
+
+def train(visitor):
+    page = visitor.page
+    assert (visitor.step, visitor.widths) == (0, [2, 4, 2])
+    visitor.press("Space")
+    visitor.wait_for_step(1000)
+    visitor.type_into("#field-learning_rate", "0.002")
+    assert visitor.is_playing
+    visitor.press("Space")
+    visitor.rest()
+    assert visitor.percent("#score-train") > 90
+    visitor.press("p")
+    page.wait_for_selector("#script-dialog[open]")
+    script = page.inner_text("#script-text")
+    assert script.count("model.train(") == 2
+    page.keyboard.press("Escape")
+    page.click("#help")
+    expect(page.locator("#help-dialog")).to_contain_text("whoever opens it sees the same run")
+    assert "token" not in page.inner_text("#help-dialog")
+    page.keyboard.press("Escape")
+
+
+def save(visitor, folder):
+    page = visitor.page
+    visitor.go_to("layers=3&optimizer=adam&n_samples=60")
+    for step in range(1, 4):
+        page.click("#step")
+        visitor.wait_for_step(step)
+    page.click("#save")
+    with page.expect_download() as download:
+        page.click("[data-save=model]")
+    download.value.save_as(folder / "model.fastnn")
+    model = fastnn.load(folder / "model.fastnn")
+    expected = train_alone({"layers": [3], "optimizer": "adam", "n_samples": 60}, 3)
+    for ours, theirs in zip(model.W, expected.W, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    page.click("#save")
+    page.click("[data-save=picture]")
+    expect(page.locator("#problems")).to_contain_text("needs matplotlib, which cannot be loaded here")
+
+
+def paint(visitor):
+    visitor.choose_data("painted")
+    for key, ends in (("1", (-0.8, -0.2)), ("2", (0.2, 0.8))):
+        visitor.press(key)
+        visitor.change(lambda ends=ends: visitor.stroke((ends[0], 0.6), (ends[1], 0.6)))
+
+
+def open_tables(visitor, folder):
+    page, random = visitor.page, np.random.RandomState(0)
+    X = random.randn(50, 2)
+    rows = [f"{a:.3f};{b:.3f};{'high' if a > b else 'low'}" for a, b in X]
+    tables = {"own.csv": "\n".join(["a;b;level", *rows]), "wrong.csv": "a,b\n1,2\n"}
+    for name, text in tables.items():
+        (folder / name).write_text(text)
+    visitor.change(lambda: page.set_input_files("#table-file", folder / "own.csv"))
+    assert page.locator("#classes-legend").inner_text().split() == ["high", "low"]
+    assert (visitor.state["dataset"], visitor.n_points) == ("table", 50)
+    page.set_input_files("#table-file", folder / "wrong.csv")
+    expect(page.locator("#problems")).to_contain_text(
+        "wrong.csv: the playground needs two columns of numbers"
+    )
+    assert page.input_value("#table-target") == "level"
+    page.select_option("#table-target", "a")
+    expect(page.locator("#problems")).to_contain_text("own.csv: the playground needs two columns of numbers")
+    expect(page.locator("#table-target")).to_have_value("level")
+
+
+def share_the_link(visitor, visitors, site):
+    visitor.go_to("dataset=xor&layers=6&optimizer=adam&seed=3&view=probability")
+    visitor.rest()
+    address, pixels = visitor.page.url, visitor.pixels()
+    assert "token" not in address
+    other = visitors()
+    other.page.goto(address)
+    other.wait_for_frame()
+    other.rest()
+    assert other.widths == [2, 6, 2]
+    np.testing.assert_array_equal(other.pixels(), pixels)
+    other.page.close()
+
+
+def replace_a_lost_worker(visitor):
+    page = visitor.page
+    worker = page.workers[0]
+    worker.evaluate("() => { setTimeout(() => { throw new RangeError('out of memory'); }); }")
+    expect(page.locator("#lost")).to_contain_text("The Worker that trains is lost: Uncaught RangeError: out")
+    visitor.change(lambda: page.click("#reconnect"))
+    assert page.is_hidden("#lost")
+    assert (visitor.widths, visitor.state["seed"]) == ([2, 6, 2], "3")
+    visitor.press("s")
+    visitor.wait_for_step(1)
