@@ -101,6 +101,7 @@ async function receive(data) {
     post("fetched", { addresses });
     return;
   }
+  if (!session) return; // the page asks again for all that it wants as soon as it is greeted
   const { type, what } = JSON.parse(data);
   const missing = type === "save" ? await need(what) : [];
   if (missing.length) {
