@@ -39,9 +39,9 @@ FIRST_EPOCHS, MAX_EPOCHS = 1000, 1 << 50
 MAX_PARAMETER = 1e6
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
-# While a training has more to do, it lasts some seconds before the next frame is drawn: where Python in a
-# browser draws one in 5 ms, that leaves 45 frames per second. It lasts longer where drawing does.
-MIN_GAP, TRAINING_PER_DRAWING = 0.015, 2
+# While a training has more to do, it lasts this many times as long as the drawing of a frame before the next
+# one is drawn, within limits in seconds: a browser's Python, which draws in 5 ms, has 50 frames per second.
+TRAINING_PER_DRAWING, MIN_GAP, MAX_GAP = 2, 0.015, 0.05
 # Shortest training between two messages, and the time by which a chunk may end early, in seconds.
 MIN_SECONDS, SLACK = 0.012, 0.001
 
@@ -351,7 +351,8 @@ class Run:
         self._send(pack(header, arrays))
         ended = time.perf_counter()
         self._next_idle = began + 1 / MAX_FRAMES
-        self._next_busy = max(self._next_idle, ended + max(MIN_GAP, TRAINING_PER_DRAWING * (ended - began)))
+        gap = min(MAX_GAP, max(MIN_GAP, TRAINING_PER_DRAWING * (ended - began)))
+        self._next_busy = max(self._next_idle, ended + gap)
 
     # --- the first message ----------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ const RESIZE_DELAY = 250;
 const MIN_POINTS = 2;
 // Milliseconds that a brush may rest before its points are sent.
 const PAINT_DELAY = 120;
+// Largest file of a table that is opened.
+const MAX_TABLE_BYTES = 20e6;
 // Units of the first layer that is added to a network without any.
 const FIRST_WIDTH = 3;
 
@@ -599,6 +601,10 @@ listenToMenu(
 );
 listenToDialogs();
 listenToTable((file, target) => {
+  if (file?.size > MAX_TABLE_BYTES) {
+    problem(`${file.name} is larger than 20 MB: the playground draws at most 5,000 rows.`);
+    return;
+  }
   isOpening = true;
   connection.openTable(file, target);
 });
