@@ -31,6 +31,7 @@ extensions = [
     "links",
     "mathml",
     "notebooks",
+    "playground",
     "public_members",
     "registries",
     "thumbnails",
