@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -40,8 +41,8 @@ MAX_PARAMETER = 1e6
 # Largest number of frames per second, and of frames that the page has not drawn yet.
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 # While a training has more to do, it lasts this many times as long as the drawing of a frame before the next
-# one is drawn, within limits in seconds: a browser's Python, which draws in 5 ms, has 50 frames per second.
-TRAINING_PER_DRAWING, MIN_GAP, MAX_GAP = 2, 0.015, 0.05
+# one is drawn, but not more than MAX_GAP seconds. Python in a browser draws in 5 ms: 50 frames per second.
+TRAINING_PER_DRAWING, MAX_GAP = 3 if sys.platform == "emscripten" else 10, 0.05
 # Shortest training between two messages, and the time by which a chunk may end early, in seconds.
 MIN_SECONDS, SLACK = 0.012, 0.001
 
@@ -351,8 +352,7 @@ class Run:
         self._send(pack(header, arrays))
         ended = time.perf_counter()
         self._next_idle = began + 1 / MAX_FRAMES
-        gap = min(MAX_GAP, max(MIN_GAP, TRAINING_PER_DRAWING * (ended - began)))
-        self._next_busy = max(self._next_idle, ended + gap)
+        self._next_busy = max(self._next_idle, ended + min(MAX_GAP, TRAINING_PER_DRAWING * (ended - began)))
 
     # --- the first message ----------------------------------------------------------------------------------
 
