@@ -51,13 +51,14 @@ def test_the_losses_of_lbfgs_never_rise_and_ratios_are_relative_to_the_weights_b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_callbacks_are_called_once_per_iteration_even_if_calls_are_shorter(backend, monkeypatch):
-    monkeypatch.setattr(limits, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0.0)
+@pytest.mark.parametrize(("seconds", "operations"), [(0.0, 0.0), (10.0, 1e8)])
+def test_callbacks_are_called_once_per_iteration_whatever_calls_do(backend, seconds, operations, monkeypatch):
+    monkeypatch.setattr(limits, "CALL_SECONDS", seconds)
+    monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", operations)
     seen = []
-    optimizer = fastnn.LBFGS(maxls=1)  # the last line search will fail
-    model = model_for(backend)
-    history = model.train(X, y, optimizer=optimizer, callbacks=[lambda history: seen.append(len(history))])
+    optimizer = fastnn.LBFGS(maxls=20 if seconds else 1)  # with 1, the last line search will fail
+    callbacks = [lambda history: seen.append(len(history))]
+    history = model_for(backend).train(X, y, num_passes=50, optimizer=optimizer, callbacks=callbacks)
     assert seen == list(range(1, len(history) + 1))
 
 
