@@ -112,6 +112,7 @@ def test_ties_infinity_and_nan_have_no_winner(dtype):
     cases = [((1.0, 0.0), 0.0, FLAT, [0]), ((0.0, 1.0), 0.0, FLAT, [1]), ((1.0, 1 + eps), 0.0, FLAT, [])]
     cases += [((1.0, 0.0), 1.0, FLAT, []), ((1.0, 0.0), 0.9, FLAT, [0])]
     cases += [((1.0, 0.0), 0.0, (0.6, -0.6), []), ((1.0, 0.0), 0.0, (0.6, 0.6), [0])]
+    cases += [((4 * eps, 0.0), 0.0, (1.0, 1.0), [])]  # a lead smaller than the rounding of the slopes
     cases += [((1.0, 0.0), bad, FLAT, []) for bad in BAD] + [((1.0, 0.0), 0.0, (bad, 0.0), []) for bad in BAD]
     cases += [((np.nan, 0.0), 0.0, FLAT, []), ((0.0, np.nan), 0.0, FLAT, [])]
     for centre, radius, slope, winners in cases:
