@@ -95,7 +95,8 @@ def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
     options = {"optimizer": "momentum", "reduction": "mean", "batch_size": batch_size, "random_state": 0}
     results = []
     for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
-        network = fastnn.Model(layers, batch_norm=True, dropout=dropout, random_state=0, backend=backend)
+        rates = [dropout] * (len(layers) - 1)  # of the inputs, too
+        network = fastnn.Model(layers, batch_norm=True, dropout=rates, random_state=0, backend=backend)
         weights = 0.5 + np.arange(300) % 3
         history = network.train(X, y, 5, 0.01, sample_weight=weights, n_threads=n_threads, **options)
         results.append(np.concatenate([state(network), history.loss, history.gradient_norm]))
