@@ -12,7 +12,7 @@ from fastnn_kernels.calls.training import Data
 from fastnn_kernels.compiler.entry import PreparedCall
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
-from ..reference.lbfgs import Limits, status_of
+from ..reference.lbfgs import Limits, find_status
 from .arguments import (
     allocate_distant_rows,
     divide_step,
@@ -187,7 +187,7 @@ class NumbaLBFGSTrainer:
         state.statistics_at_point[...] = memory.statistics
         state.losses[...], state.progress[0] = memory.losses, memory.progress[0]
         if counts[lbfgs.PHASE] == lbfgs.ITERATED:
-            counts[lbfgs.STATUS] = status_of(
+            counts[lbfgs.STATUS] = find_status(
                 counts[lbfgs.N_ITERATIONS],
                 counts[lbfgs.N_EVALUATIONS],
                 numbers[lbfgs.VALUE_BEFORE],

@@ -62,7 +62,7 @@ class NumbaTrainer:
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._network, self._job, self.memory = network, job, memory
-        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
+        self.statistics, self.current = statistics, memory.average if job.average_weight > 0 else parameters
         n_parts, team = divide_step(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)

@@ -166,7 +166,7 @@ class Job:
         return self.shuffle and self.batch_size < self.n_samples
 
     @property
-    def average_share(self) -> float:
+    def average_weight(self) -> float:
         """Fraction of the new parameters in their running average; 0 for no average."""
         return 0.0 if self.ema_decay is None else 1.0 - self.ema_decay
 
@@ -328,7 +328,7 @@ class Memory:
             optimizer[...] = np.array(values)[:, None]
         return cls(
             optimizer,
-            parameters.copy() if job.average_share else np.empty(0, network.dtype),
+            parameters.copy() if job.average_weight else np.empty(0, network.dtype),
             np.arange(job.X.shape[0] if job.is_gathered else 0, dtype=np.int64),
             np.zeros(625, np.uint32) if generator is None else generator,
             np.array([np.inf, 0.0]),

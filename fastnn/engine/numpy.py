@@ -159,7 +159,7 @@ class NumpyTrainer:
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         self._network, self._job, self.memory = network, job, memory
-        self.statistics, self.current = statistics, memory.average if job.average_share > 0 else parameters
+        self.statistics, self.current = statistics, memory.average if job.average_weight > 0 else parameters
         self._state = StepArrays(
             parameters,
             statistics,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..network.description import Array, Network
 from ..optimizers import LBFGS
-from ..reference.lbfgs import RUNNING, SEARCH_FAILED, Iterate, Limits, minimise, with_limits
+from ..reference.lbfgs import RUNNING, SEARCH_FAILED, Iterate, Limits, apply_limits, minimise
 from . import limits
 from .checks import find_non_finite
 from .job import Job
@@ -65,7 +65,7 @@ class NumpyLBFGSTrainer:
         self._loss = self._penalty = self.value = self.objective = np.nan
         self._last: Iterate | None = None
         if memory is not None:
-            self._last = with_limits(self._restore_iterate(memory), ends)
+            self._last = apply_limits(self._restore_iterate(memory), ends)
             self._status, self.value = self._last.status, self._last.value
             self.n_passes = self._last.n_iterations
         assert isinstance(job.optimizer, LBFGS)

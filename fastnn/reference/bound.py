@@ -15,7 +15,7 @@ import numpy as np
 from .curvature import curvature
 from .layer import ACTIVATIONS
 
-__all__ = ["Form", "bound_pass", "is_won", "slack"]
+__all__ = ["Form", "bound_pass", "bound_rounding", "is_won"]
 
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
@@ -39,7 +39,7 @@ class Form(NamedTuple):
     radius: np.ndarray
 
 
-def slack(n_inputs, dtype):
+def bound_rounding(n_inputs, dtype):
     """Return a bound of the rounding error of a sum of `n_inputs` products and a bias.
 
     The bound is relative to the sum of the terms' magnitudes.
@@ -47,7 +47,7 @@ def slack(n_inputs, dtype):
     return dtype(2 * (n_inputs + 4)) * np.finfo(dtype).eps
 
 
-def enclosing_strip(name, centre, radius):
+def enclose_activation(name, centre, radius):
     """Return slope, middle and width of a strip that contains an activation's graph.
 
     ``|f(z) - slope z - middle| <= width`` for all z from centre - radius to centre + radius, where f is the
@@ -93,24 +93,24 @@ def enclosing_strip(name, centre, radius):
 def bound_pass(activations, W, b, cells):
     """Return the form (n, k) of the scores.
 
-    cells is the form (n, 2) of the inputs, whose radius includes `slack` of the first layer.
+    cells is the form (n, 2) of the inputs, whose radius includes `bound_rounding` of the first layer.
     """
     dtype = W[0].dtype.type
     form = cells
     for layer, (name, weights, biases) in enumerate(zip(activations, W, b, strict=True)):
-        layer_slack = slack(len(weights), dtype)
+        layer_rounding = bound_rounding(len(weights), dtype)
         c, x, y = form.centre @ weights + biases, form.slope_x @ weights, form.slope_y @ weights
-        error = (form.radius @ np.abs(weights) + layer_slack * np.abs(biases)) * (1 + layer_slack)
+        error = (form.radius @ np.abs(weights) + layer_rounding * np.abs(biases)) * (1 + layer_rounding)
         # If the sum of the terms' magnitudes overflows, a partial sum may be infinite although the sum is
         # finite: the difference of two infinities makes the radius NaN.
-        magnitudes = error * (4 / layer_slack)
+        magnitudes = error * (4 / layer_rounding)
         error = error + (magnitudes - magnitudes)
         rounding = 8 * np.finfo(dtype).eps
         reach = np.abs(x) + np.abs(y) + error
-        slope, middle, width = enclosing_strip(name, c, reach + rounding * (reach + np.abs(c)))
+        slope, middle, width = enclose_activation(name, c, reach + rounding * (reach + np.abs(c)))
         c, x, y = slope * c + middle, slope * x, slope * y
         error = np.abs(slope) * error + width
-        following = slack(weights.shape[1], dtype) if layer + 1 < len(W) else 0
+        following = bound_rounding(weights.shape[1], dtype) if layer + 1 < len(W) else 0
         largest = np.abs(c) + np.abs(x) + np.abs(y) + error
         form = Form(c, x, y, (error + (following + rounding) * largest).astype(dtype))
     return form

@@ -23,9 +23,9 @@ __all__ = [
     "SEARCH_FAILED",
     "Iterate",
     "Limits",
+    "apply_limits",
     "direction",
     "minimise",
-    "with_limits",
 ]
 
 # Statuses of a minimisation: running, or the reason of its end.
@@ -97,7 +97,7 @@ def direction(gradient, S, Y):
     return q
 
 
-def status_of(n_iterations, n_evaluations, before, value, gradient, limits):
+def find_status(n_iterations, n_evaluations, before, value, gradient, limits):
     """Return the status of a minimisation at an iterate; `before` is the value of the previous iterate."""
     if n_iterations and n_iterations >= limits.maxiter:
         return MAX_ITERATIONS
@@ -110,12 +110,12 @@ def status_of(n_iterations, n_evaluations, before, value, gradient, limits):
     return RUNNING
 
 
-def with_limits(iterate, limits):
+def apply_limits(iterate, limits):
     """Return an iterate with its status under other limits; `SEARCH_FAILED` remains."""
     if iterate.status == SEARCH_FAILED:
         return iterate
     n_iterations, n_evaluations, _, value, gradient, _, before, _, _ = iterate
-    return iterate._replace(status=status_of(n_iterations, n_evaluations, before, value, gradient, limits))
+    return iterate._replace(status=find_status(n_iterations, n_evaluations, before, value, gradient, limits))
 
 
 def minimise(function, x, maxcor, limits, last=None):
@@ -146,7 +146,7 @@ def minimise(function, x, maxcor, limits, last=None):
     """
     if last is None:
         value, gradient = function(x)
-        last = Iterate(0, 1, x, value, gradient, status_of(0, 1, value, value, gradient, limits), value)
+        last = Iterate(0, 1, x, value, gradient, find_status(0, 1, value, value, gradient, limits), value)
         yield last
     n_iterations, n_evaluations, x, value, gradient, status, before, *pairs = last
     S, Y = (list(vectors) for vectors in pairs)
@@ -164,7 +164,7 @@ def minimise(function, x, maxcor, limits, last=None):
             ends = search.ends(new_value, slope)
         if ends:
             n_iterations += 1
-            status = status_of(n_iterations, n_evaluations, value, new_value, new_gradient, limits)
+            status = find_status(n_iterations, n_evaluations, value, new_value, new_gradient, limits)
             # A pair without positive curvature would make H indefinite: leave such a pair out.
             if search.step * (slope - search.slope) > EPS * search.step * -search.slope:
                 S.append(search.step * d)

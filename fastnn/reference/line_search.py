@@ -138,14 +138,14 @@ class LineSearch:
         # At first the interval is chosen for the value minus the required decrease.
         tilt = least if self._is_modified and allowed < value <= self._best.value else 0.0
         step, best, other, self._is_bracketed = interpolate(
-            tilted(self._best, tilt),
-            tilted(self._other, tilt),
-            tilted(Trial(step, value, slope), tilt),
+            subtract_tilt(self._best, tilt),
+            subtract_tilt(self._other, tilt),
+            subtract_tilt(Trial(step, value, slope), tilt),
             self._is_bracketed,
             self._lower,
             self._upper,
         )
-        self._best, self._other = tilted(best, -tilt), tilted(other, -tilt)
+        self._best, self._other = subtract_tilt(best, -tilt), subtract_tilt(other, -tilt)
         if self._is_bracketed:
             width = abs(other.step - best.step)
             if width >= 0.66 * self._width_before:  # the interval shrinks too slowly: bisect it
@@ -165,6 +165,6 @@ class LineSearch:
         return step <= lower or step >= upper or upper - lower <= MIN_WIDTH * upper
 
 
-def tilted(trial, tilt):
+def subtract_tilt(trial, tilt):
     """Return a trial of the function minus `tilt` times the step."""
     return Trial(trial.step, trial.value - trial.step * tilt, trial.slope - tilt)

@@ -26,7 +26,7 @@ def batch_norm_forward(Z, weights, scale, shift, means, variances):
     """
     counted = weights > 0  # leave out samples of weight 0, which may have infinite sums
     count = np.count_nonzero(counted)
-    share = _shares(weights)[counted]
+    share = _normalise_weights(weights)[counted]
     mean = share @ Z[counted]
     variance = share @ (Z[counted] - mean) ** 2
     if count > 0:
@@ -41,10 +41,11 @@ def batch_norm_forward(Z, weights, scale, shift, means, variances):
 def batch_norm_backward(N, weights, scale, inverse, dZ):
     """Return the derivatives by sums, scale and shift, given the derivative dZ by the output."""
     dscale, dshift = np.sum(dZ * N, axis=0, keepdims=True), np.sum(dZ, axis=0, keepdims=True)
-    return scale * inverse * (dZ - _shares(weights)[:, None] * (dshift + N * dscale)), dscale, dshift
+    weights = _normalise_weights(weights)[:, None]
+    return scale * inverse * (dZ - weights * (dshift + N * dscale)), dscale, dshift
 
 
-def _shares(weights):
+def _normalise_weights(weights):
     """Return the weights divided by their sum, or zeros if the sum is 0."""
     total = np.sum(weights)
     return weights / total if total > 0 else np.zeros_like(weights)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bound import Form, is_won, slack
+from .bound import Form, bound_rounding, is_won
 from .committee import committee_bounds, committee_scores
 from .output import argmax
 
@@ -28,7 +28,7 @@ def subdivide(networks, votes, xs, ys, leaf_size, waiting):
         sides.append((centre, np.maximum(high - centre, centre - low) * (1 + 4 * np.finfo(xs.dtype).eps)))
     (x, x_reach), (y, y_reach) = sides
     zero = np.zeros_like(x)
-    off, tiny = slack(2, xs.dtype.type), np.finfo(xs.dtype).smallest_normal
+    off, tiny = bound_rounding(2, xs.dtype.type), np.finfo(xs.dtype).smallest_normal
     cells = Form(
         np.column_stack([x, y]),
         np.column_stack([x_reach, zero]),

@@ -106,8 +106,8 @@ def train_step(network, state, job, records):
     if job.max_norm > 0:
         for W in network.weights(parameters):
             limit_norms(W, job.max_norm)
-    if job.average_share > 0:
-        add_to_average(parameters, network.dtype.type(job.average_share), state.average)
+    if job.average_weight > 0:
+        add_to_average(parameters, network.dtype.type(job.average_weight), state.average)
 
     record = job.record(n_pass)
     if record is not None and scale > 0 and job.of_objective:

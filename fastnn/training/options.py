@@ -147,7 +147,7 @@ def _check_lbfgs(network: Network, job: Job) -> None:
         ("l1", job.l1),
         ("max_norm", job.max_norm),
         ("clip_norm", job.clip_norm),
-        ("ema_decay", job.average_share),
+        ("ema_decay", job.average_weight),
         ("dropout", network.dropout),
     ):
         if value:

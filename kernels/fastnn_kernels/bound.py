@@ -34,7 +34,7 @@ from .vectors.product import product_forward
 from .vectors.value import Value, fill
 from .vectors.vector import Vector, lanes, load, store, view
 
-__all__ = ["Form", "bound_pass", "is_won", "slack"]
+__all__ = ["Form", "bound_pass", "bound_rounding", "is_won"]
 
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
@@ -46,7 +46,7 @@ TINY = 1e-30
 
 
 @kernel
-def slack(n_inputs, dtype):
+def bound_rounding(n_inputs, dtype):
     """Return a bound of the rounding error of a sum of `n_inputs` products and a bias.
 
     The bound is relative to the sum of the terms' magnitudes. It is twice that of Higham, "Accuracy and
@@ -69,7 +69,7 @@ def layer_form(plan, layer, T, forms):
 
 
 @functools.cache
-def enclosing_strip(name: str) -> Kernel:
+def enclose_activation(name: str) -> Kernel:
     """Return the intrinsic ``(centre, radius)``, which computes a strip that contains an activation's graph.
 
     The arguments are vectors over the cells, with radius > 0. The intrinsic returns three vectors, slope,
@@ -78,7 +78,7 @@ def enclosing_strip(name: str) -> Kernel:
     """
     activation = ACTIVATIONS[name]
 
-    def enclosing_strip(typing_context, centre, radius):
+    def enclose_activation(typing_context, centre, radius):
         if not (isinstance(centre, Vector) and centre == radius):
             return None
         result = types.UniTuple(centre, 3)
@@ -91,12 +91,12 @@ def enclosing_strip(name: str) -> Kernel:
 
         return result(centre, radius), generate
 
-    enclosing_strip.__qualname__ = f"enclosing_strip_{name}"  # the cache identifies intrinsics by name
-    return intrinsic(enclosing_strip)
+    enclose_activation.__qualname__ = f"enclose_activation_{name}"  # the cache identifies intrinsics by name
+    return intrinsic(enclose_activation)
 
 
 def _emit_strip(activation: Activation, shape: Curvature, c: Value, r: Value) -> tuple[Value, Value, Value]:
-    """Emit the instructions of `enclosing_strip`; c is the centre and r the radius."""
+    """Emit the instructions of `enclose_activation`; c is the centre and r the radius."""
     eps = float(np.finfo(str(c.dtype)).eps)
     low, high = c - r, c + r
     ends = low, c, high
@@ -152,30 +152,30 @@ def _between(low: Value, high: Value, knot: Knot, yes: Value, no: Value) -> Valu
 
 @functools.cache
 def activation_bounds(name: str) -> Kernel:
-    """Return the kernel ``(form, b, layer_slack, next_slack)``, which applies an activation to a form.
+    """Return the kernel ``(form, b, layer_rounding, next_rounding)``, which applies an activation to a form.
 
     The kernel overwrites form (J, T), the form of a layer's sums, with that of the outputs. At the call the
     radius contains the errors of the inputs and of the products; the kernel adds those of the bias b (1, J).
-    layer_slack and next_slack are the `slack` of this layer and of the next one.
+    layer_rounding and next_rounding are the `bound_rounding` of this layer and of the next one.
     """
-    strip = enclosing_strip(name)
+    strip = enclose_activation(name)
 
     @kernel
-    def activation_bounds(form, b, layer_slack, next_slack):
+    def activation_bounds(form, b, layer_rounding, next_rounding):
         C, X, Y, R = form.centre, form.slope_x, form.slope_y, form.radius
         dtype = C.dtype.type
-        widen, widen_next = fill(C, dtype(1) + layer_slack), fill(C, next_slack)
-        per_slack = fill(C, dtype(4) / layer_slack)
+        widen, widen_next = fill(C, dtype(1) + layer_rounding), fill(C, next_rounding)
+        per_rounding = fill(C, dtype(4) / layer_rounding)
         rounding = fill(C, dtype(8 * np.finfo(dtype).eps))
         for j in range(C.shape[0]):
-            bias = fill(C, abs(b[0, j]) * layer_slack)
+            bias = fill(C, abs(b[0, j]) * layer_rounding)
             for t in range(0, C.shape[1], lanes(C)):
                 c, x, y = load(C, j, t), load(X, j, t), load(Y, j, t)
                 error = (load(R, j, t) + bias) * widen
-                # The error is at least `layer_slack` times the sum of the terms' magnitudes. If that sum
+                # The error is at least `layer_rounding` times the sum of the terms' magnitudes. If that sum
                 # overflows, a partial sum may be infinite although the sum is finite: the difference of two
                 # infinities makes the radius NaN.
-                magnitudes = error * per_slack
+                magnitudes = error * per_rounding
                 error = error + (magnitudes - magnitudes)
                 reach = vmath.magnitude(x) + vmath.magnitude(y) + error
                 reach = reach + rounding * (reach + vmath.magnitude(c))
@@ -197,8 +197,8 @@ def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
 
     activations: a table of pointers (`bounds_table`); plan (L, `N_COLUMNS`); parameters (P,); magnitudes
     (P,): absolute values of the weights, and 0 for all other parameters; cells: the `Form` (2, T) of the
-    inputs, whose radius includes `slack` of the first layer; forms, flat: a workspace, four times as large as
-    that of the units.
+    inputs, whose radius includes `bound_rounding` of the first layer; forms, flat: a workspace, four times as
+    large as that of the units.
     """
     T = cells.centre.shape[1]
     dtype = parameters.dtype.type
@@ -216,8 +216,8 @@ def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
         product_forward(sizes, zero, source.radius, None, form.radius)
         following = dtype(0)
         if layer + 1 < plan.shape[0]:
-            following = slack(n_outputs, dtype)
-        call(activations[plan[layer, ACTIVATION]], (form, b, slack(n_inputs, dtype), following))
+            following = bound_rounding(n_outputs, dtype)
+        call(activations[plan[layer, ACTIVATION]], (form, b, bound_rounding(n_inputs, dtype), following))
         source = form
 
 

@@ -12,7 +12,7 @@ from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums
 from .vectors.tile import transpose_panels
 from .vectors.vector import lanes, row, rows, view
 
-__all__ = ["affine_backward", "affine_forward", "pack", "packed_size"]
+__all__ = ["affine_backward", "affine_forward", "count_packed_weights", "pack"]
 
 # Blocks of columns that are packed side by side, so that a row of W is read a few cache lines at a time.
 BLOCKS_TOGETHER = 16
@@ -37,7 +37,7 @@ def affine_forward(W, b, X, packed, Z):
 
 
 @kernel
-def packed_size(n_inputs, n_outputs):
+def count_packed_weights(n_inputs, n_outputs):
     """Return the number of a layer's weights that `pack` copies."""
     return n_inputs * (n_outputs // HIGHEST * HIGHEST)
 
@@ -53,7 +53,7 @@ def pack(W, packed):
     ----------
     W : array (I, J)
     packed : array (1, C)
-        Overwritten. C is `packed_size`.
+        Overwritten. C is `count_packed_weights`.
     """
     n_inputs, n_blocks = W.shape[0], W.shape[1] // HIGHEST
     for begin in range(0, n_inputs, CHUNK):
@@ -101,7 +101,7 @@ def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
     else:
         panels = transpose_to_panels(dZ, scratch)
         outer_product(X, panels, dW, adds)
-        panel_sums(panels, db, adds)
+        sum_panels(panels, db, adds)
     if dX.shape[0] > 0:
         product_backward(W, dZ, dX)
 
@@ -116,7 +116,7 @@ def transpose_to_panels(dZ, scratch):
 
 
 @kernel
-def panel_sums(panels, db, adds):
+def sum_panels(panels, db, adds):
     """Write the sums of the columns of a matrix in panels to db (1, J), or add them if `adds`."""
     n_outputs, width = db.shape[1], panels.shape[1]
     T = panels.shape[0] // -(-n_outputs // width)

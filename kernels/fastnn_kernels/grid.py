@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from .committee import committee_scores
 from .compiler.jit import Kernel, kernel
-from .output import argmax, column_max
+from .output import argmax, find_column_max
 from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
@@ -102,7 +102,7 @@ def probability(P, t, class_index):
 @kernel
 def confidence(P, t, class_index):
     """Return the highest of the classes' summed probabilities."""
-    return column_max(P, t)
+    return find_column_max(P, t)
 
 
 @kernel

@@ -56,7 +56,7 @@ from .compiler.pointer import call
 from .line_search import LONGEST_STEP, begin_search, search_ends
 from .options import record_ratios
 from .train import loss_and_gradient
-from .update import are_finite, parameter_square_sum
+from .update import are_finite, sum_parameter_squares
 from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import add_product, fill, reduce_add_weighted
@@ -277,7 +277,7 @@ def keep_iterate(plan, state, settings, records):
             else:
                 records.losses[record] = loss / settings.weight_scale
                 gradient = row(minimiser.vectors, GRADIENT)
-                records.norms[record] = np.sqrt(parameter_square_sum(gradient, 0, size))
+                records.norms[record] = np.sqrt(sum_parameter_squares(gradient, 0, size))
                 record_ratios(plan, point, parameters, record, records.ratios)
         for k in range(size):
             parameters[k] = point[k]
@@ -312,7 +312,7 @@ def end_evaluation(state, settings):
     reg_lambda = settings.reg_lambda * (settings.weight_scale if settings.of_objective else 1.0)
     for k in range(n_weights):
         gradient[k] += reg_lambda * x[k]
-    losses[1] = 0.5 * reg_lambda * parameter_square_sum(x, 0, n_weights)
+    losses[1] = 0.5 * reg_lambda * sum_parameter_squares(x, 0, n_weights)
     minimiser.numbers[VALUE] = settings.loss_share * losses[0] + losses[1]
 
 

@@ -124,7 +124,7 @@ def begin_search(value, slope, step, search):
 
 
 @kernel
-def end_of_interval(search, k, tilt):
+def get_end(search, k, tilt):
     """Return step, value and slope at the end `BEST` or `OTHER` of the function minus `tilt` times the step.
 
     k: the index of the end.
@@ -134,7 +134,7 @@ def end_of_interval(search, k, tilt):
 
 @kernel
 def set_end(end, tilt, k, search):
-    """Store the end `BEST` or `OTHER` of the interval, the inverse of `end_of_interval`."""
+    """Store the end `BEST` or `OTHER` of the interval, the inverse of `get_end`."""
     search[k], search[k + 1], search[k + 2] = end[0], end[1] + end[0] * tilt, end[2] + tilt
 
 
@@ -165,8 +165,8 @@ def search_ends(value, slope, search):
     if search[MODIFIED] != 0.0 and value <= search[BEST + 1] and value > allowed:
         tilt = least
     following, best, other, is_bracketed = interpolate(
-        end_of_interval(search, BEST, tilt),
-        end_of_interval(search, OTHER, tilt),
+        get_end(search, BEST, tilt),
+        get_end(search, OTHER, tilt),
         (step, value - step * tilt, slope - tilt),
         is_bracketed,
         lower,

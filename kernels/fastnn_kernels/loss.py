@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiler.jit import Kernel, kernel
-from .output import column_max, exponentials
+from .output import find_column_max, write_exponentials
 from .vectors import vmath
 from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
 from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
@@ -87,11 +87,11 @@ def cross_entropy_value(S, y, weights, smoothing):
         if S.shape[0] == 2 and smoothing == 0.0:
             each = two_class_loss(load(S, 0, t), load(S, 1, t), label)
         else:
-            highest = column_max(S, t)
+            highest = find_column_max(S, t)
             total = fill(S, 0)
             for k in range(S.shape[0]):
                 total = total + vmath.exp_to_zero(load(S, k, t) - highest)
-            each = vmath.log(total) - expected_score(S, t, label, highest, max(smoothing, 0.0))
+            each = vmath.log(total) - compute_expected_score(S, t, label, highest, max(smoothing, 0.0))
         loss += reduce_add_weighted(vmath.minimum(each, limits), weight)
     return loss
 
@@ -140,20 +140,20 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
     at_label = S.dtype.type(1.0 - smoothing + smoothing / n_scores)
     for t in range(0, S.shape[1], lanes(S)):
         label, weight = load(y, 0, t), load(weights, 0, t)
-        highest = column_max(S, t)
-        total = exponentials(S, t, highest, dS)
+        highest = find_column_max(S, t)
+        total = write_exponentials(S, t, highest, dS)
         reciprocal = vmath.divide(fill(S, 1), total)
         for k in range(n_scores):
             expected = vmath.where_equal(label, k, at_label, spread)
             store(dS, k, t, add_product(-expected, reciprocal, load(dS, k, t)) * weight)
         if wanted:
-            each = vmath.log(total) - expected_score(S, t, label, highest, smoothing)
+            each = vmath.log(total) - compute_expected_score(S, t, label, highest, smoothing)
             loss += reduce_add_weighted(vmath.minimum(each, limits), weight)
     return loss
 
 
 @kernel
-def expected_score(S, t, label, highest, smoothing):
+def compute_expected_score(S, t, label, highest, smoothing):
     """Return ``sum q (S - highest)`` over the classes, for the samples t, t + 1, ..., a vector.
 
     label and highest are vectors; q is that of `cross_entropy_value`.
@@ -176,7 +176,7 @@ LOSSES["softmax_cross_entropy"] = RegisteredLoss(cross_entropy_value, cross_entr
 # two and avoids cancellation where the label's probability is close to 1.
 
 
-def _lag(first: Value, second: Value, is_second: Value) -> Value:
+def _subtract_label_score(first: Value, second: Value, is_second: Value) -> Value:
     """Return the other class's score minus the label's; `is_second` masks labels of the second class."""
     return (first - second).where(is_second, second - first)
 
@@ -184,7 +184,7 @@ def _lag(first: Value, second: Value, is_second: Value) -> Value:
 @emitter
 def two_class_loss(first: Value, second: Value, label: Value) -> Value:
     """Return the cross-entropy of softmax over two scores; label is 0 or 1."""
-    return vmath.compute_softplus(_lag(first, second, label.equals(1.0)))
+    return vmath.compute_softplus(_subtract_label_score(first, second, label.equals(1.0)))
 
 
 @emitter
@@ -194,7 +194,7 @@ def two_class_diff(first: Value, second: Value, label: Value) -> Value:
     Its magnitude is the probability of the class that is not the label.
     """
     is_second = label.equals(1.0)
-    wrong = vmath.sigmoid_to_zero(_lag(first, second, is_second))
+    wrong = vmath.sigmoid_to_zero(_subtract_label_score(first, second, is_second))
     return (-wrong).where(is_second, wrong)
 
 
@@ -206,7 +206,7 @@ def hinge_value(S, y, weights, margin):
     zero = fill(S, 0)
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
-        threshold = label_score(S, label, t) - margins
+        threshold = gather_label_score(S, label, t) - margins
         each = zero
         for k in range(S.shape[0]):
             excess = vmath.maximum(load(S, k, t) - threshold, zero)
@@ -227,7 +227,7 @@ def hinge_backward(S, y, weights, margin, wanted, dS):
     for t in range(0, S.shape[1], lanes(S)):
         label = load(y, 0, t)
         weight = load(weights, 0, t)
-        at_label = label_score(S, label, t)
+        at_label = gather_label_score(S, label, t)
         threshold = at_label - margins
         # Comparisons with NaN are False, which would hide a diverged training: add differences that are 0 for
         # finite scores, and NaN for scores that are NaN or infinite.
@@ -246,7 +246,7 @@ LOSSES["multiclass_hinge"] = RegisteredLoss(hinge_value, hinge_backward, of_labe
 
 
 @kernel
-def label_score(S, label, t):
+def gather_label_score(S, label, t):
     """Return the score of each sample's label for the samples t, t + 1, ..., a vector; label is a vector."""
     score = load(S, 0, t)
     for k in range(1, S.shape[0]):

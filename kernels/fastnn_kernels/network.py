@@ -30,7 +30,7 @@ from .calls.prediction import (
 )
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, pack, packed_size
+from .gate import affine_backward, affine_forward, count_packed_weights, pack
 from .norm import batch_norm_backward, batch_norm_forward
 from .random import draw, dropout, dropout_backward
 from .sparse import sparse_affine_backward, sparse_affine_forward
@@ -115,7 +115,7 @@ def plan_packing(plan, itemsize, sparse):
     """
     total = 0
     for layer in range(plan.shape[0]):
-        size = packed_size(plan[layer, INPUTS], plan[layer, OUTPUTS])
+        size = count_packed_weights(plan[layer, INPUTS], plan[layer, OUTPUTS])
         if size * itemsize > PACKED_BYTES and not (sparse and layer == 0):
             plan[layer, PACKED] = total
             total += size
@@ -125,11 +125,11 @@ def plan_packing(plan, itemsize, sparse):
 
 
 @kernel
-def packed_weights(plan, layer, packed):
+def get_packed_weights(plan, layer, packed):
     """Return the packed weights of a layer, a row of the flat `packed`; without columns if there are none."""
     at, size = plan[layer, PACKED], 0
     if at >= 0:
-        size = packed_size(plan[layer, INPUTS], plan[layer, OUTPUTS])
+        size = count_packed_weights(plan[layer, INPUTS], plan[layer, OUTPUTS])
     return view(packed, max(at, 0), 1, size)
 
 
@@ -139,7 +139,7 @@ def pack_weights(plan, parameters, packed):
     for layer in range(plan.shape[0]):
         if plan[layer, PACKED] >= 0:
             W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], plan[layer, OUTPUTS])
-            pack(W, packed_weights(plan, layer, packed))
+            pack(W, get_packed_weights(plan, layer, packed))
 
 
 @kernel
@@ -210,7 +210,7 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
-            blocks = packed_weights(plan, layer, packed)
+            blocks = get_packed_weights(plan, layer, packed)
             b = view(parameters, plan[layer, BIASES], 1, n_outputs)
             Z = view(units, plan[layer, SUMS] * T, n_outputs, T)
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)

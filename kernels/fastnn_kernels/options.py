@@ -20,8 +20,8 @@ from .calls.prediction import INPUTS, OUTPUTS, WEIGHTS
 from .calls.training import BLOCK
 from .compiler.jit import kernel
 from .small_batch import gather_columns, gather_samples
-from .step import thread_share
-from .update import add_to_average, gradient_square_sum, limit_norms, parameter_square_sum
+from .step import find_parameter_share
+from .update import add_to_average, limit_norms, sum_gradient_squares, sum_parameter_squares
 from .vectors.barrier import wait
 from .vectors.value import reduce_add_squares
 from .vectors.vector import lanes, load, view
@@ -37,15 +37,15 @@ def gather_by_rows(X, y, indices, first, n, rows, tile):
 
 
 @kernel
-def block_squares(plan, parameters, n_weights, thread, n_threads, squares):
+def sum_block_squares(plan, parameters, n_weights, thread, n_threads, squares):
     """Fill squares (P / BLOCK,) with the sum of squares of the weights in each block.
 
     The weights are the first `n_weights` parameters. plan is not used: the signature is that of
-    `team.part_squares`.
+    `team.sum_part_squares`.
     """
     for block in range(thread, squares.shape[0], n_threads):
         begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)
-        squares[block] = parameter_square_sum(parameters, begin, end)
+        squares[block] = sum_parameter_squares(parameters, begin, end)
 
 
 @kernel
@@ -55,7 +55,7 @@ def gradient_norm(gradients, size, thread, n_threads, barrier, partial):
     gradients (G, P or more); size: P; partial (P / BLOCK,) is a workspace.
     """
     for block in range(thread, partial.shape[0], n_threads):
-        partial[block] = gradient_square_sum(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
+        partial[block] = sum_gradient_squares(gradients, block * BLOCK, min((block + 1) * BLOCK, size))
     wait(barrier, thread, n_threads)
     total = 0.0
     for block in range(partial.shape[0]):
@@ -72,9 +72,9 @@ def limit_all_norms(plan, parameters, limit):
 
 
 @kernel
-def average_share(parameters, weight, thread, n_threads, average):
+def update_average(parameters, weight, thread, n_threads, average):
     """Apply `update.add_to_average` to this thread's share of parameters and average, both (P,)."""
-    begin, end = thread_share(parameters, thread, n_threads)
+    begin, end = find_parameter_share(parameters, thread, n_threads)
     add_to_average(parameters, parameters.dtype.type(weight), begin, end, average)
 
 

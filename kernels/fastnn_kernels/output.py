@@ -31,14 +31,14 @@ def softmax_forward(S, P):
         Overwritten; may be S itself.
     """
     for t in range(0, S.shape[1], lanes(S)):
-        total = exponentials(S, t, column_max(S, t), P)
+        total = write_exponentials(S, t, find_column_max(S, t), P)
         reciprocal = vmath.divide(fill(S, 1), total)
         for k in range(S.shape[0]):
             store(P, k, t, load(P, k, t) * reciprocal)
 
 
 @kernel
-def exponentials(S, t, highest, P):
+def write_exponentials(S, t, highest, P):
     """Compute ``P = exp(S - highest)`` for a vector of samples, and return the sum over the classes.
 
     S and P (K, T); t is the first column; highest is a vector.
@@ -98,7 +98,7 @@ def all_finite(S):
 
 
 @kernel
-def column_max(S, t):
+def find_column_max(S, t):
     """Return the highest score of each of the samples t, t + 1, ..., a vector."""
     highest = load(S, 0, t)
     for k in range(1, S.shape[0]):

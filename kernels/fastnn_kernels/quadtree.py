@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-from .bound import is_won, slack
+from .bound import bound_rounding, is_won
 from .calls.formulas import Form
 from .calls.pictures import BOUNDED, UNDECIDED, WAITING, WON
 from .committee import committee_bounds, committee_scores
@@ -122,7 +122,7 @@ def fill_interval(axis, begin, end, form, i, t):
     else:
         form.slope_y[1, t] = reach
     # The rounding error of a subnormal number is absolute, not relative: add the smallest normal number.
-    form.radius[i, t] = slack(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
+    form.radius[i, t] = bound_rounding(2, dtype) * (abs(centre) + reach) + dtype(np.finfo(dtype).tiny)
 
 
 @functools.cache

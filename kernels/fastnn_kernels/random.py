@@ -64,10 +64,10 @@ def draw(key, position):
 
 
 @kernel
-def later_streams(key, n):
+def advance_stream(key, n):
     """Return the key of a stream that begins at number n of the stream `key`.
 
-    For all j, ``draw(later_streams(key, n), j)`` is ``draw(key, n + j)``: `dropout` of the rows of a matrix
+    For all j, ``draw(advance_stream(key, n), j)`` is ``draw(key, n + j)``: `dropout` of the rows of a matrix
     from row n on, with this key, draws the numbers of the whole matrix.
     """
     return key + np.uint64(n) * GOLDEN
@@ -84,7 +84,7 @@ def shuffle(generator, indices):
     indices : array of int64
         Overwritten.
     """
-    numbers = words()
+    numbers = allocate_words()
     mask = np.int64(0xFFFFFFFF)
     position = np.int64(generator[WORDS])
     is_tempered = False
@@ -119,7 +119,7 @@ def shuffle(generator, indices):
 
 
 @intrinsic
-def words(typing_context):
+def allocate_words(typing_context):
     """Return an uninitialised array (`WORDS`,) of uint32 on the stack, valid until the kernel returns."""
     array = types.Array(types.uint32, 1, "C")
 
@@ -221,11 +221,11 @@ def dropout_backward(D, dD, rate, dA):
     scale = D.dtype.type(1.0 / (1.0 - rate))
     D, dD, dA = flat(D), flat(dD), flat(dA)
     for k in range(0, D.shape[1], lanes(D)):
-        store(dA, 0, k, unless_dropped(load(dD, 0, k), load(D, 0, k), scale))
+        store(dA, 0, k, scale_unless_dropped(load(dD, 0, k), load(D, 0, k), scale))
 
 
 @emitter
-def unless_dropped(d: Value, outcome: Value, scale: Value) -> Value:
+def scale_unless_dropped(d: Value, outcome: Value, scale: Value) -> Value:
     """Return ``d * scale``, or 0 where `outcome`, the output of dropout, is -0."""
     is_dropped = outcome.bits().equals(outcome.constant(-0.0).bits())
     return d.constant(0.0).where(is_dropped, d * scale)

@@ -35,10 +35,10 @@ from .vectors.vector import lanes, load, store, view
 __all__ = [
     "gather_columns",
     "gather_samples",
+    "round_up",
     "rows_backward",
     "rows_forward",
     "small_batch_gradient",
-    "whole",
 ]
 
 
@@ -84,13 +84,13 @@ def gather_columns(table, indices, first, n, tile):
 
 
 @kernel
-def whole(n, n_lanes):
+def round_up(n, n_lanes):
     """Return n rounded up to whole vectors."""
     return -(-n // n_lanes) * n_lanes
 
 
 @kernel
-def unit_rows(plan, layer, column, n, units):
+def view_units(plan, layer, column, n, units):
     """Return the window (N, V) of the workspace `units` for a layer's sums or outputs.
 
     `column` of the plan is `SUMS` or `UNITS`. Layers follow one another, each with its outputs first.
@@ -98,16 +98,16 @@ def unit_rows(plan, layer, column, n, units):
     """
     n_lanes = lanes(units)
     n_windows = 2 * layer + (1 if plan[layer, column] != plan[layer, UNITS] else 0)
-    begin = whole(plan[layer, column], n_lanes) + n_windows * n_lanes
-    return view(units, n * begin, n, whole(plan[layer, OUTPUTS], n_lanes))
+    begin = round_up(plan[layer, column], n_lanes) + n_windows * n_lanes
+    return view(units, n * begin, n, round_up(plan[layer, OUTPUTS], n_lanes))
 
 
 @kernel
-def derivative_rows(plan, layer, n, dunits):
+def view_derivatives(plan, layer, n, dunits):
     """Return the window (n, V) of the workspace `dunits` for the derivatives by a layer's outputs."""
     n_lanes = lanes(dunits)
-    begin = whole(plan[layer, DUNITS], n_lanes) + layer % 2 * n_lanes
-    return view(dunits, n * begin, n, whole(plan[layer, OUTPUTS], n_lanes))
+    begin = round_up(plan[layer, DUNITS], n_lanes) + layer % 2 * n_lanes
+    return view(dunits, n * begin, n, round_up(plan[layer, OUTPUTS], n_lanes))
 
 
 @kernel
@@ -141,7 +141,7 @@ def small_batch_gradient(
         Not used.
     units, dunits : arrays, flat
         Workspaces of N times as many elements as plan has rows of units and of their derivatives, and N
-        vectors more for each window (`unit_rows`, `derivative_rows`).
+        vectors more for each window (`view_units`, `view_derivatives`).
     scratch : array, flat
         Workspace of 2 J T elements, where J is the number of outputs of the last layer.
 
@@ -155,13 +155,13 @@ def small_batch_gradient(
         n_outputs = plan[layer, OUTPUTS]
         W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], n_outputs)
         b = view(parameters, plan[layer, BIASES], 1, n_outputs)
-        Z, A = unit_rows(plan, layer, SUMS, n, units), unit_rows(plan, layer, UNITS, n, units)
-        inputs = X if layer == 0 else unit_rows(plan, layer - 1, UNITS, n, units)
+        Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
+        inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
         rows_forward(W, b, inputs, Z)
         call(activate[plan[layer, ACTIVATION]], (Z, A))
 
-    dA = derivative_rows(plan, last, n, dunits)
-    scores = unit_rows(plan, last, UNITS, n, units)
+    dA = view_derivatives(plan, last, n, dunits)
+    scores = view_units(plan, last, UNITS, n, units)
     loss = row_loss_backward(
         loss_backward, scores, plan[last, OUTPUTS], y, weights, parameter, wanted, scratch, dA
     )
@@ -171,12 +171,12 @@ def small_batch_gradient(
         W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
         dW = view(gradient, plan[layer, WEIGHTS], n_inputs, n_outputs)
         db = view(gradient, plan[layer, BIASES], 1, n_outputs)
-        Z, A = unit_rows(plan, layer, SUMS, n, units), unit_rows(plan, layer, UNITS, n, units)
-        dA = derivative_rows(plan, layer, n, dunits)
+        Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
+        dA = view_derivatives(plan, layer, n, dunits)
         call(differentiate[plan[layer, ACTIVATION]], (Z, A, dA, dA))
-        inputs = X if layer == 0 else unit_rows(plan, layer - 1, UNITS, n, units)
+        inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
         # The derivative by the samples is not needed: dX of the first layer has no rows.
-        dX = derivative_rows(plan, max(layer - 1, 0), n if layer > 0 else 0, dunits)
+        dX = view_derivatives(plan, max(layer - 1, 0), n if layer > 0 else 0, dunits)
         rows_backward(W, inputs, dA, dW, db, dX, adds)
     return loss
 
@@ -223,7 +223,7 @@ def rows_backward(W, X, dZ, dW, db, dX, adds):
         Overwritten, the columns from I on become 0; without rows if it is not needed.
     adds : bool
     """
-    row_sums(dZ, db, adds)
+    sum_rows(dZ, db, adds)
     if is_narrow(W):
         narrow_outer_product(X, dZ, dW, adds)
         for t in range(dX.shape[0]):
@@ -255,20 +255,20 @@ def row_loss_backward(loss_backward, scores, n_scores, y, weights, parameter, wa
 
 
 @kernel
-def row_sums(dZ, db, adds):
+def sum_rows(dZ, db, adds):
     """Compute the sum of the rows of dZ (N, V), or add the sum to db (1, J) if `adds`."""
     n_outputs, n_lanes = db.shape[1], lanes(dZ)
     end = n_outputs // n_lanes * n_lanes  # of the whole vectors
     for j in range(0, end, n_lanes):
-        total = column_sum(dZ, j)
+        total = sum_column(dZ, j)
         store(db, 0, j, total + load(db, 0, j) if adds else total)
     if end < n_outputs:
-        total, rest = column_sum(dZ, end), n_outputs - end
+        total, rest = sum_column(dZ, end), n_outputs - end
         store_part(db, 0, end, rest, total + load_part(db, 0, end, rest) if adds else total)
 
 
 @kernel
-def column_sum(dZ, j):
+def sum_column(dZ, j):
     """Return the sum of the rows of dZ (N, V), for the vector of columns from j on."""
     total = load(dZ, 0, j)
     for t in range(1, dZ.shape[0]):

@@ -57,7 +57,7 @@ def dropout_factor(key, feature, position, rate):
 
 
 @kernel
-def entry(table, k, key, position, rate):
+def read_entry(table, k, key, position, rate):
     """Return the feature of stored value k of a table, and the value after dropout."""
     feature, value = table.columns[k], table.values[k]
     if rate != 0.0:
@@ -89,7 +89,7 @@ def sparse_affine_forward(X, parameters, at, b, key, position, rate, begin, end)
             sums[t, j] = b[0, j]
         row = table.rows[min(X.first + t, X.last)]
         for k in range(table.starts[row], table.starts[row + 1]):
-            feature, number = entry(table, k, key, position + t, rate)
+            feature, number = read_entry(table, k, key, position + t, rate)
             start, value = at + feature * n_outputs, fill(sums, number)
             # Whole vectors are computed; their lanes past the last output are not used.
             for j in range(0, n_outputs, lanes(sums)):
@@ -123,7 +123,7 @@ def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begi
         for k in range(table.starts[row], table.starts[row + 1]):
             if not begin <= table.columns[k] < end:
                 continue
-            feature, number = entry(table, k, key, position + t, rate)
+            feature, number = read_entry(table, k, key, position + t, rate)
             start, value = at + feature * n_outputs, fill(sums, number)
             for j in range(0, n_whole, lanes(sums)):
                 store(flat, 0, start + j, add_product(load(flat, 0, start + j), value, load(sums, t, j)))

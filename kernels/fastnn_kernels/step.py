@@ -25,20 +25,20 @@ from .vectors.vector import lanes, load, store, view
 
 __all__ = [
     "all_are_finite",
-    "batch_scale",
+    "compute_batch_scale",
+    "compute_shrink_factor",
     "copy_share",
+    "find_parameter_share",
+    "find_share",
     "gather_weights",
     "record_loss",
-    "share_of",
-    "share_update",
-    "shrink_factor",
-    "thread_share",
     "update_plateau",
+    "update_share",
 ]
 
 
 @kernel
-def batch_scale(weights, indices, begin, end, common):
+def compute_batch_scale(weights, indices, begin, end, common):
     """Return ``1 / s``, where s is the sum of the weights of the samples ``indices[begin:end]``; 0 if s is 0.
 
     weights (N,); common: the weight of every sample, 0 if weights differ.
@@ -93,7 +93,7 @@ def update_plateau(objective, tol, plateau):
 
 
 @kernel
-def shrink_factor(norm, clip_norm):
+def compute_shrink_factor(norm, clip_norm):
     """Return the factor that scales a gradient of norm `norm` to `clip_norm`.
 
     The factor is 1 if the norm is smaller, or `clip_norm` is 0.
@@ -105,33 +105,33 @@ def shrink_factor(norm, clip_norm):
 
 
 @kernel
-def share_of(count, thread, n_threads):
+def find_share(count, thread, n_threads):
     """Return (begin, end) of a thread's share of `count` items, `end` exclusive."""
     return count * thread // n_threads, count * (thread + 1) // n_threads
 
 
 @kernel
-def thread_share(parameters, thread, n_threads):
+def find_parameter_share(parameters, thread, n_threads):
     """Return (begin, end) of a thread's share of parameters (P,), `end` exclusive.
 
     Shares are whole cache lines, and differ by one line at most.
     """
     line = LINE_BYTES // parameters.itemsize
-    begin, end = share_of(parameters.shape[0] // line, thread, n_threads)
+    begin, end = find_share(parameters.shape[0] // line, thread, n_threads)
     return begin * line, end * line
 
 
 @kernel
 def copy_share(parameters, thread, n_threads, copy):
     """Copy this thread's share of parameters (P,) to copy (P,)."""
-    begin, end = thread_share(parameters, thread, n_threads)
+    begin, end = find_parameter_share(parameters, thread, n_threads)
     source, result = view(parameters, 0, 1, parameters.shape[0]), view(copy, 0, 1, copy.shape[0])
     for k in range(begin, end, lanes(parameters)):
         store(result, 0, k, load(source, 0, k))
 
 
 @functools.cache
-def share_update(clears: bool) -> Kernel:
+def update_share(clears: bool) -> Kernel:
     """Return the kernel that updates this thread's share of the parameters.
 
     Its arguments are ``(update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread,
@@ -144,10 +144,10 @@ def share_update(clears: bool) -> Kernel:
     """
 
     @kernel
-    def share_update(
+    def update_share(
         update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
     ):
-        first, last = thread_share(parameters, thread, n_threads)
+        first, last = find_parameter_share(parameters, thread, n_threads)
         state, numbers = change.state, change.coefficients
         # Parameters with the same penalties are updated together.
         n_first = parameters.shape[0] if change.l2 == l2_others and change.l1 == 0 else n_weights
@@ -171,7 +171,7 @@ def share_update(clears: bool) -> Kernel:
                         store(gradients, shard, k, fill(gradients, 0))
         return finite
 
-    return share_update
+    return update_share
 
 
 @kernel

@@ -36,16 +36,16 @@ from .calls.prediction import (
 from .calls.training import N_PARTS
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
-from .gate import affine_backward, affine_forward, panel_sums, sample_sums_are_faster, transpose_to_panels
+from .gate import affine_backward, affine_forward, sample_sums_are_faster, sum_panels, transpose_to_panels
 from .network import has_dropout, last_outputs, layer_inputs, normalise, normalise_backward
-from .random import draw, dropout, dropout_backward, later_streams
-from .update import parameter_square_sum
+from .random import advance_stream, draw, dropout, dropout_backward
+from .update import sum_parameter_squares
 from .vectors.barrier import wait
 from .vectors.product import outer_product, product_backward
 from .vectors.tile import gather_rows
 from .vectors.vector import flat, lanes, load, rows, store, view
 
-__all__ = ["Change", "gather_part", "part_squares", "team_gradient", "team_update"]
+__all__ = ["Change", "gather_part", "sum_part_squares", "team_gradient", "team_update"]
 
 # Number of rows of weights in a strip: a multiple of the lanes of any vector, so that strips are whole
 # vectors, and of the rows of a product's highest block.
@@ -62,7 +62,7 @@ class Change(NamedTuple):
 
 
 @kernel
-def part_units(n_units, part, n_lanes):
+def find_part_units(n_units, part, n_lanes):
     """Return (begin, end) of the units of a part, `end` exclusive.
 
     The second part begins at a multiple of half a vector. The first thread also does the work that cannot be
@@ -74,38 +74,38 @@ def part_units(n_units, part, n_lanes):
 
 
 @kernel
-def part_weights(plan, layer, part, n_lanes):
+def find_part_weights(plan, layer, part, n_lanes):
     """Return (begin, end) of a part's weights of a layer in the parameters, both rounded up to whole vectors.
 
     A vector that contains weights of two parts, or of two layers, belongs to the first of them.
     """
-    begin, end = part_units(plan[layer, INPUTS], part, n_lanes)
+    begin, end = find_part_units(plan[layer, INPUTS], part, n_lanes)
     begin = plan[layer, WEIGHTS] + begin * plan[layer, OUTPUTS]
     end = plan[layer, WEIGHTS] + end * plan[layer, OUTPUTS]
     return -(-begin // n_lanes) * n_lanes, -(-end // n_lanes) * n_lanes
 
 
 @kernel
-def part_squares(plan, parameters, n_weights, thread, n_threads, squares):
+def sum_part_squares(plan, parameters, n_weights, thread, n_threads, squares):
     """Fill squares (L * N_PARTS,) with the sums of squares of the weights of every part of every layer.
 
-    n_weights is not used: the signature is that of `options.block_squares`.
+    n_weights is not used: the signature is that of `options.sum_block_squares`.
     """
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
-            begin, end = part_weights(plan, layer, part, lanes(parameters))
-            squares[layer * N_PARTS + part] = parameter_square_sum(parameters, begin, end)
+            begin, end = find_part_weights(plan, layer, part, lanes(parameters))
+            squares[layer * N_PARTS + part] = sum_parameter_squares(parameters, begin, end)
 
 
 @kernel
-def updates_in_strips(plan, layer, part, T, n_lanes):
+def is_updated_in_strips(plan, layer, part, T, n_lanes):
     """Return True if a part's weights of a layer may be updated strip by strip.
 
     This requires that the weights are a whole number of vectors and that their gradient is computed with
     vectors of outputs (`gate.sample_sums_are_faster`).
     """
     n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-    begin, end = part_units(n_inputs, part, n_lanes)
+    begin, end = find_part_units(n_inputs, part, n_lanes)
     first, last = plan[layer, WEIGHTS] + begin * n_outputs, plan[layer, WEIGHTS] + end * n_outputs
     is_whole = first % n_lanes == 0 and last % n_lanes == 0
     return begin < end and is_whole and not sample_sums_are_faster(end - begin, n_outputs, T, n_lanes)
@@ -114,7 +114,7 @@ def updates_in_strips(plan, layer, part, T, n_lanes):
 @kernel
 def gather_part(X, indices, first, n, part, tile):
     """Gather a part's features of the samples ``indices[first : first + n]``, as `tile.gather_tile` does."""
-    begin, end = part_units(X.shape[1], part, lanes(X))
+    begin, end = find_part_units(X.shape[1], part, lanes(X))
     if begin < end:
         for t in range(0, tile.shape[1], lanes(X)):
             gather_rows(X, indices, first + t, first + n - 1, begin, rows(tile, begin, end), t)
@@ -128,10 +128,10 @@ def drop_inputs(plan, layer, part, A, units, batch):
     the layer's rows in the workspace `units`. Every unit has the random numbers that it also has if units are
     not shared.
     """
-    begin, end = part_units(plan[layer, INPUTS], part, lanes(A))
+    begin, end = find_part_units(plan[layer, INPUTS], part, lanes(A))
     if begin < end:
         D = view(units, (plan[layer, SOURCE] + begin) * A.shape[1], end - begin, A.shape[1])
-        key = later_streams(draw(batch.key, layer), begin)
+        key = advance_stream(draw(batch.key, layer), begin)
         dropout(rows(A, begin, end), key, batch.first, batch.dropout[layer], D)
 
 
@@ -148,7 +148,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
     those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are
     those of `gradient.tile_gradient`. sums, flat: a workspace of twice the outputs of the widest layer times
     T elements; zeros, flat: the biases of the second part, all 0, as many as the widest layer has outputs. If
-    `in_strips`, the weights for which `updates_in_strips` is True are updated with the `Change`, and their
+    `in_strips`, the weights for which `is_updated_in_strips` is True are updated with the `Change`, and their
     gradient is arbitrary afterwards. All arguments except `scratch` and `thread` are the same for all
     threads.
 
@@ -199,7 +199,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
             for part in range(thread, N_PARTS, n_threads):
                 if dropped and layer == 0 and has_dropout(plan, 0):
                     drop_inputs(plan, 0, part, X, units, batch)
-                begin, end = part_units(n_inputs, part, n_lanes)
+                begin, end = find_part_units(n_inputs, part, n_lanes)
                 W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
                 if part == 0:
                     b = view(parameters, plan[layer, BIASES], 1, n_outputs)
@@ -209,7 +209,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
                     affine_forward(W, no_bias, rows(inputs, begin, end), not_packed, other)
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
-                begin, end = part_output_units(plan, layer, part, n_lanes)
+                begin, end = find_part_outputs(plan, layer, part, n_lanes)
                 if end > begin:
                     Z_part, others = flat(rows(Z, begin, end)), flat(rows(other, begin, end))
                     for k in range(0, Z_part.shape[1], n_lanes):
@@ -231,7 +231,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
             A = view(units, plan[layer, UNITS] * T, n_outputs, T)
             dA = view(dunits, plan[layer, DUNITS] * T, n_outputs, T)
             for part in range(thread, N_PARTS, n_threads):
-                begin, end = part_output_units(plan, layer, part, n_lanes)
+                begin, end = find_part_outputs(plan, layer, part, n_lanes)
                 if end > begin:
                     dA_part = rows(dA, begin, end)
                     if dropped and layer < last and has_dropout(plan, layer + 1):
@@ -257,7 +257,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
                         )
             wait(barrier, thread, n_threads)
             for part in range(thread, N_PARTS, n_threads):
-                begin, end = part_units(n_inputs, part, n_lanes)
+                begin, end = find_part_units(n_inputs, part, n_lanes)
                 at = plan[layer, WEIGHTS] + begin * n_outputs
                 W = view(parameters, at, end - begin, n_outputs)
                 dW = view(gradient, at, end - begin, n_outputs)
@@ -267,7 +267,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
                 # The first layer has no derivatives below: an empty view, which must begin within the array.
                 below = plan[layer - 1, DUNITS] + begin if layer else 0
                 dX = view(dunits, below * T, end - begin if layer else 0, T)
-                if in_strips and updates_in_strips(plan, layer, part, T, n_lanes):
+                if in_strips and is_updated_in_strips(plan, layer, part, T, n_lanes):
                     finite &= update_strips(
                         update,
                         parameters,
@@ -297,7 +297,7 @@ def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
     n_inputs = X.shape[0]
     n_outputs = dZ.shape[0]
     panels = transpose_to_panels(dZ, scratch)
-    panel_sums(panels, db, False)
+    sum_panels(panels, db, False)
     if dX.shape[0] > 0:  # dX needs the weights before the update
         product_backward(view(parameters, at, n_inputs, n_outputs), dZ, dX)
     finite = True
@@ -323,14 +323,14 @@ def update_strips(update, parameters, at, X, dZ, gradient, db, dX, scratch, chan
 
 
 @kernel
-def part_output_units(plan, layer, part, n_lanes):
+def find_part_outputs(plan, layer, part, n_lanes):
     """Return (begin, end) of the outputs of a layer that belong to a part.
 
     All outputs of the last layer belong to the first part: the first thread computes the loss.
     """
     n_units = plan[layer, OUTPUTS]
     if layer < plan.shape[0] - 1:
-        return part_units(n_units, part, n_lanes)
+        return find_part_units(n_units, part, n_lanes)
     return (0, n_units) if part == 0 else (n_units, n_units)
 
 
@@ -349,8 +349,8 @@ def team_update(
     finite = True
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
-            if T == 0 or not updates_in_strips(plan, layer, part, T, n_lanes):
-                begin, end = part_weights(plan, layer, part, n_lanes)
+            if T == 0 or not is_updated_in_strips(plan, layer, part, T, n_lanes):
+                begin, end = find_part_weights(plan, layer, part, n_lanes)
                 finite &= call(
                     update,
                     (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, end, 0),

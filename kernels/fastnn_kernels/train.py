@@ -20,18 +20,18 @@ from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import input_rate, sparse_backward, sparse_forward, sparse_width
 from .random import draw, shuffle
-from .small_batch import whole
+from .small_batch import round_up
 from .sparse import SparseTile
 from .step import (
     all_are_finite,
-    batch_scale,
+    compute_batch_scale,
+    compute_shrink_factor,
     copy_share,
+    find_share,
     gather_weights,
     record_loss,
-    share_of,
-    share_update,
-    shrink_factor,
     update_plateau,
+    update_share,
 )
 from .team import Change, gather_part, team_gradient, team_update
 from .vectors.barrier import wait
@@ -144,7 +144,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     """
     # Threads compute parts of the same tile, in the buffers of row 0, or tiles of their own.
     shares_tile = team or sparse
-    update_parameters = team_update if team else share_update(sparse)
+    update_parameters = team_update if team else update_share(sparse)
     gradient_of_team = team_gradient(batch_norm, dropped)
 
     @kernel
@@ -206,7 +206,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 wait(barrier, thread, n_threads)
             if gathered and settings.averaged and step != scaled_step:
                 scaled_step = step
-                scale = batch_scale(
+                scale = compute_batch_scale(
                     all_weights, indices, first_sample, first_sample + n_batch, settings.common_weight
                 )
             key = draw(draw(settings.seed, STEPS), settings.steps_before + step)
@@ -241,7 +241,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 if n > 0:
                     if gathered:
                         # A short batch, or the last shard of a batch, does not fill its tile.
-                        width = whole(n, lanes(gradients))
+                        width = round_up(n, lanes(gradients))
                         y = view(tiles, n_rows * T, n_targets, width)
                         weights = view(tiles, (n_rows + n_targets) * T, 1, width)
                         begin = first_sample + first
@@ -302,7 +302,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                     else:
                         if sparse:
                             rate = input_rate(dropout)
-                            start, end = share_of(width, thread, n_threads)
+                            start, end = find_share(width, thread, n_threads)
                             sparse_forward(plan, parameters, samples, key, first, rate, start, end)
                             wait(barrier, thread, n_threads)
                         if thread == 0 or not shares_tile:
@@ -329,7 +329,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                             )
                         if sparse:
                             wait(barrier, thread, n_threads)
-                            start, end = share_of(n_inputs, thread, n_threads)
+                            start, end = find_share(n_inputs, thread, n_threads)
                             sparse_backward(plan, samples, key, first, rate, start, end, gradient)
                 elif round == 0:  # the last shards of a short batch have no samples
                     for k in range(parameters.shape[0]):
@@ -352,7 +352,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                     options.gradient_norm,
                     (gradients, parameters.shape[0], thread, n_threads, barrier, partial),
                 )
-                shrink = shrink_factor(norm, settings.clip_norm)
+                shrink = compute_shrink_factor(norm, settings.clip_norm)
                 if is_observed and thread == 0:
                     records.norms[record] = norm
             if is_observed:
@@ -378,8 +378,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                 if thread == 0:
                     call(options.limit_all_norms, (plan, parameters, settings.max_norm))
                 wait(barrier, thread, n_threads)
-            if settings.average_share > 0.0:
-                call(options.average_share, (parameters, settings.average_share, thread, n_threads, average))
+            if settings.average_weight > 0.0:
+                weight = settings.average_weight
+                call(options.update_average, (parameters, weight, thread, n_threads, average))
             if is_observed and thread == 0:
                 call(options.record_ratios, (plan, parameters, before, record, records.ratios))
             step, round = step + 1, 0

@@ -26,10 +26,10 @@ from .vectors.vector import lanes, load, store, view
 __all__ = [
     "OPTIMIZERS",
     "add_to_average",
-    "gradient_square_sum",
     "limit_norms",
     "optimizer",
-    "parameter_square_sum",
+    "sum_gradient_squares",
+    "sum_parameter_squares",
     "update",
 ]
 
@@ -62,7 +62,7 @@ def optimizer(name: str) -> Callable[[Callable], Kernel]:
 
 
 @emitter
-def not_finite(bad: Value, p: Value) -> Value:
+def mark_non_finite(bad: Value, p: Value) -> Value:
     """Return a vector that is NaN in every lane in which `bad` is NaN or p is not finite, else 0 or -0.
 
     0 times infinity or NaN is NaN. Combining bits takes a cycle, a quarter of an addition, for which the next
@@ -164,14 +164,14 @@ def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
             if plain:
                 g = load(gradients, 0, k - first)
             else:
-                g = gradient_sum(gradients, k - first)
+                g = sum_gradients(gradients, k - first)
                 # Branches on the penalties would take longer than computing with factors of 1 and 0.
                 g = add_product(g * fill(gradients, shrink), l2, p)
                 if with_l1:
                     g = add_product(g, l1, vmath.sign(p))
             p = rule(p, g, state, k, *numbers)
             store(row, 0, k, p)
-            bad = not_finite(bad, p)
+            bad = mark_non_finite(bad, p)
         return is_zero(bad)
 
     return update
@@ -183,12 +183,12 @@ def are_finite(parameters, begin, end):
     row = view(parameters, 0, 1, parameters.shape[0])
     bad = fill(parameters, 0)
     for k in range(begin, end, lanes(parameters)):
-        bad = not_finite(bad, load(row, 0, k))
+        bad = mark_non_finite(bad, load(row, 0, k))
     return is_zero(bad)
 
 
 @kernel
-def gradient_sum(gradients, k):
+def sum_gradients(gradients, k):
     """Return the vector ``gradients[:, k : k + lanes].sum(axis=0)``, added in the order of the rows."""
     g = load(gradients, 0, k)
     for other in range(1, gradients.shape[0]):
@@ -197,16 +197,16 @@ def gradient_sum(gradients, k):
 
 
 @kernel
-def gradient_square_sum(gradients, begin, end):
+def sum_gradient_squares(gradients, begin, end):
     """Return the sum of squares of the summed gradients (G, P) from `begin` to `end`, in float64."""
     result = 0.0
     for k in range(begin, end, lanes(gradients)):
-        result += reduce_add_squares(gradient_sum(gradients, k))
+        result += reduce_add_squares(sum_gradients(gradients, k))
     return result
 
 
 @kernel
-def parameter_square_sum(parameters, begin, end):
+def sum_parameter_squares(parameters, begin, end):
     """Return the sum of squares of the parameters (P,) from `begin` to `end`.
 
     Squares are added in the parameters' dtype, the lanes of the result in float64.

@@ -29,12 +29,12 @@ N_CELLS = 64
 @functools.cache
 def strip_kernel(name):
     """Return the kernel ``(centre, radius, strip)`` that fills strip (3, T): slope, middle and width."""
-    enclosing_strip = compiled.enclosing_strip(name)
+    enclose_activation = compiled.enclose_activation(name)
 
     @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
     def run(centre, radius, strip):
         for t in range(0, centre.shape[1], lanes(centre)):
-            slope, middle, width = enclosing_strip(load(centre, 0, t), load(radius, 0, t))
+            slope, middle, width = enclose_activation(load(centre, 0, t), load(radius, 0, t))
             store(strip, 0, t, slope)
             store(strip, 1, t, middle)
             store(strip, 2, t, width)
@@ -75,7 +75,7 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     A = np.empty_like(Z)
     activation_forward(name)(read_only(Z), A)  # the argument types of test_layer.py: compiled once
     with np.errstate(under="ignore"):
-        reference_strip = np.array(reference.enclosing_strip(name, centre, radius))
+        reference_strip = np.array(reference.enclose_activation(name, centre, radius))
         reference_A = reference_layer.activation_forward(name, Z)
     for strip, values in ((strips(name, centre, radius), A), (reference_strip, reference_A)):
         slope, middle, width = (row[:, None] for row in strip.astype(np.longdouble))

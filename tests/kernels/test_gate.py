@@ -81,7 +81,7 @@ def gradient_by_transposition(X, dZ, dW, db, scratch, adds):
     """Compute dW and db by the algorithm with a transposition, as `affine_backward` does."""
     panels = compiled.transpose_to_panels(dZ, scratch)
     outer_product(X, panels, dW, adds)
-    compiled.panel_sums(panels, db, adds)
+    compiled.sum_panels(panels, db, adds)
 
 
 ALGORITHMS = {

@@ -12,7 +12,7 @@ import fastnn.reference
 # Names that only the kernels have, by file: registered formulas, addresses of tiles, weights packed for
 # products, products of sparse samples, sums over shards or over a range of parameters, training loops.
 KERNELS_ONLY = {
-    "gate": "pack packed_size",
+    "gate": "pack count_packed_weights",
     "layer": "Activation",
     "lbfgs": "advance lbfgs_iterations",
     "line_search": "begin_search search_ends",
@@ -20,12 +20,12 @@ KERNELS_ONLY = {
     "network": "input_rate last_outputs pack_weights plan_packing"
     " sparse_backward sparse_forward sparse_width",
     "train": "train_steps",
-    "update": "gradient_square_sum parameter_square_sum",
+    "update": "sum_gradient_squares sum_parameter_squares",
 }
 # Names that only the reference has, by file: units, constants of formulas, a forward pass, a single step.
 REFERENCE_ONLY = {
     "gate": "AddGate MultiplyGate",
-    "lbfgs": "Iterate minimise with_limits",
+    "lbfgs": "Iterate minimise apply_limits",
     "line_search": "LineSearch Trial",
     "network": "Activation Affine Batch Dropout Normalisation make_chain scores",
     "norm": "EPS MOMENTUM",

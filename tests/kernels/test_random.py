@@ -27,7 +27,7 @@ def test_random_numbers_match_splitmix64():
 @given(keys, st.integers(0, 2**20), st.integers(0, 2**62))
 def test_numbers_of_a_stream_match_the_reference(key, n, position):
     assert compiled.draw(np.uint64(key), position) == int(reference.draw(key, position))
-    later = np.uint64(compiled.later_streams(np.uint64(key), n))
+    later = np.uint64(compiled.advance_stream(np.uint64(key), n))
     assert compiled.draw(later, position) == int(reference.draw(key, n + position))
 
 

@@ -113,7 +113,7 @@ def test_the_range_and_the_order_of_gradients_do_not_change_a_bit(
             np.testing.assert_array_equal(now[..., part], new)
             now[..., part] = then[..., part]
             np.testing.assert_array_equal(now, then)
-    sums = [compiled.gradient_square_sum(read_only(rows), begin, end) for rows in (gradients, total[None])]
+    sums = [compiled.sum_gradient_squares(read_only(rows), begin, end) for rows in (gradients, total[None])]
     assert sums[0] == sums[1]
 
 
@@ -209,10 +209,10 @@ def test_sums_of_squares_match_numpy(draw: Draw, before, n_vectors, n_gradients)
     # Gradients are added in their dtype, squares in float64; squares of parameters in the parameters' dtype.
     error = tolerance(draw.dtype, 2 * n_gradients) + tolerance(double, end - begin)
     bound = error * (wide(np.abs(part).sum(axis=0)) ** 2).sum()
-    total = compiled.gradient_square_sum(read_only(gradients), begin, end)
+    total = compiled.sum_gradient_squares(read_only(gradients), begin, end)
     assert abs(total - (wide(part).sum(axis=0) ** 2).sum()) <= bound
     total, exact = (
-        compiled.parameter_square_sum(read_only(gradients[0]), begin, end),
+        compiled.sum_parameter_squares(read_only(gradients[0]), begin, end),
         (wide(part[0]) ** 2).sum(),
     )
     assert abs(total - exact) <= tolerance(draw.dtype, end - begin) * exact

@@ -51,7 +51,8 @@ def backward_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
 def bounds_table(names: tuple[str, ...], dtype: np.dtype) -> PointerTable:
     """Return the table of pointers to the kernel `bound.activation_bounds` of each name, in order."""
     of = get_kinds(dtype)
-    kinds = {"form": form_kind(dtype), "b": of.inputs, "layer_slack": of.scalar, "next_slack": of.scalar}
+    roundings = {"layer_rounding": of.scalar, "next_rounding": of.scalar}
+    kinds = {"form": form_kind(dtype), "b": of.inputs, **roundings}
     return PointerTable([FunctionPointer("bound.activation_bounds", (name,), kinds, NONE) for name in names])
 
 

@@ -115,7 +115,7 @@ class Settings(NamedTuple):
     l1: float
     max_norm: float  # 0: no limit
     clip_norm: float  # 0: no limit
-    average_share: float  # 0: no average of the parameters is computed
+    average_weight: float  # 0: no average of the parameters is computed
     first_step: int  # step of the first row of coefficients
     record_every: int  # number of epochs from one recorded epoch to the next
     last_pass: int  # number of the last epoch, which is always recorded
@@ -215,10 +215,10 @@ class Options(NamedTuple):
     """Pointers to the optional parts of a step; see `find_used_options` for the trainings that use each."""
 
     gather_by_rows: OptionPointer
-    weight_squares: OptionPointer  # `block_squares`, or `team.part_squares` if threads share units
+    weight_squares: OptionPointer  # `sum_block_squares`, or `team.sum_part_squares` if threads share units
     gradient_norm: OptionPointer
     limit_all_norms: OptionPointer
-    average_share: OptionPointer
+    update_average: OptionPointer
     record_ratios: OptionPointer
 
 
@@ -232,7 +232,7 @@ def find_used_options(settings: Settings, gathered: bool) -> tuple[str, ...]:
         "weight_squares": settings.of_objective and settings.reg_lambda > 0,
         "gradient_norm": not settings.of_objective or settings.clip_norm > 0,
         "limit_all_norms": settings.max_norm > 0,
-        "average_share": settings.average_share > 0,
+        "update_average": settings.average_weight > 0,
         "record_ratios": not settings.of_objective,
     }
     return tuple(name for name, used in is_used.items() if used)
@@ -258,11 +258,11 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
             "partial": REALS,
         },
         "limit_all_norms": {**network, "limit": FLOAT64},
-        "average_share": {"parameters": of.flat, "weight": FLOAT64, **thread, "average": of.flat},
+        "update_average": {"parameters": of.flat, "weight": FLOAT64, **thread, "average": of.flat},
         "record_ratios": {**network, "before": of.flat, "record": INT64, "ratios": Array(FLOAT64, 2)},
     }
     functions = {name: f"options.{name}" for name in kinds}
-    functions["weight_squares"] = "team.part_squares" if team else "options.block_squares"
+    functions["weight_squares"] = "team.sum_part_squares" if team else "options.sum_block_squares"
     pointers = {}
     for name, arguments in kinds.items():
         pointer = FunctionPointer(

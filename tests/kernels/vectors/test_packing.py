@@ -69,7 +69,7 @@ def check(call, left, source, start=0.0, before=None):
 
 def pack(W):
     """Return the weights packed by the kernel, after a comparison with NumPy."""
-    result = Windows(untouched((1, gate.packed_size(*W.shape)), W.dtype))
+    result = Windows(untouched((1, gate.count_packed_weights(*W.shape)), W.dtype))
     gate.pack(read_only(W), result.views[0])
     whole = W[:, : W.shape[1] // HIGHEST * HIGHEST]
     chunks = (whole[begin : begin + CHUNK] for begin in range(0, len(W), CHUNK))
