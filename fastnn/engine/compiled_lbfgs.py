@@ -36,16 +36,8 @@ NON_FINITE = ("", "a parameter", "a running statistic of batch normalisation", "
 class NumbaLBFGSTrainer:
     """L-BFGS trainer on the compiled kernels.
 
-    Parameters
-    ----------
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and running statistics, updated in place after every iteration.
-    job : Job
-        Data and settings of the training.
-    memory : LBFGSMemory, optional
-        State of the training to resume; parameters and statistics are those of its last iteration.
+    Parameters and running statistics are updated in place after every iteration. Those of a training that
+    resumes another, by its `memory`, are those of its last iteration.
 
     Raises
     ------

@@ -44,19 +44,7 @@ __all__ = ["NumbaTrainer"]
 
 
 class NumbaTrainer:
-    """Trainer on the compiled kernels.
-
-    Parameters
-    ----------
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and running statistics, updated in place.
-    job : Job
-        Data and settings of the training.
-    memory : Memory
-        Optimizer state and other arrays of the training, updated in place.
-    """
+    """Trainer on the compiled kernels; it updates parameters, running statistics and memory in place."""
 
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory

@@ -262,27 +262,15 @@ class Memory:
     """State of a training besides the parameters, from which another training can continue.
 
     P is the length of the flat parameter vector.
-
-    Parameters
-    ----------
-    optimizer : array (S, P)
-        Optimizer state: S numbers for each parameter.
-    average : array (P,) or (0,)
-        Running average of the parameters; empty if none is kept.
-    order : array (n,) of int64
-        Order of the samples in the present epoch.
-    generator : array (625,) of uint32
-        State of the Mersenne Twister from which new orders are drawn, in the form of
-        `fastnn_kernels.random.shuffle`.
-    plateau : array (2,) of float64
-        The best objective of any epoch, and the number of epochs since the objective last fell below the best
-        by at least `Job.tol`.
     """
 
-    optimizer: Array
-    average: Array
-    order: NDArray[np.int64]
+    optimizer: Array  # (S, P): S numbers for each parameter
+    average: Array  # (P,): running average of the parameters; (0,) if none is kept
+    order: NDArray[np.int64]  # (n,): order of the samples in the present epoch
+    # (625,): state of the Mersenne Twister from which new orders are drawn (`fastnn_kernels.random.shuffle`).
     generator: NDArray[np.uint32]
+    # (2,): the best objective of any epoch, and the number of epochs since the objective last fell below the
+    # best by at least `Job.tol`.
     plateau: NDArray[np.float64]
 
     def take(self, old: Memory, *names: str) -> None:
@@ -310,16 +298,7 @@ class Memory:
     ) -> Memory:
         """Return the memory of a training that has done no step and begins with `parameters`.
 
-        Parameters
-        ----------
-        network : Network
-            Description of the network.
-        parameters : array (P,)
-            Initial parameters, from which the running average begins.
-        job : Job
-            Data and settings of the training.
-        generator : array (625,) of uint32, optional
-            State of the generator of orders; required if the job is shuffled.
+        A job that is shuffled needs the state of the generator of orders.
         """
         values = job.optimizer.initial_state
         optimizer = allocate_zeros(len(values) * network.n_parameters, network.dtype)

@@ -27,17 +27,9 @@ INT64_MAX = 2**63 - 1
 
 
 class Ending(NamedTuple):
-    """How a minimisation has ended, in the terms of SciPy's results.
+    """How a minimisation has ended, in the terms of SciPy's results."""
 
-    Parameters
-    ----------
-    status : int
-        0 if the minimisation has converged, 1 if it has reached a limit, 2 if a line search has failed.
-    message : str
-        Description of the end.
-    """
-
-    status: int
+    status: int  # 0 if it has converged, 1 if it has reached a limit, 2 if a line search has failed
     message: str
 
 
@@ -56,29 +48,14 @@ class LBFGSMemory:
     """State of a training by L-BFGS besides the parameters, from which another training can be resumed.
 
     The backends fill the arrays differently. P is the length of the flat parameter vector.
-
-    Parameters
-    ----------
-    vectors : sequence of arrays (P,) of float64
-        Points, gradients and pairs of the minimiser.
-    numbers : array (N,) of float64
-        Numbers of the minimiser and of its line search.
-    counts : array (C,) of int64
-        Counts of the minimiser, and its status.
-    statistics : array
-        Running statistics after the last evaluation.
-    losses : array (3,) of float64
-        Loss and penalty at the last point evaluated, and the recorded objective.
-    progress : array (2,) of int64
-        Iterations done, and 0: an evaluation that has begun is not kept.
     """
 
-    vectors: Sequence[Array]
-    numbers: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    statistics: Array
-    losses: NDArray[np.float64]
-    progress: NDArray[np.int64]
+    vectors: Sequence[Array]  # each (P,), float64: points, gradients and pairs of the minimiser
+    numbers: NDArray[np.float64]  # (N,): numbers of the minimiser and of its line search
+    counts: NDArray[np.int64]  # (C,): counts of the minimiser, and its status
+    statistics: Array  # running statistics after the last evaluation
+    losses: NDArray[np.float64]  # (3,): loss and penalty at the last point, and the recorded objective
+    progress: NDArray[np.int64]  # (2,): iterations done, and 0: an evaluation that has begun is not kept
 
 
 def check_parameters(iterate: Array, parameters: Array) -> None:

@@ -25,19 +25,10 @@ _quiet = np.errstate(all="ignore")
 class NumpyLBFGSTrainer:
     """L-BFGS trainer on the NumPy reference.
 
-    Parameters
-    ----------
-    loss_and_gradient : callable
-        Function of the parameters and the running statistics, which it updates, that returns the weighted
-        loss and its gradient (P,).
-    network : Network
-        Description of the network.
-    parameters, statistics : array
-        Flat vectors of the parameters and running statistics, updated in place after every iteration.
-    job : Job
-        Data and settings of the training.
-    memory : LBFGSMemory, optional
-        State of the training to resume; parameters and statistics are those of its last iteration.
+    Parameters and running statistics are updated in place after every iteration. Those of a training that
+    resumes another, by its `memory`, are those of its last iteration.
+    `loss_and_gradient` is a function of parameters and running statistics, which it updates, that returns the
+    weighted loss and its gradient.
 
     Raises
     ------

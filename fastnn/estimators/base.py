@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -98,7 +98,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Weights = None, X_val: Any = None, y_val: Any = None
+        self, X: object, y: object, sample_weight: Weights = None, X_val: object = None, y_val: object = None
     ) -> BaseMLP:
         """Fit the network to X and y.
 
@@ -139,7 +139,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def _check_input(self, X: Any) -> Array:
+    def _check_input(self, X: object) -> Array:
         """Return samples for a prediction, checked and converted.
 
         Arrays that need no conversion skip scikit-learn's validation, which would take longer than the
@@ -154,8 +154,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in self.__dict__
         ):
             return X
-        X = self._validate_data(X, reset=False)
-        return cast_samples(network.dtype, densify(X))
+        return cast_samples(network.dtype, densify(self._validate_data(X, reset=False)))
 
     def _compute_outputs(self, X: Array, name: str, warns: bool = True) -> Array:
         """Return the outputs (n, n_outputs) of checked samples: the function `name` of the scores."""
@@ -231,7 +230,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         return self._get_views(Network.weights, "coefs_")
 
     @coefs_.setter
-    def coefs_(self, values: Any) -> None:
+    def coefs_(self, values: Iterable[ArrayLike]) -> None:
         self._set_views(Network.weights, values, "coefs_")
 
     @property
@@ -240,7 +239,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         return self._get_views(_get_biases, "intercepts_")
 
     @intercepts_.setter
-    def intercepts_(self, values: Any) -> None:
+    def intercepts_(self, values: Iterable[ArrayLike]) -> None:
         self._set_views(_get_biases, values, "intercepts_")
 
     def _get_views(self, arrays_of: Callable[[Network, Array], list[Array]], name: str) -> list[Array]:
@@ -258,7 +257,9 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         folded.flags.writeable = False
         return FoldedViews(arrays_of(state.network, folded), name)
 
-    def _set_views(self, arrays_of: Callable[[Network, Array], list[Array]], values: Any, name: str) -> None:
+    def _set_views(
+        self, arrays_of: Callable[[Network, Array], list[Array]], values: Iterable[ArrayLike], name: str
+    ) -> None:
         """Write arrays of all layers into a copy of the state, since shallow copies may share the state.
 
         Before a fit, keep the arrays for `_state`.

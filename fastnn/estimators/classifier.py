@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -133,7 +133,11 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     @classmethod
     def from_weights(
-        cls, coefs: Any, intercepts: Any, classes: ArrayLike | None = None, **parameters: Any
+        cls,
+        coefs: Iterable[ArrayLike],
+        intercepts: Iterable[ArrayLike],
+        classes: ArrayLike | None = None,
+        **parameters: Any,
     ) -> Self:
         """Create a fitted classifier from weights, such as another library's or the mean of several fits.
 
@@ -192,7 +196,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     @try_online_steps
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Weights = None, classes: ArrayLike | None = None
+        self, X: object, y: object, sample_weight: Weights = None, classes: ArrayLike | None = None
     ) -> MLPClassifier:
         """Train for one more epoch on X and y.
 
@@ -287,7 +291,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             return "sigmoid", np.ones_like
         return "sigmoid", _add_first_class
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: object) -> Array:
         """Predict the class of every sample, or 1 for each of its labels.
 
         Parameters
@@ -303,7 +307,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         classes = self._compute_predictions(self._check_input(X), "predict")
         return scipy.sparse.csr_matrix(classes) if self._is_sparse else classes
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: object) -> Array:
         """Compute the scores (logits), from which the probabilities are computed.
 
         Parameters
@@ -320,7 +324,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         scores = self._compute_outputs(self._check_input(X), "identity")
         return scores[:, 0] if self.n_outputs_ == 1 and not self._has_labels else scores
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: object) -> Array:
         """Compute the probability of every class, in the order of `classes_`, or of every label.
 
         Parameters
@@ -335,7 +339,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         """
         return self._compute_predictions(self._check_input(X), "predict_proba")
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: object) -> Array:
         """Compute the logarithms of the probabilities, which are finite even where a probability rounds to 0.
 
         Parameters

@@ -91,7 +91,9 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
         return cls(candidates, len(candidates), **parameters)
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, sample_weight: Weights = None, X_val: Any = None, y_val: Any = None) -> Any:
+    def fit(
+        self, X: object, y: object, sample_weight: Weights = None, X_val: object = None, y_val: object = None
+    ) -> Any:
         """Fit the members.
 
         Parameters
@@ -130,7 +132,9 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             raise
         return self
 
-    def _train_members(self, X: Any, y: Any, sample_weight: Weights, X_val: Any, y_val: Any) -> list[BaseMLP]:
+    def _train_members(
+        self, X: Any, y: Any, sample_weight: Weights, X_val: object, y_val: object
+    ) -> list[BaseMLP]:
         """Return the members, fitted to the data of `fit`, and set the attributes that describe the data."""
         X, y = self._validate_data(X, y, reset=True)
         y = self._check_targets(y, "new")
@@ -191,7 +195,7 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
                 setattr(member, name, getattr(self, name))
         return member
 
-    def _take_snapshots(self, member: BaseMLP, X: Any, y: Any, weights: Any) -> list[BaseMLP]:
+    def _take_snapshots(self, member: BaseMLP, X: Any, y: Array, weights: Array) -> list[BaseMLP]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
         n_passes = max(1, member.max_iter // self.n_estimators)
         cycle = n_passes * member._count_batches(X.shape[0])
@@ -214,12 +218,12 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             if (member.n_features_in_, member.n_outputs_) != (self.n_features_in_, self.n_outputs_):
                 raise ValueError("a member does not fit the ensemble's features or outputs")
 
-    def _check_input(self, X: Any) -> Any:
+    def _check_input(self, X: object) -> Any:
         check_is_fitted(self)
         return self._validate_data(X, reset=False)
 
     @abstractmethod
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: object) -> Array:
         """Return the combined prediction of the members."""
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -230,10 +234,10 @@ def fit_member(
     member: BaseMLP,
     rows: Array | None,
     X: Any,
-    y: Any,
+    y: Array,
     weights: Array,
-    X_val: Any,
-    y_val: Any,
+    X_val: object,
+    y_val: object,
     *,
     stopped: Callable[[], bool],
 ) -> None:
@@ -303,7 +307,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
 
     _kind = MLPClassifier
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: object) -> Array:
         """Compute the mean of the members' probabilities, in the order of `classes_`.
 
         Parameters
@@ -319,7 +323,7 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
         X = self._check_input(X)
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: object) -> Array:
         """Predict the class of every sample, or 1 for each of its labels, by the mean probability.
 
         Parameters
@@ -366,7 +370,7 @@ class MLPEnsembleRegressor(NumberTargets, RegressorMixin, _Ensemble):
 
     _kind = MLPRegressor
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: object, return_std: bool = False) -> Any:
         """Compute the mean of the members' predictions, and on request their standard deviation.
 
         Parameters

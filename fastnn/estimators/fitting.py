@@ -102,11 +102,11 @@ class FitOptions:
 
 def fit_network(
     estimator: BaseMLP,
-    X: Any,
-    y: Any,
+    X: object,
+    y: object,
     sample_weight: Weights = None,
-    X_val: Any = None,
-    y_val: Any = None,
+    X_val: object = None,
+    y_val: object = None,
     options: FitOptions = FitOptions(),
     weights_val: Weights = None,
 ) -> None:

@@ -33,7 +33,7 @@ class Validation(NamedTuple):
     score: Callable[[], float]
 
 
-def check_validation(estimator: BaseMLP, X_val: Any, y_val: Any, weights_val: Weights) -> Samples:
+def check_validation(estimator: BaseMLP, X_val: object, y_val: object, weights_val: Weights) -> Samples:
     """Check validation data, whose arguments the message of an error names."""
     try:
         return check_samples(estimator, X_val, y_val, weights_val, "validation")

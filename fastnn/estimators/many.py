@@ -22,12 +22,12 @@ __all__ = ["fit_many", "fit_one", "repr_with_module"]
 
 def fit_many(
     estimators: Iterable[BaseMLP],
-    X: Any,
-    y: Any,
+    X: object,
+    y: object,
     *,
     sample_weight: Weights = None,
-    X_val: Any = None,
-    y_val: Any = None,
+    X_val: object = None,
+    y_val: object = None,
     n_jobs: int | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> list[BaseMLP]:
@@ -121,11 +121,11 @@ def fit_many(
 @with_callbacks
 def fit_one(
     estimator: BaseMLP,
-    X: Any,
-    y: Any,
+    X: object,
+    y: object,
     sample_weight: Weights,
-    X_val: Any,
-    y_val: Any,
+    X_val: object,
+    y_val: object,
     *,
     stopped: Callable[[], bool],
     knows_classes: bool = False,

@@ -129,7 +129,7 @@ class OnlineSteps:
             encoded = estimator._encode(self._classes, self._dtype)[:, 0]
             self._encoding = dict(zip(self._classes.tolist(), encoded.tolist(), strict=True))
 
-    def advance(self, estimator: BaseMLP, X: Any, y: Any, **options: Any) -> bool:
+    def advance(self, estimator: BaseMLP, X: Any, y: object, **options: Any) -> bool:
         """Train for one step on X and y, as a partial fit does, and return True; False changes nothing."""
         if not self._lock.acquire(blocking=False):
             return False
@@ -140,7 +140,7 @@ class OnlineSteps:
             self._lock.release()
 
     def _encode_targets(
-        self, estimator: BaseMLP, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+        self, estimator: BaseMLP, X: object, y: object, sample_weight: Any = None, classes: Any = None
     ) -> Sequence[float] | Array | None:
         """Return the encoded targets, or None unless the call differs from the last only in its samples."""
         state = self._state

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
@@ -112,7 +113,9 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         self._store_arguments(locals())
 
     @classmethod
-    def from_weights(cls, coefs: Any, intercepts: Any, **parameters: Any) -> Self:
+    def from_weights(
+        cls, coefs: Iterable[ArrayLike], intercepts: Iterable[ArrayLike], **parameters: Any
+    ) -> Self:
         """Create a fitted regressor from weights, such as another library's or the mean of several fits.
 
         Parameters
@@ -157,7 +160,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @try_online_steps
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Weights = None) -> MLPRegressor:
+    def partial_fit(self, X: object, y: object, sample_weight: Weights = None) -> MLPRegressor:
         """Train for one more epoch on X and y.
 
         Parameters
@@ -202,7 +205,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: object) -> Array:
         """Predict one or several numbers per sample.
 
         Parameters

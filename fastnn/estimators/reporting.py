@@ -45,7 +45,7 @@ class CallbackData(NamedTuple):
     metadata: dict[str, Array] | None  # further arguments of `fit`, such as `sample_weight`
 
 
-def make_callback_data(estimator: BaseMLP, X: Any, data: Samples) -> CallbackData:
+def make_callback_data(estimator: BaseMLP, X: object, data: Samples) -> CallbackData:
     """Return the training data for scikit-learn's callbacks; X keeps the names of its features."""
 
     def get_samples() -> Any:

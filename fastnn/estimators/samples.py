@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ..system.validation import Array, all_finite, check_weights
 from .targets import FLOATS, Weights
@@ -69,7 +69,7 @@ def check_samples(estimator: BaseMLP, X: Any, y: Any, sample_weight: Weights, us
     return Samples(X, estimator._encode(y, X.dtype), weights, y, given_weights)
 
 
-def is_kernel_table(X: Any, dtypes: tuple[Any, ...]) -> bool:
+def is_kernel_table(X: object, dtypes: tuple[DTypeLike, ...]) -> TypeGuard[Array]:
     """Return True if X is a finite, C-contiguous, non-empty array (n, n_features) of one of the dtypes.
 
     scikit-learn's validation would return such an array unchanged, but takes longer than predicting a row.

@@ -189,7 +189,7 @@ def _check_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
     return table if within.all() else type(table)((table.data[within], offsets[within]), shape=table.shape)
 
 
-def _check_values(values: Any, n_dimensions: int) -> None:
+def _check_values(values: object, n_dimensions: int) -> None:
     """Check dimensions and dtype of the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
         raise MalformedError(f"data must be an array of {n_dimensions} dimensions, got {_describe(values)}")
@@ -204,7 +204,7 @@ def _check_integers(places: Any, label: str) -> None:
         )
 
 
-def _describe(values: Any) -> str:
+def _describe(values: object) -> str:
     if isinstance(values, np.ndarray):
         return f"dtype {values.dtype} and shape {values.shape}"
     return f"a {type(values).__name__}"

@@ -55,7 +55,7 @@ class Targets(SavableAttributes, ABC):
     _target_checks: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
-    def _check_targets(self, y: Any, use: str) -> Any:
+    def _check_targets(self, y: Any, use: str) -> Array:
         """Check y, set the attributes that are derived from y, and return y as an array.
 
         Parameters
@@ -67,7 +67,7 @@ class Targets(SavableAttributes, ABC):
             known; "warm" and "partial" continue a fit; "validation" evaluates a fit.
         """
 
-    def _validate_data(self, X: Any, y: Any = _NO_TARGETS, *, reset: bool) -> Any:
+    def _validate_data(self, X: object, y: object = _NO_TARGETS, *, reset: bool) -> Any:
         """Validate X, or X and y, by scikit-learn, after a check of sparse matrices; return the results."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
         if y is not _NO_TARGETS:
@@ -161,7 +161,7 @@ class ClassTargets(Targets):
     def _check_objects(y: Array) -> None:
         check_texts(y)
 
-    def _check_targets(self, y: Any, use: str) -> Any:
+    def _check_targets(self, y: Any, use: str) -> Array:
         """Check y, set `classes_` and `n_outputs_`, and return y as an array."""
         if use in ("new", "first"):
             self._is_sparse = scipy.sparse.issparse(y)
@@ -196,7 +196,7 @@ class ClassTargets(Targets):
             self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
         return y
 
-    def score(self, X: Any, y: Any, sample_weight: Weights = None) -> float:
+    def score(self, X: object, y: object, sample_weight: Weights = None) -> float:
         """Compute the accuracy: the fraction of samples whose class, or all labels, are predicted correctly.
 
         Parameters
@@ -244,7 +244,7 @@ class ClassTargets(Targets):
         return tags
 
 
-def _find_classes(y: Any) -> tuple[bool, Array]:
+def _find_classes(y: Array) -> tuple[bool, Array]:
     """Return whether y holds labels (True) or classes (False), and the distinct labels or classes."""
     if y.ndim == 1 and y.dtype.kind in "iubU":  # such y holds classes: skip the slow `type_of_target`
         classes = np.unique(y)
@@ -298,7 +298,7 @@ class NumberTargets(Targets):
     def _check_objects(y: Array) -> None:
         check_no_times(y)
 
-    def _check_targets(self, y: Any, use: str) -> Any:
+    def _check_targets(self, y: Array, use: str) -> Array:
         """Check y, set `n_outputs_`, and return y as an array."""
         check_no_times(y)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -316,25 +316,27 @@ class NumberTargets(Targets):
         return self._describe_networks("numbers")
 
 
-def check_column(estimator: object, y: Any, begins: bool) -> Array:
+def check_column(estimator: object, y: object, begins: bool) -> Array:
     """Return targets (n,) without NaN and infinity; of two rows at least if a fit begins."""
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
         )
-    y = column_or_1d(y, warn=True)
-    if begins and y.shape[0] < 2:
-        raise ValueError(f"n_samples={y.shape[0]}: at least two rows are needed, to train and to validate on")
+    targets: Array = column_or_1d(y, warn=True)
+    if begins and len(targets) < 2:
+        raise ValueError(
+            f"n_samples={len(targets)}: at least two rows are needed, to train and to validate on"
+        )
     try:
-        assert_all_finite(y, input_name="y")
+        assert_all_finite(targets, input_name="y")
     except TypeError as error:  # of pandas' NA among text
         raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
     except ValueError as error:
-        if y.dtype.kind != "O":
+        if targets.dtype.kind != "O":
             raise
         # Of objects, scikit-learn's message does not say that y holds the missing value.
         raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
-    return y
+    return targets
 
 
 def check_numbers(y: Array) -> NDArray[np.float64]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..export.sklearn import OUT_ACTIVATIONS
 from ..network.description import Network
@@ -23,7 +25,11 @@ Kind = TypeVar("Kind", bound="BaseMLP")
 
 
 def make_from_weights(
-    kind: type[Kind], coefs: Any, intercepts: Any, parameters: dict[str, Any], attributes: dict[str, Any]
+    kind: type[Kind],
+    coefs: Iterable[ArrayLike],
+    intercepts: Iterable[ArrayLike],
+    parameters: dict[str, Any],
+    attributes: dict[str, Any],
 ) -> Kind:
     """Return a fitted estimator: what the methods `from_weights` have in common.
 
@@ -84,7 +90,7 @@ def adopt_weights(estimator: BaseMLP) -> FittedNetwork:
         raise
 
 
-def _read_sizes(coefs: Any) -> list[int]:
+def _read_sizes(coefs: Iterable[ArrayLike]) -> list[int]:
     """Return the number of inputs and of the units of every layer, as the weights have them."""
     shapes = [np.shape(W) for W in coefs]
     if not shapes or any(len(shape) != 2 for shape in shapes):

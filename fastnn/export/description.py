@@ -149,22 +149,12 @@ def describe(
     classes: Array | None = None,
     feature_names: Iterable[str] | None = None,
 ) -> ModelDescription:
-    """Describe a model by its networks.
+    """Describe a model by its networks, with copies of their flat parameters.
+
+    Batch normalisation is folded into these. The other arguments are fields of `ModelDescription`.
 
     A classifier that knows only one class is described by a constant network, whose softmax is 1: the fitted
     networks have no effect on its predictions.
-
-    Parameters
-    ----------
-    source, kind, is_ensemble, classes, feature_names
-        Fields of `ModelDescription`.
-    networks : sequence of (Network, array, FitRecord)
-        Networks, each with its flat parameter vector, batch normalisation folded in, and its training.
-
-    Returns
-    -------
-    ModelDescription
-        Description with copies of the parameters.
 
     Raises
     ------

@@ -43,14 +43,9 @@ OPERATIONS = frozenset(
 
 
 class Expression(np.lib.mixins.NDArrayOperatorsMixin):
-    """Operation of a formula, with its arguments.
+    """Operation of a formula, by the name of NumPy's function, with its arguments.
 
-    Parameters
-    ----------
-    operation : str
-        Name of NumPy's function; "variable" for the argument of the formula.
-    *arguments : Expression or float
-        Arguments of the operation.
+    The operation "variable" stands for the argument of the formula.
     """
 
     dtype = np.dtype(np.float64)
@@ -91,15 +86,7 @@ VARIABLE = Expression("variable")
 def record_formula(name: str) -> Expression:
     """Return the expression of an activation, or of an output function other than the softmax.
 
-    Parameters
-    ----------
-    name : str
-        Name of the function.
-
-    Returns
-    -------
-    Expression
-        Expression of the function of `VARIABLE`. A subexpression that several operations use is one object.
+    It is a function of `VARIABLE`. A subexpression that several operations use is one object.
 
     Raises
     ------

@@ -135,18 +135,9 @@ def list_outputs(description: ModelDescription, alternative: str = "") -> list[T
 
 
 def add_model(description: ModelDescription, graph: Builder, samples: str, outputs: Sequence[str]) -> None:
-    """Add the computation of a model to a graph.
+    """Add the computation of a model to a graph, for `samples` (n, n_inputs) in the model's dtype.
 
-    Parameters
-    ----------
-    description : ModelDescription
-        Model.
-    graph : Builder
-        Graph that is extended.
-    samples : str
-        Name of the tensor (n, n_inputs) of samples, in the model's dtype.
-    outputs : sequence of str
-        Names of the results: label and probabilities, or numbers.
+    `outputs` are the names of the results: label and probabilities, or numbers.
     """
     scores = [_add_scores(member, graph, samples, description.dtype) for member in description.members]
     last = outputs[-1] if not description.is_ensemble else None
@@ -276,15 +267,7 @@ def check_text(text: str, what: str, remedy: str) -> None:
 
 
 class Graph:
-    """New graph, to which nodes and constants are added.
-
-    Parameters
-    ----------
-    onnx : module
-        The package onnx.
-    tensors : sequence of Tensor
-        Inputs and outputs. Nodes and constants get other names.
-    """
+    """New graph with inputs and outputs, to which nodes and constants of other names are added."""
 
     def __init__(self, onnx: ModuleType, tensors: Sequence[Tensor]) -> None:
         self._onnx = onnx
@@ -325,14 +308,7 @@ class Graph:
     ) -> ModelProto:
         """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given.
 
-        Parameters
-        ----------
-        comment : str
-            Documentation of the model.
-        properties : dict of str to str
-            Metadata.
-        path : str or path, optional
-            Name of the file.
+        `comment` is the documentation of the model, and `properties` are its metadata.
         """
         helper = self._onnx.helper
         infos: tuple[list[ValueInfoProto], list[ValueInfoProto]] = ([], [])

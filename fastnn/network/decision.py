@@ -15,30 +15,18 @@ class DecisionNetworks(NamedTuple):
 
     Models, estimators and ensembles have a method ``_decision_networks()`` that returns this description, or
     None for a model that knows only one class.
-
-    Parameters
-    ----------
-    members : sequence of (Network, array)
-        Networks with the same inputs and outputs, each with its flat parameter vector, batch normalisation
-        folded in.
-    classes : array (n_classes,) or None
-        Labels in the order of the scores. A network with one output has two classes: the second is predicted
-        if the score is above 0. None for a regression.
-    n_labels : int, default 0
-        Number of independent labels, one score each; `classes` are then 0 and 1. The default, 0, is for
-        models that predict one class per sample.
-    votes : bool, default False
-        True if the class with the highest sum of the members' probabilities is predicted, False if the class
-        with the highest score of the only member is.
-    backend : str, default "numba"
-        Name of the backend that evaluates the networks.
     """
 
+    # Networks with the same inputs and outputs, each with its flat parameters, batch normalisation folded in.
     members: Sequence[tuple[Network, Array]]
+    # (n_classes,): labels in the order of the scores. A network with one output has two classes: the second
+    # is predicted if the score is above 0. None for a regression.
     classes: Array | None
-    n_labels: int = 0
+    n_labels: int = 0  # number of labels, one score each; `classes` are then 0 and 1. 0: one class per sample
+    # True if the class with the highest sum of the members' probabilities is predicted, False if the class
+    # with the highest score of the only member is.
     votes: bool = False
-    backend: str = "numba"
+    backend: str = "numba"  # name of the backend that evaluates the networks
 
     @property
     def n_inputs(self) -> int:

@@ -40,14 +40,9 @@ def make_batch_norm_views(network: Network, parameters: Array, statistics: Array
 
 
 class LiveViews(list[Array]):
-    """List of views of the parameters; assigning to an item writes into the model.
+    """List of one view of the parameters per layer; assigning to an item writes into the model.
 
-    Parameters
-    ----------
-    views : iterable of array
-        Views of the flat parameter vector, one per layer.
-    name : str
-        Name of the list in error messages.
+    `name` is that of the list in error messages.
     """
 
     def __init__(self, views: Iterable[Array], name: str) -> None:

@@ -37,14 +37,7 @@ class Contents(NamedTuple):
 def write_container(path: Path, contents: Contents, synced: bool = False) -> None:
     """Write a file atomically: a process that is killed at any moment leaves the older file or the new one.
 
-    Parameters
-    ----------
-    path : Path
-        Name of the file, whose folder exists.
-    contents : Contents
-        Description and arrays.
-    synced : bool, default False
-        Wait until the disk holds the file, for the case of a loss of power.
+    With `synced`, wait until the disk holds the file, for the case of a loss of power.
     """
     from safetensors.numpy import save
 

@@ -73,17 +73,9 @@ WORDS = 624
 
 
 class Encoder:
-    """Encoder of values as JSON and named arrays.
+    """Encoder of values, of the states of trainings too if `training`, as JSON and named arrays.
 
-    Parameters
-    ----------
-    training : bool
-        True to encode states of trainings too.
-
-    Attributes
-    ----------
-    arrays : dict of str to array
-        Arrays of the values encoded so far, C-contiguous; they may share memory with the values.
+    The `arrays` of the values encoded so far are C-contiguous; they may share memory with the values.
     """
 
     def __init__(self, training: bool) -> None:
@@ -184,13 +176,7 @@ def _make_refusal(value: Any, name: str) -> str:
 
 
 class Decoder:
-    """Decoder of what an `Encoder` returned.
-
-    Parameters
-    ----------
-    arrays : dict of str to array
-        Arrays by name.
-    """
+    """Decoder of what an `Encoder` returned, with its arrays."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays.copy()

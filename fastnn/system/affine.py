@@ -69,18 +69,10 @@ class NotAffineError(ValueError):
 
 
 class AffineMap(NamedTuple):
-    """The map ``x -> x @ weights + offsets``, in float64.
+    """The map ``x -> x @ weights + offsets``, in float64."""
 
-    Parameters
-    ----------
-    weights : array (n_in, n_out)
-        Matrix.
-    offsets : array (n_out,)
-        Value of the map at the sample 0.
-    """
-
-    weights: NDArray[np.float64]
-    offsets: NDArray[np.float64]
+    weights: NDArray[np.float64]  # (n_in, n_out)
+    offsets: NDArray[np.float64]  # (n_out,): value of the map at the sample 0
 
     def __call__(self, X: Array) -> NDArray[np.float64]:
         """Return the samples (n, n_in) mapped, (n, n_out)."""
@@ -88,30 +80,14 @@ class AffineMap(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A model, taken apart.
+    """A model, taken apart."""
 
-    Parameters
-    ----------
-    estimator : object
-        The estimator that predicts.
-    n_features : int or None
-        Number of features that the model takes, if it knows it.
-    feature_names : list of str or None
-        Their names, if it knows names.
-    transformers : str
-        Types of the fitted transformers before the estimator, such as "StandardScaler, PCA".
-    mapping : AffineMap or None
-        Affine map of the transformers; None if there are none, or they are not known to be affine.
-    reason : str
-        Reason why transformers have no affine map.
-    """
-
-    estimator: Any
-    n_features: int | None
-    feature_names: list[str] | None
-    transformers: str
-    mapping: AffineMap | None = None
-    reason: str = ""
+    estimator: Any  # the estimator that predicts
+    n_features: int | None  # number of features that the model takes, if it knows it
+    feature_names: list[str] | None  # their names, if it knows names
+    transformers: str  # types of the fitted transformers before the estimator, such as "StandardScaler, PCA"
+    mapping: AffineMap | None = None  # None without transformers, and where they are not known to be affine
+    reason: str = ""  # why transformers have no affine map
 
 
 def read_chain(model: Any) -> Chain:
@@ -136,20 +112,10 @@ def read_chain(model: Any) -> Chain:
 
 
 def split_pipeline(model: Any) -> tuple[Any, list[Any]]:
-    """Return the estimator of a model, and the transformers that are applied before it.
+    """Return the estimator of a model, and the transformers before it in order, without "passthrough".
 
-    Parameters
-    ----------
-    model : object
-        Pipelines, fitted searches and frozen estimators of scikit-learn, which may be nested, are unwrapped.
-        Any other object is its own final step.
-
-    Returns
-    -------
-    object
-        The estimator that predicts.
-    list
-        Fitted transformers in the order of application, without "passthrough".
+    Pipelines, fitted searches and frozen estimators of scikit-learn, which may be nested, are unwrapped. Any
+    other object is its own final step.
 
     Examples
     --------
@@ -174,14 +140,9 @@ def split_pipeline(model: Any) -> tuple[Any, list[Any]]:
 
 
 def compose_maps(steps: Sequence[Any]) -> AffineMap:
-    """Return the affine map of transformers that are applied one after the other.
+    """Return the affine map of one or more fitted transformers that are applied one after the other.
 
     The transformers themselves are called: users may have changed what they do, or their attributes.
-
-    Parameters
-    ----------
-    steps : sequence of transformers
-        Fitted transformers of scikit-learn in the order of application; at least one.
 
     Raises
     ------

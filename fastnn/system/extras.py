@@ -9,21 +9,7 @@ __all__ = ["import_extra"]
 
 
 def import_extra(package: str, extra: str, feature: str) -> Any:
-    """Import a package that an extra installs.
-
-    Parameters
-    ----------
-    package : str
-        Name to import, such as ``"dask.array"``.
-    extra : str
-        Name of the extra, a key of ``[project.optional-dependencies]`` in pyproject.toml.
-    feature : str
-        Feature that needs the package; the error message begins with this text.
-
-    Returns
-    -------
-    module
-        The imported package.
+    """Import a package that an extra installs, for a feature with which the message of an error begins.
 
     Raises
     ------

@@ -39,15 +39,10 @@ PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 
 
 class Draft:
-    """Unfinished files and folders in a hidden folder beside their final names.
+    """Unfinished files and folders in a hidden folder beside their final names, all in one existing folder.
 
     The hidden folder is on the same disk, so that files are moved and not copied, and files in it get the
-    usual permissions of new files.
-
-    Parameters
-    ----------
-    *paths : Path
-        Final names in one existing folder, in the order in which the files are moved there.
+    usual permissions of new files. They are moved in the order of `paths`.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -112,18 +107,9 @@ def _replace(source: Path, goal: Path) -> None:
 def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
     """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised.
 
-    Parameters
-    ----------
-    path : Path
-        Final name, in an existing folder.
-    synced : bool, default False
-        Wait until the disk holds the file, before and after the move: a loss of power then leaves the older
-        file or the new one, and no empty file.
-
-    Yields
-    ------
-    Path
-        Temporary name beside `path`, with the same ending.
+    The name is beside `path`, in an existing folder, and has the same ending. With `synced`, wait until the
+    disk holds the file, before and after the move: a loss of power then leaves the older file or the new one,
+    and no empty file.
     """
     folder = path.absolute().parent
     # Writers of pictures choose the format by the ending.
@@ -156,20 +142,7 @@ def _sync(path: Path) -> None:
 
 
 def check_folder(path: Path, argument: str) -> None:
-    """Raise ValueError unless the folder of a file exists and can be written to.
-
-    Parameters
-    ----------
-    path : Path
-        Name of the file.
-    argument : str
-        Name of the argument in error messages.
-
-    Raises
-    ------
-    ValueError
-        If the folder does not exist or cannot be written to.
-    """
+    """Raise ValueError, which names the argument, unless the folder of a file can be written to."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ValueError(f"{argument}: there is no folder {folder}: create it, or choose another")
@@ -206,12 +179,7 @@ def is_url(source: object) -> bool:
 def check_file_name(path: object, name: str) -> Path:
     """Return the path of a file whose name the file system accepts; the folder need not exist.
 
-    Parameters
-    ----------
-    path : str or path
-        Name of the file.
-    name : str
-        Name of the argument in error messages.
+    `name` is that of the argument in error messages.
 
     Raises
     ------

@@ -52,41 +52,20 @@ _MAX_NAMES = 5
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a table in the form that the encoders read.
+    """Columns of a table in the form that the encoders read."""
 
-    Parameters
-    ----------
-    names : list of str
-        Names of the columns, "x0", "x1" and so on if the table has none.
-    kinds : list of str
-        Kind of every column, one of `KINDS`.
-    columns : list
-        Values of every column: for "number" and "boolean" an array (n,) of floats, missing values as NaN; for
-        "date" an array of datetime64 in microseconds, missing values as NaT; for "category" a list of Python
-        objects, or `CodedValues` where the table itself has codes.
-    n_rows : int
-        Number of rows.
-    has_names : bool
-        True if the table itself names its columns, all by text.
-    """
-
-    names: list[str]
-    kinds: list[str]
+    names: list[str]  # "x0", "x1" and so on if the table has none
+    kinds: list[str]  # kind of every column, one of `KINDS`
+    # Values of every column: for "number" and "boolean" an array (n,) of floats, missing values as NaN; for
+    # "date" an array of datetime64 in microseconds, missing values as NaT; for "category" a list of Python
+    # objects, or `CodedValues` where the table itself has codes.
     columns: list[Any]
     n_rows: int
-    has_names: bool
+    has_names: bool  # True if the table itself names its columns, all by text
 
 
 class CodedValues(Sequence[Any]):
-    """Values of a column of categories that the table keeps as codes.
-
-    Parameters
-    ----------
-    categories : list
-        Values that may occur.
-    codes : array (n,) of int
-        Index in `categories` of every value; -1 for a missing value.
-    """
+    """Values of a column of categories that the table keeps as codes (n,): -1 for a missing value."""
 
     def __init__(self, categories: list[Any], codes: Array) -> None:
         self.categories, self.codes = categories, codes
@@ -106,16 +85,6 @@ class CodedValues(Sequence[Any]):
 
 def as_table(X: Any) -> Table:
     """Return the columns of a table in memory, with their names and kinds.
-
-    Parameters
-    ----------
-    X : dataframe or array-like (n_rows, n_columns)
-        Table with at least one row and one column.
-
-    Returns
-    -------
-    Table
-        Columns with names and kinds.
 
     Raises
     ------

@@ -45,15 +45,10 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 
 def parse_size(value: object, name: str) -> int:
-    """Return the bytes of a size.
+    """Return the bytes of a size, the argument `name`.
 
-    Parameters
-    ----------
-    value : int or str
-        Number of bytes, also as text, or a text such as "512MB" or "1.5 GiB" with one of `UNITS`, in letters
-        of either case.
-    name : str
-        Name of the argument, for messages.
+    It is an integer, also as text, or a text such as "512MB" or "1.5 GiB" with one of `UNITS`, in letters of
+    either case.
 
     Raises
     ------

@@ -36,15 +36,7 @@ _collected: ContextVar[list[tuple[str, type[Warning]]] | None] = ContextVar("col
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Issue a warning at the innermost line outside of this package.
-
-    Parameters
-    ----------
-    message : str
-        Text of the warning.
-    category : type of Warning, default UserWarning
-        Class of the warning.
-    """
+    """Issue a warning at the innermost line outside of this package."""
     if (collected := _collected.get()) is not None:
         collected.append((message, category))
         return

@@ -18,13 +18,9 @@ _announced: set[str] = set()
 
 
 def announce_compilation(types: tuple[object, ...]) -> None:
-    """Announce the first compilation of kernels for a dtype.
+    """Announce the first compilation of kernels for a dtype, given the numba types of a kernel's arguments.
 
-    Parameters
-    ----------
-    types : tuple of numba types
-        Argument types of the kernel that is about to be compiled. ``fastnn_kernels.compiler.jit`` passes them
-        to its listeners while it holds numba's compiler lock.
+    ``fastnn_kernels.compiler.jit`` calls its listeners while it holds numba's compiler lock.
     """
     from fastnn_kernels.compiler.jit import find_arrays
 

@@ -29,20 +29,10 @@ class NoBar:
 
 
 def make_progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
-    """Return a progress bar: a context manager with the methods `update` and `close`.
+    """Return a progress bar of tqdm with `options`, or an object that does nothing if it is not `shown`.
 
-    Parameters
-    ----------
-    total : int
-        Number of units of work.
-    unit : str
-        Name of a unit of work.
-    shown : bool
-        True shows a bar; False returns an object that does nothing. A disabled bar of tqdm would not do: tqdm
-        acquires a lock that forked processes share, and a process killed while it holds the lock would block
-        the others forever.
-    **options
-        Further arguments of ``tqdm.auto.tqdm``.
+    A disabled bar of tqdm would not do: tqdm acquires a lock that forked processes share, and a process
+    killed while it holds the lock would block the others forever.
     """
     if not shown or sys.stderr is None:  # a program without a console has no stderr
         return NoBar()

@@ -21,11 +21,7 @@ def suggest_task(distinct: Array) -> str:
 
     At most ten different values are classes, unless they are numbers that are not all integers. More values
     are numbers if at least 80% of them are, or are text that stands for numbers; the caller refuses the rest.
-
-    Parameters
-    ----------
-    distinct : array (n,)
-        Different values of the target, without missing ones: of a numeric or Boolean dtype, or objects.
+    Missing values are left out; the dtype is numeric, Boolean or object.
     """
     if are_numbers(distinct):
         is_class = len(distinct) <= MAX_CLASSES and all(map(_is_integer, distinct.tolist()))

@@ -176,16 +176,6 @@ def acquire_cores(most: int) -> Iterator[int]:
     """Acquire the free cores, up to `most`, for the body of a `with`; wait until at least one is free.
 
     Interrupts are held in the body (`defer_signals`), but not while waiting.
-
-    Parameters
-    ----------
-    most : int
-        Largest number of cores to acquire, at least 1.
-
-    Yields
-    ------
-    int
-        Number of acquired cores, from 1 to `most`.
     """
     while True:
         with _try_acquire_cores(most) as count:
@@ -307,24 +297,9 @@ def map_in_order(
 ) -> Generator[tuple[T, Any], None, None]:
     """Yield every item with its result, in the order of the items, while threads compute the next results.
 
-    With several threads, callers must iterate within `defer_signals`, as for `start_pool`.
-
-    Parameters
-    ----------
-    work : callable
-        Function of an item that computes its result.
-    items : iterable
-        Arguments of `work`.
-    n_threads : int
-        Number of threads; 1 computes in the calling thread, and so does a single item.
-    stop : callable
-        Function that makes running calls of `work` return soon. It is called after the last item, and also
-        when the caller stops early or is interrupted.
-
-    Yields
-    ------
-    tuple
-        Item and result.
+    One thread computes in the calling thread, and so does a single item. With several threads, callers must
+    iterate within `defer_signals`, as for `start_pool`. `stop` makes running calls of `work` return soon: it
+    is called after the last item, and also when the caller stops early or is interrupted.
     """
     pool, rest = None, iter(items)
     first_items = list(itertools.islice(rest, 2))
@@ -353,24 +328,10 @@ def map_in_order(
 
 
 def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 0) -> list[T]:
-    """Return the results of ``work(item)`` for all items, computed by as many threads as cores are free.
+    """Return the results of ``work(item)`` for all items, in order, computed by threads.
 
-    Ctrl-C ends the work after the running calls. If a user's handler does not raise, the missing results are
-    computed.
-
-    Parameters
-    ----------
-    work : callable
-        Function of an item.
-    items : sequence
-        Arguments of `work`.
-    n_threads : int, default 0
-        Largest number of threads; 0 sets no limit.
-
-    Returns
-    -------
-    list
-        Results, in the order of the items.
+    There are as many threads as cores are free, at most `n_threads` unless it is 0. Ctrl-C ends the work
+    after the running calls. If a user's handler does not raise, the missing results are computed.
     """
     results: dict[int, tuple[T]] = {}
     while missing := [k for k in range(len(items)) if k not in results]:

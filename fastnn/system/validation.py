@@ -70,23 +70,10 @@ def all_finite(values: Array) -> bool:
 
 
 def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str = "X") -> Array:
-    """Return samples as a C-contiguous array (n, n_features) of finite numbers.
+    """Return samples as a C-contiguous array (n, n_features) of finite numbers, X itself if it is one.
 
-    Parameters
-    ----------
-    X : array-like
-        Array of any real dtype and memory layout, list of rows, or data frame.
-    n_features : int or None
-        Required number of columns; None for any number.
-    dtype : numpy.dtype
-        Dtype of the result, float32 or float64.
-    name : str
-        Name of X in error messages.
-
-    Returns
-    -------
-    array (n, n_features)
-        X itself if X has the right dtype and layout already, else a copy.
+    X is an array of any real dtype and memory layout, a list of rows or a data frame; None in `n_features`
+    allows any number of columns.
 
     Raises
     ------

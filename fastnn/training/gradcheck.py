@@ -8,8 +8,8 @@ estimate of the derivative.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,9 +141,8 @@ def check_gradients(
         key = seed + point
         evaluate = backend.loss_and_gradient(network, statistics.copy(), X, y, weights, key)
         loss, gradient = evaluate(parameters)
-        is_piecewise = (
-            next(_yield_sides(network, statistics, parameters, X, y, weights, key), None) is not None
-        )
+        list_sides = functools.partial(_list_sides, network, statistics, X, y, weights, key)
+        is_piecewise = bool(list_sides(parameters))
         for name, (begin, shape) in arrays.items():
             size = math.prod(shape)
             chosen = np.arange(size) if size <= n_parameters else random.permutation(size)[:n_parameters]
@@ -151,7 +150,8 @@ def check_gradients(
             for k in begin + chosen:
                 step = STEP * max(1.0, abs(parameters[k]))
                 moved = [_move(parameters, k, factor * step) for factor, _ in STENCIL]
-                if is_piecewise and not _is_smooth(network, statistics, moved, X, y, weights, key):
+                # A kink between the outer points: some value of a piecewise function changes sides.
+                if is_piecewise and not all(map(np.array_equal, list_sides(moved[0]), list_sides(moved[-1]))):
                     found[name][1] += 1
                     continue
                 quotient = (
@@ -189,20 +189,10 @@ def _locate_arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
     return arrays
 
 
-def _is_smooth(
-    network: Network, statistics: Array, points: list[Array], X: Array, y: Array, weights: Array, key: int
-) -> bool:
-    """Return True if no piecewise function has a kink between the outer points."""
-    before, after = (
-        _yield_sides(network, statistics, one, X, y, weights, key) for one in (points[0], points[-1])
-    )
-    return all((a == b).all() for a, b in zip(before, after, strict=True))
-
-
-def _yield_sides(
-    network: Network, statistics: Array, parameters: Array, X: Array, y: Array, weights: Array, key: int
-) -> Iterator[Array]:
-    """Yield boolean arrays: for every value of a piecewise function, the side of the kink it lies on."""
+def _list_sides(
+    network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int, parameters: Array
+) -> list[Array]:
+    """Return boolean arrays: for every value of a piecewise function, the side of the kink it lies on."""
     rates = network.dropout or (0.0,) * len(network.layers)
     batch = Batch(
         weights,
@@ -215,9 +205,8 @@ def _yield_sides(
     W, b = network.weights(parameters), network.biases(parameters)
     chain = make_chain(network.activations, W, b, batch)
     scores = forward_pass(chain, X)
-    for unit in chain:
-        if isinstance(unit, Activation):
-            yield from (kink < unit.Z for kink in ACTIVATIONS[unit.name].kinks)
+    units = [unit for unit in chain if isinstance(unit, Activation)]
+    sides = [kink < unit.Z for unit in units for kink in ACTIVATIONS[unit.name].kinks]
     loss = LOSSES[network.loss.name]
     targets = y[:, 0] if network.loss.of_labels else y
-    yield from (side > 0 for side in loss.kinks(scores, targets, network.loss.parameter))
+    return sides + [side > 0 for side in loss.kinks(scores, targets, network.loss.parameter)]

@@ -20,36 +20,20 @@ class Patience:
     A lower value is better: negate scores. NaN is never the best. The kernels follow the same rule, with
     `keeps_small`, for the training loss (`update_plateau`).
 
-    Parameters
-    ----------
-    limit : float
-        Number of epochs without an improvement after which the training is over.
-    tolerance : float, default 0.0
-        Smallest decrease that counts as an improvement.
-    ties : {"earliest", "latest"}, default "earliest"
-        Epoch that is kept of several with the best value.
-    keeps_small : bool, default False
-        False ignores decreases that do not exceed `tolerance`, as `EarlyStopping` does. True lets every
-        decrease set the best value, and a decrease of `tolerance` itself is an improvement, as in
-        scikit-learn: with a tolerance of 0, so is an equal value.
-    cycles : collection of int, optional
-        Numbers of epochs done at the ends of cycles, at which alone values are compared; by default, all.
-    best : float, default infinity
-        Best value.
-    count : int, default 0
-        Number of epochs without an improvement.
-    n_done : int, default 0
-        Number of epochs done at the last value.
+    False in `keeps_small` ignores decreases that do not exceed `tolerance`, as `EarlyStopping` does. True
+    lets every decrease set the best value, and a decrease of `tolerance` itself is an improvement, as in
+    scikit-learn: with a tolerance of 0, so is an equal value.
     """
 
-    limit: float
-    tolerance: float = 0.0
-    ties: str = "earliest"
+    limit: float  # number of epochs without an improvement after which the training is over
+    tolerance: float = 0.0  # smallest decrease that counts as an improvement
+    ties: str = "earliest"  # which of several epochs with the best value is kept, one of `TIES`
     keeps_small: bool = False
+    # Numbers of epochs done at the ends of cycles, at which alone values are compared; None for all.
     cycles: Collection[int] | None = None
     best: float = np.inf
-    count: int = 0
-    n_done: int = 0
+    count: int = 0  # number of epochs without an improvement
+    n_done: int = 0  # number of epochs done at the last value
 
     @property
     def is_over(self) -> bool:

@@ -41,65 +41,31 @@ SETTINGS = (
 
 @dataclass
 class BestEpoch:
-    """Parameters and running statistics of the best epoch by the validation data.
+    """Parameters and running statistics of the best epoch by the validation data."""
 
-    Parameters
-    ----------
-    value : float
-        Validation loss or negated score of the epoch.
-    n_pass : int
-        Number of the first epoch with this value, counted from 0, from which the patience counts.
-    parameters, statistics : array
-        Flat vectors after the epoch.
-    """
-
-    value: float
-    n_pass: int
-    parameters: Array
+    value: float  # validation loss or negated score of the epoch
+    n_pass: int  # number of the first epoch with this value, from 0, from which the patience counts
+    parameters: Array  # flat vectors after the epoch
     statistics: Array
 
 
 @dataclass
 class TrainingState:
-    """State after some steps of a training of a `Model`.
+    """State after some steps of a training of a `Model`."""
 
-    Parameters
-    ----------
-    settings : dict
-        Values of `SETTINGS`.
-    data : dict
-        Number of samples, and digests of the samples, targets and weights.
-    num_passes : int
-        Number of epochs of the whole training.
-    record_every : int
-        Distance, in epochs, between two kept epochs.
-    n_steps : int
-        Number of whole steps done.
-    seed : int
-        Seed of the dropout masks and of the orders of the samples.
-    memory : Memory, LBFGSMemory or None
-        Arrays that the next step needs; None for L-BFGS before its first evaluation and after a divergence.
-    records : Records
-        Measurements of the kept epochs so far.
-    validation : array (R,)
-        Validation losses of these epochs.
-    last : two arrays, optional
-        Parameters and running statistics after the last step, where they are not those of the model.
-    best : BestEpoch, optional
-        Best epoch of an early stopping.
-    """
-
-    settings: dict[str, Any]
-    data: dict[str, Any]
-    num_passes: int
-    record_every: int
-    n_steps: int
-    seed: int
+    settings: dict[str, Any]  # values of `SETTINGS`
+    data: dict[str, Any]  # number of samples, and digests of the samples, targets and weights
+    num_passes: int  # number of epochs of the whole training
+    record_every: int  # distance, in epochs, between two kept epochs
+    n_steps: int  # number of whole steps done
+    seed: int  # of the dropout masks and of the orders of the samples
+    # Arrays that the next step needs; None for L-BFGS before its first evaluation and after a divergence.
     memory: Memory | LBFGSMemory | None
-    records: Records
-    validation: NDArray[np.float64]
+    records: Records  # measurements of the kept epochs so far
+    validation: NDArray[np.float64]  # (R,): validation losses of these epochs
+    # Parameters and running statistics after the last step, where they are not those of the model.
     last: tuple[Array, Array] | None = None
-    best: BestEpoch | None = None
+    best: BestEpoch | None = None  # of an early stopping
 
     def __post_init__(self) -> None:
         self.records = Records(*self.records)  # a tuple in files
