@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from contextlib import closing, nullcontext
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,15 +20,19 @@ from ..system.progress import make_progress_bar
 from ..system.threads import Flag, acquire_cores, count_cores, map_in_order
 from ..system.validation import check_count, check_flag, short_repr
 from .grids import Tally
-from .image import BoundaryImage, RenderStats
+from .image import BoundaryImage, RenderStats, describe_picture
 from .painters import Advance, Painter
 from .regions import Regions
-from .sinks import ArraySink, FileSink, Picture, Sink, open_sink
+from .sinks import ArraySink, Destination, FileSink, Sink, open_sink
 from .view import Axis, Rect, View
 
-__all__ = ["paint", "paint_picture", "paint_pixels"]
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
 
-S = TypeVar("S", bound=Sink)
+    from .colours import Colours
+
+__all__ = ["paint_picture", "paint_pixels"]
+
 # Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
 Painted = Generator[tuple[int, Tally, float], None, None]
 
@@ -44,14 +48,13 @@ POLL_SECONDS = 0.1
 def paint_picture(
     painter: Painter,
     view: View,
-    picture: Picture,
     *,
     n_threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
-    out: Any = None,
-    colours: Any = None,
-    cmap: Any = None,
+    out: Destination = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
 ) -> BoundaryImage:
     """Paint the pixels of a view into an array or a file; for the options see `render_boundary`."""
     count = count_cores() if n_threads is None else check_count(n_threads, "n_threads", 1)
@@ -74,10 +77,18 @@ def paint_picture(
                 f"size: a picture of {view} pixels takes days: choose at most {MAX_PIXELS:.0e} pixels, or "
                 "limits around a part of the picture"
             )
-    _check_range(painter, view)
-    sink, stats = paint(
-        painter, view.xs, view.ys, lambda: open_sink(out, picture), count, progress, executor=executor
+    picture = describe_picture(
+        view.size,
+        painter.dtype,
+        view.extent,
+        painter.classes,
+        painter.is_bounded,
+        None if painter.finds_classes else colours,
+        cmap,
+        is_chosen=colours is not None or cmap is not None,
     )
+    _check_range(painter, view)
+    sink, stats = _paint(painter, view, lambda: open_sink(out, picture), count, executor, progress)
     data, found = sink.pixels if isinstance(sink, ArraySink) else None, painter.classes
     if painter.finds_classes:
         assert data is not None
@@ -102,41 +113,18 @@ def _check_range(painter: Painter, view: View) -> None:
         subject.predict(subject.section.samples(*corners))
 
 
-def paint(
+def _paint(
     painter: Painter,
-    xs: Axis,
-    ys: Axis,
-    open_destination: Callable[[], S],
-    n_threads: int = 1,
-    progress: bool = False,
-    executor: Executor | None = None,
-) -> tuple[S, RenderStats]:
-    """Paint the rectangles of a sink and close the sink, or discard it after an error.
-
-    Parameters
-    ----------
-    painter : Painter
-    xs, ys : Axis
-        Centres of the pixels.
-    open_destination : callable
-        Function that opens and returns a `Sink`.
-    n_threads : int
-        Threads that paint and encode.
-    progress : bool
-        Show a progress bar.
-    executor : Executor, optional
-        What paints and writes the parts of the sink, in place of threads.
-
-    Returns
-    -------
-    sink : Sink
-        The sink, closed.
-    stats : RenderStats
-        How the picture was rendered.
-    """
+    view: View,
+    open_destination: Callable[[], Sink],
+    n_threads: int,
+    executor: Executor | None,
+    progress: bool,
+) -> tuple[Sink, RenderStats]:
+    """Paint a picture, and close its sink, or discard it after an error."""
     n_threads = min(n_threads, MAX_THREADS) if painter.is_threaded else 1
     began = time.perf_counter()
-    n_points = xs.n_points * ys.n_points
+    (xs, ys, _), n_points = view, view.n_pixels
     stop, interrupted = Flag(), Flag()
     regions: Regions | None = None
     tally, writing, n_painted = Tally(), 0.0, 0

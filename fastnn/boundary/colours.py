@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from ..network.description import Array
 
 if TYPE_CHECKING:  # classes in their default colours are drawn without matplotlib
+    from collections.abc import Mapping, Sequence
+
     from matplotlib.colors import Colormap
+    from matplotlib.typing import ColorType, MarkerType
+
+    # Colours and markers of classes: in their order, by label, or by a name.
+    Colours = Sequence[ColorType] | Mapping[Any, ColorType] | str | Colormap
+    Markers = Sequence[MarkerType] | Mapping[Any, MarkerType] | str
 
 __all__ = [
     "CLASS_COLOURS",
@@ -73,7 +80,12 @@ PALETTE = 256
 CONTINUOUS = 256
 
 
-def check_colouring(response: str, colours: Any = None, cmap: Any = None, markers: Any = None) -> None:
+def check_colouring(
+    response: str,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
+    markers: Markers | None = None,
+) -> None:
     """Raise ValueError for invalid colours, markers or colormaps, and for a colormap of a picture of classes.
 
     The arguments are those of `plot_decision_boundary`. `choose_colours` and `choose_markers` check their
@@ -103,7 +115,7 @@ def class_colours(count: int) -> NDArray[np.float64]:
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]
 
 
-def choose_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
+def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.float64]:
     """Return the colours (n_classes, 3) of classes, from 0 to 1; `colours` is as in `render_boundary`.
 
     Raises
@@ -121,7 +133,7 @@ def choose_colours(classes: Array, colours: Any = None) -> NDArray[np.float64]:
     return np.array(_by_class(labels, found, hasattr(colours, "keys"), "colours"), np.float64).reshape(-1, 3)
 
 
-def choose_markers(classes: Array, markers: Any = None) -> list[Any]:
+def choose_markers(classes: Array, markers: Markers | None = None) -> list[Any]:
     """Return the markers of classes; `markers` is as in `plot_decision_boundary`.
 
     Raises
@@ -137,7 +149,7 @@ def choose_markers(classes: Array, markers: Any = None) -> list[Any]:
     return _by_class(labels, found, hasattr(markers, "keys"), "markers")
 
 
-def _marker_entries(markers: Any) -> dict[Any, Any] | None:
+def _marker_entries(markers: Markers | None) -> dict[Any, Any] | None:
     """Return markers by label or by position; None for the default, dots, and for "auto"."""
     if markers is None or (isinstance(markers, str) and markers == "auto"):
         return None
@@ -177,7 +189,7 @@ def _by_class(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: 
     return list(found.values())
 
 
-def region_colours(classes: Array, colours: Any = None) -> NDArray[np.uint8]:
+def region_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.uint8]:
     """Return the colours (n_classes, 3) of regions in a file, components from 0 to 255.
 
     They are exactly those of `choose_colours`; by default paler ones.
@@ -191,7 +203,7 @@ def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[n
     return strength * colours + (1 - strength)
 
 
-def response_colormap(cmap: Any = None) -> Colormap:
+def response_colormap(cmap: str | Colormap | None = None) -> Colormap:
     """Return the colormap of responses, given the colormap, its name, or None for the default, grey."""
     from matplotlib import colormaps
 
@@ -216,7 +228,7 @@ def probability_colormap(shades: Array, place: int) -> Colormap:
     return LinearSegmentedColormap.from_list("probability", ends.tolist())
 
 
-def response_colours(cmap: Any) -> NDArray[np.uint8]:
+def response_colours(cmap: str | Colormap | None) -> NDArray[np.uint8]:
     """Return at most 256 colours (n, 3) of a response from 0 to 1; components are from 0 to 255.
 
     Transparent colours are mixed with white, the background of matplotlib's default axes.
@@ -228,7 +240,7 @@ def response_colours(cmap: Any) -> NDArray[np.uint8]:
     return (pale(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
 
 
-def _colormap_or_entries(colours: Any) -> Colormap | dict[Any, tuple[float, ...]]:
+def _colormap_or_entries(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
     """Return the argument `colours` of `render_boundary` as a colormap or as a dict of colours.
 
     The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,

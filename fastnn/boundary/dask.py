@@ -17,7 +17,7 @@ from ..system.validation import check_count
 from .canvas import paint_pixels
 from .painters import Painter, make_painter
 from .regions import Regions
-from .subjects import make_subject
+from .subjects import Features, Fill, make_subject
 from .view import Rect, View, make_view
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def boundary_array(
     response: str = "class",
     method: str = "auto",
     class_of_interest: Any = None,
-    features: tuple[Any, Any] | None = None,
-    fill: Any = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
     classes: ArrayLike | None = None,
 ) -> dask.array.Array:
     """Return the picture of `render_boundary` as a Dask array that is painted when it is computed.

@@ -18,7 +18,9 @@ from .contours import trace_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
+    from .colours import Colours, Markers
     from .image import BoundaryImage
 
 __all__ = [
@@ -54,9 +56,9 @@ def draw_picture(
     X: ArrayLike | None = None,
     y: ArrayLike | None = None,
     *,
-    colours: Any = None,
-    cmap: Any = None,
-    markers: Any = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
+    markers: Markers | None = None,
     is_pale: Array | None = None,
     plane: str = "",
 ) -> Axes:
@@ -98,7 +100,9 @@ def draw_picture(
     return axes
 
 
-def _draw_pixels(image: BoundaryImage, ax: Axes, classes: Array, shades: Array, cmap: Any) -> None:
+def _draw_pixels(
+    image: BoundaryImage, ax: Axes, classes: Array, shades: Array, cmap: str | Colormap | None
+) -> None:
     """Draw the regions of classes with the lines between them, or a response with its colour bar.
 
     `shades` are the colours of `classes`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from .sinks import Picture, PngCoding, save_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from .colours import Colours, Markers
 
 __all__ = ["BoundaryImage", "RenderStats", "describe_picture"]
 
@@ -109,12 +112,14 @@ class BoundaryImage:
     response: str = "class"
     path: Path | None = None
     is_bounded: bool = True
-    colours: Any = None
-    cmap: Any = None
+    colours: Colours | None = None
+    cmap: str | Colormap | None = None
     known_classes: Array | None = None
     class_index: int = 0
 
-    def save(self, path: str | PathLike[str], *, colours: Any = None, cmap: Any = None) -> None:
+    def save(
+        self, path: str | PathLike[str], *, colours: Colours | None = None, cmap: str | Colormap | None = None
+    ) -> None:
         """Write the picture to a file.
 
         Parameters
@@ -149,9 +154,9 @@ class BoundaryImage:
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
-        colours: Any = None,
-        cmap: Any = None,
-        markers: Any = None,
+        colours: Colours | None = None,
+        cmap: str | Colormap | None = None,
+        markers: Markers | None = None,
     ) -> Axes:
         """Draw the picture with matplotlib.
 
@@ -211,7 +216,9 @@ class BoundaryImage:
             pixels = pixels / pixels.max(initial=least, where=np.isfinite(pixels))
         return PngCoding(self._picture(pixels), grey_bits=16).file(np.ascontiguousarray(pixels))
 
-    def _picture(self, pixels: Array, colours: Any = None, cmap: Any = None) -> Picture:
+    def _picture(
+        self, pixels: Array, colours: Colours | None = None, cmap: str | Colormap | None = None
+    ) -> Picture:
         """Return the description of pixels for a file, by default in the colours of this image."""
         # Class numbers in a wider array of the user's are written as the least dtype that holds them.
         dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
@@ -245,8 +252,8 @@ def describe_picture(
     extent: tuple[float, float, float, float],
     classes: Array | None,
     is_bounded: bool = True,
-    colours: Any = None,
-    cmap: Any = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
     is_chosen: bool = False,
 ) -> Picture:
     """Return the description of a picture for a sink.

@@ -12,7 +12,7 @@ from ..system.progress import make_progress_bar
 from ..system.validation import check_count, check_flag, check_real_array, short_repr
 from .contours import STEPS, TILE, Tiles, cut_tiles, trace_lines
 from .painters import NetworkPainter, Painter, make_painter
-from .subjects import make_subject
+from .subjects import Features, Fill, make_subject
 from .view import Axis, check_limits
 
 __all__ = ["boundary_lines"]
@@ -39,8 +39,8 @@ def boundary_lines(
     *,
     tolerance: float | tuple[float, float] | None = None,
     class_of_interest: Any = None,
-    features: tuple[Any, Any] | None = None,
-    fill: Any = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
     classes: ArrayLike | None = None,
     n_threads: int | None = None,
     progress: bool = False,

@@ -8,16 +8,22 @@ file (``sinks/``).
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from .canvas import paint_picture
 from .colours import check_colouring
-from .image import BoundaryImage, describe_picture
+from .image import BoundaryImage
 from .painters import make_painter
-from .subjects import make_subject
+from .sinks import Destination
+from .subjects import Features, Fill, make_subject
 from .view import make_view
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+    from .colours import Colours
 
 __all__ = ["render_boundary"]
 
@@ -31,15 +37,15 @@ def render_boundary(
     response: str = "class",
     method: str = "auto",
     class_of_interest: Any = None,
-    features: tuple[Any, Any] | None = None,
-    fill: Any = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
     classes: ArrayLike | None = None,
     n_threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
-    out: Any = None,
-    colours: Any = None,
-    cmap: Any = None,
+    out: Destination = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
 ) -> BoundaryImage:
     """Render which class a model decides for, at every pixel of a rectangle.
 
@@ -160,20 +166,9 @@ def render_boundary(
     view = make_view(xlim, ylim, size)
     painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
     check_colouring(response, colours, cmap)
-    picture = describe_picture(
-        view.size,
-        painter.dtype,
-        view.extent,
-        painter.classes,
-        painter.is_bounded,
-        None if painter.finds_classes else colours,
-        cmap,
-        is_chosen=colours is not None or cmap is not None,
-    )
     return paint_picture(
         painter,
         view,
-        picture,
         n_threads=n_threads,
         executor=executor,
         progress=progress,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..network.decision import DecisionNetworks
 from ..network.description import Array
@@ -21,7 +21,20 @@ from ..system.affine import Chain, read_chain
 from ..system.validation import check_real_array, short_repr, sort_classes
 from .committee import Committee, make_committee
 
-__all__ = ["NUMBERS_ALONE", "Samples", "Section", "Subject", "check_model", "make_subject"]
+__all__ = [
+    "NUMBERS_ALONE",
+    "Features",
+    "Fill",
+    "Samples",
+    "Section",
+    "Subject",
+    "check_model",
+    "make_subject",
+]
+
+# The features along x and y, and the values of all others.
+Features = tuple[int | str, int | str]
+Fill = ArrayLike | Mapping[str, float]
 
 # Remedy in error messages about features that are not numbers.
 NUMBERS_ALONE = (
@@ -125,10 +138,10 @@ def make_subject(
     model: Any,
     call: str,
     *,
-    features: Any = None,
-    fill: Any = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
     class_of_interest: Any = None,
-    classes: Any = None,
+    classes: ArrayLike | None = None,
     samples: Samples | None = None,
     may_regress: bool = False,
 ) -> Subject:
@@ -204,7 +217,7 @@ def _why_no_committee(networks: DecisionNetworks | None, chain: Chain) -> str:
 
 
 def _count_features(
-    model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Any, samples: Samples | None
+    model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Fill | None, samples: Samples | None
 ) -> int:
     """Return the number of features that a model takes."""
     count = chain.n_features
@@ -231,8 +244,8 @@ def _make_section(
     model: Any,
     n_features: int,
     names: list[str] | None,
-    features: Any,
-    fill: Any,
+    features: Features | None,
+    fill: Fill | None,
     samples: Samples | None,
 ) -> Section:
     """Return the plane that the user chose by `features` and `fill`."""
@@ -345,7 +358,7 @@ def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int 
     return int(class_of_interest)
 
 
-def _known_classes(known: Any, classes: Any) -> Array | None:
+def _known_classes(known: ArrayLike | None, classes: ArrayLike | None) -> Array | None:
     """Return the labels that the model knows, else the user's argument `classes`, else None."""
     if isinstance(known, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class per sample")

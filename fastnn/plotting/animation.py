@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..boundary.drawing import check_axes
-from ..boundary.subjects import check_model
+from ..boundary.subjects import Features, Fill, check_model
 from ..model import Model
 from ..system.messages import format_error
 from ..system.validation import check_count
@@ -18,6 +18,9 @@ from .boundary import is_regressor, plot_decision_boundary
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from ..boundary.colours import Colours, Markers
 
 __all__ = ["animate_training"]
 
@@ -34,11 +37,11 @@ def animate_training(
     ax: Axes | None = None,
     response: str = "class",
     class_of_interest: Any = None,
-    features: tuple[Any, Any] | None = None,
-    fill: ArrayLike | None = None,
-    colours: Any = None,
-    cmap: Any = None,
-    markers: Any = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
+    markers: Markers | None = None,
     **options: Any,
 ) -> FuncAnimation:
     """Train a model, and return an animation of its decision boundary.

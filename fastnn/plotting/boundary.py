@@ -24,9 +24,18 @@ from ..boundary.drawing import (
     place_legend,
     printable,
 )
-from ..boundary.image import BoundaryImage, describe_picture
+from ..boundary.image import BoundaryImage
 from ..boundary.painters import make_painter
-from ..boundary.subjects import NUMBERS_ALONE, Samples, Section, Subject, check_model, make_subject
+from ..boundary.subjects import (
+    NUMBERS_ALONE,
+    Features,
+    Fill,
+    Samples,
+    Section,
+    Subject,
+    check_model,
+    make_subject,
+)
 from ..boundary.view import check_size, make_view
 from ..model import Model
 from ..network.description import Array
@@ -34,6 +43,9 @@ from ..system.validation import check_classes, check_real_array, check_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from ..boundary.colours import Colours, Markers
 
 __all__ = ["is_regressor", "plot_decision_boundary"]
 
@@ -53,16 +65,16 @@ def plot_decision_boundary(
     ylim: tuple[float, float] | None = None,
     resolution: int | tuple[int, int] | None = None,
     response: str = "class",
-    features: tuple[Any, Any] | None = None,
-    fill: ArrayLike | None = None,
+    features: Features | None = None,
+    fill: Fill | None = None,
     method: str = "auto",
     class_of_interest: Any = None,
     classes: ArrayLike | None = None,
     n_threads: int | None = None,
     progress: bool = False,
-    colours: Any = None,
-    cmap: Any = None,
-    markers: Any = None,
+    colours: Colours | None = None,
+    cmap: str | Colormap | None = None,
+    markers: Markers | None = None,
 ) -> Axes:
     """Draw the decision regions of a model, the boundary between them, and the samples.
 
@@ -184,8 +196,7 @@ def plot_decision_boundary(
         size = pixels if resolution is None else check_size(resolution, *pixels, name="resolution")
         view = make_view(limits[0] if xlim is None else xlim, limits[1] if ylim is None else ylim, size)
         painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
-        picture = describe_picture(view.size, painter.dtype, view.extent, painter.classes, painter.is_bounded)
-        draw(paint_picture(painter, view, picture, n_threads=n_threads, progress=progress), axes)
+        draw(paint_picture(painter, view, n_threads=n_threads, progress=progress), axes)
         axes.set(xlabel=names[0], ylabel=names[1])
     return axes
 
@@ -223,7 +234,9 @@ def _predict_numbers(subject: Subject, samples: Array) -> Array:
     return numbers
 
 
-def _draw_surface(image: BoundaryImage, ax: Axes, *, X: Array, y: Array, cmap: Any, plane: str) -> None:
+def _draw_surface(
+    image: BoundaryImage, ax: Axes, *, X: Array, y: Array, cmap: str | Colormap | None, plane: str
+) -> None:
     """Draw the numbers that a regressor predicts, and samples in the colours of their targets."""
     shades = response_colormap("viridis" if cmap is None else cmap)
     look: dict[str, Any] = {"cmap": shades, "vmin": y.min(), "vmax": y.max()}

@@ -29,6 +29,7 @@ from .zarr import ZarrSink
 __all__ = [
     "FORMATS",
     "ArraySink",
+    "Destination",
     "FileSink",
     "Picture",
     "PngCoding",
@@ -36,6 +37,9 @@ __all__ = [
     "open_sink",
     "save_pixels",
 ]
+
+# An array, the path of a file, or None for a new array.
+Destination = Array | str | os.PathLike[str] | None
 
 # Classes of file sinks by suffix. To add a format, write a class and add its suffix here.
 FORMATS: dict[str, type[FileSink]] = {
@@ -45,7 +49,7 @@ FORMATS: dict[str, type[FileSink]] = {
 }
 
 
-def open_sink(out: Any, picture: Picture, argument: str = "out") -> Sink:
+def open_sink(out: Destination, picture: Picture, argument: str = "out") -> Sink:
     """Return the sink of a destination, an array or a file; error messages call it `argument`.
 
     Raises
