@@ -55,6 +55,7 @@ class PngSink(FileSink):
 
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
         """Yield strips of whole rows, from the top downward."""
+        self.regions = regions
         width, rows = self.picture.width, max(1, PNG_POINTS // self.picture.width)
         for top in range(self.picture.height, 0, -rows):
             yield Rect(max(top - rows, 0), top, 0, width)
@@ -62,14 +63,33 @@ class PngSink(FileSink):
     def encode(self, rect: Rect, pixels: Array) -> tuple[bytes, int, int]:
         """Return the chunk of a strip, and the checksum and size of its uncompressed bytes."""
         if not is_constant(pixels):
-            return self._compress(pixels)
+            return self._compress(self._lines(rect, pixels))
         key = len(pixels), int(pixels[0, 0])
         if key not in self.one_class:
-            self.one_class[key] = self._compress(pixels)
+            self.one_class[key] = self._compress(self.coding.lines(pixels))
         return self.one_class[key]
 
-    def _compress(self, pixels: Array) -> tuple[bytes, int, int]:
-        lines = self.coding.lines(pixels[::-1])
+    def _lines(self, rect: Rect, pixels: Array) -> NDArray[np.uint8]:
+        """Return the rows before compression, in which squares of known classes are not packed by pixels."""
+        coding, regions = self.coding, self.regions
+        if regions is None or not coding.has_palette:
+            return coding.lines(pixels[::-1])
+        height, width = pixels.shape
+        lines = np.empty((height, 1 + -(-width * coding.bits // 8)), np.uint8)
+        lines[:, 0] = coding.PLAIN
+        n_bytes = regions.side * coding.bits // 8  # of a row of a square
+        for k, winners in enumerate(regions.in_rect(rect), start=rect.bottom // regions.side):
+            bottom, top = (min(max(j * regions.side - rect.bottom, 0), height) for j in (k, k + 1))
+            rows, packed = pixels[bottom:top][::-1], lines[height - top : height - bottom, 1:]
+            # All pixels of a byte are of the same class.
+            of_class = np.arange(coding.n_colours, dtype=np.uint8) * np.uint8(255 // ((1 << coding.bits) - 1))
+            packed[:] = np.repeat(of_class[winners], n_bytes)[: packed.shape[1]]
+            for j in np.flatnonzero(winners < 0).tolist():
+                square = rows[:, j * regions.side : (j + 1) * regions.side]
+                _pack(square, coding.bits, packed[:, j * n_bytes : (j + 1) * n_bytes])
+        return lines
+
+    def _compress(self, lines: NDArray[np.uint8]) -> tuple[bytes, int, int]:
         packed = _deflate(lines, self.coding.has_palette, segment=True)
         return _png_chunk(b"IDAT", packed), zlib.adler32(lines.data), lines.size
 
