@@ -139,15 +139,8 @@ def _find_conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
 
     A kernel is compiled for one type of each setting, or again for every new combination of types.
     """
-    types = get_type_hints(settings)
-    return [
-        (name, types[name] if types[name] in (bool, float, int) else _keep_value) for name in settings._fields
-    ]
-
-
-def _keep_value(value: Any) -> Any:
-    """Return the value: the conversion of fields that are neither bool, float nor int."""
-    return value
+    types, plain = get_type_hints(settings), (bool, float, int)
+    return [(name, types[name] if types[name] in plain else lambda value: value) for name in settings._fields]
 
 
 def make_training_workspace(

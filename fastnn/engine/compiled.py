@@ -22,9 +22,7 @@ from .arrays import align, count_operations, make_csr_table, pack_network_weight
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
-from .job import Job, Memory, Samples, is_sparse
-from .lbfgs import LBFGSMemory
-from .protocol import LBFGSTrainer, Trainer
+from .job import Job, Samples, is_sparse
 from .tiles import (
     choose_tile_width,
     choose_training_width,
@@ -39,6 +37,8 @@ T = TypeVar("T")
 
 class NumbaBackend:
     """Backend of the compiled kernels."""
+
+    trainer, lbfgs_trainer = NumbaTrainer, NumbaLBFGSTrainer
 
     def __init__(self) -> None:
         if announce_compilation not in compilation_listeners:
@@ -173,23 +173,6 @@ class NumbaBackend:
         for part in _run_slices(network, X, run, n_threads):
             total += part  # sum() rounds as the kernel does only before Python 3.12
         return total
-
-    def trainer(
-        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
-    ) -> Trainer:
-        """Return the trainer of a job."""
-        return NumbaTrainer(network, parameters, statistics, job, memory)
-
-    def lbfgs_trainer(
-        self,
-        network: Network,
-        parameters: Array,
-        statistics: Array,
-        job: Job,
-        memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:
-        """Return the L-BFGS trainer of a job."""
-        return NumbaLBFGSTrainer(network, parameters, statistics, job, memory)
 
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Samples, y: Array, weights: Array, key: int

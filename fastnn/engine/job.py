@@ -34,90 +34,46 @@ class Job:
     """Checked data and all settings of one training.
 
     The kernels' settings are copied from the fields by name.
-
-    Parameters
-    ----------
-    X : array or SciPy CSR matrix (n, inputs)
-        Samples.
-    y : array (n, targets)
-        Targets in X's dtype; one column of class numbers for the losses of labels.
-    weights : array (n,) of float64
-        Weights of the samples.
-    num_passes : int
-        Number of epochs, passes over the data.
-    batch_size : int
-        Number of samples in a step, 1 to n.
-    reduction : {"sum", "mean"}
-        "mean" divides the loss of a batch by the sum of its weights.
-    shuffle : bool
-        True draws a new order of the samples for every epoch, unless a batch holds all samples.
-    seed : int
-        Seed of the dropout masks, 0 to 2**64 - 1.
-    optimizer : Optimizer
-        Update rule with its hyperparameters.
-    schedule : Schedule
-        Schedule of the learning rate.
-    epsilon, reg_lambda, l1 : float
-        Learning rate, and strengths of the L2 and L1 regularisation of the weights.
-    max_norm, clip_norm : float
-        Largest norms of the weights into a unit and of a step's gradient; 0 for no limit.
-    ema_decay : float or None
-        Decay of a running average of the parameters; None for no average.
-    record_every : int
-        Distance, in epochs, between two kept epochs.
-    n_threads : int
-        Number of threads that share a step, at most; 0 for as many as are fastest (`ThreadChoice`).
-    of_objective : bool
-        True treats the penalty ``reg_lambda / 2 |W|^2`` as scikit-learn does: a step divides the penalty,
-        like the loss, by the batch's sum of sample weights. The records then hold the sum over the batches of
-        objective times number of samples instead of the losses, and neither norms nor ratios. Requires
-        the reduction "mean".
-    loss_share : float
-        Factor of the losses in the recorded objective, and in the value that L-BFGS minimises; the gradients
-        do not have this factor.
-    max_loss : float
-        Largest loss of a sample, or of a label, in these two; 0 for no limit. Only L-BFGS limits losses, and
-        only cross-entropies without smoothing.
-    tol : float
-        Smallest decrease of the objective that counts as an improvement.
-    patience : int
-        Number of epochs without an improvement of the objective after which the training halts
-        (`Memory.plateau`). An epoch's objective is its record divided by the number of samples; only kept
-        epochs count. 0 never halts the training.
-    steps_before : int
-        Number of steps before this training; schedule, optimizer and dropout continue to count from there.
-    total_steps : int
-        Length of the run in steps for the schedule; 0 for a run that ends with this training.
-    steps_done : int
-        Number of steps of this training that have been done: the trainer begins after them, and they count
-        among its epochs. They are not part of `steps_before`.
     """
 
-    X: Array
-    y: Array
-    weights: NDArray[np.float64]
-    num_passes: int
-    batch_size: int
-    reduction: str = "sum"
-    shuffle: bool = False
-    seed: int = 0
+    X: Array  # (n, inputs): samples, an array or a SciPy CSR matrix
+    y: Array  # (n, targets), of X's dtype; one column of class numbers for the losses of labels
+    weights: NDArray[np.float64]  # (n,): weights of the samples
+    num_passes: int  # number of epochs, passes over the data
+    batch_size: int  # number of samples in a step, 1 to n
+    reduction: str = "sum"  # "sum", or "mean", which divides the loss of a batch by the sum of its weights
+    shuffle: bool = False  # True draws a new order for every epoch, unless a batch holds all samples
+    seed: int = 0  # of the dropout masks, 0 to 2**64 - 1
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
-    epsilon: float = 0.01
-    reg_lambda: float = 0.0
+    epsilon: float = 0.01  # learning rate
+    reg_lambda: float = 0.0  # strengths of the L2 and L1 regularisation of the weights
     l1: float = 0.0
-    max_norm: float = 0.0
+    max_norm: float = 0.0  # largest norms of the weights into a unit and of a step's gradient; 0 for no limit
     clip_norm: float = 0.0
-    ema_decay: float | None = None
-    record_every: int = 1
-    n_threads: int = 1
+    ema_decay: float | None = None  # decay of a running average of the parameters; None for no average
+    record_every: int = 1  # distance, in epochs, between two kept epochs
+    n_threads: int = 1  # threads that share a step, at most; 0 for as many as are fastest (`ThreadChoice`)
+    # True treats the penalty ``reg_lambda / 2 |W|^2`` as scikit-learn does: a step divides the penalty, like
+    # the loss, by the batch's sum of sample weights. The records then hold the sum over the batches of
+    # objective times number of samples instead of the losses, and neither norms nor ratios. Requires the
+    # reduction "mean".
     of_objective: bool = False
+    # Factor of the losses in the recorded objective, and in the value that L-BFGS minimises; the gradients do
+    # not have this factor.
     loss_share: float = 1.0
+    # Largest loss of a sample, or of a label, in these two; 0 for no limit. Only L-BFGS limits losses, and
+    # only cross-entropies without smoothing.
     max_loss: float = 0.0
-    tol: float = 0.0
+    tol: float = 0.0  # smallest decrease of the objective that counts as an improvement
+    # Number of epochs without an improvement of the objective after which the training halts
+    # (`Memory.plateau`). An epoch's objective is its record divided by the number of samples; only kept
+    # epochs count. 0 never halts the training.
     patience: int = 0
-    steps_before: int = 0
-    total_steps: int = 0
+    steps_before: int = 0  # steps before this training, from which schedule, optimizer and dropout count on
+    total_steps: int = 0  # length of the run in steps for the schedule; 0 if it ends with this training
+    # Number of steps of this training that have been done: the trainer begins after them, and they count
+    # among its epochs. They are not part of `steps_before`.
     steps_done: int = 0
 
     @property

@@ -161,16 +161,22 @@ def is_masked(values: object) -> bool:
     return "numpy.ma" in sys.modules and bool(np.ma.is_masked(values))
 
 
-def _as_array(values: object, name: str, remedy: str) -> Array:
-    """Return values as an array of any dtype; `remedy` is advice in the error message for masked values."""
+def _as_array(
+    values: object, name: str, remedy: str, form: str = "rectangular table", flat: str = ""
+) -> Array:
+    """Return values as an array of any dtype.
+
+    `remedy` is advice in the error message for masked values, `form` what they should be, and `flat` the
+    call that gives a dense matrix this form.
+    """
     if hasattr(values, "toarray"):
-        raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray()")
+        raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray(){flat}")
     if is_masked(values):
         raise ValueError(f"{name} has masked values: {remedy}")
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular table: {error}") from None
+        raise ValueError(f"{name} is not a {form}: {error}") from None
 
 
 def _as_reals(array: Array, name: str, for_complex: str, for_others: str) -> Array:
@@ -237,14 +243,7 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
     ValueError
         If the shape or length is wrong, or a label is not an integer or out of range.
     """
-    if hasattr(y, "toarray"):
-        raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
-    if is_masked(y):
-        raise ValueError(f"{name} has masked values: drop their rows")
-    try:
-        array = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a list of labels: {error}") from None
+    array = _as_array(y, name, "drop their rows", "list of labels", ".ravel()")
     if array.ndim != 1:
         hints = {
             n_classes: f": for one-hot rows, pass numpy.argmax({name}, axis=1)",
@@ -295,10 +294,7 @@ def check_classes(y: object, n_samples: int) -> Array:
     ValueError
         If the shape is wrong, or a number is not whole.
     """
-    try:
-        labels = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(f"y is not a list of labels: {error}") from None
+    labels = _as_array(y, "y", "drop their rows", "list of labels", ".ravel()")
     if labels.shape != (n_samples,):
         raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label per sample")
     if labels.dtype.kind == "f":
@@ -363,12 +359,8 @@ def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
     """
     if sample_weight is None:
         return np.ones(n_samples)
-    if is_masked(sample_weight):
-        raise ValueError("sample_weight has masked values: fill them, or drop their rows")
-    try:
-        weights = np.asarray(sample_weight)
-    except ValueError as error:
-        raise ValueError(f"sample_weight is not a list of numbers: {error}") from None
+    remedy = "fill them, or drop their rows"
+    weights = _as_array(sample_weight, "sample_weight", remedy, "list of numbers", ".ravel()")
     if weights.dtype.kind not in "fiub":
         raise ValueError(f"sample_weight must hold numbers, got dtype {weights.dtype}")
     if weights.shape != (n_samples,):
