@@ -103,7 +103,7 @@ def paint_picture(
 def _check_range(painter: Painter, view: View) -> None:
     """Predict the corners of a picture so large that a network's scores may overflow.
 
-    The prediction raises an error or warns, where the kernels would paint NaN without a word.
+    The prediction raises an error or warns, where the kernels would silently paint NaN.
     """
     subject, (left, right, bottom, top) = painter.subject, view.extent
     if subject.committee is None or subject.predict is None:
@@ -246,7 +246,7 @@ def _paint_part(painter: Painter, xs: Axis, ys: Axis, part: Sink) -> tuple[Tally
     tally, writing = Tally(), 0.0
     with part:
         for rect in part.rectangles():
-            encoded, own_tally, seconds = _paint_rectangle(painter, xs, ys, part, None, _go_on, rect)
+            encoded, own_tally, seconds = _paint_rectangle(painter, xs, ys, part, None, _never_stop, rect)
             began = time.perf_counter()
             part.put(rect, encoded)
             tally += own_tally
@@ -254,7 +254,7 @@ def _paint_part(painter: Painter, xs: Axis, ys: Axis, part: Sink) -> tuple[Tally
     return tally, writing
 
 
-def _go_on(n_pixels: int = 0) -> bool:
+def _never_stop(n_pixels: int = 0) -> bool:
     return False
 
 

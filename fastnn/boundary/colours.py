@@ -30,7 +30,7 @@ __all__ = [
     "choose_colours",
     "choose_markers",
     "class_colours",
-    "pale",
+    "lighten",
     "probability_colormap",
     "region_colours",
     "response_colormap",
@@ -92,7 +92,7 @@ def check_colouring(
     number once the classes are known.
     """
     if colours is not None:
-        _colormap_or_entries(colours)
+        _read_colours(colours)
     if cmap is not None:
         response_colormap(cmap)
         if response == "class":
@@ -100,7 +100,7 @@ def check_colouring(
                 "cmap is the colormap of a response, and response is 'class': choose the colours of classes "
                 "with colours=, which takes the name of a colormap as well"
             )
-    _marker_entries(markers)
+    _read_markers(markers)
 
 
 def class_colours(count: int) -> NDArray[np.float64]:
@@ -127,10 +127,10 @@ def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np
     labels = classes.tolist()
     if colours is None:
         return class_colours(len(labels))
-    found = _colormap_or_entries(colours)
+    found = _read_colours(colours)
     if not isinstance(found, dict):
-        return _spread(found, len(labels))
-    return np.array(_by_class(labels, found, hasattr(colours, "keys"), "colours"), np.float64).reshape(-1, 3)
+        return _sample_colormap(found, len(labels))
+    return np.array(_match(labels, found, hasattr(colours, "keys"), "colours"), np.float64).reshape(-1, 3)
 
 
 def choose_markers(classes: Array, markers: Markers | None = None) -> list[Any]:
@@ -141,19 +141,19 @@ def choose_markers(classes: Array, markers: Markers | None = None) -> list[Any]:
     ValueError
         For an invalid marker, a wrong number of markers, and a class that is not in the mapping.
     """
-    labels, found = classes.tolist(), _marker_entries(markers)
+    labels, found = classes.tolist(), _read_markers(markers)
     if markers is None:
         return ["o"] * len(labels)
     if found is None:
         return [CLASS_MARKERS[k % len(CLASS_MARKERS)] for k in range(len(labels))]
-    return _by_class(labels, found, hasattr(markers, "keys"), "markers")
+    return _match(labels, found, hasattr(markers, "keys"), "markers")
 
 
-def _marker_entries(markers: Markers | None) -> dict[Any, Any] | None:
+def _read_markers(markers: Markers | None) -> dict[Any, Any] | None:
     """Return markers by label or by position; None for the default, dots, and for "auto"."""
     if markers is None or (isinstance(markers, str) and markers == "auto"):
         return None
-    found = _entries(markers)
+    found = _list_entries(markers)
     if found is None:
         raise ValueError(
             "markers must be a sequence with one marker per class, such as ['o', 's'], a mapping from "
@@ -174,7 +174,7 @@ def _marker_entries(markers: Markers | None) -> dict[Any, Any] | None:
     return found
 
 
-def _by_class(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: str) -> list[Any]:
+def _match(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: str) -> list[Any]:
     """Return a value for each label, from values by label or by position; error messages show `name`."""
     if is_mapping:
         missing = [label for label in labels if label not in found]
@@ -195,10 +195,10 @@ def region_colours(classes: Array, colours: Colours | None = None) -> NDArray[np
     They are exactly those of `choose_colours`; by default paler ones.
     """
     found = choose_colours(classes, colours)
-    return ((pale(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
+    return ((lighten(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
 
 
-def pale(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
+def lighten(colours: Array, strength: float | Array = REGION_STRENGTH) -> NDArray[np.float64]:
     """Return colours mixed with white; `strength`, a number or array (n_colours, 1), is their fraction."""
     return strength * colours + (1 - strength)
 
@@ -224,7 +224,7 @@ def probability_colormap(shades: Array, place: int) -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     others = shades[1 - place] if len(shades) == 2 else np.ones(3)
-    ends = pale(np.stack([others, np.ones(3), shades[place]]), FILE_STRENGTH)
+    ends = lighten(np.stack([others, np.ones(3), shades[place]]), FILE_STRENGTH)
     return LinearSegmentedColormap.from_list("probability", ends.tolist())
 
 
@@ -237,10 +237,10 @@ def response_colours(cmap: str | Colormap | None) -> NDArray[np.uint8]:
     if found.N > PALETTE:
         found = found.resampled(PALETTE)
     colours = found(np.arange(found.N))
-    return (pale(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
+    return (lighten(colours[:, :3], colours[:, 3:]) * 255).round().astype(np.uint8)
 
 
-def _colormap_or_entries(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
+def _read_colours(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
     """Return the argument `colours` of `render_boundary` as a colormap or as a dict of colours.
 
     The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
@@ -261,16 +261,16 @@ def _colormap_or_entries(colours: Colours) -> Colormap | dict[Any, tuple[float, 
             "mapping from classes to colours, or the name of a colormap, such as 'Set2' or 'viridis', got "
             f"{colours!r}"
         )
-    entries = _entries(colours)
+    entries = _list_entries(colours)
     if entries is None:
         raise ValueError(
             "colours must be a sequence with one colour per class, a mapping from classes to colours, or a "
             f"colormap, got {colours!r}"
         )
-    return {key: _colour(value, f"colours[{key!r}]") for key, value in entries.items()}
+    return {key: _parse_colour(value, f"colours[{key!r}]") for key, value in entries.items()}
 
 
-def _entries(given: Any) -> dict[Any, Any] | None:
+def _list_entries(given: Any) -> dict[Any, Any] | None:
     """Return the values of a mapping by key, or of a sequence by position; None for anything else."""
     try:
         keys = list(given.keys()) if hasattr(given, "keys") else range(len(given))
@@ -279,7 +279,7 @@ def _entries(given: Any) -> dict[Any, Any] | None:
         return None
 
 
-def _colour(value: Any, name: str) -> tuple[float, ...]:
+def _parse_colour(value: Any, name: str) -> tuple[float, ...]:
     """Return (red, green, blue) of a colour in any of matplotlib's notations; error messages show `name`."""
     from matplotlib.colors import to_rgba
 
@@ -297,7 +297,7 @@ def _colour(value: Any, name: str) -> tuple[float, ...]:
     return tuple(colour)
 
 
-def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
+def _sample_colormap(colormap: Colormap, count: int) -> NDArray[np.float64]:
     """Return `count` opaque colours (count, 3) of a colormap."""
     from matplotlib.colors import ListedColormap
 
@@ -310,4 +310,4 @@ def _spread(colormap: Colormap, count: int) -> NDArray[np.float64]:
         colours = colormap(np.arange(count))
     else:
         colours = colormap(np.linspace(0, 1, count))
-    return pale(colours[:, :3], colours[:, 3:])
+    return lighten(colours[:, :3], colours[:, 3:])

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..network.description import Array
 from ..system.validation import check_classes, check_samples, short_repr
-from .colours import OUTLINE, choose_colours, choose_markers, pale, probability_colormap, response_colormap
+from .colours import OUTLINE, choose_colours, choose_markers, lighten, probability_colormap, response_colormap
 from .contours import trace_pixels
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ __all__ = [
     "SAMPLE_SIZE",
     "axes_pixels",
     "check_axes",
-    "class_name",
     "draw_picture",
+    "escape_dollars",
+    "format_class",
     "open_axes",
     "place_legend",
-    "printable",
 ]
 
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
@@ -81,7 +81,7 @@ def draw_picture(
         raise ValueError("X and y are drawn together: give both or neither")
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
     labels = None if points is None else check_classes(y, len(points))
-    classes = _all_classes(image.known_classes if image.classes is None else image.classes, labels)
+    classes = _merge_classes(image.known_classes if image.classes is None else image.classes, labels)
     shades, shapes = choose_colours(classes, colours), choose_markers(classes, markers)
     with open_axes(ax) as axes:
         _draw_pixels(image, axes, classes, shades, cmap)
@@ -115,7 +115,7 @@ def _draw_pixels(
     style: dict[str, Any] = {"extent": image.extent, "origin": "lower", "aspect": "auto"}
     order = np.argsort(classes)
     if image.classes is not None:
-        regions = pale(shades[order[np.searchsorted(classes, image.classes, sorter=order)]])
+        regions = lighten(shades[order[np.searchsorted(classes, image.classes, sorter=order)]])
         style |= {"cmap": ListedColormap(regions.tolist()), "interpolation": "nearest"}
         ax.imshow(pixels, vmin=-0.5, vmax=len(regions) - 0.5, **style)
         draw_lines(ax, image.data, image.extent)
@@ -123,7 +123,7 @@ def _draw_pixels(
     label = image.response
     if image.response == "probability" and image.known_classes is not None:
         of_class = image.known_classes[image.class_index]
-        label = f"probability of {class_name(of_class)}"
+        label = f"probability of {format_class(of_class)}"
         if cmap is None:
             place = order[np.searchsorted(classes, of_class, sorter=order)]
             cmap = probability_colormap(shades, place)
@@ -184,20 +184,20 @@ def draw_samples(
         if on_response:
             ax.scatter(x, y, marker=shape, **rim)
         # A class without samples has a region, too: draw it for its entry in the legend.
-        name = None if is_pale else class_name(label)
+        name = None if is_pale else format_class(label)
         ax.scatter(x, y, color=colour, marker=shape, label=name, **style)
 
 
-def class_name(label: Any) -> str:
+def format_class(label: Any) -> str:
     """Return the text for a class in a legend."""
     if not isinstance(label, str):
         return f"class {label}"
     if label.startswith("_"):  # matplotlib leaves out of legends what begins with an underscore
         return r"$\_$" + label[1:].replace("$", r"\$")
-    return printable(label)
+    return escape_dollars(label)
 
 
-def printable(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """Return a text that matplotlib can draw: dollar signs that enclose no valid formula are escaped."""
     from matplotlib.mathtext import MathTextParser
 
@@ -247,7 +247,7 @@ def axes_pixels(ax: Axes) -> tuple[int, int]:
     return max(1, round(extent.width)), max(1, round(extent.height))
 
 
-def _all_classes(classes: Array | None, labels: Array | None) -> Array:
+def _merge_classes(classes: Array | None, labels: Array | None) -> Array:
     """Return the classes of a model and of samples: sorted, or in the model's order if it has all of them."""
     if labels is None:
         return np.empty(0) if classes is None else classes

@@ -171,13 +171,13 @@ def make_subject(
     n_features, names = _count_features(model, chain, networks, fill, samples), chain.feature_names
     section = _make_section(model, n_features, names, features, fill, samples)
     known = getattr(model, "classes_", None) if networks is None else networks.classes
-    labels = _known_classes(known, classes)
-    predict, scores, is_bounded = _functions(model, chain.estimator, labels, names)
-    reason, committee, is_label = _why_no_committee(networks, chain), None, False
+    labels = _find_classes(known, classes)
+    predict, scores, is_bounded = _make_functions(model, chain.estimator, labels, names)
+    reason, committee, is_label = _explain_no_committee(networks, chain), None, False
     if networks is not None:
-        output, is_label = _deciding_output(networks, class_of_interest), networks.n_labels > 0
-        predict = functools.partial(_label_classes, predict, output)
-        scores = functools.partial(_label_scores, scores, output, is_label)
+        output, is_label = _find_deciding_output(networks, class_of_interest), networks.n_labels > 0
+        predict = functools.partial(_choose_classes, predict, output)
+        scores = functools.partial(_complete_probabilities, scores, output, is_label)
         if not reason:
             committee = make_committee(networks, section.features, section.fixed, chain.mapping, output)
     folded = "" if reason else chain.transformers
@@ -199,7 +199,7 @@ def _decision_networks(estimator: Any) -> DecisionNetworks | None:
     return networks
 
 
-def _why_no_committee(networks: DecisionNetworks | None, chain: Chain) -> str:
+def _explain_no_committee(networks: DecisionNetworks | None, chain: Chain) -> str:
     """Return the reason why kernels cannot evaluate a model; empty if they can."""
     if networks is None:
         return "the model is not a network of fastnn"
@@ -265,7 +265,7 @@ def _make_section(
     others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
     if others:
         raise ValueError(f"the model takes columns that are not numeric, {others}: {NUMBERS_ALONE}")
-    return Section(pair, _fixed_values(fill, n_features, pair, known_names), names)
+    return Section(pair, _fill_values(fill, n_features, pair, known_names), names)
 
 
 def _resolve_features(features: Any, n_features: int, names: list[str] | None) -> tuple[int, int]:
@@ -298,7 +298,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
-def _fixed_values(
+def _fill_values(
     fill: Any, n_features: int, features: tuple[int, int], names: list[str] | None
 ) -> NDArray[np.float64]:
     """Return the values (n_features,) of all features, with 0 for the two of the picture."""
@@ -344,7 +344,7 @@ def _fixed_values(
 # --- classes and functions ---------------------------------------------------------------------------
 
 
-def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
+def _find_deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int | None:
     """Return the number of the one output that decides between two classes; None if all outputs decide."""
     n_labels = networks.n_labels
     if not n_labels:
@@ -358,7 +358,7 @@ def _deciding_output(networks: DecisionNetworks, class_of_interest: Any) -> int 
     return int(class_of_interest)
 
 
-def _known_classes(known: ArrayLike | None, classes: ArrayLike | None) -> Array | None:
+def _find_classes(known: ArrayLike | None, classes: ArrayLike | None) -> Array | None:
     """Return the labels that the model knows, else the user's argument `classes`, else None."""
     if isinstance(known, list):
         raise ValueError("the model predicts several outputs: give one that predicts a class per sample")
@@ -371,7 +371,7 @@ def _known_classes(known: ArrayLike | None, classes: ArrayLike | None) -> Array 
     return labels
 
 
-def _functions(
+def _make_functions(
     model: Any, estimator: Any, labels: Array | None, names: list[str] | None
 ) -> tuple[Callable[[Array], Any] | None, Callable[[Array], Any] | None, bool]:
     """Return functions of samples that give classes and scores, and True if the scores are probabilities."""
@@ -382,7 +382,7 @@ def _functions(
         labels is not None and len(labels) > 2
     )
     if scores is None and hasattr(model, "decision_function") and not is_of_pairs:
-        scores, is_bounded = functools.partial(_scores_by_class, model.decision_function, labels), False
+        scores, is_bounded = functools.partial(_split_scores, model.decision_function, labels), False
     if names is not None:
         predict, scores = (
             function and functools.partial(_by_names, function, names) for function in (predict, scores)
@@ -390,12 +390,12 @@ def _functions(
     return predict, scores, is_bounded
 
 
-def _label_classes(predict: Any, output: int | None, samples: Array) -> Array:
+def _choose_classes(predict: Any, output: int | None, samples: Array) -> Array:
     """Return the classes (n,) that one output decides; all outputs decide together if it is None."""
     return np.asarray(predict(samples)).reshape(len(samples), -1)[:, output or 0]
 
 
-def _label_scores(scores: Any, output: int | None, is_label: bool, samples: Array) -> Array:
+def _complete_probabilities(scores: Any, output: int | None, is_label: bool, samples: Array) -> Array:
     """Return the probabilities of all classes; one output is the probability of the second of two."""
     P = np.asarray(scores(samples)).reshape(len(samples), -1)
     if is_label or P.shape[1] == 1:
@@ -410,7 +410,7 @@ def _by_names(predict: Callable[[Any], Any], names: list[str], samples: Array) -
     return predict(pd.DataFrame(samples, columns=names))
 
 
-def _scores_by_class(decide: Callable[[Any], Any], labels: Array | None, samples: Any) -> Array:
+def _split_scores(decide: Callable[[Any], Any], labels: Array | None, samples: Any) -> Array:
     """Return the scores of a decision function with a column for each class; one score becomes two."""
     scores = np.asarray(decide(samples), np.float64)
     scores = scores.reshape(len(scores), -1)

@@ -36,7 +36,7 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
         warn(
             explain_overflow(network, parameters)
             or f"the network's scores are too large for {network.dtype} in {rows.size} of {len(P)} "
-            f"samples, first in row {rows[0]}: predictions for these mean nothing. Scale X as in the "
+            f"samples, first in row {rows[0]}: predictions for these are meaningless. Scale X as in the "
             "training, or train again with standardised X and a lower learning rate",
             RuntimeWarning,
         )
@@ -48,8 +48,8 @@ def explain_overflow(network: Network, parameters: Array) -> str:
     if network.batch_norm or all_finite(parameters):
         return ""
     return (
-        "parameters of the network are NaN or infinite, and so its predictions mean nothing: train it again, "
-        "or load it anew"
+        "parameters of the network are NaN or infinite, so its predictions are meaningless: train it again, "
+        "or reload it"
     )
 
 

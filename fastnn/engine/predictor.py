@@ -100,7 +100,7 @@ class Predictor:
                     self._X[...] = X
             if not self._run():
                 warn(
-                    "a score is not finite: the prediction means nothing. Look for NaN, infinity and values "
+                    "a score is not finite: the prediction is meaningless. Look for NaN, infinity and values "
                     "that are too large in X",
                     RuntimeWarning,
                 )

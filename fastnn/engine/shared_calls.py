@@ -70,7 +70,7 @@ class SharedCalls:
     def run(self, make_calls: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
         """Run one call on free cores, and return the result of the calling thread.
 
-        Signals wait until the end, where Ctrl-C is raised: neither a kernel nor the pool is left half way.
+        Signals wait until the end, where Ctrl-C is raised: neither a kernel nor the pool is left halfway.
 
         Parameters
         ----------

@@ -98,7 +98,7 @@ class ThreadChoice:
         """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
         now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
         if self._is_trial:
-            measured = self._judge_trial(measured, n_threads, speed, seconds, now)
+            measured = self._evaluate_trial(measured, n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
             # A short first call finds no array in a cache, and takes longer than it should. Only the first
@@ -115,7 +115,7 @@ class ThreadChoice:
             _memory.clear()
         _memory[self._kind] = self._measured
 
-    def _judge_trial(
+    def _evaluate_trial(
         self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float
     ) -> Measured:
         """Return the measurements after a trial, with the faster number of threads."""

@@ -165,7 +165,7 @@ def describe(
     for network, parameters, fit in networks:
         if not all_finite(parameters):
             raise ValueError(
-                "the model's weights or biases hold NaN or infinity: train it anew before the export"
+                "the model's weights or biases hold NaN or infinity: train it again before the export"
             )
         arrays = zip(network.weights(parameters), network.biases(parameters), strict=True)
         layers = [

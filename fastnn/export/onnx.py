@@ -245,7 +245,7 @@ def convert_classes(classes: Array, alternative: str = "") -> Array:
     kind = classes.dtype.kind
     if kind in "OU" and all(isinstance(one, str) for one in classes):
         for one in classes:
-            check_text(one, "the class", "Rename the class, and fit anew")
+            check_text(one, "the class", "Rename the class, and fit again")
         return classes.astype(object)
     if kind in "biuf" and not (kind == "u" and classes.max() > np.iinfo(np.int64).max):
         return classes.astype({"b": np.bool_, "f": np.float64}.get(kind, np.int64))

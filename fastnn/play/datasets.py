@@ -194,7 +194,7 @@ DATASETS: dict[str, DataSet] = {
         "Spiral",
         "classes",
         "A boundary that winds takes two layers: the first bends lines, the second combines the bends. "
-        "Adam finds the way that plain gradient descent takes many times longer for.",
+        "Adam is many times faster here than plain gradient descent.",
         _WIDE | {"n_samples": 300},
         spiral,
         (*_COMMON, "arms", "turns"),

@@ -183,8 +183,8 @@ class Artist:
         header: dict[str, Any] = {
             "step": snapshot.step,
             "epoch": snapshot.epoch,
-            "loss": [_json_number(measured.train_loss), _json_number(measured.test_loss)],
-            "score": [_json_number(measured.train_score), _json_number(measured.test_score)],
+            "loss": [_make_json_number(measured.train_loss), _make_json_number(measured.test_loss)],
+            "score": [_make_json_number(measured.train_score), _make_json_number(measured.test_score)],
             "mode": view.mode,
             "unit_ranges": unit_ranges,
         }
@@ -208,7 +208,7 @@ class Artist:
             values = self._backend.outputs(
                 self._network, folded, self._lattice(size), self._network.loss.output, warns=False
             )
-            return {"boundary": _bytes(values.reshape(size, size), low, max(high - low, 1e-12))}
+            return {"boundary": _to_bytes(values.reshape(size, size), low, max(high - low, 1e-12))}
         model = problem.over_plane(Model._share(self._network, snapshot.parameters, snapshot.statistics))
 
         is_large = self._network.n_weights * size**2 >= PARALLEL_OPERATIONS
@@ -233,8 +233,8 @@ class Artist:
             return {"boundary": picture("class")}
         assert problem.classes is not None
         if len(problem.classes) == 2:
-            return {"boundary": _bytes(picture("probability"), 0.0, 1.0)}
-        return {"boundary": picture("class"), "confidence": _bytes(picture("confidence"), 0.0, 1.0)}
+            return {"boundary": _to_bytes(picture("probability"), 0.0, 1.0)}
+        return {"boundary": picture("class"), "confidence": _to_bytes(picture("confidence"), 0.0, 1.0)}
 
     def _lattice(self, size: int) -> Array:
         """Return the network's inputs (size^2, n_inputs) at the pixels of a picture from the top row down."""
@@ -257,9 +257,9 @@ class Artist:
             parameters[...] = 0
             network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
             values = self._backend.outputs(network, parameters, values, "identity", warns=False)
-            low, high = _unit_ranges(network.activations[0], values)
+            low, high = _find_unit_ranges(network.activations[0], values)
             ranges += zip(low.tolist(), high.tolist(), strict=True)
-            pictures.append(_bytes(values, low, high - low).T.reshape(-1, size, size))
+            pictures.append(_to_bytes(values, low, high - low).T.reshape(-1, size, size))
         return np.concatenate(pictures), ranges
 
     @property
@@ -279,11 +279,11 @@ class Artist:
         """Return what only the first frame of a run holds: the samples, and pictures of the inputs."""
         problem, size = self._problem, view.unit_resolution
         values = self._lattice(size)
-        low, high = _unit_ranges("identity", values)
+        low, high = _find_unit_ranges("identity", values)
         arrays: dict[str, Array] = {
             "points": problem.X.astype(np.float32),
             "is_test": problem.is_test.astype(np.uint8),
-            "inputs": _bytes(values, low, high - low).T.reshape(-1, size, size),
+            "inputs": _to_bytes(values, low, high - low).T.reshape(-1, size, size),
         }
         if problem.kind == "classes":
             arrays["labels"] = problem.y.astype(np.int32)
@@ -311,7 +311,7 @@ class Artist:
                 derivative = activation_backward(network.activations[k], *inner[k], derivative)
                 arrays[f"sample.d.{k}"] = derivative
                 derivative = derivative @ W[k].T
-        header = {"index": number, "target": float(y[0, 0]), "loss": _json_number(loss)}
+        header = {"index": number, "target": float(y[0, 0]), "loss": _make_json_number(loss)}
         return header, {name: array.ravel().astype(np.float32) for name, array in arrays.items()}
 
 
@@ -321,7 +321,7 @@ def make_pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
-def _unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
+def _find_unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
     """Return the ends of the ranges of units' pictures, given their values (n_points, n_units).
 
     A range is symmetric about 0 where the unit takes both signs.
@@ -336,14 +336,14 @@ def _unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
     return np.where(values.min(axis=0) < 0, -high, 0.0), high
 
 
-def _bytes(values: Array, low: Any, width: Any) -> NDArray[np.uint8]:
+def _to_bytes(values: Array, low: Any, width: Any) -> NDArray[np.uint8]:
     """Return values from `low` to ``low + width`` as bytes from 0 to 255, clipped; NaN becomes 0."""
     with np.errstate(all="ignore"):
         scaled = (values - low) * (255.0 / width)
         return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).round().astype(np.uint8)
 
 
-def _json_number(value: float) -> float | None:
+def _make_json_number(value: float) -> float | None:
     """Return a number, or None for one that JSON cannot hold."""
     return float(value) if np.isfinite(value) else None
 

@@ -30,12 +30,12 @@ def make_greeting(table: PlayTable | None) -> dict[str, Any]:
     """Return the message of a session with a table of the user, or without one."""
     from .. import __version__
 
-    datasets = [_described(name, data, _drawn(name)) for name, data in DATASETS.items()]
+    datasets = [_describe(name, data, _draw_points(name)) for name, data in DATASETS.items()]
     columns = None
     if table is not None:
         columns = list(table.columns)
-        points = _scaled(Settings.of_state({"dataset": "table"}), table)
-        datasets.append(_described("table", TABLES[table.kind], points))
+        points = _scale_points(Settings.of_state({"dataset": "table"}), table)
+        datasets.append(_describe("table", TABLES[table.kind], points))
     return {
         "type": "hello",
         "version": __version__,
@@ -46,7 +46,7 @@ def make_greeting(table: PlayTable | None) -> dict[str, Any]:
     }
 
 
-def _described(name: str, data: DataSet, points: list[list[float]]) -> dict[str, Any]:
+def _describe(name: str, data: DataSet, points: list[list[float]]) -> dict[str, Any]:
     """Return a data set as the page reads it."""
     return {
         "name": name,
@@ -59,14 +59,14 @@ def _described(name: str, data: DataSet, points: list[list[float]]) -> dict[str,
 
 
 @functools.cache
-def _drawn(name: str) -> list[list[float]]:
+def _draw_points(name: str) -> list[list[float]]:
     """Return some points [x, y, label or target from 0 to 1] of a data set in a unit square, y upwards."""
     if name == "painted":
         return [[*at, label] for label, stroke in enumerate(STROKES) for at in zip(*stroke, strict=True)]
-    return _scaled(Settings.of_state({"dataset": name, "n_samples": N_POINTS, "noise": 0.05}), None)
+    return _scale_points(Settings.of_state({"dataset": name, "n_samples": N_POINTS, "noise": 0.05}), None)
 
 
-def _scaled(settings: Settings, table: PlayTable | None) -> list[list[float]]:
+def _scale_points(settings: Settings, table: PlayTable | None) -> list[list[float]]:
     """Return some points of the samples of settings."""
     problem = draw_samples(settings, table)
     left, right, bottom, top = problem.limits

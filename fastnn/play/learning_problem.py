@@ -271,9 +271,9 @@ def draw_samples(settings: Settings, table: PlayTable | None = None) -> Learning
         If there are no such samples.
     """
     if settings.dataset == "table":
-        return _of_table(settings, table)
+        return _use_table(settings, table)
     X, y, kind, classes = _samples(settings)
-    train, test = _split(settings, len(y))
+    train, test = _split_samples(settings, len(y))
     return LearningProblem(settings, kind, X, y, train, test, classes, ["x1", "x2"], _limits(settings, X))
 
 
@@ -305,13 +305,13 @@ def _samples(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
     """Return samples, targets, their kind and names of the classes."""
     data = DATASETS[settings.dataset]
     if data.draw is None:
-        return _of_points(settings)
+        return _use_points(settings)
     X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
     names = [str(label) for label in range(int(y.max()) + 1)] if data.kind == "classes" else None
     return X, y, data.kind, names
 
 
-def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
+def _use_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
     """Return the samples that are painted."""
     if len(settings.points) < 2:
         raise RequestError("points", "paint at least two points: click into the picture, or drag")
@@ -321,13 +321,13 @@ def _of_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]
     return points[:, :2].copy(), y, "classes", names
 
 
-def _of_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
+def _use_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
     """Return the problem of two columns of the table, standardised."""
     if table is None:
         raise RequestError(
             "dataset", "there is no table: open one, or start the playground with one, fastnn playground FILE"
         )
-    inputs = _chosen_columns(settings, table)
+    inputs = _choose_columns(settings, table)
     rows, targets = np.column_stack([table.columns[name] for name in inputs]), table.y
     is_whole = np.isfinite(rows).all(axis=1) & np.isfinite(targets)
     rows, targets = rows[is_whole], targets[is_whole]
@@ -340,12 +340,12 @@ def _of_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
         target_units = Units.of(targets)
         y = target_units.standardise(targets)
     X = units.standardise(rows)
-    train, test = _split(settings, len(y))
+    train, test = _split_samples(settings, len(y))
     kept, limits = TableRows(rows, targets, table.target, units, target_units), _limits(settings, X)
     return LearningProblem(settings, table.kind, X, y, train, test, table.classes, inputs, limits, kept)
 
 
-def _chosen_columns(settings: Settings, table: PlayTable) -> list[str]:
+def _choose_columns(settings: Settings, table: PlayTable) -> list[str]:
     """Return the columns along x and y: those of the settings, else the most useful ones that are left."""
     chosen = {"x_column": settings.x_column, "y_column": settings.y_column}
     for field, name in chosen.items():
@@ -360,7 +360,7 @@ def _chosen_columns(settings: Settings, table: PlayTable) -> list[str]:
     return [next(free) if name is None else name for name in chosen.values()]
 
 
-def _split(settings: Settings, n_samples: int) -> tuple[Array, Array]:
+def _split_samples(settings: Settings, n_samples: int) -> tuple[Array, Array]:
     """Return the numbers of the samples that train, and of those that test."""
     everything = np.arange(n_samples)
     if not settings.test_share:

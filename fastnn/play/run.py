@@ -164,11 +164,11 @@ class Run:
         self._send({"type": "changed", **changed})
 
     def _check_running(self, what: str) -> None:
-        """Raise RequestError unless the training can be changed on its way."""
+        """Raise RequestError unless the training can be changed while it runs."""
         if self.problem.settings.optimizer == "lbfgs":
-            raise RequestError(None, f"L-BFGS continues from its own past steps: it lets nobody {what}")
+            raise RequestError(None, f"L-BFGS continues from its past steps: use another optimizer to {what}")
         if self._ending is not None:
-            raise RequestError(None, f"the training has ended: go back to its beginning to {what}")
+            raise RequestError(None, f"the training has ended: restart it to {what}")
 
     def set_parameter(self, index: object, value: object) -> None:
         """Set a parameter by its number in the flat vector, or to its value before if `value` is None.

@@ -109,13 +109,13 @@ def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None =
     """
     from matplotlib.figure import Figure
 
-    from ..boundary.drawing import printable
+    from ..boundary.drawing import escape_dollars
 
     figure = Figure(figsize=FIGURE_SIZE, dpi=dpi, layout=None if layout else "constrained")
     problem, model, ax = run.problem, run.model_of(snapshot), figure.add_subplot()
     if layout:
         ax.set_position(layout[0])
-    names = ["$x_1$", "$x_2$"] if problem.table is None else map(printable, problem.inputs)
+    names = ["$x_1$", "$x_2$"] if problem.table is None else map(escape_dollars, problem.inputs)
     ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=True)))
     X, y = problem.features(problem.X), problem.y
     if problem.kind == "classes":
@@ -172,14 +172,14 @@ def _draw_values(ax: Axes, problem: LearningProblem, model: Model) -> None:
     """Draw the values of a regression, and the samples in the colours of their targets."""
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    from ..boundary.drawing import printable
+    from ..boundary.drawing import escape_dollars
 
     table, (left, right, bottom, top) = problem.table, problem.limits
     plane = problem.features(make_pixel_centres((left, right), (bottom, top), N_PIXELS))
     values, targets, label = model.predict(plane).reshape(N_PIXELS, N_PIXELS), problem.y, "y"
     if table is not None:
         assert table.target_units is not None
-        values, targets, label = table.target_units.restore(values), table.y, printable(table.target)
+        values, targets, label = table.target_units.restore(values), table.y, escape_dollars(table.target)
     shades = [page_colour(f"response-{name}") for name in RESPONSE_COLOURS]
     cmap, norm = (
         LinearSegmentedColormap.from_list("response", shades),

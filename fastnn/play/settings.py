@@ -41,17 +41,19 @@ LOSSES = {name: loss for name, loss in ALL_LOSSES.items() if name != "hinge"}
 REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 
 
-def _line(documented: object) -> str:
+def _get_line(documented: object) -> str:
     """Return the first line of a docstring, without its markup."""
     return (documented.__doc__ or "").strip().split("\n")[0].replace("``", "").replace("`", "").rstrip(".:")
 
 
 def _values(registry: Mapping[str, object]) -> dict[str, dict[str, str]]:
     """Return title and first docstring line of each entry of a registry."""
-    return {name: {"title": name.replace("_", " "), "line": _line(each)} for name, each in registry.items()}
+    return {
+        name: {"title": name.replace("_", " "), "line": _get_line(each)} for name, each in registry.items()
+    }
 
 
-def _titled(lines: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _add_titles(lines: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return title and line of each name that has a line."""
     return {name: {"title": name, "line": line} for name, line in lines.items()}
 
@@ -109,10 +111,10 @@ class Settings:
     turns: float = _setting("number", 0.64, "turns of an arm of the spiral", 0.1, 20.0, only=_SPIRAL, **_LOG)
     classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only=_BLOBS)
     function: str = _setting(
-        "choice", "sine", "function whose line divides the classes", values=_titled(FUNCTIONS), only=_LINE
+        "choice", "sine", "function whose line divides the classes", values=_add_titles(FUNCTIONS), only=_LINE
     )
     surface: str = _setting(
-        "choice", "hills", "surface whose heights are learned", values=_titled(SURFACES), only=_SURFACE
+        "choice", "hills", "surface whose heights are learned", values=_add_titles(SURFACES), only=_SURFACE
     )
     points: tuple[tuple[float, float, int], ...] = _setting(
         "points", [], "painted points", 0, MAX_CLASSES - 1, max_length=MAX_SAMPLES, only=_PAINTED
@@ -142,7 +144,7 @@ class Settings:
     init: str = _setting("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
     batch_norm: bool = _setting("flag", False, "normalise the sums of the hidden layers over the batch")
     dropout: float = _setting("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
-    dtype: str = _setting("choice", "float64", "numbers of the computation", values=_titled(_DTYPES))
+    dtype: str = _setting("choice", "float64", "floating-point type", values=_add_titles(_DTYPES))
     loss: str | None = _setting(
         "choice",
         None,
@@ -150,7 +152,7 @@ class Settings:
         optional=True,
         values=_LOSSES,
     )
-    optimizer: str = _setting("choice", "sgd", "rule of the updates", values=_values(OPTIMIZERS))
+    optimizer: str = _setting("choice", "sgd", "update rule", values=_values(OPTIMIZERS))
     learning_rate: float = _setting(
         "number",
         0.01,
@@ -161,7 +163,7 @@ class Settings:
         otherwise="L-BFGS has no learning rate: a line search finds the length of each step.",
         **_LIVE,
     )
-    schedule: str = _setting("choice", "constant", "change of the learning rate", values=_values(SCHEDULES))
+    schedule: str = _setting("choice", "constant", "schedule of the learning rate", values=_values(SCHEDULES))
     passes: int | None = _setting(
         "integer",
         None,
@@ -172,9 +174,9 @@ class Settings:
         **_LOG,
     )
     batch_size: int | None = _setting(
-        "integer", None, "samples of a step; by default all", 1, MAX_SAMPLES, optional=True, **_LIVE
+        "integer", None, "samples per step; by default all", 1, MAX_SAMPLES, optional=True, **_LIVE
     )
-    reduction: str = _setting("choice", "sum", "loss of a batch", values=_titled(_REDUCTIONS))
+    reduction: str = _setting("choice", "sum", "reduction of a batch", values=_add_titles(_REDUCTIONS))
     l2: float = _setting("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, **_LIVE)
     l1: float = _setting("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, **_LIVE)
     clip_norm: float | None = _setting(
@@ -259,7 +261,7 @@ class Settings:
         RequestError
             If the class refuses an option.
         """
-        declared = _options_of(registry[name])
+        declared = _list_options(registry[name])
         chosen = [key for key in declared if key in self.options]
         if not chosen:
             return name
@@ -297,7 +299,7 @@ class Option(NamedTuple):
         return self.parameter if self.position is None else f"{self.parameter}[{self.position}]"
 
 
-def _options_of(registered: type) -> dict[str, Option]:
+def _list_options(registered: type) -> dict[str, Option]:
     """Return the options of an optimizer, a schedule or a loss: flags, numbers and pairs of numbers.
 
     The numbers of a pair, such as ``betas``, are named by its singular: ``beta1`` and ``beta2``.
@@ -305,7 +307,7 @@ def _options_of(registered: type) -> dict[str, Option]:
     result = {}
     for declared in fields(registered):
         name, default = declared.name, declared.default
-        line = _documented(registered, name)
+        line = _find_documentation(registered, name)
         if type(default) in (bool, int, float):
             result[name] = Option(name, None, default, line)
         elif isinstance(default, tuple):
@@ -314,7 +316,7 @@ def _options_of(registered: type) -> dict[str, Option]:
     return result
 
 
-def _documented(registered: type, parameter: str) -> str:
+def _find_documentation(registered: type, parameter: str) -> str:
     """Return the first sentence that the docstring of a class, or of its bases, has about a parameter."""
     for each in registered.__mro__:
         text = inspect.cleandoc(each.__doc__ or "")  # Python 3.13 has removed the indentation already
@@ -333,13 +335,13 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def _all_options() -> dict[str, Field]:
+def _list_all_options() -> dict[str, Field]:
     """Return the fields of the parameters of all optimizers, schedules and losses."""
     result: dict[str, Field] = {}
     for setting, registry in REGISTRIES.items():
         used: dict[str, dict[str, Option]] = {}
         for name, registered in registry.items():
-            for key, option in _options_of(registered).items():
+            for key, option in _list_options(registered).items():
                 used.setdefault(key, {})[name] = option
         for key, options in used.items():
             first = next(iter(options.values()))
@@ -357,7 +359,7 @@ def _all_options() -> dict[str, Field]:
 
 
 # Parameters of the optimizers, the schedules and the losses, which the registries declare.
-OPTIONS = _all_options()
+OPTIONS = _list_all_options()
 
 
 def describe_fields(columns: Sequence[str] | None) -> dict[str, dict[str, Any]]:

@@ -109,8 +109,8 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
         _check_numbers(column, f"column {name!r}")
         if len(np.unique(column[np.isfinite(column)])) < 2:
             raise ValueError(f"column {name!r} holds fewer than two different numbers: leave it out")
-    kind, y, classes = _target(values[is_known], target)
-    return PlayTable(columns, target, kind, y, classes, _by_use(columns, y))
+    kind, y, classes = _read_target(values[is_known], target)
+    return PlayTable(columns, target, kind, y, classes, _sort_by_use(columns, y))
 
 
 def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, list[str]]:
@@ -150,7 +150,7 @@ def _parse_fields(fields: Sequence[str], has_points: bool) -> Array:
     return np.array(values, object)
 
 
-def _by_use(columns: dict[str, NDArray[np.float64]], y: Array) -> list[str]:
+def _sort_by_use(columns: dict[str, NDArray[np.float64]], y: Array) -> list[str]:
     """Return the names of columns by the information that each alone shares with the target.
 
     The information of a column counts by the fraction of rows in which the column has a value.
@@ -187,14 +187,14 @@ def _check_numbers(values: NDArray[np.float64], what: str) -> None:
         raise ValueError(f"{what} holds numbers beyond {MAX_MAGNITUDE:g}: scale it")
 
 
-def _target(values: Array, target: str) -> tuple[str, Array, list[str] | None]:
+def _read_target(values: Array, target: str) -> tuple[str, Array, list[str] | None]:
     """Return kind, numbers and names of the classes of a target without missing values."""
     if values.dtype.kind == "O" and are_numbers(values):  # the array had missing values
         values = np.array(values.tolist())
     elif values.dtype.kind not in "fiub":
         values = np.array([str(value) for value in values])
     if are_numbers(values):
-        _as_numbers(values, target)  # raises for infinity, also where the numbers are classes
+        _convert_to_numbers(values, target)  # raises for infinity, also where the numbers are classes
     # The integers themselves: float64 would join large ones.
     distinct = np.unique(values)
     if len(distinct) < 2:
@@ -203,7 +203,7 @@ def _target(values: Array, target: str) -> tuple[str, Array, list[str] | None]:
             "to learn"
         )
     if suggest_task(distinct) == "regression":
-        return "regression", _as_numbers(values, target), None
+        return "regression", _convert_to_numbers(values, target), None
     if len(distinct) > MAX_CLASSES:
         raise ValueError(
             f"the target {target!r} holds {len(distinct):,} different values, but the playground draws at "
@@ -215,7 +215,7 @@ def _target(values: Array, target: str) -> tuple[str, Array, list[str] | None]:
     return "classes", y.astype(np.int64), [str(label) for label in classes]
 
 
-def _as_numbers(values: Array, target: str) -> NDArray[np.float64]:
+def _convert_to_numbers(values: Array, target: str) -> NDArray[np.float64]:
     """Return numbers, or text that stands for them, as float64; raise ValueError unless all are finite."""
     for value in values.tolist():
         if not stands_for_number(value):

@@ -56,7 +56,7 @@ def keep_token() -> str:
         except FileNotFoundError:
             pass
         except DistrustError as error:
-            warn(f"{error}: a new token replaces it, and addresses with the old one open no playground")
+            warn(f"{error}: a new token replaces it, and addresses with the old one no longer work")
         with atomic_path(path) as draft:
             number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(number, "w", encoding="utf-8") as file:

@@ -20,9 +20,9 @@ from ..boundary.drawing import (
     SAMPLE_SIZE,
     axes_pixels,
     draw_picture,
+    escape_dollars,
     open_axes,
     place_legend,
-    printable,
 )
 from ..boundary.image import BoundaryImage
 from ..boundary.painters import make_painter
@@ -252,7 +252,7 @@ def _draw_surface(
 
 def _name_axes(section: Section, columns: list[str], how: str) -> tuple[list[str], str]:
     """Return the names of the axes, and lines with the values of the other features."""
-    names = [printable(name) for name in columns] or [f"$x_{k + 1}$" for k in range(section.fixed.size)]
+    names = [escape_dollars(name) for name in columns] or [f"$x_{k + 1}$" for k in range(section.fixed.size)]
     others = [k for k in range(section.fixed.size) if k not in section.features]
     values = [f"at {names[k]} = {section.fixed[k]:.4g}" for k in others]
     plane = "\n".join(values) if len(others) <= MAX_NAMED else f"{len(others)} other features\n{how}"

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-def as_floats(values):
+def convert_to_floats(values):
     """Return the values as an array of floats: integers become float64, floats keep their dtype."""
     array = np.asarray(values)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
@@ -87,7 +87,7 @@ class Layer:
         array
             The shape of X.
         """
-        return self.value(as_floats(X))
+        return self.value(convert_to_floats(X))
 
     def backward(self, X, top_diff):
         """Return the derivative of the loss by X, given the derivative by the output.
@@ -104,7 +104,7 @@ class Layer:
         array
             The shape of X.
         """
-        X = as_floats(X)
+        X = convert_to_floats(X)
         return self.slope(self.value(X), X) * top_diff
 
 

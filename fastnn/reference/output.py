@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .layer import Layer, Sigmoid, as_floats
+from .layer import Layer, Sigmoid, convert_to_floats
 
 __all__ = ["OUTPUTS", "Softmax", "all_finite", "argmax", "output_forward", "softmax_forward"]
 
@@ -145,7 +145,7 @@ class Softmax:
 
 def _check_scores(X):
     """Return scores as an array (n, k) of floats; raise ValueError for another number of dimensions."""
-    X = as_floats(X)
+    X = convert_to_floats(X)
     if X.ndim != 2:
         raise ValueError(f"X must hold scores of the shape (samples, classes), got the shape {X.shape}")
     return X

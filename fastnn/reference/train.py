@@ -59,7 +59,7 @@ def update_plateau(objective, tol, plateau):
     plateau[0] = np.fmin(plateau[0], objective)
 
 
-def representable(value, dtype):
+def clip_float(value, dtype):
     """Limit a float >= 0 to the range of `dtype`, and set a subnormal one to 0; return other values as is."""
     if not isinstance(value, float):
         return value
@@ -96,11 +96,9 @@ def train_step(network, state, job, records):
     l2 = (job.optimizer.l2 + penalty * is_weight).astype(network.dtype)
     l1 = (job.l1 * is_weight).astype(network.dtype)
     coefficients = {
-        "rate": representable(float(job.rates(np.array([step]))[0]), network.dtype),
+        "rate": clip_float(float(job.rates(np.array([step]))[0]), network.dtype),
         "step": job.steps_before + step,
-        **{
-            name: representable(value, network.dtype) for name, value in job.optimizer.hyperparameters.items()
-        },
+        **{name: clip_float(value, network.dtype) for name, value in job.optimizer.hyperparameters.items()},
     }
     finite = update(job.optimizer.name, gradient, parameters, state.optimizer, coefficients, l2, l1)
     if job.max_norm > 0:

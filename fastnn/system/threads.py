@@ -213,17 +213,17 @@ class CorePlaces:
     """
 
     def __init__(self) -> None:
-        self._taken = [_current_core()]
+        self._taken = [_find_current_core()]
         with _budget.lock:
             _budget.places += self._taken
 
     def take(self) -> None:
         """Take a place for the calling thread, a thread of fastnn's: move the thread if its core is taken."""
         with _budget.lock:
-            core = _current_core()
+            core = _find_current_core()
             if core in _budget.places:
                 _leave_cores(_budget.places, self._taken)
-                core = _current_core()
+                core = _find_current_core()
             self._taken.append(core)
             try:
                 _budget.places.append(core)
@@ -257,7 +257,7 @@ def _leave_cores(*choices: Iterable[int]) -> None:
                 return
 
 
-def _current_core() -> int:
+def _find_current_core() -> int:
     """Return the number of the core on which the calling thread runs; -1 if the system does not tell."""
     return _find_core_function()()
 

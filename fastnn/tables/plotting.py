@@ -10,7 +10,7 @@ from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
 
 from ..boundary.colours import class_colours
-from ..boundary.drawing import check_axes, class_name, printable
+from ..boundary.drawing import check_axes, escape_dollars, format_class
 from ..model import Model
 from ..plotting.boundary import is_regressor
 from ..system.validation import Array, check_count
@@ -68,7 +68,7 @@ def plot_importances(
     check_count(n_columns, "n_columns", 1)
     check_axes(ax)
     _check_pair(X, y)
-    names = [printable(record["name"]) for record in estimator.columns_]
+    names = [escape_dollars(record["name"]) for record in estimator.columns_]
     if X is None:
         values, errors, label = estimator.importances_, None, "increase of the loss"
     else:
@@ -138,7 +138,7 @@ def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Ax
             n_bins=n_bins,
             strategy="quantile",
             ax=ax,
-            name=class_name(str(classes[k])),
+            name=format_class(str(classes[k])),
             color=colours[k],
         )
     ax.set(xlabel="predicted probability", ylabel="fraction of the class")

@@ -172,7 +172,7 @@ def test_models_that_are_not_fitted_or_not_finite_are_refused():
     for value in (np.nan, np.inf):
         network.W[0][0, 0] = value
         for export in (network.to_c, network.to_torch, network.to_sklearn):
-            with pytest.raises(ValueError, match="hold NaN or infinity: train it anew before the export"):
+            with pytest.raises(ValueError, match="hold NaN or infinity: train it again before the export"):
                 export()
 
 

@@ -97,7 +97,7 @@ def test_a_schedule_and_the_end_of_a_run_continue_over_a_change():
         assert rate == pytest.approx(0.01 * (1 + np.cos(np.pi * 12 / (12 + 38 * 2))))
         assert "the run of 40 epochs is done" in page.end()["why"]
         assert (run.latest.epoch, run.latest.step) == (40, 12 + 38 * 2)
-        with pytest.raises(RequestError, match="has ended: go back to its beginning"):
+        with pytest.raises(RequestError, match="has ended: restart it"):
             page.send("change", run=1, state={"l2": 0.5})
         page.start(run=2, optimizer="lbfgs")
         with pytest.raises(RequestError, match="L-BFGS continues"):
@@ -226,7 +226,7 @@ def test_numbers_that_cannot_be_set_by_hand_are_refused():
         page.step()
         assert run.set_by_hand == []
         page.end()
-        with pytest.raises(RequestError, match="beginning"):
+        with pytest.raises(RequestError, match="restart it"):
             page.send("parameter", index=0, value=1.0)
 
 

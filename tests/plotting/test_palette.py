@@ -9,7 +9,7 @@ from matplotlib import rc_params_from_file
 from matplotlib.colors import to_hex, to_rgb
 
 import fastnn
-from fastnn.boundary.colours import CLASS_COLOURS, OUTLINE, class_colours, pale
+from fastnn.boundary.colours import CLASS_COLOURS, OUTLINE, class_colours, lighten
 from fastnn.tables.report.pictures import CLASSES
 
 PAGE = Path(fastnn.__file__).parent / "play/static/style.css"
@@ -88,7 +88,7 @@ def test_outlines_signs_and_curves_are_told_apart(theme, vision):
     outline, plane, train = colours_of(["outline", "plane", "train"], theme)
     regions = [plane + strength * (class_colours(10) - plane) for strength in PAGE_STRENGTHS]
     if theme == "light":
-        regions.append(pale(class_colours(10)))
+        regions.append(lighten(class_colours(10)))
     for ground in (class_colours(10), *regions):
         assert difference(outline, ground, vision).min() >= APART
     shown = colours_of(["class-0", "class-1", "positive", "negative", "test"], theme)

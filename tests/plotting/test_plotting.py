@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from views import X, y
 
 import fastnn
-from fastnn.boundary.drawing import printable
+from fastnn.boundary.drawing import escape_dollars
 
 pa = optional("pyarrow")
 pd = optional("pandas")
@@ -376,7 +376,7 @@ PRICES = [
 
 @pytest.mark.parametrize("name", [*FORMULAS, *PRICES])
 def test_prices_in_names_are_no_formulas(ax, name):
-    title = ax.set_title(printable(name))
+    title = ax.set_title(escape_dollars(name))
     assert (title.get_text() == name) == (name in FORMULAS)
     ax.figure.canvas.draw()  # refuses an invalid formula
     plain = ax.text(0, 0, name, parse_math=False, fontproperties=title.get_fontproperties())

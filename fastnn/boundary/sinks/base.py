@@ -60,11 +60,11 @@ class Picture:
     @property
     def description(self) -> dict[str, Any]:
         """Extent and labels as objects that JSON can represent."""
-        labels = None if self.classes is None else [_plain(label) for label in self.classes]
+        labels = None if self.classes is None else [_convert_label(label) for label in self.classes]
         return {"extent": [float(edge) for edge in self.extent], "classes": labels}
 
 
-def _plain(label: Any) -> Any:
+def _convert_label(label: Any) -> Any:
     """Return a label as an object that JSON can represent."""
     if isinstance(label, np.generic):
         label = label.item()

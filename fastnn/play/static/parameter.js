@@ -70,7 +70,7 @@ export class Parameter {
   /** Enable the input if the chosen parameter can be set, and say why not otherwise. */
   enable() {
     let reason = null;
-    if (this.started.state.optimizer === "lbfgs") reason = "L-BFGS continues from its own past steps.";
+    if (this.started.state.optimizer === "lbfgs") reason = "L-BFGS continues from its past steps.";
     else if (this.hasEnded) reason = "The training has ended.";
     this.input.disabled = this.index === null || reason !== null;
     this.input.title = reason ?? "Type another number.";

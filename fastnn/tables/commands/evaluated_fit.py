@@ -152,7 +152,7 @@ def _note_rare_classes(
             balanced = min(int(np.searchsorted(thresholds, shares[k])), len(thresholds) - 1)
             chosen.setdefault(balanced, ", as --balanced does roughly,")
         notes += [
-            f"predicting {str(classes[k])!r} from a probability of {thresholds[j]:.2g} on{how} gives "
+            f"predicting {str(classes[k])!r} at probabilities of {thresholds[j]:.2g} or more{how} gives "
             f"recall {recall[j]:.0%}, precision {precision[j]:.0%}"
             for j, how in chosen.items()
         ]

@@ -29,29 +29,29 @@ Dates = NDArray[np.datetime64]
 _WEEKDAY_OF_EPOCH = 3
 
 
-def _months(dates: Dates) -> NDArray[np.int64]:
+def _count_months(dates: Dates) -> NDArray[np.int64]:
     """Return the months since January 1970."""
     return dates.astype("datetime64[M]").astype(np.int64)
 
 
-def _days(dates: Dates) -> NDArray[np.int64]:
+def _count_days(dates: Dates) -> NDArray[np.int64]:
     """Return the days since 1970-01-01."""
     return dates.astype("datetime64[D]").astype(np.int64)
 
 
-def _seconds(dates: Dates) -> NDArray[np.int64]:
+def _count_seconds(dates: Dates) -> NDArray[np.int64]:
     """Return the seconds since midnight."""
     return dates.astype("datetime64[s]").astype(np.int64) % 86400
 
 
 # Registry of the parts of a date: functions of dates without missing values, by name.
 PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
-    "year": lambda dates: _months(dates) // 12 + 1970,
-    "month": lambda dates: _months(dates) % 12 + 1,
+    "year": lambda dates: _count_months(dates) // 12 + 1970,
+    "month": lambda dates: _count_months(dates) % 12 + 1,
     "day": lambda dates: (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(np.int64) + 1,
-    "weekday": lambda dates: (_days(dates) + _WEEKDAY_OF_EPOCH) % 7,
-    "hour": lambda dates: _seconds(dates) // 3600,
-    "minute": lambda dates: _seconds(dates) // 60 % 60,
+    "weekday": lambda dates: (_count_days(dates) + _WEEKDAY_OF_EPOCH) % 7,
+    "hour": lambda dates: _count_seconds(dates) // 3600,
+    "minute": lambda dates: _count_seconds(dates) // 60 % 60,
 }
 
 
@@ -141,7 +141,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             If a column holds no dates.
         """
         table = as_table(X)
-        columns = _date_columns(table)
+        columns = _read_dates(table)
         record_columns(self, table)
         self.origins_ = [find_first_microsecond(dates) for dates in columns]
         self.parts_ = [find_varying_parts(dates) for dates in columns]
@@ -169,7 +169,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         table = as_table(X)
         check_same_columns(self, table)
         out = []
-        for dates, origin, parts in zip(_date_columns(table), self.origins_, self.parts_, strict=True):
+        for dates, origin, parts in zip(_read_dates(table), self.origins_, self.parts_, strict=True):
             out += [count_days(dates, origin), *split_dates(dates, parts)]
         return np.column_stack(out)
 
@@ -204,7 +204,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         return tags
 
 
-def _date_columns(table: Table) -> list[Dates]:
+def _read_dates(table: Table) -> list[Dates]:
     """Return the columns of a table of dates."""
     for name, values in zip(table.names, table.columns, strict=True):
         if not (isinstance(values, np.ndarray) and values.dtype.kind == "M"):

@@ -72,18 +72,18 @@ def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tenso
             raise ValueError(
                 f"column {encoding.name!r}: the empty text is one of its categories, but stands for a "
                 "missing value in ONNX, which has no missing text. Replace it by a missing value or a "
-                "word, and fit anew"
+                "word, and fit again"
             )
         if not encoding.name or encoding.name in names:
             raise ValueError(
                 f"column {encoding.name!r}: inputs in ONNX need distinct names that are not empty. Rename "
-                "the column, and fit anew"
+                "the column, and fit again"
             )
-        check_text(encoding.name, "the name of the column", "Rename the column, and fit anew")
+        check_text(encoding.name, "the name of the column", "Rename the column, and fit again")
         if isinstance(encoding, CategoryEncoding):
             what = f"column {encoding.name!r}: the category"
             for known in encoding.known:
-                check_text(known, what, "Replace the character in the column, and fit anew")
+                check_text(known, what, "Replace the character in the column, and fit again")
         names.add(encoding.name)
         dtype, comment = _INPUTS[kind]
         inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))

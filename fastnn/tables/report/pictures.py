@@ -163,7 +163,7 @@ def draw_learning(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str
 
 
 def draw_calibration_svg(truth: Array, P: Array, classes: Array) -> str:
-    """Return the picture of predicted probabilities against shares that came true."""
+    """Return the picture of predicted probabilities against fractions that came true."""
 
     def draw(ax: Axes) -> None:
         targets, shown, labels = truth, P, classes
@@ -188,7 +188,7 @@ def draw_calibration_svg(truth: Array, P: Array, classes: Array) -> str:
         if len(curves) > 1:
             ax.legend(handles=curves, loc="upper left")
 
-    return draw_svg("calibration", "Predicted probabilities against shares that came true", draw)
+    return draw_svg("calibration", "Predicted probabilities against fractions that came true", draw)
 
 
 def draw_roc(truth: Array, P: Array, classes: Array) -> str:

@@ -326,7 +326,7 @@ def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_f
     assert "balanced accuracy  avg. precision    accuracy     ROC AUC    log-loss\n" in out
     never = r"note: 'yes' \(\d\.\d% of the evaluated rows\) is never predicted: --balanced gives rare classes"
     assert re.search(never, out)
-    numbers = r"from a probability of 0\.\d+ on(, as --balanced does roughly,)? gives recall \d+%, prec"
+    numbers = r"at probabilities of 0\.\d+ or more(, as --balanced does roughly,)? gives recall \d+%, prec"
     assert re.findall(rf"  note: predicting 'yes' {numbers}", out) == ["", ", as --balanced does roughly,"]
     page = (folder / "run" / "report.html").read_text("utf-8")
     assert page.index("balanced accuracy") < page.index("avg. precision") < page.index("<span>accuracy")

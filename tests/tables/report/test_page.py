@@ -164,7 +164,7 @@ def test_curves_have_the_colours_of_their_classes(reports):
         for picture in re.findall(r"<svg role.*?</svg>", reports[name][1], re.DOTALL):
             title = re.search(r'aria-label="([^"]*)"', picture)[1]
             found[name, title] = set(re.findall(r"--class-\d", picture))
-    trust = "Predicted probabilities against shares that came true"
+    trust = "Predicted probabilities against fractions that came true"
     assert found["two", trust] == {"--class-1"}
     assert found["three", trust] == {"--class-0", "--class-1", "--class-2"}
     assert found["two", "Predicted probabilities of the rows of either class"] == {"--class-0", "--class-1"}
