@@ -2,7 +2,7 @@
 
     python bench/report.py                            # all sections
     python bench/report.py minibatches                # one section
-    python bench/report.py minibatches --chart FILE   # trainings by minibatches, also as a bar chart
+    python bench/report.py minibatches --chart FILE   # training runs on minibatches, also as a bar chart
     python bench/report.py grid --chart FILE          # pictures, also as curves of time by size
     python bench/report.py wide --turns 1             # a trial: figures of one turn
 
@@ -253,17 +253,17 @@ def stored_chart(path: str) -> None:
 
 
 def minibatches() -> None:
-    """Measure trainings by minibatches beside the installed peers, and their share of the core's limit."""
+    """Measure training runs on minibatches beside the peers, and the fraction of the core's limit."""
     compare_trainings(WORKLOADS)
 
 
 def wide_trainings() -> None:
-    """Measure trainings of wide layers beside the installed peers, and their share of the core's limit."""
+    """Measure training runs of wide layers beside the peers, and the fraction of the core's limit."""
     compare_trainings(WIDE_TRAININGS)
 
 
 def compare_trainings(workloads: dict[str, Workload]) -> None:
-    """Print the seconds, scores and ratios of all sides of some trainings."""
+    """Print the seconds, scores and ratios of all sides of some training runs."""
     one_core = product_limit()
     print(f"\n(one core's float32 products reach {one_core / 1e9:.0f} GFLOP/s)\n")
     print("| training | who | time | a step | GFLOP/s | score | fastnn is faster by | of the limit |")
@@ -361,7 +361,7 @@ def wide() -> None:
 
 
 def sharing() -> None:
-    """Measure trainings on two threads, and on a number that fastnn chooses, beside one thread."""
+    """Measure training runs on two threads, and on a number that fastnn chooses, beside one thread."""
     for what, (train, operations) in cores.list_shared_trainings().items():
         t = best(4, one=partial(train, 1), two=partial(train, 2), chosen=partial(train, None))
         cores_limit = operations / (product_limit() * 2)

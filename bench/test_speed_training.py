@@ -1,4 +1,4 @@
-"""Benchmarks of trainings by the tutorial's NumPy, the reference, the kernels and the installed peers."""
+"""Benchmarks of training runs by the tutorial's NumPy, the reference, the kernels and the installed peers."""
 
 import cases
 import numpy as np

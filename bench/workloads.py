@@ -1,4 +1,4 @@
-"""Trainings that are compared, and the libraries that run them, each as its experts would use it.
+"""Training runs that are compared, and the libraries that run them, each as its experts would use it.
 
     python bench/workloads.py [workload ...]
 
@@ -160,13 +160,13 @@ WORKLOADS = {
     )
 }
 
-# Trainings by batches from one row on, of some 16,000 steps or, if fewer, 64 epochs.
+# Training runs by batches from one row on, of some 16,000 steps or, if fewer, 64 epochs.
 SMALL_BATCHES = {
     size: Workload("rows", (13, 100, 2), "tanh", "cross entropy", size, min(8 * size, 64))
     for size in (1, 2, 4, 8, 16, 32, 64)
 }
 
-# Trainings of wide layers, 256 steps each.
+# Training runs of wide layers, 256 steps each.
 WIDE_TRAININGS = {
     f"width {width}": Workload(f"width {width}", (width, width, width, 10), "relu", "cross entropy", 128, 8)
     for width in WIDTHS

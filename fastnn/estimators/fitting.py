@@ -1,4 +1,4 @@
-"""How an estimator is fitted, from top to bottom: samples, network, start, job, hooks, trainings, end.
+"""How an estimator is fitted, from top to bottom: samples, network, start, job, hooks, training runs, end.
 
 `fit_network` checks the parameters as scikit-learn does, converts X and y to `Samples`, starts from the
 `FittedNetwork` of the last fit or a new one, derives a `Job` from all of them, and runs the job as a `Fit`.
@@ -219,7 +219,7 @@ def make_job(
 
 
 class Fit(Hook):
-    """One fit of an estimator: its trainings, what they record, and what checkpoints save (`Subject`).
+    """One fit of an estimator: its training runs, what they record, and what checkpoints save (`Subject`).
 
     It updates the curves and fitted attributes of the estimator, and its state in place. As a hook, it lends
     the generator of the orders to the kernels, and updates the estimator's curves.
@@ -250,7 +250,7 @@ class Fit(Hook):
         self._ending: Ending | None = None
 
     def run(self, callback_data: CallbackData) -> None:
-        """Run the trainings of the fit until it ends, and warn if it has not converged."""
+        """Run the training runs of the fit until it ends, and warn if it has not converged."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         self._generator = self._make_generator() if job.shuffled else None
@@ -280,7 +280,7 @@ class Fit(Hook):
             self._warn_risen()
 
     def _make_hooks(self, reporters: list[Hook]) -> list[Hook]:
-        """Return the hooks of the trainings in the order of their calls."""
+        """Return the hooks of the training runs in the order of their calls."""
         estimator, options = self.estimator, self._options
         hooks: list[Hook] = []
         if self._validation is not None:

@@ -35,7 +35,7 @@ class Recorder(Hook):
         self.training: Training | None = None  # None before its beginning
         # The network after the last step, and since the beginning, ever further apart.
         self.latest, self.film = snapshot, [snapshot]
-        self._before = 0, 0  # steps and epochs of earlier trainings of the run
+        self._before = 0, 0  # steps and epochs of earlier trainings
         self._artist = artist
         self._limit = 1.0, 0.0
         self._began = 0.0, 0

@@ -73,7 +73,7 @@ WORDS = 624
 
 
 class Encoder:
-    """Encoder of values, of the states of trainings too if `training`, as JSON and named arrays.
+    """Encoder of values, of the states of training runs too if `training`, as JSON and named arrays.
 
     The `arrays` of the values encoded so far are C-contiguous; they may share memory with the values.
     """

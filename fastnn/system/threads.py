@@ -1,8 +1,8 @@
 """Budget of cores: no more threads compute at once than there are cores, even in nested calls.
 
 A training acquires cores for a call into the kernels and releases them about 50 ms later. A single training
-may use all cores. Trainings that run in parallel on threads (of joblib, Dask or `fit_many`) get one core
-each, and wait if there are more training runs than cores.
+may use all cores. Several in parallel on threads (of joblib, Dask or `fit_many`) get one core
+each, and wait if there are more of them than cores.
 """
 
 from __future__ import annotations

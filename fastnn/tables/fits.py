@@ -240,7 +240,7 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
         if rest := members[n_done:]:
             n_heads = len(members) // n_networks
             fits.run(rest, (splits * n_heads)[n_done:], [scales] * len(rest))
-    # A further fit begins anew: keep neither the states of the trainings nor the scorer, which holds this
+    # A further fit starts anew: keep neither the states of the training runs nor the scorer, which holds this
     # estimator.
     for member in members:
         member._state, member.scoring = member._state.drop_training(), "loss"

@@ -54,7 +54,7 @@ class Preset:
     n_estimators: int  # number of networks if the user gives none
     hidden_layer_sizes: tuple[int, ...]  # units of the hidden layers
     epochs: int  # length of the learning-rate schedule in epochs
-    # Trainings of the networks of classifiers and of regressors.
+    # Training of the networks of classifiers and of regressors.
     classes: Recipe = CLASSES
     numbers: Recipe = NUMBERS
     n_bins: int = 16  # intervals of a number's piecewise-linear encoding
