@@ -196,6 +196,8 @@ def _paint(
     seconds = {"bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling}
     seconds |= {"writing": writing, "total": time.perf_counter() - began}
     counts = tally.points_evaluated, tally.points_filled, tally.cells_bounded
+    if executor is not None:
+        n_threads = 0
     stats = RenderStats(
         painter.method, n_points, *counts, n_threads, seconds, painter.subject.folded, painter.reason
     )

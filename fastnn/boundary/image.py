@@ -43,7 +43,7 @@ class RenderStats:
     cells_bounded : int
         Squares whose scores were bounded in order to find such squares.
     n_threads : int
-        Number of threads that painted.
+        Number of threads that painted; 0 if an executor did.
     seconds : dict of str to float
         Times in seconds: "bounding", "evaluating", "filling" and "writing", each summed over the threads, and
         "total", the elapsed time, which includes the compilation of kernels that were not in the cache.

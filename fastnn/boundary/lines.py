@@ -210,6 +210,11 @@ def _evaluate_blocks(
     """Yield the tiles of a lattice in which any other model decides for two classes."""
     n_points = across.n_points * up.n_points
     _check_points(n_points, across, up, tolerance)
+
+    def advance(n_points: int = 0) -> bool:
+        bar.update(n_points)  # whose result says whether the bar was drawn anew
+        return False
+
     with make_progress_bar(total=n_points, unit="point", shown=progress, unit_scale=True) as bar:
         for bottom in range(0, up.n_points - 1, BLOCK):
             for left in range(0, across.n_points - 1, BLOCK):
@@ -218,7 +223,7 @@ def _evaluate_blocks(
                     for axis, first in ((across, left), (up, bottom))
                 )
                 classes, sizes = np.empty((ys.size, xs.size), painter.dtype), None
-                painter.paint(xs, ys, classes, lambda n=0: bar.update(n))
+                painter.paint(xs, ys, classes, advance)
                 if margins is not None and (classes != classes[0, 0]).any():
                     sizes = np.empty(classes.shape, margins.dtype)
                     margins.paint(xs, ys, sizes, lambda n=0: False)

@@ -122,7 +122,8 @@ def render_boundary(
         regression model, arguments that do not go together, unknown features, an `out` that does not fit,
         invalid colours, a wrong number of colours, and colours for a format that stores none.
     TypeError
-        For a model that cannot predict, as when the arguments are in another order.
+        For a model that cannot predict, as when the arguments are in another order, and for an executor of
+        another kind.
     MemoryError
         At once, for a picture that does not fit into the free memory.
     ImportError
