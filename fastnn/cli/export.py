@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import inspect
 from pathlib import Path
-from typing import Any
 
 from ..system.printing import print
 from .arguments import Commands, parse_names
@@ -89,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(path: Path, system: str, exported: Any) -> None:
+def _write(path: Path, system: str, exported: object) -> None:
     """Write an estimator of scikit-learn or a module of PyTorch; an error leaves the older file."""
     from ..system.files import atomic_path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -136,13 +135,13 @@ def fit_one(
     fit_network(estimator, X, y, sample_weight, X_val, y_val, options)
 
 
-def repr_with_module(estimator: Any) -> str:
+def repr_with_module(estimator: object) -> str:
     """Return an estimator with its module, for messages: scikit-learn has classes of the same names."""
     kind = type(estimator)
     return repr(estimator) if isinstance(estimator, type) else f"{estimator!r} of {kind.__module__}"
 
 
-def _find_generator_key(random_state: Any) -> Hashable:
+def _find_generator_key(random_state: object) -> Hashable:
     """Return a key that estimators have in common if they draw from the same generator; None for a seed."""
     if isinstance(random_state, numbers.Integral):
         return None

@@ -86,7 +86,7 @@ def _is_plain(estimator: BaseMLP, job: Job) -> bool:
     )
 
 
-def _is_constant(value: Any) -> bool:
+def _is_constant(value: object) -> bool:
     """Return True for a value that no program can change without replacing it."""
     if isinstance(value, tuple):
         return all(map(_is_constant, value))

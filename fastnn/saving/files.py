@@ -74,7 +74,7 @@ class Savable:
         return other
 
 
-def check_path(path: Any) -> Path:
+def check_path(path: object) -> Path:
     """Return the path of a file to write; raise ValueError or TypeError if no file can be written there."""
     checked = check_file_name(path, "path")
     if not checked.absolute().parent.is_dir():

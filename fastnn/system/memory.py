@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 import re
 import sys
-from typing import Any
 
 from .validation import short_repr
 
@@ -61,20 +60,13 @@ def parse_size(value: object, name: str) -> int:
     >>> parse_size("1.5 GiB", "memory_limit")
     1610612736
     """
-    size = _parse_bytes(value)
-    if size is None:
-        raise ValueError(
-            f"{name} must be a number of bytes, or a number with a unit such as '2GiB' (units: "
-            f"{', '.join(UNITS)}), got {short_repr(value)}"
-        )
-    return size
-
-
-def _parse_bytes(value: Any) -> int | None:
-    """Return the bytes of a size; None if the value is not a size."""
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
-        if match:
-            return int(float(match[1]) * _FACTORS[match[2].lower()])
-        return int(value) if _BYTES.fullmatch(value) else None
-    return int(value) if isinstance(value, numbers.Integral) and value is not True else None
+    if value is not True and isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, str) and _BYTES.fullmatch(value):
+        return int(value)
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        return int(float(match[1]) * _FACTORS[match[2].lower()])
+    raise ValueError(
+        f"{name} must be a number of bytes, or a number with a unit such as '2GiB' (units: "
+        f"{', '.join(UNITS)}), got {short_repr(value)}"
+    )

@@ -94,7 +94,7 @@ class Checkpoint:
 
     # scikit-learn calls these methods of every callback. They do nothing: a hook of the training loop saves.
 
-    def setup(self, estimator: Any, context: Any) -> None:
+    def setup(self, estimator: object, context: object) -> None:
         """Do nothing before, during and after a fit.
 
         Parameters
@@ -107,7 +107,7 @@ class Checkpoint:
 
     teardown = on_fit_task_begin = setup
 
-    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+    def on_fit_task_end(self, estimator: object, context: object) -> bool:
         """Let the fit continue after a task.
 
         Parameters

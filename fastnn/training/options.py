@@ -101,7 +101,7 @@ def _check_optional_count(value: int | None, name: str) -> int | None:
     return None if value is None else check_count(value, name, 1)
 
 
-def make_job(network: Network, X: Any, y: Any, options: TrainOptions) -> Job:
+def make_job(network: Network, X: object, y: object, options: TrainOptions) -> Job:
     """Check samples and targets, and return the job of their training.
 
     Raises
