@@ -27,6 +27,12 @@ def add_command(commands: Commands, summary: str) -> None:
     )
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="column with groups of rows that belong together, by which the margins of the scores are "
+        "estimated (default: that of the training)",
+    )
+    parser.add_argument(
         "-o",
         "--out",
         metavar="FILE",

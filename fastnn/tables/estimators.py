@@ -77,6 +77,8 @@ _MORE_PARAMETERS = """
         Duration of the fit, and processor time of all cores.
     target_name_ : str or None
         Name of y, where y is a named column such as a pandas Series.
+    groups_name_ : str or None
+        Name of the groups, where they are a named column.
     reading_ : dict
         How ``fastnn train`` has read its CSV file: defaults of ``fastnn predict``. Other fits have none.
     n_features_in_ : int

@@ -78,9 +78,10 @@ class TableFitOptions:
 def fit_tabular(estimator: Tabular, options: TableFitOptions) -> None:
     """Fit a tabular estimator to a table or to files."""
     random = check_random_state(estimator.random_state)
-    target_name, drawn = getattr(options.y, "name", None), None
+    target_name, groups_name = (getattr(one, "name", None) for one in (options.y, options.groups))
+    drawn = None
     if is_files(options.X):
-        target_name = options.y
+        target_name, groups_name = options.y, options.groups
         options, drawn = _read_training(estimator, options, random)
     elif not (options.columns is None and options.rows is None and options.memory_limit is None):
         raise ValueError("columns, rows and memory_limit work only with files: pass their names as X")
@@ -101,6 +102,7 @@ def fit_tabular(estimator: Tabular, options: TableFitOptions) -> None:
         options = replace(options, X_val=X_val, y_val=y_val)
     estimator.__dict__.pop("reading_", None)  # of an earlier fit, by ``fastnn train``
     estimator.target_name_ = target_name if isinstance(target_name, str) else None
+    estimator.groups_name_ = groups_name if isinstance(groups_name, str) else None
     _fit_in_memory(estimator, options, random)
     if drawn is not None and options.X_val is None:
         estimator.oof_rows_ = drawn[estimator.oof_rows_]

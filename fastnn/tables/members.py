@@ -33,7 +33,6 @@ __all__ = [
     "Deadline",
     "MemberScorer",
     "StopAtCycleEnds",
-    "WeightlessRowsError",
     "assign_folds",
     "assign_group_folds",
     "check_split_weights",
@@ -185,37 +184,20 @@ class MemberScorer:
             ) from error
 
 
-class WeightlessRowsError(ValueError):
-    """All rows that a network is trained on, or all that it is validated on, have the weight 0.
-
-    Parameters
-    ----------
-    use : str
-        What the rows are for, in words.
-    remedy : str
-        A remedy other than to pass validation rows.
-    """
-
-    def __init__(self, use: str, remedy: str) -> None:
-        super().__init__(use, remedy)
-        self.use, self.remedy = use, remedy
-
-    def __str__(self) -> str:
-        return self.explain("pass X_val and y_val")
-
-    def explain(self, how: str) -> str:
-        """Return the message, given how the caller passes validation rows."""
-        return f"all rows that {self.use} have the weight 0: {how}, or {self.remedy}"
-
-
 def check_validation_weights(weights: Array) -> None:
-    """Raise `WeightlessRowsError` if all rows that a network is validated on have the weight 0."""
+    """Raise ValueError if all rows that a network is validated on have the weight 0."""
     if not weights.any():
-        raise WeightlessRowsError("are set aside to validate a network", "leave out rows of weight 0")
+        raise ValueError(
+            "all rows that are set aside to validate a network have the weight 0: pass validation rows, or "
+            "leave out rows of weight 0"
+        )
 
 
 def check_split_weights(weights: Array, train: Rows, val: Rows) -> None:
-    """Raise `WeightlessRowsError` if no training row, or no validation row, has a weight above 0."""
+    """Raise ValueError if no training row, or no validation row, has a weight above 0."""
     check_validation_weights(weights[val])
     if not weights[train].any():
-        raise WeightlessRowsError("a network is trained on", "more rows of a weight above 0")
+        raise ValueError(
+            "all rows that a network is trained on have the weight 0: pass validation rows, or more rows of "
+            "a weight above 0"
+        )

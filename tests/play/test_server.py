@@ -24,7 +24,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from playing import unpack
-from processes import PATIENCE
+from processes import PATIENCE, run_python
 
 import fastnn
 from fastnn.cli.main import main
@@ -494,7 +494,7 @@ TABLES = {
 
 @pytest.mark.parametrize("message", TABLES)
 @pytest.mark.needs("pandas")
-def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys, monkeypatch):
+def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys):
     text, target = TABLES[message]
     path = tmp_path / "table.csv"
     if text:
@@ -503,8 +503,15 @@ def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys, mo
     command += ["--target", target] if target else []
     assert main(command) == 1
     assert message in capsys.readouterr().err
-    if message == "nothing to learn":
-        monkeypatch.setitem(sys.modules, "pandas", None)
-        assert main(command) == 1
-        errors = capsys.readouterr().err
-        assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n'
+
+
+def test_without_pandas_the_extra_is_named(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b,y\n1,2,x\n3,4,z\n")
+    program = """
+import sys
+from fastnn.cli.main import main
+sys.modules["pandas"], sys.stderr = None, sys.stdout
+print(main(["playground", sys.argv[1], "--target", "y", "--no-browser"]))
+"""
+    errors = run_python(program, tmp_path / "table.csv")
+    assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n1\n'

@@ -9,8 +9,6 @@ from extras import optional
 
 from fastnn.play.table import make_table
 from fastnn.system.targets import are_numbers, suggest_task
-from fastnn.tables.commands.reading import ReadTable
-from fastnn.tables.commands.rows import make_problem
 
 pd = optional("pandas")
 
@@ -72,6 +70,9 @@ def test_booleans_and_text_are_not_numbers():
 @pytest.mark.parametrize("with_missing", [False, True], ids=["whole", "missing"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_command_line_and_the_playground_take_a_target_alike(name, with_missing):
+    from fastnn.tables.commands.reading import ReadTable
+    from fastnn.tables.commands.rows import make_problem
+
     distinct, task = CASES[name]
     values = [*distinct, *distinct, *([None] * with_missing)]
     X = np.random.RandomState(0).randn(len(values), 2)

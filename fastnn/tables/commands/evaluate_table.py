@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-from ...system.messages import escape_controls
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from ...system.files import atomic_path, check_output
+from ...system.messages import escape_controls, pluralize
 from ...system.printing import print
 from ...system.validation import Array
+from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
 from .options import EvaluateOptions
-
-if TYPE_CHECKING:
-    from .pieces import TableInPieces
-    from .reading import ReadTable
+from .pieces import TableInPieces
+from .reading import Columns
+from .rows import are_numbers, check_any, check_classes, note_missing_targets, parse_rows
+from .scores import compute_scores, estimate_margins, format_scores, predict_constant, to_json
 
 __all__ = ["evaluate_table"]
 
@@ -26,112 +29,88 @@ NAME_WIDTH = 14
 
 def evaluate_table(options: EvaluateOptions) -> int:
     """Predict, compare and print; return the exit status."""
-    from ...system.files import atomic_path, check_output
-
     path = None if options.out in (None, "-") else check_output(options.out, "--out", "a file of scores")
-    import numpy as np
-    from sklearn.metrics import confusion_matrix
-
-    from ...system.messages import pluralize
-    from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-    from .pieces import TableInPieces
-    from .reading import Columns
-    from .rows import are_numbers, check_any, note_missing_targets
-    from .scores import compute_scores, estimate_margins, format_scores, predict_constant, to_json
-
     model = load_model(options.model)
     options = options.follow(getattr(model, "reading_", None))
     classes = getattr(model, "classes_", None)
     task = "regression" if classes is None else "classification"
-    texts = find_known_texts(model)
-    target = options.target or model.target_name_
+    target, weights = options.target or model.target_name_, options.weights
     if target is None:
         raise ValueError(f"--target: {options.model} was fitted to a target without a name: name the column")
+    groups = options.groups or model.groups_name_
+    texts = find_known_texts(model)
     if classes is not None and classes.dtype == object and not are_numbers(classes):
         texts[target] = classes.tolist()
-    is_whole = not hasattr(model, "feature_names_in_")
-    kept = [*list_fitted_columns(model), target]
+    kept = [*list_fitted_columns(model), target, *filter(None, [groups])]
     columns = Columns(text=texts, kept=kept, target=target, task=task)
-    table = TableInPieces(options.table, options, columns, is_whole)
-    table.check_names([target], "--target")
-    table.check_names([] if options.weights is None else [options.weights], "--weights")
-    others = [target] if options.weights is None else [target, options.weights]
+    table = TableInPieces(options.table, options, columns, is_whole=not hasattr(model, "feature_names_in_"))
+    notes = table.notes
+    if options.groups is None and groups not in (None, *table.columns):
+        notes.append(
+            f"the table lacks the column {groups!r} of the training's groups: the margins hold for "
+            "independent rows"
+        )
+        groups = None
+    roles = {"--target": target, "--weights": weights, "--groups": groups}
+    others = list(dict.fromkeys(name for name in roles.values() if name is not None))
+    for argument, name in roles.items():
+        table.check_names([] if name is None else [name], argument)
     matching = Matching(model, table.columns, table.name, options.date_format, others)
-    rows = _Rows(table, target, options.weights, task, classes)
     # Some scores compare all rows with each other: keep a few numbers of each row.
-    kept_rows: list[Any] = []
-    for piece, present, y, weights in rows.read(matching.fitted):
-        X = matching.match_rows(piece)[present]
-        if not len(y):
+    truths, predictions, row_weights, row_groups = [], [], [], []
+    n_missing = 0
+    for piece in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):
+        # Integers with missing values are floats, which round, but for those of the columns to copy.
+        piece.read.frame[target] = piece.kept[target]
+        present = piece.read.frame[target].notna().to_numpy()
+        rows = parse_rows(piece.read, target, task, weights, [], groups)
+        n_missing += int((~present).sum())
+        X = matching.match_rows(piece.read)[present]
+        if not len(X):
             continue
+        y = rows.target.to_numpy()
+        if classes is not None:
+            y = np.searchsorted(classes, check_classes(y, classes, piece.read, target)).astype(np.int32)
         with ignore_unseen():
-            predictions = model.predict(X) if classes is None else model.predict_proba(X)
-        places = y if classes is None else np.searchsorted(classes, y).astype(np.int32)
-        kept_rows.append((places, predictions, np.ones(len(y)) if weights is None else weights))
-    n_rows = sum(len(y) for y, _, _ in kept_rows)
-    check_any(n_rows, None, table.name, target, options.weights)
-    y, predictions, weights = map(np.concatenate, zip(*kept_rows, strict=True))
-    check_any(n_rows, weights, table.name, target, options.weights)
+            predictions.append(model.predict(X) if classes is None else model.predict_proba(X))
+        truths.append(y)
+        row_weights.append(np.ones(len(y)) if rows.weights is None else rows.weights)
+        if rows.groups is not None:
+            row_groups.append(rows.groups)
+    check_any(sum(map(len, truths)), None, table.name, target, weights)
+    y, found, w = map(np.concatenate, (truths, predictions, row_weights))
+    check_any(len(y), w, table.name, target, weights)
     labels = None if classes is None else np.arange(len(classes))
-    constant = np.broadcast_to(predict_constant(task, y, weights, labels, 1), predictions.shape)
+    constant = np.broadcast_to(predict_constant(task, y, w, labels, 1), found.shape)
     scores = {
-        "fastnn": compute_scores(task, y, predictions, labels, weights),
-        "constant": compute_scores(task, y, constant, labels, weights),
+        "fastnn": compute_scores(task, y, found, labels, w),
+        "constant": compute_scores(task, y, constant, labels, w),
     }
-    margins = estimate_margins(task, y, predictions, labels, weights)
-    notes = [*table.notes, *matching.notes, *note_missing_targets(rows.n_missing)]
+    names = np.concatenate(row_groups) if row_groups else None
+    margins = estimate_margins(task, y, found, labels, w, names)
+    notes += [*matching.notes, *note_missing_targets(n_missing)]
     printed = [
-        f"{table.name}: {pluralize(n_rows, 'row')} with {target}",
+        f"{table.name}: {pluralize(len(y), 'row')} with {target}",
         *(f"  note: {note}" for note in notes),
+        f"\n{format_scores(task, scores, margins)}",
     ]
-    printed.append(f"\n{format_scores(task, scores, margins)}")
     if classes is not None and len(classes) <= MAX_CLASSES:
-        counts = confusion_matrix(y, predictions.argmax(axis=1), labels=labels)
+        counts = confusion_matrix(y, found.argmax(axis=1), labels=labels)
         printed.append(f"\n{_format_confusion(counts, classes)}")
     print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)
-    if options.out is not None:
-        content = {"model": str(options.model), "table": table.name, "rows": n_rows, "target": target}
-        text = json.dumps(
-            to_json(content | {"scores": scores, "margins": margins}), indent=2, allow_nan=False
-        )
-        if path is None:
-            print(text)
-            return 0
+    content = {"model": str(options.model), "table": table.name, "rows": len(y), "target": target}
+    content |= {"scores": scores, "margins": margins}
+    text = json.dumps(to_json(content), indent=2, allow_nan=False)
+    if options.out == "-":
+        print(text)
+    elif path is not None:
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
-class _Rows:
-    """Rows of a table that have a target; `n_missing` have none, of those that were read last."""
-
-    def __init__(
-        self, table: TableInPieces, target: str, weights: str | None, task: str, classes: Array | None
-    ) -> None:
-        self._table, self._target, self._weights = table, target, weights
-        self._task, self._classes, self.n_missing = task, classes, 0
-
-    def read(self, columns: list[str]) -> Iterator[tuple[ReadTable, Array, Array, Array | None]]:
-        """Yield pieces with some columns: all rows, which of them have a target, targets, and weights."""
-        from .rows import check_classes, parse_rows
-
-        self.n_missing, target = 0, self._target
-        named = [target] if self._weights is None else [target, self._weights]
-        for piece in self._table.read_pieces(list(dict.fromkeys([*columns, *named])), [target]):
-            # Integers with missing values are floats, which round, but for those of the columns to copy.
-            piece.read.frame[target] = piece.kept[target]
-            rows = parse_rows(piece.read, target, self._task, self._weights, [])
-            present, y = piece.read.frame[target].notna().to_numpy(), rows.target.to_numpy()
-            if self._classes is not None and len(y):
-                y = check_classes(y, self._classes, piece.read, target)
-            self.n_missing += len(present) - len(y)
-            yield piece.read, present, y, rows.weights
-
-
 def _format_confusion(counts: Array, classes: Array) -> str:
     """Return the confusion matrix as lines: a row for each true class, a column for each predicted one."""
-    from .rows import are_numbers
-
     names = [escape_controls(str(one)) for one in classes]
     cut = [name[:NAME_WIDTH] for name in names]
     if len(set(cut)) == len(cut) and not are_numbers(classes):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame, Series
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve
 
@@ -16,11 +17,16 @@ from ..report.data import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
 from .rows import Problem
-from .scores import compute_scores, count_operations, estimate_margins, make_folds, score_baselines
+from .scores import (
+    compute_scores,
+    count_operations,
+    estimate_margins,
+    make_folds,
+    order_metrics,
+    score_baselines,
+)
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from ..estimators import TabularClassifier, TabularRegressor
 
 __all__ = ["fit_and_evaluate"]
@@ -64,7 +70,7 @@ def fit_and_evaluate(
 
     def fit_rows(one: TabularClassifier | TabularRegressor, rows: Rows | slice) -> None:
         own = None if weights is None else weights[rows]
-        own_groups = None if groups is None else groups[rows]
+        own_groups = None if groups is None else Series(groups[rows], name=options.groups)
         given = settings | {"sample_weight": own, "groups": own_groups}
         one.fit(frame.iloc[rows], problem.target.iloc[rows], **given)
 
@@ -104,7 +110,20 @@ def fit_and_evaluate(
         is_balanced = model.class_weight == "balanced"
         remarks += _note_rare_classes(truth, predictions, classes, held_out_weights, is_balanced)
     return EvaluatedFit(
-        model, task, frame, y, classes, truth, predictions, scores, margins, how, problem.notes, remarks
+        model=model,
+        target=options.target,
+        task=task,
+        frame=frame,
+        y=y,
+        classes=classes,
+        truth=truth,
+        predictions=predictions,
+        metrics=order_metrics(task, scores),
+        scores=scores,
+        margins=margins,
+        how=how,
+        notes=problem.notes,
+        remarks=remarks,
     )
 
 

@@ -13,14 +13,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from ...system.extras import import_extra
+import pandas
+from pandas import Series
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from numpy.typing import NDArray
-    from pandas import Series
 
 __all__ = ["find_hint", "format_option", "is_marker", "parse_units", "read_as_missing", "to_python_form"]
 
@@ -55,7 +52,6 @@ def parse_units(texts: Series, units: Iterable[str], thousands: str | None, deci
     Without a separator of thousands, points separate them in a column with decimal commas where all numbers
     allow that, as in `to_python_form`.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     for unit in units:
         texts = texts.str.replace(unit, "", regex=False)
     texts = texts.str.strip()
@@ -91,7 +87,6 @@ def find_hint(
     The second text is the end of a sentence about the column. The result is None for a column of other text,
     and without `missing_values` where plain numbers are text only because of a few other values.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
         return None
     counts = column.dropna().value_counts()
@@ -109,7 +104,7 @@ def find_hint(
         options += [f"--thousands {shlex.quote(thousands or '')}"] * (thousands is not None)
         options += [f"--decimal {other_decimal}"] * (other_decimal != decimal)
     if not _are_most(texts, read(texts), n_rows):
-        what, formats, dates = "dates", *_parse_dates_as_guessed(pandas, texts, n_rows)
+        what, formats, dates = "dates", *_parse_dates_as_guessed(texts, n_rows)
         if not _are_most(texts, dates, n_rows):
             return None
         read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
@@ -200,9 +195,7 @@ def _find_units(texts: Series) -> list[str]:
     return list(found)
 
 
-def _parse_dates_as_guessed(
-    pandas: ModuleType, texts: Series, n_rows: NDArray[np.int64]
-) -> tuple[Sequence[str], Series]:
+def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
     """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a format that has the day first only where it has to

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas
+from pandas import DataFrame, Series
 
-from ...system.extras import import_extra
 from ...system.messages import did_you_mean, find_similar, join_names, pluralize
 from ...system.validation import Array
 from ..encoding.categories import UNSEEN, CategoryEncoding
@@ -20,10 +21,6 @@ from .hints import find_hint, format_option, is_marker, read_as_missing
 from .reading import ISO, ReadTable, parse_dates
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from pandas import DataFrame, Series
-
     from ..estimators import TabularClassifier, TabularRegressor
 
 __all__ = [
@@ -54,7 +51,6 @@ def check_known(names: Iterable[str], columns: Sequence[str], table: str, argume
 
 def find_first_text(column: Series) -> tuple[int, Any] | None:
     """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
     if not wrong.any():
         return None
@@ -64,7 +60,6 @@ def find_first_text(column: Series) -> tuple[int, Any] | None:
 
 def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
     """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     wrong = find_first_text(column)
     if wrong is not None:
         advice = find_hint(column, read.is_csv, read.decimal, missing_values=False)
@@ -100,12 +95,11 @@ def find_text_columns(frame: DataFrame) -> list[str]:
 
 def check_kinds(read: ReadTable, fitted: DataFrame, date_formats: Sequence[str]) -> None:
     """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     for name in fitted.columns:
         kind, column = fitted[name].dtype.kind, read.frame[name]
         is_number = pandas.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "m"
         if kind in "iufm" and not is_number:
-            parse_numbers(_format_dates(pandas, column), read, "column")
+            parse_numbers(_format_dates(column), read, "column")
         elif kind == "M":
             _parse_dates(column, read, date_formats)
 
@@ -190,7 +184,6 @@ class Matching:
         if not self._has_names:
             frame = read.frame.drop(columns=self._others)
             return _take_by_position(ReadTable(frame, read.name), len(self.fitted))
-        pandas = import_extra("pandas", "cli", "reading a table")
         frame = read.frame[self.fitted].copy()
         self._n_rows += len(frame)
         check_finite(frame, read)
@@ -200,11 +193,11 @@ class Matching:
             if not record["features"]:
                 continue
             if kind == "boolean" and column.dtype.kind != "b":
-                frame[name] = _parse_booleans(pandas, column, read)
+                frame[name] = _parse_booleans(column, read)
             elif kind == "number":
                 is_duration = column.dtype.kind == "m"  # which the encoder reads as days
                 if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
-                    frame[name] = parse_numbers(_format_dates(pandas, column), read, "column")
+                    frame[name] = parse_numbers(_format_dates(column), read, "column")
                 if isinstance(encoding, NumberEncoding) and not is_duration:
                     self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
             elif kind == "date":
@@ -279,12 +272,12 @@ def _take_by_position(read: ReadTable, n_columns: int) -> Array:
     return read.frame.to_numpy()
 
 
-def _format_dates(pandas: ModuleType, column: Series) -> Series:
+def _format_dates(column: Series) -> Series:
     """Return a column, dates as text: pandas would turn them into numbers without an error."""
     return column.astype(str) if column.dtype.kind == "M" else column
 
 
-def _parse_booleans(pandas: ModuleType, column: Series, read: ReadTable) -> Array:
+def _parse_booleans(column: Series, read: ReadTable) -> Array:
     """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
     numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
     found = column.astype("string").str.strip().str.lower().map(numbers)
@@ -307,7 +300,6 @@ def _suggest_missing(column: Series, value: object, read: ReadTable) -> str:
 
 def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:
     """Return a column as dates; raise ValueError that names the first row with something else."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
     dates = parse_dates(column.astype("string"), [*date_formats, ISO])

@@ -109,4 +109,5 @@ class EvaluateOptions(ReadOptions):
     table: str | Path
     target: str | None
     weights: str | None
+    groups: str | None
     out: str | Path | None

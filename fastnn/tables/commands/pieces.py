@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import pandas
+from pandas import DataFrame
 
 from ...system.extras import import_extra
 from ..parquet import Source, is_parquet
@@ -15,7 +17,6 @@ from .options import ReadOptions
 from .reading import INDEX, Columns, ReadTable, read_table
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from pyarrow import Schema
 
 __all__ = ["Piece", "TableInPieces"]
@@ -67,8 +68,7 @@ class TableInPieces:
         if self._read is not None:
             yield Piece(self._read, _copy_columns(self._read, kept))
             return
-        pandas = import_extra("pandas", "cli", "reading a table")
-        types, first = _map_nullable_types(pandas), 0
+        types, first = _map_nullable_types(), 0
         for batch in self._source.read_batches(list(dict.fromkeys([*names, *kept]))):
             rows = pandas.RangeIndex(first, first := first + len(batch))
             frame = batch.select(list(names)).to_pandas().set_axis(rows)
@@ -89,7 +89,7 @@ def _copy_columns(read: ReadTable, names: Sequence[str]) -> DataFrame:
     return frame
 
 
-def _map_nullable_types(pandas: ModuleType) -> dict[Any, Any]:
+def _map_nullable_types() -> dict[Any, Any]:
     """Return pandas data types with missing values, so that integers are written alike in every piece."""
     alias = import_extra("pyarrow", "cli", "a Parquet file").type_for_alias
     names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"

@@ -6,38 +6,43 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from pandas import DataFrame
+
+from ...system.extras import import_extra
+from ...system.files import atomic_path, check_output
+from ...system.messages import pluralize
 from ...system.printing import VisibleText, print
+from ...system.validation import Array
+from ..estimators import TabularClassifier, TabularRegressor
+from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
 from .options import PredictOptions
+from .pieces import TableInPieces
+from .reading import Columns, resolve_names
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from pyarrow import Schema
-
-    from ..estimators import TabularClassifier, TabularRegressor
 
 __all__ = ["predict_table"]
 
 # Extensions of archives and spreadsheets, which are not written.
 OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
+# Compressions in pandas by extension. Without a name and a time, the same predictions give the same bytes.
+COMPRESSIONS: dict[str, dict[str, object]] = {
+    ".gz": {"method": "gzip", "filename": "", "mtime": 0},
+    ".bz2": {"method": "bz2"},
+    ".xz": {"method": "xz"},
+}
 
 
 def predict_table(options: PredictOptions) -> int:
     """Predict and write; return the exit status."""
-    from ...system.files import atomic_path, check_output
-    from ...system.messages import pluralize
-
     path = None if options.out == "-" else check_output(options.out, "--out", "a table")
     if path is not None and path.suffix.lower() in OTHERS:
         raise ValueError(
             f"--out: no {path.suffix} file is written: choose .csv, .csv.gz, .csv.bz2, .csv.xz or .parquet"
         )
-
-    from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-    from .pieces import TableInPieces
-    from .reading import Columns, resolve_names
-
     model = load_model(options.model)
     options = options.follow(getattr(model, "reading_", None))
     has_classes = hasattr(model, "classes_")
@@ -68,19 +73,20 @@ def predict_table(options: PredictOptions) -> int:
 
 
 def _predict_rows(
-    model: TabularClassifier | TabularRegressor, rows: Any, kept: DataFrame, options: PredictOptions
+    model: TabularClassifier | TabularRegressor,
+    rows: DataFrame | Array,
+    kept: DataFrame,
+    options: PredictOptions,
 ) -> DataFrame:
     """Return a dataframe of the copied columns and the predictions."""
-    import fastnn
-
-    columns: dict[str, Any] = {}
+    columns: dict[str, Array] = {}
     if options.proba:
         P = model.predict_proba(rows)
         columns["prediction"] = model.classes_[P.argmax(axis=1)]
         columns |= {f"probability_{one}": P[:, k] for k, one in enumerate(model.classes_)}
     else:
         columns["prediction"] = model.predict(rows)
-    if options.quantiles and isinstance(model, fastnn.TabularRegressor):
+    if options.quantiles and isinstance(model, TabularRegressor):
         Q = model.predict(rows, quantiles=True)
         columns |= {f"quantile_{q:g}": Q[:, k] for k, q in enumerate(model._quantiles)}
     for name, values in columns.items():
@@ -100,42 +106,23 @@ def _open_writer(path: Path | None, schema: Schema | None) -> Iterator[Callable[
         # A terminal would obey control characters in the names of classes; a file or pipe gets the data.
         yield _make_csv_writer(VisibleText() if sys.stdout.isatty() else sys.stdout)
         sys.stdout.flush()
-        return
-    extension = path.suffix.lower()
-    if extension in (".parquet", ".pq"):
+    elif path.suffix.lower() in (".parquet", ".pq"):
         with ExitStack() as closing:
             yield _make_parquet_writer(path, schema, closing)
-        return
-    import io
-
-    with (
-        path.open("wb") as raw,
-        _open_packed(raw, extension) as binary,
-        io.TextIOWrapper(binary, "utf-8", newline="") as text,
-    ):
-        yield _make_csv_writer(text)
+    else:
+        with path.open("wb") as file:
+            yield _make_csv_writer(file, COMPRESSIONS.get(path.suffix.lower()))
 
 
-def _open_packed(file: BinaryIO, extension: str) -> AbstractContextManager[Any]:
-    """Return a context with a file that compresses into another one, as the extension of its name says."""
-    import bz2
-    import gzip
-    import lzma
-
-    if extension == ".gz":
-        # Without a name and a time, the same predictions give the same bytes.
-        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
-    openers: dict[str, Callable[..., Any]] = {".bz2": bz2.open, ".xz": lzma.open}
-    return openers[extension](file, "wb") if extension in openers else nullcontext(file)
-
-
-def _make_csv_writer(file: TextIO | VisibleText) -> Callable[[DataFrame], None]:
+def _make_csv_writer(
+    file: BinaryIO | TextIO | VisibleText, compression: dict[str, object] | None = None
+) -> Callable[[DataFrame], None]:
     """Return a function that writes dataframes, the names of the columns once."""
     has_names = False
 
     def write(frame: DataFrame) -> None:
         nonlocal has_names
-        frame.to_csv(file, index=False, header=not has_names, lineterminator="\n")
+        frame.to_csv(file, index=False, header=not has_names, lineterminator="\n", compression=compression)
         has_names = True
 
     return write
@@ -148,11 +135,9 @@ def _make_parquet_writer(
 
     The first columns have the types of a schema; the first dataframe decides about the others.
     """
-    from ...system.extras import import_extra
-
     arrow = import_extra("pyarrow", "cli", "a Parquet file")
     parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
-    file: Any = None
+    file = None
 
     def write(frame: DataFrame) -> None:
         nonlocal file

@@ -12,10 +12,11 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import pandas
+from pandas import DataFrame, Index, Series
 
 from ...system.extras import import_extra
 from ...system.files import is_url
@@ -26,9 +27,6 @@ from ..parquet import PARQUET, Source, draw_rows, get_first_line, is_parquet, na
 from .dialect import Dialect, find_dialect
 from .hints import parse_units, to_python_form
 from .options import ReadOptions
-
-if TYPE_CHECKING:
-    from pandas import DataFrame, Index, Series
 
 __all__ = ["INDEX", "ISO", "Columns", "ReadTable", "parse_dates", "read_table", "resolve_names"]
 
@@ -173,18 +171,17 @@ def read_table(
     Of a file with more than `rows` rows, so many random ones are read. A file that holds no table is a
     ValueError, one that cannot be read an OSError, and a missing package an ImportError.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     name = "standard input" if source == "-" else name_source(source)
     columns, random = columns or Columns(), np.random.RandomState(seed)
     if is_parquet(source):
-        read = _read_parquet(pandas, Source.open(source), columns, rows, random)
+        read = _read_parquet(Source.open(source), columns, rows, random)
     else:
         with _open_bytes(source, name) as file:
             head = _read_head(file)
             if not head.strip():
                 raise ValueError(f"{name} is empty")
             if head.startswith(PARQUET):
-                read = _read_parquet(pandas, _read_stream(file, name), columns, rows, random)
+                read = _read_parquet(_read_stream(file, name), columns, rows, random)
             else:
                 read = _read_csv(file, head, name, options, columns)
                 n_rows = len(read.frame)
@@ -288,7 +285,7 @@ def _read_stream(file: BinaryIO, name: str) -> Source:
 
 
 def _read_parquet(
-    pandas: ModuleType, source: Source, columns: Columns, rows: int | None, random: np.random.RandomState
+    source: Source, columns: Columns, rows: int | None, random: np.random.RandomState
 ) -> ReadTable:
     """Return rows of Parquet files, all or some random ones, without columns to drop."""
     unread = [name for name in resolve_names(columns.drop, source.columns) if name in source.columns]
@@ -360,7 +357,7 @@ def _is_padded(texts: Series) -> bool:
     return bool(texts.dropna().str.strip().str.fullmatch(PADDED_INTEGER.pattern).any())
 
 
-def _parse_integers(pandas: ModuleType, texts: Series, decimal: str, thousands: str | None) -> Any:
+def _parse_integers(texts: Series, decimal: str, thousands: str | None) -> Any:
     """Return texts of numbers as nullable integers, or as they are if these would lose digits."""
     if thousands is not None:
         texts = texts.str.replace(thousands, "", regex=False)
@@ -415,21 +412,20 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
 
     A damaged file is a ValueError, and another encoding than the file's a UnicodeDecodeError.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     text = file.head.decode(file.encoding, "ignore")
     if "\0" in text:
         raise ValueError(f"{file.name} is neither a CSV file nor a Parquet file")
     dialect, notes = find_dialect(text, len(file.head) >= HEAD, options, file.name)
     missing = Missing.parse(options.na, options.default_na, dialect.header)
-    fields = _Fields(pandas, file, dialect, missing)
-    with _explain_csv_errors(pandas, file.name, dialect.sep):
+    fields = _Fields(file, dialect, missing)
+    with _explain_csv_errors(file.name, dialect.sep):
         frame = fields.read(columns.text)
         for column, known in columns.text.items():
             if column in frame and missing.has_default and not MISSING.isdisjoint(known):
                 others = [*missing.list_texts(column), *MISSING.difference(known)]
                 frame[column] = fields.read_texts([column], others)[column]
         if dialect.may_have_points:
-            notes += _convert_points(pandas, frame, columns.text)
+            notes += _convert_points(frame, columns.text)
         target = columns.target
         if target is not None and target in frame:
             frame[target] = _restore_classes(fields, frame[target], columns.task)
@@ -439,7 +435,7 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
         copied = [column for column in resolve_names(columns.copied, frame.columns) if column in frame]
         kept = fields.read_texts(copied, [""]) if copied else None
     if options.units:
-        _convert_units(pandas, frame, columns.text, options.units, dialect)
+        _convert_units(frame, columns.text, options.units, dialect)
     notes += _note_renamed_columns(dialect.header, frame.columns)
     marks = {"sep": dialect.sep, "decimal": dialect.decimal, "thousands": dialect.thousands}
     return ReadTable(frame, file.name, notes, ReadOptions(**(options.to_record() | marks)), kept)
@@ -449,7 +445,6 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
 class _Fields:
     """Fields of a CSV file, which pandas reads."""
 
-    pandas: ModuleType
     file: CsvFile
     dialect: Dialect
     missing: Missing
@@ -477,7 +472,7 @@ class _Fields:
             "na_values": na,
             "keep_default_na": missing.has_default,
         }
-        return self.pandas.read_csv(raw, **(given | settings))
+        return pandas.read_csv(raw, **(given | settings))
 
     def read_texts(self, columns: Sequence[str], missing: Sequence[str]) -> DataFrame:
         """Return columns as text, with some texts for missing values and no others."""
@@ -485,7 +480,7 @@ class _Fields:
 
 
 @contextmanager
-def _explain_csv_errors(pandas: ModuleType, name: str, sep: str) -> Iterator[None]:
+def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
     """Let the errors of pandas name the file, its line and a remedy."""
     try:
         yield
@@ -511,20 +506,20 @@ def _restore_classes(fields: _Fields, target: Series, task: str | None) -> Any:
     texts = fields.read([target.name], usecols=[target.name])[target.name]
     dialect = fields.dialect
     if dialect.may_have_points:
-        texts = _convert_points_and_commas(fields.pandas, texts)
+        texts = _convert_points_and_commas(texts)
     if not (may_round or _is_padded(texts)):
         return target
-    return _parse_integers(fields.pandas, texts, dialect.decimal, dialect.thousands)
+    return _parse_integers(texts, dialect.decimal, dialect.thousands)
 
 
-def _convert_points_and_commas(pandas: ModuleType, column: Series) -> Series:
+def _convert_points_and_commas(column: Series) -> Series:
     """Return a column of a file with decimal commas with numbers as Python writes them."""
     present = column.dropna()
     texts = to_python_form(list(map(str, present)))
     return pandas.Series(texts, present.index, dtype=object).reindex(column.index)
 
 
-def _convert_points(pandas: ModuleType, frame: DataFrame, text_columns: Container[str]) -> list[str]:
+def _convert_points(frame: DataFrame, text_columns: Container[str]) -> list[str]:
     """Convert columns of text whose values are all numbers, some of which have points.
 
     Return a note on columns where points that separate thousands might be decimal points.
@@ -537,7 +532,7 @@ def _convert_points(pandas: ModuleType, frame: DataFrame, text_columns: Containe
         given = column.dropna().astype(str)
         if not given.str.contains(".", regex=False).any():
             continue
-        texts = _convert_points_and_commas(pandas, column)
+        texts = _convert_points_and_commas(column)
         numbers = pandas.to_numeric(texts, errors="coerce")
         if numbers.count() == len(given):
             frame[name] = numbers
@@ -548,7 +543,6 @@ def _convert_points(pandas: ModuleType, frame: DataFrame, text_columns: Containe
 
 
 def _convert_units(
-    pandas: ModuleType,
     frame: DataFrame,
     text_columns: Container[str],
     units: Sequence[str],
@@ -593,7 +587,6 @@ def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> N
 
     Add a note if no column has a given format.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     trained = () if options.trained is None else options.trained.date_format
     given = [form for form in options.date_format if form not in trained]
     may_fit = False  # True after a column of dates, and after one of missing values alone
@@ -634,7 +627,6 @@ def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
 
     The result is None without a format, or if time zones differ.
     """
-    pandas = import_extra("pandas", "cli", "reading a table")
     found = None
     for form in date_formats:
         try:

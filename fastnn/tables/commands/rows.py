@@ -8,9 +8,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
+from pandas import DataFrame, Series
 
-from ...system.extras import import_extra
 from ...system.messages import join_names, pluralize
 from ...system.targets import MAX_CLASSES, suggest_task
 from ...system.validation import Array
@@ -23,7 +24,6 @@ from .suspicions import find_suspicions
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pandas import DataFrame, Series
 
 __all__ = [
     "Problem",
@@ -54,8 +54,8 @@ class Problem:
     # Target without missing values; texts, integers or booleans for classes, float64 for numbers.
     target: Series
     weights: NDArray[np.float64] | None  # (n,): weights of the rows
+    groups: Array | None  # (n,): names of the rows' groups, or their numbers from 0 on
     notes: list[str]  # remarks for the user
-    groups: NDArray[np.int64] | None = None  # (n,): numbers of the rows' groups
 
 
 def make_problem(
@@ -86,9 +86,12 @@ def make_problem(
     present = read.frame[target].dropna()
     check_any(len(present), None, read.name, target, weights)
     task = task or _find_task(present, read, notes)
-    problem = make_rows(read, target, task, weights, columns)
-    if groups is not None:
-        problem.groups = _number_groups(read.frame[groups][read.frame[target].notna()], read)
+    problem = make_rows(read, target, task, weights, columns, groups)
+    if problem.groups is not None:
+        try:
+            problem.groups = number_groups(problem.groups, len(problem.groups))
+        except ValueError as error:
+            raise ValueError(f"--groups {groups}: {error}") from None
     distinct = np.unique(problem.target)
     if len(distinct) < 2:
         raise ValueError(
@@ -111,20 +114,16 @@ def make_problem(
     return problem
 
 
-def _number_groups(column: Series, read: ReadTable) -> NDArray[np.int64]:
-    """Return the numbers of the groups that a column names; raise ValueError for a row without one."""
-    if column.hasnans:
-        row = int(column.index[column.isna().to_numpy().argmax()]) + 1
-        raise ValueError(f"{read.name}: the group {column.name!r} is missing in row {row}: name it")
-    try:
-        return number_groups(column, len(column))
-    except ValueError as error:
-        raise ValueError(f"--groups {column.name}: {error}") from None
-
-
-def make_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:
+def make_rows(
+    read: ReadTable,
+    target: str,
+    task: str,
+    weights: str | None,
+    columns: list[str],
+    groups: str | None = None,
+) -> Problem:
     """Return the rows of a table that have a target, with the given columns; ValueError if there are none."""
-    problem = parse_rows(read, target, task, weights, columns)
+    problem = parse_rows(read, target, task, weights, columns, groups)
     check_any(len(problem.target), problem.weights, read.name, target, weights)
     return problem
 
@@ -145,10 +144,12 @@ def note_missing_targets(n_missing: int) -> list[str]:
     return [f"{pluralize(n_missing, 'row')} without a target {verb} left out"] if n_missing else []
 
 
-def parse_rows(read: ReadTable, target: str, task: str, weights: str | None, columns: list[str]) -> Problem:
+def parse_rows(
+    read: ReadTable, target: str, task: str, weights: str | None, columns: list[str], groups: str | None
+) -> Problem:
     """Return the rows, if any, of a table or a piece of one that have a target, with the given columns.
 
-    An unusable target or weight is a ValueError that names the row.
+    An unusable target or weight, and a missing group, are a ValueError that names the row.
     """
     frame = read.frame[read.frame[target].notna()]
     notes = note_missing_targets(len(read.frame) - len(frame))
@@ -163,10 +164,15 @@ def parse_rows(read: ReadTable, target: str, task: str, weights: str | None, col
                 f"{read.name}: the weight {weights!r} in row {frame.index[row] + 1} is "
                 f"{frame[weights].iloc[row]}: weights are numbers of at least 0"
             )
-    pandas = import_extra("pandas", "cli", "reading a table")
+    names = None
+    if groups is not None:
+        if frame[groups].hasnans:
+            row = int(frame.index[frame[groups].isna().to_numpy().argmax()]) + 1
+            raise ValueError(f"{read.name}: the group {groups!r} is missing in row {row}: name it")
+        names = frame[groups].astype(str).to_numpy(object)
     check_finite(frame[columns], read)
     features = frame[columns].reset_index(drop=True)
-    return Problem(task, features, pandas.Series(values, name=target), row_weights, notes)
+    return Problem(task, features, pandas.Series(values, name=target), row_weights, names, notes)
 
 
 def parse_targets(column: Series, read: ReadTable, task: str) -> Array:
@@ -181,7 +187,6 @@ def parse_targets(column: Series, read: ReadTable, task: str) -> Array:
                 f"leave the row out by {format_option('--na', f'{column.name}=inf', f'{column.name}=-inf')}"
             )
         return values
-    pandas = import_extra("pandas", "cli", "reading a table")
     kinds = {type(value) for value in column}
     if kinds <= {bool, np.bool_}:
         return column.to_numpy(dtype=bool)
@@ -240,7 +245,6 @@ def _convert_to_texts(column: Series) -> Array:
 
 def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
     """Return the task that the values of a target suggest."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         raise ValueError(f"{read.name}: the target {column.name!r} holds dates: choose numbers or classes")
     distinct, dtype = column.drop_duplicates(), column.dtype

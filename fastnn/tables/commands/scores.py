@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
+from pandas import DataFrame
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -25,8 +26,6 @@ from ..members import assign_group_folds, split_rows
 from .matching import ignore_unseen
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from ..base import Tabular
 
 __all__ = [
@@ -152,7 +151,7 @@ def estimate_margins(
     predictions: Array,
     classes: Array | None,
     weights: Array | None,
-    groups: Rows | None = None,
+    groups: Array | None = None,
 ) -> dict[str, float]:
     """Return half of the width of the 95 % interval of each score by name; NaN for one row or group.
 

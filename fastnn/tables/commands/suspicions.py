@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas
+from pandas import DataFrame, Series
 from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from ...system.extras import import_extra
 from ...system.messages import pluralize
 from ...system.validation import Array
 from .hints import find_hint, format_option, read_as_missing
 from .reading import ReadTable
 from .scores import make_folds
-
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
 
 __all__ = ["find_suspicions"]
 
@@ -140,7 +137,6 @@ def _find_leaks(frame: DataFrame, target: Series, task: str) -> list[str]:
 
 def _convert_to_numbers(column: Series) -> Array:
     """Return a column as float64 in its order, a missing value as the least."""
-    pandas = import_extra("pandas", "cli", "reading a table")
     if column.dtype.kind not in "iufb":
         return pandas.factorize(column, sort=column.dtype.kind == "M")[0].astype(np.float64)
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -7,17 +7,28 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...system.messages import escape_controls
+import numpy as np
+from pandas import Series
+
+from ... import __version__
+from ...system.files import atomic_path, check_file_name, check_folder, check_replaceable
+from ...system.messages import escape_controls, join_names, pluralize
 from ...system.printing import print
+from ..encoding.encoder import TableEncoder
+from ..estimators import TabularClassifier, TabularRegressor
+from ..fits import check_size
+from ..parquet import Source, is_parquet
+from ..presets import PRESETS
+from ..report.data import EvaluatedFit
+from ..report.page import make_report_page
+from .evaluated_fit import fit_and_evaluate
+from .matching import check_kinds, check_known, find_first_text, find_text_columns
 from .options import TrainTableOptions
-
-if TYPE_CHECKING:
-    from ..estimators import TabularClassifier, TabularRegressor
-    from ..report.data import EvaluatedFit, ReportData
-    from .reading import ReadTable
-    from .rows import Problem
+from .reading import Columns, ReadTable, read_table, resolve_names
+from .rows import Problem, are_numbers, check_classes, make_problem, make_rows
+from .scores import format_scores, to_json
 
 __all__ = ["train_table"]
 
@@ -27,20 +38,10 @@ MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
 
 def train_table(options: TrainTableOptions) -> int:
     """Fit, evaluate, print and write; return the exit status."""
-    from ...system.files import check_file_name
-
     begin = time.perf_counter()
     check_file_name(options.out, "--out")
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
-
-    from ..members import WeightlessRowsError
-    from ..parquet import is_parquet
-    from .evaluated_fit import fit_and_evaluate
-    from .matching import find_text_columns
-    from .reading import Columns, read_table
-    from .rows import are_numbers, make_problem
-
     if paths[0].exists():
         print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
     if is_parquet(options.table):
@@ -81,9 +82,6 @@ def train_table(options: TrainTableOptions) -> int:
     try:
         result = fit_and_evaluate(estimator, problem, valid, options, shows_bars, keep)
         _write_results(read, result, options, paths)
-    except WeightlessRowsError as error:
-        how = f"name validation rows by --valid{' in place of --cv' if options.cv else ''}"
-        raise ValueError(error.explain(how)) from None
     finally:
         if is_kept and sys.exception() is not None:
             print(f"{paths[0]} is complete; {SCORES} or {REPORT} is missing", file=sys.stderr)
@@ -93,11 +91,6 @@ def train_table(options: TrainTableOptions) -> int:
 
 def _check_size(options: TrainTableOptions) -> None:
     """Raise ValueError if the training takes more memory than allowed, before a file is read."""
-    from ..fits import check_size
-    from ..parquet import Source
-    from ..presets import PRESETS
-    from .reading import resolve_names
-
     source, preset = Source.open(options.table), PRESETS[options.preset]
     left_out = {options.target, options.weights, options.groups, *resolve_names(options.drop, source.columns)}
     check_size(
@@ -116,24 +109,22 @@ def _write_results(
     read: ReadTable, result: EvaluatedFit, options: TrainTableOptions, paths: list[Path]
 ) -> None:
     """Print the scores, and write them and the report."""
-    from ...system.files import atomic_path
-    from ..report.page import make_report_page
-
     _print_scores(result)
     metrics = _collect_metrics(read, result, options)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
     with atomic_path(paths[1]) as draft:
         draft.write_text(text + "\n", "utf-8", "backslashreplace")
-    page = make_report_page(_make_report(read, result, options, metrics))
+    notes = read.notes + result.notes + result.remarks
+    if options.weights is not None:
+        notes.append(f"scores are weighted by {options.weights!r}; the tables count rows")
+    page = make_report_page(result, metrics, notes, str(paths[0]))
     with atomic_path(paths[2]) as draft:
         draft.write_text(page, "utf-8", "backslashreplace")
 
 
 def _check_folder(folder: Path, paths: list[Path]) -> None:
     """Raise ValueError unless the results can be written to a folder, which is made with its parents."""
-    from ...system.files import check_folder, check_replaceable
-
     if os.path.lexists(folder) and not folder.is_dir():
         kind = "a file" if folder.exists() else "a link to nothing"
         raise ValueError(f"--out: {folder} is {kind}, not a folder")
@@ -147,10 +138,6 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
 
 def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClassifier | TabularRegressor:
     """Return the estimator of the arguments for a problem."""
-    import fastnn
-
-    from .matching import find_first_text
-
     settings = {
         "n_estimators": options.networks,
         "preset": options.preset,
@@ -164,38 +151,27 @@ def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClas
             remedy = "leave --quantiles out" if is_text else "pass --task regression"
             raise ValueError(f"--quantiles works only with numbers, but the target holds classes: {remedy}")
         weight = "balanced" if options.balanced else None
-        return fastnn.TabularClassifier(class_weight=weight, **settings)
+        return TabularClassifier(class_weight=weight, **settings)
     if options.balanced:
         raise ValueError("--balanced works only with classes, but the target holds numbers")
-    return fastnn.TabularRegressor(quantiles=options.quantiles, **settings)
+    return TabularRegressor(quantiles=options.quantiles, **settings)
 
 
 def _match_validation(read: ReadTable, problem: Problem, options: TrainTableOptions) -> Problem:
     """Return the validation rows, with the columns and classes of the training rows."""
-    import numpy as np
-    import pandas as pd
-
-    from .matching import check_kinds, check_known
-    from .rows import check_classes, make_rows
-
     target = options.target
     check_known([target, *problem.frame.columns], list(read.frame.columns), read.name, "--valid")
     check_kinds(read, problem.frame, options.date_format)
     valid = make_rows(read, target, problem.task, options.weights, list(problem.frame.columns))
     if problem.task == "classification":
         classes = np.unique(problem.target.to_numpy())
-        valid.target = pd.Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
+        valid.target = Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
     problem.notes += [f"{read.name}: {note}" for note in (*read.notes, *valid.notes)]
     return valid
 
 
 def _print_table(read: ReadTable, problem: Problem) -> None:
     """Print rows, columns by kind, missing values, what is left out and why, and the target."""
-    import numpy as np
-
-    from ...system.messages import join_names, pluralize
-    from ..encoding.encoder import TableEncoder
-
     columns = TableEncoder(text="target").fit(problem.frame).columns_
     n_columns = len(read.frame.columns) + len(read.unread)
     print(f"{read.name}: {pluralize(len(read.frame), 'row')}, {pluralize(n_columns, 'column')}")
@@ -228,8 +204,6 @@ def _print_table(read: ReadTable, problem: Problem) -> None:
 
 def _print_scores(result: EvaluatedFit) -> None:
     """Print the scores of the networks and of the baselines."""
-    from .scores import format_scores
-
     print(f"\n{format_scores(result.task, result.scores, result.margins)}\n(evaluated {result.how})")
     for remark in result.remarks:
         print(f"  note: {remark}")
@@ -245,9 +219,6 @@ def _print_scores(result: EvaluatedFit) -> None:
 
 def _collect_metrics(read: ReadTable, result: EvaluatedFit, options: TrainTableOptions) -> dict[str, Any]:
     """Return the content of metrics.json."""
-    from ... import __version__
-    from .scores import to_json
-
     model = result.model
     return to_json(
         {
@@ -273,23 +244,3 @@ def _collect_metrics(read: ReadTable, result: EvaluatedFit, options: TrainTableO
             ],
         }
     )
-
-
-def _make_report(
-    read: ReadTable, result: EvaluatedFit, options: TrainTableOptions, metrics: dict[str, Any]
-) -> ReportData:
-    """Return the content of report.html."""
-    from ..report.data import ReportData
-    from .scores import order_metrics
-
-    name = options.weights
-    weighted = [] if name is None else [f"scores are weighted by {name!r}; the tables count rows"]
-    own = {
-        "target": options.target,
-        "source": read.name,
-        "metrics": order_metrics(result.task, result.scores),
-        "notes": read.notes + result.notes + result.remarks + weighted,
-        "model_file": str(options.out / MODEL),
-        "details": metrics,
-    }
-    return ReportData(**(vars(result) | own))

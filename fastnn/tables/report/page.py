@@ -5,15 +5,16 @@ from __future__ import annotations
 import html
 import json
 import shlex
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from ...system.messages import format_range, pluralize
 from ..summary import find_last_best
-from .data import ReportData
+from .data import EvaluatedFit
 from .pictures import (
     draw_calibration_svg,
     draw_learning,
@@ -43,32 +44,37 @@ __all__ = ["make_report_page"]
 MAX_BARS, MAX_CLASSES = 12, 12
 
 
-def make_report_page(data: ReportData) -> str:
-    """Return the page as HTML that needs no other file and runs no script."""
+def make_report_page(
+    fit: EvaluatedFit, details: dict[str, Any], notes: Sequence[str], model_file: str
+) -> str:
+    """Return the page as HTML that needs no other file and runs no script.
+
+    The details are the content of metrics.json, and the notes those for the user.
+    """
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    sections = [_make_header(data), _make_tiles(data)]
+    sections = [_make_header(fit, details["table"]), _make_tiles(fit)]
     sections.append(
         _make_section(
             "Against simple models",
-            f"Evaluated {data.how}. The best score of each column is green.",
-            make_scores_table(data.scores, data.metrics),
+            f"Evaluated {fit.how}. The best score of each column is green.",
+            make_scores_table(fit.scores, fit.metrics),
         )
     )
-    sections += _collect_predictions(data)
-    sections.append(_make_pair(_make_importances(data), _make_learning(data)))
+    sections += _collect_predictions(fit)
+    sections.append(_make_pair(_make_importances(fit), _make_learning(fit)))
     sections.append(
         _make_section(
             "Columns",
             "The distribution of each column, and what the networks see of it.",
-            make_columns_table(data.frame, data.model.columns_),
+            make_columns_table(fit.frame, fit.model.columns_),
         )
     )
-    if data.notes:
-        items = "".join(f"<li>{escape(note)}</li>" for note in data.notes)
+    if notes:
+        items = "".join(f"<li>{escape(note)}</li>" for note in notes)
         sections.append(_make_section("Notes", "", f'<ul class="notes">{items}</ul>'))
-    sections.append(_make_pair(_make_usage(data), _make_details(data)))
-    sections.append(f"<footer>Written by fastnn {escape(str(data.details['version']))}</footer>")
-    title = f"{escape(data.target)} · {escape(data.source)}"
+    sections.append(_make_pair(_make_usage(fit.task, model_file), _make_details(details)))
+    sections.append(f"<footer>Written by fastnn {escape(str(details['version']))}</footer>")
+    title = f"{escape(fit.target)} · {escape(details['table'])}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -88,29 +94,29 @@ def _make_pair(*sections: str) -> str:
     return f'<div class="pair">{"".join(sections)}</div>'
 
 
-def _make_header(data: ReportData) -> str:
-    size = f"{pluralize(len(data.y), 'row')} · {pluralize(len(data.model.columns_), 'column')}"
-    kind = "Classes" if data.task == "classification" else "Numbers"
+def _make_header(fit: EvaluatedFit, source: str) -> str:
+    size = f"{pluralize(len(fit.y), 'row')} · {pluralize(len(fit.model.columns_), 'column')}"
+    kind = "Classes" if fit.task == "classification" else "Numbers"
     return (
-        f'<header><p class="kicker">{kind} predicted from a table</p><h1>{escape(data.target)}</h1>'
-        f"<p>{escape(data.source)} · {size}</p></header>"
+        f'<header><p class="kicker">{kind} predicted from a table</p><h1>{escape(fit.target)}</h1>'
+        f"<p>{escape(source)} · {size}</p></header>"
     )
 
 
-def _make_tiles(data: ReportData) -> str:
+def _make_tiles(fit: EvaluatedFit) -> str:
     """Return the most important scores in large digits."""
-    networks, *_, constants = data.scores.values()
-    always = "always the majority" if data.task == "classification" else "always the mean"
+    networks, *_, constants = fit.scores.values()
+    always = "always the majority" if fit.task == "classification" else "always the mean"
     tiles = []
-    for k, (name, metric) in enumerate(data.metrics.items()):
+    for k, (name, metric) in enumerate(fit.metrics.items()):
         value, constant = networks[name], constants[name]
         hint = ""
         if np.isfinite(constant) and np.isfinite(value):
             is_better = value > constant if metric.is_better_high else value < constant
             mark = "<em>\N{BLACK UP-POINTING TRIANGLE}</em> " if is_better else ""
             hint = f"<span>{mark}{always}: {_format_score(name, metric, constant)}</span>"
-        if np.isfinite(data.margins[name]):
-            hint = f"<span>± {_format_score(name, metric, data.margins[name])} (95 %)</span>{hint}"
+        if np.isfinite(fit.margins[name]):
+            hint = f"<span>± {_format_score(name, metric, fit.margins[name])} (95 %)</span>{hint}"
         first = " first" if k == 0 else ""
         label, text = escape(metric.label), _format_score(name, metric, value)
         tiles.append(f'<div class="tile{first}"><span>{label}</span><strong>{text}</strong>{hint}</div>')
@@ -126,27 +132,27 @@ def _format_score(name: str, metric: Metric, value: float) -> str:
     )
 
 
-def _collect_predictions(data: ReportData) -> list[str]:
+def _collect_predictions(fit: EvaluatedFit) -> list[str]:
     """Return the sections about right and wrong predictions."""
-    if data.task == "regression":
-        half, most = np.quantile(np.abs(data.truth - data.predictions), [0.5, 0.9])
+    if fit.task == "regression":
+        half, most = np.quantile(np.abs(fit.truth - fit.predictions), [0.5, 0.9])
         text = (
             f"Half of the predictions are off by less than {format_number(half)}, nine of ten by less than "
             f"{format_number(most)}."
         )
         return [
             _make_pair(
-                _make_section("Predicted and true", text, draw_predicted(data.truth, data.predictions)),
+                _make_section("Predicted and true", text, draw_predicted(fit.truth, fit.predictions)),
                 _make_section(
                     "What is left",
                     "Residuals, true minus predicted numbers: an even cloud around 0 is good.",
-                    draw_residuals_svg(data.truth, data.predictions),
+                    draw_residuals_svg(fit.truth, fit.predictions),
                 ),
             )
         ]
-    P, classes = data.predictions, data.classes
+    P, classes = fit.predictions, fit.classes
     assert classes is not None
-    counts = confusion_matrix(data.truth, classes[P.argmax(axis=1)], labels=classes)
+    counts = confusion_matrix(fit.truth, classes[P.argmax(axis=1)], labels=classes)
     order = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES]
     more = (
         f" The {MAX_CLASSES} most frequent of {len(classes)} classes." if len(classes) > MAX_CLASSES else ""
@@ -158,32 +164,32 @@ def _collect_predictions(data: ReportData) -> list[str]:
     calibration = _make_section(
         "Can the probabilities be trusted?",
         "Calibration: of the rows given 70 %, 70 % should come true. Curves near the dashed line are good.",
-        draw_calibration_svg(data.truth, P, classes),
+        draw_calibration_svg(fit.truth, P, classes),
     )
     if is_dense(classes):
         single = _make_section("Class by class", "Recall and precision of each class.", table)
         return [_make_section(title, text, matrix), _make_pair(single, calibration)]
     pairs = [_make_pair(_make_section(title, text, matrix + table), calibration)]
-    if len(classes) == 2 and len(np.unique(data.truth)) == 2:
+    if len(classes) == 2 and len(np.unique(fit.truth)) == 2:
         found = _make_section(
             f"Finding {classes[1]}",
             "ROC curve over all thresholds: recall (found) by false positive rate (false alarms).",
-            draw_roc(data.truth, P, classes),
+            draw_roc(fit.truth, P, classes),
         )
         sure = _make_section(
             "How sure it is",
             "Rows of either class by predicted probability: the further apart, the better.",
-            draw_sureness(data.truth, P, classes),
+            draw_sureness(fit.truth, P, classes),
         )
         pairs.append(_make_pair(found, sure))
     return pairs
 
 
-def _make_importances(data: ReportData) -> str:
+def _make_importances(fit: EvaluatedFit) -> str:
     """Return the section of the columns' importances."""
-    values = np.maximum(data.model.importances_, 0)
+    values = np.maximum(fit.model.importances_, 0)
     order = np.argsort(-values, kind="stable")[:MAX_BARS]
-    names = [data.model.columns_[k]["name"] for k in order]
+    names = [fit.model.columns_[k]["name"] for k in order]
     return _make_section(
         "What matters",
         "Increase of the loss when the values of a column are shuffled.",
@@ -191,9 +197,9 @@ def _make_importances(data: ReportData) -> str:
     )
 
 
-def _make_learning(data: ReportData) -> str:
+def _make_learning(fit: EvaluatedFit) -> str:
     """Return the section of the learning curves."""
-    members = data.model._list_heads()[0]
+    members = fit.model._list_heads()[0]
     curves = [member.validation_loss_curve_ for member in members]
     kept = [find_last_best(scores) for member in members if (scores := member.validation_scores_)]
     return _make_section(
@@ -203,11 +209,11 @@ def _make_learning(data: ReportData) -> str:
     )
 
 
-def _make_usage(data: ReportData) -> str:
+def _make_usage(task: str, model_file: str) -> str:
     """Return the section with commands."""
-    file = shlex.quote(data.model_file)
-    probability = " --proba" if data.task == "classification" else ""
-    name = json.dumps(data.model_file, ensure_ascii=False)
+    file = shlex.quote(model_file)
+    probability = " --proba" if task == "classification" else ""
+    name = json.dumps(model_file, ensure_ascii=False)
     commands = (
         f"fastnn predict {file} new.csv{probability} -o predictions.csv\nfastnn evaluate {file} test.csv\n\n"
         f"# in Python\nmodel = fastnn.load({name})\nmodel.predict(frame)"
@@ -216,9 +222,8 @@ def _make_usage(data: ReportData) -> str:
     return _make_section("Use it", "In a shell or in Python, with rows of the same columns.", text)
 
 
-def _make_details(data: ReportData) -> str:
+def _make_details(details: dict[str, Any]) -> str:
     """Return the section of the settings."""
-    details = data.details
     passes = details["passes"]
     facts = {
         "networks": f"{details['networks']} of layers {' → '.join(map(str, details['layers']))}",

@@ -166,6 +166,27 @@ def test_rows_of_a_group_stay_together_in_every_split(evaluation, train):
     assert found["margins"]["accuracy"] > 2 * 1.96 * np.sqrt(0.25 / 400)  # of 40 groups, not 400 rows
 
 
+@pytest.mark.needs("pyarrow")
+def test_an_evaluation_draws_whole_groups(train, run, folder):
+    train(storms(), "--target", "strong", "--passes", 24, "--groups", "storm")
+    storms().drop(columns="storm").assign(day=storms()["storm"]).to_csv("days.csv", index=False)
+    storms().to_parquet("storms.parquet")
+
+    def find_margin(table, *options):
+        status, out, errors = run("evaluate", "run/model.fastnn", table, "--out", "scores.json", *options)
+        assert (status, errors) == (0, "")
+        return json.loads(Path("scores.json").read_text())["margins"]["log_loss"], out
+
+    of_groups, out = find_margin("t.csv")
+    assert "columns that the model does not use" not in out
+    of_rows, out = find_margin("days.csv")
+    assert "note: the table lacks the column 'storm' of the training's groups" in out
+    assert of_groups > 2 * of_rows
+    for table, options in (("days.csv", ["--groups", "day"]), ("storms.parquet", [])):
+        assert find_margin(table, *options)[0] == pytest.approx(of_groups, rel=1e-6)
+    assert run("evaluate", "run/model.fastnn", "days.csv", "--groups", "week")[0] == 1
+
+
 def test_few_evaluated_rows_advise_cross_validation(train):
     advice = "note: scores of 8 rows say little: --cv 5 evaluates all rows, by networks that did not see them"
     assert advice in train(customers(40), *CHURN, *SHORT)
@@ -379,7 +400,7 @@ def _disk_full(*arguments, **options):
     ("broken", "left"),
     [
         ("fastnn.TabularClassifier.save", None),
-        ("fastnn.tables.report.page.make_report_page", ["metrics.json", "model.fastnn"]),
+        ("fastnn.tables.commands.train_table.make_report_page", ["metrics.json", "model.fastnn"]),
         ("fastnn.tables.commands.evaluated_fit.score_baselines", ["model.fastnn"]),
     ],
 )
@@ -467,11 +488,9 @@ def test_validation_rows_of_weight_0_are_refused_with_the_option_that_helps(trai
     arguments = (*CHURN, "--weights", "w", *SHORT)
     train(frame, *arguments, valid=customers(seed=1).assign(w=1))
     assert refused("train", "t.csv", *arguments) == (
-        "all rows that are set aside to validate a network have the weight 0: name validation rows by "
-        "--valid, or leave out rows of weight 0"
+        "all rows that are set aside to validate a network have the weight 0: pass validation rows, or leave "
+        "out rows of weight 0"
     )
-    message = refused("train", "t.csv", *arguments, "--cv", "3")
-    assert "name validation rows by --valid in place of --cv, or" in message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems have names of text alone")

@@ -13,7 +13,7 @@ import fastnn
 from fastnn.tables.commands.scores import METRICS, compute_scores
 from fastnn.tables.presets import PRESETS, Preset
 from fastnn.tables.report import pictures
-from fastnn.tables.report.data import ReportData
+from fastnn.tables.report.data import EvaluatedFit
 from fastnn.tables.report.page import make_report_page
 from fastnn.tables.report.pictures import draw_sparkline
 from fastnn.tables.report.tables import (
@@ -54,7 +54,7 @@ MODEL_FILE = 'a "run"\\new modèle.fastnn'
 
 
 def make_data(y, **parameters):
-    """Return the content of a report about a target, predicted by an estimator with these parameters."""
+    """Return a fit to a target, by an estimator with these parameters, and details of its report."""
     is_number = y.dtype.kind == "f"
     kind = fastnn.TabularRegressor if is_number else fastnn.TabularClassifier
     with pytest.MonkeyPatch.context() as patch:
@@ -66,11 +66,11 @@ def make_data(y, **parameters):
     scores = {"fastnn": compute_scores(task, truth, predictions, classes, None)}
     scores["linear model"] = dict.fromkeys(scores["fastnn"], 1.01)
     scores["mean" if is_number else "majority"] = dict.fromkeys(scores["fastnn"], 0.25)
-    settings = {"networks": 2, "layers": [9, 8, 1], "preset": "fast", "seed": 0}
-    return ReportData(
+    settings = {"networks": 2, "layers": [9, 8, 1], "preset": "fast", "seed": 0, "table": "t & u.csv"}
+    settings |= {"version": "1", "passes": [3, 6], "fit_seconds": 1.5, "fit_cpu_seconds": 2.0}
+    fit = EvaluatedFit(
         target="the <target>",
         task=task,
-        source="t & u.csv",
         frame=FRAME,
         y=y,
         truth=truth,
@@ -81,18 +81,17 @@ def make_data(y, **parameters):
         margins=dict.fromkeys(scores["fastnn"], 0.0123),
         metrics=METRICS[task],
         model=model,
-        notes=["a <note>"],
+        notes=[],
         remarks=[],
-        model_file=MODEL_FILE,
-        details=settings | {"version": "1", "passes": [3, 6], "fit_seconds": 1.5, "fit_cpu_seconds": 2.0},
     )
+    return fit, settings, ["a <note>"], MODEL_FILE
 
 
 @pytest.fixture(scope="module")
 def reports():
     """Return the content and the page of a report on each target."""
     found = {name: make_data(y) for name, y in TARGETS.items()}
-    return {name: (data, make_report_page(data)) for name, data in found.items()}
+    return {name: (data[0], make_report_page(*data)) for name, data in found.items()}
 
 
 class Page(HTMLParser):
@@ -150,7 +149,7 @@ def test_the_sections_depend_on_the_task(reports):
 
 def test_names_that_look_like_colours_and_fonts_stay_as_they_are():
     names = ["font: 10px $x^2$", "_red #040404"]  # dollars would begin a formula
-    text = make_report_page(make_data(np.where(SCORE > 0, *names)))
+    text = make_report_page(*make_data(np.where(SCORE > 0, *names)))
     found = re.findall(r"<svg role.*?</svg>", text, re.DOTALL)
     shown = [part for picture in found for part in ElementTree.fromstring(picture).itertext()]
     for name in names:
@@ -205,12 +204,12 @@ def test_bars_are_as_long_as_their_values():
     assert draw_sparkline([], "x") == ""
 
 
-def test_a_picture_that_cannot_be_drawn_costs_the_picture_alone(monkeypatch, reports):
+def test_a_picture_that_cannot_be_drawn_costs_the_picture_alone(monkeypatch):
     def fail(*arguments):
         raise ValueError("Too many bins for <data> range")
 
     monkeypatch.setattr(pictures, "draw_calibration", fail)
-    page = make_report_page(reports["two"][0])
+    page = make_report_page(*make_data(TARGETS["two"]))
     assert "<p>This picture cannot be drawn: Too many bins for &lt;data&gt; range.</p>" in page
     assert "ROC curve" in page
 
@@ -231,7 +230,8 @@ def test_distributions_of_numbers_are_counted_in_equal_intervals():
 @pytest.mark.parametrize("scale", [1e-7, 1e9])
 def test_a_target_of_any_scale(scale):
     data = make_data(SCORE * scale)
-    page, rmse = make_report_page(data), data.scores["fastnn"]["rmse"]
+    page, data = make_report_page(*data), data[0]
+    rmse = data.scores["fastnn"]["rmse"]
     half = np.median(np.abs(data.truth - data.predictions))
     assert f"off by less than {half:.3e}" in page
     assert page.count(f"{rmse:.3e}") == 2  # the tile and the table
