@@ -88,7 +88,8 @@ def find_dialect(text: str, is_cut: bool, options: ReadOptions, name: str) -> tu
     if comment is not None:
         notes.append(f"lines that begin with {comment} are left out")
     if sep != ",":
-        notes.append(f"fields are separated by {'tabs' if sep == chr(9) else repr(sep)}")
+        names = {"\t": "tabs", " ": "blanks"}
+        notes.append(f"fields are separated by {names.get(sep, repr(sep))}")
     if decimal != ".":
         notes.append(f"decimal point {decimal!r}")
     elif not (options.decimal or thousands) and sep != "," and _may_be_groups(rows):
@@ -103,6 +104,7 @@ def find_dialect(text: str, is_cut: bool, options: ReadOptions, name: str) -> tu
 
 def _split_fields(lines: Sequence[str], sep: str, quote: str) -> list[Row]:
     """Return the rows that are not blank; none if a field is longer than the module csv allows."""
+    lines = [line.strip() for line in lines] if sep == " " else lines
     reader = csv.reader(lines, delimiter=sep, quotechar=quote, skipinitialspace=True)
     rows, first = [], 0
     try:
@@ -123,7 +125,10 @@ def _find_quote(lines: Sequence[str]) -> str:
 
 
 def _find_separator(lines: Sequence[str], quote: str) -> str:
-    """Return the separator with which most rows have as many fields as the header; a comma if none has."""
+    """Return the separator with which most rows have as many fields as the header; a comma if none has.
+
+    Blanks separate the fields of lines that no other sign does, if all have as many.
+    """
     best, best_key = ",", (0.0, 0)
     for sep in SEPARATORS:
         rows = _split_fields(lines, sep, quote)
@@ -133,7 +138,8 @@ def _find_separator(lines: Sequence[str], quote: str) -> str:
         key = (round(widths.count(widths[0]) / len(widths), 1), widths[0])
         if key > best_key:
             best, best_key = sep, key
-    return best
+    widths_by_blanks = {len(fields) for _, fields in _split_fields(lines, " ", quote)}
+    return " " if best_key == (0.0, 0) and len(widths_by_blanks) == 1 and max(widths_by_blanks) > 1 else best
 
 
 def _count_titles(rows: Sequence[Row]) -> int:

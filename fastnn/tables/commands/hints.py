@@ -19,7 +19,15 @@ from pandas import Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["find_hint", "format_option", "is_marker", "parse_units", "read_as_missing", "to_python_form"]
+__all__ = [
+    "find_hint",
+    "format_option",
+    "guess_date_formats",
+    "is_marker",
+    "parse_units",
+    "read_as_missing",
+    "to_python_form",
+]
 
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
@@ -195,8 +203,8 @@ def _find_units(texts: Series) -> list[str]:
     return list(found)
 
 
-def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
-    """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
+def guess_date_formats(texts: Series) -> list[str]:
+    """Return the formats, with years of four digits, of the first texts that may be dates, in every order."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a format that has the day first only where it has to
         guesses = [
@@ -204,16 +212,23 @@ def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[S
             for text in texts[:MAX_OTHERS]
             for is_first in (False, True)
         ]
-        best: list[tuple[float, str, Series]] = []
-        for form in dict.fromkeys([*guesses, *SHORT_DATES]):
-            # A number such as 2017 is a date to pandas, too.
-            if form is None or not (("%d" in form and "%Y" in form) or form in SHORT_DATES):
-                continue
-            try:
-                dates = pandas.to_datetime(texts, format=form, errors="coerce")
-            except ValueError:  # time zones differ
-                continue
-            best.append((float(n_rows[dates.notna().to_numpy()].sum()), form, dates))
+    # A number such as 2017 is a date to pandas, too, and so is a day between year and month.
+    return [
+        form
+        for form in dict.fromkeys(filter(None, guesses))
+        if "%d" in form and "%Y" in form and not re.match("%Y.%d", form)
+    ]
+
+
+def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
+    """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
+    best: list[tuple[float, str, Series]] = []
+    for form in [*guess_date_formats(texts), *SHORT_DATES]:
+        try:
+            dates = pandas.to_datetime(texts, format=form, errors="coerce")
+        except ValueError:  # time zones differ
+            continue
+        best.append((float(n_rows[dates.notna().to_numpy()].sum()), form, dates))
     most = max((share for share, _, _ in best), default=0.0)
     chosen = [(form, dates) for share, form, dates in best if share == most]
     if not most:

@@ -25,7 +25,7 @@ from ...system.targets import MAX_CLASSES
 from ...system.validation import short_repr
 from ..parquet import PARQUET, Source, draw_rows, get_first_line, is_parquet, name_source, read_url
 from .dialect import Dialect, find_dialect
-from .hints import parse_units, to_python_form
+from .hints import guess_date_formats, parse_units, to_python_form
 from .options import ReadOptions
 
 __all__ = ["INDEX", "ISO", "Columns", "ReadTable", "parse_dates", "read_table", "resolve_names"]
@@ -458,7 +458,7 @@ class _Fields:
         if missing.own:
             na = {column: missing.list_texts(column) for column in dialect.header}
         given = {
-            "sep": dialect.sep,
+            "sep": r"\s+" if dialect.sep == " " else dialect.sep,
             "quotechar": dialect.quote,
             "decimal": dialect.decimal,
             "thousands": dialect.thousands,
@@ -610,11 +610,34 @@ def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> N
             if found is not None and _is_complete(found, column):
                 found -= pandas.Timestamp("1900-01-01")
                 read.notes.append(f"column {name!r} holds times of day, read as fractions of a day")
+        elif read.form is not None:
+            found = _convert_unambiguous_dates(read, column)
         if found is not None and _is_complete(found, column):
             read.frame[name] = found
     if given and not may_fit:
         forms = " or ".join(map(short_repr, given))
         read.notes.append(f"no column holds dates in the format {forms} of --date-format")
+
+
+def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None:
+    """Return the dates of a column of a CSV file that one order of day, month and year fits; None for others.
+
+    The format is remembered, so that dates of other files have the same order whatever their values are: the
+    columns of a file cannot have the day before the month in one, and after it in another.
+    """
+    assert read.form is not None
+    forms = [
+        form
+        for form in guess_date_formats(column.dropna())
+        if _is_complete(parse_dates(column, [form]), column)
+    ]
+    known = list(dict.fromkeys([*read.form.date_format, *forms]))
+    orders = {form.index("%d") < form.index("%m") for form in known if re.match("%[dm].*%[dm]", form)}
+    if len(forms) != 1 or len(orders) > 1:
+        return None
+    read.form = replace(read.form, date_format=known)
+    read.notes.append(f"column {column.name!r} holds dates as {column.dropna().iloc[0]}, read by {forms[0]}")
+    return parse_dates(column, forms)
 
 
 def _is_complete(dates: Series | None, column: Series) -> bool:

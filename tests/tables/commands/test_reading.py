@@ -213,7 +213,8 @@ def test_targets_that_may_be_classes_stay_as_in_the_file(sep, texts, task, value
         (["2024-01-31T12:30:00Z", "2023-12-01T00:00:00Z"], [], "M"),
         (["2024-01-31", "", "2023-12-01"], [], "M"),
         (["2024-01-31", "unknown"], [], "O"),
-        (["31/01/2024", "01/12/2023"], [], "O"),
+        (["31/01/2024", "01/12/2023"], [], "M"),
+        (["01.02.2024", "12/31/2023"], [], "O"),
         (["31/01/2024", "01/12/2023"], ["--date-format", "%d/%m/%Y"], "M"),
         (["2024-01-31", "2023-12-01"], ["--date-format", "%d/%m/%Y"], "M"),
         (["2024-13-31", "2023-12-01"], [], "O"),
@@ -307,6 +308,47 @@ def test_an_option_overrules_the_form_of_the_trainings_file(path):
     for damaged in ({}, record | {"sep": 3}, record | {"na": "x"}, record | {"units": [1]}, []):
         with pytest.raises(ValueError, match="record of how its table was read is damaged"):
             read(path, record=damaged)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dates"),
+    [
+        ("1/2/2024", "31/1/2024", ["2024-02-01", "2024-01-31"]),
+        ("1/2/2024", "1/31/2024", ["2024-01-02", "2024-01-31"]),
+        ("1.2.2024 8:30", "31.1.2024 8:30", ["2024-02-01", "2024-01-31"]),
+        ("2024/1/2", "2024/1/31", ["2024-01-02", "2024-01-31"]),
+        ("1/2/2024", "3/4/2024", None),
+        ("1/31/2024", "31/1/2024", None),
+    ],
+)
+def test_a_value_above_12_decides_the_order_of_dates_also_of_later_files(first, second, dates, path):
+    found = read_text(path, f"a;day\n1;{first}\n2;{second}\n")
+    if dates is None:
+        assert pd.api.types.is_string_dtype(found.frame["day"].dtype)
+        return
+    assert found.frame["day"].dt.strftime("%Y-%m-%d").tolist() == dates
+    assert any(f"column 'day' holds dates as {first}, read by %" in note for note in found.notes)
+    later = read_text(path, f"a;day\n1;{first}\n", record=found.form.to_record())
+    assert later.frame["day"].dt.strftime("%Y-%m-%d").tolist() == dates[:1]
+
+
+def test_dates_of_either_order_in_one_file_stay_text(path):
+    found = read_text(path, "a,b\n31/1/2024,1/31/2024\n1/2/2024,1/2/2024\n").frame
+    assert found["a"].dtype.kind == "M"
+    assert pd.api.types.is_string_dtype(found["b"].dtype)
+    assert "--date-format %m/%d/%Y" in find_hint(found["b"], is_csv=True)[1]
+
+
+def test_columns_may_be_aligned_by_blanks(path):
+    text = "  name   size  n\n Ann      1.5  1  \n Bo      12.5  22\n Cy     130   333\n"
+    found = read_text(path, text)
+    assert found.frame.to_dict("list") == {
+        "name": ["Ann", "Bo", "Cy"],
+        "size": [1.5, 12.5, 130],
+        "n": [1, 22, 333],
+    }
+    assert "fields are separated by blanks" in found.notes
+    assert read_text(path, "a note\none two three\n").frame.columns.tolist() == ["a note"]
 
 
 # --- notes and advice ------------------------------------------------------------------------------------
