@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from os import PathLike
 
-    from matplotlib.axes import Axes
     from numpy.typing import DTypeLike
     from onnx import ModelProto
     from sklearn.utils import Tags
@@ -292,25 +291,6 @@ class Tabular(SavableAttributes, BaseEstimator):
             If `n_repeats` is below 1 or the data are invalid.
         """
         return measure_importances(self, X, y, n_repeats, scoring, random_state)
-
-    def plot_importances(
-        self, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Axes | None = None
-    ) -> Axes:
-        """Draw the importances of the columns: `fastnn.plot_importances` of this estimator.
-
-        Parameters
-        ----------
-        X, y, n_columns, ax
-            Arguments of `fastnn.plot_importances`.
-
-        Returns
-        -------
-        matplotlib Axes
-            Axes with the bars.
-        """
-        from .plotting import plot_importances
-
-        return plot_importances(self, X, y, n_columns=n_columns, ax=ax)
 
     # --- exports and files -------------------------------------------------------------------------
 

@@ -29,8 +29,6 @@ from .calibration import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from .members import Member
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -243,25 +241,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
         P = self.predict_proba(X)
         return self.classes_[P.argmax(axis=1)]
 
-    def plot_calibration(
-        self, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Axes | None = None
-    ) -> Axes:
-        """Draw how often predicted classes are true: `fastnn.plot_calibration` of this estimator.
-
-        Parameters
-        ----------
-        X, y, n_bins, ax
-            Arguments of `fastnn.plot_calibration`.
-
-        Returns
-        -------
-        matplotlib Axes
-            Axes with the curves.
-        """
-        from .plotting import plot_calibration
-
-        return plot_calibration(self, X, y, n_bins=n_bins, ax=ax)
-
 
 class TabularRegressor(RegressorMixin, Tabular):
     __doc__ = (
@@ -435,23 +414,6 @@ class TabularRegressor(RegressorMixin, Tabular):
         outputs = np.reshape(scores, (len(heads), -1, len(scores[0])))
         values = self._decode_y(np.asarray(outputs.mean(axis=1, dtype=np.float64)))
         return self._order_quantiles(values.T) if quantiles else np.clip(values[0], *self._range)
-
-    def plot_residuals(self, X: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
-        """Draw true minus predicted numbers: `fastnn.plot_residuals` of this estimator.
-
-        Parameters
-        ----------
-        X, y, ax
-            Arguments of `fastnn.plot_residuals`.
-
-        Returns
-        -------
-        matplotlib Axes
-            Axes with the points.
-        """
-        from .plotting import plot_residuals
-
-        return plot_residuals(self, X, y, ax=ax)
 
     def _order_quantiles(self, values: Array) -> Array:
         """Return quantiles (n, Q), shifted, within the range seen, and increasing along each row."""

@@ -21,7 +21,7 @@ def test_a_file_without_training_state_has_no_out_of_fold_predictions(tmp_path):
     loaded = fastnn.load(path)
     assert "epochs" in loaded.summary()
     with pytest.raises(ValueError, match="saved with training=False"):
-        loaded.plot_calibration()
+        fastnn.plot_calibration(loaded)
 
 
 def test_information_on_a_file_lists_columns_and_scores(tmp_path):

@@ -1,4 +1,4 @@
-"""Plots of tabular estimators, drawn by functions and by methods."""
+"""Plots of tabular estimators, and other estimators that are refused."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def fit(kind, load):
 
 def test_importances_are_bars_in_ascending_order():
     model, X, y = fit(fastnn.TabularClassifier, load_breast_cancer)
-    ax = model.plot_importances(n_columns=7)
+    ax = fastnn.plot_importances(model, n_columns=7)
     widths = [bar.get_width() for bar in ax.patches]
     np.testing.assert_allclose(widths, np.sort(model.importances_)[-7:])
     names = [tick.get_text() for tick in ax.get_yticklabels()]
@@ -30,10 +30,10 @@ def test_importances_are_bars_in_ascending_order():
     found = model.feature_importances(X, y, random_state=0).importances_mean
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], np.sort(found)[-20:])
     with pytest.raises(ValueError, match="X and y go together"):
-        model.plot_importances(X)
-    for plot in (model.plot_importances, model.plot_calibration):
+        fastnn.plot_importances(model, X)
+    for plot in (fastnn.plot_importances, fastnn.plot_calibration):
         with pytest.raises(TypeError, match=r"^ax must be axes of matplotlib, got \[\]"):
-            plot(ax=[])
+            plot(model, ax=[])
 
 
 def test_names_are_not_read_as_formulas():
@@ -41,23 +41,25 @@ def test_names_are_not_read_as_formulas():
     names = np.array(["No", r"_$\yes$"])[(y > 0) * 1]
     model = fastnn.TabularClassifier(preset="fast", random_state=0)
     model.fit(X.rename(columns={X.columns[0]: r"$\bad$"}), names)
-    model.plot_importances(n_columns=99).figure.canvas.draw()
+    fastnn.plot_importances(model, n_columns=99).figure.canvas.draw()
     model.fit(X, names)
-    ax = model.plot_calibration(X, names)
+    ax = fastnn.plot_calibration(model, X, names)
     assert [text for text in (line.get_label() for line in ax.get_lines()) if "yes" in text]
     assert "No" not in [line.get_label() for line in ax.get_lines()]  # a curve for the second of two classes
     ax.figure.canvas.draw()
 
 
 def test_calibration_has_a_curve_for_each_class():
-    ax = fit(fastnn.TabularClassifier, load_iris)[0].plot_calibration(n_bins=4)
+    ax = fastnn.plot_calibration(fit(fastnn.TabularClassifier, load_iris)[0], n_bins=4)
     colours = {line.get_label(): line.get_color() for line in ax.get_lines()}
     np.testing.assert_array_equal([colours[name] for name in "012"], class_colours(3))
 
 
 def test_residuals_are_points_over_the_predictions():
     model, X, y = fit(fastnn.TabularRegressor, load_diabetes)
-    points = np.vstack([collection.get_offsets() for collection in model.plot_residuals(X, y).collections])
+    points = np.vstack(
+        [collection.get_offsets() for collection in fastnn.plot_residuals(model, X, y).collections]
+    )
     assert 0 < len(points) <= len(y)
     assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
 

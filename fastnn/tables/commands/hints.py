@@ -54,11 +54,11 @@ _MARKER = re.compile(
 _ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s*$")
 
 
-def parse_units(texts: Series, units: Iterable[str], thousands: str | None, decimal: str) -> Series:
-    """Return a column of text as numbers, NaN for missing values and other text.
+def to_python_form(texts: Series, units: Iterable[str], thousands: str | None, decimal: str) -> Series:
+    """Return a column of text in which Python reads the texts of numbers.
 
     Without a separator of thousands, points separate them in a column with decimal commas where all numbers
-    allow that, as in `to_python_form`.
+    allow that: 1.234 and 1.234,5 are 1234 and 1234.5, but 1.234 beside 52.1 has a decimal point.
     """
     for unit in units:
         texts = texts.str.replace(unit, "", regex=False)
@@ -71,20 +71,14 @@ def parse_units(texts: Series, units: Iterable[str], thousands: str | None, deci
         if not pandas.to_numeric(texts[~is_number], errors="coerce").count():
             plain = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
             texts = texts.where(~is_number, plain)
-    if decimal != "." and thousands is not None:
+    if decimal not in (".", ",") or (decimal == "," and thousands is not None):
         texts = texts.str.replace(decimal, ".", regex=False)
-    return pandas.to_numeric(texts.str.replace(r"^([+-])\s+", r"\1", regex=True), errors="coerce")
+    return texts.str.replace(r"^([+-])\s+", r"\1", regex=True)
 
 
-def to_python_form(texts: Sequence[str]) -> list[str]:
-    """Return the texts of a column of a file with decimal commas so that Python reads those of numbers.
-
-    Points are left out if they separate thousands in all texts that have some: 1.234 and 1.234,5 are 1234 and
-    1234.5, but 1.234 beside 52.1 has a decimal point.
-    """
-    if all(_DECIMAL_COMMA.fullmatch(text.strip()) for text in texts):
-        return [text.replace(".", "").replace(",", ".") for text in texts]
-    return list(texts)
+def parse_units(texts: Series, units: Iterable[str], thousands: str | None, decimal: str) -> Series:
+    """Return a column of text as numbers, NaN for missing values and other text."""
+    return pandas.to_numeric(to_python_form(texts, units, thousands, decimal), errors="coerce")
 
 
 def find_hint(

@@ -352,26 +352,6 @@ def _note_missing_classes(texts: Series) -> list[str]:
     ]
 
 
-def _is_padded(texts: Series) -> bool:
-    """Return True if a text is an integer that begins with 0."""
-    return bool(texts.dropna().str.strip().str.fullmatch(PADDED_INTEGER.pattern).any())
-
-
-def _parse_integers(texts: Series, decimal: str, thousands: str | None) -> Any:
-    """Return texts of numbers as nullable integers, or as they are if these would lose digits."""
-    if thousands is not None:
-        texts = texts.str.replace(thousands, "", regex=False)
-    texts = texts.str.replace(decimal, ".", regex=False).str.strip()
-    if _is_padded(texts) or not texts.dropna().str.fullmatch(r"[+-]?[0-9]+").all():
-        return texts
-    integers = [None if pandas.isna(value) else int(value) for value in texts]
-    is_signed = min(value for value in integers if value is not None) < 0
-    try:
-        return pandas.array(integers, "Int64" if is_signed else "UInt64")
-    except OverflowError:
-        return texts
-
-
 def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, columns: Columns) -> ReadTable:
     """Return the rows of a CSV file, and notes about its form."""
     for magic, remedy in REFUSED.items():
@@ -424,18 +404,16 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
             if column in frame and missing.has_default and not MISSING.isdisjoint(known):
                 others = [*missing.list_texts(column), *MISSING.difference(known)]
                 frame[column] = fields.read_texts([column], others)[column]
-        if dialect.may_have_points:
-            notes += _convert_points(frame, columns.text)
+        if dialect.may_have_points or options.units:
+            notes += _convert_numbers(frame, columns.text, options.units, dialect)
         target = columns.target
         if target is not None and target in frame:
-            frame[target] = _restore_classes(fields, frame[target], columns.task)
+            frame[target] = _restore_classes(fields, frame[target], columns.task, options.units)
             if missing.has_default and _may_lack_classes(frame[target], columns.task):
                 texts = fields.read_texts([target], missing.list_texts(target))[target]
                 notes += _note_missing_classes(texts[frame[target].isna()])
         copied = [column for column in resolve_names(columns.copied, frame.columns) if column in frame]
         kept = fields.read_texts(copied, [""]) if copied else None
-    if options.units:
-        _convert_units(frame, columns.text, options.units, dialect)
     notes += _note_renamed_columns(dialect.header, frame.columns)
     marks = {"sep": dialect.sep, "decimal": dialect.decimal, "thousands": dialect.thousands}
     return ReadTable(frame, file.name, notes, ReadOptions(**(options.to_record() | marks)), kept)
@@ -498,29 +476,32 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
         raise ValueError(f"{name} is damaged: {get_first_line(error)}") from None
 
 
-def _restore_classes(fields: _Fields, target: Series, task: str | None) -> Any:
+def _restore_classes(fields: _Fields, target: Series, task: str | None, units: Sequence[str]) -> Series:
     """Return a target, as in the file where it may hold classes that pandas has rounded or shortened."""
     may_round = _may_round(target, task)
     if not (may_round or _may_be_padded(target, task)):
         return target
-    texts = fields.read([target.name], usecols=[target.name])[target.name]
     dialect = fields.dialect
-    if dialect.may_have_points:
-        texts = _convert_points_and_commas(texts)
-    if not (may_round or _is_padded(texts)):
+    texts = fields.read([target.name], usecols=[target.name])[target.name]
+    texts = to_python_form(texts, units, dialect.thousands, dialect.decimal)
+    present = texts.dropna()
+    is_padded = present.str.fullmatch(PADDED_INTEGER.pattern).any()
+    if not (may_round or is_padded):
         return target
-    return _parse_integers(texts, dialect.decimal, dialect.thousands)
+    if is_padded or not present.str.fullmatch(r"[+-]?[0-9]+").all():
+        return texts
+    integers = [None if pandas.isna(value) else int(value) for value in texts]
+    is_signed = min(map(int, present)) < 0
+    try:
+        return pandas.Series(pandas.array(integers, "Int64" if is_signed else "UInt64"), texts.index)
+    except OverflowError:
+        return texts
 
 
-def _convert_points_and_commas(column: Series) -> Series:
-    """Return a column of a file with decimal commas with numbers as Python writes them."""
-    present = column.dropna()
-    texts = to_python_form(list(map(str, present)))
-    return pandas.Series(texts, present.index, dtype=object).reindex(column.index)
-
-
-def _convert_points(frame: DataFrame, text_columns: Container[str]) -> list[str]:
-    """Convert columns of text whose values are all numbers, some of which have points.
+def _convert_numbers(
+    frame: DataFrame, text_columns: Container[str], units: Sequence[str], dialect: Dialect
+) -> list[str]:
+    """Convert columns of text whose values are all numbers, with one of some units or without.
 
     Return a note on columns where points that separate thousands might be decimal points.
     """
@@ -529,33 +510,13 @@ def _convert_points(frame: DataFrame, text_columns: Container[str]) -> list[str]
         column = frame[name]
         if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
             continue
-        given = column.dropna().astype(str)
-        if not given.str.contains(".", regex=False).any():
-            continue
-        texts = _convert_points_and_commas(column)
-        numbers = pandas.to_numeric(texts, errors="coerce")
-        if numbers.count() == len(given):
-            frame[name] = numbers
-            has_groups = not texts.dropna().str.contains(".", regex=False).any()
-            if has_groups and given.str.count(r"\.").max() == 1:
-                doubtful.append(name)
-    return [f"points separate thousands in {join_names(doubtful)}"] if doubtful else []
-
-
-def _convert_units(
-    frame: DataFrame,
-    text_columns: Container[str],
-    units: Sequence[str],
-    dialect: Dialect,
-) -> None:
-    """Convert columns of text whose values are all numbers, with one of some units or without."""
-    for name in frame.columns:
-        column = frame[name]
-        if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
-            continue
         values = parse_units(column.astype("string"), units, dialect.thousands, dialect.decimal)
         if values.notna().sum() == column.notna().sum() > 0:
-            frame[name] = values.astype("float64")
+            frame[name] = values.astype("float64" if values.hasnans else values.dtype.name.lower())
+            plain = pandas.to_numeric(column, errors="coerce")
+            if dialect.may_have_points and plain.notna().equals(column.notna()):
+                doubtful += [name] * bool((plain != frame[name])[plain.notna()].any())
+    return [f"points separate thousands in {join_names(doubtful)}"] if doubtful else []
 
 
 def _note_renamed_columns(header: Sequence[str], names: Index) -> list[str]:
