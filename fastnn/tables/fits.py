@@ -27,13 +27,11 @@ from .held_out import encode_validation, evaluate_held_out
 from .members import (
     Deadline,
     StopAtCycleEnds,
-    assign_folds,
-    assign_group_folds,
     check_split_weights,
     count_folds,
     make_member_settings,
+    make_splits,
     number_groups,
-    split_rows,
 )
 from .parquet import Source, draw_rows, is_files
 from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
@@ -269,14 +267,11 @@ def _split_folds(
 ) -> list[tuple[Rows, Rows]]:
     """Return training rows and validation rows of every network, whole groups where there are some."""
     n_folds = count_folds(n_networks, len(targets) if groups is None else int(groups.max()) + 1)
-    if groups is None:
-        folds = assign_folds(len(targets), n_folds, targets if targets.dtype.kind == "i" else None, random)
-    else:
-        folds = assign_group_folds(groups, n_folds, random)
-    splits = [split_rows(folds, k % n_folds) for k in range(n_networks)]
-    for train, val in splits:
+    classes = targets if targets.dtype.kind == "i" else None
+    splits = make_splits(n_folds, len(targets), random, classes, groups)
+    for train, val in splits[:n_networks]:
         check_split_weights(weights, train, val)
-    return splits
+    return [splits[k % n_folds] for k in range(n_networks)]
 
 
 class TableFits:

@@ -33,15 +33,13 @@ __all__ = [
     "Deadline",
     "MemberScorer",
     "StopAtCycleEnds",
-    "assign_folds",
-    "assign_group_folds",
     "check_split_weights",
     "check_validation_weights",
     "choose_batch_size",
     "count_folds",
     "make_member_settings",
+    "make_splits",
     "number_groups",
-    "split_rows",
 ]
 
 Rows = NDArray[np.int64]
@@ -84,19 +82,6 @@ def choose_batch_size(n_rows: int, largest: int) -> int:
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
 
-def assign_folds(n_rows: int, n_folds: int, classes: Array | None, random: np.random.RandomState) -> Rows:
-    """Return the fold of every row (n_rows,), at random, with about as many rows of every class in each fold.
-
-    scikit-learn's `StratifiedKFold` warns of classes with fewer rows than folds, which are common in tables.
-    """
-    order = random.permutation(n_rows)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    folds = np.empty(n_rows, np.int64)
-    folds[order] = np.arange(n_rows) % n_folds
-    return folds
-
-
 def number_groups(groups: Any, n_rows: int) -> Rows:
     """Return the number of every row's group (n_rows,), from 0 on, given names of two groups at least."""
     names = column_or_1d(groups)
@@ -111,18 +96,27 @@ def number_groups(groups: Any, n_rows: int) -> Rows:
     return numbers
 
 
-def assign_group_folds(groups: Rows, n_folds: int, random: np.random.RandomState) -> Rows:
-    """Return the fold of every row (n_rows,): whole groups, and about as many rows in each fold."""
-    order = random.permutation(groups.max() + 1)  # of groups with equal numbers of rows
-    folds = np.empty(len(groups), np.int64)
-    for fold, (_, rows) in enumerate(GroupKFold(n_folds).split(groups, groups=order[groups])):
-        folds[rows] = fold
-    return folds
+def make_splits(
+    n_folds: int,
+    n_rows: int,
+    random: np.random.RandomState,
+    classes: Array | None = None,
+    groups: Rows | None = None,
+) -> list[tuple[Rows, Rows]]:
+    """Return the rows outside of each fold and those in it, at random, and about as many in each.
 
-
-def split_rows(folds: Rows, fold: int) -> tuple[Rows, Rows]:
-    """Return the indices of the rows outside of a fold, and of those in it."""
-    return np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    The folds have whole groups, whose numbers (n,) are from 0 on, or about as many rows of every class (n,).
+    scikit-learn's `StratifiedKFold` warns of classes with fewer rows than folds, which are common in tables.
+    """
+    if groups is not None:
+        order = random.permutation(groups.max() + 1)  # of groups with equal numbers of rows
+        return list(GroupKFold(n_folds).split(groups, groups=order[groups]))
+    order = random.permutation(n_rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    folds = np.empty(n_rows, np.int64)
+    folds[order] = np.arange(n_rows) % n_folds
+    return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(n_folds)]
 
 
 class StopAtCycleEnds(Hook):

@@ -329,7 +329,7 @@ WITH_MISSING = [None, *range(299)]
         (R, {}, {"y": ["a"] * 300}, "y must hold numbers for a regressor .*or fit a classifier"),
         (R, {}, {"y": np.array([1, "x"] * 150, object)}, "y must hold numbers for a regressor"),
         (C, {}, {"sample_weight": "weight"}, "sample_weight='weight' names a column"),
-        (C, {}, {"sample_weight": np.eye(300)[0]}, "^all rows that .* weight 0: pass X_val and y_val, or"),
+        (C, {}, {"sample_weight": np.eye(300)[0]}, "^all rows that .* weight 0: pass validation rows, or"),
         (R, {}, {"sample_weight": np.eye(300)[:2].sum(axis=0)}, "^all rows that .* have the weight 0"),
         (C, {}, {"groups": "patient"}, "groups='patient' names a column"),
         (C, {}, {"groups": [1] * 300}, "groups holds only one group, '1': two are needed"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from sklearn.base import clone
@@ -13,6 +14,7 @@ from sklearn.metrics import precision_recall_curve
 
 from ...system.messages import join_names, pluralize
 from ...system.validation import Array
+from ..members import make_splits
 from ..report.data import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
@@ -21,7 +23,6 @@ from .scores import (
     compute_scores,
     count_operations,
     estimate_margins,
-    make_folds,
     order_metrics,
     score_baselines,
 )
@@ -82,33 +83,34 @@ def fit_and_evaluate(
     of_folds = [clone(model) for _ in folds]
     for one, (fitted, _) in zip(of_folds, folds, strict=True):
         fit_rows(one, fitted)
-    held_out, test = np.arange(len(y)), None
+    X, targets, row_weights = frame, y, weights
     if valid is not None:
-        predictions, truth, held_out_weights = model.oof_prediction_, valid.target.to_numpy(), valid.weights
-        test = (valid.frame, truth, held_out_weights)
-        how = BY_VALIDATION.format(pluralize(len(truth), "validation row"))
+        X = pandas.concat([frame, valid.frame], ignore_index=True)
+        targets = np.concatenate([y, valid.target.to_numpy()])
+        row_weights = None if weights is None else np.concatenate([weights, valid.weights])
+        scored, predictions, groups = np.arange(len(y), len(X)), model.oof_prediction_, None
+        folds = [(np.arange(len(y)), scored)]
+        how = BY_VALIDATION.format(pluralize(len(scored), "validation row"))
+    elif folds:
+        scored, predictions = np.arange(len(y)), _predict_held_out(of_folds, frame, classes, folds)
+        how = f"by {n_folds}-fold cross-validation: networks predict rows that they did not see"
     else:
-        if folds:
-            predictions = _predict_held_out(of_folds, frame, classes, folds)
-            how = f"by {n_folds}-fold cross-validation: networks predict rows that they did not see"
-        else:
-            held_out, predictions = model.oof_rows_, model.oof_prediction_
-            n_units = len(y) if groups is None else int(groups.max()) + 1
-            folds = make_folds(task, y, min(N_FOLDS, n_units), options.seed, groups)
-            how = OUT_OF_FOLD.format(pluralize(len(held_out), "row"))
-        truth, held_out_weights = y[held_out], None if weights is None else weights[held_out]
-    scores = {OWN: compute_scores(task, truth, predictions, classes, held_out_weights)}
-    own_groups = None if groups is None or valid is not None else groups[held_out]
-    margins = estimate_margins(task, truth, predictions, classes, held_out_weights, own_groups)
+        scored, predictions = model.oof_rows_, model.oof_prediction_
+        folds = _split_rows(problem, N_FOLDS, options.seed)
+        how = OUT_OF_FOLD.format(pluralize(len(scored), "row"))
+    truth, scored_weights = targets[scored], None if row_weights is None else row_weights[scored]
+    scores = {OWN: compute_scores(task, truth, predictions, classes, scored_weights)}
+    own_groups = None if groups is None else groups[scored]
+    margins = estimate_margins(task, truth, predictions, classes, scored_weights, own_groups)
     work = count_operations(model, len(y)) * (1 + (n_folds or 0))
-    scores |= score_baselines(task, (frame, y, weights), folds or None, test, classes, held_out, work)
+    scores |= score_baselines(task, X, targets, row_weights, folds, classes, scored, work)
     remarks = []
     if n_folds is None and len(truth) < FEW_ROWS:
         advice = ": --cv 5 evaluates all rows, by networks that did not see them" if valid is None else ""
         remarks.append(f"scores of {pluralize(len(truth), 'row')} say little{advice}")
     if classes is not None:
         is_balanced = model.class_weight == "balanced"
-        remarks += _note_rare_classes(truth, predictions, classes, held_out_weights, is_balanced)
+        remarks += _note_rare_classes(truth, predictions, classes, scored_weights, is_balanced)
     return EvaluatedFit(
         model=model,
         target=options.target,
@@ -127,13 +129,25 @@ def fit_and_evaluate(
     )
 
 
+def _count_units(problem: Problem) -> int:
+    """Return the number of groups, or of rows without groups."""
+    return len(problem.target) if problem.groups is None else int(problem.groups.max()) + 1
+
+
+def _split_rows(problem: Problem, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Return the rows outside of each fold and those in it, of as many folds as there are rows or groups."""
+    y, random = problem.target.to_numpy(), np.random.RandomState(seed)
+    classes = y if problem.task == "classification" else None
+    return make_splits(min(n_folds, _count_units(problem)), len(y), random, classes, problem.groups)
+
+
 def _make_cross_validation(problem: Problem, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Return the training and test rows of the folds; raise ValueError where a fit to them is impossible."""
-    y, groups = problem.target.to_numpy(), problem.groups
-    n_units, what = (len(y), "rows") if groups is None else (int(groups.max()) + 1, "groups")
+    y, n_units = problem.target.to_numpy(), _count_units(problem)
     if n_folds > n_units:
+        what = "rows" if problem.groups is None else "groups"
         raise ValueError(f"--cv {n_folds}: there are only {n_units} {what}; choose at most {n_units}")
-    folds = make_folds(problem.task, y, n_folds, seed, groups)
+    folds = _split_rows(problem, n_folds, seed)
     for fitted, _ in folds:
         if (y[fitted] == y[fitted[0]]).all():
             raise ValueError(

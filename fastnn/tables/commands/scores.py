@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from ...system.messages import format_error
 from ...system.validation import Array
 from ..calibration import log_loss
 from ..encoding.encoder import TableEncoder
-from ..members import assign_group_folds, split_rows
 from .matching import ignore_unseen
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ __all__ = [
     "estimate_margins",
     "format_score",
     "format_scores",
-    "make_folds",
     "order_metrics",
     "predict_constant",
     "score_baselines",
@@ -186,72 +183,45 @@ def estimate_margins(
     return dict(zip(METRICS[task], margins.tolist(), strict=True))
 
 
-def make_folds(
-    task: str, y: Array, n_folds: int, seed: int, groups: Rows | None = None
-) -> list[tuple[Rows, Rows]]:
-    """Return the training and test rows of a cross-validation: whole groups (n,), or stratified by classes.
-
-    Classes of fewer rows than folds are not stratified.
-    """
-    if groups is not None:
-        folds = assign_group_folds(groups, n_folds, np.random.RandomState(seed))
-        return [split_rows(folds, fold) for fold in range(n_folds)]
-    kind = KFold
-    if task == "classification" and np.unique(y, return_counts=True)[1].min() >= n_folds:
-        kind = StratifiedKFold
-    return list(kind(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y))
-
-
 def score_baselines(
     task: str,
-    train: tuple[DataFrame, Array, Array | None],
-    splits: Sequence[tuple[Rows, Rows]] | None,
-    test: tuple[DataFrame, Array, Array | None] | None,
+    X: DataFrame,
+    y: Array,
+    weights: Array | None,
+    splits: Sequence[tuple[Rows, Rows]],
     classes: Array | None,
-    held_out: Rows | None,
+    scored: Rows,
     work: float = math.inf,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of the baselines by name, "linear model" and the constant prediction.
 
-    They are fitted to the training rows, targets and weights of every fold, and predict its validation rows,
-    of which `held_out` count, by default all. With `test`, they are fitted to all rows and predict those. The
-    classes are sorted. The fits may take `work` operations in all, such as those of the networks, so that a
-    simple model does not cost more than they did.
+    The linear model is fitted to the training rows of every split, and predicts the others, of which those
+    `scored` count. The classes are sorted. The fits may take `work` operations in all, such as those of the
+    networks, so that a simple model does not cost more than they did.
     """
-    X, y, weights = train
-    constant_name = "majority" if task == "classification" else "mean"
-    folds: list[tuple[Rows, Rows | None]] = [*(splits or [])]
-    if test is not None:
-        folds = [(np.arange(len(y)), None)]
-    rows_of_test: list[Rows] = []
-    found: dict[str, list[Array]] = {"linear model": [], constant_name: []}
+    values = np.zeros(len(y) if classes is None else (len(y), len(classes)))
     random = np.random.RandomState(0)
-    for fitted, predicted in folds:
+    for fitted, predicted in splits:
         if len(fitted) > MAX_ROWS:
             fitted = np.sort(random.permutation(fitted)[:MAX_ROWS])
-        fit_weights = _select_weights(weights, fitted)
-        X_test = test[0] if test is not None else X.iloc[predicted]
-        rows_of_test.append(np.arange(len(X_test)) if predicted is None else predicted)
+        own = _select_weights(weights, fitted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), ignore_unseen():
-            predict = _fit_linear(task, X.iloc[fitted], y[fitted], fit_weights, classes, work / len(folds))
-            found["linear model"].append(predict(X_test))
-        # A constant from the fold's rows would differ from fold to fold, and rank the rows: take all rows.
-        found[constant_name].append(predict_constant(task, y, _select_weights(weights), classes, len(X_test)))
-    order = np.concatenate(rows_of_test)
-    chosen = slice(None) if held_out is None or test is not None else np.isin(order, held_out)
-    truth, given = (y, weights) if test is None else (test[1], test[2])
-    rows = order[chosen]
-    result = {}
-    for name, predictions in found.items():
-        values = np.concatenate(predictions)[chosen]
-        result[name] = compute_scores(
-            task, truth[rows], values, classes, None if given is None else given[rows]
-        )
-    return result
+            predict = _fit_linear(task, X.iloc[fitted], y[fitted], own, classes, work / len(splits))
+            values[predicted] = predict(X.iloc[predicted])
+    # A constant from the fold's rows would differ from fold to fold, and rank the rows: all folds have one.
+    rows = np.unique(np.concatenate([fitted for fitted, _ in splits]))
+    constant = predict_constant(task, y[rows], _select_weights(weights, rows), classes, len(scored))
+    given = None if weights is None else weights[scored]
+    return {
+        "linear model": compute_scores(task, y[scored], values[scored], classes, given),
+        "majority" if classes is not None else "mean": compute_scores(
+            task, y[scored], constant, classes, given
+        ),
+    }
 
 
-def _select_weights(weights: Array | None, rows: Rows | slice = slice(None)) -> Array | None:
+def _select_weights(weights: Array | None, rows: Rows) -> Array | None:
     """Return the weights of rows, or None if all are 0: such rows, of a sample or a fold, count alike."""
     return None if weights is None or not weights[rows].any() else weights[rows]
 

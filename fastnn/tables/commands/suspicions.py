@@ -12,9 +12,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ...system.messages import pluralize
 from ...system.validation import Array
+from ..members import make_splits
 from .hints import find_hint, format_option, read_as_missing
 from .reading import ReadTable
-from .scores import make_folds
 
 __all__ = ["find_suspicions"]
 
@@ -149,7 +149,9 @@ def _measure_skill(x: Array, y: Array, task: str) -> tuple[float, str]:
     is_class = task == "classification"
     tree = (DecisionTreeClassifier if is_class else DecisionTreeRegressor)(random_state=0)
     ranks = np.unique(x, return_inverse=True)[1].reshape(-1, 1)
-    found = cross_val_predict(tree, ranks, y, cv=make_folds(task, y, N_FOLDS, 0))
+    found = cross_val_predict(
+        tree, ranks, y, cv=make_splits(N_FOLDS, len(y), np.random.RandomState(0), y if is_class else None)
+    )
     if is_class:
         error = float((found != y).mean())
         return 1 - error / (1 - float(np.bincount(y).max()) / len(y)), f"accuracy {1 - error:.1%}"

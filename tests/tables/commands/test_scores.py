@@ -14,9 +14,9 @@ from fastnn.tables.commands.scores import (
     estimate_margins,
     format_score,
     format_scores,
-    make_folds,
     score_baselines,
 )
+from fastnn.tables.members import make_splits
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -85,8 +85,8 @@ def test_one_row_or_group_has_no_margin():
 @pytest.mark.parametrize(("scale", "center"), [(1.0, 0.0), (1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])
 def test_the_linear_baseline_is_close_to_a_linear_regression_in_any_unit(scale, center):
     y = (X["a"].to_numpy() * 2 + NOISE) * scale + center
-    splits = make_folds("regression", y, 5, 0)
-    found = score_baselines("regression", (X, y, None), splits, None, None, None)
+    splits = make_splits(5, N, np.random.RandomState(0))
+    found = score_baselines("regression", X, y, None, splits, None, np.arange(N))
     values = np.empty(N)
     for ours, theirs in splits:
         values[theirs] = LinearRegression().fit(X.iloc[ours], y[ours]).predict(X.iloc[theirs])
@@ -107,14 +107,14 @@ def test_the_linear_baseline_costs_no_more_than_the_networks_and_takes_one_threa
             return super().fit(Z, *arguments)
 
     monkeypatch.setattr(scores, "LogisticRegression", Model)
-    rest = make_folds("classification", y, 5, 0), None, np.arange(2), None
+    rest = make_splits(5, N, np.random.RandomState(0), y), np.arange(2), np.arange(N)
     with threadpoolctl.threadpool_limits(2):
-        score_baselines("classification", (X, y, None), *rest, 3e5)
+        score_baselines("classification", X, y, None, *rest, 3e5)
     costs, counts, n_threads = zip(*given, strict=True)
     assert 1e5 < sum(costs) <= 3e5
     assert max(counts) < scores.MAX_ITERATIONS
     assert all(count == {1} for count in n_threads)
-    score_baselines("classification", (X, y, None), *rest)
+    score_baselines("classification", X, y, None, *rest)
     assert {count for _, count, _ in given[len(costs) :]} == {scores.MAX_ITERATIONS}
 
 
@@ -124,24 +124,25 @@ def test_the_linear_baseline_costs_no_more_than_the_networks_and_takes_one_threa
 def test_the_linear_baseline_of_rows_that_are_all_alike_is_constant(task, score, expected):
     y = np.arange(6) % 2
     table, splits = pd.DataFrame({"a": [1.0] * 5 + [2.0]}), [(np.arange(5), np.array([5]))]
-    found = score_baselines(task, (table, y, None), splits, None, np.arange(2), None)
+    classes = np.arange(2) if task == "classification" else None
+    found = score_baselines(task, table, y, None, splits, classes, np.array([5]))
     assert found["linear model"][score] == pytest.approx(expected)
 
 
 def test_baselines_are_judged_on_some_rows_and_with_folds_that_lack_a_class():
     y = np.where(X["a"] > 0, 1, 0)
     y[0] = 2
-    splits = make_folds("classification", y, 4, 0)
+    splits = make_splits(4, N, np.random.RandomState(0), y)
     assert sorted(np.concatenate([theirs for _, theirs in splits]).tolist()) == list(range(N))
     rows = np.arange(10, 50)
-    found = score_baselines("classification", (X, y, WEIGHTS), splits, None, np.arange(3), rows)
+    found = score_baselines("classification", X, y, WEIGHTS, splits, np.arange(3), rows)
     assert found["linear model"]["accuracy"] > 0.8
     counts = np.bincount(y, WEIGHTS)
     is_best = y[rows] == counts.argmax()
     assert found["majority"]["accuracy"] == pytest.approx(np.average(is_best, weights=WEIGHTS[rows]))
-    test = (X[:30], y[:30], None)
-    found = score_baselines("classification", (X, y, None), None, test, np.arange(3), None)
-    assert found["majority"]["accuracy"] == (y[:30] == np.bincount(y).argmax()).mean()
+    splits = [(np.arange(30, N), np.arange(30))]
+    found = score_baselines("classification", X, y, None, splits, np.arange(3), np.arange(30))
+    assert found["majority"]["accuracy"] == (y[:30] == np.bincount(y[30:]).argmax()).mean()
 
 
 @pytest.mark.parametrize("task", METRICS)
