@@ -23,11 +23,12 @@ from ..system.validation import Array, check_count, check_flag, check_weights, s
 from ..training.loop import Hook
 from ..training.progress import ShowProgress
 from .encoding.encoder import MAX_CATEGORIES, TableEncoder
-from .held_out import encode_validation, evaluate_held_out
+from .importances import estimate_importances
 from .members import (
     Deadline,
     StopAtCycleEnds,
     check_split_weights,
+    check_validation_weights,
     count_folds,
     make_member_settings,
     make_splits,
@@ -216,7 +217,7 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
         groups = None if options.groups is None else number_groups(options.groups, len(y))
         validation, splits = table, _split_folds(n_networks, *table[1:], groups, random)
     else:
-        validation = encode_validation(estimator, options.X_val, options.y_val)
+        validation = _encode_validation(estimator, options.X_val, options.y_val)
         row_weights = np.ones(len(validation[1]))
         splits = [(np.arange(len(table[1])), np.arange(len(validation[1])))] * n_networks
 
@@ -262,6 +263,16 @@ def _encode_table(
     return (Z, estimator._encode_y(y), estimator._weigh_rows(y, weights)), weights
 
 
+def _encode_validation(estimator: Tabular, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
+    """Return features, targets and weights of validation data."""
+    try:
+        Z, y_val = estimator._prepare(X_val).encode_all(), estimator._check_y(y_val, False)
+        check_consistent_length(Z, y_val)
+        return Z, estimator._encode_y(y_val), estimator._weigh_rows(y_val, np.ones(len(y_val)))
+    except ValueError as error:
+        raise ValueError(f"X_val, y_val: {error}") from error
+
+
 def _split_folds(
     n_networks: int, targets: Array, weights: Array, groups: Rows | None, random: np.random.RandomState
 ) -> list[tuple[Rows, Rows]]:
@@ -272,6 +283,42 @@ def _split_folds(
     for train, val in splits[:n_networks]:
         check_split_weights(weights, train, val)
     return [splits[k % n_folds] for k in range(n_networks)]
+
+
+def evaluate_held_out(
+    estimator: Tabular,
+    table: tuple[Array, ...],
+    splits: Sequence[tuple[Rows, Rows]],
+    is_separate: bool,
+    row_weights: Array,
+) -> None:
+    """Calibrate and score by the rows that networks were not trained on, and estimate importances.
+
+    The table has features, targets and weights; `row_weights` are those without the weights of classes. With
+    `is_separate`, all networks are validated on all rows of the table, which were given separately.
+    """
+    Z, targets, weights = table
+    heads = estimator._list_heads()
+    if is_separate:
+        scores = np.stack(
+            [np.mean([estimator._score_rows_by(one, Z) for one in head], axis=0) for head in heads]
+        )
+        rows = np.arange(len(targets))
+    else:
+        totals = np.zeros((len(heads), len(targets), estimator._count_scores()))
+        counts = np.zeros(len(targets))
+        for h, head in enumerate(heads):
+            for member, (_, val) in zip(head, splits, strict=True):
+                totals[h, val] += estimator._score_rows_by(member, Z[val])
+                counts[val] += h == 0
+        rows = np.flatnonzero(counts)
+        scores = totals[:, rows] / counts[rows, None]
+    check_validation_weights(weights[rows])
+    estimator.oof_rows_ = rows
+    estimator._oof_targets = targets[rows]
+    estimator._calibrate(scores, targets[rows], weights[rows])
+    estimator._score_held_out(row_weights[rows])
+    estimator.importances_ = estimate_importances(estimator, heads[0], Z, targets, splits)
 
 
 class TableFits:

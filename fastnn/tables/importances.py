@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .base import Tabular
     from .members import Member
 
-__all__ = ["count_column_features", "estimate_importances", "measure_importances"]
+__all__ = ["estimate_importances", "measure_importances"]
 
 Rows = NDArray[np.int64]
 
@@ -33,7 +33,7 @@ def measure_importances(
     check_count(n_repeats, "n_repeats", 1)
     random = check_random_state(random)
     Z = estimator._prepare(X).encode_all()
-    shadow, widths = estimator._make_shadow(), count_column_features(estimator.columns_)
+    shadow, widths = estimator._make_shadow(), estimator.encoder_._widths
     scorer = check_scoring(shadow, scoring)
     before = scorer(shadow, Z, y)
     orders = [random.permutation(Z.shape[0]) for _ in range(n_repeats)]
@@ -60,7 +60,7 @@ def estimate_importances(
 
     The rows and targets are encoded; at most `n_rows` of the validation rows of every network are used.
     """
-    random, widths = np.random.RandomState(0), count_column_features(estimator.columns_)
+    random, widths = np.random.RandomState(0), estimator.encoder_._widths
     increases = []
     for member, (_, val) in zip(members, splits, strict=True):
         rows = random.permutation(val)[:n_rows]
@@ -74,11 +74,6 @@ def estimate_importances(
             ]
         )
     return np.mean(increases, axis=0)
-
-
-def count_column_features(columns: list[dict[str, Any]]) -> NDArray[np.int64]:
-    """Return the number of features of every column, given the columns' records."""
-    return np.array([record["features"] for record in columns])
 
 
 def _shuffle_columns(Z: Array, widths: Array, order: Array) -> Iterator[Array]:

@@ -20,13 +20,20 @@ from ..system.extras import import_extra
 from ..system.files import is_url
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pyarrow import RecordBatch, Schema, Table
     from pyarrow.dataset import Dataset
     from pyarrow.fs import FileSystem
 
-__all__ = ["Source", "draw_rows", "get_first_line", "is_files", "is_parquet", "name_source", "read_url"]
+__all__ = [
+    "Source",
+    "draw_rows",
+    "get_first_line",
+    "import_arrow",
+    "is_files",
+    "is_parquet",
+    "name_source",
+    "read_url",
+]
 
 # First bytes of Parquet files.
 PARQUET = b"PAR1"
@@ -34,7 +41,8 @@ PARQUET = b"PAR1"
 BATCH_ROWS = 16_384
 
 
-def _import_arrow(module: str = "pyarrow") -> ModuleType:
+def import_arrow(module: str = "pyarrow") -> Any:
+    """Import pyarrow or a module of it; raise ImportError with a remedy if it is missing."""
     return import_extra(module, "cli", "a Parquet file or a URL")
 
 
@@ -84,7 +92,7 @@ def _name_errors(url: str) -> Iterator[None]:
 
 def _find_file_system(url: str) -> tuple[FileSystem, str]:
     """Return the file system of a URL, one of pyarrow or of fsspec for pyarrow, and the path in it."""
-    arrow, systems = _import_arrow(), _import_arrow("pyarrow.fs")
+    arrow, systems = import_arrow(), import_arrow("pyarrow.fs")
     with _name_errors(url):
         try:
             return systems.FileSystem.from_uri(url)
@@ -136,7 +144,7 @@ def is_parquet(source: str | Path) -> bool:
             return read_url(url, len(PARQUET)) == PARQUET
         system, path = _find_file_system(url)
         with _name_errors(url):
-            found = system.get_file_info(_import_arrow("pyarrow.fs").FileSelector(path, recursive=True))
+            found = system.get_file_info(import_arrow("pyarrow.fs").FileSelector(path, recursive=True))
         return any(info.path.endswith(".parquet") for info in found)
     local = Path(source)
     if source == "-" or not local.is_file():  # standard input, a folder, or a pipe
@@ -171,7 +179,7 @@ class Source:
         ImportError
             If the file system of a URL needs a package that is missing.
         """
-        datasets, name = _import_arrow("pyarrow.dataset"), name_source(given)
+        datasets, name = import_arrow("pyarrow.dataset"), name_source(given)
         if isinstance(given, datasets.Dataset):
             return cls(given, name)
         names = [os.fspath(one) for one in ([given] if isinstance(given, str | os.PathLike) else given)]
@@ -194,7 +202,7 @@ class Source:
             dataset = datasets.dataset(paths, **options)
             schema = _unify_schemas(dataset, name)
             return cls(datasets.dataset(paths, schema=schema, **options), name)
-        except (_import_arrow().ArrowException, OSError) as error:
+        except (import_arrow().ArrowException, OSError) as error:
             raise ValueError(
                 f"{name} is not a Parquet file that can be read: {get_first_line(error)}"
             ) from None
@@ -214,7 +222,7 @@ class Source:
 
     def count_max_features(self, columns: Sequence[str], n_bins: int, max_categories: int) -> int:
         """Return an upper bound of the usual number of features of a row, from the types of columns."""
-        types, count = _import_arrow().types, 0
+        types, count = import_arrow().types, 0
         for name in columns:
             kind = self.dataset.schema.field(name).type
             if types.is_boolean(kind):
@@ -233,7 +241,7 @@ class Source:
             if rows is None:
                 return self.dataset.to_table(list(columns))
             return self.dataset.take(
-                _import_arrow().array(rows), columns=list(columns), **_make_scan_options()
+                import_arrow().array(rows), columns=list(columns), **_make_scan_options()
             )
 
     def read_batches(self, columns: Sequence[str]) -> Iterator[RecordBatch]:
@@ -249,7 +257,7 @@ class Source:
         """Let errors name the file and the column that cannot be read."""
         try:
             yield
-        except (_import_arrow().ArrowException, OSError) as error:
+        except (import_arrow().ArrowException, OSError) as error:
             place, reason = self._find_damage(columns) or (self.name, error)
             raise ValueError(f"{place} cannot be read: {get_first_line(reason)}") from None
 
@@ -260,7 +268,7 @@ class Source:
                 for column in columns:
                     try:
                         fragment.to_table(self.dataset.schema, [column])
-                    except (_import_arrow().ArrowException, OSError) as error:
+                    except (import_arrow().ArrowException, OSError) as error:
                         return f"{fragment.path}, column {column!r}", error
         return None
 
@@ -277,7 +285,7 @@ def _unify_schemas(dataset: Dataset, name: str) -> Schema:
 
     A column whose types have nothing in common, such as text and numbers, keeps its type in the first file.
     """
-    arrow, datasets = _import_arrow(), _import_arrow("pyarrow.dataset")
+    arrow, datasets = import_arrow(), import_arrow("pyarrow.dataset")
     columns, schemas = dataset.schema.names, []
     for fragment in dataset.get_fragments():
         schemas.append(fragment.physical_schema)
@@ -303,7 +311,7 @@ def _unify_schemas(dataset: Dataset, name: str) -> Schema:
 
 def _make_scan_options() -> dict[str, Any]:
     """Return the options of a scan that keeps few row groups in memory."""
-    options = _import_arrow("pyarrow.dataset").ParquetFragmentScanOptions(
+    options = import_arrow("pyarrow.dataset").ParquetFragmentScanOptions(
         use_buffered_stream=True, pre_buffer=False
     )
     return {"batch_readahead": 1, "fragment_readahead": 1, "fragment_scan_options": options}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.validation import Array
-from .importances import count_column_features, estimate_importances
+from .importances import estimate_importances
 from .presets import Preset, Recipe
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def choose_pilots(
             for pilot, split in zip(pilots, own_splits, strict=True)
         ]
     )
-    widths = count_column_features(estimator.columns_)
+    widths = estimator.encoder_._widths
     others = [[j for j in range(n_pilots) if j != k] or [k] for k in range(n_pilots)]
     scales = [compute_scales(importances[chosen].mean(axis=0), widths) for chosen in others]
     fits.run(rivals, own_splits, scales)
@@ -128,7 +128,7 @@ def find_scales(
     fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
     importances = estimate_importances(estimator, pilots, Z, targets, own_splits, SHORT_PILOT_ROWS)
-    widths = count_column_features(estimator.columns_)
+    widths = estimator.encoder_._widths
     fits.run(rivals, own_splits, [compute_scales(importances, widths)] * n_pilots)
     power = choose_power(-average_scores(pilots), -average_scores(rivals))
     return None if power is None else compute_scales(importances, widths, power)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["PRESETS", "Preset", "Recipe"]
 
@@ -25,18 +24,16 @@ class Recipe:
     # the features of unimportant columns are scaled down.
     short_pilots: bool = False
 
-    def get_parameters(self) -> dict[str, Any]:
+    def get_parameters(self) -> dict[str, object]:
         """Return the parameters of the networks, except the batch size, which depends on the table."""
-        parameters: dict[str, Any] = {
+        return {
             "activation": self.activation,
             "init": self.init,
             "learning_rate_init": self.rate,
+            "dropout": self.dropout,
+            "solver": "adamw" if self.weight_decay else "adam",
+            "weight_decay": self.weight_decay or None,
         }
-        if self.dropout:
-            parameters["dropout"] = self.dropout
-        if self.weight_decay:
-            parameters |= {"solver": "adamw", "weight_decay": self.weight_decay}
-        return parameters
 
 
 # A mean of several networks needs no dropout. Dropout harms regressors where a few targets are extreme.

@@ -6,6 +6,7 @@ import json
 import sys
 
 import numpy as np
+from pandas import DataFrame
 from sklearn.metrics import confusion_matrix
 
 from ...system.files import atomic_path, check_output
@@ -115,14 +116,4 @@ def _format_confusion(counts: Array, classes: Array) -> str:
     cut = [name[:NAME_WIDTH] for name in names]
     if len(set(cut)) == len(cut) and not are_numbers(classes):
         names = cut
-    cells = [
-        ["true \\ predicted", *names],
-        *([name, *map(str, row)] for name, row in zip(names, counts, strict=True)),
-    ]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in cells
-    )
+    return DataFrame(counts, names, names).rename_axis(columns="true \\ predicted").to_string()

@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve
 from ...system.messages import join_names, pluralize
 from ...system.validation import Array
 from ..members import make_splits
-from ..report.data import EvaluatedFit
+from ..report.page import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
 from .rows import Problem

@@ -95,13 +95,9 @@ def find_text_columns(frame: DataFrame) -> list[str]:
 
 def check_kinds(read: ReadTable, fitted: DataFrame, date_formats: Sequence[str]) -> None:
     """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
+    kinds = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date"}
     for name in fitted.columns:
-        kind, column = fitted[name].dtype.kind, read.frame[name]
-        is_number = pandas.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "m"
-        if kind in "iufm" and not is_number:
-            parse_numbers(_format_dates(column), read, "column")
-        elif kind == "M":
-            _parse_dates(column, read, date_formats)
+        _convert_column(read.frame[name], kinds.get(fitted[name].dtype.kind, "category"), read, date_formats)
 
 
 def load_model(path: Path) -> TabularClassifier | TabularRegressor:
@@ -192,16 +188,9 @@ class Matching:
             column = frame[name]
             if not record["features"]:
                 continue
-            if kind == "boolean" and column.dtype.kind != "b":
-                frame[name] = _parse_booleans(column, read)
-            elif kind == "number":
-                is_duration = column.dtype.kind == "m"  # which the encoder reads as days
-                if not (is_duration or pandas.api.types.is_numeric_dtype(column.dtype)):
-                    frame[name] = parse_numbers(_format_dates(column), read, "column")
-                if isinstance(encoding, NumberEncoding) and not is_duration:
-                    self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
-            elif kind == "date":
-                frame[name] = _parse_dates(column, read, self._date_formats)
+            frame[name] = _convert_column(column, kind, read, self._date_formats)
+            if isinstance(encoding, NumberEncoding) and kind == "number" and column.dtype.kind != "m":
+                self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
             elif isinstance(encoding, CategoryEncoding):
                 self._unseen.setdefault(name, Unseen()).add(encoding.count_unseen(column.tolist()))
         return frame
@@ -272,9 +261,19 @@ def _take_by_position(read: ReadTable, n_columns: int) -> Array:
     return read.frame.to_numpy()
 
 
-def _format_dates(column: Series) -> Series:
-    """Return a column, dates as text: pandas would turn them into numbers without an error."""
-    return column.astype(str) if column.dtype.kind == "M" else column
+def _convert_column(
+    column: Series, kind: str, read: ReadTable, date_formats: Sequence[str]
+) -> Series | Array:
+    """Return a column in the form of a kind; raise ValueError that names the first row of another form."""
+    dtype = column.dtype
+    if kind == "boolean" and dtype.kind != "b":
+        return _parse_booleans(column, read)
+    if kind == "date":
+        return _parse_dates(column, read, date_formats)
+    # The encoder reads durations as days. pandas would turn dates into numbers without an error.
+    if kind == "number" and dtype.kind != "m" and not pandas.api.types.is_numeric_dtype(dtype):
+        return parse_numbers(column.astype(str) if dtype.kind == "M" else column, read, "column")
+    return column
 
 
 def _parse_booleans(column: Series, read: ReadTable) -> Array:

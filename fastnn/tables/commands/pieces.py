@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas
 from pandas import DataFrame
 
-from ...system.extras import import_extra
-from ..parquet import Source, is_parquet
+from ..parquet import Source, import_arrow, is_parquet
 from .matching import check_known
 from .options import ReadOptions
 from .reading import INDEX, Columns, ReadTable, read_table
@@ -59,9 +58,7 @@ class TableInPieces:
         """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""
         if self._read is not None or not names:
             return None
-        return import_extra("pyarrow", "cli", "a Parquet file").schema(
-            map(self._source.dataset.schema.field, names)
-        )
+        return import_arrow().schema(map(self._source.dataset.schema.field, names))
 
     def read_pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
         """Yield all rows in their order, with the columns `names`, and the columns `kept` to copy."""
@@ -91,6 +88,6 @@ def _copy_columns(read: ReadTable, names: Sequence[str]) -> DataFrame:
 
 def _map_nullable_types() -> dict[Any, Any]:
     """Return pandas data types with missing values, so that integers are written alike in every piece."""
-    alias = import_extra("pyarrow", "cli", "a Parquet file").type_for_alias
+    alias = import_arrow().type_for_alias
     names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"
     return {alias(name.lower()): pandas.api.types.pandas_dtype(name) for name in names}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from pandas import DataFrame
 
-from ...system.extras import import_extra
 from ...system.files import atomic_path, check_output
 from ...system.messages import pluralize
 from ...system.printing import VisibleText, print
 from ...system.validation import Array
 from ..estimators import TabularClassifier, TabularRegressor
+from ..parquet import import_arrow
 from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
 from .options import PredictOptions
 from .pieces import TableInPieces
@@ -135,8 +135,8 @@ def _make_parquet_writer(
 
     The first columns have the types of a schema; the first dataframe decides about the others.
     """
-    arrow = import_extra("pyarrow", "cli", "a Parquet file")
-    parquet = import_extra("pyarrow.parquet", "cli", "a Parquet file")
+    arrow = import_arrow()
+    parquet = import_arrow("pyarrow.parquet")
     file = None
 
     def write(frame: DataFrame) -> None:

@@ -18,12 +18,20 @@ import numpy as np
 import pandas
 from pandas import DataFrame, Index, Series
 
-from ...system.extras import import_extra
 from ...system.files import is_url
 from ...system.messages import join_names, pluralize
 from ...system.targets import MAX_CLASSES
 from ...system.validation import short_repr
-from ..parquet import PARQUET, Source, draw_rows, get_first_line, is_parquet, name_source, read_url
+from ..parquet import (
+    PARQUET,
+    Source,
+    draw_rows,
+    get_first_line,
+    import_arrow,
+    is_parquet,
+    name_source,
+    read_url,
+)
 from .dialect import Dialect, find_dialect
 from .hints import guess_date_formats, parse_units, to_python_form
 from .options import ReadOptions
@@ -274,10 +282,8 @@ class _Unpacking(io.RawIOBase):
 
 def _read_stream(file: BinaryIO, name: str) -> Source:
     """Return the rows of an open Parquet file."""
-    arrow = import_extra("pyarrow", "cli", "a Parquet file")
-    parquet, datasets = (
-        import_extra(f"pyarrow.{one}", "cli", "a Parquet file") for one in ("parquet", "dataset")
-    )
+    arrow = import_arrow()
+    parquet, datasets = import_arrow("pyarrow.parquet"), import_arrow("pyarrow.dataset")
     try:
         return Source(datasets.dataset(parquet.read_table(file)), name)
     except arrow.ArrowException as error:
@@ -295,7 +301,7 @@ def _read_parquet(
     frame = table.to_pandas()
     target = columns.target
     if target in frame and frame[target].dtype.kind == "f":
-        types = import_extra("pyarrow", "cli", "a Parquet file").types
+        types = import_arrow().types
         column = table[target]
         if types.is_integer(column.type):
             # NumPy's integers have no missing value, so that pandas made them floats, which round.

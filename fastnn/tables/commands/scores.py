@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,88 +58,64 @@ RARE_FIRST = ("balanced_accuracy", "average_precision")
 
 @dataclass(frozen=True)
 class Metric:
-    """Score of predictions."""
+    """Score of predictions, as it is shown."""
 
     label: str  # display name
     is_better_high: bool  # True if a higher score is better
-    # Function of true targets, predictions (probabilities of the classes, or numbers), classes or None,
-    # and weights or None.
-    compute: Callable[[Array, Array, Any, Array | None], float]
 
-
-def _choose_classes(P: Array, classes: Array) -> Array:
-    return classes[P.argmax(axis=1)]
-
-
-def _compute_roc_auc(y: Array, P: Array, classes: Array, weights: Array | None) -> float:
-    """Return the area under the ROC curve; of several classes, the mean of each against all others."""
-    areas = []
-    for k in range(1 if len(classes) == 2 else 0, len(classes)):
-        truth = y == classes[k]
-        if truth.all() or not truth.any():
-            return np.nan
-        areas.append(metrics.roc_auc_score(truth, P[:, k], sample_weight=weights))
-    return float(np.mean(areas))
-
-
-def _compute_average_precision(y: Array, P: Array, classes: Array, weights: Array | None) -> float:
-    """Return the area under the precision-recall curve of the rarer of two classes, or the mean over more."""
-    counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
-    if not counts.all():
-        return np.nan
-    chosen = [int(counts[1] > counts[0]) ^ 1] if len(classes) == 2 else range(len(classes))
-    areas = [metrics.average_precision_score(y == classes[k], P[:, k], sample_weight=weights) for k in chosen]
-    return float(np.mean(areas))
+    def format(self, value: float) -> str:
+        """Return a score as text; a loss, which may have any magnitude, as an error."""
+        return format_score(value, not self.is_better_high)
 
 
 # Registry of the scores by task and name, the most important first.
-METRICS: dict[str, dict[str, Metric]] = {
+METRICS = {
     "classification": {
-        "accuracy": Metric(
-            "accuracy",
-            True,
-            lambda y, P, classes, w: float(
-                metrics.accuracy_score(y, _choose_classes(P, classes), sample_weight=w)
-            ),
-        ),
-        "balanced_accuracy": Metric(
-            "balanced accuracy",
-            True,
-            lambda y, P, classes, w: float(
-                metrics.recall_score(
-                    y, _choose_classes(P, classes), average="macro", sample_weight=w, zero_division=0.0
-                )
-            ),
-        ),
-        "roc_auc": Metric("ROC AUC", True, _compute_roc_auc),
-        "average_precision": Metric("avg. precision", True, _compute_average_precision),
-        "log_loss": Metric(
-            "log-loss", False, lambda y, P, classes, w: log_loss(P, np.searchsorted(classes, y), w)
-        ),
+        "accuracy": Metric("accuracy", True),
+        "balanced_accuracy": Metric("balanced accuracy", True),
+        "roc_auc": Metric("ROC AUC", True),
+        "average_precision": Metric("avg. precision", True),
+        "log_loss": Metric("log-loss", False),
     },
-    "regression": {
-        "rmse": Metric(
-            "RMSE",
-            False,
-            lambda y, v, _, w: float(np.sqrt(metrics.mean_squared_error(y, v, sample_weight=w))),
-        ),
-        "mae": Metric(
-            "MAE", False, lambda y, v, _, w: float(metrics.mean_absolute_error(y, v, sample_weight=w))
-        ),
-        "r2": Metric(
-            "R2",
-            True,
-            lambda y, v, _, w: float(metrics.r2_score(y, v, sample_weight=w)) if len(y) > 1 else np.nan,
-        ),
-    },
+    "regression": {"rmse": Metric("RMSE", False), "mae": Metric("MAE", False), "r2": Metric("R2", True)},
 }
 
 
 def compute_scores(
     task: str, y: Array, predictions: Array, classes: Array | None, weights: Array | None
 ) -> dict[str, float]:
-    """Return all scores of predictions by name; NaN where a score is not defined."""
-    return {name: metric.compute(y, predictions, classes, weights) for name, metric in METRICS[task].items()}
+    """Return the scores of numbers (n,) or probabilities (n, n_classes) by the names in `METRICS`.
+
+    A score that is not defined is NaN. Of several classes, areas are means of those of each against all
+    others; of two, the average precision is that of the rarer one.
+    """
+    if task == "regression":
+        return {
+            "rmse": float(np.sqrt(metrics.mean_squared_error(y, predictions, sample_weight=weights))),
+            "mae": float(metrics.mean_absolute_error(y, predictions, sample_weight=weights)),
+            "r2": float(metrics.r2_score(y, predictions, sample_weight=weights)) if len(y) > 1 else np.nan,
+        }
+    assert classes is not None
+    best = classes[predictions.argmax(axis=1)]
+    places = np.searchsorted(classes, y)
+    counts = np.bincount(places, weights, minlength=len(classes))
+    recall = metrics.recall_score(y, best, average="macro", sample_weight=weights, zero_division=0.0)
+    each = range(len(classes))
+    second, rarer = ([1], [int(counts[1] <= counts[0])]) if len(classes) == 2 else (each, each)
+
+    def average_areas(score: Callable[..., float], chosen: Iterable[int], n_rows: Array) -> float:
+        if not n_rows.all():
+            return np.nan
+        return float(np.mean([score(places == k, predictions[:, k], sample_weight=weights) for k in chosen]))
+
+    n_rows = np.bincount(places, minlength=len(classes))
+    return {
+        "accuracy": float(metrics.accuracy_score(y, best, sample_weight=weights)),
+        "balanced_accuracy": float(recall),
+        "roc_auc": average_areas(metrics.roc_auc_score, second, n_rows),
+        "average_precision": average_areas(metrics.average_precision_score, rarer, counts),
+        "log_loss": log_loss(predictions, places, weights),
+    }
 
 
 def estimate_margins(
@@ -298,15 +274,11 @@ def format_scores(task: str, scores: dict[str, dict[str, float]], margins: dict[
     """Return the scores as lines of text, a line for each model; the first has its margins below it."""
     names = list(scores)
     names[1:1] = ["  +/- (95 %)"]
-    columns = []
+    columns = {}
     for key, metric in order_metrics(task, scores).items():
-        cells = [format_score(one[key], not metric.is_better_high) for one in scores.values()]
-        cells[1:1] = [format_score(margins[key], is_error=True)]
-        width = max(10, len(metric.label), *map(len, cells))
-        columns.append([f"  {cell:>{width}}" for cell in (metric.label, *cells)])
-    width = max(map(len, names))
-    labels = [f"{name:<{width}}" for name in ("", *names)]
-    return "\n".join("".join(line) for line in zip(labels, *columns, strict=True))
+        own, *others = (metric.format(one[key]) for one in scores.values())
+        columns[metric.label] = [own, format_score(margins[key], is_error=True), *others]
+    return DataFrame(columns, names).to_string(col_space=[len(label) + 1 for label in columns])
 
 
 def to_json(value: Any) -> Any:

@@ -21,8 +21,7 @@ from ..estimators import TabularClassifier, TabularRegressor
 from ..fits import check_size
 from ..parquet import Source, is_parquet
 from ..presets import PRESETS
-from ..report.data import EvaluatedFit
-from ..report.page import make_report_page
+from ..report.page import EvaluatedFit, make_report_page
 from .evaluated_fit import fit_and_evaluate
 from .matching import check_kinds, check_known, find_first_text, find_text_columns
 from .options import TrainTableOptions

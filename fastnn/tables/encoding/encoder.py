@@ -20,7 +20,7 @@ from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncodi
 from .transformers import SavableTransformer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
 __all__ = ["TableEncoder"]
@@ -273,6 +273,11 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     def _count_features(self) -> None:
         """Set `_ends`: the index after the last feature of every column."""
         self._ends = np.cumsum([count_features(encoding) for encoding in self.encodings_]).tolist()
+
+    @property
+    def _widths(self) -> NDArray[np.int64]:
+        """Number of features of every column (n_columns,)."""
+        return np.diff([0, *self._ends])
 
     def _choose_encoding(self, name: str, kind: str, values: Any) -> Encoding:
         """Return the encoding of a column."""

@@ -6,6 +6,7 @@ import html
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from ...system.messages import format_range, pluralize
+from ...system.validation import Array
 from ..summary import find_last_best
-from .data import EvaluatedFit
 from .pictures import (
     draw_calibration_svg,
     draw_learning,
@@ -27,7 +28,6 @@ from .pictures import (
 from .tables import (
     draw_bars,
     format_number,
-    format_score_cell,
     is_dense,
     make_classes_table,
     make_columns_table,
@@ -36,12 +36,36 @@ from .tables import (
 )
 
 if TYPE_CHECKING:
-    from ..commands.scores import Metric
+    from pandas import DataFrame
 
-__all__ = ["make_report_page"]
+    from ..commands.scores import Metric
+    from ..estimators import TabularClassifier, TabularRegressor
+
+__all__ = ["EvaluatedFit", "make_report_page"]
 
 # Largest number of bars of importances, and of classes in the confusion matrix.
 MAX_BARS, MAX_CLASSES = 12, 12
+
+
+@dataclass(kw_only=True)
+class EvaluatedFit:
+    """Fitted estimator and what was measured."""
+
+    model: TabularClassifier | TabularRegressor  # estimator, fitted to all training rows
+    target: str  # name of the column that is predicted
+    task: str  # kind of the target: "classification" or "regression"
+    frame: DataFrame  # training rows
+    y: Array  # (n,): targets of the training rows
+    classes: Array | None  # classes of a classification
+    truth: Array  # (m,): targets of the held-out rows
+    predictions: Array  # (m, n_classes): probabilities or numbers predicted for the held-out rows
+    metrics: dict[str, Metric]  # descriptions of the scores by name, the most important first
+    scores: dict[str, dict[str, float]]  # scores by name, of the networks and of the baselines
+    margins: dict[str, float]  # halves of the 95 % intervals of the networks' scores
+    how: str  # how the held-out rows were chosen, in words
+    # Remarks for the user about the table, and about the predictions.
+    notes: list[str]
+    remarks: list[str]
 
 
 def make_report_page(
@@ -125,11 +149,7 @@ def _make_tiles(fit: EvaluatedFit) -> str:
 
 def _format_score(name: str, metric: Metric, value: float) -> str:
     """Return a score as text; accuracies in percent."""
-    return (
-        f"{value:.1%}"
-        if name.endswith("accuracy") and np.isfinite(value)
-        else format_score_cell(value, metric)
-    )
+    return f"{value:.1%}" if name.endswith("accuracy") and np.isfinite(value) else metric.format(value)
 
 
 def _collect_predictions(fit: EvaluatedFit) -> list[str]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "draw_bars",
     "format_number",
-    "format_score_cell",
     "is_dense",
     "make_classes_table",
     "make_columns_table",
@@ -52,16 +51,6 @@ def format_number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def format_score_cell(value: float, metric: Metric) -> str:
-    """Return a score as short text.
-
-    Losses, and errors in the units of the targets, may have any magnitude: they keep significant digits.
-    Other scores are at most 1, and 0 if they are below 5e-5, such as the R2 of a constant.
-    """
-    is_rounded = metric.is_better_high and np.isfinite(value)
-    return format_number(round(value, 4) if is_rounded else value)
-
-
 def make_scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Metric]) -> str:
     """Return the scores, a row for each model; the networks come first."""
     head = "".join(f'<th class="number">{escape(metric.label)}</th>' for metric in metrics.values())
@@ -72,7 +61,7 @@ def make_scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Me
             others = [each[key] for each in scores.values() if np.isfinite(each[key])]
             best = (max if metric.is_better_high else min)(others, default=np.nan)
             mark = " best" if by_metric[key] == best else ""
-            cells.append(f'<td class="number{mark}">{format_score_cell(by_metric[key], metric)}</td>')
+            cells.append(f'<td class="number{mark}">{metric.format(by_metric[key])}</td>')
         rows.append(f'<tr class="{"own" if k == 0 else ""}"><td>{escape(name)}</td>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll"><table><thead><tr><th>model</th>{head}</tr></thead>'

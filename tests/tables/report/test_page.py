@@ -13,8 +13,7 @@ import fastnn
 from fastnn.tables.commands.scores import METRICS, compute_scores
 from fastnn.tables.presets import PRESETS, Preset
 from fastnn.tables.report import pictures
-from fastnn.tables.report.data import EvaluatedFit
-from fastnn.tables.report.page import make_report_page
+from fastnn.tables.report.page import EvaluatedFit, make_report_page
 from fastnn.tables.report.pictures import draw_sparkline
 from fastnn.tables.report.tables import (
     draw_bars,
