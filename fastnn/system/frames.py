@@ -13,13 +13,20 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .extras import import_extra
 from .messages import warn
 from .validation import Array
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+    from numpy.typing import ArrayLike
+
+    # Table in memory: a dataframe, or what converts to an array of two dimensions.
+    TableLike: TypeAlias = ArrayLike | IntoDataFrame
 
 __all__ = [
     "KINDS",

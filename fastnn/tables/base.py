@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from os import PathLike
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike
     from onnx import ModelProto
     from sklearn.utils import Tags
 
+    from ..system.frames import TableLike
+    from .encoding.encoder import ColumnRecord
     from .members import Member
+    from .parquet import Files
 
 __all__ = ["Tabular"]
 
@@ -85,21 +88,21 @@ class Tabular(SavableAttributes, BaseEstimator):
     classes_: Array  # of classifiers
     encoder_: TableEncoder
     estimators_: list[Member]
-    reading_: dict[str, Any]  # how ``fastnn train`` has read a CSV file: `ReadOptions.to_record`
+    reading_: dict[str, object]  # how ``fastnn train`` has read a CSV file: `ReadOptions.to_record`
 
     # --- fitting -----------------------------------------------------------------------------------
 
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        X: TableLike | Files,
+        y: ArrayLike | str,
+        sample_weight: ArrayLike | str | None = None,
+        X_val: TableLike | Files | None = None,
+        y_val: ArrayLike | str | None = None,
         progress: bool = False,
         *,
         passes: int | None = None,
-        groups: Any = None,
+        groups: ArrayLike | str | None = None,
         columns: Iterable[str] | None = None,
         rows: int | None = None,
         memory_limit: int | str | None = None,
@@ -190,7 +193,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         return self.encoder_.feature_names_in_
 
     @property
-    def columns_(self) -> list[dict[str, Any]]:
+    def columns_(self) -> list[ColumnRecord]:
         """Records of the columns."""
         return self.encoder_.columns_
 
@@ -209,7 +212,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         """Return the scores (n, n_scores) of encoded rows by one network, as they are averaged."""
         return member._compute_outputs(Z, "identity")
 
-    def _prepare(self, X: Any) -> PreparedTable:
+    def _prepare(self, X: TableLike) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         try:
             return self.encoder_._prepare(X)
@@ -217,14 +220,14 @@ class Tabular(SavableAttributes, BaseEstimator):
             # scikit-learn's messages name the estimator that the user called.
             raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
 
-    def _compute_scores(self, X: Any, members: Sequence[Member]) -> list[Array]:
+    def _compute_scores(self, X: TableLike, members: Sequence[Member]) -> list[Array]:
         """Return the scores (n, n_scores) of the rows by each of the networks.
 
         Threads take blocks of rows: encoded rows go to all networks while they are in the processor's cache,
         and no array ever holds the whole encoded table.
         """
         if self._takes_encoded:
-            return [self._score_rows_by(member, X) for member in members]
+            return [self._score_rows_by(member, np.asarray(X)) for member in members]
         table = self._prepare(X)
         scores = [np.empty((table.n_rows, self._count_scores()), np.float32) for _ in members]
 
@@ -257,12 +260,12 @@ class Tabular(SavableAttributes, BaseEstimator):
 
     def feature_importances(
         self,
-        X: Any,
-        y: Any,
+        X: TableLike,
+        y: ArrayLike,
         *,
         n_repeats: int = 5,
         scoring: str | Callable[..., float] | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> Bunch:
         """Measure how much the score falls when the values of a column are shuffled.
 

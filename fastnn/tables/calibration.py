@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.special
@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from ..system.validation import Array, short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "check_quantiles",
@@ -114,7 +114,7 @@ def predict_held_out(scores: Array, classes: Array, weights: Array, temperature:
     return P
 
 
-def check_quantiles(quantiles: Any) -> list[float]:
+def check_quantiles(quantiles: Iterable[float] | None) -> list[float]:
     """Return checked quantiles; an empty list for None."""
     if quantiles is None:
         return []

@@ -29,6 +29,9 @@ from .calibration import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ..system.frames import TableLike
     from .members import Member
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -150,7 +153,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     # --- fitting -----------------------------------------------------------------------------------
 
-    def _check_y(self, y: Any, begins: bool) -> Array:
+    def _check_y(self, y: ArrayLike, begins: bool) -> Array:
         y = check_column(self, y, begins)
         check_texts(y)
         check_classification_targets(y)
@@ -208,7 +211,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: TableLike) -> Array:
         """Compute the probability of every class, in the order of `classes_`.
 
         Parameters
@@ -225,7 +228,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         scores = self._compute_scores(X, self.estimators_)
         return np.mean([compute_probabilities(one, self.temperature_) for one in scores], axis=0)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: TableLike) -> Array:
         """Predict the class with the highest probability.
 
         Parameters
@@ -307,7 +310,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         super()._validate_params()
         check_quantiles(self.quantiles)  # before files are read
 
-    def _check_y(self, y: Any, begins: bool) -> Array:
+    def _check_y(self, y: ArrayLike, begins: bool) -> Array:
         y = check_numbers(check_column(self, y, begins))
         if begins and y.min() == y.max():
             raise ValueError(f"y holds only one value, {y[0]:g}: there is nothing to learn")
@@ -385,7 +388,7 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     # --- predicting --------------------------------------------------------------------------------
 
-    def predict(self, X: Any, quantiles: bool = False) -> Array:
+    def predict(self, X: TableLike, quantiles: bool = False) -> Array:
         """Predict a number for every row, or its quantiles.
 
         Parameters

@@ -39,8 +39,11 @@ from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
 from .presets import Preset
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from pyarrow import ChunkedArray, Table
+    from tqdm import tqdm
 
+    from ..system.frames import TableLike
     from .base import Tabular
     from .members import Member
 
@@ -126,7 +129,7 @@ def _read_training(
     return replace(options, X=X, y=y, sample_weight=weights, groups=groups, columns=columns), drawn
 
 
-def _choose_columns(source: Source, columns: Iterable[str] | None, **named: Any) -> list[str]:
+def _choose_columns(source: Source, columns: Iterable[str] | None, **named: object) -> list[str]:
     """Return the columns to predict from, by default all others than those of the arguments `named`."""
     for argument, name in named.items():
         if not (isinstance(name, str) or (name is None and argument == "sample_weight")):
@@ -253,7 +256,7 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
 
 
 def _encode_table(
-    estimator: Tabular, X: Any, y: Array, sample_weight: Any
+    estimator: Tabular, X: TableLike, y: Array, sample_weight: ArrayLike | None
 ) -> tuple[tuple[Array, Array, Array], Array]:
     """Fit the encoder; return the table's features, targets and weights, and the weights without classes'."""
     Z = estimator.encoder_.fit_transform(X, y)
@@ -263,12 +266,12 @@ def _encode_table(
     return (Z, estimator._encode_y(y), estimator._weigh_rows(y, weights)), weights
 
 
-def _encode_validation(estimator: Tabular, X_val: Any, y_val: Any) -> tuple[Array, Array, Array]:
+def _encode_validation(estimator: Tabular, X_val: TableLike, y_val: ArrayLike) -> tuple[Array, Array, Array]:
     """Return features, targets and weights of validation data."""
     try:
-        Z, y_val = estimator._prepare(X_val).encode_all(), estimator._check_y(y_val, False)
-        check_consistent_length(Z, y_val)
-        return Z, estimator._encode_y(y_val), estimator._weigh_rows(y_val, np.ones(len(y_val)))
+        Z, y = estimator._prepare(X_val).encode_all(), estimator._check_y(y_val, False)
+        check_consistent_length(Z, y)
+        return Z, estimator._encode_y(y), estimator._weigh_rows(y, np.ones(len(y)))
     except ValueError as error:
         raise ValueError(f"X_val, y_val: {error}") from error
 
@@ -337,7 +340,7 @@ class TableFits:
         n_passes: int,
         end: float | None,
         n_jobs: int | None,
-        bar: Any,
+        bar: tqdm,
     ) -> None:
         self._table, self._held_out, self._schedule = table, held_out, schedule
         self._n_left, self._end, self._n_jobs, self._bar = n_passes, end, n_jobs, bar
@@ -376,7 +379,7 @@ def fit_member(
     is_folded: bool,
     *tables: Array,
     stopped: Callable[[], bool],
-    bar: Any = None,
+    bar: tqdm | None = None,
 ) -> None:
     """Fit a network of a tabular estimator; it holds a copy of its rows only while its fit runs.
 

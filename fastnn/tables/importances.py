@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from ..system.validation import Array, check_count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from ..system.frames import TableLike
     from .base import Tabular
     from .members import Member
 
@@ -26,17 +31,22 @@ IMPORTANCE_ROWS = 400
 
 
 def measure_importances(
-    estimator: Tabular, X: Any, y: Any, n_repeats: int, scoring: Any, random: Any
+    estimator: Tabular,
+    X: TableLike,
+    y: ArrayLike,
+    n_repeats: int,
+    scoring: str | Callable[..., float] | None,
+    random_state: int | np.random.RandomState | None,
 ) -> Bunch:
     """Return the result of ``feature_importances`` of a tabular estimator, whose arguments these are."""
     check_is_fitted(estimator)
     check_count(n_repeats, "n_repeats", 1)
-    random = check_random_state(random)
+    generator = check_random_state(random_state)
     Z = estimator._prepare(X).encode_all()
     shadow, widths = estimator._make_shadow(), estimator.encoder_._widths
     scorer = check_scoring(shadow, scoring)
     before = scorer(shadow, Z, y)
-    orders = [random.permutation(Z.shape[0]) for _ in range(n_repeats)]
+    orders = [generator.permutation(Z.shape[0]) for _ in range(n_repeats)]
     falls = np.array(
         [[before - scorer(shadow, one, y) for one in _shuffle_columns(Z, widths, order)] for order in orders]
     ).T

@@ -23,6 +23,8 @@ from .presets import Preset
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from ..estimators.classifier import MLPClassifier
     from ..estimators.regressor import MLPRegressor
     from .base import Tabular
@@ -82,7 +84,7 @@ def choose_batch_size(n_rows: int, largest: int) -> int:
     return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
 
-def number_groups(groups: Any, n_rows: int) -> Rows:
+def number_groups(groups: ArrayLike, n_rows: int) -> Rows:
     """Return the number of every row's group (n_rows,), from 0 on, given names of two groups at least."""
     names = column_or_1d(groups)
     if len(names) != n_rows:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch, Schema, Table
     from pyarrow.dataset import Dataset
     from pyarrow.fs import FileSystem
+
+    # Parquet files: a path or URL, a list of them, or a dataset of pyarrow.
+    Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Dataset
 
 __all__ = [
     "Source",
@@ -49,7 +52,7 @@ def import_arrow(module: str = "pyarrow") -> Any:
 # --- files that a user names --------------------------------------------------------------------------------
 
 
-def is_files(X: Any) -> bool:
+def is_files(X: object) -> TypeGuard[Files]:
     """Return True for a path, a list of paths and a dataset of pyarrow."""
     if isinstance(X, str | os.PathLike):
         return True
@@ -59,10 +62,10 @@ def is_files(X: Any) -> bool:
     return datasets is not None and isinstance(X, datasets.Dataset)
 
 
-def name_source(source: Any) -> str:
+def name_source(source: object) -> str:
     """Return the name of files for messages; that of a URL without its password and its query."""
     if is_url(source):
-        return re.sub("(://)[^/@]*:[^/@]*@", r"\1", source.partition("?")[0])
+        return re.sub("(://)[^/@]*:[^/@]*@", r"\1", str(source).partition("?")[0])
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     files = list(source) if isinstance(source, list | tuple) else list(getattr(source, "files", []))
@@ -164,7 +167,7 @@ class Source:
     name: str  # name in messages
 
     @classmethod
-    def open(cls, given: Any) -> Source:
+    def open(cls, given: Files) -> Source:
         """Return the source that a user names: a path or URL, a list of these, a folder, or a dataset.
 
         The types of its columns hold the values of all files, such as float64 for integers and floats. A
@@ -195,8 +198,7 @@ class Source:
                     f"{name_source(names[0])} and {name_source(one)} lie in different file systems: pass the "
                     "files of one"
                 )
-        paths: Any = [path for _, path in places]
-        paths = paths[0] if len(paths) == 1 else paths
+        paths = [path for _, path in places] if len(places) > 1 else places[0][1]
         options = {"filesystem": places[0][0], "format": "parquet", "partitioning": "hive"}
         try:
             dataset = datasets.dataset(paths, **options)

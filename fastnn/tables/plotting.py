@@ -17,12 +17,22 @@ from ..system.validation import Array, check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from ..system.frames import TableLike
+    from .base import Tabular
+    from .estimators import TabularClassifier
 
 __all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
 
 
 def plot_importances(
-    estimator: Any, X: Any = None, y: Any = None, *, n_columns: int = 20, ax: Axes | None = None
+    estimator: Tabular,
+    X: TableLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    n_columns: int = 20,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the importances of the columns as bars, the most important first.
 
@@ -69,7 +79,7 @@ def plot_importances(
     check_axes(ax)
     _check_pair(X, y)
     names = [escape_dollars(record["name"]) for record in estimator.columns_]
-    if X is None:
+    if X is None or y is None:
         values, errors, label = estimator.importances_, None, "increase of the loss"
     else:
         found = estimator.feature_importances(X, y, random_state=0)
@@ -82,7 +92,12 @@ def plot_importances(
 
 
 def plot_calibration(
-    estimator: Any, X: Any = None, y: Any = None, *, n_bins: int = 10, ax: Axes | None = None
+    estimator: TabularClassifier,
+    X: TableLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    n_bins: int = 10,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the fraction of rows of a class against the probability that is predicted for the class.
 
@@ -145,7 +160,9 @@ def draw_calibration(truth: Array, P: Array, classes: Array, n_bins: int, ax: Ax
     return ax
 
 
-def plot_residuals(estimator: Any, X: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
+def plot_residuals(
+    estimator: Any, X: TableLike | None = None, y: ArrayLike | None = None, *, ax: Axes | None = None
+) -> Axes:
     """Draw the differences of true and predicted numbers against the predictions.
 
     Parameters
@@ -194,12 +211,14 @@ def draw_residuals(truth: Array, values: Array, ax: Axes) -> Axes:
     return ax
 
 
-def _check_pair(X: Any, y: Any) -> None:
+def _check_pair(X: object, y: object) -> None:
     if (X is None) != (y is None):
         raise ValueError("X and y go together: pass both, or neither")
 
 
-def _collect_predictions(estimator: Any, X: Any, y: Any, method: str) -> tuple[Array, Array]:
+def _collect_predictions(
+    estimator: Any, X: TableLike | None, y: ArrayLike | None, method: str
+) -> tuple[Array, Array]:
     """Return predictions and true targets: of the given rows, or out of fold if X is None."""
     _check_pair(X, y)
     if X is None:

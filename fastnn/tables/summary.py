@@ -21,7 +21,7 @@ def summarize(estimator: Tabular) -> str:
     """Return the text of ``summary()`` of a tabular estimator."""
     check_is_fitted(estimator)
     head = ("column", "kind", "values", "missing", "treatment")
-    rows = [head, *([str(record[key]) for key in ("name", *head[1:])] for record in estimator.columns_)]
+    rows = [head, *([*map(str, record.values())][: len(head)] for record in estimator.columns_)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head) - 1)]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])

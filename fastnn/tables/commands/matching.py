@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
@@ -49,7 +49,7 @@ def check_known(names: Iterable[str], columns: Sequence[str], table: str, argume
             raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
 
 
-def find_first_text(column: Series) -> tuple[int, Any] | None:
+def find_first_text(column: Series) -> tuple[int, object] | None:
     """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
     wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
     if not wrong.any():

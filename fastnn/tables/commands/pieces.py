@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas
 from pandas import DataFrame
@@ -86,7 +86,7 @@ def _copy_columns(read: ReadTable, names: Sequence[str]) -> DataFrame:
     return frame
 
 
-def _map_nullable_types() -> dict[Any, Any]:
+def _map_nullable_types() -> dict[object, object]:
     """Return pandas data types with missing values, so that integers are written alike in every piece."""
     alias = import_arrow().type_for_alias
     names = "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"

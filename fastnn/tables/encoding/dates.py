@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
+
+    from ...system.frames import TableLike
 
 __all__ = ["PARTS", "DateEncoder", "count_days", "split_dates"]
 
@@ -120,7 +122,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     [[0.0, 2.0, 28.0, 2.0], [1.0, 2.0, 29.0, 3.0], [2.0, 3.0, 1.0, 4.0]]
     """
 
-    def fit(self, X: Any, y: Any = None) -> DateEncoder:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> DateEncoder:
         """Find the earliest date of every feature, and the parts that vary.
 
         Parameters
@@ -147,7 +149,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         self.parts_ = [find_varying_parts(dates) for dates in columns]
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float64]:
+    def transform(self, X: TableLike) -> NDArray[np.float64]:
         """Encode dates.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -22,6 +22,8 @@ from .transformers import SavableTransformer
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
+
+    from ...system.frames import TableLike
 
 __all__ = ["TableEncoder"]
 
@@ -58,6 +60,17 @@ class PreparedTable:
         for rows in self.split_rows():
             self.encode(rows, out[rows])
         return out
+
+
+class ColumnRecord(TypedDict):
+    """Record of a column in `columns_` of encoders and estimators."""
+
+    name: str
+    kind: str
+    values: int  # number of distinct values
+    missing: int  # number of missing values
+    treatment: str  # what becomes of the column, in words
+    features: int  # number of features
 
 
 class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
@@ -145,7 +158,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         self.n_hashes = n_hashes
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> TableEncoder:
         """Choose the encoding of every column.
 
         Parameters
@@ -168,7 +181,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         self._fit(X, y)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> Array:
+    def fit_transform(self, X: TableLike, y: ArrayLike | None = None) -> Array:
         """Choose the encoding of every column, and encode the rows for training.
 
         Parameters
@@ -190,7 +203,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
             out[:, end - statistics.shape[1] : end] = statistics
         return out
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: TableLike) -> Array:
         """Encode rows.
 
         Parameters
@@ -216,7 +229,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         """
         return self._prepare(X).encode_all()
 
-    def _prepare(self, X: Any) -> PreparedTable:
+    def _prepare(self, X: TableLike) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
         check_is_fitted(self)
         table = as_table(X)
@@ -241,7 +254,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, Array]]:
+    def _fit(self, X: TableLike, y: ArrayLike | None) -> tuple[Table, dict[int, Array]]:
         """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
         table = as_table(X)
         targets = None if y is None else _check_targets(y, table.n_rows)
@@ -330,16 +343,16 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         return tags
 
 
-def _check_targets(y: Any, n_rows: int) -> Array:
+def _check_targets(y: ArrayLike, n_rows: int) -> Array:
     """Return numbers as floats, and classes as their indices."""
-    y = column_or_1d(y, warn=True)
-    check_consistent_length(y, np.empty(n_rows))
+    targets: Array = column_or_1d(y, warn=True)
+    check_consistent_length(targets, np.empty(n_rows))
     with np.errstate(invalid="ignore"):  # scikit-learn casts the numbers to integers
-        kind = type_of_target(y)
-    if kind.startswith("continuous") or (y.dtype.kind == "f" and len(np.unique(y)) > N_FOLDS):
-        return y.astype(np.float64)
+        kind = type_of_target(targets)
+    if kind.startswith("continuous") or (targets.dtype.kind == "f" and len(np.unique(targets)) > N_FOLDS):
+        return targets.astype(np.float64)
     try:
-        return np.unique(y, return_inverse=True)[1]
+        return np.unique(targets, return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(
             f"y holds classes that cannot be compared ({error}): write them all as text or all as numbers, "
@@ -367,7 +380,7 @@ def _convert_kind(table: Table, k: int, kind: str) -> Any:
     )
 
 
-def _make_record(encoding: Encoding, kind: str, values: Any) -> dict[str, Any]:
+def _make_record(encoding: Encoding, kind: str, values: Any) -> ColumnRecord:
     """Return the record of a column for `columns_`."""
     if not isinstance(values, np.ndarray):
         n_missing = sum(map(is_missing, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from .transformers import NumberTransformer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
+
+    from ...system.frames import TableLike
 
 __all__ = ["PiecewiseLinearEncoder", "compute_interval_terms", "find_quantile_edges"]
 
@@ -115,7 +117,7 @@ class PiecewiseLinearEncoder(NumberTransformer):
         self.n_bins = n_bins
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> PiecewiseLinearEncoder:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> PiecewiseLinearEncoder:
         """Compute the edges.
 
         Parameters
@@ -136,7 +138,7 @@ class PiecewiseLinearEncoder(NumberTransformer):
         self.edges_ = [find_quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in present]
         return self
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: TableLike) -> Array:
         """Encode numbers.
 
         Parameters

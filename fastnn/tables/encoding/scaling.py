@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
@@ -13,6 +13,12 @@ from ...reference.encoding import smooth_scaled
 from ...system.sklearn_internals import Interval, fit_context
 from ...system.validation import Array, check_number
 from .transformers import NumberTransformer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ...system.frames import TableLike
+
 
 __all__ = ["LIMIT", "SmoothRobustScaler", "find_center_and_scale"]
 
@@ -87,7 +93,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         self.limit = limit
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SmoothRobustScaler:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> SmoothRobustScaler:
         """Compute medians and quartiles.
 
         Parameters
@@ -108,7 +114,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         self.scale_ = np.array([scale for _, scale in fitted])
         return self
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: TableLike) -> Array:
         """Scale numbers.
 
         Parameters

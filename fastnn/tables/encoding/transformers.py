@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -14,6 +14,8 @@ from ...system.validation import Array
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+    from ...system.frames import TableLike
 
 __all__ = ["NumberTransformer", "SavableTransformer"]
 
@@ -27,7 +29,7 @@ class SavableTransformer(SavableAttributes):
 class NumberTransformer(TransformerMixin, SavableTransformer, BaseEstimator):
     """Base class of the transformers of arrays of numbers, which may hold NaN."""
 
-    def _check_numbers(self, X: Any, reset: bool) -> Array:
+    def _check_numbers(self, X: TableLike, reset: bool) -> Array:
         """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
         return validate_data(
             self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"

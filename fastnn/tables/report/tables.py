@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ..commands.scores import Metric
+    from ..encoding.encoder import ColumnRecord
 
 __all__ = [
     "draw_bars",
@@ -135,7 +136,7 @@ def draw_bars(names: Sequence[str], values: Array) -> str:
     return f'<div class="bars">{rows}</div>'
 
 
-def make_columns_table(frame: DataFrame, records: list[dict[str, Any]]) -> str:
+def make_columns_table(frame: DataFrame, records: list[ColumnRecord]) -> str:
     """Return a table with a row for each column: kind, distribution, values, missing values and treatment."""
     table = as_table(frame)
     rows = []
