@@ -20,7 +20,7 @@ from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_onnx
 from .fits import TableFitOptions, fit_tabular
 from .importances import measure_importances
-from .presets import PRESETS, Preset
+from .presets import PRESETS
 from .summary import summarize
 
 if TYPE_CHECKING:
@@ -174,13 +174,6 @@ class Tabular(SavableAttributes, BaseEstimator):
             self.__dict__ = before
             raise
         return self
-
-    def _get_preset(self) -> Preset:
-        return PRESETS[self.preset]
-
-    def _count_networks(self, preset: Preset) -> int:
-        """Return the number of networks of each head."""
-        return preset.n_estimators if self.n_estimators is None else int(self.n_estimators)
 
     @property
     def n_features_in_(self) -> int:

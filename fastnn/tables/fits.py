@@ -25,18 +25,18 @@ from ..training.progress import ShowProgress
 from .encoding.encoder import MAX_CATEGORIES, TableEncoder
 from .importances import estimate_importances
 from .members import (
+    MIN_FOLDS,
     Deadline,
     StopAtCycleEnds,
     check_split_weights,
     check_validation_weights,
-    count_folds,
     make_member_settings,
     make_splits,
     number_groups,
 )
 from .parquet import Source, draw_rows, is_files
 from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
-from .presets import Preset
+from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -120,8 +120,8 @@ def _read_training(
         del named["groups"]
     columns = _choose_columns(source, options.columns, **named)
     drawn = draw_rows(source.n_rows, options.rows, random)
-    preset = estimator._get_preset()
-    n_networks = estimator._count_networks(preset)
+    preset = PRESETS[estimator.preset]
+    n_networks = estimator.n_estimators or preset.n_estimators
     check_size(source, columns, options.rows, preset, n_networks, estimator.n_jobs, options.memory_limit)
     X, y, (weights, groups) = _read(
         source, columns, options.y, (options.sample_weight, options.groups), drawn
@@ -208,10 +208,10 @@ def _read(
 def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.random.RandomState) -> None:
     """Fit a tabular estimator to a table in memory."""
     begin, cpu_begin = time.perf_counter(), time.process_time()
-    preset = estimator._get_preset()
+    preset = PRESETS[estimator.preset]
     if options.passes is not None:
         preset = replace(preset, epochs=options.passes)
-    n_networks = estimator._count_networks(preset)
+    n_networks = int(estimator.n_estimators or preset.n_estimators)
     y = estimator._check_y(options.y, True)
     encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
     estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
@@ -280,7 +280,8 @@ def _split_folds(
     n_networks: int, targets: Array, weights: Array, groups: Rows | None, random: np.random.RandomState
 ) -> list[tuple[Rows, Rows]]:
     """Return training rows and validation rows of every network, whole groups where there are some."""
-    n_folds = count_folds(n_networks, len(targets) if groups is None else int(groups.max()) + 1)
+    n_units = len(targets) if groups is None else int(groups.max()) + 1
+    n_folds = min(max(MIN_FOLDS, n_networks), n_units)  # each network sets aside one fold
     classes = targets if targets.dtype.kind == "i" else None
     splits = make_splits(n_folds, len(targets), random, classes, groups)
     for train, val in splits[:n_networks]:

@@ -38,7 +38,6 @@ __all__ = [
     "check_split_weights",
     "check_validation_weights",
     "choose_batch_size",
-    "count_folds",
     "make_member_settings",
     "make_splits",
     "number_groups",
@@ -71,11 +70,6 @@ def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> di
     if estimator.scoring not in (None, "loss"):
         settings["scoring"] = MemberScorer(estimator._make_shadow(), estimator.scoring)
     return settings
-
-
-def count_folds(n_networks: int, n_rows: int) -> int:
-    """Return the number of folds of the rows; each network sets aside one fold."""
-    return min(max(MIN_FOLDS, n_networks), n_rows)
 
 
 def choose_batch_size(n_rows: int, largest: int) -> int:

@@ -35,25 +35,21 @@ def summarize(estimator: Tabular) -> str:
         "",
         f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {estimator.preset!r}",
         f"epochs    {format_range(passes)}" + (f" (best: {format_range(kept)})" if kept else ""),
-        *_format_score_lines(estimator),
-        f"time      {estimator.fit_seconds_:.1f} s (CPU time: {estimator.fit_cpu_seconds_:.1f} s)",
     ]
-    return "\n".join(lines)
-
-
-def _format_score_lines(estimator: Tabular) -> list[str]:
-    """Return lines about the scores on rows that the networks were not trained on."""
     if estimator._HAS_CLASSES:
         accuracy, majority = estimator.oof_accuracy_, estimator._majority
         loss, temperature = format_error(estimator.oof_log_loss_), estimator.temperature_
-        return [
+        lines += [
             f"accuracy  {accuracy:.4f} out of fold; always the same class: {majority:.4f}",
             f"log-loss  {loss} out of fold, temperature {temperature:.2f}",
         ]
-    return [
-        f"RMSE      {estimator.oof_rmse_:.6g} out of fold; always the mean: {estimator._scale:.6g}",
-        f"R2        {estimator.oof_r2_:.4f} out of fold",
-    ]
+    else:
+        lines += [
+            f"RMSE      {estimator.oof_rmse_:.6g} out of fold; always the mean: {estimator._scale:.6g}",
+            f"R2        {estimator.oof_r2_:.4f} out of fold",
+        ]
+    lines.append(f"time      {estimator.fit_seconds_:.1f} s (CPU time: {estimator.fit_cpu_seconds_:.1f} s)")
+    return "\n".join(lines)
 
 
 def find_last_best(scores: Sequence[float]) -> int:

@@ -179,7 +179,12 @@ class Matching:
         """
         if not self._has_names:
             frame = read.frame.drop(columns=self._others)
-            return _take_by_position(ReadTable(frame, read.name), len(self.fitted))
+            if len(frame.columns) != len(self.fitted):
+                raise ValueError(
+                    f"{read.name} has {len(frame.columns)} columns, but the model, which knows no names, "
+                    f"takes {len(self.fitted)}"
+                )
+            return frame.to_numpy()
         frame = read.frame[self.fitted].copy()
         self._n_rows += len(frame)
         check_finite(frame, read)
@@ -249,16 +254,6 @@ class FarValues:
             return ""
         rows = pluralize(self._n_outside, "row")
         return f"{rows} outside of the range of the training, {self._low:.6g} to {self._high:.6g}"
-
-
-def _take_by_position(read: ReadTable, n_columns: int) -> Array:
-    """Return the values of a table for a model that was fitted to an array."""
-    if len(read.frame.columns) != n_columns:
-        raise ValueError(
-            f"{read.name} has {len(read.frame.columns)} columns, but the model, which knows no names, takes "
-            f"{n_columns}"
-        )
-    return read.frame.to_numpy()
 
 
 def _convert_column(

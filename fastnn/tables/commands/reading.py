@@ -185,7 +185,8 @@ def read_table(
         read = _read_parquet(Source.open(source), columns, rows, random)
     else:
         with _open_bytes(source, name) as file:
-            head = _read_head(file)
+            head = file.read(HEAD)
+            file.seek(0)
             if not head.strip():
                 raise ValueError(f"{name} is empty")
             if head.startswith(PARQUET):
@@ -235,13 +236,6 @@ def _open_bytes(source: str | Path, name: str) -> Iterator[BinaryIO]:
     with file:
         # A pipe, as the shell's <(...), has no way back.
         yield file if file.seekable() else io.BytesIO(file.read())
-
-
-def _read_head(file: BinaryIO) -> bytes:
-    """Return the first bytes of a file; the next read begins at the start again."""
-    head = file.read(HEAD)
-    file.seek(0)
-    return head
 
 
 def _open_packed(file: BinaryIO, compression: str) -> BinaryIO:

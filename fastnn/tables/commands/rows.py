@@ -200,7 +200,7 @@ def parse_targets(column: Series, read: ReadTable, task: str) -> Array:
         values = column.to_numpy()
         if all(abs(value) < MAX_INTEGER and value == int(value) for value in values.tolist()):
             return values.astype(np.int64)
-    return _convert_to_texts(column)
+    return np.array([*map(str, column)], object)
 
 
 def check_classes(y: Array, classes: Array, read: ReadTable, target: str) -> Array:
@@ -235,12 +235,6 @@ def _parse_decimal(text: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return value if value.is_finite() else None
-
-
-def _convert_to_texts(column: Series) -> Array:
-    texts = np.empty(len(column), object)
-    texts[:] = [str(value) for value in column]
-    return texts
 
 
 def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
