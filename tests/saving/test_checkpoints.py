@@ -93,10 +93,11 @@ def test_the_best_epoch_is_kept(tmp_path):
 def test_the_best_epoch_of_an_estimator_is_kept(tmp_path):
     pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=3, keep_best=True)
-    trained = classifier(max_iter=8, learning_rate_init=0.2).set_callbacks(checkpoint)
+    trained = classifier(max_iter=8, learning_rate_init=0.1).set_callbacks(checkpoint)
     trained.fit(X, y, X_val=X[:20], y_val=y[:20])
     loss = fastnn.load(checkpoint.best_path).model_.calculate_loss(X[:20], y[:20, None])
     assert loss == pytest.approx(min(trained.validation_loss_curve_), rel=1e-9)
+    assert loss < trained.validation_loss_curve_[-1]
 
 
 class Breaking(Hook):
