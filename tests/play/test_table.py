@@ -28,7 +28,7 @@ TARGETS = [
     (POSITIVE * 3, ["0", "3"]),
     (POSITIVE + 1234567890123456789, ["1234567890123456789", "1234567890123456790"]),
     (POSITIVE + np.uint64(2**63), [str(2**63), str(2**63 + 1)]),
-    (POSITIVE * 1e19 + 1e19, ["1e+19", "2e+19"]),
+    (POSITIVE * 5e18 + 1e19, ["1e+19", "1.5e+19"]),  # from 2^63 to 2^64
     (np.arange(30), None),
     (X[:, 0], None),
     (np.array([None if k == 3 else k / 7 for k in range(30)], float), None),
