@@ -12,7 +12,7 @@ from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import Grid
 from fastnn.network.description import Network
 from fastnn.reference.layer import ACTIVATIONS
-from fastnn_kernels.bound import slack
+from fastnn_kernels.bound import bound_rounding
 from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
 from fastnn_kernels.committee import committee_bounds, committee_scores
 
@@ -125,7 +125,7 @@ def compute_bounds(committee, cells):
 
 def draw_cells(random, count, dtype):
     """Return the affine forms (2, count) of the two inputs over rectangles of all sizes."""
-    error = slack(2, dtype.type)
+    error = bound_rounding(2, dtype.type)
     centre = random.standard_normal((2, count)) * 10.0 ** random.uniform(-3, 1, count)
     reach = 10.0 ** random.uniform(-7, 1, (2, count))
     centre, reach = centre.astype(dtype), reach.astype(dtype)

@@ -144,6 +144,25 @@ def test_squares_for_which_no_room_is_left_are_not_divided():
         assert max(size for *_, size in lists.undecided) > LEAF
 
 
+@given(single(), sides, sides)
+def test_evaluated_pixels_match_the_grid(problem, width, height):
+    committee, random = problem
+    xs, ys = draw_axes(random, committee, width, height)
+    corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
+    squares = [square for square in corners if random.random() < 0.5]
+    inside = count_squares(squares, (height, width)) == 1
+    table = np.array([*squares, (0, 0, 99)])  # the kernel must not read the last one
+    networks, workspaces = make_workspaces(committee)
+    for dtype in (np.uint8, np.int64):
+        expected, classes = evaluate_all(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
+        places, row = np.full((2, 64), -1), np.full((1, 64), 99, dtype)
+        kernel = quadtree.evaluate(committee.votes)
+        n = kernel(networks, xs, ys, table, len(squares), places, row, *workspaces, classes)
+        assert n == inside.sum()
+        np.testing.assert_array_equal(classes[inside], expected[inside])
+        assert (classes[~inside] == 77).all()
+
+
 INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64)
 
 
