@@ -8,7 +8,9 @@ const OURS = `fastnn playground at ${registration.scope}: `;
 const CACHE = OURS + DIGEST;
 
 addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)));
+  // The browser's own cache may have files of another version: ask the host.
+  const requests = FILES.map((file) => new Request(file, { cache: "no-cache" }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
 // A new version waits until no page of the old one is open: the files of two versions never meet.
