@@ -31,7 +31,7 @@ DOCUMENTS = {
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
 }
 README, CONTRIBUTING = DOCUMENTS["README.md"], DOCUMENTS["CONTRIBUTING.md"]
-MODULES = [m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if m.name != "fastnn.__main__"]
+MODULES = [module.name for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.")]
 
 
 def find_blocks(language, text=README):
@@ -40,7 +40,11 @@ def find_blocks(language, text=README):
 
 
 # Packages of extras, and what shows in a block of code that the block needs them.
-USES = {"pandas": r"import pandas|as_frame=True", "pyarrow": r"\.to_parquet\(", "dask": r"boundary_array\("}
+USES = {
+    "pandas": r"import pandas|as_frame=True",
+    "pyarrow": r"\.to_parquet\(",
+    "dask": r"boundary_array\(|import dask|from dask",
+}
 
 
 def mark_needs(code):
@@ -65,7 +69,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=mark_needs(read_prompts(name))) for name in MODULES]
+    "name", [pytest.param(name, marks=mark_needs(code)) for name in MODULES if (code := read_prompts(name))]
 )
 def test_examples_in_docstrings_print_what_they_state(name):
     module = importlib.import_module(name)
