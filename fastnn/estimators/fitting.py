@@ -250,7 +250,7 @@ class Fit(Hook):
         self._ending: Ending | None = None
 
     def run(self, callback_data: CallbackData) -> None:
-        """Run the training runs of the fit until it ends, and warn if it has not converged."""
+        """Train until the fit ends, and warn if it has not converged."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         self._generator = self._make_generator() if job.shuffled else None
@@ -280,7 +280,7 @@ class Fit(Hook):
             self._warn_risen()
 
     def _make_hooks(self, reporters: list[Hook]) -> list[Hook]:
-        """Return the hooks of the training runs in the order of their calls."""
+        """Return the hooks of the fit in the order of their calls."""
         estimator, options = self.estimator, self._options
         hooks: list[Hook] = []
         if self._validation is not None:
