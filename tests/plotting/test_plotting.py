@@ -259,7 +259,8 @@ def test_columns_of_text_are_named_with_the_remedy(ax):
 NETWORK = fastnn.Model([2, 3, 1], loss="squared_error", random_state=0)
 FOREST = RandomForestRegressor(5, random_state=0).fit(X, 5.0 * y)
 CHAIN = make_pipeline(
-    StandardScaler(), fastnn.MLPRegressor((4,), solver="lbfgs", max_iter=200, random_state=0)
+    StandardScaler(),
+    fastnn.MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=200, random_state=0),
 ).fit(X, 2.0 * y)
 
 
