@@ -175,7 +175,7 @@ def test_fill_squares_matches_the_reference(dtype):
             chosen = random.permutation(len(corners))[:40]
             squares = [(*corners[k], size, random.integers(min(np.iinfo(dtype).max, 2**62))) for k in chosen]
             squares = [
-                (row, min(column + random.integers(9), width), *rest) for row, column, *rest in squares
+                (row, min(column + random.integers(9), width - 1), *rest) for row, column, *rest in squares
             ]
             table = np.array([*squares, (0, 0, 1, 0)])
             classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
