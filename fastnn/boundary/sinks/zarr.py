@@ -184,9 +184,8 @@ class Shard(Sink):
     def _append(self, places: Any, encoded: bytes) -> None:
         """Write bytes that are the chunk, or all chunks, at these places of the table."""
         if self.file is None:
-            self.path.parent.mkdir(
-                exist_ok=True
-            )  # the folder above it is missing if the picture was discarded
+            # If the picture was discarded, the folder above is missing: this raises.
+            self.path.parent.mkdir(exist_ok=True)
             self.file = open(self.path, "wb")  # noqa: SIM115
             self.table = np.full((*self.winners.shape, 2), MISSING, "<u8")
         self.table[places] = self.file.tell(), len(encoded)
