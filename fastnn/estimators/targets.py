@@ -178,7 +178,7 @@ class ClassTargets(Targets):
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        elif not {*classes.tolist()} <= {*self.classes_.tolist()}:
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has "
                 f"{classes}."
