@@ -45,6 +45,8 @@ CERTIFIED_OPERATIONS = 4e9
 DENSE_FRACTION, PROBED_POINTS = 0.6, 1 << 20
 # Maximum number of squares that are bounded before a picture is painted: they take a byte or two each.
 MAX_CELLS = 1 << 26
+# Number of squares up to which bounding them first takes longer than it saves.
+FEW_CELLS = 4
 
 
 class Painter(ABC):
@@ -241,13 +243,15 @@ class NetworkPainter(Painter):
         if self.reason or math.prod(shape) > MAX_CELLS:
             return None, Tally()
         assert self.classes is not None
+        winners = np.full(shape, -1, np.min_scalar_type(-len(self.classes)))
+        if winners.size <= FEW_CELLS:
+            return Regions(side, winners, self.dtype), Tally()
         began, n_bounded = time.perf_counter(), 0
         edges = [np.append(np.arange(0, axis.n_points, side), axis.n_points) for axis in (xs, ys)]
         ends = [
             axis.at(np.column_stack([edge[:-1], edge[1:] - 1]).ravel())
             for axis, edge in zip((xs, ys), edges, strict=True)
         ]
-        winners = np.full(shape, -1, np.min_scalar_type(-len(self.classes)))
         for won, _, n_own in self._grid.divide_cells(*self._committee.inputs(*ends), stopped):
             n_bounded += n_own
             for row, column, size, winner in won.tolist():

@@ -42,7 +42,7 @@ MAX_PARAMETER = 1e6
 MAX_FRAMES, MAX_UNDER_WAY = 60, 2
 # While a training has more to do, it lasts this many times as long as the drawing of a frame before the next
 # one is drawn, but not more than MAX_GAP seconds. Python in a browser draws in 5 ms: 50 frames per second.
-TRAINING_PER_DRAWING, MAX_GAP = 3 if sys.platform == "emscripten" else 10, 0.05
+TRAINING_PER_DRAWING, MAX_GAP = 3 if sys.platform == "emscripten" else 15, 0.05
 # Shortest training between two messages, and the time by which a chunk may end early, in seconds.
 MIN_SECONDS, SLACK = 0.012, 0.001
 

@@ -15,9 +15,9 @@ from .base import Picture, Sink
 
 __all__ = ["ArraySink"]
 
-# Number of rectangles of an array, and limits of their rows: few enough rows that every thread gets several
-# rectangles, and enough rows for squares of certified painting.
-ARRAY_RECTANGLES, MIN_ROWS, MAX_ROWS = 16, 64, 512
+# Rows of a rectangle of certified painting, whose squares are divided once each; and of dense painting: at most
+# so many, and few enough that every thread gets several of about ARRAY_RECTANGLES rectangles.
+MAX_ROWS, ARRAY_RECTANGLES, MIN_ROWS = 512, 16, 64
 
 
 class ArraySink(Sink):
@@ -28,7 +28,6 @@ class ArraySink(Sink):
     def __init__(self, out: Array | None, picture: Picture) -> None:
         shape = (picture.height, picture.width)
         self.pixels = _make_array(shape, picture) if out is None else _check_array(out, shape, picture)
-        self.rows = min(max(picture.height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
         flags = self.pixels.flags
         is_plain = not isinstance(self.pixels, np.ma.MaskedArray)  # an assignment removes the mask
         is_contiguous = flags.c_contiguous and flags.aligned
@@ -37,8 +36,9 @@ class ArraySink(Sink):
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
         """Yield bands of whole rows, from the lowest upward."""
         height, width = self.pixels.shape
-        for bottom in range(0, height, self.rows):
-            yield Rect(bottom, min(bottom + self.rows, height), 0, width)
+        rows = MAX_ROWS if regions else min(max(height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
+        for bottom in range(0, height, rows):
+            yield Rect(bottom, min(bottom + rows, height), 0, width)
 
     def target(self, rect: Rect) -> Array | None:
         """Return a view of the rectangle if pixels can be painted into the array directly, else None."""
