@@ -26,7 +26,7 @@ from .system.generators import resolve_random_state
 from .system.messages import warn
 from .system.notebooks import make_html_table
 from .system.validation import check_choice, check_count, check_flag, check_rate, check_samples, check_weights
-from .system.words import explain_word, translate_arguments
+from .system.words import ForeignMethod, translate_arguments
 from .training.callbacks import EarlyStopping
 from .training.checkpoint import Checkpoint
 from .training.history import History
@@ -154,6 +154,7 @@ class Model(Exportable, Savable):
     history_: History | None = None
     _training: TrainingState | None = None
     _is_flat = False  # True if the targets of the last training had one dimension
+    evaluate, fit, forward, score = ForeignMethod(), ForeignMethod(), ForeignMethod(), ForeignMethod()
 
     @translate_arguments
     def __init__(
@@ -187,14 +188,6 @@ class Model(Exportable, Savable):
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
         return model
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Raise AttributeError for an attribute that is missing, and name what is meant."""
-            remedy = explain_word(name, dir(type(self)))
-            message = f"{type(self).__name__} has no attribute {name!r}{remedy and f': {remedy}'}"
-            raise AttributeError(message, name=name, obj=self)
 
     # --- parameters ------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..network.description import Array, Network
-from ..system.memory import LARGE_BYTES, check_memory
+from ..system.memory import check_memory
 from ..system.messages import warn
 from ..system.validation import _convert_to_rows, check_count
 from . import get_backend
@@ -57,8 +57,7 @@ class Predictor:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
         n_rows = self._shape[0]
         n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
-        if n_bytes > LARGE_BYTES:
-            check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
+        check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
         self._X = np.zeros(self._shape, network.dtype)
         parameters = parameters.copy()
         self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)

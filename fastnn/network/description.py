@@ -23,7 +23,7 @@ from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
 from ..system.generators import Random
-from ..system.memory import LARGE_BYTES, check_memory
+from ..system.memory import check_memory
 from ..system.validation import (
     Array,
     check_choice,
@@ -332,11 +332,8 @@ class Network:
         # A layer is drawn in float64, and divided into a second array of float64.
         largest = max(n_in * n_out for n_in, n_out in self.shapes)
         n_bytes = self.n_parameters * self.dtype.itemsize + 16 * largest
-        if n_bytes > LARGE_BYTES:
-            layers = short_repr(list(self.layers_dim))
-            check_memory(
-                n_bytes, f"a network with the layers {layers} takes", "give it fewer or narrower layers"
-            )
+        layers = short_repr(list(self.layers_dim))
+        check_memory(n_bytes, f"a network with the layers {layers} takes", "give it fewer or narrower layers")
         parameters = allocate_zeros(self.n_parameters, self.dtype)
         for scale in self.scales(parameters):
             if scale is not None:

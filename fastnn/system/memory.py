@@ -23,8 +23,6 @@ _BYTES = re.compile("[0-9]{1,18}")
 _SIZE = re.compile(
     rf"([0-9]{{1,18}}\.?[0-9]{{0,18}}|\.[0-9]{{1,18}}) ?({'|'.join(UNITS)})", re.IGNORECASE | re.ASCII
 )
-# Bytes whose need is not compared with the free memory: to ask for that takes as long as a small picture.
-_SMALL = 1 << 20
 _FACTORS = {unit.lower(): factor for unit, factor in UNITS.items()}
 
 
@@ -38,8 +36,11 @@ def get_free_memory() -> int:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message."""
-    if needed > _SMALL and needed > (available := get_free_memory()):
+    """Raise MemoryError if `needed` bytes exceed the free memory; `what` and `remedy` extend the message.
+
+    Fewer than `LARGE_BYTES` are not checked.
+    """
+    if needed >= LARGE_BYTES and needed > (available := get_free_memory()):
         amount = f"{needed:,}" if needed < 2**63 else "2**63 or more"
         raise MemoryError(f"{what} {amount} bytes, and {available:,} are free: {remedy}")
 

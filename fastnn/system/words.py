@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Container
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
-__all__ = ["explain_word", "translate_arguments"]
+__all__ = ["ForeignMethod", "explain_word", "translate_arguments"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +55,22 @@ def explain_word(word: str, names: Container[str]) -> str:
         if name in names:
             return f"it is called {name!r} here"
     return REMEDIES.get(word, "")
+
+
+class ForeignMethod:
+    """Method of other libraries, which no instance has: the error says what it is called here.
+
+    Unlike a `__getattr__`, it does not slow the other attributes of its class.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        remedy = explain_word(self._name, dir(owner))
+        raise AttributeError(
+            f"{owner.__name__} has no attribute {self._name!r}: {remedy}", name=self._name, obj=instance
+        )
 
 
 def translate_arguments(function: F) -> F:

@@ -15,8 +15,8 @@ from .base import Picture, Sink
 
 __all__ = ["ArraySink"]
 
-# Rows of a rectangle of certified painting, whose squares are divided once each; and of dense painting: at most
-# so many, and few enough that every thread gets several of about ARRAY_RECTANGLES rectangles.
+# Rows of a rectangle: MAX_ROWS with regions, whose squares are divided once each, or fewer where that gives
+# each thread several of about ARRAY_RECTANGLES rectangles.
 MAX_ROWS, ARRAY_RECTANGLES, MIN_ROWS = 512, 16, 64
 
 

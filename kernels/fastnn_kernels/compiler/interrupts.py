@@ -75,17 +75,22 @@ class _Hold:
 _innermost: _Hold | None = None
 
 
+def _ignore() -> None:
+    """Do nothing about a Ctrl-C."""
+
+
 @contextmanager
-def defer_signals(note: Callable[[], object] = lambda: None) -> Iterator[None]:
+def defer_signals(note: Callable[[], object] = _ignore) -> Iterator[None]:
     """Postpone the Python handlers of Ctrl-C and other signals to the end of the context.
 
     Use the context for an operation that must not stop half-way, such as moving files, and for an operation
     that `note` can ask to stop. `note` is called at once for each Ctrl-C, but not for other signals; it must
     not acquire a lock, which the interrupted code may hold. In any other thread than the main one the context
-    does nothing, since Python runs no signal handlers there.
+    does nothing, since Python runs no signal handlers there; within another such context, nor without `note`.
     """
     global _innermost
-    if threading.current_thread() is not threading.main_thread():
+    is_held = _innermost is not None and not _innermost.is_open and note is _ignore
+    if is_held or threading.current_thread() is not threading.main_thread():
         yield
         return
     hold = _Hold(note, _innermost)
