@@ -112,11 +112,11 @@ WORDS = [
     (lambda: fastnn.Model([2, 2], hidden=3), r"Model\(\) has no argument 'hidden': choose from layers_dim"),
     (lambda: fastnn.Adam(lr=0.1), r"Adam\(\) has no .*it is epsilon of Model.train, and learning_rate_init"),
     (lambda: fastnn.CosineDecay(lr=0.1), r"CosineDecay\(\) has no argument 'lr'"),
-    (lambda: fastnn.Huber(1, 2), r"Huber\(\) takes 1 positional arguments?, got 2"),
+    (lambda: fastnn.Huber(1, 2), r"Huber\(\) takes 1 positional argument, got 2"),
     (lambda: fastnn.MLPClassifier(lr=0.1), "it is called 'learning_rate_init' here"),
     (lambda: model_for(loss="mse"), "got 'mse': it is called 'squared_error' here"),
     (lambda: model_for(activation="softmax"), "got 'softmax': the loss 'softmax_cross_entropy' computes it"),
-    (lambda: model_for(output_activation="softmax"), "'softmax_cross_entropy' computes it: pass 'identity'"),
+    (lambda: model_for(output_activation="softmax"), "pass output_activation='identity'"),
     (lambda: model_for().fit(X, y), "Model has no attribute 'fit': it is called 'train' here"),
     (lambda: model_for().score(X, y), r"'score': the accuracy is \(model.predict\(X\) == y\).mean\(\)"),
 ]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Container
 from typing import Any, NoReturn, TypeVar, cast
 
+from .messages import pluralize
+
 __all__ = ["ForeignMethod", "explain_word", "translate_arguments"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +47,7 @@ REMEDIES = {
     "momentum": "pass optimizer=fastnn.Momentum(...)",
     "patience": "pass callbacks=[fastnn.EarlyStopping(...)] and validation_data",
     "score": "the accuracy is (model.predict(X) == y).mean(), the mean loss model.calculate_loss(X, y)",
-    "softmax": "the loss 'softmax_cross_entropy' computes it: pass 'identity'",
+    "softmax": "the loss 'softmax_cross_entropy' computes it: pass output_activation='identity'",
 }
 
 
@@ -87,7 +89,7 @@ def translate_arguments(function: F) -> F:
                 raise TypeError(f"{name}() has no argument {option!r}: {remedy}")
         if len(arguments) > n_positional:
             remedy = explain_word(name, ()) or "pass the others by name"
-            counts = f"{n_positional - 1} positional arguments, got {len(arguments) - 1}"
+            counts = f"{pluralize(n_positional - 1, 'positional argument')}, got {len(arguments) - 1}"
             raise TypeError(f"{name}() takes {counts}: {remedy}")
         return function(*arguments, **options)
 

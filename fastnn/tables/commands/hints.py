@@ -39,8 +39,6 @@ MAX_VALUES = 2000
 UNITS = ("%", "‰", "°", "USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
 # Separators of thousands.
 THOUSANDS = (",", "'", " ", "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}")
-# Forms of dates with years of two digits, which pandas does not guess.
-SHORT_DATES = ("%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
 # Numbers of files with decimal commas; points may separate thousands.
 _DECIMAL_COMMA = re.compile(
     r"[+-]?(?:(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]*)?|,[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -51,6 +49,8 @@ _MARKER = re.compile(
     r"not (?:available|applicable|given|known|reported))\W*",
     re.IGNORECASE,
 )
+# Dates with years of two digits, whose format pandas does not guess: a separator, and the name of a month.
+_SHORT_DATE = re.compile(r"\d\d?([-/.])(?:\d\d?|([A-Za-z]{3}))\1\d\d?")
 _ENDS = re.compile(r"^[+-]?\s*([^\d\s.,+-]+)\s*[+-]?[\d.]|\d\.?\s*([^\d\s.,]+)\s*$")
 
 
@@ -198,7 +198,7 @@ def _find_units(texts: Series) -> list[str]:
 
 
 def guess_date_formats(texts: Series) -> list[str]:
-    """Return the formats, with years of four digits, of the first texts that may be dates, in every order."""
+    """Return the formats of the first texts that may be dates, in every order of day, month and year."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a format that has the day first only where it has to
         guesses = [
@@ -207,17 +207,18 @@ def guess_date_formats(texts: Series) -> list[str]:
             for is_first in (False, True)
         ]
     # A number such as 2017 is a date to pandas, too, and so is a day between year and month.
-    return [
-        form
-        for form in dict.fromkeys(filter(None, guesses))
-        if "%d" in form and "%Y" in form and not re.match("%Y.%d", form)
-    ]
+    found = [form for form in filter(None, guesses) if "%d" in form and re.search("%Y(?!.%d)", form)]
+    for match in filter(None, map(_SHORT_DATE.fullmatch, texts[:MAX_OTHERS])):
+        separator, month = match.groups()
+        orders = ("%d %b %y",) if month else ("%m %d %y", "%d %m %y", "%y %m %d")
+        found += [order.replace(" ", separator) for order in orders]
+    return list(dict.fromkeys(found))
 
 
 def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
     """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
     best: list[tuple[float, str, Series]] = []
-    for form in [*guess_date_formats(texts), *SHORT_DATES]:
+    for form in guess_date_formats(texts):
         try:
             dates = pandas.to_datetime(texts, format=form, errors="coerce")
         except ValueError:  # time zones differ

@@ -317,11 +317,15 @@ def test_an_option_overrules_the_form_of_the_trainings_file(path):
         ("1/2/2024", "1/31/2024", ["2024-01-02", "2024-01-31"]),
         ("1.2.2024 8:30", "31.1.2024 8:30", ["2024-02-01", "2024-01-31"]),
         ("2024/1/2", "2024/1/31", ["2024-01-02", "2024-01-31"]),
+        ("01/02/87", "31/01/87", ["1987-02-01", "1987-01-31"]),
+        ("01.02.87", "01.31.87", ["1987-01-02", "1987-01-31"]),
+        ("1-Feb-24", "31-Jan-24", ["2024-02-01", "2024-01-31"]),
+        ("01/02/24", "31/01/24", None),  # perhaps 2001 and 2031
         ("1/2/2024", "3/4/2024", None),
         ("1/31/2024", "31/1/2024", None),
     ],
 )
-def test_a_value_above_12_decides_the_order_of_dates_also_of_later_files(first, second, dates, path):
+def test_values_decide_the_order_of_dates_also_of_later_files(first, second, dates, path):
     found = read_text(path, f"a;day\n1;{first}\n2;{second}\n")
     if dates is None:
         assert pd.api.types.is_string_dtype(found.frame["day"].dtype)
