@@ -133,6 +133,6 @@ def _homes() -> dict[str, str]:
 
 
 def __dir__() -> list[str]:
+    names = {"__all__", *_homes(), *_SUBPACKAGES}  # imports modules, which changes the globals
     # Submodules and the modules imported above are attributes too, but not public names: leave them out.
-    named = (name for name in globals() if name.startswith("__"))
-    return sorted({"__all__", *_homes(), *_SUBPACKAGES, *named})
+    return sorted(names.union(name for name in globals() if name.startswith("__")))

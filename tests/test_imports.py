@@ -18,6 +18,7 @@ import fastnn
 from fastnn.cli.main import main
 from fastnn.reference.tutorial import TutorialModel
 
+assert "Adam" in dir(fastnn)
 fastnn.Tanh, fastnn.Softmax, fastnn.MultiplyGate
 fastnn.check_exercise("sigmoid", abs)
 fastnn.Model([2, 3, 2], backend="numpy").train([[1, 2]], [0], num_passes=2)

@@ -29,6 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bce", "binary_cross_entropy", "log_loss"), ("sigmoid_binary_cross_entropy",)),
     **dict.fromkeys(("cross_entropy", "categorical_crossentropy"), ("softmax_cross_entropy",)),
     **dict.fromkeys(("linear", "none"), ("identity",)),
+    "gradient_descent": ("sgd",),
     "logistic": ("sigmoid",),
     "swish": ("silu",),
     **dict.fromkeys(("he", "kaiming"), ("he_normal",)),
