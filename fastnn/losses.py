@@ -351,11 +351,5 @@ REGRESSION_LOSSES = tuple(
 
 
 def resolve_loss(loss: Any) -> Loss:
-    """Return the loss for an argument that is a loss or the name of one.
-
-    Raises
-    ------
-    ValueError
-        If the argument is an unknown name or not a loss.
-    """
+    """Return the loss that an argument is or names; raise ValueError for anything else."""
     return resolve(loss, "loss", Loss, LOSSES)

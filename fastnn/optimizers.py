@@ -554,11 +554,5 @@ class LBFGS(Optimizer):
 
 
 def resolve_optimizer(optimizer: Any) -> Optimizer:
-    """Return the optimizer for an argument that is an optimizer or the name of one.
-
-    Raises
-    ------
-    ValueError
-        If the argument is an unknown name or not an optimizer.
-    """
+    """Return the optimizer that an argument is or names; raise ValueError for anything else."""
     return resolve(optimizer, "optimizer", Optimizer, OPTIMIZERS)

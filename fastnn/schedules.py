@@ -181,23 +181,9 @@ def _takes_total(function: Callable[..., float]) -> bool:
 def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
     """Return the schedule for an argument that is a schedule, the name of one, or a function.
 
-    Parameters
-    ----------
-    spec : Schedule, str or callable
-        A schedule; a name in `SCHEDULES`, which stands for the schedule with its defaults; or a function of
-        the step, counted from 0, or of the step and the number of steps, that returns the factor.
-    name : str, default "schedule"
-        Name of the argument in error messages.
-
-    Returns
-    -------
-    Schedule
-        The argument itself, an object of the named class, or a `FunctionSchedule`.
-
-    Raises
-    ------
-    ValueError
-        If `spec` is anything else.
+    A name in `SCHEDULES` stands for the schedule with its defaults. A function of the step, counted from 0,
+    or of the step and the number of steps, that returns the factor becomes a `FunctionSchedule`. Anything
+    else is a ValueError, whose message calls the argument `name`.
     """
     if callable(spec) and not isinstance(spec, type | Schedule):
         return FunctionSchedule(spec)

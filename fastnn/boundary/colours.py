@@ -118,11 +118,8 @@ def class_colours(count: int) -> NDArray[np.float64]:
 def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.float64]:
     """Return the colours (n_classes, 3) of classes, from 0 to 1; `colours` is as in `render_boundary`.
 
-    Raises
-    ------
-    ValueError
-        For an invalid colour, a wrong number of colours, a class that is not in the mapping, and an unknown
-        name.
+    An invalid colour, a wrong number of them, a class that is not in the mapping, and an unknown name are a
+    ValueError.
     """
     labels = classes.tolist()
     if colours is None:
@@ -136,10 +133,7 @@ def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np
 def choose_markers(classes: Array, markers: Markers | None = None) -> list[Any]:
     """Return the markers of classes; `markers` is as in `plot_decision_boundary`.
 
-    Raises
-    ------
-    ValueError
-        For an invalid marker, a wrong number of markers, and a class that is not in the mapping.
+    An invalid marker, a wrong number of them, and a class that is not in the mapping are a ValueError.
     """
     labels, found = classes.tolist(), _read_markers(markers)
     if markers is None:

@@ -24,24 +24,13 @@ __all__ = ["Committee", "Plane", "make_committee", "make_plane", "restrict_netwo
 
 @dataclass(frozen=True)
 class Committee:
-    """Networks that choose a class together.
+    """Networks that choose a class together."""
 
-    Parameters
-    ----------
-    members : sequence of (Network, array)
-        Networks and their parameters, all of one dtype. A network has two inputs, as many outputs as there
-        are classes and no batch normalisation.
-    votes : bool
-        True if the class with the highest sum of probabilities wins; False if the class with the highest
-        score wins, for a single network.
-    plane : Plane, optional
-        Relation of the networks' inputs to the picture's coordinates. By default the inputs are the
-        coordinates.
-    """
-
+    # Networks and their parameters, all of one dtype. A network has two inputs, as many outputs as there are
+    # classes and no batch normalisation.
     members: Sequence[tuple[Network, Array]]
-    votes: bool
-    plane: Plane | None = None
+    votes: bool  # True if the highest sum of probabilities wins; False for the highest score of one network
+    plane: Plane | None = None  # in which the networks' inputs lie; None if they are the coordinates
 
     @property
     def dtype(self) -> np.dtype:
@@ -85,21 +74,12 @@ class Plane(NamedTuple):
     The coordinates of the pixel at (x, y) are ``u = (x - origin[0]) * scale[0]`` and ``v = (y - origin[1]) *
     scale[1]``. They are computed in float64 and then converted to the network's dtype: in float32, u and v
     keep digits that x and y would lose.
-
-    Parameters
-    ----------
-    directions : array (2, n_inputs)
-        Changes of the inputs along u and v.
-    base : array (n_inputs,)
-        Inputs at u = v = 0.
-    origin, scale : array (2,)
-        Values of x and y at u = v = 0, and the changes of u and v for a change of 1 in x and y.
     """
 
-    directions: NDArray[np.float64]
-    base: NDArray[np.float64]
-    origin: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    directions: NDArray[np.float64]  # (2, n_inputs)
+    base: NDArray[np.float64]  # (n_inputs,)
+    origin: NDArray[np.float64]  # (2,)
+    scale: NDArray[np.float64]  # (2,)
 
     def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
         """Return u for `xs` and v for `ys`, in `dtype`."""
@@ -119,24 +99,12 @@ class Plane(NamedTuple):
 def make_plane(
     features: tuple[int, int], fixed: NDArray[np.float64], mapping: AffineMap | None = None
 ) -> Plane:
-    """Return the plane in which two features vary and the others are fixed.
+    """Return the plane in which two features, along x and y, vary and the others are `fixed` (n_features,).
 
-    Parameters
-    ----------
-    features : (int, int)
-        Features along x and y.
-    fixed : array (n_features,)
-        Values of the other features.
-    mapping : AffineMap, optional
-        Map from the features to the network's inputs. By default the inputs are the features, and (u, v) is
-        (x, y).
-
-    Returns
-    -------
-    Plane
-        With `mapping`, the origin is the point at which the network's inputs are nearest to 0 (the mean of
-        the data, for a scaler), and the largest component of each direction is 1, so that u and v have the
-        magnitude of the inputs.
+    By default the inputs are the features, and u and v are x and y. `mapping` leads from the features to the
+    network's inputs: the origin is then the point at which these are nearest to 0 (the mean of the data, for
+    a scaler), and the largest component of each direction is 1, so that u and v have the magnitude of the
+    inputs.
     """
     pair = list(features)
     directions = np.zeros((2, fixed.size))
@@ -156,27 +124,12 @@ def make_plane(
 def restrict_network(
     network: Network, parameters: Array, plane: Plane, output: int | None = None
 ) -> tuple[Network, Array]:
-    """Return a network whose inputs are the coordinates of a plane.
+    """Return a network of two inputs, the coordinates of a plane, and its parameters.
 
-    Parameters
-    ----------
-    network : Network
-        Network of all inputs.
-    parameters : array (P,)
-        Parameters of the network, batch normalisation folded in.
-    plane : Plane
-        Plane whose coordinates become inputs 0 and 1.
-    output : int, optional
-        Number of the single output to keep, which decides between two classes: class 1 where the output is
-        above 0, else class 0. By default all outputs are kept.
-
-    Returns
-    -------
-    network : Network
-        Network of two inputs. Its dtype is float64 if the plane is mixed: sums of coordinates may cancel, and
-        float32 would lose digits that the transformers, which compute in float64, keep.
-    parameters : array
-        Parameters of the new network.
+    The network's parameters (P,) have batch normalisation folded in. `output` is the number of the single
+    output to keep, which decides between two classes: class 1 where it is above 0, else class 0. By default
+    all outputs are kept. The dtype is float64 if the plane is mixed: sums of coordinates may cancel, and
+    float32 would lose digits that the transformers, which compute in float64, keep.
     """
     dims, activations = (2, *network.layers_dim[1:]), network.activations
     if output is not None:
@@ -213,14 +166,7 @@ def make_committee(
 ) -> Committee:
     """Return the committee of a model's networks in a plane, all converted to the widest of their dtypes.
 
-    Parameters
-    ----------
-    networks : DecisionNetworks
-        Networks of all inputs.
-    features, fixed, mapping
-        Arguments of `make_plane`.
-    output : int or None
-        Argument of `restrict_network`.
+    The arguments are those of `make_plane` and `restrict_network`.
     """
     plane = make_plane(features, fixed, mapping)
     members = [restrict_network(*member, plane, output) for member in networks.members]

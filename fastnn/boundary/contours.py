@@ -33,22 +33,12 @@ SMOOTHING = 3.0
 
 
 class Tiles(NamedTuple):
-    """Tiles of a lattice.
+    """Tiles of a lattice, which share the points on a common edge."""
 
-    Parameters
-    ----------
-    corners : array (n, 2)
-        Row and column of the first point of each.
-    classes : array (n, TILE + 1, TILE + 1)
-        Numbers of the classes at the points, rows first; -1 beyond the lattice. Tiles share the points on a
-        common edge.
-    margins : array (n, TILE + 1, TILE + 1)
-        How much higher the score of a point's class is than the second highest. Lines cross an edge of the
-        lattice where the margin is interpolated as 0.
-    """
-
-    corners: NDArray[np.int64]
-    classes: NDArray[np.int64]
+    corners: NDArray[np.int64]  # (n, 2): row and column of the first point of each
+    classes: NDArray[np.int64]  # (n, TILE + 1, TILE + 1): classes of the points; -1 beyond the lattice
+    # (n, TILE + 1, TILE + 1): how much higher the score of a point's class is than the second highest. Lines
+    # cross an edge of the lattice where the margin is interpolated as 0.
     margins: Floats
 
     def select(self, is_chosen: NDArray[np.bool_]) -> Tiles:
@@ -57,14 +47,9 @@ class Tiles(NamedTuple):
 
 
 def cut_tiles(classes: Array, margins: Array | None = None) -> Tiles:
-    """Return the tiles whose points differ in class.
+    """Return the tiles whose points differ in class, given those (height, width) of the points of a lattice.
 
-    Parameters
-    ----------
-    classes : array (height, width)
-        Numbers of the classes at the points of a lattice.
-    margins : array (height, width), optional
-        By default the same for all points: lines cross edges in the middle.
+    Without `margins` (height, width), lines cross edges in the middle.
     """
     differs = classes[1:] != classes[:-1]
     is_crossed = differs[:, 1:] | differs[:, :-1]  # squares of the lattice
@@ -82,13 +67,9 @@ def cut_tiles(classes: Array, margins: Array | None = None) -> Tiles:
 
 
 def trace_lines(tiles: Tiles) -> Lines:
-    """Return the lines between the classes of tiles.
+    """Return the lines, arrays (n, 2), by pairs of classes, the lower one first, which is on the left.
 
-    Returns
-    -------
-    dict of (int, int) to list of array (n, 2)
-        Lines by pairs of classes, the lower one first, which is on the left. They end at the edges of the
-        lattice and in squares with three or more classes.
+    They end at the edges of the lattice and in squares with three or more classes.
     """
     found = Lines()
     numbers = np.flatnonzero(np.bincount(tiles.classes.ravel() + 1)[1:])

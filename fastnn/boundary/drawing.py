@@ -62,18 +62,10 @@ def draw_picture(
     is_pale: Array | None = None,
     plane: str = "",
 ) -> Axes:
-    """Draw a picture of a boundary, the lines between its regions, and samples.
+    """Draw a picture that has `data`, the lines between its regions, and samples.
 
-    Parameters
-    ----------
-    image : BoundaryImage
-        Picture with `data`.
-    ax, X, y, colours, cmap, markers
-        Arguments of `BoundaryImage.plot`, which names the errors.
-    is_pale : array of bool (n,), optional
-        True for samples that are drawn pale; None for none.
-    plane : str, default ""
-        Title of the legend.
+    The arguments are those of `BoundaryImage.plot`, which names the errors; `is_pale` (n,) tells the samples
+    that are drawn pale, None for none, and `plane` is the title of the legend.
     """
     assert image.data is not None
     check_axes(ax)

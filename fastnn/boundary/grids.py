@@ -109,15 +109,9 @@ class Grid:
     ) -> Tally:
         """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
 
-        Parameters
-        ----------
-        xs, ys, target
-            Coordinates and pixels.
-        stopped : callable
-            Function that returns True if painting should stop; the target may then be incomplete.
-        squares : array (n, 3), optional
-            Squares to fill: row, column, and size, `MIN_SQUARE` times a power of 2 and the same for all. By
-            default they cover the target.
+        If `stopped` returns True, the target may be incomplete. `squares` (n, 3) are those to fill: row,
+        column, and size, `MIN_SQUARE` times a power of 2 and the same for all. By default they cover the
+        target.
         """
         kernel = pictures.evaluate(self._committee.votes, self._committee.dtype, target.dtype)
         fill_squares = pictures.fill_squares(target.dtype)
@@ -150,23 +144,10 @@ class Grid:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
         """Divide a plane until one class provably wins a group of cells, or a single cell is undecided.
 
-        Parameters
-        ----------
-        xs : array (2 * n_columns,)
-            Coordinates of the first and the last point in every column of cells.
-        ys : array (2 * n_rows,)
-            Coordinates of the first and the last point in every row of cells.
-        stopped : callable
-            Function that returns True to stop.
-
-        Yields
-        ------
-        won : array (n_won, 4)
-            Squares of cells that one class wins: row, column, size and class.
-        undecided : array (n_undecided, 2)
-            Row and column of cells that no class provably wins.
-        n_bounded : int
-            Number of squares whose scores were bounded.
+        `xs` (2 * n_columns,) and `ys` (2 * n_rows,) are the coordinates of the first and the last point in
+        every column and row of cells. Yields squares of cells that one class wins (n_won, 4), as row, column,
+        size and class; row and column (n_undecided, 2) of cells that no class provably wins; and the number
+        of squares whose scores were bounded.
         """
         squares = _first_squares(xs, ys, 2, max(xs.size, ys.size))
         for won, undecided, n_bounded in self._divide(xs, ys, squares, 2, stopped):
@@ -177,14 +158,8 @@ class Grid:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
         """Divide squares (n, 3) until one class provably wins a square or its side is `leaf_size` pixels.
 
-        Yields
-        ------
-        won : array (n_won, 4)
-            Squares that one class wins, with the class in the fourth column. The next item overwrites them.
-        undecided : array (n_undecided, 3)
-            Squares of `leaf_size` pixels a side that no class provably wins. The next item overwrites them.
-        n_bounded : int
-            Number of squares whose scores were bounded.
+        Yields what `divide_cells` does, in pixels: the next item overwrites the arrays, and undecided squares
+        (n_undecided, 3) have their size, `leaf_size`.
         """
         committee, dtype, n_classes = self._committee, self._committee.dtype, self._committee.n_classes
         subdivide = pictures.subdivide(committee.votes, dtype)

@@ -258,14 +258,8 @@ def describe_picture(
 ) -> Picture:
     """Return the description of a picture for a sink.
 
-    Parameters
-    ----------
-    size, dtype, extent, is_bounded, is_chosen
-        Parameters of `Picture`; `size` is (width, height).
-    classes : array (n_classes,) or None
-        Labels; None for a response.
-    colours, cmap : optional
-        Colours of the classes and colormap of a response; arguments of `render_boundary`.
+    The arguments are those of `Picture`, `size` being (width, height), and `colours` and `cmap` those of
+    `render_boundary`. `classes` (n_classes,) are labels; None for a response.
     """
     if classes is None:
         table = None if cmap is None else response_colours(cmap)

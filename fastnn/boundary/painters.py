@@ -52,60 +52,30 @@ FEW_CELLS = 4
 class Painter(ABC):
     """Computation of the pixels in rectangles.
 
-    Parameters
-    ----------
-    subject : Subject
-        What decides.
-    response : str
-        One of `RESPONSES`.
-    class_index : int
-        Number of the class whose probability is painted.
-    reason : str
-        Reason why all pixels are evaluated; empty for certified painting. A value of `RenderStats.reason`.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Type of the pixels.
-    classes : array or None
-        Labels of the classes, in the order of the numbers in the pixels; None for a response.
-    method : str
-        Method of painting, so far or planned; a value of `RenderStats.method`.
-    is_threaded : bool
-        True if several threads paint at once, none of them the caller's; False if the caller's thread paints.
-    finds_classes : bool
-        True if the classes are not known before painting: they are the predicted ones, numbered in the order
-        in which they are found.
-    is_bounded : bool
-        False for a response that may be above 1: margins of scores.
+    `class_index` is the number of the class whose probability is painted. `reason` says why all pixels are
+    evaluated, and is empty for certified painting; `method` is that of painting, so far or planned. Both are
+    values of `RenderStats`.
     """
 
-    dtype: np.dtype
-    classes: Array | None
+    dtype: np.dtype  # of the pixels
+    classes: Array | None  # labels in the order of the numbers in the pixels; None for a response
     method: str
-    is_threaded = True
+    is_threaded = True  # several threads paint at once, none of them the caller's; else the caller's alone
+    # True if the classes are not known before painting: they are the predicted ones, numbered in the order in
+    # which they are found.
     finds_classes = False
-    is_bounded = True
+    is_bounded = True  # False for a response that may be above 1: margins of scores
 
     def __init__(self, subject: Subject, response: str, class_index: int, reason: str) -> None:
         self.subject, self.response, self.class_index, self.reason = subject, response, class_index, reason
 
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
-        """Paint the pixels at (xs[column], ys[row]) into `target`.
+        """Paint the pixels at (xs[column], ys[row]) into `target`, C-contiguous, of `dtype`.
 
-        Parameters
-        ----------
-        xs, ys : array of float64
-            Coordinates of the columns and rows.
-        target : array (len(ys), len(xs))
-            C-contiguous array of `dtype`; overwritten.
-        advance : callable
-            Function that returns True if the painter should stop; the target may then be incomplete. Its
-            argument, by default 0, is a number of pixels to add to the progress bar.
-        squares : array (n, 3), optional
-            Squares that are left to paint by the `Regions` of the picture: row, column, size. By default all
-            pixels.
+        `advance` returns True if the painter should stop; the target may then be incomplete. Its argument, by
+        default 0, is a number of pixels to add to the progress bar. `squares` (n, 3) are left to paint by the
+        `Regions` of the picture: row, column, size. By default these are all pixels.
         """
 
     def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
@@ -125,14 +95,8 @@ def make_painter(
 ) -> Painter:
     """Return the painter of a subject.
 
-    Parameters
-    ----------
-    subject : Subject
-        What decides.
-    response, method, class_of_interest
-        Arguments of `render_boundary`, which names the errors.
-    n_pixels : int
-        Number of pixels in the picture, for the choice of the method "auto".
+    `n_pixels` is the number of pixels in the picture, for the choice of the method "auto"; the other
+    arguments are those of `render_boundary`, which names the errors.
     """
     check_choice(response, "response", RESPONSES)
     check_choice(method, "method", METHODS)
@@ -199,14 +163,9 @@ def _class_index(subject: Subject, response: str, class_of_interest: Any) -> int
 
 
 class NetworkPainter(Painter):
-    """Networks of fastnn, evaluated by kernels.
+    """Networks of fastnn, evaluated by kernels; the subject has a committee.
 
-    Parameters
-    ----------
-    subject, response, class_index, reason
-        Parameters of `Painter`; the subject has a committee.
-    may_switch : bool
-        True to change to dense painting where bounds prove too little.
+    With `may_switch`, painting changes to dense where bounds prove too little.
     """
 
     def __init__(
@@ -264,19 +223,10 @@ class NetworkPainter(Painter):
     def undecided_blocks(self, xs: Axis, ys: Axis, size: int) -> Iterator[NDArray[np.int64]]:
         """Yield the blocks of a lattice that may contain points of two classes: all for the dense method.
 
-        Parameters
-        ----------
-        xs, ys : Axis
-            Columns and rows of the lattice, at least two of each.
-        size : int
-            Number of lattice squares per side of a block; blocks at the upper and the right edge may have
-            fewer.
-
-        Yields
-        ------
-        array (n, 2)
-            Row and column of the lower left points of n blocks. Blocks share the points on a common edge:
-            all corners of a lattice square in a block that is not yielded have one class.
+        The lattice has at least two columns and rows, and a block `size` of its squares to a side, or fewer
+        at the upper and the right edge. Each array (n, 2) has row and column of the lower left points of n
+        blocks. Blocks share the points on a common edge: all corners of a lattice square in a block that is
+        not yielded have one class.
         """
         if self.reason:
             columns = np.arange(0, xs.n_points - 1, size)

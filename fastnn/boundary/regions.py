@@ -16,22 +16,13 @@ __all__ = ["Regions"]
 
 @dataclass(frozen=True)
 class Regions:
-    """The classes of the squares of a picture, known before a pixel is painted.
+    """The classes of the squares of a picture, known before a pixel is painted."""
 
-    Parameters
-    ----------
-    side : int
-        Pixels to a side of a square. Squares begin at the lower left; those at the upper and the right edge
-        may be cut off.
-    winners : array of int (n_rows, n_columns)
-        For each square, the number of the class of all its pixels; -1 where the bounds decide nothing.
-    dtype : numpy.dtype
-        Type of the pixels.
-    """
-
+    # Pixels to a side of a square. Squares begin at the lower left; those at the upper and the right edge may
+    # be cut off.
     side: int
-    winners: NDArray[np.signedinteger]
-    dtype: np.dtype
+    winners: NDArray[np.signedinteger]  # (n_rows, n_columns): class of all pixels of a square; -1 if unknown
+    dtype: np.dtype  # of the pixels
 
     def in_rect(self, rect: Rect) -> NDArray[np.signedinteger]:
         """Return the part of `winners` that a rectangle touches."""
@@ -51,20 +42,9 @@ class Regions:
     def fill(self, rect: Rect, target: Array) -> Iterator[tuple[slice, NDArray[np.int64] | None]]:
         """Fill the known squares in the pixels of a rectangle, and yield what must be painted.
 
-        Parameters
-        ----------
-        rect : Rect
-            Rectangle whose left edge is that of a square, with a step of 1.
-        target : array
-            Pixels of the rectangle.
-
-        Yields
-        ------
-        rows : slice
-            Rows of the target that belong to one row of squares.
-        squares : array (n, 3) or None
-            The unknown squares: row and column, counted from the first of these rows, and size; None if all
-            squares in these rows are unknown.
+        The left edge of the rectangle is that of a square, and its step 1. Each item is the rows of the
+        target that belong to one row of squares, and the unknown squares (n, 3): row and column, counted from
+        the first of these rows, and size; None if all squares in these rows are unknown.
         """
         height, width = target.shape
         for k, winners in enumerate(self.in_rect(rect), start=rect.bottom // self.side):

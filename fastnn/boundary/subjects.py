@@ -44,21 +44,11 @@ NUMBERS_ALONE = (
 
 
 class Section(NamedTuple):
-    """A plane in the space of the features, in which two features vary and the others are fixed.
+    """A plane in the space of the features, in which two features vary and the others are fixed."""
 
-    Parameters
-    ----------
-    features : (int, int)
-        Numbers of the features along x and y.
-    fixed : array (n_features,)
-        Values of the other features; 0 for the two that vary.
-    names : list of str, optional
-        Names of all features, if the model knows names.
-    """
-
-    features: tuple[int, int]
-    fixed: NDArray[np.float64]
-    names: list[str] | None
+    features: tuple[int, int]  # numbers of the features along x and y
+    fixed: NDArray[np.float64]  # (n_features,): values of the other features; 0 for the two that vary
+    names: list[str] | None  # of all features, if the model knows names
 
     def samples(self, x: Array, y: Array) -> NDArray[np.float64]:
         """Return the samples (n, n_features) at the points (x[i], y[i])."""
@@ -71,54 +61,25 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model or function that decides the class of a point in a plane.
+    """A model or function that decides the class of a point in a plane."""
 
-    Parameters
-    ----------
-    section : Section
-        The plane.
-    classes : array (n_classes,), optional
-        Labels in the order of the scores; None if they are not known before the prediction.
-    predict : callable, optional
-        Function of samples (n, n_features) that returns classes (n,).
-    scores : callable, optional
-        Function of samples that returns probabilities (n, n_classes) or scores of a decision function.
-    is_bounded : bool
-        False if `scores` are not probabilities.
-    committee : Committee, optional
-        Networks of fastnn that decide; None for other models.
-    is_label : bool
-        True for one label of several.
-    folded : str
-        Transformers that are folded into the networks.
-    reason : str
-        Reason why the subject has no committee.
-    """
-
-    section: Section
-    classes: Array | None
-    predict: Callable[[Array], Any] | None
+    section: Section  # the plane
+    classes: Array | None  # labels in the order of the scores; None if only a prediction tells them
+    predict: Callable[[Array], Any] | None  # returns the classes (n,) of samples (n, n_features)
+    # Returns probabilities (n, n_classes), or scores of a decision function, of samples.
     scores: Callable[[Array], Any] | None = None
-    is_bounded: bool = True
-    committee: Committee | None = None
-    is_label: bool = False
-    folded: str = ""
-    reason: str = ""
+    is_bounded: bool = True  # False if `scores` are not probabilities
+    committee: Committee | None = None  # networks of fastnn that decide; None for other models
+    is_label: bool = False  # True for one label of several
+    folded: str = ""  # transformers that are folded into the networks
+    reason: str = ""  # why the subject has no committee
 
 
 class Samples(NamedTuple):
-    """Samples to be drawn over a picture.
+    """Samples to be drawn over a picture."""
 
-    Parameters
-    ----------
-    table : array (n, n_features)
-        Values of all features.
-    columns : list of str
-        Names of the features; empty if there are none.
-    """
-
-    table: NDArray[np.float64]
-    columns: list[str]
+    table: NDArray[np.float64]  # (n, n_features)
+    columns: list[str]  # names of the features; empty if there are none
 
 
 def check_model(model: Any, call: str) -> None:
@@ -145,25 +106,13 @@ def make_subject(
     samples: Samples | None = None,
     may_regress: bool = False,
 ) -> Subject:
-    """Return the subject of a model or function.
+    """Return the subject of a model, estimator, pipeline, ensemble or function.
 
-    Parameters
-    ----------
-    model : object
-        Model, estimator, pipeline, ensemble or function.
-    call : str
-        The user's call with its first arguments, for an error message.
-    features, fill, class_of_interest, classes : optional
-        Arguments of `render_boundary`; `class_of_interest` only counts for a model of several labels.
-    samples : Samples, optional
-        Samples to be drawn: `features` may be their columns, and `fill` is by default their mean.
-    may_regress : bool, default False
-        Accept a model that predicts numbers, whose subject has no classes and no committee.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Errors of `render_boundary` and of `plot_decision_boundary` for these arguments.
+    `call` is the user's call with its first arguments, for an error message. `features`, `fill`,
+    `class_of_interest` and `classes` are those of `render_boundary`, as are the errors; `class_of_interest`
+    only counts for a model of several labels. Columns of `samples` may be `features`, and their mean is the
+    default of `fill`. With `may_regress`, the model may predict numbers: its subject has no classes and no
+    committee.
     """
     check_model(model, call)
     chain = read_chain(model)

@@ -57,19 +57,11 @@ class Rect(NamedTuple):
 
 
 class View(NamedTuple):
-    """The pixels of a rectangle.
+    """The pixels of a rectangle."""
 
-    Parameters
-    ----------
-    xs, ys : Axis
-        Centres of the columns, and of the rows from the lowest upward.
-    extent : (float, float, float, float)
-        Left, right, bottom and top edge.
-    """
-
-    xs: Axis
-    ys: Axis
-    extent: tuple[float, float, float, float]
+    xs: Axis  # centres of the columns
+    ys: Axis  # centres of the rows, from the lowest upward
+    extent: tuple[float, float, float, float]  # left, right, bottom and top edge
 
     def __str__(self) -> str:
         """Return the size as text."""
@@ -102,21 +94,10 @@ def centres(limits: tuple[float, ...], count: int) -> Axis:
 
 
 def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tuple[int, int]:
-    """Return (width, height) in pixels.
+    """Return (width, height) in pixels; raise ValueError for another `size`, which messages call `name`.
 
-    Parameters
-    ----------
-    size : (int, int) or int
-        Both sides, or the longer one.
-    across, up : float
-        Lengths above 0 of the sides, whose ratio gives the shorter side, up to `MAX_ASPECT_RATIO`.
-    name : str, default "size"
-        Name of the argument in error messages.
-
-    Raises
-    ------
-    ValueError
-        If `size` is neither of the two, or a side is below 1.
+    Given the longer side alone, the ratio of the lengths `across` and `up` gives the shorter, down to 1 /
+    `MAX_ASPECT_RATIO` of it.
     """
     if isinstance(size, (int, np.integer)):
         longer = check_count(size, name, 1)

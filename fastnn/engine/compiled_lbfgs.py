@@ -37,12 +37,8 @@ class NumbaLBFGSTrainer:
     """L-BFGS trainer on the compiled kernels.
 
     Parameters and running statistics are updated in place after every iteration. Those of a training that
-    resumes another, by its `memory`, are those of its last iteration.
-
-    Raises
-    ------
-    ValueError
-        If the memory contradicts itself or the network.
+    resumes another, by its `memory`, are those of its last iteration; a memory that contradicts itself or the
+    network is a ValueError.
     """
 
     def __init__(
@@ -125,12 +121,8 @@ class NumbaLBFGSTrainer:
     def _check_pairs(self, memory: LBFGSMemory) -> int:
         """Return the number M of pairs for which a memory has room.
 
-        The kernels use the counts as indices without a check.
-
-        Raises
-        ------
-        ValueError
-            If an array has another size than M and the network say, or a count is out of range.
+        The kernels use the counts as indices without a check: a count that is out of range, and an array of
+        another size than M and the network say, are a ValueError.
         """
         network = self._network
         M = (len(memory.vectors) - lbfgs.PAIRS) // 2

@@ -172,17 +172,9 @@ class NumbaTrainer:
     def single_step(self, X: Array, y: Any, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
 
-        The job is a single step with a row per sample (`is_by_rows`). Such a call takes microseconds: it
-        skips interrupts and the budget of cores, and keeps no copies.
-
-        Parameters
-        ----------
-        X : array (n, n_inputs)
-            As many samples as the job has, of its dtype.
-        y : sequence of float (n,)
-            Encoded targets, one per sample.
-        coefficients : array (C,)
-            The optimizer's coefficients for this step.
+        The job is a single step with a row per sample (`is_by_rows`). X (n, n_inputs) has as many samples and
+        the dtype, y (n,) is encoded, and `coefficients` (C,) are the optimizer's. Such a call takes
+        microseconds: it skips interrupts and the budget of cores, and keeps no copies.
         """
         if not self._single:
             self._single = self._prepare_step(len(X), len(coefficients))

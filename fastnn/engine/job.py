@@ -156,11 +156,8 @@ class Job:
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the learning rates of some steps, an array of the same shape.
 
-        Raises
-        ------
-        ValueError
-            If the schedule, which may be a user's class, does not return a finite factor of at least 0 for
-            each step.
+        Raise ValueError if the schedule, perhaps a user's class, lacks a finite factor of at least 0 for a
+        step.
         """
         if type(self.schedule) is Constant:  # no factors to compute and check
             return np.full(steps.shape, float(self.epsilon))
@@ -232,10 +229,7 @@ class Memory:
     def take(self, old: Memory, *names: str) -> None:
         """Replace arrays by those of an earlier memory; copy read-only ones, as those of a memory map.
 
-        Raises
-        ------
-        ValueError
-            If an array is not one that the kernels can use in place of this memory's.
+        An array that the kernels cannot use in place of this memory's is a ValueError.
         """
         for name in names:
             mine = getattr(self, name)

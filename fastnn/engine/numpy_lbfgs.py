@@ -23,17 +23,10 @@ _quiet = np.errstate(all="ignore")
 
 
 class NumpyLBFGSTrainer:
-    """L-BFGS trainer on the NumPy reference.
+    """L-BFGS trainer on the NumPy reference, whose other arguments are those of `NumbaLBFGSTrainer`.
 
-    Parameters and running statistics are updated in place after every iteration. Those of a training that
-    resumes another, by its `memory`, are those of its last iteration.
     `loss_and_gradient` is a function of parameters and running statistics, which it updates, that returns the
     weighted loss and its gradient.
-
-    Raises
-    ------
-    ValueError
-        If the memory contradicts itself or the network.
     """
 
     def __init__(

@@ -26,23 +26,11 @@ class Predictor:
     """Function that predicts a fixed number of samples, without checking their values.
 
     Predictors are created by `Model.predictor` and by the estimators' `predictor`. A predictor has a copy of
-    the parameters, and can be pickled and copied. Calls from several threads run one after another.
+    the parameters, with batch normalisation folded in, and can be pickled and copied. Calls from several
+    threads run one after another.
 
-    Parameters
-    ----------
-    backend : str
-        Name of the backend.
-    network : Network
-        Description of the network.
-    parameters : array
-        Flat parameter vector, with batch normalisation folded in.
-    n_rows : int
-        Number of samples in every call.
-    output : str or None
-        Name of the network's output; None for classes.
-    finish : callable
-        Picklable function that turns the array of the outputs into the prediction. The next call overwrites
-        the outputs: the prediction must be a new array.
+    `output` is the name of the network's output, None for classes. `finish`, which can be pickled, turns the
+    outputs into the prediction, a new array: the next call overwrites the outputs.
     """
 
     def __init__(

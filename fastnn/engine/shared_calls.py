@@ -29,34 +29,17 @@ class SharedCalls:
     A call takes about `limits.CALL_SECONDS`; a round is the shortest part after which the loop can return.
     The results of the loop do not depend on the number of threads.
 
-    Parameters
-    ----------
-    kind : hashable
-        Equal for training runs whose rounds are alike (`ThreadChoice`).
-    n_threads : int
-        Number of threads that was asked for; 0 to measure which number is faster.
-    most : int
-        Largest number of threads that have work in a round.
-    operations : float
-        FLOPs of a round.
-
-    Attributes
-    ----------
-    max_threads : int
-        Largest number of threads of a call: the number asked for, but no more than have work, and no more
-        than the cores, or threads would wait for each other at every barrier.
-    n_rounds : int
-        Number of rounds of the next call.
-    n_running : int
-        Number of threads that the last call ran on. Every call takes only cores that are free.
+    `kind` is equal for training runs whose rounds are alike (`ThreadChoice`). `n_threads` is the number that
+    was asked for, 0 to measure which is faster; `most` threads have work in a round, of so many FLOPs.
     """
 
     def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
+        # Largest number of threads of a call. More than the cores would wait for each other at every barrier.
         self.max_threads = min(n_threads or most, most)
         if self.max_threads > 1:
             self.max_threads = min(self.max_threads, threads.count_cores())
-        self.n_running = 1
-        self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))
+        self.n_running = 1  # threads that the last call ran on: every call takes only cores that are free
+        self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))  # of the next call
         self._n_threads = self.max_threads  # of the next call
         self._choice: ThreadChoice | None = None
         if n_threads == 0 and self.max_threads > 1:
@@ -70,16 +53,10 @@ class SharedCalls:
     def run(self, make_calls: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
         """Run one call on free cores, and return the result of the calling thread.
 
-        Signals wait until the end, where Ctrl-C is raised: neither a kernel nor the pool is left halfway.
-
-        Parameters
-        ----------
-        make_calls : callable
-            Function of a number n of threads that returns n functions without arguments: the call of the loop
-            by each thread, the calling thread's first.
-        barrier : array
-            Counters at which the threads wait for each other, the same number for each of `max_threads`
-            (`barrier.wait`).
+        `make_calls` is a function of a number n of threads that returns n functions without arguments: the
+        call of the loop by each thread, the calling thread's first. They wait for each other at the counters
+        of `barrier`, the same number for each of `max_threads` (`barrier.wait`). Signals wait until the end,
+        where Ctrl-C is raised: neither a kernel nor the pool is left halfway.
         """
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()

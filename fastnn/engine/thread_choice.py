@@ -38,25 +38,20 @@ _memory: dict[Hashable, Measured] = {}
 
 
 class ThreadChoice:
-    """The number of threads for the next call into the kernels, chosen by the speed of earlier calls.
+    """The number of threads, `most` at most, for the next call into the kernels, by the speed of calls.
 
     Whether a second thread pays off depends on what else computes: the threads of other libraries spin for a
     while after their work, and a thread without a core of its own keeps the others waiting. The number may
     change from call to call, since a training has the same bits on any number of threads. A training begins
-    with one thread. From time to time a short call, the trial, runs on twice or half as many threads;
-    the faster number is kept.
+    with one thread. From time to time a short call, the trial, runs on twice or half as many threads; the
+    faster number is kept.
 
     No call takes more threads than find an idle core, and the first trial follows the first call. Where the
     system does not tell how many cores are idle, the first trial comes later, and no trial takes more threads
     while other threads of this process compute.
 
-    Parameters
-    ----------
-    kind : hashable
-        Equal for training runs whose steps are alike. A run begins with the measurements of the latest of its
-        kind, if that has ended within the last seconds.
-    most : int
-        Largest number of threads.
+    `kind` is equal for training runs whose steps are alike. A run begins with the measurements of the latest
+    of its kind, if that has ended within the last seconds.
     """
 
     def __init__(self, kind: Hashable, most: int) -> None:

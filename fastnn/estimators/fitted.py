@@ -94,13 +94,7 @@ class FittedNetwork:
         return all(array.flags.writeable for array in arrays)
 
     def check(self) -> None:
-        """Give the arrays that predictions read the layout of kernels.
-
-        Raises
-        ------
-        ValueError
-            If an array does not fit the network.
-        """
+        """Give the arrays that predictions read the layout of kernels; raise ValueError for other sizes."""
         self.parameters, self.statistics = self.network.check_vectors(self.parameters, self.statistics)
         if self.best is not None:
             self.best = self.network.check_vectors(*self.best)

@@ -292,10 +292,7 @@ def _takes_reals(constraints: Any) -> bool:
 def _convert_to_float(value: Any, name: str) -> Any:
     """Return a real number as a type that scikit-learn's intervals can compare.
 
-    Raises
-    ------
-    ValueError
-        If the number is finite but too large for a float; the intervals would not detect it.
+    They would not detect a number that is finite but too large for a float: it is a ValueError.
     """
     if isinstance(value, float | bool | np.bool_):
         return value

@@ -93,13 +93,7 @@ def densify(X: Any) -> Any:
 
 
 def cast_samples(dtype: np.dtype, X: Any) -> Any:
-    """Convert checked samples to the dtype in which an estimator was fitted.
-
-    Raises
-    ------
-    ValueError
-        If a value is too large for the dtype.
-    """
+    """Convert checked samples to the dtype of the last fit; raise ValueError for values too large for it."""
     if X.dtype == dtype:
         return X
     with np.errstate(over="ignore"):

@@ -61,11 +61,8 @@ _SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
 def make_optimizer(estimator: BaseMLP) -> Optimizer:
     """Return the optimizer for `solver`, with the hyperparameters of the estimator.
 
-    Raises
-    ------
-    ValueError
-        If `weight_decay` is set and the solver is an object, or if a parameter is set that L-BFGS does not
-        support.
+    `weight_decay` beside a solver that is an object, and a parameter that L-BFGS does not support, are a
+    ValueError.
     """
     decay: Decay = {} if estimator.weight_decay is None else {"weight_decay": float(estimator.weight_decay)}
     solver = estimator.solver
@@ -92,10 +89,7 @@ def make_optimizer(estimator: BaseMLP) -> Optimizer:
 def is_stochastic(estimator: BaseMLP) -> bool:
     """Return True if the solver is stochastic: the condition of `available_if` for `partial_fit`.
 
-    Raises
-    ------
-    AttributeError
-        If the solver is L-BFGS, which needs all samples in every step.
+    Raise AttributeError for L-BFGS, which needs all samples in every step.
     """
     if estimator.solver == "lbfgs" or isinstance(estimator.solver, LBFGS):
         raise AttributeError(

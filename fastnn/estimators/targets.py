@@ -56,15 +56,10 @@ class Targets(SavableAttributes, ABC):
 
     @abstractmethod
     def _check_targets(self, y: Any, use: str) -> Array:
-        """Check y, set the attributes that are derived from y, and return y as an array.
+        """Check y, which scikit-learn has validated, set the attributes derived from y, and return y.
 
-        Parameters
-        ----------
-        y : array
-            Targets that scikit-learn has validated.
-        use : {"new", "first", "warm", "partial", "validation"}
-            Use of the samples: "new" begins a network; "first" begins a network whose classes are already
-            known; "warm" and "partial" continue a fit; "validation" evaluates a fit.
+        The use of the samples is "new", which begins a network; "first", which begins one whose classes are
+        known; "warm" or "partial", which continue a fit; or "validation", which evaluates it.
         """
 
     def _validate_data(self, X: object, y: object = _NO_TARGETS, *, reset: bool) -> Any:
@@ -275,10 +270,7 @@ def check_texts(y: Array) -> None:
 def check_class_weights(class_weight: dict[Any, float], classes: Array) -> Array:
     """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
 
-    Raises
-    ------
-    ValueError
-        If a weight is negative, NaN or infinite, or the dict names other classes.
+    A weight that is negative, NaN or infinite, and other classes in the dict, are a ValueError.
     """
     message = f"class_weight must hold finite numbers of at least 0, got {class_weight!r}"
     if not all(isinstance(weight, numbers.Real | np.bool_) for weight in class_weight.values()):
@@ -343,11 +335,8 @@ def check_numbers(y: Array) -> NDArray[np.float64]:
     """Return the targets (n,) of a regressor as numbers.
 
     Booleans count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.
-
-    Raises
-    ------
-    ValueError
-        If y holds dates, durations or other text, or a number that is NaN, infinite or too large for a float.
+    Dates, durations, other text, and numbers that are NaN, infinite or too large for a float are a
+    ValueError.
     """
     check_no_times(y)
     if y.dtype.kind in "OSTU":

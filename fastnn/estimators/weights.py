@@ -48,10 +48,7 @@ def make_from_weights(
 def adopt_weights(estimator: BaseMLP) -> FittedNetwork:
     """Make an estimator with assigned weights a fitted one, and return its state.
 
-    Raises
-    ------
-    ValueError
-        If the arrays fit neither each other nor other assigned attributes. The estimator is then unchanged.
+    Arrays that fit neither each other nor other assigned attributes are a ValueError, and change nothing.
     """
     before = estimator.__dict__.copy()
     try:

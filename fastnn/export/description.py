@@ -109,10 +109,7 @@ class ModelDescription:
     def convert(self, dtype: DTypeLike | None) -> ModelDescription:
         """Return the description with parameters of another dtype; None leaves the dtype.
 
-        Raises
-        ------
-        ValueError
-            If the dtype is neither float32 nor float64, or a parameter is too large for it.
+        A dtype other than float32 and float64, and one that cannot hold a parameter, are a ValueError.
         """
         if dtype is None or check_dtype(dtype) == self.dtype:
             return self
@@ -149,17 +146,12 @@ def describe(
     classes: Array | None = None,
     feature_names: Iterable[str] | None = None,
 ) -> ModelDescription:
-    """Describe a model by its networks, with copies of their flat parameters.
+    """Describe a model by its networks, with copies of their flat parameters, which must be finite.
 
     Batch normalisation is folded into these. The other arguments are fields of `ModelDescription`.
 
     A classifier that knows only one class is described by a constant network, whose softmax is 1: the fitted
     networks have no effect on its predictions.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is NaN or infinite.
     """
     members = []
     for network, parameters, fit in networks:

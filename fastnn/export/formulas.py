@@ -86,12 +86,8 @@ VARIABLE = Expression("variable")
 def record_formula(name: str) -> Expression:
     """Return the expression of an activation, or of an output function other than the softmax.
 
-    It is a function of `VARIABLE`. A subexpression that several operations use is one object.
-
-    Raises
-    ------
-    TypeError
-        If the formula uses a function of NumPy that cannot be recorded.
+    It is a function of `VARIABLE`. A subexpression that several operations use is one object. A function of
+    NumPy that cannot be recorded is a TypeError.
 
     Examples
     --------

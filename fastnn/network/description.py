@@ -82,30 +82,14 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """Description of a multilayer network: layer sizes, activations, loss, batch normalisation and dropout.
+    """Description of a multilayer network: sizes, activations, loss, batch normalisation and dropout."""
 
-    Parameters
-    ----------
-    layers_dim : tuple of int
-        Number of inputs, of the units of every hidden layer, and of outputs.
-    activations : tuple of str
-        Names of the activations, one per layer.
-    dtype : numpy.dtype
-        Data type of the parameters and of all computation, float32 or float64.
-    loss : Loss
-        Loss of the network, which also chooses the output function.
-    batch_norm : bool
-        True normalises the sums of the hidden layers over the batch.
-    dropout : tuple of float
-        Dropout rates of the inputs of every layer; empty without dropout.
-    """
-
-    layers_dim: tuple[int, ...]
-    activations: tuple[str, ...]
-    dtype: np.dtype
-    loss: Loss = SoftmaxCrossEntropy()
-    batch_norm: bool = False
-    dropout: tuple[float, ...] = ()
+    layers_dim: tuple[int, ...]  # number of inputs, of the units of every hidden layer, and of outputs
+    activations: tuple[str, ...]  # names, one per layer
+    dtype: np.dtype  # of the parameters and of all computation, float32 or float64
+    loss: Loss = SoftmaxCrossEntropy()  # which also chooses the output function
+    batch_norm: bool = False  # True normalises the sums of the hidden layers over the batch
+    dropout: tuple[float, ...] = ()  # rates of the inputs of every layer; empty without dropout
 
     @classmethod
     def create(
@@ -118,17 +102,11 @@ class Network:
         batch_norm: bool = False,
         dropout: float | Sequence[float] = 0.0,
     ) -> Network:
-        """Check a user's arguments, and return the description of the network.
+        """Check the arguments of `Model`, whose docstring has them, and return the network.
 
-        `Model` documents the arguments.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than two layer sizes or one is below 1; if an activation, the loss or the dtype
-            is unknown; if a list has the wrong length; or if a dropout rate is not at least 0 and below 1.
-        TypeError
-            If a layer size is not an integer, or a boolean.
+        Fewer than two layer sizes, sizes below 1, unknown names and dtypes, lists of the wrong length, and
+        dropout rates that are not at least 0 and below 1 are a ValueError; other sizes than integers are a
+        TypeError.
         """
         try:
             sizes = tuple(layers_dim)
@@ -193,10 +171,7 @@ class Network:
     def check_vectors(self, parameters: object, statistics: object) -> tuple[Array, Array]:
         """Return the flat vectors of a saved state in a layout that kernels can read.
 
-        Raises
-        ------
-        ValueError
-            If one is not an array of this network's length and dtype.
+        One that is not an array of this network's length and dtype is a ValueError.
         """
         return (
             check_layout(parameters, (self.n_parameters,), self.dtype, "parameters"),
@@ -324,10 +299,7 @@ class Network:
     def make_neutral_parameters(self) -> Array:
         """Return parameters (P,) in which weights, biases and shifts are 0 and scales are 1.
 
-        Raises
-        ------
-        MemoryError
-            If the parameters, and the arrays of float64 that they are drawn in, exceed the free memory.
+        Raise MemoryError if they, and the arrays of float64 that they are drawn in, exceed the free memory.
         """
         # A layer is drawn in float64, and divided into a second array of float64.
         largest = max(n_in * n_out for n_in, n_out in self.shapes)

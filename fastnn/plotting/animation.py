@@ -147,20 +147,7 @@ def animate_training(
 
 
 class _Recorder(Hook):
-    """Hook that copies a model before its training and after certain epochs.
-
-    Parameters
-    ----------
-    model : Model
-        Model that is trained.
-    count : int
-        Number of epochs after which the model is copied.
-
-    Attributes
-    ----------
-    snapshots : dict of int to Model
-        Copies by the number of epochs done.
-    """
+    """Hook that copies a model before its training and after `count` epochs, by the number of epochs done."""
 
     def __init__(self, model: Model, count: int) -> None:
         self._model, self._count = model, count

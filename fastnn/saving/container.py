@@ -63,10 +63,7 @@ def write_container(path: Path, contents: Contents, synced: bool = False) -> Non
 def read_container(path: Path) -> tuple[Contents, str]:
     """Return the contents of a file, and the version of fastnn that wrote it.
 
-    Raises
-    ------
-    ValueError
-        If the file was not written by `write_container`, has another format, or has been changed.
+    A file that `write_container` did not write, of another format, or that has been changed is a ValueError.
     """
     import safetensors
 
@@ -120,10 +117,7 @@ def _compute_checksum(text: str, arrays: Mapping[str, Array]) -> str:
 def parse_json(text: bytes | str) -> Any:
     """Return the value of a JSON text that has neither duplicate keys nor NaN and infinity.
 
-    Raises
-    ------
-    ValueError
-        If the text is anything else, or nested too deeply.
+    A text that is anything else, or nested too deeply, is a ValueError.
     """
     try:
         return json.loads(text, object_pairs_hook=_make_dict, parse_constant=_refuse_constant)

@@ -86,10 +86,7 @@ class Encoder:
     def encode(self, value: Any, name: str = "") -> Any:
         """Return a value as JSON; `name` is that of the value in messages and of its arrays.
 
-        Raises
-        ------
-        ValueError
-            If a file cannot hold the value, such as a user's function.
+        A value that a file cannot hold, such as a user's function, is a ValueError.
         """
         if isinstance(value, np.generic):
             value = value.item()
@@ -185,10 +182,7 @@ class Decoder:
     def decode(self, value: Any) -> Any:
         """Return the value of JSON that `Encoder.encode` returned.
 
-        Raises
-        ------
-        Exception
-            If no encoder returned the JSON, or the attributes of an object contradict each other.
+        Other JSON, and attributes of an object that contradict each other, raise any exception.
         """
         if isinstance(value, list):
             return [self.decode(item) for item in value]

@@ -142,14 +142,10 @@ def split_pipeline(model: Any) -> tuple[Any, list[Any]]:
 def compose_maps(steps: Sequence[Any]) -> AffineMap:
     """Return the affine map of one or more fitted transformers that are applied one after the other.
 
-    The transformers themselves are called: users may have changed what they do, or their attributes.
-
-    Raises
-    ------
-    NotAffineError
-        For a type that is not known to be affine, including subclasses of affine types; for parameters that
-        make the map piecewise, such as ``clip=True``; and for transformers that fail, give numbers that are
-        not finite, or differ from an affine map at points near the data and far away.
+    The transformers themselves are called: users may have changed what they do, or their attributes. Raise
+    NotAffineError for a type that is not known to be affine, including subclasses of affine types; for
+    parameters that make the map piecewise, such as ``clip=True``; and for transformers that fail, give
+    numbers that are not finite, or differ from an affine map at points near the data and far away.
 
     Examples
     --------

@@ -9,12 +9,7 @@ __all__ = ["import_extra"]
 
 
 def import_extra(package: str, extra: str, feature: str) -> Any:
-    """Import a package that an extra installs, for a feature with which the message of an error begins.
-
-    Raises
-    ------
-    ImportError
-        If the package cannot be imported. The message says how to install it.
+    """Import a package of an extra; raise ImportError that names the feature, the package and the remedy.
 
     Examples
     --------

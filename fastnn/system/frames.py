@@ -93,14 +93,9 @@ class CodedValues(Sequence[Any]):
 def as_table(X: Any) -> Table:
     """Return the columns of a table in memory, with their names and kinds.
 
-    Raises
-    ------
-    ValueError
-        If X is a LazyFrame, has not two dimensions, is empty, holds infinity or a date that is more than
-        146,000 years from 1970, or has a column whose values are neither numbers, booleans, dates nor
-        hashable.
-    TypeError
-        If X is a sparse matrix.
+    A sparse matrix is a TypeError. A LazyFrame, X that has not two dimensions or is empty, infinity, a date
+    more than 146,000 years from 1970, and a column whose values are neither numbers, booleans, dates nor
+    hashable are a ValueError.
     """
     if isinstance(X, str | os.PathLike):
         raise ValueError(

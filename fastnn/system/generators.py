@@ -51,10 +51,7 @@ class _NoEntropy(ISeedSequence):
 def make_random(seed: Any) -> np.random.RandomState:
     """Return ``RandomState(seed)`` without gathering the entropy that a given seed makes superfluous.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `seed` is not a valid seed of ``RandomState``.
+    An invalid seed of ``RandomState`` is a ValueError or TypeError.
     """
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)
@@ -122,23 +119,12 @@ def claim_random(random: np.random.RandomState) -> Iterator[np.random.RandomStat
 def resolve_random_state(random_state: object, rng: object = None, default: int | None = None) -> Random:
     """Return the generator for `random_state`: the module ``numpy.random`` for None, or a ``RandomState``.
 
-    If `rng` is given, return a ``RandomState`` that is seeded by it. NumPy guarantees that what is drawn here
-    never changes: raw numbers of the bit generator, and those of an integer's ``SeedSequence``.
+    If `rng`, as in SPEC 7 of scientific Python, is given, return a ``RandomState`` that is seeded by it;
+    `random_state` may then only be `default`. NumPy guarantees that what is drawn here never changes: raw
+    numbers of the bit generator, and those of an integer's ``SeedSequence``.
 
-    Parameters
-    ----------
-    random_state : None, int or numpy.random.RandomState
-        As in scikit-learn.
-    rng : None, int or numpy.random.Generator
-        As in SPEC 7 of scientific Python.
-    default : None or int
-        Default of `random_state`, which may be left in its place if `rng` is given.
-
-    Raises
-    ------
-    ValueError
-        If `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if `rng` is not
-        None, an integer of at least 0 or a ``Generator``; or if both are given.
+    Raise ValueError if `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if
+    `rng` is not None, an integer of at least 0 or a ``Generator``; or if both are given.
     """
     if rng is not None:
         if not (random_state is None or (type(random_state) is int and random_state == default)):

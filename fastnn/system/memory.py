@@ -46,15 +46,10 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 
 def parse_size(value: object, name: str) -> int:
-    """Return the bytes of a size, the argument `name`.
+    """Return the bytes of a size, which ValueErrors call `name`.
 
     It is an integer, also as text, or a text such as "512MB" or "1.5 GiB" with one of `UNITS`, in letters of
     either case.
-
-    Raises
-    ------
-    ValueError
-        If `value` is not a size.
 
     Examples
     --------

@@ -274,13 +274,9 @@ def _find_core_function() -> Callable[[], int]:
 def start_pool(n_threads: int) -> ThreadPoolExecutor:
     """Return a pool whose `n_threads` threads have all started, so that none can fail to start later.
 
-    Callers must submit work and wait for results within `defer_signals`: an interrupt in the Python code of
-    the pool could leave a lock locked, and a thread would wait forever.
-
-    Raises
-    ------
-    RuntimeError
-        If the system cannot start the threads.
+    If the system cannot start them, this raises RuntimeError. Callers must submit work and wait for results
+    within `defer_signals`: an interrupt in the Python code of the pool could leave a lock locked, and a
+    thread would wait forever.
     """
     pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
     with defer_signals():

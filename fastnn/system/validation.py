@@ -73,12 +73,8 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
     """Return samples as a C-contiguous array (n, n_features) of finite numbers, X itself if it is one.
 
     X is an array of any real dtype and memory layout, a list of rows or a data frame; None in `n_features`
-    allows any number of columns.
-
-    Raises
-    ------
-    ValueError
-        If X has another shape or no samples, or holds NaN, infinity or values that are not numbers.
+    allows any number of columns. Another shape, no samples, NaN, infinity and values that are not numbers are
+    a ValueError.
     """
     if not (
         type(X) is np.ndarray
@@ -114,12 +110,8 @@ def _describe_not_finite(values: Array, name: str, remedy_for_nan: str) -> str:
 def check_parameters(values: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
     """Return a layer's parameters as a new array of `shape` and `dtype`.
 
-    NaN and infinity are allowed here; `Model.train` refuses them.
-
-    Raises
-    ------
-    ValueError
-        If the shape differs, or a value is not a real number or too large for `dtype`.
+    NaN and infinity are allowed here; `Model.train` refuses them. Another shape, and a value that is not a
+    real number or too large for `dtype`, are a ValueError.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     # Biases are rows in a `Model` and vectors elsewhere: take both.
@@ -144,12 +136,8 @@ def check_parameters(values: object, shape: tuple[int, ...], dtype: np.dtype, na
 def check_layout(array: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
     """Return an array of a saved state aligned, C-contiguous and in this machine's byte order, for kernels.
 
-    A pickle may hold the other order, and a message that Dask received puts arrays at any address.
-
-    Raises
-    ------
-    ValueError
-        If `array` is not an array of this shape and dtype.
+    A pickle may hold the other order, and a message that Dask received puts arrays at any address. What is
+    not an array of this shape and dtype is a ValueError.
     """
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.newbyteorder("=") != dtype:
         raise ValueError(f"the saved {name} must be an array {shape} of {dtype}")
@@ -238,10 +226,7 @@ def _convert_to_rows(X: object, dtype: np.dtype, name: str, min_dimensions: int 
 def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
     """Return labels 0 .. n_classes - 1 as an array (n_samples,).
 
-    Raises
-    ------
-    ValueError
-        If the shape or length is wrong, or a label is not an integer or out of range.
+    A wrong shape or length, and a label that is not an integer or out of range, are a ValueError.
     """
     array = _as_array(y, name, "drop their rows", "list of labels", ".ravel()")
     if array.ndim != 1:
@@ -289,10 +274,7 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
 def check_classes(y: object, n_samples: int) -> Array:
     """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, or a number is not whole.
+    A wrong shape, and a number that is not whole, are a ValueError.
     """
     labels = _as_array(y, "y", "drop their rows", "list of labels", ".ravel()")
     if labels.shape != (n_samples,):
@@ -316,12 +298,8 @@ def check_targets(
 ) -> Array:
     """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
-    If `n_outputs` is 1, `y` may have one dimension.
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, or a value is not a number, NaN, infinite or out of bounds.
+    If `n_outputs` is 1, `y` may have one dimension. A wrong shape, and a value that is not a number, NaN,
+    infinite or out of bounds, are a ValueError.
     """
     y = _convert_to_rows(y, dtype, name, 1)
     if n_outputs == 1 and y.ndim == 1:
@@ -352,10 +330,7 @@ def check_targets(
 def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
     """Return the sample weights as an array (n_samples,); None stands for ones.
 
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, a weight is negative, NaN or infinite, or all weights are 0.
+    A wrong shape, a weight that is negative, NaN or infinite, and weights that are all 0 are a ValueError.
     """
     if sample_weight is None:
         return np.ones(n_samples)
@@ -388,10 +363,8 @@ def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
 def sort_classes(classes: object) -> Array:
     """Return the distinct classes of a user's list in sorted order.
 
-    Raises
-    ------
-    ValueError
-        If the list is empty or ragged, holds NaN, or holds classes that cannot be sorted, such as 0 and None.
+    A list that is empty or ragged, and one that holds NaN or classes that cannot be sorted, such as 0 and
+    None, are a ValueError.
     """
     try:
         labels = np.unique(np.asarray(classes))
@@ -432,10 +405,7 @@ def store_checked(instance: object, /, **values: object) -> None:
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:
     """Return real numbers of any shape as an array of float64.
 
-    Raises
-    ------
-    ValueError
-        If a value is not a real number, or an integer too large for a float.
+    A value that is not a real number, and an integer too large for a float, are a ValueError.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
@@ -498,12 +468,8 @@ def check_number(
 def resolve(value: object, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
     """Return the object that an argument is or names: an instance of `base`, or a name in `registry`.
 
-    `also` names further accepted values in error messages.
-
-    Raises
-    ------
-    ValueError
-        If the name is not in the registry, the argument is a class instead of an object, or anything else.
+    Anything else, as a class instead of an object, is a ValueError. `also` names further accepted values in
+    it.
     """
     if isinstance(value, base) and type(value) is not base:
         return value

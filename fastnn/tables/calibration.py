@@ -59,24 +59,13 @@ def log_loss(P: Array, classes: Array, weights: Array | None) -> float:
 
 
 def fit_temperature(scores: Array, classes: Array, weights: Array) -> float:
-    """Return the temperature with the least log-loss, drawn towards 1 where rows are few.
+    """Return the temperature, from 0.2 to 5, with the least log-loss, drawn towards 1 where rows are few.
+
+    The rows, which the networks were not trained on, have logits (n, n_classes), or (n, 1) for two classes,
+    indices (n,) of their true classes, and weights (n,).
 
     Guo et al., "On calibration of modern neural networks", 2017, section 4.2, with labels smoothed by the
     number of rows, as in Platt, "Probabilistic outputs for support vector machines", 1999, and a prior.
-
-    Parameters
-    ----------
-    scores : array (n, n_classes), or (n, 1) for two classes
-        Logits of rows that the networks were not trained on.
-    classes : array (n,) of int
-        Indices of the true classes.
-    weights : array (n,)
-        Weights of the rows.
-
-    Returns
-    -------
-    float
-        Temperature, from 0.2 to 5.
     """
     scores = scores.astype(np.float64)
     if scores.shape[1] == 1:
@@ -128,24 +117,11 @@ def check_quantiles(quantiles: Iterable[float] | None) -> list[float]:
 
 
 def compute_shifts(predicted: Array, y: Array, quantiles: Sequence[float], weights: Array) -> Array:
-    """Return the numbers to add to predicted quantiles, so that the right fraction of targets lies below.
+    """Return the shifts (Q,) of predicted quantiles, so that the right fraction of targets lies below them.
 
-    Parameters
-    ----------
-    predicted : array (n, Q)
-        Quantiles predicted for rows that the networks were not trained on.
-    y : array (n,)
-        True numbers.
-    quantiles : sequence of float
-        The Q quantiles, from 0 to 1.
-    weights : array (n,)
-        Weights of the rows.
-
-    Returns
-    -------
-    array (Q,)
-        Shifts: the quantiles of the residuals, a conformal correction (Romano, Patterson & Candès,
-        "Conformalized quantile regression", 2019).
+    Rows that the networks were not trained on have predictions (n, Q), true numbers (n,) and weights (n,).
+    The shifts are the quantiles of the residuals, a conformal correction (Romano, Patterson & Candès,
+    "Conformalized quantile regression", 2019).
     """
     shifts = np.empty(len(quantiles))
     for k, quantile in enumerate(quantiles):

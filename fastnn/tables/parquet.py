@@ -171,16 +171,9 @@ class Source:
         """Return the source that a user names: a path or URL, a list of these, a folder, or a dataset.
 
         The types of its columns hold the values of all files, such as float64 for integers and floats. A
-        dataset of the user stays as it is.
-
-        Raises
-        ------
-        ValueError
-            If the files are not Parquet files, lie in several file systems, or one lacks a column.
-        FileNotFoundError
-            If a file does not exist.
-        ImportError
-            If the file system of a URL needs a package that is missing.
+        dataset of the user stays as it is. Files that are not Parquet files, lie in several file systems, or
+        lack a column are a ValueError, a missing file a FileNotFoundError, and a missing package an
+        ImportError.
         """
         datasets, name = import_arrow("pyarrow.dataset"), name_source(given)
         if isinstance(given, datasets.Dataset):

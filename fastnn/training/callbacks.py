@@ -92,11 +92,8 @@ class EarlyStopping:
 def check_callbacks(callbacks: Any, has_validation: bool) -> list[Any]:
     """Return callbacks as a list.
 
-    Raises
-    ------
-    ValueError
-        If `callbacks` is not iterable, holds anything else or more than one EarlyStopping, or holds an
-        EarlyStopping, or a Checkpoint that keeps the best epoch, while there are no validation data.
+    What is not iterable, anything else in it, a second EarlyStopping, and, without validation data, an
+    EarlyStopping or a Checkpoint that keeps the best epoch are a ValueError.
     """
     try:
         checked = list(callbacks)

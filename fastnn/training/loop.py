@@ -31,15 +31,10 @@ Result = TypeVar("Result")
 
 
 class Hook:
-    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing.
+    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing."""
 
-    Attributes
-    ----------
-    measures : bool
-        True if `at_stop` measures the epoch that has ended, such as its validation loss: these hooks come
-        first, and Ctrl-C waits for them.
-    """
-
+    # True if `at_stop` measures the epoch that has ended, such as its validation loss: these hooks come
+    # first, and Ctrl-C waits for them.
     measures = False
 
     def begin(self, training: Training) -> None:
@@ -80,21 +75,13 @@ class Hook:
 
 
 class Training:
-    """A running training: trainer, job, hooks in the order of their calls, and the measurements so far.
-
-    Attributes
-    ----------
-    stopped : bool
-        True after a hook has ended the training.
-    has_best : bool
-        True if a hook holds the parameters of a best epoch, which the training restores at its end.
-    has_begun : bool
-        True after the `begin` of every hook.
-    """
+    """A running training: trainer, job, hooks in the order of their calls, and the measurements so far."""
 
     def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
         self.trainer, self.job, self.hooks = trainer, job, tuple(hooks)
-        self.stopped = self.has_best = self.has_begun = False
+        self.stopped = False  # True after a hook has ended the training
+        self.has_best = False  # True if a hook holds parameters of a best epoch, restored at the end
+        self.has_begun = False  # True after the `begin` of every hook
 
     @property
     def n_passes(self) -> int:
@@ -115,10 +102,8 @@ class Training:
     def advance(self) -> None:
         """Run one chunk, and call the hooks.
 
-        Raises
-        ------
-        DivergenceError
-            If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
+        If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN, raise
+        DivergenceError.
         """
         trainer, hooks = self.trainer, self.hooks
         stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
@@ -201,14 +186,9 @@ def run_training(
     hooks: Iterable[Hook] = (),
     validation: NDArray[np.float64] | None = None,
 ) -> Training:
-    """Run a training until its epochs are done, or until the trainer or a hook ends it.
+    """Run a training until its epochs are done, or the trainer, a hook or a DivergenceError ends it.
 
     Hooks fill `validation` (R,), the losses of the kept epochs; a resumed training passes those it has.
-
-    Raises
-    ------
-    DivergenceError
-        If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN.
     """
     return finish(run_chunks(trainer, job, hooks, validation))
 

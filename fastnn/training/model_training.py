@@ -49,14 +49,7 @@ __all__ = ["train_in_chunks"]
 def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Generator[None, None, History]:
     """Train a model in place, and yield before every chunk of epochs; return its history.
 
-    `Model.train` documents X, y and the options.
-
-    Raises
-    ------
-    ValueError
-        If an argument is invalid. The model is then unchanged.
-    DivergenceError
-        If a parameter, a running statistic, the optimizer's state or the last loss becomes infinite or NaN.
+    `Model.train` documents X, y, the options and the errors; a ValueError leaves the model unchanged.
     """
     network = model._network
     job = make_job(network, X, y, options)

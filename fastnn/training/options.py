@@ -40,10 +40,7 @@ REDUCTIONS = ("sum", "mean")
 class TrainOptions:
     """Arguments of `Model.train` besides X and y; its docstring documents them.
 
-    Raises
-    ------
-    ValueError
-        If an argument is invalid for any network and any samples.
+    An argument that is invalid for any network and any samples is a ValueError.
     """
 
     num_passes: int = 20000
@@ -104,10 +101,8 @@ def _check_optional_count(value: int | None, name: str) -> int | None:
 def make_job(network: Network, X: object, y: object, options: TrainOptions) -> Job:
     """Check samples and targets, and return the job of their training.
 
-    Raises
-    ------
-    ValueError
-        If the network or its optimizer does not support an option, and for the reasons of `check_data`.
+    An option that the network or its optimizer does not support is a ValueError, as are those of
+    `check_data`.
     """
     X, y = check_data(network, X, y)
     n_samples = len(X)

@@ -40,13 +40,8 @@ class StartPoint(NamedTuple):
 def find_start(model: Model, job: Job, options: TrainOptions) -> StartPoint:
     """Return the start of a training with the options `random_state`, `rng` and `resume`.
 
-    Raises
-    ------
-    ValueError
-        If there is no state to resume, its model has another network or backend, or its training other
-        settings or data; or if the parameters or statistics hold NaN or infinity.
-    FileNotFoundError
-        If `resume` is the name of a file that does not exist.
+    No state to resume, one of another network, backend, settings or data, and parameters or statistics that
+    hold NaN or infinity are a ValueError; a file that does not exist is a FileNotFoundError.
     """
     # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
     job.rates(np.zeros(1, np.int64))

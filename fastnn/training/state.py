@@ -113,11 +113,7 @@ class TrainingState:
         """Return the job of the whole training, begun at this state.
 
         `seed_is_given` says that `random_state` or `rng` was an integer, from which the job's seed was drawn.
-
-        Raises
-        ------
-        ValueError
-            If a setting, the data or the seed differ, or the training cannot be resumed.
+        Other settings, data or seeds, and a training that cannot be resumed, are a ValueError.
         """
         now = TrainingState.from_job(job, self.data["whole"])
         differing = [name for name in SETTINGS if self.settings[name] != now.settings[name]]
@@ -170,10 +166,7 @@ class TrainingState:
     def check(self, network: Network) -> None:
         """Give the arrays besides the memory, which `Memory.take` checks, the layout of kernels.
 
-        Raises
-        ------
-        ValueError
-            If a number or an array of a saved state is not one that a resumed training can rely on.
+        A number or an array on which a resumed training cannot rely is a ValueError.
         """
         check_count(self.n_steps, "n_steps")
         check_count(self.record_every, "record_every", 1)

@@ -52,15 +52,9 @@ FORMATS: dict[str, type[FileSink]] = {
 def open_sink(out: Destination, picture: Picture, argument: str = "out") -> Sink:
     """Return the sink of a destination, an array or a file; error messages call it `argument`.
 
-    Raises
-    ------
-    ValueError
-        For an array that cannot hold the picture; for a path with an unknown suffix, in a folder that does
-        not exist, or of something that must not be replaced; and for a format that cannot hold the picture.
-    TypeError
-        If `out` is neither an array nor a path nor None.
-    ImportError
-        If the package that the format requires is not installed.
+    Anything else is a TypeError, and a missing package an ImportError. An array or a format that cannot hold
+    the picture, an unknown suffix, a folder that does not exist, and a path of something that must not be
+    replaced are a ValueError.
     """
     if out is None or isinstance(out, np.ndarray):
         return ArraySink(out, picture)

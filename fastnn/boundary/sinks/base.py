@@ -27,35 +27,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Picture:
-    """A description of a picture, known before it is painted.
-
-    Parameters
-    ----------
-    width, height : int
-        Size in pixels.
-    dtype : dtype
-        Type of the pixels: uint8 or uint16 for numbers of classes, floating for a response.
-    extent : (float, float, float, float)
-        Left, right, bottom and top edge in the coordinates of the data.
-    classes : tuple, optional
-        Labels of the classes, any objects; None for a response.
-    colours : array (n, 3) of uint8, optional
-        Red, green and blue of the classes, or of a response at evenly spaced values from 0 to 1, at most 256;
-        None for grey.
-    is_bounded : bool
-        False for a response that may be above 1.
-    is_chosen : bool
-        True if the user chose the colours: a format without colours is then refused.
-    """
+    """A description of a picture, known before it is painted."""
 
     width: int
     height: int
-    dtype: np.dtype[Any]
-    extent: tuple[float, float, float, float]
-    classes: tuple[Any, ...] | None = None
+    dtype: np.dtype[Any]  # uint8 or uint16 for numbers of classes, floating for a response
+    extent: tuple[float, float, float, float]  # left, right, bottom and top edge
+    classes: tuple[Any, ...] | None = None  # labels; None for a response
+    # (n, 3): red, green and blue of the classes, or of a response at evenly spaced values from 0 to 1, at
+    # most 256; None for grey.
     colours: NDArray[np.uint8] | None = None
-    is_bounded: bool = True
-    is_chosen: bool = False
+    is_bounded: bool = True  # False for a response that may be above 1
+    is_chosen: bool = False  # True if the user chose the colours: a format without colours is then refused
 
     @property
     def description(self) -> dict[str, Any]:
@@ -129,21 +112,13 @@ class Sink(ABC):
 
 
 class FileSink(Sink):
-    """A file or folder that is being written; in most formats the highest row comes first.
+    """A file or folder that is being written; in most formats the highest row comes first."""
 
-    Attributes
-    ----------
-    max_side : int
-        Maximum number of pixels per side in the format.
-    max_classes : int
-        Maximum number of classes in the format.
-    is_coloured : bool
-        True if the format stores up to `PALETTE` classes in colours, and a response from 0 to 1 in colours or
-        in grey; False if it stores numbers.
-    """
-
+    # Maximum number of pixels per side, and of classes, in the format.
     max_side: ClassVar[int] = 2**31 - 1
     max_classes: ClassVar[int] = 1 << 16
+    # True if the format stores up to `PALETTE` classes in colours, and a response from 0 to 1 in colours or
+    # in grey; False if it stores numbers.
     is_coloured: ClassVar[bool] = True
 
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:

@@ -234,18 +234,11 @@ def _pack(pixels: Array, bits: int, packed: NDArray[np.uint8]) -> None:
 
 
 def _deflate(data: Array, is_flat: bool, segment: bool = False) -> bytes:
-    """Return data compressed with Deflate.
+    """Return the bytes of a C-contiguous array compressed with Deflate.
 
-    Parameters
-    ----------
-    data : array
-        Bytes, C-contiguous.
-    is_flat : bool
-        True if most neighbours are equal. Run-length encoding then gives a third of the bytes of the default
-        strategy, in the same time.
-    segment : bool, default False
-        Leave out the header and the end of the stream, so that concatenated segments form one stream;
-        `PngSink.close` ends it by an empty last block.
+    If most neighbours are equal (`is_flat`), run-length encoding gives a third of the bytes of the default
+    strategy, in the same time. A segment leaves out the header and the end of the stream, so that
+    concatenated segments form one stream; `PngSink.close` ends it by an empty last block.
     """
     strategy = zlib.Z_RLE if is_flat else zlib.Z_DEFAULT_STRATEGY
     window = -zlib.MAX_WBITS if segment else zlib.MAX_WBITS

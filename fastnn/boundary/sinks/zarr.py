@@ -128,18 +128,8 @@ class Shard(Sink):
     appends them to the file, which ends with a table of their places and sizes, and its checksum. (Zarr's
     specification of the codec ``sharding_indexed``, version 1.0.) A shard of the fill value has no file.
 
-    Parameters
-    ----------
-    path : Path
-        File, in a folder that may have to be created.
-    rect : Rect
-        Pixels of the shard in the picture.
-    winners : array of int (n_rows, n_columns)
-        Classes of the chunks; -1 for those that must be painted.
-    chunk : (int, int)
-        Height and width of a chunk.
-    dtype : numpy.dtype
-        Type of the pixels.
+    The folder may have to be created. `winners` (n_rows, n_columns) are the classes of the chunks, -1 for
+    those that must be painted, and `chunk` is their height and width.
     """
 
     def __init__(

@@ -40,19 +40,9 @@ _INPUTS = {
 
 
 def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
-    """Return the inputs of a graph that encodes a table: one for every column that is not left out.
+    """Return the inputs of a graph that encodes a table: one for every column neither left out nor in `drop`.
 
-    Parameters
-    ----------
-    encoder : TableEncoder
-        Fitted encoder.
-    drop : collection of str
-        Names of columns without an input.
-
-    Raises
-    ------
-    ValueError
-        If ONNX cannot express the encoding of a column; the message names the column and a remedy.
+    If ONNX cannot express the encoding of a column, a ValueError names the column and a remedy.
     """
     inputs: list[Tensor] = []
     names: set[str] = set()
@@ -201,17 +191,10 @@ def _add_date(encoding: DateEncoding, name: str, graph: Graph) -> str:
 
 
 class _Dates:
-    """Parts of dates as nodes on int64.
+    """Parts of dates, a tensor of microseconds since 1970, as nodes on int64.
 
     Year, month and day follow Howard Hinnant, "chrono-compatible low-level date algorithms", 2021
     (`civil_from_days`): years begin in March, so that the leap day is the last.
-
-    Parameters
-    ----------
-    name : str
-        Name of the tensor of microseconds since 1970.
-    graph : Graph
-        Graph that is extended.
     """
 
     def __init__(self, name: str, graph: Graph) -> None:

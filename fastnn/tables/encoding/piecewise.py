@@ -26,20 +26,10 @@ BLOCK = 4096
 
 
 def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
-    """Return the edges of at most `n_bins` intervals that hold about equally many values of a column.
+    """Return the increasing edges (T + 1,) of at most `n_bins` intervals that hold about equally many values.
 
-    Parameters
-    ----------
-    x : array (n,)
-        Finite numbers, at least one.
-    n_bins : int
-        Largest number of intervals, at least 1.
-
-    Returns
-    -------
-    array (T + 1,) of float64
-        Increasing edges. A column of at most ``n_bins + 1`` distinct values has its values as edges; others
-        have their distinct quantiles.
+    The column has finite numbers, at least one. If at most ``n_bins + 1`` are distinct, these are the edges;
+    otherwise they are the distinct quantiles.
     """
     distinct = np.unique(x).astype(np.float64)
     if distinct.size > n_bins + 1:
@@ -52,21 +42,8 @@ def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
 def compute_interval_terms(edges: NDArray[np.float64], dtype: DTypeLike) -> tuple[Array, Array, float]:
     """Return the arguments `low`, `width` and `factor` of `fastnn.reference.encoding.piecewise_linear`.
 
-    Parameters
-    ----------
-    edges : array (T + 1,) of float64
-        Increasing edges.
-    dtype : numpy.dtype
-        Data type of the numbers that are encoded.
-
-    Returns
-    -------
-    array (T,)
-        Lower edges times the factor.
-    array (T,)
-        Widths of the intervals times the factor.
-    float
-        1, or 1/4 where differences of huge numbers would overflow.
+    They are the lower edges (T,) and the widths (T,) of the intervals, both times the factor: 1, or 1/4 where
+    differences of huge numbers of the dtype would overflow.
     """
     factor = 1.0 if np.abs(edges).max() < np.finfo(dtype).max / 4 else 0.25
     low = edges[:-1] * factor

@@ -27,19 +27,9 @@ LIMIT = 3.0
 
 
 def find_center_and_scale(x: Array) -> tuple[float, float]:
-    """Return the median of a column and the number by which the distance from the median is divided.
+    """Return the median of finite numbers, at least one, and the divisor of the distances from the median.
 
-    Parameters
-    ----------
-    x : array (n,)
-        Finite numbers, at least one.
-
-    Returns
-    -------
-    float
-        Median.
-    float
-        Distance between the quartiles; half the range if the quartiles are equal; 1 for a constant.
+    It is the distance between the quartiles; half the range if these are equal; 1 for a constant.
     """
     low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
     # Differences of huge numbers would overflow: halves are subtracted. Only the doubled result may overflow.
