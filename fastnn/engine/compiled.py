@@ -23,6 +23,7 @@ from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Samples, is_sparse
+from .protocol import Backend
 from .tiles import (
     choose_tile_width,
     choose_training_width,
@@ -35,7 +36,7 @@ __all__ = ["NumbaBackend"]
 T = TypeVar("T")
 
 
-class NumbaBackend:
+class NumbaBackend(Backend):
     """Backend of the compiled kernels."""
 
     trainer, lbfgs_trainer = NumbaTrainer, NumbaLBFGSTrainer
@@ -53,7 +54,6 @@ class NumbaBackend:
         n_threads: int = 0,
         warns: bool = True,
     ) -> Array:
-        """Return the outputs (n, outputs): the function `name` of the scores."""
         if (found := self._predict_few_rows(network, parameters, X, name)) is not None:
             return found
         pointers, kernel = _get_pointers(network, name), prediction.outputs(is_sparse(X), network.dtype)
@@ -70,7 +70,6 @@ class NumbaBackend:
     def predict(
         self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the predicted classes (n,)."""
         if (found := self._predict_few_rows(network, parameters, X, None)) is not None:
             return found
         pointers, kernel = _get_pointers(network, None), prediction.predict(is_sparse(X), network.dtype)
@@ -111,10 +110,6 @@ class NumbaBackend:
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[PreparedCall, Array]:
-        """Return a call that predicts for the present contents of X, and the array that it fills.
-
-        The call returns True if all scores are finite.
-        """
         if name is None:
             kernel = prediction.predict(False, network.dtype)
             result: Array = np.empty(X.shape[0], np.int64)
@@ -144,7 +139,6 @@ class NumbaBackend:
     def loss(
         self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
-        """Return the weighted loss."""
         activations = forward_table(network.kernel_activations, network.dtype)
         value = value_pointer(network.loss.name, network.dtype)
         kernel = prediction.loss(is_sparse(X), network.dtype)
@@ -177,7 +171,6 @@ class NumbaBackend:
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Samples, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         n_samples = X.shape[0]
         width = choose_training_width(network, n_samples)
         job = Job(X, y, weights, 1, n_samples)

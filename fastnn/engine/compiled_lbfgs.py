@@ -23,6 +23,7 @@ from .arguments import (
 )
 from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, count_pairs, make_lbfgs_limits
+from .protocol import LBFGSTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
 
@@ -33,13 +34,8 @@ __all__ = ["NumbaLBFGSTrainer"]
 NON_FINITE = ("", "a parameter", "a running statistic of batch normalisation", "the loss")
 
 
-class NumbaLBFGSTrainer:
-    """L-BFGS trainer on the compiled kernels.
-
-    Parameters and running statistics are updated in place after every iteration. Those of a training that
-    resumes another, by its `memory`, are those of its last iteration; a memory that contradicts itself or the
-    network is a ValueError.
-    """
+class NumbaLBFGSTrainer(LBFGSTrainer):
+    """L-BFGS trainer on the compiled kernels."""
 
     def __init__(
         self,
@@ -50,7 +46,6 @@ class NumbaLBFGSTrainer:
         memory: LBFGSMemory | None = None,
     ) -> None:
         self._network, self._job = network, job
-        self.non_finite = ""
         self.current, self.statistics = parameters, statistics
         n_samples, size = job.n_samples, network.n_parameters
         n_parts, _ = divide_step(network, n_samples, job.is_sparse)
@@ -110,7 +105,6 @@ class NumbaLBFGSTrainer:
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training can be resumed; None after a divergence."""
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
@@ -183,33 +177,19 @@ class NumbaLBFGSTrainer:
     # --- progress ------------------------------------------------------------------------------------
 
     @property
-    def n_passes(self) -> int:
-        """Number of iterations done."""
+    def n_steps(self) -> int:
         return int(self._state.progress[0])
 
     @property
-    def n_steps(self) -> int:
-        """Number of iterations done: a step is an epoch."""
-        return self.n_passes
-
-    @property
     def ending(self) -> Ending | None:
-        """How the minimisation has ended; None before its end."""
         return ENDINGS.get(int(self._minimiser.counts[lbfgs.STATUS]))
 
     @property
-    def halted(self) -> bool:
-        """True if the minimisation has ended."""
-        return self.ending is not None
-
-    @property
     def value(self) -> float:
-        """Value of the minimised function at the last point evaluated."""
         return float(self._minimiser.numbers[lbfgs.VALUE])
 
     @property
     def objective(self) -> float:
-        """Objective after the last iteration as the estimators report it."""
         return float(self._state.losses[2])
 
     @property
@@ -221,11 +201,9 @@ class NumbaLBFGSTrainer:
         return n_evaluations * self._n_rounds + int(self._state.progress[1])
 
     def close(self) -> None:
-        """Let the threads of the trainer end; a later `run` would start others."""
         self._calls.close()
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        """Run one chunk; return False if the iterate that it has reached is not finite."""
         before, started = self._rounds_done, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
         self._call.set(last_pass=last_pass, n_rounds=self._calls.n_rounds)

@@ -37,14 +37,15 @@ from .arguments import (
 from .arrays import align, make_csr_table
 from .checks import find_non_finite
 from .job import Job, Memory
+from .protocol import StepTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
 
 __all__ = ["NumbaTrainer"]
 
 
-class NumbaTrainer:
-    """Trainer on the compiled kernels; it updates parameters, running statistics and memory in place."""
+class NumbaTrainer(StepTrainer):
+    """Trainer on the compiled kernels."""
 
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -112,22 +113,10 @@ class NumbaTrainer:
         self._saved = [np.empty_like(array) for array in self._changing]
         self._saved_step = 0  # number of steps done when the copies were made
         self._next_copies = 0.0  # time from which the next chunk begins with new copies
-        self.non_finite = ""
-
-    @property
-    def n_passes(self) -> int:
-        """Number of whole epochs done."""
-        return self.n_steps // self._job.n_batches
 
     @property
     def n_steps(self) -> int:
-        """Number of whole steps done."""
         return int(self._state.progress[0, 0])
-
-    @property
-    def halted(self) -> bool:
-        """True if the objective has not improved for too many epochs."""
-        return self._job.is_halted(self.memory, self.n_passes)
 
     @property
     def _has_drawn(self) -> bool:
@@ -142,11 +131,9 @@ class NumbaTrainer:
         return step * self._settings.n_rounds + round
 
     def close(self) -> None:
-        """Let the threads of the trainer end; a later `run` would start others."""
         self._calls.close()
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        """Run one chunk; return False if the next step would make an array infinite or NaN."""
         if self.halted:
             return True
         last_step = self._job.last_step(last_pass, last_step)

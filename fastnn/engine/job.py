@@ -205,10 +205,6 @@ class Job:
         n = 0 if last is None else last + 1
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
-    def is_halted(self, memory: Memory, n_passes: int) -> bool:
-        """Return True if the objective has not improved for too many of the `n_passes` epochs done."""
-        return n_passes > 0 and bool(0 < self.patience < memory.plateau[1])
-
 
 @dataclass
 class Memory:

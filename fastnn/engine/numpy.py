@@ -17,7 +17,7 @@ from .checks import find_non_finite, warn_of_overflow
 from .job import Job, Memory, Samples, is_sparse
 from .lbfgs import LBFGSMemory
 from .numpy_lbfgs import NumpyLBFGSTrainer
-from .protocol import LBFGSTrainer, Trainer
+from .protocol import Backend, LBFGSTrainer, StepTrainer
 
 __all__ = ["NumpyBackend"]
 
@@ -26,7 +26,7 @@ __all__ = ["NumpyBackend"]
 _quiet = np.errstate(all="ignore")
 
 
-class NumpyBackend:
+class NumpyBackend(Backend):
     """Backend of the NumPy reference."""
 
     def outputs(
@@ -38,7 +38,6 @@ class NumpyBackend:
         n_threads: int = 0,
         warns: bool = True,
     ) -> Array:
-        """Return the outputs (n, outputs): the function `name` of the scores."""
         P = _quiet(predict.outputs)(*_get_lists(network, parameters), _make_dense(X), name)
         if warns and not all_finite(P):
             warn_of_overflow(network, parameters, P)
@@ -47,7 +46,6 @@ class NumpyBackend:
     def predict(
         self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
     ) -> Array:
-        """Return the predicted classes (n,)."""
         classes = _quiet(predict.predict)(*_get_lists(network, parameters), _make_dense(X))
         if warns:
             self.outputs(network, parameters, X, "identity")
@@ -56,7 +54,6 @@ class NumpyBackend:
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], object], Array]:
-        """Return a function that predicts for the present contents of X, and the array that it fills."""
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
@@ -74,7 +71,6 @@ class NumpyBackend:
     def loss(
         self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
-        """Return the weighted loss."""
         return predict.loss(
             *_get_lists(network, parameters),
             _make_dense(X),
@@ -86,8 +82,7 @@ class NumpyBackend:
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
-    ) -> Trainer:
-        """Return the trainer of a job."""
+    ) -> StepTrainer:
         job = replace(job, X=_make_dense(job.X)) if job.is_sparse else job
         return NumpyTrainer(network, parameters, statistics, job, memory)
 
@@ -99,7 +94,6 @@ class NumpyBackend:
         job: Job,
         memory: LBFGSMemory | None = None,
     ) -> LBFGSTrainer:
-        """Return the L-BFGS trainer of a job."""
         X, y = _make_dense(job.X), _shape_targets(network, job.y)
         weights = (job.weight_scale * job.weights).astype(network.dtype)
 
@@ -112,7 +106,6 @@ class NumpyBackend:
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters that computes the loss of a training pass and its gradient."""
         weights = weights.astype(network.dtype)
         X = _make_dense(X)
 
@@ -152,8 +145,8 @@ class StepArrays(NamedTuple):
     progress: Array  # (1,), number of steps done
 
 
-class NumpyTrainer:
-    """Trainer on the NumPy reference, with the constructor arguments of `NumbaTrainer`."""
+class NumpyTrainer(StepTrainer):
+    """Trainer on the NumPy reference."""
 
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -171,27 +164,13 @@ class NumpyTrainer:
             np.array([job.steps_done], np.int64),
         )
         self.records = job.records(len(network.shapes))
-        self.non_finite = ""
-
-    @property
-    def n_passes(self) -> int:
-        return self.n_steps // self._job.n_batches
 
     @property
     def n_steps(self) -> int:
         return int(self._state.progress[0])
 
-    @property
-    def halted(self) -> bool:
-        """True if the objective has not improved for too many epochs."""
-        return self._job.is_halted(self.memory, self.n_passes)
-
-    def close(self) -> None:
-        """Do nothing: the trainer has no threads."""
-
     @_quiet
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        """Run one chunk; return False if the next step would make an array infinite or NaN."""
         last_step = self._job.last_step(last_pass, last_step)
         finished = time.perf_counter() + limits.CALL_SECONDS
         changing = [*self._state, *self.records]

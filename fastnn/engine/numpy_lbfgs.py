@@ -9,11 +9,12 @@ import numpy as np
 
 from ..network.description import Array, Network
 from ..optimizers import LBFGS
-from ..reference.lbfgs import RUNNING, SEARCH_FAILED, Iterate, Limits, apply_limits, minimise
+from ..reference.lbfgs import SEARCH_FAILED, Iterate, Limits, apply_limits, minimise
 from . import limits
 from .checks import find_non_finite
 from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
+from .protocol import LBFGSTrainer
 
 __all__ = ["NumpyLBFGSTrainer"]
 
@@ -22,8 +23,8 @@ __all__ = ["NumpyLBFGSTrainer"]
 _quiet = np.errstate(all="ignore")
 
 
-class NumpyLBFGSTrainer:
-    """L-BFGS trainer on the NumPy reference, whose other arguments are those of `NumbaLBFGSTrainer`.
+class NumpyLBFGSTrainer(LBFGSTrainer):
+    """L-BFGS trainer on the NumPy reference.
 
     `loss_and_gradient` is a function of parameters and running statistics, which it updates, that returns the
     weighted loss and its gradient.
@@ -45,13 +46,12 @@ class NumpyLBFGSTrainer:
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
         ends = Limits(*make_lbfgs_limits(job))
         self.records = job.records(len(network.shapes))
-        self.n_passes, self.non_finite, self._status = 0, "", RUNNING
-        self._loss = self._penalty = self.value = self.objective = np.nan
+        self._n_iterations = 0
+        self._loss = self._penalty = self._objective = np.nan
         self._last: Iterate | None = None
         if memory is not None:
             self._last = apply_limits(self._restore_iterate(memory), ends)
-            self._status, self.value = self._last.status, self._last.value
-            self.n_passes = self._last.n_iterations
+            self._n_iterations = self._last.n_iterations
         assert isinstance(job.optimizer, LBFGS)
         self._iterates = minimise(
             self._evaluate, parameters.astype(np.float64), job.optimizer.maxcor, ends, self._last
@@ -59,7 +59,6 @@ class NumpyLBFGSTrainer:
 
     @property
     def memory(self) -> LBFGSMemory | None:
-        """State from which another training can be resumed; None before an iterate and after a divergence."""
         last = self._last
         if last is None or self.non_finite:
             return None
@@ -68,8 +67,8 @@ class NumpyLBFGSTrainer:
             np.array([last.value, last.before]),
             np.array([last.n_iterations, last.n_evaluations, last.status], np.int64),
             self.statistics,
-            np.array([self._loss, self._penalty, self.objective]),
-            np.array([self.n_passes, 0], np.int64),
+            np.array([self._loss, self._penalty, self._objective]),
+            np.array([self._n_iterations, 0], np.int64),
         )
 
     def _restore_iterate(self, memory: LBFGSMemory) -> Iterate:
@@ -88,7 +87,7 @@ class NumpyLBFGSTrainer:
             and memory.losses.shape == (3,)
         ):
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
-        self._loss, self._penalty, self.objective = memory.losses.tolist()
+        self._loss, self._penalty, self._objective = memory.losses.tolist()
         (value, before), (n_iterations, n_evaluations, status) = (
             memory.numbers.tolist(),
             memory.counts.tolist(),
@@ -100,34 +99,29 @@ class NumpyLBFGSTrainer:
 
     @property
     def n_steps(self) -> int:
-        """Number of iterations done: a step is an epoch."""
-        return self.n_passes
+        return self._n_iterations
 
     @property
     def ending(self) -> Ending | None:
-        """How the minimisation has ended; None before its end."""
-        return ENDINGS.get(self._status)
+        return None if self._last is None else ENDINGS.get(self._last.status)
 
     @property
-    def halted(self) -> bool:
-        """True if the minimisation has ended."""
-        return self.ending is not None
+    def value(self) -> float:
+        return np.nan if self._last is None else self._last.value
 
-    def close(self) -> None:
-        """Do nothing: the trainer has no threads."""
+    @property
+    def objective(self) -> float:
+        return self._objective
 
     @_quiet
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        """Run one chunk; return False if the iterate that it has reached is not finite."""
         finished = time.perf_counter() + limits.CALL_SECONDS
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
         is_due = False
-        while self.n_passes < last_pass and not self.halted and not is_due:
-            iterate = next(self._iterates)
-            self._last = iterate
+        while self.n_steps < last_pass and not self.halted and not is_due:
+            self._last = iterate = next(self._iterates)
             is_due = time.perf_counter() > finished
-            self._status, self.value = iterate.status, iterate.value
-            if not iterate.n_iterations or iterate.n_iterations > self.n_passes:
+            if not iterate.n_iterations or iterate.n_iterations > self.n_steps:
                 self.non_finite = self._find_non_finite(iterate)
                 if self.non_finite:
                     return False
@@ -159,11 +153,11 @@ class NumpyLBFGSTrainer:
         self.statistics[...] = self._statistics_at_point
         if not iterate.n_iterations:
             return
-        self.objective = job.loss_share * self._loss + self._penalty
+        self._objective = job.loss_share * self._loss + self._penalty
         point = iterate.x.astype(network.dtype)
-        record = job.record(self.n_passes)
+        record = job.record(self._n_iterations)
         if record is not None and job.of_objective:
-            self.records.losses[record] = self.objective * job.n_samples
+            self.records.losses[record] = self._objective * job.n_samples
         elif record is not None:
             self.records.losses[record] = self._loss / job.weight_scale
             self.records.norms[record] = np.linalg.norm(iterate.gradient)
@@ -172,4 +166,4 @@ class NumpyLBFGSTrainer:
                 size = np.linalg.norm(old)
                 self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
         self.current[...] = point
-        self.n_passes += 1
+        self._n_iterations += 1

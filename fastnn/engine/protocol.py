@@ -1,7 +1,8 @@
-"""Protocols of the backends and of the trainers that they create."""
+"""Base classes of the trainers, and the protocol of the backends that create them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,43 +12,37 @@ from ..network.description import Array, Network
 from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
 
-__all__ = ["Backend", "LBFGSTrainer", "Trainer"]
+__all__ = ["Backend", "LBFGSTrainer", "StepTrainer", "Trainer"]
 
 
-class Trainer(Protocol):
-    """Protocol of the objects that run the steps of a job.
+class Trainer(ABC):
+    """Base class of the objects that run the steps of a job.
 
     A trainer updates parameters, running statistics and memory in place.
     """
 
     records: Records
     statistics: Array
-
-    @property
-    def current(self) -> Array:
-        """Parameters that the model would get if the training ended now: the average, if one is kept."""
-
-    @property
-    def non_finite(self) -> str:
-        """Name of the array that became infinite or NaN, as in `DivergenceError.what`, or ""."""
+    current: Array  # parameters that the model would get if the training ended now: the average, if kept
+    non_finite = ""  # name of the array that became infinite or NaN, as in `DivergenceError.what`
+    _job: Job
 
     @property
     def n_passes(self) -> int:
         """Number of whole epochs done."""
+        return self.n_steps // self._job.n_batches
 
     @property
+    @abstractmethod
     def n_steps(self) -> int:
         """Number of whole steps done, those before `Job.steps_done` included."""
 
     @property
+    @abstractmethod
     def halted(self) -> bool:
-        """True if the trainer has ended the training, which then does no more epochs.
+        """True if the trainer has ended the training, which then does no more epochs."""
 
-        A trainer halts if the objective has not improved for too many epochs (`Job.patience`), but never
-        before its first epoch, even if its memory comes from a training that halted. L-BFGS also halts if it
-        has converged, reached a limit or failed.
-        """
-
+    @abstractmethod
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         """Run one chunk of about 50 ms; do nothing if halted.
 
@@ -58,31 +53,56 @@ class Trainer(Protocol):
         finite step.
         """
 
-    def close(self) -> None:
-        """Let the threads of the trainer end; a later `run` would start others."""
+    def close(self) -> None:  # noqa: B027
+        """Let the threads of the trainer end, if it has some; a later `run` would start others."""
 
 
-class LBFGSTrainer(Trainer, Protocol):
-    """Protocol of the trainers whose job has the optimizer `LBFGS`; an iteration is an epoch.
+class StepTrainer(Trainer):
+    """Base class of the trainers whose job has any other optimizer than `LBFGS`."""
+
+    memory: Memory
+
+    @property
+    def halted(self) -> bool:
+        """True if the objective has not improved for too many epochs (`Job.patience`).
+
+        It is never True before the first epoch, even if the memory comes from a training that halted.
+        """
+        return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
+
+
+class LBFGSTrainer(Trainer):
+    """Base class of the trainers whose job has the optimizer `LBFGS`; an iteration is a step and an epoch.
 
     They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
     sample weights if `Job.reduction` is "mean", and the penalty if `Job.of_objective` is set. Parameters and
-    running statistics always are those of the last iteration, and finite.
+    running statistics always are those of the last iteration, and finite; those of a training that resumes
+    another, by its `memory`, are those of its last iteration. A memory that contradicts itself or the network
+    is a ValueError.
     """
 
     @property
+    @abstractmethod
     def memory(self) -> LBFGSMemory | None:
         """State from which another training can be resumed; None after a divergence."""
 
     @property
+    @abstractmethod
     def ending(self) -> Ending | None:
         """How the minimisation has ended; None before its end."""
 
     @property
+    def halted(self) -> bool:
+        """True if the minimisation has ended: it has converged, reached a limit or failed."""
+        return self.ending is not None
+
+    @property
+    @abstractmethod
     def value(self) -> float:
         """Value of the minimised function at the last point evaluated."""
 
     @property
+    @abstractmethod
     def objective(self) -> float:
         """Objective after the last iteration, with the loss multiplied by `Job.loss_share`."""
 
@@ -129,7 +149,7 @@ class Backend(Protocol):
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
-    ) -> Trainer:
+    ) -> StepTrainer:
         """Return a trainer for a job whose optimizer is not `LBFGS`."""
 
     def lbfgs_trainer(
