@@ -4,15 +4,14 @@
 version of NumPy nor another initialisation of fastnn makes the records obsolete.
 """
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastnn
-from fastnn.reference.random import draw, dropout
-from fastnn.reference.train import STEPS
 
 N, INPUTS, OUTPUTS = 37, 5, 3
 _random = np.random.RandomState(0)
@@ -59,40 +58,17 @@ OPTIMIZERS = [
 # Arguments of fastnn alone.
 OWN = {"rate_in_velocity", "eps_hat"}
 
-# Activations that PyTorch has, by fastnn's names; others are tested against their closed forms.
-ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu")
-ACTIVATIONS += ("mish",)
+# Numbers of units of the layers, inputs first; all have the activation tanh.
+DIMS = (INPUTS, 7, OUTPUTS)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One training: a network, a loss and an optimizer; batches are taken in the order of the samples."""
+class Case(NamedTuple):
+    """One training on whole batches, with the mean of the gradients."""
 
     loss: str  # a key of `LOSSES`
-    optimizer: Any = OPTIMIZERS[0]
-    n_passes: int = 20
-    rate: float = 0.02
-    batch_size: int = N
-    reduction: str = "mean"
-    decays: bool = False  # True for a rate that decays exponentially to a tenth
-    hidden: tuple[int, ...] = (7,)
-    activations: tuple[str, ...] = ()  # one for each layer; empty for tanh in all
-    factor: float = 1.0  # multiplies the first weights
-    batch_norm: bool = False
-    dropout: tuple[float, ...] = ()  # rates of the layers' inputs
-    clip_norm: float | None = None
-    clips_exactly: bool = True  # divide by the norm, as fastnn does; PyTorch divides by the norm + 1e-6
-    backends: tuple[str, ...] = ("numba", "numpy")
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Numbers of units of all layers, inputs first."""
-        return (INPUTS, *self.hidden, OUTPUTS)
-
-    @property
-    def layer_activations(self) -> tuple[str, ...]:
-        """Names of the activations of all layers."""
-        return self.activations or ("tanh",) * (len(self.hidden) + 1)
+    optimizer: Any
+    n_passes: int
+    rate: float
 
     @property
     def torch_optimizer(self) -> tuple[str, dict[str, Any]]:
@@ -108,63 +84,23 @@ class Case:
         """Labels (N,) or targets (N, OUTPUTS), as the loss takes them."""
         return LOSSES[self.loss][1]
 
-    def first_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the weights (inputs, units) and the biases (1, units) of all layers before training."""
-        random = np.random.RandomState(1)
-        pairs = list(zip(self.dims, self.dims[1:], strict=False))
-        weights = [self.factor * random.normal(size=pair) * np.sqrt(2 / sum(pair)) for pair in pairs]
-        return weights, [0.1 * random.normal(size=(1, width)) for _, width in pairs]
 
-    def masks(self, step: int, count: int) -> Iterator[np.ndarray | None]:
-        """Yield the factors (count, width) by which dropout multiplies each layer's inputs in a step.
-
-        The layers are those of `dropout`; a layer whose rate is 0 has None. The key is the one that a
-        training with ``random_state=SEED`` draws.
-        """
-        high, low = np.random.RandomState(SEED).randint(0, 2**32, 2, np.uint64).tolist()
-        key = draw(draw((high << 32) | low, STEPS), step)
-        for layer, (width, rate) in enumerate(zip(self.dims, self.dropout, strict=False)):
-            yield dropout(np.ones((count, width)), draw(key, layer), 0, rate) if rate else None
-
-
-# `random_state` of every training.
-SEED = 7
+def first_parameters() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the weights (inputs, units) and the biases (1, units) of all layers before training."""
+    random = np.random.RandomState(1)
+    pairs = list(itertools.pairwise(DIMS))
+    weights = [random.normal(size=pair) * np.sqrt(2 / sum(pair)) for pair in pairs]
+    return weights, [0.1 * random.normal(size=(1, width)) for _, width in pairs]
 
 
 def _trainings() -> Iterator[tuple[str, Case]]:
     """Yield names and cases of all trainings."""
     loss_by_optimizer = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
     for optimizer in OPTIMIZERS:
-        yield str(optimizer), Case(loss_by_optimizer[optimizer.name], optimizer, n_passes=50, rate=0.01)
+        yield str(optimizer), Case(loss_by_optimizer[optimizer.name], optimizer, 50, 0.01)
     for name, (_, _, optimizer_name) in LOSSES.items():
-        yield f"loss {name}", Case(name, next(one for one in OPTIMIZERS if one.name == optimizer_name))
-        # A larger factor makes the exponential of poisson's scores infinite, in PyTorch as well.
-        yield (
-            f"large scores of {name}",
-            Case(name, n_passes=0, hidden=(), activations=("identity",), factor=30.0, backends=("numpy",)),
-        )
-    for reduction in ("sum", "mean"):
-        yield (
-            f"batches, {reduction}",
-            Case("cross entropy", n_passes=6, rate=0.01, batch_size=8, reduction=reduction, decays=True),
-        )
-    for name in ACTIVATIONS:
-        yield (
-            f"activation {name}",
-            Case("cross entropy", hidden=(6, 6), activations=(name,) * 3, backends=("numpy",)),
-        )
-    every = {"hidden": (6,) * len(ACTIVATIONS), "activations": (*ACTIVATIONS, "identity")}
-    yield "all activations", Case("cross entropy", rate=0.5, **every)
-    yield (
-        "batch normalisation",  # batches of 8, 8, 8, 8 and 5
-        Case("cross entropy", n_passes=6, rate=0.05, batch_size=8, hidden=(7, 6), batch_norm=True),
-    )
-    for exactly in (True, False):
-        clipping = {"rate": 0.1, "clip_norm": 0.05, "clips_exactly": exactly}
-        yield f"clipping{' exactly' * exactly}", Case("cross entropy", OPTIMIZERS[1], **clipping)
-    for rates in [(0.0, 0.4), (0.25, 0.5)]:
-        case = Case("cross entropy", n_passes=2, rate=0.05, batch_size=8, dropout=rates)
-        yield f"dropout {rates}", case
+        optimizer = next(one for one in OPTIMIZERS if one.name == optimizer_name)
+        yield f"loss {name}", Case(name, optimizer, 20, 0.02)
 
 
 TRAININGS = dict(_trainings())

@@ -1,27 +1,13 @@
 """The cases run by PyTorch: the same networks, first parameters and steps, in float64."""
 
-import math
+import itertools
 
 import numpy as np
 import torch
 
-from torch_records.cases import LOSSES, OUTPUTS, SCHEDULES, TRAININGS, Case, N, X
+from torch_records.cases import DIMS, LOSSES, OUTPUTS, SCHEDULES, TRAININGS, Case, N, X, first_parameters
 
 __all__ = ["results"]
-
-ACTIVATIONS = {
-    "identity": torch.nn.Identity(),
-    "sigmoid": torch.nn.Sigmoid(),
-    "tanh": torch.nn.Tanh(),
-    "relu": torch.nn.ReLU(),
-    "leaky_relu": torch.nn.LeakyReLU(),
-    "elu": torch.nn.ELU(),
-    "selu": torch.nn.SELU(),
-    "softplus": torch.nn.Softplus(),
-    "silu": torch.nn.SiLU(),
-    "gelu": torch.nn.GELU(approximate="tanh"),
-    "mish": torch.nn.Mish(),
-}
 
 
 def pinball(q):
@@ -47,99 +33,27 @@ LOSS_FUNCTIONS = {
 assert LOSS_FUNCTIONS.keys() == LOSSES.keys()
 
 
-class Twin(torch.nn.Module):
-    """The network of a case as a module of PyTorch."""
-
-    def __init__(self, case: Case):
-        super().__init__()
-        self.activations = [ACTIVATIONS[name] for name in case.layer_activations]
-        self.linear, self.norms = torch.nn.ModuleList(), torch.nn.ModuleList()
-        for W, b in zip(*case.first_parameters(), strict=True):
-            linear = torch.nn.Linear(*W.shape, dtype=torch.float64)
-            linear.weight.data = torch.tensor(W.T.copy())
-            linear.bias.data = torch.tensor(b[0])
-            self.linear.append(linear)
-        for width in case.hidden if case.batch_norm else ():
-            self.norms.append(torch.nn.BatchNorm1d(width, dtype=torch.float64))
-        while len(self.norms) < len(self.linear):
-            self.norms.append(torch.nn.Identity())
-
-    def forward(self, X, masks=()):
-        """Return the scores.
-
-        `masks` are the factors of the layers' inputs, None for a layer without dropout.
-        """
-        masks = [*masks] or [None] * len(self.linear)
-        layers = zip(self.linear, self.norms, self.activations, masks, strict=True)
-        for linear, norm, activation, mask in layers:
-            if mask is not None:
-                X = X * torch.tensor(mask)
-            X = activation(norm(linear(X)))
-        return X
-
-    def parts(self):
-        """Return the parameters, and the running statistics of normalised layers, by name."""
-        norms = [norm for norm in self.norms if isinstance(norm, torch.nn.BatchNorm1d)]
-        parameters = [
-            *(linear.weight.detach().numpy().T for linear in self.linear),
-            *(linear.bias.detach().numpy()[None] for linear in self.linear),
-            *(norm.weight.detach().numpy()[None] for norm in norms),
-            *(norm.bias.detach().numpy()[None] for norm in norms),
-        ]
-        running = [np.stack([norm.running_mean.numpy(), norm.running_var.numpy()]) for norm in norms]
-        return {
-            "parameters": np.concatenate([array.ravel() for array in parameters]),
-            "running": np.concatenate([array.ravel() for array in running]) if running else np.empty(0),
-        }
-
-
 def trained(case: Case) -> dict[str, np.ndarray]:
-    """Return the results of a training by PyTorch: parameters, losses, probabilities and gradient norms."""
-    twin, samples, targets = Twin(case), torch.tensor(X), torch.tensor(case.targets)
+    """Return the parameters after a training by PyTorch, and the mean loss before and after it."""
+    linear = [torch.nn.Linear(*pair, dtype=torch.float64) for pair in itertools.pairwise(DIMS)]
+    for layer, W, b in zip(linear, *first_parameters(), strict=True):
+        layer.weight.data, layer.bias.data = torch.tensor(W.T.copy()), torch.tensor(b[0])
+    network = torch.nn.Sequential(linear[0], torch.nn.Tanh(), linear[1], torch.nn.Tanh())
     name, options = case.torch_optimizer
-    optimizer = getattr(torch.optim, name)(twin.parameters(), lr=case.rate, **options)
-    if case.decays:
-        n_steps = case.n_passes * -(-N // case.batch_size)
-        decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / n_steps))
-        optimizer.register_step_post_hook(lambda *_: decay.step())
-
-    def mean_loss():
-        with torch.no_grad():
-            return LOSS_FUNCTIONS[case.loss](twin(samples), targets).item() / N
-
-    twin.eval()
-    first_loss, norms, step = mean_loss(), [], 0
-    twin.train()
+    optimizer = getattr(torch.optim, name)(network.parameters(), lr=case.rate, **options)
+    targets, losses = torch.tensor(case.targets), []
     for _ in range(case.n_passes):
-        for first in range(0, N, case.batch_size):
-            part = slice(first, min(first + case.batch_size, N))
-            count = part.stop - part.start
-            optimizer.zero_grad()
-            value = LOSS_FUNCTIONS[case.loss](twin(samples[part], case.masks(step, count)), targets[part])
-            (value / count if case.reduction == "mean" else value).backward()
-            if case.clip_norm is not None:
-                norms.append(clip(twin, case))
-            optimizer.step()
-            step += 1
-    twin.eval()
-    with torch.no_grad():
-        scores = twin(samples)
-    found = {"losses": np.array([first_loss, mean_loss()]), "norms": np.array(norms), **twin.parts()}
-    if case.loss == "cross entropy":
-        found["probabilities"] = torch.softmax(scores, 1).numpy()
-    return {name: array for name, array in found.items() if array.size}
-
-
-def clip(twin: Twin, case: Case) -> float:
-    """Clip the gradient, and return the norm that it had before."""
-    gradients = [parameter.grad for parameter in twin.parameters()]
-    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
-    if not case.clips_exactly:
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), case.clip_norm)
-    elif norm > case.clip_norm:
-        for gradient in gradients:
-            gradient *= case.clip_norm / norm
-    return norm
+        optimizer.zero_grad()
+        losses.append(LOSS_FUNCTIONS[case.loss](network(torch.tensor(X)), targets) / N)
+        losses[-1].backward()
+        optimizer.step()
+    last = LOSS_FUNCTIONS[case.loss](network(torch.tensor(X)), targets) / N
+    weights = [layer.weight.detach().numpy().T.ravel() for layer in linear]
+    biases = [layer.bias.detach().numpy() for layer in linear]
+    return {
+        "losses": np.array([losses[0].item(), last.item()]),
+        "parameters": np.concatenate([*weights, *biases]),
+    }
 
 
 def factors(total: int, scheduler_name: str, options: dict) -> np.ndarray:
