@@ -259,24 +259,6 @@ def test_other_features_are_held_fixed(features, fill):
         np.testing.assert_array_equal(data.ravel(), table.argmax(axis=1))
 
 
-@pytest.mark.needs("pandas")
-def test_features_may_be_chosen_by_name():
-    frame = pd.DataFrame(iris, columns=["sl", "sw", "pl", "pw"])
-    view = (0.0, 8.0), (0.0, 5.0), (60, 41)
-    fill = frame.mean()
-    table = pd.DataFrame(make_tables(centres(60, 41, *view[:2]), (2, 1), fill), columns=frame.columns)
-    ours, other = (
-        model.fit(frame, species) for model in (make_classifier(), LogisticRegression(max_iter=1000))
-    )
-    for features in (("pl", "sw"), (2, 1), ("pl", 1), [2, "sw"]):
-        options = {"features": features, "fill": fill}
-        check_close(render_boundary(ours, *view, **options).data, ours.predict_proba(table))
-        data = render_boundary(other, *view, **options).data
-        np.testing.assert_array_equal(data.ravel(), other.predict(table))
-    P = render_boundary(other, *view, **options, response="probability", class_of_interest=0)
-    np.testing.assert_allclose(P.data.ravel(), other.predict_proba(table)[:, 0], atol=1e-12)
-
-
 def test_swapped_features_transpose_the_picture(trained):
     data = render_boundary(trained, YLIM, XLIM, (50, 80), features=(1, 0)).data
     np.testing.assert_array_equal(data.T, picture(trained))

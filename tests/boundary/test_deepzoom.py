@@ -62,15 +62,6 @@ def test_tiles_of_every_level_hold_the_classes(tmp_path, size, n_classes):
         np.testing.assert_array_equal(np.array(tile.convert("RGB")), shown)
 
 
-def test_tiles_of_a_response_are_grey(tmp_path):
-    model = fastnn.Model([2, 3, 2], random_state=0)
-    image = fastnn.render_boundary(model, (-1, 1), (-1, 1), (700, 1100), response="probability")
-    image.save(tmp_path / "a.dzi")
-    for k, level in enumerate(level_by_level(image.data)):
-        read = read_level(tmp_path / "a_files" / str(k), level.shape)
-        np.testing.assert_array_equal(read, np.floor(level.astype(np.float32) * 255 + 0.5))
-
-
 def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     labels = ("</script><b>", "R&D")
     render_pixels(make_stripes(9, 9, 2), labels, out=tmp_path / "<i> & #1.dzi", colours=["red", "#fe1e32"])

@@ -208,19 +208,3 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, name, suffix):
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
-
-
-@pytest.mark.needs("zarr")
-def test_a_wide_picture_is_predicted_in_small_portions(tmp_path):
-    portions = []
-
-    def predict(points):
-        portions.append(len(points))
-        if len(portions) == 4:
-            raise MemoryError("enough")
-        return np.zeros(len(points), int)
-
-    with pytest.raises(MemoryError, match="enough"):
-        picture(predict, (10**12, 1), classes=[0], out=tmp_path / "b.zarr")
-    assert portions == [2048] * 4
-    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,5 @@
 """Regions of one class are filled without being painted: the picture is the dense one, in every format."""
 
-import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +9,6 @@ import pytest
 from extras import optional
 from PIL import Image
 from sklearn.datasets import make_moons
-from views import along
 
 import fastnn
 
@@ -149,28 +147,3 @@ def test_an_array_of_more_than_2_31_pixels_is_the_dense_picture(model):
     certified, dense = (render(model, (side, side), method=name) for name in ("certified", "dense"))
     check_stats(certified)
     assert all(np.array_equal(a, b) for a, b in zip(certified.data, dense.data, strict=True))
-
-
-@pytest.mark.large
-def test_a_trillion_pixels(tmp_path):
-    """Chunks that hold no boundary are never painted: 1000 random pixels, and all pixels of 20 chunks."""
-    X, y = make_moons(200, noise=0.2, random_state=0)
-    model = fastnn.Model([2, 32, 32, 2], activation="relu", random_state=0)
-    model.train(X, y, num_passes=2000)
-    side, path = 10**6, tmp_path / "boundary.zarr"
-    image = render(model, (side, side), out=path)
-    check_stats(image)
-    files = [file for file in path.rglob("*") if file.is_file()]
-    assert len(files) < 1000
-    assert sum(file.stat().st_size for file in files) < 30e6
-    assert json.loads((path / "zarr.json").read_text())["shape"] == [side, side]
-    array, random = zarr.open_array(path, mode="r"), np.random.default_rng(0)
-
-    xs, ys = along(XLIM, side), along(YLIM, side)
-    rows, columns = random.integers(0, side, (2, 1000))
-    pixels = [array[row, column] for row, column in zip(rows, columns, strict=True)]
-    np.testing.assert_array_equal(pixels, model.predict(np.column_stack([xs[columns], ys[rows]])))
-    for row, column in random.integers(0, side // 2048, (20, 2)) * 2048:
-        chunk = slice(row, row + 2048), slice(column, column + 2048)
-        points = np.stack(np.meshgrid(xs[chunk[1]], ys[chunk[0]]), axis=-1).reshape(-1, 2)
-        np.testing.assert_array_equal(array[chunk].ravel(), model.predict(points))

@@ -155,19 +155,6 @@ def test_a_failure_of_the_last_move_changes_nothing(tmp_path, suffix, monkeypatc
     assert contents(tmp_path) == before
 
 
-def test_tiles_appear_before_their_index_and_vanish_after_it(tmp_path, monkeypatch):
-    render_stripes(9, 9, 3, out=tmp_path / "a.dzi")
-    replace, states = os.replace, []
-
-    def record(source, goal):
-        replace(source, goal)
-        states.append(" ".join(sorted(path.name for path in tmp_path.glob("a*"))))
-
-    monkeypatch.setattr(os, "replace", record)
-    render_stripes(9, 9, 3, out=tmp_path / "a.dzi")
-    assert states == ["a.dzi a_files", "a_files", "", "a_files", "a.dzi a_files", "a.dzi a.html a_files"]
-
-
 @pytest.mark.skipif(os.name != "posix", reason="Windows restricts links")
 @pytest.mark.parametrize("suffix", formats(".zarr", ".dzi"))
 def test_links_to_nothing_are_replaced(tmp_path, suffix):
@@ -182,15 +169,3 @@ def test_links_to_nothing_are_replaced(tmp_path, suffix):
         (tmp_path / one).symlink_to("nothing")
         image.save(tmp_path / f"a{suffix}")
         assert contents(tmp_path) == expected
-
-
-@pytest.mark.needs("zarr")
-def test_a_zarr_array_that_is_removed_while_it_is_written_is_an_error(tmp_path):
-    def remove(points):
-        for draft in tmp_path.glob(".fastnn-*/*"):
-            shutil.rmtree(draft)
-        return points[:, 0] > 500
-
-    with pytest.raises(FileNotFoundError, match="No such file or directory"):
-        render_pixels(make_stripes(1100, 900, 2), [0, 1], out=tmp_path / "a.zarr", model=remove)
-    assert not list(tmp_path.iterdir())

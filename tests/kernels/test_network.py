@@ -125,13 +125,6 @@ def test_tiles_are_whole_cache_lines(network: Network, count):
     assert 0 <= whole - count < ALIGNMENT // network.dtype.itemsize
 
 
-def test_huge_layers_have_narrow_tiles():
-    """An interrupt is handled between calls of a kernel: narrow tiles keep calls of huge layers short."""
-    network = Network.create([4000, 4000, 4000, 10], "tanh", "tanh", np.float64)
-    assert choose_tile_width(network, 1000) == 48
-    assert choose_training_width(network, 1000) == 16
-
-
 @given(st.integers(1, 300), st.sampled_from(DTYPES))
 def test_allocated_memory_begins_at_a_cache_line(size, dtype):
     array = allocate_empty(size, dtype)

@@ -14,8 +14,6 @@ from strategies import RECIPES, networks, sample_weights, seeds, targets, wide
 from fastnn.boundary.committee import Committee
 from fastnn.boundary.grids import Grid
 from fastnn.engine import arrays, get_backend, limits
-from fastnn.engine import compiled as compiled_backend
-from fastnn.engine.tiles import find_widest_tile
 from fastnn.network.description import Network
 from fastnn.reference import predict as reference
 from fastnn.reference.grid import grid_classes
@@ -131,20 +129,6 @@ def test_any_number_of_calls_and_threads_gives_the_same_bits(network, count, see
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
     assert threads._budget.in_use == 0
-
-
-def test_weights_are_packed_where_every_thread_has_many_tiles(monkeypatch):
-    monkeypatch.setattr(compiled_network, "PACKED_BYTES", 1 << 17)
-    monkeypatch.setattr(arrays, "plan_packing", lambda: compiled_network.plan_packing.py_func)
-    monkeypatch.setattr(compiled_backend, "count_cores", lambda: 3)
-    network = Network((300, 257, 100, 3), ("relu", "relu", "identity"), np.dtype(np.float64))
-    parameters = network.draw_parameters(np.random.RandomState(0))
-    for n_threads in (1, 2, 0):
-        fewest = limits.PACKED_TILES * (n_threads or 3) * find_widest_tile(network)
-        for count in (fewest - 1, fewest):
-            X = np.zeros((count, 300))
-            *_, packed = get_backend("numba")._pack_weights(network, parameters, X, n_threads)
-            assert (packed is not parameters) == (count == fewest)
 
 
 planes = networks(of_classes, least_inputs=2, most_inputs=2)

@@ -8,9 +8,7 @@ import pytest
 
 from fastnn.system.generators import (
     make_random,
-    read_generator_state,
     resolve_random_state,
-    write_generator_state,
 )
 
 
@@ -31,23 +29,6 @@ def test_wrong_seeds_raise_numpys_errors(wrong):
             make(wrong)
         errors.append((type(error.value), str(error.value)))
     assert errors[0] == errors[1]
-
-
-@pytest.mark.parametrize("n_drawn", [0, 1, 623, 624, 1000])
-def test_states_can_be_read_and_set(n_drawn):
-    random, other = np.random.RandomState(5), np.random.RandomState(9)
-    random.randint(0, 2**32, n_drawn, np.uint32)
-    other.normal()  # normal numbers come in pairs: the second is stored, and belongs to the generator
-    spare, state = other.get_state()[3:], read_generator_state(random)
-    assert state.dtype == np.uint32
-    write_generator_state(other, state)
-    for each in (random, other):  # read by NumPy's methods
-        words = each.get_state(legacy=False)["state"]
-        np.testing.assert_array_equal(state, np.append(words["key"], words["pos"]))
-    assert other.get_state()[3:] == spare
-    before = state.copy()
-    np.testing.assert_array_equal(other.randint(2**31, size=2000), random.randint(2**31, size=2000))
-    np.testing.assert_array_equal(state, before)  # the state is a copy
 
 
 def test_a_random_state_may_be_none_a_generator_or_a_seed():

@@ -3,7 +3,9 @@
 import ctypes
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from processes import load_again
@@ -51,11 +53,8 @@ def pretend(monkeypatch):
 
 
 def call_on_new_thread(function):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    thread.join()
-    return results[0]
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 def take(machine, places):
@@ -100,12 +99,5 @@ def test_a_system_may_lack_the_functions(pretend, monkeypatch, missing):
     if isinstance(missing, str):
         monkeypatch.delattr(os, missing)
     else:
-
-        def fail(name):
-            raise missing
-
-        monkeypatch.setattr(ctypes, "PyDLL", fail)
-    places = threads.CorePlaces()
-    assert take(machine, places) == 0
-    places.release()
-    assert machine.get_allowed(0) == machine.cores
+        monkeypatch.setattr(ctypes, "PyDLL", Mock(side_effect=missing))
+    assert take(machine, threads.CorePlaces()) == 0

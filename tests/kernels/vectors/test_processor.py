@@ -4,7 +4,6 @@ import pytest
 
 from fastnn_kernels.compiler import cache, target
 from fastnn_kernels.vectors import processor
-from fastnn_kernels.vectors.product import choose_blocks
 
 
 def test_the_width_is_that_of_the_processor_unless_it_is_chosen(monkeypatch):
@@ -31,15 +30,3 @@ def test_widths_do_not_share_entries_of_the_cache(monkeypatch):
         monkeypatch.setenv("FASTNN_VECTOR_BYTES", width)
         digests.add(cache.digest_version())
     assert len(digests) == 4
-
-
-@pytest.mark.parametrize("n_sums", range(1, 33))
-def test_the_sums_of_a_block_fit_in_the_registers(n_sums):
-    blocks = choose_blocks(n_sums)
-    widths = [width for width, _ in blocks]
-    assert widths == sorted(widths, reverse=True)
-    assert widths[-1] == 1
-    for width, heights in blocks:
-        assert all(width * height <= n_sums for height in heights)
-        assert list(heights) == sorted(heights, reverse=True)
-        assert heights[-1] == 1
