@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from estimator_checks import parameters, state
-from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
+from estimator_checks import parameters
+from small_models import BACKENDS, X, X_val, model_for, y, y_val
 
 import fastnn
-from fastnn.training.loop import Hook
 
 VALIDATED = {"validation_data": (X_val, y_val)}
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -66,19 +65,6 @@ def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(options, e
     np.testing.assert_array_equal(parameters(model), parameters(again))
 
 
-def test_an_error_at_the_beginning_of_a_hook_is_raised_and_changes_nothing():
-    class Failing(Hook):
-        def begin(self, training):
-            raise KeyboardInterrupt
-
-    model = model_for()
-    before = parameters(model)
-    with pytest.raises(KeyboardInterrupt):
-        model.train(X, y, num_passes=5, callbacks=[Failing()], progress=True)
-    np.testing.assert_array_equal(parameters(model), before)
-    assert model.history_ is None
-
-
 @each_backend
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
 def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
@@ -94,39 +80,3 @@ def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
     err = capsys.readouterr().err
     assert "5/8" in err, "the bar begins at the epochs done before"
     assert "8/8" in err
-
-
-class StopAtSteps(Hook):
-    """Hook that ends chunks at certain steps, and records steps and epochs at the end of every chunk."""
-
-    def __init__(self, stops):
-        self.stops, self.seen = stops, []
-
-    def next_step(self, training):
-        return next((stop for stop in self.stops if stop > training.trainer.n_steps), None)
-
-    def after_chunk(self, training):
-        self.seen.append((training.trainer.n_steps, training.n_passes))
-        return False
-
-
-@each_backend
-@pytest.mark.parametrize(
-    ("options", "network", "steps_per_epoch"),
-    [
-        ({"num_passes": 5}, {}, 1),
-        ({"num_passes": 3, "batch_size": 16, "optimizer": "adam"}, {}, 3),
-        ({"num_passes": 3, "batch_size": 16}, {"batch_norm": True, "dropout": 0.3}, 3),
-        ({"num_passes": 6, "optimizer": "lbfgs"}, {}, 1),
-    ],
-    ids=["whole", "minibatches", "normalised", "lbfgs"],
-)
-def test_chunks_end_at_the_steps_of_hooks_and_change_no_bit(backend, options, network, steps_per_epoch):
-    total = options["num_passes"] * steps_per_epoch
-    hooks = StopAtSteps([2, total + 100]), StopAtSteps(range(1, total + 1))
-    undisturbed, stopped = model_for(backend, **network), model_for(backend, **network)
-    history = undisturbed.train(few, few_y, random_state=0, **options)
-    assert history == stopped.train(few, few_y, random_state=0, callbacks=hooks, **options)
-    assert {step for step, _ in hooks[0].seen} >= set(range(1, total + 1))
-    assert all(n_passes == step // steps_per_epoch for step, n_passes in hooks[0].seen)
-    np.testing.assert_array_equal(state(stopped), state(undisturbed))
