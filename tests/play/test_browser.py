@@ -382,11 +382,7 @@ def save_everything(visitor, folder):
 
 # Addresses, and what the page says about them.
 MESSAGES = {
-    "layers=abc": "every entry of layers must be an integer from 1 to 128, got 'abc'. The usual value is",
-    "layers=3,3,3,3,3,3,3,3,3,3,3,3": "layers takes at most 8 entries, got 12",
     "layers=1000000000&noise=x": "Noise must be a number from 0 to 1, got 'x'; every entry of layers must be",
-    "optimizer=toString&dataset=circles": "Optimizer must be one of sgd",
-    "learning_rate=fast": "Learning rate must be a number from 0 to 100, got 'fast'",
     "dataset=__proto__": "dataset must be one of moons",
     "x_column=<img src=x>&dataset=table": "there is no table",
     f"points={';'.join(['1,2,0'] * 6000)}&dataset=painted": "points takes at most 5,000 entries",
@@ -432,19 +428,7 @@ def test_what_is_refused_is_marked_and_the_training_continues(visitor, server):
     assert (visitor.run, visitor.is_playing) == (1, True)
     visitor.change(lambda: visitor.type_into("#field-noise", "0.1"))
     assert page.locator("[aria-invalid=true]").count() == 0
-    # A number that is refused leaves nothing to take back, and one of an ended training cannot be set.
     visitor.press("Space")
-    visitor.go_to("layers=2&passes=5&speed=13")
-    page.get_by_label("Unit 2 of hidden layer 1").click()
-    visitor.type_into("#parameter", "2e6")
-    expect(page.locator("#problems")).to_contain_text("from -1,000,000 to 1,000,000, got 2000000")
-    assert page.locator("#undo-number").is_hidden()
-    for _ in range(2):  # playing an ended training shows its end again
-        visitor.press("Space")
-        expect(page.locator("#notices")).to_contain_text("the run of 5 epochs is done")
-        expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
-        page.locator("#notices .close").click()
-    assert page.get_attribute("#parameter", "title") == "The training has ended."
     visitor.go_to("learning_rate=100&activations=relu&output_activation=identity&l2=50&speed=13")
     visitor.press("Space")
     problems = page.locator("#problems")
@@ -471,6 +455,7 @@ def test_an_address_restores_all_settings(visitor, server):
         "&l2=0.001&view=probability&speed=2&sample=7"
     )
     page, pictures = visitor.page, []
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for _ in range(2):
         visitor.visit(server, fragment)
         assert sorted(visitor.fragment.split("&")) == sorted(fragment.split("&"))
@@ -483,6 +468,10 @@ def test_an_address_restores_all_settings(visitor, server):
             visitor.wait_for_step(step)
         visitor.rest()
         pictures.append(visitor.pixels())
+        page.click("#save")
+        page.click("#copy-address")
+        expect(page.locator("#notices")).to_contain_text("copied")
+        fragment = page.evaluate("navigator.clipboard.readText()").partition("#")[2]
         page.goto("about:blank")
     np.testing.assert_array_equal(*pictures)
     visitor.visit(server, fragment)
@@ -588,26 +577,3 @@ def test_nothing_is_cut_off_and_everything_can_be_reached(visitor, server, width
         page.keyboard.press("Tab")
         outlines, element = page.evaluate(OUTLINES), page.evaluate("document.activeElement.outerHTML")
         assert "solid" in outlines, element[:200]
-
-
-def test_forced_colours_keep_pictures_and_their_legends(visitor, server):
-    page = visitor.page
-    page.emulate_media(forced_colors="active", color_scheme="dark")
-    visitor.visit(server)
-    page.emulate_media(forced_colors="active", color_scheme="light")
-    for selector, name in (("#classes-legend .dot", "--swatch"), (".line.positive", "--positive")):
-        shown, meant = page.locator(selector).first.evaluate(
-            """(element, name) => {
-                const probe = document.body.appendChild(document.createElement("i"));
-                const style = getComputedStyle(element);
-                const color = style.getPropertyValue(name);
-                Object.assign(probe.style, { forcedColorAdjust: "none", color });
-                return [style.backgroundColor, getComputedStyle(probe).color];
-            }""",
-            name,
-        )
-        assert shown == meant, selector
-    chosen = page.locator("#view input:checked + span")
-    assert chosen.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
-    assert page.locator(".plane").evaluate("element => getComputedStyle(element).forcedColorAdjust") == "none"
-    page.emulate_media(forced_colors="none")

@@ -86,52 +86,21 @@ KEEP_TEXTS = """() => {
 }"""
 
 
-def test_a_copied_address_opens_the_same_run_of_a_table_after_a_restart(visitor):
-    addresses, pictures, page, port = [], [], visitor.page, 0
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+def test_a_table_has_its_names_and_units_and_is_one_data_set_of_several(visitor):
     labels = np.where(X[:, 0] > 2000, "after", "before")
-    for is_first in (True, False):
-        with fastnn.playground(X, labels, browser=False, block=False, port=port) as running:
-            port = running.port
-            page.goto(running.address if is_first else addresses[0])
-            visitor.wait_for_frame()
-            if is_first:
-                assert page.inner_text("#classes-legend").split() == ["after", "before"]
-                visitor.change(lambda: page.click(".dice"))
-            page.click("#save")
-            page.click("#copy-address")
-            expect(page.locator("#notices")).to_contain_text("copied")
-            addresses.append(page.evaluate("navigator.clipboard.readText()"))
-            for step in (1, 2, 3):
-                page.click("#epoch")
-                visitor.wait_for_step(step)
-            visitor.rest()
-            pictures.append(visitor.pixels())
-            if not is_first:
-                look_at_the_table(visitor)
-            page.goto("about:blank")
-    assert "seed=1" in addresses[0]
-    assert addresses[0] == addresses[1]
-    np.testing.assert_array_equal(*pictures)
-
-
-def look_at_the_table(visitor):
-    """Look at the names and units of the axes, paint on the table, and leave it for the moons."""
-    page = visitor.page
-    page.evaluate(KEEP_TEXTS)
-    for column, expected in (("x2", {"x2", "1700000000"}), ("x1", {"x1", f"{chr(0x2212)}0.001", "0.001"})):
-        visitor.change(lambda column=column: page.select_option("#field-y_column", column))
-        assert expected <= {*page.evaluate("window.texts")}
-    visitor.use_tool("0")
-    visitor.change(lambda: page.mouse.click(*visitor.spot(-0.9, 0.9)))
-    assert visitor.n_points == 61
-    # An address that names its data set means the same beside a table; without one, the table comes first.
-    visitor.go_to("dataset=moons")
-    assert (visitor.widths, visitor.fragment) == ([2, 3, 2], "dataset=moons")
-    assert {"x₁", "x₂", "1"} <= {*page.evaluate("window.texts")}
-    visitor.go_to("")
-    assert visitor.widths == [2, 8, 8, 2]
-    assert visitor.state["dataset"] == "table"
+    with fastnn.playground(X, labels, browser=False, block=False, port=0) as running:
+        page = visitor.visit(running).page
+        assert page.inner_text("#classes-legend").split() == ["after", "before"]
+        page.evaluate(KEEP_TEXTS)
+        for column, expected in (("x2", {"x2", "1700000000"}), ("x1", {f"{chr(0x2212)}0.001", "0.001"})):
+            visitor.change(lambda column=column: page.select_option("#field-y_column", column))
+            assert expected <= {*page.evaluate("window.texts")}
+        # An address may name another data set; the table is the first.
+        visitor.go_to("dataset=moons")
+        assert (visitor.widths, visitor.fragment) == ([2, 3, 2], "dataset=moons")
+        visitor.go_to("")
+        assert visitor.state["dataset"] == "table"
+        page.goto("about:blank")
 
 
 def test_what_is_pressed_before_the_servers_first_message_does_nothing(late, server):

@@ -116,15 +116,6 @@ def bell(u, v):
     return np.exp(-6 * (u**2 + v**2))
 
 
-def test_seed_and_noise_change_the_samples():
-    def drawn(**state):
-        return make_problem(Settings.of_state({"dataset": "spiral", **state}))[0].X
-
-    assert (drawn() == drawn()).all()
-    assert (drawn() != drawn(seed=1)).any()
-    assert (drawn() != drawn(noise=0.4)).any()
-
-
 @pytest.mark.parametrize("turns", [0.5, 3])
 def test_an_arm_of_the_spiral_winds_as_many_turns_as_wanted(turns):
     state = {"dataset": "spiral", "noise": 0, "turns": turns, "n_samples": 1000}
@@ -132,15 +123,6 @@ def test_an_arm_of_the_spiral_winds_as_many_turns_as_wanted(turns):
     angle = np.unwrap(np.arctan2(*X.T))
     # The arm begins at a tenth of its radius.
     assert (angle[-1] - angle[0]) / (2 * np.pi) == pytest.approx(0.9 * turns, rel=0.01)
-
-
-def test_the_test_share_divides_the_samples():
-    problem, _ = make_problem(Settings.of_state({"test_share": 0.25}))
-    assert (len(problem.train), len(problem.test)) == (150, 50)
-    assert sorted([*problem.train, *problem.test]) == list(range(200))
-    assert problem.is_test.sum() == 50
-    whole, _ = make_problem(Settings.of_state({"test_share": 0}))
-    assert (whole.train == np.arange(200)).all()
 
 
 @pytest.mark.parametrize("state", VARIANTS, ids=NAMES)

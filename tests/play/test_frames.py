@@ -142,28 +142,6 @@ def test_a_picture_of_probabilities_shows_that_of_the_second_class_or_the_highes
     assert "sample.x" not in arrays
 
 
-def test_packing_keeps_names_shapes_and_values():
-    arrays = {
-        "a": np.arange(5, dtype=np.uint8),
-        "b": np.ones((2, 3), np.float32),
-        "c": np.empty((0, 7), np.float32),
-        "d": np.array([[1, -2]], np.int32).T,
-    }
-    header, found = unpack(pack({"frame": 3, "why": "ü"}, arrays))
-    assert (header["frame"], header["why"]) == (3, "ü")
-    for name, array in arrays.items():
-        assert found[name].shape == array.shape
-        assert (found[name] == array).all()
-
-
-def test_a_frame_of_the_largest_network_has_every_unit():
-    state = {"layers": [128] * 8, "activations": ["relu"] * 8, "init": "he_normal", "n_samples": 20}
-    with FakePage() as page:
-        _, header, arrays = train(page, state, n_epochs=0)
-    assert arrays["units"].shape == (1024, 8, 8)
-    assert len(header["unit_ranges"]) == 1024
-
-
 def test_a_frame_of_units_that_overflow_has_finite_ranges():
     with FakePage() as page:
         run = page.start(layers=[4, 4], activations=["relu", "relu"], dtype="float32")

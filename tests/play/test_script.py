@@ -5,7 +5,6 @@ import runpy
 import numpy as np
 import pytest
 from playing import FakePage, numbers_of
-from processes import run_python
 
 from fastnn.play.datasets import DATASETS, TABLES
 from fastnn.play.script import write_script
@@ -119,25 +118,3 @@ def test_scripts_repeat_what_was_set_by_hand_and_changed_on_the_way(name, tmp_pa
         script, numbers = write_script(run), numbers_of(page.model)
     assert script.count("model.train(") == 2
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
-
-
-def test_scripts_repeat_numbers_that_were_set_while_the_training_ran(tmp_path, capsys):
-    with FakePage() as page:
-        run = page.start()
-        page.send("play")
-        page.wait(lambda: page.frames[-1][0]["step"] > 100)
-        page.send("parameter", index=3, value=0.5)
-        page.wait(lambda: run.set_by_hand)
-        page.pause()
-        script, numbers = write_script(run), numbers_of(page.model)
-    assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
-
-
-@pytest.mark.slow
-def test_a_script_runs_in_a_new_process(tmp_path):
-    with FakePage() as page:
-        run = page.start()
-        script, model = write_script(run), page.model  # no step done yet
-    script += "\nimport sys; sys.stdout.write(np.concatenate([W.ravel() for W in model.W]).tobytes().hex())"
-    output = run_python(script)
-    assert output.endswith(np.concatenate([W.ravel() for W in model.W]).tobytes().hex())

@@ -192,9 +192,7 @@ def test_pictures_have_fewer_pixels_while_the_network_changes():
         assert ["update" in header for header, _ in rested] == [False, True]
 
 
-def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues(monkeypatch):
-    monkeypatch.setattr("fastnn.play.recording.CURVE_SECONDS", 0.0)
-    monkeypatch.setattr("fastnn.play.recording.MAX_POINTS", 20)
+def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues():
     with FakePage(draws=False) as page:
         run = page.start()
         page.send("play")
@@ -205,10 +203,7 @@ def test_a_page_that_does_not_draw_gets_two_frames_while_the_training_continues(
         page.send("drawn", frame=0)
         page.wait(lambda: len(page.frames) == 3)
         assert page.frames[-1][0]["step"] >= 50_000
-        # The points of the curves that no page has drawn are thinned out.
-        assert 5 < len(page.curves) <= 20
-        steps = [point[0] for point in page.curves]
-        assert steps == sorted(steps)
+        assert (np.diff([point[0] for point in page.curves]) > 0).all()
 
 
 def test_numbers_that_cannot_be_set_by_hand_are_refused():
@@ -273,10 +268,8 @@ def test_errors_and_divergence_are_reported_and_the_training_stops(broken, monke
             if broken:
                 patched.setattr(f"fastnn.play.{broken}", fail)
             ended = page.end()
-        assert (ended["failed"], ("MemoryError: no room" if broken else "diverged") in ended["why"]) == (
-            True,
-            True,
-        )
+        assert ended["failed"]
+        assert ("MemoryError: no room" if broken else "diverged") in ended["why"]
         assert np.isfinite(page.session.run.latest.parameters).all()
         assert (numbers_of(page.load_model(tmp_path)) == numbers_of(page.session.run.model)).all()
         page.start(run=2)
@@ -297,8 +290,13 @@ REFUSED = [
 ]
 
 
-def test_bad_messages_are_refused_and_the_run_continues():
+def test_messages_that_are_bad_or_come_before_a_start_are_refused_and_the_run_continues():
     with FakePage() as page:
+        for kind in ("play", "step", "epoch", "script", "save", "change", "parameter"):
+            with pytest.raises(RequestError, match="start"):
+                page.send(kind)
+        for kind in ("pause", "drawn"):  # nothing to pause or to draw: ignored
+            page.send(kind, frame=0)
         run = page.start()
         page.send("play")
         for message in REFUSED:
@@ -307,17 +305,6 @@ def test_bad_messages_are_refused_and_the_run_continues():
         assert page.session.run is run
         step = run.latest.step
         page.wait(lambda: page.frames[-1][0]["step"] > step)
-
-
-def test_commands_before_a_start_are_refused():
-    page = FakePage()
-    page.send("pause")  # nothing to pause: ignored
-    for kind in ("play", "step", "epoch", "script", "save", "change", "parameter"):
-        with pytest.raises(RequestError, match="start"):
-            page.send(kind)
-    page.send("speed", steps_per_second=5)
-    page.send("view", mode="probability")
-    page.send("drawn", frame=0)
 
 
 RESUMED = {

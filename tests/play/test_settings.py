@@ -54,9 +54,6 @@ def test_every_field_states_its_default_and_accepts_it():
     assert live == {"learning_rate", "batch_size", "l2", "l1", "clip_norm", "max_norm"}
     names = [value["name"] for value in describe_fields(None)["dataset"]["values"]]
     assert set(names) == set(DATASETS)  # without a table
-    assert described["eps_hat"]["kind"] == "flag"
-    line = "Number of past steps from which the Hessian is approximated; by default 10"
-    assert described["maxcor"]["line"] == line
     usual = "by default 0.9 for momentum, 0.9 for nesterov, 0 for rmsprop"
     assert described["momentum"]["line"].endswith(usual)
     for field, registry in (
@@ -106,7 +103,6 @@ REFUSED = {
     "maxcor": [1.5, 0],
 }
 REFUSED["points"] += [[[10**400, 0, 0]], [[True, False, True]], [[1, 1, 1.5]]]
-REFUSED["points"] += [[[10**400, 0, 0]], [[True, False, True]], [[1, 1, 1.5]], ["123"]]
 
 
 @pytest.mark.parametrize("name", {**FIELDS, **OPTIONS})

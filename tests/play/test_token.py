@@ -55,27 +55,11 @@ def test_a_token_that_others_may_know_is_replaced(change, message, path, monkeyp
     assert keep_token() == new
 
 
-def test_a_disk_that_keeps_no_permissions_keeps_no_token(path, monkeypatch):
-    monkeypatch.setattr("fastnn.play.token.OTHERS", stat.S_IRWXU)  # all files are open to others
-    with pytest.warns(UserWarning, match="changes with every start"):
-        tokens = [keep_token()]
-    with pytest.warns(UserWarning, match="replaces it"), pytest.warns(UserWarning, match="every start"):
-        tokens.append(keep_token())
-    assert len({*tokens, path.read_text()}) == 3
-
-
-def test_without_a_home_directory_tokens_are_new(monkeypatch):
-    def homeless(*_, **__):
-        raise RuntimeError("Could not determine home directory.")
-
-    for folder in (homeless, lambda *_, **__: "~/.local/state/fastnn"):
-        monkeypatch.setattr("platformdirs.user_state_dir", folder)
-        with pytest.warns(UserWarning, match="home directory"):
-            assert keep_token() != keep_token()
-
-
-def test_a_file_in_place_of_the_folder_is_left_alone(path):
+def test_where_no_file_can_be_kept_every_token_is_new(path, monkeypatch):
     path.parent.write_text("mine")
     with pytest.warns(UserWarning, match="changes with every start"):
         assert len(keep_token()) == 32
     assert path.parent.read_text() == "mine"
+    monkeypatch.setattr("platformdirs.user_state_dir", lambda *_, **__: "~/.local/state/fastnn")
+    with pytest.warns(UserWarning, match="home directory"):
+        assert keep_token() != keep_token()

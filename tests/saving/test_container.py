@@ -4,7 +4,6 @@ import contextlib
 import os
 import pickle
 import re
-import time
 import tracemalloc
 
 import numpy as np
@@ -187,25 +186,18 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
         fastnn.load(other).set_params(warm_start=True).fit(X, y)
 
 
-# --- a file makes no more than a small multiple of its bytes, in the time that they take -------------------
+# --- a file makes no more than a small multiple of its bytes -----------------------------------------------
 
 
 def measure_cost(path):
-    """Try to load a file; return the bytes allocated at any time per byte of the file, and the seconds."""
+    """Try to load a file; return the bytes allocated at any time per byte of the file."""
     for _ in range(2):  # the first call imports modules, which take memory as well
         tracemalloc.start()
-        begin = time.process_time()
-        try:
-            with contextlib.suppress(ValueError):
-                fastnn.load(path)
-        finally:
-            seconds, (_, peak) = time.process_time() - begin, tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-    return peak / path.stat().st_size, seconds
-
-
-def make_dict(keys):
-    return lambda description: description | {"class_weight": {"$dict": [[key, 1] for key in keys]}}
+        with contextlib.suppress(ValueError):
+            fastnn.load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak / path.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -213,22 +205,14 @@ def make_dict(keys):
     [
         (lambda description: description | {"class_weight": ["long " * 20_000]}, 4, None),
         (lambda description: [description] * 1000, 40, "is missing, or named twice"),
-        # All keys have one hash: in a dict they would take quadratic time, more than ten times as long.
-        (make_dict([k * (2**61 - 1) for k in range(1, 40_000)]), 40, "holds no dict with the key"),
-        (make_dict([k * (2**61 - 1) * 2.0**70 for k in range(1, 40_000)]), 40, None),
-        *(
-            (lambda description, item=item: [item] * 20_000, 60, None)
-            for item in ([], {}, {"$class": "Adam"}, {"$class": "RandomState"}, {"$tuple": []}, "ab")
-        ),
+        (lambda description: [{"$class": "Adam"}] * 20_000, 60, None),
     ],
 )
-def test_memory_and_time_are_bounded_by_the_size_of_the_file(change, limit, message, tmp_path):
+def test_memory_is_bounded_by_the_size_of_the_file(change, limit, message, tmp_path):
     path = tmp_path / "model.fastnn"
     classifier().fit(X, y).save(path)
     rewrite(path, path, lambda description, arrays: Contents(change(description), arrays))
-    factor, seconds = measure_cost(path)
-    assert factor < limit
-    assert seconds < 3
+    assert measure_cost(path) < limit
     if message:
         assert message in refusal(path)
 
@@ -240,4 +224,4 @@ def test_arrays_take_the_memory_that_they_take_in_the_file(tmp_path):
     texts = classifier(class_weight=np.array([*map(str, range(400)), "long " * 2000]))
     for thing, limit in (large, 2), (texts, 3):
         thing.save(tmp_path / "model.fastnn")
-        assert measure_cost(tmp_path / "model.fastnn")[0] < limit
+        assert measure_cost(tmp_path / "model.fastnn") < limit

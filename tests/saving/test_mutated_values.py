@@ -29,7 +29,7 @@ def test_changed_values_are_refused_or_used_without_a_crash(names, tmp_path):
     """Predictions, fits, partial fits, resumed trainings and further files run in a process of their own."""
     root = HELPERS.parents[1]
     folders = [root, root / "kernels", HELPERS, os.environ.get("PYTHONPATH", "")]
-    arguments = [tmp_path, str(max(1, N_MUTATIONS // 40)), "0", *names]
+    arguments = [tmp_path, str(max(1, N_MUTATIONS // 40)), *names]
     done = subprocess.run(
         [sys.executable, HELPERS / "mutated_files.py", *arguments],
         timeout=PATIENCE,

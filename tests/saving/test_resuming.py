@@ -11,7 +11,6 @@ from small_models import BACKENDS
 import fastnn
 from fastnn.engine import limits
 from fastnn.training.loop import Hook
-from fastnn_kernels.calls.lbfgs import ENDED, N_EVALUATIONS, N_TRIALS, PHASE
 
 # Minibatches of 16 of the 60 samples: four steps per epoch, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
@@ -114,11 +113,7 @@ def test_states_of_lbfgs_that_contradict_themselves_are_refused(backend, tmp_pat
     def change_counts(place, value):
         return lambda description, arrays: arrays["training.memory.counts"].__setitem__(place, value)
 
-    changes = [cut_numbers, change_counts(slice(None), -1), change_counts(slice(None), 99)]
-    if backend == "numba":  # with these counts, the minimisation would never end
-        endless = (PHASE, ENDED), (N_TRIALS, 10**9), (N_EVALUATIONS, 2**62)
-        changes += [change_counts(place, value) for place, value in endless]
-    for change in changes:
+    for change in (cut_numbers, change_counts(slice(None), -1), change_counts(slice(None), 99)):
         rewrite(path, changed, change)
         with pytest.raises(ValueError, match="the state of L-BFGS contradicts itself"):
             model(backend=backend).train(X, y, resume=changed, **options)
