@@ -1,7 +1,9 @@
-"""Checkpoints: files of running trainings that can be loaded and resumed."""
+"""Checkpoints: files of running trainings that can be loaded at any time, even after a kill."""
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -174,3 +176,31 @@ def test_a_checkpoint_that_cannot_be_written_keeps_no_other_from_its_last(tmp_pa
     for one in (trained, at_once):  # the training can be resumed
         one.train(X, y, resume=one is trained, **OPTIONS | {"num_passes": 25})
     assert (trained.W[0] == at_once.W[0]).all()
+
+
+# A training that writes checkpoints often, and resumes from its checkpoint if it was killed before.
+PROGRAM = """
+import sys
+import numpy as np, fastnn
+X = np.random.RandomState(0).normal(size=(300, 4)); y = (X[:, 0] * X[:, 1] > 0).astype(int)
+model = fastnn.Model([4, 30, 2], dropout=0.1, random_state=0)
+checkpoint = fastnn.Checkpoint(sys.argv[1], every="0.02s")
+print("begins", flush=True)
+model.train(
+    X, y, num_passes=1500, epsilon=1e-3, batch_size=16, reduction="mean", optimizer="adam",
+    schedule="cosine_decay", ema_decay=0.99, callbacks=[checkpoint], resume=checkpoint, random_state=0,
+)
+"""
+
+
+def test_a_training_that_is_killed_and_resumed_ends_with_the_same_file(tmp_path):
+    at_once, killed = tmp_path / "at_once.fastnn", tmp_path / "killed.fastnn"
+    subprocess.run([sys.executable, "-c", PROGRAM, at_once], check=True)
+    n_kills = int(os.environ.get("FASTNN_KILLS", "4"))
+    for seconds in (*np.random.RandomState(0).uniform(0.01, 0.25, n_kills), None):
+        with subprocess.Popen([sys.executable, "-c", PROGRAM, killed], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"begins\n"
+            if seconds is not None:
+                time.sleep(seconds)
+                process.kill()
+    assert killed.read_bytes() == at_once.read_bytes()
