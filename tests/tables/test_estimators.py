@@ -1,8 +1,5 @@
 """TabularClassifier and TabularRegressor: whole tables, folds, groups, calibration, quantiles, reports."""
 
-import datetime
-import importlib
-
 import numpy as np
 import pytest
 from extras import optional
@@ -16,10 +13,9 @@ from tables_of_customers import make_mixed
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables import calibration
 from fastnn.tables.calibration import compute_probabilities, fit_temperature, predict_held_out
-from fastnn.tables.encoding import encoder
 
 pytestmark = pytest.mark.usefixtures("small_presets")
-pd, pa = optional("pandas"), optional("pyarrow")
+pd, pa, pl = optional("pandas"), optional("pyarrow"), optional("polars")
 of_tables = pytest.mark.needs("pandas")
 
 C, R = TabularClassifier, TabularRegressor
@@ -92,23 +88,6 @@ def test_numbers_may_be_booleans_texts_and_larger_than_all_integers():
     assert 0 <= flags.min() <= flags.max() <= 1
     large = clone(model).fit(frame, numbers * 2.0**70)
     np.testing.assert_allclose(large.predict(frame), 2.0**70 * by_number.predict(frame), rtol=1e-4)
-
-
-@of_tables
-def test_rows_are_predicted_in_blocks(monkeypatch):
-    frame, classes, numbers = table()
-    rows = table(16 * 7 + 1, seed=1)[0]
-    classifier = C(2, random_state=0).fit(frame, classes)
-    regressor = R(2, quantiles=QUANTILES, random_state=0).fit(frame, numbers)
-
-    def predict_all(rows):
-        return classifier.predict_proba(rows), regressor.predict(rows), regressor.predict(rows, True)
-
-    whole = predict_all(rows)
-    monkeypatch.setattr(encoder, "BLOCK", 16)
-    for n_rows in (1, 16, 16 * 7, 16 * 7 + 1):
-        for blocks, expected in zip(predict_all(rows[:n_rows]), whole, strict=True):
-            np.testing.assert_allclose(blocks, expected[:n_rows], rtol=1e-5)
 
 
 # --- validation ------------------------------------------------------------------------------------------
@@ -325,32 +304,27 @@ WITH_MISSING = [None, *range(299)]
         (R, {}, {"y": [2.5] * 300}, "y holds only one value, 2.5"),
         (R, {}, {"y": [0.0, 1e-200] * 150}, "y holds numbers from 0 to 1e-200, .* vanish: scale y up"),
         (R, {}, {"y": [1.7e308] * 299 + [0.0]}, "^y holds .* too large for a float.* scale .* down"),
-        (R, {}, {"y": [10**400, 1] * 150}, "^y holds .* too large for a float.* scale .* down"),
         (R, {}, {"y": ["a"] * 300}, "y must hold numbers for a regressor .*or fit a classifier"),
-        (R, {}, {"y": np.array([1, "x"] * 150, object)}, "y must hold numbers for a regressor"),
         (C, {}, {"sample_weight": "weight"}, "sample_weight='weight' names a column"),
         (C, {}, {"sample_weight": np.eye(300)[0]}, "^all rows that .* weight 0: pass validation rows, or"),
-        (R, {}, {"sample_weight": np.eye(300)[:2].sum(axis=0)}, "^all rows that .* have the weight 0"),
         (C, {}, {"groups": "patient"}, "groups='patient' names a column"),
         (C, {}, {"groups": [1] * 300}, "groups holds only one group, '1': two are needed"),
         (C, {}, {"groups": [1, 2]}, "groups has 2 values, but X has 300 rows"),
         (C, {}, {"groups": WITH_MISSING}, "groups holds a missing value in row 0: name it, or leave out"),
         (C, {"class_weight": {"rare": -1.0}}, RARE, "class_weight must hold finite numbers of at least 0"),
-        (C, {"class_weight": {"rare": "many"}}, RARE, "class_weight must hold finite numbers .*, got"),
         (C, {}, {"X_val": NUMBERS[:, None]}, "X_val and y_val go together"),
         (C, {}, {"X_val": NUMBERS[:2, None], "y_val": ["low", "new"]}, r"does not hold: \['new'\]"),
         (C, {}, {"X_val": np.ones((2, 2)), "y_val": ["low"] * 2}, "X_val, y_val: X has 2 features, but"),
         (C, {}, {"progress": "yes"}, "progress must be True or False"),
         (C, {}, {"passes": 0}, "passes must be"),
         (C, {"scoring": "roc_auc"}, {"y": np.arange(300) % 3}, "^scoring='roc_auc' cannot score these targ"),
-        (R, {"scoring": "accuracy"}, {}, "^scoring='accuracy' cannot score these targets, choose another"),
         *[
             (R, {"scoring": lambda *_, score=score: score}, {}, "^scoring must give a number, got")
-            for score in (None, "high", np.zeros(2))
+            for score in ("high", np.zeros(2))
         ],
         *[
             (R, {"quantiles": wrong}, {}, "quantiles must increase and lie above 0")
-            for wrong in ((0.5, 0.1), (0.0, 0.5), (1.0,), (), (0.5, 0.5), ("a",), (None,), (np.nan,))
+            for wrong in ((0.5, 0.5), (0.0, 0.5), (1.0,), (), ("a",), (np.nan,))
         ],
         # Parameters are checked before any file is read.
         (R, {"quantiles": (1.0,)}, {"X": "no.parquet", "y": "y"}, "quantiles must increase and lie above 0"),
@@ -362,44 +336,26 @@ def test_what_a_fit_cannot_use_is_refused_with_the_reason(kind, parameters, give
         kind(preset="fast", random_state=0, **parameters).fit(**arguments)
 
 
-# Containers of dates and durations, made of a pandas column of days.
-TIMES = {
-    "datetime64": lambda days: days.to_numpy(),
-    "a pandas column": lambda days: days,
-    "a column with a time zone": lambda days: days.dt.tz_localize("UTC"),
-    "Python dates": lambda days: days.dt.date.tolist(),
-    "a PyArrow column": lambda days: pa.chunked_array([days.dt.date.tolist()]),
-    "PyArrow times": lambda days: pa.array(days.tolist()),
-}
-DURATIONS = {
-    "timedelta64": lambda days: (days - days[0]).to_numpy(),
-    "a pandas column": lambda days: days - days[0],
-    "Python durations": lambda days: [datetime.timedelta(day) for day in range(300)],
-    "PyArrow durations": lambda days: pa.array((days - days[0]).tolist()),
-}
-
-
 @pytest.mark.needs("pandas", "pyarrow")
-@pytest.mark.parametrize(
-    ("what", "container"),
-    [*(("dates", one) for one in TIMES.values()), *(("durations", one) for one in DURATIONS.values())],
-)
-def test_dates_and_durations_are_refused_with_the_code_that_makes_numbers_of_them(what, container):
-    days = pd.Series(pd.date_range("2024-01-01", periods=300))
-    values = container(days)
-    with pytest.raises(ValueError, match=f"y holds {what}, but a regressor predicts numbers: ") as caught:
-        R(1, "fast").fit(NUMBERS[:, None], values)
-    y = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": values})
-    origin = pd.Timestamp("2000-01-01") if what == "dates" else days[0]
-    np.testing.assert_array_equal(y, np.arange(300) + (days[0] - origin).days)
-
-
-@pytest.mark.needs("pandas", "polars")
 @pytest.mark.parametrize("what", ["dates", "durations"])
-def test_dates_and_durations_of_polars_are_refused(what):
-    times = importlib.import_module("polars").Series(pd.date_range("2024-01-01", periods=300).tolist())
-    with pytest.raises(ValueError, match=f"y holds {what}, but a regressor predicts numbers"):
-        R(1, "fast").fit(NUMBERS[:, None], times if what == "dates" else times - times[0])
+def test_dates_and_durations_are_refused_with_the_code_that_makes_numbers_of_them(what):
+    days = pd.Series(pd.date_range("2024-01-01", periods=300))
+    origin = pd.Timestamp("2000-01-01") if what == "dates" else days[0]
+    values = days if what == "dates" else days - days[0]
+    containers = [
+        values,
+        values.to_numpy(),
+        pa.array(values.tolist()),
+        *([pl.Series(values.tolist())] if pl else []),
+    ]
+    containers += [days.dt.tz_localize("UTC"), pa.chunked_array([days.dt.date])] if what == "dates" else []
+    for y in containers:
+        message = f"y holds {what}, but a regressor predicts numbers: "
+        with pytest.raises(ValueError, match=message) as caught:
+            R(1, "fast").fit(NUMBERS[:, None], y)
+        if pl is None or not isinstance(y, pl.Series):
+            numbers = eval(str(caught.value).partition("y = ")[2], {"np": np, "y": y})
+            np.testing.assert_array_equal(numbers, np.arange(300) + (days[0] - origin).days)
 
 
 @of_tables

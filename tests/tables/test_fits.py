@@ -7,7 +7,6 @@ import pytest
 
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables import fits
-from fastnn.tables.pilots import GENTLE, MIN_SCALE, STRONG, choose_power, compute_scales
 from fastnn.tables.presets import CLASSES, NUMBERS, PRESETS, Preset
 
 RECIPE = replace(CLASSES, batch_size=64, rate=0.02)
@@ -33,28 +32,6 @@ def make_sums(n, n_noise=20, seed=0):
     random = np.random.RandomState(seed)
     X = random.uniform(-1, 1, size=(n, 3 + n_noise))
     return X, np.sin(3 * X[:, 0] * X[:, 1]) + X[:, 2] ** 2 + 0.05 * random.normal(size=n)
-
-
-def test_scales_are_square_roots_of_relative_importances():
-    found = compute_scales(np.array([4.0, 4.0, 4.0, 1.0, 0.0, -2.0]), np.array([1, 2, 0, 1, 1, 1]))
-    np.testing.assert_allclose(found, [1, 1, 1, 0.5, MIN_SCALE, MIN_SCALE])
-    # One outstanding column does not reduce the others to the least scale.
-    found = compute_scales(np.array([9.0, 0.0, 0.0, 0.75]), np.ones(4, int))
-    np.testing.assert_allclose(found, [1, MIN_SCALE, MIN_SCALE, np.sqrt(0.75 / 3.25)], rtol=1e-6)
-    np.testing.assert_array_equal(compute_scales(np.array([0.0, -1.0]), np.array([2, 1])), np.ones(3))
-    # Gentle scales are the square roots of the strong ones, above the least scale.
-    importances, widths = np.array([4.0, 4.0, 4.0, 1.0, 0.2, 1e-6]), np.ones(6, int)
-    found = compute_scales(importances, widths, GENTLE)
-    np.testing.assert_allclose(found, [1, 1, 1, 0.25**0.25, 0.05**0.25, MIN_SCALE], rtol=1e-6)
-    np.testing.assert_allclose(found[:5] ** 2, compute_scales(importances, widths, STRONG)[:5], rtol=1e-6)
-
-
-def test_the_strength_of_scales():
-    assert choose_power(1.0, 0.89) == STRONG
-    assert [choose_power(1.0, loss) for loss in (0.91, 1.0, 1.09)] == [GENTLE] * 3
-    assert choose_power(1.0, 1.11) is None
-    assert choose_power(0.0, 0.0) == GENTLE  # losses of networks that predict every row
-    assert choose_power(1.0, np.nan) is choose_power(np.nan, 1.0) is None
 
 
 @pytest.mark.parametrize(
