@@ -14,7 +14,6 @@ import sklearn
 from estimator_checks import parameters
 from estimator_problems import (
     METHODS,
-    NAMES,
     UNCONVERGED,
     WEIGHTS,
     X,
@@ -28,15 +27,14 @@ from estimator_problems import (
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from interrupts import interrupt_after
 from joblib_backends import PicklingBackend
 from processes import PATIENCE
 from sklearn import config_context, get_config
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
-from fastnn import MLPEnsembleClassifier, fit_many
+from fastnn import fit_many
 from fastnn.engine import limits
 from fastnn.schedules import Schedule
 
@@ -212,17 +210,6 @@ def test_an_interrupt_ends_all_fits(n_jobs):
     assert many[0].t_ == n_samples + 2 * 150
 
 
-@pytest.mark.usefixtures("in_main_thread")
-@pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_ensemble_is_not_fitted(method):
-    ensemble = MLPEnsembleClassifier(classifier(), 2, method, n_jobs=2).fit(X, y)
-    ensemble.set_params(estimator=endless())
-    with pytest.raises(KeyboardInterrupt), interrupt_after(0.2):
-        ensemble.fit(X, NAMES[y])
-    with pytest.raises(NotFittedError):
-        ensemble.predict(X)
-
-
 def test_threads_have_the_settings_of_the_thread_that_fits():
     def record():
         found.append((get_config()["transform_output"], np.geterr()["divide"]))
@@ -305,18 +292,6 @@ def test_weights_and_validation_data_and_sparse_samples_go_to_workers(workers):
         assert_same_fits(fastnn.fit_many(many(3), samples, y, **data), alone)
 
 
-def test_fits_that_share_a_generator_stay_in_this_process(workers):
-    def prepare():
-        shared = np.random.RandomState(3)
-        return shared, [classifier(random_state=seed) for seed in (0, shared, 1, shared)]
-
-    generator, alone = prepare()
-    shared, together = prepare()
-    assert_same_fits(fastnn.fit_many(together, X, y), [one.fit(X, y) for one in alone])
-    assert shared.random_sample() == generator.random_sample()
-    assert together[1].random_state is shared
-
-
 @pytest.mark.parametrize("method", METHODS)
 @ensembles
 def test_ensembles_on_workers_are_the_same(workers, member, kind, targets, method):
@@ -375,13 +350,6 @@ def test_errors_name_the_estimator_and_the_other_fits_end(workers):
     assert np.isfinite(parameters(estimators[2])).all()
 
 
-def test_a_refused_fit_keeps_the_earlier_one(workers):
-    estimators = fastnn.fit_many(many(), X, y)
-    with pytest.raises(ValueError, match="NaN"):
-        fastnn.fit_many(estimators, np.full_like(X, np.nan), y)
-    assert_same_fits(estimators, [one.fit(X, y) for one in many()])
-
-
 class UnreadableError(Exception):
     """An error that pickles can write, but not read."""
 
@@ -389,16 +357,13 @@ class UnreadableError(Exception):
         return int, ("not a number",)
 
 
-class Failing(Schedule):
-    """A schedule that raises an `UnreadableError`."""
-
-    def factors(self, steps, total):
-        raise UnreadableError("one")
+def fail():
+    raise UnreadableError("one")
 
 
 def test_an_error_that_pickles_cannot_read_comes_as_text(workers):
     with pytest.raises(RuntimeError, match="UnreadableError: one"):
-        fastnn.fit_many([classifier(learning_rate=Failing()), classifier()], X, y)
+        fastnn.fit_many([endless(fail), classifier()], X, y)
 
 
 def test_warnings_come_from_the_line_of_the_call(workers):

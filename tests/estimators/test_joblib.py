@@ -91,35 +91,21 @@ def large(**options):
     return classifier(**settings | options)
 
 
-class Gauge:
-    """Counter of kernel calls: threads inside training kernels `now` and at `most`, and all `calls`."""
-
-    def __init__(self):
-        self.lock, self.now, self.most, self.calls = threading.Lock(), 0, 0, 0
-
-    def enter(self, change):
-        """Count a thread that enters a kernel, or leaves it."""
-        with self.lock:
-            self.now += change
-            self.calls += change > 0
-            self.most = max(self.most, self.now)
-
-
 @pytest.fixture
-def gauge(monkeypatch):
-    """Return a gauge that counts the calls of all training kernels."""
-    gauge, call = Gauge(), PreparedCall.__call__
+def computing(monkeypatch):
+    """Return a list of the number of threads inside training kernels, at each call of one."""
+    inside, counts, call = [], [], PreparedCall.__call__
 
     def count(prepared):
-        gauge.enter(1)
+        inside.append(prepared)
+        counts.append(len(inside))
         try:
             return call(prepared)
         finally:
-            gauge.enter(-1)
+            inside.pop()
 
     monkeypatch.setattr(PreparedCall, "__call__", count)
-    yield gauge
-    assert gauge.now == 0
+    return counts
 
 
 # Estimators that fit networks on threads within threads.
@@ -138,19 +124,19 @@ NESTED = {
 
 @pytest.mark.parametrize("n_cores", [1, 3])
 @pytest.mark.parametrize("nested", NESTED.values(), ids=NESTED.keys())
-def test_no_more_threads_compute_than_there_are_cores(gauge, monkeypatch, nested, n_cores):
+def test_no_more_threads_compute_than_there_are_cores(computing, monkeypatch, nested, n_cores):
     monkeypatch.setattr(threads, "count_cores", lambda: n_cores)
     with joblib.parallel_config(backend="threading", n_jobs=8):
         nested().fit(LARGE_X, LARGE_Y)
-    assert 1 <= gauge.most <= n_cores
-    assert gauge.calls >= 6  # at least one call for each of at least six fits
+    assert 1 <= max(computing) <= n_cores
+    assert len(computing) >= 6  # at least one call for each of at least six fits
 
 
-def test_a_fit_that_runs_alone_has_as_many_threads_as_it_asks_for(gauge, monkeypatch):
-    """The two threads of a fit wait for each other in every step: the gauge finds both at once."""
+def test_a_fit_that_runs_alone_has_as_many_threads_as_it_asks_for(computing, monkeypatch):
+    """The two threads of a fit wait for each other in every step: both are found at once."""
     monkeypatch.setattr(threads, "count_cores", lambda: 3)
     large().fit(LARGE_X, LARGE_Y)
-    assert gauge.most == 2
+    assert max(computing) == 2
 
 
 # --- processes, Dask and Ray -------------------------------------------------------------------------

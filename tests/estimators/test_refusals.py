@@ -325,16 +325,6 @@ def test_a_fit_that_fails_leaves_the_earlier_fit(wrong, warm_start):
         new.predict(X)
 
 
-def test_a_fit_of_an_ensemble_that_is_refused_leaves_the_earlier_fit():
-    model = MLPEnsembleClassifier(classifier(), 2, random_state=0).fit(X, y)
-    before = model.predict_proba(X)
-    for changes, data in (({"n_jobs": 0}, {}), ({"n_jobs": 1}, {"X_val": X[:, :1], "y_val": NAMES[y]})):
-        with pytest.raises(ValueError, match="n_jobs|X_val"):
-            model.set_params(**changes).fit(X[:, :3], NAMES[y], **data)
-        np.testing.assert_array_equal(model.classes_, np.unique(y))
-        np.testing.assert_array_equal(model.predict_proba(X), before)
-
-
 # --- malformed sparse tables --------------------------------------------------------------------------
 
 DENSE = np.eye(50, 40)

@@ -1,4 +1,4 @@
-"""Programs written for scikit-learn's networks, with the import changed; and weights without a fit."""
+"""Weights without a fit: estimators made of arrays, and arrays assigned to an estimator."""
 
 import copy
 import pickle
@@ -11,63 +11,18 @@ from estimator_problems import (
     NAMES,
     OURS,
     PROBLEMS,
-    THEIRS,
     UNCONVERGED,
     X,
     classifier,
     regressor,
     y,
 )
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import StackingClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelBinarizer, StandardScaler
+from sklearn.preprocessing import LabelBinarizer
 
 import fastnn
 
 pytestmark = UNCONVERGED
-
-
-class WithoutScores(fastnn.MLPClassifier):
-    """fastnn's classifier as scikit-learn's other classes use scikit-learn's: by its probabilities."""
-
-    decision_function = property()
-
-
-def search_grid(make):
-    pipeline = make_pipeline(StandardScaler(), make(max_iter=30))
-    grid = {"mlp__alpha": [1e-4, 10.0], "mlp__hidden_layer_sizes": [(3,), (5, 5)]}
-    pipeline.steps[-1] = ("mlp", pipeline[-1])
-    search = GridSearchCV(pipeline, grid, cv=3).fit(X, y)
-    return np.append(search.cv_results_["mean_test_score"], search.best_index_)
-
-
-def stack(make):
-    members = [("one", make(max_iter=30)), ("two", make(alpha=1.0, max_iter=30))]
-    return StackingClassifier(members, LogisticRegression(), cv=3).fit(X, y).predict_proba(X)
-
-
-def calibrate(make):
-    return CalibratedClassifierCV(make(max_iter=30), method="isotonic", cv=3).fit(X, y).predict_proba(X)
-
-
-def predict_out_of_fold(make):
-    return cross_val_predict(make(solver="lbfgs", alpha=1.0), X, NAMES[y], cv=3, method="predict_proba")
-
-
-PROGRAMS = (search_grid, stack, calibrate, predict_out_of_fold)
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_programs_give_the_same_numbers(program):
-    def make_ours(**options):
-        return WithoutScores(**{"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5} | options)
-
-    theirs = program(lambda **options: classifier(THEIRS, **options))
-    np.testing.assert_allclose(program(make_ours), theirs, atol=1e-7)
 
 
 # --- weights without a fit ----------------------------------------------------------------------------
@@ -81,28 +36,6 @@ def assign(module, W, b, kind="MLPClassifier", **attributes):
     for name, value in attributes.items():
         setattr(model, name, value)
     return model
-
-
-def average_federated(module):
-    """Return the weights of rounds in which clients train further from the mean of their weights."""
-    clients = [module.MLPClassifier((7,), random_state=k, shuffle=False) for k in range(3)]
-    for k, client in enumerate(clients):
-        client.partial_fit(X[k::3], y[k::3], classes=[0, 1, 2])
-    for _ in range(3):
-        means = [
-            [np.mean(arrays, axis=0) for arrays in zip(*each, strict=True)]
-            for each in ([c.coefs_ for c in clients], [c.intercepts_ for c in clients])
-        ]
-        for k, client in enumerate(clients):
-            client.coefs_, client.intercepts_ = ([array.copy() for array in each] for each in means)
-            client.partial_fit(X[k::3], y[k::3])
-    server = assign(module, *means, out_activation_="softmax", _label_binarizer=clients[0]._label_binarizer)
-    return np.append(server.predict_proba(X).ravel(), parameters(clients[1])), server.predict(X)
-
-
-def test_programs_that_assign_weights_give_the_same_numbers():
-    for theirs, ours in zip(average_federated(THEIRS), average_federated(OURS), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
