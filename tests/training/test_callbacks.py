@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, X_val, model_for, y, y_val
+from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
 
 import fastnn
+from fastnn.training.loop import Hook
 
 VALIDATED = {"validation_data": (X_val, y_val)}
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -80,3 +81,28 @@ def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
     err = capsys.readouterr().err
     assert "5/8" in err, "the bar begins at the epochs done before"
     assert "8/8" in err
+
+
+class StopAtSteps(Hook):
+    """Hook that ends chunks at certain steps, which it records, and the training at the last one."""
+
+    def __init__(self, stops):
+        self.stops, self.seen = stops, []
+
+    def next_step(self, training):
+        return next((stop for stop in self.stops if stop > training.trainer.n_steps), None)
+
+    def after_chunk(self, training):
+        self.seen.append(training.trainer.n_steps)
+        return self.seen[-1] == self.stops[-1]
+
+
+@each_backend
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_chunks_end_at_the_steps_of_hooks(backend, optimizer):
+    options = {"num_passes": 9} if optimizer == "lbfgs" else {"num_passes": 3, "batch_size": 16}
+    hooks = StopAtSteps([2, 100]), StopAtSteps([1, 3, 8])  # an epoch of adam has three steps
+    history = model_for(backend).train(few, few_y, optimizer=optimizer, callbacks=hooks, **options)
+    assert {1, 2, 3, 8} <= {*hooks[0].seen}
+    assert hooks[0].seen[-1] == 8
+    assert history.stopped_early
