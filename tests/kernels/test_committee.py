@@ -14,11 +14,10 @@ from committees import (
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import dtypes, seeds, wide
+from strategies import seeds, wide
 
 from fastnn.reference import bound as reference_bound
 from fastnn.reference import committee as reference
-from fastnn_kernels import committee as compiled
 from fastnn_kernels.bound import is_won
 from fastnn_kernels.calls.formulas import Form
 
@@ -85,57 +84,3 @@ def test_scores_that_are_not_finite_win_no_cell(problem, value, seed):
     scores = compute_values(committee, points.reshape(2, -1)).reshape(-1, N_CELLS, 32)
     for t in np.flatnonzero(~np.isfinite(scores).all(axis=(0, 2))):
         assert not any(is_won(form, t, k) for k in range(committee.n_classes))
-
-
-# --- probabilities -------------------------------------------------------------------------------
-
-
-def draw_form(random, n_classes, dtype, scale, kind):
-    """Return a form of scores of size `scale` over small and large cells; radii exceed rounding errors."""
-    c = scale * random.standard_normal((n_classes, N_CELLS))
-    reach = scale * 10.0 ** random.uniform(-6, 0, (1, N_CELLS))
-    x, y = (reach * random.standard_normal((n_classes, N_CELLS)) for _ in range(2))
-    r = reach * random.uniform(0, 1, (n_classes, N_CELLS)) * 10.0 ** random.uniform(-4, 0, N_CELLS)
-    if kind == "slopes without radii":
-        r = 0 * r
-    elif kind == "radii without slopes":
-        x, y = 0 * x, 0 * y
-    elif kind == "tied":
-        c = np.tile(c[:1], (n_classes, 1))
-    r = r + 8 * np.finfo(dtype).eps * np.abs(c)
-    return Form(*(array.astype(dtype) for array in (c, x, y, r)))
-
-
-KINDS = ("slopes and radii", "slopes without radii", "radii without slopes", "tied")
-
-
-@with_examples(120)
-@given(seeds, dtypes, st.integers(1, 10), st.integers(-4, 3), st.sampled_from(KINDS), st.integers(0, 3))
-def test_probabilities_lie_in_the_bounds_of_their_scores(seed, dtype, n_classes, magnitude, kind, before):
-    random = np.random.default_rng(seed)
-    form = draw_form(random, n_classes, dtype, 10.0**magnitude, kind)
-    total, expected = np.zeros((4, n_classes, N_CELLS), dtype), np.zeros((4, N_CELLS, n_classes), dtype)
-    total[0], expected[0] = before, before
-    compiled.add_probability_bounds(form, Form(*total))
-    with np.errstate(under="ignore"):
-        reference_form = reference_bound.Form(*(array.T for array in form))
-        reference.add_probability_bounds(reference_form, reference_bound.Form(*expected))
-    expected = expected.swapaxes(1, 2)
-    c, x, y, r = (array.astype(np.longdouble)[:, :, None] for array in form)
-    at = random.uniform(-1, 1, (2, N_CELLS, 64))
-    at[:, :, :4] = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]])[:, None]
-    within = random.uniform(-1, 1, (n_classes, N_CELLS, 64))
-    # In some points one class is as high and the others are as low as possible, or the reverse.
-    within[:, :, :32] = -1
-    within[random.integers(n_classes, size=N_CELLS), np.arange(N_CELLS), :32] = 1
-    within[:, :, 16:32] *= -1
-    S = c + x * at[0] + y * at[1] + r * within
-    e = np.exp(S - S.max(axis=0))
-    P = e / e.sum(axis=0)
-    for bound in (total, expected):
-        assert (outside(before + P, bound, at) <= 0).all()
-        # The bounds are no wider than the trivial ones, 0 and 1.
-        assert (bound[3] <= 0.51 + 1e-2 * before).all()
-    if -2 <= magnitude < 2:
-        is_same = (np.abs(total - expected) <= 1e4 * np.finfo(dtype).eps).all(axis=(0, 1))
-        assert is_same.mean() >= 0.9
