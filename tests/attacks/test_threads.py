@@ -100,22 +100,6 @@ def test_threads_import_and_compile_at_once(tmp_path):
     assert run_python(COMMON + program, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["4", "1"]
 
 
-def test_a_model_that_eight_threads_train_stays_usable():
-    """The parameters of a model that threads train at once are undefined, but finite and usable."""
-    program = """
-    model = fastnn.Model([20, 64, 64, 3], random_state=0)
-
-    def train():
-        model.train(X, y, num_passes=3, epsilon=1e-5, batch_size=512, n_threads=2)
-        assert model.predict_proba(X).shape == (1200, 3)
-
-    run([train] * 8)
-    with threads.acquire_spare_cores(4) as n_free:
-        print(all(np.isfinite(array).all() for array in (*model.W, *model.b)), n_free)
-    """
-    assert run_python(COMMON + program).split() == ["True", "4"]
-
-
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_interpreter_ends_while_a_daemon_thread_trains(n_threads):
     program = """

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from extras import optional
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.markers import MarkerStyle
 from PIL import Image
@@ -303,22 +302,6 @@ def test_markers_may_be_a_sequence_or_a_mapping_or_auto(ax, image, markers, expe
         np.testing.assert_allclose(drawn.get_edgecolor()[0, :3], to_rgb(OUTLINE))
         assert drawn.get_linewidth()[0] > 0
     check_shapes(shapes(samples(image.plot(X=X, y=labels, markers=markers))), expected)
-
-
-@pytest.mark.parametrize("cmap", ["gray", "viridis"])
-def test_samples_on_a_response_are_outlined_on_dark_and_on_light_ground(ax, cmap):
-    places = np.column_stack([np.linspace(0, 1, 9), np.full(9, 0.5)])
-    options = {"resolution": 100, "response": "probability", "cmap": cmap}
-    fastnn.plot_decision_boundary(Ramp(), places, np.zeros(9, int), ax=ax, **options)
-    canvas = FigureCanvasAgg(ax.figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
-    (dots,) = samples(ax)
-    for column, row in ax.transData.transform(dots.get_offsets()).round().astype(int):
-        around = pixels[len(pixels) - row - 8 : len(pixels) - row + 9, column - 8 : column + 9].reshape(-1, 3)
-        # Around each sample, there are pixels near the outline's colour and nearly white ones.
-        assert (np.abs(around - 255 * np.array(to_rgb(OUTLINE))).max(axis=1) < 90).any()
-        assert (around.min(axis=1) > 200).any()
 
 
 @pytest.mark.parametrize(("response", "layers"), [("class", 1), ("confidence", 2)])

@@ -45,14 +45,6 @@ def test_a_hint_that_is_an_error_changes_neither_the_model_nor_the_global_genera
     np.testing.assert_array_equal(parameters(warned), parameters(silent))
 
 
-@pytest.mark.parametrize(("optimizer", "epsilon"), [("momentum", 0.0004), ("nesterov", 0.002)])
-def test_the_hint_for_momentum_names_the_better_of_two_rates(optimizer, epsilon):
-    moons = make_moons(1000, noise=0.2, random_state=0)
-    model = fastnn.Model([2, 3, 2], output_activation="identity", random_state=0)
-    with pytest.warns(UserWarning, match=f"of 1000 samples: .*with epsilon={epsilon:g} it is"):
-        model.train(*moons, num_passes=300, optimizer=optimizer)
-
-
 # Data and options of trainings without a hint.
 WITHOUT_HINT = {
     "the tutorial": (make_moons(200, noise=0.2, random_state=0), {}),
