@@ -17,12 +17,12 @@ class Machine:
     """A simulated machine with a clock. The time that a call takes follows from `speeds`.
 
     speeds: rounds per second by the number of threads. foreign: cores that other threads of the process use.
-    start: seconds that threads take to wake up, in every call on more than one. cold: seconds by which cold
-    caches delay every call. idle: idle cores between two calls; None on a system that does not tell.
+    start: seconds that threads take to wake up, in every call on more than one. idle: idle cores between two
+    calls; None on a system that does not tell.
     """
 
-    def __init__(self, speeds, foreign=0.0, start=0.0004, cold=0.0, idle=None):
-        self.speeds, self.foreign, self.start, self.cold, self.idle = speeds, foreign, start, cold, idle
+    def __init__(self, speeds, foreign=0.0, start=0.0004, idle=None):
+        self.speeds, self.foreign, self.start, self.idle = speeds, foreign, start, idle
         self.now, self.used, self.rounds = 100.0, 5.0, 0
         self.kind, self.most = next(KINDS), max(speeds)
 
@@ -45,7 +45,7 @@ class Machine:
             n_threads = min(n_threads, free)
             if choice.speed:
                 rounds = max(1, min(int(wanted * choice.speed), 8 * rounds))
-            duration = rounds / self.speeds[n_threads] + (self.start if n_threads > 1 else 0) + self.cold
+            duration = rounds / self.speeds[n_threads] + (self.start if n_threads > 1 else 0)
             self.now += duration
             self.used += duration * (n_threads + self.foreign)
             self.rounds += rounds

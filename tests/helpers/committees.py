@@ -47,18 +47,6 @@ def draw_parameters(random, network, scale=1.0):
     return parameters
 
 
-def draw_normalised(random, network):
-    """Return a plain network that predicts as a random batch-normalised network, and its parameters."""
-    network = Network(network.layers_dim, network.activations, network.dtype, batch_norm=True)
-    statistics = network.make_statistics()
-    for running in network.running(statistics):
-        if running is not None:
-            running[...] = random.uniform(0.3, 2, running.shape)
-    parameters = network.fold_batch_norm(draw_parameters(random, network), statistics)
-    plain = Network(network.layers_dim, network.activations, network.dtype)
-    return plain, plain.convert_parameters(network, parameters)
-
-
 @st.composite
 def single(draw):
     """Return a committee of one network, and a generator of random numbers."""
@@ -66,8 +54,6 @@ def single(draw):
     network = draw_network(
         random, draw(st.sampled_from(SETS)), draw(dtypes), draw(st.sampled_from([3, 40, 128]))
     )
-    if draw(st.booleans()):
-        return Committee([draw_normalised(random, network)], votes=False), random
     scale = draw(st.sampled_from([1.0, 1.0, 0.1, 3.0, 100.0]))
     return Committee([(network, draw_parameters(random, network, scale))], votes=False), random
 

@@ -30,17 +30,6 @@ def test_no_other_module_uses_undocumented_names():
     assert {name: names for name, names in found.items() if names} == {}
 
 
-def test_exactly_the_exported_names_are_used_and_each_has_a_comment():
-    block = re.search(r"^__all__ = \[\n(.*?)^\]", INTERNALS.read_text(), flags=re.DOTALL | re.MULTILINE)[1]
-    names = [re.fullmatch(r'    "(\w+)",  # \S.*\S', line)[1] for line in block.splitlines()]
-    assert names == numba_internals.__all__
-    imports = [re.findall(r"numba_internals import \(?([\w\s,]+)", text) for text in SOURCES.values()]
-    used = {name for found in imports for names in found for name in re.findall(r"\w+", names)}
-    assert used >= set(names)
-    for name in names:
-        assert hasattr(numba_internals, name)
-
-
 def test_passes_that_kernels_leave_out_are_passes_of_numba():
     """A pass that a release of numba renames would run again, unnoticed."""
     parallel = SimpleNamespace(enabled=False)
