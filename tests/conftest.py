@@ -7,14 +7,15 @@ import signal
 import sys
 
 import hypothesis
-import matplotlib
 import pytest
 from extras import missing
-from kernel_packages import KERNELS, copy_kernels
 
 import fastnn.system.threads
 
-matplotlib.use("Agg")
+os.environ["MPLBACKEND"] = "Agg"
+
+# A browser's Python has neither threads nor processes, and no numba.
+IN_BROWSER = sys.platform == "emscripten"
 
 # A shell starts background processes with SIGINT ignored: a test that waits for Ctrl-C would wait for ever.
 # Processes that tests start inherit the disposition.
@@ -22,10 +23,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Numba compiles the kernels, library or not, unless FASTNN_PREBUILT=1 asks for the library. Processes
 # that tests start inherit the setting.
-os.environ.setdefault("FASTNN_PREBUILT", "0")
+if not IN_BROWSER:
+    os.environ.setdefault("FASTNN_PREBUILT", "0")
 
 # fastnn starts no more threads than there are cores: pretend that every machine has enough for all tests.
-fastnn.system.threads.count_cores = lambda: 8
+if not IN_BROWSER:
+    fastnn.system.threads.count_cores = lambda: 8
 
 # The first example of a test may compile kernels, and a busy machine may draw examples slowly: limit no time.
 # Examples are the same in every run, so that a failure in CI can be reproduced elsewhere. There are fewer of
@@ -72,7 +75,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_itemcollected(item):
-    """Skip a test with the mark `needs` where a package is missing.
+    """Skip a test with the mark `needs` where a package is missing, and with `native` in a browser.
 
     scikit-learn's checks of dataframes skip themselves without pandas. They get the mark here.
     """
@@ -81,6 +84,8 @@ def pytest_itemcollected(item):
     if re.search("pandas|dataframe|(classifier|regressor)_data_not_an_array", name):
         item.add_marker(pytest.mark.needs("pandas"))
     reason = missing(*(name for mark in item.iter_markers("needs") for name in mark.args))
+    if IN_BROWSER and (mark := item.get_closest_marker("native")):
+        reason = f"a browser's Python has no {mark.args[0]}"
     if reason:
         item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -104,4 +109,6 @@ def _own_state_folder(tmp_path_factory):
 @pytest.fixture
 def package(tmp_path):
     """Return a copy of the kernels without compiled files."""
+    from kernel_packages import KERNELS, copy_kernels  # not at the top: a browser has no numba
+
     return copy_kernels(KERNELS, tmp_path)

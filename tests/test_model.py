@@ -179,6 +179,7 @@ def test_predictions_of_a_normalised_network_depend_on_the_sample_alone(backend)
     np.testing.assert_allclose(model.predict_proba(X[50:60]), together[50:60], rtol=1e-12)
 
 
+@pytest.mark.native("threads")
 @pytest.mark.parametrize(("backend", "n_threads"), [("numba", 1), ("numba", 2), ("numpy", 1)])
 def test_an_interrupt_is_raised_at_the_end_of_an_epoch(backend, n_threads):
     samples, labels = (X, y) if n_threads == 1 else (np.tile(X, (20, 1)), np.tile(y, 20))

@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.sparse
 from estimator_checks import parameters
 from extras import optional
 from small_models import BACKENDS, X, everything, trained, y
@@ -15,8 +14,7 @@ from strategies import name_of
 import fastnn
 from fastnn.training.options import TrainOptions
 
-pd = optional("pandas")
-
+pd, sparse = optional("pandas"), optional("scipy.sparse")
 
 # The samples X in other layouts.
 strided = np.zeros((400, 5))
@@ -103,7 +101,7 @@ BAD_DATA = {
     "masked": ((np.ma.masked_less(X, 0), y), "X has masked values"),
     "ragged": (([[1, 2], [3]], y[:2]), "X is not a rectangular table"),
     "complex": ((X + 1j, y), "X is complex"),
-    "sparse": ((scipy.sparse.csr_array(X), y), r"X.toarray\(\)"),
+    **({"sparse": ((sparse.csr_array(X), y), r"X.toarray\(\)")} if sparse else {}),
     "label too large": ((X, wrong), r"y\[7\] is 2, but a network with 2 outputs takes the labels 0 .. 1"),
     "label negative": ((X, -wrong), r"y\[\d+\] is -1, .* labels count from 0"),
     "label fractional": ((X, y + 0.5), r"y must hold integer labels, but y\[0\] is"),
@@ -179,7 +177,7 @@ BAD_LAYERS = {
     "None": ([[1, None]] * 3, r"W\[1\] must hold numbers, got None among them"),
     "objects": (np.full((3, 2), {}, object), r"W\[1\] must hold numbers, got {} at row 0, column 0"),
     "masked": (np.ma.masked_less(np.eye(3, 2), 1), r"W\[1\] has masked values: fill them"),
-    "sparse": (scipy.sparse.eye_array(3, 2), r"W\[1\] is a sparse matrix: pass W\[1\].toarray\(\)"),
+    **({"sparse": (sparse.eye_array(3, 2), r"W\[1\] is a sparse matrix: pass W")} if sparse else {}),
     "too large": ([[0, 0], [0, 1e39], [0, 0]], r"W\[1\] holds 1e\+39 at \(1, 1\), too large for float32"),
     "too large for float64": ([[0, 10**400]] * 3, r"W\[1\] holds numbers too large for float64"),
     "nothing": (None, r"W\[1\] must have the shape"),

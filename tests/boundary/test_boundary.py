@@ -3,11 +3,6 @@
 import numpy as np
 import pytest
 from extras import optional
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
 from views import XLIM, YLIM, X, along, centres, iris, labels, make_classifier, picture, species, y
 
 import fastnn
@@ -55,6 +50,26 @@ def make_ensemble(table, target):
     return fastnn.MLPEnsembleClassifier(make_classifier(), 3, random_state=0).fit(table, target)
 
 
+def make_logistic(**options):
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(**options)
+
+
+def make_dummy():
+    from sklearn.dummy import DummyClassifier
+
+    return DummyClassifier()
+
+
+def make_scaled_tree(**options):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    return make_pipeline(StandardScaler(), DecisionTreeClassifier(**options))
+
+
 LABELS = {"loss": "sigmoid_binary_cross_entropy", "output_activation": "identity"}
 X32 = X.astype(np.float32)
 # Functions that return a model.
@@ -73,8 +88,8 @@ MODELS = {
     "ensemble of three classes": lambda: make_ensemble(iris[:, :2], species),
     "ensemble of two classes": lambda: make_ensemble(X, y),
     "ensemble of labels": lambda: make_ensemble(X, Y),
-    "logistic regression": lambda: LogisticRegression().fit(iris[:, :2], NAMES[species]),
-    "tree": lambda: make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=4)).fit(X, y),
+    "logistic regression": lambda: make_logistic().fit(iris[:, :2], NAMES[species]),
+    "tree": lambda: make_scaled_tree(max_depth=4).fit(X, y),
 }
 
 
@@ -186,7 +201,7 @@ def test_probabilities_need_classes_from_the_model_or_the_caller():
 @pytest.mark.parametrize("names", [["b", "a"], np.array([7, -3]), [True, False], [2.0, 1.0]])
 @pytest.mark.parametrize("size", [(80, 50), (500, 300)], ids=["a call", "several calls"])
 def test_classes_of_other_estimators_and_functions_are_sorted(names, size):
-    estimator = DecisionTreeClassifier(random_state=0).fit(X, np.array(names)[y])
+    estimator = make_scaled_tree(random_state=0).fit(X, np.array(names)[y])
     expected = estimator.predict(centres(*size)).reshape(size[::-1])
     for options in ({}, {"classes": names}):
         for model in (estimator, estimator.predict):
@@ -211,7 +226,7 @@ def test_classes_may_first_occur_late_and_be_longer_strings_or_floats():
 
 
 @pytest.mark.parametrize("response", ["class", "confidence", "margin"])
-@pytest.mark.parametrize("kind", [make_classifier, DummyClassifier])
+@pytest.mark.parametrize("kind", [make_classifier, make_dummy])
 def test_a_classifier_of_one_class_has_an_even_picture(kind, response):
     estimator = kind().fit(X, np.full(200, "only"))
     image = render_boundary(estimator, XLIM, YLIM, (10, 10), response=response)
@@ -237,7 +252,7 @@ def check_close(data, P):
 
 # Two features of four, and the values of the others.
 @pytest.mark.parametrize(
-    ("features", "fill"), [((2, 0), iris.mean(axis=0)), ((3, 2), 0.5), ((1, 3), [1.0, 2.0, 3.0, 4.0])]
+    ("features", "fill"), [((2, 0), [5.8, 3.1, 3.8, 1.2]), ((3, 2), 0.5), ((1, 3), [1.0, 2.0, 3.0, 4.0])]
 )
 def test_other_features_are_held_fixed(features, fill):
     view = (0.0, 8.0), (0.0, 5.0), (90, 71)
@@ -251,7 +266,7 @@ def test_other_features_are_held_fixed(features, fill):
             check_close(image.data, each.predict_proba(table))
         P = render_boundary(each, *view, response="confidence", **options).data
         np.testing.assert_allclose(P.ravel(), each.predict_proba(table).max(axis=1), atol=1e-10)
-    tree = DecisionTreeClassifier().fit(iris, species)
+    tree = make_scaled_tree().fit(iris, species)
     data = render_boundary(tree, *view, **options).data
     np.testing.assert_array_equal(data.ravel(), tree.predict(table))
     if np.ndim(fill):

@@ -7,6 +7,7 @@ import warnings
 
 import golden_bits
 import numpy as np
+import whole_runs
 
 import fastnn
 
@@ -18,6 +19,12 @@ names = [name for name in golden_bits.TRAININGS if name != "CSR"]  # needs SciPy
 wrong = [name for name in names if golden_bits.digest(name) != expected[name]]
 assert not wrong, wrong
 print(len(names), "golden trainings have the bits of other platforms")
+expected = json.loads(whole_runs.FILE.read_text())
+wrong = [
+    run for run, arguments in whole_runs.RUNS.items() if whole_runs.digest_run(*arguments) != expected[run]
+]
+assert not wrong, wrong
+print(len(expected), "whole runs have the bits of the native library")
 
 X = np.random.default_rng(0).normal(size=(200, 2))
 y = (X[:, 0] * X[:, 1] > 0).astype(int)

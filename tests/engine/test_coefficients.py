@@ -40,7 +40,7 @@ def test_coefficients_do_not_depend_on_the_blocks_of_steps(name, schedule, dtype
 @pytest.mark.parametrize("kind", [fastnn.Adam, fastnn.AdamW])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.5), (0.99, 0.9), (0.3, 1 - 2**-53)])
 def test_bias_corrections_are_those_of_the_formula(kind, betas):
-    steps = np.concatenate([np.arange(60_000), [10**6, 10**9, 10**15]])
+    steps = np.concatenate([np.arange(60_000), np.array([10**6, 10**9, 10**15], np.int64)])
     rates = np.full(steps.shape, 0.1)
     optimizer = kind(betas)
     first, second = (1.0 - beta ** (steps + 1.0) for beta in betas)
@@ -50,6 +50,6 @@ def test_bias_corrections_are_those_of_the_formula(kind, betas):
         numbers = optimizer.coefficients(rates[part], steps[part])
         for column, expected in enumerate((rates * np.sqrt(second) / first, optimizer.eps * np.sqrt(second))):
             np.testing.assert_allclose(numbers[:, column], expected[part], rtol=allowed / second[0])
-    some = np.array([0, 1, 62, 63, 64, 4095, 4096, 41_998, 10**6])
+    some = np.array([0, 1, 62, 63, 64, 4095, 4096, 41_998, 10**6], np.int64)
     alone = [optimizer.coefficients(rates[:1], some[k : k + 1])[0] for k in range(len(some))]
     np.testing.assert_array_equal(alone, optimizer.coefficients(rates[: len(some)], some))

@@ -8,8 +8,6 @@ import signal
 
 import numpy as np
 import pytest
-import scipy.optimize
-import scipy.sparse
 
 from fastnn.engine import compiled_lbfgs, get_backend
 from fastnn.engine.job import Job
@@ -58,7 +56,10 @@ def problem(name, sparse=False):
     sizes, settings, job, options = CASES[name]
     network = Network.create(sizes, output_activation="identity", **settings)
     samples = X.astype(network.dtype)
-    samples = scipy.sparse.csr_array(samples) if sparse else samples
+    if sparse:
+        import scipy.sparse
+
+        samples = scipy.sparse.csr_array(samples)
     settings = {"reg_lambda": 0.1, "optimizer": LBFGS(**options)} | job
     job = Job(samples, labels.astype(network.dtype), sample_weights, N_EPOCHS, len(X), **settings)
     return network, network.draw_parameters(np.random.RandomState(0)), network.make_statistics(), job
@@ -103,7 +104,9 @@ def check_alike(network, run, other):
 
 @each_case
 @each_form
-@pytest.mark.parametrize("n_shards", [1, 2, 7])
+@pytest.mark.parametrize(
+    "n_shards", [1, *(pytest.param(n, marks=pytest.mark.native("threads")) for n in (2, 7))]
+)
 def test_calls_of_any_length_and_number_of_threads_give_the_same_bits(name, sparse, n_shards, monkeypatch):
     network, *begin, job = problem(name, sparse)
     expected, reference = run("numpy", network, *begin, job)

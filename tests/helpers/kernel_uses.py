@@ -4,7 +4,6 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-import scipy.sparse
 
 import fastnn
 from fastnn.boundary.committee import Committee
@@ -52,6 +51,8 @@ def fit(dtype, sparse=False, **settings):
     """Fit and run classifiers of three and of two classes, and a regressor."""
     X = samples(dtype)
     if sparse:
+        import scipy.sparse
+
         X = scipy.sparse.random_array((N_SAMPLES, 40), density=0.05, format="csr", dtype=dtype, rng=0)
     kinds = fastnn.MLPClassifier, fastnn.MLPClassifier, fastnn.MLPRegressor
     for kind, y in zip(kinds, (LABELS, LABELS > 0, LABELS), strict=True):

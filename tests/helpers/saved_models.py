@@ -8,13 +8,14 @@ import warnings
 
 import numpy as np
 import pytest
-import scipy.sparse
-from sklearn.datasets import make_moons
+from extras import optional
 
 import fastnn
+from fastnn.play.datasets import moons
 from fastnn.saving.container import read_container, write_container
 
-X, y = make_moons(60, noise=0.2, random_state=0)
+sparse = optional("scipy.sparse")
+X, y = moons(60, 0.2, 0)
 NAMES = np.array(["no", "yes"])[y]
 LABELS = np.column_stack([y == 0, y > 0, X[:, 0] > 0]).astype(int)
 SHORT = {"max_iter": 4, "tol": 0, "n_iter_no_change": 100, "batch_size": 16, "random_state": 0}
@@ -80,12 +81,12 @@ MAKERS = {
         X, y > 0
     ),
     "classifier of one class": lambda: classifier().fit(X, np.full(60, 7)),
-    "classifier of labels": lambda: classifier().fit(X, scipy.sparse.csr_matrix(LABELS)),
+    "classifier of labels": lambda: classifier().fit(X, sparse.csr_matrix(LABELS)),
     "classifier of three": lambda: classifier(label_smoothing=0.1).fit(X, LABELS.sum(axis=1) * 10.0),
     "classifier, early": lambda: classifier(early_stopping=True, ema_decay=0.5, batch_norm=True).fit(X, y),
     "classifier, full batches": lambda: classifier(batch_size=60, solver="nesterov", shuffle=False).fit(X, y),
     "classifier, L-BFGS": lambda: classifier(solver="lbfgs").fit(X, y),
-    "classifier of sparse": lambda: classifier().fit(scipy.sparse.csr_matrix(X * (X > 1.5)), y),
+    "classifier of sparse": lambda: classifier().fit(sparse.csr_matrix(X * (X > 1.5)), y),
     "classifier, schedule": lambda: classifier(
         learning_rate=fastnn.CosineDecay(cycle=0.5, restarts=True), solver=fastnn.AdamW(weight_decay=0.1)
     ).fit(X, y),
@@ -144,10 +145,10 @@ def table():
 def of_table(kind, targets, *arguments, **options):
     """Return an estimator of tables, fitted for a few epochs."""
     options = {"random_state": 0} | options
-    return kind(*arguments, "fast", **options).fit(table(), targets, passes=3)
+    return getattr(fastnn, kind)(*arguments, "fast", **options).fit(table(), targets, passes=3)
 
 
-C, R = fastnn.TabularClassifier, fastnn.TabularRegressor
+C, R = "TabularClassifier", "TabularRegressor"
 TABLES = {
     "scaler": lambda: fastnn.SmoothRobustScaler(2.5).fit(X.astype(np.float32)),
     "piecewise": lambda: fastnn.PiecewiseLinearEncoder(5).fit(table()[["number", "gap or one"]]),
@@ -165,7 +166,7 @@ TABLES = {
     "tabular, quantiles": lambda: of_table(
         R, SCORE, 1, quantiles=(0.1, 0.9), random_state=np.random.RandomState(1)
     ),
-    "tabular, array": lambda: C(1, "fast", random_state=0).fit(X, y, passes=3),
+    "tabular, array": lambda: fastnn.TabularClassifier(1, "fast", random_state=0).fit(X, y, passes=3),
 }
 MAKERS |= TABLES
 WITH_PANDAS = ("classifier of a frame", *TABLES)
@@ -201,7 +202,7 @@ def outputs(thing):
             results.append(getattr(thing, name)(samples))
     if getattr(thing, "quantiles", None):
         results.append(thing.predict(samples, quantiles=True))
-    return [result.toarray() if scipy.sparse.issparse(result) else result for result in results]
+    return [result.toarray() if sparse and sparse.issparse(result) else result for result in results]
 
 
 def fit_more(thing, name):
@@ -212,7 +213,7 @@ def fit_more(thing, name):
         "classifier of objects": NAMES.astype(object),
         "classifier of booleans": y > 0,
         "classifier of one class": np.full(60, 7),
-        "classifier of labels": scipy.sparse.csr_matrix(LABELS),
+        "classifier of labels": sparse and sparse.csr_matrix(LABELS),
         "classifier of three": LABELS.sum(axis=1) * 10.0,
         "classifier of a frame": NAMES,
         "regressor of two": X,
@@ -223,7 +224,7 @@ def fit_more(thing, name):
     )
     samples = make_samples(thing, new=False)
     if name == "classifier of sparse":
-        samples = scipy.sparse.csr_matrix(X * (X > 1.5))
+        samples = sparse.csr_matrix(X * (X > 1.5))
     elif len(samples) == N:
         targets = np.resize(thing.classes_, N) if hasattr(thing, "classes_") else SCORE
     with warnings.catch_warnings():

@@ -2,15 +2,15 @@
 
 import numpy as np
 from estimator_checks import state
-from sklearn.datasets import make_moons
 
 import fastnn
+from fastnn.play.datasets import moons
 
 BACKENDS = ("numba", "numpy")
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
-X, y = make_moons(200, noise=0.20, random_state=0)
-X_val, y_val = make_moons(70, noise=0.35, random_state=1)
+X, y = moons(200, 0.2, 0)
+X_val, y_val = moons(70, 0.35, 1)
 few, few_y = X[:37], y[:37]
 # Random labels, which a network can only memorise.
 noise_y = np.random.default_rng(3).integers(0, 2, 37)

@@ -28,22 +28,8 @@ pytestmark = [
     *NEEDS_CHROMIUM,
     pytest.mark.skipif(not (PYODIDE and WHEEL), reason="FASTNN_PYODIDE and FASTNN_WHEEL name no files"),
 ]
-# What `fastnn.save` calls of safetensors, whose wheel for Pyodide is compiled.
-SAFETENSORS = """
-import json
-
-def save(arrays, metadata):
-    header, content = {"__metadata__": metadata}, b""
-    for name, array in arrays.items():
-        data = array.tobytes()
-        dtype = {"f": "F", "i": "I", "u": "U"}[array.dtype.kind] + str(8 * array.itemsize)
-        places = [len(content), len(content) + len(data)]
-        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": places}
-        content += data
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content
-"""
+# Stand-in for safetensors, whose wheel for Pyodide is compiled.
+SAFETENSORS = Path(__file__).parents[1] / "browser" / "standins" / "safetensors"
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
@@ -62,7 +48,8 @@ def copy_pyodide(folder):
     shutil.copyfile(numpy, folder / numpy.name)
     safetensors = folder / "safetensors-0.7.0-py3-none-any.whl"
     with zipfile.ZipFile(safetensors, "w") as file:
-        file.writestr("safetensors/numpy.py", SAFETENSORS)
+        for path in SAFETENSORS.glob("*.py"):
+            file.write(path, f"safetensors/{path.name}")
         file.writestr("safetensors-0.7.0.dist-info/METADATA", "Name: safetensors\nVersion: 0.7.0\n")
         file.writestr("safetensors-0.7.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
     lock = json.loads((Path(PYODIDE) / "pyodide-lock.json").read_text())

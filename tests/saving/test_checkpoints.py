@@ -15,7 +15,7 @@ from fastnn.training.loop import Hook
 
 OPTIONS = {"num_passes": 20, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged")
 
 
 @pytest.fixture
@@ -193,6 +193,7 @@ model.train(
 """
 
 
+@pytest.mark.native("processes")
 def test_a_training_that_is_killed_and_resumed_ends_with_the_same_file(tmp_path):
     at_once, killed = tmp_path / "at_once.fastnn", tmp_path / "killed.fastnn"
     subprocess.run([sys.executable, "-c", PROGRAM, at_once], check=True)

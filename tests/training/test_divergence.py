@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from estimator_checks import parameters, state
 from small_models import BACKENDS, X, model_for, y
 
@@ -175,7 +174,9 @@ def test_estimators_warn_of_predictions_that_are_not_finite(method):
     classifier.coefs_ = [W * 1e10 for W in classifier.coefs_]
     rows = np.zeros((2000, 4))
     rows[700, 0] = 1e300
-    for table in (rows, sp.csr_matrix(rows)):
+    from scipy.sparse import csr_matrix
+
+    for table in (rows, csr_matrix(rows)):
         with pytest.warns(RuntimeWarning, match="in 1 of 2000 samples, first in row 700"):
             getattr(classifier, method)(table)
 

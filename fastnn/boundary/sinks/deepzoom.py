@@ -103,7 +103,8 @@ class DeepZoomSink(FileSink):
             first.dtype.kind == "f" or (pixels[0] != first).any() or (pixels != first).any()
         ):
             key = (*pixels.shape, int(first))
-            with suppress(KeyError, OSError):  # the file system has no links, or no more of this file
+            # The system or the file system has no links, or no more of this file.
+            with suppress(KeyError, OSError, AttributeError):
                 os.link(self.one_class[key], name)
                 return
         with open(name, "wb") as file:
