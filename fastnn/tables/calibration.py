@@ -123,11 +123,5 @@ def compute_shifts(predicted: Array, y: Array, quantiles: Sequence[float], weigh
     The shifts are the quantiles of the residuals, a conformal correction (Romano, Patterson & Candès,
     "Conformalized quantile regression", 2019).
     """
-    shifts = np.empty(len(quantiles))
-    for k, quantile in enumerate(quantiles):
-        residuals = y - predicted[:, k]
-        order = np.argsort(residuals)
-        shares = np.cumsum(weights[order])
-        index = np.searchsorted(shares, quantile * shares[-1])
-        shifts[k] = residuals[order[min(int(index), len(order) - 1)]]
-    return shifts
+    pairs = zip((y[:, None] - predicted).T, quantiles, strict=True)
+    return np.array([np.quantile(e, q, weights=weights, method="inverted_cdf") for e, q in pairs])

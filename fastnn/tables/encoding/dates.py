@@ -31,29 +31,19 @@ Dates = NDArray[np.datetime64]
 _WEEKDAY_OF_EPOCH = 3
 
 
-def _count_months(dates: Dates) -> NDArray[np.int64]:
-    """Return the months since January 1970."""
-    return dates.astype("datetime64[M]").astype(np.int64)
-
-
-def _count_days(dates: Dates) -> NDArray[np.int64]:
-    """Return the days since 1970-01-01."""
-    return dates.astype("datetime64[D]").astype(np.int64)
-
-
-def _count_seconds(dates: Dates) -> NDArray[np.int64]:
-    """Return the seconds since midnight."""
-    return dates.astype("datetime64[s]").astype(np.int64) % 86400
+def _count(dates: Dates, unit: str) -> NDArray[np.int64]:
+    """Return the whole units, such as "D" for days, since the beginning of 1970."""
+    return dates.astype(f"datetime64[{unit}]").astype(np.int64)
 
 
 # Registry of the parts of a date: functions of dates without missing values, by name.
 PARTS: dict[str, Callable[[Dates], NDArray[np.int64]]] = {
-    "year": lambda dates: _count_months(dates) // 12 + 1970,
-    "month": lambda dates: _count_months(dates) % 12 + 1,
-    "day": lambda dates: (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(np.int64) + 1,
-    "weekday": lambda dates: (_count_days(dates) + _WEEKDAY_OF_EPOCH) % 7,
-    "hour": lambda dates: _count_seconds(dates) // 3600,
-    "minute": lambda dates: _count_seconds(dates) // 60 % 60,
+    "year": lambda dates: _count(dates, "Y") + 1970,
+    "month": lambda dates: _count(dates, "M") % 12 + 1,
+    "day": lambda dates: _count(dates, "D") - _count(dates.astype("datetime64[M]"), "D") + 1,
+    "weekday": lambda dates: (_count(dates, "D") + _WEEKDAY_OF_EPOCH) % 7,
+    "hour": lambda dates: _count(dates, "h") % 24,
+    "minute": lambda dates: _count(dates, "m") % 60,
 }
 
 
