@@ -417,7 +417,6 @@ class CosineDecay(Schedule):
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             cycle=_check_length(self.cycle, "cycle"),

@@ -64,7 +64,6 @@ class View(NamedTuple):
     extent: tuple[float, float, float, float]  # left, right, bottom and top edge
 
     def __str__(self) -> str:
-        """Return the size as text."""
         return f"{self.xs.n_points} x {self.ys.n_points}"
 
     @property

@@ -550,7 +550,6 @@ class FitDivergenceError(DivergenceError):
 
     @property
     def _decay(self) -> float:
-        """Fraction of a weight by which the L2 penalty alone reduces the weight in a step."""
         return super()._decay / self.batch_weight
 
     def __str__(self) -> str:

@@ -356,7 +356,6 @@ def _get_fitted_state(estimator: Any) -> dict[str, Any]:
 
 @functools.cache
 def _list_given_names(kind: Any) -> tuple[str, ...]:
-    """Return the names of the attributes that the user sets."""
     return (*inspect.signature(kind).parameters, CALLBACKS)
 
 

@@ -29,24 +29,9 @@ class MalformedError(Exception):
 def check_sparse(table: Any, name: str = "X") -> Any:
     """Convert a sparse matrix to CSR with sorted columns and no duplicates; return anything else unchanged.
 
-    Parameters
-    ----------
-    table : sparse matrix or array, or anything else
-        Sparse matrix in any of SciPy's formats, which is not modified.
-    name : str, default "X"
-        Name of the argument in error messages.
-
-    Returns
-    -------
-    CSR matrix or array, or `table`
-        Canonical CSR, which is `table` itself if possible. Values at the same position are added up, as by
-        `toarray`.
-
-    Raises
-    ------
-    ValueError
-        If lengths, dtypes or values of the arrays are inconsistent, or if the matrix has more than two
-        dimensions or more than 2**31 - 1 columns.
+    A sparse matrix or array, in any of SciPy's formats, is not modified, and returned itself if possible.
+    Values at the same position are added up, as by `toarray`. Inconsistent lengths, dtypes or values of the
+    arrays, more than two dimensions and more than 2**31 - 1 columns are ValueErrors, which call it `name`.
 
     Examples
     --------

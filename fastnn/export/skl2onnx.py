@@ -6,7 +6,7 @@ from typing import Any
 
 from ..system.extras import import_extra
 from .methods import Exportable
-from .onnx import OPSET, add_model, convert_classes
+from .onnx import OPSET, Builder, add_model, convert_classes
 
 __all__ = ["register_skl2onnx"]
 
@@ -105,14 +105,13 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         graph.node("Cast", result, output=variable.full_name, to=guess_proto_type(variable.type))
 
 
-class _Graph:
+class _Graph(Builder):
     """Graph of skl2onnx, to which `add_model` adds nodes and constants."""
 
     def __init__(self, scope: Any, container: Any) -> None:
         self._scope, self._container = scope, container
 
     def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one result, and return the name of the result."""
         result = output or self._scope.get_unique_variable_name(operator.lower())
         self._container.add_node(
             operator,
@@ -125,7 +124,6 @@ class _Graph:
         return result
 
     def constant(self, value: Any) -> str:
-        """Add a constant tensor, and return its name."""
         from onnx.numpy_helper import from_array
 
         name = self._scope.get_unique_variable_name("constant")

@@ -109,13 +109,7 @@ def __getattr__(name: str) -> Any:
             return torch.exp(X)
 
     class MeanOfNetworks(torch.nn.Module):  # type: ignore[name-defined]
-        """The mean of the outputs of several networks.
-
-        Parameters
-        ----------
-        networks : list of torch.nn.Module
-            Networks with the same inputs and outputs.
-        """
+        """The mean of the outputs of several networks with the same inputs and outputs."""
 
         def __init__(self, networks: list[Module]) -> None:
             super().__init__()

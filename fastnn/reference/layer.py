@@ -71,7 +71,6 @@ class Layer:
         raise TypeError("Layer is the base of Identity, Sigmoid, Tanh and others: use one of those")
 
     def __repr__(self):
-        """Return the call that makes the object."""
         return f"{type(self).__name__}()"
 
     def forward(self, X):

@@ -50,32 +50,18 @@ class Limits(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """A point that a minimisation has reached: iterate 0 is the first point.
-
-    Parameters
-    ----------
-    n_iterations, n_evaluations : int
-        Numbers of iterations and evaluations so far.
-    x, gradient : array (P,)
-        Point and gradient.
-    value : float
-        Value of the function.
-    status : int
-        `RUNNING`, or why the minimisation has ended. With `SEARCH_FAILED`, the point is that of the previous
-        iterate.
-    before : float
-        Value at the previous iterate; for iterate 0 the same as `value`.
-    S, Y : tuple of arrays (P,)
-        Pairs from which the next direction follows, the oldest first.
-    """
+    """A point that a minimisation has reached: iterate 0 is the first point."""
 
     n_iterations: int
     n_evaluations: int
-    x: np.ndarray
+    x: np.ndarray  # (P,)
     value: float
-    gradient: np.ndarray
+    gradient: np.ndarray  # (P,)
+    # `RUNNING`, or why the minimisation has ended. With `SEARCH_FAILED`, the point is that of the previous
+    # iterate.
     status: int
-    before: float = np.nan
+    before: float = np.nan  # value at the previous iterate; for iterate 0 the same as `value`
+    # Pairs (P,) from which the next direction follows, the oldest first.
     S: tuple[np.ndarray, ...] = ()
     Y: tuple[np.ndarray, ...] = ()
 
@@ -121,18 +107,9 @@ def apply_limits(iterate, limits):
 def minimise(function, x, maxcor, limits, last=None):
     """Minimise a function, and yield an `Iterate` for the first point and after every iteration.
 
-    Parameters
-    ----------
-    function : callable
-        Function of x that returns the value and the gradient (P,), in float64.
-    x : array (P,) of float64
-        First point.
-    maxcor : int
-        Largest number of pairs.
-    limits : Limits
-        Limits of the minimisation, which ends with the iterate whose status is not `RUNNING`.
-    last : Iterate, optional
-        Iterate from which an earlier minimisation resumes, instead of a new one from `x`.
+    The function of x (P,) returns the value and the gradient (P,), in float64; `x` is the first point, and
+    `maxcor` the largest number of pairs. The iterate whose status is not `RUNNING` under the limits is the
+    last. With `last`, an iterate of an earlier minimisation, that one resumes instead of a new one from `x`.
 
     Examples
     --------

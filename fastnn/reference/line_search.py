@@ -44,23 +44,11 @@ def cubic_minimum(a, b, clipped=False):
 
 
 def interpolate(best, other, trial, is_bracketed, lower, upper):
-    """Return the next step of a line search, and the new ends of the interval that contains the minimum.
+    """Return the next step of a line search, the new best and other end of the interval, and `is_bracketed`.
 
-    Parameters
-    ----------
-    best, other : Trial
-        End of the interval with the smallest value so far, and the other end.
-    trial : Trial
-        The last trial.
-    is_bracketed : bool
-        True if the interval is known to contain a minimum.
-    lower, upper : float
-        Limits of the next step while no minimum is bracketed.
-
-    Returns
-    -------
-    tuple
-        Next step, best end, other end, and `is_bracketed`.
+    The trials `best`, the smallest value so far, and `other` are the ends of the interval, which contains a
+    minimum if `is_bracketed`; `trial` is the last trial. While no minimum is bracketed, the next step lies
+    between `lower` and `upper`.
     """
     way = best.step - trial.step
     secant = (
@@ -107,13 +95,7 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
 
 
 class LineSearch:
-    """A line search from a point with the given value and slope; `step` is the first trial.
-
-    Attributes
-    ----------
-    step : float
-        Step of the next trial, or the accepted step.
-    """
+    """A line search from a point with this value and slope; `step` is that of the next trial, or accepted."""
 
     def __init__(self, value, slope, step):
         self.value, self.slope, self.step = value, slope, step

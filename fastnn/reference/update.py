@@ -110,24 +110,10 @@ def root(square):
 
 
 def update(name, gradient, parameters, state, coefficients, l2, l1):
-    """Update `parameters` by the rule `name` and the derivative ``g + l2 p + l1 sign(p)``.
+    """Update the parameters (P,) and the state (S, P), and return True if every parameter is still finite.
 
-    Parameters
-    ----------
-    name : str
-        One of `OPTIMIZERS`.
-    gradient, parameters : array (P,)
-    state : array (S, P)
-        Updated.
-    coefficients : dict
-        Keyword arguments of the rule: `rate`, `step` and the hyperparameters of the optimizer.
-    l2, l1 : float or array (P,)
-        Factors of the penalties.
-
-    Returns
-    -------
-    bool
-        True if every parameter is still finite.
+    The rule `name` takes the derivative ``g + l2 p + l1 sign(p)``, with numbers or arrays (P,) l2 and l1,
+    and as keyword arguments the coefficients: `rate`, `step` and the hyperparameters of the optimizer.
     """
     g = gradient + l2 * parameters + l1 * np.sign(parameters)
     parameters[...] = OPTIMIZERS[name](parameters, g, state, **coefficients)

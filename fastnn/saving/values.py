@@ -117,7 +117,6 @@ class Encoder:
         return {"$class": kind.__name__, **self._encode_items(state, name)}
 
     def _encode_items(self, items: dict[str, Any], name: str) -> dict[str, Any]:
-        """Return the items of a dict as JSON."""
         return {key: self.encode(item, f"{name}.{key}" if name else key) for key, item in items.items()}
 
     def _encode_array(self, array: Array, name: str) -> dict[str, Any]:

@@ -58,7 +58,6 @@ class ArrayReport:
     max_relative_error: float
 
     def __str__(self) -> str:
-        """Return the array's line of the report."""
         kinks = f", {self.n_kinks} at kinks not counted" if self.n_kinks else ""
         return (
             f"{self.name:<10} {self.shape!s:<12} max relative error {self.max_relative_error:.2e} "
@@ -93,7 +92,6 @@ class GradientReport:
         return float(np.fmax.reduce([array.max_relative_error for array in self.arrays]))
 
     def __repr__(self) -> str:
-        """Return the table of the arrays."""
         return "\n".join(map(str, self.arrays))
 
 

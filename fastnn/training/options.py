@@ -67,7 +67,6 @@ class TrainOptions:
     resume: bool | str | os.PathLike[str] | Checkpoint | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         store_checked(
             self,
             num_passes=check_count(self.num_passes, "num_passes"),

@@ -57,7 +57,6 @@ class DeepZoomSink(FileSink):
                 )
 
     def begin(self) -> None:
-        """Create the folders of all levels."""
         width, height = self.picture.width, self.picture.height
         self.coding = PngCoding(self.picture, grey_bits=8)
         self.square = DZI_TILE << (DZI_LEVELS - 1)
@@ -80,7 +79,6 @@ class DeepZoomSink(FileSink):
                     yield Rect(bottom, top, left * step, right * step + 1, step)
 
     def encode(self, rect: Rect, pixels: Array) -> None:
-        """Write the tiles of a rectangle."""
         pixels = pixels[::-1]
         level = self.top - rect.step.bit_length() + 1
         row, column = (

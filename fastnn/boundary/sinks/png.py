@@ -44,7 +44,6 @@ class PngSink(FileSink):
     file: IO[bytes]
 
     def begin(self) -> None:
-        """Open the file and write the header."""
         self.coding = PngCoding(self.picture, grey_bits=16)
         self.checksum = zlib.adler32(b"")
         self.one_class: dict[tuple[int, int], tuple[bytes, int, int]] = {}  # results of `encode`
@@ -94,7 +93,6 @@ class PngSink(FileSink):
         return _png_chunk(b"IDAT", packed), zlib.adler32(lines.data), lines.size
 
     def put(self, rect: Rect, encoded: tuple[bytes, int, int]) -> None:
-        """Write the chunk of a strip."""
         chunk, checksum, size = encoded
         self.file.write(chunk)
         self.checksum = _join_checksums(self.checksum, checksum, size)
@@ -108,7 +106,6 @@ class PngSink(FileSink):
         self.draft.publish()
 
     def discard(self) -> None:
-        """Close and remove the file."""
         if hasattr(self, "file"):
             with suppress(OSError):  # closing writes the buffer, which may fail
                 self.file.close()

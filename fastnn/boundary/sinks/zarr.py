@@ -49,7 +49,6 @@ class ZarrSink(FileSink):
             )
 
     def begin(self) -> None:
-        """Create the array."""
         self.folder, self.shards = self.draft.name(self.path), dict[tuple[int, int], Shard]()
         zarr = import_extra("zarr", "render", f"{self.argument}: a .zarr file")
         shape = self.picture.height, self.picture.width
@@ -94,7 +93,6 @@ class ZarrSink(FileSink):
             yield from shard.rectangles()
 
     def encode(self, rect: Rect, pixels: Array) -> bytes:
-        """Return the bytes of a chunk."""
         return self.shards[self._number(rect)].encode(rect, pixels)
 
     def put(self, rect: Rect, encoded: bytes) -> None:
@@ -110,7 +108,6 @@ class ZarrSink(FileSink):
         self.draft.publish()
 
     def discard(self) -> None:
-        """Close the open file, and remove the array."""
         for shard in self.shards.values():
             shard.discard()
         super().discard()
@@ -165,7 +162,6 @@ class Shard(Sink):
         return _compress(np.ascontiguousarray(pixels, self.dtype))
 
     def put(self, rect: Rect, encoded: bytes) -> None:
-        """Append a chunk."""
         self.n_awaited -= 1
         if encoded:
             row, column = rect.bottom - self.rect.bottom, rect.left - self.rect.left
@@ -192,7 +188,6 @@ class Shard(Sink):
             self.file.close()
 
     def discard(self) -> None:
-        """Close the file."""
         if self.file is not None:
             with suppress(OSError):  # closing writes the buffer, which may fail
                 self.file.close()
@@ -206,7 +201,6 @@ def _compress(pixels: Array) -> bytes:
 
 @functools.lru_cache(256)
 def _compress_class(number: int, shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """Return the bytes of a chunk of one class."""
     return _compress(np.full(shape, number, dtype))
 
 

@@ -258,7 +258,6 @@ class _Unpacking(io.RawIOBase):
         self._file = _open_packed(file.file, file.compression)
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]

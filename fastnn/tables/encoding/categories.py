@@ -16,7 +16,7 @@ from sklearn.preprocessing import TargetEncoder
 from ...system.frames import CodedValues, is_missing
 from ...system.messages import warn
 from ...system.validation import Array, check_count, short_repr
-from .columns import Dropped, Write
+from .columns import Dropped, Encoding, Write
 
 __all__ = ["MAX_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "to_text"]
 
@@ -34,7 +34,7 @@ UNSEEN = "did not occur in the fit"
 
 
 @dataclass
-class CategoryEncoding:
+class CategoryEncoding(Encoding):
     """Categories by one feature for each frequent value, and by target statistics if there are many values.
 
     Two values without missing values become -1 and +1 in one feature. Values too rare for a feature share the
@@ -77,7 +77,6 @@ class CategoryEncoding:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
         if self.is_flag:
             return [f"{self.name}_{self.categories[1]}"]
         names = [f"{self.name}_{text}" for text in self.categories]
@@ -87,7 +86,6 @@ class CategoryEncoding:
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         if self.is_flag:
             return "+1 and -1"
         phrases = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
@@ -171,7 +169,7 @@ class CategoryEncoding:
 
 
 @dataclass
-class WordsEncoding:
+class WordsEncoding(Encoding):
     """Text by its words, each of which is hashed to one of `n_features` features and a sign."""
 
     name: str  # name of the column
@@ -191,12 +189,10 @@ class WordsEncoding:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
         return [f"{self.name}_hash{k}" for k in range(self.n_features)]
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         return f"words hashed to {self.n_features} numbers"
 
     def prepare(self, values: Sequence[object]) -> Write:

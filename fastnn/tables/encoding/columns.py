@@ -54,7 +54,7 @@ def count_features(encoding: Encoding) -> int:
 
 
 @dataclass
-class Dropped:
+class Dropped(Encoding):
     """Column that is left out."""
 
     name: str  # name of the column
@@ -62,21 +62,18 @@ class Dropped:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features: none."""
         return []
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         return f"left out: {self.reason}"
 
     def prepare(self, values: Any) -> Write:
-        """Return a function that writes no features."""
         return lambda rows, out, first: None
 
 
 @dataclass
-class NumberEncoding:
+class NumberEncoding(Encoding):
     """Number as a smoothly scaled value, positions between quantiles, or both, and a flag for missing values.
 
     A missing value has the features of the median; the indicator tells it apart.
@@ -116,20 +113,17 @@ class NumberEncoding:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
         bins = [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
         return [self.name] * self.is_scaled + bins + [f"{self.name}_missing"] * self.has_indicator
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         n_bins = self.edges.size - 1
         phrases = ["scaled"] * self.is_scaled
         phrases += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
         return ", ".join(phrases + ["indicator of missing values"] * self.has_indicator)
 
     def prepare(self, values: Array) -> Write:
-        """Return the function that writes the features of rows."""
         low, width, factor = compute_interval_terms(self.edges, np.dtype(np.float64))
         terms = align(low), align(width), factor
         bins = int(self.is_scaled)
@@ -152,7 +146,7 @@ class NumberEncoding:
 
 
 @dataclass
-class FlagEncoding:
+class FlagEncoding(Encoding):
     """Column of two values as +1 and -1, with 0 for missing values."""
 
     name: str  # name of the column
@@ -163,17 +157,13 @@ class FlagEncoding:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
         return [self.feature]
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         return "indicator of missing values" if np.isnan(self.high) else "+1 and -1, missing values 0"
 
     def prepare(self, values: Array) -> Write:
-        """Return the function that writes the feature of rows."""
-
         def write(rows: slice, out: Array, first: int) -> None:
             x = values[rows]
             missing = np.isnan(x)
@@ -186,7 +176,7 @@ class FlagEncoding:
 
 
 @dataclass
-class DateEncoding:
+class DateEncoding(Encoding):
     """Date as elapsed days and parts, each encoded as a number."""
 
     name: str  # name of the column
@@ -212,16 +202,13 @@ class DateEncoding:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
         return [feature for number in self.numbers for feature in number.features]
 
     @property
     def treatment(self) -> str:
-        """Treatment of the column, in words."""
         return ", ".join(["elapsed days", *self.parts])
 
     def prepare(self, values: Array) -> Write:
-        """Return the function that writes the features of rows."""
         numbers = [
             (number.prepare(x), len(number.features))
             for number, x in zip(self.numbers, self.columns(values), strict=True)
