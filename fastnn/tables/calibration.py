@@ -124,4 +124,5 @@ def compute_shifts(predicted: Array, y: Array, quantiles: Sequence[float], weigh
     "Conformalized quantile regression", 2019).
     """
     pairs = zip((y[:, None] - predicted).T, quantiles, strict=True)
-    return np.array([np.quantile(e, q, weights=weights, method="inverted_cdf") for e, q in pairs])
+    shifts = [np.quantile(errors, q, weights=weights, method="inverted_cdf") for errors, q in pairs]
+    return np.array(shifts, np.float64)
