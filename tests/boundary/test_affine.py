@@ -106,18 +106,15 @@ NOT_AFFINE = {
 
 
 def network(**options):
-    """Return a classifier that fits quickly."""
     options = {"batch_size": 20, "learning_rate_init": 0.02, "max_iter": 500, "random_state": 0} | options
     return fastnn.MLPClassifier((8,), early_stopping=True, n_iter_no_change=20, **options)
 
 
 def pipeline(*steps, X=iris, y=species, **options):
-    """Return a fitted pipeline of copies of transformers and a network."""
     return make_pipeline(*(clone(step, safe=False) for step in steps), network(**options)).fit(X, y)
 
 
 def make_table(xlim=XLIM, ylim=YLIM, features=FEATURES, fill=FILL):
-    """Return the samples (pixels, n_features) of a picture."""
     points = centres(*SIZE, xlim, ylim)
     table = np.tile(np.asarray(fill, float), (len(points), 1))
     table[:, list(features)] = points

@@ -82,7 +82,6 @@ class Predictor(BaseEstimator, ClassifierMixin):
 
 
 def repeat(value):
-    """Return a function of points that gives every point the same label."""
     return lambda points: np.full(len(points), value)
 
 

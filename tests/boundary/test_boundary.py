@@ -38,7 +38,6 @@ def test_a_picture_of_a_model_is_its_prediction(model, size):
 
 
 def make_model(layers, num_passes=0, target=y, **options):
-    """Return a model of the two moons, trained for so many epochs."""
     train = {"batch_size": 50, "random_state": 0, "epsilon": 1e-3}
     model = fastnn.Model(layers, random_state=0, **options)
     if num_passes:

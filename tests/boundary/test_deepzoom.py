@@ -20,7 +20,6 @@ TILE = 512
 
 
 def level_by_level(pixels):
-    """Return the levels of a pyramid, from one pixel to the whole picture."""
     levels = [pixels[::-1]]
     while max(levels[0].shape) > 1:
         levels.insert(0, levels[0][::2, ::2])
@@ -110,7 +109,6 @@ def test_a_browser_shows_the_picture_and_zooms_into_sharp_pixels(tmp_path):
         return np.flatnonzero(is_in.any(1)) + 41, np.flatnonzero(is_in.any(0))
 
     def show(fragment, is_complete):
-        """Return the pixels of the page once all its tiles are drawn."""
         page.goto(f"{url}{fragment}")
         page.reload()  # a page whose fragment alone changes stays as it is
         end = time.monotonic() + PATIENCE

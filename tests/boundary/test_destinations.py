@@ -121,7 +121,6 @@ def test_out_may_be_a_file(trained, tmp_path, method, n_threads):
 
 @pytest.fixture
 def bars(monkeypatch):
-    """Return the list of bars that are made."""
     made = []
 
     class Bar(tqdm.auto.tqdm):

@@ -18,7 +18,6 @@ VIEW = (-2, 3), (-1.5, 2)
 
 
 def length(line):
-    """Return the length of a polyline."""
     return np.hypot(*np.diff(line, axis=0).T).sum()
 
 
@@ -27,7 +26,6 @@ def is_closed(line):
 
 
 def distances(points, lines):
-    """Return the distances of points from polylines."""
     corners = [line @ [1, 1j] for line in lines]
     begin = np.concatenate([each[:-1] for each in corners])
     way = np.concatenate([np.diff(each) for each in corners])
@@ -37,7 +35,6 @@ def distances(points, lines):
 
 
 def all_lines(found):
-    """Return the lines of all pairs of classes."""
     return list(itertools.chain.from_iterable(found.values()))
 
 
@@ -228,7 +225,6 @@ def test_wrong_arguments_are_refused_before_the_model_predicts(change, message):
 
 
 def drawn_lines(image):
-    """Return the lines in the plot of a picture."""
     ax = image.plot(plt.figure().add_subplot())
     (lines,) = (artist for artist in ax.collections if isinstance(artist, LineCollection))
     return lines.get_segments()

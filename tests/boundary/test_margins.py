@@ -26,13 +26,11 @@ POINTS = centres(*SIZE)
 
 
 def margin(model, **options):
-    """Return the picture of a model's margin."""
     return fastnn.render_boundary(model, *VIEW, response="margin", **options)
 
 
 @pytest.fixture(scope="module")
 def binary():
-    """Return a classifier of two classes that has scores but no probabilities."""
     return SVC(C=100).fit(X, y)
 
 

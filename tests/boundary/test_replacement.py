@@ -18,7 +18,6 @@ FORMATS = formats(".png", ".zarr", ".dzi")
 
 
 def contents(folder):
-    """Return the bytes of all files in a folder by their paths, and None for folders."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")

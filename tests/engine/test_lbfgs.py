@@ -52,7 +52,6 @@ each_form = pytest.mark.parametrize("sparse", [False, True], ids=["dense", "spar
 
 
 def problem(name, sparse=False):
-    """Return network, parameters, statistics and job of a case."""
     sizes, settings, job, options = CASES[name]
     network = Network.create(sizes, output_activation="identity", **settings)
     samples = X.astype(network.dtype)
@@ -151,7 +150,6 @@ def test_every_ending_has_scipys_status_and_message(options, n_passes, status, m
 
 
 def make_overflowing():
-    """Return a problem whose running statistics overflow, by the square of a sample."""
     network, parameters, statistics, job = problem("normalised")
     samples = job.X.copy()
     samples[3, 0] = 1e200

@@ -47,14 +47,12 @@ def list_methods(served):
 
 
 def assert_same(served, expected):
-    """Assert that a prediction is an array equal to another in dtype, shape and all values."""
     assert type(served) is np.ndarray
     assert (served.dtype, served.shape) == (expected.dtype, expected.shape)
     np.testing.assert_array_equal(served, expected)
 
 
 def check_predictors(served, samples=X):
-    """Check that predictors, and their copies, return what the methods return, in new arrays."""
     for n_rows in (1, 7):
         for name in list_methods(served):
             predictor, results = served.predictor(n_rows, name), []

@@ -56,8 +56,6 @@ class Machine:
 
 @pytest.fixture
 def make_machine(monkeypatch):
-    """Return a function that makes a machine whose clock the choice of threads reads."""
-
     def make(speeds, **options):
         simulated = Machine(dict(speeds), **options)
         monkeypatch.setattr(thread_choice, "time", simulated)

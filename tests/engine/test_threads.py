@@ -34,7 +34,6 @@ def train(seed, n_threads=1, **options):
 
 
 def run_together(tasks):
-    """Run functions, each on its own thread, and return their results."""
     results = {}
     workers = [
         threading.Thread(target=lambda k=k: results.update({k: tasks[k]()})) for k in range(len(tasks))

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def run_torch(module, X):
-    """Return the outputs of a module as an array."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     with torch.no_grad():
         return module(torch.from_numpy(X)).numpy()

@@ -42,14 +42,12 @@ feeds = documented_function()
 
 
 def run(model, frame):
-    """Return the results of a model in ONNX by name."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, feeds(session, frame)), strict=True))
 
 
 def check_encoding(encoder, *frames):
-    """Check that a graph of a fitted encoder computes its features."""
     features = Tensor("features", np.dtype(np.float32), ("N", len(encoder.get_feature_names_out())), True)
     graph = Graph(onnx, [*list_inputs(encoder), features])
     graph.node("Identity", add_table(encoder, graph), output="features")
@@ -186,13 +184,11 @@ CODES = np.digitize(NUMBERS, np.quantile(NUMBERS, [0.4, 0.8]))
 
 
 def fitted(kind, y, frame=FRAME, **options):
-    """Return an estimator that was fitted for a few epochs."""
     settings = {"preset": "fast", "n_estimators": 2, "random_state": 0} | options
     return kind(**settings).fit(frame, y, passes=30)
 
 
 def read_metadata(model):
-    """Return the decoded metadata of a graph by name, without the version of fastnn."""
     found = {entry.key: entry.value for entry in model.metadata_props}
     assert found.pop("fastnn.version") == fastnn.__version__
     return {key: json.loads(value) for key, value in found.items()}

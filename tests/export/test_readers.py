@@ -22,7 +22,6 @@ class Derived(fastnn.MLPRegressor):
 
 @pytest.fixture
 def skl2onnx():
-    """Return skl2onnx with the converters of fastnn's estimators."""
     module = pytest.importorskip("skl2onnx", reason="the extra onnx is not installed")
     fastnn.export.register_skl2onnx()
     return module

@@ -16,7 +16,6 @@ WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotio
 
 
 def run(tmp_path, language, files, flags=()):
-    """Compile and link `files`, texts by file name, run the program, and return its output."""
     compiler, *options = COMPILERS[language]
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
@@ -62,7 +61,6 @@ static void print_{name}(void)
 
 
 def main(names, body):
-    """Return a program that includes the headers, runs their self-tests and calls the functions of `body`."""
     includes = "".join(f'#include "{name}.h"\n' for name in names)
     calls = "".join(f"    failures += {name}_self_test();\n    print_{name}();\n" for name in names)
     begin = f"#include <stdio.h>\n{includes}\n{body}\nint main(void)\n"

@@ -80,7 +80,6 @@ def kernel_side(committee, table=forward_table):
 
 
 def reference_side(committee):
-    """Return a committee in the form of the reference."""
     return [
         (network.activations, network.weights(parameters), network.biases(parameters))
         for network, parameters in committee.members
@@ -88,7 +87,6 @@ def reference_side(committee):
 
 
 def empty_form(n_rows, count, dtype):
-    """Return an affine form filled with NaN."""
     return Form(*np.full((4, n_rows, count), np.nan, dtype))
 
 

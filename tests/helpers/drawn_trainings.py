@@ -44,8 +44,6 @@ def sharing(what):
 
 
 class Training(NamedTuple):
-    """A network, and the samples and settings of its training."""
-
     network: Network
     count: int
     batch_size: int

@@ -19,7 +19,6 @@ from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall  # noqa:
 
 
 def arrays_in(value):
-    """Yield the arrays among the items of tuples, however deeply nested."""
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, tuple):
@@ -28,7 +27,6 @@ def arrays_in(value):
 
 
 def digests():
-    """Run all uses; return digests by use and kernel."""
     found = collections.defaultdict(hashlib.sha256)
 
     def noting(call, described):

@@ -64,7 +64,6 @@ CASES = {
 
 @functools.cache
 def fitted(case, dtype=np.float64):
-    """Return a fitted model, and samples of its dtype."""
     make, y = CASES[case]
     samples = X.astype(dtype)
     with warnings.catch_warnings():
@@ -77,7 +76,6 @@ def fitted(case, dtype=np.float64):
 
 
 def get_kind(case):
-    """Return what a model of a case predicts: "classes", "labels" or "numbers"."""
     if "labels" in case:
         return "labels"
     return "numbers" if "number" in case or case in ("poisson", "model of rates") else "classes"
@@ -98,13 +96,11 @@ def error(computed, expected):
 
 
 def network(activation, depth, dtype=np.float64):
-    """Return a model of `depth` layers, all of which have the same activation."""
     layers, names = [4, *[7] * (depth - 1), 3], {"activation": activation, "output_activation": activation}
     return fastnn.Model(layers, **names, dtype=dtype, random_state=depth)
 
 
 def run_onnx(model, X):
-    """Return the results of a model in ONNX whose input is X."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"X": X})

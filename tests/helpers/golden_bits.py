@@ -125,7 +125,6 @@ def this_kind() -> str:
 
 
 def digest(name: str) -> str:
-    """Return the digest of the bits of a training's loss curve, parameters and predictions."""
     found = hashlib.sha256()
     for array in TRAININGS[name]():
         array = np.ascontiguousarray(array)

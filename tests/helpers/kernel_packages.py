@@ -71,7 +71,6 @@ def finish(process, warned=""):
 
 
 def run(package, program=PROGRAM, *, warned="", **environment):
-    """Run a program on a copy of the kernels and return its output."""
     return finish(start(package, program, **environment), warned)
 
 

@@ -24,14 +24,12 @@ LABELS = np.arange(N_SAMPLES) % 3
 
 
 def make_network_painter(committee, method):
-    """Return the painter of the classes of a committee."""
     section, classes = Section((0, 1), np.zeros(2), None), np.arange(committee.n_classes)
     subject = Subject(section, classes, None, committee=committee)
     return NetworkPainter(subject, "class", 0, "" if method == "certified" else method)
 
 
 def samples(dtype, n_features=2):
-    """Return random samples."""
     return np.random.default_rng(0).standard_normal((N_SAMPLES, n_features)).astype(dtype)
 
 
@@ -63,7 +61,6 @@ def fit(dtype, sparse=False, **settings):
 
 
 def check_gradients(dtype):
-    """Compare gradients with differences."""
     fastnn.Model([2, 3, 3], dtype=dtype, random_state=0).check_gradients(samples(dtype), LABELS)
 
 
@@ -79,13 +76,11 @@ def encode(dtype):
 
 
 def paint(dtype, activation="tanh", **settings):
-    """Paint a small picture with the settings of `render_boundary`."""
     model = fastnn.Model([2, 3, 2], activation=activation, dtype=dtype, random_state=0)
     fastnn.render_boundary(model, (-1, 1), (-1, 1), 16, n_threads=1, **settings)
 
 
 def paint_ensemble(dtype, method):
-    """Paint a small picture of an ensemble of two networks."""
     network = Network.create([2, 3, 3], "tanh", "identity", dtype)
     member = network, network.draw_parameters(np.random.RandomState(0), "tutorial")
     painter = make_network_painter(Committee([member] * 2, True), method)
@@ -109,7 +104,6 @@ SOLVERS = {"adam": {}, "adam, no penalty": {"alpha": 0.0}, "lbfgs": {"solver": "
 
 
 def uses():
-    """Yield the name of each use, and a function of the dtype."""
     for name, settings in TRAININGS.items():
         yield name, partial(train, **settings)
         yield f"{name}, shared", partial(train, sizes=WIDE, **settings)

@@ -18,7 +18,6 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def run_python(program, *arguments, **environment):
-    """Run a Python program in a new process, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
         timeout=PATIENCE,

@@ -15,7 +15,6 @@ def formats(*suffixes):
 
 
 def make_colours(n_classes):
-    """Return different colours (n_classes, 3)."""
     number = np.arange(n_classes)
     return np.column_stack([255 - number % 256, number % 7 * 30, number // 256 + 50]).astype(np.uint8)
 
@@ -40,6 +39,5 @@ def render_pixels(pixels, labels, model=None, **options):
 
 
 def render_stripes(width, height, n_classes, **options):
-    """Return the classes of stripes, and their picture."""
     pixels = make_stripes(width, height, n_classes)
     return pixels, render_pixels(pixels, range(n_classes), **options)

@@ -35,8 +35,6 @@ def padded(count: int, dtype: np.dtype) -> int:
 
 @dataclass
 class Draw:
-    """Random arrays of one dtype."""
-
     dtype: np.dtype
     random: np.random.Generator
     scale: float
@@ -46,7 +44,6 @@ class Draw:
         return (self.scale * self.random.standard_normal(shape)).astype(self.dtype)
 
     def labels(self, n_classes: int, count: int) -> np.ndarray:
-        """Return `count` random classes."""
         return self.random.integers(0, n_classes, count)
 
     def untouched(self, *shape: int) -> np.ndarray:
@@ -77,7 +74,6 @@ def tolerance(dtype: np.dtype, terms: float = 1) -> float:
 
 
 def wide(array: np.ndarray) -> np.ndarray:
-    """Return an array in float64."""
     return array.astype(np.float64)
 
 
@@ -87,7 +83,6 @@ def untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written to."""
     array = array.view()
     array.flags.writeable = False
     return array
@@ -116,7 +111,6 @@ class Windows:
             position += array.size + self.GAP
 
     def are_kept_apart(self) -> bool:
-        """Return whether all marks are unchanged."""
         return bool((self._flat[self._is_mark] == self.MARK).all())
 
 
@@ -225,7 +219,6 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
 
 
 def find_recipe(network: Network) -> Recipe:
-    """Return the recipe from which `networks` made a network."""
     return next(
         recipe
         for recipe in RECIPES
@@ -247,7 +240,6 @@ def targets(
 
 
 def sample_weights(count: int, random: np.random.Generator) -> np.ndarray:
-    """Return weights (count,) of samples, some of them 0."""
     return random.uniform(0.1, 3, count) * (random.random(count) < 0.8)
 
 
@@ -256,7 +248,6 @@ PARTS = (Network.weights, Network.biases, Network.scales, Network.shifts)
 
 
 def is_padding(network: Network) -> np.ndarray:
-    """Return a mask of the parameters that belong to no layer."""
     mask = np.ones(network.n_parameters, bool)
     for part in PARTS:
         for view in part(network, mask):

@@ -15,7 +15,6 @@ iris, species = datasets.load_iris(return_X_y=True) if datasets else (np.zeros((
 
 
 def along(limits, count):
-    """Return the centres of pixels between two edges."""
     return pixel_centres(limits, count).points(0, count)
 
 
@@ -30,10 +29,8 @@ def picture(model, size=(80, 50), **options):
 
 
 def labels(image):
-    """Return the labels at the pixels."""
     return image.classes[image.data]
 
 
 def make_classifier(**options):
-    """Return an unfitted classifier with options that suit the iris data."""
     return fastnn.MLPClassifier((8,), max_iter=60, random_state=0, early_stopping=True, **options)

@@ -23,7 +23,6 @@ y = random.integers(0, 2, 1100)
 
 @pytest.fixture(autouse=True)
 def counters():
-    """Count numba's allocations during a test."""
     _nrt_python.memsys_enable_stats()
     yield
     _nrt_python.memsys_disable_stats()
@@ -38,7 +37,6 @@ def count_allocations(action, *arguments):
 
 
 def train(network, job, n_passes):
-    """Train a network from the start for some epochs, in one call."""
     trainer, _ = begin("numba", network, job)
     trainer._calls.n_rounds = 10**9
     assert trainer.run(n_passes)

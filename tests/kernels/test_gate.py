@@ -78,7 +78,6 @@ def test_layers_of_small_batches_match_the_reference(draw: Draw, n_in, n_out, co
 
 @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
 def gradient_by_transposition(X, dZ, dW, db, scratch, adds):
-    """Compute dW and db by the algorithm with a transposition, as `affine_backward` does."""
     panels = compiled.transpose_to_panels(dZ, scratch)
     outer_product(X, panels, dW, adds)
     compiled.sum_panels(panels, db, adds)

@@ -19,7 +19,6 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def precise(Z):
-    """Return Z in the widest format of the platform."""
     return Z.astype(np.longdouble)
 
 

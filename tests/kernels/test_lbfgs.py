@@ -16,7 +16,6 @@ LIMITS = {"maxiter": 100, "maxfun": 1000, "maxls": 20, "ftol": 1e-9, "gtol": 1e-
 
 
 def quadratic(size, condition=1e3, seed=0):
-    """Return a random convex quadratic function of `size` variables."""
     random = np.random.default_rng(seed)
     Q, _ = np.linalg.qr(random.standard_normal((size, size)))
     H, b = Q * np.geomspace(1, condition, size) @ Q.T, random.standard_normal(size)
@@ -40,7 +39,6 @@ FUNCTIONS = {
 
 
 def kernel_iterates(function, x, maxcor, limits):
-    """Return the iterates of the kernels, in the form of the reference's."""
     minimiser = calls.new_minimiser(x.size, maxcor)
     point, gradient = minimiser.vectors[calls.X], minimiser.vectors[calls.GRADIENT]
     point[...] = x
@@ -61,7 +59,6 @@ def reference_iterates(function, x, maxcor, limits):
 
 
 def scipy_result(function, x, maxcor, limits):
-    """Return SciPy's iterates (n, P) and result."""
     iterates = []
 
     def keep(intermediate_result):

@@ -46,7 +46,6 @@ def make_problem(draw: Draw, loss, n_scores, count):
 
 
 def in_rows(loss, S, y, weights):
-    """Return arrays in the reference's layout, a sample in each row."""
     return S.T, (y[0] if loss.of_labels else y.T), weights[0]
 
 

@@ -65,7 +65,6 @@ class Lists:
 
 
 def count_squares(squares, shape):
-    """Return the number of squares that each pixel lies in."""
     times = np.zeros(shape, int)
     for row, column, size, *_ in squares:
         times[row : row + size, column : column + size] += 1
@@ -73,7 +72,6 @@ def count_squares(squares, shape):
 
 
 def reference_squares(committee, xs, ys):
-    """Return the squares that a class wins and the undecided squares, by the reference."""
     networks, waiting = reference_side(committee), _first_squares(xs, ys, LEAF, 512)
     won, undecided = [], []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -86,14 +84,12 @@ def reference_squares(committee, xs, ys):
 
 
 def make_workspaces(committee):
-    """Return the networks, and workspaces for tiles of 64 pixels: tile, units and total."""
     networks, n_units = kernel_side(committee)
     tile, units, total = (allocate_empty(n * 64, committee.dtype) for n in (2, n_units, committee.n_classes))
     return networks, (tile, units, total.reshape(committee.n_classes, 64))
 
 
 def evaluate_all(committee, xs, ys, dtype=np.uint8):
-    """Return the classes of all pixels, each evaluated by the grid's kernel."""
     networks, workspaces = make_workspaces(committee)
     classes = np.full((len(ys), len(xs)), 99, dtype)
     grid.grid_classes(committee.votes)(networks, xs, ys, *workspaces, classes)

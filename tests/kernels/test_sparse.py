@@ -40,7 +40,6 @@ def sparse_table(random, n_samples, n_features, dtype, share=0.3):
 
 
 def as_table(X, rows):
-    """Return the kernels' table of the rows of a CSR matrix."""
     return Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
 
 

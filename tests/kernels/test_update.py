@@ -38,13 +38,11 @@ rates = st.sampled_from([0.0, 1e-3, 0.1, 2.0])
 
 
 def coefficients(optimizer, n_steps, dtype):
-    """Return coefficients in the kernels' form, a row for each step, with falling rates."""
     steps = np.arange(n_steps)
     return np.ascontiguousarray(optimizer.coefficients(0.1 / (1 + steps), steps), dtype)
 
 
 def name_coefficients(optimizer, step):
-    """Return the hyperparameters by name, in the reference's form."""
     return {"rate": 0.1 / (1 + step), "step": step, **optimizer.hyperparameters}
 
 

@@ -20,7 +20,6 @@ def make_model(**options):
 
 
 def save_frames(animation, ax, path):
-    """Save an animation, and return title, pixels and limits of the colours of each frame."""
     frames = []
 
     def note(number, count):
@@ -32,7 +31,6 @@ def save_frames(animation, ax, path):
 
 
 def draw(model):
-    """Return the pixels of the plot of a model."""
     ax = fastnn.plot_decision_boundary(model, X, y, ax=Figure().add_subplot())
     return np.asarray(ax.images[0].get_array())
 

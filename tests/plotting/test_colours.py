@@ -41,7 +41,6 @@ class Ramp:
 
 @pytest.fixture(scope="module")
 def image():
-    """Return a picture of three classes."""
     return fastnn.render_boundary(thirds, **SQUARE, size=(12, 4))
 
 
@@ -52,24 +51,20 @@ def ramp():
 
 
 def rgb(colours):
-    """Return colours (n, 3) from 0 to 255."""
     return [np.round(255 * np.array(to_rgb(colour))) for colour in colours]
 
 
 def read_pixels(path):
-    """Return the RGB pixels of a file."""
     with Image.open(path) as file:
         return np.asarray(file.convert("RGB"))
 
 
 def regions(ax):
-    """Return red, green and blue of the pixels of a plot's picture, from 0 to 1."""
     (image,) = ax.get_images()
     return image.to_rgba(image.get_array())[:, :, :3]
 
 
 def samples(ax):
-    """Return the drawn samples of every class, which have an entry in the legend."""
     return [c for c in ax.collections if len(c.get_offsets()) > 1 and not c.get_label().startswith("_")]
 
 
@@ -275,7 +270,6 @@ def shapes(collections):
 
 
 def check_shapes(found, markers):
-    """Check that corners are those of markers."""
     for vertices, marker in zip(found, markers, strict=True):
         style = MarkerStyle(marker)
         expected = style.get_path().transformed(style.get_transform()).vertices

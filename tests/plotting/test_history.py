@@ -14,7 +14,6 @@ LABELS = ["loss", "learning rate", "gradient norm", "update / weights"]
 
 
 def curves(ax):
-    """Return the lines of more than two points."""
     return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
 
 

@@ -11,14 +11,12 @@ import fastnn
 
 
 def show(image):
-    """Return the picture that a notebook shows."""
     with Image.open(io.BytesIO(image._repr_png_())) as picture:
         picture.load()
         return picture
 
 
 def check_shown_as_saved(image, path):
-    """Check that a notebook shows exactly the picture that `save` writes."""
     image.save(path)
     with Image.open(path) as saved:
         picture = show(image)

@@ -16,7 +16,6 @@ REPORT = PAGE.parents[2] / "tables/report/style.css"
 
 
 def variables(theme, path=PAGE):
-    """Return the variables of a style sheet by name; a dark theme changes some of the light one."""
     texts = re.split(r"prefers-color-scheme: dark|data-theme=.dark", path.read_text("utf-8"), maxsplit=1)
     light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6});", text)) for text in texts)
     return light | (dark if theme == "dark" else {})

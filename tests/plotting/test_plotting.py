@@ -32,23 +32,19 @@ def model():
 
 
 def regions(ax):
-    """Return red, green and blue of the picture's pixels, from 0 to 255."""
     (image,) = ax.get_images()
     return image.to_rgba(image.get_array(), bytes=True)[:, :, :3]
 
 
 def edges(ax):
-    """Return the left, right, lower and upper edge of the picture."""
     return ax.get_images()[0].get_extent()
 
 
 def legend(ax):
-    """Return the texts of a legend."""
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def dots(ax):
-    """Return the drawn samples."""
     drawn = [c for c in ax.collections if isinstance(c, PathCollection)]
     return np.concatenate([c.get_offsets() for c in drawn])
 

@@ -29,7 +29,6 @@ def moons():
 
 
 def both(backend, layers_dim):
-    """Return the data, a model of `backend` and the plain loop's, both drawn from the same state."""
     X, y = moons()
     model = fastnn.Model(layers_dim, backend=backend)
     moons()  # put the global generator into the same state again
@@ -37,7 +36,6 @@ def both(backend, layers_dim):
 
 
 def assert_same_parameters(model, plain, **tolerances):
-    """Assert that a model's weights and biases equal the plain loop's, within tolerances."""
     for ours, theirs in zip((*model.W, *model.b), (*plain.W, *plain.b), strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, **tolerances)

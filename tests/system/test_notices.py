@@ -23,8 +23,6 @@ LINE = "fastnn: compiling kernels for float64, once: this takes some seconds ...
 
 
 class Screen(io.StringIO):
-    """A stream that is a terminal."""
-
     def isatty(self):
         return True
 

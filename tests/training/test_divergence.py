@@ -135,7 +135,6 @@ large_samples[[1, 4]] = 1e300
 
 
 def make_overflowing(backend, loss="softmax_cross_entropy", outputs=3):
-    """Return a network whose scores are finite for small samples alone."""
     options = {"activation": "relu", "output_activation": "identity", "random_state": 0}
     model = fastnn.Model([4, 6, outputs], backend=backend, loss=loss, **options)
     model.W = [W * 1e10 for W in model.W]

@@ -15,7 +15,6 @@ ADAM = {"optimizer": "adam", "epsilon": 0.05}
 
 
 def overfit(backend, stopping, batch_norm=False, **options):
-    """Train on random labels with early stopping; return model and history."""
     model = model_for(backend, batch_norm=batch_norm)
     return model, model.train(few, noise_y, callbacks=[stopping], **OVERFITTING | ADAM | options)
 

@@ -14,7 +14,6 @@ NOISE = random.normal(size=(1000, 2)), random.integers(0, 2, 1000)
 
 
 def stuck(backend="numba", **options):
-    """Return a model whose training on X and y at the default rate gets stuck."""
     return fastnn.Model([2, 3, 3], random_state=2, backend=backend, **options)
 
 

@@ -11,6 +11,5 @@ FILE = Path(__file__).parent / "records.npz"
 
 
 def records() -> dict[str, np.ndarray]:
-    """Return all recorded arrays by name."""
     with np.load(FILE) as file:
         return dict(file)

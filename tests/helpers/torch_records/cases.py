@@ -94,7 +94,6 @@ def first_parameters() -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def _trainings() -> Iterator[tuple[str, Case]]:
-    """Yield names and cases of all trainings."""
     loss_by_optimizer = {name: loss for loss, (_, _, name) in reversed(LOSSES.items())}
     for optimizer in OPTIMIZERS:
         yield str(optimizer), Case(loss_by_optimizer[optimizer.name], optimizer, 50, 0.01)

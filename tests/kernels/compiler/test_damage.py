@@ -27,7 +27,6 @@ REMEDY = r".*NUMBA_CACHE_DIR to a folder that you, and nobody else, can write to
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, no_warning_yet):
-    """Return the folder of an empty cache, for a process that has not warned yet."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     return tmp_path / "fastnn_kernels"
 

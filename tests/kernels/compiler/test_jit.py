@@ -150,7 +150,6 @@ def first_run(tmp_path_factory):
 
 @pytest.fixture
 def compiled(first_run, tmp_path):
-    """Return a copy of the kernels with the entry that another process compiled."""
     return shutil.copytree(first_run, tmp_path / "fastnn_kernels")
 
 

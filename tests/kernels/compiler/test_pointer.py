@@ -34,7 +34,6 @@ FLOAT32 = SCALARS["float32"]
 
 
 def point_to(function, *kinds, result=FLOAT64):
-    """Return a pointer to a kernel whose arguments have these kinds."""
     return FunctionPointer(function, None, {f"argument{k}": kind for k, kind in enumerate(kinds)}, result)
 
 

@@ -43,7 +43,6 @@ MAX_ERROR = {np.float64: 2.0, np.float32: 4.0}
 
 @functools.cache
 def compiled(name):
-    """Return the kernel ``(x, y)`` that writes the function `name` of every value of x to y."""
     function = FUNCTIONS[name][0]
 
     @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
@@ -55,7 +54,6 @@ def compiled(name):
 
 
 def apply(name, x):
-    """Return the kernel function `name` of every value of the one-dimensional x."""
     padded = np.zeros((1, -(-len(x) // 16) * 16), x.dtype)
     padded[0, : len(x)] = x
     y = np.empty_like(padded)
@@ -64,7 +62,6 @@ def apply(name, x):
 
 
 def within_domain(name, x):
-    """Return the numbers of x in the domain of the function `name`."""
     x = x[np.isfinite(x)]
     if name == "log":
         return x[x > 0]
