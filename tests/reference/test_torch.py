@@ -1,4 +1,4 @@
-"""Whole trainings and schedules against PyTorch's, whose results `tests/torch_records` keeps.
+"""Whole trainings and a schedule against PyTorch's, whose results `tests/torch_records` keeps.
 
 Both sides start from the same parameters, in float64, and take the same steps. Where PyTorch is
 installed, the records are compared with its present results.
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from torch_records import records
-from torch_records.cases import DIMS, LOSSES, SCHEDULES, TRAININGS, X, first_parameters
+from torch_records.cases import DIMS, LOSSES, ONE_CYCLES, TRAININGS, X, first_parameters
 
 import fastnn
 
@@ -35,12 +35,11 @@ def test_a_training_matches_pytorch(name, backend):
     assert model.calculate_loss(X, case.targets) == pytest.approx(losses[1], rel=1e-10)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_match_pytorch(name):
-    schedule, total, *_ = SCHEDULES[name]
-    factors = schedule.factors(np.arange(total), total)
-    close = {"rtol": 1e-12} if isinstance(schedule, fastnn.OneCycle) else {"rtol": 1e-9, "atol": 1e-9}
-    np.testing.assert_allclose(factors, RECORDS[name], **close)
+@pytest.mark.parametrize("name", ONE_CYCLES)
+def test_one_cycle_matches_pytorch(name):
+    arguments, total = ONE_CYCLES[name]
+    factors = fastnn.OneCycle(**arguments).factors(np.arange(total), total)
+    np.testing.assert_allclose(factors, RECORDS[name], rtol=1e-12)
 
 
 def test_the_records_match_pytorch():

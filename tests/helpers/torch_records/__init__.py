@@ -1,4 +1,4 @@
-"""PyTorch's results for small trainings and schedules, recorded so that the tests need no PyTorch.
+"""PyTorch's results for small trainings, recorded so that the tests need no PyTorch.
 
 ``python tests/helpers/torch_records/make.py`` writes the file again; it needs the extra ``peers``.
 """

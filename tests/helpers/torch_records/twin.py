@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import torch
 
-from torch_records.cases import DIMS, LOSSES, OUTPUTS, SCHEDULES, TRAININGS, Case, N, X, first_parameters
+from torch_records.cases import DIMS, LOSSES, ONE_CYCLES, OUTPUTS, TRAININGS, Case, N, X, first_parameters
 
 __all__ = ["results"]
 
@@ -56,10 +56,10 @@ def trained(case: Case) -> dict[str, np.ndarray]:
     }
 
 
-def factors(total: int, scheduler_name: str, options: dict) -> np.ndarray:
-    """Return a scheduler's learning rates, step by step, from a rate of 1."""
+def factors(arguments: dict, total: int) -> np.ndarray:
+    """Return the learning rates of OneCycleLR, step by step, from a highest rate of 1."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler = getattr(torch.optim.lr_scheduler, scheduler_name)(optimizer, **options)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total, cycle_momentum=False, **arguments)
     rates = []
     for _ in range(total):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -79,10 +79,7 @@ def results() -> dict[str, np.ndarray]:
             for name, case in TRAININGS.items()
             for part, array in trained(case).items()
         }
-        found |= {
-            name: factors(total, scheduler, options)
-            for name, (_, total, scheduler, options) in SCHEDULES.items()
-        }
+        found |= {name: factors(*case) for name, case in ONE_CYCLES.items()}
     finally:
         torch.set_num_threads(before)
     return found
