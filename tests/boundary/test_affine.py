@@ -237,13 +237,6 @@ def test_a_transformer_that_was_changed_is_as_it_is_now():
             render_boundary(model, XLIM, YLIM, SIZE, method="certified", **VIEW)
 
 
-def test_a_pipeline_whose_steps_have_different_widths_is_refused():
-    model = pipeline(PCA(3))
-    model.steps[0] = ("pca", PCA(2).fit(iris))
-    with pytest.raises(ValueError, match="X has 2 features, but MLPClassifier is expecting 3"):
-        render_boundary(model, XLIM, YLIM, SIZE, **VIEW)
-
-
 @pytest.mark.parametrize("container", ["default", "pandas"])
 @pytest.mark.needs("pandas")
 def test_features_may_be_chosen_by_name(container):

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris, make_moons
 from sklearn.ensemble import IsolationForest
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -66,14 +65,6 @@ def test_scores_may_be_a_column_or_belong_to_no_classes():
     np.testing.assert_array_equal(margin(Column()).data.ravel(), np.abs(POINTS[:, 0]))
     forest = IsolationForest(n_estimators=5, random_state=0).fit(X)
     np.testing.assert_array_equal(margin(forest).data.ravel(), np.abs(forest.decision_function(POINTS)))
-
-
-def test_probabilities_are_preferred_to_scores():
-    model = LogisticRegression().fit(X, y)
-    image = margin(model)
-    P = model.predict_proba(POINTS)
-    np.testing.assert_allclose(image.data.ravel(), np.abs(P[:, 0] - P[:, 1]), atol=1e-12)
-    assert image.is_bounded
 
 
 class Scores:

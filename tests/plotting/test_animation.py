@@ -122,10 +122,8 @@ REFUSED = [
     ({"y": y[1:]}, ValueError, r"X has 200 samples, but y has shape \(199,\)"),
     ({"response": "colour"}, ValueError, "response must be one of"),
     ({"features": (0, 2)}, ValueError, "features must be two numbers from 0 to 1"),
-    ({"markers": ["x", "o"]}, ValueError, r"markers\[0\] must be"),
     ({"colours": ["red"]}, ValueError, "colours must be as many as there are classes, 2"),
     ({"cmap": "viridis"}, ValueError, "response is 'class': choose the colours of classes with colours="),
-    ({"num_passes": -1}, ValueError, "num_passes must be"),
     ({"epochs": 3}, TypeError, "epochs"),
     ({"model": KNeighborsClassifier()}, TypeError, "model must be a Model, got KNeigh"),
 ]

@@ -175,11 +175,6 @@ def test_arguments_of_other_kinds_are_refused(name, value):
             refuse()
 
 
-def test_kernels_convert_arguments_if_nothing_is_lost():
-    assert call_with(NEGATE, (np.float32(0.5),)) == -0.5
-    assert call_with(NEGATE, (3,)) == -3.0
-
-
 @pytest.mark.parametrize(
     ("kind", "argument"),
     [
@@ -236,22 +231,12 @@ def test_exceptions_of_the_kernel_are_raised():
             raise ValueError("x is negative", 3)
         return x
 
-    @kernel
-    def check_further(x):
-        if x > 10:
-            raise OverflowError
-        return check(x)
-
-    pointer = point_to(check_further, INT64, result=INT64)
-    prepared = PreparedCall(pointer, argument0=0)
-    for x, error in ((-2, ValueError), (20, OverflowError)):
-        prepared.set(argument0=x)
-        for fail in (prepared, prepared, lambda x=x: pointer(x)):
-            with pytest.raises(error) as caught:
-                fail()
-            assert caught.value.args == (("x is negative", 3) if x < 0 else ())
-        with pytest.raises(error):
-            call_with(pointer, (x,))
+    pointer = point_to(check, INT64, result=INT64)
+    prepared = PreparedCall(pointer, argument0=-2)
+    for fail in (prepared, prepared, lambda: pointer(-2), lambda: call_with(pointer, (-2,))):
+        with pytest.raises(ValueError, match="x is negative") as caught:
+            fail()
+        assert caught.value.args == ("x is negative", 3)
     prepared.set(argument0=3)
     assert prepared() == pointer(3) == call_with(pointer, (3,)) == 3
 
