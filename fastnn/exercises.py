@@ -24,8 +24,6 @@ from .reference.output import Softmax
 from .system.messages import pluralize
 from .system.validation import check_choice
 
-__all__ = ["check_exercise"]
-
 N_SAMPLES = 7
 # Largest errors of a correct result: difference quotients are exact to some nine digits.
 RELATIVE, ABSOLUTE = 1e-6, 1e-8

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from .export.description import ModelDescription
     from .training.gradcheck import GradientReport
 
-__all__ = ["Model"]
-
 
 class Model(Exportable, Savable):
     """A multilayer network, trained by gradient descent or one of its variants.

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from .colours import Colours
 
-__all__ = ["paint_picture", "paint_pixels"]
-
 # Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
 Painted = Generator[tuple[int, Tally, float], None, None]
 

@@ -20,23 +20,6 @@ if TYPE_CHECKING:  # classes in their default colours are drawn without matplotl
     Colours = Sequence[ColorType] | Mapping[Any, ColorType] | str | Colormap
     Markers = Sequence[MarkerType] | Mapping[Any, MarkerType] | str
 
-__all__ = [
-    "CLASS_COLOURS",
-    "CLASS_MARKERS",
-    "OUTLINE",
-    "PALETTE",
-    "REGION_STRENGTH",
-    "check_colouring",
-    "choose_colours",
-    "choose_markers",
-    "class_colours",
-    "lighten",
-    "probability_colormap",
-    "region_colours",
-    "response_colormap",
-    "response_colours",
-]
-
 # Colours of up to twenty classes in every picture; the style sheets of the playground's page and of reports
 # repeat the first. The first two are matplotlib's "C0" and "C1". Any two differ by at least 19 (CIEDE2000),
 # any two of the first six by at least 20, also to readers without green cones (deuteranopia).

@@ -19,8 +19,6 @@ from ..network.decision import DecisionNetworks
 from ..network.description import Array, Network, allocate_empty
 from ..system.affine import AffineMap
 
-__all__ = ["Committee", "Plane", "make_committee", "make_plane", "restrict_network"]
-
 
 @dataclass(frozen=True)
 class Committee:

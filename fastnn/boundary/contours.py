@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from ..network.description import Array
 
-__all__ = ["STEPS", "TILE", "Lines", "Tiles", "cut_tiles", "trace_lines", "trace_pixels"]
-
 Floats = NDArray[np.float64]
 Lines = dict[tuple[int, int], list[Floats]]  # by the numbers of the classes on their left and right
 

@@ -23,8 +23,6 @@ from .view import Rect, View, make_view
 if TYPE_CHECKING:
     import dask.array
 
-__all__ = ["boundary_array"]
-
 # Maximum number of chunks of an array: each is a task, and Dask's schedulers manage about a million.
 MAX_CHUNKS = 1_000_000
 

@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from .colours import Colours, Markers
     from .image import BoundaryImage
 
-__all__ = [
-    "OUTLINE_WIDTH",
-    "PALE_ALPHA",
-    "RIM_WIDTH",
-    "SAMPLE_SIZE",
-    "axes_pixels",
-    "check_axes",
-    "draw_picture",
-    "escape_dollars",
-    "format_class",
-    "open_axes",
-    "place_legend",
-]
-
 # Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
 # finer lines.
 LINE_PIXELS = 1024

@@ -17,8 +17,6 @@ from ..engine.tiles import choose_tile_width
 from ..network.description import Array, allocate_empty
 from .committee import Committee
 
-__all__ = ["CALL_OPERATIONS", "Grid", "Tally"]
-
 # Number of squares that are bounded together: a number for each of them fills a few cache lines.
 BATCH = 64
 # Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from .colours import Colours, Markers
 
-__all__ = ["BoundaryImage", "RenderStats", "describe_picture"]
-
 # Maximum number of pixels per side of the picture that a notebook displays.
 SHOWN_PIXELS = 1024
 

@@ -15,8 +15,6 @@ from .painters import NetworkPainter, Painter, make_painter
 from .subjects import Features, Fill, make_subject
 from .view import Axis, check_limits
 
-__all__ = ["boundary_lines"]
-
 # Default number of squares per side of the rectangle; a square's side is the tolerance.
 DEFAULT_SQUARES = 2000
 # The search for lines costs about this many times as much as the points.

@@ -27,8 +27,6 @@ from .regions import Regions
 from .subjects import Subject
 from .view import Axis
 
-__all__ = ["METHODS", "RESPONSES", "Advance", "NetworkPainter", "Painter", "TablePainter", "make_painter"]
-
 Advance = Callable[..., bool]
 Squares = NDArray[np.int64] | None
 # Regions that are known before a picture is painted, and the statistics of finding them.

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from ..network.description import Array
 from .view import Rect
 
-__all__ = ["Regions"]
-
 
 @dataclass(frozen=True)
 class Regions:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from .colours import Colours
 
-__all__ = ["render_boundary"]
-
 
 def render_boundary(
     model: Any,

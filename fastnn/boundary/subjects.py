@@ -21,17 +21,6 @@ from ..system.affine import Chain, read_chain
 from ..system.validation import check_real_array, short_repr, sort_classes
 from .committee import Committee, make_committee
 
-__all__ = [
-    "NUMBERS_ALONE",
-    "Features",
-    "Fill",
-    "Samples",
-    "Section",
-    "Subject",
-    "check_model",
-    "make_subject",
-]
-
 # The features along x and y, and the values of all others.
 Features = tuple[int | str, int | str]
 Fill = ArrayLike | Mapping[str, float]

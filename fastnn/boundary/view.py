@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from ..network.description import Array
 from ..system.validation import check_count, check_number, short_repr
 
-__all__ = ["Axis", "Rect", "View", "centres", "check_limits", "check_size", "make_view"]
-
 # Largest ratio of the sides in pixels if the user gives only the longer side: sides whose lengths differ by
 # more have different units.
 MAX_ASPECT_RATIO = 8

@@ -8,23 +8,6 @@ import math
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = [
-    "PRESETS",
-    "TASKS",
-    "Commands",
-    "add_columns_argument",
-    "add_reading_arguments",
-    "add_table_argument",
-    "parse_count",
-    "parse_file",
-    "parse_names",
-    "parse_numbers",
-    "parse_path",
-    "parse_seconds",
-    "parse_texts",
-]
-
-
 # Subcommands of a parser. The type has only a private name.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from ..system.printing import print
 from .arguments import Commands, parse_names
 
-__all__ = ["add_command"]
-
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
 # Systems by the suffixes of their files.
 _SUFFIXES = {

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ..model import Model
 
-__all__ = ["add_command"]
-
 
 def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""

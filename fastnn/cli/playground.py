@@ -10,8 +10,6 @@ from pathlib import Path
 from ..system.printing import print
 from .arguments import Commands, add_columns_argument, add_reading_arguments, parse_count, parse_path
 
-__all__ = ["add_command"]
-
 
 def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from .arguments import Commands, add_columns_argument, add_reading_arguments, add_table_argument, parse_file
 
-__all__ = ["add_command"]
-
 
 def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""

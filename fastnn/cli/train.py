@@ -19,8 +19,6 @@ from .arguments import (
     parse_seconds,
 )
 
-__all__ = ["add_command"]
-
 
 def add_command(commands: Commands, summary: str) -> None:
     """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""

@@ -14,8 +14,6 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 if TYPE_CHECKING:
     from .protocol import Backend
 
-__all__ = ["BACKENDS", "get_backend"]
-
 # Registry of the backends: module and class by name. The command line reads the names before NumPy is loaded.
 BACKENDS = {"numba": ("compiled", "NumbaBackend"), "numpy": ("numpy", "NumpyBackend")}
 

@@ -28,19 +28,6 @@ from .arrays import average_row_values, make_csr_table
 from .job import Job
 from .tiles import count_tile_rows
 
-__all__ = [
-    "allocate_distant_rows",
-    "count_useful_threads",
-    "describe_steps",
-    "divide_step",
-    "get_job_pointers",
-    "get_job_update",
-    "is_by_rows",
-    "make_kernel_settings",
-    "make_tile_data",
-    "make_training_workspace",
-]
-
 
 def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = False) -> GradientPointers:
     """Return the pointers to the kernels that compute a job's gradient.

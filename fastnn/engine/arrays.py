@@ -11,14 +11,6 @@ from ..network.description import Array, Network, allocate_empty
 from ..system.memory import LARGE_BYTES
 from .job import Samples, is_sparse
 
-__all__ = [
-    "align",
-    "average_row_values",
-    "count_operations",
-    "make_csr_table",
-    "pack_network_weights",
-]
-
 
 def align(X: Array) -> Array:
     """Return an array, or a copy if its values do not lie at multiples of their size."""

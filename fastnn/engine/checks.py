@@ -11,8 +11,6 @@ from ..system.messages import warn
 from ..system.validation import all_finite, check_samples
 from .job import Memory, Samples
 
-__all__ = ["check_batches", "check_data", "explain_overflow", "find_non_finite", "warn_of_overflow"]
-
 
 def check_data(network: Network, X: Samples, y: Any, suffix: str = "") -> tuple[Array, Array]:
     """Return checked samples and targets; `suffix` extends their names in error messages."""

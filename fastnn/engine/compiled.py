@@ -31,8 +31,6 @@ from .tiles import (
     find_widest_tile,
 )
 
-__all__ = ["NumbaBackend"]
-
 T = TypeVar("T")
 
 

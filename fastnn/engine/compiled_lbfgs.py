@@ -27,9 +27,6 @@ from .protocol import LBFGSTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
 
-__all__ = ["NumbaLBFGSTrainer"]
-
-
 # Names of what is not finite, by the results of the kernel `lbfgs_iterations`.
 NON_FINITE = ("", "a parameter", "a running statistic of batch normalisation", "the loss")
 

@@ -41,8 +41,6 @@ from .protocol import StepTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
 
-__all__ = ["NumbaTrainer"]
-
 
 class NumbaTrainer(StepTrainer):
     """Trainer on the compiled kernels."""

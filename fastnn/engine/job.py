@@ -17,9 +17,6 @@ from ..schedules import Constant, Schedule
 from ..system.validation import check_layout
 from . import limits
 
-__all__ = ["Job", "Memory", "Samples", "is_sparse"]
-
-
 # Samples: an array, or a CSR matrix or array of scipy.sparse, which has no types.
 Samples: TypeAlias = Any
 

@@ -20,9 +20,6 @@ from ..reference.lbfgs import (
 )
 from .job import Job
 
-__all__ = ["ENDINGS", "Ending", "LBFGSMemory", "check_parameters", "count_pairs", "make_lbfgs_limits"]
-
-
 INT64_MAX = 2**63 - 1
 
 

@@ -19,9 +19,6 @@ from .lbfgs import LBFGSMemory
 from .numpy_lbfgs import NumpyLBFGSTrainer
 from .protocol import Backend, LBFGSTrainer, StepTrainer
 
-__all__ = ["NumpyBackend"]
-
-
 # Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
 _quiet = np.errstate(all="ignore")
 

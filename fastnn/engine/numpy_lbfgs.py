@@ -16,9 +16,6 @@ from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
 from .protocol import LBFGSTrainer
 
-__all__ = ["NumpyLBFGSTrainer"]
-
-
 # Points of a line search may overflow; iterates are checked afterwards.
 _quiet = np.errstate(all="ignore")
 

@@ -15,9 +15,6 @@ from ..system.messages import warn
 from ..system.validation import _convert_to_rows, check_count
 from . import get_backend
 
-__all__ = ["METHODS", "Predictor", "label_flat", "label_positive"]
-
-
 # Methods whose results a predictor can return.
 METHODS = ("predict", "predict_proba")
 

@@ -12,8 +12,6 @@ from ..network.description import Array, Network
 from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
 
-__all__ = ["Backend", "LBFGSTrainer", "StepTrainer", "Trainer"]
-
 
 class Trainer(ABC):
     """Base class of the objects that run the steps of a job.

@@ -18,8 +18,6 @@ from ..system.threads import CorePlaces, acquire_cores, start_pool
 from . import limits
 from .thread_choice import ThreadChoice
 
-__all__ = ["SharedCalls"]
-
 T = TypeVar("T")
 
 

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from ..system import threads
 from . import limits
 
-__all__ = ["ThreadChoice"]
-
 # Speed of a call, as a fraction of the last call's, below which something has changed on the machine: the
 # next call is then a trial.
 FALL = 0.8

@@ -8,13 +8,6 @@ from __future__ import annotations
 from ..network.description import Network
 from . import limits
 
-__all__ = [
-    "choose_tile_width",
-    "choose_training_width",
-    "count_tile_rows",
-    "find_widest_tile",
-]
-
 
 def choose_tile_width(network: Network, n_samples: int) -> int:
     """Return the width of a tile in predictions: whole cache lines, and all tiles about equally full."""

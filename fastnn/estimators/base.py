@@ -33,8 +33,6 @@ from .samples import Samples, cast_samples, densify, is_kernel_table
 from .targets import Targets, Weights
 from .weights import adopt_weights, check_out_activation
 
-__all__ = ["BaseMLP"]
-
 
 class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     """Common part of the classifier and the regressor."""

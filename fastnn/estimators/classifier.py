@@ -33,8 +33,6 @@ from .sparse import check_sparse
 from .targets import ClassTargets, Weights, check_class_weights, check_texts
 from .weights import make_from_weights
 
-__all__ = ["MLPClassifier"]
-
 
 class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
     __doc__ = (

@@ -30,8 +30,6 @@ from .reporting import restore_attributes
 from .solvers import make_optimizer
 from .targets import ClassTargets, NumberTargets, Targets, Weights
 
-__all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
-
 
 class _Ensemble(Targets, Exportable, BaseEstimator):
     """Base class of both ensembles."""

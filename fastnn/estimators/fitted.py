@@ -19,19 +19,6 @@ from ..system.validation import Array
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = [
-    "STOCHASTIC",
-    "FittedNetwork",
-    "begin_curves",
-    "begin_state",
-    "continue_state",
-    "draw_parameters",
-    "draw_seed",
-    "find_generator",
-    "record_epochs",
-]
-
-
 # Fitted attributes that only stochastic solvers set.
 STOCHASTIC = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 # Attributes in which an estimator without a fit keeps what was assigned to it.

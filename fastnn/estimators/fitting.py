@@ -1,7 +1,7 @@
 """How an estimator is fitted, from top to bottom: samples, network, start, job, hooks, training runs, end.
 
 `fit_network` checks the parameters as scikit-learn does, converts X and y to `Samples`, starts from the
-`FittedNetwork` of the last fit or a new one, derives a `Job` from all of them, and runs the job as a `Fit`.
+`FittedNetwork` of the last fit or a new one, derives a `Job` from all of them, and runs the job as a `_Fit`.
 k epochs in one fit and m epochs in a second fit that continues the first, by warm start, partial fit or after
 pickling, equal k + m epochs in one fit.
 
@@ -68,9 +68,6 @@ from .targets import Weights
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["FitDivergenceError", "FitOptions", "fit_network"]
-
-
 # Largest number of epochs in one training run, which keeps a record of each. A longer fit has several runs.
 MAX_EPOCHS = 10_000
 # The rate "adaptive" is divided by ADAPTIVE_DIVISOR whenever the fit stalls, until it is MIN_RATE or less.
@@ -125,7 +122,7 @@ def fit_network(
     begins = (options.is_whole and not estimator.warm_start) or not hasattr(estimator, "_state")
     online = estimator.__dict__.pop("_online", None)
     before = estimator.__dict__.copy()
-    fit: Fit | None = None
+    fit: _Fit | None = None
     with ExitStack() as claims:
         try:
             # What is trained.
@@ -166,7 +163,7 @@ def fit_network(
             draw_seed(state, random)
             job = make_job(estimator, data, state, optimizer, options)
             validation = make_validation(estimator, held_out, state)
-            fit = Fit(estimator, state, job, random, validation, options)
+            fit = _Fit(estimator, state, job, random, validation, options)
             fit.run(make_callback_data(estimator, X, data))
             if options.n_passes == 1 and not options.hooks:
                 estimator._online = make_online_steps(estimator, job, online)
@@ -218,7 +215,7 @@ def make_job(
     )
 
 
-class Fit(Hook):
+class _Fit(Hook):
     """One fit of an estimator: its training runs, what they record, and what checkpoints save (`Subject`).
 
     It updates the curves and fitted attributes of the estimator, and its state in place. As a hook, it lends
@@ -289,7 +286,7 @@ class Fit(Hook):
             if self._earlier_best is None:
                 estimator.best_validation_score_ = -np.inf
             patience = Patience(
-                np.inf,  # `StopOrLowerRate` ends the fit
+                np.inf,  # `_StopOrLowerRate` ends the fit
                 self.tol,
                 self._ties,
                 keeps_small=True,
@@ -300,14 +297,14 @@ class Fit(Hook):
             hooks.append(self._keeper)
         hooks += [self, *reporters]
         if not self._is_lbfgs:
-            hooks.append(StopOrLowerRate(self, reporters))
+            hooks.append(_StopOrLowerRate(self, reporters))
         if options.is_whole:
             for each in get_callbacks(estimator):
                 if isinstance(each, Checkpoint):
                     check_best(each, self._validation is not None)
                     hooks.append(SaveCheckpoint(each, self))
         if options.stopped is not None:
-            hooks.append(StopOnRequest(options.stopped))
+            hooks.append(_StopOnRequest(options.stopped))
         return hooks if self._is_lbfgs else [*hooks, *options.hooks]
 
     def _train(self, hooks: list[Hook]) -> bool:
@@ -492,10 +489,10 @@ class Fit(Hook):
             warn(hint, ConvergenceWarning)
 
 
-class StopOrLowerRate(Hook):
+class _StopOrLowerRate(Hook):
     """Hook that ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
 
-    def __init__(self, fit: Fit, reporters: list[Hook]) -> None:
+    def __init__(self, fit: _Fit, reporters: list[Hook]) -> None:
         self._fit = fit
         self._prints = any(isinstance(hook, Lines) for hook in reporters)
 
@@ -526,7 +523,7 @@ class StopOrLowerRate(Hook):
             print(message)
 
 
-class StopOnRequest(Hook):
+class _StopOnRequest(Hook):
     """Hook that interrupts a fit when the function `stopped` returns True."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:

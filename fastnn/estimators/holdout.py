@@ -23,8 +23,6 @@ from .targets import Weights
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["Validation", "check_validation", "make_validation", "make_weight_argument", "split_validation"]
-
 
 class Validation(NamedTuple):
     """Functions that return the present loss and score of the validation data."""

@@ -16,8 +16,6 @@ from .fitting import FitOptions, fit_network
 from .parallel import fit_all
 from .targets import Weights
 
-__all__ = ["fit_many", "fit_one", "repr_with_module"]
-
 
 def fit_many(
     estimators: Iterable[BaseMLP],

@@ -31,9 +31,6 @@ from .samples import is_kernel_table
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["OnlineSteps", "make_online_steps", "try_online_steps"]
-
-
 # What an estimator keeps from one partial fit for the next: steps, the shape of the samples, or nothing.
 Kept: TypeAlias = "OnlineSteps | tuple[int, ...] | None"
 # Number of steps whose coefficients are computed at once.

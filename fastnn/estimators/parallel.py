@@ -33,8 +33,6 @@ from ..system import threads
 from ..system.messages import collect_warnings, warn
 from ..system.sklearn_internals import CALLBACKS
 
-__all__ = ["count_slots", "fit_all"]
-
 # Function that runs the fit of a number. Its second argument returns True if the fit must end.
 Run = Callable[[int, Callable[[], bool]], None]
 

@@ -31,15 +31,6 @@ from .solvers import SKLEARN_RATES
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = [
-    "ATTRIBUTES_DOC",
-    "CONSTRAINTS",
-    "PARAMETERS_DOC",
-    "parse_activations",
-    "parse_hidden_sizes",
-    "validate_parameters",
-]
-
 # The engine's names of activations, by scikit-learn's names where the two differ.
 ENGINE_NAMES = {"logistic": "sigmoid"}
 ACTIVATION_NAMES = {*ACTIVATIONS, *ENGINE_NAMES}

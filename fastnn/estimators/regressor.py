@@ -25,8 +25,6 @@ from .solvers import is_stochastic
 from .targets import NumberTargets, Weights
 from .weights import make_from_weights
 
-__all__ = ["MLPRegressor"]
-
 
 class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
     __doc__ = (

@@ -31,8 +31,6 @@ from .samples import Samples
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["CallbackData", "Lines", "Tasks", "make_callback_data", "report_fit", "restore_attributes"]
-
 # Largest number of tasks into which a fit is divided for scikit-learn's callbacks.
 MAX_TASKS = 50
 

@@ -15,9 +15,6 @@ from .targets import FLOATS, Weights
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["Samples", "cast_samples", "check_samples", "densify", "is_kernel_table"]
-
-
 # Largest fraction of non-zero values at which the kernels are faster on a CSR matrix than on a dense array.
 SPARSE_FRACTION = 0.1
 

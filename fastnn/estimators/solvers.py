@@ -17,8 +17,6 @@ from .fitted import FittedNetwork
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["SKLEARN_RATES", "has_schedule", "is_stochastic", "make_optimizer", "make_schedule"]
-
 # Keyword argument of an optimizer for weight decay, or none.
 Decay: TypeAlias = dict[str, Any]
 # scikit-learn's names of learning rates. They apply to the solver "sgd" only: for others the rate is

@@ -14,8 +14,6 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-__all__ = ["check_sparse"]
-
 Indices = NDArray[np.integer]
 
 # The kernels count columns with an int32.

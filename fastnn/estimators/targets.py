@@ -24,19 +24,6 @@ from ..system.sklearn_internals import check_sample_weight
 from ..system.validation import Array, check_weights, short_repr
 from .sparse import check_sparse
 
-__all__ = [
-    "FLOATS",
-    "ClassTargets",
-    "NumberTargets",
-    "Targets",
-    "Weights",
-    "check_class_weights",
-    "check_column",
-    "check_no_times",
-    "check_numbers",
-    "check_texts",
-]
-
 Weights: TypeAlias = ArrayLike | None
 
 

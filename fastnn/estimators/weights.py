@@ -19,8 +19,6 @@ from .reporting import restore_attributes
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-__all__ = ["adopt_weights", "check_out_activation", "make_from_weights"]
-
 Kind = TypeVar("Kind", bound="BaseMLP")
 
 

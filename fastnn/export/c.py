@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-__all__ = ["to_c"]
-
 # Largest number of characters of a line of numbers or comments.
 WIDTH = 104
 # Number of samples in the self-test, and the largest number that is tried for it.

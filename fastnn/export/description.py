@@ -21,8 +21,6 @@ from ..system.validation import all_finite, check_dtype
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-__all__ = ["FitRecord", "LayerDescription", "Member", "ModelDescription", "describe"]
-
 
 @dataclass(frozen=True)
 class LayerDescription:

@@ -15,8 +15,6 @@ import numpy as np
 from ..reference.layer import ACTIVATIONS, Sigmoid
 from ..reference.output import OUTPUTS
 
-__all__ = ["VARIABLE", "Expression", "find_sigmoid_argument", "record_formula"]
-
 # Operations that exporters write, by the names of NumPy's functions.
 OPERATIONS = frozenset(
     [

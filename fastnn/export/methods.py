@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from .description import ModelDescription
 
-__all__ = ["Exportable"]
-
 
 class Exportable:
     """Base class of everything that has a description and can be exported."""

@@ -30,19 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = [
-    "OPSET",
-    "TABLES",
-    "Builder",
-    "Graph",
-    "Tensor",
-    "add_model",
-    "check_text",
-    "convert_classes",
-    "list_outputs",
-    "to_onnx",
-]
-
 # Opset of the graph, and the version of the file format that belongs to it.
 OPSET, IR_VERSION = 13, 7
 # Domain of the operators for tables, and the opsets of all domains.

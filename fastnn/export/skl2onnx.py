@@ -8,8 +8,6 @@ from ..system.extras import import_extra
 from .methods import Exportable
 from .onnx import OPSET, Builder, add_model, convert_classes
 
-__all__ = ["register_skl2onnx"]
-
 
 def register_skl2onnx() -> None:
     """Register fastnn's estimators and ensembles with skl2onnx, for pipelines and searches that hold them.

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.preprocessing import LabelBinarizer
 
-__all__ = ["OUT_ACTIVATIONS", "make_label_binarizer", "to_sklearn"]
-
 # scikit-learn's names of the activations and of the output functions.
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exponential": "exp"}

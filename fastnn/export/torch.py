@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["to_torch"]
-
 
 def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> Module:
     """Return a model as a ``torch.nn.Module``.

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from .description import Array, Network
 
-__all__ = ["DecisionNetworks"]
-
 
 class DecisionNetworks(NamedTuple):
     """Networks whose scores decide the class of a sample, and the meaning of these scores.

@@ -24,8 +24,8 @@ from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
 from ..system.generators import Random
 from ..system.memory import check_memory
+from ..system.validation import Array as Array
 from ..system.validation import (
-    Array,
     check_choice,
     check_dtype,
     check_flag,
@@ -34,9 +34,6 @@ from ..system.validation import (
     short_repr,
 )
 from .initialization import INITIALIZERS, draw_layer
-
-__all__ = ["ALIGNMENT", "Array", "LayerOffsets", "Layout", "Network", "allocate_empty", "allocate_zeros"]
-
 
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from ..system.generators import Random
 
-__all__ = ["INITIALIZERS", "draw_layer"]
-
 Array = NDArray[np.float64]
 
 

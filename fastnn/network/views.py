@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from ..system.validation import check_parameters, short_repr
 from .description import Array, Network
 
-__all__ = ["BatchNorm", "FoldedViews", "LiveViews", "make_batch_norm_views"]
-
 
 class BatchNorm(NamedTuple):
     """Views of the batch normalisation of one layer.

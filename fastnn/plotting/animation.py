@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..boundary.colours import Colours, Markers
 
-__all__ = ["animate_training"]
-
 # Durations of a frame, and of the pause after the last one, in milliseconds.
 INTERVAL, PAUSE = 100, 2500
 

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from ..boundary.colours import Colours, Markers
 
-__all__ = ["is_regressor", "plot_decision_boundary"]
-
 # Width of the margin around the samples, as a fraction of their range.
 MARGIN = 0.1
 # Largest number of features whose values in the plane of a picture are named.

@@ -15,8 +15,6 @@ from ..training.history import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_history"]
-
 
 def plot_history(history: Any, axes: Sequence[Axes] | None = None) -> Array:
     """Draw the losses of a training and its other measurements against the epochs.

@@ -8,8 +8,6 @@ import numpy as np
 
 from .files import Savable
 
-__all__ = ["SavableAttributes"]
-
 
 class SavableAttributes(Savable):
     """Base class of estimators and transformers that can be saved; it precedes ``BaseEstimator``.

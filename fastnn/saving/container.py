@@ -19,8 +19,6 @@ from ..network.description import allocate_empty
 from ..system.files import atomic_path
 from ..system.validation import Array
 
-__all__ = ["Contents", "parse_json", "read_container", "write_container"]
-
 # Version of the format. Readers refuse every other.
 FORMAT = 1
 # Largest header that readers of safetensors accept, in bytes.

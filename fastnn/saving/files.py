@@ -11,8 +11,6 @@ from ..system.validation import check_flag
 from .container import Contents, read_container, write_container
 from .values import Decoder, Encoder
 
-__all__ = ["Savable", "check_path", "encode_model", "load", "load_with_version"]
-
 
 class Savable:
     """Base class of the models that can be saved to a file: they have the methods `values.HOMES` asks for."""

@@ -11,8 +11,6 @@ from typing import Any
 from ..system.messages import escape_controls
 from .files import load_with_version
 
-__all__ = ["FileInfo", "info"]
-
 
 @dataclass(frozen=True)
 class FileInfo:

@@ -32,8 +32,6 @@ from ..schedules import SCHEDULES, FunctionSchedule
 from ..system.generators import restore_random
 from ..system.validation import Array, short_repr
 
-__all__ = ["Decoder", "Encoder"]
-
 # Modules of the classes whose objects a file holds, besides losses, optimizers and schedules. Such a class is
 # a dataclass, which checks its fields, or has two methods: `_get_saved_state(training)` returns a dict from
 # which `_from_state(state)`, a class method, makes an object and checks it. `training` is False where only

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 
 from .validation import Array
 
-__all__ = ["AffineMap", "Chain", "NotAffineError", "compose_maps", "read_chain", "split_pipeline"]
-
-
 # Distance of the points at which the matrix is read: far above the offsets in units of the features, so that
 # their rounding does not matter.
 FAR = 2.0**40

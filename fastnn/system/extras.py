@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["import_extra"]
-
 
 def import_extra(package: str, extra: str, feature: str) -> Any:
     """Import a package of an extra; raise ImportError that names the feature, the package and the remedy.

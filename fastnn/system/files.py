@@ -17,16 +17,6 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 
 from .validation import short_repr
 
-__all__ = [
-    "Draft",
-    "atomic_path",
-    "check_file_name",
-    "check_folder",
-    "check_output",
-    "check_replaceable",
-    "is_url",
-]
-
 # Prefix of the names of drafts.
 PREFIX = ".fastnn-"
 # Prefix of the name of a folder in a draft that holds older files until their replacements are in place.

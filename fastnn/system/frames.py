@@ -28,20 +28,6 @@ if TYPE_CHECKING:
     # Table in memory: a dataframe, or what converts to an array of two dimensions.
     TableLike: TypeAlias = ArrayLike | IntoDataFrame
 
-__all__ = [
-    "KINDS",
-    "MAX_MICROSECONDS",
-    "CodedValues",
-    "Table",
-    "as_table",
-    "check_same_columns",
-    "find_kind",
-    "is_missing",
-    "record_columns",
-    "value_type",
-]
-
-
 # Kinds of columns.
 KINDS = ("number", "boolean", "date", "category")
 # Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.

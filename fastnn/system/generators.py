@@ -21,17 +21,6 @@ from numpy.typing import NDArray
 
 from .validation import short_repr
 
-__all__ = [
-    "Random",
-    "claim_random",
-    "is_twister",
-    "make_random",
-    "read_generator_state",
-    "resolve_random_state",
-    "restore_random",
-    "write_generator_state",
-]
-
 # Source of random numbers: a generator, or the module numpy.random, whose functions draw from a global one.
 Random: TypeAlias = np.random.RandomState | ModuleType
 

@@ -8,8 +8,6 @@ import sys
 
 from .validation import short_repr
 
-__all__ = ["LARGE_BYTES", "check_memory", "get_free_memory", "parse_size"]
-
 # Before the allocation of at least this many bytes, the free memory is checked; the check takes time.
 LARGE_BYTES = 1 << 28
 

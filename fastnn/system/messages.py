@@ -10,18 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = [
-    "collect_warnings",
-    "did_you_mean",
-    "escape_controls",
-    "find_similar",
-    "format_error",
-    "format_range",
-    "join_names",
-    "pluralize",
-    "warn",
-]
-
 # Characters that a terminal interprets: controls other than tabs, ends of lines, marks of direction.
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["make_html_table"]
-
 
 def make_html_table(caption: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table with a caption and a row of names; floats have four significant digits."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 
-__all__ = ["announce_compilation"]
-
 logger = logging.getLogger("fastnn")
 
 _announced: set[str] = set()

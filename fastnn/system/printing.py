@@ -9,8 +9,6 @@ from typing import Any
 
 from .messages import escape_controls
 
-__all__ = ["VisibleText", "escape_lines", "print"]
-
 
 def escape_lines(text: str) -> str:
     """Return a text of several lines with its control characters as escapes."""

@@ -6,8 +6,6 @@ import sys
 import warnings
 from typing import Any
 
-__all__ = ["make_progress_bar"]
-
 
 class NoBar:
     """Stand-in for a progress bar that is not shown."""

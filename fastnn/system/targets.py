@@ -8,8 +8,6 @@ from typing import Any
 from .frames import find_kind
 from .validation import Array
 
-__all__ = ["MAX_CLASSES", "are_numbers", "stands_for_number", "suggest_task"]
-
 # Largest number of different integers that are taken for classes.
 MAX_CLASSES = 10
 # Fraction of numbers among more different values from which the others, text, are taken for mistakes.

@@ -22,19 +22,6 @@ from typing import Any, TypeVar
 
 from fastnn_kernels.compiler.interrupts import defer_signals, deliver_interrupts, let_interrupts_through
 
-__all__ = [
-    "CorePlaces",
-    "Flag",
-    "acquire_cores",
-    "acquire_spare_cores",
-    "count_cores",
-    "count_idle_cores",
-    "find_dask_worker",
-    "map_in_order",
-    "map_on_threads",
-    "start_pool",
-]
-
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")

@@ -18,30 +18,6 @@ from numpy.typing import NDArray
 from .messages import did_you_mean, pluralize
 from .words import explain_word
 
-__all__ = [
-    "Array",
-    "all_finite",
-    "check_choice",
-    "check_classes",
-    "check_count",
-    "check_dtype",
-    "check_flag",
-    "check_labels",
-    "check_layout",
-    "check_limit",
-    "check_number",
-    "check_parameters",
-    "check_rate",
-    "check_real_array",
-    "check_samples",
-    "check_targets",
-    "check_weights",
-    "resolve",
-    "short_repr",
-    "sort_classes",
-    "store_checked",
-]
-
 T = TypeVar("T")
 Array = NDArray[Any]
 

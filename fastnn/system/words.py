@@ -9,8 +9,6 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from .messages import pluralize
 
-__all__ = ["ForeignMethod", "explain_word", "translate_arguments"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Names of arguments, values and methods, by the words for them elsewhere. The first that exists is meant.

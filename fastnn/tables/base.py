@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .members import Member
     from .parquet import Files
 
-__all__ = ["Tabular"]
-
 # Attributes with a value for every out-of-fold prediction.
 _HELD_OUT = ("oof_prediction_", "oof_quantiles_", "oof_rows_", "_oof_targets")
 

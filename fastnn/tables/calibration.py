@@ -14,15 +14,6 @@ from ..system.validation import Array, short_repr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "check_quantiles",
-    "compute_probabilities",
-    "compute_shifts",
-    "fit_temperature",
-    "log_loss",
-    "predict_held_out",
-]
-
 # Range of the temperature.
 _LOWEST, _HIGHEST = 0.2, 5.0
 # Scores that tell all rows apart have the least log-loss at the temperature 0, at which a single new row that

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ..system.frames import TableLike
     from .members import Member
 
-__all__ = ["TabularClassifier", "TabularRegressor"]
-
 # Least range of targets: squares of smaller differences lose digits, or vanish.
 MIN_RANGE = 1e-150
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .base import Tabular
     from .members import Member as Network
 
-__all__ = ["export_onnx"]
-
 
 def _check_drop(estimator: Tabular, drop: object) -> None:
     """Raise ValueError unless the argument `drop` is a list of columns that the model can do without."""

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from .base import Tabular
     from .members import Member
 
-__all__ = ["TableFitOptions", "TableFits", "check_size", "fit_tabular"]
-
 Rows = NDArray[np.int64]
 
 

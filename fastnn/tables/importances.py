@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .base import Tabular
     from .members import Member
 
-__all__ = ["estimate_importances", "measure_importances"]
-
 Rows = NDArray[np.int64]
 
 # Largest number of rows of a fold on which the importances of the columns are estimated.

@@ -31,18 +31,6 @@ if TYPE_CHECKING:
 
     Member: TypeAlias = MLPClassifier | MLPRegressor
 
-__all__ = [
-    "Deadline",
-    "MemberScorer",
-    "StopAtCycleEnds",
-    "check_split_weights",
-    "check_validation_weights",
-    "choose_batch_size",
-    "make_member_settings",
-    "make_splits",
-    "number_groups",
-]
-
 Rows = NDArray[np.int64]
 
 # Least number of folds: a network is trained on four fifths of the rows, or more.

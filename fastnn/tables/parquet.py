@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     # Parquet files: a path or URL, a list of them, or a dataset of pyarrow.
     Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Dataset
 
-__all__ = [
-    "Source",
-    "draw_rows",
-    "get_first_line",
-    "import_arrow",
-    "is_files",
-    "is_parquet",
-    "name_source",
-    "read_url",
-]
-
 # First bytes of Parquet files.
 PARQUET = b"PAR1"
 # Largest number of rows of a batch.

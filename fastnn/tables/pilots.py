@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from .fits import TableFits
     from .members import Member
 
-__all__ = [
-    "average_scores",
-    "choose_pilots",
-    "choose_power",
-    "compute_scales",
-    "count_pilot_epochs",
-    "count_pilots",
-    "count_short_epochs",
-    "find_scales",
-]
-
 Rows = NDArray[np.int64]
 
 # Number of pilots, where the estimator has as many networks.

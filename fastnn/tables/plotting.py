@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .base import Tabular
     from .estimators import TabularClassifier
 
-__all__ = ["draw_calibration", "draw_residuals", "plot_calibration", "plot_importances", "plot_residuals"]
-
 
 def plot_importances(
     estimator: Tabular,

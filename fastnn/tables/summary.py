@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from .base import Tabular
 
-__all__ = ["find_last_best", "summarize"]
-
 
 def summarize(estimator: Tabular) -> str:
     """Return the text of ``summary()`` of a tabular estimator."""

@@ -18,18 +18,6 @@ from .loop import Hook, Training
 from .patience import TIES, Patience
 from .state import BestEpoch
 
-__all__ = [
-    "PRINT_EVERY",
-    "CallFunctions",
-    "EarlyStopping",
-    "KeepBest",
-    "PrintLoss",
-    "StopEarly",
-    "ValidateLoss",
-    "call_scorer",
-    "check_callbacks",
-]
-
 # Default number of epochs from one printed loss to the next, as in the tutorial.
 PRINT_EVERY = 1000
 

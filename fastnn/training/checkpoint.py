@@ -21,8 +21,6 @@ from ..saving.files import check_path, encode_model
 from ..system.validation import check_count, check_flag, short_repr, store_checked
 from .loop import Hook, Training
 
-__all__ = ["Checkpoint", "SaveCheckpoint", "Subject", "check_best"]
-
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _TIME = rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["DivergenceError"]
-
 
 class DivergenceError(ValueError):
     """Error of a training in which an array of the model, or the last loss, becomes infinite or NaN.

@@ -28,8 +28,6 @@ from ..system.validation import Array
 from .divergence import DivergenceError
 from .loop import run_training
 
-__all__ = ["GradientReport", "check_gradients"]
-
 # Half of the distance between the outer points, for a parameter of size 1. The error of the quotient by
 # rounding is then about 1e-12. The truncation error is about 1e-17, or 1e-11 in a layer below a batch
 # normalisation of few samples.

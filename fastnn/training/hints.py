@@ -23,8 +23,6 @@ from .divergence import DivergenceError
 from .history import History, record_every
 from .loop import run_training
 
-__all__ = ["find_range_hint", "find_rate_hint", "find_rise_hint", "may_be_too_high"]
-
 # Product of learning rate and number of samples in the tutorial: 0.01 times 200. A training with a smaller
 # product gets no hint. Trials have this product and a fifth of it, since large values in X need a lower rate.
 USUAL_PRODUCT = 2.0

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from ..system.notebooks import make_html_table
 from ..system.validation import store_checked
 
-__all__ = ["MAX_RECORDS", "History", "record_every"]
-
 Floats = NDArray[np.float64]
 
 # Largest number of epochs in a history, besides the last epoch. Measuring an epoch takes a few per cent of

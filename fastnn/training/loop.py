@@ -25,8 +25,6 @@ from ..optimizers import LBFGS
 from .divergence import DivergenceError
 from .history import History
 
-__all__ = ["Hook", "Training", "finish", "run_chunks", "run_training"]
-
 Result = TypeVar("Result")
 
 

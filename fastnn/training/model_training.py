@@ -43,8 +43,6 @@ from .state import TrainingState
 if TYPE_CHECKING:
     from ..model import Model
 
-__all__ = ["train_in_chunks"]
-
 
 def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Generator[None, None, History]:
     """Train a model in place, and yield before every chunk of epochs; return its history.

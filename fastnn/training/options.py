@@ -30,8 +30,6 @@ from .checkpoint import Checkpoint
 from .history import History, record_every
 from .loop import Hook
 
-__all__ = ["REDUCTIONS", "TrainOptions", "make_job"]
-
 # How the losses of a batch's samples become the batch's loss.
 REDUCTIONS = ("sum", "mean")
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["TIES", "Patience"]
-
 # Choices between several epochs with the best value.
 TIES = ("earliest", "latest")
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from .loop import Hook, Training
 
-__all__ = ["ReportingHook", "ShowProgress", "make_training_figures"]
-
 
 class ReportingHook(Hook):
     """Base class of hooks that report the epochs of a chunk, and those before a divergence."""

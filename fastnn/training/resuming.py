@@ -24,8 +24,6 @@ from .state import TrainingState
 if TYPE_CHECKING:
     from ..model import Model
 
-__all__ = ["StartPoint", "find_start", "use_start"]
-
 
 class StartPoint(NamedTuple):
     """Start of a training: its job, and the arrays before the first step."""

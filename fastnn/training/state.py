@@ -19,8 +19,6 @@ from ..schedules import FunctionSchedule
 from ..system.validation import Array, check_count
 from .history import record_every
 
-__all__ = ["BestEpoch", "TrainingState"]
-
 # Largest number of bytes of an array in its SHA-256 digest, in blocks of BLOCK_BYTES spread evenly over it.
 DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
 # Arguments of `Model.train`, and fields of a Job, that decide the result.

@@ -13,8 +13,6 @@ from ..regions import Regions
 from ..view import Rect
 from .base import Picture, Sink
 
-__all__ = ["ArraySink"]
-
 # Rows of a rectangle: MAX_ROWS with regions, whose squares are divided once each, or fewer where that gives
 # each thread several of about ARRAY_RECTANGLES rectangles.
 MAX_ROWS, ARRAY_RECTANGLES, MIN_ROWS = 512, 16, 64

@@ -17,13 +17,6 @@ from ..colours import PALETTE
 from ..regions import Regions
 from ..view import Rect
 
-__all__ = [
-    "FileSink",
-    "Picture",
-    "Sink",
-    "is_constant",
-]
-
 
 @dataclass(frozen=True)
 class Picture:

@@ -19,8 +19,6 @@ from ..view import Rect
 from .base import FileSink, Picture, is_constant
 from .png import PngCoding
 
-__all__ = ["DeepZoomSink"]
-
 DZI_TILE = 512  # pixels to a side
 DZI_LEVELS = 3  # number of levels on which a rectangle consists of whole tiles
 

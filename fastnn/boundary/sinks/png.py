@@ -17,8 +17,6 @@ from ..regions import Regions
 from ..view import Rect
 from .base import FileSink, Picture, is_constant
 
-__all__ = ["PngCoding", "PngSink"]
-
 # Number of pixels in a rectangle: enough to outweigh the overhead of a thread's task.
 PNG_POINTS = 1 << 23
 # Number of pixels that are converted together: intermediate results stay in the cache.

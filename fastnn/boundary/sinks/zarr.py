@@ -19,8 +19,6 @@ from ..regions import Regions
 from ..view import Rect
 from .base import FileSink, Sink
 
-__all__ = ["ZarrSink"]
-
 ZARR_CHUNK = 2048  # pixels to a side
 ZARR_SHARD = 32  # chunks to a side of a shard: a trillion pixels are in 256 files
 # Level of compression by Zstandard: the fastest of those with short codes for runs.

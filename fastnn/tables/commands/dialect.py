@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from ...system.messages import pluralize
 from .options import ReadOptions
 
-__all__ = ["Dialect", "find_dialect"]
-
 # Lines that are inspected.
 MAX_LINES = 500
 SEPARATORS = (",", ";", "\t", "|")

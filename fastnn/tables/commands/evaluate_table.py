@@ -20,8 +20,6 @@ from .reading import Columns
 from .rows import are_numbers, check_any, check_classes, note_missing_targets, parse_rows
 from .scores import compute_scores, estimate_margins, format_scores, predict_constant, to_json
 
-__all__ = ["evaluate_table"]
-
 # Largest number of classes of which the confusion matrix is printed.
 MAX_CLASSES = 12
 # Largest number of characters of a class's name there, but for numbers, and for names that begin alike.

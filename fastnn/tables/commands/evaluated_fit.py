@@ -30,8 +30,6 @@ from .scores import (
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
 
-__all__ = ["fit_and_evaluate"]
-
 Rows = NDArray[np.int64]
 
 # Name of the fitted estimator among the baselines.

@@ -19,16 +19,6 @@ from pandas import Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "find_hint",
-    "format_option",
-    "guess_date_formats",
-    "is_marker",
-    "parse_units",
-    "read_as_missing",
-    "to_python_form",
-]
-
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
 # Largest number of different values beside numbers or dates where these are fewer, but most.

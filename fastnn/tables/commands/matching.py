@@ -23,20 +23,6 @@ from .reading import ISO, ReadTable, parse_dates
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
 
-__all__ = [
-    "Matching",
-    "check_finite",
-    "check_kinds",
-    "check_known",
-    "find_first_text",
-    "find_known_texts",
-    "find_text_columns",
-    "ignore_unseen",
-    "list_fitted_columns",
-    "load_model",
-    "parse_numbers",
-]
-
 # Largest number of categories unseen in the fit that are remembered for each column.
 MAX_UNSEEN = 10_000
 

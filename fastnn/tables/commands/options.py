@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-__all__ = ["EvaluateOptions", "PredictOptions", "ReadOptions", "TrainTableOptions"]
-
 # Options that a model remembers of its training's file: texts, and lists of texts.
 _TEXTS, _LISTS = ("sep", "decimal", "thousands"), ("units", "na", "date_format")
 

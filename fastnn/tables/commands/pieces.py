@@ -18,8 +18,6 @@ from .reading import INDEX, Columns, ReadTable, read_table
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-__all__ = ["Piece", "TableInPieces"]
-
 
 @dataclass(frozen=True)
 class Piece:

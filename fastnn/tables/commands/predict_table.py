@@ -24,8 +24,6 @@ from .reading import Columns, resolve_names
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-__all__ = ["predict_table"]
-
 # Extensions of archives and spreadsheets, which are not written.
 OTHERS = (".zip", ".zst", ".xls", ".xlsx", ".ods")
 # Compressions in pandas by extension. Without a name and a time, the same predictions give the same bytes.

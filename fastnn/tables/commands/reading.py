@@ -36,8 +36,6 @@ from .dialect import Dialect, find_dialect
 from .hints import guess_date_formats, parse_units, to_python_form
 from .options import ReadOptions
 
-__all__ = ["INDEX", "ISO", "Columns", "ReadTable", "parse_dates", "read_table", "resolve_names"]
-
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
 # Largest number of unpacked bytes of a compressed file, and their ratio to the packed ones in larger files.

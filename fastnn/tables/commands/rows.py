@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = [
-    "Problem",
-    "are_numbers",
-    "check_any",
-    "check_classes",
-    "make_problem",
-    "make_rows",
-    "note_missing_targets",
-    "parse_rows",
-    "parse_targets",
-]
-
 # Largest integer of 64 bits with a sign.
 MAX_INTEGER = 2**63 - 1
 # Largest number of classes whatever the number of rows; more are refused if they exceed half of the rows.

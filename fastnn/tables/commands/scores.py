@@ -26,20 +26,6 @@ from .matching import ignore_unseen
 if TYPE_CHECKING:
     from ..base import Tabular
 
-__all__ = [
-    "METRICS",
-    "Metric",
-    "compute_scores",
-    "count_operations",
-    "estimate_margins",
-    "format_score",
-    "format_scores",
-    "order_metrics",
-    "predict_constant",
-    "score_baselines",
-    "to_json",
-]
-
 Rows = NDArray[np.int64]
 
 # Largest number of rows to which the linear model is fitted.

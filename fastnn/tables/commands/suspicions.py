@@ -16,8 +16,6 @@ from ..members import make_splits
 from .hints import find_hint, format_option, read_as_missing
 from .reading import ReadTable
 
-__all__ = ["find_suspicions"]
-
 # Number of random rows on which a column is checked, the fewest that show something, and the folds.
 N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 2
 # Largest number of classes that single columns are checked for.

@@ -29,8 +29,6 @@ from .reading import Columns, ReadTable, read_table, resolve_names
 from .rows import Problem, are_numbers, check_classes, make_problem, make_rows
 from .scores import format_scores, to_json
 
-__all__ = ["train_table"]
-
 # Files that a training writes.
 MODEL, SCORES, REPORT = "model.fastnn", "metrics.json", "report.html"
 

@@ -18,8 +18,6 @@ from ...system.messages import warn
 from ...system.validation import Array, check_count, short_repr
 from .columns import Dropped, Encoding, Write
 
-__all__ = ["MAX_HASHES", "UNSEEN", "CategoryEncoding", "WordsEncoding", "to_text"]
-
 # Codes of missing values and of categories without a code of their own; known categories have the codes 0, 1,
 # ... Tables by code end with a row for missing values and one for other categories.
 MISSING, OTHER = -2, -1

@@ -23,8 +23,6 @@ from .dates import count_days, find_first_microsecond, find_varying_parts, split
 from .piecewise import compute_interval_terms, find_quantile_edges
 from .scaling import LIMIT, find_center_and_scale
 
-__all__ = ["DateEncoding", "Dropped", "Encoding", "FlagEncoding", "NumberEncoding", "Write", "count_features"]
-
 # Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
 # `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.
 Write = Callable[[slice, Array, int], None]

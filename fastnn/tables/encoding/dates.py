@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ...system.frames import TableLike
 
-__all__ = ["PARTS", "DateEncoder", "count_days", "split_dates"]
-
 Dates = NDArray[np.datetime64]
 
 # 1970-01-01, from which NumPy counts days, was a Thursday: day 3 of a week that begins on Monday.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from ...system.frames import TableLike
 
-__all__ = ["TableEncoder"]
-
 # Usual number of categories with a feature of their own.
 MAX_CATEGORIES = 32
 # Number of folds of the target statistics.

@@ -22,8 +22,6 @@ from .encoder import TableEncoder
 from .piecewise import compute_interval_terms
 from .scaling import LIMIT
 
-__all__ = ["MISSING_DATE", "add_table", "describe_columns", "list_inputs"]
-
 # Dates are microseconds since 1970; a missing value is the least int64, as NumPy's NaT is.
 MISSING_DATE = int(np.iinfo(np.int64).min)
 # Missing values of categories are empty texts: ONNX has no missing text.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ...system.frames import TableLike
 
-__all__ = ["PiecewiseLinearEncoder", "compute_interval_terms", "find_quantile_edges"]
-
 # Number of rows that are encoded at once: a block of features then stays in the processor's cache.
 BLOCK = 4096
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ...system.frames import TableLike
 
 
-__all__ = ["LIMIT", "SmoothRobustScaler", "find_center_and_scale"]
-
 # Value that the output approaches for large inputs: RealMLP's choice.
 LIMIT = 3.0
 

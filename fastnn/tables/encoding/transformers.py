@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ...system.frames import TableLike
 
-__all__ = ["NumberTransformer", "SavableTransformer"]
-
 
 class SavableTransformer(SavableAttributes):
     """Base class of the transformers: files hold parameters, fitted attributes and the form of the output."""

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from ..commands.scores import Metric
     from ..estimators import TabularClassifier, TabularRegressor
 
-__all__ = ["EvaluatedFit", "make_report_page"]
-
 # Largest number of bars of importances, and of classes in the confusion matrix.
 MAX_BARS, MAX_CLASSES = 12, 12
 

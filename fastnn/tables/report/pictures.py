@@ -22,17 +22,6 @@ from ..plotting import draw_calibration, draw_residuals
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "draw_calibration_svg",
-    "draw_learning",
-    "draw_predicted",
-    "draw_residuals_svg",
-    "draw_roc",
-    "draw_sparkline",
-    "draw_sureness",
-    "escape",
-]
-
 # Colours that matplotlib draws with, and the variables of the page's style that replace them. matplotlib
 # knows no variables; none of these colours is used for anything else.
 _COLOURS = {

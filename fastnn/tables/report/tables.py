@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from ..commands.scores import Metric
     from ..encoding.encoder import ColumnRecord
 
-__all__ = [
-    "draw_bars",
-    "format_number",
-    "is_dense",
-    "make_classes_table",
-    "make_columns_table",
-    "make_confusion_table",
-    "make_scores_table",
-]
-
 # Largest numbers of bars in the small picture of a column: intervals of numbers and dates, and categories.
 N_INTERVALS, MAX_VALUES = 20, 12
 # Sign for no value.
