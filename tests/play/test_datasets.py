@@ -85,37 +85,6 @@ def test_samples_are_divided_as_by_scikit_learn(n_samples, share, seed):
     np.testing.assert_array_equal(problem.test, test)
 
 
-def test_the_formulas_of_lines_and_surfaces_are_those_they_are_named_for():
-    def draw(**state):
-        problem, _ = make_problem(Settings.of_state({"noise": 0, "n_samples": 500, **state}))
-        assert np.abs(problem.X).max() <= 1
-        return problem.X.T, problem.y
-
-    lines = {
-        "sine": lambda x: 0.5 * np.sin(np.pi * x),
-        "parabola": lambda x: 1.5 * x**2 - 0.6,
-        "cubic": lambda x: 2 * x**3 - x,
-        "peak": lambda x: 0.6 - 1.4 * abs(x),
-        "waves": lambda x: 0.4 * np.sin(3 * np.pi * x),
-    }
-    surfaces = {
-        "plane": lambda u, v: (u + v) / 2,
-        "hills": lambda u, v: bell(u - 0.4, v - 0.4) - bell(u + 0.4, v + 0.4),
-        "saddle": lambda u, v: u**2 - v**2,
-        "ripples": lambda u, v: np.cos(2 * np.pi * np.hypot(u, v)),
-    }
-    for function, line in lines.items():
-        (x, height), y = draw(dataset="line", function=function)
-        np.testing.assert_array_equal(y, height > line(x))
-    for surface, height in surfaces.items():
-        (u, v), y = draw(dataset="surface", surface=surface, output_activation="identity")
-        np.testing.assert_allclose(y, height(u, v), rtol=1e-12, atol=1e-12)
-
-
-def bell(u, v):
-    return np.exp(-6 * (u**2 + v**2))
-
-
 @pytest.mark.parametrize("turns", [0.5, 3])
 def test_an_arm_of_the_spiral_winds_as_many_turns_as_wanted(turns):
     state = {"dataset": "spiral", "noise": 0, "turns": turns, "n_samples": 1000}
