@@ -1,8 +1,5 @@
 """`Model` from its user's side: parameters, training, interrupts and threads."""
 
-import copy
-import pickle
-
 import joblib
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ from small_models import BACKENDS, X, trained, y
 import fastnn
 from fastnn.losses import LOSSES
 from fastnn.network.initialization import INITIALIZERS
-from fastnn.optimizers import OPTIMIZERS
 
 
 def test_a_seed_a_generator_and_the_global_generator_initialise_alike():
@@ -83,23 +79,6 @@ def test_all_parameters_can_be_set_at_once():
         target.b = [np.zeros((1, 3))]
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_norm": True, "loss": fastnn.MulticlassHinge(2.0)}], ids=str)
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_are_complete_and_independent(clone, options):
-    model = trained(backend="numpy" if options else "numba", **options)
-    other = clone(model)
-    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
-    assert repr(other) == repr(model)
-    assert (other.layers_dim, other.dtype, other.backend) == (model.layers_dim, model.dtype, model.backend)
-    assert other.loss == model.loss
-    before = state(model)
-    other.train(X, y, num_passes=3)
-    np.testing.assert_array_equal(state(model), before)
-    model.train(X, y, num_passes=3)
-    np.testing.assert_array_equal(state(other), state(model))
-    assert (state(model) != before).any()
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_model_whose_parameters_are_read_only_trains_on_a_copy(batch_norm, backend, tmp_path):
@@ -157,16 +136,6 @@ def test_initial_weights_have_the_variance_of_their_rule(name, dtype):
     if name == "orthogonal":
         np.testing.assert_allclose(W.T @ W, np.eye(n_out), atol=1e-5)
     assert (b != 0).all() if name == "tutorial" else (b == 0).all()
-
-
-def test_losses_and_optimizers_may_be_names_or_objects():
-    for name, loss in LOSSES.items():
-        assert fastnn.Model([2, 3, 2], loss=name).loss == fastnn.Model([2, 3, 2], loss=loss()).loss == loss()
-    for name, optimizer in OPTIMIZERS.items():
-        models = [fastnn.Model([2, 3, 2], backend="numpy", random_state=0) for _ in range(2)]
-        for model, given in zip(models, (name, optimizer()), strict=True):
-            model.train(X, y, num_passes=3, epsilon=0.001, optimizer=given)
-        np.testing.assert_array_equal(parameters(models[0]), parameters(models[1]))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -140,23 +140,6 @@ def test_the_loss_may_include_the_penalty(batch_norm, reduction, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"Loss after iteration 2: {total:f}"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_microgrids_hinge_loss_with_a_penalty_on_all_parameters(backend):
-    """A gradient step by hand of the mean of ``max(0, 1 - y s)`` and of half the squares of W and b."""
-    model = fastnn.Model([2, 1], loss="hinge", backend=backend, **LINEAR)
-    labels, W, b = 2 * y - 1, model.W[0].copy(), model.b[0].copy()
-    margins = 1 - labels * (X @ W + b)[:, 0]
-    assert model.calculate_loss(X, labels) == pytest.approx(np.maximum(0, margins).mean(), rel=1e-12)
-    d = np.where(margins > 0, -labels, 0)[:, None] / 200
-    options = {
-        "epsilon": 0.5,
-        "reg_lambda": 0.0,
-        "reduction": "mean",
-        "optimizer": fastnn.SGD(weight_decay=0.1),
-    }
-    model.train(X, labels, num_passes=1, **options)
-    np.testing.assert_allclose(model.W[0], W - 0.5 * (X.T @ d + 0.1 * W), rtol=1e-12)
-    np.testing.assert_allclose(model.b[0], b - 0.5 * (d.sum(axis=0) + 0.1 * b), rtol=1e-12)
 
 
 def test_biases_may_be_vectors():

@@ -137,17 +137,6 @@ def test_validation_data_are_scored_after_every_epoch(problem):
     assert model.t_ == model.n_iter_ * len(rows)
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_the_last_validation_loss_is_that_of_the_fitted_network(solver):
-    model = classifier(solver=solver).fit(X, y, X_val=X[:70], y_val=y[:70])
-    expected = -model.predict_log_proba(X[:70])[np.arange(70), y[:70]].mean()
-    assert model.validation_loss_curve_[-1] == pytest.approx(expected)
-    model = regressor(solver=solver).fit(X, COUNTS, X_val=X[:70], y_val=COUNTS[:70])
-    assert len(model.validation_loss_curve_) == 5
-    expected = ((model.predict(X[:70]) - COUNTS[:70]) ** 2).mean() / 2
-    assert model.validation_loss_curve_[-1] == pytest.approx(expected)
-
-
 def test_a_scorer_sees_the_estimator_after_the_present_epoch():
     seen = []
 

@@ -55,14 +55,6 @@ def test_class_weights_are_sample_weights(targets, class_weight):
     one = classifier(class_weight=class_weight, batch_size=40).fit(X, targets, WEIGHTS)
     other = classifier(batch_size=40).fit(X, targets, WEIGHTS * np.asarray(factors)[indices])
     np.testing.assert_allclose(parameters(one), parameters(other), rtol=1e-12)
-
-
-def test_class_weights_may_leave_out_classes():
-    model, other = classifier(class_weight={0: 2.0, 1: 3.0}), classifier()
-    for one, weight in ((model, None), (other, 3.0)):
-        one.partial_fit(X[y == 2], y[y == 2], classes=[0, 1, 2])
-        one.partial_fit(X[y == 1], y[y == 1], sample_weight=weight)
-    np.testing.assert_allclose(parameters(model), parameters(other), rtol=1e-12)
     classifier(class_weight="balanced").fit(X, LABELS)
 
 

@@ -13,14 +13,12 @@ import scipy.sparse
 import sklearn
 from estimator_checks import parameters
 from estimator_problems import (
-    METHODS,
     UNCONVERGED,
     WEIGHTS,
     X,
     assert_same_fit,
     assert_same_fits,
     classifier,
-    ensembles,
     regressor,
     y,
 )
@@ -35,7 +33,6 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
 from fastnn import fit_many
-from fastnn.engine import limits
 from fastnn.schedules import Schedule
 
 pytestmark = UNCONVERGED
@@ -93,25 +90,6 @@ def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighte
         assert all(one is other for one, other in zip(fitted, together, strict=True))
     assert (shared.random_sample(), np.random.random_sample()) == drawn
     assert_same_fits(together, alone)
-
-
-def test_fits_do_not_depend_on_where_kernel_calls_end():
-    """A warm start after a converged fit completes its first epoch, even in several kernel calls."""
-
-    def fit():
-        options = {"batch_size": 20, "warm_start": True, "n_iter_no_change": 1, "max_iter": 9}
-        kinds = {"tol": 1e9}, {"tol": 1e9, "early_stopping": True}, {"tol": 1e-9}, {"ema_decay": 0.5}
-        many = [classifier(**options, **kind) for kind in kinds]
-        for _ in range(3):
-            fit_many(many, X, y)
-        return [one.set_params(early_stopping=False).partial_fit(X, y) for one in many]
-
-    expected = fit()
-    with pytest.MonkeyPatch.context() as patch:
-        # With these limits, a call makes one or two steps, as the first calls of a process do.
-        patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
-        patch.setattr(limits, "CALL_SECONDS", 0)
-        assert_same_fits(fit(), expected)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 8])
@@ -292,15 +270,6 @@ def test_weights_and_validation_data_and_sparse_samples_go_to_workers(workers):
         assert_same_fits(fastnn.fit_many(many(3), samples, y, **data), alone)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@ensembles
-def test_ensembles_on_workers_are_the_same(workers, member, kind, targets, method):
-    ensemble = kind(member(batch_size=30), 3, method=method, random_state=0)
-    found = parameters(ensemble.fit(X, targets))
-    with joblib.parallel_config("threading"):
-        np.testing.assert_array_equal(found, parameters(ensemble.fit(X, targets)))
-
-
 @pytest.mark.parametrize(
     ("kind", "scoring"), [(fastnn.TabularClassifier, "accuracy"), (fastnn.TabularRegressor, None)]
 )
@@ -328,26 +297,7 @@ def test_estimators_of_the_users_own_classes_go_to_workers(workers):
     assert_same_fits(found, [Widths(k, random_state=k).fit(X, y) for k in range(1, 4)])
 
 
-def test_nothing_is_sent_for_a_wrong_number_of_jobs_or_to_one_slot(workers, monkeypatch):
-    with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0"):
-        fastnn.fit_many(many(), X, y, n_jobs=0)
-    monkeypatch.setattr(PicklingBackend, "effective_n_jobs", lambda backend, n_jobs: 1)
-    assert_same_fits(fastnn.fit_many(many(), X, y), [one.fit(X, y) for one in many()])
-    assert workers.n_batches == 0
-
-
 # --- errors and warnings of workers ------------------------------------------------------------------
-
-
-def test_errors_name_the_estimator_and_the_other_fits_end(workers):
-    estimators = many()
-    estimators[2].set_params(learning_rate_init=1e300, early_stopping=False)
-    estimators[4].set_params(hidden_layer_sizes=(-3,))
-    with pytest.raises(fastnn.DivergenceError, match="learning_rate_init=1e\\+300") as raised:
-        fastnn.fit_many(estimators, X, y)
-    assert raised.value.__notes__ == ["This was the fit of estimator 2 of 7, counted from 0."]
-    assert [hasattr(one, "coefs_") for one in estimators] == [True] * 4 + [False] + [True] * 2
-    assert np.isfinite(parameters(estimators[2])).all()
 
 
 class UnreadableError(Exception):

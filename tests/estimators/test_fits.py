@@ -10,7 +10,6 @@ import pytest
 from estimator_checks import parameters
 from estimator_problems import (
     COUNTS,
-    LABELS,
     TARGETS,
     UNCONVERGED,
     X,
@@ -20,9 +19,6 @@ from estimator_problems import (
     regressor,
     y,
 )
-from example_counts import with_examples
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import compute_sample_weight
@@ -101,29 +97,6 @@ def test_k_partial_fits_equal_a_fit_of_k_epochs_bit_for_bit(options):
     assert_same_fit(at_once, in_parts)
 
 
-@given(
-    passes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
-    options=st.fixed_dictionaries(
-        {
-            "batch_size": st.integers(1, 30),
-            "solver": st.sampled_from(["sgd", "adam"]),
-            "n_iter_no_change": st.sampled_from([1, 2, np.inf]),
-            "random_state": st.integers(0, 2**32 - 1),
-        }
-    ),
-)
-@with_examples(30)
-def test_a_fit_in_any_parts_equals_the_whole_fit(passes, options):
-    samples, targets = X[::5], TARGETS[::5, 0]
-    at_once = regressor(max_iter=sum(passes), tol=0.01, **options).fit(samples, targets)
-    parts = regressor(warm_start=True, tol=0.01, **options)
-    for n_passes in passes:
-        parts.set_params(max_iter=n_passes).fit(samples, targets)
-        if parts.n_iter_ < n_passes or parts.t_ == at_once.t_:  # the training has converged
-            break
-    assert_same_fit(at_once, parts)
-
-
 def test_a_fit_may_have_more_epochs_than_one_trainer_records():
     options = {"hidden_layer_sizes": (2,), "n_iter_no_change": np.inf}
     few, few_y, n_passes = X[::30], y[::30], 10_007  # a trainer records 10,000
@@ -176,16 +149,6 @@ def test_a_warm_start_accepts_other_settings_but_no_other_network():
     model.set_params(loss="poisson").fit(X, COUNTS)
     assert model.out_activation_ == "exp"
     assert (model.predict(X) > 0).all()
-
-
-def test_a_fit_without_warm_start_begins_anew():
-    model = classifier(early_stopping=True).fit(X, y).fit(X, y)
-    assert_same_fit(model, classifier(early_stopping=True).fit(X, y))
-    model.set_params(early_stopping=False, solver="lbfgs", activation="tanh").fit(X[:, :2], LABELS)
-    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
-        assert not hasattr(model, name)
-    assert model.n_features_in_ == 2
-    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
 
 
 # --- ends of fits --------------------------------------------------------------------------------------

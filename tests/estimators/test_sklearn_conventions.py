@@ -30,7 +30,6 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
@@ -222,18 +221,6 @@ def test_coefs_are_views_of_the_parameters_and_copies_are_independent(options):
     if "early_stopping" not in options:  # a partial fit starts from the assigned arrays
         shallow.set_params(learning_rate_init=1e-12).partial_fit(X, y)
         np.testing.assert_allclose(shallow.predict_proba(X), 1 / 3, rtol=1e-3)
-
-
-def test_a_subclass_may_have_other_parameters():
-    class Mine(MLPClassifier):
-        def __init__(self, depth=2, alpha=1e-4):
-            super().__init__(hidden_layer_sizes=(5,) * depth, alpha=alpha, random_state=0, max_iter=5)
-            self.depth = depth
-
-    assert Mine(depth=3).fit(X, y).n_layers_ == 5
-    assert clone(Mine(depth=1)).fit(X, y).n_layers_ == 3
-    with pytest.raises(InvalidParameterError, match="'alpha'"):
-        Mine(alpha=-1).fit(X, y)
 
 
 def test_a_pipeline_transforms_the_validation_data():

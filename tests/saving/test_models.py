@@ -72,14 +72,6 @@ def test_copies_of_any_kind_train_further_with_the_same_bits(name, tmp_path):
             fit_more(one, name)
 
 
-def test_a_memory_mapped_training_can_be_resumed(tmp_path):
-    options = {"epsilon": 0.01, "batch_size": 16, "optimizer": "adam", "ema_decay": 0.9, "reduction": "mean"}
-    at_once = trained(model(), y, num_passes=9, **options)
-    mapped = through_joblib(trained(model(), y, num_passes=4, **options), tmp_path, "r")
-    mapped.train(X, y, num_passes=9, random_state=0, resume=True, **options)
-    assert_same_predictions(mapped, at_once)
-
-
 @pytest.mark.parametrize("name", NAMED)
 def test_an_object_saved_without_training_state_predicts_the_same_and_can_be_fitted(name, tmp_path):
     thing = make(name)
