@@ -140,8 +140,6 @@ def test_the_loss_may_include_the_penalty(batch_norm, reduction, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"Loss after iteration 2: {total:f}"
 
 
-
-
 def test_biases_may_be_vectors():
     model, rows = fastnn.Model([1, 3, 2], random_state=0), [np.arange(3.0), np.ones(2)]
     model.b = rows

@@ -1,4 +1,4 @@
-"""The playground's page in Chromium: one journey through all that it does, its layout, and its addresses."""
+"""The playground's page in Chromium: a journey through all that it does, addresses, layout, connection."""
 
 import re
 from itertools import pairwise
@@ -554,3 +554,55 @@ def test_nothing_is_cut_off_and_everything_can_be_reached(visitor, server, width
         page.keyboard.press("Tab")
         outlines, element = page.evaluate(OUTLINES), page.evaluate("document.activeElement.outerHTML")
         assert "solid" in outlines, element[:200]
+
+
+def test_a_page_reconnects_to_a_server_that_was_restarted_and_says_that_it_began_anew(visitor):
+    # Port 0 gives one that no other test takes in the meantime, as it would take one of the usual ports.
+    with fastnn.playground(browser=False, block=False, port=0) as running:
+        page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
+        visitor.press("Space")
+        visitor.wait_for_step(5)
+    expect(page.locator("#lost")).to_contain_text("stopped")
+    assert not visitor.is_playing
+    page.click("#reconnect")
+    page.wait_for_timeout(300)
+    assert page.is_visible("#reconnect")
+    with fastnn.playground(browser=False, block=False, port=running.port):
+        visitor.change(lambda: page.click("#reconnect"))
+        assert page.is_hidden("#lost")
+        expect(page.locator("#notices")).to_contain_text("Connected again. The training has begun anew")
+        assert visitor.widths == [2, 4, 2]
+        visitor.press("s")
+        visitor.wait_for_step(1)
+        page.goto("about:blank")
+    # The browser itself logs the connections that failed.
+    visitor.errors = [error for error in visitor.errors if "WebSocket connection" not in error]
+
+
+X = np.random.RandomState(0).randn(60, 3) * [2, 0.001, 1000] + [2000, 0, 1.7e9]
+# Keep the texts that are drawn beside the plane.
+KEEP_TEXTS = """() => {
+    window.texts = [];
+    const fill = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        if (this.canvas.id === "points") window.texts.push(text);
+        return fill.call(this, text, ...place);
+    };
+}"""
+
+
+def test_a_table_has_its_names_and_units_and_is_one_data_set_of_several(visitor):
+    labels = np.where(X[:, 0] > 2000, "after", "before")
+    with fastnn.playground(X, labels, browser=False, block=False, port=0) as running:
+        page = visitor.visit(running).page
+        assert page.inner_text("#classes-legend").split() == ["after", "before"]
+        page.evaluate(KEEP_TEXTS)
+        for column, expected in (("x2", {"x2", "1700000000"}), ("x1", {f"{chr(0x2212)}0.001", "0.001"})):
+            visitor.change(lambda column=column: page.select_option("#field-y_column", column))
+            assert expected <= {*page.evaluate("window.texts")}
+        # An address may name another data set; the table is the first.
+        visitor.go_to("dataset=moons")
+        assert (visitor.widths, visitor.fragment) == ([2, 3, 2], "dataset=moons")
+        visitor.go_to("")
+        assert visitor.state["dataset"] == "table"
+        page.goto("about:blank")

@@ -137,15 +137,6 @@ def test_validation_data_are_used_in_place_of_folds():
     np.testing.assert_allclose(model.oof_prediction_, model.predict(parts[1]), rtol=1e-4)
 
 
-@pytest.mark.parametrize("scoring", ["roc_auc", "loss"])
-@of_tables
-def test_scoring_chooses_the_epoch_that_is_kept(scoring):
-    frame, classes, _ = table()
-    for member in C(2, scoring=scoring, random_state=0).fit(frame, classes).estimators_:
-        assert member.best_validation_score_ == max(member.validation_scores_)
-        assert scoring == "loss" or 0.5 < member.best_validation_score_ <= 1
-
-
 @of_tables
 def test_a_scorer_gets_classes_and_numbers_in_their_units_and_the_weights():
     frame, classes, numbers = table()
@@ -170,14 +161,6 @@ def test_a_scorer_gets_classes_and_numbers_in_their_units_and_the_weights():
     np.testing.assert_array_equal(seen[0], products)
     for scoring in (score_numbers, "neg_max_error"):  # without weights
         assert R(1, scoring=scoring, random_state=0).fit(frame, numbers, weights).score(frame, numbers) > 0
-
-
-def test_a_network_without_a_score_keeps_its_last_epoch():
-    """Metrics of rows of one class are NaN."""
-    X = np.arange(40.0)[:, None]
-    model = C(1, "fast", scoring=lambda *_: np.nan, random_state=0).fit(X.tolist(), X[:, 0] > 20, passes=3)
-    n_passes = model.estimators_[0].n_iter_
-    assert f"epochs    {n_passes} (best: {n_passes})\n" in model.summary()
 
 
 @of_tables

@@ -68,12 +68,6 @@ def test_any_number_of_networks_is_fitted_alike_by_any_number_of_threads(n_netwo
         assert models[0].predict(X).std() > 0
 
 
-def test_numbers_that_no_column_tells_anything_about():
-    X, y = make_sums(60)
-    model = TabularRegressor(1, random_state=0).fit(np.where(X > 0.99, 1.0, 0.0), y, passes=1)
-    assert np.isfinite(model.predict(np.zeros_like(X))).all()
-
-
 @pytest.mark.parametrize("passes", [1, 7])
 def test_the_bar_counts_the_epochs_of_short_pilots(passes, capsys):
     X, y = make_sums(100, n_noise=0)

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -108,20 +107,6 @@ def test_names_of_folders_are_columns(tmp_path, is_url):
     assert (record["kind"], record["values"], record["missing"]) == ("category", 4, 0)
 
 
-def test_the_types_of_columns_hold_the_values_of_all_files(tmp_path):
-    """In either order of the files, integers and floats give floats, missing values and text give text."""
-    n = 20
-    whole = {"x": np.arange(n), "t": pa.nulls(n), "day": pa.array(range(n), pa.timestamp("us"))}
-    mixed = {"x": np.arange(n) + 0.5, "t": ["a"] * n, "day": pa.array(range(n), pa.timestamp("ns"))}
-    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
-    for path, columns in zip(paths, (whole, mixed), strict=True):
-        pq.write_table(pa.table(columns), path)
-    for source in (paths, paths[::-1], tmp_path):
-        read = Source.open(source).read(["x", "t", "day"])
-        assert [str(kind) for kind in read.schema.types] == ["double", "string", "timestamp[ns]"]
-        np.testing.assert_array_equal(np.sort(read["x"].to_numpy()), np.arange(0, n, 0.5))
-
-
 def test_validation_data_may_be_a_table_or_a_file(path, tmp_path):
     train, validation = table(), table(400, seed=1)
     validation_path = write(validation[["weight", "size", *reversed(COLUMNS)]], tmp_path / "b.parquet")
@@ -131,20 +116,6 @@ def test_validation_data_may_be_a_table_or_a_file(path, tmp_path):
     assert expected.oof_prediction_.shape == (400,)
     for given in (of_table, {"X_val": validation_path, "y_val": "size"}):
         assert_equal(clone(model).fit(path, "size", columns=COLUMNS, **given), expected)
-
-
-def test_integers_booleans_texts_and_decimals_are_classes(tmp_path):
-    targets = {
-        "digit": (pa.array(np.arange(200) % 3), [0, 1, 2]),
-        "flag": (pa.array(np.arange(200) % 2 == 0), [False, True]),
-        "shade": (pa.array(["dark", "light"] * 100).dictionary_encode(), ["dark", "light"]),
-        "code": (pa.array([Decimal(k % 2) for k in range(200)], pa.decimal128(38, 0)), [0, 1]),
-    }
-    columns = {name: column for name, (column, _) in targets.items()}
-    pq.write_table(pa.table({"x": table(200)["noise"], **columns}), tmp_path / "a.parquet")
-    for target, (_, classes) in targets.items():
-        model = TabularClassifier(preset="fast").fit(tmp_path / "a.parquet", target, columns=["x"], passes=1)
-        assert model.classes_.tolist() == classes
 
 
 # --- samples and memory ------------------------------------------------------------------------------------

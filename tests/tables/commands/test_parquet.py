@@ -68,18 +68,6 @@ def test_a_sample_has_the_same_rows_for_the_same_seed(folder, run, name):
     assert found[0] == found[1] != found[2]
 
 
-def test_messages_name_columns_and_rows_of_the_file(folder, refused):
-    frame = customers(N_ROWS)
-    frame.loc[444, "score"] = np.inf
-    written(frame, folder / "a.csv")
-    frame.to_parquet(folder / "a.parquet")
-    for name in ("a.csv", "a.parquet"):
-        message = refused("train", name, "--target", "churn", "--rows", 499, "--seed", 1)
-        assert "column 'score' holds infinity in row 445" in message
-    for drop, expected in (("idd", "--drop: a.parquet has no column 'idd'"), ("churn", "--target: 'churn' ")):
-        assert refused("train", "a.parquet", "--target", "churn", "--drop", drop).startswith(expected)
-
-
 def test_a_training_that_takes_more_memory_than_allowed_is_refused(folder, run, refused):
     customers(N_ROWS).to_parquet("a.parquet")
     given = ("train", "a.parquet", "--target", "churn", "--preset", "fast", "--memory-limit")

@@ -315,30 +315,6 @@ def test_types_that_only_parquet_has_are_read_alike(folder, run):
     assert run("evaluate", MODEL, "odd.parquet")[0] == 0
 
 
-def test_categories_and_classes_that_are_all_dates_in_a_table_stay_text(train, folder, run):
-    """A column of dates and "never", of which another table has the dates alone."""
-    frame = customers().assign(renewed=["2024-01-01", "2024-02-01", "never"] * 80)
-    frame["next"] = np.where(frame["churn"] == "yes", "2025-01-01", frame["renewed"].replace("never", "none"))
-    frame = frame[["age", "score", "renewed", "next"]]
-    written(frame[(frame["renewed"] != "never") & (frame["next"] != "none")], folder / "dates.csv")
-    train(frame, "next", "--valid", "dates.csv")
-    for command in ("predict", "evaluate"):
-        status, out, errors = run(command, MODEL, "dates.csv")
-        assert status == 0
-        assert "not seen in training" not in out + errors
-
-
-def test_booleans_are_read_in_all_their_forms(train, folder, run):
-    rows = [(k % 2 == 0, k % 5, k % 2) for k in range(60)]
-    train(pd.DataFrame(rows, columns=["smoker", "x", "y"]), "y")
-    printed = set()
-    for yes, no in (("True", "False"), ("1", "0"), ("true", "FALSE"), ("1.0", "0")):
-        lines = [f"{yes if first else no},{second}" for first, second, _ in rows]
-        (folder / "new.csv").write_text("\n".join(["smoker,x", *lines, ",1"]))
-        printed.add(run("predict", MODEL, "new.csv", "--proba")[:2])
-    assert len(printed) == 1
-
-
 def test_categories_and_classes_named_like_missing_values_are_known_again(folder, run):
     countries = ["NA", "ZA", "BW", None]
     rows = [(countries[k % 4], k % 7, ["None", "some"][k % 4 == 0]) for k in range(400)]

@@ -336,13 +336,6 @@ def test_values_decide_the_order_of_dates_also_of_later_files(first, second, dat
     assert later.frame["day"].dt.strftime("%Y-%m-%d").tolist() == dates[:1]
 
 
-def test_dates_of_either_order_in_one_file_stay_text(path):
-    found = read_text(path, "a,b\n31/1/2024,1/31/2024\n1/2/2024,1/2/2024\n").frame
-    assert found["a"].dtype.kind == "M"
-    assert pd.api.types.is_string_dtype(found["b"].dtype)
-    assert "--date-format %m/%d/%Y" in find_hint(found["b"], is_csv=True)[1]
-
-
 def test_columns_may_be_aligned_by_blanks(path):
     text = "  name   size  n\n Ann      1.5  1  \n Bo      12.5  22\n Cy     130   333\n"
     found = read_text(path, text)

@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-import threadpoolctl
 from extras import all_need, optional
 from sklearn import metrics
 from sklearn.linear_model import LinearRegression
 
-from fastnn.tables.commands import scores
 from fastnn.tables.commands.scores import (
     METRICS,
     compute_scores,
     estimate_margins,
-    format_score,
     format_scores,
     score_baselines,
 )
@@ -53,14 +50,6 @@ def test_scores_of_numbers_equal_scikit_learns():
     assert found["r2"] == metrics.r2_score(y, values)
 
 
-def test_undefined_scores_are_nan_and_shown_as_a_dash():
-    P = np.array([[0.2, 0.8]])
-    found = compute_scores("classification", np.array([1]), P, np.arange(2), None)
-    assert np.isnan(found["roc_auc"])
-    assert format_score(found["roc_auc"]) == "-"
-    assert np.isnan(compute_scores("regression", np.ones(1), np.ones(1), None, None)["r2"])
-
-
 @pytest.mark.parametrize("size", [1, 10])
 @pytest.mark.parametrize("n_rows", [200, 20_000])
 def test_margins_are_those_of_the_normal_approximation(size, n_rows):
@@ -76,12 +65,6 @@ def test_margins_are_those_of_the_normal_approximation(size, n_rows):
     assert weighted["accuracy"] == pytest.approx(found["accuracy"])
 
 
-def test_one_row_or_group_has_no_margin():
-    for groups in (None, np.zeros(1, int)):
-        found = estimate_margins("regression", np.ones(1), np.ones(1), None, None, groups)
-        assert np.isnan([*found.values()]).all()
-
-
 @pytest.mark.parametrize(("scale", "center"), [(1.0, 0.0), (1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])
 def test_the_linear_baseline_is_close_to_a_linear_regression_in_any_unit(scale, center):
     y = (X["a"].to_numpy() * 2 + NOISE) * scale + center
@@ -94,28 +77,6 @@ def test_the_linear_baseline_is_close_to_a_linear_regression_in_any_unit(scale, 
     assert found["linear model"]["r2"] == pytest.approx(metrics.r2_score(y, values), abs=0.05)
     assert found["mean"]["r2"] == pytest.approx(0, abs=1e-6)
     assert list(found) == ["linear model", "mean"]
-
-
-def test_the_linear_baseline_costs_no_more_than_the_networks_and_takes_one_thread(monkeypatch):
-    y = (X["a"] + random.normal(size=N) > 0).to_numpy().astype(int)
-    given = []
-
-    class Model(scores.LogisticRegression):
-        def fit(self, Z, *arguments):
-            n_threads = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
-            given.append((4 * Z.shape[0] * Z.shape[1] * self.max_iter, self.max_iter, n_threads))
-            return super().fit(Z, *arguments)
-
-    monkeypatch.setattr(scores, "LogisticRegression", Model)
-    rest = make_splits(5, N, np.random.RandomState(0), y), np.arange(2), np.arange(N)
-    with threadpoolctl.threadpool_limits(2):
-        score_baselines("classification", X, y, None, *rest, 3e5)
-    costs, counts, n_threads = zip(*given, strict=True)
-    assert 1e5 < sum(costs) <= 3e5
-    assert max(counts) < scores.MAX_ITERATIONS
-    assert all(count == {1} for count in n_threads)
-    score_baselines("classification", X, y, None, *rest)
-    assert {count for _, count, _ in given[len(costs) :]} == {scores.MAX_ITERATIONS}
 
 
 @pytest.mark.parametrize(

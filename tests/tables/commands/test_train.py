@@ -3,15 +3,11 @@
 import json
 import os
 import re
-import subprocess
-import sys
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from extras import all_need, optional
-from processes import PATIENCE
 from tables_of_customers import N, customers, written
 
 import fastnn
@@ -187,12 +183,6 @@ def test_an_evaluation_draws_whole_groups(train, run, folder):
     assert run("evaluate", "run/model.fastnn", "days.csv", "--groups", "week")[0] == 1
 
 
-def test_few_evaluated_rows_advise_cross_validation(train):
-    advice = "note: scores of 8 rows say little: --cv 5 evaluates all rows, by networks that did not see them"
-    assert advice in train(customers(40), *CHURN, *SHORT)
-    assert "say little" not in train(customers(40), *CHURN, *SHORT, "--cv", 5)
-
-
 # --- validation rows and kinds of targets ----------------------------------------------------------------
 
 
@@ -246,22 +236,6 @@ def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments,
         assert (status, errors) == (0, "")
         assert f": {rows - frame['label'][:rows].eq('').sum()} rows with label" in out
         assert sorted(out.split("true \\ predicted")[1].splitlines()[0].split()) == expected
-
-
-@pytest.mark.needs("pyarrow")
-def test_classes_of_parquet_files_are_not_rounded_either(train, run):
-    large, half = 1234567890123456789, N // 2
-    for labels, classes in (
-        (pd.array([large, large + 1] * (half - 1) + [None] * 2, "Int64"), [large, large + 1]),
-        # Python's decimals divide no more digits than 28.
-        ([Decimal(10**35), Decimal(10**35 + 1)] * half, [str(10**35), str(10**35 + 1)]),
-    ):
-        frame = customers()[["age", "score"]].assign(label=labels)
-        train(frame, "--target", "label", *SHORT, name="t.parquet")
-        assert fastnn.load("run/model.fastnn").classes_.tolist() == classes
-        status, out, _ = run("evaluate", "run/model.fastnn", "t.parquet")
-        assert status == 0
-        assert f": {frame['label'].count()} rows with label" in out
 
 
 # --- notes ---------------------------------------------------------------------------------------------
@@ -481,40 +455,6 @@ def test_wrong_tables_are_refused_in_one_line(columns, arguments, message, folde
     written(customers().assign(**columns), folder / "t.csv")
     assert re.search(message, refused("train", "t.csv", *arguments.split()))
     assert os.listdir() == ["t.csv"]
-
-
-def test_validation_rows_of_weight_0_are_refused_with_the_option_that_helps(train, folder, refused):
-    frame = customers().assign(w=(np.arange(N) == 7).astype(int))
-    arguments = (*CHURN, "--weights", "w", *SHORT)
-    train(frame, *arguments, valid=customers(seed=1).assign(w=1))
-    assert refused("train", "t.csv", *arguments) == (
-        "all rows that are set aside to validate a network have the weight 0: pass validation rows, or leave "
-        "out rows of weight 0"
-    )
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have names of text alone")
-@pytest.mark.parametrize(
-    ("given", "encoding", "printed"),
-    [(b"caf\xe9.csv", "utf-8", b"caf\xe9.csv"), ("café.csv".encode(), "ascii:replace", b"caf?.csv")],
-)
-def test_the_name_of_a_table_may_be_any_bytes_and_the_users_handler_of_errors_is_kept(
-    given, encoding, printed, tmp_path
-):
-    name = os.fsdecode(given)
-    written(customers(), tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, "-m", "fastnn", "train", name, *CHURN, *map(str, SHORT)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONIOENCODING": encoding},
-        capture_output=True,
-        timeout=PATIENCE,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(printed + b": 240 rows")
-    assert metrics(tmp_path / "run")["table"] == name
-    report = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert name.encode("utf-8", "backslashreplace").decode() in report
 
 
 def test_the_command_has_the_presets_of_the_estimators():

@@ -217,34 +217,6 @@ def test_arrays_and_lists_of_mixed_values_are_encoded_as_frames():
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        [None if k % 7 == 0 else f"city{k % 4}" for k in range(N)],
-        [float(k % 3) if k % 5 else None for k in range(N)],
-        [k % 2 == 0 for k in range(N)],
-        [f"shop{k % 40}" for k in range(N)],
-        [f"good wine no{k}" for k in range(N)],
-        [None] * N,
-    ],
-)
-def test_categorical_columns_are_encoded_by_their_values(values):
-    categories = pd.Categorical(values).add_categories(["unused"])
-    coded = pd.DataFrame({"v": categories, "x": range(N)})
-    texts = [None if pd.isna(value) else value for value in categories]
-    plain = coded.assign(v=pd.Series(texts, dtype=object))
-    encoder = TableEncoder(random_state=0).fit(coded, ROWS % 2)
-    # A row of text turns the plain numbers and booleans into categories, too.
-    text = pd.DataFrame({"v": ["unused"], "x": [0]})
-    out = encoder.transform(coded)
-    np.testing.assert_array_equal(encoder.transform(pd.concat([plain, text], ignore_index=True))[:-1], out)
-    reversed_order = coded.assign(v=categories.set_categories(categories.categories[::-1]))
-    np.testing.assert_array_equal(encoder.transform(reversed_order), out)
-    again = TableEncoder(random_state=0).fit(reversed_order, ROWS % 2)
-    assert again.columns_ == encoder.columns_
-    np.testing.assert_array_equal(again.transform(coded), out)
-
-
-@pytest.mark.parametrize(
     "library", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("polars", "pyarrow")]
 )
 def test_libraries_of_dataframes_agree(library):
@@ -291,28 +263,6 @@ def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
     if hasattr(pa, "string_view"):
         views = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", "b"], pa.string_view()))
         assert as_table(pa.table({"text": views})).kinds == ["category"]
-
-
-def test_durations_are_days_whatever_holds_them():
-    plain = pd.DataFrame({"d": pd.to_timedelta([1, 36, None, 5] * 5, "h"), "x": range(20)})
-    assert TableEncoder().fit(plain).columns_[0]["kind"] == "number"
-    python = [None if pd.isna(one) else one.to_pytimedelta() for one in plain["d"]]
-    for values in (plain["d"].astype(object), python, plain["d"].to_numpy().astype("m8[s]")):
-        dtype = getattr(values, "dtype", object)
-        assert_equal_encodings(plain, plain.assign(d=pd.Series(values, dtype=dtype)))
-
-
-def test_the_kind_of_a_column_of_objects_follows_from_its_values():
-    values = {
-        "decimals": [decimal.Decimal("1.5"), None],
-        "flags": np.array([True, None], object),
-        "dates": [datetime.date(2024, 1, 1), None],
-        "mixed": ["a", 1],
-        "spans": np.array([3600, 86400], "timedelta64[s]"),
-    }
-    table = as_table(pd.DataFrame(values))
-    assert table.kinds == ["number", "boolean", "date", "category", "number"]
-    assert table.columns[4].tolist() == [1 / 24, 1.0]
 
 
 def test_objects_of_dates_in_different_units_keep_their_values():

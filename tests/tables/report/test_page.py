@@ -18,7 +18,6 @@ from fastnn.tables.report.pictures import draw_sparkline
 from fastnn.tables.report.tables import (
     draw_bars,
     make_classes_table,
-    make_columns_table,
     make_confusion_table,
 )
 
@@ -156,18 +155,6 @@ def test_names_that_look_like_colours_and_fonts_stay_as_they_are():
     assert not any(re.search(COLOUR, re.sub(">[^<]*<", "><", picture)) for picture in found)
 
 
-def test_curves_have_the_colours_of_their_classes(reports):
-    found = {}
-    for name in ("two", "three"):
-        for picture in re.findall(r"<svg role.*?</svg>", reports[name][1], re.DOTALL):
-            title = re.search(r'aria-label="([^"]*)"', picture)[1]
-            found[name, title] = set(re.findall(r"--class-\d", picture))
-    trust = "Predicted probabilities against fractions that came true"
-    assert found["two", trust] == {"--class-1"}
-    assert found["three", trust] == {"--class-0", "--class-1", "--class-2"}
-    assert found["two", "Predicted probabilities of the rows of either class"] == {"--class-0", "--class-1"}
-
-
 def test_a_matrix_of_many_classes_has_the_width_of_the_page_and_whole_names(reports):
     names, text = np.unique(TARGETS["many"]), reports["many"][1]
     (matrix,) = (line for line in text.splitlines() if line.startswith("<section><h2>Right and wrong"))
@@ -196,9 +183,6 @@ def test_scores_and_counts_are_those_of_the_predictions(reports):
 def test_bars_are_as_long_as_their_values():
     widths = re.findall(r"width:([\d.]+)%", draw_bars(["a", "b"], np.array([4.0, 1.0])))
     assert widths == ["100.0", "25.0"]
-    assert re.findall(r"width:([\d.]+)%", draw_bars(["a"], np.zeros(1, np.float32))) == ["0.0"]
-    values = re.findall(r'"value">([^<]*)<', draw_bars(["a", "b", "c"], np.array([3e-6, 3e-7, 1e-12])))
-    assert values == ["3.000e-06", "3.000e-07", "0"]  # no column matters by 1e-12 beside 3e-6
     assert re.findall(r'height="([\d.]+)"/', draw_sparkline([2, 1], "x")) == ["28.0", "14.0"]
     assert draw_sparkline([], "x") == ""
 
@@ -211,26 +195,3 @@ def test_a_picture_that_cannot_be_drawn_costs_the_picture_alone(monkeypatch):
     page = make_report_page(*make_data(TARGETS["two"]))
     assert "<p>This picture cannot be drawn: Too many bins for &lt;data&gt; range.</p>" in page
     assert "ROC curve" in page
-
-
-def test_distributions_of_numbers_are_counted_in_equal_intervals():
-    values = np.random.RandomState(0).uniform(-1, 1, 1000)
-    counts = np.histogram(np.clip(values, *np.quantile(values, [0.01, 0.99])), 20)[0]
-    columns = {"a": values, "b": values * 2.0**-1000, "c": values * 2.0**1023}
-    columns["d"] = np.resize(1e22 + 2.0**21 * np.arange(13), 1000)
-    record = {"kind": "number", "values": 1, "missing": 0, "treatment": "", "features": 1}
-    page = make_columns_table(pd.DataFrame(columns), [{"name": name, **record} for name in columns])
-    heights = [re.findall(r'height="([\d.]+)"/', picture) for picture in page.split("<svg")[1:]]
-    assert heights[0] == heights[1] == heights[2] == [f"{28 * n / counts.max():.1f}" for n in counts]
-    assert len(heights[3]) == 20
-    assert sum(float(height) > 0 for height in heights[3]) == 13
-
-
-@pytest.mark.parametrize("scale", [1e-7, 1e9])
-def test_a_target_of_any_scale(scale):
-    data = make_data(SCORE * scale)
-    page, data = make_report_page(*data), data[0]
-    rmse = data.scores["fastnn"]["rmse"]
-    half = np.median(np.abs(data.truth - data.predictions))
-    assert f"off by less than {half:.3e}" in page
-    assert page.count(f"{rmse:.3e}") == 2  # the tile and the table
