@@ -1,6 +1,7 @@
 """The training loop: backends agree, and calls, threads and continued jobs do not change a bit."""
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,7 @@ from fastnn.network.description import Network
 from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
 from fastnn.reference.norm import EPS
+from fastnn.system import threads
 from fastnn.training.patience import Patience
 from fastnn_kernels import train as compiled
 from fastnn_kernels.calls.training import BLOCK
@@ -112,6 +114,23 @@ def test_any_number_of_threads_gives_the_same_bits(training, rounds_per_call, wh
             assert_same_bits(
                 train("numba", network, training.job(n_threads=n_threads), rounds_per_call), alone
             )
+
+
+@given(trainings(THREADED), st.lists(st.booleans(), min_size=1, max_size=6), shared)
+def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, turns, what):
+    # A call runs on one thread while one of the two cores is taken; calls end within epochs and steps.
+    network, n_passes = training.network, training.options["num_passes"]
+    with sharing(what), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "count_cores", lambda: 2)
+        alone = train("numba", network, training.job())
+        trainer, results = begin("numba", network, training.job(n_threads=2))
+        for is_core_taken in itertools.cycle(turns):
+            if trainer.n_passes == n_passes or trainer.halted:
+                break
+            trainer._calls.n_rounds = 1
+            with threads.acquire_cores(1) if is_core_taken else nullcontext():
+                assert trainer.run(n_passes)
+    assert_same_bits(results, alone)
 
 
 @pytest.mark.parametrize("what", SHARED)
