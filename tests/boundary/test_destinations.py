@@ -166,16 +166,6 @@ def test_a_plot_shows_a_bar_with_progress(capsys, model):
         fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=2)
 
 
-def test_a_picture_without_a_bar_never_takes_the_lock_of_tqdm(monkeypatch):
-    """Forked processes share the lock: one that is killed while it holds the lock would block all others."""
-
-    def acquire(self, *args, **kwargs):
-        raise AssertionError("the lock was taken")
-
-    monkeypatch.setattr("tqdm.std.TqdmDefaultWriteLock.acquire", acquire)
-    assert render_stripes(8, 8, 2)[1].data.shape == (8, 8)
-
-
 # --- interrupts ------------------------------------------------------------------------------------
 
 NUMPY = fastnn.Model([2, 100, 100, 2], random_state=0, backend="numpy")

@@ -4,7 +4,6 @@ That the minimiser of the reference matches SciPy's is tested in `tests/kernels/
 """
 
 import dataclasses
-import signal
 
 import numpy as np
 import pytest
@@ -147,26 +146,3 @@ def test_every_ending_has_scipys_status_and_message(options, n_passes, status, m
     assert trainer.run(50)  # an ended minimisation does no more
     np.testing.assert_array_equal(trainer.current, before[0])
     assert (trainer.n_passes, trainer.value) == (n_passes, before[1])
-
-
-def make_overflowing():
-    network, parameters, statistics, job = problem("normalised")
-    samples = job.X.copy()
-    samples[3, 0] = 1e200
-    return network, parameters, statistics, dataclasses.replace(job, X=samples)
-
-
-def test_ctrl_c_in_a_call_that_diverges_leaves_no_state_to_resume(monkeypatch):
-    network, parameters, statistics, job = make_overflowing()
-    trainer = get_backend("numba").lbfgs_trainer(network, parameters, statistics, job)
-    advance = trainer._advance
-
-    def interrupt():
-        signal.raise_signal(signal.SIGINT)  # raised as KeyboardInterrupt when the call has ended
-        return advance()
-
-    monkeypatch.setattr(trainer, "_advance", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run(job.num_passes)
-    assert trainer.non_finite == "a running statistic of batch normalisation"
-    assert trainer.memory is None

@@ -75,12 +75,6 @@ def test_a_training_is_nearly_as_fast_as_with_the_better_number_of_threads(make_
     assert machine.rounds > 0.95 * machine.speeds[2]
 
 
-def test_more_threads_are_tried_as_long_as_they_are_faster(make_machine):
-    counts = make_machine({1: 1000.0, 2: 1900.0, 3: 2700.0, 4: 3500.0, 6: 5000.0}).train(1.0)
-    assert [count for count, _ in itertools.groupby(counts)][:4] == [1, 2, 4, 6]
-    assert counts.count(6) > len(counts) / 2
-
-
 def test_the_number_of_threads_follows_the_speed_of_the_machine(make_machine):
     """While another process takes a core, one thread computes after a few calls; afterwards both do again."""
     machine = make_machine(TWO)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from strategies import dtypes, keys, networks, seeds, tolerance, untouched, wide
+from strategies import dtypes, keys, seeds, tolerance, untouched, wide
 from trainings import begin, run_on
 
 import fastnn
@@ -97,26 +97,6 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     # Any parts give the same bits.
     compiled.sparse_affine_backward(tile, whole, *arguments, 0, n_inputs)
     np.testing.assert_array_equal(whole, gradient)
-
-
-@given(networks(), st.integers(1, 30), seeds, st.sampled_from([None, 4, 7]))
-def test_trainings_match_those_on_the_dense_table(network, count, seed, size):
-    random = np.random.default_rng(seed)
-    X = sparse_table(random, count, network.n_inputs, network.dtype)
-    n_targets = 1 if network.loss.of_labels else network.n_outputs
-    y = (random.integers(0, 2, (count, n_targets)) % network.n_outputs).astype(network.dtype)
-    size = min(size or count, count)
-    options = {"reduction": "mean", "shuffle": size < count, "seed": 5, "epsilon": 0.01, "num_passes": 2}
-    results = []
-    for table in (X, X.toarray()):
-        trainer, result = begin("numba", network, Job(table, y, np.ones(count), batch_size=size, **options))
-        run_on(trainer, 2)
-        results.append(result)
-    # Normalisation magnifies rounding errors, as `drawn_trainings.compute_expected` explains.
-    error = (1e-3 if network.batch_norm else 1e-9) if network.dtype == np.float64 else 1e-2
-    for name in ("parameters", "losses"):
-        ours, theirs = (result[name] for result in results)
-        np.testing.assert_allclose(ours, theirs, rtol=error, atol=error, err_msg=name)
 
 
 # The parameters take three blocks (`train.BLOCK`), of which the last is incomplete.

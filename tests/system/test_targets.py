@@ -1,4 +1,4 @@
-"""Classes or numbers: the rule, and the command line and the playground that follow it."""
+"""Classes or numbers: the rule, and the tables of the playground that follow it."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -30,9 +30,6 @@ CASES = {
     "text and integers": (["a", 1], CLASSES),
     "few numbers as text": (["0.5", "1.5"], CLASSES),
     "many numbers as text": ([f"{k}.5" for k in range(11)], NUMBERS),
-}
-# Mixtures and rare types, which tables do not hold.
-RARE = {
     "mostly numbers as text": ([*map(str, range(80)), *"abcdefghijklmnopqrst"], NUMBERS),
     "fewer numbers as text": ([*map(str, range(79)), *"abcdefghijklmnopqrst"], CLASSES),
     "digits and underscores": ([f"1_{k:03}" for k in range(20)], CLASSES),
@@ -50,9 +47,9 @@ def as_objects(values):
     return objects
 
 
-@pytest.mark.parametrize("name", [*CASES, *RARE])
+@pytest.mark.parametrize("name", CASES)
 def test_the_values_of_a_target_suggest_its_task(name):
-    distinct, task = {**CASES, **RARE}[name]
+    distinct, task = CASES[name]
     assert suggest_task(as_objects(distinct)) == task
     array = np.array(distinct)
     if array.dtype.kind in "biufU":
@@ -64,30 +61,6 @@ def test_booleans_and_text_are_not_numbers():
     assert are_numbers(as_objects([1, 2.5, Decimal(3)]))
     for values in (np.array([True, False]), as_objects([1, True]), as_objects(["1", 2]), np.array(["1"])):
         assert not are_numbers(values)
-
-
-@pytest.mark.needs("pandas")
-@pytest.mark.parametrize("with_missing", [False, True], ids=["whole", "missing"])
-@pytest.mark.parametrize("name", CASES)
-def test_the_command_line_and_the_playground_take_a_target_alike(name, with_missing):
-    from fastnn.tables.commands.reading import ReadTable
-    from fastnn.tables.commands.rows import make_problem
-
-    distinct, task = CASES[name]
-    values = [*distinct, *distinct, *([None] * with_missing)]
-    X = np.random.RandomState(0).randn(len(values), 2)
-    expected = {CLASSES: "classes", NUMBERS: NUMBERS}[task]
-    assert make_table(X, as_objects(values)).kind == expected
-    dtypes = [object]
-    if all(isinstance(value, int) and not isinstance(value, bool) and value < 2**63 for value in distinct):
-        dtypes.append("Int64")
-    if all(isinstance(value, float) for value in distinct):
-        dtypes += ["Float64", np.float64]
-    for dtype in dtypes:
-        target = pd.Series(values, dtype=dtype, name="y")
-        assert make_table(X, target).kind == expected
-        frame = pd.DataFrame(X, columns=["a", "b"]).assign(y=target)
-        assert make_problem(ReadTable(frame, "table"), "y", None, (), None).task == task
 
 
 def test_numbers_of_a_table_may_be_objects_and_text_among_them_is_named():

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numba
 import pytest
-from kernel_packages import make_telling_kernel, run
+from kernel_packages import run
 from numba import types
 
 from fastnn_kernels.compiler import cache, sources
@@ -290,21 +290,6 @@ def test_a_kernel_is_compiled_without_a_claim_that_others_hold_or_that_cannot_be
         monkeypatch.setattr(fcntl, "flock", refuse)
     with cache.claim_entry("kernel.nbc"), cache.claim_entry("kernel.nbc"):
         assert call() == "compiled"
-
-
-def test_the_warning_waits_for_the_end_of_the_compilation(folder, monkeypatch):
-    """A function that shows warnings may compile, or need a lock of a thread that waits to compile."""
-    results = []
-
-    def warn(*arguments, **options):
-        assert Kernel.wanted is Kind.CALLABLE
-        results.append(make_telling_kernel(lambda: None)(2.5))
-
-    folder.mkdir()
-    folder.chmod(0o777)
-    monkeypatch.setattr(warnings, "warn", warn)
-    assert make_telling_kernel(lambda: None)(1.5) == 2.5
-    assert results == [3.5]
 
 
 # --- the library -----------------------------------------------------------------------------------

@@ -10,10 +10,8 @@ import pytest
 from kernel_packages import run
 from numba.core.errors import TypingError
 
-import fastnn
-from fastnn_kernels import gradient, grid, predict, quadtree, train
 from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall
-from fastnn_kernels.compiler.jit import Kind, kernel
+from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.compiler.kinds import (
     BOOL,
     FLOAT64,
@@ -27,7 +25,7 @@ from fastnn_kernels.compiler.kinds import (
     get_address,
     get_kinds,
 )
-from fastnn_kernels.compiler.pointer import call, make_unpacking
+from fastnn_kernels.compiler.pointer import call
 
 REAL = get_kinds(np.dtype(np.float64))
 FLOAT32 = SCALARS["float32"]
@@ -332,39 +330,3 @@ def test_bounds_and_unused_pointers_are_checked_in_calls_through_pointers(packag
     lines = run(package, BOUNDS, NUMBA_BOUNDSCHECK="1").splitlines()
     assert lines[:2] == ["0 0 0.0 -1.0 1", "a kernel called an unused pointer, which has no code"]
     assert lines[2:] == ["True"] * 3
-
-
-def test_loops_are_compiled_once_for_all_formulas():
-    """A sweep over activations, losses and optimizers compiles each formula, and the loop once."""
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(40, 2)), np.arange(40) % 2
-
-    def train_and_draw(activation, loss, optimizer):
-        model = fastnn.Model(
-            [2, 4, 2], activation=activation, output_activation="identity", loss=loss, random_state=0
-        )
-        model.train(X, y, num_passes=1, batch_size=10, optimizer=optimizer, reduction="mean")
-        model.predict(X), model.predict_proba(X), model.calculate_loss(X, y)
-        for method in ("auto", "certified"):
-            fastnn.render_boundary(model, (-1, 1), (-1, 1), 64, method=method)
-
-    loops = [
-        *(predict.predict(False), predict.outputs(False), predict.loss(False), grid.grid_classes(False)),
-        *(quadtree.subdivide(False), train.train_steps(True, False, False, False, False)),
-        gradient.tile_gradient(False, False, False),
-    ]
-
-    def count_compiled():
-        return [len(make_unpacking(loop).compiled[Kind.CODE]) for loop in loops]
-
-    train_and_draw("tanh", "softmax_cross_entropy", "sgd")
-    before = count_compiled()
-    assert min(before) > 0
-    for activation, loss, optimizer in [
-        ("relu", "softmax_cross_entropy", "sgd"),
-        ("tanh", "multiclass_hinge", "sgd"),
-        ("tanh", "softmax_cross_entropy", "adam"),
-        (["gelu"], "multiclass_hinge", "rmsprop"),
-    ]:
-        train_and_draw(activation, loss, optimizer)
-    assert count_compiled() == before
