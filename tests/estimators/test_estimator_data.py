@@ -119,31 +119,6 @@ def test_sparse_tables_of_any_form_predict_as_dense_ones(kind, index, dtype):
     assert table.nnz == before.nnz
 
 
-# Numbers that float64 holds exactly, of which the narrowest types hold some.
-WHOLE = np.arange(600.0).reshape(150, 4) % 7
-VIEWS = {
-    **{kind: lambda X, kind=kind: X.astype(kind) for kind in ("f2", "i1", "u8")},
-    "Fortran": np.asfortranarray,
-    "rows": lambda X: np.repeat(X, 2, axis=0)[::2],
-    "columns": lambda X: np.repeat(X, 3, axis=1)[:, ::3],
-    "reversed": lambda X: X[::-1].copy()[::-1],
-    "big-endian": lambda X: X.astype(">f8"),
-    "long double": lambda X: X.astype(np.longdouble),
-    "objects": lambda X: X.astype(object),
-    "list": lambda X: X.tolist(),
-    "unaligned": lambda X: np.frombuffer(b"." + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape),
-}
-
-
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_memory_layout_and_number_type_of_a_table_do_not_matter(view):
-    table = view(WHOLE)
-    expected, model = (classifier(batch_size=40).fit(each, y) for each in (WHOLE, table))
-    assert_same_fit(expected, model)
-    assert model.coefs_[0].dtype == np.float64
-    np.testing.assert_array_equal(model.predict_proba(table), expected.predict_proba(WHOLE))
-
-
 def test_a_single_sample_can_be_fitted_and_two_can_validate():
     assert classifier(early_stopping=True).fit(X[:20], y[:20]).validation_scores_[-1] == 1
     assert classifier().fit(X[:1], y[:1]).predict(X[:1]).tolist() == [0]

@@ -85,15 +85,6 @@ def test_samples_are_divided_as_by_scikit_learn(n_samples, share, seed):
     np.testing.assert_array_equal(problem.test, test)
 
 
-@pytest.mark.parametrize("turns", [0.5, 3])
-def test_an_arm_of_the_spiral_winds_as_many_turns_as_wanted(turns):
-    state = {"dataset": "spiral", "noise": 0, "turns": turns, "n_samples": 1000}
-    X = make_problem(Settings.of_state(state))[0].X[::2]  # one of two arms
-    angle = np.unwrap(np.arctan2(*X.T))
-    # The arm begins at a tenth of its radius.
-    assert (angle[-1] - angle[0]) / (2 * np.pi) == pytest.approx(0.9 * turns, rel=0.01)
-
-
 @pytest.mark.parametrize("state", VARIANTS, ids=NAMES)
 def test_the_best_known_settings_learn_the_data_set(state):
     best = DATASETS[state["dataset"]].best

@@ -30,7 +30,6 @@ import fastnn
 from fastnn.cli.main import main
 from fastnn.play.app import MAX_PAGES
 from fastnn.play.datasets import DATASETS
-from fastnn.play.recording import Recorder
 from fastnn.play.server import list_hosts
 from fastnn.play.token import keep_token
 
@@ -239,21 +238,6 @@ def test_the_page_is_served_on_this_machine_alone_by_servers_of_different_ports(
         assert other.port != served.port
 
 
-def test_two_pages_train_independently(served):
-    pages = [SocketPage(served.address), SocketPage(served.address, start=False)]
-    pages[1].send(
-        "start", run=1, state={"dataset": "spiral", "arms": 3, "layers": [4], "activations": ["relu"]}
-    )
-    assert pages[0].until("started")["layers_dim"] == [2, 3, 2]
-    assert pages[1].until("started")["layers_dim"] == [2, 4, 3]
-    assert pages[0].train_beyond(5000)["step"] > 5000
-    assert pages[1].until("frame")[0]["step"] == 0
-    step = pages[1].train_beyond(100)["step"]
-    pages[0].socket.close()
-    assert pages[1].train_beyond(step)["step"] > step
-    pages[1].socket.close()
-
-
 def test_closed_pages_and_a_closed_server_end_trainings(served, monkeypatch):
     closed = []
     monkeypatch.setattr("fastnn.play.run.Run.close", lambda run: closed.append(run))
@@ -269,23 +253,6 @@ def test_closed_pages_and_a_closed_server_end_trainings(served, monkeypatch):
     assert len(closed) == 4
     with pytest.raises(urllib.error.URLError):
         fetch(served.address)
-
-
-def test_closing_the_server_waits_for_no_long_step(monkeypatch, caplog):
-    begun, proceed = threading.Event(), threading.Event()
-    observe = Recorder.observe
-
-    def observe_slowly(recorder):
-        begun.set()
-        proceed.wait(PATIENCE)
-        observe(recorder)
-
-    monkeypatch.setattr(Recorder, "observe", observe_slowly)
-    with serve() as running:
-        SocketPage(running.address).send("step")
-        assert begun.wait(PATIENCE)
-    proceed.set()
-    assert "Exception" not in caplog.text
 
 
 def test_an_address_is_good_for_one_port_and_for_later_playgrounds_of_the_user():

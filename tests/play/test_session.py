@@ -329,14 +329,3 @@ def test_saved_models_resume_with_the_same_bits(name, tmp_path):
     n_epochs = problem.settings.n_passes or 50
     loaded.train(*problem.training_data, n_epochs, resume=True, **problem.train_arguments)
     assert (numbers_of(loaded) == numbers_of(train_alone(state, n_epochs))).all()
-
-
-def test_models_are_saved_while_a_training_runs_and_after_it(tmp_path):
-    with FakePage() as page:
-        page.start(passes=20_000)
-        page.send("play")
-        page.wait(lambda: page.frames[-1][0]["step"] > 100)
-        page.load_model(tmp_path)
-        page.wait(lambda: page.received("ended"))
-        loaded = page.load_model(tmp_path)
-    assert (numbers_of(loaded) == numbers_of(train_alone({}, 20_000))).all()

@@ -127,15 +127,6 @@ def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
     assert make_table(data, y).by_use[2] == "x2"
 
 
-@pytest.mark.parametrize("n_rows", [4, 20])
-def test_tables_of_few_rows_keep_their_order_or_are_ranked(n_rows):
-    data = np.column_stack([np.arange(n_rows) % 10, np.arange(n_rows), RANDOM.randn(n_rows)])
-    for y in (np.arange(n_rows) % 10, RANDOM.randn(n_rows), np.arange(n_rows) < 1):
-        table = make_table(data, y)
-        assert sorted(table.by_use) == ["x0", "x1", "x2"]
-        assert n_rows >= 20 or table.by_use == ["x0", "x1", "x2"]
-
-
 STATES = {
     "usual": {},
     "float32": {"dtype": "float32"},
@@ -178,18 +169,6 @@ def test_a_regression_whose_outputs_are_bounded_cannot_be_saved_in_the_units_of_
             page.session.run.save_model()
         assert caught.value.name == "output_activation"
         page.train_to(10)  # the training continues
-
-
-def test_a_model_of_computed_inputs_keeps_its_training(tmp_path):
-    with FakePage(make_table(X, LABELS)) as page:
-        run = page.start(dataset="table", features=["x1", "x1_squared"], passes=300)
-        page.train_to(10)
-        model, problem = page.load_model(tmp_path), run.problem
-        n_passes = run.latest.epoch
-    history = model.train(
-        *problem.training_data, num_passes=n_passes + 5, resume=True, **problem.train_arguments
-    )
-    assert history.n_passes == n_passes + 5
 
 
 @pytest.mark.parametrize("values", [["a", "b"], [1.0, 2.0], [0.5, 2.0]], ids=str)
