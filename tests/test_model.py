@@ -1,6 +1,5 @@
 """`Model` from its user's side: parameters, training, interrupts and threads."""
 
-import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters, state
@@ -77,25 +76,6 @@ def test_all_parameters_can_be_set_at_once():
     np.testing.assert_array_equal(parameters(target), before)
     with pytest.raises(ValueError, match="2 layers take 2 arrays, got 1"):
         target.b = [np.zeros((1, 3))]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_model_whose_parameters_are_read_only_trains_on_a_copy(batch_norm, backend, tmp_path):
-    model = fastnn.Model([2, 3, 2], random_state=0, batch_norm=batch_norm, backend=backend)
-    joblib.dump(model, tmp_path / "model")
-    model = joblib.load(tmp_path / "model", mmap_mode="r")
-    assert not model.W[0].flags.writeable
-    before = state(model)
-    if backend == "numpy":
-        assert model.check_gradients(X[:5], y[:5], n_points=1).max_relative_error < 1e-7
-    # With batches, the training uses kernels that other tests compile, too.
-    model.train(X, y, num_passes=3, batch_size=50, shuffle=False)
-    assert (state(model) != before).any()
-    np.testing.assert_array_equal(state(joblib.load(tmp_path / "model")), before)
-    model = joblib.load(tmp_path / "model", mmap_mode="r")
-    model.W = [np.zeros((2, 3)), np.ones((3, 2))]
-    assert (model.W[1] == 1).all()
 
 
 def test_repr_shows_the_layers_and_all_options_that_are_set():

@@ -226,6 +226,7 @@ def test_columns_of_later_files_are_converted_or_refused(tmp_path):
     frame = table(100)
     write(frame, tmp_path / "a.parquet")
     write(frame.astype({"flag": int, "x": "float32"}), tmp_path / "b.parquet")
+    write(frame.assign(noise=1, town=None), tmp_path / "0.parquet")  # integers, only missing values
     assert fit(tmp_path).columns_[0]["kind"] == "number"
     write(frame.assign(x="many"), tmp_path / "c.parquet")
     with pytest.raises(ValueError, match=r"c.parquet, column 'x' cannot be read: .*'many'"):

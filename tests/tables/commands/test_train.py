@@ -238,6 +238,14 @@ def test_classes_that_are_numbers_keep_the_labels_of_the_file(labels, arguments,
         assert sorted(out.split("true \\ predicted")[1].splitlines()[0].split()) == expected
 
 
+@pytest.mark.needs("pyarrow")
+def test_classes_of_parquet_files_are_not_rounded_either(train):
+    large = 1234567890123456789
+    labels = pd.array([large, large + 1] * (N // 2 - 1) + [None] * 2, "Int64")
+    train(customers()[["age", "score"]].assign(label=labels), "--target", "label", *SHORT, name="t.parquet")
+    assert fastnn.load("run/model.fastnn").classes_.tolist() == [large, large + 1]
+
+
 # --- notes ---------------------------------------------------------------------------------------------
 
 
