@@ -16,7 +16,7 @@ from .engine.checks import check_data, explain_overflow
 from .engine.predictor import METHODS, Predictor, label_flat, label_positive
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
-from .network.decision import DecisionNetworks
+from .network.decision import DecisionNetworks, refuse_override
 from .network.description import Array, Network
 from .network.views import BatchNorm, LiveViews, make_batch_norm_views
 from .optimizers import Optimizer
@@ -186,6 +186,9 @@ class Model(Exportable, Savable):
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
         return model
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not isinstance(vars(Model).get(name), ForeignMethod)]
 
     # --- parameters ------------------------------------------------------------------------------
 
@@ -601,6 +604,8 @@ class Model(Exportable, Savable):
 
         Raises
         ------
+        TypeError
+            If a subclass overrides `predict` or `predict_proba`.
         ValueError
             If `method` is unknown, or "predict_proba" although the loss is for regression, or if `n_rows` is
             below 1.
@@ -612,6 +617,7 @@ class Model(Exportable, Savable):
         >>> predict([[0.5, -0.2]]).shape
         (1,)
         """
+        refuse_override(self)
         output, finish = self._choose_output(check_choice(method, "method", METHODS))
         return Predictor(self.backend, self._network, self._predicting, n_rows, output, finish or np.copy)
 
@@ -657,6 +663,7 @@ class Model(Exportable, Savable):
         """Return what the model computes, for exports."""
         from .export.description import FitRecord, describe
 
+        refuse_override(self)
         loss, losses = self.loss, () if self.history_ is None else tuple(self.history_.loss)
         kind = "classes" if loss.of_labels else "labels" if loss.output == "sigmoid" else "numbers"
         classes = np.arange(self._network.n_outputs) if loss.of_labels else None

@@ -124,6 +124,7 @@ WORDS = [
 
 @pytest.mark.parametrize(("call", "message"), WORDS)
 def test_words_of_other_libraries_are_explained(call, message):
+    assert {"train", "fit"} & {*dir(model_for())} == {"train"}
     with pytest.raises((TypeError, ValueError, AttributeError), match=message):
         call()
 

@@ -231,12 +231,12 @@ def _merge_classes(classes: Array | None, labels: Array | None) -> Array:
         return np.empty(0) if classes is None else classes
     if classes is None:
         return np.unique(labels)
-    if (classes.dtype.kind in "US") != (labels.dtype.kind in "US"):
+    if isinstance(classes.tolist()[0], str) != isinstance(labels.tolist()[0], str):
         raise ValueError(
             f"y holds labels such as {labels[:1].tolist()}, but the model's classes are {classes.tolist()}: "
             "give the labels as the model predicts them"
         )
-    both = np.union1d(classes, labels)
+    both = np.union1d(classes, labels.astype(classes.dtype) if classes.dtype.kind == "O" else labels)
     return classes if both.size == classes.size else both
 
 

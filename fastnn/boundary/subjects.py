@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.decision import DecisionNetworks
+from ..network.decision import DecisionNetworks, find_override
 from ..network.description import Array
 from ..system.affine import Chain, read_chain
 from ..system.validation import check_real_array, short_repr, sort_classes
@@ -143,6 +143,8 @@ def _explain_no_committee(networks: DecisionNetworks | None, chain: Chain) -> st
         return "the model is not a network of fastnn"
     if networks.backend != "numba":
         return f"the model's backend is {networks.backend!r}"
+    if name := find_override(chain.estimator):
+        return f"{type(chain.estimator).__name__} overrides {name}"
     if chain.reason:
         return f"transformers are not folded: {chain.reason}"
     n_given = networks.n_inputs if chain.mapping is None else chain.mapping.offsets.size

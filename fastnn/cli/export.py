@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
             f"pass --to with one of {', '.join(SYSTEMS)}"
         )
     # Check the file before the work, so that a problem costs no time.
-    path = check_output(options.out, "--out", "an exported model")
+    path = check_output(options.out, "--out", "an exported model", [options.model])
     model = fastnn.load(options.model)
     kind, export = type(model).__name__, getattr(model, f"to_{system}", None)
     if export is None:

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (ImportError, ValueError, OSError, MemoryError, RuntimeError) as error:
         message = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
+            message = error.strerror + (f": {error.filename}" if error.filename else "")
         if message == MemoryError.__name__:  # as Python raises it, without a text
             message = "out of memory: use a smaller table or network, or free memory"
         print(f"fastnn: {message}", file=sys.stderr)

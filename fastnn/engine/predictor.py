@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..network.description import Array, Network
 from ..system.memory import check_memory
 from ..system.messages import warn
-from ..system.validation import _convert_to_rows, check_count
+from ..system.validation import _convert_to_rows, check_count, short_repr
 from . import get_backend
 
 # Methods whose results a predictor can return.
@@ -26,6 +26,7 @@ class Predictor:
     the parameters, with batch normalisation folded in, and can be pickled and copied. Calls from several
     threads run one after another.
 
+    `names` (n_features,) are those of the features, which the columns of a data frame must have if not None.
     `output` is the name of the network's output, None for classes. `finish`, which can be pickled, turns the
     outputs into the prediction, a new array: the next call overwrites the outputs.
     """
@@ -38,6 +39,7 @@ class Predictor:
         n_rows: int,
         output: str | None,
         finish: Callable[[Array], Array],
+        names: Array | None = None,
     ) -> None:
         self._shape = (check_count(n_rows, "n_rows", 1), network.n_inputs)
         n_rows = self._shape[0]
@@ -46,9 +48,9 @@ class Predictor:
         self._X = np.zeros(self._shape, network.dtype)
         parameters = parameters.copy()
         self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)
-        self._finish = finish
+        self._finish, self._names = finish, names
         self._lock = threading.Lock()
-        self._arguments = backend, network, parameters, n_rows, output, finish
+        self._arguments = backend, network, parameters, n_rows, output, finish, names
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the arguments from which pickle and copy create a new predictor."""
@@ -72,7 +74,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If X has another shape or does not hold numbers.
+            If X has another shape, does not hold numbers, or is a data frame with other columns.
         """
         if not (type(X) is np.ndarray and X.shape == self._shape and X.dtype.kind in "fiub"):
             X = self._read_table(X)
@@ -98,6 +100,10 @@ class Predictor:
             except ValueError as error:
                 raise ValueError(f"X is not a rectangular table: {error}") from None
         self._check_shape(X.shape)
+        columns = getattr(X, "columns", None)
+        if columns is not None and self._names is not None and [*columns] != [*self._names]:
+            names = short_repr([*self._names]), short_repr([*columns])
+            raise ValueError("X must have the columns {} in this order, got {}".format(*names))
         if type(X) is not np.ndarray or X.dtype.kind not in "fiub":
             X = _convert_to_rows(X, self._X.dtype, "X", 1)
             self._check_shape(X.shape)

@@ -22,6 +22,7 @@ from ..export.methods import Exportable
 from ..export.sklearn import OUT_ACTIVATIONS
 from ..losses import Loss
 from ..model import Model
+from ..network.decision import refuse_override
 from ..network.description import Network
 from ..network.views import FoldedViews, LiveViews
 from ..system.sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
@@ -186,6 +187,8 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If a subclass overrides `predict` or `predict_proba`.
         ValueError
             If `method` is unknown or missing from the estimator, or `n_rows` is below 1.
         """
@@ -193,9 +196,11 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             check_is_fitted(self)
         if not hasattr(self, check_choice(method, "method", METHODS)):
             raise ValueError(f"{type(self).__name__} has no {method}: its predictor is for 'predict'")
+        refuse_override(self)
         state = self._state
         output, finish = self._choose_output(method)
-        return Predictor("numba", state.network, state.folded, n_rows, output, finish)
+        names = getattr(self, "feature_names_in_", None)
+        return Predictor("numba", state.network, state.folded, n_rows, output, finish, names)
 
     @abstractmethod
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:

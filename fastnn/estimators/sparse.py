@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from ..system.validation import refuse_masked
+
 Indices = NDArray[np.integer]
 
 # The kernels count columns with an int32.
@@ -26,6 +28,8 @@ class MalformedError(Exception):
 
 def check_sparse(table: Any, name: str = "X") -> Any:
     """Convert a sparse matrix to CSR with sorted columns and no duplicates; return anything else unchanged.
+
+    Masked values are refused: scikit-learn would use what is behind the mask.
 
     A sparse matrix or array, in any of SciPy's formats, is not modified, and returned itself if possible.
     Values at the same position are added up, as by `toarray`. Inconsistent lengths, dtypes or values of the
@@ -43,6 +47,7 @@ def check_sparse(table: Any, name: str = "X") -> Any:
     [[1.0, 0.0]]
     """
     if not scipy.sparse.issparse(table):
+        refuse_masked(table, name)
         return table
     if table.ndim > 2:
         raise ValueError(f"{name} must have two dimensions (samples, features), got shape {table.shape}")

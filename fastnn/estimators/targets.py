@@ -18,10 +18,10 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..export.description import FitRecord, ModelDescription, describe
-from ..network.decision import DecisionNetworks
+from ..network.decision import DecisionNetworks, refuse_override
 from ..saving.attributes import SavableAttributes
 from ..system.sklearn_internals import check_sample_weight
-from ..system.validation import Array, check_weights, short_repr
+from ..system.validation import Array, check_weights, refuse_masked, short_repr
 from .sparse import check_sparse
 
 Weights: TypeAlias = ArrayLike | None
@@ -77,6 +77,7 @@ class Targets(SavableAttributes, ABC):
     def _validate_weights(sample_weight: Weights, X: Any) -> NDArray[np.float64]:
         """Return checked sample weights (n,); None stands for ones."""
         if sample_weight is not None:
+            refuse_masked(sample_weight, "sample_weight")
             try:
                 sample_weight = check_sample_weight(sample_weight, X)
             except OverflowError as error:
@@ -94,6 +95,7 @@ class Targets(SavableAttributes, ABC):
 
     def _describe_networks(self, kind: str, classes: Array | None = None) -> ModelDescription:
         """Return what the fitted networks compute, for exports."""
+        refuse_override(self)
         members = self._get_members()
         networks = []
         for one in members:
@@ -301,6 +303,7 @@ def check_column(estimator: object, y: object, begins: bool) -> Array:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
         )
+    refuse_masked(y, "y", "leave out their rows")
     targets: Array = column_or_1d(y, warn=True)
     if begins and len(targets) < 2:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .description import Array, Network
 
@@ -35,3 +35,20 @@ class DecisionNetworks(NamedTuple):
     def n_outputs(self) -> int:
         """Number of scores of a sample."""
         return self.members[0][0].n_outputs
+
+
+def find_override(model: Any) -> str:
+    """Return the name of a method by which a subclass of fastnn's own predicts otherwise; "" for none."""
+    for name in ("predict", "predict_proba"):
+        if not getattr(getattr(type(model), name, None), "__module__", "fastnn.").startswith("fastnn."):
+            return name
+    return ""
+
+
+def refuse_override(model: Any) -> None:
+    """Raise TypeError for an object of a subclass that predicts otherwise than its networks do."""
+    if name := find_override(model):
+        raise TypeError(
+            f"{type(model).__name__} overrides {name}, but exports and predictors hold the networks alone: "
+            "use an object of fastnn's own class"
+        )

@@ -433,7 +433,7 @@ def _check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         if len(dropout) != n_hidden + 1:
             raise ValueError(
                 f"dropout must be one rate, for the hidden layers, or a list of {n_hidden + 1}: one for the "
-                f"inputs and one for each of the {n_hidden} hidden layers, got {short_repr(dropout)}"
+                f"inputs and one for every hidden layer, {n_hidden} here, got {short_repr(dropout)}"
             )
         rates = [
             check_number(rate, f"dropout[{k}]", 0.0, 1.0, exclusive_end=True)

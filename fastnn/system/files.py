@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -174,6 +174,8 @@ def check_file_name(path: object, name: str) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {short_repr(path)}")
+    if not os.fspath(path):
+        raise ValueError(f"{name}: '' is not the name of a file")
     if is_url(path):
         raise ValueError(f"{name}: {path} is a URL: name a file or folder of this machine")
     try:
@@ -186,9 +188,17 @@ def check_file_name(path: object, name: str) -> Path:
     return Path(path)
 
 
-def check_output(path: object, argument: str, what: str = "a picture") -> Path:
-    """Return the path of a file that can be written; raise the errors of the three checks above."""
+def check_output(
+    path: object, argument: str, what: str = "a picture", inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
+    """Return the path of a file that can be written; raise the errors of the three checks above.
+
+    One of `inputs`, files that are read before, is a ValueError.
+    """
     checked = check_file_name(path, argument)
     check_folder(checked, argument)
     check_replaceable(checked, argument, what)
+    for one in inputs:
+        if checked.exists() and os.path.exists(one) and checked.samefile(one):
+            raise ValueError(f"{argument}: {checked} is read, and would be lost: name another file")
     return checked

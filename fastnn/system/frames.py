@@ -19,7 +19,7 @@ import numpy as np
 
 from .extras import import_extra
 from .messages import warn
-from .validation import Array
+from .validation import Array, is_masked
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -129,6 +129,8 @@ def _as_array(X: Any) -> Array:
         return X
     from sklearn.utils import check_array
 
+    if is_masked(X):
+        X = X.astype(np.float64 if X.dtype.kind in "fiub" else object).filled(np.nan)
     return check_array(X, dtype=None, ensure_all_finite=False)
 
 

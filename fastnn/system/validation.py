@@ -125,6 +125,12 @@ def is_masked(values: object) -> bool:
     return "numpy.ma" in sys.modules and bool(np.ma.is_masked(values))
 
 
+def refuse_masked(values: object, name: str, remedy: str = "fill them, as numpy.ma.filled does") -> None:
+    """Raise ValueError if a value is masked; `remedy` is advice."""
+    if is_masked(values):
+        raise ValueError(f"{name} has masked values: {remedy}")
+
+
 def _as_array(
     values: object, name: str, remedy: str, form: str = "rectangular table", flat: str = ""
 ) -> Array:
@@ -135,8 +141,7 @@ def _as_array(
     """
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is a sparse matrix: pass {name}.toarray(){flat}")
-    if is_masked(values):
-        raise ValueError(f"{name} has masked values: {remedy}")
+    refuse_masked(values, name, remedy)
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -192,7 +197,7 @@ def _convert_to_rows(X: object, dtype: np.dtype, name: str, min_dimensions: int 
             )
         )
     remedies = (f"pass {name}.real or its parts as features", "encode its columns as numbers first")
-    if min_dimensions == 1:  # targets
+    if name.startswith("y"):
         remedies = (f"pass {name}.real", "convert it to numbers, or use a classifier if it holds classes")
     array = _as_reals(array, name, *remedies)
     with np.errstate(over="ignore", under="ignore"):  # callers report the resulting infinity

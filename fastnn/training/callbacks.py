@@ -87,7 +87,7 @@ def check_callbacks(callbacks: Any, has_validation: bool) -> list[Any]:
         checked = list(callbacks)
     except TypeError:
         raise ValueError(
-            f"callbacks must be a list, got {short_repr(callbacks)}: pass one in brackets"
+            f"callbacks must be a list, as [fastnn.EarlyStopping()], got {short_repr(callbacks)}"
         ) from None
     for callback in checked:
         if isinstance(callback, Checkpoint):

@@ -70,8 +70,8 @@ class TrainOptions:
             num_passes=check_count(self.num_passes, "num_passes"),
             epsilon=check_rate(self.epsilon, "epsilon"),
             reg_lambda=check_rate(self.reg_lambda, "reg_lambda"),
-            print_loss=self.print_loss
-            if self.print_loss == "objective"
+            print_loss=check_choice(self.print_loss, "print_loss, unless a boolean,", ["objective"])
+            if isinstance(self.print_loss, str)
             else check_flag(self.print_loss, "print_loss"),
             print_every=_check_optional_count(self.print_every, "print_every"),
             batch_size=_check_optional_count(self.batch_size, "batch_size"),

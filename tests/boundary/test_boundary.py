@@ -69,6 +69,16 @@ def make_scaled_tree(**options):
     return make_pipeline(StandardScaler(), DecisionTreeClassifier(**options))
 
 
+class Inverted(fastnn.Model):
+    """Model that predicts otherwise than its network does."""
+
+    def predict(self, X):
+        return 1 - super().predict(X)
+
+    def predict_proba(self, X):
+        return super().predict_proba(X)[:, ::-1]
+
+
 LABELS = {"loss": "sigmoid_binary_cross_entropy", "output_activation": "identity"}
 X32 = X.astype(np.float32)
 # Functions that return a model.
@@ -87,6 +97,7 @@ MODELS = {
     "ensemble of three classes": lambda: make_ensemble(iris[:, :2], species),
     "ensemble of two classes": lambda: make_ensemble(X, y),
     "ensemble of labels": lambda: make_ensemble(X, Y),
+    "a subclass": lambda: Inverted([2, 3, 2], random_state=0),
     "logistic regression": lambda: make_logistic().fit(iris[:, :2], NAMES[species]),
     "tree": lambda: make_scaled_tree(max_depth=4).fit(X, y),
 }
@@ -108,7 +119,7 @@ def test_pictures_are_predictions(name):
         else (XLIM, YLIM)
     )
     rounding = 1e-5 if "float32" in name else 1e-12
-    is_network = name not in ("numpy", "logistic regression", "tree")
+    is_network = name not in ("numpy", "a subclass", "logistic regression", "tree")
     points = centres(*size, *view)
     points = points.astype(np.float32) if name == "two classes, float32" else points
     predicted, P = model.predict(points), model.predict_proba(points)

@@ -11,12 +11,15 @@ import pytest
 import scipy.sparse
 from estimator_problems import COUNTS, LABELS, NAMES, TARGETS, UNCONVERGED, X, y
 from example_counts import with_examples
+from extras import optional
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 from fastnn import MLPClassifier, MLPRegressor, Model
 from fastnn.engine import limits
+
+pd = optional("pandas")
 
 pytestmark = UNCONVERGED
 
@@ -201,6 +204,30 @@ def test_wrong_arguments_of_predictor_are_refused():
     for estimator in (MLPClassifier(), MLPRegressor()):
         with pytest.raises(NotFittedError):
             estimator.predictor()
+
+
+def test_what_a_subclass_predicts_is_neither_served_nor_exported():
+    class Cautious(MLPClassifier):
+        def predict_proba(self, X):
+            return super().predict_proba(X) / 2
+
+    class Double(Model):
+        def predict(self, X):
+            return 2 * super().predict(X)
+
+    for served in (fit(y, Cautious), Double([4, 3])):
+        for use in (served.predictor, served.to_sklearn):
+            with pytest.raises(TypeError, match="overrides predict.*: use an object of fastnn's own class"):
+                use()
+
+
+@pytest.mark.needs("pandas")
+def test_columns_must_be_those_of_the_fit():
+    frame = pd.DataFrame(X[:7], columns=list("abcd"))
+    predictor = MLPClassifier(max_iter=1).fit(frame, y[:7]).predictor(7)
+    assert_same(pickle.loads(pickle.dumps(predictor))(frame), predictor(X[:7]))
+    with pytest.raises(ValueError, match=r"columns \['a', 'b', 'c', 'd'\] in this order, got \['d'"):
+        predictor(frame[list("dcba")])
 
 
 # --- several threads and processes -------------------------------------------------------------------

@@ -34,6 +34,7 @@ pd = optional("pandas")
 pytestmark = UNCONVERGED
 
 NARROW = X.astype(np.float32)
+MASKED = np.ma.masked_greater(X, 1)
 ENSEMBLES = MLPEnsembleClassifier(MLPClassifier()), MLPEnsembleRegressor(MLPRegressor())
 
 
@@ -105,6 +106,9 @@ FIT = [
         for table, words in ((np.where(X > 1, np.nan, X), "NaN"), ([["a"] * 4] * 150, "could not convert"))
         for make, name in ((classifier, "TabularClassifier"), (regressor, "TabularRegressor"))
     ),
+    (fit(classifier, MASKED, y), "X has masked values: fill them"),
+    (fit(regressor, X, MASKED[:, 0]), "y has masked values: fill them"),
+    (fit(classifier, X, y, MASKED[:, 0] ** 2), "sample_weight has masked values: fill them"),
     # Labels.
     (fit(classifier, X, np.column_stack([y, y])), "Multioutput target data is not supported"),
     # Targets.

@@ -109,12 +109,13 @@ def test_the_legend_covers_no_sample(layout):
 
 def test_samples_must_have_the_labels_of_the_estimator(ax):
     names = np.array(["red", "blue"])[y]
-    estimator = KNeighborsClassifier().fit(X, names)
     message = r"y holds labels such as \[[01]\], but the model's classes are \['blue'"
-    for response in ("class", "probability"):
+    others = names.astype(object)  # as pandas' columns give them
+    for response, fitted, given in (("class", names, others), ("probability", others, names)):
         ax.clear()
         options = {"ax": ax, "resolution": 40, "response": response}
-        fastnn.plot_decision_boundary(estimator, X, names, **options)
+        estimator = KNeighborsClassifier().fit(X, fitted)
+        fastnn.plot_decision_boundary(estimator, X, given, **options)
         assert legend(ax) == ["blue", "red"]
         with pytest.raises(ValueError, match=message):
             fastnn.plot_decision_boundary(estimator, X, y, **options)

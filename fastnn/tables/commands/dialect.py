@@ -75,8 +75,8 @@ def find_dialect(text: str, is_cut: bool, options: ReadOptions, name: str) -> tu
         decimal, thousands = trained.decimal, trained.thousands
     if decimal is None:
         decimal = "." if sep == "," else _find_decimal(rows)
-    if len(decimal) != 1:
-        raise ValueError(f"--decimal must be one character, got {decimal!r}")
+    if len(decimal) != 1 or decimal.isalnum() or decimal.isspace():
+        raise ValueError(f"--decimal must be a sign, such as '.' or ',', got {decimal!r}")
     if thousands is not None and (thousands == decimal or len(thousands) != 1):
         raise ValueError(f"--thousands must be one character other than the decimal point, got {thousands!r}")
     notes = []

@@ -28,7 +28,9 @@ NAME_WIDTH = 14
 
 def evaluate_table(options: EvaluateOptions) -> int:
     """Predict, compare and print; return the exit status."""
-    path = None if options.out in (None, "-") else check_output(options.out, "--out", "a file of scores")
+    path, inputs = None, (options.model, options.table)
+    if options.out not in (None, "-"):
+        path = check_output(options.out, "--out", "a file of scores", inputs)
     model = load_model(options.model)
     options = options.follow(getattr(model, "reading_", None))
     classes = getattr(model, "classes_", None)

@@ -36,7 +36,8 @@ COMPRESSIONS: dict[str, dict[str, object]] = {
 
 def predict_table(options: PredictOptions) -> int:
     """Predict and write; return the exit status."""
-    path = None if options.out == "-" else check_output(options.out, "--out", "a table")
+    inputs = options.model, options.table
+    path = None if options.out == "-" else check_output(options.out, "--out", "a table", inputs)
     if path is not None and path.suffix.lower() in OTHERS:
         raise ValueError(
             f"--out: no {path.suffix} file is written: choose .csv, .csv.gz, .csv.bz2, .csv.xz or .parquet"

@@ -394,6 +394,10 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
         raise ValueError(f"{file.name} is neither a CSV file nor a Parquet file")
     dialect, notes = find_dialect(text, len(file.head) >= HEAD, options, file.name)
     missing = Missing.parse(options.na, options.default_na, dialect.header)
+    for text in options.na if options.trained is None else ():
+        column, sign, _ = text.partition("=")
+        if sign and column not in dialect.header:
+            notes.append(f"--na reads {text!r} as a missing value, since there is no column {column!r}")
     fields = _Fields(file, dialect, missing)
     with _explain_csv_errors(file.name, dialect.sep):
         frame = fields.read(columns.text)

@@ -14,6 +14,7 @@ from pandas import Series
 
 from ... import __version__
 from ...system.files import atomic_path, check_file_name, check_folder, check_replaceable
+from ...system.memory import parse_size
 from ...system.messages import escape_controls, join_names, pluralize
 from ...system.printing import print
 from ..encoding.encoder import TableEncoder
@@ -41,6 +42,8 @@ def train_table(options: TrainTableOptions) -> int:
     _check_folder(options.out, paths)
     if paths[0].exists():
         print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
+    if options.memory_limit is not None:
+        parse_size(options.memory_limit, "--memory-limit")
     if is_parquet(options.table):
         _check_size(options)
     columns = Columns(target=options.target, task=options.task, drop=options.drop)

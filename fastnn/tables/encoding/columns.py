@@ -102,7 +102,8 @@ class NumberEncoding(Encoding):
         if present.min() == present.max():
             if missing.any():
                 return FlagEncoding(name, np.nan, f"{name}_missing")
-            return Dropped(name, "constant")
+            is_exact = abs(present[0]) <= 2.0**53
+            return Dropped(name, "constant" if is_exact else "its integers are one number in float64")
         edges = np.zeros(1) if form == "smooth" else find_quantile_edges(present, n_bins)
         # One interval already is a scaled value; without intervals, the scaled value is the only feature.
         is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from ...saving.attributes import SavableAttributes
 from ...system.sklearn_internals import OUTPUT_CONFIG
-from ...system.validation import Array
+from ...system.validation import Array, refuse_masked
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -29,6 +29,7 @@ class NumberTransformer(TransformerMixin, SavableTransformer, BaseEstimator):
 
     def _check_numbers(self, X: TableLike, reset: bool) -> Array:
         """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
+        refuse_masked(X, "X", "fill them by NaN")
         return validate_data(
             self, X, reset=reset, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan"
         )

@@ -200,6 +200,8 @@ def test_columns_of_csv_files_are_copied_as_they_are(trained, run):
         (lambda f: f, "predict --quantiles", "--quantiles: "),
         (lambda f: f, "predict --keep name", "--keep: new.csv has no column 'name'"),
         (lambda f: f, "predict -o no/where.csv", "--out: there is no folder"),
+        (lambda f: f, "predict -o new.csv", "--out: new.csv is read, and would be lost"),
+        (lambda f: f, "evaluate -o ./new.csv", "--out: new.csv is read, and would be lost"),
         (lambda f: f.assign(churn="maybe"), "evaluate", "'churn' holds 'maybe', but the model"),
         (lambda f: f.drop(columns="churn"), "evaluate", "--target: new.csv has no column"),
         (lambda f: f.assign(churn=""), "evaluate", "'churn' holds only missing values"),

@@ -50,6 +50,13 @@ def assert_equal_encodings(one, other):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_masked_numbers_are_missing_and_what_float64_makes_constant_says_so():
+    masked = np.ma.masked_where(ROWS % 3 == 0, ROWS + 0.5)[:, None]
+    assert_equal_encodings(masked, masked.filled(np.nan))
+    record = TableEncoder().fit(pd.DataFrame({"id": 2**60 + ROWS % 9, "n": ROWS})).columns_[0]
+    assert record["treatment"] == "left out: its integers are one number in float64"
+
+
 def test_every_kind_of_column_has_its_encoding(monkeypatch):
     encoder = TableEncoder(n_bins=4).fit(FRAME)
     assert encoder.feature_names_in_.tolist() == list(DATA)
