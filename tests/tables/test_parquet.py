@@ -2,6 +2,7 @@
 
 import re
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -116,6 +117,13 @@ def test_validation_data_may_be_a_table_or_a_file(path, tmp_path):
     assert expected.oof_prediction_.shape == (400,)
     for given in (of_table, {"X_val": validation_path, "y_val": "size"}):
         assert_equal(clone(model).fit(path, "size", columns=COLUMNS, **given), expected)
+
+
+def test_decimals_are_classes(tmp_path):
+    code = pa.array([Decimal(k % 2) for k in range(200)], pa.decimal128(38, 0))
+    pq.write_table(pa.table({"x": table(200)["noise"], "code": code}), tmp_path / "a.parquet")
+    model = TabularClassifier(preset="fast").fit(tmp_path / "a.parquet", "code", passes=1)
+    assert model.classes_.tolist() == [0, 1]
 
 
 # --- samples and memory ------------------------------------------------------------------------------------

@@ -317,6 +317,17 @@ def test_types_that_only_parquet_has_are_read_alike(folder, run):
     assert run("evaluate", MODEL, "odd.parquet")[0] == 0
 
 
+def test_booleans_are_read_in_all_their_forms(train, folder, run):
+    rows = [(k % 2 == 0, k % 5, k % 2) for k in range(60)]
+    train(pd.DataFrame(rows, columns=["smoker", "x", "y"]), "y")
+    printed = set()
+    for yes, no in (("True", "False"), ("1", "0"), ("true", "FALSE"), ("1.0", "0")):
+        lines = [f"{yes if first else no},{second}" for first, second, _ in rows]
+        (folder / "new.csv").write_text("\n".join(["smoker,x", *lines, ",1"]))
+        printed.add(run("predict", MODEL, "new.csv", "--proba")[:2])
+    assert len(printed) == 1
+
+
 def test_categories_and_classes_named_like_missing_values_are_known_again(folder, run):
     countries = ["NA", "ZA", "BW", None]
     rows = [(countries[k % 4], k % 7, ["None", "some"][k % 4 == 0]) for k in range(400)]

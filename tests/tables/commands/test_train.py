@@ -295,6 +295,7 @@ def test_columns_that_need_a_decision_are_noted(train):
     out = train(frame, *CHURN, *SHORT)
     assert {note for note in re.findall("  note: (.*)", out) if "48 rows" not in note} == {*notes, leak}
     assert "left out             id: every row has another value" in out
+    assert "note: scores of 48 rows say little: --cv 5 evaluates all rows, by networks that did not" in out
     solved = ("--drop", "boat,row,customer_id", "--groups", "patient", "--na", "age=?,pulse=-999")
     out = train(frame, *SPENT, *SHORT, *solved)
     assert f"  note: column 'again' is a copy of the target: --drop again {drop}" in out
