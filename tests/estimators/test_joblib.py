@@ -194,7 +194,7 @@ def list_printed(program):
 LOKY = """
     def main():
         with joblib.parallel_config(backend="sequential"):
-            expected, expected_weights = results(), weights(fastnn.fit_many(many(), X, y))
+            expected = results()
         for limit in (None, 1, 3):
             options = {} if limit is None else {"inner_max_num_threads": limit}
             with joblib.parallel_config(backend="loky", n_jobs=2, **options):
@@ -207,29 +207,13 @@ LOKY = """
                 assert limit is None or int(value) == limit, value
                 assert found == 2 * [min(len(os.sched_getaffinity(0)), int(value))], (found, value)
         print("same")
-        with joblib.parallel_config("loky", n_jobs=2):
-            estimators = many()
-            estimators[50].set_params(learning_rate=Killing())
-            try:
-                fastnn.fit_many(estimators, X, y)
-            except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
-                estimators[50].set_params(learning_rate="constant")
-                assert np.array_equal(fit_others(estimators, error), expected_weights)
-                print("killed")
-            estimators = many()
-            try:
-                fit_while(estimators, lambda: os.kill(os.getpid(), signal.SIGINT))
-            except KeyboardInterrupt as error:
-                assert np.array_equal(fit_others(estimators, error), expected_weights)
-                print("interrupted")
-
     main()
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system hides the cores of a process")
-def test_processes_of_joblib_keep_to_its_number_of_threads_and_may_be_killed_or_interrupted():
-    assert list_printed(LOKY) == ["same", "killed", "interrupted"]
+def test_processes_of_joblib_fit_the_same_and_keep_to_its_number_of_threads():
+    assert list_printed(LOKY) == ["same"]
 
 
 DASK = """

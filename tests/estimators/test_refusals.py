@@ -276,17 +276,9 @@ def test_classes_of_several_kinds_are_refused(missing):
             model.fit(X, labels)
 
 
-@pytest.mark.parametrize(
-    ("kind", "what"),
-    [
-        ("datetime64[D]", "dates"),
-        ("timedelta64[s]", "durations"),
-        pytest.param("datetime64[ns, Europe/Berlin]", "dates", marks=pytest.mark.needs("pandas")),
-    ],
-)
+@pytest.mark.parametrize(("kind", "what"), [("M8[D]", "dates"), ("m8[s]", "durations")])
 def test_times_are_not_numbers_for_a_regressor(kind, what):
-    times = np.arange(len(X))
-    times = pd.Series(times).astype(kind) if "," in kind else times.astype(kind)
+    times = np.arange(len(X)).astype(kind)
     for validation, message in (({}, ""), ({"X_val": X, "y_val": times}, "X_val, y_val: ")):
         with pytest.raises(ValueError, match=f"{message}y holds {what}, but a regressor predicts numbers"):
             regressor().fit(X, TARGETS if validation else times, **validation)
