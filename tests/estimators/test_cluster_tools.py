@@ -1,4 +1,4 @@
-"""Tools that run fits on processes of their own, dask-ml and Optuna, as the page on clusters shows them."""
+"""A plugin of Dask's workers, as the page on clusters shows it."""
 
 import re
 from pathlib import Path
