@@ -181,14 +181,6 @@ def test_a_fit_by_lbfgs_may_have_any_number_of_iterations(max_iter):
     np.testing.assert_array_equal(parameters(model), parameters(other))
 
 
-@pytest.mark.parametrize("limit", [1, 2, np.inf])
-def test_n_iter_no_change_is_the_patience_of_a_fit(limit):
-    """The first epoch is always an improvement: the best loss before it is infinite."""
-    model = classifier(tol=1e9, n_iter_no_change=limit, max_iter=30).fit(X, y)
-    assert model.n_iter_ == min(30, limit + 2)
-    assert classifier(tol=0, n_iter_no_change=1, max_iter=30).fit(X, y).n_iter_ == 30
-
-
 # Options, and validation data, with which every call of the trainer is a single epoch.
 SINGLE_EPOCHS = {
     "validation data": ({}, {"X_val": X, "y_val": y}),
@@ -243,18 +235,6 @@ def test_divergence_says_what_to_do():
             model.fit(*data)
         assert isinstance(raised.value, ValueError)
         assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
-
-
-def test_early_stopping_keeps_the_best_epoch_before_a_divergence():
-    options = {"early_stopping": True, "n_iter_no_change": np.inf, "max_iter": 300}
-    model = regressor(solver="sgd", learning_rate_init=1e3, **options)
-    message = "The estimator holds the parameters of the best epoch"
-    with pytest.warns(ConvergenceWarning, match=message) as caught:
-        model.fit(100 * X, COUNTS)
-    assert [warning.filename for warning in caught] == [__file__]
-    assert np.isnan(model.validation_scores_[-1])
-    assert np.isfinite(model.best_validation_score_)
-    assert np.isfinite(model.predict(X)).all()
 
 
 def test_fits_on_threads_that_share_a_generator_are_all_different():

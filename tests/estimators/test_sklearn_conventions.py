@@ -20,14 +20,13 @@ from estimator_problems import (
     WEIGHTS,
     X,
     assert_same_fit,
-    assert_same_fits,
     classifier,
     regressor,
     y,
 )
 from extras import since
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -238,18 +237,3 @@ def test_a_pipeline_transforms_the_validation_data():
     alone = classifier(early_stopping=True)
     alone.fit(scale(table[:120]), y[:120], WEIGHTS[:120], scale(table[100:]), y[100:])
     assert_same_fit(pipeline["mlp"], alone)
-
-
-def test_parameters_of_the_member_are_parameters_of_the_ensemble():
-    member = classifier()
-    ensemble = MLPEnsembleClassifier(member)
-    shallow = ensemble.get_params(deep=False)
-    assert shallow.keys() == {"estimator", "n_estimators", "method", "n_jobs", "random_state"}
-    assert ensemble.get_params() == shallow | {f"estimator__{k}": v for k, v in member.get_params().items()}
-    ensemble.set_params(estimator__alpha=0.5, n_estimators=2, random_state=0)
-    fitted = clone(ensemble).fit(X, y)
-    assert [fitted.alpha for fitted in fitted.estimators_] == [0.5, 0.5]
-    assert_same_fits(clone(fitted).fit(X, y).estimators_, fitted.estimators_)
-    grid = GridSearchCV(ensemble, {"estimator__alpha": [0, 1.0], "method": METHODS}, cv=2).fit(X, y)
-    assert set(grid.best_params_) == {"estimator__alpha", "method"}
-    assert cross_val_predict(ensemble, X, y, cv=2, method="predict_proba").shape == (150, 3)

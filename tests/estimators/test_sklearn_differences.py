@@ -510,6 +510,7 @@ def test_divergence(early_stopping):
         assert (model.n_iter_ < 30) == is_ours
         if is_ours:
             assert categories == ({ConvergenceWarning} if early_stopping else set())
+            assert all("parameters of the best epoch" in str(each.message) for each in caught)
         else:
             assert RuntimeWarning in categories
 

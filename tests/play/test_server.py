@@ -12,7 +12,6 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -308,22 +307,6 @@ def test_arguments_that_are_not_text_and_a_missing_extra_are_refused(monkeypatch
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"\[playground\]"):
         serve()
-
-
-def test_a_flood_of_messages_is_answered_when_the_page_reads(served):
-    page = SocketPage(served.address)
-    page.until("frame")  # the kernels are compiled
-    # More answers than the buffers of the connection hold: the server stops reading meanwhile.
-    n_messages, name = 20_000, "f" * 300
-    sender = threading.Thread(target=lambda: [page.send(name) for _ in range(n_messages)], daemon=True)
-    sender.start()
-    time.sleep(0.5)
-    SocketPage(served.address).until("frame")
-    for _ in range(n_messages):
-        page.until("error")
-    page.send("start", run=2, state={})
-    page.until("frame")
-    sender.join()
 
 
 def test_a_playground_runs_within_an_event_loop_and_leaves_loggers_alone():

@@ -205,19 +205,6 @@ def test_evaluations_in_pieces_equal_those_at_once(target, dropped, weights, fol
         assert pieces["scores"][name] == pytest.approx(whole["scores"][name], rel=1e-6, abs=1e-6)
 
 
-def test_a_piece_of_integers_has_the_classes_of_floats(folder, run):
-    """The classes of a float target are texts such as "1.0", also in a piece with only integers."""
-    sort = np.repeat([1.0, 1.5], 100)
-    x = sort + np.random.RandomState(0).normal(size=200)
-    pq.write_table(pa.table({"x": x, "sort": sort}), "new.parquet")
-    given = ("train", "new.parquet", "--target", "sort", "--task", "classification", "--preset", "fast")
-    assert run(*given)[0] == 0
-    assert fastnn.load("run/model.fastnn").classes_.tolist() == ["1.0", "1.5"]
-    status, out, _ = run("evaluate", "run/model.fastnn", "new.parquet")
-    assert status == 0
-    assert "200 rows with sort" in out
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -282,22 +282,6 @@ def test_an_evaluation_may_name_another_column_as_target(train, folder, run):
     assert f"{mean_absolute_error(NEW['spent'], model.predict(features(model, NEW))):,.4g}" in out
 
 
-@pytest.mark.parametrize("classes", [(True, False), (1, 0), ("01", "02")])
-def test_classes_of_any_type_are_found_in_the_table(classes, train, folder, run):
-    frame = customers()[["age", "score", "churn"]]
-    frame["churn"] = frame["churn"].map(dict(zip(["yes", "no"], classes, strict=True)))
-    train(frame, "churn")
-    status, out, _ = run("evaluate", MODEL, "customers.csv")
-    assert status == 0
-    assert "240 rows with churn" in out
-    assert set(run("predict", MODEL, "customers.csv")[1].split()[1:]) == set(map(str, classes))
-    if classes[0] == "01":  # a model of either form knows the other
-        train(frame.assign(churn=frame["churn"].str.lstrip("0")), "churn")
-        written(frame, folder / "padded.csv")
-        bare, padded = (run("evaluate", MODEL, name)[1] for name in ("customers.csv", "padded.csv"))
-        assert bare == padded.replace("padded.csv", "customers.csv")
-
-
 def test_types_that_only_parquet_has_are_read_alike(folder, run):
     """Durations, decimals and dictionaries are read alike for training, prediction and evaluation."""
     random = np.random.default_rng(0)
