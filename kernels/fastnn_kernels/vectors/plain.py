@@ -145,18 +145,12 @@ def fuse(x: Reals, y: Reals, z: Reals) -> Reals:
     numbers, and so is each sum; the smallest terms are rounded to odd, which the last rounding cannot mistake
     for a tie. Only factors above 2^996, whose halves overflow, and products below 2^-969 are rounded twice.
     """
-    rounded = x * y + z
-    if rounded.dtype == np.float32:
-        product = np.multiply(x, y, dtype=np.float64)  # exact
-        return _add_to_odd(product, np.float64(z) if np.ndim(z) == 0 else z.astype(np.float64)).astype(
-            np.float32
-        )
     product = x * y
     error = _find_product_error(x, y, product)
     middle, low = _add_exactly(z, error)
     high, rest = _add_exactly(product, middle)
     result = high + _add_to_odd(low, rest)
-    return np.where(np.isfinite(result), result, rounded)
+    return np.where(np.isfinite(result), result, product + z)
 
 
 def _add_exactly(x: Reals, y: Reals) -> tuple[Reals, Reals]:

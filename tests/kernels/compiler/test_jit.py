@@ -163,6 +163,18 @@ def test_settings_that_change_machine_code_have_entries_of_their_own(compiled):
 
 
 @slow
+def test_a_kernel_that_another_process_compiled_raises_its_errors(package):
+    program = f"""{PROGRAM}
+    try:
+        add_to_average(np.ones(4), 0.5, 0, 400, average)
+    except IndexError:
+        print("IndexError")
+    """
+    for word in ("compiled", "loaded"):
+        assert run(package, program, NUMBA_BOUNDSCHECK="1").splitlines() == [f"{word} {RESULT}", "IndexError"]
+
+
+@slow
 def test_an_edit_of_any_source_makes_new_entries(compiled):
     (entry,) = list_entries(compiled)
     old = shutil.copy2(entry, entry.with_name(f"old.{entry.name}"))

@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,23 +26,8 @@ def test_fused_products_are_rounded_once(x, y, z):
         assert fuse(np.array([x]), np.float64(y), np.float64(addend))[0] == exact(x, y, addend)
 
 
-singles = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
-
-
-@given(singles, singles, singles)
-@example(2.0**-24, 1 + 2.0**-23, 1.0)
-def test_the_nearest_number_of_float32_is_found(x, y, z):
-    result = fuse(np.array([x], np.float32), np.float32(y), np.float32(z))
-    assert result.dtype == np.float32
-    truth = Fraction(x) * Fraction(y) + Fraction(z)
-    neighbours = [np.nextafter(result, np.float32(end)) for end in (-np.inf, np.inf)]
-    distances = [abs(truth - Fraction(float(number[0]))) for number in (result, *neighbours)]
-    assert distances[0] == min(distances)
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_numbers_that_are_not_finite_follow_the_rules(dtype):
-    inf, nan, big = dtype(np.inf), dtype(np.nan), np.finfo(dtype).max
+def test_numbers_that_are_not_finite_follow_the_rules():
+    inf, nan, big = np.inf, np.nan, np.finfo(np.float64).max
     with np.errstate(all="ignore"):
         for x, y, z in [
             (inf, 1, 1),
@@ -54,5 +38,5 @@ def test_numbers_that_are_not_finite_follow_the_rules(dtype):
             (big, 1, 0),
             (1, big, -big),
         ]:
-            expected = dtype(x) * dtype(y) + dtype(z)
-            np.testing.assert_equal(fuse(np.array([x], dtype), dtype(y), dtype(z))[0], expected)
+            expected = np.float64(x) * y + z
+            np.testing.assert_equal(fuse(np.array([x]), np.float64(y), np.float64(z))[0], expected)
