@@ -7,8 +7,7 @@ installed, the records are compared with its present results.
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from torch_records import records
-from torch_records.cases import DIMS, LOSSES, ONE_CYCLES, TRAININGS, X, first_parameters
+from torch_records.cases import DIMS, FILE, LOSSES, ONE_CYCLES, TRAININGS, X, first_parameters
 
 import fastnn
 
@@ -17,7 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:y holds targets")
 
 # fastnn and PyTorch differ only in the order of sums.
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
-RECORDS = records()
+with np.load(FILE) as file:
+    RECORDS = dict(file)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])

@@ -1,4 +1,4 @@
-"""Trainings that fastnn and PyTorch both run, described without PyTorch.
+"""Trainings that fastnn and PyTorch both run, described without PyTorch, and PyTorch's recorded results.
 
 `numpy.random.RandomState`, whose stream never changes, draws data and first parameters: neither another
 version of NumPy nor another initialisation of fastnn makes the records obsolete.
@@ -7,12 +7,14 @@ version of NumPy nor another initialisation of fastnn makes the records obsolete
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastnn
 
+FILE = Path(__file__).parent / "records.npz"
 N, INPUTS, OUTPUTS = 37, 5, 3
 _random = np.random.RandomState(0)
 X = _random.normal(size=(N, INPUTS))

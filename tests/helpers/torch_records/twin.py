@@ -1,11 +1,24 @@
-"""The cases run by PyTorch: the same networks, first parameters and steps, in float64."""
+"""The cases run by PyTorch: the same networks, first parameters and steps, in float64.
+
+``PYTHONPATH=tests/helpers python -m torch_records.twin`` records the results again, with the extra ``peers``.
+"""
 
 import itertools
 
 import numpy as np
 import torch
-
-from torch_records.cases import DIMS, LOSSES, ONE_CYCLES, OUTPUTS, TRAININGS, Case, N, X, first_parameters
+from torch_records.cases import (
+    DIMS,
+    FILE,
+    LOSSES,
+    ONE_CYCLES,
+    OUTPUTS,
+    TRAININGS,
+    Case,
+    N,
+    X,
+    first_parameters,
+)
 
 __all__ = ["results"]
 
@@ -74,12 +87,12 @@ def results() -> dict[str, np.ndarray]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = {
-            f"{name}: {part}": array
-            for name, case in TRAININGS.items()
-            for part, array in trained(case).items()
-        }
-        found |= {name: factors(*case) for name, case in ONE_CYCLES.items()}
+        trainings = {name: trained(case) for name, case in TRAININGS.items()}
     finally:
         torch.set_num_threads(before)
-    return found
+    found = {f"{name}: {part}": array for name, parts in trainings.items() for part, array in parts.items()}
+    return found | {name: factors(*case) for name, case in ONE_CYCLES.items()}
+
+
+if __name__ == "__main__":
+    np.savez_compressed(FILE, **dict(sorted(results().items())))
