@@ -340,17 +340,7 @@ def test_names_may_be_no_formulas_and_begin_with_an_underscore(ax):
 
 
 FORMULAS = ["speed $v$ (m/s)", "$x_1$ and $x_2$"]
-PRICES = [
-    "US$ and CA$",
-    "$5-$10",
-    "price in $ (US$)",
-    "$5 to $10",
-    r"a\$b",
-    r"$\frac$",
-    "$$",
-    "a$b\nc$d",
-    "$",
-]
+PRICES = ["$5-$10", "price in $ (US$)", r"a\$b", r"$\frac$", "$$", "a$b\nc$d", "$"]
 
 
 @pytest.mark.parametrize("name", [*FORMULAS, *PRICES])
