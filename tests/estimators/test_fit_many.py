@@ -270,6 +270,18 @@ def test_weights_and_validation_data_and_sparse_samples_go_to_workers(workers):
         assert_same_fits(fastnn.fit_many(many(3), samples, y, **data), alone)
 
 
+def test_fits_that_share_a_generator_stay_in_this_process(workers):
+    def prepare():
+        shared = np.random.RandomState(3)
+        return shared, [classifier(random_state=seed) for seed in (0, shared, 1, shared)]
+
+    generator, alone = prepare()
+    shared, together = prepare()
+    assert_same_fits(fastnn.fit_many(together, X, y), [one.fit(X, y) for one in alone])
+    assert shared.random_sample() == generator.random_sample()
+    assert together[1].random_state is shared
+
+
 @pytest.mark.parametrize(
     ("kind", "scoring"), [(fastnn.TabularClassifier, "accuracy"), (fastnn.TabularRegressor, None)]
 )

@@ -1,6 +1,7 @@
 """Repeated partial fits of a few rows reuse prepared steps: they equal ordinary partial fits bit for bit."""
 
 import pickle
+import sys
 import threading
 from copy import copy, deepcopy
 
@@ -59,6 +60,24 @@ def test_prepared_steps_equal_ordinary_partial_fits(make, count, dtype):
     n_rows = 600 if make is MAKERS["regressor"] else 60
     estimator = fit_rows(make(), count, dtype, n_rows=n_rows)
     assert_same(estimator, fit_rows(make(), count, dtype, ordinary=True, n_rows=n_rows))
+
+
+def count_calls(estimator):
+    """Return the number of calls of Python functions in a further partial fit of a row."""
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(event))
+    try:
+        estimator.partial_fit(X[:1], NUMBERS[:1])
+    finally:
+        sys.setprofile(None)
+    return calls.count("call")
+
+
+def test_prepared_steps_do_a_small_part_of_the_work():
+    estimator = fit_rows(regressor(), n_rows=1)
+    counts = [count_calls(estimator) for _ in range(5)]
+    assert 5 * counts[-1] < counts[0]
+    assert count_calls(estimator.set_params(alpha=0.5)) > 5 * counts[-1]
 
 
 def test_without_a_seed_a_single_row_draws_no_order():
