@@ -73,13 +73,6 @@ def test_factors_are_from_0_to_1_and_do_not_depend_on_other_steps(schedule, tota
     np.testing.assert_array_equal(schedule.factors(steps, total), whole[steps])
 
 
-@given(falling, totals)
-def test_a_decay_starts_at_1_and_never_rises(schedule, total):
-    factors = run(schedule, total)
-    assert factors[0] == 1
-    assert (np.diff(factors) <= 0).all()
-
-
 @given(any_schedule, st.integers(2**40, 2**62))
 def test_copies_are_equal_and_factors_of_very_long_runs_are_from_0_to_1(schedule, total):
     factors = schedule.factors(np.array([0, 1, total // 3, total - 2, total - 1]), total)

@@ -1,7 +1,5 @@
 """``fastnn export``: files for other systems, from a saved model."""
 
-import os
-
 import joblib
 import numpy as np
 import pytest
@@ -96,15 +94,6 @@ def test_an_error_is_one_line_and_leaves_no_file(to, name, options, message, mod
     assert line.startswith("fastnn: ")
     assert message in line
     assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with the names of files")
-@pytest.mark.parametrize("to", ["onnx", "c", "sklearn"])
-def test_no_pipe_is_replaced(to, model, tmp_path, capsys):
-    os.mkfifo("pipe")
-    assert export(to, "pipe") == 1
-    assert "--out: pipe is a device or a pipe, not the name" in capsys.readouterr().err
-    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_files_that_hold_no_fitted_model_are_refused(model, tmp_path, capsys):

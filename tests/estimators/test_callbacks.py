@@ -185,9 +185,3 @@ def test_the_scoring_monitor_records_a_score_for_every_epoch(callback_module, op
     monitor = callback_module.ScoringMonitor(scoring="r2")
     regressor(**options).set_callbacks(monitor).fit(X, TARGETS, sample_weight=WEIGHTS + 1.0)
     assert len(monitor.get_logs().data) == 6
-
-
-def test_the_progress_bar_of_scikit_learn_follows_a_fit(callback_module, capsys):
-    pytest.importorskip("rich")
-    classifier().set_callbacks(callback_module.ProgressBar()).fit(X, y)
-    assert "100%" in capsys.readouterr().out

@@ -17,7 +17,6 @@ from estimator_problems import (
     regressor,
     y,
 )
-from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import LabelBinarizer
 
 import fastnn
@@ -122,13 +121,3 @@ def test_wrong_weights_are_refused_by_the_first_prediction(coefs, intercepts, at
         assert vars(model) == before
     model.set_params(batch_norm=False).fit(X, y)  # a fit discards them
     assert model.predict_proba(X).shape == (150, 3)
-
-
-def test_half_of_the_weights_is_no_fit(tmp_path):
-    model = classifier()
-    model.coefs_ = W
-    assert model.coefs_[0] is W[0]
-    with pytest.raises(NotFittedError):
-        model.predict(X)
-    model.save(tmp_path / "model.fastnn")
-    assert not hasattr(fastnn.load(tmp_path / "model.fastnn"), "coefs_")

@@ -406,18 +406,6 @@ def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, t
     assert before["model.fastnn"] != after["model.fastnn"]
 
 
-def test_an_interrupt_leaves_no_files(folder, run, monkeypatch):
-    written(customers(), folder / "t.csv")
-
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fastnn.TabularClassifier, "fit", interrupted)
-    status, _, errors = run("train", "t.csv", *CHURN)
-    assert (status, errors) == (130, "interrupted\n")
-    assert os.listdir() == ["t.csv"]
-
-
 TEXTS = customers()["spent"].astype(str).where(np.arange(N) != 41, "n/k")
 ONE = np.arange(N) == 6
 PATIENTS = np.where(ONE, None, "p")
