@@ -245,13 +245,6 @@ def test_a_classifier_of_one_class_has_an_even_picture(kind, response):
     assert response != "class" or image.classes.tolist() == ["only"]
 
 
-def make_tables(points, features, fill):
-    """Return samples (n, 4) with two features from `points` and the others from `fill`."""
-    table = np.tile(np.broadcast_to(np.asarray(fill, float), 4), (len(points), 1))
-    table[:, list(features)] = points
-    return table
-
-
 def check_close(data, P):
     """Assert that pixels have the class of the highest probability wherever it is clearly the highest."""
     ordered = np.sort(P, axis=1)
@@ -266,7 +259,8 @@ def check_close(data, P):
 )
 def test_other_features_are_held_fixed(features, fill):
     view = (0.0, 8.0), (0.0, 5.0), (90, 71)
-    table = make_tables(centres(90, 71, *view[:2]), features, fill)
+    table = np.tile(np.broadcast_to(np.asarray(fill, float), 4), (90 * 71, 1))
+    table[:, list(features)] = centres(90, 71, *view[:2])
     options = {"features": features, "fill": fill}
     model = fastnn.Model([4, 6, 3], random_state=0)
     model.train(iris, species, num_passes=300, epsilon=1e-3)
