@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extras import optional
-from sink_pictures import formats, make_stripes, render_pixels, render_stripes
+from sink_pictures import formats, render_stripes
 
 zarr = optional("zarr")
 
@@ -114,26 +114,6 @@ def test_an_older_picture_is_replaced_as_a_whole(tmp_path, suffix):
     os.umask(umask)
     if os.name == "posix" and sys.platform != "emscripten":  # Windows and browsers have no such modes
         assert mode == (0o777 if suffix == ".zarr" else 0o666) & ~umask
-
-
-@pytest.mark.parametrize("n_calls", [1, 10])
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_an_error_of_a_model_leaves_the_folder_as_it_was(tmp_path, suffix, n_calls):
-    calls = []
-
-    def fail(points):
-        calls.append(len(points))
-        if len(calls) % n_calls == 0:
-            raise RuntimeError("no more")
-        return points[:, 0] > 500
-
-    for has_older in (False, True):
-        if has_older:
-            render_stripes(33, 65, 3, out=tmp_path / f"a{suffix}")
-        before = contents(tmp_path)
-        with pytest.raises(RuntimeError, match="no more"):
-            render_pixels(make_stripes(1100, 900, 2), [0, 1], out=tmp_path / f"a{suffix}", model=fail)
-        assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
