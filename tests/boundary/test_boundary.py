@@ -164,16 +164,6 @@ def test_both_backends_paint_the_same():
         render_boundary(models[1], XLIM, YLIM, 5, method="certified")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_threads_give_the_same_picture(trained, method):
-    size = (301, 503)
-    expected = render_boundary(trained, XLIM, YLIM, size, method=method, n_threads=1)
-    image = render_boundary(trained, XLIM, YLIM, size, method=method, n_threads=5)
-    np.testing.assert_array_equal(image.data, expected.data)
-    assert (expected.stats.n_threads, image.stats.n_threads) == (1, 5)
-    assert image.stats.cells_bounded == expected.stats.cells_bounded
-
-
 @pytest.mark.parametrize(("n_classes", "dtype"), [(256, np.uint8), (257, np.uint16)])
 def test_many_classes_need_wider_integers(n_classes, dtype):
     model = fastnn.Model([2, n_classes], random_state=0, output_activation="identity")

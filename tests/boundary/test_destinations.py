@@ -99,7 +99,7 @@ def test_a_response_needs_an_array_of_floats(trained):
 def test_out_may_be_a_file(trained, tmp_path, method, n_threads):
     path, size = tmp_path / "boundary.png", (3001, 6003)
     image = render_boundary(trained, XLIM, YLIM, size, out=path, method=method, n_threads=n_threads)
-    assert (image.data, image.path) == (None, path)
+    assert (image.data, image.path, image.stats.n_threads) == (None, path, n_threads)
     assert [file.name for file in tmp_path.iterdir()] == ["boundary.png"]
     with Image.open(path) as file:
         np.testing.assert_array_equal(np.asarray(file)[::-1], picture(trained, size))
