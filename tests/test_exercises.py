@@ -85,11 +85,6 @@ def test_right_functions_are_recognised_and_a_wrong_sign_or_result_is_a_mistake(
     assert "not right yet" in read_verdict(name, lambda *arguments: 0.0, capsys)
 
 
-def change_in_place(Z, dA):
-    dA[Z < 0] = 0
-    return dA
-
-
 def restore_too_late(f, x):
     x += 1e-5
     return (f(x) - f(x - 2e-5)) / 2e-5
@@ -114,17 +109,13 @@ def take_one_side(f, x):
 # Wrong functions of an exercise, and what is said about each.
 WRONG = [
     ("sigmoid", lambda z: 1 / z.missing, "raised AttributeError: 'numpy.ndarray' object"),
-    ("sigmoid", lambda z: RIGHT["sigmoid"](z)[1:], "shape (6,) instead of (7,)."),
     ("sigmoid", lambda z: np.zeros(7, int), "p has the dtype int64 instead of float64."),
     ("sigmoid", lambda z: [[0.0], [0.0, 1.0]], "p is not an array."),
     ("relu_backward", lambda Z, dA: Z > 0, "dtype bool instead of float64. Return dZ = dA"),
-    ("relu_backward", change_in_place, "It changed its argument dA: compute the result in a"),
-    ("tanh_backward", lambda Z: Z, "shapes Z (7, 4), dA (7, 4)."),
     ("tanh_backward", lambda Z, dA: 0 * Z, "dZ is 0."),
     ("multiply_backward", lambda W, X, dZ: (X.T @ dZ, dZ @ W), "W (3, 4), X (7, 3)"),
     ("multiply_backward", lambda W, X, dZ: (dZ.T @ X, dZ @ W.T), "dW is transposed: "),
     ("multiply_backward", lambda W, X, dZ: (dZ @ W.T, X.T @ dZ), "in another order: return dW, dX."),
-    ("add_backward", lambda X, b, dZ: dZ, "returned 1 result instead of 2: db, dX."),
     ("softmax", lambda S: (S, S), "returned 2 results instead of 1: P."),
     ("softmax", lambda S: np.exp(S) / np.exp(S).sum(1, keepdims=True), "near 1000. P has infinite values"),
     ("add_backward", lambda X, b, dZ: (dZ, dZ), "take the sum or the mean over the samples."),

@@ -214,7 +214,6 @@ def test_weights_may_be_integers_booleans_lists_objects_and_not_finite():
 @pytest.mark.parametrize(
     ("layers_dim", "error", "message"),
     [
-        ([2, 0, 2], ValueError, r"layers_dim\[1\] is 0"),
         ([2, -3, 2], ValueError, r"layers_dim\[1\] is -3"),
         ([2], ValueError, "at least the inputs and the outputs"),
         *((sizes, TypeError, "sequence of integers") for sizes in ([2, 3.5, 2], [2, True, 2], 3, "232")),
@@ -226,7 +225,6 @@ def test_bad_layer_sizes_are_refused(layers_dim, error, message):
 
 
 BAD_OPTIONS = [
-    ({"activation": "rellu"}, "activation must be one of .*'tanh'.*got 'rellu'"),
     ({"activation": ["tanh", "tanh"]}, r"activation must be a name .* or a list .*hidden layer \(1\), got"),
     ({"activation": "Tanh"}, "got 'Tanh': did you mean 'tanh'"),
     ({"output_activation": "softmax"}, "got 'softmax': the loss 'softmax_cross_entropy' computes it"),
@@ -238,9 +236,7 @@ BAD_OPTIONS = [
     ({"rng": 0, "random_state": 0}, "random_state and rng exclude each other"),
     ({"loss": "cross_entropy"}, "loss must be one of .*'softmax_cross_entropy'.*got 'cross_entropy'"),
     ({"loss": fastnn.Huber}, r"loss must be an object, got the class Huber: call it, as in Huber\(\)"),
-    ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1, got 1.0"),
     ({"dropout": True}, "dropout must be .*got True"),
-    ({"dropout": [0.5]}, r"dropout must be one rate, .*or a list of 2: .*got \[0.5\]"),
     ({"dropout": [0.5, 2.0]}, r"dropout\[1\] must be .*got 2.0"),
     ({"batch_norm": 1}, "batch_norm must be True or False, got 1"),
     ({"init": "xavier"}, "init must be one of .*'glorot_uniform'.*got 'xavier'"),
@@ -264,7 +260,6 @@ BAD_TRAINING_OPTIONS = [
     ({"batch_size": 1}, "batch_size=1 does not work with batch_norm"),
     ({"batch_size": 16.0}, "batch_size must be an integer of at least 1, got 16.0"),
     ({"optimizer": "adamax"}, "optimizer must be one of .*'adamw'.*got 'adamax'"),
-    ({"optimizer": fastnn.Adam}, r"optimizer must be an object, got the class Adam: .*Adam\(\)"),
     ({"schedule": "cosine"}, "schedule must be one of .*'cosine_decay'.*got 'cosine'"),
     ({"schedule": fastnn.CosineDecay}, r"schedule must be an object, got the class CosineDecay"),
     ({"schedule": lambda step: -1.0}, "the schedule's factor at step 0 must be .*got -1.0"),
@@ -281,12 +276,10 @@ BAD_TRAINING_OPTIONS = [
     ({"clip_norm": -2.0}, "clip_norm must be a finite number above 0, got -2.0"),
     ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0 and below 1, got 1.0"),
     ({"n_threads": 0}, "n_threads must be an integer of at least 1, got 0"),
-    ({"validation_data": X}, r"validation_data must be a pair \(X, y\), got ndarray"),
     ({"validation_data": (X, y, y)}, r"validation_data must be a pair \(X, y\), got tuple of 3"),
     ({"validation_data": (X, y[:-1])}, "X has 200 samples, but y of validation_data has 199 labels"),
     ({"callbacks": print}, "callbacks must be a list, got <built-in function print>"),
     ({"callbacks": ["print"]}, "callbacks must be functions.*got 'print'"),
-    ({"callbacks": [fastnn.EarlyStopping]}, r"an EarlyStopping\(\) or a Checkpoint\(\), got <class"),
     ({"callbacks": [fastnn.EarlyStopping()]}, "EarlyStopping watches validation data"),
     ({"callbacks": [fastnn.EarlyStopping()] * 2, "validation_data": (X, y)}, "callbacks holds more than one"),
     ({"progress": "bar"}, "progress must be True or False, got 'bar'"),
