@@ -638,6 +638,10 @@ REFUSED = {
         lambda module: regressor(module, loss="poisson").fit(X, TARGETS[:, 0]),
         "at least 0",
     ),
+    "masked values in `X`, `y` or `sample_weight`": (
+        lambda module: classifier(module).fit(np.ma.masked_less(X, 0), y),
+        "X has masked values",
+    ),
     "sizes changed before a warm start": (
         lambda module: regressor(module, warm_start=True).fit(X, TARGETS).fit(X, y),
         "y has 1 outputs, but the estimator was fitted with 3",
