@@ -27,11 +27,11 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "built_pages",
     "links",
     "mathml",
     "notebooks",
     "playground",
+    "built_pages",  # after what writes the site
     "public_members",
     "registries",
     "thumbnails",

@@ -51,7 +51,11 @@ class Page(HTMLParser):
 def list_pages(folder):
     """Return the pages in a folder by their paths."""
     paths = (path.resolve() for path in sorted(Path(folder).rglob("*.html")))
-    return {path: Page(path.read_text(encoding="utf-8")) for path in paths if "_static" not in path.parts}
+    return {
+        path: Page(path.read_text(encoding="utf-8"))
+        for path in paths
+        if not {"_static", "lite"} & {*path.parts}
+    }
 
 
 def broken_links(pages):

@@ -1,11 +1,18 @@
 """The chapters of Learn as notebooks to download, made by the build from the text of the pages.
 
+Where the site has the wheel of fastnn for browsers, JupyterLite runs them and the gallery's programs in the
+reader's browser.
+
 A page that begins with a kernel's name is Markdown with cells of code. A reader sees all cells but those with
 the tag `remove-cell`, which check numbers in the text, and those with the tag `remove-input`, which Learn has
 not.
 """
 
+import json
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +32,18 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-LINK = '<p class="notebook"><a href="{0}" download>Download this chapter as a notebook</a></p>'
+DOWNLOAD = '<a href="{0}" download>Download this chapter as a notebook</a>'
+RUN = '<a href="{0}lite/notebooks/index.html?path={1}.ipynb">Run in the browser</a>'
+KERNEL = "@jupyterlite/pyodide-kernel-extension:kernel"
+# The first cell of a notebook that runs in a browser.
+INSTALL = {
+    "cell_type": "code",
+    "execution_count": None,
+    "id": "install",
+    "metadata": {},
+    "outputs": [],
+    "source": "%pip install -q fastnn-numba",
+}
 
 
 class Cell(NamedTuple):
@@ -84,10 +102,42 @@ def source(app, name):
 
 
 def on_page(app, name, template, context, doctree):
-    """Link a chapter's notebook below its title."""
-    if doctree and source(app, name):
-        link = LINK.format(f"{Path(name).name}.ipynb")
-        context["body"] = context["body"].replace("</h1>", f"</h1>\n{link}", 1)
+    """Link a chapter's notebook below its title, and what runs in the browser."""
+    if doctree is None:
+        return
+    is_chapter = source(app, name) is not None
+    links = [DOWNLOAD.format(f"{Path(name).name}.ipynb")] if is_chapter else []
+    if app.config.playground_wheel and (is_chapter or Path(name).name.startswith("plot_")):
+        links.append(RUN.format("../" * name.count("/"), name))
+    if links:
+        text = f'</h1>\n<p class="notebook">{" · ".join(links)}</p>'
+        context["body"] = context["body"].replace("</h1>", text, 1)
+
+
+def build_jupyterlite(app):
+    """Build JupyterLite with the notebooks of chapters and programs, and with the wheel for browsers."""
+    with tempfile.TemporaryDirectory() as folder:
+        contents = Path(folder, "contents")
+        for name in app.env.found_docs:
+            path = Path(app.outdir if source(app, name) else app.srcdir, f"{name}.ipynb")
+            if path.exists():
+                content = json.loads(path.read_text(encoding="utf-8"))
+                content["cells"].insert(0, INSTALL)
+                (contents / name).parent.mkdir(parents=True, exist_ok=True)
+                (contents / f"{name}.ipynb").write_text(json.dumps(content), encoding="utf-8")
+        settings = {KERNEL: {"pyodideUrl": f"{app.config.pyodide_url}pyodide.mjs"}}
+        data = {"jupyter-lite-schema-version": 0, "jupyter-config-data": {"litePluginSettings": settings}}
+        Path(folder, "jupyter-lite.json").write_text(json.dumps(data), encoding="utf-8")
+        options = {
+            "apps": "notebooks",
+            "contents": contents,
+            "lite-dir": folder,
+            "output-dir": Path(app.outdir, "lite"),
+            "piplite-wheels": Path(app.config.playground_wheel).resolve(),
+        }
+        command = [sys.executable, "-m", "jupyter", "lite", "build", "--no-sourcemaps"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def on_build_finished(app, exception):
@@ -109,6 +159,8 @@ def on_build_finished(app, exception):
                         logging.getLogger(__name__).warning(
                             "%s shows other code than its cell at line %d", page, cell.line
                         )
+        if app.config.playground_wheel:
+            build_jupyterlite(app)
 
 
 def setup(app):
