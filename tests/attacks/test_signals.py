@@ -227,6 +227,43 @@ def test_calls_survive_signals_and_forks_at_any_moment(tmp_path, events, number,
     assert run_python(OPERATIONS + events, tmp_path, *names, NUMBER=number).split() == ["done"]
 
 
+POOL = """
+import multiprocessing
+import sys
+import warnings
+
+import numpy as np
+import fastnn
+
+warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+
+def train(seed):
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(100, 4)), random.integers(0, 3, 100)
+    model = fastnn.Model([4, 8, 3], random_state=seed)
+    model.train(X, y, num_passes=20, epsilon=1e-3, n_threads=2)
+    return b"".join(map(bytes, (*model.W, *model.b))) + model.predict_proba(X).tobytes()
+
+if __name__ == "__main__":
+    expected = [train(seed) for seed in range(6)]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert pool.map(train, range(6)) == expected
+    assert train(0) == expected[0]
+    print("done")
+"""
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_a_pool_compute_the_same(tmp_path, method):
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    # Such children import the main program by its path: it must be the script.
+    program = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True)"
+    assert run_python(program, script, method).split() == ["done"]
+
+
 def test_an_interrupt_waits_for_the_outer_context_but_not_in_users_code():
     done = []
 

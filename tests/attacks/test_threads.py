@@ -1,4 +1,4 @@
-"""Attacks by threads: first uses at once, and an interpreter that ends meanwhile."""
+"""Attacks by threads: many at once, errors in the main thread, and an interpreter that ends meanwhile."""
 
 import pytest
 from processes import run_python
@@ -41,6 +41,48 @@ COMMON = """
         for worker in workers:
             worker.join()
 """
+
+
+def test_eight_threads_compute_the_same_while_the_main_thread_raises():
+    """Each thread trains its own models; all threads predict by one shared model."""
+    program = """
+    expected = compute()
+    shared = train(1)
+    probabilities = shared.predict_proba(large).tobytes()
+    wrong, begun, raised, n_raised = [], threading.Semaphore(0), threading.Event(), 0
+
+    def work(k):
+        begun.release()
+        while True:
+            if compute(1 + k % 3) != expected or shared.predict_proba(large).tobytes() != probabilities:
+                wrong.append(k)
+            if raised.is_set():
+                return
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for worker in workers:
+        worker.start()
+        begun.acquire()
+    for k in range(6):
+        def fail(_):
+            raise KeyboardInterrupt if k % 2 else ZeroDivisionError
+
+        for call in (
+            lambda: train(2, num_passes=1000, callbacks=[fail]),
+            lambda: fastnn.render_boundary(lambda P: 1 // 0, (0, 1), (0, 1), 8),
+        ):
+            try:
+                call()
+            except (KeyboardInterrupt, ZeroDivisionError):
+                n_raised += 1
+    raised.set()
+    for worker in workers:
+        worker.join()
+    same = compute() == expected
+    with threads.acquire_spare_cores(4) as n_free:
+        print(wrong, n_raised, n_free, same)
+    """
+    assert run_python(COMMON + program).strip() == "[] 12 4 True"
 
 
 def test_threads_import_and_compile_at_once(tmp_path):
