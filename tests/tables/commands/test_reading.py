@@ -355,11 +355,6 @@ def test_columns_may_be_aligned_by_blanks(path):
         ),
         ("a;b\n1.500;2\n2.5;3\n", [], ["fields are separated by ';'"]),
         (",a\n0,x\n1,y\n", [], ["the first column, which numbers the rows, is left out"]),
-        (
-            "a,d\nx,2024-12-31\n",
-            ["--date-format", "foo"],
-            ["no column holds dates in the format 'foo' of --d"],
-        ),
         ("a,d\nx,2024-12-31\n", ["--date-format", "%d/%m/%Y"], ["no column holds dates in the format '%d/"]),
         ("a,d\nx,2024-12-31\n", ["--date-format", "%Y-%m-%d"], []),
         ("a,d\nx,\n", ["--date-format", "foo"], []),  # dates that are all missing
