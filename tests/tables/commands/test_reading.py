@@ -432,7 +432,7 @@ def test_compressed_files_that_are_damaged_near_the_end_are_refused(packed, path
         (b"\x1f\x8bbroken", [], "t.csv is damaged"),
         (None, [], "is a folder"),
         ("a,b\n1,é\n", ["--sep", "ab"], "--sep must be one character"),
-        ("a,b\n1,é\n", ["--decimal", ".."], "--decimal must be one character, got '..'"),
+        ("a,b\n1,é\n", ["--decimal", ".."], "--decimal must be a sign, such as .*, got '..'"),
         ("a,b\n1,é\n", ["--thousands", ".."], "--thousands must be one character other than the decimal p"),
         ("a,b\n1,é\n", ["--encoding", "none"], "there is no encoding 'none'"),
         ("a,b\n1,é\n", ["--encoding", "ascii"], "is not encoded in ascii, as --encoding says:"),
