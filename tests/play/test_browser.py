@@ -512,6 +512,15 @@ def test_nothing_is_cut_off_and_everything_can_be_reached(visitor, server, width
     assert page.evaluate(CUT_OFF) == page.evaluate(NAMELESS) == []
 
 
+def test_forced_colours_leave_pictures_and_legends_their_own(visitor, server):
+    visitor.page.emulate_media(forced_colors="active")
+    visitor.visit(server)
+    for selector in (".plane", "#classes-legend .dot", ".line.positive"):
+        shown = visitor.page.locator(selector).first
+        assert shown.evaluate("element => getComputedStyle(element).forcedColorAdjust") == "none", selector
+    visitor.page.emulate_media(forced_colors="none")
+
+
 def test_a_page_reconnects_to_a_server_that_was_restarted_and_says_that_it_began_anew(visitor):
     # Port 0 gives one that no other test takes in the meantime, as it would take one of the usual ports.
     with fastnn.playground(browser=False, block=False, port=0) as running:
