@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import threading
 import zipfile
@@ -121,6 +122,7 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     open_tables(visitor, tmp_path)
     share_the_link(visitor, visitors, site)
     replace_a_lost_worker(visitor)
+    fetch_a_new_version(visitor, site)
     # Whatever was fetched is kept: the page opens, trains and saves when the server is gone.
     page.wait_for_timeout(1000)
     site.close()
@@ -226,3 +228,18 @@ def replace_a_lost_worker(visitor):
     assert (visitor.widths, visitor.state["seed"]) == ([2, 6, 2], "3")
     visitor.press("s")
     visitor.wait_for_step(1)
+
+
+def fetch_a_new_version(visitor, site):
+    """A new export waits until no page of the old one is open; its files then replace the old ones."""
+    page, worker = visitor.page, site.folder / "service-worker.js"
+    until = "async () => {{ while (!({})) await new Promise((done) => setTimeout(done, 50)); }}"
+    worker.write_text(re.sub(r'DIGEST = "\w+"', 'DIGEST = "new"', worker.read_text()))
+    page.evaluate("async () => { await (await navigator.serviceWorker.ready).update(); }")
+    page.evaluate(until.format("(await navigator.serviceWorker.ready).waiting"))
+    assert len(page.evaluate("() => caches.keys()")) == 2
+    page.goto(site.address.removesuffix("play/"))  # a page that the service worker leaves alone
+    page.evaluate(until.format("(await caches.keys()).length === 1"))
+    assert page.evaluate("() => caches.keys()")[0].endswith(": new")
+    page.goto(site.address)
+    visitor.wait_for_frame()
