@@ -283,6 +283,7 @@ WITH_MISSING = [None, *range(299)]
     ("kind", "parameters", "given", "message"),
     [
         (C, {}, {"y": ["a"] * 300}, "y holds only one class, 'a'"),
+        (C, {}, {"y": np.array(["a", 3] * 150, object)}, "y holds text and 3, but classes are all text or"),
         (C, {}, {"y": np.array(["a", np.nan] * 150, object)}, "^y holds a missing value, leave out its row"),
         (R, {}, {"y": [2.5] * 300}, "y holds only one value, 2.5"),
         (R, {}, {"y": [0.0, 1e-200] * 150}, "y holds numbers from 0 to 1e-200, .* vanish: scale y up"),
