@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -216,8 +217,8 @@ def _format(value: object) -> str:
     """Return a value as Python code in which fastnn's names begin with ``fastnn.``."""
     if isinstance(value, Expression):
         return repr(value)
-    module = type(value).__module__.partition(".")[0]
-    return f"fastnn.{value!r}" if module == "fastnn" else repr(value)
+    is_own = type(value).__module__.partition(".")[0] == "fastnn"
+    return re.sub(r"\b([A-Z]\w*\()", r"fastnn.\1", repr(value)) if is_own else repr(value)
 
 
 def _call(function: str, arguments: list[str], named: Mapping[str, Any]) -> str:

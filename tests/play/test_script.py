@@ -29,6 +29,7 @@ STATES = {
     "schedule": {"schedule": "cosine_decay", "passes": 50_000},
     "schedule with options": {"schedule": "exponential_decay", "gamma": 0.01, "batch_size": 16},
     "lbfgs": {"optimizer": "lbfgs"},
+    "schedule of a schedule": {"schedule": "warm_up", "length": 0.1},
     "finished": {"schedule": "one_cycle", "passes": 300},
 }
 

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\s*[+-]?(?=[.,]*\d)[\d.,]+(?:[eE][+-]?\d+)?\s*")
 # Fields in single quotes.
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])\s*'[^']*'\s*(?=$|[,;\t|])")
 
-# Row of a file: its first line, counted from 0, and its fields.
+# Row of a file: its number, counted from 0 and with blank rows as pandas counts, and its fields.
 Row = tuple[int, list[str]]
 
 
@@ -34,7 +34,7 @@ class Dialect:
     quote: str
     decimal: str
     thousands: str | None
-    n_skipped: int  # lines before the header that are left out
+    n_skipped: int  # rows before the header that are left out
     comment: str | None  # sign with which lines begin that are left out
     header: Sequence[str]  # names of the columns, as the file has them
     has_surplus: bool  # True if all lines but the header end with a separator
@@ -104,12 +104,11 @@ def _split_fields(lines: Sequence[str], sep: str, quote: str) -> list[Row]:
     """Return the rows that are not blank; none if a field is longer than the module csv allows."""
     lines = [line.strip() for line in lines] if sep == " " else lines
     reader = csv.reader(lines, delimiter=sep, quotechar=quote, skipinitialspace=True)
-    rows, first = [], 0
+    rows = []
     try:
-        for fields in reader:
+        for number, fields in enumerate(reader):
             if any(field.strip() for field in fields) or len(fields) > 1:
-                rows.append((first, fields))
-            first = reader.line_num
+                rows.append((number, fields))
     except csv.Error:
         return []
     return rows

@@ -48,7 +48,8 @@ def to_python_form(texts: Series, units: Iterable[str], thousands: str | None, d
     """Return a column of text in which Python reads the texts of numbers.
 
     Without a separator of thousands, points separate them in a column with decimal commas where all numbers
-    allow that: 1.234 and 1.234,5 are 1234 and 1234.5, but 1.234 beside 52.1 has a decimal point.
+    allow that: 1.234 and 1.234,5 are 1234 and 1234.5, but 1.234 beside 52.1 has a decimal point. A few
+    decimal points beside many commas are mistakes, which Python reads.
     """
     for unit in units:
         texts = texts.str.replace(unit, "", regex=False)
@@ -58,7 +59,9 @@ def to_python_form(texts: Series, units: Iterable[str], thousands: str | None, d
         texts = texts.where(~is_number, texts.str.replace(thousands, "", regex=False))
     elif decimal == ",":
         is_number = texts.str.fullmatch(_DECIMAL_COMMA.pattern).fillna(False).astype(bool)
-        if not pandas.to_numeric(texts[~is_number], errors="coerce").count():
+        n_points = pandas.to_numeric(texts[~is_number], errors="coerce").count()
+        are_mistakes = n_points <= (1 - MOSTLY) * (n_points + is_number.sum())
+        if not n_points or (are_mistakes and texts[is_number].str.contains(",", regex=False).any()):
             plain = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
             texts = texts.where(~is_number, plain)
     if decimal not in (".", ",") or (decimal == "," and thousands is not None):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import functools
 import io
 import lzma
 import os
 import re
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +86,8 @@ MISSING = {
 PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
 # Format of dates and times as in ISO 8601, for pandas.
 ISO = "ISO8601"
+# Offset from UTC at the end of an ISO time.
+_OFFSET = re.compile(r"(?<=:\d\d)(\.\d+)?\s?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?")
 # Forms of times of day.
@@ -430,8 +435,6 @@ class _Fields:
 
     def read(self, text_columns: Iterable[str], **settings: object) -> DataFrame:
         """Return the columns, some of them as text, with further arguments of pandas' function."""
-        self.file.file.seek(0)
-        raw = self.file.file if self.file.compression is None else io.BufferedReader(_Unpacking(self.file))
         missing, dialect = self.missing, self.dialect
         na: list[str] | dict[str, list[str]] = ["", *missing.texts]
         if missing.own:
@@ -446,12 +449,39 @@ class _Fields:
             "low_memory": False,
             "dtype": dict.fromkeys(text_columns, "string") or None,
             "index_col": False if dialect.has_surplus else None,
-            "skiprows": dialect.n_skipped,
-            "comment": dialect.comment,
+            "skiprows": self._skipped,
             "na_values": na,
             "keep_default_na": missing.has_default,
         }
-        return pandas.read_csv(raw, **(given | settings))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            return pandas.read_csv(self._open(), **(given | settings))
+
+    def _open(self) -> BinaryIO:
+        """Return the file, unpacked, at its beginning."""
+        self.file.file.seek(0)
+        return self.file.file if self.file.compression is None else io.BufferedReader(_Unpacking(self.file))
+
+    @functools.cached_property
+    def _skipped(self) -> list[int]:
+        """Numbers of the rows that are left out; a row by blanks that lacks a field is a ValueError."""
+        dialect, skipped = self.dialect, list(range(self.dialect.n_skipped))
+        if dialect.comment is None and dialect.sep != " ":
+            return skipped
+        lines = io.TextIOWrapper(self._open(), self.file.encoding, newline="")
+        stripped = (line.strip(" \r\n") if dialect.sep == " " else line for line in lines)
+        rows = csv.reader(stripped, delimiter=dialect.sep, quotechar=dialect.quote, skipinitialspace=True)
+        width = len(dialect.header)
+        for number, fields in enumerate(rows):
+            if dialect.comment and fields and fields[0].startswith(dialect.comment):
+                skipped.append(number)
+            elif dialect.sep == " " and number >= dialect.n_skipped and 0 < len(fields) < width:
+                raise ValueError(
+                    f"{self.file.name}: line {rows.line_num} has {len(fields)} fields instead of {width}, "
+                    "separated by blanks: correct the line, or name another --sep"
+                )
+        lines.detach()
+        return skipped
 
     def read_texts(self, columns: Sequence[str], missing: Sequence[str]) -> DataFrame:
         """Return columns as text, with some texts for missing values and no others."""
@@ -465,6 +495,11 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
         yield
     except pandas.errors.EmptyDataError:
         raise ValueError(f"{name} is empty") from None
+    except pandas.errors.ParserWarning:  # of fields that pandas would leave out
+        raise ValueError(
+            f"{name}: a line has more fields than the header, separated by {sep!r}: correct the line, or "
+            "name another --sep"
+        ) from None
     except pandas.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
@@ -504,9 +539,10 @@ def _convert_numbers(
 ) -> list[str]:
     """Convert columns of text whose values are all numbers, with one of some units or without.
 
-    Return a note on columns where points that separate thousands might be decimal points.
+    Return notes on columns where points that separate thousands might be decimal points, or both are there.
     """
-    doubtful = []
+    notes: list[str] = []
+    doubtful: list[str] = []
     for name in frame.columns:
         column = frame[name]
         if name in text_columns or not pandas.api.types.is_string_dtype(column.dtype):
@@ -515,9 +551,16 @@ def _convert_numbers(
         if values.notna().sum() == column.notna().sum() > 0:
             frame[name] = values.astype("float64" if values.hasnans else values.dtype.name.lower())
             plain = pandas.to_numeric(column, errors="coerce")
-            if dialect.may_have_points and plain.notna().equals(column.notna()):
+            if not dialect.may_have_points:
+                continue
+            if plain.notna().equals(column.notna()):
                 doubtful += [name] * bool((plain != frame[name])[plain.notna()].any())
-    return [f"points separate thousands in {join_names(doubtful)}"] if doubtful else []
+            elif len(pointed := column[(plain == frame[name]) & column.str.contains(".", regex=False)]):
+                example = f"{pointed.iloc[0]!r} in row {pointed.index[0] + 1}"
+                notes.append(
+                    f"column {name!r} holds decimal points beside commas, such as {example}: both are read"
+                )
+    return notes + [f"points separate thousands in {join_names(doubtful)}"] * bool(doubtful)
 
 
 def _note_renamed_columns(header: Sequence[str], names: Index) -> list[str]:
@@ -598,8 +641,13 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None
     if len(forms) != 1 or len(orders) > 1:
         return None
     read.form = replace(read.form, date_format=known)
-    read.notes.append(f"column {column.name!r} holds dates as {column.dropna().iloc[0]}, read by {forms[0]}")
-    return parse_dates(column, forms)
+    dates = parse_dates(column, forms)
+    assert dates is not None
+    read.notes.append(
+        f"column {column.name!r} holds dates as {column.dropna().iloc[0]}, read by {forms[0]}: from "
+        f"{dates.min().date()} to {dates.max().date()}"
+    )
+    return dates
 
 
 def _is_complete(dates: Series | None, column: Series) -> bool:
@@ -610,16 +658,21 @@ def _is_complete(dates: Series | None, column: Series) -> bool:
 def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
     """Return a column as dates, in the format that most values have, NaT where a value has another form.
 
-    The result is None without a format, or if time zones differ.
+    The result is None without a format, or if time zones of another format than ISO differ. ISO dates with
+    several offsets, as in winter and summer, become local times.
     """
     found = None
     for form in date_formats:
         try:
             dates = pandas.to_datetime(column, format=form, errors="coerce")
         except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
-            if form != ISO and re.search("format|directive|group name", str(error)):
+            if form == ISO:
+                local = column.str.replace(_OFFSET, r"\1", regex=True)
+                dates = pandas.to_datetime(local, format=form, errors="coerce")
+            elif re.search("format|directive|group name", str(error)):
                 raise ValueError(f"--date-format {short_repr(form)}: {get_first_line(error)}") from None
-            continue
+            else:
+                continue
         if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):
             found = dates
     return found

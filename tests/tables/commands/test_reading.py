@@ -133,6 +133,10 @@ NUMBERS = [
     ("a,b\n5+,5\n3,9\n5,5+\n", ["--na", "a=5+,b=5+"], {"a": [NAN, 3, 5], "b": [5, 9, NAN]}),
     ("a,b\n-9,-9\n3,4\n-1,2\n", ["--na=a=-9,-1"], {"a": [NAN, 3, NAN], "b": [-9, 4, 2]}),
     ("a;b\n1.234,5;x\n2,5;y\n", [], {"a": [1234.5, 2.5]}),
+    ("a;b\n" + "1,5;x\n" * 9 + "2.5;y\n", [], {"a": [*[1.5] * 9, 2.5]}),
+    # Form that the first lines have, and later ones that have another.
+    ("a,b\n# by Ann\n" + "x,1\n" * 600 + "no #1,2\n", [], {"b": [*[1] * 600, 2]}),
+    ('"Report\nof 2024"\n\na,b\nx,1\ny,2\n', [], {"b": [1, 2]}),
     ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", "."], {"a": [521, 53250]}),
     ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", ""], {"a": [52.1, 53.25]}),
     ("a;b\n1.500;2\n2.500;3\n", ["--decimal", ",", "--thousands", "."], {"a": [1500, 2500]}),
@@ -222,6 +226,7 @@ def test_targets_that_may_be_classes_stay_as_in_the_file(sep, texts, task, value
         (["2024-01-31T12:00:00+01:00", "2024-07-31T12:00:00+02:00"], [], "O"),
         (["2024-01-31 +01:00", "2024-07-31 +02:00"], ["--date-format", "%Y-%m-%d %z"], "O"),
         (["12:30", "", "8:15"], [], "m"),
+        (["2024-01-31 10:00:00.5+01:00", "2024-07-31T10:00+02:00"], [], "M"),  # winter and summer
         (["12:30:15", "08:15:00"], [], "m"),
         (["12:30 PM", "8:15 am"], [], "m"),
         (["12:30", "25:15"], [], "O"),
@@ -421,6 +426,8 @@ def test_compressed_files_that_are_damaged_near_the_end_are_refused(packed, path
         (b"", [], "t.csv is empty"),
         (b"\n\n", [], "t.csv is empty"),
         (b"a,b\n", [], "t.csv has a header but no rows"),
+        (b"a,b\n" + b"1,2,\n" * 600 + b"1,2,3\n", [], "a line has more fields than the header"),
+        (b"a b c\n" + b"1 2 3\n" * 600 + b"1   3\n", [], "line 602 has 2 fields instead of 3, .* blanks"),
         (b"a,b\n1,2\n1,2,3\n", [], "t.csv: line 3 has 3 fields instead of 2, separated by ','"),
         (b"a,b\n1,2,3\n4,5,6\n", [], "t.csv: the lines have more fields than the header"),
         (b"a\nx,y\nz,w\n", [], "t.csv: the lines have more fields than the header"),

@@ -361,7 +361,7 @@ def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_rea
     frame = pd.DataFrame({name: np.resize(texts, N) for name, texts in TEXTS_OF_NUMBERS.items()})
     out = train(frame.assign(churn=customers()["churn"]), *CHURN, *SHORT)
     assert re.findall("  note: column (.* as text.*)", out) == [*NOTES]
-    assert "  note: column 'paid' holds dates as 15 Jun 2020, read by %d %b %Y\n" in out
+    assert "  note: column 'paid' holds dates as 15 Jun 2020, read by %d %b %Y: from 2020-06-15 to" in out
     out = train(frame.assign(churn=customers()["churn"]), *CHURN, *SHORT, *OPTIONS)
     assert "  numbers          3   price, rate, amount\n  dates            2   bill, paid\n" in out
     assert "as text" not in out
