@@ -28,8 +28,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .session import Session
 from .table import PlayTable
 
-__all__ = ["make_app", "make_path"]
-
 STATIC = Path(__file__).parent / "static"
 INDEX = STATIC / "index.html"
 # Largest number of pages at a time: each has a training that uses a core.

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DATASETS", "FEATURES", "FUNCTIONS", "SURFACES", "TABLES", "DataSet", "features"]
-
 
 @dataclass(frozen=True)
 class DataSet:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .. import __version__
 
-__all__ = ["PYODIDE_URL", "export_playground"]
-
 STATIC = Path(__file__).parent / "static"
 # Distribution of Pyodide that pages load Python and packages from: the first whose wheels ours are.
 PYODIDE_URL = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/"

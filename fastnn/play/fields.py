@@ -8,8 +8,6 @@ from typing import Any, TypeGuard
 
 from ..system.validation import short_repr
 
-__all__ = ["MAX_COORDINATE", "Field", "RequestError", "is_number"]
-
 # Largest coordinate of a painted point.
 MAX_COORDINATE = 1e6
 

@@ -33,8 +33,6 @@ from .learning_problem import LearningProblem
 from .next_step import next_step
 from .settings import MAX_SAMPLES
 
-__all__ = ["Artist", "Measurement", "Snapshot", "View", "make_pixel_centres", "pack"]
-
 Array = NDArray[Any]
 
 # Largest numbers of pixels along the sides of the two kinds of pictures.

@@ -12,8 +12,6 @@ from .settings import FIELDS, MAX_MESSAGE_BYTES, OPTIONS, Settings, describe_fie
 if TYPE_CHECKING:
     from .table import PlayTable
 
-__all__ = ["make_greeting"]
-
 N_POINTS = 70
 # What a mouse might paint: strokes of three classes, as places along x and y.
 STROKES = (

@@ -23,8 +23,6 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .table import PlayTable
 
-__all__ = ["LearningProblem", "TableRows", "Units", "draw_samples", "make_problem"]
-
 Array = NDArray[Any]
 
 # Fraction of the data's extent that is shown beyond the data on every side.

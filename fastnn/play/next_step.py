@@ -17,8 +17,6 @@ from ..optimizers import SGD
 from ..schedules import Constant
 from ..training.loop import Training
 
-__all__ = ["next_step"]
-
 Array = NDArray[Any]
 
 # Learning rate of the step from which the gradient is read: a power of two, which rounds nothing, and large,

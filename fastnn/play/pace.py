@@ -6,8 +6,6 @@ import math
 import time
 from collections import deque
 
-__all__ = ["Pace"]
-
 # Seconds over which the speed is measured.
 SPEED_SECONDS = 1.0
 

@@ -10,8 +10,6 @@ import numpy as np
 from ..training.loop import Hook, Training
 from .frames import Artist, Snapshot
 
-__all__ = ["CURVE_COLUMNS", "Recorder"]
-
 # A curve has a point whenever the number of steps has grown by this fraction, and at least at this distance
 # in seconds: fine at the beginning, where most happens, and bounded in a long run.
 CURVE_GROWTH, CURVE_SECONDS = 0.01, 0.25

@@ -29,8 +29,6 @@ from .recording import CURVE_COLUMNS, Recorder
 from .script import WithinRun
 from .settings import FIELDS, Settings
 
-__all__ = ["Run", "Stage"]
-
 logger = logging.getLogger("fastnn")
 
 # A training without end keeps 500 to 1000 of its measurements, however long it runs: it begins as a training

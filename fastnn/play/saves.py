@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["make_file"]
-
 # Style sheet of the page, whose colours pictures have, and the names of its colours of a regression.
 STYLE_SHEET = Path(__file__).parent / "static" / "style.css"
 RESPONSE_COLOURS = ("low", "middle-low", "middle", "middle-high", "high")

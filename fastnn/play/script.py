@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .learning_problem import LearningProblem, TableRows
     from .run import Run, Stage
 
-__all__ = ["WithinRun", "write_script"]
-
 LINE_LENGTH = 100
 
 

@@ -20,8 +20,6 @@ from .settings import MAX_MESSAGE_BYTES, Settings
 from .table import PlayTable, make_table
 from .token import derive_token, keep_token
 
-__all__ = ["Playground", "playground"]
-
 HOST = "127.0.0.1"
 MAX_PORT = 65535
 # Ports of playgrounds that name none, of which the first that is free is taken.

@@ -22,8 +22,6 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .table import PlayTable
 
-__all__ = ["Session", "warm_up"]
-
 SPEED = Field("number", None, "", 0.01, 1e9, optional=True)
 
 logger = logging.getLogger("fastnn")

@@ -22,8 +22,6 @@ from ..system.validation import short_repr
 from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
 from .fields import Field, RequestError
 
-__all__ = ["FIELDS", "MAX_MESSAGE_BYTES", "MAX_SAMPLES", "OPTIONS", "Settings", "describe_fields"]
-
 # Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
 # Largest message of a page: settings with as many painted points as there may be. The server closes a

@@ -19,8 +19,6 @@ from ..system.validation import short_repr
 from .datasets import TABLES
 from .settings import MAX_SAMPLES
 
-__all__ = ["PlayTable", "make_table", "read_csv"]
-
 Array = NDArray[Any]
 
 # Largest number of classes that are drawn.

@@ -16,8 +16,6 @@ from pathlib import Path
 from ..system.files import atomic_path
 from ..system.messages import warn
 
-__all__ = ["derive_token", "keep_token"]
-
 FILE_NAME = "playground-token"
 # Permissions of all users but the owner.
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
