@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..engine import get_backend
 from ..network.decision import DecisionNetworks
-from ..network.description import Array, Network, allocate_empty
+from ..network.description import Array, Network, allocate_zeros
 from ..system.affine import AffineMap
 
 
@@ -133,8 +133,7 @@ def restrict_network(
     if output is not None:
         dims, activations = (*dims[:-1], 1, 2), (*activations, "identity")
     result = Network(dims, activations, np.dtype(np.float64) if plane.is_mixed else network.dtype)
-    new = allocate_empty(result.n_parameters, result.dtype)
-    new[...] = 0
+    new = allocate_zeros(result.n_parameters, result.dtype)
     W, b = network.weights(parameters), network.biases(parameters)
     if np.array_equal(plane.directions, np.eye(2)) and not plane.base.any():
         first, fixed = W[0], b[0]  # unchanged, so that a picture has the bits of the network's prediction

@@ -14,7 +14,7 @@ from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
 
 from ..engine.arrays import pack_network_weights
 from ..engine.tiles import choose_tile_width
-from ..network.description import Array, allocate_empty
+from ..network.description import Array, allocate_empty, allocate_zeros
 from .committee import Committee
 
 # Number of squares that are bounded together: a number for each of them fills a few cache lines.
@@ -56,8 +56,7 @@ class Grid:
             first.append(first[-1] + len(codes))
             n_parameters += parameters.size
         flat = allocate_empty(n_parameters, committee.dtype)
-        magnitudes = allocate_empty(n_parameters, committee.dtype)
-        magnitudes[...] = 0
+        magnitudes = allocate_zeros(n_parameters, committee.dtype)
         at = 0
         for network, parameters in committee.members:
             place = slice(at, at + parameters.size)

@@ -13,7 +13,7 @@ from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_
 from fastnn_kernels.calls.training import Data, loss_and_gradient
 from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, compilation_listeners
 
-from ..network.description import Array, Network, allocate_empty
+from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..system.notices import announce_compilation
 from ..system.threads import acquire_cores, count_cores, map_on_threads
 from . import limits
@@ -180,8 +180,7 @@ class NumbaBackend(Backend):
         step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * count_operations(network, X) * width)))
 
         def evaluate(parameters: Array) -> tuple[float, Array]:
-            gradient = allocate_empty(network.n_parameters, network.dtype)
-            gradient[...] = 0
+            gradient = allocate_zeros(network.n_parameters, network.dtype)
             loss = 0.0
             for first in range(0, settings.n_rounds, step):
                 tiles = first, min(first + step, settings.n_rounds)

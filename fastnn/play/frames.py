@@ -23,7 +23,7 @@ from ..boundary.view import centres
 from ..engine import get_backend
 from ..engine.predictor import label_positive
 from ..model import Model
-from ..network.description import Network, allocate_empty
+from ..network.description import Network, allocate_zeros
 from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
@@ -251,8 +251,7 @@ class Artist:
         W, b = self._network.weights(folded), self._network.biases(folded)
         values = self._lattice(size)
         for k, network in enumerate(self._hidden):
-            parameters = allocate_empty(network.n_parameters, network.dtype)
-            parameters[...] = 0
+            parameters = allocate_zeros(network.n_parameters, network.dtype)
             network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
             values = self._backend.outputs(network, parameters, values, "identity", warns=False)
             low, high = _find_unit_ranges(network.activations[0], values)
