@@ -117,6 +117,7 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     page = visitor.page
     expect(page.locator("#loading")).to_be_hidden()
     train(visitor)
+    check_accessibility(page)
     save(visitor, tmp_path)
     paint(visitor)
     open_tables(visitor, tmp_path)
@@ -156,6 +157,18 @@ def train(visitor):
     expect(page.locator("#help-dialog")).to_contain_text("whoever opens it sees the same run")
     assert "token" not in page.inner_text("#help-dialog")
     page.keyboard.press("Escape")
+
+
+def check_accessibility(page):
+    """Let axe-core, which npm installs beside Pyodide, look at the page in both themes."""
+    page.evaluate((Path(PYODIDE).parent / "axe-core" / "axe.min.js").read_text())
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+        found = page.evaluate(
+            "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes[0].html])"
+        )
+        assert found == []
 
 
 def save(visitor, folder):
