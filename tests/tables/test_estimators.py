@@ -326,12 +326,10 @@ def test_dates_and_durations_are_refused_with_the_code_that_makes_numbers_of_the
     days = pd.Series(pd.date_range("2024-01-01", periods=300))
     origin = pd.Timestamp("2000-01-01") if what == "dates" else days[0]
     values = days if what == "dates" else days - days[0]
-    containers = [
-        values,
-        values.to_numpy(),
-        pa.array(values.tolist()),
-        *([pl.Series(values.tolist())] if pl else []),
-    ]
+    containers = [values, values.to_numpy(), pa.array(values.tolist())]
+    if pl:
+        times = pl.Series(days.tolist())
+        containers.append(times if what == "dates" else times - times[0])
     containers += [days.dt.tz_localize("UTC"), pa.chunked_array([days.dt.date])] if what == "dates" else []
     for y in containers:
         message = f"y holds {what}, but a regressor predicts numbers: "
