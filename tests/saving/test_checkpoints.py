@@ -55,6 +55,14 @@ def test_a_checkpoint_is_written_every_so_many_epochs(every, passes, tmp_path, c
         assert (tmp_path / "again.fastnn").read_bytes() == path.read_bytes()
 
 
+def test_a_resumed_training_counts_the_epochs_before_it(tmp_path, copies):
+    model().train(X, y, callbacks=[fastnn.Checkpoint(tmp_path / "run.fastnn", every=7)], **OPTIONS)
+    first, n_written = copies[0], len(copies)
+    checkpoint = fastnn.Checkpoint(tmp_path / "other.fastnn", every=4)
+    model().train(X, y, callbacks=[checkpoint], resume=first, **OPTIONS)  # from epoch 7
+    assert count_epochs(copies[n_written:]) == [8, 12, 16, 20]
+
+
 @pytest.mark.parametrize(
     ("every", "passes"),
     [("5s", [5, 10, 15, 20]), ("0.1min", [6, 12, 18, 20]), ("0.002 h", [8, 16, 20]), ("1h", [20])],
