@@ -508,6 +508,8 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
             f"{name}: line {found[2]} has {found[3]} fields instead of {found[1]}, separated by {sep!r}: "
             "correct the line, or name another --sep"
         ) from None
+    except csv.Error as error:
+        raise ValueError(f"{name} is not a CSV file: {get_first_line(error)}") from None
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{name} is damaged: {get_first_line(error)}") from None
 

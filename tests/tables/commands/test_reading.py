@@ -427,6 +427,7 @@ def test_compressed_files_that_are_damaged_near_the_end_are_refused(packed, path
         (b"\n\n", [], "t.csv is empty"),
         (b"a,b\n", [], "t.csv has a header but no rows"),
         (b"a,b\n" + b"1,2,\n" * 600 + b"1,2,3\n", [], "a line has more fields than the header"),
+        (b"a,b\n# c\n" + b"1,2\n" * 600 + b"x" * 200_000 + b",2\n", [], "is not a CSV file: field larger"),
         (b"a b c\n" + b"1 2 3\n" * 600 + b"1   3\n", [], "line 602 has 2 fields instead of 3, .* blanks"),
         (b"a,b\n1,2\n1,2,3\n", [], "t.csv: line 3 has 3 fields instead of 2, separated by ','"),
         (b"a,b\n1,2,3\n4,5,6\n", [], "t.csv: the lines have more fields than the header"),
