@@ -12,8 +12,9 @@ from pathlib import Path
 from .. import __version__
 
 STATIC = Path(__file__).parent / "static"
-# Distribution of Pyodide that pages load Python and packages from: the first whose wheels ours are.
-PYODIDE_URL = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/"
+# Distribution of Pyodide that pages load Python and packages from: the first whose wheels ours are. It holds
+# bytecode in place of source, which would be compiled, for two seconds, whenever a page is opened.
+PYODIDE_URL = "https://cdn.jsdelivr.net/pyodide/v314.0.7/pyc/"
 _WHEEL = re.compile(r"fastnn_numba-(.+?)-py3-none-pyemscripten_\w+_wasm32\.whl")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import warnings
@@ -78,6 +77,8 @@ def pluralize(number: int, noun: str) -> str:
 
 def find_similar(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that resemble a name, the best first."""
+    import difflib
+
     by_lower = {other.lower(): other for other in reversed([*known])}
     found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     return [by_lower[other] for other in found]

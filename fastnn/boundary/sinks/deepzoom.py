@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -124,6 +122,9 @@ class DeepZoomSink(FileSink):
 
 def _page(title: str, picture: Picture) -> str:
     """Return the HTML page of a pyramid, which contains the viewer and all data except the tiles."""
+    import html
+    from urllib.parse import quote
+
     static = Path(__file__).parent / "static"
     labels = () if picture.classes is None else picture.classes
     shades = () if picture.classes is None or picture.colours is None else picture.colours
@@ -132,7 +133,7 @@ def _page(title: str, picture: Picture) -> str:
         "height": picture.height,
         "extent": picture.description["extent"],
         "tileSize": DZI_TILE,
-        "tiles": urllib.parse.quote(os.fsencode(f"{title}_files/")),
+        "tiles": quote(os.fsencode(f"{title}_files/")),
         "legend": [[str(label), f"#{bytes(rgb).hex()}"] for label, rgb in zip(labels, shades, strict=True)],
     }
     return Template((static / "deepzoom.html").read_text(encoding="utf-8")).substitute(

@@ -2,7 +2,7 @@
 
 import { make, byId, fit, shown, superscript, whole } from "./dom.js";
 
-// Columns of a record, in the order of CURVE_COLUMNS in steering.py.
+// Columns of a record, in the order of CURVE_COLUMNS in recording.py.
 const STEP = 0;
 const [TRAIN_LOSS, TEST_LOSS, TRAIN_SCORE, TEST_SCORE, GRADIENT, UPDATE] = [1, 2, 3, 4, 5, 6];
 const COLUMNS = 7;
