@@ -128,8 +128,9 @@ class NumbaBackend(Backend):
         Weights are packed only where every thread has many tiles to compute.
         """
         plan, packed = network.layout.plan, parameters
-        if X.shape[0] >= limits.PACKED_TILES:
-            n_tiles, cores = X.shape[0] // find_widest_tile(network), count_cores()
+        n_tiles = X.shape[0] // find_widest_tile(network)
+        if n_tiles >= limits.PACKED_TILES:
+            cores = count_cores()
             if n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
                 plan, packed = pack_network_weights(plan, parameters, is_sparse(X))
         return plan, parameters, packed

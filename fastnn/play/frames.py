@@ -113,10 +113,9 @@ class Artist:
     def __init__(self, problem: LearningProblem, model: Model) -> None:
         self._problem, self._network = problem, model._network
         self._backend = get_backend(model.backend)
-        self._subsets = []
-        for X, y in (problem.training_data, problem.test_data):
-            self._subsets.append((*model._check(X, y), np.full(len(y), 1 / len(y))) if len(y) else None)
+        # All samples, and the rows of the training and the test data among them.
         self._X, self._y = model._check(problem.features(problem.X), problem.y)
+        self._subsets = problem.train, problem.test
         network = self._network
         # Each hidden layer as a network of its own computes the outputs of its units from those before it.
         self._hidden = [
@@ -148,11 +147,12 @@ class Artist:
         """Return losses and scores of training and test data."""
         network, folded = self._network, self._network.fold_batch_norm(parameters, statistics)
         losses, scores = [np.nan, np.nan], [np.nan, np.nan]
-        for k, subset in enumerate(self._subsets):
-            if subset is not None:
-                X, y, weights = subset
-                S = self._backend.outputs(network, folded, X, "identity", warns=False)
+        outputs = self._backend.outputs(network, folded, self._X, "identity", warns=False)
+        for k, rows in enumerate(self._subsets):
+            if len(rows):
+                S, y = outputs[rows], self._y[rows]
                 target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
+                weights = np.full(len(y), 1 / len(y))
                 losses[k] = loss_value(network.loss.name, S, target, weights, network.loss.parameter)
                 scores[k] = self._score(S, y)
         return Measurement(*losses, *scores)

@@ -149,7 +149,9 @@ def _try_acquire_cores(most: int) -> Iterator[int]:
     with defer_signals():
         try:
             with _budget.lock:
-                count = max(0, min(most, count_cores() - _budget.in_use))
+                # One core is there for a call alone: counting takes longer than a prediction of a few rows.
+                is_alone = most == 1 and not _budget.in_use
+                count = 1 if is_alone else max(0, min(most, count_cores() - _budget.in_use))
                 _budget.in_use += count
             yield count
         finally:
