@@ -17,10 +17,10 @@ Examples
 >>> np.random.seed(0)
 >>> X, y = make_moons(200, noise=0.20)
 >>> model = TutorialModel([2, 3, 2])
->>> model.train(X, y, num_passes=20000, epsilon=0.01, reg_lambda=0.01, print_loss=True)  # doctest: +ELLIPSIS
+>>> model.train(X, y, num_passes=5001, epsilon=0.01, reg_lambda=0.01, print_loss=True)  # doctest: +ELLIPSIS
 Loss after iteration 0: 0.700172
 Loss after iteration 1000: ...
-Loss after iteration 19000: 0.15999...
+Loss after iteration 5000: 0.1609...
 >>> float((model.predict(X) == y).mean())
 0.985
 """
