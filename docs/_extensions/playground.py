@@ -11,13 +11,19 @@ from pathlib import Path
 from fastnn.play.export import PYODIDE_URL, export_playground
 
 COMMAND = re.compile(r"^```bash\nfastnn playground --settings '([^'\n]*)'\n```$", re.MULTILINE)
-LINK = '\n\n<p class="playground"><a href="{0}playground/#{1}">Open it in this browser</a></p>'
+# A lazy frame loads nothing until its reader opens the details.
+FIGURE = (
+    '\n\n<details class="playground"><summary>Run it here</summary>'
+    '<iframe src="{0}playground/#{1}" loading="lazy" title="Playground with the settings of this chapter">'
+    "</iframe></details>"
+    '\n\n<p><a href="{0}playground/#{1}">Open it in this browser</a></p>'
+)
 
 
 def add_links(text, name):
-    """Return the Markdown `text` of a page with a link after each command that opens a playground."""
+    """Return the Markdown `text` of a page with a live figure and a link after each playground command."""
     up = "../" * name.count("/")
-    return COMMAND.sub(lambda match: match[0] + LINK.format(up, html.escape(match[1])), text)
+    return COMMAND.sub(lambda match: match[0] + FIGURE.format(up, html.escape(match[1])), text)
 
 
 def on_source_read(app, name, content):

@@ -81,8 +81,11 @@ def test_chapters_link_to_the_playground_of_the_site_with_their_settings():
     chapters = [path.read_text(encoding="utf-8") for path in (docs / "learn").glob("*.md")]
     commands = sum(text.count("fastnn playground --settings") for text in chapters)
     linked = [playground.add_links(text, "learn/chapter") for text in chapters]
-    links = re.findall(r'<a href="\.\./playground/#([^"]*)">', "".join(linked))
-    assert len(links) == commands > 5  # whose settings `test_settings.py` checks
+    links, figures = (
+        re.findall(rf'{tag}="\.\./playground/#([^"]*)"', "".join(linked)) for tag in ("a href", "src")
+    )
+    assert len(links) == commands > 5
+    assert figures == links  # whose settings `test_settings.py` checks
 
 
 FILE = """\

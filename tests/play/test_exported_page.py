@@ -124,6 +124,7 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     share_the_link(visitor, visitors, site)
     replace_a_lost_worker(visitor)
     fetch_a_new_version(visitor, site)
+    show_a_figure(visitor, site)
     # Whatever was fetched is kept: the page opens, trains and saves when the server is gone.
     page.wait_for_timeout(1000)
     site.close()
@@ -254,5 +255,15 @@ def fetch_a_new_version(visitor, site):
     page.goto(site.address.removesuffix("play/"))  # a page that the service worker leaves alone
     page.evaluate(until.format("(await caches.keys()).length === 1"))
     assert page.evaluate("() => caches.keys()")[0].endswith(": new")
-    page.goto(site.address)
+
+
+def show_a_figure(visitor, site):
+    """Within a page of another kind, the playground is a figure of the network and its picture."""
+    frame = f"<iframe src='{site.address}#layers=2' width=700 height=600></iframe>"
+    visitor.page.evaluate("(frame) => { document.body.innerHTML = frame; }", frame)
+    figure = visitor.page.frame_locator("iframe")
+    expect(figure.locator("#boundary[data-drawn]")).to_be_visible()
+    expect(figure.locator("#network")).to_be_visible()
+    expect(figure.locator("#formula")).to_be_hidden()
+    visitor.page.goto(site.address)
     visitor.wait_for_frame()
