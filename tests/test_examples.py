@@ -17,10 +17,11 @@ def assert_shows_something(path):
     """Assert that a picture has at least 100 pixels on each side and at least three colours."""
     with Image.open(path) as image:
         assert min(image.size) >= 100
-        assert len(image.convert("RGB").getcolors(1 << 24)) >= 3
+        assert image.convert("RGB").getcolors(2) is None  # which are too many
 
 
-def test_the_script_makes_all_pictures_small_ones_for_the_readme_or_one(tmp_path, capsys):
+def test_the_script_makes_all_pictures_small_ones_for_the_readme_or_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 50)
     spec = importlib.util.spec_from_file_location("gallery", FOLDER / "gallery.py")
     gallery = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gallery)

@@ -19,6 +19,10 @@ def make_model(**options):
     return fastnn.Model([2, 8, 2], random_state=0, **options)
 
 
+def make_axes():
+    return Figure(figsize=(2, 1), dpi=50).add_subplot()
+
+
 def save_frames(animation, ax, path):
     frames = []
 
@@ -31,12 +35,12 @@ def save_frames(animation, ax, path):
 
 
 def draw(model):
-    ax = fastnn.plot_decision_boundary(model, X, y, ax=Figure().add_subplot())
+    ax = fastnn.plot_decision_boundary(model, X, y, ax=make_axes())
     return np.asarray(ax.images[0].get_array())
 
 
 def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
-    model, ax = make_model(), Figure().add_subplot()
+    model, ax = make_model(), make_axes()
     first = draw(model)
     animation = fastnn.animate_training(model, X, y, num_passes=1000, frames=5, ax=ax)
     last = draw(model)
@@ -50,7 +54,6 @@ def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
     with Image.open(tmp_path / "a.gif") as image:
         assert (image.n_frames, image.info["duration"]) == (5, 100)
     assert animation.to_jshtml().count("data:image/png") == 5
-    plt.close("all")  # those of `draw`
     fastnn.animate_training(model, X, y, num_passes=2, frames=2).save(tmp_path / "b.gif", "pillow")
     assert not plt.get_fignums()
 
@@ -67,7 +70,7 @@ def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
 def test_animating_a_model_trains_it_as_train_does(tmp_path, network, options):
     options = {"num_passes": 50, "random_state": 3, **options}
     model, expected = (make_model(**network) for _ in range(2))
-    first_weights, ax = model.W[0], Figure(figsize=(2, 1)).add_subplot()
+    first_weights, ax = model.W[0], make_axes()
     for resume in (False, True):
         options["num_passes"] *= 1 + resume
         animation = fastnn.animate_training(model, X, y, frames=2, ax=ax, resume=resume, **options)
@@ -80,10 +83,10 @@ def test_animating_a_model_trains_it_as_train_does(tmp_path, network, options):
 
 def test_the_last_frame_of_a_training_that_ends_early_shows_its_best_epoch(tmp_path):
     model, expected = make_model(), make_model()
-    ax, stopped = Figure().add_subplot(), []
+    ax, stopped = make_axes(), []
     options = {"num_passes": 400, "random_state": 3, "validation_data": (X[::3], 1 - y[::3])} | ADAM
     options["callbacks"] = [fastnn.EarlyStopping(patience=3), lambda h: stopped.append(h.n_passes)]
-    animation = fastnn.animate_training(model, X, y, frames=5, ax=ax, **options)
+    animation = fastnn.animate_training(model, X, y, frames=2, ax=ax, **options)
     expected.train(X, y, **options)
     np.testing.assert_array_equal(state(model), state(expected))
     assert stopped[-1] < 400
@@ -97,10 +100,10 @@ def test_frames_of_a_response_share_one_scale_and_place(tmp_path, response):
     ax = Figure(figsize=(4, 3), dpi=50).add_subplot()
     model, wide = fastnn.Model([3, 3, 2], random_state=0), np.column_stack([X, X[:, 0]])
     drawing = {"ax": ax, "response": response, "features": (2, 1), "fill": 0.5, "cmap": "RdBu"}
-    animation = fastnn.animate_training(model, wide, y, num_passes=20, frames=3, **drawing)
+    animation = fastnn.animate_training(model, wide, y, num_passes=20, frames=2, **drawing)
     place = ax.get_position().bounds
     frames = save_frames(animation, ax, tmp_path / "a.gif")
-    assert [limits for *_, limits in frames] == [(0, 1)] * 3
+    assert [limits for *_, limits in frames] == [(0, 1)] * 2
     assert [ax.get_xlabel(), ax.images[0].get_cmap().name] == ["$x_3$", "RdBu"]
     assert len(ax.figure.axes) == 2, "there is one colour bar"
     assert ax.get_position().bounds == pytest.approx(place)
@@ -108,7 +111,7 @@ def test_frames_of_a_response_share_one_scale_and_place(tmp_path, response):
 
 def test_a_regression_is_animated_as_a_surface(tmp_path):
     options = {"loss": "squared_error", "output_activation": "identity", "random_state": 0}
-    model, ax = fastnn.Model([2, 3, 1], **options), Figure(figsize=(2, 1)).add_subplot()
+    model, ax = fastnn.Model([2, 3, 1], **options), make_axes()
     animation = fastnn.animate_training(model, X, X[:, 0], num_passes=20, frames=2, ax=ax, epsilon=0.001)
     frames = save_frames(animation, ax, tmp_path / "a.gif")
     assert frames[-1][0] == f"loss {model.calculate_loss(X, X[:, 0]):.4f} after 20 epochs"
