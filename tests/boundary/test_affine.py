@@ -24,6 +24,7 @@ import fastnn
 from fastnn import render_boundary
 
 pd = optional("pandas")
+pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged")
 
 XLIM, YLIM, SIZE = (3.0, 9.0), (0.0, 8.0), (90, 71)
 FEATURES, FILL = (0, 2), iris.mean(axis=0)
@@ -106,8 +107,8 @@ NOT_AFFINE = {
 
 
 def network(**options):
-    options = {"batch_size": 20, "learning_rate_init": 0.02, "max_iter": 500, "random_state": 0} | options
-    return fastnn.MLPClassifier((8,), early_stopping=True, n_iter_no_change=20, **options)
+    options = {"batch_size": 20, "learning_rate_init": 0.02, "max_iter": 40, "random_state": 0} | options
+    return fastnn.MLPClassifier((8,), tol=0, n_iter_no_change=np.inf, **options)
 
 
 def pipeline(*steps, X=iris, y=species, **options):

@@ -1,5 +1,7 @@
 """Pictures of stripes, painted through the public call from a function of the points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def make_colours(n_classes):
 
 def make_stripes(width, height, n_classes):
     """Return the classes (height, width) of stripes without symmetry, and of a quadrant of one class."""
-    row, column = np.mgrid[:height, :width]
+    row, column = np.ogrid[:height, :width]
     pixels = (column * 3 + row * row) // 50 % n_classes
     pixels[height // 2 :, width // 2 :] = n_classes - 1
     return pixels
@@ -41,3 +43,10 @@ def render_pixels(pixels, labels, model=None, **options):
 def render_stripes(width, height, n_classes, **options):
     pixels = make_stripes(width, height, n_classes)
     return pixels, render_pixels(pixels, range(n_classes), **options)
+
+
+def hold_stripes(width, height, labels):
+    """Return stripes, and a picture that holds them, though no function of so many points has painted it."""
+    pixels = make_stripes(width, height, len(labels))
+    image = fastnn.render_boundary(lambda points: labels[:1], (0, width), (0, height), 1, classes=labels)
+    return pixels, replace(image, data=pixels)

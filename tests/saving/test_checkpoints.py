@@ -205,7 +205,7 @@ model.train(
 def test_a_training_that_is_killed_and_resumed_ends_with_the_same_file(tmp_path):
     at_once, killed = tmp_path / "at_once.fastnn", tmp_path / "killed.fastnn"
     subprocess.run([sys.executable, "-c", PROGRAM, at_once], check=True)
-    n_kills = int(os.environ.get("FASTNN_KILLS", "4"))
+    n_kills = int(os.environ.get("FASTNN_KILLS", "3"))
     for seconds in (*np.random.RandomState(0).uniform(0.01, 0.25, n_kills), None):
         with subprocess.Popen([sys.executable, "-c", PROGRAM, killed], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"begins\n"

@@ -206,8 +206,8 @@ def measure_cost(path):
     ("change", "limit", "message"),
     [
         (lambda description: description | {"class_weight": ["long " * 20_000]}, 4, None),
-        (lambda description: [description] * 1000, 40, "is missing, or named twice"),
-        (lambda description: [{"$class": "Adam"}] * 20_000, 60, None),
+        (lambda description: [description] * 200, 40, "is missing, or named twice"),
+        (lambda description: [{"$class": "Adam"}] * 4000, 60, None),
     ],
 )
 def test_memory_is_bounded_by_the_size_of_the_file(change, limit, message, tmp_path):

@@ -1,6 +1,7 @@
 """Saved models: a loaded object is equal, trains further with the same bits, and is described."""
 
 import copy
+import functools
 import io
 import pickle
 from pathlib import Path
@@ -8,12 +9,26 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from saved_models import NAMED, X, assert_same_predictions, classifier, fit_more, make, model, trained, y
+from saved_models import (
+    NAMED,
+    TABLES,
+    X,
+    assert_same_predictions,
+    classifier,
+    fit_more,
+    make,
+    model,
+    trained,
+    y,
+)
 
 import fastnn
 from fastnn.cli import main as cli
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged")
+
+
+unchanged = functools.cache(make)  # of a name: tests only read the object
 
 
 def save_and_load(thing, folder, **options):
@@ -23,7 +38,7 @@ def save_and_load(thing, folder, **options):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_loaded_object_equals_the_saved_one(name, tmp_path):
-    thing = make(name)
+    thing = unchanged(name)
     loaded = save_and_load(thing, tmp_path)
     assert type(loaded) is type(thing)
     if "not fitted" in name:
@@ -65,16 +80,18 @@ WAYS = {
 def test_copies_of_any_kind_train_further_with_the_same_bits(name, tmp_path):
     thing = make(name)
     copies = [copy_by(thing, tmp_path) for copy_by in WAYS.values()]
-    for _ in range(3):
+    # Of tables, each fit begins anew: a second one has nothing of the copy left.
+    for fits_before in range(2 if name in TABLES else 3):
+        if fits_before:
+            for one in (thing, *copies):
+                fit_more(one, name)
         for other in copies:
             assert_same_predictions(other, thing)
-        for one in (thing, *copies):
-            fit_more(one, name)
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_an_object_saved_without_training_state_predicts_the_same_and_can_be_fitted(name, tmp_path):
-    thing = make(name)
+    thing = unchanged(name)
     thing.save(tmp_path / "whole.fastnn")
     loaded = save_and_load(thing, tmp_path, training=False)
     assert_same_predictions(loaded, thing)
@@ -188,7 +205,7 @@ def test_a_pickle_of_the_other_byte_order_or_alignment_has_the_same_bits(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_kind_is_described(name, tmp_path):
-    thing = make(name)
+    thing = unchanged(name)
     thing.save(tmp_path / "model.fastnn")
     found = fastnn.info(tmp_path / "model.fastnn")
     assert found.kind == type(thing).__name__

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Number of changed files of every object is a fortieth; more by hand: FASTNN_MUTATIONS=20000.
-N_MUTATIONS = int(os.environ.get("FASTNN_MUTATIONS", "400"))
+N_MUTATIONS = int(os.environ.get("FASTNN_MUTATIONS", "200"))
 HELPERS = Path(__file__).parents[1] / "helpers"
 
 
