@@ -65,10 +65,8 @@ def test_the_steps_suffice_to_add_an_activation_and_an_optimizer(tmp_path):
     for folder in ("fastnn", "kernels"):
         ignored = shutil.ignore_patterns("__pycache__", "static")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
-    steps = [
-        *((file, code.replace("mish", "made_up").replace("Mish", "MadeUp")) for file, code in MISH),
-        *SIGNUM,
-    ]
+    made_up = [(file, code.replace("mish", "made_up").replace("Mish", "MadeUp")) for file, code in MISH]
+    steps = made_up + SIGNUM
     assert len(steps) == 5
     for file, code in steps:
         with (tmp_path / file).open("a", encoding="utf-8") as source:

@@ -21,11 +21,8 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    path
-    for path in sorted((ROOT / "docs").rglob("*.md"))
-    if not {"_build", "gallery", "api"} & set(path.parts)
-]
+MADE = {"_build", "gallery", "api"}  # folders of the site's build
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if not MADE & set(path.parts)]
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
@@ -86,36 +83,30 @@ def read_description(thing, argument):
     return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
 
 
-# Lists written by hand in documents and docstrings, and the registries that they must equal.
-TRAINING, ESTIMATORS = "docs/training.md", "docs/estimators.md"
-LISTS = {
-    f"{TRAINING}, activations": (read_row(TRAINING, "activations"), ACTIVATIONS),
-    f"{TRAINING}, losses": (read_row(TRAINING, "losses"), LOSSES),
-    f"{TRAINING}, optimizers": (read_row(TRAINING, "optimizers"), OPTIMIZERS),
-    f"{TRAINING}, schedules": (read_row(TRAINING, "schedules"), SCHEDULES),
-    f"{ESTIMATORS}, losses of the regressor": (
-        read_row(ESTIMATORS, "losses of the regressor"),
-        REGRESSION_LOSSES,
-    ),
-    "Model, activation": (read_description(fastnn.Model, "activation"), ACTIVATIONS),
-    "Model, loss": (read_description(fastnn.Model, "loss"), LOSSES),
-    "Model.train, optimizer": (read_description(fastnn.Model.train, "optimizer"), OPTIMIZERS),
-    "Model.train, schedule": (read_description(fastnn.Model.train, "schedule"), SCHEDULES),
-    "MLPClassifier, activation": (
-        read_description(fastnn.MLPClassifier, "activation"),
-        {*ACTIVATIONS, "logistic"},
-    ),
-    "MLPClassifier, solver": (read_description(fastnn.MLPClassifier, "solver"), OPTIMIZERS),
-    "MLPRegressor, loss": (read_description(fastnn.MLPRegressor, "loss"), REGRESSION_LOSSES),
-}
+# Lists written by hand, in rows of a page's table and in docstrings, and the registries that they must equal.
+LISTS = [
+    ("docs/training.md", "activations", ACTIVATIONS),
+    ("docs/training.md", "losses", LOSSES),
+    ("docs/training.md", "optimizers", OPTIMIZERS),
+    ("docs/training.md", "schedules", SCHEDULES),
+    ("docs/estimators.md", "losses of the regressor", REGRESSION_LOSSES),
+    (fastnn.Model, "activation", ACTIVATIONS),
+    (fastnn.Model, "loss", LOSSES),
+    (fastnn.Model.train, "optimizer", OPTIMIZERS),
+    (fastnn.Model.train, "schedule", SCHEDULES),
+    (fastnn.MLPClassifier, "activation", {*ACTIVATIONS, "logistic"}),
+    (fastnn.MLPClassifier, "solver", OPTIMIZERS),
+    (fastnn.MLPRegressor, "loss", REGRESSION_LOSSES),
+]
 
 
-@pytest.mark.parametrize("place", LISTS)
-def test_lists_name_exactly_what_is_registered(place):
-    text, names = LISTS[place]
-    named = set(re.findall(r"`(\w+)`" if place.startswith("docs") else r'"(\w+)"', text))
-    assert not set(names) - named, f"add these to {place}"
-    assert not named - set(names), f"remove these from {place}"
+@pytest.mark.parametrize(("place", "name", "registry"), LISTS)
+def test_lists_name_exactly_what_is_registered(place, name, registry):
+    is_page = isinstance(place, str)
+    text = read_row(place, name) if is_page else read_description(place, name)
+    named = set(re.findall(r"`(\w+)`" if is_page else r'"(\w+)"', text))
+    assert not set(registry) - named, f"add these to {place}"
+    assert not named - set(registry), f"remove these from {place}"
 
 
 # Public functions, classes and their methods. Exceptions are left out: users do not create them.

@@ -52,7 +52,5 @@ def test_the_visible_cells_of_a_page_run_alone(name, tmp_path, monkeypatch, caps
     assert len(page) == NOTEBOOKS[name].count("{code-cell}") > 0
     assert capsys.readouterr().out.count(": not right yet") == (name in SHOW_A_MISTAKE)
     if cells_without:
-        texts = [
-            f"{package}, which the cells at lines {lines} need" for package, lines in cells_without.items()
-        ]
+        texts = [f"{name}, which the cells at lines {lines} need" for name, lines in cells_without.items()]
         pytest.skip(f"all other cells have run; not installed: {'; '.join(texts)}")

@@ -143,9 +143,8 @@ def test_each_kind_of_mistake_is_named(name, function, message, capsys):
 
 def test_a_wrong_number_is_shown_with_the_right_one_and_the_formula(capsys):
     printed = read_verdict("tanh_backward", lambda Z, dA: (1 - Z**2) * dA, capsys)
-    row, column, wrong, right = re.search(
-        r"dZ\[(\d), (\d)\] is (\S+) and should be (\S+)\. ", printed
-    ).groups()
+    found = re.search(r"dZ\[(\d), (\d)\] is (\S+) and should be (\S+)\. ", printed)
+    row, column, wrong, right = found.groups()
     arguments = next(EXERCISES["tanh_backward"].cases())[1]
     Z, dA = (arguments[name][int(row), int(column)] for name in ("Z", "dA"))
     np.testing.assert_allclose([float(wrong), float(right)], [(1 - Z**2) * dA, dA / np.cosh(Z) ** 2])

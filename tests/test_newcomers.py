@@ -64,9 +64,8 @@ def test_targets_that_the_outputs_cannot_reach_are_a_warning(activation, loss, t
     if not warns:  # a warning would be an error
         model.train(X, targets, num_passes=2, epsilon=1e-6)
         return
-    with pytest.warns(
-        UserWarning, match=f"'{activation}' has outputs .*output_activation=\"identity\""
-    ) as caught:
+    message = f"'{activation}' has outputs .*output_activation=\"identity\""
+    with pytest.warns(UserWarning, match=message) as caught:
         model.train(X, targets, num_passes=2, epsilon=1e-6)
     assert caught[0].filename == __file__
 
@@ -77,9 +76,7 @@ def test_a_network_that_cannot_be_drawn_is_refused_before_it_takes_memory(init, 
     n_units = 1 << 25
     monkeypatch.setattr("fastnn.system.memory.get_free_memory", lambda: 3 * 4 * n_units)
     monkeypatch.setattr(np.random, "randn", lambda *shape: pytest.fail("has drawn"))
-    with pytest.raises(
-        MemoryError, match=r"layers \[1, 33554432\] takes .* give it fewer or narrower layers"
-    ):
+    with pytest.raises(MemoryError, match=r"layers \[1, 33554432\] takes .* give it fewer or narrower"):
         fastnn.Model([1, n_units], dtype=np.float32, init=init)
 
 
@@ -174,11 +171,7 @@ def test_representations_name_what_an_object_is():
     history = model.train(X, y, num_passes=30, epsilon=0.001)
     for thing, n_rows, texts in (
         (model, 3, ["loss=MulticlassHinge(margin=2.0)", "<td>tanh</td>", "<td>9</td>"]),
-        (
-            history,
-            6,
-            ["History(epochs=30", "<th>loss</th>", "<td>29</td>", f"<td>{history.loss[-1]:.4g}</td>"],
-        ),
+        (history, 6, ["(epochs=30", "<th>loss</th>", "<td>29</td>", f"<td>{history.loss[-1]:.4g}</td>"]),
         (model_for().train(X, y, num_passes=0), 1, ["History(no epochs)"]),
     ):
         html = thing._repr_html_()

@@ -8,12 +8,8 @@ import sys
 import pytest
 from processes import run_python
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not sys.platform.startswith("linux"), reason="the limit of the address space is Linux's"
-    ),
-]
+IS_LINUX = sys.platform.startswith("linux")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not IS_LINUX, reason="the limit of memory is Linux's")]
 
 PROGRAM = """
     import resource, sys, warnings

@@ -17,12 +17,8 @@ from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 
 # fastnn's own warnings: a high rate, infinite scores. Others, such as NumPy's, are errors.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings(
-        "ignore:the network's scores|parameters of the network|the loss is:RuntimeWarning"
-    ),
-]
+OWN = "the network's scores|parameters of the network|the loss is"
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", f"ignore:{OWN}:RuntimeWarning")
 
 SCALES = [1e-320, 1e-30, 1e-3, 0.3, 1.0, 1.0, 1.0, 30.0, 1e4, 1e19, 1e30, 1e300]
 

@@ -57,7 +57,7 @@ def test_samples_are_valid_and_their_source_makes_the_same(state):
 
 
 @given(st.integers(2, 500), st.floats(0, 1e3), st.integers(0, 2**32 - 1))
-def test_moons_are_those_of_scikit_learn(n_samples, noise, seed):
+def test_moons_and_circles_are_those_of_scikit_learn(n_samples, noise, seed):
     expected, classes = make_moons(n_samples, noise=noise, random_state=seed)
     generator = np.random.RandomState(seed)
     for X, y in (moons(n_samples, noise, seed), moons(n_samples, noise, generator)):
@@ -67,10 +67,6 @@ def test_moons_are_those_of_scikit_learn(n_samples, noise, seed):
     theirs = np.random.RandomState(seed)
     make_moons(n_samples, noise=noise, random_state=theirs)
     assert generator.random_sample() == theirs.random_sample()
-
-
-@given(st.integers(2, 500), st.floats(0, 1e3), st.integers(0, 2**32 - 1))
-def test_circles_are_those_of_scikit_learn(n_samples, noise, seed):
     expected, classes = make_circles(n_samples, noise=noise, factor=0.5, random_state=seed)
     X, y = circles(n_samples, noise, seed)
     np.testing.assert_array_equal(X, expected)

@@ -77,21 +77,15 @@ def site(tmp_path_factory):
             server.server_close()
             thread.join()
 
-    yield SimpleNamespace(
-        address=f"http://127.0.0.1:{server.server_port}/play/", folder=folder / "play", close=close
-    )
+    address = f"http://127.0.0.1:{server.server_port}/play/"
+    yield SimpleNamespace(address=address, folder=folder / "play", close=close)
     close()
 
 
 OLD = f'data-version="{fastnn.__version__}"'
 # What a browser lacks, or a changed part of the page, and what the page says.
 OBSTACLES = {
-    "no Workers": (
-        "delete globalThis.Worker",
-        "",
-        "",
-        "This browser lacks Workers, or WebAssembly with SIMD",
-    ),
+    "no Workers": ("delete globalThis.Worker", "", "", "lacks Workers, or WebAssembly with SIMD"),
     "no WebAssembly": ("delete globalThis.WebAssembly", "", "", "This browser lacks Workers, or WebAssembly"),
     "no Pyodide": ("", "pyodide/", "nowhere/", "The Worker that trains is lost: "),
     "versions": ("", OLD, 'data-version="99.1"', "is of fastnn 99.1, but its wheel of fastnn 0"),
@@ -166,10 +160,8 @@ def check_accessibility(page):
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         expect(page.locator("html")).to_have_attribute("data-theme", scheme)
-        found = page.evaluate(
-            "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes[0].html])"
-        )
-        assert found == []
+        violations = "(await axe.run()).violations.map(({ id, nodes }) => [id, nodes[0].html])"
+        assert page.evaluate(f"async () => {violations}") == []
 
 
 def save(visitor, folder):

@@ -19,11 +19,12 @@ STATES = (
 def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(state):
     def resting(step):
         """Return the frame of a step, with the numbers of the next one."""
-        found = []
-        page.wait(
-            lambda: found.extend(f for f in page.frames if "update" in f[0] and f[0]["step"] == step) or found
-        )
-        return found[-1]
+
+        def find():
+            return [frame for frame in page.frames if "update" in frame[0] and frame[0]["step"] == step]
+
+        page.wait(find)
+        return find()[-1]
 
     with FakePage() as page:
         page.send("view", sample=0)

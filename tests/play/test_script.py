@@ -57,17 +57,10 @@ def test_scripts_repeat_the_run(name, tmp_path, capsys):
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        {},
-        {"features": ["x1_x2", "x2"]},
-        {"loss": "sigmoid_binary_cross_entropy"},
-        {"test_share": 0},
-        TABLES["regression"].best,
-    ],
-    ids=["usual", "computed inputs", "one output", "whole data", "regression"],
-)
+WITH_TABLES = [{}, {"features": ["x1_x2", "x2"]}, {"loss": "sigmoid_binary_cross_entropy"}, {"test_share": 0}]
+
+
+@pytest.mark.parametrize("state", [*WITH_TABLES, TABLES["regression"].best], ids=str)
 def test_scripts_of_tables_contain_and_predict_the_tables_rows(state, tmp_path, capsys):
     X = np.random.RandomState(0).randn(40, 3) * [1, 50, 0.001] + [0, 2000, 1]
     score = X[:, 1] + 50 * X[:, 0]

@@ -124,11 +124,8 @@ def ask(server, path, headers):
 
 
 def test_headers_forbid_content_from_elsewhere(server):
-    for path in (
-        server.address.removeprefix(f"http://127.0.0.1:{server.port}"),
-        "/static/main.js",
-        "/nowhere",
-    ):
+    home = server.address.removeprefix(f"http://127.0.0.1:{server.port}")
+    for path in (home, "/static/main.js", "/nowhere"):
         headers = ask(server, path, {"Origin": "http://evil.example"})[0].headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'self';")

@@ -23,15 +23,9 @@ from fastnn.schedules import SCHEDULES
 
 def test_a_state_survives_json():
     assert Settings.of_state({}) == Settings()
-    changed = {
-        "dataset": "spiral",
-        "arms": 5,
-        "layers": [8, 4],
-        "activations": ["relu", "tanh"],
-        "noise": 0.1,
-    }
+    changed = {"dataset": "spiral", "arms": 5, "layers": [8, 4], "activations": ["relu", "tanh"]}
     changed |= {"optimizer": "momentum", "momentum": 0.5, "schedule": "step_decay", "gamma": 0.5}
-    changed |= {"batch_size": 16, "points": [[0.5, -1, 2]], "window": [-1, 2, 0, 5]}
+    changed |= {"noise": 0.1, "batch_size": 16, "points": [[0.5, -1, 2]], "window": [-1, 2, 0, 5]}
     settings = Settings.of_state(changed)
     state = json.loads(json.dumps(settings.state))
     assert Settings.of_state(state) == settings
@@ -56,12 +50,8 @@ def test_every_field_states_its_default_and_accepts_it():
     assert set(names) == set(DATASETS)  # without a table
     usual = "by default 0.9 for momentum, 0.9 for nesterov, 0 for rmsprop"
     assert described["momentum"]["line"].endswith(usual)
-    for field, registry in (
-        ("activations", ACTIVATIONS),
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("loss", LOSSES),
-    ):
+    registries = {"activations": ACTIVATIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
+    for field, registry in registries.items():
         values = described[field]["values"]
         assert [value["name"] for value in values] == [name for name in registry if name != "hinge"]
         assert all(value["line"] for value in values)
@@ -181,21 +171,15 @@ def test_the_learning_rate_is_offered_where_it_has_an_effect(optimizer):
 
 
 def test_all_settings_reach_the_model_and_the_training():
-    network = {"layers": [5, 4], "activations": ["relu", "sigmoid"], "output_activation": "identity"}
-    network |= {"init": "he_normal", "batch_norm": True, "dropout": 0.25, "dtype": "float32", "seed": 5}
+    layers = {"layers": [5, 4], "activations": ["relu", "sigmoid"], "seed": 5}
+    network = {"output_activation": "identity", "init": "he_normal", "batch_norm": True, "dropout": 0.25}
+    network |= {"dtype": "float32"}
     training = {"schedule": "cosine_decay", "batch_size": 7, "reduction": "mean", "optimizer": "rmsprop"}
     training |= {"l1": 0.25, "clip_norm": 2.0, "max_norm": 3.0}
-    problem, model = make_problem(Settings.of_state(network | training | {"learning_rate": 0.5, "l2": 0.125}))
+    state = layers | network | training | {"learning_rate": 0.5, "l2": 0.125}
+    problem, model = make_problem(Settings.of_state(state))
     assert problem.layers_dim == [2, 5, 4, 2]
-    assert problem.model_arguments == {
-        "activation": ["relu", "sigmoid"],
-        "output_activation": "identity",
-        "dropout": 0.25,
-        "batch_norm": True,
-        "init": "he_normal",
-        "dtype": "float32",
-        "random_state": 5,
-    }
+    assert problem.model_arguments == network | {"activation": ["relu", "sigmoid"], "random_state": 5}
     rates = {"epsilon": 0.5, "reg_lambda": 0.125, "random_state": 5}
     assert problem.train_arguments == training | rates
     assert (len(model.batch_norm), model.W[0].dtype) == (2, np.float32)

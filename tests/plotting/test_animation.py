@@ -58,15 +58,10 @@ def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
     assert not plt.get_fignums()
 
 
-@pytest.mark.parametrize(
-    ("network", "options"),
-    [
-        ({"backend": "numpy"}, {}),
-        ({"dropout": 0.2}, ADAM),
-        ({"batch_norm": True}, AVERAGED),
-        ({}, {"optimizer": "lbfgs"}),
-    ],
-)
+KINDS = [({"backend": "numpy"}, {}), ({"dropout": 0.2}, ADAM), ({"batch_norm": True}, AVERAGED)]
+
+
+@pytest.mark.parametrize(("network", "options"), [*KINDS, ({}, {"optimizer": "lbfgs"})])
 def test_animating_a_model_trains_it_as_train_does(tmp_path, network, options):
     options = {"num_passes": 50, "random_state": 3, **options}
     model, expected = (make_model(**network) for _ in range(2))

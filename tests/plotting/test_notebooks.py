@@ -40,9 +40,10 @@ def test_pictures_are_shown_as_they_are_saved(tmp_path):
     assert image._repr_png_() is None, "the picture is in a file"
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"), [((1024, 3), (1024, 3)), ((3000, 1025), (1000, 342)), ((2, 2049), (1, 683))]
-)
+SIZES = [((1024, 3), (1024, 3)), ((3000, 1025), (1000, 342)), ((2, 2049), (1, 683))]
+
+
+@pytest.mark.parametrize(("size", "expected"), SIZES)
 def test_large_pictures_are_shown_smaller(size, expected):
     image = fastnn.render_boundary(lambda points: points[:, 1] > 0.5, (0, 1), (0, 1), size)
     picture = np.asarray(show(image))

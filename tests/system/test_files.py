@@ -66,9 +66,7 @@ def test_a_process_that_is_killed_loses_no_file(tmp_path, moves):
 
 @pytest.mark.parametrize("save", [write, publish])
 @pytest.mark.parametrize("n_refused", [3, 100])
-def test_a_file_that_is_open_in_other_programs_is_replaced_in_the_end_or_stays_whole(
-    tmp_path, monkeypatch, save, n_refused
-):
+def test_a_file_that_is_open_elsewhere_is_replaced_or_stays_whole(tmp_path, monkeypatch, save, n_refused):
     """Windows refuses to replace such a file; virus scanners open every file for a moment."""
     attempts, replace, path = [], os.replace, tmp_path / "b.txt"
 

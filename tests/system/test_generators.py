@@ -6,10 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastnn.system.generators import (
-    make_random,
-    resolve_random_state,
-)
+from fastnn.system.generators import make_random, resolve_random_state
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, np.uint8(3), [1, 2], np.arange(5, dtype=np.uint32)])

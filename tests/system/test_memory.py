@@ -29,8 +29,6 @@ def test_numbers_and_texts_are_sizes(value, size):
     ["1g", "1 K", "1.5", "-1", "much", "", "1 \N{KELVIN SIGN}B", "9" * 5000, "9" * 400 + "GB", 1.5, True],
 )
 def test_messages_name_the_units(value):
-    with pytest.raises(
-        ValueError, match="size must be a number of bytes, or a number with a unit such as '2GiB'"
-    ) as error:
+    with pytest.raises(ValueError, match="size must be a number of bytes, or .* such as '2GiB'") as error:
         parse_size(value, "size")
     assert all(unit in str(error.value) for unit in UNITS)
