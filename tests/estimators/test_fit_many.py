@@ -241,8 +241,9 @@ def many(n=7, **options):
     return [classifier(**{"random_state": k} | KINDS[k % len(KINDS)] | options) for k in range(n)]
 
 
-@pytest.mark.parametrize("streams", [True, False], ids=["streaming", "all at once"])
-@pytest.mark.parametrize("options", [{}, {"warm_start": True}], ids=["anew", "warm"])
+@pytest.mark.parametrize(
+    ("streams", "options"), [(True, {"warm_start": True}), (False, {})], ids=["streaming", "all at once"]
+)
 def test_fits_on_workers_are_the_same(workers, options, streams, monkeypatch):
     """Backends that return all results at once are called twice: the first call measures the fits."""
     monkeypatch.setattr(PicklingBackend, "supports_return_generator", streams)

@@ -138,7 +138,7 @@ SETTINGS = {
     "validation_fraction": st.sampled_from([0.1, 0.3]),
     "tol": st.sampled_from([1e-4, 0.01]),
     "n_iter_no_change": st.integers(1, 4),
-    "max_iter": st.integers(1, 60),
+    "max_iter": st.integers(1, 30),
     "random_state": st.integers(0, 2**32 - 1),
 }
 

@@ -44,9 +44,11 @@ def test_the_history_of_no_epochs_is_empty(backend):
     assert "validation" not in repr(without)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("num_passes", [1, 999, 1000, 1001, 2000, 2001])
-def test_kept_epochs_are_equally_spaced_and_include_the_last(num_passes, backend):
+@pytest.mark.parametrize(
+    ("backend", "num_passes"),
+    [*(("numba", n) for n in (1, 999, 1000, 1001, 2000, 2001)), ("numpy", 1001), ("numpy", 2000)],
+)
+def test_kept_epochs_are_equally_spaced_and_include_the_last(backend, num_passes):
     history = model_for(backend).train(few[:5], few_y[:5], num_passes=num_passes, epsilon=0.001)
     distance = -(-num_passes // MAX_RECORDS)
     np.testing.assert_array_equal(history.passes, sorted({*range(0, num_passes, distance), num_passes - 1}))
@@ -111,7 +113,7 @@ PRINTED = [
     ({"num_passes": 7, "print_every": np.int64(3)}, [0, 3, 6]),
     ({"num_passes": 7, "print_every": 3, "optimizer": "lbfgs"}, [0, 3, 6]),
     ({"num_passes": 4, "print_every": 2**62}, [0]),
-    ({"num_passes": 2001, "print_loss": True}, [0, 1000, 2000]),
+    ({"num_passes": 1001, "print_loss": True}, [0, 1000]),
     ({"num_passes": 1, "print_loss": True, "ema_decay": 0.5}, [0]),
     ({"num_passes": 3}, []),
 ]

