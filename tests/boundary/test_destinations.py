@@ -1,6 +1,8 @@
 """Pictures rendered into arrays and files: what is refused, progress, and what interrupts them."""
 
+import itertools
 import re
+import signal
 import threading
 
 import numpy as np
@@ -9,7 +11,6 @@ import tqdm.auto
 from interrupts import interrupt_after
 from PIL import Image
 from sink_pictures import formats, render_stripes
-from sklearn.linear_model import LogisticRegression
 from views import XLIM, YLIM, X, picture, y
 
 import fastnn
@@ -179,7 +180,6 @@ INTERRUPTED = {
     "dense, one thread": (KERNELS, {"method": "dense", "n_threads": 1}, (".dzi",)),
     "certified, one thread": (KERNELS, {"method": "certified", "n_threads": 1}, (".png",)),
     "numpy": (NUMPY, {}, (".zarr",)),
-    "another classifier": (LogisticRegression().fit(X, y), {}, (".png",)),
 }
 
 
@@ -201,3 +201,18 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, name, suffix):
     assert list(tmp_path.iterdir()) == []
     assert picture(model, (10, 10)).shape == (10, 10)
     assert not [thread for thread in set(threading.enumerate()) - earlier if "ThreadPool" in thread.name]
+
+
+@pytest.mark.parametrize("suffix", formats(".png", ".zarr", ".dzi"))
+def test_an_interrupt_after_the_first_part_has_been_written_leaves_nothing_behind(tmp_path, suffix):
+    calls = itertools.count()
+
+    def predict(points):
+        if next(calls) == 140:  # after a strip of .png, and after two chunks or squares of the others
+            signal.raise_signal(signal.SIGINT)
+        return points[:, 0] > 1e-3
+
+    with pytest.raises(KeyboardInterrupt):
+        render_boundary(predict, (0, 1), (0, 1), 10**6, classes=[False, True], out=tmp_path / f"a{suffix}")
+    assert next(calls) < 150
+    assert list(tmp_path.iterdir()) == []
