@@ -83,7 +83,7 @@ def trainings(draw, recipes=recipes):
     elif isinstance(optimizer, Momentum | Nesterov):
         optimizer = replace(optimizer, rate_in_velocity=switched)
     options = {
-        "num_passes": draw(st.integers(0, 12 if n_batches == 1 else 4 if n_batches < 50 else 1)),
+        "num_passes": draw(st.integers(0, 12 if n_batches == 1 else 4 if n_batches < 10 else 1)),
         "optimizer": optimizer,
         "reduction": "mean" if averaged else "sum",
         "shuffle": recipe.gathered and draw(st.booleans()),

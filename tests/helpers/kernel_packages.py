@@ -28,16 +28,24 @@ PROGRAM = """
 """
 RESULT = "[0.5, 1.0, 1.5, 2.0]"
 
-# Build a library of a few kernels, one of which calls shared functions.
+# Build a library of a few kernels, and of the one shared function that they call: others take seconds.
 BUILD_LIBRARY = """
     import numpy as np
     from fastnn_kernels.calls import encoding, formulas, training
-    from fastnn_kernels.compiler import library
+    from fastnn_kernels.compiler import library, shared
 
+    emit = shared.emit_shared_functions
+    shared.emit_shared_functions = lambda: (one for one in emit() if one[0] == "fastnn_product_float64")
     real = np.dtype(float)
     pointers = [*formulas.forward_table(("tanh",), real).pointers, encoding.smooth_scaled()]
     gradient = training.gradient_pointers(("tanh",), "squared_error", False, False, False, False, real)
     library.build(library.find_target(), pointers=[*pointers, gradient[0]])
+"""
+
+# Print True if a process uses the library: numba compiles the kernels of others.
+HAS_LIBRARY = """
+    from fastnn_kernels.compiler.prebuilt import load_library
+    print(load_library() is not None)
 """
 
 

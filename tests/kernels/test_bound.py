@@ -2,9 +2,9 @@
 
 import functools
 
-import numba
 import numpy as np
 import pytest
+from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, dtypes, read_only, seeds
@@ -12,13 +12,12 @@ from strategies import DTYPES, dtypes, read_only, seeds
 from fastnn.reference import bound as reference
 from fastnn.reference import layer as reference_layer
 from fastnn_kernels import bound as compiled
-from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.curvature import curvature
 from fastnn_kernels.layer import ACTIVATIONS, activation_forward
 from fastnn_kernels.vectors.vector import lanes, load, store
 
 NAMES = sorted(ACTIVATIONS)
-every_name = pytest.mark.parametrize("name", NAMES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 N_CELLS = 64
 
@@ -31,7 +30,7 @@ def strip_kernel(name):
     """Return the kernel ``(centre, radius, strip)`` that fills strip (3, T): slope, middle and width."""
     enclose_activation = compiled.enclose_activation(name)
 
-    @numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
+    @kernel
     def run(centre, radius, strip):
         for t in range(0, centre.shape[1], lanes(centre)):
             slope, middle, width = enclose_activation(load(centre, 0, t), load(radius, 0, t))
@@ -59,8 +58,8 @@ def intervals(random, name, dtype):
     return np.where(random.random(N_CELLS) < 0.5, near, centre).astype(dtype), radius.astype(dtype)
 
 
-@every_name
-@given(seeds, dtypes)
+@with_examples(250)
+@given(st.sampled_from(NAMES), seeds, dtypes)
 def test_the_graph_lies_in_the_strip(name, seed, dtype):
     random = np.random.default_rng(seed)
     centre, radius = intervals(random, name, dtype)

@@ -1,6 +1,5 @@
 """The gates of an affine layer: kernels against the reference, the reference against central differences."""
 
-import numba
 import numpy as np
 from comparisons import call_kernel, central_differences
 from example_counts import with_examples
@@ -13,7 +12,7 @@ import fastnn
 from fastnn.reference import gate as reference
 from fastnn_kernels import gate as compiled
 from fastnn_kernels import small_batch
-from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.vectors.narrow_product import MAX_OUTPUTS
 from fastnn_kernels.vectors.processor import VECTOR_BYTES
 from fastnn_kernels.vectors.product import outer_product
@@ -76,7 +75,7 @@ def test_layers_of_small_batches_match_the_reference(draw: Draw, n_in, n_out, co
     assert (dX[:, n_in:] == 0).all()
 
 
-@numba.njit(**OPTIONS)  # not @kernel, whose cache on disk does not notice changes of this file
+@kernel
 def gradient_by_transposition(X, dZ, dW, db, scratch, adds):
     panels = compiled.transpose_to_panels(dZ, scratch)
     outer_product(X, panels, dW, adds)

@@ -69,7 +69,6 @@ def test_a_training_in_several_calls_gives_the_same_bits(training, portions, rou
     assert_same_bits(parts, whole)
 
 
-@with_examples(100)
 @given(trainings(), st.lists(st.integers(0, 3), min_size=1, max_size=4), either_backend, shared_or_not)
 def test_a_training_continued_by_other_trainers_gives_the_same_bits(training, portions, backend, what):
     network, before = training.network, training.options["steps_before"]

@@ -1,6 +1,5 @@
 """Products whose operands are copied, against the reference and against products that copy nothing."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +8,7 @@ from panels import panels_of
 from strategies import DTYPES, Windows, padded, read_only, tolerance, untouched, wide
 
 from fastnn_kernels import gate
-from fastnn_kernels.compiler.jit import OPTIONS
+from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.vectors import packing
 from fastnn_kernels.vectors.processor import LINE_BYTES
 from fastnn_kernels.vectors.product import (
@@ -28,17 +27,17 @@ LENGTHS = st.one_of(
 )
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def forward(W, b, X, packed, Z):
     product_forward(W, b, X, packed, Z)
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def backward(W, dZ, dX):
     product_backward(W, dZ, dX)
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def outer(X, panels, dW, adds):
     outer_product(X, panels, dW, adds)
 
