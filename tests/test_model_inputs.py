@@ -88,6 +88,7 @@ def change_target(place, value):
     return changed
 
 
+SQUARED, BINARY = "squared_error", "sigmoid_binary_cross_entropy"
 BAD_DATA = {
     "NaN": ((nan, y), "X contains NaN, first at row 3, column 1: drop such rows, or impute"),
     "infinity": ((infinite, y), "X contains infinity, or a value too large for float64, first at row 5"),
@@ -114,39 +115,15 @@ BAD_DATA = {
     "too large for float64": (([[10**400, 0]] * 200, y), "X holds numbers too large for float64"),
     "labels ragged": ((X, [[0], [0, 1]]), "y is not a list of labels"),
     # With a loss of targets.
-    "targets, labels": (
-        (X, y),
-        "y must hold a target for each of 200 samples and 3 outputs, shape",
-        "squared_error",
-    ),
-    "targets, columns": (
-        (X, targets[:, :2]),
-        r"y must hold .* shape \(200, 3\), got shape \(200, 2\)",
-        "squared_error",
-    ),
+    "targets, labels": ((X, y), "a target for each of 200 samples and 3 outputs, shape", SQUARED),
+    "targets, columns": ((X, targets[:, :2]), r"y .* shape \(200, 3\), got shape \(200, 2\)", SQUARED),
     "targets, length": ((X, targets[:-1]), r"y must hold .*got shape \(199, 3\)", "huber"),
     "targets, none": ((X, None), "y is missing, got None", "huber"),
-    "targets, NaN": (
-        (X, change_target((4, 1), np.nan)),
-        "y contains NaN, first at row 4, column 1",
-        "absolute_error",
-    ),
-    "targets, infinity": (
-        (X, change_target((4, 1), np.inf)),
-        "y contains infinity, .*, first at row 4",
-        "quantile",
-    ),
-    "targets, masked": ((X, np.ma.masked_less(targets, 0.5)), "y has masked values", "squared_error"),
-    "targets, negative counts": (
-        (X, change_target((7, 2), -1)),
-        r"y\[7, 2\] is -1, but .* targets of at least",
-        "poisson",
-    ),
-    "targets, no probability": (
-        (X, change_target((0, 1), 1.5)),
-        r"y\[0, 1\] is 1.5, but",
-        "sigmoid_binary_cross_entropy",
-    ),
+    "targets, NaN": ((X, change_target((4, 1), np.nan)), "y contains NaN, first at row 4, column 1", SQUARED),
+    "targets, infinity": ((X, change_target((4, 1), np.inf)), "y contains inf.* at row 4", "quantile"),
+    "targets, masked": ((X, np.ma.masked_less(targets, 0.5)), "y has masked values", SQUARED),
+    "targets, negative": ((X, change_target((7, 2), -1)), r"y\[7, 2\] is -1, .* at least", "poisson"),
+    "targets, no probability": ((X, change_target((0, 1), 1.5)), r"y\[0, 1\] is 1.5, but", BINARY),
 }
 
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import scipy.sparse
-from estimator_problems import COUNTS, LABELS, NAMES, TARGETS, UNCONVERGED, X, y
 from example_counts import with_examples
 from extras import optional
 from hypothesis import given
 from hypothesis import strategies as st
+from problems import COUNTS, LABELS, NAMES, TARGETS, UNCONVERGED, X, y
 from sklearn.exceptions import NotFittedError
 
 from fastnn import MLPClassifier, MLPRegressor, Model

@@ -6,19 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import (
-    NAMES,
-    OURS,
-    TARGETS,
-    THEIRS,
-    UNCONVERGED,
-    WEIGHTS,
-    X,
-    assert_same_fit,
-    classifier,
-    regressor,
-    y,
-)
+from problems import NAMES, OURS, TARGETS, THEIRS, UNCONVERGED, X, assert_same_fit, classifier, regressor, y
 
 from fastnn import MLPEnsembleClassifier, fit_many
 
@@ -183,5 +171,5 @@ def test_the_scoring_monitor_records_a_score_for_every_epoch(callback_module, op
         assert scores == [classifier(tol=0, max_iter=k).fit(X, y).score(X, y) for k in range(1, 6)]
         assert model.score(frame, NAMES[y]) == scores[-1]
     monitor = callback_module.ScoringMonitor(scoring="r2")
-    regressor(**options).set_callbacks(monitor).fit(X, TARGETS, sample_weight=WEIGHTS + 1.0)
+    regressor(**options).set_callbacks(monitor).fit(X, TARGETS, sample_weight=np.arange(1.0, 151))
     assert len(monitor.get_logs().data) == 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from estimator_checks import parameters
-from estimator_problems import (
+from problems import (
     LABELS,
     METHODS,
     NAMES,
@@ -112,6 +112,8 @@ def test_snapshots_are_copies_of_one_training_at_the_ends_of_its_cycles(member, 
         assert (one.loss_curve_, one.t_) == (other.loss_curve_, other.t_)
     ensemble.estimators_[0].coefs_[0][...] = 0  # no other member's
     assert_predicts_as(ensemble, [ensemble.estimators_[0], *expected[1:]], X)
+    short = kind(member(max_iter=1), 2, "snapshots").fit(X, targets)  # a cycle has at least one epoch
+    assert [one.t_ for one in short.estimators_] == [150, 300]
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS[:75].tolist() * 2], ids=["unweighted", "weighted"])

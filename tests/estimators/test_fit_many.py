@@ -12,20 +12,11 @@ import pytest
 import scipy.sparse
 import sklearn
 from estimator_checks import parameters
-from estimator_problems import (
-    UNCONVERGED,
-    WEIGHTS,
-    X,
-    assert_same_fit,
-    assert_same_fits,
-    classifier,
-    regressor,
-    y,
-)
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib_backends import PicklingBackend
+from problems import UNCONVERGED, WEIGHTS, X, assert_same_fit, assert_same_fits, classifier, regressor, y
 from processes import PATIENCE
 from sklearn import config_context, get_config
 from sklearn.exceptions import ConvergenceWarning

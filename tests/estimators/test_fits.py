@@ -8,17 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import (
-    COUNTS,
-    TARGETS,
-    UNCONVERGED,
-    X,
-    assert_same_fit,
-    classifier,
-    going_on,
-    regressor,
-    y,
-)
+from problems import COUNTS, TARGETS, UNCONVERGED, X, assert_same_fit, classifier, going_on, regressor, y
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import compute_sample_weight

@@ -11,7 +11,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
-from estimator_problems import UNCONVERGED, X, classifier, y
+from problems import UNCONVERGED, X, classifier, y
 from processes import PATIENCE, run_python
 from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import GridSearchCV

@@ -12,18 +12,8 @@ import numpy as np
 import pytest
 import sklearn
 import sklearn.neural_network.tests.test_mlp as theirs
-from estimator_problems import (
-    OURS,
-    THEIRS,
-    UNCONVERGED,
-    WEIGHTS,
-    X,
-    assert_same_fit,
-    classifier,
-    regressor,
-    y,
-)
 from extras import since
+from problems import OURS, THEIRS, UNCONVERGED, WEIGHTS, X, assert_same_fit, classifier, regressor, y
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline

@@ -12,7 +12,11 @@ import pytest
 import sklearn.base
 import sklearn.datasets
 from estimator_checks import parameters
-from estimator_problems import (
+from example_counts import with_examples
+from extras import since
+from hypothesis import given
+from hypothesis import strategies as st
+from problems import (
     OURS,
     PROBLEMS,
     TARGETS,
@@ -25,10 +29,6 @@ from estimator_problems import (
     regressor,
     y,
 )
-from example_counts import with_examples
-from extras import since
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
@@ -673,10 +673,13 @@ def test_coefs_and_intercepts_with_batch_normalisation():
     units = np.maximum(X @ ours.coefs_[0] + ours.intercepts_[0], 0)
     scores = units @ ours.coefs_[1] + ours.intercepts_[1]
     np.testing.assert_allclose(scores, ours.decision_function(X), rtol=1e-10, atol=1e-12)
-    assert not ours.coefs_[0].flags.writeable
     assert not np.allclose(ours.model_.W[0], ours.coefs_[0])
-    with pytest.raises(ValueError, match="model_.W, model_.b and model_.batch_norm"):
-        ours.coefs_ = [W.copy() for W in ours.coefs_]
+    for name in ("coefs_", "intercepts_"):
+        values = getattr(ours, name)
+        assert not values[0].flags.writeable
+        for assign in (values.__setitem__, lambda _, value, name=name: setattr(ours, name, [value])):
+            with pytest.raises(ValueError, match=f"{name} of .* model_.W, model_.b and model_.batch_norm"):
+                assign(0, values[0].copy())
 
 
 @row("private attributes")

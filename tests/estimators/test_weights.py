@@ -6,17 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from estimator_problems import (
-    LABELS,
-    NAMES,
-    OURS,
-    PROBLEMS,
-    UNCONVERGED,
-    X,
-    classifier,
-    regressor,
-    y,
-)
+from problems import LABELS, NAMES, OURS, PROBLEMS, UNCONVERGED, X, classifier, regressor, y
 from sklearn.preprocessing import LabelBinarizer
 
 import fastnn
@@ -99,12 +89,7 @@ WRONG_WEIGHTS = [
     (W, B, {"classes_": NAMES[::-1]}, "classes_ does not hold distinct classes in increasing order"),
     (W, B, {"classes_": NAMES[:2]}, "2 classes do not fit n_outputs_=3"),
     ([W[0], W[1][:, :2]], [B[0], B[1][:2]], {"classes_": NAMES[:2]}, "two classes have one output"),
-    (
-        W,
-        B,
-        CLASSES | {"out_activation_": "logistic", "_has_labels": False},
-        "out_activation_ is 'softmax' by",
-    ),
+    (W, B, CLASSES | {"out_activation_": "logistic", "_has_labels": False}, "_activation_ is 'softmax' by"),
     (W, B, CLASSES | {"batch_norm": True}, "cannot be assigned to an estimator with batch_norm=True"),
 ]
 

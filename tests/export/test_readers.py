@@ -1,9 +1,8 @@
-"""Programs that read fastnn's estimators: skl2onnx, with fastnn's converters, and those of `coefs_`."""
+"""skl2onnx converts fastnn's estimators by fastnn's converters."""
 
 import numpy as np
 import pytest
 from export_models import CASES, LIMITS, X, error, fitted, labels, outputs, run_onnx
-from scipy.special import expit, softmax
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -71,39 +70,3 @@ def test_estimators_within_others_and_classes_derived_by_users_are_converted(skl
         model = kind(**SMALL).fit(X, labels)
         (values,) = run_onnx(skl2onnx.to_onnx(make_pipeline(model), X[:1]), X)
         assert error(values[:, 0], model.predict(X)) < 1e-14
-
-
-# --- `coefs_` and `intercepts_`, with batch normalisation folded in ----------------------------------
-
-# What the models compute from the scores of the last layer.
-OUTPUTS = {
-    "classes": lambda scores: softmax(scores, axis=1),
-    "bool": lambda scores: np.hstack([1 - expit(scores), expit(scores)]),
-    "labels": expit,
-    "poisson": np.exp,
-    "number": np.asarray,
-    "numbers": np.asarray,
-}
-
-
-@pytest.mark.parametrize("case", OUTPUTS)
-def test_a_forward_pass_by_hand_gives_the_scores(case):
-    model, _ = fitted(case)
-    assert model.model_.batch_norm
-    units = X
-    for k, (W, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
-        units = (units if k == 0 else np.maximum(units, 0)) @ W + b
-    np.testing.assert_allclose(OUTPUTS[case](units), outputs(model, X), atol=1e-13)
-
-
-def test_folded_weights_cannot_be_written():
-    model, _ = fitted("classes")
-    before = model.predict_proba(X)
-    for name in ("coefs_", "intercepts_"):
-        values = getattr(model, name)
-        with pytest.raises(ValueError, match="read-only"):
-            values[0][...] = 0
-        for assign in (values.__setitem__, lambda _, value, name=name: setattr(model, name, [value])):
-            with pytest.raises(ValueError, match=rf"{name} of a network with batch normalisation.*model_\.W"):
-                assign(0, np.zeros(values[0].shape))
-    np.testing.assert_array_equal(model.predict_proba(X), before)

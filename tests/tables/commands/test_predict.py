@@ -189,11 +189,7 @@ def test_columns_of_csv_files_are_copied_as_they_are(trained, run):
         (lambda f: f.drop(columns=["age", "plan"]), "predict", "lacks the columns 'age', 'plan' of the"),
         (lambda f: f.rename(columns={"score": "Score"}), "predict", "is 'score' now called 'Score'?"),
         (lambda f: f.assign(age="old"), "predict", "'age' should hold numbers, but row 1 holds 'old'"),
-        (
-            lambda f: f.assign(age="?"),
-            "predict",
-            "'?': correct it, or if it means missing, read",
-        ),
+        (lambda f: f.assign(age="?"), "predict", "'?': correct it, or if it means missing, read"),
         (lambda f: f.assign(since="soon"), "predict", "'since' should hold dates, but row 1 holds 'soon'"),
         (lambda f: f.assign(paper=100), "predict", "should hold True and False, but row 1 holds '100'"),
         (lambda f: f[:0], "predict", "new.csv has a header but no rows"),
