@@ -15,9 +15,6 @@ from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES, circles, moons
 from fastnn.play.learning_problem import draw_samples, make_problem
 from fastnn.play.settings import Settings
 
-DRAWN = [name for name, data in DATASETS.items() if data.draw is not None]
-
-
 # Choices of a data set, of which there are samples for each.
 CHOICES = {
     "spiral": {"arms": range(2, 6)},
@@ -27,7 +24,8 @@ CHOICES = {
 }
 VARIANTS = [
     {"dataset": name, field: value}
-    for name in DRAWN
+    for name, data in DATASETS.items()
+    if data.draw is not None
     for field, values in CHOICES.get(name, {"seed": (0,)}).items()
     for value in values
 ]

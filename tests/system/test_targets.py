@@ -5,12 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from extras import optional
 
 from fastnn.play.table import make_table
 from fastnn.system.targets import are_numbers, suggest_task
-
-pd = optional("pandas")
 
 CLASSES, NUMBERS = "classification", "regression"
 CASES = {
