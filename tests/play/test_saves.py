@@ -23,7 +23,7 @@ LEARNING = {"optimizer": "adam", "reduction": "mean", "output_activation": "iden
 
 
 def make_figure(table=None, mode="classes", shapes=False, **state):
-    """Train a network; return its problem and a figure of it, which is filled to the axes."""
+    """Train a network; return its problem and a figure of it, with filled axes and a true title."""
     with FakePage(table) as page:
         page.send("view", mode=mode, shapes=shapes)
         run = page.start(**LEARNING, **state)
@@ -31,6 +31,9 @@ def make_figure(table=None, mode="classes", shapes=False, **state):
         figure = draw(run, run.latest, 80)
     ax = figure.axes[0]
     np.testing.assert_allclose(ax.images[0].get_extent(), (*ax.get_xlim(), *ax.get_ylim()))
+    X, y, model = run.problem.features(run.problem.X), run.problem.y, page.model
+    loss, share = f"loss {model.calculate_loss(X, y):.4f}", f"{np.mean(model.predict(X) == y):.1%} correct"
+    assert f": {loss if run.problem.kind == 'regression' else share} after" in ax.get_title()
     return run.problem, figure
 
 
