@@ -10,21 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastnn import schedules
-from fastnn.schedules import (
-    SCHEDULES,
-    Constant,
-    CosineDecay,
-    CosineLog,
-    ExponentialDecay,
-    FunctionSchedule,
-    InverseTimeDecay,
-    OneCycle,
-    Schedule,
-    StepDecay,
-    WarmUp,
-    resolve_schedule,
-)
+from fastnn import CosineDecay, ExponentialDecay, InverseTimeDecay, OneCycle, StepDecay, WarmUp, schedules
+from fastnn.schedules import SCHEDULES, Constant, CosineLog, FunctionSchedule, Schedule, resolve_schedule
 
 # Numbers below the smallest normal float count as 0.
 positive_fractions = st.floats(0, 1, exclude_min=True, allow_subnormal=False)
@@ -61,9 +48,6 @@ def run(schedule: Schedule, total: int) -> np.ndarray:
     return schedule.factors(np.arange(total), total)
 
 
-# --- properties of every schedule ----------------------------------------------------------------
-
-
 @given(any_schedule, totals, st.data())
 def test_factors_are_from_0_to_1_and_do_not_depend_on_other_steps(schedule, total, data):
     whole = run(schedule, total)
@@ -93,9 +77,6 @@ def test_every_schedule_is_usable_by_its_bare_name(name, total):
         assert factors.max() > 0.9  # the peak of a cycle may lie between two steps: 1 need not be reached
 
 
-# --- lengths -------------------------------------------------------------------------------------
-
-
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
 @example(3, 10, 3)
 def test_a_fraction_of_whole_steps_is_those_steps(size, n, gamma):
@@ -123,9 +104,6 @@ def test_n_periods_fill_a_run_of_any_length(n, total):
             factors = run(CosineDecay(float(share), restarts=True, growth=growth), total)
             assert factors[-1] < factors[-2]
             assert (np.diff(factors) > 0).sum() == n - 1
-
-
-# --- closed forms --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,9 +153,6 @@ def test_one_cycle_begins_peaks_and_ends_at_the_given_factors():
     assert run(OneCycle(pct_start=1), 3) == pytest.approx([0.04, 0.52, 1])
     for total, expected in [(1, [1]), (2, [1, 4e-6]), (3, [1, (1 + 4e-6) / 2, 4e-6])]:
         assert run(OneCycle(), total) == pytest.approx(expected)
-
-
-# --- functions and names -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", None, 1j, np.ones(1)])
@@ -234,8 +209,6 @@ def test_anything_else_is_refused_with_a_remedy():
         with pytest.raises(ValueError, match="function must take a step"):
             FunctionSchedule(function)
 
-
-# --- arguments -----------------------------------------------------------------------------------
 
 # Values that are refused as a length, as a fraction, and so on.
 NOT_LENGTHS = [0, -1, 2**63, 0.0, -0.5, 1.5, 10.0, math.nan, math.inf, True, np.True_, "0.1", None, 1j, [1]]

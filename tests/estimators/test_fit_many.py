@@ -301,9 +301,6 @@ def test_estimators_of_the_users_own_classes_go_to_workers(workers):
     assert_same_fits(found, [Widths(k, random_state=k).fit(X, y) for k in range(1, 4)])
 
 
-# --- errors and warnings of workers ------------------------------------------------------------------
-
-
 class UnreadableError(Exception):
     """An error that pickles can write, but not read."""
 

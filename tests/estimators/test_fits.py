@@ -141,9 +141,6 @@ def test_a_warm_start_accepts_other_settings_but_no_other_network():
     assert (model.predict(X) > 0).all()
 
 
-# --- ends of fits --------------------------------------------------------------------------------------
-
-
 def test_a_fit_that_has_not_converged_says_what_to_do():
     """The warning comes from the line of the call."""
     for options, message in (

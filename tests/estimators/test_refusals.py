@@ -261,8 +261,6 @@ def test_times_are_not_numbers_for_a_regressor(kind, what):
             regressor().fit(X, TARGETS if validation else times, **validation)
 
 
-# --- a refused fit leaves the earlier fit -------------------------------------------------------------
-
 # Parameters with which a fit fails late, and a part of the message.
 LATE = {
     "activation": ({"activation": ["relu", "tanh", "relu"]}, "activation"),
@@ -294,8 +292,6 @@ def test_a_fit_that_fails_leaves_the_earlier_fit(wrong, warm_start):
     with pytest.raises(NotFittedError):
         new.predict(X)
 
-
-# --- malformed sparse tables --------------------------------------------------------------------------
 
 DENSE = np.eye(50, 40)
 OTHERS = np.arange(50) % 2

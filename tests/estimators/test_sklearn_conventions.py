@@ -97,8 +97,6 @@ def test_the_other_tests_of_scikit_learn_run():
         assert test.__globals__["MLPRegressor"] is MLPRegressor
 
 
-# --- the checks of any estimator ----------------------------------------------------------------------
-
 QUICK = {"hidden_layer_sizes": (6,), "max_iter": 60, "learning_rate_init": 0.05}
 # Members are made, and predict, in one way for classes and numbers: each method is checked with either.
 CHECKED = [

@@ -91,8 +91,6 @@ def reseed(estimator):
     estimator.set_params(random_state=np.random.RandomState(0))
 
 
-# --- equal numbers -----------------------------------------------------------------------------------
-
 # scikit-learn's networks take sample_weight, and the regressor's loss, from 1.7 on.
 THEIRS_TAKE_WEIGHTS = has_fit_parameter(THEIRS.MLPRegressor, "sample_weight")
 

@@ -14,9 +14,6 @@ import fastnn
 pytestmark = UNCONVERGED
 
 
-# --- weights without a fit ----------------------------------------------------------------------------
-
-
 def assign(module, W, b, kind="MLPClassifier", **attributes):
     """Return an estimator of a module with weights, and what a fit of scikit-learn's leaves besides."""
     model = getattr(module, kind)(hidden_layer_sizes=(7,))

@@ -179,8 +179,6 @@ def test_wrong_arguments_are_refused(options, error_type, message, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["stdout"]
 
 
-# --- pipelines of scalers and a network ----------------------------------------------------------------
-
 random = np.random.RandomState(0)
 # Features of other sizes and places, the last one constant.
 FEATURES = random.normal(size=(120, 4)) * [1.0, 50.0, 1e-3, 0.0] + [0.0, 300.0, 0.01, 7.0]

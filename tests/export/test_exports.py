@@ -133,9 +133,6 @@ def test_a_file_of_onnx_holds_the_graph_and_the_names_of_features(tmp_path):
     assert [(one.domain, one.version) for one in loaded.opset_import] == [("", 13)]
 
 
-# --- what no format can express ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", ["garbage", "float16", "int8", ">f8", 3, object(), fastnn.Adam(), int])
 def test_a_dtype_other_than_float32_and_float64_is_refused(dtype):
     """NumPy finds None equal to float64, so that None must not stand for an unknown dtype."""

@@ -57,9 +57,6 @@ def check_encoding(encoder, *frames):
         np.testing.assert_allclose(found, encoder.transform(frame), rtol=2e-7, atol=1e-37)
 
 
-# --- encodings ---------------------------------------------------------------------------------------
-
-
 def random_frame(random, n_rows, is_first):
     """Return a frame of all kinds of columns; unless it `is_first`, with new categories, and more missing."""
 
@@ -143,9 +140,6 @@ def test_the_function_of_the_documentation_makes_the_inputs_of_every_kind_of_col
         }
     )
     check_encoding(fastnn.TableEncoder().fit(frame), frame)
-
-
-# --- estimators --------------------------------------------------------------------------------------
 
 
 def table(n_rows=N, seed=0):
@@ -293,8 +287,6 @@ def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
     assert comments["since"] == f"microseconds since 1970-01-01; {MISSING_DATE} is a missing value"
     assert {one.domain: one.version for one in exported.opset_import} == {"": 13, "ai.onnx.ml": 2}
 
-
-# --- refused tables and arguments ----------------------------------------------------------------------
 
 WORDS = [f"good wine no{k}" for k in range(N)]
 KINDS = np.array(["", "a", "b"] * (N // 3), object)

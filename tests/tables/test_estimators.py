@@ -90,9 +90,6 @@ def test_numbers_may_be_booleans_texts_and_larger_than_all_integers():
     np.testing.assert_allclose(large.predict(frame), 2.0**70 * by_number.predict(frame), rtol=1e-4)
 
 
-# --- validation ------------------------------------------------------------------------------------------
-
-
 def test_out_of_fold_predictions_are_those_of_networks_that_did_not_see_the_row():
     """With random labels, predictions of training rows are better than chance, out-of-fold ones are not."""
     X, y = np.random.RandomState(0).normal(size=(120, 40)), np.arange(120) % 2
@@ -197,9 +194,6 @@ def test_a_time_limit_ends_fits_after_an_epoch():
     np.testing.assert_array_equal(model.predict_proba(frame), free.predict_proba(frame))
 
 
-# --- calibration and reports -----------------------------------------------------------------------------
-
-
 def test_the_temperature_minimises_the_log_loss():
     X, y = load_breast_cancer(return_X_y=True)
     model = C(random_state=0).fit(X, y)
@@ -271,8 +265,6 @@ def test_the_summary_names_columns_networks_and_scores():
     assert all(word in text for word in (*frame, *words))
     assert "RMSE" in R(random_state=0).fit(frame, numbers).summary()
 
-
-# --- what is refused -------------------------------------------------------------------------------------
 
 CLASSES, NUMBERS = np.array(["low", "high"] * 150), np.arange(300.0)
 RARE = {"y": np.array(["rare", "common"] * 150)}

@@ -53,9 +53,6 @@ def assert_equal(one, other):
     np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
 
 
-# --- what is read ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", TARGETS)
 def test_a_file_is_fitted_as_its_table(path, kind):
     names = {"y": TARGETS[kind], "sample_weight": "weight", "groups": "town"}
@@ -126,9 +123,6 @@ def test_decimals_are_classes(tmp_path):
     assert model.classes_.tolist() == [0, 1]
 
 
-# --- samples and memory ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("is_filtered", [False, True])
 def test_a_sample_has_the_same_rows_for_the_same_seed(path, is_filtered):
     """The rows are random ones of all row groups; out-of-fold predictions know their numbers in the file."""
@@ -163,9 +157,6 @@ def test_a_fit_that_takes_more_memory_than_allowed_is_refused_before_it_reads(pa
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1 << 20}))
     with pytest.raises(ValueError, match="memory_limit is 1,048,576: pass rows="):  # what is free
         fit(path, columns=COLUMNS)
-
-
-# --- what is refused ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,6 @@ def test_a_divergence_ends_at_the_last_finite_step(backend, calls, monkeypatch):
     np.testing.assert_array_equal(state(broken), state(whole))
 
 
-# --- predictions -----------------------------------------------------------------------------------------
-
 large_samples = np.random.default_rng(0).standard_normal((5, 4))
 large_samples[[1, 4]] = 1e300
 

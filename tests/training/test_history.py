@@ -106,8 +106,6 @@ def test_a_history_counts_the_epochs_after_the_last_kept_one(backend, tmp_path):
     assert converged != replace(converged, n_passes=converged.n_passes + 1)
 
 
-# --- printed losses ------------------------------------------------------------------------------
-
 PRINTED = [
     ({"num_passes": 251, "print_every": 100, "batch_size": 16, "random_state": 0}, [0, 100, 200]),
     ({"num_passes": 7, "print_every": np.int64(3)}, [0, 3, 6]),

@@ -33,9 +33,6 @@ def write(frame, path="new.parquet"):
     pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=150)
 
 
-# --- training ------------------------------------------------------------------------------------------
-
-
 def test_a_file_is_trained_on_as_the_csv_file_of_its_rows(folder, run):
     written(customers(), folder / "a.csv")
     customers().to_parquet(folder / "a.parquet", row_group_size=100)
@@ -80,9 +77,6 @@ def test_a_training_that_takes_more_memory_than_allowed_is_refused(folder, run, 
     assert refused(*given, "much").startswith("--memory-limit must be a number of bytes")
 
 
-# --- URLs ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.needs("fsspec")
 @pytest.mark.parametrize("form", ["a.parquet", "a.csv.gz", "folder"])
 def test_commands_take_urls(folder, memory, form, run):
@@ -110,9 +104,6 @@ def test_urls_without_a_file_and_urls_to_write_are_refused(folder, refused):
     for given in (("predict", "m.fastnn", "t.csv", "-o"), ("train", "t.csv", "--target", "y", "--out")):
         message = refused(*given, "s3://bucket/place")
         assert message == "--out: s3://bucket/place is a URL: name a file or folder of this machine"
-
-
-# --- pieces --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

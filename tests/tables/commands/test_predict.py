@@ -46,9 +46,6 @@ def train(folder, run):
     return train
 
 
-# --- predictions ---------------------------------------------------------------------------------------
-
-
 def test_predictions_and_probabilities_equal_those_of_the_model(trained, run):
     written(NEW.sample(frac=1, axis=1, random_state=0), trained.parent / "new.csv")
     status, out, errors = run("predict", trained, "run/new.csv", "--proba", "--keep", "id", "-o", "p.csv")
@@ -234,9 +231,6 @@ def test_a_model_fitted_to_an_array_takes_columns_by_position(folder, run, refus
     written(NEW[["score"]], folder / "new.csv")
     message = refused("predict", "m.fastnn", "new.csv")
     assert "has 1 columns, but the model, which knows no names, takes 2" in message
-
-
-# --- evaluate and info ---------------------------------------------------------------------------------
 
 
 def read_scores(name="scores.json"):

@@ -49,9 +49,6 @@ def read_text(path, text, *arguments, **more):
     return read(path, *arguments, **more)
 
 
-# --- what is found -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "utf-16-le"])
 def test_separator_encoding_and_decimal_point_are_detected(sep, encoding, path):
@@ -347,9 +344,6 @@ def test_columns_may_be_aligned_by_blanks(path):
     assert read_text(path, "a note\none two three\n").frame.columns.tolist() == ["a note"]
 
 
-# --- notes and advice ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "arguments", "notes"),
     [
@@ -403,9 +397,6 @@ def test_advice_on_texts_that_are_numbers_suits_the_file(fields, advice, path):
     found = read_text(path, f"a{sep}b\n{rows}")
     assert advice in find_hint(found.frame["a"], found.is_csv, found.decimal)[1]
     assert find_hint(pd.Series(["1.5", "2"]), False)[1].endswith("convert it")
-
-
-# --- what is refused -------------------------------------------------------------------------------------
 
 
 @PACKED

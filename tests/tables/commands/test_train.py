@@ -44,9 +44,6 @@ def train(folder, run):
     return train
 
 
-# --- results -------------------------------------------------------------------------------------------
-
-
 def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(train, with_pictures):
     out = train(customers(), *CHURN, "--drop", "id,spent", "--seed", 3)
     assert out.splitlines()[0] == f"t.csv: {N} rows, 8 columns"
@@ -246,9 +243,6 @@ def test_classes_of_parquet_files_are_not_rounded_either(train):
     assert fastnn.load("run/model.fastnn").classes_.tolist() == [large, large + 1]
 
 
-# --- notes ---------------------------------------------------------------------------------------------
-
-
 def test_validation_rows_are_described_and_wrong_values_in_them_named(folder, run, refused):
     lines = ["a;when;y", *(f"{k % 10}.5;2024-01-{k % 28 + 1:02d};{'xy'[k % 2]}" for k in range(90))]
     (folder / "t.csv").write_text("\n".join(lines).replace(";", ","))
@@ -316,9 +310,8 @@ def test_rows_without_a_target_are_left_out_and_unusual_targets_noted(train):
     assert "note: 60 rows without a target are left out" in out
     assert "note: the 3 integers of 'level' are taken for classes: --task regression" in out
     assert fastnn.load("run/model.fastnn").classes_.tolist() == [0, 1, 2]
-    frame = pd.concat([customers()] * 2).assign(who=[f"n{k % 120}" for k in range(2 * N)])
-    out = train(frame, "--target", "who", *SHORT)
-    assert "note: the target 'who' holds 120 classes of 4.0 rows each on average: it looks like an id" in out
+    out = train(customers().assign(who=[f"n{k % 120}" for k in range(N)]), "--target", "who", *SHORT)
+    assert "note: the target 'who' holds 120 classes of 2.0 rows each on average: it looks like an id" in out
 
 
 def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_first_score(train, folder):
@@ -370,9 +363,6 @@ def test_text_that_stands_for_numbers_or_dates_is_noted_with_the_option_that_rea
     target = ("train", "t.csv", "--target", "price", *SHORT)
     assert run(*target)[2] == f"fastnn: t.csv: the target {NOTES[0]}\n"
     assert "target price: numbers from 10,100.5 to 98,980.5" in run(*target, *OPTIONS)[1]
-
-
-# --- what fails ----------------------------------------------------------------------------------------
 
 
 def _disk_full(*arguments, **options):

@@ -211,9 +211,6 @@ def test_categories_have_the_texts_of_their_values(values, names, new, out):
     assert encoder.transform(pd.DataFrame({"v": new})).tolist() == out
 
 
-# --- containers ------------------------------------------------------------------------------------------
-
-
 def test_arrays_and_lists_of_mixed_values_are_encoded_as_frames():
     rows = [[1, "a", None], [2, "b", True], [3, "a", False]]
     expected = TableEncoder(min_frequency=1).fit(rows).transform(rows)
@@ -286,9 +283,6 @@ def test_objects_of_dates_in_different_units_keep_their_values():
     np.testing.assert_array_equal(table.columns[0], np.array(list(dates.values()), "M8[us]"))
     table = as_table(pd.DataFrame({"d": pd.Series(durations, dtype=object)}))
     np.testing.assert_array_equal(table.columns[0], [1.5, 1e7, 14, np.nan])
-
-
-# --- what is refused -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("unit", ["s", "D", "Y"])
