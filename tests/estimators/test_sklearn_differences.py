@@ -148,7 +148,7 @@ SETTINGS = {
     weighted=st.booleans() if THEIRS_TAKE_WEIGHTS else st.just(False),
     options=st.fixed_dictionaries(SETTINGS | SGD) | st.fixed_dictionaries(SETTINGS | ADAM),
 )
-@with_examples(150)
+@with_examples(100)
 def test_fits_equal_scikit_learns(problem, n, batch_size, weighted, options):
     """The fits have the same weights, losses and scores, and end in the same epoch.
 

@@ -75,7 +75,7 @@ def test_compressed_files_and_standard_input_are_read(packed, name, tmp_path, mo
 
 @PACKED
 def test_little_of_a_compressed_file_is_unpacked_to_find_its_form(packed, path):
-    path.write_bytes(packed(bytes(1 << 25)))
+    path.write_bytes(packed(bytes(20 << 20)))
     tracemalloc.start()
     with pytest.raises(ValueError, match="is neither a CSV file nor a Parquet file"):
         read(path)
