@@ -11,6 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 from playing import FakePage
+from views import centres
 
 from fastnn.play.fields import RequestError
 from fastnn.play.saves import draw, page_colour
@@ -23,7 +24,7 @@ LEARNING = {"optimizer": "adam", "reduction": "mean", "output_activation": "iden
 
 
 def make_figure(table=None, mode="classes", shapes=False, **state):
-    """Train a network; return its problem and a figure of it, with filled axes and a true title."""
+    """Train a network; return its problem and a figure of it, with filled axes, true title and pixels."""
     with FakePage(table) as page:
         page.send("view", mode=mode, shapes=shapes)
         run = page.start(**LEARNING, **state)
@@ -32,6 +33,10 @@ def make_figure(table=None, mode="classes", shapes=False, **state):
     ax = figure.axes[0]
     np.testing.assert_allclose(ax.images[0].get_extent(), (*ax.get_xlim(), *ax.get_ylim()))
     X, y, model = run.problem.features(run.problem.X), run.problem.y, page.model
+    if run.problem.kind == "classes" and mode == "classes":
+        pixels, (left, right, bottom, top) = np.asarray(ax.images[0].get_array()), run.problem.limits
+        plane = run.problem.features(centres(*pixels.shape[::-1], (left, right), (bottom, top)))
+        assert (pixels.ravel() == model.predict(plane)).mean() > 0.99  # rounding decides on the boundary
     loss, share = f"loss {model.calculate_loss(X, y):.4f}", f"{np.mean(model.predict(X) == y):.1%} correct"
     assert f": {loss if run.problem.kind == 'regression' else share} after" in ax.get_title()
     return run.problem, figure
