@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-from extras import optional
 from views import XLIM, YLIM, X, along, centres, iris, labels, make_classifier, picture, species, y
 
 import fastnn
 from fastnn import render_boundary
-
-pd = optional("pandas")
 
 METHODS = ("dense", "certified")
 IRIS = (4.0, 8.0), (2.0, 4.5)

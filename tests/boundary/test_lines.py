@@ -22,10 +22,6 @@ def length(line):
     return np.hypot(*np.diff(line, axis=0).T).sum()
 
 
-def is_closed(line):
-    return (line[0] == line[-1]).all()
-
-
 def distances(points, lines):
     corners = [line @ [1, 1j] for line in lines]
     begin = np.concatenate([each[:-1] for each in corners])
@@ -181,7 +177,7 @@ def test_circles_are_closed_lines_that_may_lie_within_each_other(radius, width, 
 
     view = (-2 * width, 2 * width), (-2, 2)
     lines = boundary_lines(circles, *view, tolerance=tolerance)[0, 1]
-    assert all(map(is_closed, lines))
+    assert all((line[0] == line[-1]).all() for line in lines)
     areas = []
     for line in lines:
         (x, y), (x_next, y_next) = line[:-1].T / [[width], [1]], line[1:].T / [[width], [1]]
@@ -221,19 +217,14 @@ def test_wrong_arguments_are_refused_before_the_model_predicts(change, message):
 # ---- lines of a plot ----
 
 
-def drawn_lines(image):
-    ax = image.plot(plt.figure().add_subplot())
-    (lines,) = (artist for artist in ax.collections if isinstance(artist, LineCollection))
-    return lines.get_segments()
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("size", [(40, 25), (1300, 2100)])
 def test_lines_of_a_plot_are_where_the_class_changes(axis, size):
     xlim, ylim = (-1.0, 3.0), (5.0, 6.0)
     place = (0.4, 5.7)[axis]
     image = fastnn.render_boundary(lambda P: P[:, axis] > place, xlim, ylim, size=size)
-    (line,) = drawn_lines(image)
+    artists = image.plot(plt.figure().add_subplot()).collections
+    ((line,),) = (artist.get_segments() for artist in artists if isinstance(artist, LineCollection))
     pixel = max((4 / size[0], 1 / size[1])[axis], (4, 1)[axis] / 500)
     assert np.abs(line[:, axis] - place).max() < pixel
     # The line goes from one edge of the picture to the other.

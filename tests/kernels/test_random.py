@@ -5,13 +5,12 @@ import pytest
 from comparisons import call_kernel
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Draw, counts, draws, keys, read_only, untouched, widths
+from strategies import Draw, counts, draws, keys, read_only, seeds, untouched, widths
 
 from fastnn.reference import random as reference
 from fastnn.system.generators import read_generator_state, write_generator_state
 from fastnn_kernels import random as compiled
 
-seeds = st.integers(0, 2**32 - 1)
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
 # Positions of a tile's first sample in its batch, which are even.
 firsts = st.integers(0, 1000).map(lambda k: 2 * k)

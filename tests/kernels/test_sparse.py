@@ -39,10 +39,6 @@ def sparse_table(random, n_samples, n_features, dtype, share=0.3):
     return scipy.sparse.csr_array((values[by_row], columns[by_row], starts), shape=X.shape)
 
 
-def as_table(X, rows):
-    return Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
-
-
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 70), st.integers(1, 40))
 
 
@@ -60,7 +56,8 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     parameters[...] = random.normal(size=parameters.size)
     W, b = network.weights(parameters)[0], network.biases(parameters)[0]
     sums = untouched((T, network.whole_tile(n_outputs)), dtype)
-    tile = compiled.SparseTile(as_table(X, rows), first, first + count - 1, sums)
+    table = Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
+    tile = compiled.SparseTile(table, first, first + count - 1, sums)
     position, key = 2 * int(random.integers(0, 100)), np.uint64(key)
 
     # Two threads compute a part of the samples each.

@@ -11,13 +11,7 @@ from fastnn_kernels import gate
 from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.vectors import packing
 from fastnn_kernels.vectors.processor import LINE_BYTES
-from fastnn_kernels.vectors.product import (
-    CHUNK,
-    HIGHEST,
-    outer_product,
-    product_backward,
-    product_forward,
-)
+from fastnn_kernels.vectors.product import CHUNK, HIGHEST, outer_product, product_backward, product_forward
 
 # Lengths about the limits of blocks, groups of rows and chunks of terms.
 LENGTHS = st.one_of(

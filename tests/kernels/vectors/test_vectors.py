@@ -9,10 +9,7 @@ from strategies import DTYPES, padded
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.processor import IS_AARCH64, IS_X86, flush_subnormals, restore_mode
 from fastnn_kernels.vectors.value import fill
-from fastnn_kernels.vectors.vector import (
-    load,
-    store,
-)
+from fastnn_kernels.vectors.vector import load, store
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
