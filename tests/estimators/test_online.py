@@ -19,7 +19,7 @@ LABELS = CLASSES[np.argmax(X[:, :3], axis=1)]
 NUMBERS = X[:, 0] - X[:, 1]
 
 
-def fit_rows(estimator, count=1, dtype=np.float64, *, ordinary=False, n_rows=60):
+def fit_rows(estimator, count=1, dtype=np.float64, *, ordinary=False, n_rows=30):
     """Return the estimator after partial fits of `count` rows each; lists of rows need ordinary ones."""
     known = {"classes": CLASSES} if isinstance(estimator, MLPClassifier) else {}
     targets = LABELS if known else NUMBERS.astype(dtype)
@@ -52,12 +52,11 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("count", "dtype"), [(1, np.float64), (3, np.float32)])
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_prepared_steps_equal_ordinary_partial_fits(make, count, dtype):
     """Coefficients are computed for some hundred steps at once, and those of Adam depend on the step."""
-    n_rows = 300 if make is MAKERS["regressor"] and count == 1 else 60
+    n_rows = 300 if make is MAKERS["regressor"] and count == 1 else 30
     estimator = fit_rows(make(), count, dtype, n_rows=n_rows)
     assert_same(estimator, fit_rows(make(), count, dtype, ordinary=True, n_rows=n_rows))
 

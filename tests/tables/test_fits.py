@@ -57,10 +57,10 @@ def test_a_few_columns_that_matter_are_found_among_many(kind, make_data, n_rows)
 )
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 def test_any_number_of_networks_is_fitted_alike_by_any_number_of_threads(n_networks, kind, options):
-    X, y = make_rule(200, n_noise=3) if kind is TabularClassifier else make_sums(200, n_noise=3)
+    X, y = (make_rule if kind is TabularClassifier else make_sums)(120, n_noise=3)
     for given in ({}, {"X_val": X[:80], "y_val": y[:80]}):
         models = [
-            kind(n_networks, random_state=0, n_jobs=n_jobs, **options).fit(X, y, passes=10, **given)
+            kind(n_networks, random_state=0, n_jobs=n_jobs, **options).fit(X, y, passes=5, **given)
             for n_jobs in (None, 1)
         ]
         assert len(models[0].estimators_) == n_networks * (1 + len(options.get("quantiles", ())))

@@ -78,12 +78,7 @@ def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(train, 
 
 @pytest.mark.parametrize(
     ("target", "options", "has_valid"),
-    [
-        ("churn", (), False),
-        ("churn", ("--balanced",), False),
-        ("churn", ("--balanced",), True),
-        ("spent", (), True),
-    ],
+    [("churn", ("--balanced",), False), ("churn", ("--balanced",), True), ("spent", (), True)],
 )
 def test_train_and_info_print_the_same_scores_of_weighted_rows(train, run, target, options, has_valid):
     table, valid = (frame.assign(w=np.arange(len(frame)) % 3) for frame in (customers(), customers(100, 1)))
