@@ -21,8 +21,6 @@ X = random.standard_normal((150, 5)) * (random.random((150, 5)) < 0.6)
 labels = (np.abs(X).sum(axis=1) > 2).astype(np.float64)[:, None]
 sample_weights = random.uniform(0.5, 2, 150)
 
-BACKENDS = ("numba", "numpy")
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 # Sizes, settings of the network, of the job and of L-BFGS.
 CASES = {
     "tanh": ([5, 7, 2], {}, {}, {}),
@@ -47,8 +45,6 @@ CASES = {
     "short searches": ([5, 7, 2], {}, {}, {"maxls": 2}),
     "kept epochs": ([5, 7, 2], {}, {"record_every": 3}, {}),
 }
-each_case = pytest.mark.parametrize("name", CASES)
-each_form = pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 
 
 def problem(name, sparse=False):
@@ -110,8 +106,8 @@ def run_reference(name, sparse):
 ROUNDS = {1: (1, 3), 2: (1,), 3: (3, 10**6)}
 
 
-@each_case
-@each_form
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize(
     "n_shards", [1, *(pytest.param(n, marks=pytest.mark.native("threads")) for n in (2, 7))]
 )
@@ -143,7 +139,7 @@ ENDINGS = [
 ]
 
 
-@each_backend
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(("options", "n_passes", "status", "message"), ENDINGS)
 def test_every_ending_has_scipys_status_and_message(options, n_passes, status, message, backend):
     network, *begin, job = problem("deep")
