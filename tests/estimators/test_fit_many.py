@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
 from fastnn import fit_many
+from fastnn.estimators import parallel
 from fastnn.schedules import Schedule
 
 pytestmark = UNCONVERGED
@@ -238,6 +239,11 @@ def many(n=7, **options):
 def test_fits_on_workers_are_the_same(workers, options, streams, monkeypatch):
     """Backends that return all results at once are called twice: the first call measures the fits."""
     monkeypatch.setattr(PicklingBackend, "supports_return_generator", streams)
+    for limit in (
+        "MIN_CHUNK_SECONDS",
+        "MAX_CHUNK_SECONDS",
+    ):  # on a slow machine, too, chunks have several fits
+        monkeypatch.setattr(parallel, limit, PATIENCE)
     with joblib.parallel_config("threading"):
         expected = fastnn.fit_many(many(40, **options), X, y)
     found = fastnn.fit_many(many(40, **options), X, y)
@@ -278,12 +284,12 @@ def test_fits_that_share_a_generator_stay_in_this_process(workers):
     ("kind", "scoring"), [(fastnn.TabularClassifier, "accuracy"), (fastnn.TabularRegressor, None)]
 )
 def test_tabular_estimators_on_workers_are_the_same(workers, kind, scoring, capsys):
-    estimator = kind(3, "fast", random_state=0, scoring=scoring)
-    found = parameters(estimator.fit(X, y, progress=True))
+    estimator, options = kind(3, "fast", random_state=0, scoring=scoring), {"passes": 10, "progress": True}
+    found = parameters(estimator.fit(X, y, **options))
     assert workers.n_batches > 1
     assert "100%" in capsys.readouterr().err  # the bar counts the epochs of workers
     with joblib.parallel_config("threading"):
-        np.testing.assert_array_equal(found, parameters(estimator.fit(X, y)))
+        np.testing.assert_array_equal(found, parameters(estimator.fit(X, y, **options)))
 
 
 class Widths(fastnn.MLPClassifier):
