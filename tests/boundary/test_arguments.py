@@ -25,8 +25,6 @@ MODEL = fastnn.Model([2, 3, 2], random_state=0)
 LIMITS = (-2, 3), (-1.5, 2)
 
 
-# --- the model -------------------------------------------------------------------------------------
-
 SAMPLES = {
     "array": X,
     "list": X.tolist(),
@@ -154,9 +152,6 @@ def test_a_function_that_is_rendered_may_itself_render_and_train():
     assert done.is_set()
 
 
-# --- views and sizes -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -221,9 +216,6 @@ def test_pictures_that_exceed_memory_are_refused(tmp_path, monkeypatch):
     with pytest.raises(MemoryError, match="strips that take 12,884,901,882 bytes.*write it to .zarr or .dzi"):
         picture(lambda points: points[:, 0] > 0, size, out=out, classes=[0, 1])
     assert not list(tmp_path.iterdir())
-
-
-# --- options ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,6 @@ def test_out_may_be_a_file(trained, tmp_path, method, n_threads):
         image.plot()
 
 
-# --- progress --------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def bars(monkeypatch):
     made = []
@@ -166,8 +163,6 @@ def test_a_plot_shows_a_bar_with_progress(capsys, model):
     with pytest.raises(ValueError, match="progress must be True or False, got 2"):
         fastnn.plot_decision_boundary(model, X, y, resolution=20, progress=2)
 
-
-# --- interrupts ------------------------------------------------------------------------------------
 
 NUMPY = fastnn.Model([2, 100, 100, 2], random_state=0, backend="numpy")
 KERNELS = fastnn.Model([2, 100, 100, 2], random_state=0)

@@ -214,9 +214,6 @@ def test_wrong_arguments_are_refused_before_the_model_predicts(change, message):
         boundary_lines(**arguments)
 
 
-# ---- lines of a plot ----
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("size", [(40, 25), (1300, 2100)])
 def test_lines_of_a_plot_are_where_the_class_changes(axis, size):

@@ -146,9 +146,6 @@ def test_predictors_and_methods_agree_for_any_number_of_rows(
                 assert_same(predictor(samples[rows]), expected)
 
 
-# --- accepted and refused samples --------------------------------------------------------------------
-
-
 def test_samples_may_have_any_numeric_type_and_layout():
     estimator = fit(y, MLPClassifier)
     whole = np.round(10 * X[:7])
@@ -228,9 +225,6 @@ def test_columns_must_be_those_of_the_fit():
     assert_same(pickle.loads(pickle.dumps(predictor))(frame), predictor(X[:7]))
     with pytest.raises(ValueError, match=r"columns \['a', 'b', 'c', 'd'\] in this order, got \['d'"):
         predictor(frame[list("dcba")])
-
-
-# --- several threads and processes -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", ["numba", "numpy", "few rows"])

@@ -208,9 +208,6 @@ def test_rng_gives_a_seed_to_every_estimator_without_one():
     assert len({*first, *second}) == 5
 
 
-# --- workers of joblib, whose fits are those of this process -------------------------------------------
-
-
 @pytest.fixture
 def workers():
     """Choose a backend, whose workers get and return pickles."""

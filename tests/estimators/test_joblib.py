@@ -23,8 +23,6 @@ from fastnn_kernels.compiler.entry import PreparedCall
 
 pytestmark = [pytest.mark.slow, UNCONVERGED]
 
-# --- joblib's threads --------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize("backend", ["threading", "sequential"])
 def test_fit_many_starts_its_threads_whatever_number_joblib_is_set_to(backend):
@@ -52,8 +50,6 @@ def test_fit_many_starts_its_threads_whatever_number_joblib_is_set_to(backend):
     meeting = threading.Barrier(1)  # with one thread, the fits run one after another
     assert [count_used(n_jobs) for n_jobs in (1, -8, -100)] == [1, 1, 1]
 
-
-# --- no more threads compute than there are cores ----------------------------------------------------
 
 random = np.random.default_rng(0)
 LARGE_X, LARGE_Y = random.normal(size=(1100, 20)), random.integers(0, 3, 1100)
@@ -112,8 +108,6 @@ def test_a_fit_that_runs_alone_has_as_many_threads_as_it_asks_for(computing, mon
     large().fit(LARGE_X, LARGE_Y)
     assert max(computing) == 2
 
-
-# --- processes, Dask and Ray -------------------------------------------------------------------------
 
 # First part of the programs below.
 COMMON = """

@@ -120,9 +120,6 @@ def test_the_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
 
-# --- parameters, attributes and warnings are scikit-learn's -------------------------------------------
-
-
 def list_warnings(act):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -173,8 +170,6 @@ def test_fitted_estimators_have_scikit_learns_attributes(make, solver):
     with_curves = solver == "adam"
     assert hasattr(theirs, "loss_curve_") == hasattr(ours, "loss_curve_") == with_curves
 
-
-# --- estimators as objects: parameters, copies, fitted attributes, pipelines and searches -------------
 
 kept = pytest.mark.parametrize("options", [{}, {"ema_decay": 0.5}, {"early_stopping": True}], ids=str)
 

@@ -229,8 +229,6 @@ def test_partial_fits_without_random_order_equal_scikit_learns(kind, batches, ru
     np.testing.assert_allclose(theirs.loss_curve_, ours.loss_curve_)
 
 
-# --- rows of the tables of differences ---------------------------------------------------------------
-
 PAGE = (Path(__file__).parents[2] / "docs" / "scikit-learn.md").read_text(encoding="utf-8")
 # First cells of the rows that have a test.
 tested = set()
@@ -254,9 +252,6 @@ def test_every_row_has_a_test():
     names = [cells[0] for cells in rows]
     assert len(set(names)) == len(names)
     assert set(names) == tested
-
-
-# --- differences: continued fits ---------------------------------------------------------------------
 
 
 @row("order of the samples")
@@ -368,9 +363,6 @@ def test_fit_that_fails():
     np.testing.assert_array_equal(ours.predict_proba(X), before)
 
 
-# --- differences: predictions ------------------------------------------------------------------------
-
-
 class WithoutScores(fastnn.MLPClassifier):
     """The subclass without `decision_function` that the table names."""
 
@@ -455,9 +447,6 @@ def test_float32():
     theirs, ours = fit_both(regressor, narrow, TARGETS.astype(np.float32))
     assert type(theirs.loss_) is np.float32
     assert type(ours.loss_) is float
-
-
-# --- differences: numbers, limits and messages -------------------------------------------------------
 
 
 @row("loss of a saturated output")

@@ -185,9 +185,6 @@ def test_a_missing_pytorch_is_an_error_that_says_what_to_install(monkeypatch):
         fastnn.Model([2, 2]).to_torch()
 
 
-# --- activations that are added to the reference -------------------------------------------------------
-
-
 def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
     class Bent(Layer):
         @staticmethod

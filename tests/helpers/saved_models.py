@@ -112,8 +112,6 @@ def frame():
     return importlib.import_module("pandas").DataFrame(X, columns=["width", "height"])
 
 
-# --- transformers and estimators of tables ------------------------------------------------------------------
-
 N = 200
 ROWS = np.arange(N)
 NUMBERS = np.random.RandomState(0).normal(size=(N, 2))

@@ -114,9 +114,6 @@ class Windows:
         return bool((self._flat[self._is_mark] == self.MARK).all())
 
 
-# --- networks and trainings ----------------------------------------------------------------------
-
-
 class Recipe(NamedTuple):
     """Activations, output, loss, optimizer, dtype and switches of a training.
 

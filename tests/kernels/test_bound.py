@@ -22,9 +22,6 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 N_CELLS = 64
 
 
-# --- strips that enclose the graph of an activation ----------------------------------------------
-
-
 @functools.cache
 def strip_kernel(name):
     """Return the kernel ``(centre, radius, strip)`` that fills strip (3, T): slope, middle and width."""
@@ -79,9 +76,6 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     for strip, values in ((strips(name, centre, radius), A), (reference_strip, reference_A)):
         slope, middle, width = (row[:, None] for row in strip.astype(np.longdouble))
         assert (np.abs(values - slope * Z - middle) <= width).all()
-
-
-# --- the winning class ---------------------------------------------------------------------------
 
 
 @given(seeds, dtypes, st.integers(2, 10), st.sampled_from([1e-3, 0.1, 1.0]))

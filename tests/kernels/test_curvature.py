@@ -14,9 +14,6 @@ from fastnn_kernels.layer import ACTIVATIONS
 every_name = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 
 
-# --- knots of the exact derivatives ---------------------------------------------------------------
-
-
 def sigmoid(z):
     return 1 / (1 + mpmath.exp(-z))
 

@@ -108,8 +108,6 @@ def test_a_search_along_the_gradient_follows_one_that_fails(maxls):
         np.testing.assert_allclose(last.x, result.x, rtol=1e-8, atol=1e-10)
 
 
-# --- the line search of Moré & Thuente -----------------------------------------------------------------
-
 # Coefficients of functions of the step: sums of a polynomial, a wave and an exponential.
 coefficients = st.lists(st.floats(-3, 3, allow_subnormal=False), min_size=5, max_size=5)
 first_steps = st.sampled_from([1e-3, 0.1, 1.0, 7.0, 1e3])

@@ -59,9 +59,6 @@ def test_reference_gradient_matches_central_differences(network: Network, count,
     assert (gradient[is_padding(network)] == 0).all()
 
 
-# --- the flat vectors ----------------------------------------------------------------------------
-
-
 @given(networks())
 def test_views_share_the_flat_vector_weights_first(network: Network):
     parameters = np.arange(network.n_parameters, dtype=np.float64)
@@ -108,9 +105,6 @@ def test_folded_parameters_predict_as_the_normalised_network(network: Network, s
     np.testing.assert_allclose(S, A, rtol=0, atol=500 * np.finfo(network.dtype).eps * largest)
     # Without batch normalisation there is nothing to fold, and no copy.
     assert np.shares_memory(plain.fold_batch_norm(parameters, statistics), parameters)
-
-
-# --- layouts -------------------------------------------------------------------------------------
 
 
 @given(networks(), st.integers(1, 5000))

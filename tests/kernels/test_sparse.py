@@ -139,9 +139,6 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, layer, options, 
     np.testing.assert_allclose(alone["parameters"], expected["parameters"], rtol=error, atol=error)
 
 
-# --- estimators ----------------------------------------------------------------------------------
-
-
 OPTIONS = [{"solver": "lbfgs"}, {"early_stopping": True, "class_weight": "balanced"}, {"method": "snapshots"}]
 
 

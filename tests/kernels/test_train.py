@@ -233,9 +233,6 @@ def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small
     assert (ours[1][is_padding(network)] == 0).all()
 
 
-# --- trainings that halt when the objective stops falling ----------------------------------------------
-
-
 def find_halt(losses, job):
     """Return the number of epochs that a training with these losses does, and whether it halts."""
     best, n_without = np.inf, 0

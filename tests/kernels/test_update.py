@@ -171,9 +171,6 @@ def test_optimizers_compute_all_coefficients_of_their_rules(optimizer):
     assert (table[:, 0] > 0).all()
 
 
-# --- averages, norms and sums of squares ---------------------------------------------------------
-
-
 @given(draws, sizes, sizes, st.sampled_from([0.0, 1e-3, 0.3, 1.0]))
 def test_average_matches_the_reference(draw: Draw, n_vectors, after, share):
     end, size = n_vectors * draw.padded(1), (n_vectors + after) * draw.padded(1)

@@ -72,8 +72,6 @@ def sample_colours(ax):
     return [to_rgb(c.get_facecolor()[0]) for c in samples(ax)]
 
 
-# --- colours of classes ------------------------------------------------------------------------------
-
 MAPPING = {2: CHOSEN[2], "unused": "k", 1: CHOSEN[1], 0: CHOSEN[0]}
 WAYS = [
     (CHOSEN, CHOSEN),
@@ -201,8 +199,6 @@ def test_colours_follow_the_order_of_the_models_classes_and_then_of_the_samples(
     np.testing.assert_allclose(sample_colours(ax), [to_rgb(colour) for colour in [*CHOSEN[1:], "k"]])
 
 
-# --- colours of responses ----------------------------------------------------------------------------
-
 CMAPS = ["viridis", ListedColormap(["r", "b"]), LinearSegmentedColormap.from_list("a", ["r", "k"], N=17)]
 
 
@@ -256,9 +252,6 @@ def test_a_probability_of_several_classes_begins_in_white(ax):
     low, high = ax.get_images()[0].get_cmap()([0.0, 1.0])[:, :3]
     assert low.tolist() == [1, 1, 1]
     np.testing.assert_allclose(high, 1 - 0.7 * (1 - np.array(sample_colours(ax)[1])))
-
-
-# --- markers and outlines ----------------------------------------------------------------------------
 
 
 def shapes(collections):

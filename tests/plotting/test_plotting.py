@@ -49,9 +49,6 @@ def dots(ax):
     return np.concatenate([c.get_offsets() for c in drawn])
 
 
-# --- regions and samples -----------------------------------------------------------------------------
-
-
 def test_a_plot_has_regions_samples_lines_and_a_legend(model, ax):
     assert fastnn.plot_decision_boundary(model, X, y, ax=ax) is ax
     picture, (left, right, bottom, top) = regions(ax), edges(ax)
@@ -162,9 +159,6 @@ def test_limits_that_overflow_the_networks_dtype_are_refused_as_predict_refuses_
         fastnn.plot_decision_boundary(model, np.array([[1e39, 0], [-1e39, 0]]), [0, 1], ax=ax)
 
 
-# --- more than two features --------------------------------------------------------------------------
-
-
 @pytest.mark.needs("pyarrow", "pandas")
 def test_columns_have_names_and_must_be_the_features_of_the_model(model, ax):
     table = pa.table({"width": X[:, 0], "height": X[:, 1]})
@@ -230,9 +224,6 @@ def test_columns_of_text_are_named_with_the_remedy(ax):
     fastnn.plot_decision_boundary(predict, frame[["width", "height"]], y, ax=ax, resolution=20)
 
 
-# --- surfaces of regressors --------------------------------------------------------------------------
-
-
 NETWORK = fastnn.Model([2, 3, 1], loss="squared_error", random_state=0)
 FOREST = RandomForestRegressor(5, random_state=0).fit(X, 5.0 * y)
 CHAIN = make_pipeline(
@@ -268,8 +259,6 @@ def test_a_surface_lies_in_a_plane_of_the_features(ax):
     assert ax.get_legend().get_title().get_text().startswith("at age = ")
     assert ax.get_images()[0].get_cmap().name == "plasma"
 
-
-# --- refused arguments, and names ----------------------------------------------------------------------
 
 SURFACE = {"model": NETWORK, "y": X[:, 0]}
 REFUSED = [

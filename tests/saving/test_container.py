@@ -188,9 +188,6 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
         fastnn.load(other).set_params(warm_start=True).fit(X, y)
 
 
-# --- a file makes no more than a small multiple of its bytes -----------------------------------------------
-
-
 def measure_cost(path):
     """Try to load a file; return the bytes allocated at any time per byte of the file."""
     for _ in range(2):  # the first call imports modules, which take memory as well

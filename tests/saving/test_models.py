@@ -200,9 +200,6 @@ def test_a_pickle_of_the_other_byte_order_or_alignment_has_the_same_bits(name):
     assert_same_predictions(other, thing)
 
 
-# --- information ---------------------------------------------------------------------------------------
-
-
 def test_information_is_printed_line_by_line(tmp_path):
     network = fastnn.Model([2, 30, 3], activation="relu", batch_norm=True, dtype=np.float32, random_state=0)
     network.train(X, y, num_passes=7, epsilon=1e-3, batch_size=20)

@@ -237,9 +237,6 @@ def test_a_training_by_any_generator_is_resumed(rng):
     assert (stopped.W[0] == at_once.W[0]).all()
 
 
-# --- interrupts ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("network", "options"),
     [

@@ -42,9 +42,6 @@ def test_information_on_a_file_lists_columns_and_scores(tmp_path):
     assert len(fastnn.info(path).columns) == 11
 
 
-# --- what is refused -------------------------------------------------------------------------------------
-
-
 def test_functions_and_networks_that_do_not_fit_the_encoder_are_refused(tmp_path):
     thing = make("tabular classifier").set_params(scoring=lambda *_: 1.0)
     with pytest.raises(ValueError, match="scoring is the function.*nothing in a file"):

@@ -29,9 +29,6 @@ def set_cores(count):
             assert free == count
 
 
-# --- the number of cores -------------------------------------------------------------------------
-
-
 @pytest.fixture
 def system(monkeypatch, tmp_path):
     """Let the system grant six cores of twelve, without limits; the module has asked for none yet.
@@ -140,9 +137,6 @@ def test_workers_of_dask_have_the_threads_that_dask_gave(system, monkeypatch, li
     assert workers == [] or "NUMBA_NUM_THREADS" in limits or system.count_cores() == 6
 
 
-# --- acquired cores ------------------------------------------------------------------------------
-
-
 @given(st.integers(1, 6), st.lists(st.integers(1, 8), max_size=6))
 def test_as_many_cores_are_acquired_as_are_free(n_cores, wanted):
     free = n_cores
@@ -212,9 +206,6 @@ def test_cores_are_released_after_errors_and_interrupts(error, monkeypatch):
         monkeypatch.setattr(threading.Condition, "wait", fail)
         with pytest.raises(error), threads.acquire_cores(1):
             pass
-
-
-# --- work on items -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_cores", [1, 3])

@@ -169,9 +169,6 @@ def test_estimators_warn_of_predictions_that_are_not_finite(method):
             getattr(classifier, method)(table)
 
 
-# --- numbers below the normal range, which kernels flush to 0 ----------------------------------------------
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_numbers_below_the_normal_range_count_as_0(backend):
     losses = []

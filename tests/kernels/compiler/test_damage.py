@@ -50,9 +50,6 @@ def name_entry():
     return make().cache.file_name((types.float64,), get_cpu_context().codegen(), Kernel.wanted)
 
 
-# --- the files of the cache ------------------------------------------------------------------------
-
-
 HEALED, KEPT, LASTING = ("compiled", "loaded", "loaded"), ("loaded",) * 3, ("compiled",) * 3
 
 
@@ -180,9 +177,6 @@ def test_what_is_written_is_read_whatever_the_umask(folder, umask):
         os.umask(before)
 
 
-# --- what an entry holds ---------------------------------------------------------------------------
-
-
 def test_an_entry_that_numba_cannot_load_is_compiled_again(folder):
     """Its checksum is valid. Nothing of it is unpickled or run."""
     call()
@@ -218,9 +212,6 @@ def test_an_entry_that_numba_cannot_load_is_compiled_again(folder):
     with pytest.warns(RuntimeWarning, match=r"numba cannot load .*multiple .* Remove the folder"):
         assert call() == "compiled"
     assert call() == "loaded"
-
-
-# --- who can change the cache ----------------------------------------------------------------------
 
 
 def own(uid, gid, mode):
@@ -275,9 +266,6 @@ def test_without_a_home_the_cache_is_not_in_the_current_folder(monkeypatch):
     assert list(cache.list_cache_folders()) == [sources.PACKAGE / "__pycache__"]
 
 
-# --- claims, warnings and sources ------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("number", [0, errno.ENOLCK, errno.EROFS])
 def test_a_kernel_is_compiled_without_a_claim_that_others_hold_or_that_cannot_be_locked(
     folder, monkeypatch, number
@@ -290,9 +278,6 @@ def test_a_kernel_is_compiled_without_a_claim_that_others_hold_or_that_cannot_be
         monkeypatch.setattr(fcntl, "flock", refuse)
     with cache.claim_entry("kernel.nbc"), cache.claim_entry("kernel.nbc"):
         assert call() == "compiled"
-
-
-# --- the library -----------------------------------------------------------------------------------
 
 
 @pytest.mark.needs("ziglang")

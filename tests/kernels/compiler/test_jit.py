@@ -21,9 +21,6 @@ def list_entries(package):
     return sorted((package / "__pycache__").glob("*.nbc"))
 
 
-# --- in this process -------------------------------------------------------------------------------
-
-
 holds_gil = ctypes.CFUNCTYPE(ctypes.c_int)(
     ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
 )
@@ -101,9 +98,6 @@ def test_the_identity_of_a_kernel_of_another_package_contains_its_code():
     changes = ("x + 1", "x - 1"), ("x + 1", "x + 3"), ("5 *", "4 *"), ("C = 2", "C = 3")
     assert len({identify_text(one) for one in (text, *(text.replace(*change) for change in changes))}) == 5
     assert identify_text(text) == identify_text(text)
-
-
-# --- the next process ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

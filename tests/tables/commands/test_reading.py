@@ -276,9 +276,6 @@ def test_lines_may_have_any_length(path):
     assert read_text(path, f"{names}\n{'1,' * (n_columns - 1)}1\n").frame.shape == (1, n_columns)
 
 
-# --- the form of the training's file ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("trained", "arguments", "new", "found"),
     [

@@ -176,9 +176,6 @@ def test_an_evaluation_draws_whole_groups(train, run, with_margins):
     assert run("evaluate", "run/model.fastnn", "days.csv", "--groups", "week")[0] == 1
 
 
-# --- validation rows and kinds of targets ----------------------------------------------------------------
-
-
 def test_validation_rows_are_read_with_the_types_of_the_training_rows(train):
     paper = pd.Series(np.arange(N) % 2 == 0, dtype=object).where(np.arange(N) % 5 > 0)
     frame = customers().assign(zone=np.where(np.arange(N) % 3, "A", "01"), paper=paper)
