@@ -55,6 +55,7 @@ def keep_token() -> str:
             pass
         except DistrustError as error:
             warn(f"{error}: a new token replaces it, and addresses with the old one no longer work")
+            path.unlink()  # a file that replaces another has the same permissions
         with atomic_path(path) as draft:
             number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(number, "w", encoding="utf-8") as file:

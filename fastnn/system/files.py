@@ -49,6 +49,8 @@ class Draft:
         """Move all files to their final names; if a move fails, restore the older files."""
         moves: list[tuple[Path, Path]] = []
         try:
+            for path in self.paths:
+                _keep_mode(path, self.name(path))
             # A single file replaces an older file atomically, but several files or a folder cannot: move the
             # older ones away first. The last name may be a page that refers to the others: the reverse order
             # ensures that the page never exists without them.
@@ -82,6 +84,12 @@ def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
     _replace(source, goal)
 
 
+def _keep_mode(older: Path, draft: Path) -> None:
+    """Give a draft the permissions of the older file that it replaces, as if that had been written to."""
+    with suppress(OSError):  # there is none, or the disk has no permissions
+        shutil.copymode(older, draft)
+
+
 def _replace(source: Path, goal: Path) -> None:
     """Move a file or folder, over an older file if there is one; on Windows try again for a second."""
     for pause in PAUSES:
@@ -109,6 +117,7 @@ def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
         yield draft
         if synced:
             _sync(draft)
+        _keep_mode(path, draft)
         _replace(draft, path)
     except BaseException:
         with defer_signals(), suppress(OSError):

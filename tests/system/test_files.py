@@ -89,6 +89,16 @@ def test_a_file_that_is_open_elsewhere_is_replaced_or_stays_whole(tmp_path, monk
     assert path.read_text() == ("newer" if n_refused == 3 else "older")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
+@pytest.mark.parametrize("save", [write, publish])
+def test_a_file_has_the_permissions_of_the_one_that_it_replaces(tmp_path, save):
+    path = tmp_path / "a.txt"
+    for text in ("older", "newer"):
+        save(path, text)
+        assert text == "older" or path.stat().st_mode & 0o777 == 0o704
+        path.chmod(0o704)
+
+
 def test_a_folder_that_cannot_be_written_to_is_an_error_before_any_work(tmp_path, monkeypatch, capsys):
     """A read-only disk refuses every draft, also to root."""
     check_folder(tmp_path / "a.png", "out")
