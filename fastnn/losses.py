@@ -42,12 +42,15 @@ class Loss:
         True if the targets are class numbers.
     bounds : tuple of two floats or None
         Smallest and largest target; None for no bound.
+    only_bounds : bool
+        True if the bounds are the only targets.
     """
 
     name: ClassVar[str]
     output: ClassVar[str] = "identity"
     of_labels: ClassVar[bool] = False
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+    only_bounds: ClassVar[bool] = False
 
     @property
     def parameter(self) -> float:
@@ -85,7 +88,7 @@ class Loss:
             raise ValueError(f"{name} is missing, got None: pass a label or target for every sample")
         if self.of_labels:
             return check_labels(y, n_samples, n_outputs, name).astype(dtype)[:, None]
-        return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name)
+        return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name, self.only_bounds)
 
 
 # Registry of the losses: classes by name.
@@ -317,6 +320,7 @@ class Hinge(Loss):
 
     name: ClassVar[str] = "hinge"
     bounds: ClassVar[tuple[float | None, float | None]] = (-1.0, 1.0)
+    only_bounds: ClassVar[bool] = True
 
     margin: float = 1.0
 

@@ -276,11 +276,12 @@ def check_targets(
     dtype: np.dtype,
     bounds: tuple[float | None, float | None] = (None, None),
     name: str = "y",
+    only_bounds: bool = False,
 ) -> Array:
     """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
-    If `n_outputs` is 1, `y` may have one dimension. A wrong shape, and a value that is not a number, NaN,
-    infinite or out of bounds, are a ValueError.
+    With `only_bounds`, the bounds are the only targets. If `n_outputs` is 1, `y` may have one dimension. A
+    wrong shape, and a value that is not a number, NaN, infinite or out of bounds, are a ValueError.
     """
     y = _convert_to_rows(y, dtype, name, 1)
     if n_outputs == 1 and y.ndim == 1:
@@ -298,12 +299,16 @@ def check_targets(
         wrong |= y < lowest
     if highest is not None:
         wrong |= y > highest
+    if only_bounds:
+        wrong |= (y != lowest) & (y != highest)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         limits = f"of at least {lowest:g}" if highest is None else f"from {lowest:g} to {highest:g}"
+        remedy = "choose another loss or rescale them"
+        if only_bounds:
+            limits, remedy = f"{lowest:g} and {highest:g} only", "for 0 and 1, pass 2 * y - 1"
         raise ValueError(
-            f"{name}[{row}, {column}] is {y[row, column]:g}, but this loss takes targets {limits}: choose "
-            "another loss or rescale them"
+            f"{name}[{row}, {column}] is {y[row, column]:g}, but this loss takes targets {limits}: {remedy}"
         )
     return y
 

@@ -81,7 +81,7 @@ def trainings(draw):
         low, high = LOSSES[name].bounds
         y = random.standard_normal((len(X), dims[-1])) * draw(st.sampled_from([1.0, 1.0, 100.0, 1e15]))
         y = np.abs(y) if low is not None else y
-        y = y > 0.5 if high is not None else y
+        y = np.where(y > 0.5, high, low) if high is not None else y
     limit = st.sampled_from([None, None, 1e-3, 1.0, 1e6])
     optimizer = draw(optimizers)
     options = {
