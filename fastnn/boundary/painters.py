@@ -133,7 +133,7 @@ def _check_functions(subject: Subject, response: str) -> None:
 
 def _class_index(subject: Subject, response: str, class_of_interest: Any) -> int:
     """Return the number of the class whose probability is painted, by default the second of two; else 0."""
-    if subject.is_label:
+    if subject.n_labels:
         return 1
     if response != "probability":
         if class_of_interest is not None:

@@ -59,7 +59,7 @@ class Subject:
     scores: Callable[[Array], Any] | None = None
     is_bounded: bool = True  # False if `scores` are not probabilities
     committee: Committee | None = None  # networks of fastnn that decide; None for other models
-    is_label: bool = False  # True for one label of several
+    n_labels: int = 0  # number of labels of which one is decided; 0: one class per sample
     folded: str = ""  # transformers that are folded into the networks
     reason: str = ""  # why the subject has no committee
 
@@ -111,15 +111,15 @@ def make_subject(
     known = getattr(model, "classes_", None) if networks is None else networks.classes
     labels = _find_classes(known, classes)
     predict, scores, is_bounded = _make_functions(model, chain.estimator, labels, names)
-    reason, committee, is_label = _explain_no_committee(networks, chain), None, False
+    reason, committee, n_labels = _explain_no_committee(networks, chain), None, 0
     if networks is not None:
-        output, is_label = _find_deciding_output(networks, class_of_interest), networks.n_labels > 0
+        output, n_labels = _find_deciding_output(networks, class_of_interest), networks.n_labels
         predict = functools.partial(_choose_classes, predict, output)
-        scores = functools.partial(_complete_probabilities, scores, output, is_label)
+        scores = functools.partial(_complete_probabilities, scores, output, n_labels > 0)
         if not reason:
             committee = make_committee(networks, section.features, section.fixed, chain.mapping, output)
     folded = "" if reason else chain.transformers
-    return Subject(section, labels, predict, scores, is_bounded, committee, is_label, folded, reason)
+    return Subject(section, labels, predict, scores, is_bounded, committee, n_labels, folded, reason)
 
 
 def _decision_networks(estimator: Any) -> DecisionNetworks | None:

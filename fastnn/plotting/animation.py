@@ -51,8 +51,9 @@ def animate_training(
         for bit, as without an animation. A regression is drawn as a surface.
     X : array-like (n, n_features)
         Samples.
-    y : array-like (n,)
-        Classes or targets of the samples.
+    y : array-like (n,) or (n, n_labels)
+        Classes or targets of the samples. Of several labels, `class_of_interest` is the number of the one
+        to draw.
     frames : int, default 40
         Largest number of frames, at least 2. The first shows the model before its first epoch, the last the
         trained model. The distances in between grow, since most changes happen early.

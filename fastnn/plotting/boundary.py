@@ -86,7 +86,8 @@ def plot_decision_boundary(
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
-        Classes of the samples, in the form in which the model predicts classes; targets of a regressor.
+        Classes of the samples, in the form in which the model predicts classes; targets of a regressor. For
+        a model of several labels: those of one, or a column for each label.
     ax : matplotlib Axes, optional
         Axes to draw on; by default those of a new figure.
     xlim, ylim : (float, float), optional
@@ -183,7 +184,7 @@ def plot_decision_boundary(
             _draw_surface, X=points, y=targets, cmap=cmap, plane=plane
         )
     else:
-        labels = check_classes(y, len(points))
+        labels = check_classes(y, len(points), subject.n_labels, class_of_interest)
         check_colouring(response, colours, cmap, markers)
         is_pale = _differs_off_plane(subject, samples.table, points) if plane else None
         look: dict[str, Any] = {"colours": colours, "cmap": cmap, "markers": markers}

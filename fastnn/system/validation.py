@@ -252,12 +252,15 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
     return array.astype(np.int64)
 
 
-def check_classes(y: object, n_samples: int) -> Array:
+def check_classes(y: object, n_samples: int, n_labels: int = 0, label: Any = None) -> Array:
     """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
-    A wrong shape, and a number that is not whole, are a ValueError.
+    Of `n_labels` columns, `label` is the number of the one to return. A wrong shape, and a number that is
+    not whole, are a ValueError.
     """
     labels = _as_array(y, "y", "drop their rows", "list of labels", ".ravel()")
+    if n_labels and labels.shape == (n_samples, n_labels):
+        labels = labels[:, label]
     if labels.shape != (n_samples,):
         raise ValueError(f"X has {n_samples} samples, but y has shape {labels.shape}: one label per sample")
     if labels.dtype.kind == "f":

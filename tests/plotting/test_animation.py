@@ -104,6 +104,17 @@ def test_frames_of_a_response_share_one_scale_and_place(tmp_path, response):
     assert ax.get_position().bounds == pytest.approx(place)
 
 
+def test_one_of_several_labels_is_animated(tmp_path):
+    labels, ax = np.column_stack([y, X[:, 0] > 0]), make_axes()
+    model = make_model(loss="sigmoid_binary_cross_entropy", output_activation="identity")
+    animation = fastnn.animate_training(model, X, labels, num_passes=20, frames=2, ax=ax, class_of_interest=1)
+    frames = save_frames(animation, ax, tmp_path / "a.gif")
+    expected = fastnn.plot_decision_boundary(model, X, labels[:, 1], ax=make_axes(), class_of_interest=1)
+    np.testing.assert_array_equal(frames[-1][1], expected.images[0].get_array())
+    drawn, wanted = ([len(c.get_offsets()) for c in each.collections] for each in (ax, expected))
+    assert drawn == wanted
+
+
 def test_a_regression_is_animated_as_a_surface(tmp_path):
     options = {"loss": "squared_error", "output_activation": "identity", "random_state": 0}
     model, ax = fastnn.Model([2, 3, 1], **options), make_axes()
