@@ -51,11 +51,13 @@ class Targets(SavableAttributes, ABC):
 
     def _validate_data(self, X: object, y: object = _NO_TARGETS, *, reset: bool) -> Any:
         """Validate X, or X and y, by scikit-learn, after a check of sparse matrices; return the results."""
-        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C", "reset": reset}
-        if y is not _NO_TARGETS:
-            options |= {"y": check_sparse(y, "y"), "multi_output": True, **self._target_checks}
+        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C"}
         try:
-            return validate_data(self, check_sparse(X), **options)
+            if y is _NO_TARGETS:  # as in scikit-learn, a fit takes text as numbers, and a prediction does not
+                rows = validate_data(self, check_sparse(X), **options | {"dtype": "numeric"}, reset=reset)
+                return rows if rows.dtype in FLOATS else check_array(rows, **options, input_name="X")
+            options |= {"y": check_sparse(y, "y"), "multi_output": True, **self._target_checks}
+            return validate_data(self, check_sparse(X), **options, reset=reset)
         except TypeError:  # of objects in X or y: name y if it is y
             if y is not _NO_TARGETS:
                 self._check_objects(np.asarray(y))
