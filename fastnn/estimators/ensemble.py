@@ -72,10 +72,15 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
         Raises
         ------
         ValueError
-            If `n_estimators` is below 1, if the search has several metrics and `refit` names none of them, or
-            if every fit of the search has failed.
+            If the search is over another kind of estimator, if `n_estimators` is below 1, if the search has
+            several metrics and `refit` names none of them, or if every fit of the search has failed.
         """
         check_is_fitted(search, "cv_results_")
+        if not isinstance(search.estimator, cls._kind):
+            raise ValueError(
+                f"the search must be over a fastnn.{cls._kind.__name__}, got "
+                f"{repr_with_module(search.estimator)}: search over that; a pipeline may hold the ensemble"
+            )
         check_count(n_estimators, "n_estimators", 1)
         results = search.cv_results_
         metric = "score" if "rank_test_score" in results else search.refit

@@ -11,6 +11,7 @@ from extras import optional, since
 from problems import COUNTS, LABELS, NAMES, TARGETS, THEIRS, UNCONVERGED, WEIGHTS, X, classifier, regressor, y
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_param_validation
 
 import fastnn
@@ -184,6 +185,8 @@ PREDICT = [
         (X[:, :3], "X has 3 features, but MLPClassifier is expecting 4 features as input"),
         (X * 1e200, "X holds values too large for float32"),
         (INFINITE, "X contains infinity"),
+        (X.astype(str), "not compatible with arrays of bytes/strings"),
+        (None, "array=None"),
     )
 ] + [
     (lambda: regressor().fit(X, COUNTS).predictor(1, "transform"), "must be"),
@@ -225,6 +228,11 @@ FROM_SEARCH = [
     *((from_search(wrong), "n_estimators must be an integer of at least 1") for wrong in (0, 1.5, "two")),
     (lambda: MLPEnsembleRegressor(from_search()().estimator).fit(X, y), r"must be a fastnn.MLPRegressor"),
     (from_search(results={"rank_test_a": [1]}), "set its refit to the name of one of them"),
+    *(
+        (lambda one=one: MLPEnsembleClassifier.from_search(GridSearchCV(one, {}, cv=2).fit(X, y)), message)
+        for one in (make_pipeline(classifier(max_iter=1)), THEIRS.MLPClassifier(max_iter=1))
+        for message in ["search must be over a fastnn.MLPClassifier, got (.|\n)* of sklearn"]
+    ),
     (from_search(results=FAILED), "no candidate of the search has a score"),
 ]
 REFUSED = [*FIT, *PARTIAL_FIT, *ENSEMBLE, *PREDICT, *FIT_MANY, *FROM_SEARCH]
