@@ -192,7 +192,7 @@ def escape_dollars(text: str) -> str:
 
 
 def check_axes(ax: Any) -> None:
-    """Raise TypeError unless the argument `ax` is None or axes of matplotlib."""
+    """Raise TypeError unless the argument `ax` is None or axes of matplotlib with two straight axes."""
     from matplotlib.axes import Axes
 
     if not (ax is None or isinstance(ax, Axes)):
@@ -200,6 +200,8 @@ def check_axes(ax: Any) -> None:
             f"ax must be axes of matplotlib, got {short_repr(ax)}: pass one of those that plt.subplots() "
             "returns, or leave ax out to draw on a new figure"
         )
+    if ax is not None and ax.name != "rectilinear":
+        raise TypeError(f"ax must be rectilinear axes, got the projection {ax.name!r}: leave projection out")
 
 
 @contextmanager

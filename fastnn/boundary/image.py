@@ -185,7 +185,7 @@ class BoundaryImage:
             For a picture that is in a file, X without y or y without X, labels of another kind than the
             model's, invalid colours or markers, and a wrong number of them.
         TypeError
-            If `ax` is anything but axes.
+            If `ax` is anything but rectilinear axes.
         """
         from .drawing import draw_picture  # which imports this module
 

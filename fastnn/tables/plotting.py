@@ -56,7 +56,7 @@ def plot_importances(
     ValueError
         If only one of X and y is given, or `n_columns` is below 1.
     TypeError
-        If the estimator is of another class, or `ax` is anything but axes.
+        If the estimator is of another class, or `ax` is anything but rectilinear axes.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def plot_calibration(
     ValueError
         If the estimator is not a classifier, only one of X and y is given, or `n_bins` is below 1.
     TypeError
-        If `ax` is anything but axes.
+        If `ax` is anything but rectilinear axes.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def plot_residuals(
     ValueError
         If the estimator is not a regressor, or only one of X and y is given.
     TypeError
-        If `ax` is anything but axes.
+        If `ax` is anything but rectilinear axes.
 
     Examples
     --------
