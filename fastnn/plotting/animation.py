@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def animate_training(
     Raises
     ------
     TypeError
-        If `model` is not a `Model`, `ax` is anything but axes, or an option is unknown to `Model.train`.
+        If `model` is not a `Model`, `ax` is anything but rectilinear axes, or an option is unknown to
+        `Model.train`.
     ValueError
         For the reasons of `plot_decision_boundary`, before the training, and of `Model.train`.
     DivergenceError
@@ -129,6 +131,7 @@ def animate_training(
         axes.set_title(title)
 
     draw(model)  # refuses invalid arguments before the training
+    X, y, view = copy.deepcopy((X, y, view))  # frames are painted later: the caller may change them before
     callbacks: list[Any] = [recorder, *options.pop("callbacks", ())]
     history = model.train(X, y, callbacks=callbacks, **options)
     # The training may have ended early, or have restored the parameters of its best epoch.

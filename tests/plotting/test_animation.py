@@ -42,10 +42,11 @@ def draw(model):
 def test_frames_show_the_model_from_its_beginning_to_its_end(tmp_path):
     model, ax = make_model(), make_axes()
     first = draw(model)
-    animation = fastnn.animate_training(model, X, y, num_passes=1000, frames=5, ax=ax)
+    samples, labels = X.copy(), y.copy()
+    animation = fastnn.animate_training(model, samples, labels, num_passes=1000, frames=5, ax=ax)
     last = draw(model)
     result = f"loss {model.calculate_loss(X, y):.4f}, {np.mean(model.predict(X) == y):.1%} correct"
-    model.W[0][...] = 0  # the frames are copies
+    model.W[0][...], samples[...], labels[...] = 0, 100, 3  # the frames show copies
     titles, pixels, _ = zip(*save_frames(animation, ax, tmp_path / "a.gif"), strict=True)
     assert titles[-1] == f"{result} after 1,000 epochs"
     assert [title.split(" after ")[1].split()[0] for title in titles] == ["0", "5", "31", "177", "1,000"]
