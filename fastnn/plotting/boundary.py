@@ -134,7 +134,8 @@ def plot_decision_boundary(
         argument is for classes, and it predicts numbers; or if the limits, colours or markers are invalid or
         their number is wrong. Nothing is then drawn.
     TypeError
-        If the model cannot predict, as when the arguments are in another order, or `ax` is anything but axes.
+        If the model cannot predict, as when the arguments are in another order, or `ax` is anything but
+        rectilinear axes.
 
     Examples
     --------
@@ -176,6 +177,7 @@ def plot_decision_boundary(
             colours=colours is not None,
             markers=markers is not None,
         )
+        _predict_numbers(subject, samples.table[:1])  # refuses a model of several targets
         targets = _check_targets(y, len(points))
         # The margin of a single score is the score: the number that is predicted.
         subject = replace(subject, scores=partial(_predict_numbers, subject), is_bounded=False)

@@ -281,7 +281,7 @@ REFUSED = [
     (SURFACE | {"colours": "Set2"}, "colours is for classes"),
     (SURFACE | {"markers": "auto"}, "markers is for classes"),
     (SURFACE | {"cmap": "virids"}, "cmap must be a Colormap"),
-    ({"model": fastnn.Model([2, 3, 2], loss="squared_error")}, "a surface shows one number, but the model"),
+    ({"model": fastnn.Model([2, 3, 2], loss="squared_error"), "y": X}, "a surface shows one number, but the"),
 ]
 
 
@@ -301,6 +301,9 @@ def test_only_axes_of_matplotlib_are_drawn_on(model):
         for draw in (lambda ax: fastnn.plot_decision_boundary(model, X, y, ax=ax), image.plot):
             with pytest.raises(TypeError, match=message):
                 draw(wrong)
+            for name in ("3d", "polar"):
+                with pytest.raises(TypeError, match=f"^ax must be rectilinear axes, .* '{name}'"):
+                    draw(Figure().add_subplot(projection=name))
     assert not plt.get_fignums()
 
 
