@@ -364,8 +364,9 @@ class Model(Exportable, Savable):
             a new training if its file does not exist yet. The other arguments describe the whole training:
             `num_passes` counts all its epochs, and an integer `random_state` or `rng` is that of the earlier
             training. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs at once,
-            history, orders and masks included. With a schedule that depends on the length of the run, this
-            holds only if `num_passes` stays the same.
+            history, orders and masks included. With a schedule that depends on the length of the run, and
+            for the history and early stopping beyond 1000 epochs (see `History`), this holds only if
+            `num_passes` stays the same.
 
         Returns
         -------
