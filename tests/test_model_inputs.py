@@ -258,6 +258,7 @@ BAD_TRAINING_OPTIONS = [
     ({"validation_data": (X, y[:-1])}, "X has 200 samples, but y of validation_data has 199 labels"),
     ({"callbacks": print}, "callbacks must be a list, as .*, got <built-in function print>"),
     ({"callbacks": ["print"]}, "callbacks must be functions.*got 'print'"),
+    ({"callbacks": [fastnn.EarlyStopping]}, r"got the class EarlyStopping: call it, as in EarlyStopping\(\)"),
     ({"callbacks": [fastnn.EarlyStopping()]}, "EarlyStopping watches validation data"),
     ({"callbacks": [fastnn.EarlyStopping()] * 2, "validation_data": (X, y)}, "callbacks holds more than one"),
     ({"progress": "bar"}, "progress must be True or False, got 'bar'"),

@@ -92,9 +92,10 @@ def check_callbacks(callbacks: Any, has_validation: bool) -> list[Any]:
     for callback in checked:
         if isinstance(callback, Checkpoint):
             check_best(callback, has_validation)
-        elif isinstance(callback, type) or not (
-            callable(callback) or isinstance(callback, EarlyStopping | Hook)
-        ):
+        elif isinstance(callback, type):
+            name = callback.__name__
+            raise ValueError(f"callbacks must be objects, got the class {name}: call it, as in {name}()")
+        elif not (callable(callback) or isinstance(callback, EarlyStopping | Hook)):
             raise ValueError(
                 "callbacks must be functions, an EarlyStopping() or a Checkpoint(), got "
                 f"{short_repr(callback)}"
