@@ -40,8 +40,6 @@ def train_table(options: TrainTableOptions) -> int:
     check_file_name(options.out, "--out")
     paths = [options.out / name for name in (MODEL, SCORES, REPORT)]
     _check_folder(options.out, paths)
-    if paths[0].exists():
-        print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
     if options.memory_limit is not None:
         parse_size(options.memory_limit, "--memory-limit")
     if is_parquet(options.table):
@@ -63,8 +61,10 @@ def train_table(options: TrainTableOptions) -> int:
         )
         table = read_table(options.valid, options.follow(reading), columns)
         valid = _match_validation(table, problem, options)
-    _print_table(read, problem)
     estimator = _make_estimator(problem, options)
+    if paths[0].exists():
+        print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
+    _print_table(read, problem)
     shows_bars = sys.stderr.isatty()
     is_kept = False
 

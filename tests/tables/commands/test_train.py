@@ -104,6 +104,7 @@ def test_a_seed_determines_the_model_and_a_second_run_says_that_it_replaces_the_
     assert predictions[0] == predictions[1] != predictions[2]
     note = "note: the model in run will be replaced: name another --out to keep it\n"
     assert [note in out for out in printed] == [False, True, True]
+    assert run("train", "t.csv", "--target", "curn")[:2] == (1, "")
     assert note not in train(customers(), *CHURN, *SHORT, "--out", "other")
 
 
