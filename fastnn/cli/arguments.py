@@ -132,6 +132,8 @@ def parse_path(text: str) -> str | Path:
     """Return the path of a file or folder, or its URL as it is."""
     from ..system.files import is_url
 
+    if not text:  # Path("") is the current folder
+        raise argparse.ArgumentTypeError("the name is empty")
     return text if is_url(text) else Path(text)
 
 

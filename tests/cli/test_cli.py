@@ -88,6 +88,7 @@ NOISE = "argument --noise: must be a finite number of at least 0, got "
         (("moons", "--backend", "torch"), "argument --backend: invalid choice: 'torch'"),
         ((), "required"),
         (("train",), "usage: fastnn train"),
+        (("train", "", "--target", "y"), "argument TABLE: the name is empty"),
         *((("train", "t.csv", "--target", "y", *more.split()), "usage: fastnn train") for more in WRONG),
         (("suns",), "invalid choice: 'suns'"),
     ],
