@@ -129,8 +129,8 @@ class Encoder:
             form, array = "$array", np.asarray(array, array.dtype.newbyteorder("="), order="C")
         else:
             raise ValueError(
-                f"{name} is an array of the dtype {array.dtype}, but a file holds numbers, booleans and "
-                "text: convert it to one of these, as classes for instance before the fit"
+                f"{name} is an array of the dtype {array.dtype}, but a file holds only numbers, booleans and "
+                "text: convert such values before the fit, as y.astype(str) does"
             )
         while name in self.arrays:
             name += "'"
@@ -161,11 +161,15 @@ def _make_refusal(value: Any, name: str) -> str:
     else:
         kind = type(value)
         what = f"{short_repr(value)} of the class {kind.__module__}.{kind.__qualname__}"
+    remedy = (
+        "choose a value of fastnn's own, save with training=False if the value only concerns the training of "
+        "a Model, or keep the object"
+        if name
+        else "save an object of fastnn's own class, or keep this one"
+    )
     return (
         f"{name.rpartition('.')[2] or 'the model'} is {what}, but a file holds no code and names classes of "
-        "fastnn alone, since nothing in a file is ever executed: choose a value of fastnn's own, save with "
-        "training=False if the value only concerns the training of a Model, or keep the object with "
-        "cloudpickle"
+        f"fastnn alone, since nothing in a file is ever executed: {remedy} with cloudpickle"
     )
 
 

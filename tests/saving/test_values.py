@@ -85,7 +85,7 @@ def test_arrays_of_any_type_memory_order_and_byte_order_are_kept():
     ("value", "message"),
     [
         *(
-            (np.array([0], dtype), "an array of the dtype .*convert it")
+            (np.array([0], dtype), "an array of the dtype .*convert such")
             for dtype in ("M8[D]", "S1", "c16", "g")
         ),
         *(
