@@ -96,7 +96,7 @@ def as_table(X: Any) -> Table:
         try:
             frame = nw.from_native(X, eager_only=True)
         except ValueError as error:  # names that occur twice
-            reason = " ".join(str(error).split())
+            reason = str(error).replace(":\n-", "").replace("\n-", ",")
             raise ValueError(f"X: {reason}. Rename these columns, or leave out all but one") from None
         n_rows, n_columns = frame.shape
         if not (n_rows and n_columns):
@@ -302,10 +302,12 @@ def record_columns(estimator: Any, table: Table) -> None:
         estimator.feature_names_in_ = np.array(table.names, object)
 
 
-def check_same_columns(estimator: Any, table: Table) -> None:
-    """Raise ValueError, or warn, as scikit-learn does if a table's columns are not those of the fit."""
+def check_same_columns(estimator: Any, table: Table, name: str) -> None:
+    """Raise ValueError, or warn, as scikit-learn does if a table's columns are not those of the fit.
+
+    `name` is that of the class whose method the user called.
+    """
     fitted = getattr(estimator, "feature_names_in_", None)
-    name = type(estimator).__name__
     if fitted is None and table.has_names:
         warn(f"X has feature names, but {name} was fitted without feature names")
     elif fitted is not None and not table.has_names:

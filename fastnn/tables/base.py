@@ -205,11 +205,7 @@ class Tabular(SavableAttributes, BaseEstimator):
 
     def _prepare(self, X: TableLike) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
-        try:
-            return self.encoder_._prepare(X)
-        except ValueError as error:
-            # scikit-learn's messages name the estimator that the user called.
-            raise ValueError(str(error).replace("TableEncoder", type(self).__name__)) from None
+        return self.encoder_._prepare(X, type(self).__name__)
 
     def _compute_scores(self, X: TableLike, members: Sequence[Member]) -> list[Array]:
         """Return the scores (n, n_scores) of the rows by each of the networks.

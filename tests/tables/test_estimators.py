@@ -337,6 +337,8 @@ def test_tables_to_predict_need_the_columns_of_the_fit_and_quantiles_those_of_th
     model = C(1, "fast", random_state=0).fit(frame, classes, passes=1)
     with pytest.raises(ValueError, match="now missing:\n- noise"):
         model.predict(frame.drop(columns="noise"))
+    with pytest.warns(UserWarning, match="but TabularClassifier was fitted with feature names"):
+        model.predict(frame.to_numpy())
     model.fit(frame[["x", "noise"]].to_numpy(), classes, passes=1)
     with pytest.raises(ValueError, match="X has 1 features, but TabularClassifier is expecting 2"):
         model.predict(frame[["x"]].to_numpy())

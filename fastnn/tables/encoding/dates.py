@@ -157,7 +157,7 @@ class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         """
         check_is_fitted(self)
         table = as_table(X)
-        check_same_columns(self, table)
+        check_same_columns(self, table, type(self).__name__)
         out = []
         for dates, origin, parts in zip(_read_dates(table), self.origins_, self.parts_, strict=True):
             out += [count_days(dates, origin), *split_dates(dates, parts)]

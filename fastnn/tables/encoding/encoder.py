@@ -225,13 +225,16 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         UserWarning
             If more than half of the values of a column of categories did not occur in the fit.
         """
-        return self._prepare(X).encode_all()
+        return self._prepare(X, type(self).__name__).encode_all()
 
-    def _prepare(self, X: TableLike) -> PreparedTable:
-        """Return a table whose rows can be encoded in blocks; check the columns as `transform` does."""
+    def _prepare(self, X: TableLike, name: str) -> PreparedTable:
+        """Return a table whose rows can be encoded in blocks; check the columns as `transform` does.
+
+        `name` is that of the class whose method the user called.
+        """
         check_is_fitted(self)
         table = as_table(X)
-        check_same_columns(self, table)
+        check_same_columns(self, table, name)
         return self._prepare_columns(table, is_new=True)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:

@@ -326,7 +326,7 @@ def test_objects_of_dates_that_microseconds_cannot_hold_are_refused(value, what)
         ({"a": [decimal.Decimal("sNaN"), decimal.Decimal(1)]}, None, "'a' holds values that are neither"),
         ({"a": []}, None, "0 sample"),
         (pd.DataFrame(index=range(2)), None, "0 feature"),
-        (pd.DataFrame([[1.0, 2.0]] * 2, columns=["a", "a"]), None, "^X: .*'a' 2 times. Rename these columns"),
+        (pd.DataFrame([[1.0, 2.0]] * 2, columns=["a", "a"]), None, "^X: .*names, got 'a' 2 times. Rename"),
         (FRAME, [None, "a"] * (N // 2), "^y holds classes that cannot be compared .*leave out rows"),
     ],
 )
