@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..export.description import FitRecord, ModelDescription, describe
 from ..network.decision import DecisionNetworks, refuse_override
 from ..saving.attributes import SavableAttributes
+from ..system.messages import pluralize
 from ..system.sklearn_internals import check_sample_weight
 from ..system.validation import Array, check_weights, refuse_masked, short_repr
 from .sparse import check_sparse
@@ -291,7 +292,7 @@ class NumberTargets(Targets):
             self.n_outputs_ = n_outputs
         elif n_outputs != self.n_outputs_:
             raise ValueError(
-                f"y has {n_outputs} outputs, but the estimator was fitted with {self.n_outputs_}"
+                f"y has {pluralize(n_outputs, 'output')}, but the estimator was fitted with {self.n_outputs_}"
             )
         return y
 

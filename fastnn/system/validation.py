@@ -291,7 +291,8 @@ def check_targets(
         y = y.reshape(-1, 1)
     if y.shape != (n_samples, n_outputs):
         raise ValueError(
-            f"{name} must hold a target for each of {n_samples} samples and {n_outputs} outputs, shape "
+            f"{name} must hold a target for each of {pluralize(n_samples, 'sample')} and "
+            f"{pluralize(n_outputs, 'output')}, shape "
             f"{(n_samples, n_outputs)}, got shape {y.shape}"
         )
     if not all_finite(y):

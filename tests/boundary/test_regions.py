@@ -81,7 +81,7 @@ def test_an_error_of_an_executor_leaves_nothing(tmp_path):
 def test_an_executor_that_would_have_no_effect_is_refused(model, tmp_path):
     with ThreadPoolExecutor() as executor:
         for out in (None, tmp_path / "a.png"):
-            with pytest.raises(ValueError, match="other processes write a .zarr alone"):
+            with pytest.raises(ValueError, match="other processes can write only a .zarr"):
                 render(model, 9, out=out, executor=executor)
         with pytest.raises(ValueError, match="n_threads are those of this process"):
             render(model, 9, out=tmp_path / "a.zarr", executor=executor, n_threads=1)

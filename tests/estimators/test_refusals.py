@@ -116,7 +116,7 @@ FIT = [
     (fit(classifier, X, y, X_val=X, y_val=LABELS), "not fitted with multilabel input"),
     (fit(classifier, NARROW, y, X_val=X * 1e200, y_val=y), "X holds values too large for float32"),
     (fit(classifier, X, NAMES[y], X_val=X, y_val=insert_gap(None)), "X_val, y_val: y holds text and None"),
-    (fit(regressor, X, TARGETS, X_val=X, y_val=COUNTS), "y has 1 outputs, but the estimator was fitted with"),
+    (fit(regressor, X, TARGETS, X_val=X, y_val=COUNTS), "y has 1 output, but the estimator was fitted with"),
     (fit(stopping, X[:2], [0, 0]), "The validation set is too small"),
     (fit(stopping, X, y, np.arange(150) == 0), "have the weight 0"),
     *(

@@ -631,7 +631,7 @@ REFUSED = {
     ),
     "sizes changed before a warm start": (
         lambda module: regressor(module, warm_start=True).fit(X, TARGETS).fit(X, y),
-        "y has 1 outputs, but the estimator was fitted with 3",
+        "y has 1 output, but the estimator was fitted with 3",
     ),
     "`out_activation_` assigned": (
         lambda module: setattr(regressor(module).fit(X, y), "out_activation_", "logistic"),

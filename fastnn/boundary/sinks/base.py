@@ -66,7 +66,7 @@ class Sink(ABC):
 
     def parts(self, regions: Regions | None = None) -> Iterable[tuple[Rect, Sink]]:
         """Return the parts of the picture that another process can write, and their sinks."""
-        raise ValueError('executor: other processes write a .zarr alone: choose out="boundary.zarr"')
+        raise ValueError('executor: other processes can write only a .zarr: choose out="boundary.zarr"')
 
     def target(self, rect: Rect) -> Array | None:
         """Return the array to paint a rectangle into, or None to paint into a new C-contiguous array."""
