@@ -17,18 +17,15 @@ MINUS = "\N{MINUS SIGN}"
 
 def test_a_journey_through_the_page(visitor, server, tmp_path):
     visitor.visit(server, "layers=3&speed=13")
-    for walk in (
-        train_and_pause,
-        do_single_steps,
-        change_settings_while_it_trains,
-        change_the_network,
-        set_numbers_by_hand,
-        read_the_numbers_of_a_step,
-        take_the_best_settings,
-        paint_points,
-        look_in_other_ways,
-    ):
-        walk(visitor)
+    train_and_pause(visitor)
+    do_single_steps(visitor)
+    change_settings_while_it_trains(visitor)
+    change_the_network(visitor)
+    set_numbers_by_hand(visitor)
+    read_the_numbers_of_a_step(visitor)
+    take_the_best_settings(visitor)
+    paint_points(visitor)
+    look_in_other_ways(visitor)
     save_everything(visitor, tmp_path)
 
 

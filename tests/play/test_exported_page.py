@@ -33,13 +33,6 @@ pytestmark = [
 SAFETENSORS = Path(__file__).parents[1] / "browser" / "standins" / "safetensors"
 
 
-class Files(http.server.SimpleHTTPRequestHandler):
-    """Serve files without a word."""
-
-    def log_message(self, *_):
-        pass
-
-
 def copy_pyodide(folder):
     """Copy Pyodide, with the wheels of NumPy and of a stand-in for safetensors."""
     folder.mkdir()
@@ -66,16 +59,16 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     export_playground(folder / "play", Path(WHEEL), "pyodide/")
     copy_pyodide(folder / "play" / "pyodide")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=folder))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda *_: None  # a page that closes has requests under way
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
     def close():
-        if thread.is_alive():
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
     address = f"http://127.0.0.1:{server.server_port}/play/"
     yield SimpleNamespace(address=address, folder=folder / "play", close=close)
@@ -113,9 +106,7 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     train(visitor)
     check_accessibility(page)
     save(visitor, tmp_path)
-    paint(visitor)
     open_tables(visitor, tmp_path)
-    share_the_link(visitor, visitors, site)
     replace_a_lost_worker(visitor)
     fetch_a_new_version(visitor, site)
     show_a_figure(visitor, site)
@@ -138,15 +129,12 @@ def train(visitor):
     assert (visitor.step, visitor.widths) == (0, [2, 4, 2])
     visitor.press("Space")
     visitor.wait_for_step(1000)
-    visitor.type_into("#field-learning_rate", "0.002")
-    assert visitor.is_playing
     visitor.press("Space")
     visitor.rest()
     assert visitor.percent("#score-train") > 90
     visitor.press("p")
     page.wait_for_selector("#script-dialog[open]")
-    script = page.inner_text("#script-text")
-    assert script.count("model.train(") == 2
+    assert "model.train(" in page.inner_text("#script-text")
     page.keyboard.press("Escape")
     page.click("#help")
     expect(page.locator("#help-dialog")).to_contain_text("whoever opens it sees the same run")
@@ -183,13 +171,6 @@ def save(visitor, folder):
     expect(page.locator("#problems")).to_contain_text("needs matplotlib, which cannot be loaded here")
 
 
-def paint(visitor):
-    visitor.choose_data("painted")
-    for key, ends in (("1", (-0.8, -0.2)), ("2", (0.2, 0.8))):
-        visitor.press(key)
-        visitor.change(lambda ends=ends: visitor.stroke((ends[0], 0.6), (ends[1], 0.6)))
-
-
 def open_tables(visitor, folder):
     page, random = visitor.page, np.random.RandomState(0)
     X = random.randn(50, 2)
@@ -210,22 +191,10 @@ def open_tables(visitor, folder):
     expect(page.locator("#table-target")).to_have_value("level")
 
 
-def share_the_link(visitor, visitors, site):
-    visitor.go_to("dataset=xor&layers=6&optimizer=adam&seed=3&view=probability")
-    visitor.rest()
-    address, pixels = visitor.page.url, visitor.pixels()
-    assert "token" not in address
-    other = visitors()
-    other.page.goto(address)
-    other.wait_for_frame()
-    other.rest()
-    assert other.widths == [2, 6, 2]
-    np.testing.assert_array_equal(other.pixels(), pixels)
-    other.page.close()
-
-
 def replace_a_lost_worker(visitor):
     page = visitor.page
+    visitor.go_to("dataset=xor&layers=6&seed=3")
+    assert "token" not in page.url
     worker = page.workers[0]
     worker.evaluate("() => { setTimeout(() => { throw new RangeError('out of memory'); }); }")
     expect(page.locator("#lost")).to_contain_text("The Worker that trains is lost: Uncaught RangeError: out")

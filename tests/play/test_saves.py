@@ -144,9 +144,7 @@ def test_an_animation_shows_the_run_so_far_and_the_page_is_steered_meanwhile(sta
 
 
 @pytest.mark.needs("pandas")
-@pytest.mark.parametrize(
-    "targets", [["$\\no$", "$y$"] * 10, np.linspace(0, 1, 20)], ids=["classes", "numbers"]
-)
+@pytest.mark.parametrize("targets", [["$\\no$", "$y$"] * 10, np.linspace(0, 1, 20)])
 def test_pictures_of_columns_with_dollars_in_their_names_can_be_saved(targets):
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=[r"$\bad$", "US$ and CA$"])
     with FakePage(make_table(rows, targets)) as page:

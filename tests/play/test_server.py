@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
 from inspect import signature
@@ -94,16 +93,6 @@ def serve(*table, **options):
     return fastnn.playground(*table, browser=False, block=False, **options)
 
 
-def fetch(address):
-    """Return the status of a page's answer."""
-    try:
-        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
 @pytest.fixture
 def served():
     with serve() as running:
@@ -115,18 +104,19 @@ HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Ver
 HANDSHAKE["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
-def ask(server, path, headers):
+def ask(address, headers=()):
     """Return the answer to a request, and its body."""
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as connection:
-        connection.request("GET", path, headers=headers)
+    host, path = address.removeprefix("http://").split("/", 1)
+    with closing(http.client.HTTPConnection(host, timeout=PATIENCE)) as connection:
+        connection.request("GET", f"/{path}", headers=dict(headers))
         answer = connection.getresponse()
         return answer, b"" if answer.status == 101 else answer.read()
 
 
 def test_headers_forbid_content_from_elsewhere(server):
-    home = server.address.removeprefix(f"http://127.0.0.1:{server.port}")
-    for path in (home, "/static/main.js", "/nowhere"):
-        headers = ask(server, path, {"Origin": "http://evil.example"})[0].headers
+    base = server.address.partition("/?")[0]
+    for address in (server.address, f"{base}/static/main.js", f"{base}/nowhere"):
+        headers = ask(address, {"Origin": "http://evil.example"})[0].headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'self';")
         assert "unsafe" not in policy
@@ -152,26 +142,28 @@ def test_requests_from_elsewhere_are_refused(wrong, server):
     base, _, token = server.address.partition("/?token=")
     headers = {name: value.format(port=server.port) for name, value in wrong.items()}
     token = quote(headers.pop("token", token))
-    answer, text = ask(server, f"/?token={token}", headers)
+    answer, text = ask(f"{base}/?token={token}", headers)
     assert (answer.status, b"terminal" in text) == (403, True)
     for sent in ({"Origin": base} | headers, headers):  # a websocket without an origin is refused, too
-        assert ask(server, f"/training?token={token}", HANDSHAKE | sent)[0].status == 403
+        assert ask(f"{base}/training?token={token}", HANDSHAKE | sent)[0].status == 403
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 def test_requests_to_this_host_are_answered(name, server):
-    host, token = f"{name}:{server.port}", server.address.partition("?token=")[2]
+    host = f"{name}:{server.port}"
     headers = {"Host": host, "Origin": f"http://{host}"}
-    page, _ = ask(server, f"/?token={token}", headers)
+    page, _ = ask(server.address, headers)
     assert (page.status, page.headers["content-type"].split(";")[0]) == (200, "text/html")
-    assert ask(server, f"/training?token={token}", HANDSHAKE | headers)[0].status == 101
+    socket = ask(server.address.replace("/?", "/training?"), HANDSHAKE | headers)[0]
+    assert socket.status == 101
     assert {name, f"{name}:80"} <= list_hosts(80)  # requests to port 80 may leave it out
 
 
 def test_static_files_stay_within_their_folder(server):
-    assert ask(server, "/static/main.js", {})[0].status == 200
-    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"):
-        assert ask(server, path, {})[0].status == 404
+    static = server.address.partition("?")[0] + "static/"
+    assert ask(f"{static}main.js")[0].status == 200
+    for path in ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd"):
+        assert ask(static + path)[0].status == 404
 
 
 REFUSED = [
@@ -247,8 +239,8 @@ def test_closed_pages_and_a_closed_server_end_trainings(served, monkeypatch):
     wait_for(lambda: len(closed) == 2)
     served.close()
     assert len(closed) == 4
-    with pytest.raises(urllib.error.URLError):
-        fetch(served.address)
+    with pytest.raises(ConnectionError):
+        ask(served.address)
 
 
 def test_an_address_is_good_for_one_port_and_for_later_playgrounds_of_the_user():
@@ -258,11 +250,9 @@ def test_an_address_is_good_for_one_port_and_for_later_playgrounds_of_the_user()
     with serve(port=0) as first, serve(port=0) as second:
         assert len({token(first), token(second), keep_token()}) == 3
         for wrong in (token(first), keep_token()):
-            assert fetch(second.address.replace(token(second), wrong)) == 403
-    with pytest.raises(urllib.error.URLError):
-        fetch(first.address)
+            assert ask(second.address.replace(token(second), wrong))[0].status == 403
     with serve(port=first.port) as running:
-        assert (running.address, fetch(first.address)) == (first.address, 200)
+        assert (running.address, ask(first.address)[0].status) == (first.address, 200)
 
 
 def test_the_first_message_describes_all_settings_and_data_sets_of_which_a_table_is_the_first():
@@ -292,7 +282,7 @@ def test_the_first_message_describes_all_settings_and_data_sets_of_which_a_table
 def test_a_token_may_be_any_text(token):
     with serve(token=token, settings="dataset=xor&layers=4") as running:
         address, _, fragment = running.address.partition("#")
-        assert (fetch(address), fragment) == (200, "dataset=xor&layers=4")
+        assert (ask(address)[0].status, fragment) == (200, "dataset=xor&layers=4")
         SocketPage(address).until("frame")
     assert (token == "mine") == address.endswith("?token=mine")
 
@@ -314,9 +304,9 @@ def test_a_playground_runs_within_an_event_loop_and_leaves_loggers_alone():
         with serve() as running:
             assert [logger.handlers for logger in loggers] == before
             assert all(logger.propagate for logger in loggers)
-            return await asyncio.to_thread(fetch, running.address)
+            return await asyncio.to_thread(ask, running.address)
 
-    assert asyncio.run(use()) == 200
+    assert asyncio.run(use())[0].status == 200
 
 
 def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch, capsys):
@@ -405,26 +395,24 @@ def test_the_command_reads_a_table(tmp_path):
         page.socket.close()
 
 
-# Errors of the command, the text of the table's file, and the target.
+# Errors of the command, the text of the table's file, and the arguments.
 TABLES = {
-    "--target": ("a,b,y\n1,2,x\n3,4,z\n", None),
-    "has no column 'why'": ("a,b,y\n1,2,x\n3,4,z\n", "why"),
-    "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", "y"),
-    "there is no file": ("", "y"),
-    "name the table": (None, "y"),
+    "--target": ("a,b,y\n1,2,x\n3,4,z\n", "table.csv"),
+    "has no column 'why'": ("a,b,y\n1,2,x\n3,4,z\n", "table.csv", "--target", "why"),
+    "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", "table.csv", "--target", "y"),
+    "there is no file": ("", "table.csv", "--target", "y"),
+    "name the table": ("", "--target", "y"),
 }
 
 
 @pytest.mark.parametrize("message", TABLES)
 @pytest.mark.needs("pandas")
-def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, capsys):
-    text, target = TABLES[message]
-    path = tmp_path / "table.csv"
+def test_tables_that_cannot_be_learned_are_refused(message, tmp_path, monkeypatch, capsys):
+    text, *options = TABLES[message]
+    monkeypatch.chdir(tmp_path)
     if text:
-        path.write_text(text)
-    command = ["playground", *([] if text is None else [str(path)]), "--no-browser"]
-    command += ["--target", target] if target else []
-    assert main(command) == 1
+        Path("table.csv").write_text(text)
+    assert main(["playground", "--no-browser", *options]) == 1
     assert message in capsys.readouterr().err
 
 

