@@ -110,11 +110,7 @@ def responses(P, which):
 @pytest.mark.parametrize("name", MODELS)
 def test_pictures_are_predictions(name):
     model, size = MODELS[name](), (143, 107)
-    view = (
-        IRIS
-        if name in ("three classes", "ensemble of three classes", "logistic regression")
-        else (XLIM, YLIM)
-    )
+    view = IRIS if "three classes" in name or name == "logistic regression" else (XLIM, YLIM)
     rounding = 1e-5 if "float32" in name else 1e-12
     is_network = name not in ("numpy", "a subclass", "logistic regression", "tree")
     points = centres(*size, *view)

@@ -112,12 +112,7 @@ def test_the_comment_states_memory_operations_and_features():
 
 @pytest.mark.parametrize(
     ("path", "name", "prefix"),
-    [
-        ("net.h", None, "net"),
-        ("my net-2.h", None, "my_net_2"),
-        ("2.h", None, "net_2"),
-        ("x.h", "other", "other"),
-    ],
+    [("net.h", None, "net"), ("my net-2.h", None, "my_net_2"), ("2.h", None, "net_2"), ("x.h", "y", "y")],
 )
 def test_names_in_a_header_begin_with_the_name_of_the_file(path, name, prefix, tmp_path):
     model = fastnn.Model([2, 2])

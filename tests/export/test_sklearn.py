@@ -21,10 +21,9 @@ IMPOSSIBLE = {
     "one class": "two probabilities for one class: use its DummyClassifier",
     "ensemble of one class": "two probabilities for one class",
     "model": "no activation of the output layer, and this model has 'tanh'.*output_activation=\"identity\"",
-    "model of labels": "no activation of the output layer",
-    "model of numbers": "no activation of the output layer",
-    "model of rates": "no activation of the output layer",
 }
+for kind in ("labels", "numbers", "rates"):
+    IMPOSSIBLE[f"model of {kind}"] = "no activation of the output layer"
 if "loss" not in MLPRegressor().get_params():
     IMPOSSIBLE["poisson"] = "version 1.7"
 

@@ -35,13 +35,10 @@ def system(monkeypatch, tmp_path):
 
     Files of the system that say how many cores there are can be written to `system.folder`.
     """
-    files = {"/sys/fs/cgroup/cpu.max": "cpu.max", "/proc/loadavg": "loadavg"}
+    files = {"/sys/fs/cgroup/cpu.max": tmp_path / "cpu.max", "/proc/loadavg": tmp_path / "loadavg"}
 
     def redirect(system_open):
-        def open_copy(name, *options, **others):
-            return system_open(tmp_path / files[name] if name in files else name, *options, **others)
-
-        return open_copy
+        return lambda name, *options, **others: system_open(files.get(name, name), *options, **others)
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
@@ -93,11 +90,11 @@ def test_the_environment_may_limit_the_number_of_cores(system, monkeypatch, name
         assert system.count_cores() == expected, value[:40]
 
 
-def test_the_lowest_limit_counts(system, monkeypatch):
-    for numba, omp, expected in (("4", "2", 2), ("2", "4", 2), ("none", "3", 3)):
-        monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
-        monkeypatch.setenv("OMP_NUM_THREADS", omp)
-        assert system.count_cores() == expected
+@pytest.mark.parametrize(("numba", "omp", "expected"), [("4", "2", 2), ("2", "4", 2), ("none", "3", 3)])
+def test_the_lowest_limit_counts(system, monkeypatch, numba, omp, expected):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    assert system.count_cores() == expected
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
     assert system.count_cores() == 1
 
@@ -191,11 +188,7 @@ def test_a_thread_waits_until_cores_are_free_and_gets_all_of_them(held, left, ac
         assert found == [acquired]
 
 
-class UsersInterrupt(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UsersInterrupt])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
 def test_cores_are_released_after_errors_and_interrupts(error, monkeypatch):
     def fail(*_):
         raise error

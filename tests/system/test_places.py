@@ -79,11 +79,7 @@ def test_the_threads_of_several_calls_get_different_cores(pretend):
     assert not vars(machine.thread), "the calling thread stays, and its cores"
 
 
-@pytest.mark.parametrize(
-    ("n_cores", "refuses", "core"),
-    [(2, False, 1), (1, False, 0), (2, True, 0)],
-    ids=["on a free core", "with one core", "on a system that refuses"],
-)
+@pytest.mark.parametrize(("n_cores", "refuses", "core"), [(2, False, 1), (1, False, 0), (2, True, 0)])
 def test_a_thread_is_not_moved(pretend, n_cores, refuses, core):
     machine, threads = pretend(n_cores, refuses)
     machine.thread.core = core

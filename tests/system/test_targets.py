@@ -9,33 +9,16 @@ import pytest
 from fastnn.play.table import make_table
 from fastnn.system.targets import are_numbers, suggest_task
 
-CLASSES, NUMBERS = "classification", "regression"
-CASES = {
-    "booleans": ([True, False], CLASSES),
-    "integers": ([1, 2, 3], CLASSES),
-    "negative integers": ([-1, 0, 1], CLASSES),
-    "whole floats": ([0.0, 1.0, 2.0], CLASSES),
-    "ten integers": (list(range(10)), CLASSES),
-    "eleven integers": (list(range(11)), NUMBERS),
-    "two floats": ([0.5, 1.5], NUMBERS),
-    "many floats": ((np.arange(30) / 7).tolist(), NUMBERS),
-    "whole decimals": ([Decimal("1"), Decimal("2.00")], CLASSES),
-    "decimals": ([Decimal("9.99"), Decimal("19.99")], NUMBERS),
-    "decimals of many digits": ([Decimal("1" * 36), Decimal("1" * 35 + "2")], CLASSES),
-    "large integers": ([2**80, 2**80 + 1], CLASSES),
-    "text": (["a", "b"], CLASSES),
-    "text and integers": (["a", 1], CLASSES),
-    "few numbers as text": (["0.5", "1.5"], CLASSES),
-    "many numbers as text": ([f"{k}.5" for k in range(11)], NUMBERS),
-    "mostly numbers as text": ([*map(str, range(80)), *"abcdefghijklmnopqrst"], NUMBERS),
-    "fewer numbers as text": ([*map(str, range(79)), *"abcdefghijklmnopqrst"], CLASSES),
-    "digits and underscores": ([f"1_{k:03}" for k in range(20)], CLASSES),
-    "the text nan": (["nan"] * 3 + [f"n{k}" for k in range(8)], CLASSES),
-    "fractions": ([Fraction(1, 2), Fraction(3, 2)], NUMBERS),
-    "whole fractions": ([Fraction(2), Fraction(4)], CLASSES),
-    "infinity": ([1.0, np.inf], NUMBERS),
-    "durations": ([np.timedelta64(1, "D"), np.timedelta64(2, "D")], CLASSES),
-}
+# Distinct values of targets.
+CLASSES = [[True, False], [1, 2, 3], [-1, 0, 1], [0.0, 1.0, 2.0], list(range(10)), [2**80, 2**80 + 1]]
+CLASSES += [[Decimal("1"), Decimal("2.00")], [Decimal("1" * 36), Decimal("1" * 35 + "2")]]
+CLASSES += [[Fraction(2), Fraction(4)], [np.timedelta64(1, "D"), np.timedelta64(2, "D")]]
+CLASSES += [["a", "b"], ["a", 1], ["0.5", "1.5"], [f"1_{k:03}" for k in range(20)]]
+CLASSES += [["nan"] * 3 + [f"n{k}" for k in range(8)], [*map(str, range(79)), *"abcdefghijklmnopqrst"]]
+NUMBERS = [list(range(11)), [0.5, 1.5], (np.arange(30) / 7).tolist(), [1.0, np.inf]]
+NUMBERS += [[Decimal("9.99"), Decimal("19.99")], [Fraction(1, 2), Fraction(3, 2)]]
+NUMBERS += [[f"{k}.5" for k in range(11)], [*map(str, range(80)), *"abcdefghijklmnopqrst"]]
+TASKS = [*((values, "classification") for values in CLASSES), *((values, "regression") for values in NUMBERS)]
 
 
 def as_objects(values):
@@ -44,9 +27,8 @@ def as_objects(values):
     return objects
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_values_of_a_target_suggest_its_task(name):
-    distinct, task = CASES[name]
+@pytest.mark.parametrize(("distinct", "task"), TASKS)
+def test_the_values_of_a_target_suggest_its_task(distinct, task):
     assert suggest_task(as_objects(distinct)) == task
     array = np.array(distinct)
     if array.dtype.kind in "biufU":

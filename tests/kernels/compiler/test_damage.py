@@ -109,11 +109,7 @@ DAMAGES = {
     "a folder open to all": (lambda folder, entry: folder.chmod(0o777), LASTING, "every user .*mode 777"),
     "such a folder elsewhere": (lambda folder, entry: move(folder).chmod(0o777), LASTING, "every user"),
     "a file open to all": (lambda folder, entry: entry.chmod(0o666), HEALED, "every user .* Remove the file"),
-    "another user's folder": (
-        lambda folder, entry: os.chown(folder, 12345, -1),
-        LASTING,
-        "user 12345 .* user 0",
-    ),
+    "another user's folder": (lambda folder, _: os.chown(folder, 12345, -1), LASTING, "user 12345 .* user 0"),
     "another user's file": (lambda folder, entry: os.chown(move(entry), 12345, -1), HEALED, "user 12345"),
 }
 
@@ -183,24 +179,10 @@ def test_an_entry_that_numba_cannot_load_is_compiled_again(folder):
     name = name_entry()
     (payload,) = read_entries(name)
     header, code = unpack_entry(payload)
-    broken = [
-        b"",
-        payload[:40],
-        b"null\n" + code,
-        b"[" * 100_000,
-        b"\x80\x04cos\nsystem\n.",
-        pack_entry(header, b""),
-    ]
-    wrong = (
-        None,
-        1,
-        "x",
-        [1],
-        ["x", "y"],
-        {"x": 1},
-        ["constant", [1]],
-        ["array", "float64", 1, "X", True, True],
-    )
+    broken = [b"", payload[:40], b"null\n" + code, pack_entry(header, b"")]
+    broken += [b"[" * 100_000, b"\x80\x04cos\nsystem\n."]
+    wrong = [None, 1, "x", [1], ["x", "y"], {"x": 1}]
+    wrong += [["constant", [1]], ["array", "float64", 1, "X", True, True]]
     for key in header:
         broken.append(pack_entry({other: header[other] for other in header if other != key}, code))
         broken += [pack_entry(header | {key: value}, code) for value in wrong]

@@ -138,52 +138,42 @@ def test_arguments_of_every_kind_arrive_from_python_and_from_kernels():
         PreparedCall(EVERYTHING, **given)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("flat", np.zeros(7, np.float32)),
-        ("flat", np.zeros((7, 1))),
-        ("flat", np.zeros(14)[::2]),
-        ("flat", np.frombuffer(bytearray(57), np.uint8)[1:].view(np.float64)),
-        ("flat", np.frombuffer(bytes(56))),
-        ("flat", [0.0] * 7),
-        ("truth", 1),
-        ("tiny", 128),
-        ("tiny", True),
-        ("tiny", 1.0),
-        ("large", -1),
-        ("count", 2**31),
-        ("number", "0.5"),
-        ("pair", (np.ones((1, 2), np.float32), (10, np.ones(1)))),
-        ("pair", Pair(np.ones((1, 2), np.float32), (10, np.ones(1), 3))),
-        ("pair", Pair(np.ones((1, 2)), (10, np.ones(1)))),
-        ("item", TABLE),
-        ("item", FunctionPointer(double, None, {"x": INT64}, INT64)),
-        ("item", 0),
-        ("nothing", 0),
-    ],
-)
-def test_arguments_of_other_kinds_are_refused(name, value):
-    prepared, given = PreparedCall(EVERYTHING, **make_arguments()), make_arguments(**{name: value})
-    with pytest.raises(TypeError, match=name):
-        prepared.set(**{name: value})
-    assert prepared() == EXPECTED
-    for refuse in (lambda: PreparedCall(EVERYTHING, **given), lambda: EVERYTHING(*given.values())):
-        with pytest.raises(TypeError, match=f"{name}|add_everything.* got"):
-            refuse()
+UNALIGNED = np.frombuffer(bytearray(57), np.uint8)[1:].view(np.float64)
+WIDE, NARROW, ONE = np.ones((1, 2)), np.ones((1, 2), np.float32), np.ones(1)
+# Arguments of `add_everything`, and values of other kinds.
+WRONG = {
+    "flat": [np.zeros(7, "f4"), WIDE, np.zeros(14)[::2], UNALIGNED, np.frombuffer(bytes(56)), [0.0] * 7],
+    "truth": [1],
+    "tiny": [128, True, 1.0],
+    "large": [-1],
+    "count": [2**31],
+    "number": ["0.5"],
+    "pair": [(NARROW, (10, ONE)), Pair(NARROW, (10, ONE, 3)), Pair(WIDE, (10, ONE))],
+    "item": [TABLE, FunctionPointer(double, None, {"x": INT64}, INT64), 0],
+    "nothing": [0],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arguments_of_other_kinds_are_refused(name):
+    for value in WRONG[name]:
+        prepared, given = PreparedCall(EVERYTHING, **make_arguments()), make_arguments(**{name: value})
+        with pytest.raises(TypeError, match=name):
+            prepared.set(**{name: value})
+        assert prepared() == EXPECTED
+        for refuse in (lambda: PreparedCall(EVERYTHING, **given), lambda: EVERYTHING(*given.values())):
+            with pytest.raises(TypeError, match=f"{name}|add_everything.* got"):
+                refuse()
 
 
 def test_unsuitable_calls_are_refused_when_they_are_compiled():
-    for call_wrongly, message in (
-        (
-            lambda: call_with(point_to(double, REAL.matrix), (np.ones(3),)),
-            "argument 0 is .* for a pointer to",
-        ),
-        (lambda: call_with(point_to(double, INT64), (2.7,)), "argument 0 is .* for a pointer to"),
-        (lambda: call_with(NEGATE, (1.0, 2.0)), "2 arguments for a pointer to"),
+    for pointer, arguments, words in (
+        (point_to(double, REAL.matrix), (np.ones(3),), "argument 0 is .*"),
+        (point_to(double, INT64), (2.7,), "argument 0 is .*"),
+        (NEGATE, (1.0, 2.0), "2 arguments"),
     ):
-        with pytest.raises(TypingError, match=message):
-            call_wrongly()
+        with pytest.raises(TypingError, match=f"{words} for a pointer to"):
+            call_with(pointer, arguments)
     with pytest.raises(ValueError, match="too many values"):
         PointerTable([NEGATE, point_to(negate, INT64, result=INT64)])
     wrong = point_to(negate, FLOAT64, result=INT64)
@@ -262,8 +252,7 @@ def test_the_entries_of_a_table_live_as_long_as_the_table():
 
 def test_an_address_is_the_one_that_numpy_gives():
     matrix = np.arange(12.0).reshape(3, 4)
-    unaligned = np.frombuffer(bytearray(57), np.uint8)[1:].view(np.float64)
-    odd = np.frombuffer(bytes(56)), unaligned, np.empty((0, 7), np.float32), np.zeros((), np.int64)
+    odd = np.frombuffer(bytes(56)), UNALIGNED, np.empty((0, 7), np.float32), np.zeros((), np.int64)
     for array in (matrix, matrix[1:], matrix.T, matrix[:, ::2], *odd):
         assert get_address(array) == array.ctypes.data
     array = np.zeros(5)

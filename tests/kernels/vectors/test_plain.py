@@ -28,15 +28,8 @@ def test_fused_products_are_rounded_once(x, y, z):
 
 def test_numbers_that_are_not_finite_follow_the_rules():
     inf, nan, big = np.inf, np.nan, np.finfo(np.float64).max
+    infinite = [(inf, 1, 1), (inf, 1, -inf), (0, inf, 1), (nan, 1, 1)]
     with np.errstate(all="ignore"):
-        for x, y, z in [
-            (inf, 1, 1),
-            (inf, 1, -inf),
-            (0, inf, 1),
-            (nan, 1, 1),
-            (big, 2, 0),
-            (big, 1, 0),
-            (1, big, -big),
-        ]:
+        for x, y, z in [*infinite, (big, 2, 0), (big, 1, 0), (1, big, -big)]:
             expected = np.float64(x) * y + z
             np.testing.assert_equal(fuse(np.array([x]), np.float64(y), np.float64(z))[0], expected)

@@ -83,8 +83,7 @@ def test_float32_errors_are_small_over_the_whole_line(name):
     patterns = np.concatenate(
         [np.arange(0, 2**32, 997), np.arange(5000), 2**31 + np.arange(5000), one + np.arange(-5000, 5000)]
     )
-    x = patterns.astype(np.uint32).view(np.float32)
-    x = within_domain(name, x)
+    x = within_domain(name, patterns.astype(np.uint32).view(np.float32))
     tiny = np.finfo(np.float32).tiny
     for part in np.array_split(x, len(x) // 20_000):  # the arrays of a part stay in the processor's cache
         with np.errstate(over="ignore", under="ignore"):
