@@ -21,6 +21,7 @@ X = random.standard_normal((150, 5)) * (random.random((150, 5)) < 0.6)
 labels = (np.abs(X).sum(axis=1) > 2).astype(np.float64)[:, None]
 sample_weights = random.uniform(0.5, 2, 150)
 
+LABELS, OBJECTIVE = {"loss": "sigmoid_binary_cross_entropy"}, {"reduction": "mean", "of_objective": True}
 # Sizes, settings of the network, of the job and of L-BFGS.
 CASES = {
     "tanh": ([5, 7, 2], {}, {}, {}),
@@ -29,18 +30,8 @@ CASES = {
     "linear": ([5, 2], {}, {"reg_lambda": 0.0}, {}),
     "normalised": ([5, 7, 2], {"batch_norm": True}, {}, {}),
     "averaged": ([5, 7, 2], {}, {"reduction": "mean"}, {}),
-    "of the objective": (
-        [5, 7, 1],
-        {"loss": "sigmoid_binary_cross_entropy"},
-        {"reduction": "mean", "of_objective": True},
-        {},
-    ),
-    "means of limited losses": (
-        [5, 7, 1],
-        {"loss": "sigmoid_binary_cross_entropy"},
-        {"reduction": "mean", "of_objective": True, "loss_share": 0.7, "max_loss": 1.2},
-        {},
-    ),
+    "of the objective": ([5, 7, 1], LABELS, OBJECTIVE, {}),
+    "means of limited losses": ([5, 7, 1], LABELS, OBJECTIVE | {"loss_share": 0.7, "max_loss": 1.2}, {}),
     "limited losses of classes": ([5, 7, 3], {}, {"reduction": "mean", "max_loss": 2.0}, {}),
     "short searches": ([5, 7, 2], {}, {}, {"maxls": 2}),
     "kept epochs": ([5, 7, 2], {}, {"record_every": 3}, {}),

@@ -56,13 +56,8 @@ def test_files_of_other_programs_and_truncated_ones_are_refused(everything, tmp_
         path.write_bytes(content[:left])
         assert "is not a model saved by fastnn, or is damaged" in refusal(path)
     numpy, huge = b"\x93NUMPY\x01\x00v\x00" + b" " * 100, (2**62).to_bytes(8, "little") + b"{}" * 50
-    for foreign in (
-        pickle.dumps({"a": np.zeros(100)}),
-        b"layers_dim: [2, 3, 2]\n" * 9,
-        b'{"a": [2]}',
-        numpy,
-        huge,
-    ):
+    pickled, texts = pickle.dumps({"a": np.zeros(100)}), (b"layers_dim: [2, 3, 2]\n" * 9, b'{"a": [2]}')
+    for foreign in (pickled, *texts, numpy, huge):
         path.write_bytes(foreign)
         assert "A file of pickle, joblib, NumPy, Keras or torch is loaded by that library" in refusal(path)
     save_file({"a": np.zeros(3)}, path, {"format": "pt"})

@@ -56,23 +56,12 @@ def test_unusual_values_and_objects_are_kept():
     assert through_file(objects) == objects
 
 
-ARRAYS = [
-    np.arange(3, dtype=np.uint8),
-    np.array([2**64 - 1], np.uint64),
-    np.array([-(2**63)]),
-    np.array([[0.1, np.inf], [np.nan, -0.0]]),
-    np.array([True, False]),
-    np.array(["a", "longer", ""]),
-    np.array(["a", 1, True, 2.5], object),
-    np.array(5),
-    np.empty((0, 3)),
-    np.array([], "U3"),
-    np.array("text"),
-    np.arange(6, dtype=">i4").reshape(2, 3),
-    np.asfortranarray(np.arange(12.0).reshape(3, 4)),
-    np.arange(20, dtype=np.float32)[::3],
-    np.array([["a", "longer"], ["", "\U0001f600"]]).T,
-]
+ARRAYS = [np.arange(3, dtype=np.uint8), np.array([2**64 - 1], np.uint64), np.array([-(2**63)]), np.array(5)]
+ARRAYS += [np.array([[0.1, np.inf], [np.nan, -0.0]]), np.array([True, False]), np.empty((0, 3))]
+ARRAYS += [np.array(["a", "longer", ""]), np.array(["a", 1, True, 2.5], object), np.array([], "U3")]
+ARRAYS += [np.array("text"), np.array([["a", "longer"], ["", "\U0001f600"]]).T]
+ARRAYS += [np.arange(6, dtype=">i4").reshape(2, 3), np.arange(20, dtype=np.float32)[::3]]
+ARRAYS += [np.asfortranarray(np.arange(12.0).reshape(3, 4))]
 
 
 def test_arrays_of_any_type_memory_order_and_byte_order_are_kept():
@@ -81,21 +70,15 @@ def test_arrays_of_any_type_memory_order_and_byte_order_are_kept():
         np.testing.assert_array_equal(found, array)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        *(
-            (np.array([0], dtype), "an array of the dtype .*convert such")
-            for dtype in ("M8[D]", "S1", "c16", "g")
-        ),
-        *(
-            (value, "class_weight is .*cloudpickle")
-            for value in (len, datetime.date(2020, 1, 1), object(), {1})
-        ),
-        (fastnn.Adam, "class.*fastnn alone"),
-        *(({key: 1}, "with the key") for key in ((1, 2), 2**64, frozenset())),
-    ],
-)
+UNSUITED = [np.array([0], dtype) for dtype in ("M8[D]", "S1", "c16", "g")]
+FOREIGN = [len, datetime.date(2020, 1, 1), object(), {1}]
+REFUSED = [(array, "an array of the dtype .*convert such") for array in UNSUITED]
+REFUSED += [(value, "class_weight is .*cloudpickle") for value in FOREIGN]
+REFUSED += [({key: 1}, "with the key") for key in ((1, 2), 2**64, frozenset())]
+REFUSED += [(fastnn.Adam, "class.*fastnn alone")]
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED)
 def test_other_values_are_refused_by_name(value, message):
     with pytest.raises(ValueError, match=message):
         through_file(value)
@@ -139,19 +122,12 @@ def test_json_that_no_version_writes_is_refused(value, arrays, message, tmp_path
     assert_refused(None, change, message, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("has_gauss", 2, "not one of the Mersenne Twister"),
-        ("gauss", {"$float": "nan"}, "is not finite"),
-        *(("pos", pos, "not one of the Mersenne Twister") for pos in (625, -1, 1.5)),
-        *(
-            ("key", words, "not one of the Mersenne Twister")
-            for words in (np.zeros(624, np.uint32), np.ones(623, np.uint32), np.ones(624))
-        ),
-    ],
-)
-def test_every_entry_of_a_generators_state_is_checked(key, value, message, tmp_path):
+WRONG = [("has_gauss", 2), ("gauss", {"$float": "nan"}), *(("pos", pos) for pos in (625, -1, 1.5))]
+WRONG += [("key", words) for words in (np.zeros(624, np.uint32), np.ones(623, np.uint32), np.ones(624))]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_every_entry_of_a_generators_state_is_checked(key, value, tmp_path):
     def change(description, arrays):
         state = description["class_weight"]["$random"]
         if key == "key":
@@ -159,4 +135,5 @@ def test_every_entry_of_a_generators_state_is_checked(key, value, message, tmp_p
         else:
             (state["state"] if key == "pos" else state)[key] = value
 
+    message = "is not finite" if key == "gauss" else "not one of the Mersenne Twister"
     assert_refused(np.random.RandomState(3), change, message, tmp_path)

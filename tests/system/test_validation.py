@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from fastnn.system.validation import FEW_VALUES, MANY_VALUES, MIN_NORMAL, all_finite, check_number
 
-RANGES = [
-    (0.0, math.inf, {}),
-    (0.0, math.inf, {"exclusive": True}),
-    (0.0, 1.0, {}),
-    (0.0, 1.0, {"exclusive": True}),
-    (0.0, 1.0, {"exclusive_end": True}),
-]
+RANGES = [(0.0, most, ends) for most in (math.inf, 1.0) for ends in ({}, {"exclusive": True})]
+RANGES += [(0.0, 1.0, {"exclusive_end": True})]
 
 
 @given(

@@ -46,22 +46,18 @@ def train_by_hand(model, n_passes, epsilon, reg_lambda, sample_weight=None, **op
     return np.concatenate([a.ravel() for a in average]), losses, norms, ratios
 
 
+MEANS = {"batch_size": 8, "reduction": "mean"}
 # Options of trainings that `train_by_hand` computes as well.
 OPTIONS_BY_HAND = {
     "plain": {},
     "mean": {"reduction": "mean", "epsilon": 0.2},
     "batches and a short last one": {"batch_size": 8},
-    "batches, mean": {"batch_size": 8, "reduction": "mean", "epsilon": 0.2},
+    "batches, mean": MEANS | {"epsilon": 0.2},
     "batches of one": {"batch_size": 1},
     "a batch larger than the data": {"batch_size": 1000},
     "weights": {"sample_weight": np.arange(37) % 4},
-    "weights, batches, mean": {
-        "sample_weight": 0.1 + np.arange(37) % 4,
-        "batch_size": 8,
-        "reduction": "mean",
-        "epsilon": 0.2,
-    },
-    "a batch of weight 0": {"sample_weight": np.arange(37) // 8 != 2, "batch_size": 8, "reduction": "mean"},
+    "weights, batches, mean": {"sample_weight": 0.1 + np.arange(37) % 4, **MEANS, "epsilon": 0.2},
+    "a batch of weight 0": {"sample_weight": np.arange(37) // 8 != 2, **MEANS},
     "L2": {"reg_lambda": 0.7},
     "L1": {"l1": 0.5},
     "L1, L2, batches": {"l1": 0.3, "reg_lambda": 0.2, "batch_size": 8},
