@@ -188,7 +188,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
             member = MLPClassifier(random_state=seed, **settings)
             # A network's rows may lack a class: all networks have the outputs of all classes.
             member.classes_, member._has_labels = np.arange(len(self.classes_)), False
-            member.n_outputs_ = self._count_scores()
             members.append(member)
         return members
 
@@ -355,14 +354,11 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _make_members(self, settings: dict[str, Any], seeds: Sequence[int]) -> list[Member]:
         losses: list[str | Quantile] = ["squared_error", *map(Quantile, self._quantiles)]
-        members = []
+        members: list[Member] = []
         for loss in losses:
             if loss != "squared_error":  # the user's score is one of the mean
                 settings = settings | {"scoring": "loss"}
-            for seed in seeds:
-                member = MLPRegressor(loss, random_state=seed, **settings)
-                member.n_outputs_ = 1
-                members.append(member)
+            members += [MLPRegressor(loss, random_state=seed, **settings) for seed in seeds]
         return members
 
     def _list_heads(self) -> list[list[Member]]:

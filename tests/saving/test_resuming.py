@@ -171,6 +171,13 @@ def test_a_training_can_be_resumed_for_more_epochs_than_planned(optimizer, lengt
         assert (history.loss[ours] == at_once.history_.loss[theirs]).all()
 
 
+def test_a_minimisation_that_has_failed_is_not_resumed_but_kept():
+    options = {"optimizer": fastnn.LBFGS(maxls=1), "epsilon": 0.01, "reduction": "mean"}
+    failed = trained(model(), y, num_passes=500, **options)
+    before = len(failed.history_)
+    assert len(failed.train(X, y, num_passes=600, resume=True, **options)) == before < 9
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,5 +1,7 @@
 """TabularClassifier and TabularRegressor: whole tables, folds, groups, calibration, quantiles, reports."""
 
+import time
+
 import numpy as np
 import pytest
 from extras import optional
@@ -186,7 +188,9 @@ def test_weights_raise_the_probability_of_a_rare_class_and_those_of_classes_conc
 @of_tables
 def test_a_time_limit_ends_fits_after_an_epoch():
     frame, classes, _ = table()
+    begin = time.perf_counter()
     model = C(3, time_limit=1e-9, random_state=0).fit(frame, classes)
+    assert 0 < model.fit_seconds_ <= time.perf_counter() - begin
     assert [member.n_iter_ for member in model.estimators_] == [1, 1, 1]
     model = C(3, time_limit=1e9, random_state=0).fit(frame, classes)
     free = C(3, random_state=0).fit(frame, classes)
