@@ -144,6 +144,7 @@ def test_classes_and_functions_of_users_are_refused_by_name(make_thing, message,
     [
         (("missing/model.fastnn",), ValueError, "there is no folder"),
         ((".",), ValueError, "is a folder, not the name of a model's file"),
+        (("",), ValueError, "path: '' is not the name of a file"),
         (("a\0b",), ValueError, "a file cannot be called"),
         ((3,), TypeError, "path must be a path, got 3"),
         (("model.fastnn", "no"), ValueError, "training must be True or False"),
@@ -155,6 +156,12 @@ def test_bad_arguments_are_refused(arguments, error, message, tmp_path, monkeypa
     with pytest.raises(error, match=message):
         model().save(*arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has a file that no one can read")
+def test_errors_of_reading_are_the_systems():
+    with pytest.raises(OSError, match="os error"):
+        fastnn.load("/proc/self/mem")
 
 
 def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):

@@ -149,6 +149,7 @@ NUMBERS = [
     ("# by x, y and z\n# v2\na,b\n1,2\n# end of May\n3,4\n", [], {"a": [1, 3], "b": [2, 4]}),
     ("'a';'b, c'\n'1';'x; y'\n'2';'z'\n", [], {"a": [1, 2]}),
     ("'a','b, c'\n1,'2'\n3,'4'\n", [], {"b, c": [2, 4]}),
+    ("n,word\n1,'tis\n2,so\n3,'twas\n", [], {"n": [1, 2, 3]}),  # apostrophes enclose no field
     *((f"a{mark}b;c\nx{mark}y;1,5\n", [], {"c": [1.5]}) for mark in "\u2028\x85\x0b\x1d"),  # end no line
 ]
 

@@ -105,6 +105,8 @@ def test_rare_and_new_categories_share_a_feature():
     assert out.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
     encoder = TableEncoder(max_categories=1, text="rare").fit(frame)
     assert encoder.get_feature_names_out().tolist() == ["v_a", "v_other"]
+    few = TableEncoder().fit(frame[25:52])
+    assert few.get_feature_names_out().tolist() == ["v_b", "v_a", "v_c", "v_d"]
     known = TableEncoder(min_frequency=1).fit(frame)
     assert known.transform(pd.DataFrame({"v": ["new", "a"]})).tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
 
