@@ -6,7 +6,6 @@ import pytest
 from tables_of_customers import customers, written
 
 from fastnn.cli import main as cli
-from fastnn.tables.commands import scores
 from fastnn.tables.presets import PRESETS, Preset, Recipe
 from fastnn.tables.report import pictures
 
@@ -20,7 +19,7 @@ def with_margins():
 def small_presets(monkeypatch, request):
     """Fit small networks for a few epochs, and draw few samples for margins, which take most of the time."""
     if "with_margins" not in request.fixturenames:
-        monkeypatch.setattr(scores, "N_DRAWS", 3)
+        monkeypatch.setattr("fastnn.tables.commands.scores.N_DRAWS", 3)
     recipes = Recipe("selu", "lecun_normal", 0.02), Recipe("mish", "he_normal", 0.02)
     monkeypatch.setitem(PRESETS, "good", Preset(5, (8, 8), 24, *recipes))
     monkeypatch.setitem(PRESETS, "fast", Preset(1, (8,), 12))
