@@ -38,6 +38,8 @@ def train(dtype, sizes=(2, 3, 3), batch_size=100, **settings):
     names = {"activation", "loss", "dropout", "batch_norm"} & {*settings}
     model = fastnn.Model(sizes, dtype=dtype, random_state=0, **{name: settings.pop(name) for name in names})
     X, y = samples(dtype, sizes[0]), LABELS if model.loss.of_labels else np.eye(3)[LABELS]
+    if model.loss.only_bounds:
+        y = 2 * y - 1
     model.train(X, y, 1, epsilon=1e-6, batch_size=batch_size, random_state=0, **settings)
     model.predict(X)
     if model.loss.output in ("softmax", "sigmoid"):
