@@ -87,7 +87,8 @@ def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:
 def _keep_mode(older: Path, draft: Path) -> None:
     """Give a draft the permissions of the older file that it replaces, as if that had been written to."""
     with suppress(OSError):  # there is none, or the disk has no permissions
-        shutil.copymode(older, draft)
+        if not older.is_symlink():  # a link may lead to a device that all may write to
+            shutil.copymode(older, draft)
 
 
 def _replace(source: Path, goal: Path) -> None:
