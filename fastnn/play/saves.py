@@ -14,12 +14,11 @@ import numpy as np
 
 from ..boundary.colours import CLASS_MARKERS, OUTLINE
 from ..boundary.render import render_boundary
-from ..engine import get_backend
 from ..model import Model
-from ..system.messages import format_error
+from ..system.messages import collect_warnings, format_error
 from ..system.validation import short_repr
 from .fields import RequestError
-from .frames import Artist, Snapshot, make_pixel_centres
+from .frames import Snapshot, make_pixel_centres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +100,8 @@ def _make_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-@np.errstate(all="ignore")  # a training that diverges overflows in pictures too
+@collect_warnings([])  # a training that diverges overflows in pictures too
+@np.errstate(all="ignore")
 def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None = None) -> Figure:
     """Return a figure of the boundary of a network, or of a regression's values, with the samples.
 
@@ -117,24 +117,17 @@ def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None =
         ax.set_position(layout[0])
     names = ["$x_1$", "$x_2$"] if problem.table is None else map(escape_dollars, problem.inputs)
     ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=True)))
-    # Unlike the model's methods, an artist does not warn of a loss that is infinite.
-    measured = Artist(problem, model).measure(snapshot.parameters, snapshot.statistics)
+    X, y = problem.features(problem.X), problem.y
     if problem.kind == "classes":
-        result = f"{_average(problem, measured.train_score, measured.test_score):.1%} correct"
+        result = f"{np.mean(model.predict(X).reshape(-1) == y):.1%} correct"
         _draw_boundary(ax, run, model)
     else:
-        result = f"loss {format_error(_average(problem, measured.train_loss, measured.test_loss))}"
+        result = f"loss {format_error(model.calculate_loss(X, y))}"
         _draw_values(ax, problem, model)
     ax.set_title(f"{problem.layers_dim}: {result} after {snapshot.epoch:,} epochs")
     for each, place in zip(figure.axes, layout or (), strict=False):
         each.set_position(place)
     return figure
-
-
-def _average(problem: LearningProblem, train: float, test: float) -> float:
-    """Return the mean of all samples by those of the training and of the test data, NaN if there are none."""
-    subsets = (problem.train, train), (problem.test, test)
-    return sum(len(rows) * mean for rows, mean in subsets if len(rows)) / len(problem.X)
 
 
 def _draw_boundary(ax: Axes, run: Run, model: Model) -> None:
@@ -182,10 +175,8 @@ def _draw_values(ax: Axes, problem: LearningProblem, model: Model) -> None:
     from ..boundary.drawing import escape_dollars
 
     table, (left, right, bottom, top) = problem.table, problem.limits
-    network, backend = model._network, get_backend(model.backend)
-    plane = problem.features(make_pixel_centres((left, right), (bottom, top), N_PIXELS)).astype(network.dtype)
-    values = backend.outputs(network, model._predicting, plane, network.loss.output, warns=False)
-    values, targets, label = values.reshape(N_PIXELS, N_PIXELS), problem.y, "y"
+    plane = problem.features(make_pixel_centres((left, right), (bottom, top), N_PIXELS))
+    values, targets, label = model.predict(plane).reshape(N_PIXELS, N_PIXELS), problem.y, "y"
     if table is not None:
         assert table.target_units is not None
         values, targets, label = table.target_units.restore(values), table.y, escape_dollars(table.target)
