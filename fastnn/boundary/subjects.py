@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.decision import DecisionNetworks, find_override
+from ..network.decision import DecisionNetworks, read_networks
 from ..network.description import Array
 from ..system.affine import Chain, read_chain
 from ..system.validation import check_real_array, short_repr, sort_classes
@@ -105,7 +105,7 @@ def make_subject(
     """
     check_model(model, call)
     chain = read_chain(model)
-    networks = None if may_regress else _decision_networks(chain.estimator)
+    networks = None if may_regress else read_networks(chain.estimator)
     n_features, names = _count_features(model, chain, networks, fill, samples), chain.feature_names
     section = _make_section(model, n_features, names, features, fill, samples)
     known = getattr(model, "classes_", None) if networks is None else networks.classes
@@ -122,29 +122,14 @@ def make_subject(
     return Subject(section, labels, predict, scores, is_bounded, committee, n_labels, folded, reason)
 
 
-def _decision_networks(estimator: Any) -> DecisionNetworks | None:
-    """Return the networks of an estimator of fastnn, None for others; raise ValueError for a regression."""
-    # An instance may have a `__getattr__` that answers any name: look the method up in the class.
-    read = getattr(type(estimator), "_decision_networks", None)
-    networks: DecisionNetworks | None = None if read is None else read(estimator)
-    if networks is not None and networks.classes is None:
-        raise ValueError(f"a boundary lies between classes, but the model is a regression: {estimator!r}")
-    if networks is None and hasattr(estimator, "__sklearn_tags__"):
-        from sklearn.base import is_regressor
-
-        if is_regressor(estimator):
-            raise ValueError(f"a boundary lies between classes, but the model is a regressor: {estimator!r}")
-    return networks
-
-
 def _explain_no_committee(networks: DecisionNetworks | None, chain: Chain) -> str:
     """Return the reason why kernels cannot evaluate a model; empty if they can."""
     if networks is None:
         return "the model is not a network of fastnn"
     if networks.backend != "numba":
         return f"the model's backend is {networks.backend!r}"
-    if name := find_override(chain.estimator):
-        return f"{type(chain.estimator).__name__} overrides {name}"
+    if networks.override:
+        return f"{type(chain.estimator).__name__} overrides {networks.override}"
     if chain.reason:
         return f"transformers are not folded: {chain.reason}"
     n_given = networks.n_inputs if chain.mapping is None else chain.mapping.offsets.size

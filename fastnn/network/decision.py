@@ -25,6 +25,7 @@ class DecisionNetworks(NamedTuple):
     # with the highest score of the only member is.
     votes: bool = False
     backend: str = "numba"  # name of the backend that evaluates the networks
+    override: str = ""  # method by which a subclass predicts otherwise than the networks do
 
     @property
     def n_inputs(self) -> int:
@@ -37,7 +38,24 @@ class DecisionNetworks(NamedTuple):
         return self.members[0][0].n_outputs
 
 
-def find_override(model: Any) -> str:
+def read_networks(model: Any) -> DecisionNetworks | None:
+    """Return the networks of a model of fastnn, None for others; raise ValueError for a regression."""
+    # An instance may have a `__getattr__` that answers any name: look the method up in the class.
+    read = getattr(type(model), "_decision_networks", None)
+    networks: DecisionNetworks | None = None if read is None else read(model)
+    if networks is not None:
+        if networks.classes is None:
+            raise ValueError(f"a boundary lies between classes, but the model is a regression: {model!r}")
+        return networks._replace(override=_find_override(model))
+    if hasattr(model, "__sklearn_tags__"):
+        from sklearn.base import is_regressor
+
+        if is_regressor(model):
+            raise ValueError(f"a boundary lies between classes, but the model is a regressor: {model!r}")
+    return None
+
+
+def _find_override(model: Any) -> str:
     """Return the name of a method by which a subclass of fastnn's own predicts otherwise; "" for none."""
     for name in ("predict", "predict_proba"):
         if not getattr(getattr(type(model), name, None), "__module__", "fastnn.").startswith("fastnn."):
@@ -47,7 +65,7 @@ def find_override(model: Any) -> str:
 
 def refuse_override(model: Any) -> None:
     """Raise TypeError for an object of a subclass that predicts otherwise than its networks do."""
-    if name := find_override(model):
+    if name := _find_override(model):
         raise TypeError(
             f"{type(model).__name__} overrides {name}, but exports and predictors hold the networks alone: "
             "use an object of fastnn's own class"
