@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,17 +43,12 @@ def relocate_plan(plan: np.ndarray, offset: int, codes: Sequence[int]) -> np.nda
     return plan
 
 
-def _committee(table: Kind, dtype: np.dtype) -> Struct:
-    """Return the kind of a `PackedCommittee` whose activations are a table of this kind."""
+def _grid(dtype: np.dtype, make_table: Callable[..., PointerTable] = forward_table) -> dict[str, Kind]:
+    """Return the kinds of a committee, whose activations are such a table, and of the pixels' coordinates."""
     flat = get_kinds(dtype).flat
-    kinds = (table, PLAN, INDICES, flat, flat, flat)
-    return Struct(PackedCommittee, dict(zip(PackedCommittee._fields, kinds, strict=True)))
-
-
-def _grid(dtype: np.dtype) -> dict[str, Kind]:
-    """Return the kinds of a committee and of the coordinates of pixels."""
-    flat = get_kinds(dtype).flat
-    return {"networks": _committee(forward_table(("tanh",), dtype).kind, dtype), "xs": flat, "ys": flat}
+    kinds = (make_table(("tanh",), dtype).kind, PLAN, INDICES, flat, flat, flat)
+    networks = Struct(PackedCommittee, dict(zip(PackedCommittee._fields, kinds, strict=True)))
+    return {"networks": networks, "xs": flat, "ys": flat}
 
 
 def _workspace(dtype: np.dtype) -> dict[str, Kind]:
@@ -84,8 +79,7 @@ def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `quadtree.subdivide`."""
     flat = get_kinds(dtype).flat
     kinds = {
-        **_grid(dtype),
-        "networks": _committee(bounds_table(("tanh",), dtype).kind, dtype),
+        **_grid(dtype, bounds_table),
         "leaf_size": INT64,
         "max_batches": INT64,
         **dict.fromkeys(("waiting", "batch", "won", "undecided"), PLAN),
