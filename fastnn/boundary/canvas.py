@@ -20,10 +20,10 @@ from ..system.progress import make_progress_bar
 from ..system.threads import Flag, acquire_cores, count_cores, map_in_order
 from ..system.validation import check_count, check_flag, short_repr
 from .grids import Tally
-from .image import BoundaryImage, RenderStats, describe_picture
+from .image import BoundaryImage, RenderStats
 from .painters import Advance, Painter
 from .regions import Regions
-from .sinks import ArraySink, Destination, FileSink, Sink, open_sink
+from .sinks import ArraySink, Destination, FileSink, Picture, Sink, open_sink
 from .view import Axis, Rect, View
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ def paint_picture(
                 f"size: a picture of {view} pixels takes days: choose at most {MAX_PIXELS:.0e} pixels, or "
                 "limits around a part of the picture"
             )
-    picture = describe_picture(
-        view.size,
+    picture = Picture(
+        *view.size,
         painter.dtype,
         view.extent,
         painter.classes,
         painter.is_bounded,
-        None if painter.finds_classes else colours,
+        colours,
         cmap,
         is_chosen=colours is not None or cmap is not None,
     )

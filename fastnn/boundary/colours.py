@@ -68,14 +68,15 @@ def check_colouring(
     colours: Colours | None = None,
     cmap: str | Colormap | None = None,
     markers: Markers | None = None,
+    classes: Array | None = None,
 ) -> None:
     """Raise ValueError for invalid colours, markers or colormaps, and for a colormap of a picture of classes.
 
-    The arguments are those of `plot_decision_boundary`. `choose_colours` and `choose_markers` check their
-    number once the classes are known.
+    The arguments are those of `plot_decision_boundary`. Where `classes` are not known yet, `choose_colours`
+    and `choose_markers` check the numbers later.
     """
     if colours is not None:
-        _read_colours(colours)
+        _read_colours(colours) if classes is None else choose_colours(classes, colours)
     if cmap is not None:
         response_colormap(cmap)
         if response == "class":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..network.description import Array
-from .colours import check_colouring, region_colours, response_colours
+from .colours import check_colouring
 from .sinks import Picture, PngCoding, save_pixels
 
 if TYPE_CHECKING:
@@ -220,8 +220,9 @@ class BoundaryImage:
         """Return the description of pixels for a file, by default in the colours of this image."""
         # Class numbers in a wider array of the user's are written as the least dtype that holds them.
         dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
-        return describe_picture(
-            (pixels.shape[1], pixels.shape[0]),
+        return Picture(
+            pixels.shape[1],
+            pixels.shape[0],
             dtype,
             self.extent,
             self.classes,
@@ -242,25 +243,3 @@ class BoundaryImage:
         where = f", path={str(self.path)!r}" if self.path else ""
         size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "
         return f"BoundaryImage({size}{stats.method}, {stats.seconds['total']:.3g} s{where})"
-
-
-def describe_picture(
-    size: tuple[int, int],
-    dtype: np.dtype,
-    extent: tuple[float, float, float, float],
-    classes: Array | None,
-    is_bounded: bool = True,
-    colours: Colours | None = None,
-    cmap: str | Colormap | None = None,
-    is_chosen: bool = False,
-) -> Picture:
-    """Return the description of a picture for a sink.
-
-    The arguments are those of `Picture`, `size` being (width, height), and `colours` and `cmap` those of
-    `render_boundary`. `classes` (n_classes,) are labels; None for a response.
-    """
-    if classes is None:
-        table = None if cmap is None else response_colours(cmap)
-        return Picture(*size, dtype, extent, None, table, is_bounded, is_chosen)
-    table = region_colours(classes, colours)
-    return Picture(*size, dtype, extent, tuple(classes.tolist()), table, is_chosen=is_chosen)

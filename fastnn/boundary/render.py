@@ -164,7 +164,7 @@ def render_boundary(
     )
     view = make_view(xlim, ylim, size)
     painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
-    check_colouring(response, colours, cmap)
+    check_colouring(response, colours, cmap, classes=None if painter.finds_classes else painter.classes)
     return paint_picture(
         painter,
         view,

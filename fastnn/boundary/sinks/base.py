@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...network.description import Array
 from ...system.files import Draft, check_file_name, check_replaceable
-from ..colours import PALETTE
+from ..colours import PALETTE, region_colours, response_colours
 from ..regions import Regions
 from ..view import Rect
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+    from ..colours import Colours
 
 
 @dataclass(frozen=True)
@@ -26,24 +32,28 @@ class Picture:
     height: int
     dtype: np.dtype[Any]  # uint8 or uint16 for numbers of classes, floating for a response
     extent: tuple[float, float, float, float]  # left, right, bottom and top edge
-    classes: tuple[Any, ...] | None = None  # labels; None for a response
-    # (n, 3): red, green and blue of the classes, or of a response at evenly spaced values from 0 to 1, at
-    # most 256; None for grey.
-    colours: NDArray[np.uint8] | None = None
+    classes: Array | None = None  # labels; None for a response
     is_bounded: bool = True  # False for a response that may be above 1
-    is_chosen: bool = False  # True if the user chose the colours: a format without colours is then refused
+    colours: Colours | None = None  # as in `render_boundary`
+    cmap: str | Colormap | None = None
+    is_chosen: bool = False  # True if the user chose them for this file: one without colours is then refused
+
+    @functools.cached_property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """Red, green and blue (n, 3) of the classes, or of a response from 0 to 1; None for grey."""
+        if self.classes is None:
+            return None if self.cmap is None else response_colours(self.cmap)
+        return region_colours(self.classes, self.colours)
 
     @property
     def description(self) -> dict[str, Any]:
         """Extent and labels as objects that JSON can represent."""
-        labels = None if self.classes is None else [_convert_label(label) for label in self.classes]
+        labels = None if self.classes is None else [_convert_label(label) for label in self.classes.tolist()]
         return {"extent": [float(edge) for edge in self.extent], "classes": labels}
 
 
 def _convert_label(label: Any) -> Any:
     """Return a label as an object that JSON can represent."""
-    if isinstance(label, np.generic):
-        label = label.item()
     return label if isinstance(label, (str, int, float, bool)) else str(label)
 
 
@@ -117,7 +127,7 @@ class FileSink(Sink):
     def __init__(self, path: Path, picture: Picture, argument: str = "out") -> None:
         self.path, self.picture, self.argument = path, picture, argument
         suffix = path.suffix.lower()
-        n_classes = len(picture.classes or ())
+        n_classes = 0 if picture.classes is None else len(picture.classes)
         if picture.is_chosen and not self.is_coloured:
             raise ValueError(
                 f"colours, cmap: a {suffix} file holds numbers, without colours: choose .png or .dzi, or "

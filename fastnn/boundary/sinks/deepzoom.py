@@ -126,8 +126,8 @@ def _page(title: str, picture: Picture) -> str:
     from urllib.parse import quote
 
     static = Path(__file__).parent / "static"
-    labels = () if picture.classes is None else picture.classes
-    shades = () if picture.classes is None or picture.colours is None else picture.colours
+    labels = [] if picture.classes is None else picture.classes.tolist()
+    shades = [] if picture.classes is None or picture.palette is None else picture.palette.tolist()
     data = {
         "width": picture.width,
         "height": picture.height,

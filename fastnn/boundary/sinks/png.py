@@ -131,7 +131,7 @@ class PngCoding:
     PLAIN, UP = 0, 2  # filter types of rows: the bytes themselves, or their differences from the row above
 
     def __init__(self, picture: Picture, grey_bits: int) -> None:
-        self.is_response, colours = picture.classes is None, picture.colours
+        self.is_response, colours = picture.classes is None, picture.palette
         self.has_palette = colours is not None and len(colours) <= PALETTE
         self.palette = b""
         self.n_colours = 0 if colours is None else len(colours)
