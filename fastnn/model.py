@@ -637,12 +637,10 @@ class Model(Exportable, Savable):
         return loss.output, flatten
 
     def _predict(self, X: Any, method: str) -> Array:
-        network, backend = self._network, get_backend(self.backend)
+        network = self._network
         output, finish = self._choose_output(method)
         X = check_samples(X, network.n_inputs, network.dtype)
-        if output is None:
-            return backend.predict(network, self._predicting, X)
-        outputs = backend.outputs(network, self._predicting, X, output)
+        outputs = get_backend(self.backend).outputs(network, self._predicting, X, output)
         return outputs if finish is None else finish(outputs)
 
     def _check(self, X: Any, y: Any) -> tuple[Array, Array]:

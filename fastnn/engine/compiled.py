@@ -48,39 +48,22 @@ class NumbaBackend(Backend):
         network: Network,
         parameters: Array,
         X: Samples,
-        name: str,
+        name: str | None,
         n_threads: int = 0,
         warns: bool = True,
     ) -> Array:
         if (found := self._predict_few_rows(network, parameters, X, name)) is not None:
             return found
-        pointers, kernel = _get_pointers(network, name), prediction.outputs(is_sparse(X), network.dtype)
+        kernel, pointers, result = _choose_kernel(network, X, name)
         packed = self._pack_weights(network, parameters, X, n_threads)
-        P = np.empty((X.shape[0], network.n_outputs), network.dtype)
 
         def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, *packed, samples, tile, units, P[rows])
+            return kernel(*pointers, *packed, samples, tile, units, result[rows])
 
         if not all(_run_slices(network, X, run, n_threads)) and warns:
+            P = result if name else self.outputs(network, parameters, X, "identity", n_threads, warns=False)
             warn_of_overflow(network, parameters, P)
-        return P
-
-    def predict(
-        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
-    ) -> Array:
-        if (found := self._predict_few_rows(network, parameters, X, None)) is not None:
-            return found
-        pointers, kernel = _get_pointers(network, None), prediction.predict(is_sparse(X), network.dtype)
-        packed = self._pack_weights(network, parameters, X, n_threads)
-        classes = np.empty(X.shape[0], np.int64)
-
-        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, *packed, samples, tile, units, classes[rows])
-
-        if not all(_run_slices(network, X, run, n_threads)) and warns:
-            scores = self.outputs(network, parameters, X, "identity", n_threads, warns=False)
-            warn_of_overflow(network, parameters, scores)
-        return classes
+        return result
 
     def _predict_few_rows(
         self, network: Network, parameters: Array, X: Samples, name: str | None
@@ -108,15 +91,9 @@ class NumbaBackend(Backend):
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[PreparedCall, Array]:
-        if name is None:
-            kernel = prediction.predict(False, network.dtype)
-            result: Array = np.empty(X.shape[0], np.int64)
-        else:
-            kernel = prediction.outputs(False, network.dtype)
-            result = np.empty((X.shape[0], network.n_outputs), network.dtype)
+        kernel, pointers, result = _choose_kernel(network, X, name)
         tile, units = _make_prediction_workspace(network, X.shape[0])
-        arguments = network.layout.plan, parameters, parameters, align(X), tile, units, result
-        given = *_get_pointers(network, name), *arguments
+        given = *pointers, network.layout.plan, parameters, parameters, align(X), tile, units, result
         return PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True))), result
 
     @staticmethod
@@ -205,10 +182,16 @@ class NumbaBackend(Backend):
         return evaluate
 
 
-def _get_pointers(network: Network, name: str | None) -> tuple[PointerTable | FunctionPointer, ...]:
-    """Return the pointers that come first among a prediction kernel's arguments."""
-    activations = forward_table(network.kernel_activations, network.dtype)
-    return (activations,) if name is None else (activations, forward_pointer(name, network.dtype))
+def _choose_kernel(
+    network: Network, X: Samples, name: str | None
+) -> tuple[FunctionPointer, tuple[PointerTable | FunctionPointer, ...], Array]:
+    """Return the kernel of a prediction, its first arguments, and an array for its results."""
+    n_samples, dtype, sparse = X.shape[0], network.dtype, is_sparse(X)
+    activations = forward_table(network.kernel_activations, dtype)
+    if name is None:
+        return prediction.predict(sparse, dtype), (activations,), np.empty(n_samples, np.int64)
+    pointers = activations, forward_pointer(name, dtype)
+    return prediction.outputs(sparse, dtype), pointers, np.empty((n_samples, network.n_outputs), dtype)
 
 
 def _make_prediction_workspace(

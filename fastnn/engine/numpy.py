@@ -31,22 +31,20 @@ class NumpyBackend(Backend):
         network: Network,
         parameters: Array,
         X: Samples,
-        name: str,
+        name: str | None,
         n_threads: int = 0,
         warns: bool = True,
     ) -> Array:
-        P = _quiet(predict.outputs)(*_get_lists(network, parameters), _make_dense(X), name)
+        arguments = *_get_lists(network, parameters), _make_dense(X)
+        if name is None:
+            if warns:
+                self.outputs(network, parameters, X, "identity")
+            classes = _quiet(predict.predict)(*arguments)
+            return classes.astype(np.int64, copy=False)  # NumPy counts in 32 bits where addresses have 32
+        P = _quiet(predict.outputs)(*arguments, name)
         if warns and not all_finite(P):
             warn_of_overflow(network, parameters, P)
         return P
-
-    def predict(
-        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
-    ) -> Array:
-        classes = _quiet(predict.predict)(*_get_lists(network, parameters), _make_dense(X))
-        if warns:
-            self.outputs(network, parameters, X, "identity")
-        return classes.astype(np.int64, copy=False)  # NumPy counts in 32 bits where addresses have 32
 
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
@@ -55,11 +53,7 @@ class NumpyBackend(Backend):
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
         def run() -> bool:
-            result[...] = (
-                self.predict(network, parameters, X)
-                if name is None
-                else self.outputs(network, parameters, X, name)
-            )
+            result[...] = self.outputs(network, parameters, X, name)
             return True  # `run` itself has warned
 
         return run, result

@@ -120,24 +120,18 @@ class Backend(Protocol):
         network: Network,
         parameters: Array,
         X: Samples,
-        name: str,
+        name: str | None,
         n_threads: int = 0,
         warns: bool = True,
     ) -> Array:
-        """Return the outputs (n, outputs): the function `name` of the scores."""
-
-    def predict(
-        self, network: Network, parameters: Array, X: Samples, n_threads: int = 0, warns: bool = True
-    ) -> Array:
-        """Return the predicted classes (n,)."""
+        """Return the outputs (n, outputs), the function `name` of the scores; for None the classes (n,)."""
 
     def bind(
         self, network: Network, parameters: Array, X: Array, name: str | None
     ) -> tuple[Callable[[], object], Array]:
         """Return a function that predicts the present contents of X, and the array that the function fills.
 
-        The function computes the outputs `name`, or the classes if `name` is None, and returns True if all
-        scores are finite.
+        The function computes what `outputs` returns for `name`, and returns True if all scores are finite.
         """
 
     def loss(

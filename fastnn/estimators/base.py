@@ -155,18 +155,14 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             return X
         return cast_samples(network.dtype, densify(self._validate_data(X, reset=False)))
 
-    def _compute_outputs(self, X: Array, name: str, warns: bool = True) -> Array:
-        """Return the outputs (n, n_outputs) of checked samples: the function `name` of the scores."""
+    def _compute_outputs(self, X: Array, name: str | None, warns: bool = True) -> Array:
+        """Return the outputs of checked samples, as `Backend.outputs` names them."""
         state = self._state
         return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads, warns)
 
     def _compute_predictions(self, X: Array, method: str, warns: bool = True) -> Array:
         """Return the predictions or probabilities for checked samples."""
         output, finish = self._choose_output(method)
-        if output is None:
-            state = self._state
-            predict = get_backend("numba").predict
-            return finish(predict(state.network, state.folded, X, self._threads, warns))
         return finish(self._compute_outputs(X, output, warns))
 
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:

@@ -67,7 +67,7 @@ def test_outputs_and_classes_match_the_reference(network: Network, count, seed, 
         np.testing.assert_allclose(P, expected, rtol=0, atol=error * max(1.0, np.abs(expected).max()))
         if name == "softmax":
             np.testing.assert_allclose(P.sum(axis=1), 1, rtol=20 * np.finfo(network.dtype).eps)
-        classes = backend.predict(network, parameters, X)
+        classes = backend.outputs(network, parameters, X, None)
         assert classes.dtype == np.int64
         # Either class may be predicted if their scores differ by less than the rounding error.
         assert (S[np.arange(count), classes] >= S.max(axis=1) - error).all()
@@ -92,7 +92,7 @@ def predict_all(network, parameters, X, y, weights, n_threads=1):
     backend = get_backend("numba")
     found = [
         backend.outputs(network, parameters, X, "identity", n_threads),
-        backend.predict(network, parameters, X, n_threads),
+        backend.outputs(network, parameters, X, None, n_threads),
         backend.loss(network, parameters, X, y, weights, n_threads),
     ]
     if network.n_inputs == 2 and network.n_outputs > 1:
@@ -140,7 +140,7 @@ def test_grids_have_the_predictions_at_their_points(network: Network, height, wi
     xs = (-1.0 + np.arange(width) * (3.0 / width)).astype(network.dtype)
     ys = (0.5 + np.arange(height) * (2.0 / height)).astype(network.dtype)
     points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-    expected = get_backend("numba").predict(network, parameters, points).reshape(height, width)
+    expected = get_backend("numba").outputs(network, parameters, points, None).reshape(height, width)
     S = np.sort(exact_scores(network, parameters, points), axis=1)
     close = np.zeros(len(points), bool)
     if network.n_outputs > 1:
