@@ -134,14 +134,14 @@ class FunctionSchedule(Schedule):
 
     def __post_init__(self) -> None:
         # A class is callable too, but its instances are not factors: refuse classes.
-        if isinstance(self.function, type) or not _takes_steps(self.function):
+        if isinstance(self.function, type) or not _count_arguments(self.function):
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
                 f"{short_repr(self.function)}: write, for instance, lambda step: 0.999**step"
             )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        more = (total,) if _takes_total(self.function) else ()
+        more = (total,) if _count_arguments(self.function) == 2 else ()
         return np.array(
             [
                 check_rate(self.function(step, *more), f"the schedule's factor at step {step}")
@@ -151,31 +151,25 @@ class FunctionSchedule(Schedule):
         )
 
 
-def _takes_steps(function: Any) -> bool:
-    """Return True for a function that can be called with a step, or with a step and the number of steps."""
+def _count_arguments(function: Any) -> int:
+    """Return 2 for a function of the step and the number of steps, 1 for one of the step, 0 for others."""
     if not callable(function):
-        return False
+        return 0
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions written in C have no signature
-        return True
-    try:
-        signature.bind(*(0, 1)[: 1 + _takes_total(function)])
-    except TypeError:
-        return False
-    return True
-
-
-def _takes_total(function: Callable[..., float]) -> bool:
-    """Return True if a schedule's function also takes the number of steps of the run."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 1 and (
-        positional[1].default is inspect.Parameter.empty or positional[1].name == "total"
+        return 1
+    positional = [
+        p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    takes_total = len(positional) > 1 and (
+        positional[1].default is signature.empty or positional[1].name == "total"
     )
+    try:
+        signature.bind(*range(1 + takes_total))
+    except TypeError:
+        return 0
+    return 1 + takes_total
 
 
 def resolve_schedule(spec: Any, name: str = "schedule") -> Schedule:
