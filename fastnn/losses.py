@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .system.validation import Array, check_labels, check_number, check_targets, resolve, store_checked
+from .system.validation import Array, check_labels, check_number, check_targets, store_checked
 from .system.words import translate_arguments
 
 __all__ = [
@@ -352,8 +352,3 @@ class Poisson(Loss):
 REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if not loss.of_labels and loss.bounds[1] is None
 )
-
-
-def resolve_loss(loss: Any) -> Loss:
-    """Return the loss that an argument is or names; raise ValueError for anything else."""
-    return resolve(loss, "loss", Loss, LOSSES)

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastnn_kernels.compiler.kinds import get_address
 
-from ..losses import Loss, SoftmaxCrossEntropy, resolve_loss
+from ..losses import LOSSES, Loss, SoftmaxCrossEntropy
 from ..reference.layer import ACTIVATIONS
 from ..reference.norm import EPS
 from ..system.generators import Random
@@ -31,6 +31,7 @@ from ..system.validation import (
     check_flag,
     check_layout,
     check_number,
+    resolve,
     short_repr,
 )
 from .initialization import INITIALIZERS, draw_layer
@@ -134,12 +135,11 @@ class Network:
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
         check_choice(output_activation, "output_activation", ACTIVATIONS)
-        resolved = check_dtype(dtype)
         return _share_network(
             dims,
             (*hidden, output_activation),
-            resolved,
-            resolve_loss(loss),
+            check_dtype(dtype),
+            resolve(loss, "loss", Loss, LOSSES),
             check_flag(batch_norm, "batch_norm"),
             _check_dropout(dropout, n_hidden),
         )
