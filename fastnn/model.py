@@ -463,10 +463,7 @@ class Model(Exportable, Savable):
         X, y = self._check(X, y)
         random = resolve_random_state(random_state, rng, default=0)
         return check_gradients(
-            get_backend(self.backend),
-            self._network,
-            self._parameters,
-            self._statistics,
+            self,
             X,
             y,
             check_weights(sample_weight, X.shape[0]),

@@ -12,13 +12,13 @@ import functools
 import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import get_backend
 from ..engine.job import Job, Memory
-from ..engine.protocol import Backend
 from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS
@@ -27,6 +27,9 @@ from ..reference.network import Activation, Batch, forward_pass, make_chain
 from ..system.validation import Array
 from .divergence import DivergenceError
 from .loop import run_training
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 # Half of the distance between the outer points, for a parameter of size 1. The error of the quotient by
 # rounding is then about 1e-12. The truncation error is about 1e-17, or 1e-11 in a layer below a batch
@@ -94,10 +97,7 @@ class GradientReport:
 
 
 def check_gradients(
-    backend: Backend,
-    network: Network,
-    parameters: Array,
-    statistics: Array,
+    model: Model,
     X: Array,
     y: Array,
     weights: NDArray[np.float64],
@@ -106,12 +106,12 @@ def check_gradients(
     n_parameters: int,
     seed: int,
 ) -> GradientReport:
-    """Compare the backend's gradient with difference quotients of its loss.
+    """Compare the gradient of the model's backend with difference quotients of its loss.
 
-    `Model.check_gradients` documents the arguments, which it has checked; parameters and statistics are not
-    changed. `seed` decides all choices and the dropout masks.
+    `Model.check_gradients` documents the arguments, which it has checked; the model is not changed. `seed`
+    decides all choices and the dropout masks.
     """
-    wide = replace(network, dtype=np.dtype(np.float64))
+    backend, network = get_backend(model.backend), replace(model._network, dtype=np.dtype(np.float64))
     random = np.random.default_rng(seed)
     if len(X) > n_samples:
         # Samples of weight 0 have no gradient: choose among the others. Dropout masks depend on the order of
@@ -121,9 +121,8 @@ def check_gradients(
         X, y, weights = X[few], y[few], weights[few]
     X, y = X.astype(np.float64), y.astype(np.float64)
     weights = weights / weights.sum()
-    parameters = wide.convert_parameters(network, parameters)
-    network = wide
-    statistics = statistics.astype(np.float64)
+    parameters = network.convert_parameters(model._network, model._parameters)
+    statistics = model._statistics.astype(np.float64)
     arrays = _locate_arrays(network)
     found: dict[str, list[Any]] = {name: [0, 0, math.nan] for name in arrays}
     for point in range(n_points):
