@@ -12,7 +12,7 @@ from fastnn_kernels.calls.training import Data
 from fastnn_kernels.compiler.entry import PreparedCall
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
-from ..reference.lbfgs import Limits, find_status
+from ..reference.lbfgs import find_status
 from .arguments import (
     allocate_distant_rows,
     divide_step,
@@ -56,6 +56,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             n_shards,
             network.training_operations * width * n_shards,
         )
+        self._limits = lbfgs.Limits(*make_lbfgs_limits(job))
         n_before = 0 if memory is None else self._check_pairs(memory)
         maxcor = max(count_pairs(job), n_before)
         # Zeros and not garbage: a file of the memory depends on the training alone.
@@ -74,9 +75,8 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             progress=np.zeros(2, np.int64),
             evaluates=np.zeros(1, np.int64),
         )
-        ends = Limits(*make_lbfgs_limits(job))
         if memory is not None:
-            self._restore_memory(memory, n_before, ends)
+            self._restore_memory(memory, n_before)
         self.records = job.records(len(network.shapes))
         settings = make_kernel_settings(network, job, width, n_rounds=-(-shard // width))
         self._work = make_training_workspace(network, job, width, self._calls.max_threads)
@@ -89,7 +89,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             advance=lbfgs.advance_pointer(),
             plan=network.training_layout.plan,
             state=self._state,
-            limits=lbfgs.Limits(*ends),
+            limits=self._limits,
             data=Data(*make_tile_data(network, job, width)),
             settings=settings,
             records=self.records,
@@ -134,7 +134,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
                 and counts.max() < 2**62
                 and counts[lbfgs.PHASE] <= lbfgs.ENDED
                 and (counts[lbfgs.PHASE] < lbfgs.ENDED or counts[lbfgs.STATUS] > lbfgs.RUNNING)
-                and counts[lbfgs.N_TRIALS] <= make_lbfgs_limits(self._job)[2]
+                and counts[lbfgs.N_TRIALS] <= self._limits.maxls
                 and counts[lbfgs.STATUS] <= lbfgs.SEARCH_FAILED
                 and counts[lbfgs.N_PAIRS] <= M
                 and counts[lbfgs.NEWEST] < M
@@ -144,7 +144,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
         return M
 
-    def _restore_memory(self, memory: LBFGSMemory, n_before: int, ends: Limits) -> None:
+    def _restore_memory(self, memory: LBFGSMemory, n_before: int) -> None:
         """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
         state, (vectors, numbers, counts) = self._state, self._minimiser
         M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
@@ -168,7 +168,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
                 numbers[lbfgs.VALUE_BEFORE],
                 numbers[lbfgs.VALUE],
                 vectors[lbfgs.GRADIENT],
-                ends,
+                self._limits,
             )
 
     # --- progress ------------------------------------------------------------------------------------
