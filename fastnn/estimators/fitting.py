@@ -60,7 +60,7 @@ from .fitted import (
 from .holdout import Validation, check_validation, make_validation, split_validation
 from .online import make_online_steps
 from .parameters import parse_activations, parse_hidden_sizes
-from .reporting import CallbackData, Lines, make_callback_data, report_fit, restore_attributes
+from .reporting import Lines, make_callback_data, report_fit, restore_attributes
 from .samples import Samples, check_samples
 from .solvers import has_schedule, make_optimizer, make_schedule
 from .targets import Weights
@@ -246,7 +246,7 @@ class _Fit(Hook):
         self._keeper: KeepBest | None = None
         self._ending: Ending | None = None
 
-    def run(self, callback_data: CallbackData) -> None:
+    def run(self, callback_data: dict[str, Any]) -> None:
         """Train until the fit ends, and warn if it has not converged."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from ..system.sklearn_internals import (
     safe_indexing,
     start_callbacks,
 )
-from ..system.validation import Array
 from ..training.loop import Hook, Training
 from ..training.progress import ReportingHook, ShowProgress
 from .samples import Samples
@@ -35,16 +34,12 @@ if TYPE_CHECKING:
 MAX_TASKS = 50
 
 
-class CallbackData(NamedTuple):
-    """Training data in the form that scikit-learn's callbacks receive."""
+def make_callback_data(estimator: BaseMLP, X: object, data: Samples) -> dict[str, Any]:
+    """Return the training data as arguments of scikit-learn's callbacks.
 
-    X: Callable[[], Any]  # returns the samples, with feature names if there are any
-    y: Array  # checked targets
-    metadata: dict[str, Array] | None  # further arguments of `fit`, such as `sample_weight`
-
-
-def make_callback_data(estimator: BaseMLP, X: object, data: Samples) -> CallbackData:
-    """Return the training data for scikit-learn's callbacks; X keeps the names of its features."""
+    "X" is a function that returns the samples, with feature names if there are any; "y" are the checked
+    targets, and "metadata" further arguments of `fit`.
+    """
 
     def get_samples() -> Any:
         if not hasattr(estimator, "feature_names_in_"):
@@ -52,7 +47,8 @@ def make_callback_data(estimator: BaseMLP, X: object, data: Samples) -> Callback
         return X if data.rows is None else safe_indexing(X, data.rows)
 
     weights = data.given_weights
-    return CallbackData(get_samples, data.given_y, None if weights is None else {"sample_weight": weights})
+    metadata = None if weights is None else {"sample_weight": weights}
+    return {"X": get_samples, "y": data.given_y, "metadata": metadata}
 
 
 class Lines(ReportingHook):
@@ -90,8 +86,8 @@ class Lines(ReportingHook):
 class Tasks(ReportingHook):
     """Hook that reports a fit, divided into tasks of several epochs, to scikit-learn's callbacks."""
 
-    def __init__(self, estimator: BaseMLP, job: Job, data: CallbackData) -> None:
-        self._estimator, self._job, self._data = estimator, job, data._asdict()
+    def __init__(self, estimator: BaseMLP, job: Job, data: dict[str, Any]) -> None:
+        self._estimator, self._job, self._data = estimator, job, data
         self._task: Any = None
         self._stop_requested = False
         self._task_length = -(-job.num_passes // MAX_TASKS)
@@ -149,7 +145,7 @@ class Tasks(ReportingHook):
 
 @contextmanager
 def report_fit(
-    estimator: BaseMLP, job: Job, is_whole: bool, data: CallbackData, n_steps: Callable[[], int]
+    estimator: BaseMLP, job: Job, is_whole: bool, data: dict[str, Any], n_steps: Callable[[], int]
 ) -> Iterator[list[Hook]]:
     """Yield the hooks for an estimator's parameter `verbose` and its callbacks; end the report with the fit.
 
