@@ -198,8 +198,7 @@ class Job:
 
     def records(self, n_layers: int) -> Records:
         """Return records for all kept epochs, filled with zeros."""
-        last = self.record(self.num_passes - 1) if self.num_passes else None
-        n = 0 if last is None else last + 1
+        n = len(self.kept)
         return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 

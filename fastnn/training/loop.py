@@ -178,17 +178,9 @@ class Training:
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 
-def run_training(
-    trainer: Trainer,
-    job: Job,
-    hooks: Iterable[Hook] = (),
-    validation: NDArray[np.float64] | None = None,
-) -> Training:
-    """Run a training until its epochs are done, or the trainer, a hook or a DivergenceError ends it.
-
-    Hooks fill `validation` (R,), the losses of the kept epochs; a resumed training passes those it has.
-    """
-    return finish(run_chunks(trainer, job, hooks, validation))
+def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Training:
+    """Run a training until its epochs are done, or the trainer, a hook or a DivergenceError ends it."""
+    return finish(run_chunks(trainer, job, hooks))
 
 
 def finish(work: Generator[None, None, Result]) -> Result:
@@ -206,12 +198,13 @@ def finish(work: Generator[None, None, Result]) -> Result:
 def run_chunks(
     trainer: Trainer,
     job: Job,
-    hooks: Iterable[Hook] = (),
+    hooks: Iterable[Hook],
     validation: NDArray[np.float64] | None = None,
 ) -> Generator[None, None, Training]:
     """Do what `run_training` does, and yield before every chunk: a caller without threads has other work.
 
-    To close the generator ends the training as Ctrl-C does.
+    Hooks fill `validation` (R,), the losses of the kept epochs; a resumed training passes those it has. To
+    close the generator ends the training as Ctrl-C does.
     """
     training = Training(trainer, job, hooks)
     if validation is not None:
