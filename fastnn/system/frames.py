@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     # Table in memory: a dataframe, or what converts to an array of two dimensions.
     TableLike: TypeAlias = ArrayLike | IntoDataFrame
 
-# Kinds of columns.
-KINDS = ("number", "boolean", "date", "category")
 # Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.
 _KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
 # Largest magnitude of a date in microseconds since 1970, that of a date 146,000 years away: differences of
@@ -48,7 +46,7 @@ class Table:
     """Columns of a table in the form that the encoders read."""
 
     names: list[str]  # "x0", "x1" and so on if the table has none
-    kinds: list[str]  # kind of every column, one of `KINDS`
+    kinds: list[str]  # kind of every column: "number", "boolean", "date" or "category"
     # Values of every column: for "number" and "boolean" an array (n,) of floats, missing values as NaN; for
     # "date" an array of datetime64 in microseconds, missing values as NaT; for "category" a list of Python
     # objects, or `CodedValues` where the table itself has codes.

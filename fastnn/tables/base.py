@@ -68,9 +68,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         "n_jobs": [numbers.Integral, None],
         "random_state": ["random_state"],
     }
-    # Class of the networks, and True for an estimator of classes.
-    _MEMBER: ClassVar[type]
-    _HAS_CLASSES: ClassVar[bool]
+    _HAS_CLASSES: ClassVar[bool]  # True for an estimator of classes
     _SAVED: ClassVar[tuple[str, ...]] = (
         "_center",
         "_majority",

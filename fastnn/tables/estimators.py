@@ -127,7 +127,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
     }
 
     temperature_: float
-    _MEMBER: ClassVar[type] = MLPClassifier
     _HAS_CLASSES: ClassVar[bool] = True
 
     def __init__(
@@ -279,7 +278,6 @@ class TabularRegressor(RegressorMixin, Tabular):
         **Tabular._parameter_constraints,
         "quantiles": ["array-like", None],
     }
-    _MEMBER: ClassVar[type] = MLPRegressor
     _HAS_CLASSES: ClassVar[bool] = False
 
     def __init__(

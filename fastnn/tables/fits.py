@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 
 from ..estimators.fitting import FitOptions, fit_network
@@ -27,6 +26,7 @@ from .importances import estimate_importances
 from .members import (
     MIN_FOLDS,
     Deadline,
+    Rows,
     StopAtCycleEnds,
     check_split_weights,
     check_validation_weights,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from ..system.frames import TableLike
     from .base import Tabular
     from .members import Member
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
     from ..system.frames import TableLike
     from .base import Tabular
-    from .members import Member
-
-Rows = NDArray[np.int64]
+    from .members import Member, Rows
 
 # Largest number of rows of a fold on which the importances of the columns are estimated.
 IMPORTANCE_ROWS = 400

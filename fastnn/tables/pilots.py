@@ -20,9 +20,7 @@ from .presets import Preset, Recipe
 if TYPE_CHECKING:
     from .base import Tabular
     from .fits import TableFits
-    from .members import Member
-
-Rows = NDArray[np.int64]
+    from .members import Member, Rows
 
 # Number of pilots, where the estimator has as many networks.
 N_PILOTS = 2

@@ -82,18 +82,18 @@ def evaluate_table(options: EvaluateOptions) -> int:
     y, found, w = map(np.concatenate, (truths, predictions, row_weights))
     check_any(len(y), w, table.name, target, weights)
     labels = None if classes is None else np.arange(len(classes))
-    constant = np.broadcast_to(predict_constant(task, y, w, labels, 1), found.shape)
+    constant = np.broadcast_to(predict_constant(y, w, labels, 1), found.shape)
     scores = {
-        "fastnn": compute_scores(task, y, found, labels, w),
-        "constant": compute_scores(task, y, constant, labels, w),
+        "fastnn": compute_scores(y, found, labels, w),
+        "constant": compute_scores(y, constant, labels, w),
     }
     names = np.concatenate(row_groups) if row_groups else None
-    margins = estimate_margins(task, y, found, labels, w, names)
+    margins = estimate_margins(scores["fastnn"], y, found, labels, w, names)
     notes += [*matching.notes, *note_missing_targets(n_missing)]
     printed = [
         f"{table.name}: {pluralize(len(y), 'row')} with {target}",
         *(f"  note: {note}" for note in notes),
-        f"\n{format_scores(task, scores, margins)}",
+        f"\n{format_scores(scores, margins)}",
     ]
     if classes is not None and len(classes) <= MAX_CLASSES:
         counts = confusion_matrix(y, found.argmax(axis=1), labels=labels)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
-from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve
@@ -19,21 +18,12 @@ from ..report.page import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
 from .rows import Problem
-from .scores import (
-    compute_scores,
-    count_operations,
-    estimate_margins,
-    order_metrics,
-    score_baselines,
-)
+from .scores import compute_scores, count_operations, estimate_margins, order_metrics, score_baselines
 
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
+    from ..members import Rows
 
-Rows = NDArray[np.int64]
-
-# Name of the fitted estimator among the baselines.
-OWN = "fastnn"
 # Number of folds of the linear model where the networks are evaluated out of fold.
 N_FOLDS = 5
 # Evaluated rows from which scores say enough without a cross-validation.
@@ -57,9 +47,9 @@ def fit_and_evaluate(
     cross-validation, if the options have a number of folds, or of out-of-fold predictions. `keep` saves the
     fitted estimator, whatever becomes of the evaluation.
     """
-    task, frame, n_folds = problem.task, problem.frame, options.cv
-    y, weights, groups = problem.target.to_numpy(), problem.weights, problem.groups
-    classes = np.unique(y) if task == "classification" else None
+    frame, y, n_folds = problem.frame, problem.target.to_numpy(), options.cv
+    weights, groups = problem.weights, problem.groups
+    classes = np.unique(y) if problem.task == "classification" else None
     if n_folds is not None and model.time_limit is not None:
         model.set_params(time_limit=model.time_limit / (n_folds + 1))
     settings: dict[str, Any] = {"progress": progress, "passes": options.passes}
@@ -97,11 +87,11 @@ def fit_and_evaluate(
         folds = _split_rows(problem, N_FOLDS, options.seed)
         how = OUT_OF_FOLD.format(pluralize(len(scored), "row"))
     truth, scored_weights = targets[scored], None if row_weights is None else row_weights[scored]
-    scores = {OWN: compute_scores(task, truth, predictions, classes, scored_weights)}
+    scores = {"fastnn": compute_scores(truth, predictions, classes, scored_weights)}
     own_groups = None if groups is None else groups[scored]
-    margins = estimate_margins(task, truth, predictions, classes, scored_weights, own_groups)
+    margins = estimate_margins(scores["fastnn"], truth, predictions, classes, scored_weights, own_groups)
     work = count_operations(model, len(y)) * (1 + (n_folds or 0))
-    scores |= score_baselines(task, X, targets, row_weights, folds, classes, scored, work)
+    scores |= score_baselines(X, targets, row_weights, folds, classes, scored, work)
     remarks = []
     if n_folds is None and len(truth) < FEW_ROWS:
         advice = ": --cv 5 evaluates all rows, by networks that did not see them" if valid is None else ""
@@ -111,18 +101,14 @@ def fit_and_evaluate(
         remarks += _note_rare_classes(truth, predictions, classes, scored_weights, is_balanced)
     return EvaluatedFit(
         model=model,
-        target=options.target,
-        task=task,
-        frame=frame,
-        y=y,
+        problem=problem,
         classes=classes,
         truth=truth,
         predictions=predictions,
-        metrics=order_metrics(task, scores),
+        metrics=order_metrics(scores),
         scores=scores,
         margins=margins,
         how=how,
-        notes=problem.notes,
         remarks=remarks,
     )
 

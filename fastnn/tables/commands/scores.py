@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
-from numpy.typing import NDArray
 from pandas import DataFrame
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -25,8 +24,7 @@ from .matching import ignore_unseen
 
 if TYPE_CHECKING:
     from ..base import Tabular
-
-Rows = NDArray[np.int64]
+    from ..members import Rows
 
 # Largest number of rows to which the linear model is fitted.
 MAX_ROWS = 20_000
@@ -54,34 +52,34 @@ class Metric:
         return format_score(value, not self.is_better_high)
 
 
-# Registry of the scores by task and name, the most important first.
+# Registry of the scores by name: those of classes, then those of numbers.
 METRICS = {
-    "classification": {
-        "accuracy": Metric("accuracy", True),
-        "balanced_accuracy": Metric("balanced accuracy", True),
-        "roc_auc": Metric("ROC AUC", True),
-        "average_precision": Metric("avg. precision", True),
-        "log_loss": Metric("log-loss", False),
-    },
-    "regression": {"rmse": Metric("RMSE", False), "mae": Metric("MAE", False), "r2": Metric("R2", True)},
+    "accuracy": Metric("accuracy", True),
+    "balanced_accuracy": Metric("balanced accuracy", True),
+    "roc_auc": Metric("ROC AUC", True),
+    "average_precision": Metric("avg. precision", True),
+    "log_loss": Metric("log-loss", False),
+    "rmse": Metric("RMSE", False),
+    "mae": Metric("MAE", False),
+    "r2": Metric("R2", True),
 }
 
 
 def compute_scores(
-    task: str, y: Array, predictions: Array, classes: Array | None, weights: Array | None
+    y: Array, predictions: Array, classes: Array | None, weights: Array | None
 ) -> dict[str, float]:
-    """Return the scores of numbers (n,) or probabilities (n, n_classes) by the names in `METRICS`.
+    """Return the scores of probabilities (n, n_classes), or without classes of numbers (n,), by name.
 
-    A score that is not defined is NaN. Of several classes, areas are means of those of each against all
-    others; of two, the average precision is that of the rarer one.
+    The names are in `METRICS`, the most important first. A score that is not defined is NaN. Of several
+    classes, areas are means of those of each against all others; of two, the average precision is that of the
+    rarer one.
     """
-    if task == "regression":
+    if classes is None:
         return {
             "rmse": float(np.sqrt(metrics.mean_squared_error(y, predictions, sample_weight=weights))),
             "mae": float(metrics.mean_absolute_error(y, predictions, sample_weight=weights)),
             "r2": float(metrics.r2_score(y, predictions, sample_weight=weights)) if len(y) > 1 else np.nan,
         }
-    assert classes is not None
     best = classes[predictions.argmax(axis=1)]
     places = np.searchsorted(classes, y)
     counts = np.bincount(places, weights, minlength=len(classes))
@@ -105,17 +103,17 @@ def compute_scores(
 
 
 def estimate_margins(
-    task: str,
+    names: Collection[str],
     y: Array,
     predictions: Array,
     classes: Array | None,
     weights: Array | None,
-    groups: Array | None = None,
+    groups: Array | None,
 ) -> dict[str, float]:
     """Return half of the width of the 95 % interval of each score by name; NaN for one row or group.
 
-    This is a bootstrap over rows, or over groups (n,) of rows: of many rows, it draws fewer, whose scores
-    vary more by a known factor.
+    The names are those of `compute_scores`, in its order. This is a bootstrap over rows, or over groups (n,)
+    of rows: of many rows, it draws fewer, whose scores vary more by a known factor.
     """
     if groups is None:
         rows_by_group, n_units = None, len(y)
@@ -124,10 +122,10 @@ def estimate_margins(
         rows_by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(counts)[:-1])
         n_units = len(counts)
     if n_units < 2:
-        return dict.fromkeys(METRICS[task], np.nan)
+        return dict.fromkeys(names, np.nan)
     n_drawn = min(n_units, max(MIN_DRAWN, n_units * MAX_DRAWN_ROWS // len(y)))
     random = np.random.RandomState(0)
-    draws = np.full((N_DRAWS, len(METRICS[task])), np.nan)
+    draws = np.full((N_DRAWS, len(names)), np.nan)
     # The checks of arguments would take most of the time.
     checks = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     with checks, warnings.catch_warnings():
@@ -138,15 +136,14 @@ def estimate_margins(
                 rows = np.concatenate([rows_by_group[k] for k in rows])
             drawn = None if weights is None else weights[rows]
             if drawn is None or drawn.any():
-                draw[:] = [*compute_scores(task, y[rows], predictions[rows], classes, drawn).values()]
+                draw[:] = [*compute_scores(y[rows], predictions[rows], classes, drawn).values()]
         spread = np.nanstd(draws, axis=0)
         spread[spread < 1e-12 * np.abs(np.nanmean(draws, axis=0))] = 0.0  # of rounding
     margins = 1.96 * np.sqrt(n_drawn / n_units) * spread
-    return dict(zip(METRICS[task], margins.tolist(), strict=True))
+    return dict(zip(names, margins.tolist(), strict=True))
 
 
 def score_baselines(
-    task: str,
     X: DataFrame,
     y: Array,
     weights: Array | None,
@@ -169,17 +166,15 @@ def score_baselines(
         own = _select_weights(weights, fitted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), ignore_unseen():
-            predict = _fit_linear(task, X.iloc[fitted], y[fitted], own, classes, work / len(splits))
+            predict = _fit_linear(X.iloc[fitted], y[fitted], own, classes, work / len(splits))
             values[predicted] = predict(X.iloc[predicted])
     # A constant from the fold's rows would differ from fold to fold, and rank the rows: all folds have one.
     rows = np.unique(np.concatenate([fitted for fitted, _ in splits]))
-    constant = predict_constant(task, y[rows], _select_weights(weights, rows), classes, len(scored))
+    constant = predict_constant(y[rows], _select_weights(weights, rows), classes, len(scored))
     given = None if weights is None else weights[scored]
     return {
-        "linear model": compute_scores(task, y[scored], values[scored], classes, given),
-        "majority" if classes is not None else "mean": compute_scores(
-            task, y[scored], constant, classes, given
-        ),
+        "linear model": compute_scores(y[scored], values[scored], classes, given),
+        "majority" if classes is not None else "mean": compute_scores(y[scored], constant, classes, given),
     }
 
 
@@ -189,7 +184,7 @@ def _select_weights(weights: Array | None, rows: Rows) -> Array | None:
 
 
 def _fit_linear(
-    task: str, X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float
+    X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float
 ) -> Callable[[DataFrame], Array]:
     """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
     encoder = TableEncoder(numbers="smooth", text="rare")
@@ -199,8 +194,8 @@ def _fit_linear(
     except ValueError:  # no column tells the fold's rows apart
         present = present[:1]
     if len(present) < 2:
-        return lambda X_test: predict_constant(task, y, weights, classes, len(X_test))
-    if task == "regression":
+        return lambda X_test: predict_constant(y, weights, classes, len(X_test))
+    if classes is None:
         # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
         center, scale = y.mean(), y.std()
         ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
@@ -217,7 +212,6 @@ def _fit_linear(
         warnings.simplefilter("ignore")  # the baseline may end before it converges
         model = LogisticRegression(max_iter=n_iterations).fit(Z, y, weights)
 
-    assert classes is not None
     n_classes, columns = len(classes), np.searchsorted(classes, present)
 
     def predict(X_test: DataFrame) -> Array:
@@ -228,11 +222,10 @@ def _fit_linear(
     return predict
 
 
-def predict_constant(task: str, y: Array, weights: Array | None, classes: Array | None, n_rows: int) -> Array:
+def predict_constant(y: Array, weights: Array | None, classes: Array | None, n_rows: int) -> Array:
     """Return the fractions of the classes, or the mean, for every row."""
-    if task == "regression":
+    if classes is None:
         return np.full(n_rows, np.average(y, weights=weights))
-    assert classes is not None
     counts = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
     return np.tile(counts / counts.sum(), (n_rows, 1))
 
@@ -245,23 +238,22 @@ def count_operations(model: Tabular, n_rows: int) -> float:
     return 6.0 * n_rows * float(np.dot(n_parameters, n_epochs))
 
 
-def order_metrics(task: str, scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
+def order_metrics(scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
     """Return the metrics in the order in which they matter, given the scores by model, the constant last.
 
     Where one class is very frequent, the accuracy says little.
     """
-    registry = METRICS[task]
     constant = list(scores.values())[-1]
     first = RARE_FIRST if constant.get("accuracy", 0.0) >= MAX_MAJORITY else ()
-    return {name: registry[name] for name in dict.fromkeys((*first, *registry))}
+    return {name: METRICS[name] for name in dict.fromkeys((*first, *constant))}
 
 
-def format_scores(task: str, scores: dict[str, dict[str, float]], margins: dict[str, float]) -> str:
+def format_scores(scores: dict[str, dict[str, float]], margins: dict[str, float]) -> str:
     """Return the scores as lines of text, a line for each model; the first has its margins below it."""
     names = list(scores)
     names[1:1] = ["  +/- (95 %)"]
     columns = {}
-    for key, metric in order_metrics(task, scores).items():
+    for key, metric in order_metrics(scores).items():
         own, *others = (metric.format(one[key]) for one in scores.values())
         columns[metric.label] = [own, format_score(margins[key], is_error=True), *others]
     return DataFrame(columns, names).to_string(col_space=[len(label) + 1 for label in columns])

@@ -115,7 +115,7 @@ def _write_results(
     # A table's name that is not UTF-8 holds lone surrogates: write them as JSON's escapes.
     with atomic_path(paths[1]) as draft:
         draft.write_text(text + "\n", "utf-8", "backslashreplace")
-    notes = read.notes + result.notes + result.remarks
+    notes = read.notes + result.problem.notes + result.remarks
     if options.weights is not None:
         notes.append(f"scores are weighted by {options.weights!r}; the tables count rows")
     page = make_report_page(result, metrics, notes, str(paths[0]))
@@ -204,7 +204,7 @@ def _print_table(read: ReadTable, problem: Problem) -> None:
 
 def _print_scores(result: EvaluatedFit) -> None:
     """Print the scores of the networks and of the baselines."""
-    print(f"\n{format_scores(result.task, result.scores, result.margins)}\n(evaluated {result.how})")
+    print(f"\n{format_scores(result.scores, result.margins)}\n(evaluated {result.how})")
     for remark in result.remarks:
         print(f"  note: {remark}")
     order = result.model.importances_.argsort()[::-1]
@@ -224,9 +224,9 @@ def _collect_metrics(read: ReadTable, result: EvaluatedFit, options: TrainTableO
         {
             "version": __version__,
             "table": read.name,
-            "rows": len(result.y),
+            "rows": len(result.problem.frame),
             "target": options.target,
-            "task": result.task,
+            "task": result.problem.task,
             "classes": None if result.classes is None else result.classes.tolist(),
             "evaluated": result.how,
             "scores": {name.replace(" ", "_"): scores for name, scores in result.scores.items()},

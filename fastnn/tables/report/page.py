@@ -36,8 +36,7 @@ from .tables import (
 )
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
+    from ..commands.rows import Problem
     from ..commands.scores import Metric
     from ..estimators import TabularClassifier, TabularRegressor
 
@@ -50,10 +49,7 @@ class EvaluatedFit:
     """Fitted estimator and what was measured."""
 
     model: TabularClassifier | TabularRegressor  # estimator, fitted to all training rows
-    target: str  # name of the column that is predicted
-    task: str  # kind of the target: "classification" or "regression"
-    frame: DataFrame  # training rows
-    y: Array  # (n,): targets of the training rows
+    problem: Problem  # training rows
     classes: Array | None  # classes of a classification
     truth: Array  # (m,): targets of the held-out rows
     predictions: Array  # (m, n_classes): probabilities or numbers predicted for the held-out rows
@@ -61,9 +57,7 @@ class EvaluatedFit:
     scores: dict[str, dict[str, float]]  # scores by name, of the networks and of the baselines
     margins: dict[str, float]  # halves of the 95 % intervals of the networks' scores
     how: str  # how the held-out rows were chosen, in words
-    # Remarks for the user about the table, and about the predictions.
-    notes: list[str]
-    remarks: list[str]
+    remarks: list[str]  # remarks for the user about the predictions
 
 
 def make_report_page(
@@ -74,7 +68,7 @@ def make_report_page(
     The details are the content of metrics.json, and the notes those for the user.
     """
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    sections = [_make_header(fit, details["table"]), _make_tiles(fit)]
+    sections = [_make_header(fit, details), _make_tiles(fit)]
     sections.append(
         _make_section(
             "Against simple models",
@@ -88,15 +82,15 @@ def make_report_page(
         _make_section(
             "Columns",
             "The distribution of each column, and what the networks see of it.",
-            make_columns_table(fit.frame, fit.model.columns_),
+            make_columns_table(fit.problem.frame, fit.model.columns_),
         )
     )
     if notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in notes)
         sections.append(_make_section("Notes", "", f'<ul class="notes">{items}</ul>'))
-    sections.append(_make_pair(_make_usage(fit.task, model_file), _make_details(details)))
+    sections.append(_make_pair(_make_usage(fit.problem.task, model_file), _make_details(details)))
     sections.append(f"<footer>Written by fastnn {escape(str(details['version']))}</footer>")
-    title = f"{escape(fit.target)} · {escape(details['table'])}"
+    title = f"{escape(details['target'])} · {escape(details['table'])}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -116,19 +110,19 @@ def _make_pair(*sections: str) -> str:
     return f'<div class="pair">{"".join(sections)}</div>'
 
 
-def _make_header(fit: EvaluatedFit, source: str) -> str:
-    size = f"{pluralize(len(fit.y), 'row')} · {pluralize(len(fit.model.columns_), 'column')}"
-    kind = "Classes" if fit.task == "classification" else "Numbers"
+def _make_header(fit: EvaluatedFit, details: dict[str, Any]) -> str:
+    size = f"{pluralize(details['rows'], 'row')} · {pluralize(len(fit.model.columns_), 'column')}"
+    kind = "Classes" if fit.problem.task == "classification" else "Numbers"
     return (
-        f'<header><p class="kicker">{kind} predicted from a table</p><h1>{escape(fit.target)}</h1>'
-        f"<p>{escape(source)} · {size}</p></header>"
+        f'<header><p class="kicker">{kind} predicted from a table</p><h1>{escape(details["target"])}</h1>'
+        f"<p>{escape(details['table'])} · {size}</p></header>"
     )
 
 
 def _make_tiles(fit: EvaluatedFit) -> str:
     """Return the most important scores in large digits."""
     networks, *_, constants = fit.scores.values()
-    always = "always the majority" if fit.task == "classification" else "always the mean"
+    always = "always the majority" if fit.problem.task == "classification" else "always the mean"
     tiles = []
     for k, (name, metric) in enumerate(fit.metrics.items()):
         value, constant = networks[name], constants[name]
@@ -152,7 +146,8 @@ def _format_score(name: str, metric: Metric, value: float) -> str:
 
 def _collect_predictions(fit: EvaluatedFit) -> list[str]:
     """Return the sections about right and wrong predictions."""
-    if fit.task == "regression":
+    P, classes = fit.predictions, fit.classes
+    if classes is None:
         half, most = np.quantile(np.abs(fit.truth - fit.predictions), [0.5, 0.9])
         text = (
             f"Half of the predictions are off by less than {format_number(half)}, nine of ten by less than "
@@ -168,8 +163,6 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
                 ),
             )
         ]
-    P, classes = fit.predictions, fit.classes
-    assert classes is not None
     counts = confusion_matrix(fit.truth, classes[P.argmax(axis=1)], labels=classes)
     order = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES]
     more = (

@@ -29,7 +29,7 @@ WEIGHTS, NOISE = random.randint(0, 3, N).astype(float), random.normal(size=N)
 def test_scores_of_classes_equal_scikit_learns(n_classes, weights):
     y = random.randint(0, n_classes, N)
     P = random.dirichlet(np.ones(n_classes), N)
-    found = compute_scores("classification", y, P, np.arange(n_classes), weights)
+    found = compute_scores(y, P, np.arange(n_classes), weights)
     best = P.argmax(axis=1)
     assert found["accuracy"] == metrics.accuracy_score(y, best, sample_weight=weights)
     assert found["balanced_accuracy"] == metrics.balanced_accuracy_score(y, best, sample_weight=weights)
@@ -44,7 +44,7 @@ def test_scores_of_classes_equal_scikit_learns(n_classes, weights):
 
 def test_scores_of_numbers_equal_scikit_learns():
     y, values = random.normal(size=(2, N))
-    found = compute_scores("regression", y, values, None, None)
+    found = compute_scores(y, values, None, None)
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, values))
     assert found["mae"] == metrics.mean_absolute_error(y, values)
     assert found["r2"] == metrics.r2_score(y, values)
@@ -58,10 +58,11 @@ def test_margins_are_those_of_the_normal_approximation(n_rows, size):
     y = random.randint(0, 2, n_rows)
     P = np.eye(2)[np.where(is_right, y, 1 - y)]
     groups = None if size == 1 else np.repeat(np.arange(n_rows // size), size)
-    found = estimate_margins("classification", y, P, np.arange(2), None, groups)
+    scores = compute_scores(y, P, np.arange(2), None)
+    found = estimate_margins(scores, y, P, np.arange(2), None, groups)
     assert found["accuracy"] == pytest.approx(1.96 * np.sqrt(0.16 * size / n_rows), rel=0.3)
     if n_rows == 200:  # where right predictions alone have a weight, there is nothing to vary
-        weighted = estimate_margins("classification", y, P, np.arange(2), is_right * 2.0, groups)
+        weighted = estimate_margins(scores, y, P, np.arange(2), is_right * 2.0, groups)
         assert weighted["accuracy"] == 0
 
 
@@ -69,7 +70,7 @@ def test_margins_are_those_of_the_normal_approximation(n_rows, size):
 def test_the_linear_baseline_is_close_to_a_linear_regression_in_any_unit(scale, center):
     y = (X["a"].to_numpy() * 2 + NOISE) * scale + center
     splits = make_splits(5, N, np.random.RandomState(0))
-    found = score_baselines("regression", X, y, None, splits, None, np.arange(N))
+    found = score_baselines(X, y, None, splits, None, np.arange(N))
     values = np.empty(N)
     for ours, theirs in splits:
         values[theirs] = LinearRegression().fit(X.iloc[ours], y[ours]).predict(X.iloc[theirs])
@@ -86,7 +87,7 @@ def test_the_linear_baseline_of_rows_that_are_all_alike_is_constant(task, score,
     y = np.arange(6) % 2
     table, splits = pd.DataFrame({"a": [1.0] * 5 + [2.0]}), [(np.arange(5), np.array([5]))]
     classes = np.arange(2) if task == "classification" else None
-    found = score_baselines(task, table, y, None, splits, classes, np.array([5]))
+    found = score_baselines(table, y, None, splits, classes, np.array([5]))
     assert found["linear model"][score] == pytest.approx(expected)
 
 
@@ -96,27 +97,28 @@ def test_baselines_are_judged_on_some_rows_and_with_folds_that_lack_a_class():
     splits = make_splits(4, N, np.random.RandomState(0), y)
     assert sorted(np.concatenate([theirs for _, theirs in splits]).tolist()) == list(range(N))
     rows = np.arange(10, 50)
-    found = score_baselines("classification", X, y, WEIGHTS, splits, np.arange(3), rows)
+    found = score_baselines(X, y, WEIGHTS, splits, np.arange(3), rows)
     assert found["linear model"]["accuracy"] > 0.8
     counts = np.bincount(y, WEIGHTS)
     is_best = y[rows] == counts.argmax()
     assert found["majority"]["accuracy"] == pytest.approx(np.average(is_best, weights=WEIGHTS[rows]))
     splits = [(np.arange(30, N), np.arange(30))]
-    found = score_baselines("classification", X, y, None, splits, np.arange(3), np.arange(30))
+    found = score_baselines(X, y, None, splits, np.arange(3), np.arange(30))
     assert found["majority"]["accuracy"] == (y[:30] == np.bincount(y[30:]).argmax()).mean()
 
 
-@pytest.mark.parametrize("task", METRICS)
-def test_the_columns_of_a_table_of_scores_are_aligned(task):
+@pytest.mark.parametrize("names", [["accuracy", "roc_auc", "log_loss"], ["rmse", "mae", "r2"]])
+def test_the_columns_of_a_table_of_scores_are_aligned(names):
     values = [0.5, 12345.678, 3.21e-7, 1.234567e9, -1.5e-300, np.nan]
-    scores = {f"model {value}": dict.fromkeys(METRICS[task], value) for value in values}
-    header, *lines = format_scores(task, scores, dict.fromkeys(METRICS[task], 0.01)).splitlines()
+    scores = {f"model {value}": dict.fromkeys(names, value) for value in values}
+    header, *lines = format_scores(scores, dict.fromkeys(names, 0.01)).splitlines()
     assert {len(line) for line in lines} == {len(header)}
-    assert lines[0].split()[2:] == ["0.5000"] * len(METRICS[task])
-    assert lines[1].split() == ["+/-", "(95", "%)", *["0.0100"] * len(METRICS[task])]
-    places = [header.index(metric.label) + len(metric.label) for metric in METRICS[task].values()]
+    assert lines[0].split()[2:] == ["0.5000"] * len(names)
+    assert lines[1].split() == ["+/-", "(95", "%)", *["0.0100"] * len(names)]
+    shown = [METRICS[name] for name in names]
+    places = [header.index(metric.label) + len(metric.label) for metric in shown]
     for line in lines:  # every cell ends where its label ends
         assert all(line[end - 1] != " " and line[end : end + 1] in ("", " ") for end in places)
-    for place, metric in zip(places, METRICS[task].values(), strict=True):
+    for place, metric in zip(places, shown, strict=True):
         assert lines[3][:place].endswith(" 0.0000" if metric.is_better_high else " 3.21e-07")
         assert lines[4][:place].endswith(" 1.235e+09")
