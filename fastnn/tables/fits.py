@@ -21,7 +21,7 @@ from ..system.sklearn_internals import check_sample_weight
 from ..system.validation import Array, check_count, check_flag, check_weights, short_repr
 from ..training.loop import Hook
 from ..training.progress import ShowProgress
-from .encoding.encoder import MAX_CATEGORIES, TableEncoder
+from .encoding.encoder import MAX_CATEGORIES, N_BINS, TableEncoder
 from .importances import estimate_importances
 from .members import (
     MIN_FOLDS,
@@ -36,7 +36,7 @@ from .members import (
 )
 from .parquet import Source, draw_rows, is_files
 from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
-from .presets import PRESETS, Preset
+from .presets import PRESETS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -116,9 +116,8 @@ def _read_training(
         del named["groups"]
     columns = _choose_columns(source, options.columns, **named)
     drawn = draw_rows(source.n_rows, options.rows, random)
-    preset = PRESETS[estimator.preset]
-    n_networks = estimator.n_estimators or preset.n_estimators
-    check_size(source, columns, options.rows, preset, n_networks, estimator.n_jobs, options.memory_limit)
+    n_networks = estimator.n_estimators or PRESETS[estimator.preset].n_estimators
+    check_size(source, columns, options.rows, n_networks, estimator.n_jobs, options.memory_limit)
     X, y, (weights, groups) = _read(
         source, columns, options.y, (options.sample_weight, options.groups), drawn
     )
@@ -157,7 +156,6 @@ def check_size(
     source: Source,
     columns: Sequence[str],
     rows: int | None,
-    preset: Preset,
     n_networks: int,
     n_jobs: int | None,
     limit: int | str | None,
@@ -169,7 +167,7 @@ def check_size(
     fits run side by side. `arguments` are how a caller passes a number of rows, and the name of its limit.
     """
     n_bytes = get_free_memory() if limit is None else parse_size(limit, arguments[1])
-    n_features = source.count_max_features(columns, preset.n_bins, MAX_CATEGORIES)
+    n_features = source.count_max_features(columns, N_BINS, MAX_CATEGORIES)
     row = 8 * len(columns) + 4 * n_features * (2 + min(n_networks, count_slots(n_jobs)))
     n_rows = min(source.n_rows, rows or source.n_rows)
     if n_rows * row > n_bytes:
@@ -210,7 +208,7 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
     n_networks = int(estimator.n_estimators or preset.n_estimators)
     y = estimator._check_y(options.y, True)
     encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
-    estimator.encoder_ = TableEncoder(n_bins=preset.n_bins, random_state=encoder_seed)
+    estimator.encoder_ = TableEncoder(random_state=encoder_seed)
     table, row_weights = _encode_table(estimator, options.X, y, options.sample_weight)
     if options.X_val is None:
         groups = None if options.groups is None else number_groups(options.groups, len(y))

@@ -42,7 +42,13 @@ MIN_STEPS, MIN_BATCH = 16, 32
 def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> dict[str, Any]:
     """Return the parameters of all networks of a tabular estimator, for `n_train` training rows."""
     recipe = preset.get_recipe(estimator._HAS_CLASSES)
-    settings: dict[str, Any] = recipe.get_parameters() | {
+    settings: dict[str, Any] = {
+        "activation": recipe.activation,
+        "init": recipe.init,
+        "learning_rate_init": recipe.rate,
+        "dropout": recipe.dropout,
+        "solver": "adamw" if recipe.weight_decay else "adam",
+        "weight_decay": recipe.weight_decay or None,
         "hidden_layer_sizes": preset.hidden_layer_sizes,
         "batch_size": choose_batch_size(n_train, recipe.batch_size),
         "max_iter": preset.epochs,

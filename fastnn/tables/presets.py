@@ -22,17 +22,6 @@ class Recipe:
     # the features of unimportant columns are scaled down.
     short_pilots: bool = False
 
-    def get_parameters(self) -> dict[str, object]:
-        """Return the parameters of the networks, except the batch size, which depends on the table."""
-        return {
-            "activation": self.activation,
-            "init": self.init,
-            "learning_rate_init": self.rate,
-            "dropout": self.dropout,
-            "solver": "adamw" if self.weight_decay else "adam",
-            "weight_decay": self.weight_decay or None,
-        }
-
 
 # A mean of several networks needs no dropout. Dropout harms regressors where a few targets are extreme.
 CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, scales_columns=True)
@@ -52,7 +41,6 @@ class Preset:
     # Training of the networks of classifiers and of regressors.
     classes: Recipe = CLASSES
     numbers: Recipe = NUMBERS
-    n_bins: int = 16  # intervals of a number's piecewise-linear encoding
 
     def get_recipe(self, is_classes: bool) -> Recipe:
         """Return the recipe of classifiers, or of regressors."""

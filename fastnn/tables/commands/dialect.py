@@ -66,12 +66,7 @@ def find_dialect(text: str, is_cut: bool, options: ReadOptions, name: str) -> tu
     decimal, thousands = options.decimal, options.thousands or None
     trained = options.trained
     is_open = options.decimal is None and options.thousands is None
-    if (
-        is_open
-        and trained is not None
-        and trained.sep == sep
-        and (trained.thousands or trained.decimal != ".")
-    ):
+    if is_open and trained and trained.sep == sep and (trained.thousands or trained.decimal != "."):
         decimal, thousands = trained.decimal, trained.thousands
     if decimal is None:
         decimal = "." if sep == "," else _find_decimal(rows)

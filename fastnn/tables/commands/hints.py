@@ -19,6 +19,8 @@ from pandas import Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .options import ReadOptions
+
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.
 MOSTLY = 0.8
 # Largest number of different values beside numbers or dates where these are fewer, but most.
@@ -75,13 +77,15 @@ def parse_units(texts: Series, units: Iterable[str], thousands: str | None, deci
 
 
 def find_hint(
-    column: Series, is_csv: bool, decimal: str = ".", missing_values: bool = True
+    column: Series, form: ReadOptions | None, missing_values: bool = True
 ) -> tuple[str, str] | None:
     """Return what most values of a column of text stand for, "numbers" or "dates", and how they are read.
 
     The second text is the end of a sentence about the column. The result is None for a column of other text,
-    and without `missing_values` where plain numbers are text only because of a few other values.
+    and without `missing_values` where plain numbers are text only because of a few other values. `form` is
+    that of the table, `ReadTable.form`.
     """
+    decimal = (form and form.decimal) or "."
     if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
         return None
     counts = column.dropna().value_counts()
@@ -107,7 +111,7 @@ def find_hint(
         options = [f"--date-format {forms}"] * (not formats[0].startswith("%Y-%m-%d"))
     parsed = read(texts)
     others = [*texts[parsed.isna()], *more[read(more).isna()]]
-    is_noted = others or (what == "numbers" and not is_csv)
+    is_noted = others or (what == "numbers" and form is None)
     if not (options or (is_noted and missing_values)):
         return None
     example = texts[parsed.notna()].iloc[0]
@@ -122,7 +126,7 @@ def find_hint(
             return what, f"{text}: correct the others, or all stay text"
         condition = "if that means missing, "
         options.append(format_option("--na", *(f"{column.name}={one}" for one in others[:MAX_OTHERS])))
-    if not is_csv:
+    if form is None:
         return what, f"{text}: convert it"
     return what, f"{text}: {condition}{' '.join(options)} reads it as {what}"
 

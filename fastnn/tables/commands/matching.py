@@ -48,7 +48,7 @@ def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
     """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
     wrong = find_first_text(column)
     if wrong is not None:
-        advice = find_hint(column, read.is_csv, read.decimal, missing_values=False)
+        advice = find_hint(column, read.form, missing_values=False)
         if advice is not None and advice[0] == "numbers":
             raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
         row, value = wrong

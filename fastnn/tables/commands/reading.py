@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import functools
+import gzip
 import io
 import lzma
 import os
@@ -43,8 +45,12 @@ from .options import ReadOptions
 HEAD = 256 * 1024
 # Largest number of unpacked bytes of a compressed file, and their ratio to the packed ones in larger files.
 MAX_UNPACKED, MAX_RATIO = 1 << 25, 100
-# First bytes of compressed files, and the names of the compressions in pandas.
-COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
+# First bytes of compressed files, and the functions that open what such a file holds.
+UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 # Column in which pandas writes an index without a name.
 INDEX = "__index_level_0__"
 # First bytes of files that are not tables here, with a remedy.
@@ -110,11 +116,6 @@ class ReadTable:
         """True for the rows of a CSV file."""
         return self.form is not None
 
-    @property
-    def decimal(self) -> str:
-        """Decimal point of the numbers in a CSV file."""
-        return "." if self.form is None else self.form.decimal or "."
-
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
@@ -141,7 +142,7 @@ class CsvFile:
     head: bytes
     name: str
     encoding: str
-    compression: str | None
+    unpack: Callable[[BinaryIO], Any] | None  # one of `UNPACKERS`
 
 
 @dataclass(frozen=True)
@@ -241,24 +242,15 @@ def _open_bytes(source: str | Path, name: str) -> Iterator[BinaryIO]:
         yield file if file.seekable() else io.BytesIO(file.read())
 
 
-def _open_packed(file: BinaryIO, compression: str) -> BinaryIO:
-    """Return the open file that a compressed file holds."""
-    import bz2
-    import gzip
-
-    openers: dict[str, Callable[[BinaryIO], Any]] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-    return openers[compression](file)
-
-
 class _Unpacking(io.RawIOBase):
     """Bytes that a compressed file holds; ValueError for more than a table of its size would have."""
 
     def __init__(self, file: CsvFile) -> None:
-        assert file.compression is not None
+        assert file.unpack is not None
         self._name = file.name
         self._n_left = max(MAX_UNPACKED, MAX_RATIO * file.file.seek(0, os.SEEK_END))
         file.file.seek(0)
-        self._file = _open_packed(file.file, file.compression)
+        self._file = file.unpack(file.file)
 
     def readable(self) -> bool:
         return True
@@ -359,15 +351,15 @@ def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, colu
     for magic, remedy in REFUSED.items():
         if head.startswith(magic):
             raise ValueError(f"{name} is {remedy}")
-    compression = next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), None)
-    if compression is not None:
+    unpack = next((unpack for magic, unpack in UNPACKERS.items() if head.startswith(magic)), None)
+    if unpack is not None:
         try:
-            head = _open_packed(file, compression).read(HEAD)
+            head = unpack(file).read(HEAD)
         except Exception as error:
             raise ValueError(f"{name} is damaged: {error}") from None
     marked = (kind for mark, kind in BYTE_ORDER_MARKS.items() if head.startswith(mark))
     encoding = options.encoding or next(marked, "utf-8")
-    csv_file = CsvFile(file, head, name, encoding, compression)
+    csv_file = CsvFile(file, head, name, encoding, unpack)
     try:
         return parse_csv(csv_file, options, columns)
     except UnicodeDecodeError as error:
@@ -460,7 +452,7 @@ class _Fields:
     def _open(self) -> BinaryIO:
         """Return the file, unpacked, at its beginning."""
         self.file.file.seek(0)
-        return self.file.file if self.file.compression is None else io.BufferedReader(_Unpacking(self.file))
+        return self.file.file if self.file.unpack is None else io.BufferedReader(_Unpacking(self.file))
 
     @functools.cached_property
     def _skipped(self) -> list[int]:

@@ -238,9 +238,7 @@ def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
             "regression takes them for numbers"
         )
     is_long = len(distinct) > MAX_CLASSES and not has_numbers
-    if task == "regression" or (
-        is_long and (find_hint(column, read.is_csv, read.decimal) or [""])[0] == "numbers"
-    ):
+    if task == "regression" or (is_long and (find_hint(column, read.form) or [""])[0] == "numbers"):
         parse_numbers(
             column, read, "the target"
         )  # raises where other text is among numbers, and names the row

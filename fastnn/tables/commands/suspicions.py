@@ -45,7 +45,7 @@ def find_suspicions(
     frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
     for name in frame.columns:
         column, drop = frame[name], f"{format_option('--drop', name)} leaves it out"
-        advice = find_hint(column, read.is_csv, read.decimal)
+        advice = find_hint(column, read.form)
         if advice is not None:
             notes.append(f"column {name!r} {advice[1]}")
         if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():

@@ -91,14 +91,13 @@ def train_table(options: TrainTableOptions) -> int:
 
 def _check_size(options: TrainTableOptions) -> None:
     """Raise ValueError if the training takes more memory than allowed, before a file is read."""
-    source, preset = Source.open(options.table), PRESETS[options.preset]
+    source = Source.open(options.table)
     left_out = {options.target, options.weights, options.groups, *resolve_names(options.drop, source.columns)}
     check_size(
         source,
         [name for name in source.columns if name not in left_out],
         options.rows,
-        preset,
-        options.networks or preset.n_estimators,
+        options.networks or PRESETS[options.preset].n_estimators,
         options.jobs,
         options.memory_limit,
         ("--rows ", "--memory-limit"),

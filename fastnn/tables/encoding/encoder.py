@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from ...system.frames import TableLike
 
-# Usual number of categories with a feature of their own.
-MAX_CATEGORIES = 32
+# Usual numbers of intervals of a number, and of categories with a feature of their own.
+N_BINS, MAX_CATEGORIES = 16, 32
 # Number of folds of the target statistics.
 N_FOLDS = 5
 # Number of rows that are encoded at once: their features stay in the processor's cache.
@@ -141,7 +141,7 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
     def __init__(
         self,
         numbers="both",
-        n_bins=16,
+        n_bins=N_BINS,
         min_frequency=5,
         max_categories=MAX_CATEGORIES,
         text="target",

@@ -6,7 +6,7 @@ encoded in float64 and features rounded to float32, as `TableEncoder.transform` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from ...export.onnx import TABLES, Graph, Tensor, check_text
 from ...system.validation import Array, short_repr
 from .categories import CategoryEncoding, WordsEncoding
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, count_features
-from .dates import PARTS
 from .encoder import TableEncoder
 from .piecewise import compute_interval_terms
 from .scaling import LIMIT
@@ -90,7 +89,7 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
         if encoding.name in drop:
             features.append(encode_missing(encoding, kind))
         else:
-            features.append(_ENCODINGS[type(encoding)](encoding, encoding.name, graph))
+            features.append(_add_column(encoding, encoding.name, graph))
     first = next(feature for feature in features if isinstance(feature, str))
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
 
@@ -131,13 +130,20 @@ def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[
     return records
 
 
-def _add_column_of_numbers(encoding: Any, name: str, graph: Graph) -> str:
-    """Add the encoding of numbers or booleans, and return the name of the features."""
-    return _NUMBERS[type(encoding)](encoding, name, graph.node("IsNaN", name), graph)
+def _add_column(encoding: Encoding, name: str, graph: Graph) -> str:
+    """Add the encoding of a column, and return the name of the features."""
+    if isinstance(encoding, CategoryEncoding):
+        return _add_category(encoding, name, graph)
+    if isinstance(encoding, DateEncoding):
+        return _add_date(encoding, name, graph)
+    assert isinstance(encoding, NumberEncoding | FlagEncoding)  # hashed words were refused
+    return _add_number(encoding, name, graph.node("IsNaN", name), graph)
 
 
-def _add_number(encoding: NumberEncoding, x: str, missing: str, graph: Graph) -> str:
+def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, graph: Graph) -> str:
     """Add the encoding of a number, given the names of values and of a mask of missing values."""
+    if isinstance(encoding, FlagEncoding):
+        return _add_flag(encoding, x, missing, graph)
 
     def number(value: float | Array) -> str:
         return graph.constant(np.asarray(value, np.float64))
@@ -181,7 +187,7 @@ def _add_date(encoding: DateEncoding, name: str, graph: Graph) -> str:
     days = graph.node("Div", elapsed, graph.constant(np.array(_DAY, np.float64)))
     columns = [days, *(graph.cast(dates.part(part), _DOUBLE) for part in encoding.parts)]
     features = [
-        _NUMBERS[type(number)](number, x, missing, graph)
+        _add_number(number, x, missing, graph)
         for number, x in zip(encoding.numbers, columns, strict=True)
         if not isinstance(number, Dropped)
     ]
@@ -203,7 +209,7 @@ class _Dates:
         return self._graph.constant(np.array(value, np.int64))
 
     def part(self, name: str) -> str:
-        """Return the name of a part, a key of `PARTS`."""
+        """Return the name of a part, a key of `dates.PARTS`."""
         if not self._parts:
             self._parts = self._clock() | self._calendar()
         return self._parts[name]
@@ -262,23 +268,5 @@ def _add_lookup(known: list[str], table: Array, name: str, graph: Graph) -> str:
         values_int64s=[*range(len(known) + 1)],
         default_int64=len(known) + 1,
     )
-    return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(_AXIS)))
-
-
-# The axis that makes a column (N, 1) an array (N,).
-_AXIS = np.array([1])
-
-
-# Functions that add the encoding of numbers, given names of values and of a mask of missing values.
-_NUMBERS: dict[type, Callable[[Any, str, str, Graph], str]] = {
-    NumberEncoding: _add_number,
-    FlagEncoding: _add_flag,
-}
-# Functions that add the encoding of a column, by the type of the encoding.
-_ENCODINGS: dict[type, Callable[[Any, str, Graph], str]] = {
-    NumberEncoding: _add_column_of_numbers,
-    FlagEncoding: _add_column_of_numbers,
-    DateEncoding: _add_date,
-    CategoryEncoding: _add_category,
-}
-assert set(PARTS) == {"year", "month", "day", "weekday", "hour", "minute"}
+    axis = np.array([1])  # of the column (N, 1), which becomes (N,)
+    return graph.node("Gather", graph.constant(table), graph.node("Squeeze", codes, graph.constant(axis)))

@@ -80,10 +80,8 @@ def escape(text: str) -> str:
     return html.escape(escape_controls(text))
 
 
-def draw_svg(
-    name: str, title: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.2, 3.6)
-) -> str:
-    """Return the SVG element of a figure of some inches, drawn on axes by `draw`.
+def draw_svg(name: str, title: str, draw: Callable[[Axes], None]) -> str:
+    """Return the SVG element of a figure that `draw` draws on axes.
 
     Identifiers in the SVG are derived from the name of the picture, which is distinct on the page. The title
     is for screen readers.
@@ -91,7 +89,7 @@ def draw_svg(
     # The hash salt makes equal pages equal byte for byte.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts draw what matplotlib's lack
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         buffer = io.StringIO()
         try:
             draw(figure.add_subplot())

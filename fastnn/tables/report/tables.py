@@ -116,12 +116,12 @@ def make_classes_table(counts: Array, classes: Array, chosen: Array | None = Non
 def draw_bars(names: Sequence[str], values: Array) -> str:
     """Return horizontal bars with names and values."""
     largest = max(float(values.max()), 1e-300)
-    shown = np.where(values >= MIN_FRACTION * largest, values, 0.0)
+    shown = np.where(values >= MIN_FRACTION * largest, values, 0.0).tolist()
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
-        f'<span class="bar"><i style="width:{100 * float(value) / largest:.1f}%"></i></span>'
-        f'<span class="value">{format_number(float(text_value))}</span>'
-        for name, value, text_value in zip(names, values, shown, strict=True)
+        f'<span class="bar"><i style="width:{100 * value / largest:.1f}%"></i></span>'
+        f'<span class="value">{format_number(value)}</span>'
+        for name, value in zip(names, shown, strict=True)
     )
     return f'<div class="bars">{rows}</div>'
 
