@@ -200,7 +200,6 @@ def _read(
 
 
 def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.random.RandomState) -> None:
-    """Fit a tabular estimator to a table in memory."""
     begin, cpu_begin = time.perf_counter(), time.process_time()
     preset = PRESETS[estimator.preset]
     if options.passes is not None:

@@ -35,13 +35,18 @@ def check_known(names: Iterable[str], columns: Sequence[str], table: str, argume
             raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
 
 
+def find_first(column: Series, is_wrong: Array) -> tuple[int, object] | None:
+    """Return row, counted from 1, and value of the first entry of a column that is wrong, or None."""
+    if not is_wrong.any():
+        return None
+    place = int(is_wrong.argmax())
+    return int(column.index[place]) + 1, column.iloc[place]
+
+
 def find_first_text(column: Series) -> tuple[int, object] | None:
     """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
-    wrong = (pandas.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
-    if not wrong.any():
-        return None
-    row = int(wrong.argmax())
-    return int(column.index[row]) + 1, column.iloc[row]
+    numbers = pandas.to_numeric(column, errors="coerce")
+    return find_first(column, (numbers.isna() & column.notna()).to_numpy())
 
 
 def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
@@ -62,15 +67,15 @@ def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
 def check_finite(frame: DataFrame, read: ReadTable) -> None:
     """Raise ValueError that names column and row if a table holds infinity."""
     for name in frame.columns:
-        if frame[name].dtype.kind == "f":
-            wrong = np.isinf(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
-            if wrong.any():
-                row = int(frame.index[wrong.argmax()]) + 1
-                raise ValueError(
-                    f"{read.name}: column {name!r} holds infinity in row {row}: correct it"
-                    + (f", {read_as_missing(name, 'inf', '-inf')}" if read.is_csv else "")
-                    + f", or leave the column out of the training by {format_option('--drop', name)}"
-                )
+        column = frame[name]
+        if column.dtype.kind != "f":
+            continue
+        if wrong := find_first(column, np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))):
+            raise ValueError(
+                f"{read.name}: column {name!r} holds infinity in row {wrong[0]}: correct it"
+                + (f", {read_as_missing(name, 'inf', '-inf')}" if read.is_csv else "")
+                + f", or leave the column out of the training by {format_option('--drop', name)}"
+            )
 
 
 def find_text_columns(frame: DataFrame) -> list[str]:
@@ -261,13 +266,11 @@ def _parse_booleans(column: Series, read: ReadTable) -> Array:
     """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
     numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
     found = column.astype("string").str.strip().str.lower().map(numbers)
-    wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
-    if wrong.any():
-        row = int(wrong.argmax())
-        place, value = column.index[row] + 1, str(column.iloc[row])
+    if wrong := find_first(column, (found.isna() & column.notna()).to_numpy(dtype=bool)):
+        row, value = wrong
         raise ValueError(
-            f"{read.name}: column {column.name!r} should hold True and False, but row {place} "
-            f"holds {value!r}: correct it{_suggest_missing(column, value, read)}"
+            f"{read.name}: column {column.name!r} should hold True and False, but row {row} "
+            f"holds {str(value)!r}: correct it{_suggest_missing(column, value, read)}"
         )
     return found.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -283,11 +286,11 @@ def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
     dates = parse_dates(column.astype("string"), [*date_formats, ISO])
-    wrong = column.notna().to_numpy() if dates is None else (dates.isna() & column.notna()).to_numpy()
-    if wrong.any():
-        row = int(wrong.argmax())
+    is_wrong = column.notna() if dates is None else dates.isna() & column.notna()
+    if wrong := find_first(column, is_wrong.to_numpy()):
+        row, value = wrong
         raise ValueError(
-            f"{read.name}: column {column.name!r} should hold dates, but row {column.index[row] + 1} holds "
-            f"{str(column.iloc[row])!r}: write dates as 2024-12-31, or name their --date-format"
+            f"{read.name}: column {column.name!r} should hold dates, but row {row} holds {str(value)!r}: "
+            "write dates as 2024-12-31, or name their --date-format"
         )
     return dates

@@ -17,7 +17,7 @@ from ...system.targets import MAX_CLASSES, suggest_task
 from ...system.validation import Array
 from ..members import number_groups
 from .hints import find_hint, format_option
-from .matching import check_finite, check_known, parse_numbers
+from .matching import check_finite, check_known, find_first, parse_numbers
 from .reading import ReadTable, resolve_names
 from .suspicions import find_suspicions
 
@@ -145,18 +145,16 @@ def parse_rows(
     row_weights = None
     if weights is not None:
         row_weights = parse_numbers(frame[weights], read, "the weight")
-        wrong = ~(row_weights >= 0) | np.isinf(row_weights)
-        if wrong.any():
-            row = int(wrong.argmax())
+        if wrong := find_first(frame[weights], ~(row_weights >= 0) | np.isinf(row_weights)):
+            row, value = wrong
             raise ValueError(
-                f"{read.name}: the weight {weights!r} in row {frame.index[row] + 1} is "
-                f"{frame[weights].iloc[row]}: weights are numbers of at least 0"
+                f"{read.name}: the weight {weights!r} in row {row} is {value}: weights are numbers of "
+                "at least 0"
             )
     names = None
     if groups is not None:
-        if frame[groups].hasnans:
-            row = int(frame.index[frame[groups].isna().to_numpy().argmax()]) + 1
-            raise ValueError(f"{read.name}: the group {groups!r} is missing in row {row}: name it")
+        if missing := find_first(frame[groups], frame[groups].isna().to_numpy()):
+            raise ValueError(f"{read.name}: the group {groups!r} is missing in row {missing[0]}: name it")
         names = frame[groups].astype(str).to_numpy(object)
     check_finite(frame[columns], read)
     features = frame[columns].reset_index(drop=True)
@@ -167,11 +165,9 @@ def parse_targets(column: Series, read: ReadTable, task: str) -> Array:
     """Return a target without missing values as float64 numbers, or as classes: texts, integers, booleans."""
     if task == "regression":
         values = parse_numbers(column, read, "the target")
-        is_infinite = np.isinf(values)
-        if is_infinite.any():
-            row = int(column.index[is_infinite.argmax()]) + 1
+        if wrong := find_first(column, np.isinf(values)):
             raise ValueError(
-                f"{read.name}: the target {column.name!r} holds infinity in row {row}: correct it, or "
+                f"{read.name}: the target {column.name!r} holds infinity in row {wrong[0]}: correct it, or "
                 f"leave the row out by {format_option('--na', f'{column.name}=inf', f'{column.name}=-inf')}"
             )
         return values

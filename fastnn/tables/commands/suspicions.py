@@ -62,7 +62,6 @@ def find_suspicions(
 
 
 def _is_hashable(column: Series) -> bool:
-    """Return True if all values of a column are hashable."""
     if column.dtype == object:
         try:
             for value in column:

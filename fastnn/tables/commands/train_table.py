@@ -136,7 +136,6 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
 
 
 def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClassifier | TabularRegressor:
-    """Return the estimator of the arguments for a problem."""
     settings = {
         "n_estimators": options.networks,
         "preset": options.preset,
@@ -202,7 +201,6 @@ def _print_table(read: ReadTable, problem: Problem) -> None:
 
 
 def _print_scores(result: EvaluatedFit) -> None:
-    """Print the scores of the networks and of the baselines."""
     print(f"\n{format_scores(result.scores, result.margins)}\n(evaluated {result.how})")
     for remark in result.remarks:
         print(f"  note: {remark}")

@@ -294,7 +294,6 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         return np.diff([0, *self._ends])
 
     def _choose_encoding(self, name: str, kind: str, values: Any) -> Encoding:
-        """Return the encoding of a column."""
         form, n_bins = str(self.numbers), int(self.n_bins)
         if kind == "number":
             return NumberEncoding.fit(name, values, form, n_bins)
@@ -382,7 +381,6 @@ def _convert_kind(table: Table, k: int, kind: str) -> Any:
 
 
 def _make_record(encoding: Encoding, kind: str, values: Any) -> ColumnRecord:
-    """Return the record of a column for `columns_`."""
     if not isinstance(values, np.ndarray):
         n_missing = sum(map(is_missing, values))
         distinct = len({value for value in values if not is_missing(value)})

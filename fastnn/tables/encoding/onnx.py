@@ -89,7 +89,7 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
         if encoding.name in drop:
             features.append(encode_missing(encoding, kind))
         else:
-            features.append(_add_column(encoding, encoding.name, graph))
+            features.append(_add_column(encoding, graph))
     first = next(feature for feature in features if isinstance(feature, str))
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
 
@@ -130,14 +130,14 @@ def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[
     return records
 
 
-def _add_column(encoding: Encoding, name: str, graph: Graph) -> str:
+def _add_column(encoding: Encoding, graph: Graph) -> str:
     """Add the encoding of a column, and return the name of the features."""
     if isinstance(encoding, CategoryEncoding):
-        return _add_category(encoding, name, graph)
+        return _add_category(encoding, graph)
     if isinstance(encoding, DateEncoding):
-        return _add_date(encoding, name, graph)
+        return _add_date(encoding, graph)
     assert isinstance(encoding, NumberEncoding | FlagEncoding)  # hashed words were refused
-    return _add_number(encoding, name, graph.node("IsNaN", name), graph)
+    return _add_number(encoding, encoding.name, graph.node("IsNaN", encoding.name), graph)
 
 
 def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, graph: Graph) -> str:
@@ -179,8 +179,8 @@ def _add_flag(encoding: FlagEncoding, x: str, missing: str, graph: Graph) -> str
     return graph.node("Where", missing, middle, graph.node("Where", is_high, high, low))
 
 
-def _add_date(encoding: DateEncoding, name: str, graph: Graph) -> str:
-    """Add the encoding of a date, and return the name of the features."""
+def _add_date(encoding: DateEncoding, graph: Graph) -> str:
+    name = encoding.name
     dates = _Dates(name, graph)
     missing = graph.node("Equal", name, dates.integer(MISSING_DATE))
     elapsed = graph.cast(graph.node("Sub", name, dates.integer(encoding.origin)), _DOUBLE)
@@ -250,8 +250,8 @@ class _Dates:
         }
 
 
-def _add_category(encoding: CategoryEncoding, name: str, graph: Graph) -> str:
-    """Add the encoding of a category, and return the name of the features."""
+def _add_category(encoding: CategoryEncoding, graph: Graph) -> str:
+    name = encoding.name
     features = [_add_lookup(encoding.categories, encoding.table, name, graph)]
     if encoding.statistics.size:
         features.append(_add_lookup(encoding.known, encoding.statistics.astype(np.float32), name, graph))

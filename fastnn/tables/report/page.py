@@ -197,7 +197,6 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
 
 
 def _make_importances(fit: EvaluatedFit) -> str:
-    """Return the section of the columns' importances."""
     values = np.maximum(fit.model.importances_, 0)
     order = np.argsort(-values, kind="stable")[:MAX_BARS]
     names = [fit.model.columns_[k]["name"] for k in order]
@@ -209,7 +208,6 @@ def _make_importances(fit: EvaluatedFit) -> str:
 
 
 def _make_learning(fit: EvaluatedFit) -> str:
-    """Return the section of the learning curves."""
     members = fit.model._list_heads()[0]
     curves = [member.validation_loss_curve_ for member in members]
     kept = [find_last_best(scores) for member in members if (scores := member.validation_scores_)]
@@ -221,7 +219,6 @@ def _make_learning(fit: EvaluatedFit) -> str:
 
 
 def _make_usage(task: str, model_file: str) -> str:
-    """Return the section with commands."""
     file = shlex.quote(model_file)
     probability = " --proba" if task == "classification" else ""
     name = json.dumps(model_file, ensure_ascii=False)
@@ -234,7 +231,6 @@ def _make_usage(task: str, model_file: str) -> str:
 
 
 def _make_details(details: dict[str, Any]) -> str:
-    """Return the section of the settings."""
     passes = details["passes"]
     facts = {
         "networks": f"{details['networks']} of layers {' → '.join(map(str, details['layers']))}",
