@@ -256,7 +256,7 @@ class _Fit(Hook):
         else:
             state.resume_memory(Memory.fresh(state.network, state.parameters, job), job.optimizer)
         is_whole, diverged = self._options.is_whole, False
-        with report_fit(estimator, job, is_whole, callback_data, lambda: state.n_steps) as reporters:
+        with report_fit(estimator, job, is_whole, callback_data) as reporters:
             hooks = self._make_hooks(reporters)
             try:
                 ended = self._minimize(hooks) if self._is_lbfgs else self._train(hooks)

@@ -7,14 +7,13 @@ A fit may consist of several training runs. The same hooks serve all of them, co
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..engine.job import Job
-from ..optimizers import LBFGS
 from ..system.progress import make_progress_bar
 from ..system.sklearn_internals import (
     CALLBACK_ATTRIBUTES,
@@ -54,17 +53,9 @@ def make_callback_data(estimator: BaseMLP, X: object, data: Samples) -> dict[str
 class Lines(ReportingHook):
     """Hook that prints a line per epoch, as scikit-learn does for ``verbose=True``."""
 
-    def __init__(self, estimator: BaseMLP, job: Job) -> None:
+    def __init__(self, estimator: BaseMLP) -> None:
         self._estimator = estimator
-        # L-BFGS has no loss curve, but its chunks are iterations (`next_stop`), so that `loss_` suffices.
-        # Scores exist only with `early_stopping`.
-        self._curve: list[float] | None = None
-        if not isinstance(job.optimizer, LBFGS):
-            self._curve = estimator.loss_curve_
-        self._curve_before = len(self._curve or [])
-        scores = getattr(estimator, "validation_scores_", None)
-        self._scores: list[float] = [] if scores is None else scores
-        self._n_printed, self._n_scores = 0, len(self._scores)
+        self._n_printed, self._n_scores = 0, len(_get_scores(estimator))
 
     def next_stop(self, training: Training) -> int:
         """Return the number of epochs done after the next iteration of L-BFGS."""
@@ -72,12 +63,14 @@ class Lines(ReportingHook):
 
     def after_chunk(self, training: Training) -> bool:
         """Print a line for every new epoch."""
-        done = self._estimator.n_iter_
+        estimator, scores = self._estimator, _get_scores(self._estimator)
+        done = estimator.n_iter_
         for k in range(self._n_printed, done):
-            loss = self._estimator.loss_ if self._curve is None else self._curve[self._curve_before + k]
+            # L-BFGS has no loss curve, but its chunks are iterations (`next_stop`).
+            loss = estimator.loss_ if training.is_lbfgs else estimator.loss_curve_[k - done]
             print(f"Iteration {k + 1}, loss = {loss:.8f}")
-            if self._n_scores < len(self._scores):
-                print(f"Validation score: {self._scores[self._n_scores]:f}")
+            if self._n_scores < len(scores):
+                print(f"Validation score: {scores[self._n_scores]:f}")
                 self._n_scores += 1
         self._n_printed = done
         return False
@@ -144,42 +137,42 @@ class Tasks(ReportingHook):
 
 
 @contextmanager
-def report_fit(
-    estimator: BaseMLP, job: Job, is_whole: bool, data: dict[str, Any], n_steps: Callable[[], int]
-) -> Iterator[list[Hook]]:
+def report_fit(estimator: BaseMLP, job: Job, is_whole: bool, data: dict[str, Any]) -> Iterator[list[Hook]]:
     """Yield the hooks for an estimator's parameter `verbose` and its callbacks; end the report with the fit.
 
-    A partial fit has neither a bar nor tasks. `n_steps` returns the number of steps done in all fits.
+    A partial fit has neither a bar nor tasks.
     """
     verbose = estimator.verbose
     wants_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
     shows_bar = wants_bar and is_whole
-    hooks: list[Hook] = [Lines(estimator, job)] if verbose and not wants_bar else []
+    hooks: list[Hook] = [Lines(estimator)] if verbose and not wants_bar else []
     with ExitStack() as stack:
         bar = stack.enter_context(
             make_progress_bar(total=job.num_passes, unit="epoch", shown=shows_bar, dynamic_ncols=True)
         )
         if shows_bar:
-            figures = functools.partial(_make_figures, estimator, job, n_steps)
+            figures = functools.partial(_make_figures, estimator, job)
             hooks.append(ShowProgress(bar, lambda _: estimator.n_iter_, figures))
         if is_whole and has_watched_fits(estimator):
             hooks.append(stack.enter_context(closing(Tasks(estimator, job, data))))
         yield hooks
 
 
-def _make_figures(
-    estimator: BaseMLP, job: Job, n_steps: Callable[[], int], training: Training
-) -> dict[str, str]:
+def _make_figures(estimator: BaseMLP, job: Job, training: Training) -> dict[str, str]:
     """Return the figures beside the bar of a fit."""
     texts = {}
     if estimator.n_iter_:
         texts["loss"] = f"{estimator.loss_:.4g}"
         if not training.is_lbfgs:
-            texts["rate"] = f"{job.rates(np.array([n_steps() - job.steps_before]))[0]:.3g}"
-    scores = getattr(estimator, "validation_scores_", None)
-    if scores:
+            texts["rate"] = f"{job.rates(np.array([estimator._state.n_steps - job.steps_before]))[0]:.3g}"
+    if scores := _get_scores(estimator):
         texts["score"] = f"{scores[-1]:.4g}"
     return texts
+
+
+def _get_scores(estimator: BaseMLP) -> list[float]:
+    """Return the validation scores so far; without `early_stopping` there are none."""
+    return getattr(estimator, "validation_scores_", None) or []
 
 
 def restore_attributes(estimator: BaseMLP, before: dict[str, Any]) -> None:
