@@ -75,7 +75,6 @@ def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwo
     if data is None:
         return None
     backend, network = get_backend("numba"), state.network
-
     weights = data.weights / data.weights.sum()
 
     def loss() -> float:
@@ -84,7 +83,8 @@ def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwo
     def score() -> float:
         if estimator.scoring is None:
             return estimator._compute_score(data)
-        nameless = _drop_names(estimator)
+        nameless = copy.copy(estimator)
+        nameless.__dict__.pop("feature_names_in_", None)  # `data.X` has lost them
         scorer = check_scoring(nameless, estimator.scoring)
         is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
         options = make_weight_argument(scorer, data.weights if is_weighted else None)
@@ -93,13 +93,6 @@ def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwo
     if estimator.scoring == "loss":
         return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
     return Validation(loss, score)
-
-
-def _drop_names(estimator: BaseMLP) -> Any:
-    """Return a shallow copy of an estimator that accepts arrays without feature names."""
-    other = copy.copy(estimator)
-    other.__dict__.pop("feature_names_in_", None)
-    return other
 
 
 def make_weight_argument(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import math
 import numbers
 import operator
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -95,9 +95,9 @@ def _get_parameters(estimator: BaseMLP) -> tuple[Any, ...]:
 
 
 @functools.cache
-def _make_getter(kind: Hashable) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+def _make_getter(kind: type[BaseMLP]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     """Return the function that gets the values of all parameters from an estimator's attributes."""
-    return operator.itemgetter(*kind._get_param_names())  # type: ignore[attr-defined]
+    return operator.itemgetter(*kind._get_param_names())
 
 
 class OnlineSteps:
@@ -187,12 +187,9 @@ class OnlineSteps:
                 done = True
         finally:
             if not done:  # Ctrl-C, or the step diverged: `fit_network` repeats it, and raises the error
-                self._restore()
+                for copy, array in zip(self._saved, self._arrays, strict=True):
+                    np.copyto(array, copy)
         if done:
             estimator.n_iter_ = 0
             record_epochs(estimator, state, [loss / self._shape[0]], self._shape[0])
         return done
-
-    def _restore(self) -> None:
-        for copy, array in zip(self._saved, self._arrays, strict=True):
-            np.copyto(array, copy)

@@ -174,19 +174,16 @@ class SaveCheckpoint(Hook):
 
     def begin(self, training: Training) -> None:
         """Check that the model can be saved, and start the clock, before the first training of a fit."""
-        if self._is_begun:
-            self._saves_end = True
-            return
-        self._is_begun = True
-        encode_model(
-            self._subject.make_model(training), training=True
-        )  # raises if a file cannot hold the model
-        self._saved_steps = -1
-        self._saved_epochs = self._subject.count_progress(training)[0]
-        losses = self._read_losses(training)
-        self._n_seen = losses.size
-        self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
-        self._last = time.perf_counter()
+        if not self._is_begun:
+            self._is_begun = True
+            # Raises if a file cannot hold the model.
+            encode_model(self._subject.make_model(training), training=True)
+            self._saved_steps = -1
+            self._saved_epochs = self._subject.count_progress(training)[0]
+            losses = self._read_losses(training)
+            self._n_seen = losses.size
+            self._best_loss = float(np.min(losses, initial=np.inf, where=np.isfinite(losses)))
+            self._last = time.perf_counter()
         self._saves_end = True
 
     def _read_losses(self, training: Training) -> NDArray[np.float64]:
@@ -250,7 +247,9 @@ class SaveCheckpoint(Hook):
         """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
         self._wait()
-        self._write((self._path, copy_contents(self._subject.make_model(training))))
+        description, arrays = encode_model(self._subject.make_model(training), training=True)
+        copies = {name: array.copy() for name, array in arrays.items()}
+        self._write((self._path, Contents(description, copies)))
         self._saved_epochs, self._saved_steps = self._subject.count_progress(training)
 
     def _write(self, *files: tuple[Path, Contents]) -> None:
@@ -286,9 +285,3 @@ class SaveCheckpoint(Hook):
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-
-
-def copy_contents(model: Any) -> Contents:
-    """Return the contents of the file of a model, with copies of its arrays."""
-    description, arrays = encode_model(model, training=True)
-    return Contents(description, {name: array.copy() for name, array in arrays.items()})
