@@ -15,6 +15,7 @@ from fastnn_kernels.calls.training import (
     COUNTER_DISTANCE,
     N_PARTS,
     PANEL_LINES,
+    Data,
     GradientPointers,
     Settings,
     Workspace,
@@ -54,10 +55,8 @@ def get_job_update(network: Network, job: Job, n_shards: int) -> FunctionPointer
     return update_pointer(job.optimizer.rule, with_l1, network.dtype, plain)
 
 
-def make_tile_data(
-    network: Network, job: Job, width: int, by_rows: bool = False
-) -> tuple[Any, Array, Array, Array]:
-    """Return the fields of the kernels' `Data` for training on whole batches.
+def make_tile_data(network: Network, job: Job, width: int, by_rows: bool = False) -> Data:
+    """Return the kernels' `Data` for training on whole batches.
 
     Samples, targets and weights are stored tile by tile; a tile has a row per feature and a column per
     sample. A CSR matrix is not rearranged, and with `by_rows` neither are the samples.
@@ -80,7 +79,7 @@ def make_tile_data(
     elif not job.is_sparse:
         _fill_tiles(job.X, width, X)
     samples = make_csr_table(job.X, np.arange(n_samples, dtype=np.int64)) if job.is_sparse else X
-    return samples, y, weights, np.empty(0, np.int64)
+    return Data(samples, y, weights, np.empty(0, np.int64))
 
 
 def _fill_tiles(table: Array, width: int, flat: Array) -> None:
@@ -115,19 +114,19 @@ def make_kernel_settings(
     return Settings._make(
         [
             computed[name] if name in computed else convert(getattr(job, name))
-            for name, convert in _find_conversions(Settings)
+            for name, convert in _list_conversions()
         ]
     )
 
 
 @functools.cache
-def _find_conversions(settings: Any) -> list[tuple[str, Callable[[Any], Any]]]:
-    """Return each field of a named tuple with the function that converts a value to the field's type.
+def _list_conversions() -> list[tuple[str, Callable[[Any], Any]]]:
+    """Return each field of the settings with the function that converts a value to the field's type.
 
     A kernel is compiled for one type of each setting, or again for every new combination of types.
     """
-    types, plain = get_type_hints(settings), (bool, float, int)
-    return [(name, types[name] if types[name] in plain else lambda value: value) for name in settings._fields]
+    types, plain = get_type_hints(Settings), (bool, float, int)
+    return [(name, types[name] if types[name] in plain else lambda value: value) for name in Settings._fields]
 
 
 def make_training_workspace(
@@ -137,7 +136,7 @@ def make_training_workspace(
     n_threads: int,
     team: bool = False,
     by_rows: bool = False,
-) -> Any:
+) -> Workspace:
     """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype = network.training_layout, network.dtype
     # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.

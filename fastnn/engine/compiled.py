@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn_kernels.calls import prediction
 from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_pointer
-from fastnn_kernels.calls.training import Data, loss_and_gradient
+from fastnn_kernels.calls.training import loss_and_gradient
 from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, compilation_listeners
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
@@ -152,7 +152,7 @@ class NumbaBackend(Backend):
         job = Job(X, y, weights, 1, n_samples)
         pointers = get_job_pointers(network, job, team=False)
         kernel = loss_and_gradient(job.is_sparse, network.dtype)
-        data = Data(*make_tile_data(network, job, width))
+        data = make_tile_data(network, job, width)
         settings = make_kernel_settings(network, job, width, n_rounds=-(-n_samples // width))
         work = make_training_workspace(network, job, width, n_threads=1)
         step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * count_operations(network, X) * width)))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn_kernels.calls import lbfgs
-from fastnn_kernels.calls.training import Data
 from fastnn_kernels.compiler.entry import PreparedCall
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
@@ -90,7 +89,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             plan=network.training_layout.plan,
             state=self._state,
             limits=self._limits,
-            data=Data(*make_tile_data(network, job, width)),
+            data=make_tile_data(network, job, width),
             settings=settings,
             records=self.records,
             work=self._work,

@@ -71,10 +71,9 @@ class NumbaTrainer(StepTrainer):
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
             X = make_csr_table(job.X, memory.order) if job.is_sparse else align(job.X)
-            data = X, align(np.ascontiguousarray(job.y)), job.weights, memory.order
+            self._data = Data(X, align(np.ascontiguousarray(job.y)), job.weights, memory.order)
         else:
-            data = make_tile_data(network, job, width, by_rows)
-        self._data = Data(*data)
+            self._data = make_tile_data(network, job, width, by_rows)
         self._state = State(
             parameters=parameters,
             optimizer=memory.optimizer,

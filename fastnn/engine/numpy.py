@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def _make_dense(X: Samples) -> Array:
     return X.toarray() if is_sparse(X) else X
 
 
-def _get_lists(network: Network, parameters: Array) -> tuple[Any, list[Array], list[Array]]:
+def _get_lists(network: Network, parameters: Array) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
     return network.activations, network.weights(parameters), network.biases(parameters)
 
