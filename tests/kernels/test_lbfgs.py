@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from fastnn.reference import lbfgs as reference
 from fastnn.reference.line_search import LineSearch
-from fastnn_kernels import lbfgs as compiled
 from fastnn_kernels import line_search
 from fastnn_kernels.calls import lbfgs as calls
 
@@ -39,14 +38,14 @@ FUNCTIONS = {
 
 
 def kernel_iterates(function, x, maxcor, limits):
-    minimiser = calls.new_minimiser(x.size, maxcor)
+    minimiser, advance = calls.new_minimiser(x.size, maxcor), calls.advance_pointer()
     point, gradient = minimiser.vectors[calls.X], minimiser.vectors[calls.GRADIENT]
     point[...] = x
     counts, iterates = minimiser.counts, []
     while counts[calls.PHASE] != calls.ENDED and counts[calls.STATUS] == calls.RUNNING:
         if counts[calls.PHASE] != calls.ITERATED:
             minimiser.numbers[calls.VALUE], gradient[...] = function(point)
-        if compiled.advance(minimiser, calls.Limits(**limits)) != calls.SEARCH:
+        if advance(minimiser, calls.Limits(**limits)) != calls.SEARCH:
             n_iterations, n_evaluations = counts[calls.N_ITERATIONS], counts[calls.N_EVALUATIONS]
             values = point.copy(), minimiser.numbers[calls.VALUE], gradient.copy(), counts[calls.STATUS]
             iterates.append(reference.Iterate(n_iterations, n_evaluations, *values))

@@ -7,11 +7,11 @@ from comparisons import central_differences, twin_results
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, padded, read_only, targets, tolerance, untouched, wide
+from strategies import DTYPES, Draw, counts, draws, padded, targets, tolerance, untouched, wide
 
 from fastnn import losses
 from fastnn.reference import loss as reference
-from fastnn_kernels import loss as compiled
+from fastnn_kernels.calls.formulas import backward_pointer, value_pointer
 
 LISTED = (
     losses.SoftmaxCrossEntropy(),
@@ -55,9 +55,9 @@ def test_loss_and_derivatives_match_the_reference(draw: Draw, loss, n_scores, co
     S, y, weights = make_problem(draw, loss, n_scores, count)
     parameter = float(draw.dtype.type(loss.parameter))
     dS, dS_alone = untouched(S.shape, draw.dtype), untouched(S.shape, draw.dtype)
-    arguments = read_only(S), read_only(y), read_only(weights), parameter
-    value = compiled.loss_backward(loss.name)(*arguments, True, dS)
-    assert compiled.loss_backward(loss.name)(*arguments, False, dS_alone) == 0
+    arguments = S, y, weights, parameter
+    value = backward_pointer(loss.name, draw.dtype)(*arguments, True, dS)
+    assert backward_pointer(loss.name, draw.dtype)(*arguments, False, dS_alone) == 0
     np.testing.assert_array_equal(dS, dS_alone)
 
     def twin(S, weights):
@@ -70,7 +70,7 @@ def test_loss_and_derivatives_match_the_reference(draw: Draw, loss, n_scores, co
 
     (expected, error), (slopes, slope_error) = twin_results(twin, (S, weights), draw.random)
     assert abs(value - expected) <= error
-    assert abs(compiled.loss_value(loss.name)(*arguments) - expected) <= error
+    assert abs(value_pointer(loss.name, draw.dtype)(*arguments) - expected) <= error
     assert (np.abs(dS - slopes) <= slope_error).all()
     assert (dS[:, weights[0] == 0] == 0).all()
 
@@ -80,9 +80,9 @@ def test_derivatives_for_two_classes_are_accurate_even_if_tiny(dtype):
     lead = np.resize(np.linspace(-80, 80, 1601), padded(1601, dtype)).astype(dtype)
     S = np.stack([np.zeros_like(lead), lead])
     ones, dS = np.ones_like(lead)[None], untouched(S.shape, dtype)
-    backward = compiled.loss_backward("softmax_cross_entropy")
+    backward = backward_pointer("softmax_cross_entropy", dtype)
     for label in (0, 1):
-        backward(read_only(S), read_only(label * ones), read_only(ones), 0.0, False, dS)
+        backward(S, label * ones, ones, 0.0, False, dS)
         wrong = scipy.special.expit(wide(-lead if label else lead))
         np.testing.assert_allclose(dS[1 - label], wrong, rtol=tolerance(dtype))
         np.testing.assert_array_equal(dS[label], -dS[1 - label])
@@ -91,10 +91,11 @@ def test_derivatives_for_two_classes_are_accurate_even_if_tiny(dtype):
 def both_sides(loss, S, y, weights):
     """Yield (value, dS) of the kernels, and of the reference in the same dtype."""
     dS = untouched(S.shape, S.dtype)
-    arguments = read_only(S), read_only(y), read_only(weights), float(S.dtype.type(loss.parameter))
-    value = compiled.loss_backward(loss.name)(*arguments, True, dS)
+    arguments = S, y, weights, float(S.dtype.type(loss.parameter))
+    value = backward_pointer(loss.name, S.dtype)(*arguments, True, dS)
     # The kernel of the value alone treats NaN and samples of weight 0 alike.
-    np.testing.assert_allclose(value, compiled.loss_value(loss.name)(*arguments), rtol=tolerance(S.dtype, 90))
+    alone = value_pointer(loss.name, S.dtype)(*arguments)
+    np.testing.assert_allclose(value, alone, rtol=tolerance(S.dtype, 90))
     yield value, dS
     arguments = *in_rows(loss, S, y, weights), loss.parameter
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):

@@ -11,6 +11,7 @@ from strategies import DTYPES, Draw, Windows, draws, padded, read_only, toleranc
 from fastnn import optimizers
 from fastnn.reference import update as reference
 from fastnn_kernels import update as compiled
+from fastnn_kernels.calls.formulas import update_pointer
 
 LISTED = (
     optimizers.SGD(),
@@ -73,8 +74,8 @@ def test_a_step_matches_the_reference(
 
     expected = list(twin_results(twin, (parameters, state, gradients), draw.random))
     buffers = Windows(parameters, state)
-    kernel = compiled.update(optimizer.rule, plain=plain)
-    assert kernel(read_only(gradients), *buffers.views, read_only(c), *numbers, 0, size, 0)
+    kernel = update_pointer(optimizer.rule, not plain, dtype, plain)
+    assert kernel(gradients, *buffers.views, c, *numbers, 0, size, 0)
     for ours, (theirs, error) in zip(buffers.views, expected, strict=True):
         assert (np.abs(ours - theirs) <= error).all()
     assert buffers.are_kept_apart()
@@ -91,11 +92,11 @@ def test_the_range_and_the_order_of_gradients_do_not_change_a_bit(
     parameters, gradients = draw.array(size), draw.array(n_gradients, size)
     state, (c,) = np.abs(draw.array(len(optimizer.initial_state), size)), coefficients(optimizer, 1, dtype)
     numbers = [dtype.type(number) for number in (0.1, 0.2, 0.5)]
-    kernel = compiled.update(optimizer.rule)
+    kernel = update_pointer(optimizer.rule, True, dtype)
 
     def update(gradients, p, state, *span):
         p, state = p.copy(), state.copy()
-        kernel(read_only(np.ascontiguousarray(gradients)), p, state, read_only(c), *numbers, *span)
+        kernel(np.ascontiguousarray(gradients), p, state, c, *numbers, *span)
         return p, state
 
     expected = update(gradients[:, part], parameters[part], state[:, part], 0, end - begin, 0)
@@ -125,9 +126,9 @@ def test_updates_report_parameters_that_are_not_finite(optimizer, dtype, value):
         parameters, gradients = np.ones(size, dtype), np.ones((1, size), dtype)
         parameters[position] = value
         twin, state = parameters.copy(), make_state(optimizer, size, dtype)
-        arguments = read_only(gradients), parameters, state.copy(), read_only(c), zero, zero, dtype.type(1)
+        arguments = gradients, parameters, state.copy(), c, zero, zero, dtype.type(1)
         assert not compiled.are_finite(read_only(parameters), 0, size)
-        assert not compiled.update(optimizer.rule)(*arguments, 0, size, 0)
+        assert not update_pointer(optimizer.rule, True, dtype)(*arguments, 0, size, 0)
         with np.errstate(invalid="ignore"):
             names = name_coefficients(optimizer, 0)
             assert not reference.update(optimizer.name, gradients[0], twin, state, names, zero, zero)
@@ -155,8 +156,8 @@ def test_kernel_and_reference_agree_at_the_limits_of_the_dtype(optimizer, dtype)
     table = coefficients(optimizer, 3, dtype)
     for step, (c, gradient) in enumerate(zip(table, (g, 0 * g, g), strict=True)):
         with np.errstate(all="ignore"):
-            compiled.update(optimizer.rule)(
-                read_only(gradient[None]), *kernel, read_only(c), zero, zero, dtype.type(1), 0, size, 0
+            update_pointer(optimizer.rule, True, dtype)(
+                gradient[None], *kernel, c, zero, zero, dtype.type(1), 0, size, 0
             )
             names = name_coefficients(optimizer, step)
             reference.update(optimizer.name, gradient, *twin, names, zero, zero)
