@@ -34,7 +34,7 @@ from ..system.validation import (
     resolve,
     short_repr,
 )
-from .initialization import INITIALIZERS, draw_layer
+from .initialization import INITIALIZERS
 
 # Bytes of a cache line. A row of a tile fills whole cache lines, and so whole vectors on every processor.
 ALIGNMENT = 64
@@ -287,10 +287,12 @@ class Network:
 
         `random` is a ``RandomState`` or the module ``numpy.random``. Scales are 1 and shifts 0.
         """
-        check_choice(init, "init", INITIALIZERS)
+        draw_weights = INITIALIZERS[check_choice(init, "init", INITIALIZERS)]
         parameters = self.make_neutral_parameters()
         for W, b in zip(self.weights(parameters), self.biases(parameters), strict=True):
-            W[...], b[...] = draw_layer(init, random, *W.shape)
+            W[...] = draw_weights(random, *W.shape)
+            if init == "tutorial":  # all others leave the biases 0
+                b[...] = random.randn(b.size)
         return parameters
 
     def make_neutral_parameters(self) -> Array:

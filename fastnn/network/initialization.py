@@ -1,4 +1,4 @@
-"""Methods that draw the initial weights and biases of a layer.
+"""Methods that draw the initial weights of a layer.
 
 To add a method, write a function ``(random, n_in, n_out)`` that returns the weights (n_in, n_out), and add it
 to `INITIALIZERS`.
@@ -70,9 +70,3 @@ INITIALIZERS: dict[str, Callable[[Random, int, int], Array]] = {
     "lecun_normal": lecun_normal,
     "orthogonal": orthogonal,
 }
-
-
-def draw_layer(init: str, random: Random, n_in: int, n_out: int) -> tuple[Array, Array]:
-    """Return weights (n_in, n_out) and biases (n_out,); biases are standard normal for "tutorial", else 0."""
-    W = INITIALIZERS[init](random, n_in, n_out)
-    return W, random.randn(n_out) if init == "tutorial" else np.zeros(n_out)
