@@ -88,9 +88,6 @@ class Schedule(abc.ABC):
         """
 
 
-# Types that `resolve_schedule` accepts.
-ScheduleLike = Schedule | str | Callable[..., float]
-
 # Registry of the schedules: classes by name, filled by `register`.
 SCHEDULES: dict[str, type[Schedule]] = {}
 
@@ -617,7 +614,7 @@ class WarmUp(Schedule):
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
-    schedule: ScheduleLike = "constant"
+    schedule: Schedule | str | Callable[..., float] = "constant"
     length: float = 0.05
     start: float = 0.0
 

@@ -27,6 +27,7 @@ from ..engine import get_backend
 from ..engine.checks import check_batches
 from ..engine.job import Job, Memory
 from ..engine.lbfgs import Ending
+from ..engine.protocol import LBFGSTrainer
 from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
@@ -365,10 +366,9 @@ class _Fit(Hook):
     def record_chunk(self, training: Training) -> None:
         """Take the generator back, and update the curves and the numbers of epochs, steps and samples."""
         estimator, state, n_passes = self.estimator, self.state, training.n_passes
-        if self._is_lbfgs:
+        if isinstance(training.trainer, LBFGSTrainer):
             if n_passes:
-                trainer: Any = training.trainer
-                estimator.n_iter_, estimator.loss_ = n_passes, trainer.objective + self._offset
+                estimator.n_iter_, estimator.loss_ = n_passes, training.trainer.objective + self._offset
             return
         if self._generator is not None:
             write_generator_state(self._generator, state.trained_memory.generator)

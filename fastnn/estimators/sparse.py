@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from ..system.validation import refuse_masked
 
-Indices = NDArray[np.integer]
-
 # The kernels count columns with an int32.
 MAX_COLUMNS = 2**31 - 1
 
@@ -198,7 +196,7 @@ def _describe(values: object) -> str:
     return f"a {type(values).__name__}"
 
 
-def _check_range(places: Indices, label: str, size: int, what: str) -> None:
+def _check_range(places: NDArray[np.integer], label: str, size: int, what: str) -> None:
     if places.size and not (places.min() >= 0 and places.max() < size):
         k = np.flatnonzero((places < 0) | (places >= size))[0]
         raise MalformedError(f"{label} holds {places[k]} at place {k}, but there are {size} {what}")

@@ -15,7 +15,7 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 from ..engine import get_backend
 from ..engine.checks import check_data
 from ..engine.job import Memory
-from ..engine.protocol import Trainer
+from ..engine.protocol import LBFGSTrainer, StepTrainer, Trainer
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.messages import warn
@@ -131,7 +131,7 @@ class _ModelRun(Hook):
         self._trainer = self._make_trainer(start)
         self._stop_early: StopEarly | None = None
 
-    def _make_trainer(self, start: StartPoint) -> Trainer:
+    def _make_trainer(self, start: StartPoint) -> StepTrainer | LBFGSTrainer:
         """Return the trainer of the job, which begins with the memory of the resumed training."""
         model, job, network, backend = self._model, start.job, self._network, self._backend
         memory = None if start.resumed is None else start.resumed.memory

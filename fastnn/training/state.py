@@ -14,6 +14,7 @@ from fastnn_kernels.calls.training import Records
 
 from ..engine.job import Job, Memory
 from ..engine.lbfgs import LBFGSMemory
+from ..engine.protocol import LBFGSTrainer, StepTrainer
 from ..network.description import Network
 from ..schedules import FunctionSchedule
 from ..system.validation import Array, check_count
@@ -85,14 +86,12 @@ class TrainingState:
         empty = Records(np.empty(0), np.empty(0), np.empty((0, 0)))
         return cls(settings, data, job.num_passes, job.record_every, 0, job.seed, None, empty, np.empty(0))
 
-    @property
-    def n_passes(self) -> int:
-        """Number of whole epochs done."""
-        n_batches = -(-self.data["n_samples"] // max(1, self.settings["batch_size"]))
-        return int(self.n_steps // max(1, n_batches))
-
     def move_on(
-        self, trainer: Any, n_records: int, validation: NDArray[np.float64], best: BestEpoch | None
+        self,
+        trainer: StepTrainer | LBFGSTrainer,
+        n_records: int,
+        validation: NDArray[np.float64],
+        best: BestEpoch | None,
     ) -> TrainingState:
         """Return the state after the trainer's last whole step; it shares the trainer's arrays.
 
