@@ -58,7 +58,7 @@ from .fitted import (
     find_generator,
     record_epochs,
 )
-from .holdout import Validation, check_validation, make_validation, split_validation
+from .holdout import Validation, check_validation, split_validation
 from .online import make_online_steps
 from .parameters import parse_activations, parse_hidden_sizes
 from .reporting import Lines, make_callback_data, report_fit, restore_attributes
@@ -163,7 +163,7 @@ def fit_network(
             begin_curves(estimator, optimizer)
             draw_seed(state, random)
             job = make_job(estimator, data, state, optimizer, options)
-            validation = make_validation(estimator, held_out, state)
+            validation = None if held_out is None else Validation(estimator, held_out)
             fit = _Fit(estimator, state, job, random, validation, options)
             fit.run(make_callback_data(estimator, X, data))
             if options.n_passes == 1 and not options.hooks:
@@ -281,9 +281,10 @@ class _Fit(Hook):
         """Return the hooks of the fit in the order of their calls."""
         estimator, options = self.estimator, self._options
         hooks: list[Hook] = []
-        if self._validation is not None:
-            hooks.append(ValidateLoss(self._measure_loss))
-        if self._validation is not None and estimator.early_stopping and not self._is_lbfgs:
+        validation = self._validation
+        if validation is not None:
+            hooks.append(ValidateLoss(validation.compute_loss))
+        if validation is not None and estimator.early_stopping and not self._is_lbfgs:
             if self._earlier_best is None:
                 estimator.best_validation_score_ = -np.inf
             patience = Patience(
@@ -294,7 +295,7 @@ class _Fit(Hook):
                 best=-estimator.best_validation_score_,
                 count=self.state.n_no_improvement,
             )
-            self._keeper = KeepBest(patience, self._measure_score)
+            self._keeper = KeepBest(patience, validation.compute_score)
             hooks.append(self._keeper)
         hooks += [self, *reporters]
         if not self._is_lbfgs:
@@ -302,7 +303,7 @@ class _Fit(Hook):
         if options.is_whole:
             for each in get_callbacks(estimator):
                 if isinstance(each, Checkpoint):
-                    check_best(each, self._validation is not None)
+                    check_best(each, validation is not None)
                     hooks.append(SaveCheckpoint(each, self))
         if options.stopped is not None:
             hooks.append(_StopOnRequest(options.stopped))
@@ -380,20 +381,6 @@ class _Fit(Hook):
             record_epochs(
                 estimator, state, (new / n_samples + self._offset).tolist(), n_samples, self._offset
             )
-
-    def _measure_loss(self) -> float:
-        """Return the validation loss after the present epoch, and extend the curve."""
-        assert self._validation is not None
-        loss = self._validation.loss()
-        self.estimator.validation_loss_curve_.append(loss)
-        return loss
-
-    def _measure_score(self) -> float:
-        """Return the validation score after the present epoch, and extend the curve."""
-        assert self._validation is not None
-        score = self._validation.score()
-        self.estimator.validation_scores_.append(score)
-        return score
 
     def at_stop(self, training: Training) -> None:
         """Record the best score, and the number of epochs since."""
@@ -550,7 +537,6 @@ class FitDivergenceError(DivergenceError):
         return super()._decay / self.batch_weight
 
     def __str__(self) -> str:
-        """Return the message, with a remedy."""
         message = (
             "Solver produced non-finite parameter weights. The input data may contain large values and need "
             "to be preprocessed."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,6 @@ from .targets import Weights
 
 if TYPE_CHECKING:
     from .base import BaseMLP
-
-
-class Validation(NamedTuple):
-    """Functions that return the present loss and score of the validation data."""
-
-    loss: Callable[[], float]
-    score: Callable[[], float]
 
 
 def check_validation(estimator: BaseMLP, X_val: object, y_val: object, weights_val: Weights) -> Samples:
@@ -70,29 +62,40 @@ def split_validation(
     return subsets
 
 
-def make_validation(estimator: BaseMLP, data: Samples | None, state: FittedNetwork) -> Validation | None:
-    """Return the functions that compute loss and score of the validation samples, or None without samples."""
-    if data is None:
-        return None
-    backend, network = get_backend("numba"), state.network
-    weights = data.weights / data.weights.sum()
+class Validation:
+    """Validation data of a fit; their losses and scores extend the curves of the estimator."""
 
-    def loss() -> float:
-        return backend.loss(network, state.folded, data.X, data.y, weights, estimator._threads)
+    def __init__(self, estimator: BaseMLP, data: Samples) -> None:
+        self._estimator, self._data = estimator, data
+        self._weights = data.weights / data.weights.sum()
 
-    def score() -> float:
-        if estimator.scoring is None:
-            return estimator._compute_score(data)
-        nameless = copy.copy(estimator)
-        nameless.__dict__.pop("feature_names_in_", None)  # `data.X` has lost them
-        scorer = check_scoring(nameless, estimator.scoring)
-        is_weighted = data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
-        options = make_weight_argument(scorer, data.weights if is_weighted else None)
-        return call_scorer("scoring", scorer, nameless, data.X, data.given_y, **options)
+    def compute_loss(self) -> float:
+        """Return the present loss."""
+        estimator, data, state = self._estimator, self._data, self._estimator._state
+        loss = get_backend("numba").loss(
+            state.network, state.folded, data.X, data.y, self._weights, estimator._threads
+        )
+        estimator.validation_loss_curve_.append(loss)
+        return loss
 
-    if estimator.scoring == "loss":
-        return Validation(loss, lambda: -estimator.validation_loss_curve_[-1])
-    return Validation(loss, score)
+    def compute_score(self) -> float:
+        """Return the present score by the parameter `scoring`; the loss has been computed before."""
+        estimator, data = self._estimator, self._data
+        if estimator.scoring == "loss":
+            score = -estimator.validation_loss_curve_[-1]
+        elif estimator.scoring is None:
+            score = estimator._compute_score(data)
+        else:
+            nameless = copy.copy(estimator)
+            nameless.__dict__.pop("feature_names_in_", None)  # `data.X` has no names
+            scorer = check_scoring(nameless, estimator.scoring)
+            has_weights = (
+                data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
+            )
+            options = make_weight_argument(scorer, data.weights if has_weights else None)
+            score = call_scorer("scoring", scorer, nameless, data.X, data.given_y, **options)
+        estimator.validation_scores_.append(score)
+        return score
 
 
 def make_weight_argument(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
