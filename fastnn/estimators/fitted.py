@@ -144,13 +144,13 @@ class FittedNetwork:
         """Return the memory of the next training: `fresh`, with all compatible arrays of the old memory."""
         old = self.memory
         if old is not None:
-            fresh.take(old, "plateau")
-            if self.optimizer is not None:
-                fresh.take(old, "optimizer")
-            if fresh.average.size and old.average.size:
-                fresh.take(old, "average")
-            if fresh.order.size == old.order.size:
-                fresh.take(old, "order")
+            is_compatible = {
+                "plateau": True,
+                "optimizer": self.optimizer is not None,
+                "average": fresh.average.size and old.average.size,
+                "order": fresh.order.size == old.order.size,
+            }
+            fresh.take(old, *(name for name in is_compatible if is_compatible[name]))
         self.memory, self.optimizer = fresh, optimizer
         return fresh
 
