@@ -74,7 +74,6 @@ class FileInfo:
     scores: dict[str, float]
 
     def __str__(self) -> str:
-        """Return the description in lines."""
         lines = [("file", f"{self.path}, {self.n_bytes:,} bytes"), ("kind", self.kind)]
         if self.layers_dim is not None:
             layers = " ".join(

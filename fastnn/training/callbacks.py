@@ -18,9 +18,6 @@ from .loop import Hook, Training
 from .patience import TIES, Patience
 from .state import BestEpoch
 
-# Default number of epochs from one printed loss to the next, as in the tutorial.
-PRINT_EVERY = 1000
-
 
 @dataclass(frozen=True)
 class EarlyStopping:

@@ -71,7 +71,6 @@ class Checkpoint:
     keep_best: bool = False
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         every = self.every
         if isinstance(every, str):
             if _parse_seconds(every) <= 0:

@@ -22,7 +22,6 @@ from ..system.messages import warn
 from ..system.progress import make_progress_bar
 from ..system.validation import Array
 from .callbacks import (
-    PRINT_EVERY,
     CallFunctions,
     EarlyStopping,
     PrintLoss,
@@ -172,7 +171,7 @@ class _ModelRun(Hook):
         if options.print_loss or options.print_every:
             samples = _Samples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
             compute = self._objective if options.print_loss == "objective" else self._loss
-            hooks.append(PrintLoss(partial(compute, samples), options.print_every or PRINT_EVERY))
+            hooks.append(PrintLoss(partial(compute, samples), options.print_every or 1000))
         if self._held_out is not None:
             hooks.append(ValidateLoss(partial(self._loss, self._held_out)))
             for each in options.callbacks:
