@@ -59,19 +59,6 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-__all__ = [
-    "claim_entry",
-    "describe_type",
-    "is_current",
-    "list_cache_folders",
-    "pack_entry",
-    "parse_type",
-    "read_entries",
-    "refusal",
-    "unpack_entry",
-    "write_entry",
-]
-
 # Longest time that a process waits for another process that compiles a kernel, and time between two attempts
 # to get the claim. A stopped process may hold its claim for ever.
 WAIT_SECONDS, RETRY_SECONDS = 60.0, 0.005

@@ -30,8 +30,6 @@ from .interrupts import defer_signals
 from .kinds import Append, Array, Kind, Pointer, Struct, Table, get_address
 from .prebuilt import find_prebuilt
 
-__all__ = ["FunctionPointer", "PointerTable", "PreparedCall", "UnusedPointer", "compilation_listeners"]
-
 # Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
 # tuple of the kernel's argument types. They run while numba's lock is held and Ctrl-C is postponed. An
 # exception would leave numba's compiler in an unusable state, so exceptions of listeners are dropped.

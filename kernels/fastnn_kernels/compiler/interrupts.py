@@ -19,8 +19,6 @@ try:
 except ImportError:  # another Python
     import signal as handlers
 
-__all__ = ["defer_signals", "deliver_interrupts", "let_interrupts_through"]
-
 Handler = Callable[[int, FrameType | None], object]
 
 # SIGINT (Ctrl-C), and other signals whose Python handlers may raise, such as a time-out by SIGALRM.

@@ -79,8 +79,6 @@ from .numba_internals import (
 )
 from .shared import filter_shared, make_available
 
-__all__ = ["Kind", "compile_code", "compile_to", "find_arrays", "kernel", "translate"]
-
 # nogil: Python threads run kernels in parallel. error_model: division by zero gives inf, as in NumPy, without
 # a branch. No fastmath: contract would let each processor's code generator fuse other products with sums, so
 # that results depend on the processor; nnan and ninf would let the compiler drop the checks that detect a

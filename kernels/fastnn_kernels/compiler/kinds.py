@@ -20,26 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "BOOL",
-    "FLOAT64",
-    "INT32",
-    "INT64",
-    "NONE",
-    "SCALARS",
-    "UINT32",
-    "UINT64",
-    "Array",
-    "Kind",
-    "Pointer",
-    "Scalar",
-    "Struct",
-    "Table",
-    "get_address",
-    "get_kinds",
-    "get_scalar",
-]
-
 # Format of an address on this system.
 ADDRESS = "Q" if struct.calcsize("P") == 8 else "I"
 

@@ -33,8 +33,6 @@ from .prebuilt import FOLDER, RUNS_HERE, SOURCES, SUFFIXES
 from .sources import digest_sources
 from .target import TARGETS, Target
 
-__all__ = ["build", "find_target"]
-
 PACKAGE_NAME = __package__.rpartition(".")[0]
 
 # What a library exports: kernels, and what it says of itself.

@@ -50,8 +50,6 @@ from .numba_internals import (
     return_error,
 )
 
-__all__ = ["call", "check_result", "compile_pointer", "get_numba_type", "make_entry_kernel", "make_unpacking"]
-
 
 def _hash(value: object) -> str:
     """Return a short digest of the value's text."""

@@ -28,16 +28,6 @@ from typing import NamedTuple
 from .sources import PACKAGE, digest_sources
 from .target import TARGETS, Target, read_vector_bytes
 
-__all__ = [
-    "RUNS_HERE",
-    "SOURCES",
-    "SUFFIXES",
-    "find_prebuilt",
-    "get_kernel_target",
-    "load_library",
-    "warn_or_log",
-]
-
 # Symbols of a library: a C function without arguments that returns an int, and a C string.
 RUNS_HERE, SOURCES = "fastnn_runs_here", "fastnn_sources"
 # The first part of a target's name by Python's name of the system, and the suffix of the library by that

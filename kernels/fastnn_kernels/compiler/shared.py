@@ -34,8 +34,6 @@ from .numba_internals import (
     load_library_code,
 )
 
-__all__ = ["SharedFunction", "emit_shared_functions", "filter_shared", "make_available"]
-
 # All shared functions, by name.
 _functions: dict[str, SharedFunction] = {}
 

@@ -12,8 +12,6 @@ import hashlib
 import os
 from pathlib import Path
 
-__all__ = ["PACKAGE", "digest_sources", "list_source_files"]
-
 # Folder of the package `fastnn_kernels`: it holds the sources, and the cache if it is writable.
 PACKAGE = Path(__file__).parents[1]
 

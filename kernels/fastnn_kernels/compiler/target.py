@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-__all__ = ["TARGETS", "VECTOR_WIDTHS", "Target", "read_vector_bytes"]
-
 # Widths of vectors in bytes that the user may choose.
 VECTOR_WIDTHS = (16, 32, 64)
 
