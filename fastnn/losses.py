@@ -171,7 +171,7 @@ class MulticlassHinge(Loss):
     margin: float = 1.0
 
     def __post_init__(self) -> None:
-        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive=True))
+        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive_start=True))
 
 
 @register
@@ -257,7 +257,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        store_checked(self, delta=check_number(self.delta, "delta", 0.0, exclusive=True))
+        store_checked(self, delta=check_number(self.delta, "delta", 0.0, exclusive_start=True))
 
 
 @register
@@ -290,7 +290,12 @@ class Quantile(Loss):
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
-        store_checked(self, quantile=check_number(self.quantile, "quantile", 0.0, 1.0, exclusive=True))
+        store_checked(
+            self,
+            quantile=check_number(
+                self.quantile, "quantile", 0.0, 1.0, exclusive_start=True, exclusive_end=True
+            ),
+        )
 
 
 @register
@@ -325,7 +330,7 @@ class Hinge(Loss):
     margin: float = 1.0
 
     def __post_init__(self) -> None:
-        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive=True))
+        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive_start=True))
 
 
 @register

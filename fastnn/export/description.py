@@ -109,9 +109,9 @@ class ModelDescription:
 
         A dtype other than float32 and float64, and one that cannot hold a parameter, are a ValueError.
         """
-        if dtype is None or check_dtype(dtype) == self.dtype:
+        dtype = self.dtype if dtype is None else check_dtype(dtype)
+        if dtype == self.dtype:
             return self
-        dtype = check_dtype(dtype)
 
         def convert_layer(layer: LayerDescription) -> LayerDescription:
             with np.errstate(over="ignore"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -207,20 +207,17 @@ def _add_outputs(
     description: ModelDescription, member: Member, graph: Builder, scores: str, name: str | None
 ) -> str:
     """Add the output function of a network, and return the name of the outputs, `name` if given."""
-    add = _OUTPUTS[member.output]
+    axis: dict[str, Any] = {"axis": 1} if member.output == "softmax" else {}
+    add = functools.partial(graph.node, _OUTPUTS[member.output], scores, **axis)
     if not description.is_binary:
-        return add(graph, scores, name)
-    second = add(graph, scores, None)
+        return add(output=name)
+    second = add()
     first = graph.node("Sub", graph.constant(np.array(1, description.dtype)), second)
     return graph.node("Concat", first, second, output=name, axis=1)
 
 
-_OUTPUTS: dict[str, Callable[[Builder, str, str | None], str]] = {
-    "softmax": lambda graph, scores, name: graph.node("Softmax", scores, output=name, axis=1),
-    "sigmoid": lambda graph, scores, name: graph.node("Sigmoid", scores, output=name),
-    "exponential": lambda graph, scores, name: graph.node("Exp", scores, output=name),
-    "identity": lambda graph, scores, name: graph.node("Identity", scores, output=name),
-}
+# ONNX's operators by the names of output functions.
+_OUTPUTS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exponential": "Exp", "identity": "Identity"}
 assert set(_OUTPUTS) == set(OUTPUTS)
 
 

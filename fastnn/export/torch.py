@@ -38,7 +38,7 @@ def _import_torch() -> ModuleType:
     return torch
 
 
-def _list_modules(nn: ModuleType) -> dict[str, type[Module]]:
+def _list_modules(nn: ModuleType) -> dict[str, Module | None]:
     """Return PyTorch's modules of the activations, None for the identity.
 
     PyTorch's softplus is ``log(1 + exp(z))`` up to a threshold, and z above. In float32, exp overflows above

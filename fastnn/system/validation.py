@@ -410,7 +410,7 @@ def check_rate(value: object, name: str) -> float:
 
 def check_limit(value: object, name: str) -> float:
     """Return a finite limit above 0, or 0 for None, which stands for no limit; else raise ValueError."""
-    return 0.0 if value is None else check_number(value, name, 0.0, exclusive=True)
+    return 0.0 if value is None else check_number(value, name, 0.0, exclusive_start=True)
 
 
 def check_number(
@@ -419,16 +419,14 @@ def check_number(
     least: float,
     most: float = math.inf,
     *,
-    exclusive: bool = False,
     exclusive_start: bool = False,
     exclusive_end: bool = False,
     remedy: str = "",
 ) -> float:
     """Return a finite float from `least` to `most`; raise ValueError, with `remedy`, for anything else.
 
-    `exclusive` excludes both bounds, the others one of them. A subnormal number becomes 0, as in the kernels.
+    Either bound may be excluded. A subnormal number becomes 0, as in the kernels.
     """
-    exclusive_start, exclusive_end = exclusive or exclusive_start, exclusive or exclusive_end
     is_subnormal = False
     # Comparing types takes a tenth of the time of asking an abstract base class.
     if type(value) in (float, int) or (

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fastnn.system.validation import FEW_VALUES, MANY_VALUES, MIN_NORMAL, all_finite, check_number
 
-RANGES = [(0.0, most, ends) for most in (math.inf, 1.0) for ends in ({}, {"exclusive": True})]
-RANGES += [(0.0, 1.0, {"exclusive_end": True})]
+RANGES = [(0.0, most, ends) for most in (math.inf, 1.0) for ends in ({}, {"exclusive_start": True})]
+RANGES += [(0.0, 1.0, {"exclusive_end": True}), (0.0, 1.0, {"exclusive_start": True, "exclusive_end": True})]
 
 
 @given(
@@ -20,8 +20,8 @@ RANGES += [(0.0, 1.0, {"exclusive_end": True})]
 def test_numbers_within_their_limits_are_accepted_and_others_refused(value, bounds):
     least, most, ends = bounds
     expected = 0.0 if 0 < value < MIN_NORMAL else value  # kernels flush subnormal numbers
-    above = expected > least if "exclusive" in ends else expected >= least
-    if above and (value < most if ends else value <= most):
+    above = expected > least if "exclusive_start" in ends else expected >= least
+    if above and (value < most if "exclusive_end" in ends else value <= most):
         number = check_number(value, "it", least, most, **ends)
         assert type(number) is float
         assert number == expected

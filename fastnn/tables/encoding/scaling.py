@@ -117,7 +117,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         """
         check_is_fitted(self)
         X = self._check_numbers(X, reset=False)
-        limit = check_number(self.limit, "limit", 0.0, exclusive=True)
+        limit = check_number(self.limit, "limit", 0.0, exclusive_start=True)
         out = np.empty(X.shape, X.dtype)
         for k in range(X.shape[1]):
             out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
