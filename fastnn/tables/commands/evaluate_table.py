@@ -56,7 +56,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
     others = list(dict.fromkeys(name for name in roles.values() if name is not None))
     for argument, name in roles.items():
         table.check_names([] if name is None else [name], argument)
-    matching = Matching(model, table.columns, table.name, options.date_format, others)
+    matching = Matching(model, table, options.date_format, others)
     # Some scores compare all rows with each other: keep a few numbers of each row.
     truths, predictions, row_weights, row_groups = [], [], [], []
     n_missing = 0

@@ -95,16 +95,16 @@ def find_hint(
     texts, more, n_rows = texts[:MAX_VALUES], texts[MAX_VALUES:], n_rows[:MAX_VALUES]
     options: list[str] = []
     what, read = "numbers", functools.partial(parse_units, units=(), thousands=None, decimal=decimal)
-    if not _are_most(texts, read(texts), n_rows):
+    if not _are_most(read(texts), n_rows):
         units = _find_units(texts)
         thousands, other_decimal = _find_separators(texts, units, decimal)
         read = functools.partial(parse_units, units=units, thousands=thousands, decimal=other_decimal)
         options += [format_option("--units", *units)] * bool(units)
         options += [f"--thousands {shlex.quote(thousands or '')}"] * (thousands is not None)
         options += [f"--decimal {other_decimal}"] * (other_decimal != decimal)
-    if not _are_most(texts, read(texts), n_rows):
+    if not _are_most(read(texts), n_rows):
         what, formats, dates = "dates", *_parse_dates_as_guessed(texts, n_rows)
-        if not _are_most(texts, dates, n_rows):
+        if not _are_most(dates, n_rows):
             return None
         read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
         forms = " or ".join(shlex.quote(form) for form in formats)
@@ -176,7 +176,7 @@ def _find_separators(texts: Series, units: Iterable[str], decimal: str) -> tuple
     return None, decimal
 
 
-def _are_most(texts: Series, parsed: Series, n_rows: NDArray[np.int64]) -> bool:
+def _are_most(parsed: Series, n_rows: NDArray[np.int64]) -> bool:
     """Return True if most rows have values that were parsed, and the others look like mistakes."""
     is_parsed = parsed.notna().to_numpy()
     share = n_rows[is_parsed].sum() / n_rows.sum()

@@ -22,6 +22,7 @@ from .reading import ISO, ReadTable, parse_dates
 
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
+    from .pieces import TableInPieces
 
 # Largest number of categories unseen in the fit that are remembered for each column.
 MAX_UNSEEN = 10_000
@@ -139,8 +140,7 @@ class Matching:
     def __init__(
         self,
         model: TabularClassifier | TabularRegressor,
-        columns: Sequence[str],
-        name: str,
+        table: TableInPieces,
         date_formats: Sequence[str],
         others: Sequence[str] = (),
     ) -> None:
@@ -153,15 +153,15 @@ class Matching:
         self._has_names = hasattr(model, "feature_names_in_")
         if not self._has_names:
             return
-        missing = [column for column in self.fitted if column not in columns]
+        missing = [column for column in self.fitted if column not in table.columns]
         if missing:
-            surplus = [column for column in columns if column not in self.fitted]
+            surplus = [column for column in table.columns if column not in self.fitted]
             close = find_similar(missing[0], surplus)
             hint = f": is {missing[0]!r} now called {close[0]!r}?" if close else ""
             verb = "column" if len(missing) == 1 else "columns"
-            raise ValueError(f"{name} lacks the {verb} {join_names(missing)} of the model{hint}")
+            raise ValueError(f"{table.name} lacks the {verb} {join_names(missing)} of the model{hint}")
         known = (*self.fitted, *self._others, model.target_name_)
-        self._surplus = [column for column in columns if column not in known]
+        self._surplus = [column for column in table.columns if column not in known]
 
     def match_rows(self, read: ReadTable) -> DataFrame | Array:
         """Return the columns of the fit, each of its kind in the fit; an array for a model without names.

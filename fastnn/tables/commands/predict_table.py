@@ -55,7 +55,7 @@ def predict_table(options: PredictOptions) -> int:
     table = TableInPieces(options.table, options, columns, is_whole)
     keep = resolve_names(options.keep, table.columns)
     table.check_names(keep, "--keep")
-    matching = Matching(model, table.columns, table.name, options.date_format)
+    matching = Matching(model, table, options.date_format)
     n_rows = 0
     draft: AbstractContextManager[Path | None] = nullcontext() if path is None else atomic_path(path)
     with draft as temporary, _open_writer(temporary, table.get_kept_schema(keep)) as write:
