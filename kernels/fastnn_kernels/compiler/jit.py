@@ -100,7 +100,7 @@ def kernel(function: Callable) -> Kernel:
     function.__qualname__ = f"{function.__qualname__}_{tag}"
     if is_disabled():
         return cast("Kernel", function)
-    return Kernel(function, targetoptions={"nopython": True, **OPTIONS})
+    return Kernel(function)
 
 
 def identify(function: Callable) -> tuple:
@@ -204,15 +204,10 @@ class Kernel(HookedDispatcher):
     wanted = Kind.CALLABLE
     claims = contextlib.ExitStack()
 
-    def __init__(
-        self,
-        py_func: Callable,
-        locals: dict | None = None,
-        targetoptions: dict | None = None,
-        pipeline_class: type[Compiler] | None = None,
-    ) -> None:
-        super().__init__(py_func, locals, targetoptions, pipeline_class or KernelCompiler)
-        self.cache = KernelCache(py_func)
+    def __init__(self, function: Callable) -> None:
+        options = {"nopython": True, **OPTIONS}
+        super().__init__(function, targetoptions=options, pipeline_class=KernelCompiler)
+        self.cache = KernelCache(function)
         set_cache(self, self.cache)
         # Compiled code by kind and argument types. Numba's `overloads` has, for each tuple of types, the kind
         # that was compiled or looked up last.
@@ -331,7 +326,7 @@ class KernelCache(NullCache):
         the functions that a refresh registers, and their import, scipy.linalg among them, would take most of
         the time.
         """
-        name = self.file_name(signature, target_context.codegen(), Kernel.wanted)
+        name = self.file_name(signature, target_context.codegen())
         loaded = self._load(name, signature, target_context)
         if loaded is None and Kernel.wanted is not Kind.PART:
             # Another process may be compiling this kernel: wait for its entry.
@@ -395,7 +390,7 @@ class KernelCache(NullCache):
                 refusal.note(f"{self._name} cannot be saved: {error}")
             return
         try:
-            write_entry(self.file_name(signature, compiled.codegen, Kernel.wanted), payload)
+            write_entry(self.file_name(signature, compiled.codegen), payload)
         except OSError as error:
             refusal.note(str(error))
 
@@ -404,7 +399,8 @@ class KernelCache(NullCache):
         """The first of the cache folders; "" if there is none."""
         return str(next(list_cache_folders(), ""))
 
-    def file_name(self, signature: Signature | tuple, codegen: Codegen, kind: Kind) -> str:
+    def file_name(self, signature: Signature | tuple, codegen: Codegen) -> str:
         """Return the file name of the entry for a signature, without the digest of the sources."""
-        key = (self._identity, str(signature), get_target_key(codegen), (*get_code_settings(), kind.name))
+        settings = (*get_code_settings(), Kernel.wanted.name)
+        key = (self._identity, str(signature), get_target_key(codegen), settings)
         return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"

@@ -18,7 +18,7 @@ from numba import types
 
 from fastnn_kernels.compiler import cache, sources
 from fastnn_kernels.compiler.cache import pack_entry, read_entries, unpack_entry, write_entry
-from fastnn_kernels.compiler.jit import Kernel, Kind, compile_to, kernel
+from fastnn_kernels.compiler.jit import Kind, compile_to, kernel
 from fastnn_kernels.compiler.numba_internals import get_cpu_context
 
 fcntl, resource = pytest.importorskip("fcntl"), pytest.importorskip("resource")  # POSIX's
@@ -47,7 +47,7 @@ def call(factor=3):
 
 
 def name_entry():
-    return make().cache.file_name((types.float64,), get_cpu_context().codegen(), Kernel.wanted)
+    return make().cache.file_name((types.float64,), get_cpu_context().codegen())
 
 
 HEALED, KEPT, LASTING = ("compiled", "loaded", "loaded"), ("loaded",) * 3, ("compiled",) * 3
