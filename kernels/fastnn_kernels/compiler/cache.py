@@ -195,10 +195,7 @@ def read_entries(name: str) -> Iterator[bytes]:
 def write_entry(name: str, payload: bytes) -> None:
     """Write the entry `name` to the first folder in which a file can be written.
 
-    Raises
-    ------
-    OSError
-        If no folder can be written to; the message gives each folder's reason.
+    If no folder can be written to, an OSError gives each folder's reason.
     """
     content = _compute_checksum(name, payload) + payload
     _remove_stale(_use_first_folder(lambda folder: _write_atomically(folder / f"{DIGEST}.{name}", content)))
@@ -224,13 +221,7 @@ def claim_entry(name: str) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock a file, unless another process holds the lock for `WAIT_SECONDS`.
-
-    Raises
-    ------
-    OSError
-        If the file system has no locks.
-    """
+    """Lock a file, unless another process holds it for `WAIT_SECONDS`; OSError without locks of files."""
     last = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < last:
         try:
@@ -330,13 +321,7 @@ def pack_entry(header: dict[str, Any], code: bytes) -> bytes:
 
 
 def unpack_entry(payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return header and code of an entry.
-
-    Raises
-    ------
-    ValueError
-        If there is no header.
-    """
+    """Return header and code of an entry; raise ValueError if there is no header."""
     line, _, code = payload.partition(b"\n")
     header = json.loads(line)
     if not isinstance(header, dict):
@@ -347,10 +332,7 @@ def unpack_entry(payload: bytes) -> tuple[dict[str, Any], bytes]:
 def describe_type(kind: types.Type) -> Any:
     """Return a type of numba in values that JSON can express; `parse_type` is the inverse.
 
-    Raises
-    ------
-    ValueError
-        For other types than scalars, constants, arrays, and tuples of these.
+    Other types than scalars, constants, arrays, and tuples of these are a ValueError.
     """
     plain: Any = str(kind)
     if isinstance(kind, types.Literal):

@@ -105,10 +105,7 @@ class FunctionPointer:
     def address(self) -> int:
         """Address of the machine code. The first access looks for the code, or compiles it.
 
-        Raises
-        ------
-        RuntimeError
-            If the kernel must be compiled, and numba is not installed or switched off.
+        If the kernel must be compiled, and numba is not installed or switched off, this is a RuntimeError.
         """
         if isinstance(self.function, str) and (address := find_prebuilt(self.symbol)):
             return address
@@ -148,13 +145,7 @@ class FunctionPointer:
 
 
 def _compiler() -> ModuleType:
-    """Return the module ``pointer``, which imports numba.
-
-    Raises
-    ------
-    RuntimeError
-        If numba is not installed.
-    """
+    """Return the module ``pointer``, which imports numba; raise RuntimeError if numba is not installed."""
     try:
         return importlib.import_module(f"{__package__}.pointer")
     except ModuleNotFoundError as error:
@@ -182,13 +173,7 @@ class UnusedPointer:
 
 
 class PointerTable:
-    """A table of pointers of one kind, from which a kernel chooses one by number: ``table[k]``.
-
-    Parameters
-    ----------
-    pointers : sequence of FunctionPointer
-        At least one.
-    """
+    """A table of at least one pointer, all of one kind, of which a kernel chooses one: ``table[k]``."""
 
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
         self.pointers = tuple(pointers)

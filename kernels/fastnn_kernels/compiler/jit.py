@@ -231,10 +231,7 @@ class Kernel(HookedDispatcher):
     def store_code(self, types: tuple, compiled: CompileResult) -> bool:
         """Store code of the kind `wanted`, and return True if Python may call it.
 
-        Raises
-        ------
-        TypeError
-            If Python would call a kernel that returns an array: kernels own no memory.
+        If Python would call a kernel that returns an array, this is a TypeError: kernels own no memory.
         """
         result = compiled.signature.return_type
         if Kernel.wanted is Kind.CALLABLE and list(find_arrays([result])):
@@ -277,18 +274,8 @@ def compile_code(kernel: Kernel, types: tuple) -> CompileResult:
 def translate(kernel: Kernel, types: tuple) -> tuple[CompileResult, list[str], bytes]:
     """Translate a kernel to LLVM IR, with all that it calls by name; machine code is left to others.
 
-    Returns
-    -------
-    CompileResult
-    list of str
-        Names of the kernel's function and environment, and of the environments of its parts.
-    bytes
-        Bitcode, before any optimisation that depends on this machine.
-
-    Raises
-    ------
-    ValueError
-        If the code contains addresses, or needs Python objects.
+    Return the result, its symbols (`list_symbols`), and bitcode before any optimisation that depends on this
+    machine. Code that contains addresses, or needs Python objects, is a ValueError.
     """
     with compile_to(Kind.PART):
         kernel.compile(types)
@@ -305,11 +292,6 @@ class KernelCache(NullCache):
     """On-disk cache of one kernel's compiled signatures.
 
     A numba dispatcher calls `load_overload` before it compiles, and `save_overload` after it has compiled.
-
-    Parameters
-    ----------
-    function : callable
-        The Python function that is compiled.
     """
 
     def __init__(self, function: Callable) -> None:

@@ -76,13 +76,9 @@ def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] 
 
     By default, they are all kernels of the `catalogue`.
 
-    A process builds one library: kernels are translated with the constants of its target.
-
-    Raises
-    ------
-    RuntimeError
-        If this process has imported kernels already, if the environment has settings that change kernels, if
-        this machine cannot build for the target, or if zig cannot link.
+    A process builds one library: kernels are translated with the constants of its target. It is a
+    RuntimeError if this process has imported kernels already, if the environment has settings that change
+    kernels, if this machine cannot build for the target, or if zig cannot link.
     """
     target = TARGETS[name]
     if found := [setting for setting in prebuilt.SETTINGS if os.environ.get(setting)]:

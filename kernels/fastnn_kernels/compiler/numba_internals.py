@@ -458,10 +458,7 @@ def get_target_key(codegen: Codegen) -> tuple:
 def list_symbols(compiled: CompileResult) -> list[str]:
     """Return the symbols of a kernel's function and environment, and of the environments of its parts.
 
-    Raises
-    ------
-    ValueError
-        If the code needs Python objects, or initialisers that run before it is loaded.
+    Code that needs Python objects, or initialisers that run before it is loaded, is a ValueError.
     """
     environments = compiled._find_referenced_environments()
     if compiled.reload_init or any(environment.consts for environment in environments):
@@ -480,26 +477,11 @@ def load_kernel(
     *,
     is_part: bool,
 ) -> CompileResult:
-    """Return the compiled code of a kernel, in this process or another.
+    """Return the compiled code of the kernel of a Python function, in this process or another.
 
-    Parameters
-    ----------
-    function : callable
-        The Python function.
-    signature : Signature
-    names : sequence of str
-        What `list_symbols` returned.
-    code : bytes
-        What `get_library_code` returned.
-    make : callable, optional
-        Function of `set_code_maker`; by default, numba builds the wrapper for Python.
-    is_part : bool
-        True if the code was compiled to a `PartLibrary`.
-
-    Raises
-    ------
-    ValueError, NameError
-        If the code lacks a name.
+    `names` and `code` are what `list_symbols` and `get_library_code` returned, and `make` is the function of
+    `set_code_maker`, or None where numba builds the wrapper for Python; `is_part` is True for code that was
+    compiled to a `PartLibrary`. Code that lacks a name is a ValueError or a NameError.
     """
     symbol, *_ = names
     library = (LoadedPart if is_part else LoadedLibrary)(target_context, symbol, code)

@@ -113,10 +113,7 @@ def get_numba_type(kind: Kind) -> types.Type:
 def make_entry_kernel(pointer: FunctionPointer) -> tuple[Kernel, tuple[ArgumentsType]]:
     """Return the kernel that takes the address of the arguments of a pointer's kernel, and its types.
 
-    Raises
-    ------
-    RuntimeError
-        If NUMBA_DISABLE_JIT is set.
+    Where NUMBA_DISABLE_JIT is set, this is a RuntimeError.
     """
     if is_disabled():
         raise RuntimeError(
@@ -135,13 +132,7 @@ def make_entry_kernel(pointer: FunctionPointer) -> tuple[Kernel, tuple[Arguments
 
 
 def compile_pointer(pointer: FunctionPointer) -> int:
-    """Compile the kernel of a pointer, or load it from the cache, and return the address of its code.
-
-    Raises
-    ------
-    TypeError
-        If the kernel has another result than the pointer declares.
-    """
+    """Compile the kernel of a pointer, or load it from the cache, and return the address of its code."""
     kernel, arguments = make_entry_kernel(pointer)
     compiled = compile_code(kernel, arguments)
     check_result(pointer, compiled)

@@ -41,14 +41,8 @@ _functions: dict[str, SharedFunction] = {}
 class SharedFunction:
     """A function of LLVM IR without a result, which all kernels of this process share.
 
-    Parameters
-    ----------
-    name : str
-        Name of the symbol.
-    kinds : sequence of IR types
-        Types of the arguments.
-    emit : callable
-        ``emit(context, builder, *arguments)`` emits the body; context is numba's target context.
+    `name` is its symbol, and `kinds` are the IR types of the arguments. The function
+    ``emit(context, builder, *arguments)`` emits the body; context is numba's target context.
     """
 
     def __init__(self, name: str, kinds: Sequence[ir.Type], emit: Callable[..., None]) -> None:

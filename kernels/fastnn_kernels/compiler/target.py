@@ -14,26 +14,16 @@ VECTOR_WIDTHS = (16, 32, 64)
 
 
 class Target(NamedTuple):
-    """A processor and its system.
+    """A processor and its system."""
 
-    Parameters
-    ----------
-    triple : str
-        LLVM's name of architecture and system.
-    cpu, features : str
-        LLVM's names of the processor, and of the features beyond those of the architecture.
-    register_bytes, n_registers : int
-        Size and number of the vector registers.
-    has_fma : bool
-        True if a fused multiply-add rounds once.
-    """
-
-    triple: str
+    triple: str  # LLVM's name of architecture and system
+    # LLVM's names of the processor, and of the features beyond those of the architecture.
     cpu: str
     features: str
+    # Size and number of the vector registers.
     register_bytes: int
     n_registers: int
-    has_fma: bool
+    has_fma: bool  # True if a fused multiply-add rounds once
 
     @property
     def vector_bytes(self) -> int:
@@ -109,10 +99,7 @@ TARGETS: dict[str, Target] = {
 def read_vector_bytes() -> int:
     """Return the width of the kernels' vectors that the user chose by FASTNN_VECTOR_BYTES; 0 if none.
 
-    Raises
-    ------
-    ValueError
-        If the environment variable is not one of `VECTOR_WIDTHS`.
+    A width that is not one of `VECTOR_WIDTHS` is a ValueError.
     """
     setting = os.environ.get("FASTNN_VECTOR_BYTES", "").strip()
     if setting and setting not in map(str, VECTOR_WIDTHS):
