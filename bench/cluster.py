@@ -114,7 +114,7 @@ def main():
                 n_simulated = round(n_workers * SIMULATED_WORK / each)
 
                 def simulate(n, each=each):
-                    fit_all(sleep, networks(n), [()] * n, (X, y, one, each), None)
+                    fit_all(sleep, [(own,) for own in networks(n)], (X, y, one, each), None)
 
                 simulate(10 * n_workers)  # workers import fastnn
                 figures = measure(lambda n=n_simulated, simulate=simulate: simulate(n))

@@ -172,7 +172,7 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             allowed = np.flatnonzero(weights)
             samples = [allowed[random.randint(0, allowed.size, allowed.size)] for _ in members]
         data = (X, y, weights, X_val, y_val)
-        fit_all(fit_member, members, [(rows,) for rows in samples], data, self.n_jobs)
+        fit_all(fit_member, list(zip(members, samples, strict=True)), data, self.n_jobs)
         return members
 
     def _make_member(self, k: int, random: np.random.RandomState) -> BaseMLP:

@@ -105,8 +105,7 @@ def fit_many(
     data = (X, y, sample_weight, X_val, y_val)
     fit_all(
         fit_one,
-        estimators,
-        [()] * len(estimators),
+        [(estimator,) for estimator in estimators],
         data,
         n_jobs,
         groups=groups,

@@ -45,8 +45,7 @@ CHUNKS_PER_SLOT = 2
 
 def fit_all(
     fit: Callable[..., None],
-    estimators: Sequence[Any],
-    own: Sequence[tuple[Any, ...]],
+    fits: Sequence[tuple[Any, ...]],
     shared: tuple[Any, ...],
     n_jobs: int | None,
     *,
@@ -57,10 +56,10 @@ def fit_all(
 ) -> None:
     """Fit estimators in place, in parallel; raise the first error afterwards.
 
-    `fit` is a function of a module, which is called as ``fit(estimators[k], *own[k], *shared,
-    stopped=stopped)``, in this process with the arguments `here` too; ``stopped()`` is True if the fit must
-    end. `shared`, such as X and y, is sent to a worker once. `n_jobs` is the number of threads, or of the
-    backend's jobs; None for all.
+    `fit` is a function of a module, which is called as ``fit(*fits[k], *shared, stopped=stopped)``, in this
+    process with the arguments `here` too; ``stopped()`` is True if the fit must end. The first of its own
+    arguments `fits[k]` is the estimator. `shared`, such as X and y, is sent to a worker once. `n_jobs` is the
+    number of threads, or of the backend's jobs; None for all.
 
     The fits of a group run one after another in this process; a fit of the group None, by default all, may
     run anywhere. `arrived` is called with the number of each fit that has ended on a worker.
@@ -68,7 +67,7 @@ def fit_all(
     An error has the number of the estimator as a note; that of the workers has the number of the fits that
     had ended, and `remedy`, what to do. Fits that had ended before an error or Ctrl-C are kept.
     """
-    n_fits = len(estimators)
+    n_fits = len(fits)
     workers = _find_workers(n_jobs) if n_fits > 1 else None
     sent: list[int] = []
     queues: dict[Hashable, list[int]] = {}  # in this process, the fits of a queue run one after another
@@ -80,11 +79,11 @@ def fit_all(
     errors: dict[int, BaseException] = {}
 
     def run(k: int, stopped: Callable[[], bool]) -> None:
-        fit(estimators[k], *own[k], *shared, stopped=stopped, **(here or {}))
+        fit(*fits[k], *shared, stopped=stopped, **(here or {}))
 
     try:
         if workers and sent:
-            _fit_on_workers(workers, fit, estimators, own, shared, sent, errors, arrived, remedy)
+            _fit_on_workers(workers, fit, fits, shared, sent, errors, arrived, remedy)
         _run_on_threads(run, list(queues.values()), n_jobs, errors)
         if errors:
             # An error such as Ctrl-C has ended the others, whose errors are later ones.
@@ -199,8 +198,7 @@ def _find_workers(n_jobs: int | None) -> Workers | None:
 def _fit_on_workers(
     workers: Workers,
     fit: Callable[..., None],
-    estimators: Sequence[Any],
-    own: Sequence[tuple[Any, ...]],
+    fits: Sequence[tuple[Any, ...]],
     shared: tuple[Any, ...],
     places: Sequence[int],
     errors: dict[int, BaseException],
@@ -216,9 +214,7 @@ def _fit_on_workers(
             # Results that come all at once show the time of a fit too late: a first call measures it.
             sent = waiting if streams or pace.n_fits else waiting[: workers.n_slots]
             calls = (
-                delayed(fit_chunk)(
-                    fit, chunk, [estimators[k] for k in chunk], [own[k] for k in chunk], *shared
-                )
+                delayed(fit_chunk)(fit, chunk, [fits[k] for k in chunk], *shared)
                 for chunk in pace.make_chunks(sent, workers.n_slots)
             )
             with _open_results(workers, calls, streams) as chunks:
@@ -226,7 +222,7 @@ def _fit_on_workers(
                     pace.add(len(chunk), seconds)
                     outcomes = pickle.loads(content) if isinstance(content, bytes) else content
                     for k, outcome in zip(chunk, outcomes, strict=True):
-                        _adopt(estimators[k], outcome, k, errors)
+                        _adopt(fits[k][0], outcome, k, errors)
                         waiting.remove(k)
                         arrived(k)
     except BaseException as error:
@@ -302,11 +298,7 @@ class Pace:
 
 
 def fit_chunk(
-    fit: Callable[..., None],
-    places: list[int],
-    estimators: list[Any],
-    own: list[tuple[Any, ...]],
-    *shared: Any,
+    fit: Callable[..., None], places: list[int], fits: list[tuple[Any, ...]], *shared: Any
 ) -> tuple[Any, list[int], float]:
     """Fit estimators on a worker; return their outcomes, their numbers, and the time.
 
@@ -314,21 +306,21 @@ def fit_chunk(
     string of bytes: an engine would send every array by itself.
     """
     began = time.perf_counter()
-    found: list[list[Any]] = [[] for _ in estimators]
+    found: list[list[Any]] = [[] for _ in fits]
     errors: dict[int, BaseException] = {}
 
     def run(k: int, stopped: Callable[[], bool]) -> None:
         with collect_warnings(found[k]):
-            fit(estimators[k], *own[k], *shared, stopped=stopped)
+            fit(*fits[k], *shared, stopped=stopped)
 
     # A Dask worker of several threads computes as many chunks at once, a process of joblib one.
     n_threads = 1 if threads.find_dask_worker() is not None else None
-    _run_on_threads(run, [[k] for k in range(len(estimators))], n_threads, errors)
+    _run_on_threads(run, [[k] for k in range(len(fits))], n_threads, errors)
     for error in errors.values():
         if not isinstance(error, Exception):
             raise error
     outcomes: Any = [
-        (_get_fitted_state(one), _make_sendable(errors.get(k)), found[k]) for k, one in enumerate(estimators)
+        (_get_fitted_state(own[0]), _make_sendable(errors.get(k)), found[k]) for k, own in enumerate(fits)
     ]
     errors.clear()  # as in `fit_all`
     with suppress(Exception):  # classes of the user's program, which the engine's pickles can hold

@@ -355,8 +355,7 @@ class TableFits:
         self._n_left -= n_passes
         fit_all(
             fit_member,
-            members,
-            list(zip(splits, scales, strict=True)),
+            list(zip(members, splits, scales, strict=True)),
             (seconds, self._schedule, self._held_out is None, *self._table, *(self._held_out or ())),
             self._n_jobs,
             here={"bar": self._bar},
