@@ -15,7 +15,7 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 from ..engine import get_backend
 from ..engine.checks import check_data
 from ..engine.job import Memory
-from ..engine.protocol import LBFGSTrainer, StepTrainer, Trainer
+from ..engine.protocol import LBFGSTrainer, StepTrainer
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.messages import warn
@@ -89,15 +89,6 @@ def _check_validation(network: Network, data: Any) -> _Samples | None:
     return _Samples(X, y, np.ones(len(X)) / len(X), np.shape(data[1]))
 
 
-def _compute_score(
-    scorer: Callable[[Any, Any, Any], float], model: Model, trainer: Trainer, held_out: _Samples
-) -> float:
-    """Return the present score by a user's scorer, which gets the targets as the user gave them."""
-    X, y, _, given_shape = held_out
-    targets = y[:, 0].astype(np.int64) if model.loss.of_labels else y.reshape(given_shape)
-    return call_scorer("scorer", scorer, model._copy_with(trainer.current, trainer.statistics), X, targets)
-
-
 class _ModelRun(Hook):
     """One training of a model: its trainer, what its hooks measure, and what it leaves and saves (`Subject`).
 
@@ -166,7 +157,7 @@ class _ModelRun(Hook):
 
     def _make_hooks(self, bar: Any) -> list[Hook]:
         """Return the hooks of the training in the order of their calls; `bar` is the progress bar."""
-        options, job, model, n_done = self._options, self._job, self._model, self._trainer.n_passes
+        options, job, n_done = self._options, self._job, self._trainer.n_passes
         hooks: list[Hook] = [each for each in options.callbacks if isinstance(each, Hook)]
         if options.print_loss or options.print_every:
             samples = _Samples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
@@ -176,9 +167,7 @@ class _ModelRun(Hook):
             hooks.append(ValidateLoss(partial(self._loss, self._held_out)))
             for each in options.callbacks:
                 if isinstance(each, EarlyStopping):
-                    score = each.scorer and partial(
-                        _compute_score, each.scorer, model, self._trainer, self._held_out
-                    )
+                    score = each.scorer and partial(self._score, each.scorer, self._held_out)
                     best = None if self._resumed is None else self._resumed.best
                     patience = Patience(each.patience, each.min_delta, each.ties)
                     self._stop_early = StopEarly(patience, score, best)
@@ -205,6 +194,13 @@ class _ModelRun(Hook):
         total_weight, reg_lambda = float(job.weights.sum()), self._options.reg_lambda
         penalty = self._network.compute_penalty(parameters, reg_lambda, job.reduction, total_weight)
         return self._loss(samples) + penalty
+
+    def _score(self, scorer: Callable[[Any, Any, Any], float], samples: _Samples) -> float:
+        """Return the present score by a user's scorer, which gets the targets as the user gave them."""
+        X, y, _, given_shape = samples
+        targets = y[:, 0].astype(np.int64) if self._network.loss.of_labels else y.reshape(given_shape)
+        model = self._model._copy_with(self._trainer.current, self._trainer.statistics)
+        return call_scorer("scorer", scorer, model, X, targets)
 
     # --- what the training leaves, and checkpoints save --------------------------------------------------
 
