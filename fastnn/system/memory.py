@@ -51,7 +51,6 @@ def parse_size(value: object, name: str) -> int:
 
     Examples
     --------
-    >>> from fastnn.system.memory import parse_size
     >>> parse_size("1.5 GiB", "memory_limit")
     1610612736
     """

@@ -60,18 +60,18 @@ def evaluate_table(options: EvaluateOptions) -> int:
     # Some scores compare all rows with each other: keep a few numbers of each row.
     truths, predictions, row_weights, row_groups = [], [], [], []
     n_missing = 0
-    for piece in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):
+    for read, copied in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):
         # Integers with missing values are floats, which round, but for those of the columns to copy.
-        piece.read.frame[target] = piece.kept[target]
-        present = piece.read.frame[target].notna().to_numpy()
-        rows = parse_rows(piece.read, target, task, weights, [], groups)
+        read.frame[target] = copied[target]
+        present = read.frame[target].notna().to_numpy()
+        rows = parse_rows(read, target, task, weights, [], groups)
         n_missing += int((~present).sum())
-        X = matching.match_rows(piece.read)[present]
+        X = matching.match_rows(read)[present]
         if not len(X):
             continue
         y = rows.target.to_numpy()
         if classes is not None:
-            y = np.searchsorted(classes, check_classes(y, classes, piece.read, target)).astype(np.int32)
+            y = np.searchsorted(classes, check_classes(y, classes, read, target)).astype(np.int32)
         with ignore_unseen():
             predictions.append(model.predict(X) if classes is None else model.predict_proba(X))
         truths.append(y)

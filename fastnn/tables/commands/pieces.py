@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,6 @@ from .reading import INDEX, Columns, ReadTable, read_table
 
 if TYPE_CHECKING:
     from pyarrow import Schema
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Consecutive rows of a table."""
-
-    read: ReadTable  # columns that were asked for; the index holds the numbers of the rows in the table
-    kept: DataFrame  # columns to copy, with the same data types in all pieces
 
 
 class TableInPieces:
@@ -58,17 +49,20 @@ class TableInPieces:
             return None
         return import_arrow().schema(map(self._source.dataset.schema.field, names))
 
-    def read_pieces(self, names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[Piece]:
-        """Yield all rows in their order, with the columns `names`, and the columns `kept` to copy."""
+    def read_pieces(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[tuple[ReadTable, DataFrame]]:
+        """Yield all rows in their order, as tables with the columns `names`, and the columns `kept` to copy.
+
+        The index holds the numbers of the rows; columns to copy have the same data types in all pieces.
+        """
         if self._read is not None:
-            yield Piece(self._read, _copy_columns(self._read, kept))
+            yield self._read, _copy_columns(self._read, kept)
             return
         types, first = _map_nullable_types(), 0
         for batch in self._source.read_batches(list(dict.fromkeys([*names, *kept]))):
             rows = pandas.RangeIndex(first, first := first + len(batch))
             frame = batch.select(list(names)).to_pandas().set_axis(rows)
             copied = batch.select(list(kept)).to_pandas(types_mapper=types.get).set_axis(rows)
-            yield Piece(ReadTable(frame, self.name), copied)
+            yield ReadTable(frame, self.name), copied
         if not first:
             raise ValueError(f"{self.name} has no rows")
 

@@ -59,11 +59,11 @@ def predict_table(options: PredictOptions) -> int:
     n_rows = 0
     draft: AbstractContextManager[Path | None] = nullcontext() if path is None else atomic_path(path)
     with draft as temporary, _open_writer(temporary, table.get_kept_schema(keep)) as write:
-        for piece in table.read_pieces(matching.fitted, keep):
+        for read, kept in table.read_pieces(matching.fitted, keep):
             with ignore_unseen():
-                predictions = _predict_rows(model, matching.match_rows(piece.read), piece.kept, options)
+                predictions = _predict_rows(model, matching.match_rows(read), kept, options)
             write(predictions)
-            n_rows += len(piece.kept)
+            n_rows += len(kept)
     for note in (*table.notes, *matching.notes):
         print(f"note: {note}", file=sys.stderr)
     if path is not None:
