@@ -88,8 +88,6 @@ MISSING = {
     "nan",
     "null",
 }
-# Integers that are perhaps names of classes.
-PADDED_INTEGER = re.compile(r"[+-]?0[0-9]+")
 # Format of dates and times as in ISO 8601, for pandas.
 ISO = "ISO8601"
 # Offset from UTC at the end of an ISO time.
@@ -515,10 +513,10 @@ def _restore_classes(fields: _Fields, target: Series, task: str | None, units: S
     texts = fields.read([target.name], usecols=[target.name])[target.name]
     texts = to_python_form(texts, units, dialect.thousands, dialect.decimal)
     present = texts.dropna()
-    is_padded = present.str.fullmatch(PADDED_INTEGER.pattern).any()
+    is_padded = present.str.fullmatch("[+-]?0[0-9]+").any()
     if not (may_round or is_padded):
         return target
-    if is_padded or not present.str.fullmatch(r"[+-]?[0-9]+").all():
+    if is_padded or not present.str.fullmatch("[+-]?[0-9]+").all():
         return texts
     integers = [None if pandas.isna(value) else int(value) for value in texts]
     is_signed = min(map(int, present)) < 0

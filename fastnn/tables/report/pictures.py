@@ -71,8 +71,6 @@ _STYLE: dict[Any, Any] = {
 MAX_POINTS = 1500
 # Largest number of classes with a curve of their own in the plots of calibration.
 MAX_CURVES = len(CLASSES)
-# Width and height of a sparkline, in pixels.
-SPARK_SIZE = 120, 28
 
 
 def escape(text: str) -> str:
@@ -248,7 +246,7 @@ def draw_sparkline(heights: Sequence[float], title: str) -> str:
     """Return small bars of heights not below 0 as an SVG element with an escaped title."""
     if not len(heights) or max(heights) <= 0:
         return ""
-    width, height = SPARK_SIZE
+    width, height = 120, 28  # pixels
     step = width / len(heights)
     bars = "".join(
         f'<rect x="{k * step:.1f}" y="{height * (1 - value / max(heights)):.1f}" width="{step * 0.85:.1f}" '

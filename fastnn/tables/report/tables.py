@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 N_INTERVALS, MAX_VALUES = 20, 12
 # Sign for no value.
 DASH = "\N{EN DASH}"
-# Largest number of classes of a confusion matrix with large cells.
-DENSE = 5
 # Fraction of the longest bar below which a bar has the value 0.
 MIN_FRACTION = 5e-5
 
@@ -87,7 +85,7 @@ def make_confusion_table(counts: Array, classes: Array, totals: Array) -> str:
 
 def is_dense(classes: Array) -> bool:
     """Return True if a confusion matrix has small cells and takes the width of the page."""
-    return len(classes) > DENSE
+    return len(classes) > 5
 
 
 def make_classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
