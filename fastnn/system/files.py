@@ -74,9 +74,8 @@ class Draft:
 
     def discard(self) -> None:
         """Remove the draft, unless it holds older files that could not be moved back."""
-        if self._holds_older:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._holds_older:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _move(source: Path, goal: Path, moves: list[tuple[Path, Path]]) -> None:

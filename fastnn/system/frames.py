@@ -148,13 +148,11 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
         return "number", s.cast(nw.Float64).to_numpy()
     if dtype == nw.Boolean:
         return "boolean", s.cast(nw.Float64).to_numpy()
-    if dtype == nw.Datetime:
-        if dtype.time_zone is not None:
-            s = s.dt.replace_time_zone(None)
-        return _read_values(s.to_numpy(), name)
+    if dtype == nw.Datetime and dtype.time_zone is not None:
+        s = s.dt.replace_time_zone(None)
     if dtype == nw.Date:
-        return _read_values(s.cast(nw.Datetime("us")).to_numpy(), name)
-    if dtype == nw.Duration:
+        s = s.cast(nw.Datetime("us"))
+    if dtype in (nw.Datetime, nw.Date, nw.Duration):
         return _read_values(s.to_numpy(), name)
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())

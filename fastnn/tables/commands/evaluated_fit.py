@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 N_FOLDS = 5
 # Evaluated rows from which scores say enough without a cross-validation.
 FEW_ROWS = 100
-# How the scores were computed: on rows set aside, or on rows of a validation table.
-OUT_OF_FOLD = "on out-of-fold predictions of {}; the same rows drove early stopping"
-BY_VALIDATION = "on {}; the same rows drove early stopping"
 
 
 def fit_and_evaluate(
@@ -78,14 +75,15 @@ def fit_and_evaluate(
         row_weights = None if weights is None else np.concatenate([weights, valid.weights])
         scored, predictions, groups = np.arange(len(y), len(X)), model.oof_prediction_, None
         folds = [(np.arange(len(y)), scored)]
-        how = BY_VALIDATION.format(pluralize(len(scored), "validation row"))
+        how = f"on {pluralize(len(scored), 'validation row')}; the same rows drove early stopping"
     elif folds:
         scored, predictions = np.arange(len(y)), _predict_held_out(of_folds, frame, classes, folds)
         how = f"by {n_folds}-fold cross-validation: networks predict rows that they did not see"
     else:
         scored, predictions = model.oof_rows_, model.oof_prediction_
         folds = _split_rows(problem, N_FOLDS, options.seed)
-        how = OUT_OF_FOLD.format(pluralize(len(scored), "row"))
+        n_rows = pluralize(len(scored), "row")
+        how = f"on out-of-fold predictions of {n_rows}; the same rows drove early stopping"
     truth, scored_weights = targets[scored], None if row_weights is None else row_weights[scored]
     scores = {"fastnn": compute_scores(truth, predictions, classes, scored_weights)}
     own_groups = None if groups is None else groups[scored]

@@ -65,7 +65,6 @@ def train_table(options: TrainTableOptions) -> int:
     if paths[0].exists():
         print(f"note: the model in {options.out} will be replaced: name another --out to keep it")
     _print_table(read, problem)
-    shows_bars = sys.stderr.isatty()
     is_kept = False
 
     def keep(model: TabularClassifier | TabularRegressor) -> None:
@@ -80,7 +79,7 @@ def train_table(options: TrainTableOptions) -> int:
             path.unlink(missing_ok=True)
 
     try:
-        result = fit_and_evaluate(estimator, problem, valid, options, shows_bars, keep)
+        result = fit_and_evaluate(estimator, problem, valid, options, sys.stderr.isatty(), keep)
         _write_results(read, result, options, paths)
     finally:
         if is_kept and sys.exception() is not None:

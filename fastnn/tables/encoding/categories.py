@@ -140,8 +140,7 @@ class CategoryEncoding(Encoding):
     def count_unseen(self, values: Sequence[object]) -> Counter[str]:
         """Return the values that did not occur in the fit, with the number of their rows."""
         known = set(self.known)
-        counts = Counter(text for value in values if (text := to_text(value)) is not None)
-        return Counter({text: n_rows for text, n_rows in counts.items() if text not in known})
+        return Counter(text for value in values if (text := to_text(value)) is not None and text not in known)
 
     def fit_statistics(self, values: Sequence[object], targets: Array, n_folds: int, seed: int) -> Array:
         """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.

@@ -68,8 +68,7 @@ def find_varying_parts(dates: Dates) -> list[str]:
     present = dates[~np.isnat(dates)]
     if not present.size:
         return []
-    parts = zip(PARTS, split_dates(present, PARTS), strict=True)
-    return [name for name, values in parts if values.min() < values.max()]
+    return [name for name, part in PARTS.items() if np.ptp(part(present)) > 0]
 
 
 def find_first_microsecond(dates: Dates) -> int:
