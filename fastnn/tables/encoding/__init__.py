@@ -3,8 +3,3 @@
 `TableEncoder` encodes a whole table. `SmoothRobustScaler`, `PiecewiseLinearEncoder` and `DateEncoder` are its
 parts that scikit-learn does not have. The fitted state of each consists of arrays, numbers and text.
 """
-
-from .dates import DateEncoder as DateEncoder
-from .encoder import TableEncoder as TableEncoder
-from .piecewise import PiecewiseLinearEncoder as PiecewiseLinearEncoder
-from .scaling import SmoothRobustScaler as SmoothRobustScaler
