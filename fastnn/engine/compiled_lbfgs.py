@@ -11,6 +11,7 @@ from fastnn_kernels.calls import lbfgs
 from fastnn_kernels.compiler.entry import PreparedCall
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
+from ..optimizers import LBFGS
 from ..reference.lbfgs import find_status
 from .arguments import (
     allocate_distant_rows,
@@ -21,7 +22,7 @@ from .arguments import (
     make_training_workspace,
 )
 from .job import Job
-from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, count_pairs, make_lbfgs_limits
+from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
 from .protocol import LBFGSTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
@@ -57,7 +58,8 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         )
         self._limits = lbfgs.Limits(*make_lbfgs_limits(job))
         n_before = 0 if memory is None else self._check_pairs(memory)
-        maxcor = max(count_pairs(job), n_before)
+        assert isinstance(job.optimizer, LBFGS)
+        maxcor = max(1, min(job.optimizer.maxcor, job.num_passes - 1), n_before)  # an iteration adds a pair
         # Zeros and not garbage: a file of the memory depends on the training alone.
         self._minimiser = lbfgs.new_minimiser(size, maxcor, allocate_zeros)
         self._minimiser.vectors[lbfgs.X] = parameters

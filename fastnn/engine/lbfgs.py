@@ -76,10 +76,3 @@ def make_lbfgs_limits(job: Job) -> tuple[int, int, int, float, float]:
         float(optimizer.ftol),
         float(optimizer.gtol),
     )
-
-
-def count_pairs(job: Job) -> int:
-    """Return the largest number of pairs that the minimisation of a job uses: an iteration adds one."""
-    optimizer = job.optimizer
-    assert isinstance(optimizer, LBFGS)
-    return max(1, min(optimizer.maxcor, job.num_passes - 1))

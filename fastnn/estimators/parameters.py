@@ -215,9 +215,8 @@ def validate_parameters(estimator: BaseMLP) -> None:
     """Check the parameters of an estimator that differ from their defaults by scikit-learn's validation."""
     # Validating all parameters would take as long as a small fit, and defaults are valid: skip defaults.
     kind: Any = type(estimator)
-    given = estimator.__dict__
     for name, default in _list_defaults(kind):
-        value = given[name] if name in given else getattr(estimator, name)
+        value = getattr(estimator, name)
         if value is default:
             continue
         if type(value) in (int, float, str):

@@ -416,10 +416,8 @@ class Network:
         return Layout(np.array(rows, np.int64), n_rows, 2 * widest)
 
 
-@functools.lru_cache(maxsize=128)
-def _share_network(*values: Any) -> Network:
-    """Return the network with these fields; equal networks are one object, which computes layouts once."""
-    return Network(*values)
+# Equal networks are one object, which computes layouts once.
+_share_network = functools.lru_cache(maxsize=128)(Network)
 
 
 def _view_row(parameters: Array, offset: int, size: int) -> Any:

@@ -20,6 +20,7 @@ two arrays share memory.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any
@@ -65,7 +66,6 @@ HOMES = {
 # Integer keys of dicts are below this number: Python's dicts are slow with many keys of one hash, of which
 # there are few among these integers and floats.
 MAX_KEY = 2**64
-MAX_CODE_POINT = 0x10FFFF
 # Number of words of the Mersenne Twister's state.
 WORDS = 624
 
@@ -209,7 +209,7 @@ class Decoder:
             return self._take(content)
         if form == "$text":
             points = self._take(content)
-            if points.dtype != np.uint32 or not points.shape[-1] or points.max(initial=0) > MAX_CODE_POINT:
+            if points.dtype != np.uint32 or not points.shape[-1] or points.max(initial=0) > sys.maxunicode:
                 raise ValueError(f"the array {content!r} does not hold the code points of texts")
             return points.view(f"U{points.shape[-1]}")[..., 0]
         if form == "$objects":
@@ -234,10 +234,9 @@ class Decoder:
 
 def _find_class(name: str) -> Any:
     """Return the class of a name in the tables, or None."""
-    for registry in (LOSSES, OPTIMIZERS, SCHEDULES):
-        for kind in registry.values():
-            if kind.__name__ == name:
-                return kind
+    for kind in (*LOSSES.values(), *OPTIMIZERS.values(), *SCHEDULES.values()):
+        if kind.__name__ == name:
+            return kind
     return getattr(import_module(f"fastnn.{HOMES[name]}"), name) if name in HOMES else None
 
 
