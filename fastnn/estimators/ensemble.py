@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import numbers
 from abc import abstractmethod
 from collections.abc import Callable
@@ -155,7 +156,7 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
                 f"method={self.method!r} needs a single network: give one estimator in place of a list, "
                 "or choose another method"
             )
-        members = [self._make_member(k, random) for k in range(self.n_estimators)]
+        members = self._make_members(random)
         if self.method in ("snapshots", "average") and isinstance(make_optimizer(members[0]), LBFGS):
             raise ValueError(
                 f"method={self.method!r} needs a stochastic solver, which 'lbfgs' is not: choose another "
@@ -175,28 +176,26 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
         fit_all(fit_member, list(zip(members, samples, strict=True)), data, self.n_jobs)
         return members
 
-    def _make_member(self, k: int, random: np.random.RandomState) -> BaseMLP:
-        """Return member `k`, which is not fitted yet."""
-        given, kind = self.estimator, self._kind.__name__
-        if isinstance(given, list | tuple):
-            for place, one in enumerate(given):
-                if not isinstance(one, self._kind):
-                    raise ValueError(
-                        f"estimator[{place}] must be a fastnn.{kind}, got {repr_with_module(one)}"
-                    )
-            if not len(given):
-                raise ValueError("estimator is an empty list: give at least one estimator, or None")
-            given = given[k % len(given)]
-        elif given is None:
-            given = self._kind()
-        elif not isinstance(given, self._kind):
-            raise ValueError(f"estimator must be a fastnn.{kind}, got {repr_with_module(given)}")
-        member = clone(given).set_params(random_state=int(random.randint(2**31 - 1)))
-        member._validate_params()
-        for name in ("classes_", "_has_labels", "n_outputs_"):  # derived from y
-            if hasattr(self, name):
-                setattr(member, name, getattr(self, name))
-        return member
+    def _make_members(self, random: np.random.RandomState) -> list[BaseMLP]:
+        """Return the members, which are not fitted yet."""
+        given, kind = self.estimator, self._kind
+        is_list = isinstance(given, list | tuple)
+        estimators = given if is_list else [kind() if given is None else given]
+        if not len(estimators):
+            raise ValueError("estimator is an empty list: give at least one estimator, or None")
+        for place, one in enumerate(estimators):
+            if not isinstance(one, kind):
+                name = f"estimator[{place}]" if is_list else "estimator"
+                raise ValueError(f"{name} must be a fastnn.{kind.__name__}, got {repr_with_module(one)}")
+        members = []
+        for one in itertools.islice(itertools.cycle(estimators), self.n_estimators):
+            member = clone(one).set_params(random_state=int(random.randint(2**31 - 1)))
+            member._validate_params()
+            for name in ("classes_", "_has_labels", "n_outputs_"):  # derived from y
+                if hasattr(self, name):
+                    setattr(member, name, getattr(self, name))
+            members.append(member)
+        return members
 
     def _take_snapshots(self, member: BaseMLP, X: Any, y: Array, weights: Array) -> list[BaseMLP]:
         """Fit a network by cycles of the learning rate, and return copies at the end of every cycle."""
