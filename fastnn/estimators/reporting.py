@@ -62,7 +62,6 @@ class Lines(ReportingHook):
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
-        """Print a line for every new epoch."""
         estimator, scores = self._estimator, _get_scores(self._estimator)
         done = estimator.n_iter_
         for k in range(self._n_printed, done):
@@ -144,13 +143,11 @@ def report_fit(estimator: BaseMLP, job: Job, is_whole: bool, data: dict[str, Any
     """
     verbose = estimator.verbose
     wants_bar = verbose == 1 and not isinstance(verbose, bool | np.bool_)
-    shows_bar = wants_bar and is_whole
     hooks: list[Hook] = [Lines(estimator)] if verbose and not wants_bar else []
     with ExitStack() as stack:
-        bar = stack.enter_context(
-            make_progress_bar(total=job.num_passes, unit="epoch", shown=shows_bar, dynamic_ncols=True)
-        )
-        if shows_bar:
+        if wants_bar and is_whole:
+            bar = make_progress_bar(total=job.num_passes, unit="epoch", shown=True, dynamic_ncols=True)
+            stack.enter_context(bar)
             figures = functools.partial(_make_figures, estimator, job)
             hooks.append(ShowProgress(bar, lambda _: estimator.n_iter_, figures))
         if is_whole and has_watched_fits(estimator):

@@ -93,8 +93,7 @@ class Targets(SavableAttributes, ABC):
         """Return the estimators of one fitted network each: this estimator, or an ensemble's members."""
         check_is_fitted(self)
         hasattr(self, "_state")  # if weights were assigned, this makes a fitted network of them
-        single: list[Any] = [self]
-        return getattr(self, "estimators_", single)
+        return getattr(self, "estimators_", [self])
 
     def _describe_networks(self, kind: str, classes: Array | None = None) -> ModelDescription:
         """Return what the fitted networks compute, for exports."""

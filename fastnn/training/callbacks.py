@@ -112,11 +112,9 @@ class PrintLoss(Hook):
         self._loss, self._every = loss, every
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of epochs done when the next loss must be printed."""
         return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
 
     def at_stop(self, training: Training) -> None:
-        """Print the loss if the last epoch is a multiple of `every`."""
         last = training.n_passes - 1
         if last % self._every == 0:
             print(f"Loss after iteration {last}: {self._loss():f}")
@@ -128,11 +126,9 @@ class AtKeptEpochs(Hook, ABC):
     measures = True
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of epochs done after the next kept epoch."""
         return int(training.kept[training.n_records]) + 1
 
     def at_stop(self, training: Training) -> None:
-        """Call `at_kept` if the history keeps the last epoch."""
         record = training.job.record(training.n_passes - 1)
         if record is not None:
             self.at_kept(training, record)
@@ -149,7 +145,6 @@ class ValidateLoss(AtKeptEpochs):
         self._loss = loss
 
     def at_kept(self, training: Training, record: int) -> None:
-        """Compute the validation loss and store it."""
         training.validation[record] = self._loss()
 
 
@@ -193,7 +188,6 @@ class StopEarly(KeepBest):
             training.stopped = patience.is_over
 
     def after_chunk(self, training: Training) -> bool:
-        """Return True once the patience is used up."""
         return self.patience.is_over
 
 
@@ -222,7 +216,6 @@ class CallFunctions(Hook):
         return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
-        """Call all functions; return True if one of them returned True."""
         if not training.n_records:  # the history is empty before the first kept epoch
             return False
         if training.is_lbfgs and training.n_passes == self._n_passes:  # the chunk ended within an iteration

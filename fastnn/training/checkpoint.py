@@ -210,7 +210,6 @@ class SaveCheckpoint(Hook):
         self._n_seen = losses.size
 
     def after_chunk(self, training: Training) -> bool:
-        """Save a checkpoint if one is due."""
         passes, is_whole = self._subject.count_progress(training)[0], self._is_whole(training)
         if self._epochs:
             is_due = is_whole and passes % self._epochs == 0 and passes > self._saved_epochs

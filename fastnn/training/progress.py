@@ -15,7 +15,6 @@ class ReportingHook(Hook):
     """Base class of hooks that report the epochs of a chunk, and those before a divergence."""
 
     def diverged(self, training: Training) -> None:
-        """Report the epochs before the epoch that diverged."""
         self.after_chunk(training)
 
 
@@ -36,7 +35,6 @@ class ShowProgress(ReportingHook):
         self._bar, self._n_done, self._figures, self._n_shown = bar, n_done, figures, n_shown
 
     def after_chunk(self, training: Training) -> bool:
-        """Show the epochs of the chunk."""
         if self._figures is not None:
             self._bar.set_postfix(self._figures(training), refresh=False)
         self.show(self._n_done(training))
