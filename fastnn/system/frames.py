@@ -165,7 +165,7 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
     values = s.to_list()
     if dtype in (nw.String, nw.Categorical, nw.Enum):
         return "category", values
-    return _read_objects(values, name)
+    return read_objects(values, name)
 
 
 def _read_values(values: Array, name: str) -> tuple[str, Any]:
@@ -173,7 +173,7 @@ def _read_values(values: Array, name: str) -> tuple[str, Any]:
     dtype = values.dtype.kind
     kind = _KINDS_OF_DTYPES.get(dtype)
     if kind is None:
-        return _read_objects(values.tolist(), name)
+        return read_objects(values.tolist(), name)
     if dtype == "M":
         return kind, _in_microseconds(values, name)
     if dtype == "m":  # durations become days
@@ -204,7 +204,7 @@ def _in_microseconds(values: Array, name: str, rows: Sequence[int] | None = None
     return converted
 
 
-def _read_objects(values: list[Any], name: str) -> tuple[str, Any]:
+def read_objects(values: list[Any], name: str) -> tuple[str, Any]:
     """Return kind and values of a column of Python objects; the types of the present values decide."""
     try:
         kinds = {find_kind(one) for one in {type(value) for value in values if not is_missing(value)}}

@@ -12,7 +12,15 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ...system.frames import Table, as_table, check_same_columns, is_missing, record_columns
+from ...system.frames import (
+    Table,
+    as_table,
+    check_same_columns,
+    find_kind,
+    is_missing,
+    read_objects,
+    record_columns,
+)
 from ...system.sklearn_internals import Interval, StrOptions, check_feature_names, fit_context
 from ...system.validation import Array
 from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, to_text
@@ -217,8 +225,8 @@ class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
         Raises
         ------
         ValueError
-            If the columns are not those of the fit, or a column holds text that held numbers or dates in the
-            fit.
+            If the columns are not those of the fit, or a column that held numbers, booleans or dates in the
+            fit holds something else.
 
         Warns
         -----
@@ -363,21 +371,27 @@ def _check_targets(y: ArrayLike, n_rows: int) -> Array:
 def _convert_kind(table: Table, k: int, kind: str) -> Any:
     """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
     values, present = table.columns[k], table.kinds[k]
-    if present == kind or {present, kind} <= {"number", "boolean"}:
+    if present == "category" != kind:  # pandas' categorical type may hold values of the kind of the fit
+        present, values = read_objects([*values], table.names[k])
+    if present == kind or (present, kind) == ("boolean", "number"):
         return values
     if kind == "category":
         if present == "boolean":  # the fit saw booleans among others, as "True" and "False"
             return [None if np.isnan(value) else bool(value) for value in values]
         return values.tolist()
-    row = next((row for row, value in enumerate(values) if not is_missing(value)), None)
-    if row is None:  # only missing values has no kind
-        empty = np.datetime64("NaT", "us") if kind == "date" else np.nan
-        return np.full(table.n_rows, empty)
-    value = values[row].item() if isinstance(values[row], np.generic) else values[row]
-    raise ValueError(
-        f"column {table.names[k]!r} held {'dates' if kind == 'date' else 'numbers'} in the fit, but now "
-        f"holds {value!r} in row {row}: convert the column"
-    )
+    if (present, kind) == ("number", "boolean"):
+        is_wrong, read = ~(np.isnan(values) | np.isin(values, (0, 1))), values
+    else:  # only missing values have no kind
+        is_wrong = np.array([not is_missing(one) and find_kind(type(one)) != kind for one in values])
+        read = np.full(table.n_rows, np.datetime64("NaT", "us") if kind == "date" else np.nan)
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        value = values[row].item() if isinstance(values[row], np.generic) else values[row]
+        raise ValueError(
+            f"column {table.names[k]!r} held {kind}s in the fit, but now holds {value!r} in row {row}: "
+            "convert the column"
+        )
+    return read
 
 
 def _make_record(encoding: Encoding, kind: str, values: Any) -> ColumnRecord:

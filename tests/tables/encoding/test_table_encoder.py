@@ -97,6 +97,13 @@ def test_a_missing_value_is_encoded_as_the_median_with_an_indicator():
     assert out["flag"] == out["yes_y"] == out["colour_red"] == 0
 
 
+def test_categories_and_numbers_are_read_as_the_kind_of_the_fit():
+    encoder = TableEncoder().fit(FRAME)
+    changes = {"flag": FRAME.flag.astype("category"), "count": FRAME["count"].astype("category")}
+    for other in (FRAME.assign(**changes), FRAME.assign(flag=FRAME.flag.astype(int))):
+        np.testing.assert_array_equal(encoder.transform(other), encoder.transform(FRAME))
+
+
 def test_rare_and_new_categories_share_a_feature():
     frame = pd.DataFrame({"v": ["a"] * 30 + ["b"] * 20 + ["c"] + ["d"]})
     encoder = TableEncoder(min_frequency=5).fit(frame)
@@ -344,6 +351,8 @@ def test_unusable_tables_and_targets_are_refused_with_the_reason(frame, y, messa
         (lambda f: f.assign(new=1), "unseen at fit time:\n- new"),
         (lambda f: f[f.columns[::-1]], "must be in the same order"),
         (lambda f: f.assign(count="x"), "'count' held numbers in the fit, but now holds 'x' in row 0"),
+        (lambda f: f.assign(size=[1, "x"] * (N // 2)), "'size' held numbers in .* holds 'x' in row 1"),
+        (lambda f: f.assign(flag=f.flag + 1), "'flag' held booleans in the fit, but now holds 2.0 in row 0"),
         (lambda f: f.assign(sold=3.0), "'sold' held dates in the fit, but now holds 3.0 in row 0"),
     ],
 )
