@@ -6,24 +6,32 @@ The site has it where the environment variable FASTNN_WHEEL names the wheel of f
 import html
 import os
 import re
+import shutil
 from pathlib import Path
 
 from fastnn.play.export import PYODIDE_URL, export_playground
 
 COMMAND = re.compile(r"^```bash\nfastnn playground --settings '([^'\n]*)'\n```$", re.MULTILINE)
+# The place of a live figure: a page in the folder of the playground, and its title.
+PLACE = re.compile(r"^<!-- live: (\S+) (.+) -->$", re.MULTILINE)
 # A lazy frame loads nothing until its reader opens the details.
 FIGURE = (
     '\n\n<details class="playground"><summary>Run it here</summary>'
-    '<iframe src="{0}playground/#{1}" loading="lazy" title="Playground with the settings of this chapter">'
-    "</iframe></details>"
-    '\n\n<p><a href="{0}playground/#{1}">Open it in this browser</a></p>'
+    '<iframe src="{0}" loading="lazy" title="{1}"></iframe></details>\n'
 )
+LINK = '\n<p><a href="{0}">Open it in this browser</a></p>'
+STATIC = Path(__file__).parents[1] / "_static"
 
 
 def add_links(text, name):
     """Return the Markdown `text` of a page with a live figure and a link after each playground command."""
-    up = "../" * name.count("/")
-    return COMMAND.sub(lambda match: match[0] + FIGURE.format(up, html.escape(match[1])), text)
+    folder = "../" * name.count("/") + "playground/"
+
+    def add(match):
+        address = f"{folder}#{html.escape(match[1])}"
+        return match[0] + FIGURE.format(address, "Playground with the settings of this chapter") + LINK.format(address)
+
+    return PLACE.sub(lambda match: FIGURE.format(folder + match[1], match[2]), COMMAND.sub(add, text))
 
 
 def on_source_read(app, name, content):
@@ -32,11 +40,20 @@ def on_source_read(app, name, content):
         content[0] = add_links(content[0], name)
 
 
+def write_pages(folder, wheel, pyodide_url):
+    """Write the playground and its further page, the figure of a valley, to a folder."""
+    export_playground(folder, wheel, pyodide_url)
+    # The first tag has the addresses of the wheel and of Pyodide.
+    tag = re.search("<html.*?>", (folder / "index.html").read_text(encoding="utf-8"))[0]
+    page = (STATIC / "valley.html").read_text(encoding="utf-8").replace('<html lang="en">', tag)
+    (folder / "valley.html").write_text(page, encoding="utf-8")
+    shutil.copyfile(STATIC / "valley.js", folder / "valley.js")
+
+
 def on_build_finished(app, error):
-    """Write the playground to the folder of the site."""
+    """Write the pages to the folder of the site."""
     if app.config.playground_wheel and error is None:
-        folder = Path(app.outdir) / "playground"
-        export_playground(folder, Path(app.config.playground_wheel), app.config.pyodide_url)
+        write_pages(Path(app.outdir) / "playground", Path(app.config.playground_wheel), app.config.pyodide_url)
 
 
 def setup(app):

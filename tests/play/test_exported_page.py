@@ -19,10 +19,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from playing import train_alone
+from site_extensions import extension
 from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
-from fastnn.play.export import export_playground
 
 PYODIDE, WHEEL = (os.environ.get(name) for name in ("FASTNN_PYODIDE", "FASTNN_WHEEL"))
 pytestmark = [
@@ -55,9 +55,9 @@ def copy_pyodide(folder):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Serve an exported folder; `close` ends the server."""
+    """Serve the playground's folder of the site; `close` ends the server."""
     folder = tmp_path_factory.mktemp("site")
-    export_playground(folder / "play", Path(WHEEL), "pyodide/")
+    extension("playground").write_pages(folder / "play", Path(WHEEL), "pyodide/")
     copy_pyodide(folder / "play" / "pyodide")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -97,6 +97,18 @@ def test_what_keeps_the_page_from_training_is_said(obstacle, visitors, site):
     expect(page.locator("#lost")).to_contain_text(message)
     expect(page.locator("#reconnect")).to_have_text("Start again")
     visitor.errors = [error for error in visitor.errors if "404" not in error]
+
+
+def test_a_figure_of_the_site_trains_with_the_modules_of_the_page(visitors, site):
+    page = visitors().page
+    page.goto(f"{site.address}valley.html")
+    result, inside = page.locator("#result"), re.compile(r"Step \d\d?: w₁ = −?\d\.\d")
+    expect(result).to_contain_text(inside)
+    check_accessibility(page, ["light"])
+    page.locator("#rate").fill("0.1")
+    expect(result).to_contain_text(re.compile(r"Step \d\d: w₁ = −?\d\d"))  # the walls throw it out
+    page.select_option("#optimizer", "adam")
+    expect(result).to_contain_text(inside)
 
 
 def test_a_journey_without_a_server(visitors, site, tmp_path):
@@ -142,10 +154,10 @@ def train(visitor):
     page.keyboard.press("Escape")
 
 
-def check_accessibility(page):
+def check_accessibility(page, schemes=("dark", "light")):
     """Let axe-core, which npm installs beside Pyodide, look at the page in both themes."""
     page.evaluate((Path(PYODIDE).parent / "axe-core" / "axe.min.js").read_text())
-    for scheme in ("dark", "light"):
+    for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
         expect(page.locator("html")).to_have_attribute("data-theme", scheme)
         violations = "(await axe.run()).violations.map(({ id, nodes }) => [id, nodes[0].html])"
