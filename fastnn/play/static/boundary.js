@@ -186,20 +186,11 @@ export class Boundary {
     else if (confidence) this.drawCertainty(pixels, values, confidence, classes);
     else if (this.frame.mode === "probability" && classes === 2) {
       for (let k = 0; k < pixels.length; k++) pixels[k] = palette.pair[values[k]];
-      this.drawEdges(
-        pixels,
-        side,
-        (k, other) => values[k] > 127 !== values[other] > 127,
-        () => palette.level,
-      );
+      this.drawEdges(pixels, side, (k, other) => values[k] > 127 !== values[other] > 127, () => palette.level);
     } else {
       for (let k = 0; k < pixels.length; k++) pixels[k] = palette.regions[values[k] % palette.regions.length];
-      this.drawEdges(
-        pixels,
-        side,
-        (k, other) => values[k] !== values[other],
-        (k) => palette.edges[values[k] % palette.edges.length],
-      );
+      const colour = (k) => palette.edges[values[k] % palette.edges.length];
+      this.drawEdges(pixels, side, (k, other) => values[k] !== values[other], colour);
     }
     this.context.putImageData(this.image, 0, 0);
   }
@@ -212,12 +203,7 @@ export class Boundary {
       shares[k] = Math.round(255 * Math.max(0, (k / 255 - 1 / classes) / (1 - 1 / classes)));
     for (let k = 0; k < pixels.length; k++)
       pixels[k] = certain[values[k] % certain.length][shares[confidence[k]]];
-    this.drawEdges(
-      pixels,
-      side,
-      (k, other) => values[k] !== values[other],
-      () => level,
-    );
+    this.drawEdges(pixels, side, (k, other) => values[k] !== values[other], () => level);
   }
 
   /** Mark the pixels whose right or lower neighbour differs. */

@@ -3,38 +3,21 @@
 import { same } from "./address.js";
 import { make, byId, inputName } from "./dom.js";
 
-const DATA_FIELDS = [
-  "x_column",
-  "y_column",
-  "function",
-  "surface",
-  "arms",
-  "turns",
-  "classes",
-  "n_samples",
-  "noise",
-  "test_share",
-  "seed",
-  "features",
-];
+const DATA_FIELDS =
+  "x_column y_column function surface arms turns classes n_samples noise test_share seed features".split(" ");
 // Drawn elsewhere: in the buttons of the data sets, in the network, on the plane.
 const ELSEWHERE = new Set(["dataset", "layers", "activations", "points", "window"]);
 // Selects and ranges that matter most come first; the others follow in the server's order.
-const TRAINING_FIELDS = [
-  "optimizer",
-  "learning_rate",
-  "schedule",
-  "batch_size",
-  "loss",
-  "l2",
-  "l1",
-  "dropout",
-  "batch_norm",
-];
+const TRAINING_FIELDS = "optimizer learning_rate schedule batch_size loss l2 l1 dropout batch_norm".split(" ");
 // What an empty field of an optional number means; "usual" for the others.
 const EMPTY = { batch_size: "all", passes: "no end", clip_norm: "none", max_norm: "none" };
 
 const DEBOUNCE = 90;
+// Lines of the signs of data painted by hand, a pencil, and of a table: corners [x, y], one after the other.
+const SIGNS = {
+  painted: [[24, 72, 28, 56, 62, 22, 74, 34, 40, 68, 24, 72], [54, 30, 66, 42]],
+  table: [[18, 22, 78, 22, 78, 74, 18, 74, 18, 22], [18, 40, 78, 40], [18, 57, 78, 57], [48, 22, 48, 74]],
+};
 
 const TITLES = {
   features: "Inputs",
@@ -168,30 +151,12 @@ export class Controls {
     }
   }
 
-  /** Draw a pencil for data painted by hand, and lines for a table. */
   drawSign(context, name) {
-    context.strokeStyle = this.palette.muted;
-    context.lineWidth = 5;
-    context.lineCap = "round";
-    context.lineJoin = "round";
+    Object.assign(context, { strokeStyle: this.palette.muted, lineWidth: 5, lineCap: "round", lineJoin: "round" });
     context.beginPath();
-    if (name === "painted") {
-      context.moveTo(24, 72);
-      context.lineTo(28, 56);
-      context.lineTo(62, 22);
-      context.lineTo(74, 34);
-      context.lineTo(40, 68);
-      context.closePath();
-      context.moveTo(54, 30);
-      context.lineTo(66, 42);
-    } else {
-      context.rect(18, 22, 60, 52);
-      context.moveTo(18, 40);
-      context.lineTo(78, 40);
-      context.moveTo(18, 57);
-      context.lineTo(78, 57);
-      context.moveTo(48, 22);
-      context.lineTo(48, 74);
+    for (const [x, y, ...rest] of SIGNS[name]) {
+      context.moveTo(x, y);
+      for (let k = 0; k < rest.length; k += 2) context.lineTo(rest[k], rest[k + 1]);
     }
     context.stroke();
   }

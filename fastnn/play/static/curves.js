@@ -34,10 +34,7 @@ function logarithmic(low, high) {
   const first = Math.floor(Math.log10(low));
   const last = Math.max(first + 1, Math.ceil(Math.log10(high)));
   return {
-    ticks: [...new Set([first, Math.round((first + last) / 2), last])].map((exponent) => [
-      10 ** exponent,
-      tenTo(exponent),
-    ]),
+    ticks: [...new Set([first, Math.round((first + last) / 2), last])].map((power) => [10 ** power, tenTo(power)]),
     share: (value) => (Math.log10(value) - first) / (last - first),
     holds: (value) => Number.isFinite(value) && value > 0,
   };
@@ -148,12 +145,7 @@ class Chart {
 
   drawAxes() {
     const { context, palette, box } = this;
-    Object.assign(context, {
-      font: FONT,
-      fillStyle: palette.muted,
-      textAlign: "right",
-      textBaseline: "middle",
-    });
+    Object.assign(context, { font: FONT, fillStyle: palette.muted, textAlign: "right", textBaseline: "middle" });
     for (const [value, text] of this.axis.ticks) {
       const y = Math.round(this.y(value)) + 0.5;
       this.drawLine(box.left, y, box.right, y, palette.line);

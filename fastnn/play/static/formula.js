@@ -56,6 +56,16 @@ function adam(first, firstNumbers) {
   });
 }
 
+/** Return the factor of the gradient in the velocity of a momentum; only one without look-ahead is damped. */
+const factor = (k) => (k.rate_in_velocity ? k.rate : 1) * (k.step ? 1 - (k.dampening ?? 0) : 1);
+const newVelocity = (k) => k.momentum * k.state[0] + factor(k) * k.g;
+
+/** Return the row of the velocity of a momentum. */
+const velocity = ({ rate_in_velocity: rated, dampening }) => [
+  "Velocity", "The gradients add up, and fade.", `v ← μ v + ${rated ? "η " : ""}${dampening ? "(1 − d) " : ""}g`,
+  (k) => `= ${exact(k.momentum)}·${term(k.state[0])} + ${exact(factor(k))}·${term(k.g)} = ${exact(newVelocity(k))}`,
+];
+
 /** Rows of each optimizer's numbers (title, why, symbols, numbers) and texts of its step. Others: `onlyResult`. */
 const RULES = {
   sgd: (name) => ({
@@ -63,39 +73,19 @@ const RULES = {
     symbols: `${name} ← ${name} − η g`,
     numbers: ({ w, rate, g }) => `${exact(w)} − ${exact(rate)}·${term(g)}`,
   }),
-  momentum: (name, state) => {
-    const rate = state.rate_in_velocity ? "η " : "";
-    const factor = (k) => (k.rate_in_velocity ? k.rate : 1) * (k.step ? 1 - k.dampening : 1);
-    const v = (k) => k.momentum * k.state[0] + factor(k) * k.g;
-    return {
-      memory: [
-        [
-          "Velocity", "The gradients add up, and fade.", `v ← μ v + ${rate}${state.dampening ? "(1 − d) " : ""}g`,
-          (k) => `= ${exact(k.momentum)}·${term(k.state[0])} + ${exact(factor(k))}·${term(k.g)} = ${exact(v(k))}`,
-        ],
-      ],
-      symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "" : "η "}v`,
-      numbers: (k) => `${exact(k.w)} − ${k.rate_in_velocity ? "" : `${exact(k.rate)}·`}${term(v(k))}`,
-    };
-  },
-  nesterov: (name, state) => {
-    const rate = state.rate_in_velocity ? "η " : "";
-    const factor = (k) => (k.rate_in_velocity ? k.rate : 1);
-    const v = (k) => k.momentum * k.state[0] + factor(k) * k.g;
-    return {
-      memory: [
-        [
-          "Velocity", "The gradients add up, and fade.", `v ← μ v + ${rate}g`,
-          (k) => `= ${exact(k.momentum)}·${term(k.state[0])} + ${exact(factor(k))}·${term(k.g)} = ${exact(v(k))}`,
-        ],
-      ],
-      symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "(η g" : "η (g"} + μ v)`,
-      numbers: (k) => {
-        const [outer, inner] = k.rate_in_velocity ? ["", `${exact(k.rate)}·`] : [`${exact(k.rate)}·`, ""];
-        return `${exact(k.w)} − ${outer}(${inner}${term(k.g)} + ${exact(k.momentum)}·${term(v(k))})`;
-      },
-    };
-  },
+  momentum: (name, state) => ({
+    memory: [velocity(state)],
+    symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "" : "η "}v`,
+    numbers: (k) => `${exact(k.w)} − ${k.rate_in_velocity ? "" : `${exact(k.rate)}·`}${term(newVelocity(k))}`,
+  }),
+  nesterov: (name, state) => ({
+    memory: [velocity({ ...state, dampening: 0 })],
+    symbols: `${name} ← ${name} − ${state.rate_in_velocity ? "(η g" : "η (g"} + μ v)`,
+    numbers: (k) => {
+      const [outer, inner] = k.rate_in_velocity ? ["", `${exact(k.rate)}·`] : [`${exact(k.rate)}·`, ""];
+      return `${exact(k.w)} − ${outer}(${inner}${term(k.g)} + ${exact(k.momentum)}·${term(newVelocity(k))})`;
+    },
+  }),
   adagrad: (name, state) => {
     const s = (k) => k.state[0] + k.g * k.g;
     const decayed = (k) => (k.lr_decay ? ` / (1 + ${k.step}·${exact(k.lr_decay)})` : "");
@@ -425,13 +415,8 @@ export class Formula {
       "·",
       this.cell(unit.entry(`sample.d.${layer + 1}`, k), FACTOR),
     ]);
-    const chain = [
-      "= ",
-      this.cell((frame) => unit.slope(frame)),
-      "·(",
-      ...terms,
-      more ? ` + ${more} more) ` : ") ",
-    ];
+    const slope = this.cell((frame) => unit.slope(frame));
+    const chain = ["= ", slope, "·(", ...terms, more ? ` + ${more} more) ` : ") "];
     return this.row(
       "Backward",
       "The next layer's derivatives come back along the lines, times the activation's slope.",
@@ -443,20 +428,14 @@ export class Formula {
   gradient(unit, isNormalised) {
     const { chosen, derivative } = unit;
     const input = unit.input(chosen);
+    const product = (frame) => derivative(frame) * input(frame);
     return this.row(
       "Gradient",
       "How the loss changes with this weight, for this sample.",
       [`∂L/∂${unit.weightName(chosen)} = δ${unit.tag} ${unit.inputName(chosen)}`],
       isNormalised
         ? ["through the normalisation"]
-        : [
-            "= ",
-            this.cell(derivative, FACTOR),
-            "·",
-            this.cell(input, FACTOR),
-            " = ",
-            this.result((frame) => derivative(frame) * input(frame)),
-          ],
+        : ["= ", this.cell(derivative, FACTOR), "·", this.cell(input, FACTOR), " = ", this.result(product)],
     );
   }
 

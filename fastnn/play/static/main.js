@@ -12,17 +12,8 @@ import { Network } from "./network.js";
 import { Palette } from "./palette.js";
 import { Parameter } from "./parameter.js";
 import { Readouts } from "./readouts.js";
-import {
-  copy,
-  listenToDialogs,
-  listenToMenu,
-  listenToShapes,
-  listenToShortcuts,
-  listenToTable,
-  listenToTheme,
-  showScript,
-  showTable,
-} from "./shell.js";
+import { copy, listenToDialogs, listenToMenu, listenToShapes, listenToShortcuts } from "./shell.js";
+import { listenToTable, listenToTheme, showScript, showTable } from "./shell.js";
 import { Connection } from "./socket.js";
 import { Undo } from "./undo.js";
 

@@ -88,13 +88,7 @@ export class Palette {
     this.classes = classes.map(css);
     this.regions = Uint32Array.from(classes, (rgb) => pixel(mix(plane, rgb, 0.42)));
     this.edges = Uint32Array.from(classes, (rgb) => pixel(mix(plane, rgb, 0.95)));
-    this.pair = ramp([
-      mix(plane, low, 0.74),
-      mix(plane, low, 0.38),
-      plane,
-      mix(plane, high, 0.38),
-      mix(plane, high, 0.74),
-    ]);
+    this.pair = ramp([mix(plane, low, 0.74), mix(plane, low, 0.38), plane, mix(plane, high, 0.38), mix(plane, high, 0.74)]);
     const [negative, positive] = [colour("negative"), colour("positive")];
     const towards = (rgb) => [mix(plane, rgb, 0.55), mix(plane, rgb, 0.85)];
     this.positiveUnits = ramp([plane, ...towards(positive)]);
