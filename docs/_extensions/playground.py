@@ -29,7 +29,11 @@ def add_links(text, name):
 
     def add(match):
         address = f"{folder}#{html.escape(match[1])}"
-        return match[0] + FIGURE.format(address, "Playground with the settings of this chapter") + LINK.format(address)
+        return (
+            match[0]
+            + FIGURE.format(address, "Playground with the settings of this chapter")
+            + LINK.format(address)
+        )
 
     return PLACE.sub(lambda match: FIGURE.format(folder + match[1], match[2]), COMMAND.sub(add, text))
 
@@ -53,7 +57,9 @@ def write_pages(folder, wheel, pyodide_url):
 def on_build_finished(app, error):
     """Write the pages to the folder of the site."""
     if app.config.playground_wheel and error is None:
-        write_pages(Path(app.outdir) / "playground", Path(app.config.playground_wheel), app.config.pyodide_url)
+        write_pages(
+            Path(app.outdir) / "playground", Path(app.config.playground_wheel), app.config.pyodide_url
+        )
 
 
 def setup(app):
