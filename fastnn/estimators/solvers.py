@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,12 +33,12 @@ def _make_sgd(estimator: BaseMLP, decay: Decay) -> Optimizer:
     return kind(momentum=float(estimator.momentum), rate_in_velocity=True, **decay)
 
 
-def _make_adam(estimator: BaseMLP, decay: Decay, kind: type[Adam] = Adam, eps_hat: bool = True) -> Optimizer:
-    """Return Adam, or AdamW if a weight decay is set."""
-    if decay:
-        kind = AdamW
+def _make_adam(estimator: BaseMLP, decay: Decay) -> Optimizer:
+    """Return scikit-learn's "adam", which is AdamW if a weight decay is set, or torch's "adamw"."""
+    is_adam = estimator.solver == "adam"
+    kind = Adam if is_adam and not decay else AdamW
     betas = float(estimator.beta_1), float(estimator.beta_2)
-    return kind(betas=betas, eps=float(estimator.epsilon), eps_hat=eps_hat, **decay)
+    return kind(betas=betas, eps=float(estimator.epsilon), eps_hat=is_adam, **decay)
 
 
 # Solvers whose optimizer depends on parameters of the estimator: functions of the estimator and of the
@@ -47,7 +46,7 @@ def _make_adam(estimator: BaseMLP, decay: Decay, kind: type[Adam] = Adam, eps_ha
 _SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
     "sgd": _make_sgd,
     "adam": _make_adam,
-    "adamw": functools.partial(_make_adam, kind=AdamW, eps_hat=False),
+    "adamw": _make_adam,
     "momentum": lambda estimator, decay: Momentum(momentum=float(estimator.momentum), **decay),
     "nesterov": lambda estimator, decay: Nesterov(momentum=float(estimator.momentum), **decay),
     "lbfgs": lambda estimator, decay: LBFGS(
