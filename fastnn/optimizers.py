@@ -237,15 +237,12 @@ class Momentum(Optimizer):
     """
 
     name: ClassVar[str] = "momentum"
+    initial_state = (0.0,)
 
     momentum: float = 0.9
     dampening: float = 0.0
     weight_decay: float = 0.0
     rate_in_velocity: bool = False
-
-    @property
-    def initial_state(self) -> tuple[float, ...]:
-        return (0.0,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         undamped = np.where(steps == 0, 1.0, 1.0 - self.dampening)
@@ -285,18 +282,12 @@ class Nesterov(Optimizer):
     """
 
     name: ClassVar[str] = "nesterov"
+    rule = "momentum"
+    initial_state = (0.0,)
 
     momentum: float = 0.9
     weight_decay: float = 0.0
     rate_in_velocity: bool = False
-
-    @property
-    def rule(self) -> str:
-        return "momentum"
-
-    @property
-    def initial_state(self) -> tuple[float, ...]:
-        return (0.0,)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         if self.rate_in_velocity:
@@ -381,15 +372,12 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
+    initial_state = (0.0, 0.0)
 
     alpha: float = 0.99
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum: float = 0.0
-
-    @property
-    def initial_state(self) -> tuple[float, ...]:
-        return (0.0, 0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return _stack_columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
@@ -429,15 +417,12 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
+    initial_state = (0.0, 0.0)
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     eps_hat: bool = False
-
-    @property
-    def initial_state(self) -> tuple[float, ...]:
-        return (0.0, 0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = self.betas
@@ -482,12 +467,9 @@ class AdamW(Adam):
     """
 
     name: ClassVar[str] = "adamw"
+    l2 = 0.0
 
     weight_decay: float = 0.01
-
-    @property
-    def l2(self) -> float:
-        return 0.0
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
