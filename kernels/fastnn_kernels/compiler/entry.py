@@ -113,10 +113,6 @@ class FunctionPointer:
         with defer_signals(), _compiling:
             return _compiler().compile_pointer(self)
 
-    def compile(self) -> None:
-        """Find, load or compile the kernel."""
-        _ = self.address
-
     @functools.cached_property
     def _call(self) -> tuple[Callable[..., int], type, Callable[..., bytes], list[Append]]:
         """Machine code as a function, type of the result, and the functions that write the arguments."""
@@ -168,9 +164,6 @@ class UnusedPointer:
     def __init__(self, pointer: FunctionPointer) -> None:
         self.kind = pointer.kind
 
-    def compile(self) -> None:
-        """Do nothing: there is no kernel."""
-
 
 class PointerTable:
     """A table of at least one pointer, all of one kind, of which a kernel chooses one: ``table[k]``."""
@@ -187,10 +180,6 @@ class PointerTable:
         entries = np.array([len(self.pointers), *(pointer.address for pointer in self.pointers)], np.uintp)
         # If two threads come here at once, the table keeps one array, whose address both return.
         return self.__dict__.setdefault("_entries", entries).ctypes.data
-
-    def compile(self) -> None:
-        """Find, load or compile the kernels."""
-        _ = self.address
 
 
 class PreparedCall:

@@ -178,7 +178,7 @@ def test_unsuitable_calls_are_refused_when_they_are_compiled():
         PointerTable([NEGATE, point_to(negate, INT64, result=INT64)])
     wrong = point_to(negate, FLOAT64, result=INT64)
     table = PointerTable([wrong])
-    for attempt in (wrong.compile, table.compile, lambda: call_entry(table, 0, 1.0)):
+    for attempt in (lambda: wrong.address, lambda: table.address, lambda: call_entry(table, 0, 1.0)):
         with pytest.raises(TypeError, match="returns float64, not int64 as declared"):
             attempt()
 
@@ -285,7 +285,6 @@ BOUNDS = """
     compilation_listeners.append(compiled.append)
     pointer = FunctionPointer(negate, None, {"x": FLOAT64}, FLOAT64)
     unused = UnusedPointer(pointer)
-    unused.compile()
     print(unused.address, len(compiled), caller(unused, -1.0), caller(pointer, 1.0), len(caller.signatures))
     try:
         caller(unused, 1.0)
