@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ...system.frames import Table, as_table, check_same_columns, record_columns
@@ -77,7 +76,7 @@ def find_first_microsecond(dates: Dates) -> int:
     return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
 
 
-class DateEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+class DateEncoder(SavableTransformer):
     """Encode dates and times by the days since the earliest date and by their parts.
 
     The parts are year, month, day, weekday (0 for Monday), hour and minute. Parts that are the same for all

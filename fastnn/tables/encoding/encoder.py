@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -79,7 +78,7 @@ class ColumnRecord(TypedDict):
     features: int  # number of features
 
 
-class TableEncoder(TransformerMixin, SavableTransformer, BaseEstimator):
+class TableEncoder(SavableTransformer):
     """Encode a table of any kinds of columns as an array of float32 for a network.
 
     Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with missing values.

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ...system.frames import TableLike
 
 
-class SavableTransformer(SavableAttributes):
+class SavableTransformer(TransformerMixin, SavableAttributes, BaseEstimator):
     """Base class of the transformers: files hold parameters, fitted attributes and the form of the output."""
 
     _SAVED: ClassVar[tuple[str, ...]] = (OUTPUT_CONFIG,)
 
 
-class NumberTransformer(TransformerMixin, SavableTransformer, BaseEstimator):
+class NumberTransformer(SavableTransformer):
     """Base class of the transformers of arrays of numbers, which may hold NaN."""
 
     def _check_numbers(self, X: TableLike, reset: bool) -> Array:
