@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..network.description import Array
 from ..system.affine import NotAffineError, compose_maps, split_pipeline
 from ..system.files import atomic_path, check_file_name, check_output
-from ..system.validation import check_choice, check_samples, short_repr
+from ..system.validation import Array, check_choice, check_samples, short_repr
 from .description import Member, ModelDescription
 from .formulas import VARIABLE, Expression, record_formula
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..network.description import Array, Network
+from ..network.description import Network
 from ..reference.layer import activation_forward
 from ..reference.output import output_forward
-from ..system.validation import all_finite, check_dtype
+from ..system.validation import Array, all_finite, check_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..network.description import Array
 from ..reference.output import OUTPUTS
 from ..system.extras import import_extra
 from ..system.files import atomic_path, check_output
-from ..system.validation import short_repr
+from ..system.validation import Array, short_repr
 from .description import Member, ModelDescription
 from .formulas import VARIABLE, Expression, find_sigmoid_argument, record_formula
 

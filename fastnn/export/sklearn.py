@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..network.description import Array
+from ..system.validation import Array
 from .description import LayerDescription, Member, ModelDescription
 
 if TYPE_CHECKING:

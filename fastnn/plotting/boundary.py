@@ -38,8 +38,7 @@ from ..boundary.subjects import (
 )
 from ..boundary.view import check_size, make_view
 from ..model import Model
-from ..network.description import Array
-from ..system.validation import check_classes, check_real_array, check_samples
+from ..system.validation import Array, check_classes, check_real_array, check_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..model import Model
-from ..network.description import Array
-from ..system.validation import short_repr
+from ..system.validation import Array, short_repr
 from ..training.history import History
 
 if TYPE_CHECKING:
