@@ -77,9 +77,9 @@ class CodedValues(Sequence[Any]):
 def as_table(X: Any) -> Table:
     """Return the columns of a table in memory, with their names and kinds.
 
-    A sparse matrix is a TypeError. A LazyFrame, X that has not two dimensions or is empty, infinity, a date
-    more than 146,000 years from 1970, and a column whose values are neither numbers, booleans, dates nor
-    hashable are a ValueError.
+    A sparse matrix, and names of which only some are text, are a TypeError. A LazyFrame, X that has not two
+    dimensions or is empty, infinity, a date more than 146,000 years from 1970, and a column whose values are
+    neither numbers, booleans, dates nor hashable are a ValueError.
     """
     if isinstance(X, str | os.PathLike):
         raise ValueError(
@@ -103,7 +103,13 @@ def as_table(X: Any) -> Table:
                 f"Found array with 0 {what} (shape={frame.shape}) while a minimum of 1 is required."
             )
         given = list(frame.columns)
-        has_names = all(isinstance(name, str) for name in given)
+        is_text = [isinstance(name, str) for name in given]
+        has_names = all(is_text)
+        if any(is_text) and not has_names:
+            raise TypeError(
+                "Feature names are only supported if all input features have string names, but X has the "
+                f"name {given[is_text.index(False)]!r} too: X.columns = X.columns.astype(str) converts it"
+            )
         names = [str(name) for name in given]
         pairs = [_read_series(s, name) for s, name in zip(frame.iter_columns(), names, strict=True)]
     else:

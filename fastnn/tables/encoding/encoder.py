@@ -255,11 +255,16 @@ class TableEncoder(SavableTransformer):
         Returns
         -------
         array (n_features,) of object
-            Names, which begin with the name of the column.
+            Names, which begin with the name of the column. A name that another feature has gets "_" appended.
         """
         check_is_fitted(self)
         check_feature_names(self, input_features)
-        return np.array([name for encoding in self.encodings_ for name in encoding.features], object)
+        names: dict[str, None] = {}
+        for name in (name for encoding in self.encodings_ for name in encoding.features):
+            while name in names:
+                name += "_"
+            names[name] = None
+        return np.array([*names], object)
 
     @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: TableLike, y: ArrayLike | None) -> tuple[Table, dict[int, Array]]:

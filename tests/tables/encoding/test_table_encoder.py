@@ -237,6 +237,14 @@ def test_libraries_of_dataframes_agree(library):
     assert_equal_encodings(FRAME, module.DataFrame(DATA) if library == "polars" else module.table(DATA))
 
 
+def test_every_feature_has_a_name_of_its_own():
+    others = {"sold_month": DATA["size"], "size_bin0": DATA["flag"], "kind": ["other", "missing", None] * 20}
+    encoder = TableEncoder(max_categories=1, text="rare").set_output(transform="pandas")
+    names = list(encoder.fit_transform(FRAME.assign(**others, kind_other=DATA["flag"])))
+    assert {"sold_month", "sold_month_", "size_bin0_", "kind_missing", "kind_missing_"} <= {*names}
+    assert len(names) == len({*names})
+
+
 def test_nullable_columns_are_encoded_as_plain_ones():
     plain = pd.DataFrame({"n": [1.0, np.nan, 3.0, 4.0], "b": [True, False, None, True], "c": list("abca")})
     nullable = {
@@ -342,6 +350,11 @@ def test_objects_of_dates_that_microseconds_cannot_hold_are_refused(value, what)
 def test_unusable_tables_and_targets_are_refused_with_the_reason(frame, y, message):
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(pd.DataFrame(frame), y)
+
+
+def test_names_of_which_only_some_are_text_are_refused_as_by_scikit_learn():
+    with pytest.raises(TypeError, match="only supported if all input .* the name 1 too: X.columns ="):
+        TableEncoder().fit(FRAME.rename(columns={"flag": 1}))
 
 
 @pytest.mark.parametrize(
