@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
+from ..system.messages import warn
 from ..system.validation import check_choice, check_count, check_rate, short_repr, store_checked
 from .checkpoint import Checkpoint, check_best
 from .history import History
@@ -173,6 +174,13 @@ class KeepBest(AtKeptEpochs):
             n_pass = training.n_passes - 1 - patience.count
             self.best = BestEpoch(value, n_pass, trainer.current.copy(), trainer.statistics.copy())
             training.has_best = True
+
+    def end(self, training: Training) -> None:
+        """Warn if there were scores, and none that could be the best."""
+        if self._score is not None and self.patience.n_done and self.patience.best == np.inf:
+            warn(
+                "no score was a finite number: the last epoch is kept, and the training may have ended early"
+            )
 
 
 class StopEarly(KeepBest):

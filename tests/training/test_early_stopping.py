@@ -90,7 +90,8 @@ def test_ties_go_to_the_chosen_epoch(ties):
 @pytest.mark.parametrize("score", [math.nan, -math.inf])
 def test_a_training_without_a_finite_score_keeps_its_last_epoch(score, tmp_path):
     stopping = fastnn.EarlyStopping(patience=5, scorer=lambda *_: score, ties="latest")
-    model, history = overfit("numpy", stopping)
+    with pytest.warns(UserWarning, match="^no score was a finite number: the last epoch is kept"):
+        model, history = overfit("numpy", stopping)
     assert len(history) == 5
     assert np.isfinite(parameters(model)).all()
     model.save(tmp_path / "run.fastnn")
