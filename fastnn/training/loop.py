@@ -191,6 +191,12 @@ def finish(work: Generator[None, None, Result]) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
+    except RuntimeError as error:
+        if isinstance(
+            cause := error.__cause__, StopIteration
+        ):  # Python says "generator raised StopIteration"
+            raise RuntimeError("a callback, a scorer or a schedule raised StopIteration") from cause
+        raise
     finally:
         work.close()  # an interrupt may come between two chunks: end the training before the error is raised
 
