@@ -42,8 +42,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         job: Job,
         memory: LBFGSMemory | None = None,
     ) -> None:
-        self._network, self._job = network, job
-        self.current, self.statistics = parameters, statistics
+        super().__init__(network, parameters, statistics, job)
         n_samples, size = job.n_samples, network.n_parameters
         n_parts, _ = divide_step(network, n_samples, job.is_sparse)
         # Threads share the samples: batch normalisation needs all of them at once.
@@ -78,7 +77,6 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         )
         if memory is not None:
             self._restore_memory(memory, n_before)
-        self.records = job.records(len(network.shapes))
         settings = make_kernel_settings(network, job, width, n_rounds=-(-shard // width))
         self._work = make_training_workspace(network, job, width, self._calls.max_threads)
         self._n_rounds = settings.n_rounds

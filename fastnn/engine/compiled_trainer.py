@@ -48,8 +48,7 @@ class NumbaTrainer(StepTrainer):
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
-        self._network, self._job, self.memory = network, job, memory
-        self.statistics, self.current = statistics, memory.average if job.average_weight > 0 else parameters
+        super().__init__(network, parameters, statistics, job, memory)
         n_parts, team = divide_step(network, job.batch_size, job.is_sparse)
         n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
@@ -88,7 +87,6 @@ class NumbaTrainer(StepTrainer):
         )
         self._state.gradients[...] = 0
         self._state.progress[0, 0] = job.steps_done
-        self.records = job.records(len(network.shapes))
         self._loop = training_loop(
             job.is_gathered,
             team,

@@ -142,8 +142,7 @@ class NumpyTrainer(StepTrainer):
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
-        self._network, self._job, self.memory = network, job, memory
-        self.statistics, self.current = statistics, memory.average if job.average_weight > 0 else parameters
+        super().__init__(network, parameters, statistics, job, memory)
         self._state = StepArrays(
             parameters,
             statistics,
@@ -154,7 +153,6 @@ class NumpyTrainer(StepTrainer):
             memory.plateau,
             np.array([job.steps_done], np.int64),
         )
-        self.records = job.records(len(network.shapes))
 
     @property
     def n_steps(self) -> int:

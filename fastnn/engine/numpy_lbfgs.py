@@ -36,13 +36,12 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         job: Job,
         memory: LBFGSMemory | None = None,
     ) -> None:
-        self._loss_and_gradient, self._network, self._job = loss_and_gradient, network, job
-        self.current, self.statistics = parameters, statistics
+        super().__init__(network, parameters, statistics, job)
+        self._loss_and_gradient = loss_and_gradient
         self._statistics_at_point = statistics.copy()
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
         ends = Limits(*make_lbfgs_limits(job))
-        self.records = job.records(len(network.shapes))
         self._n_iterations = 0
         self._loss = self._penalty = self._objective = np.nan
         self._last: Iterate | None = None

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from fastnn_kernels.calls.training import Records
-
 from ..network.description import Array, Network
 from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
@@ -19,11 +17,12 @@ class Trainer(ABC):
     A trainer updates parameters, running statistics and memory in place.
     """
 
-    records: Records
-    statistics: Array
-    current: Array  # parameters that the model would get if the training ended now: the average, if kept
     non_finite = ""  # name of the array that became infinite or NaN, as in `DivergenceError.what`
-    _job: Job
+
+    def __init__(self, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
+        self._network, self._job, self.statistics = network, job, statistics
+        self.current = parameters  # what the model would get if the training ended now: the average, if kept
+        self.records = job.records(len(network.shapes))
 
     @property
     def n_passes(self) -> int:
@@ -58,7 +57,11 @@ class Trainer(ABC):
 class StepTrainer(Trainer):
     """Base class of the trainers whose job has any other optimizer than `LBFGS`."""
 
-    memory: Memory
+    def __init__(
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
+    ) -> None:
+        super().__init__(network, memory.average if job.average_weight else parameters, statistics, job)
+        self.memory = memory
 
     @property
     def halted(self) -> bool:
