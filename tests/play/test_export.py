@@ -84,6 +84,7 @@ def test_chapters_link_to_the_playground_of_the_site_with_their_settings():
     )
     assert len(links) == commands > 5
     assert figures == links  # whose settings `test_settings.py` checks
+    assert 'src="../playground/valley.html"' in "".join(linked)
 
 
 FILE = """\
