@@ -173,11 +173,8 @@ def _paint(
         with open_destination() as sink:
             _check_memory(sink, painter.dtype, n_threads)
             with make_progress_bar(total=n_points, unit="pixel", shown=progress, unit_scale=True) as bar:
-                if painter.is_threaded:
-                    # A first pixel compiles or loads kernels in this thread, which Ctrl-C can interrupt.
-                    with let_interrupts_through():
-                        pixel = np.empty((1, 1), painter.dtype)
-                        painter.paint(xs.points(0, 1), ys.points(0, 1), pixel, advance)
+                with let_interrupts_through():
+                    painter.compile()  # in this thread, which Ctrl-C can interrupt
                 if sink.square:
                     regions, tally = painter.find_regions(xs, ys, sink.square, stop)
                 painted = paint_by_threads() if executor is None else paint_by_executor(executor)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn_kernels.calls import pictures
 from fastnn_kernels.calls.formulas import Form, bounds_table, forward_table
+from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable
 
 from ..engine.arrays import pack_network_weights
 from ..engine.tiles import choose_tile_width
@@ -85,6 +86,20 @@ class Grid:
             allocate_empty(self._n_units * width, dtype),
             allocate_empty(n_classes * width, dtype).reshape(n_classes, width),
         )
+
+    def compile(self, response: str, target: np.dtype, certified: bool) -> None:
+        """Find, load or compile the kernels that paint a response, "class" as numbers of a dtype."""
+        votes, dtype = self._committee.votes, self._committee.dtype
+        pointers: list[FunctionPointer | PointerTable] = [self._networks.activations]
+        if response != "class":
+            pointers += [pictures.grid_values(response, dtype)]
+        elif certified:
+            pointers += [pictures.subdivide(votes, dtype), bounds_table(self._committee.activations, dtype)]
+            pointers += [pictures.evaluate(votes, dtype, target), pictures.fill_squares(target)]
+        else:
+            pointers += [pictures.grid_classes(votes, dtype, target)]
+        for pointer in pointers:
+            _ = pointer.address
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
         """Fill the target with class numbers."""

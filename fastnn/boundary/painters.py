@@ -67,6 +67,9 @@ class Painter(ABC):
     def __init__(self, subject: Subject, response: str, class_index: int, reason: str) -> None:
         self.subject, self.response, self.class_index, self.reason = subject, response, class_index, reason
 
+    def compile(self) -> None:  # noqa: B027
+        """Find, load or compile the kernels that paint."""
+
     @abstractmethod
     def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
         """Paint the pixels at (xs[column], ys[row]) into `target`, C-contiguous, of `dtype`.
@@ -193,6 +196,10 @@ class NetworkPainter(Painter):
     @functools.cached_property
     def _grid(self) -> Grid:
         return Grid(self._committee)
+
+    def compile(self) -> None:
+        """Find, load or compile the kernels of the method, as planned."""
+        self._grid.compile(self.response, self.dtype, certified=not self.reason)
 
     def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
         """Return the squares in which one class provably wins; None for the dense method."""
