@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.calls.training import Records
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..network.description import Array, Network, allocate_zeros
@@ -195,11 +194,6 @@ class Job:
         finfo = np.finfo(dtype)
         numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
         return np.ascontiguousarray(numbers, dtype)
-
-    def records(self, n_layers: int) -> Records:
-        """Return records for all kept epochs, filled with zeros."""
-        n = len(self.kept)
-        return Records(np.zeros(n), np.zeros(n), np.zeros((n, n_layers)))
 
 
 @dataclass

@@ -6,6 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
+from fastnn_kernels.calls.training import Records
+
 from ..network.description import Array, Network
 from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
@@ -22,7 +26,8 @@ class Trainer(ABC):
     def __init__(self, network: Network, parameters: Array, statistics: Array, job: Job) -> None:
         self._network, self._job, self.statistics = network, job, statistics
         self.current = parameters  # what the model would get if the training ended now: the average, if kept
-        self.records = job.records(len(network.shapes))
+        n = len(job.kept)
+        self.records = Records(np.zeros(n), np.zeros(n), np.zeros((n, len(network.shapes))))
 
     @property
     def n_passes(self) -> int:

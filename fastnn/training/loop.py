@@ -137,7 +137,7 @@ class Training:
 
     @cached_property
     def validation(self) -> NDArray[np.float64]:
-        """Validation losses (R,) of the kept epochs, NaN where none has been computed."""
+        """Validation losses (R,) of the kept epochs, which hooks compute; NaN where none has."""
         return np.full(len(self.kept), np.nan)
 
     @property
@@ -201,20 +201,12 @@ def finish(work: Generator[None, None, Result]) -> Result:
         work.close()  # an interrupt may come between two chunks: end the training before the error is raised
 
 
-def run_chunks(
-    trainer: Trainer,
-    job: Job,
-    hooks: Iterable[Hook],
-    validation: NDArray[np.float64] | None = None,
-) -> Generator[None, None, Training]:
+def run_chunks(trainer: Trainer, job: Job, hooks: Iterable[Hook]) -> Generator[None, None, Training]:
     """Do what `run_training` does, and yield before every chunk: a caller without threads has other work.
 
-    Hooks fill `validation` (R,), the losses of the kept epochs; a resumed training passes those it has. To
-    close the generator ends the training as Ctrl-C does.
+    To close the generator ends the training as Ctrl-C does.
     """
     training = Training(trainer, job, hooks)
-    if validation is not None:
-        training.validation = validation
     try:
         for hook in training.hooks:
             hook.begin(training)

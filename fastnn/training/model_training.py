@@ -136,9 +136,6 @@ class _ModelRun(Hook):
     def train(self) -> Generator[None, None, None]:
         """Run the training, and yield before every chunk; the model then has its outcome."""
         job, trainer, model = self._job, self._trainer, self._model
-        validation = np.full(len(job.kept), np.nan)
-        if self._resumed is not None:
-            self._resumed.fill(job, trainer.records, validation)
         with make_progress_bar(
             total=job.num_passes,
             initial=trainer.n_passes,
@@ -146,7 +143,7 @@ class _ModelRun(Hook):
             shown=self._options.progress,
             dynamic_ncols=True,
         ) as bar:
-            training = yield from run_chunks(trainer, job, self._make_hooks(bar), validation)
+            training = yield from run_chunks(trainer, job, self._make_hooks(bar))
             training.check_loss()
         with defer_signals():
             parameters, statistics = self._get_outcome()
@@ -203,6 +200,11 @@ class _ModelRun(Hook):
         return call_scorer("scorer", scorer, model, X, targets)
 
     # --- what the training leaves, and checkpoints save --------------------------------------------------
+
+    def begin(self, training: Training) -> None:
+        """Take over the measurements of the training that is resumed."""
+        if self._resumed is not None:
+            self._resumed.fill(self._job, self._trainer.records, training.validation)
 
     def before_chunk(self, training: Training) -> None:
         """Discard the state of an earlier training."""
