@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, Tags
 
 from ..saving.attributes import SavableAttributes
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
 from ..system.validation import Array
-from .encoding.encoder import PreparedTable, TableEncoder
+from .encoding.encoder import ColumnRecord, PreparedTable, TableEncoder
 from .export import export_onnx
 from .fits import TableFitOptions, fit_tabular
 from .importances import measure_importances
@@ -24,15 +24,12 @@ from .presets import PRESETS
 from .summary import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from os import PathLike
 
     from numpy.typing import ArrayLike, DTypeLike
     from onnx import ModelProto
-    from sklearn.utils import Tags
 
     from ..system.frames import TableLike
-    from .encoding.encoder import ColumnRecord
     from .members import Member
     from .parquet import Files
 

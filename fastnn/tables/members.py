@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GroupKFold
 from sklearn.utils import column_or_1d
@@ -22,8 +22,6 @@ from .presets import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import ArrayLike
 
     from ..estimators.classifier import MLPClassifier
     from ..estimators.regressor import MLPRegressor

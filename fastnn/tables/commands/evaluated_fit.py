@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_curve
 
 from ...system.messages import join_names, pluralize
 from ...system.validation import Array
-from ..members import make_splits
+from ..members import Rows, make_splits
 from ..report.page import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
@@ -22,7 +22,6 @@ from .scores import compute_scores, count_operations, estimate_margins, order_me
 
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
-    from ..members import Rows
 
 # Number of folds of the linear model where the networks are evaluated out of fold.
 N_FOLDS = 5

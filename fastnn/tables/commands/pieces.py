@@ -26,9 +26,7 @@ class TableInPieces:
     messages, the names of its columns, and notes on how it was read.
     """
 
-    def __init__(
-        self, source: str | Path, options: ReadOptions, columns: Columns, is_whole: bool = False
-    ) -> None:
+    def __init__(self, source: str | Path, options: ReadOptions, columns: Columns, is_whole: bool) -> None:
         self._read: ReadTable | None = None
         if is_whole or not is_parquet(source):
             self._read = read_table(source, options, columns)

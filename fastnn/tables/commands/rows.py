@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
@@ -20,10 +19,6 @@ from .hints import find_hint, format_option
 from .matching import check_finite, check_known, find_first, parse_numbers
 from .reading import ReadTable, resolve_names
 from .suspicions import find_suspicions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 # Largest integer of 64 bits with a sign.
 MAX_INTEGER = 2**63 - 1

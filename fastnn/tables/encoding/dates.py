@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...system.frames import Table, as_table, check_same_columns, record_columns
@@ -15,12 +15,10 @@ from ...system.validation import Array
 from .transformers import SavableTransformer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import ArrayLike
     from sklearn.utils import Tags
 
     from ...system.frames import TableLike
+
 
 Dates = NDArray[np.datetime64]
 

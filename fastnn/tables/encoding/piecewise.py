@@ -6,7 +6,7 @@ import numbers
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import piecewise_linear
@@ -15,8 +15,6 @@ from ...system.validation import Array
 from .transformers import NumberTransformer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike
-
     from ...system.frames import TableLike
 
 # Number of rows that are encoded at once: a block of features then stays in the processor's cache.

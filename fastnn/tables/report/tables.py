@@ -88,13 +88,13 @@ def is_dense(classes: Array) -> bool:
     return len(classes) > 5
 
 
-def make_classes_table(counts: Array, classes: Array, chosen: Array | None = None) -> str:
-    """Return the table of recall and precision of all or the chosen classes, with plain words beside them.
+def make_classes_table(counts: Array, classes: Array, chosen: Array) -> str:
+    """Return the table of recall and precision of the chosen classes, with plain words beside them.
 
     The counts (n_classes, n_classes) have rows by true class, columns by predicted class.
     """
     rows = []
-    for k in range(len(classes)) if chosen is None else chosen:
+    for k in chosen:
         one = classes[k]
         right, n_true, n_predicted = counts[k, k], counts[k].sum(), counts[:, k].sum()
         recall = f"{right / n_true:.1%}" if n_true else DASH

@@ -159,7 +159,7 @@ def test_scores_and_counts_are_those_of_the_predictions(reports):
     table = Page(make_confusion_table(np.array([[7, 3], [1, 9]]), np.array(["a", "b"]), np.array([10, 10])))
     assert [text for text in table.text if text.isdigit()] == ["7", "3", "1", "9"]
     assert "70%" in table.text
-    shares = Page(make_classes_table(np.array([[7, 3], [1, 9]]), np.array(["a", "b"])))
+    shares = Page(make_classes_table(np.array([[7, 3], [1, 9]]), np.array(["a", "b"]), np.arange(2)))
     assert shares.text[-8:] == ["a", "10", "70.0%", "87.5%", "b", "10", "90.0%", "75.0%"]
     assert re.findall(r"width:([\d.]+)%", draw_bars(["a", "b"], np.array([4.0, 1.0]))) == ["100.0", "25.0"]
 
