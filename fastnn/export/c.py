@@ -10,20 +10,17 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..system.affine import NotAffineError, compose_maps, split_pipeline
 from ..system.files import atomic_path, check_file_name, check_output
 from ..system.validation import Array, check_choice, check_samples, short_repr
 from .description import Member, ModelDescription
 from .formulas import VARIABLE, Expression, record_formula
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import ArrayLike
 
 # Largest number of characters of a line of numbers or comments.
 WIDTH = 104

@@ -11,9 +11,12 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..reference.output import OUTPUTS
 from ..system.extras import import_extra
@@ -23,10 +26,6 @@ from .description import Member, ModelDescription
 from .formulas import VARIABLE, Expression, find_sigmoid_argument, record_formula
 
 if TYPE_CHECKING:
-    from os import PathLike
-    from types import ModuleType
-
-    from numpy.typing import DTypeLike
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 # Opset of the graph, and the version of the file format that belongs to it.

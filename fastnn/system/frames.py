@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .extras import import_extra
 from .messages import warn
@@ -23,7 +24,6 @@ from .validation import Array, is_masked
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
-    from numpy.typing import ArrayLike
 
     # Table in memory: a dataframe, or what converts to an array of two dimensions.
     TableLike: TypeAlias = ArrayLike | IntoDataFrame

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Bunch, Tags
@@ -24,9 +26,6 @@ from .presets import PRESETS
 from .summary import summarize
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import ArrayLike, DTypeLike
     from onnx import ModelProto
 
     from ..system.frames import TableLike

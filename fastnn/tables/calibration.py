@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.special
 from scipy.optimize import minimize_scalar
 
 from ..system.validation import Array, short_repr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 # Range of the temperature.
 _LOWEST, _HIGHEST = 0.2, 5.0

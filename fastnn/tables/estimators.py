@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
@@ -29,8 +30,6 @@ from .calibration import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from ..system.frames import TableLike
     from .members import Member
 

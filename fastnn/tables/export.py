@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.utils.validation import check_is_fitted
 
 from ..export.description import FitRecord, Member, ModelDescription, describe
@@ -19,9 +21,6 @@ from .encoding.columns import Dropped
 from .encoding.onnx import add_table, describe_columns, list_inputs
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import ArrayLike, DTypeLike
     from onnx import ModelProto
 
     from .base import Tabular

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, check_random_state
 
 from ..estimators.fitting import FitOptions, fit_network
@@ -39,7 +40,6 @@ from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
 from .presets import PRESETS
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
     from pyarrow import ChunkedArray, Table
     from tqdm import tqdm
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -13,8 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from ..system.validation import Array, check_count
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from ..system.frames import TableLike
     from .base import Tabular
     from .members import Member, Rows

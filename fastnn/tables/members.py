@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,8 +22,6 @@ from ..training.patience import Patience
 from .presets import Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..estimators.classifier import MLPClassifier
     from ..estimators.regressor import MLPRegressor
     from .base import Tabular

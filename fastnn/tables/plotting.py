@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PredictionErrorDisplay
 from sklearn.utils.validation import check_is_fitted
@@ -17,7 +18,6 @@ from ..system.validation import Array, check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike
 
     from ..system.frames import TableLike
     from .base import Tabular

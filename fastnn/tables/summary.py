@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 from ..system.messages import format_error, format_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .base import Tabular
 
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
+from numpy.typing import NDArray
 from pandas import Series
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .options import ReadOptions
 
 # Fraction of a column's values from which the others are taken for mistakes, however many different ones.

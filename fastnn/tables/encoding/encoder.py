@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -27,8 +28,6 @@ from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncodi
 from .transformers import SavableTransformer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
     from ...system.frames import TableLike
 
 # Usual numbers of intervals of a number, and of categories with a feature of their own.

@@ -6,6 +6,7 @@ import numbers
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,8 +16,6 @@ from ...system.validation import Array, check_number
 from .transformers import NumberTransformer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from ...system.frames import TableLike
 
 
