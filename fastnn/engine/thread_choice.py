@@ -73,7 +73,7 @@ class ThreadChoice:
     def next_call(self) -> tuple[int, float]:
         """Return the number of threads for the next call, and the seconds that it should take."""
         now, measured = time.perf_counter(), self._measured
-        other, room = self._choose_trial(measured), self._find_room(measured)
+        other, room = self._choose_trial(), self._find_room()
         may_try = other != measured.n_threads and other <= room
         # The first call of a training finds its arrays in no cache: it is not a trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
@@ -91,7 +91,7 @@ class ThreadChoice:
         """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
         now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
         if self._is_trial:
-            measured = self._evaluate_trial(measured, n_threads, speed, seconds, now)
+            measured = self._evaluate_trial(n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()
         else:
             # A short first call finds no array in a cache, and takes longer than it should. Only the first
@@ -108,11 +108,10 @@ class ThreadChoice:
             _memory.clear()
         _memory[self._kind] = self._measured
 
-    def _evaluate_trial(
-        self, measured: Measured, n_threads: int, speed: float, seconds: float, now: float
-    ) -> Measured:
+    def _evaluate_trial(self, n_threads: int, speed: float, seconds: float, now: float) -> Measured:
         """Return the measurements after a trial, with the faster number of threads."""
-        if n_threads == self._choose_trial(measured) and speed > measured.speed:
+        measured = self._measured
+        if n_threads == self._choose_trial() and speed > measured.speed:
             measured = measured._replace(n_threads=n_threads, speed=speed)
             if 1 < n_threads < self._most:  # a trial in the same direction follows at once
                 return measured
@@ -121,16 +120,17 @@ class ThreadChoice:
         wait = max(limits.TRIAL_EVERY_SECONDS, seconds / limits.TRIAL_FRACTION)
         return _delay_trial(measured, now, wait)._replace(grows=grows)
 
-    def _choose_trial(self, measured: Measured) -> int:
+    def _choose_trial(self) -> int:
         """Return the number of threads of a trial: fewer also where there are no more."""
+        measured = self._measured
         grows = measured.grows and measured.n_threads < self._most
         return min(2 * measured.n_threads, self._most) if grows else max(measured.n_threads // 2, 1)
 
-    def _find_room(self, measured: Measured) -> int:
+    def _find_room(self) -> int:
         """Return the largest number of threads for the next call, by what else computes now."""
         idle = threads.count_idle_cores()
         if idle is None:
-            return measured.n_threads if self._others_compute else self._most
+            return self._measured.n_threads if self._others_compute else self._most
         return min(self._most, 1 + idle)
 
     def _count_others(self, n_threads: int, now: float) -> None:

@@ -91,12 +91,6 @@ class Training:
         """True if the optimizer is L-BFGS."""
         return isinstance(self.job.optimizer, LBFGS)
 
-    @property
-    def is_running(self) -> bool:
-        """True if epochs are left and neither a hook nor the trainer has ended the training."""
-        trainer = self.trainer
-        return trainer.n_passes < self.job.num_passes and not (self.stopped or trainer.halted)
-
     def advance(self) -> None:
         """Run one chunk, and call the hooks.
 
@@ -211,7 +205,7 @@ def run_chunks(trainer: Trainer, job: Job, hooks: Iterable[Hook]) -> Generator[N
         for hook in training.hooks:
             hook.begin(training)
         training.has_begun = True
-        while training.is_running:
+        while trainer.n_passes < job.num_passes and not (training.stopped or trainer.halted):
             yield
             training.advance()
     finally:
