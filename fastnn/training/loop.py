@@ -186,9 +186,8 @@ def finish(work: Generator[None, None, Result]) -> Result:
         result: Result = end.value
         return result
     except RuntimeError as error:
-        if isinstance(
-            cause := error.__cause__, StopIteration
-        ):  # Python says "generator raised StopIteration"
+        # Python says "generator raised StopIteration", of which the user knows no generator.
+        if isinstance(cause := error.__cause__, StopIteration):
             raise RuntimeError("a callback, a scorer or a schedule raised StopIteration") from cause
         raise
     finally:
