@@ -122,7 +122,8 @@ def check_layout(array: object, shape: tuple[int, ...], dtype: np.dtype, name: s
 
 def is_masked(values: object) -> bool:
     """Return True if a value is masked. A process that has not loaded numpy.ma has no masked arrays."""
-    return "numpy.ma" in sys.modules and bool(np.ma.is_masked(values))
+    # pandas' arrays have a mask too, of their missing values.
+    return "numpy.ma" in sys.modules and np.ma.isMaskedArray(values) and bool(np.ma.is_masked(values))
 
 
 def refuse_masked(values: object, name: str, remedy: str = "fill them, as numpy.ma.filled does") -> None:

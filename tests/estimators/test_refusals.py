@@ -96,6 +96,7 @@ FIT = [
     ),
     (fit(classifier, MASKED, y), "X has masked values: fill them"),
     (fit(regressor, X, MASKED[:, 0]), "y has masked values: fill them"),
+    (lambda: regressor().fit(X, pd.array([1, None] * 75, "Int64")), "Input y contains NaN"),
     (fit(classifier, X, y, MASKED[:, 0] ** 2), "sample_weight has masked values: fill them"),
     # Labels.
     (fit(classifier, X, np.column_stack([y, y])), "Multioutput target data is not supported"),
