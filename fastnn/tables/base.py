@@ -182,6 +182,14 @@ class Tabular(SavableAttributes, BaseEstimator):
         """Records of the columns."""
         return self.encoder_.columns_
 
+    if not TYPE_CHECKING:  # by which checkers would take any attribute for one that exists
+
+        def __getattr__(self, name: str) -> None:
+            # Python also calls this where a property above raises AttributeError, which names the encoder.
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
+
     # --- predicting --------------------------------------------------------------------------------
 
     def _list_heads(self) -> list[list[Member]]:
