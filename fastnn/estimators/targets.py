@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
@@ -20,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..export.description import FitRecord, ModelDescription, describe
 from ..network.decision import DecisionNetworks, refuse_override
 from ..saving.attributes import SavableAttributes
-from ..system.messages import pluralize
+from ..system.messages import pluralize, warn
 from ..system.sklearn_internals import check_sample_weight
 from ..system.validation import Array, check_weights, refuse_masked, short_repr
 from .sparse import check_sparse
@@ -153,8 +154,8 @@ class ClassTargets(Targets):
             self._is_sparse = scipy.sparse.issparse(y)
         if scipy.sparse.issparse(y):
             y = y.toarray()
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        if y.shape[1:] == (1,) or (y.ndim == 1 and not y.dtype.isnative):
+            y = as_column(y)
         check_texts(y)
         has_labels, classes = _find_classes(y)
         if use == "new":
@@ -284,8 +285,8 @@ class NumberTargets(Targets):
     def _check_targets(self, y: Array, use: str) -> Array:
         """Check y, set `n_outputs_`, and return y as an array."""
         check_no_times(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        if y.shape[1:] == (1,):
+            y = as_column(y)
         n_outputs = 1 if y.ndim == 1 else y.shape[1]
         if use in ("new", "first"):
             self.n_outputs_ = n_outputs
@@ -299,6 +300,18 @@ class NumberTargets(Targets):
         return self._describe_networks("numbers")
 
 
+def as_column(y: Any) -> Array:
+    """Return y as an array (n,) in this machine's byte order; warn of (n, 1) at the user's line."""
+    column: Array = column_or_1d(y)
+    if np.asarray(y).ndim > 1:
+        warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+            "(n_samples, ), for example using ravel().",
+            DataConversionWarning,
+        )
+    return column.astype(column.dtype.newbyteorder("="), copy=False)
+
+
 def check_column(estimator: object, y: object, begins: bool) -> Array:
     """Return targets (n,) without NaN and infinity; of two rows at least if a fit begins."""
     if y is None:
@@ -306,7 +319,7 @@ def check_column(estimator: object, y: object, begins: bool) -> Array:
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None"
         )
     refuse_masked(y, "y", "leave out their rows")
-    targets: Array = column_or_1d(y, warn=True)
+    targets = as_column(y)
     if begins and len(targets) < 2:
         raise ValueError(
             f"n_samples={len(targets)}: at least two rows are needed, to train and to validate on"

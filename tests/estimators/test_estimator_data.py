@@ -66,7 +66,9 @@ def test_sample_weights_may_be_integers_or_one_number():
     assert np.isfinite(parameters(regressor(batch_size=1).fit(X, COUNTS, np.eye(150)[3]))).all()
 
 
-@pytest.mark.parametrize("kind", [bool, np.int8, np.uint64, float, str, "S1", object, "M8[D]"], ids=str)
+@pytest.mark.parametrize(
+    "kind", [bool, np.int8, np.uint64, float, str, "S1", object, "M8[D]", ">i4"], ids=str
+)
 @pytest.mark.filterwarnings("ignore:Support for labels represented as bytes:FutureWarning")  # up to 1.7
 def test_labels_of_every_dtype_are_treated_as_by_scikit_learn(kind):
     """fastnn accepts the kinds of labels that scikit-learn's classifier accepts, and refuses the others."""

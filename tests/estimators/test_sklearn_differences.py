@@ -31,7 +31,7 @@ from problems import (
 )
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import get_scorer
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import has_fit_parameter
@@ -573,6 +573,10 @@ def test_convergence_warning():
     assert "Raise max_iter" in str(ours.message)
     assert "sklearn" in theirs.filename
     assert ours.filename == __file__
+    for model in (classifier(), regressor(), fastnn.TabularRegressor(1, "fast"), fastnn.TableEncoder()):
+        with pytest.warns(DataConversionWarning, match="A column-vector y was passed") as caught:
+            model.fit(X, y[:, None])
+        assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=ConvergenceWarning)

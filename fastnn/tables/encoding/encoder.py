@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags, check_random_state, column_or_1d
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from ...estimators.targets import as_column
 from ...system.frames import (
     Table,
     as_table,
@@ -355,7 +356,7 @@ class TableEncoder(SavableTransformer):
 
 def _check_targets(y: ArrayLike, n_rows: int) -> Array:
     """Return numbers as floats, and classes as their indices."""
-    targets: Array = column_or_1d(y, warn=True)
+    targets = as_column(y)
     check_consistent_length(targets, np.empty(n_rows))
     with np.errstate(invalid="ignore"):  # scikit-learn casts the numbers to integers
         kind = type_of_target(targets)
