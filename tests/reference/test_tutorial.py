@@ -46,9 +46,9 @@ def assert_same_parameters(model, plain, **tolerances):
 def test_the_first_300_passes_match_the_plain_loop(backend, layers_dim):
     X, y, model, plain = both(backend, layers_dim)
     assert_same_parameters(model, plain, rtol=0, atol=0)
-    for _ in range(300):
-        plain.train(X, y, num_passes=1, epsilon=0.002, reg_lambda=0.1)
-        model.train(X, y, num_passes=1, epsilon=0.002, reg_lambda=0.1)
+    for _ in range(60):
+        plain.train(X, y, num_passes=5, epsilon=0.002, reg_lambda=0.1)
+        model.train(X, y, num_passes=5, epsilon=0.002, reg_lambda=0.1)
         assert_same_parameters(model, plain, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))
     assert model.calculate_loss(X, y) == pytest.approx(plain.calculate_loss(X, y), rel=1e-12)
