@@ -129,11 +129,9 @@ def _compute_bias_correction(beta: float, steps: NDArray[np.int64]) -> Array | f
         step = int(steps[0]) + 1
         return 1.0 if step >= latest else 1.0 - _compute_power(beta, step, step)
     done = steps + 1
-    return (
-        1.0
-        if (done >= latest).all()
-        else 1.0 - _compute_power(beta, np.minimum(done, latest), int(done.max()))
-    )
+    if (done >= latest).all():
+        return 1.0
+    return 1.0 - _compute_power(beta, np.minimum(done, latest), int(done.max()))
 
 
 # A power is the product of a number for each digit of the exponent, to this base.

@@ -62,7 +62,7 @@ def make_tile_data(network: Network, job: Job, width: int, by_rows: bool = False
     sample. A CSR matrix is not rearranged, and with `by_rows` neither are the samples.
     """
     n_samples, n_inputs = job.X.shape
-    n_targets = job.y.shape[1]
+    n_targets = job.n_targets
     n_tiles = -(-n_samples // width)
     scale = job.weight_scale
     X, y, weights = (
@@ -143,7 +143,7 @@ def make_training_workspace(
     n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
     padding = network.whole_tile(1) * n_windows
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
-    gathered = count_tile_rows(network, job.is_sparse) + job.y.shape[1] + 1 if job.is_gathered else 0
+    gathered = count_tile_rows(network, job.is_sparse) + job.n_targets + 1 if job.is_gathered else 0
 
     def rows(size: int) -> Array:
         return allocate_distant_rows(n_threads, size * width, dtype)

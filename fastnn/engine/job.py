@@ -85,7 +85,7 @@ class Job:
     @property
     def n_batches(self) -> int:
         """Number of steps of an epoch."""
-        return -(-self.X.shape[0] // self.batch_size)
+        return -(-self.n_samples // self.batch_size)
 
     @property
     def last_pass(self) -> int:
@@ -100,7 +100,7 @@ class Job:
     @property
     def is_gathered(self) -> bool:
         """True if batches are gathered from rows of X; False if the only batch is all samples in order."""
-        return self.batch_size < self.X.shape[0] or self.is_sparse
+        return self.batch_size < self.n_samples or self.is_sparse
 
     @property
     def is_sparse(self) -> bool:
@@ -244,7 +244,7 @@ class Memory:
         return cls(
             optimizer,
             parameters.copy() if job.average_weight else np.empty(0, network.dtype),
-            np.arange(job.X.shape[0] if job.is_gathered else 0, dtype=np.int64),
+            np.arange(job.n_samples if job.is_gathered else 0, dtype=np.int64),
             np.zeros(625, np.uint32) if generator is None else generator,
             np.array([np.inf, 0.0]),
         )

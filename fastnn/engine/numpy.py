@@ -148,7 +148,7 @@ class NumpyTrainer(StepTrainer):
             statistics,
             memory.optimizer,
             memory.average,
-            memory.order if job.is_gathered else np.arange(job.X.shape[0], dtype=np.int64),
+            memory.order if job.is_gathered else np.arange(job.n_samples, dtype=np.int64),
             memory.generator,
             memory.plateau,
             np.array([job.steps_done], np.int64),

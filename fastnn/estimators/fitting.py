@@ -350,7 +350,7 @@ class _Fit(Hook):
 
     def _draw_orders(self, n_passes: int) -> None:
         """Advance a user's generator as scikit-learn does, which shuffles even if a batch is all samples."""
-        order = np.arange(self.job.X.shape[0])
+        order = np.arange(self.job.n_samples)
         for _ in range(n_passes):
             self._random.shuffle(order)
 
@@ -377,7 +377,7 @@ class _Fit(Hook):
         new = training.trainer.records.losses[self._n_read : n_passes]
         self._n_read = n_passes
         if new.size:
-            n_samples = training.job.X.shape[0]
+            n_samples = training.job.n_samples
             record_epochs(
                 estimator, state, (new / n_samples + self._offset).tolist(), n_samples, self._offset
             )

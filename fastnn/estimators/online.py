@@ -73,7 +73,7 @@ def _is_plain(estimator: BaseMLP, job: Job) -> bool:
         or job.is_gathered
         or not is_by_rows(state.network, job)
         or job.average_weight
-        or job.y.shape[1] > 1
+        or job.n_targets > 1
         or (draws and estimator.shuffle and job.n_samples > 1)
         or not isinstance(job.schedule, Constant)
         or "feature_names_in_" in estimator.__dict__

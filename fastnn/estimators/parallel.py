@@ -156,7 +156,6 @@ def _keep_settings(run: Callable[[Sequence[int]], None]) -> Callable[[Sequence[i
 
 
 def _count_threads(n_jobs: Any) -> int:
-    """Return the number of threads for `n_jobs`."""
     is_integer = isinstance(n_jobs, numbers.Integral) and type(n_jobs) is not bool
     if not (n_jobs is None or (is_integer and n_jobs)):
         raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")

@@ -375,7 +375,6 @@ class Network:
         return self._lay_out(training=True)
 
     def _lay_out(self, training: bool) -> Layout:
-        """Return the layout for predictions or for training."""
         rows: list[tuple[int, ...]] = []
         rates = self.dropout if training and self.dropout else (0.0,) * len(self.layers)
         n_rows = 0

@@ -118,7 +118,6 @@ class Encoder:
         return {key: self.encode(item, f"{name}.{key}" if name else key) for key, item in items.items()}
 
     def _encode_array(self, array: Array, name: str) -> dict[str, Any]:
-        """Return an array as JSON."""
         kind = array.dtype.kind
         if kind in "OT" and array.ndim == 1:
             return {"$objects": self.encode(array.tolist(), name)}

@@ -60,7 +60,7 @@ def may_be_too_high(job: Job) -> bool:
     return (
         type(job.optimizer) in (SGD, Momentum, Nesterov)
         and not (job.is_mean or job.clip_norm)
-        and job.batch_size == job.X.shape[0]
+        and job.batch_size == job.n_samples
         and job.epsilon * job.weights.sum() > USUAL_PRODUCT * (1 + 1e-9)
     )
 
@@ -91,7 +91,7 @@ def find_rate_hint(
     if not len(history):
         return None
     loss = min(np.median(history.loss[len(history) // 2 :]), history.loss[-1])
-    operations = network.training_operations * job.X.shape[0]
+    operations = network.training_operations * job.n_samples
     n_tried = min(history.n_passes, MAX_EPOCHS, int(MAX_OPERATIONS / operations))
     if n_tried < MIN_EPOCHS or loss < FALLEN_FRACTION * history.loss[0]:
         return None
@@ -109,7 +109,7 @@ def find_rate_hint(
     if not tried < BETTER_FRACTION * loss:
         return None
     return (
-        f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.X.shape[0]} samples: "
+        f"epsilon={job.epsilon:g} seems too high for the sum of the gradients of {job.n_samples} samples: "
         f"the loss ended at {history.loss[-1]:.4g}, and with epsilon={epsilon:g} it is {tried:.4g} after "
         f"{n_tried} epochs. Lower epsilon, or choose reduction='mean', with which a rate suits any number of "
         "samples."
