@@ -13,11 +13,6 @@ const TRAINING_FIELDS = "optimizer learning_rate schedule batch_size loss l2 l1 
 const EMPTY = { batch_size: "all", passes: "no end", clip_norm: "none", max_norm: "none" };
 
 const DEBOUNCE = 90;
-// Lines of the signs of data painted by hand, a pencil, and of a table: corners [x, y], one after the other.
-const SIGNS = {
-  painted: [[24, 72, 28, 56, 62, 22, 74, 34, 40, 68, 24, 72], [54, 30, 66, 42]],
-  table: [[18, 22, 78, 22, 78, 74, 18, 74, 18, 22], [18, 40, 78, 40], [18, 57, 78, 57], [48, 22, 48, 74]],
-};
 
 const TITLES = {
   features: "Inputs",
@@ -118,7 +113,7 @@ export class Controls {
     byId("datasets").replaceChildren(
       ...this.datasets.map(({ name, title, thumbnail, kind }) => {
         const canvas = make("canvas", { width: 96, height: 96, "aria-hidden": "true" });
-        this.thumbnails.push({ canvas, thumbnail: thumbnail ?? [], kind, name });
+        this.thumbnails.push({ canvas, thumbnail, kind });
         return make(
           "label.dataset",
           { title },
@@ -137,7 +132,7 @@ export class Controls {
   }
 
   drawThumbnails() {
-    for (const { canvas, thumbnail, kind, name } of this.thumbnails) {
+    for (const { canvas, thumbnail, kind } of this.thumbnails) {
       const context = canvas.getContext("2d");
       context.clearRect(0, 0, 96, 96);
       for (const [x, y, value] of thumbnail) {
@@ -147,18 +142,7 @@ export class Controls {
           kind === "regression" ? this.palette.responseAt(value) : this.palette.classes[value % 10];
         context.fill();
       }
-      if (!thumbnail.length) this.drawSign(context, name);
     }
-  }
-
-  drawSign(context, name) {
-    Object.assign(context, { strokeStyle: this.palette.muted, lineWidth: 5, lineCap: "round", lineJoin: "round" });
-    context.beginPath();
-    for (const [x, y, ...rest] of SIGNS[name]) {
-      context.moveTo(x, y);
-      for (let k = 0; k < rest.length; k += 2) context.lineTo(rest[k], rest[k + 1]);
-    }
-    context.stroke();
   }
 
   changed(name, value, slowly = false) {
