@@ -163,9 +163,10 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
     if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
+        # Which is a way to store values that repeat, and does not make numbers and dates categories.
         array = s.to_arrow()
-        kind = value_type(array.type)
-        if kind != array.type:
+        kind = array.type.value_type
+        if str(kind) not in ("string", "large_string", "string_view"):
             values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
             return _read_series(nw.from_native(values, series_only=True), name)
     values = s.to_list()
@@ -338,15 +339,3 @@ def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     if not (new or missing):
         lines.append("Feature names must be in the same order as they were in fit.")
     return "\n".join(lines) + "\n"
-
-
-def value_type(kind: Any) -> Any:
-    """Return the type of the values of an Arrow dictionary unless they are text; any other type as it is.
-
-    A dictionary is a way to store values that repeat, and does not make numbers and dates categories.
-    """
-    types = import_extra("pyarrow", "cli", "a dictionary of Arrow").types
-    if not types.is_dictionary(kind):
-        return kind
-    value = str(kind.value_type)
-    return kind if value in ("string", "large_string", "string_view") else kind.value_type
