@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import __version__
 from ..system.affine import NotAffineError, compose_maps, split_pipeline
 from ..system.files import atomic_path, check_file_name, check_output
 from ..system.validation import Array, check_choice, check_samples, short_repr
@@ -309,8 +310,6 @@ static inline int net_self_test(void)
 
 def _write_introduction(description: ModelDescription, name: str) -> str:
     """Return the first comment: the network, how it is called, memory and operations."""
-    from .. import __version__
-
     member, n_outputs, itemsize = description.members[0], description.n_outputs, description.dtype.itemsize
     layers = [layer for one in description.members for layer in one.layers]
     n_products = sum(layer.weights.size for layer in layers)

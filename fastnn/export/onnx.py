@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import __version__
 from ..reference.output import OUTPUTS
 from ..system.extras import import_extra
 from ..system.files import atomic_path, check_output
@@ -307,12 +308,12 @@ class Graph:
         model = helper.make_model(
             helper.make_graph(self._nodes, "fastnn", *infos, self._constants),
             producer_name="fastnn",
-            producer_version=_get_version(),
+            producer_version=__version__,
             opset_imports=[helper.make_opsetid(domain, _OPSETS[domain]) for domain in domains],
             ir_version=IR_VERSION,
             doc_string=comment,
         )
-        helper.set_model_props(model, {"fastnn.version": _get_version(), **properties})
+        helper.set_model_props(model, {"fastnn.version": __version__, **properties})
         self._onnx.checker.check_model(model, full_check=True)
         if path is not None:
             with atomic_path(check_output(path, "path", "an exported model")) as temporary:
@@ -324,9 +325,3 @@ class Graph:
         while name in self._reserved:
             name += "_"
         return name
-
-
-def _get_version() -> str:
-    from .. import __version__
-
-    return __version__
