@@ -173,7 +173,6 @@ class KeepBest(AtKeptEpochs):
             # The patience counts from the first of equal epochs.
             n_pass = training.n_passes - 1 - patience.count
             self.best = BestEpoch(value, n_pass, trainer.current.copy(), trainer.statistics.copy())
-            training.has_best = True
 
     def end(self, training: Training) -> None:
         """Warn if there were scores, and none that could be the best."""
@@ -189,7 +188,6 @@ class StopEarly(KeepBest):
     def begin(self, training: Training) -> None:
         """End a resumed training at once if its patience was used up before."""
         if self.best is not None:
-            training.has_best = True
             patience = self.patience
             patience.best, patience.n_done = self.best.value, int(training.kept[training.n_records - 1]) + 1
             patience.count = patience.n_done - 1 - self.best.n_pass

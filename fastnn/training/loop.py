@@ -78,7 +78,6 @@ class Training:
     def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
         self.trainer, self.job, self.hooks = trainer, job, tuple(hooks)
         self.stopped = False  # True after a hook has ended the training
-        self.has_best = False  # True if a hook holds parameters of a best epoch, restored at the end
         self.has_begun = False  # True after the `begin` of every hook
 
     @property
@@ -156,12 +155,6 @@ class Training:
         losses /= job.weights.sum()
         validation = self.validation[:n].copy()
         return History(passes, losses, validation, rates, norms, ratios, stopped_early, self.n_passes)
-
-    def check_loss(self) -> None:
-        """Raise DivergenceError if the last loss is not finite and no hook holds a best epoch."""
-        n = self.n_records
-        if n and not self.has_best and not np.isfinite(self.trainer.records.losses[n - 1]):
-            raise self.divergence("the loss", int(self.kept[n - 1]))
 
     def divergence(self, what: str, n_pass: int | None = None) -> DivergenceError:
         """Return the error for a training in which `what` diverged in epoch `n_pass`, by default the next."""

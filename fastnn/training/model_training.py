@@ -37,7 +37,7 @@ from .options import TrainOptions, make_job
 from .patience import Patience
 from .progress import ShowProgress, make_training_figures
 from .resuming import StartPoint, find_start, use_start
-from .state import TrainingState
+from .state import BestEpoch, TrainingState
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -144,7 +144,9 @@ class _ModelRun(Hook):
             dynamic_ncols=True,
         ) as bar:
             training = yield from run_chunks(trainer, job, self._make_hooks(bar))
-            training.check_loss()
+            n = training.n_records
+            if n and self._best is None and not np.isfinite(trainer.records.losses[n - 1]):
+                raise training.divergence("the loss", int(training.kept[n - 1]))
         with defer_signals():
             parameters, statistics = self._get_outcome()
             if parameters is not model._parameters:
@@ -218,15 +220,18 @@ class _ModelRun(Hook):
 
     def _make_state(self, training: Training) -> TrainingState:
         """Return the state after the last step."""
-        trainer, best = self._trainer, None if self._stop_early is None else self._stop_early.best
-        n_passes = -(-trainer.n_steps // self._job.n_batches)
+        n_passes = -(-self._trainer.n_steps // self._job.n_batches)
         n_records = int(np.searchsorted(training.kept, n_passes))
-        return self._state.move_on(trainer, n_records, training.validation, best)
+        return self._state.move_on(self._trainer, n_records, training.validation, self._best)
+
+    @property
+    def _best(self) -> BestEpoch | None:
+        return None if self._stop_early is None else self._stop_early.best
 
     def _get_outcome(self) -> tuple[Array, Array]:
         """Return the parameters and statistics that the training leaves if it ends now."""
-        if self._stop_early is not None and self._stop_early.best is not None:
-            return self._stop_early.best.parameters, self._stop_early.best.statistics
+        if self._best is not None:
+            return self._best.parameters, self._best.statistics
         return self._trainer.current, self._trainer.statistics
 
     def count_progress(self, training: Training) -> tuple[int, int]:
