@@ -164,7 +164,7 @@ def fit_network(
             draw_seed(state, random)
             job = make_job(estimator, data, state, optimizer, options)
             validation = None if held_out is None else Validation(estimator, held_out)
-            fit = _Fit(estimator, state, job, random, validation, options)
+            fit = _Fit(estimator, job, random, validation, options)
             fit.run(make_callback_data(estimator, X, data))
             if options.n_passes == 1 and not options.hooks:
                 estimator._online = make_online_steps(estimator, job, online)
@@ -229,21 +229,20 @@ class _Fit(Hook):
     def __init__(
         self,
         estimator: BaseMLP,
-        state: FittedNetwork,
         job: Job,
         random: np.random.RandomState,
         validation: Validation | None,
         options: FitOptions,
     ) -> None:
-        self.estimator, self.state, self.job = estimator, state, job
+        self.estimator, self.state, self.job = estimator, estimator._state, job
         self._random, self._validation, self._options = random, validation, options
         self._is_lbfgs = isinstance(job.optimizer, LBFGS)
-        self._offset = _compute_offset(job, state.network)
+        self._offset = _compute_offset(job, self.state.network)
         # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
         # of the fit: store these values.
         self.n_iter_no_change, self.tol = estimator.n_iter_no_change, estimator.tol
         self._ties: str = estimator.ties
-        self._earlier_best = None if self._is_lbfgs else state.best
+        self._earlier_best = None if self._is_lbfgs else self.state.best
         self._keeper: KeepBest | None = None
         self._ending: Ending | None = None
 
