@@ -63,21 +63,28 @@ def _run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, or export; return the exit status."""
     if options.export is not None:
         return _export(options)
+    if options.wheel is not None or options.pyodide_url is not None:
+        raise ValueError("--wheel and --pyodide-url work only with --export: name its folder")
     from ..play.server import playground
+    from ..tables.commands.options import ReadOptions
 
+    reading = ReadOptions.from_arguments(options)
     if options.table is None:
-        if options.target is not None:
-            raise ValueError("--target names a column of a table: name the table, fastnn playground TABLE")
+        is_default = reading == ReadOptions(units=[], na=[], date_format=[])
+        if options.target is not None or options.drop or not is_default:
+            raise ValueError(
+                "--target, --drop and the options of reading work only with a table: name the table, "
+                "fastnn playground TABLE"
+            )
         playground(port=options.port, browser=not options.no_browser, settings=options.settings)
         return 0
     if options.target is None:
         raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
-    from ..tables.commands.options import ReadOptions
     from ..tables.commands.reading import Columns, read_table
     from ..tables.commands.rows import make_problem
 
     columns = Columns(target=options.target, drop=options.drop)
-    read = read_table(options.table, ReadOptions.from_arguments(options), columns)
+    read = read_table(options.table, reading, columns)
     problem = make_problem(read, options.target, None, options.drop, None)
     for note in (*read.notes, *problem.notes):
         print(f"note: {note}", file=sys.stderr)

@@ -37,6 +37,8 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
     OSError
         If a file cannot be read or written.
     """
+    if not wheel.is_file():
+        raise FileNotFoundError(f"there is no file {wheel}")
     found = _WHEEL.fullmatch(wheel.name)
     if found is None:
         raise ValueError(f"{wheel.name} is not a wheel of fastnn for browsers: build one by .ci/wheels")

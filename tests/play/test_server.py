@@ -401,7 +401,9 @@ TABLES = {
     "has no column 'why'": ("a,b,y\n1,2,x\n3,4,z\n", "table.csv", "--target", "why"),
     "nothing to learn": ("a,b,y\n1,2,x\n3,4,x\n", "table.csv", "--target", "y"),
     "there is no file": ("", "table.csv", "--target", "y"),
-    "name the table": ("", "--target", "y"),
+    "--drop and the options of reading work only with a table": ("", "--target", "y"),
+    "name the table": ("", "--na", "q"),
+    "only with --export": ("", "--wheel", "nope.whl"),
 }
 
 
