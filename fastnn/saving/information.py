@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..system.messages import escape_controls
+from ..system.messages import escape_controls, pluralize
 from .files import load_with_version
 
 
@@ -92,7 +92,7 @@ class FileInfo:
             lines.append(("classes", f"{len(self.classes)}: {shown}"))
         if self.columns:
             kinds = Counter(record["kind"] for record in self.columns)
-            counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            counted = ", ".join(pluralize(count, kind) for kind, count in kinds.most_common())
             lines.append(("columns", f"{len(self.columns):,}: {counted}"))
         if self.target is not None:
             lines.append(("target", self.target))

@@ -71,8 +71,9 @@ def join_names(names: Iterable[object], quoted: bool = True) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 row", "2,000 rows"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: "1 row", "2,000 rows", "2 categories"."""
+    plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def find_similar(name: str, known: Iterable[str]) -> list[str]:

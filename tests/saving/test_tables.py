@@ -35,7 +35,7 @@ def test_information_on_a_file_lists_columns_and_scores(tmp_path):
     assert found.scores == {"r2": thing.oof_r2_, "rmse": thing.oof_rmse_}
     assert found.layers_dim == thing.estimators_[0].model_.layers_dim
     text = str(found)
-    assert "columns     11: 5 category, 4 number, 1 boolean, 1 date" in text
+    assert "columns     11: 5 categories, 4 numbers, 1 boolean, 1 date" in text
     assert "target      score" in text
     assert "training" not in text
     make("encoder").save(path)

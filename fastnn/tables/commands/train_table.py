@@ -178,7 +178,7 @@ def _print_table(read: ReadTable, problem: Problem) -> None:
         records = [record for record in used if record["kind"] == kind]
         if records:
             n_missing = sum(record["missing"] for record in records)
-            missing = f" ({n_missing:,} missing values)" if n_missing else ""
+            missing = f" ({pluralize(n_missing, 'missing value')})" if n_missing else ""
             names_listed = join_names((record["name"] for record in records), quoted=False)
             print(f"  {title:<13} {len(records):>4}   {names_listed}{missing}")
     for record in columns:

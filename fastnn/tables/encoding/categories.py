@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 from ...system.frames import CodedValues, is_missing
-from ...system.messages import warn
+from ...system.messages import pluralize, warn
 from ...system.validation import Array, check_count, short_repr
 from .columns import Dropped, Encoding, Write
 
@@ -86,7 +86,7 @@ class CategoryEncoding(Encoding):
     def treatment(self) -> str:
         if self.is_flag:
             return "+1 and -1"
-        phrases = [f"{len(self.categories)} categor{'y' if len(self.categories) == 1 else 'ies'}"]
+        phrases = [pluralize(len(self.categories), "category")]
         phrases += ["rare ones together"] * self.has_other
         phrases += ["indicator of missing values"] * self.has_missing
         return ", ".join(phrases + ["means of the target"] * bool(self.statistics.shape[1]))

@@ -256,7 +256,7 @@ def test_an_evaluation_of_classes_has_scores_and_a_confusion_matrix(trained, run
     assert not os.path.exists("-")
     described = run("info", trained)[1]
     for line in (
-        "columns     5: 2 number, 1 category, 1 date, 1 boolean",
+        "columns     5: 2 numbers, 1 category, 1 date, 1 boolean",
         "target      churn",
         "accuracy 0.",
     ):

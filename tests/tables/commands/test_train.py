@@ -239,10 +239,12 @@ def test_classes_of_parquet_files_are_not_rounded_either(train):
 
 def test_validation_rows_are_described_and_wrong_values_in_them_named(folder, run, refused):
     lines = ["a;when;y", *(f"{k % 10}.5;2024-01-{k % 28 + 1:02d};{'xy'[k % 2]}" for k in range(90))]
+    lines[1] = lines[1].removeprefix("0.5")
     (folder / "t.csv").write_text("\n".join(lines).replace(";", ","))
     (folder / "v.csv").write_text("\n".join([*lines, "1.5;2024-01-01;None"]))
     options = ["train", "t.csv", "--target", "y", *SHORT, "--valid", "v.csv"]
     out = run(*options)[1]
+    assert "a (1 missing value)\n" in out
     assert "note: v.csv: fields are separated by ';'" in out
     assert "note: v.csv: the target 'y' holds 'None' in 1 row, read as missing values" in out
     assert "note: v.csv: 1 row without a target is left out" in out
