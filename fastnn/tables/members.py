@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GroupKFold
-from sklearn.utils import column_or_1d
 
 from ..estimators.holdout import make_weight_argument
 from ..schedules import CosineLog
@@ -71,9 +70,11 @@ def choose_batch_size(n_rows: int, largest: int) -> int:
 
 def number_groups(groups: ArrayLike, n_rows: int) -> Rows:
     """Return the number of every row's group (n_rows,), from 0 on, given names of two groups at least."""
-    names = column_or_1d(groups)
-    if len(names) != n_rows:
-        raise ValueError(f"groups has {len(names)} values, but X has {n_rows} rows")
+    names = np.asarray(groups)
+    if names.shape != (n_rows,):
+        raise ValueError(
+            f"groups must have the shape ({n_rows},), a name for each row of X, got {names.shape}"
+        )
     for row, name in enumerate(names.tolist()):
         if is_missing(name):
             raise ValueError(f"groups holds a missing value in row {row}: name it, or leave out the row")

@@ -288,7 +288,10 @@ WITH_MISSING = [None, *range(299)]
         (C, {}, {"sample_weight": np.eye(300)[0]}, "^all rows that .* weight 0: pass validation rows, or"),
         (C, {}, {"groups": "patient"}, "groups='patient' names a column"),
         (C, {}, {"groups": [1] * 300}, "groups holds only one group, '1': two are needed"),
-        (C, {}, {"groups": [1, 2]}, "groups has 2 values, but X has 300 rows"),
+        *[
+            (C, {}, {"groups": np.ones(shape)}, r"groups must have the shape \(300,\), a name .*, got \(")
+            for shape in (2, (300, 2))
+        ],
         (C, {}, {"groups": WITH_MISSING}, "groups holds a missing value in row 0: name it, or leave out"),
         (C, {"class_weight": {"rare": -1.0}}, RARE, "class_weight must hold finite numbers of at least 0"),
         (C, {}, {"X_val": NUMBERS[:, None]}, "X_val and y_val go together"),
