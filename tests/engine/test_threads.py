@@ -85,16 +85,16 @@ def test_updates_in_strips_give_the_same_bits_as_updates_at_once(monkeypatch, la
 
 @each_width
 @pytest.mark.parametrize("batch_size", [64, 250])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("input_dropout", [0.0, 0.3])
 def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
-    monkeypatch, layers, batch_size, dropout
+    monkeypatch, layers, batch_size, input_dropout
 ):
     share_everything(monkeypatch)
     X, y = random.normal(size=(300, layers[0])), random.integers(0, layers[-1], 300)
     options = {"optimizer": "momentum", "reduction": "mean", "batch_size": batch_size, "random_state": 0}
     results = []
     for backend, n_threads in (("numba", 1), ("numba", 2), ("numpy", 1)):
-        rates = [dropout] * (len(layers) - 1)  # of the inputs, too
+        rates = [input_dropout, *[0.3] * (len(layers) - 2)]
         network = fastnn.Model(layers, batch_norm=True, dropout=rates, random_state=0, backend=backend)
         weights = 0.5 + np.arange(300) % 3
         history = network.train(X, y, 5, 0.01, sample_weight=weights, n_threads=n_threads, **options)

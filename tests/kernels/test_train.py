@@ -42,9 +42,11 @@ from fastnn_kernels import train as compiled
 from fastnn_kernels.calls.training import BLOCK
 
 
-@with_examples(120)
-@given(trainings(), shared_or_not)
-def test_backends_agree(training, what):
+@pytest.mark.parametrize("recipe", RECIPES)
+@with_examples(12)
+@given(data=st.data(), what=shared_or_not)
+def test_backends_agree(recipe, data, what):
+    training = data.draw(trainings(st.just(recipe)))
     network, job = training.network, training.job(patience=0)
     with sharing(what):
         expected, bounds = compute_expected(network, job)
