@@ -1,4 +1,4 @@
-"""Samples in the form that the kernels accept, and the sizes that depend on that form."""
+"""Samples and targets in the forms that kernels and reference accept, and the sizes that depend on these."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from .job import Samples, is_sparse
 def align(X: Array) -> Array:
     """Return an array, or a copy if its values do not lie at multiples of their size."""
     return X if X.flags.aligned else X.copy()
+
+
+def make_dense(X: Samples) -> Array:
+    """Return samples as an array, which the reference takes."""
+    return X.toarray() if is_sparse(X) else X
+
+
+def shape_targets(network: Network, y: Array) -> Array:
+    """Return targets in the reference's form: labels (n,), other targets (n, outputs)."""
+    return y[:, 0] if network.loss.of_labels else y
 
 
 def make_csr_table(X: Samples, rows: NDArray[np.int64]) -> Samples:

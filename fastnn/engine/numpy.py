@@ -13,114 +13,14 @@ from ..network.description import Array, Network
 from ..reference import predict, train
 from ..system.validation import all_finite
 from . import limits
+from .arrays import make_dense, shape_targets
 from .checks import find_non_finite, warn_of_overflow
-from .job import Job, Memory, Samples, is_sparse
-from .lbfgs import LBFGSMemory
+from .job import Job, Memory, Samples
 from .numpy_lbfgs import NumpyLBFGSTrainer
-from .protocol import Backend, LBFGSTrainer, StepTrainer
+from .protocol import Backend, StepTrainer
 
 # Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
 _quiet = np.errstate(all="ignore")
-
-
-class NumpyBackend(Backend):
-    """Backend of the NumPy reference."""
-
-    def outputs(
-        self,
-        network: Network,
-        parameters: Array,
-        X: Samples,
-        name: str | None,
-        n_threads: int = 0,
-        warns: bool = True,
-    ) -> Array:
-        arguments = *_get_lists(network, parameters), _make_dense(X)
-        if name is None:
-            if warns:
-                self.outputs(network, parameters, X, "identity")
-            classes = _quiet(predict.predict)(*arguments)
-            return classes.astype(np.int64, copy=False)  # NumPy counts in 32 bits where addresses have 32
-        P = _quiet(predict.outputs)(*arguments, name)
-        if warns and not all_finite(P):
-            warn_of_overflow(network, parameters, P)
-        return P
-
-    def bind(
-        self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], object], Array]:
-        n, k = X.shape[0], network.n_outputs
-        result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
-
-        def run() -> bool:
-            result[...] = self.outputs(network, parameters, X, name)
-            return True  # `run` itself has warned
-
-        return run, result
-
-    @_quiet
-    def loss(
-        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
-    ) -> float:
-        return predict.loss(
-            *_get_lists(network, parameters),
-            _make_dense(X),
-            network.loss.name,
-            _shape_targets(network, y),
-            weights.astype(network.dtype),
-            network.loss.parameter,
-        )
-
-    def trainer(
-        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
-    ) -> StepTrainer:
-        job = replace(job, X=_make_dense(job.X)) if job.is_sparse else job
-        return NumpyTrainer(network, parameters, statistics, job, memory)
-
-    def lbfgs_trainer(
-        self,
-        network: Network,
-        parameters: Array,
-        statistics: Array,
-        job: Job,
-        memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:
-        X, y = _make_dense(job.X), _shape_targets(network, job.y)
-        weights = (job.weight_scale * job.weights).astype(network.dtype)
-
-        def loss_and_gradient(point: Array, statistics: Array) -> tuple[float, Array]:
-            limit = -job.max_loss or network.loss.parameter
-            return train.loss_and_gradient(network, point, statistics, X, y, weights, job.seed, limit)
-
-        return NumpyLBFGSTrainer(loss_and_gradient, network, parameters, statistics, job, memory)
-
-    def loss_and_gradient(
-        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
-    ) -> Callable[[Array], tuple[float, Array]]:
-        weights = weights.astype(network.dtype)
-        X = _make_dense(X)
-
-        @_quiet
-        def evaluate(parameters: Array) -> tuple[float, Array]:
-            return train.loss_and_gradient(
-                network, parameters, statistics, X, _shape_targets(network, y), weights, key
-            )
-
-        return evaluate
-
-
-def _make_dense(X: Samples) -> Array:
-    return X.toarray() if is_sparse(X) else X
-
-
-def _get_lists(network: Network, parameters: Array) -> tuple[tuple[str, ...], list[Array], list[Array]]:
-    """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
-    return network.activations, network.weights(parameters), network.biases(parameters)
-
-
-def _shape_targets(network: Network, y: Array) -> Array:
-    """Return targets in the reference's form: labels (n,), other targets (n, outputs)."""
-    return y[:, 0] if network.loss.of_labels else y
 
 
 class StepArrays(NamedTuple):
@@ -142,6 +42,7 @@ class NumpyTrainer(StepTrainer):
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
+        job = replace(job, X=make_dense(job.X)) if job.is_sparse else job
         super().__init__(network, parameters, statistics, job, memory)
         self._state = StepArrays(
             parameters,
@@ -178,3 +79,70 @@ class NumpyTrainer(StepTrainer):
             if self.non_finite:
                 return False
         return True
+
+
+class NumpyBackend(Backend):
+    """Backend of the NumPy reference."""
+
+    trainer, lbfgs_trainer = NumpyTrainer, NumpyLBFGSTrainer
+
+    def outputs(
+        self,
+        network: Network,
+        parameters: Array,
+        X: Samples,
+        name: str | None,
+        n_threads: int = 0,
+        warns: bool = True,
+    ) -> Array:
+        arguments = *_get_lists(network, parameters), make_dense(X)
+        if name is None:
+            if warns:
+                self.outputs(network, parameters, X, "identity")
+            classes = _quiet(predict.predict)(*arguments)
+            return classes.astype(np.int64, copy=False)  # NumPy counts in 32 bits where addresses have 32
+        P = _quiet(predict.outputs)(*arguments, name)
+        if warns and not all_finite(P):
+            warn_of_overflow(network, parameters, P)
+        return P
+
+    def bind(
+        self, network: Network, parameters: Array, X: Array, name: str | None
+    ) -> tuple[Callable[[], object], Array]:
+        n, k = X.shape[0], network.n_outputs
+        result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
+
+        def run() -> bool:
+            result[...] = self.outputs(network, parameters, X, name)
+            return True  # `run` itself has warned
+
+        return run, result
+
+    @_quiet
+    def loss(
+        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
+    ) -> float:
+        return predict.loss(
+            *_get_lists(network, parameters),
+            make_dense(X),
+            network.loss.name,
+            shape_targets(network, y),
+            weights.astype(network.dtype),
+            network.loss.parameter,
+        )
+
+    def loss_and_gradient(
+        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
+    ) -> Callable[[Array], tuple[float, Array]]:
+        X, y, weights = make_dense(X), shape_targets(network, y), weights.astype(network.dtype)
+
+        @_quiet
+        def evaluate(parameters: Array) -> tuple[float, Array]:
+            return train.loss_and_gradient(network, parameters, statistics, X, y, weights, key)
+
+        return evaluate
+
+
+def _get_lists(network: Network, parameters: Array) -> tuple[tuple[str, ...], list[Array], list[Array]]:
+    """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
+    return network.activations, network.weights(parameters), network.biases(parameters)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from ..network.description import Array, Network
 from ..optimizers import LBFGS
+from ..reference import train
 from ..reference.lbfgs import SEARCH_FAILED, Iterate, Limits, apply_limits, minimise
 from . import limits
+from .arrays import make_dense, shape_targets
 from .checks import find_non_finite
 from .job import Job
 from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
@@ -21,15 +22,10 @@ _quiet = np.errstate(all="ignore")
 
 
 class NumpyLBFGSTrainer(LBFGSTrainer):
-    """L-BFGS trainer on the NumPy reference.
-
-    `loss_and_gradient` is a function of parameters and running statistics, which it updates, that returns the
-    weighted loss and its gradient.
-    """
+    """L-BFGS trainer on the NumPy reference."""
 
     def __init__(
         self,
-        loss_and_gradient: Callable[[Array, Array], tuple[float, Array]],
         network: Network,
         parameters: Array,
         statistics: Array,
@@ -37,7 +33,8 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         memory: LBFGSMemory | None = None,
     ) -> None:
         super().__init__(network, parameters, statistics, job)
-        self._loss_and_gradient = loss_and_gradient
+        weights = (job.weight_scale * job.weights).astype(network.dtype)
+        self._data = make_dense(job.X), shape_targets(network, job.y), weights
         self._statistics_at_point = statistics.copy()
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
@@ -129,11 +126,14 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
 
     def _evaluate(self, values: Array) -> tuple[float, Array]:
         """Return the objective and its gradient (P,), both in float64, at the parameters `values`."""
-        point = values.astype(self._network.dtype)
-        self._loss, gradient = self._loss_and_gradient(point, self._statistics_at_point)
+        network, job, statistics = self._network, self._job, self._statistics_at_point
+        point, limit = values.astype(network.dtype), -job.max_loss or network.loss.parameter
+        self._loss, gradient = train.loss_and_gradient(
+            network, point, statistics, *self._data, job.seed, limit
+        )
         decay = self._reg_lambda * self._is_weight * values
         self._penalty = 0.5 * float(decay @ values)
-        return self._job.loss_share * self._loss + self._penalty, gradient + decay
+        return job.loss_share * self._loss + self._penalty, gradient + decay
 
     def _find_non_finite(self, iterate: Iterate) -> str:
         """Return the name of the first array or number of an iterate that is not finite, or ""."""
