@@ -208,7 +208,11 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
     y = estimator._check_y(options.y, True)
     encoder_seed, *seeds = (int(seed) for seed in random.randint(2**31 - 1, size=1 + n_networks))
     estimator.encoder_ = TableEncoder(random_state=encoder_seed)
-    table, row_weights = _encode_table(estimator, options.X, y, options.sample_weight)
+    Z = estimator.encoder_.fit_transform(options.X, y)
+    check_consistent_length(Z, y)
+    row_weights = check_weights(check_sample_weight(options.sample_weight, Z), len(y))
+    estimator._begin(y, row_weights)
+    table = Z, estimator._encode_y(y), estimator._weigh_rows(y, row_weights)
     if options.X_val is None:
         groups = None if options.groups is None else number_groups(options.groups, len(y))
         validation, splits = table, _split_folds(n_networks, *table[1:], groups, random)
@@ -246,17 +250,6 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
     evaluate_held_out(estimator, validation, splits, options.X_val is not None, row_weights)
     estimator.fit_seconds_ = time.perf_counter() - begin
     estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
-
-
-def _encode_table(
-    estimator: Tabular, X: TableLike, y: Array, sample_weight: ArrayLike | None
-) -> tuple[tuple[Array, Array, Array], Array]:
-    """Fit the encoder; return the table's features, targets and weights, and the weights without classes'."""
-    Z = estimator.encoder_.fit_transform(X, y)
-    check_consistent_length(Z, y)
-    weights = check_weights(check_sample_weight(sample_weight, Z), Z.shape[0])
-    estimator._begin(y, weights)
-    return (Z, estimator._encode_y(y), estimator._weigh_rows(y, weights)), weights
 
 
 def _encode_validation(estimator: Tabular, X_val: TableLike, y_val: ArrayLike) -> tuple[Array, Array, Array]:
