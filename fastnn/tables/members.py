@@ -38,6 +38,7 @@ MIN_STEPS, MIN_BATCH = 16, 32
 def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> dict[str, Any]:
     """Return the parameters of all networks of a tabular estimator, for `n_train` training rows."""
     recipe = preset.get_recipe(estimator._HAS_CLASSES)
+    wanted = max(MIN_BATCH, n_train // MIN_STEPS)
     settings: dict[str, Any] = {
         "activation": recipe.activation,
         "init": recipe.init,
@@ -46,7 +47,7 @@ def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> di
         "solver": "adamw" if recipe.weight_decay else "adam",
         "weight_decay": recipe.weight_decay or None,
         "hidden_layer_sizes": preset.hidden_layer_sizes,
-        "batch_size": choose_batch_size(n_train, recipe.batch_size),
+        "batch_size": min(recipe.batch_size, 1 << (wanted.bit_length() - 1), n_train),
         "max_iter": preset.epochs,
         "learning_rate": CosineLog(),
         "beta_2": 0.95,
@@ -60,12 +61,6 @@ def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> di
     if estimator.scoring not in (None, "loss"):
         settings["scoring"] = MemberScorer(estimator._make_shadow(), estimator.scoring)
     return settings
-
-
-def choose_batch_size(n_rows: int, largest: int) -> int:
-    """Return the number of rows in a step, so that an epoch over a small table still has several steps."""
-    wanted = max(MIN_BATCH, n_rows // MIN_STEPS)
-    return min(largest, 1 << (wanted.bit_length() - 1), n_rows)
 
 
 def number_groups(groups: ArrayLike, n_rows: int) -> Rows:

@@ -156,7 +156,9 @@ class CategoryEncoding(Encoding):
         is_stratified = n_classes > 0 and np.bincount(targets).min() >= n_folds
         folds = (StratifiedKFold if is_stratified else KFold)(n_folds, shuffle=True, random_state=seed)
         whole = _shrink_means(codes, targets, n_classes, keys)
-        center, scale = _spread(whole[codes[:, 0].astype(np.int64)])  # MISSING is the row before the last
+        own = whole[codes[:, 0].astype(np.int64)]  # MISSING is the row before the last
+        center, scale = own.mean(axis=0), own.std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
         self.statistics = (whole - center) / scale
         cross_fitted = np.empty((codes.shape[0], whole.shape[1]))
         for others, fold in folds.split(codes, targets):
@@ -242,9 +244,3 @@ def _shrink_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> 
     columns = [targets == k for k in range(n_classes)] if n_classes > 2 else [targets]
     encoders = [TargetEncoder(target_type="continuous").fit(codes, y.astype(np.float64)) for y in columns]
     return np.hstack([encoder.transform(keys) for encoder in encoders])
-
-
-def _spread(values: Array) -> tuple[Array, Array]:
-    """Return the mean and standard deviation of every column; 1 for a standard deviation of 0."""
-    scale = values.std(axis=0)
-    return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

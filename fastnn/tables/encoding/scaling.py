@@ -96,9 +96,9 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
             The transformer itself.
         """
         X = self._check_numbers(X, reset=True)
-        fitted = [_fit_column(column) for column in X.T]
-        self.center_ = np.array([center for center, _ in fitted])
-        self.scale_ = np.array([scale for _, scale in fitted])
+        present = [column[~np.isnan(column)].astype(np.float64) for column in X.T]
+        fitted = [find_center_and_scale(x) if x.size else (0.0, 1.0) for x in present]
+        self.center_, self.scale_ = map(np.array, zip(*fitted, strict=True))
         return self
 
     def transform(self, X: TableLike) -> Array:
@@ -121,9 +121,3 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         for k in range(X.shape[1]):
             out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
         return out
-
-
-def _fit_column(x: Array) -> tuple[float, float]:
-    """Return median and scale of a column without its missing values; 0 and 1 if nothing is left."""
-    x = x[~np.isnan(x)].astype(np.float64)
-    return find_center_and_scale(x) if x.size else (0.0, 1.0)
