@@ -117,10 +117,8 @@ def count_idle_cores() -> int | None:
     return max(0, n_cores - n_running) if n_cores == _count_machine_cores() else None
 
 
-@functools.cache
-def _count_machine_cores() -> int | None:
-    """Return the number of cores of the machine. Linux reads a file for it, which takes 10 us."""
-    return os.cpu_count()
+# Number of cores of the machine. Linux reads a file for it, which takes 10 us.
+_count_machine_cores = functools.cache(os.cpu_count)
 
 
 class _Budget:
