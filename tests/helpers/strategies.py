@@ -158,7 +158,9 @@ LISTED = (
         F32,
         dropped=True,
     ),
-    Recipe(("elu",), "identity", losses.MulticlassHinge(), optimizers.Momentum(0.8, 0.1, 0.01), F64, True),
+    Recipe(
+        ("elu",), "identity", losses.MulticlassHinge(), optimizers.Momentum(0.8, 0.1, 0.01), F64, True, True
+    ),
     Recipe(("relu",), "sigmoid", losses.AbsoluteError(), optimizers.Nesterov(0.8), F64),
     Recipe(("leaky_relu",), "identity", losses.Huber(0.5), optimizers.Adagrad(0.1, eps=0.1), F64, True),
     Recipe(
