@@ -85,7 +85,7 @@ class Job:
     @property
     def n_batches(self) -> int:
         """Number of steps of an epoch."""
-        return -(-self.n_samples // self.batch_size)
+        return -(-self.X.shape[0] // self.batch_size)
 
     @property
     def last_pass(self) -> int:
@@ -100,7 +100,7 @@ class Job:
     @property
     def is_gathered(self) -> bool:
         """True if batches are gathered from rows of X; False if the only batch is all samples in order."""
-        return self.batch_size < self.n_samples or self.is_sparse
+        return self.batch_size < self.X.shape[0] or self.is_sparse
 
     @property
     def is_sparse(self) -> bool:

@@ -366,7 +366,8 @@ class _Fit(Hook):
     def record_chunk(self, training: Training) -> None:
         """Take the generator back, and update the curves and the numbers of epochs, steps and samples."""
         estimator, state, n_passes = self.estimator, self.state, training.n_passes
-        if isinstance(training.trainer, LBFGSTrainer):
+        if self._is_lbfgs:
+            assert isinstance(training.trainer, LBFGSTrainer)
             if n_passes:
                 estimator.n_iter_, estimator.loss_ = n_passes, training.trainer.objective + self._offset
             return
