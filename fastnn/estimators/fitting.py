@@ -271,6 +271,8 @@ class _Fit(Hook):
                 estimator.validation_scores_.append(float("nan"))
         if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
             self._report_divergence("the loss", estimator.n_iter_ - 1)
+        if self._keeper is not None and not diverged:
+            self._keeper.warn_of_no_score()
         if not ended:
             self._warn_unconverged()
         if not self._is_lbfgs and is_whole and self.best is None:

@@ -174,7 +174,7 @@ class KeepBest(AtKeptEpochs):
             n_pass = training.n_passes - 1 - patience.count
             self.best = BestEpoch(value, n_pass, trainer.current.copy(), trainer.statistics.copy())
 
-    def end(self, training: Training) -> None:
+    def warn_of_no_score(self) -> None:
         """Warn if there were scores, and none that could be the best."""
         if self._score is not None and self.patience.n_done and self.patience.best == np.inf:
             warn(

@@ -15,7 +15,7 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 from ..engine import get_backend
 from ..engine.checks import check_data
 from ..engine.job import Memory
-from ..engine.protocol import LBFGSTrainer, StepTrainer
+from ..engine.protocol import LBFGSTrainer, StepTrainer, Trainer
 from ..network.description import Network
 from ..optimizers import LBFGS
 from ..system.messages import warn
@@ -89,6 +89,15 @@ def _check_validation(network: Network, data: Any) -> _Samples | None:
     return _Samples(X, y, np.ones(len(X)) / len(X), np.shape(data[1]))
 
 
+def _compute_score(
+    scorer: Callable[[Any, Any, Any], float], model: Model, trainer: Trainer, held_out: _Samples
+) -> float:
+    """Return the present score by a user's scorer, which gets the targets as the user gave them."""
+    X, y, _, given_shape = held_out
+    targets = y[:, 0].astype(np.int64) if model.loss.of_labels else y.reshape(given_shape)
+    return call_scorer("scorer", scorer, model._copy_with(trainer.current, trainer.statistics), X, targets)
+
+
 class _ModelRun(Hook):
     """One training of a model: its trainer, what its hooks measure, and what it leaves and saves (`Subject`).
 
@@ -147,6 +156,8 @@ class _ModelRun(Hook):
             n = training.n_records
             if n and self._best is None and not np.isfinite(trainer.records.losses[n - 1]):
                 raise training.divergence("the loss", int(training.kept[n - 1]))
+            if self._stop_early is not None:
+                self._stop_early.warn_of_no_score()
         with defer_signals():
             parameters, statistics = self._get_outcome()
             if parameters is not model._parameters:
@@ -166,7 +177,10 @@ class _ModelRun(Hook):
             hooks.append(ValidateLoss(partial(self._loss, self._held_out)))
             for each in options.callbacks:
                 if isinstance(each, EarlyStopping):
-                    score = each.scorer and partial(self._score, each.scorer, self._held_out)
+                    # A method of this hook would be a cycle, which keeps the arrays of the training.
+                    score = each.scorer and partial(
+                        _compute_score, each.scorer, self._model, self._trainer, self._held_out
+                    )
                     best = None if self._resumed is None else self._resumed.best
                     patience = Patience(each.patience, each.min_delta, each.ties)
                     self._stop_early = StopEarly(patience, score, best)
@@ -193,13 +207,6 @@ class _ModelRun(Hook):
         total_weight, reg_lambda = float(job.weights.sum()), self._options.reg_lambda
         penalty = self._network.compute_penalty(parameters, reg_lambda, job.reduction, total_weight)
         return self._loss(samples) + penalty
-
-    def _score(self, scorer: Callable[[Any, Any, Any], float], samples: _Samples) -> float:
-        """Return the present score by a user's scorer, which gets the targets as the user gave them."""
-        X, y, _, given_shape = samples
-        targets = y[:, 0].astype(np.int64) if self._network.loss.of_labels else y.reshape(given_shape)
-        model = self._model._copy_with(self._trainer.current, self._trainer.statistics)
-        return call_scorer("scorer", scorer, model, X, targets)
 
     # --- what the training leaves, and checkpoints save --------------------------------------------------
 

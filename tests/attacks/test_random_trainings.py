@@ -1,7 +1,4 @@
-"""Random valid trainings, of samples and settings of any size: no crash, no NaN, no bit that threads change.
-
-FASTNN_EXAMPLES sets their number.
-"""
+"""Random valid trainings, of data and settings of any size: no crash, no NaN, no bit that threads change."""
 
 import hypothesis
 import numpy as np

@@ -206,10 +206,7 @@ def test_a_transformer_that_was_changed_is_as_it_is_now():
     scaler.mean_ = scaler.mean_ + 0.5
     check_pictures(model, make_table(), 1e-9, folded="StandardScaler", **VIEW)
     for change, reason in (
-        (
-            {"transform": lambda X: np.clip(transform(X), -300, 300)},
-            "Scaler did not transform points",
-        ),
+        ({"transform": lambda X: np.clip(transform(X), -300, 300)}, "Scaler did not transform points"),
         ({"transform": transform, "mean_": np.full(4, np.nan)}, "not finite"),
     ):
         vars(scaler).update(change)

@@ -61,10 +61,7 @@ class Draw:
 
 
 draws = st.builds(
-    Draw,
-    dtypes,
-    seeds.map(np.random.default_rng),
-    st.sampled_from([1e-3, 0.3, 1.0, 10.0, 300.0]),
+    Draw, dtypes, seeds.map(np.random.default_rng), st.sampled_from([1e-3, 0.3, 1.0, 10.0, 300.0])
 )
 
 

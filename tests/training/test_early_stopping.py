@@ -1,5 +1,6 @@
 """Early stopping: the rule of patience, scorers, and the restored parameters."""
 
+import gc
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from estimator_checks import parameters
 from small_models import BACKENDS, X, X_val, few, model_for, noise_y, y, y_val
 
 import fastnn
+from fastnn.engine.protocol import Trainer
 from fastnn.training.patience import TIES, Patience
 
 OVERFITTING = {"num_passes": 900, "reg_lambda": 0.0, "reduction": "mean", "validation_data": (X_val, y_val)}
@@ -90,8 +92,14 @@ def test_ties_go_to_the_chosen_epoch(ties):
 @pytest.mark.parametrize("score", [math.nan, -math.inf])
 def test_a_training_without_a_finite_score_keeps_its_last_epoch(score, tmp_path):
     stopping = fastnn.EarlyStopping(patience=5, scorer=lambda *_: score, ties="latest")
+    gc.collect()
+    gc.disable()
     with pytest.warns(UserWarning, match="^no score was a finite number: the last epoch is kept"):
         model, history = overfit("numpy", stopping)
+    assert not any(isinstance(each, Trainer) for each in gc.get_objects())  # no cycle keeps its arrays
+    gc.enable()
+    with pytest.raises(KeyError):  # and no warning, which would be an error here
+        model_for("numpy").train(few, noise_y, callbacks=[stopping, lambda _: {}[0]], **OVERFITTING)
     assert len(history) == 5
     assert np.isfinite(parameters(model)).all()
     model.save(tmp_path / "run.fastnn")
