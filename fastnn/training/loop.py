@@ -179,9 +179,9 @@ def finish(work: Generator[None, None, Result]) -> Result:
         result: Result = end.value
         return result
     except RuntimeError as error:
-        # Python says "generator raised StopIteration", of which the user knows no generator.
-        if isinstance(cause := error.__cause__, StopIteration):
-            raise RuntimeError("a callback, a scorer or a schedule raised StopIteration") from cause
+        # The user does not know that the loop is a generator.
+        if error.args == ("generator raised StopIteration",):
+            raise RuntimeError("a callback, a scorer or a schedule raised StopIteration") from error.__cause__
         raise
     finally:
         work.close()  # an interrupt may come between two chunks: end the training before the error is raised

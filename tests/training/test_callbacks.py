@@ -53,7 +53,7 @@ def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(options, e
 
     def fail(history):
         if len(history) == 3:
-            raise error("enough")
+            raise error("enough") from StopIteration()
 
     message = "^a callback, a scorer or a schedule raised Stop" if error is StopIteration else "enough"
     with pytest.raises(RuntimeError if error is StopIteration else error, match=message):
