@@ -20,7 +20,9 @@ BACKENDS = {"numba": ("compiled", "NumbaBackend"), "numpy": ("numpy", "NumpyBack
 
 @functools.cache
 def get_backend(name: str) -> Backend:
-    """Return the backend `name`, which is created on the first call."""
+    """Return the backend `name`, which is created on the first call; raise ValueError for other names."""
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {name!r}")
     module, backend = BACKENDS[name]
     # An interrupt during the import could leave numba half loaded: hold interrupts until the end.
     with defer_signals():

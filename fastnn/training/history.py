@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.notebooks import make_html_table
+from ..system.validation import store_checked
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +64,13 @@ class History:
     learning_rate: Floats
     gradient_norm: Floats
     update_ratio: Floats
-    stopped_early: bool
-    n_passes: int
+    stopped_early: bool = False
+    n_passes: int = -1  # -1 stands for the epochs up to the last kept one
+
+    def __post_init__(self) -> None:
+        """Count the epochs up to the last kept one if their number is not given."""
+        if self.n_passes < 0:
+            store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
 
     def __len__(self) -> int:
         """Return the number of entries."""
