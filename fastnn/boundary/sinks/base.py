@@ -54,6 +54,8 @@ class Picture:
 
 def _convert_label(label: Any) -> Any:
     """Return a label as an object that JSON can represent."""
+    if isinstance(label, np.generic):
+        label = label.item()
     return label if isinstance(label, (str, int, float, bool)) else str(label)
 
 
