@@ -105,7 +105,7 @@ class FunctionPointer:
     def address(self) -> int:
         """Address of the machine code. The first access looks for the code, or compiles it.
 
-        If the kernel must be compiled, and numba is not installed or switched off, this is a RuntimeError.
+        RuntimeError if the kernel must be compiled, and numba is switched off or not installed.
         """
         if isinstance(self.function, str) and (address := find_prebuilt(self.symbol)):
             return address

@@ -204,10 +204,13 @@ class Kernel(HookedDispatcher):
     wanted = Kind.CALLABLE
     claims = contextlib.ExitStack()
 
-    def __init__(self, function: Callable) -> None:
+    # The arguments are those with which numba makes a pickled dispatcher anew.
+    def __init__(
+        self, py_func: Callable, locals: dict | None = None, targetoptions: dict | None = None
+    ) -> None:
         options = {"nopython": True, **OPTIONS}
-        super().__init__(function, targetoptions=options, pipeline_class=KernelCompiler)
-        self.cache = KernelCache(function)
+        super().__init__(py_func, locals, targetoptions or options, KernelCompiler)
+        self.cache = KernelCache(py_func)
         set_cache(self, self.cache)
         # Compiled code by kind and argument types. Numba's `overloads` has, for each tuple of types, the kind
         # that was compiled or looked up last.
