@@ -309,7 +309,7 @@ def as_column(y: Any) -> Array:
             "(n_samples, ), for example using ravel().",
             DataConversionWarning,
         )
-    return column.astype(column.dtype.newbyteorder("="), copy=False)
+    return column if column.dtype.isnative else column.astype(column.dtype.newbyteorder("="))
 
 
 def check_column(estimator: object, y: object, begins: bool) -> Array:

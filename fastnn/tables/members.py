@@ -66,10 +66,11 @@ def make_member_settings(estimator: Tabular, preset: Preset, n_train: int) -> di
 def number_groups(groups: ArrayLike, n_rows: int) -> Rows:
     """Return the number of every row's group (n_rows,), from 0 on, given names of two groups at least."""
     names = np.asarray(groups)
-    if names.shape != (n_rows,):
+    if names.shape not in ((n_rows,), (n_rows, 1)):
         raise ValueError(
             f"groups must have the shape ({n_rows},), a name for each row of X, got {names.shape}"
         )
+    names = names.ravel()
     for row, name in enumerate(names.tolist()):
         if is_missing(name):
             raise ValueError(f"groups holds a missing value in row {row}: name it, or leave out the row")

@@ -96,7 +96,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
             The transformer itself.
         """
         X = self._check_numbers(X, reset=True)
-        present = [column[~np.isnan(column)].astype(np.float64) for column in X.T]
+        present = (column[~np.isnan(column)].astype(np.float64) for column in X.T)
         fitted = [find_center_and_scale(x) if x.size else (0.0, 1.0) for x in present]
         self.center_, self.scale_ = map(np.array, zip(*fitted, strict=True))
         return self
