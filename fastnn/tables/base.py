@@ -170,25 +170,25 @@ class Tabular(SavableAttributes, BaseEstimator):
     @property
     def n_features_in_(self) -> int:
         """Number of columns."""
-        return self.encoder_.n_features_in_
+        return self._find_encoder("n_features_in_").n_features_in_
 
     @property
     def feature_names_in_(self) -> Array:
         """Names of the columns, where the table has names and all of them are text."""
-        return self.encoder_.feature_names_in_
+        return self._find_encoder("feature_names_in_").feature_names_in_
 
     @property
     def columns_(self) -> list[ColumnRecord]:
         """Records of the columns."""
-        return self.encoder_.columns_
+        return self._find_encoder("columns_").columns_
 
-    if not TYPE_CHECKING:  # by which checkers would take any attribute for one that exists
-
-        def __getattr__(self, name: str) -> None:
-            # Python also calls this where a property above raises AttributeError, which names the encoder.
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-            )
+    def _find_encoder(self, name: str) -> TableEncoder:
+        """Return the encoder, which has the attribute `name`; AttributeError if it is missing."""
+        encoder: TableEncoder | None = self.__dict__.get("encoder_")
+        if encoder is None or not hasattr(encoder, name):
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
+        return encoder
 
     # --- predicting --------------------------------------------------------------------------------
 
