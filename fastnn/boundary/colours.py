@@ -75,8 +75,10 @@ def check_colouring(
     The arguments are those of `plot_decision_boundary`. Where `classes` are not known yet, `choose_colours`
     and `choose_markers` check the numbers later.
     """
-    if colours is not None:
-        _read_colours(colours) if classes is None else choose_colours(classes, colours)
+    if colours is not None and classes is not None:
+        choose_colours(classes, colours)
+    elif colours is not None:
+        _read_colours(colours)
     if cmap is not None:
         response_colormap(cmap)
         if response == "class":

@@ -259,10 +259,11 @@ class TableEncoder(SavableTransformer):
         check_is_fitted(self)
         check_feature_names(self, input_features)
         names: dict[str, None] = {}
-        for name in (name for encoding in self.encodings_ for name in encoding.features):
-            while name in names:
-                name += "_"
-            names[name] = None
+        for encoding in self.encodings_:
+            for name in encoding.features:
+                while name in names:
+                    name += "_"
+                names[name] = None
         return np.array([*names], object)
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -374,7 +375,8 @@ def _check_targets(y: ArrayLike, n_rows: int) -> Array:
 def _convert_kind(table: Table, k: int, kind: str) -> Any:
     """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
     values, present = table.columns[k], table.kinds[k]
-    if present == "category" != kind:  # pandas' categorical type may hold values of the kind of the fit
+    # pandas' categorical type may hold values of the kind of the fit.
+    if present == "category" and kind != "category":
         present, values = read_objects([*values], table.names[k])
     if present == kind or (present, kind) == ("boolean", "number"):
         return values
