@@ -218,9 +218,14 @@ def make_whole_call(operation):
         parameters = net.draw_parameters(np.random.RandomState(0))
         X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
         y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
-        arguments = {"predict": (), "outputs": ("softmax",), "loss": (y, np.ones(T))}[operation]
-        backends = get_backend("numba"), get_backend("numpy")
-        return tuple(lambda b=b: getattr(b, operation)(net, parameters, X, *arguments) for b in backends)
+        calls = {
+            "predict": ("outputs", None),
+            "outputs": ("outputs", "softmax"),
+            "loss": ("loss", y, np.ones(T)),
+        }
+        method, *arguments = calls[operation]
+        functions = [getattr(get_backend(name), method) for name in ("numba", "numpy")]
+        return tuple(lambda f=f: f(net, parameters, X, *arguments) for f in functions)
 
     return case
 
