@@ -162,8 +162,8 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
         return _read_values(s.to_numpy(), name)
     if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
-    if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):  # a dictionary of Arrow
-        # Which is a way to store values that repeat, and does not make numbers and dates categories.
+    if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):
+        # A dictionary of Arrow is a way to store values that repeat: numbers and dates are no categories.
         array = s.to_arrow()
         kind = array.type.value_type
         if str(kind) not in ("string", "large_string", "string_view"):
