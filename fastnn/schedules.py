@@ -15,6 +15,7 @@ with a default for every argument, decorate it with `register`, and add it to ``
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 import math
 import numbers
@@ -131,14 +132,18 @@ class FunctionSchedule(Schedule):
 
     def __post_init__(self) -> None:
         # A class is callable too, but its instances are not factors: refuse classes.
-        if isinstance(self.function, type) or not _count_arguments(self.function):
+        if isinstance(self.function, type) or not self._n_arguments:
             raise ValueError(
                 "function must take a step and return the factor of the learning rate, got "
                 f"{short_repr(self.function)}: write, for instance, lambda step: 0.999**step"
             )
 
+    @functools.cached_property
+    def _n_arguments(self) -> int:
+        return _count_arguments(self.function)
+
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        more = (total,) if _count_arguments(self.function) == 2 else ()
+        more = (total,) if self._n_arguments == 2 else ()
         return np.array(
             [
                 check_rate(self.function(step, *more), f"the schedule's factor at step {step}")
