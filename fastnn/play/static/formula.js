@@ -5,8 +5,6 @@ import { make, byId, inFormula, inputName, shown, subscript } from "./dom.js";
 // Longer sums are shortened to this many terms.
 const MAX_TERMS = 4;
 const MAX_NEXT_TERMS = 3;
-// Milliseconds between two readings: numbers that change faster cannot be read.
-const UPDATE_EVERY = 100;
 // Kinds of cells: coloured by the sign as the lines of the network; in brackets if negative.
 const WEIGHT = { coloured: true };
 const FACTOR = { bracketed: true };
@@ -225,7 +223,6 @@ export class Formula {
     this.root = byId("formula");
     this.cells = [];
     this.key = null;
-    this.written = 0;
   }
 
   start(started) {
@@ -234,12 +231,10 @@ export class Formula {
   }
 
   /** Write the formulas of a frame. `selected`: {layer, to, from}; `state`: the training's settings. */
-  draw(frame, selected, state, now, force = false) {
+  draw(frame, selected, state) {
     if (!this.started) return;
     const key = frame.sample ? JSON.stringify([selected, frame.sample.index, this.started.run]) : "none";
     const isNew = key !== this.key;
-    if (!isNew && !force && now - this.written < UPDATE_EVERY) return;
-    this.written = now;
     if (isNew) {
       this.key = key;
       this.cells = [];

@@ -45,6 +45,9 @@ let started = null;
 let playing = false;
 let isPending = false;
 let isBlank = false;
+// Milliseconds between texts and curves, which nobody reads faster, and which the browser lays out anew.
+const TEXT_EVERY = 200;
+let writtenAt = 0;
 // The frames that wait for the next repaint, and the last one that was drawn.
 let waiting = [];
 let isDrawing = false;
@@ -345,6 +348,7 @@ function changeView(changes) {
 
 function chooseSample(sample) {
   changeView({ sample });
+  writtenAt = 0;
 }
 
 function select(unit) {
@@ -357,7 +361,7 @@ function select(unit) {
 /** Select a unit and one of its numbers, and show its formulas. */
 function showNumbersOf(unit) {
   select(unit);
-  if (last) formula.draw(last, selected, state, performance.now(), true);
+  if (last) formula.draw(last, selected, state);
 }
 
 function setParameter(index, value) {
@@ -421,7 +425,7 @@ function showBlank() {
   network.clear();
   readouts.clear();
   curves.draw();
-  formula.draw({ arrays: {} }, selected, state, performance.now(), true);
+  formula.draw({ arrays: {} }, selected, state);
   boundary.blank(points);
   boundary.invite("Choose a colour below, and paint some points.");
   Object.assign(byId("boundary").dataset, { run, step: 0 });
@@ -478,10 +482,14 @@ function draw(now) {
   boundary.draw(frame);
   network.draw(frame);
   if (hovered) showHovered();
-  if (!last || frames.some(({ arrays }) => arrays.curves.length)) curves.draw();
-  formula.draw(frame, selected, state, now, !frame.playing);
-  parameter.draw(frame);
-  readouts.draw(frame, now);
+  if (!last || !frame.playing || now - writtenAt > TEXT_EVERY) {
+    writtenAt = now;
+    network.write(frame);
+    curves.draw();
+    formula.draw(frame, selected, state);
+    parameter.draw(frame);
+    readouts.draw(frame, now);
+  }
   last = frame;
   drawn(frame);
   const { points } = frame.arrays;

@@ -4,7 +4,9 @@ import { make, byId, inputName, subscript } from "./dom.js";
 import { CHOSEN, Links, QUIET, TOUCHED } from "./links.js";
 import { markClass } from "./palette.js";
 
-// Shares of the time that the drawing of pictures and of lines may take: larger networks are drawn less often.
+// Milliseconds between drawings of pictures, and of lines: frames that change the large one alone are shown faster.
+const EVERY = 50;
+// Shares of the time that these drawings may take: larger networks are drawn less often.
 // Lines are only recorded in that time; the browser fills their pixels later, which takes many times as long.
 const PICTURE_SHARE = 0.3;
 const LINE_SHARE = 0.05;
@@ -17,7 +19,7 @@ const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 // Layers above which a network has the style class "many".
 const MANY_LAYERS = 6;
 
-/** Keeps a costly drawing to a share of the time, and to one in so many frames of a large network. */
+/** Keeps a drawing to some times a second and to a share of the time, and of a large network to some frames. */
 class Pace {
   constructor(share, frames) {
     this.share = share;
@@ -33,7 +35,7 @@ class Pace {
     this.passed = 0;
     drawing();
     const ended = performance.now();
-    this.next = ended + (ended - began) * (1 / this.share - 1);
+    this.next = Math.max(began + EVERY, ended + (ended - began) * (1 / this.share - 1));
   }
 }
 
@@ -210,7 +212,7 @@ export class Network {
 
   /** Draw a frame: the units' pictures and the lines. */
   draw(frame) {
-    const { inputs, units, weights, "sample.p": prediction } = frame.arrays;
+    const { inputs, units, weights } = frame.arrays;
     const must = !frame.playing || this.weights === null;
     this.weights = weights;
     if (inputs) this.drawUnits(this.units[0], inputs, frame.input_ranges);
@@ -219,10 +221,14 @@ export class Network {
       this.drawUnits(this.units.slice(1, -1).flat(), units, frame.unit_ranges),
     );
     this.linkPace.draw(must, areMany, () => this.drawLinks());
+    this.tell();
+  }
+
+  /** Write what the outputs are of the sample that is followed. */
+  write({ arrays: { "sample.p": prediction } }) {
     this.scores.forEach((element, k) => {
       element.textContent = prediction ? prediction[k].toFixed(2).replace("-", "−") : "";
     });
-    this.tell();
   }
 
   /** Show neither pictures nor numbers: there are no data that a network could answer for. */

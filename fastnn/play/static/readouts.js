@@ -3,8 +3,7 @@
 import { byId, make, shown, whole } from "./dom.js";
 import { markClass } from "./palette.js";
 
-// Milliseconds between texts, which nobody reads faster, and between spoken scores.
-const TEXT_EVERY = 80;
+// Milliseconds between spoken scores.
 const SPOKEN_EVERY = 5000;
 const LONGEST_NAME = 20;
 
@@ -15,7 +14,7 @@ const write = (id, text) => {
 
 export class Readouts {
   constructor() {
-    this.writtenAt = this.spokenAt = 0;
+    this.spokenAt = 0;
     this.latest = null;
   }
 
@@ -59,16 +58,13 @@ export class Readouts {
 
   draw(frame, now) {
     this.latest = frame;
-    if (now - this.writtenAt > TEXT_EVERY || !frame.playing) {
-      this.writtenAt = now;
-      ["train", "test"].forEach((subset, k) => {
-        write(`score-${subset}`, this.score(frame.score[k]));
-        write(`loss-${subset}`, shown(frame.loss[k], 3));
-      });
-      write("epoch-count", whole(frame.epoch));
-      write("step-count", whole(frame.step));
-      write("pace", frame.playing && frame.steps_per_second ? whole(frame.steps_per_second) : "–");
-    }
+    ["train", "test"].forEach((subset, k) => {
+      write(`score-${subset}`, this.score(frame.score[k]));
+      write(`loss-${subset}`, shown(frame.loss[k], 3));
+    });
+    write("epoch-count", whole(frame.epoch));
+    write("step-count", whole(frame.step));
+    write("pace", frame.playing && frame.steps_per_second ? whole(frame.steps_per_second) : "–");
     if (now - this.spokenAt > SPOKEN_EVERY || !frame.playing) this.speak(now);
   }
 
