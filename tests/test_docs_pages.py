@@ -20,6 +20,7 @@ SHOW_A_MISTAKE = {"learn/exercises.md", "learn/six-lines.md", "learn/when-it-goe
 
 
 notebooks = extension("notebooks")
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -11,6 +11,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*/plot_*.py"))
+pytestmark = pytest.mark.slow
 
 
 def test_the_script_makes_all_pictures_small_ones_for_the_readme_or_one(tmp_path, capsys, monkeypatch):
@@ -39,7 +40,6 @@ def test_the_script_makes_all_pictures_small_ones_for_the_readme_or_one(tmp_path
         assert path.stat().st_size < limits.get(path.name, np.inf) or path.parent != docs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_draws_pictures_and_writes_no_files(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ import hypothesis
 import numpy as np
 import pytest
 from estimator_checks import parameters, state
+from example_counts import with_examples
 from hypothesis import strategies as st
 
 import fastnn
@@ -109,6 +110,7 @@ def trainings(draw):
     return arguments, X, y, options
 
 
+@with_examples(15)
 @hypothesis.given(trainings())
 def test_trainings_stay_finite_and_threads_change_no_bit(training):
     arguments, X, y, options = training
