@@ -19,7 +19,7 @@ def run_step(session: nox.Session, step: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, one process per file: nox -s tests -- tests/test_model.py."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

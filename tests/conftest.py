@@ -43,12 +43,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fastnn")
 
 
-def pytest_configure(config):
-    """Make xdist hand out files in the order of collection: the slowest files have few tests, not many."""
-    if hasattr(config.option, "loadscopereorder"):  # from pytest-xdist 3.7 on
-        config.option.loadscopereorder = False
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
     """Collect tests without the garbage collector, and spare it the millions of objects that exist then."""
@@ -61,17 +55,6 @@ def pytest_collection(session):
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_collection_modifyitems(config, items):
-    """Let two processes of xdist take files from the first and the second half of the suite in turns.
-
-    Neighbouring files need the same kernels: a process would wait while the other compiles them.
-    """
-    if hasattr(config, "workerinput"):
-        files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
-        half = (len(files) + 1) // 2
-        items.sort(key=lambda item: (files[item.path] % half, files[item.path]))
 
 
 def pytest_itemcollected(item):

@@ -45,9 +45,9 @@ USES = {
 
 
 def mark_needs(code):
-    """Return the mark of the packages that a block of code needs, if any."""
+    """Return a mark of the packages that a block of code needs, if any."""
     packages = [package for package, pattern in USES.items() if re.search(pattern, code)]
-    return pytest.mark.needs(*packages) if packages else ()
+    return [pytest.mark.needs(*packages)] if packages else []
 
 
 def read_prompts(name):
@@ -58,7 +58,11 @@ def read_prompts(name):
 
 # Code blocks for a Python prompt. CONTRIBUTING.md's needs an empty cache, and has a separate test.
 EXAMPLES = [
-    pytest.param(code, id=f"{name} line {text[: text.index(code)].count(chr(10))}", marks=mark_needs(code))
+    pytest.param(
+        code,
+        id=f"{name} line {text[: text.index(code)].count(chr(10))}",
+        marks=[*mark_needs(code), *([pytest.mark.slow] if name != "README.md" else [])],
+    )
     for name, text in DOCUMENTS.items()
     if name != "CONTRIBUTING.md"
     for code in find_blocks("python", text)

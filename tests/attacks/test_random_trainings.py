@@ -110,7 +110,8 @@ def trainings(draw):
     return arguments, X, y, options
 
 
-@with_examples(15)
+@pytest.mark.slow
+@with_examples(400)
 @hypothesis.given(trainings())
 def test_trainings_stay_finite_and_threads_change_no_bit(training):
     arguments, X, y, options = training
