@@ -6,7 +6,6 @@ stands alone: it uses NumPy as ``np``, and imports anything else itself.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +25,6 @@ class DataSet:
     # paints or brings; and the fields of `Settings` that it takes by name.
     draw: Callable[..., Any] | None = None
     arguments: tuple[str, ...] = ()
-
-    @property
-    def source(self) -> str:
-        """Source of the function that draws the samples."""
-        assert self.draw is not None
-        return inspect.getsource(self.draw)
 
 
 def moons(n_samples, noise, seed):

@@ -63,11 +63,6 @@ class View:
     sample: int | None = None  # number of the sample whose activations are shown
     shapes: bool = False  # show classes by markers too, in saved pictures as on the page
 
-    @property
-    def response(self) -> str:
-        """Response of `render_boundary` that the view shows of two classes."""
-        return "class" if self.mode == "classes" else "probability"
-
     def change(self, message: Mapping[str, Any]) -> View:
         """Return the view with the changes that a message names; RequestError if out of range."""
         given = {name: each.check(name, message[name]) for name, each in VIEW.items() if name in message}
@@ -82,19 +77,6 @@ VIEW = {
     "sample": Field("integer", None, "", 0, MAX_SAMPLES, optional=True),
     "shapes": Field("flag", False, ""),
 }
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Losses and scores of training and test data, NaN without samples.
-
-    A score is the fraction of correct classes, or the coefficient of determination of a regression.
-    """
-
-    train_loss: float
-    test_loss: float
-    train_score: float
-    test_score: float
 
 
 @dataclass(frozen=True)
@@ -143,8 +125,11 @@ class Artist:
             size //= 2
         return size
 
-    def measure(self, parameters: Array, statistics: Array) -> Measurement:
-        """Return losses and scores of training and test data."""
+    def measure(self, parameters: Array, statistics: Array) -> tuple[list[float], list[float]]:
+        """Return the losses, and the scores, of training and test data; NaN without samples.
+
+        A score is the fraction of correct classes, or the coefficient of determination of a regression.
+        """
         network, folded = self._network, self._network.fold_batch_norm(parameters, statistics)
         losses, scores = [np.nan, np.nan], [np.nan, np.nan]
         outputs = self._backend.outputs(network, folded, self._X, "identity", warns=False)
@@ -155,7 +140,7 @@ class Artist:
                 weights = np.full(len(y), 1 / len(y))
                 losses[k] = loss_value(network.loss.name, S, target, weights, network.loss.parameter)
                 scores[k] = self._score(S, y)
-        return Measurement(*losses, *scores)
+        return losses, scores
 
     def _score(self, S: Array, y: Array) -> float:
         """Return the fraction of correct classes, or the coefficient of determination, of scores (n, k)."""
@@ -176,13 +161,13 @@ class Artist:
         """
         network = self._network
         folded = network.fold_batch_norm(snapshot.parameters, snapshot.statistics)
-        measured = self.measure(snapshot.parameters, snapshot.statistics)
+        losses, scores = self.measure(snapshot.parameters, snapshot.statistics)
         units, unit_ranges = self._units(folded, view.unit_resolution)
         header: dict[str, Any] = {
             "step": snapshot.step,
             "epoch": snapshot.epoch,
-            "loss": [_make_json_number(measured.train_loss), _make_json_number(measured.test_loss)],
-            "score": [_make_json_number(measured.train_score), _make_json_number(measured.test_score)],
+            "loss": [_make_json_number(loss) for loss in losses],
+            "score": [_make_json_number(score) for score in scores],
             "mode": view.mode,
             "unit_ranges": unit_ranges,
         }
@@ -254,9 +239,9 @@ class Artist:
             parameters = allocate_zeros(network.n_parameters, network.dtype)
             network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
             values = self._backend.outputs(network, parameters, values, "identity", warns=False)
-            low, high = _find_unit_ranges(network.activations[0], values)
-            ranges += zip(low.tolist(), high.tolist(), strict=True)
-            pictures.append(_to_bytes(values, low, high - low).T.reshape(-1, size, size))
+            drawn, own_ranges = _draw_units(network.activations[0], values, size)
+            pictures.append(drawn)
+            ranges += own_ranges
         return np.concatenate(pictures), ranges
 
     @property
@@ -275,18 +260,17 @@ class Artist:
     def first(self, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return what only the first frame of a run holds: the samples, and pictures of the inputs."""
         problem, size = self._problem, view.unit_resolution
-        values = self._lattice(size)
-        low, high = _find_unit_ranges("identity", values)
+        inputs, ranges = _draw_units("identity", self._lattice(size), size)
         arrays: dict[str, Array] = {
             "points": problem.X.astype(np.float32),
             "is_test": problem.is_test.astype(np.uint8),
-            "inputs": _to_bytes(values, low, high - low).T.reshape(-1, size, size),
+            "inputs": inputs,
         }
         if problem.kind == "classes":
             arrays["labels"] = problem.y.astype(np.int32)
         else:
             arrays["targets"] = problem.y.astype(np.float32)
-        return {"input_ranges": list(zip(low.tolist(), high.tolist(), strict=True))}, arrays
+        return {"input_ranges": ranges}, arrays
 
     def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""
@@ -318,8 +302,10 @@ def make_pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
-def _find_unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
-    """Return the ends of the ranges of units' pictures, given their values (n_points, n_units).
+def _draw_units(
+    activation: str, values: Array, size: int
+) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
+    """Return pictures (n_units, size, size) of units, and their ranges, given their values (size^2, n_units).
 
     A range is symmetric about 0 where the unit takes both signs.
     """
@@ -327,10 +313,13 @@ def _find_unit_ranges(activation: str, values: Array) -> tuple[Array, Array]:
         ends = ACTIVATIONS[activation].value(np.array([-1e3, 1e3]))
     if np.isfinite(ends).all() and np.abs(ends).max() <= 1:  # bounded: all units share the range
         high = np.ones(values.shape[1])
-        return high * (-1.0 if ends.min() < 0 else 0.0), high
-    high = np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)).astype(np.float64)
-    high[high == 0] = 1.0
-    return np.where(values.min(axis=0) < 0, -high, 0.0), high
+        low = high * (-1.0 if ends.min() < 0 else 0.0)
+    else:
+        high = np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)).astype(np.float64)
+        high[high == 0] = 1.0
+        low = np.where(values.min(axis=0) < 0, -high, 0.0)
+    pictures = _to_bytes(values, low, high - low).T.reshape(-1, size, size)
+    return pictures, list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _to_bytes(values: Array, low: Any, width: Any) -> NDArray[np.uint8]:

@@ -223,15 +223,6 @@ class LearningProblem:
         """Inputs and targets that train."""
         return self.features(self.X[self.train]), self.y[self.train]
 
-    @property
-    def test_data(self) -> tuple[Array, Array]:
-        """Inputs and targets that test, perhaps none."""
-        return self.features(self.X[self.test]), self.y[self.test]
-
-    def new_model(self) -> Model:
-        """Return the model with its initial parameters."""
-        return Model(self.layers_dim, **self.model_arguments)
-
 
 @dataclass(frozen=True)
 class PlaneModel:
@@ -286,7 +277,7 @@ def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[Le
     problem = draw_samples(settings, table)
     _check_loss(problem)
     try:
-        model = problem.new_model()
+        model = Model(problem.layers_dim, **problem.model_arguments)
     except RequestError:
         raise
     except (ValueError, MemoryError) as error:

@@ -103,12 +103,12 @@ class Recorder(Hook):
             return
         self._point_at = time.perf_counter(), snapshot.step
         with np.errstate(all="ignore"):
-            measured = self._artist.measure(snapshot.parameters, snapshot.statistics)
+            losses, scores = self._artist.measure(snapshot.parameters, snapshot.statistics)
         records, n = training.trainer.records, training.n_records
         norm = ratio = math.nan
         if n:
             norm, ratio = float(records.norms[n - 1]), float(np.mean(records.ratios[n - 1]))
-        self._points.append((float(snapshot.step), *vars(measured).values(), norm, ratio))
+        self._points.append((float(snapshot.step), *losses, *scores, norm, ratio))
         if len(self._points) > MAX_POINTS:
             del self._points[1::2]
 

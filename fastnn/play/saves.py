@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..boundary.colours import CLASS_MARKERS, OUTLINE
+from ..boundary.colours import OUTLINE, choose_colours, choose_markers
 from ..boundary.render import render_boundary
 from ..model import Model
 from ..system.messages import collect_warnings, format_error
@@ -67,7 +67,9 @@ def make_file(run: Run, what: object) -> Generator[None, None, tuple[str, bytes]
     if what == "model":
         content = run.save_model()
     elif what == "picture":
-        content = _make_png(draw(run, run.latest, PICTURE_DPI))
+        file = io.BytesIO()
+        draw(run, run.latest, PICTURE_DPI).savefig(file, format="png")
+        content = file.getvalue()
     else:
         content = yield from _animate(run)
     layers = "-".join(map(str, run.problem.layers_dim))
@@ -90,13 +92,6 @@ def _animate(run: Run) -> Generator[None, None, bytes]:
     durations = [FRAME_MS] * (len(images) - 1) + [LAST_FRAME_MS]
     file = io.BytesIO()
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-    return file.getvalue()
-
-
-def _make_png(figure: Figure) -> bytes:
-    """Return the PNG file of a figure."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
     return file.getvalue()
 
 
@@ -136,9 +131,8 @@ def _draw_boundary(ax: Axes, run: Run, model: Model) -> None:
 
     problem, (response, cmap) = run.problem, _choose_response(run)
     left, right, bottom, top = problem.limits
-    labels, shapes = problem.labels.tolist(), CLASS_MARKERS if run.view.shapes else ["o"] * len(CLASS_MARKERS)
-    colours = {label: page_colour(f"class-{k}") for k, label in enumerate(labels)}
-    markers = dict(zip(labels, shapes, strict=False))
+    shapes = "auto" if run.view.shapes else None
+    looks = choose_colours(problem.labels), choose_markers(problem.labels, shapes)
     image = render_boundary(
         problem.over_plane(model), (left, right), (bottom, top), axes_pixels(ax), response=response
     )
@@ -148,11 +142,10 @@ def _draw_boundary(ax: Axes, run: Run, model: Model) -> None:
     points, names, test = problem.in_units(problem.X), problem.labels[problem.y], problem.test
     if len(test):
         _draw_rings(ax, points[:0], [OUTLINE], label="test")
-    for label in labels:
-        is_shown = names[test] == label
-        _draw_rings(ax, points[test][is_shown], [colours[label]], markers[label])
+    for label, colour, marker in zip(problem.labels, *looks, strict=True):
+        _draw_rings(ax, points[test][names[test] == label], [colour], marker)
     train = points[problem.train], names[problem.train]
-    image.plot(ax, *train, colours=colours, cmap=cmap, markers=markers)
+    image.plot(ax, *train, cmap=cmap, markers=shapes)
     if response == "confidence":
         ax.images[0].set_clim(0, 1)  # in all frames of an animation
 
@@ -181,10 +174,8 @@ def _draw_values(ax: Axes, problem: LearningProblem, model: Model) -> None:
         assert table.target_units is not None
         values, targets, label = table.target_units.restore(values), table.y, escape_dollars(table.target)
     shades = [page_colour(f"response-{name}") for name in RESPONSE_COLOURS]
-    cmap, norm = (
-        LinearSegmentedColormap.from_list("response", shades),
-        Normalize(targets.min(), targets.max()),
-    )
+    cmap = LinearSegmentedColormap.from_list("response", shades)
+    norm = Normalize(targets.min(), targets.max())
     edges, colours = _scale_limits(problem), cmap(norm(targets))
     image = ax.imshow(values, origin="lower", extent=edges, aspect="auto", cmap=cmap, norm=norm)
     points, train, test = problem.in_units(problem.X), problem.train, problem.test

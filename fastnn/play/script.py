@@ -160,7 +160,7 @@ def _write_data(run: Run) -> str:
     data = DATASETS.get(settings.dataset)
     if data is not None and data.draw is not None:
         values = {name: getattr(settings, name) for name in data.arguments}
-        return f"{data.source}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
+        return f"{inspect.getsource(data.draw)}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
     table = problem.table
     if table is None:
         X, y = _write_rows(problem.X.tolist()), _write_rows(problem.y.tolist())

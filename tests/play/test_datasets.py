@@ -1,5 +1,6 @@
 """Data sets: shapes, seeds, self-contained sources, and the best known settings, which learn them."""
 
+import inspect
 from itertools import pairwise
 from math import ceil
 
@@ -41,14 +42,12 @@ def test_samples_are_valid_and_their_source_makes_the_same(state):
     assert np.isfinite(problem.X).all()
     if problem.kind == "classes":
         assert set(problem.y.tolist()) == set(range(len(problem.classes)))
-    left, right, bottom, top = problem.limits
-    x, y = problem.X.T
+    (left, right, bottom, top), (x, y) = problem.limits, problem.X.T
     assert left < x.min() < x.max() < right
     assert bottom < y.min() < y.max() < top
     # Scripts contain the function's source: by itself, it makes the same samples.
-    data = DATASETS[settings.dataset]
-    names = {"np": np}
-    exec(data.source, names)
+    data, names = DATASETS[settings.dataset], {"np": np}
+    exec(inspect.getsource(data.draw), names)
     X, targets = names[data.draw.__name__](**{name: getattr(settings, name) for name in data.arguments})
     assert (X == problem.X).all()
     assert (targets == problem.y).all()
@@ -85,10 +84,10 @@ def test_the_best_known_settings_learn_the_data_set(state):
     problem, model = make_problem(Settings.of_state({**best, **state}))
     model.train(*problem.training_data, num_passes=5000, **problem.train_arguments)
     least = {"surface": 0.85, "line": 0.9}.get(state["dataset"], 0.95)
-    if state.get("function") == "waves":
-        least = 0.8
+    least = 0.8 if state.get("function") == "waves" else least
     score = r2_score if problem.kind == "regression" else accuracy_score
-    for (X, y), bound in ((problem.training_data, least), (problem.test_data, least - 0.08)):
+    for rows, bound in ((problem.train, least), (problem.test, least - 0.08)):
+        X, y = problem.features(problem.X[rows]), problem.y[rows]
         assert score(y, model.predict(X)) >= bound
 
 

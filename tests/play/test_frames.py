@@ -109,7 +109,8 @@ def test_a_frame_shows_what_the_model_and_the_reference_compute(state):
     check_sample(problem, model, header, arrays)
     # Losses and scores of training and test data, and the place of every parameter in the flat vector.
     score = r2_score if problem.kind == "regression" else accuracy_score
-    for k, (X, y) in enumerate((problem.training_data, problem.test_data)):
+    for k, rows in enumerate((problem.train, problem.test)):
+        X, y = problem.features(problem.X[rows]), problem.y[rows]
         expected = [model.calculate_loss(X, y), score(y, model.predict(X))] if len(y) else [None, None]
         assert [header["loss"][k], header["score"][k]] == pytest.approx(expected)
     parts = {f"W{k}": W for k, W in enumerate(model.W)} | {f"b{k}": b[0] for k, b in enumerate(model.b)}

@@ -108,12 +108,12 @@ def test_curves_measure_the_parameters_of_their_step():
     with FakePage() as page:
         run = page.start(**STEPS)
         page.train_to(300)
-        model, curve = page.model, np.array(page.curves)
+        problem, model, curve = run.problem, page.model, np.array(page.curves)
     assert curve.shape[1] == len(CURVE_COLUMNS)
     steps = curve[:, 0]
     assert (np.diff(steps) > 0).all()
     assert (steps[0], steps[-1]) == (1, run.latest.step)
-    train, test = run.problem.training_data, run.problem.test_data
+    train, test = ((problem.X[rows], problem.y[rows]) for rows in (problem.train, problem.test))
     expected = [model.calculate_loss(*train), model.calculate_loss(*test)]
     expected += [(model.predict(X) == y).mean() for X, y in (train, test)]
     np.testing.assert_allclose(curve[-1, 1:5], expected, rtol=1e-6)
