@@ -21,10 +21,10 @@ from ..system.threads import Flag, acquire_cores, count_cores, map_in_order
 from ..system.validation import check_count, check_flag, short_repr
 from .grids import Tally
 from .image import BoundaryImage, RenderStats
-from .painters import Advance, Painter
+from .painters import Advance, Painter, never_stop
 from .regions import Regions
 from .sinks import ArraySink, Destination, FileSink, Picture, Sink, open_sink
-from .view import Axis, Rect, View
+from .view import Rect, View
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -91,7 +91,8 @@ def paint_picture(
     if painter.finds_classes:
         assert data is not None
         assert found is not None
-        data, found = _sort_classes(data, found)
+        found, numbers = np.unique(found, return_inverse=True)
+        data = numbers.astype(np.min_scalar_type(len(found) - 1))[data]
     path = sink.path if isinstance(sink, FileSink) else None
     known = painter.subject.classes if found is None else found
     more = path, painter.is_bounded, colours, cmap, known, painter.class_index
@@ -122,7 +123,7 @@ def _paint(
     """Paint a picture, and close its sink, or discard it after an error."""
     n_threads = min(n_threads, MAX_THREADS) if painter.is_threaded else 1
     began = time.perf_counter()
-    (xs, ys, _), n_points = view, view.n_pixels
+    n_points = view.n_pixels
     stop, interrupted = Flag(), Flag()
     regions: Regions | None = None
     tally, writing, n_painted = Tally(), 0.0, 0
@@ -144,7 +145,7 @@ def _paint(
         return stop()
 
     def paint_by_threads() -> Painted:
-        work = partial(_paint_rectangle, painter, xs, ys, sink, regions, advance)
+        work = partial(_paint_rectangle, painter, view, sink, regions, advance)
         with closing(map_in_order(work, sink.rectangles(regions), n_threads, stop.set)) as results:
             for rect, (encoded, own_tally, seconds) in results:
                 check_interrupts()
@@ -156,7 +157,7 @@ def _paint(
 
     def paint_by_executor(executor: Executor) -> Painted:
         parts = sink.parts(regions)
-        futures = {executor.submit(_paint_part, painter, xs, ys, part): rect for rect, part in parts}
+        futures = {executor.submit(_paint_part, painter, view, part): rect for rect, part in parts}
         try:
             while futures:
                 done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
@@ -176,7 +177,7 @@ def _paint(
                 with let_interrupts_through():
                     painter.compile()  # in this thread, which Ctrl-C can interrupt
                 if sink.square:
-                    regions, tally = painter.find_regions(xs, ys, sink.square, stop)
+                    regions, tally = painter.find_regions(view, sink.square, stop)
                 painted = paint_by_threads() if executor is None else paint_by_executor(executor)
                 with closing(painted):
                     for n_new, own_tally, own_writing in painted:
@@ -200,13 +201,13 @@ def _paint(
 
 
 def _paint_rectangle(
-    painter: Painter, xs: Axis, ys: Axis, sink: Sink, regions: Regions | None, advance: Advance, rect: Rect
+    painter: Painter, view: View, sink: Sink, regions: Regions | None, advance: Advance, rect: Rect
 ) -> tuple[Any, Tally, float]:
     """Return what `sink.encode` makes of a rectangle, statistics, and the seconds of encoding."""
     # A model of another library may reserve cores itself and would wait for ever for one reserved here:
     # reserve a core for networks of fastnn alone.
     with acquire_cores(1) if painter.is_threaded else nullcontext():
-        pixels, tally = paint_pixels(painter, xs, ys, regions, advance, rect, sink.target(rect))
+        pixels, tally = paint_pixels(painter, view, regions, advance, rect, sink.target(rect))
         painted = time.perf_counter()
         encoded = None if advance() else sink.encode(rect, pixels)
     return encoded, tally, time.perf_counter() - painted
@@ -214,8 +215,7 @@ def _paint_rectangle(
 
 def paint_pixels(
     painter: Painter,
-    xs: Axis,
-    ys: Axis,
+    view: View,
     regions: Regions | None,
     advance: Advance,
     rect: Rect,
@@ -228,8 +228,8 @@ def paint_pixels(
         if pixels is not None:
             return pixels, tally
         target = np.empty(rect.shape, painter.dtype)
-    columns = xs.points(rect.left, rect.right, rect.step)
-    rows = ys.points(rect.bottom, rect.top, rect.step)
+    columns = view.xs.points(rect.left, rect.right, rect.step)
+    rows = view.ys.points(rect.bottom, rect.top, rect.step)
     if rect.step > 1:  # pixels that another rectangle has counted
         painter.paint(columns, rows, target, lambda n_pixels=0: advance())
         return target, tally
@@ -238,29 +238,17 @@ def paint_pixels(
     return target, tally
 
 
-def _paint_part(painter: Painter, xs: Axis, ys: Axis, part: Sink) -> tuple[Tally, float]:
+def _paint_part(painter: Painter, view: View, part: Sink) -> tuple[Tally, float]:
     """Paint and write a part of a picture, perhaps in another process; return statistics and seconds."""
     tally, writing = Tally(), 0.0
     with part:
         for rect in part.rectangles():
-            encoded, own_tally, seconds = _paint_rectangle(painter, xs, ys, part, None, _never_stop, rect)
+            encoded, own_tally, seconds = _paint_rectangle(painter, view, part, None, never_stop, rect)
             began = time.perf_counter()
             part.put(rect, encoded)
             tally += own_tally
             writing += seconds + time.perf_counter() - began
     return tally, writing
-
-
-def _never_stop(n_pixels: int = 0) -> bool:
-    return False
-
-
-def _sort_classes(data: Array, found: Array) -> tuple[Array, Array]:
-    """Return the sorted classes, and pixels that are indices into them, from indices into `found`."""
-    order = np.argsort(found)
-    numbers = np.empty(len(found), np.min_scalar_type(max(len(found) - 1, 0)))
-    numbers[order] = np.arange(len(found))
-    return numbers[data], found[order]
 
 
 def _check_memory(sink: Sink, dtype: np.dtype, n_threads: int) -> None:

@@ -92,10 +92,8 @@ def check_colouring(
 def class_colours(count: int) -> NDArray[np.float64]:
     """Return `count` colours (count, 3) that distinguish classes: `CLASS_COLOURS` if there are enough."""
     if count <= len(CLASS_COLOURS):
-        return (
-            np.array([list(bytes.fromhex(colour[1:])) for colour in CLASS_COLOURS[:count]]).reshape(-1, 3)
-            / 255
-        )
+        components = bytes.fromhex("".join(CLASS_COLOURS[:count]).replace("#", ""))
+        return np.frombuffer(components, np.uint8).reshape(-1, 3) / 255
     from matplotlib import colormaps
 
     return colormaps["turbo"](np.linspace(0.05, 0.95, count))[:, :3]

@@ -132,9 +132,8 @@ def trace_pixels(pixels: Array) -> list[Floats]:
 
     height, width = pixels.shape
     lines = []
-    for line in itertools.chain.from_iterable(
-        trace_lines(cut_tiles(np.pad(pixels, 1, mode="edge"))).values()
-    ):
+    traced = trace_lines(cut_tiles(np.pad(pixels, 1, mode="edge")))
+    for line in itertools.chain.from_iterable(traced.values()):
         is_closed = (line[0] == line[-1]).all()
         smooth = gaussian_filter1d(
             line[int(is_closed) :], SMOOTHING, axis=0, mode="wrap" if is_closed else "nearest"

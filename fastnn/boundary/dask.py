@@ -106,7 +106,7 @@ def boundary_array(
         raise ValueError("classes must be known before a chunk is painted: name them with classes=")
     interrupted = Flag()
     with defer_signals(interrupted.set):
-        regions, _ = painter.find_regions(view.xs, view.ys, side, interrupted)
+        regions, _ = painter.find_regions(view, side, interrupted)
     if interrupted():
         raise KeyboardInterrupt
     return dask.array.map_blocks(
@@ -130,7 +130,7 @@ def _paint_chunk(*, block_id: tuple[int, int], picture: tuple[Painter, View, int
     with defer_signals(interrupted.set), acquire_cores(1) if painter.is_threaded else nullcontext():
         rect = Rect(bottom, top, left, right)
         # A chunk of one class is a single value in memory, as in the arrays of `dask.array.full`.
-        pixels, _ = paint_pixels(painter, view.xs, view.ys, regions, lambda n=0: interrupted(), rect)
+        pixels, _ = paint_pixels(painter, view, regions, lambda n=0: interrupted(), rect)
     # A signal handler might not raise, but the chunk is incomplete.
     if interrupted():
         raise KeyboardInterrupt

@@ -35,6 +35,9 @@ PLACES: dict[Any, Any] = {"upper right": "NE", "upper left": "NW", "lower left":
 # A formula in a text: dollars that touch it, of which the second comes before no digit, unlike two prices.
 FORMULA = re.compile(r"\$(?=\S)[^$\n]*(?<=\S)\$(?!\d)")
 
+# Label, colour and marker of each class.
+Looks = list[tuple[Any, Array, Any]]
+
 
 def draw_picture(
     image: BoundaryImage,
@@ -66,14 +69,12 @@ def draw_picture(
         axes.set(xlim=image.extent[:2], ylim=image.extent[2:])
         if points is not None:
             assert labels is not None
-            is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
+            looks = list(zip(classes, shades, shapes, strict=True))
             on_response = image.classes is None
-            draw_samples(
-                axes, points[is_full], labels[is_full], classes, shades, shapes, on_response=on_response
-            )
+            is_full = np.ones(len(points), bool) if is_pale is None else ~is_pale
+            _draw_samples(axes, points[is_full], labels[is_full], looks, on_response)
             if is_pale is not None:
-                members = points[~is_full], labels[~is_full]
-                draw_samples(axes, *members, classes, shades, shapes, on_response=on_response, is_pale=True)
+                _draw_samples(axes, points[is_pale], labels[is_pale], looks, on_response, is_pale=True)
             place_legend(axes, points, plane)
     return axes
 
@@ -135,16 +136,8 @@ def place_legend(ax: Axes, points: Array, title: str) -> None:
         ax.set_position(position)
 
 
-def draw_samples(
-    ax: Axes,
-    points: Array,
-    labels: Array,
-    classes: Array,
-    shades: Array,
-    shapes: list[Any],
-    *,
-    on_response: bool,
-    is_pale: bool = False,
+def _draw_samples(
+    ax: Axes, points: Array, labels: Array, looks: Looks, on_response: bool, is_pale: bool = False
 ) -> None:
     """Draw samples (n, 2) in the colours and markers of their classes.
 
@@ -155,7 +148,7 @@ def draw_samples(
     if is_pale:
         style |= {"alpha": PALE_ALPHA, "zorder": 0.9}  # under the others
         ax.scatter([], [], color="black", label=PALE_LABEL, **style)
-    for label, colour, shape in zip(classes, shades, shapes, strict=True):
+    for label, colour, shape in looks:
         x, y = points[labels == label].T
         # Path effects would draw rims too, but marker by marker: ten thousand take seconds.
         rim = style | {"color": "white", "edgecolors": "white", "linewidths": RIM_WIDTH}

@@ -135,9 +135,8 @@ def boundary_lines(
     assert labels is not None
     if painter.finds_classes:
         # The painter numbers classes in the order in which it finds them: renumber them in sorted order.
-        order = np.argsort(labels)
-        labels, numbers = labels[order], np.append(np.argsort(order), -1)
-        tiles = tiles._replace(classes=numbers[tiles.classes])
+        labels, numbers = np.unique(labels, return_inverse=True)
+        tiles = tiles._replace(classes=np.append(numbers, -1)[tiles.classes])
     names = labels.tolist()
     return {
         (names[left], names[right]): [
@@ -208,11 +207,6 @@ def _evaluate_blocks(
     """Yield the tiles of a lattice in which any other model decides for two classes."""
     n_points = across.n_points * up.n_points
     _check_points(n_points, across, up, tolerance)
-
-    def advance(n_points: int = 0) -> bool:
-        bar.update(n_points)  # whose result says whether the bar was drawn anew
-        return False
-
     with make_progress_bar(total=n_points, unit="point", shown=progress, unit_scale=True) as bar:
         for bottom in range(0, up.n_points - 1, BLOCK):
             for left in range(0, across.n_points - 1, BLOCK):
@@ -221,9 +215,10 @@ def _evaluate_blocks(
                     for axis, first in ((across, left), (up, bottom))
                 )
                 classes, sizes = np.empty((ys.size, xs.size), painter.dtype), None
-                painter.paint(xs, ys, classes, advance)
+                painter.paint(xs, ys, classes)
+                bar.update(classes.size)
                 if margins is not None and (classes != classes[0, 0]).any():
                     sizes = np.empty(classes.shape, margins.dtype)
-                    margins.paint(xs, ys, sizes, lambda n=0: False)
+                    margins.paint(xs, ys, sizes)
                 tiles = cut_tiles(classes, sizes)
                 yield tiles._replace(corners=tiles.corners + (bottom, left))

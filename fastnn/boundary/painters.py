@@ -25,7 +25,7 @@ from ..system.validation import check_choice, short_repr
 from .grids import CALL_OPERATIONS, Grid, Tally
 from .regions import Regions
 from .subjects import Subject
-from .view import Axis
+from .view import Axis, View
 
 Advance = Callable[..., bool]
 Squares = NDArray[np.int64] | None
@@ -45,6 +45,11 @@ DENSE_FRACTION, PROBED_POINTS = 0.6, 1 << 20
 MAX_CELLS = 1 << 26
 # Number of squares up to which bounding them first takes longer than it saves.
 FEW_CELLS = 4
+
+
+def never_stop(n_pixels: int = 0) -> bool:
+    """Return False: nothing asks a painter to stop, nor how far it is."""
+    return False
 
 
 class Painter(ABC):
@@ -71,7 +76,9 @@ class Painter(ABC):
         """Find, load or compile the kernels that paint."""
 
     @abstractmethod
-    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
+    def paint(
+        self, xs: Array, ys: Array, target: Array, advance: Advance = never_stop, squares: Squares = None
+    ) -> Tally:
         """Paint the pixels at (xs[column], ys[row]) into `target`, C-contiguous, of `dtype`.
 
         `advance` returns True if the painter should stop; the target may then be incomplete. Its argument, by
@@ -79,7 +86,7 @@ class Painter(ABC):
         `Regions` of the picture: row, column, size. By default these are all pixels.
         """
 
-    def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
+    def find_regions(self, view: View, side: int, stopped: Callable[[], bool]) -> Found:
         """Return the squares of `side` pixels in which one class provably wins, and statistics.
 
         Nothing is proved for responses and models of other libraries: this default returns None.
@@ -201,9 +208,10 @@ class NetworkPainter(Painter):
         """Find, load or compile the kernels of the method, as planned."""
         self._grid.compile(self.response, self.dtype, certified=not self.reason)
 
-    def find_regions(self, xs: Axis, ys: Axis, side: int, stopped: Callable[[], bool]) -> Found:
+    def find_regions(self, view: View, side: int, stopped: Callable[[], bool]) -> Found:
         """Return the squares in which one class provably wins; None for the dense method."""
-        shape = -(-ys.n_points // side), -(-xs.n_points // side)
+        axes = view.xs, view.ys
+        shape = -(-view.ys.n_points // side), -(-view.xs.n_points // side)
         if self.reason or math.prod(shape) > MAX_CELLS:
             return None, Tally()
         assert self.classes is not None
@@ -211,10 +219,10 @@ class NetworkPainter(Painter):
         if winners.size <= FEW_CELLS:
             return Regions(side, winners, self.dtype), Tally()
         began, n_bounded = time.perf_counter(), 0
-        edges = [np.append(np.arange(0, axis.n_points, side), axis.n_points) for axis in (xs, ys)]
+        edges = [np.append(np.arange(0, axis.n_points, side), axis.n_points) for axis in axes]
         ends = [
             axis.at(np.column_stack([edge[:-1], edge[1:] - 1]).ravel())
-            for axis, edge in zip((xs, ys), edges, strict=True)
+            for axis, edge in zip(axes, edges, strict=True)
         ]
         for won, _, n_own in self._grid.divide_cells(*self._committee.inputs(*ends), stopped):
             n_bounded += n_own
@@ -262,7 +270,9 @@ class NetworkPainter(Painter):
                 first = np.maximum(first, other)
             return classes.reshape(u.shape), (first - second).reshape(u.shape)
 
-    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
+    def paint(
+        self, xs: Array, ys: Array, target: Array, advance: Advance = never_stop, squares: Squares = None
+    ) -> Tally:
         """Paint a rectangle by the chosen method; change to "dense" if bounds decide too few pixels."""
         xs, ys = self._committee.inputs(xs, ys)
         # Where squares are known, the bounds are worth their time.
@@ -325,7 +335,9 @@ class TablePainter(Painter):
             return None
         return np.array(list(self._numbers)) if self.finds_classes else self.subject.classes
 
-    def paint(self, xs: Array, ys: Array, target: Array, advance: Advance, squares: Squares = None) -> Tally:
+    def paint(
+        self, xs: Array, ys: Array, target: Array, advance: Advance = never_stop, squares: Squares = None
+    ) -> Tally:
         """Paint a rectangle, some points at a time."""
         began = time.perf_counter()
         predict: Any = self._predict

@@ -119,11 +119,11 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     step = (high - low) / count
-    if np.isfinite([low, high]).all() and low < high and not (np.isfinite(step) and step > 0):
+    if np.isfinite(step) and step > 0:
+        return low, high
+    if np.isfinite([low, high]).all() and low < high:
         raise ValueError(
             f"{name} must be two finite numbers whose difference, divided by {count}, is finite and above 0, "
             f"got {short_repr(limits)}"
         )
-    if not (np.isfinite(step) and step > 0):
-        raise ValueError(f"{name} must be two finite numbers, the lower first, got {short_repr(limits)}")
-    return low, high
+    raise ValueError(f"{name} must be two finite numbers, the lower first, got {short_repr(limits)}")

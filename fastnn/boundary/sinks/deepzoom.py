@@ -77,10 +77,8 @@ class DeepZoomSink(FileSink):
     def encode(self, rect: Rect, pixels: Array) -> None:
         pixels = pixels[::-1]
         level = self.top - rect.step.bit_length() + 1
-        row, column = (
-            (self.picture.height - rect.top) // rect.step // DZI_TILE,
-            rect.left // rect.step // DZI_TILE,
-        )
+        row = (self.picture.height - rect.top) // rect.step // DZI_TILE
+        column = rect.left // rect.step // DZI_TILE
         for k in range(level, max(level - DZI_LEVELS, -1), -1):
             for i in range(0, pixels.shape[0], DZI_TILE):
                 for j in range(0, pixels.shape[1], DZI_TILE):
