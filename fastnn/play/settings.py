@@ -65,9 +65,7 @@ def _setting(
 
 
 _ACTIVATIONS = _values(ACTIVATIONS)
-_DATASETS = {
-    name: {"title": data.title, "line": data.why, "kind": data.kind} for name, data in DATASETS.items()
-} | {"table": {"title": "Table", "line": "two columns of the table that the playground was started with"}}
+_DATASETS: dict[str, dict[str, str]] = {name: {} for name in (*DATASETS, "table")}
 _INPUTS = {name: {"title": text.format("x1", "x2"), "line": line} for name, (text, line) in FEATURES.items()}
 _LOSSES = {
     name: {**about, "kind": "regression" if name in REGRESSION_LOSSES else "classes"}

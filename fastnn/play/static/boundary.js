@@ -82,31 +82,25 @@ export class Boundary {
   }
 
   buildTools() {
-    const names = { look: "Look", erase: "Erase" };
+    const texts = { look: ["Look", "Choose a sample (0)"], erase: ["Erase", "Erase painted points (X)"] };
     byId("tools").replaceChildren(
       ...TOOLS.map((tool) => {
-        const text = make("span", {}, names[tool] ?? "");
-        if (!names[tool]) {
-          const dot = make("i.dot");
-          markClass(dot, Number(tool));
-          text.append(dot);
-        }
+        const dot = make("i.dot");
+        if (!texts[tool]) markClass(dot, Number(tool));
+        const paint = [`Paint class ${tool}`, `Paint points of class ${tool} (${Number(tool) + 1})`];
+        const [name, title] = texts[tool] ?? paint;
         return make(
           "label",
-          {
-            title: names[tool]
-              ? { look: "Choose a sample (0)", erase: "Erase painted points (X)" }[tool]
-              : `Paint points of class ${tool} (${Number(tool) + 1})`,
-          },
+          { title },
           make("input", {
             type: "radio",
             name: "tool",
             value: tool,
             checked: tool === "look",
-            "aria-label": names[tool] ?? `Paint class ${tool}`,
+            "aria-label": name,
             onchange: () => this.use(tool),
           }),
-          text,
+          make("span", {}, texts[tool] ? name : dot),
         );
       }),
     );
@@ -114,8 +108,7 @@ export class Boundary {
 
   use(tool) {
     this.tool = tool;
-    const input = byId("tools").querySelector(`[value="${tool}"]`);
-    if (input) input.checked = true;
+    byId("tools").querySelector(`[value="${tool}"]`).checked = true;
     this.overlay.classList.toggle("painting", tool !== "look");
   }
 

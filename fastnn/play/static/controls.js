@@ -83,8 +83,7 @@ export class Controls {
     this.fields = {};
     this.timers = {};
     this.buildDatasets();
-    const isData = (name) =>
-      (this.choices[name].group ?? (DATA_FIELDS.includes(name) ? "data" : "training")) === "data";
+    const isData = (name) => DATA_FIELDS.includes(name);
     const order = (first) => (a, b) => {
       const place = (name) => (first.includes(name) ? first.indexOf(name) : first.length);
       return place(a) - place(b);
@@ -155,7 +154,7 @@ export class Controls {
   field(name) {
     const choice = this.choices[name];
     const id = `field-${name}`;
-    const title = choice.title ?? TITLES[name] ?? human(name);
+    const title = TITLES[name] ?? human(name);
     const label = make("label", { htmlFor: id, title: choice.line }, title);
     const problem = make("p.field-problem", { id: `${id}-problem`, hidden: true });
     let control;
@@ -246,7 +245,7 @@ export class Controls {
           "⟳",
         ),
       );
-    } else if (maximum !== undefined && maximum !== null && (!choice.optional || name === "batch_size")) {
+    } else if (maximum !== undefined && (!choice.optional || name === "batch_size")) {
       stops = choice.scale === "log" || (whole && maximum > 200) ? ladder(minimum, maximum) : null;
       slide = make("input.slide", { type: "range", tabIndex: -1, "aria-hidden": "true" });
       if (stops) Object.assign(slide, { min: choice.optional ? -1 : 0, max: stops.length - 1, step: 1 });
@@ -254,7 +253,7 @@ export class Controls {
         Object.assign(slide, {
           min: minimum,
           max: maximum,
-          step: whole ? 1 : (maximum - minimum) / (choice.stops ?? (maximum <= 1 ? maximum * 20 : 20)),
+          step: whole ? 1 : (maximum - minimum) / (maximum <= 1 ? maximum * 20 : 20),
         });
       slide.addEventListener("input", () => {
         const k = Number(slide.value);
@@ -277,17 +276,13 @@ export class Controls {
 
   fillSelect(select, choice, value, state) {
     const kind = this.kindOf(state);
-    const options = choice.values.filter(
-      (option) => (!option.kind || option.kind === kind) && allowed(option.only, state),
-    );
+    const options = choice.values.filter((option) => !option.kind || option.kind === kind);
     const key = options.map(({ name }) => name).join();
     if (select.dataset.options !== key) {
       select.dataset.options = key;
       select.replaceChildren(
         ...(choice.optional ? [make("option", { value: "" }, "usual")] : []),
-        ...options.map(({ name, title, line }) =>
-          make("option", { value: name, title: line }, title ?? human(name)),
-        ),
+        ...options.map(({ name, title, line }) => make("option", { value: name, title: line }, title)),
       );
     }
     select.value = value ?? "";
@@ -364,5 +359,5 @@ export class Controls {
 }
 
 function allowed(only, state) {
-  return !only || Object.entries(only).every(([field, values]) => values.includes(state[field]));
+  return Object.entries(only).every(([field, values]) => values.includes(state[field]));
 }

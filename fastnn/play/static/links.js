@@ -64,21 +64,18 @@ export class Links {
     ]);
   }
 
-  /** Return the line {layer, from, to} with a number in its layer. */
-  line(layer, index) {
-    const outputs = this.outputs[layer];
-    return { layer, index, from: Math.floor(index / outputs), to: index % outputs };
-  }
-
-  /** Return the line at a place, or null. */
+  /** Return the line {layer, index, from, to} at a place, or null; `index` is its number in its layer. */
   at(x, y) {
     let nearest = NEAR;
     let found = null;
     this.layers.forEach((lines, layer) => {
+      const outputs = this.outputs[layer];
       if (x < this.reaches[layer][0] || x > this.reaches[layer][1]) return;
       lines.forEach((line, index) => {
         const far = distance(x, y, line);
-        if (far < nearest) [nearest, found] = [far, this.line(layer, index)];
+        if (far >= nearest) return;
+        nearest = far;
+        found = { layer, index, from: Math.floor(index / outputs), to: index % outputs };
       });
     });
     return found;

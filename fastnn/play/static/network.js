@@ -139,7 +139,7 @@ export class Network {
         dataset: { key: `activation-${layer}` },
         onchange: () => this.actions.activate(layer, select.value),
       },
-      ...values.map(({ name, title, line }) => make("option", { value: name, title: line }, title ?? name)),
+      ...values.map(({ name, title, line }) => make("option", { value: name, title: line }, title)),
     );
     select.value = chosen[layer];
     return make(
