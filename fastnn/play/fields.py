@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeGuard
 
 from ..system.validation import short_repr
@@ -128,6 +128,19 @@ class Field:
 
     def _is_label(self, value: object) -> bool:
         return is_number(value) and 0 <= value <= self._limits[1] and value == int(value)
+
+
+def declare(
+    kind: str, default: Any, line: str, low: float | None = None, high: float | None = None, **others: Any
+) -> Any:
+    """Return a dataclass field with the `Field` of these arguments as metadata."""
+    usual = tuple(default) if isinstance(default, list) else default
+    return field(default=usual, metadata={"field": Field(kind, default, line, low, high, **others)})
+
+
+def list_fields(declaring: type) -> dict[str, Field]:
+    """Return the fields that a dataclass declares, by name."""
+    return {each.name: each.metadata["field"] for each in fields(declaring) if "field" in each.metadata}
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

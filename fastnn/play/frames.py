@@ -24,11 +24,12 @@ from ..engine import get_backend
 from ..engine.predictor import label_positive
 from ..model import Model
 from ..network.description import Network, allocate_zeros
-from ..reference.layer import ACTIVATIONS, activation_backward, activation_forward
+from ..reference.layer import ACTIVATIONS
 from ..reference.loss import loss_backward, loss_value
+from ..reference.network import backward_pass, forward_pass, make_chain
 from ..reference.output import output_forward
 from ..training.loop import Training
-from .fields import Field
+from .fields import declare, list_fields
 from .learning_problem import LearningProblem
 from .next_step import next_step
 from .settings import MAX_SAMPLES
@@ -57,11 +58,13 @@ MAX_DENSE_PIXELS = 64
 class View:
     """The view that a page asks for: content and sizes of the pictures."""
 
-    mode: str = "classes"  # content of the large picture: "classes" or "probability"
-    resolution: int = 256  # pixels along the sides of the large picture
-    unit_resolution: int = 32  # pixels along the sides of the units' pictures
-    sample: int | None = None  # number of the sample whose activations are shown
-    shapes: bool = False  # show classes by markers too, in saved pictures as on the page
+    mode: str = declare(
+        "choice", "classes", "content of the large picture", values={"classes": {}, "probability": {}}
+    )
+    resolution: int = declare("integer", 256, "pixels along the sides of the large picture", 1, MAX_PIXELS)
+    unit_resolution: int = declare("integer", 32, "pixels along a unit's picture", 1, MAX_UNIT_PIXELS)
+    sample: int | None = declare("integer", None, "sample that is followed", 0, MAX_SAMPLES, optional=True)
+    shapes: bool = declare("flag", False, "show classes by markers too, in saved pictures as on the page")
 
     def change(self, message: Mapping[str, Any]) -> View:
         """Return the view with the changes that a message names; RequestError if out of range."""
@@ -69,14 +72,7 @@ class View:
         return replace(self, **given)
 
 
-# Fields of a view.
-VIEW = {
-    "mode": Field("choice", "classes", "", values={"classes": {}, "probability": {}}),
-    "resolution": Field("integer", 256, "", 1, MAX_PIXELS),
-    "unit_resolution": Field("integer", 32, "", 1, MAX_UNIT_PIXELS),
-    "sample": Field("integer", None, "", 0, MAX_SAMPLES, optional=True),
-    "shapes": Field("flag", False, ""),
-}
+VIEW = list_fields(View)
 
 
 @dataclass(frozen=True)
@@ -275,23 +271,18 @@ class Artist:
     def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""
         network = self._network
-        W, b = network.weights(folded), network.biases(folded)
-        a, y = self._X[number : number + 1], self._y[number : number + 1]
-        arrays, inner = {"sample.x": a}, []
+        x, y = self._X[number : number + 1], self._y[number : number + 1]
+        chain = make_chain(network.activations, network.weights(folded), network.biases(folded))
         with np.errstate(all="ignore"):
-            for k, name in enumerate(network.activations):
-                z = a @ W[k] + b[k]
-                a = activation_forward(name, z)
-                inner.append((z, a))
-                arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = z, a
-            arrays["sample.p"] = output_forward(network.loss.output, a)
+            scores = forward_pass(chain, x)
+            arrays = {"sample.x": x, "sample.p": output_forward(network.loss.output, scores)}
             target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
-            arguments = network.loss.name, a, target, np.ones(1), network.loss.parameter
-            loss, derivative = float(loss_value(*arguments)), loss_backward(*arguments)
-            for k in reversed(range(len(inner))):
-                derivative = activation_backward(network.activations[k], *inner[k], derivative)
-                arrays[f"sample.d.{k}"] = derivative
-                derivative = derivative @ W[k].T
+            arguments = network.loss.name, scores, target, np.ones(1), network.loss.parameter
+            loss = float(loss_value(*arguments))
+            backward_pass(chain, loss_backward(*arguments))
+        for k, (affine, activation) in enumerate(zip(chain[::2], chain[1::2], strict=True)):
+            arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = activation.Z, activation.A
+            arrays[f"sample.d.{k}"] = affine.db  # by the bias, which of one sample is that by the sum
         header = {"index": number, "target": float(y[0, 0]), "loss": _make_json_number(loss)}
         return header, {name: array.ravel().astype(np.float32) for name, array in arrays.items()}
 

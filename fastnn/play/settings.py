@@ -20,7 +20,7 @@ from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES
 from ..system.validation import short_repr
 from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
-from .fields import Field, RequestError
+from .fields import Field, RequestError, declare, list_fields
 
 # Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
@@ -54,14 +54,6 @@ def _values(registry: Mapping[str, object]) -> dict[str, dict[str, str]]:
 def _add_titles(lines: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return title and line of each name that has a line."""
     return {name: {"title": name, "line": line} for name, line in lines.items()}
-
-
-def _setting(
-    kind: str, default: Any, line: str, low: float | None = None, high: float | None = None, **others: Any
-) -> Any:
-    """Return a dataclass field with the `Field` of these arguments as metadata."""
-    usual = tuple(default) if isinstance(default, list) else default
-    return field(default=usual, metadata={"field": Field(kind, default, line, low, high, **others)})
 
 
 _ACTIVATIONS = _values(ACTIVATIONS)
@@ -100,56 +92,56 @@ class Settings:
         classes; `OPTIONS` has their names.
     """
 
-    dataset: str = _setting("choice", "moons", "data set", values=_DATASETS)
-    n_samples: int = _setting("integer", 200, "number of samples", 10, MAX_SAMPLES, only=_DRAWN)
-    noise: float = _setting("number", 0.2, "standard deviation of the noise", 0.0, 1.0, only=_DRAWN)
-    arms: int = _setting("integer", 2, "arms of the spiral", 2, 5, only=_SPIRAL)
-    turns: float = _setting("number", 0.64, "turns of an arm of the spiral", 0.1, 20.0, only=_SPIRAL, **_LOG)
-    classes: int = _setting("integer", 3, "number of blobs", 2, MAX_CLASSES, only=_BLOBS)
-    function: str = _setting(
+    dataset: str = declare("choice", "moons", "data set", values=_DATASETS)
+    n_samples: int = declare("integer", 200, "number of samples", 10, MAX_SAMPLES, only=_DRAWN)
+    noise: float = declare("number", 0.2, "standard deviation of the noise", 0.0, 1.0, only=_DRAWN)
+    arms: int = declare("integer", 2, "arms of the spiral", 2, 5, only=_SPIRAL)
+    turns: float = declare("number", 0.64, "turns of an arm of the spiral", 0.1, 20.0, only=_SPIRAL, **_LOG)
+    classes: int = declare("integer", 3, "number of blobs", 2, MAX_CLASSES, only=_BLOBS)
+    function: str = declare(
         "choice", "sine", "function whose line divides the classes", values=_add_titles(FUNCTIONS), only=_LINE
     )
-    surface: str = _setting(
+    surface: str = declare(
         "choice", "hills", "surface whose heights are learned", values=_add_titles(SURFACES), only=_SURFACE
     )
-    points: tuple[tuple[float, float, int], ...] = _setting(
+    points: tuple[tuple[float, float, int], ...] = declare(
         "points", [], "painted points", 0, MAX_CLASSES - 1, max_length=MAX_SAMPLES, only=_PAINTED
     )
-    window: tuple[int, ...] = _setting(
+    window: tuple[int, ...] = declare(
         "integers", PAINTED_WINDOW, "edges of the plane", -MAX_EDGE, MAX_EDGE, max_length=4, only=_PAINTED
     )
-    x_column: str | None = _setting("column", None, "column along x", optional=True, only=_TABLE)
-    y_column: str | None = _setting("column", None, "column along y", optional=True, only=_TABLE)
-    test_share: float = _setting("number", 0.2, "fraction of the samples that test the network", 0.0, 0.9)
-    seed: int = _setting("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
-    features: tuple[str, ...] = _setting(
+    x_column: str | None = declare("column", None, "column along x", optional=True, only=_TABLE)
+    y_column: str | None = declare("column", None, "column along y", optional=True, only=_TABLE)
+    test_share: float = declare("number", 0.2, "fraction of the samples that test the network", 0.0, 0.9)
+    seed: int = declare("integer", 0, "seed of data, initial weights and orders", 0, 2**31 - 1)
+    features: tuple[str, ...] = declare(
         "choices", ["x1", "x2"], "inputs of the network", values=_INPUTS, max_length=len(FEATURES)
     )
-    layers: tuple[int, ...] = _setting(
+    layers: tuple[int, ...] = declare(
         "integers", [3], "units of the hidden layers", 1, MAX_UNITS, max_length=MAX_LAYERS
     )
-    activations: tuple[str, ...] = _setting(
+    activations: tuple[str, ...] = declare(
         "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MAX_LAYERS
     )
-    output_activation: str = _setting(
+    output_activation: str = declare(
         "choice",
         "tanh",
         "activation of the output; identity is usual, tanh the tutorial's",
         values=_ACTIVATIONS,
     )
-    init: str = _setting("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
-    batch_norm: bool = _setting("flag", False, "normalise the sums of the hidden layers over the batch")
-    dropout: float = _setting("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
-    dtype: str = _setting("choice", "float64", "floating-point type", values=_add_titles(_DTYPES))
-    loss: str | None = _setting(
+    init: str = declare("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
+    batch_norm: bool = declare("flag", False, "normalise the sums of the hidden layers over the batch")
+    dropout: float = declare("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
+    dtype: str = declare("choice", "float64", "floating-point type", values=_add_titles(_DTYPES))
+    loss: str | None = declare(
         "choice",
         None,
         "loss; by default softmax cross entropy for classes, squared error for numbers",
         optional=True,
         values=_LOSSES,
     )
-    optimizer: str = _setting("choice", "sgd", "update rule", values=_values(OPTIMIZERS))
-    learning_rate: float = _setting(
+    optimizer: str = declare("choice", "sgd", "update rule", values=_values(OPTIMIZERS))
+    learning_rate: float = declare(
         "number",
         0.01,
         "learning rate",
@@ -159,8 +151,8 @@ class Settings:
         otherwise="L-BFGS has no learning rate: a line search finds the length of each step.",
         **_LIVE,
     )
-    schedule: str = _setting("choice", "constant", "schedule of the learning rate", values=_values(SCHEDULES))
-    passes: int | None = _setting(
+    schedule: str = declare("choice", "constant", "schedule of the learning rate", values=_values(SCHEDULES))
+    passes: int | None = declare(
         "integer",
         None,
         "epochs of the whole run; by default no end, or 20,000 with a schedule",
@@ -169,16 +161,16 @@ class Settings:
         optional=True,
         **_LOG,
     )
-    batch_size: int | None = _setting(
+    batch_size: int | None = declare(
         "integer", None, "samples per step; by default all", 1, MAX_SAMPLES, optional=True, **_LIVE
     )
-    reduction: str = _setting("choice", "sum", "reduction of a batch", values=_add_titles(_REDUCTIONS))
-    l2: float = _setting("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, **_LIVE)
-    l1: float = _setting("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, **_LIVE)
-    clip_norm: float | None = _setting(
+    reduction: str = declare("choice", "sum", "reduction of a batch", values=_add_titles(_REDUCTIONS))
+    l2: float = declare("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, **_LIVE)
+    l1: float = declare("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, **_LIVE)
+    clip_norm: float | None = declare(
         "number", None, "largest norm of a gradient", 1e-6, 1e6, optional=True, **_LIVE
     )
-    max_norm: float | None = _setting(
+    max_norm: float | None = declare(
         "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, **_LIVE
     )
     options: Mapping[str, float] = field(default_factory=dict)
@@ -276,9 +268,7 @@ class Settings:
             raise RequestError(chosen[0], str(error)) from None
 
 
-FIELDS: dict[str, Field] = {
-    declared.name: declared.metadata["field"] for declared in fields(Settings) if "field" in declared.metadata
-}
+FIELDS = list_fields(Settings)
 
 
 class Option(NamedTuple):
