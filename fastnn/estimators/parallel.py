@@ -77,14 +77,18 @@ def fit_all(
         else:
             queues.setdefault(("alone", k) if group is None else group, []).append(k)
     errors: dict[int, BaseException] = {}
+    found: list[list[Any]] = [[] for _ in fits]
 
     def run(k: int, stopped: Callable[[], bool]) -> None:
-        fit(*fits[k], *shared, stopped=stopped, **(here or {}))
+        with collect_warnings(found[k]):  # a thread cannot see the line of the user's call
+            fit(*fits[k], *shared, stopped=stopped, **(here or {}))
 
     try:
         if workers and sent:
             _fit_on_workers(workers, fit, fits, shared, sent, errors, arrived, remedy)
         _run_on_threads(run, list(queues.values()), n_jobs, errors)
+        for k, own in enumerate(found):
+            _issue_warnings(own, k, errors)
         if errors:
             # An error such as Ctrl-C has ended the others, whose errors are later ones.
             ends = [k for k, error in errors.items() if not isinstance(error, Exception)]
@@ -96,6 +100,15 @@ def fit_all(
         # The traceback of an error holds the frames that hold `errors`: without an end of this cycle, the
         # threads of an interrupted fit would wait for the garbage collector.
         errors.clear()
+
+
+def _issue_warnings(found: list[Any], k: int, errors: dict[int, BaseException]) -> None:
+    """Issue the warnings of fit k, which the user's filters may turn into its error."""
+    try:
+        for message, category in found:
+            warn(message, category)
+    except Exception as raised:  # by filters, or by a `warnings.showwarning` of the user's
+        errors.setdefault(k, raised)
 
 
 # --- threads of this process -------------------------------------------------------------------------
@@ -362,8 +375,4 @@ def _adopt(
         vars(estimator).update(vars(whole))
     if error is not None:
         errors[k] = error
-    try:
-        for message, category in found:
-            warn(message, category)
-    except Exception as raised:  # by the user's filters, or by a `warnings.showwarning` of the user's
-        errors.setdefault(k, raised)
+    _issue_warnings(found, k, errors)

@@ -28,12 +28,12 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
     wheel : Path
         Wheel of this version of fastnn for browsers.
     pyodide_url : str
-        Address of Pyodide's distribution, with a slash at its end; relative ones count from the page's.
+        Address of Pyodide's distribution; relative ones count from the page's.
 
     Raises
     ------
     ValueError
-        If the wheel is not for browsers, or is of another version.
+        If the wheel is not for browsers, or is of another version; if the folder holds other files.
     OSError
         If a file cannot be read or written.
     """
@@ -44,13 +44,18 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
         raise ValueError(f"{wheel.name} is not a wheel of fastnn for browsers: build one by .ci/wheels")
     if found[1] != __version__:
         raise ValueError(f"the page is of fastnn {__version__}, but the wheel of fastnn {found[1]}")
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, not a folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "service-worker.js").is_file():
+        raise ValueError(f"{folder} holds other files: name a new or empty folder, or an earlier export")
     names = sorted(path.name for path in STATIC.iterdir())
     names = [name for name in names if name not in ("index.html", "service-worker.js")]
     (folder / "static").mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(STATIC / name, folder / "static" / name)
-    shutil.copyfile(wheel, folder / wheel.name)
-    settings = {"version": __version__, "wheel": wheel.name, "pyodide": pyodide_url}
+    if wheel.resolve() != (folder / wheel.name).resolve():
+        shutil.copyfile(wheel, folder / wheel.name)
+    settings = {"version": __version__, "wheel": wheel.name, "pyodide": f"{pyodide_url.rstrip('/')}/"}
     attributes = "".join(f' data-{name}="{html.escape(value)}"' for name, value in settings.items())
     page = (STATIC / "index.html").read_text(encoding="utf-8").replace("<html", f"<html{attributes}", 1)
     (folder / "index.html").write_text(page, encoding="utf-8")

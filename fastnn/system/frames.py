@@ -10,6 +10,7 @@ import datetime
 import math
 import numbers
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -90,6 +91,9 @@ def as_table(X: Any) -> Table:
 
     if is_polars_lazyframe(X):
         raise ValueError("X is a LazyFrame, a query that has not run: pass its result, X.collect()")
+    arrow = sys.modules.get("pyarrow")  # only a program that has imported it has such an object
+    if arrow is not None and isinstance(X, arrow.RecordBatch):
+        X = arrow.Table.from_batches([X])
     if is_into_dataframe(X):
         try:
             frame = nw.from_native(X, eager_only=True)

@@ -320,13 +320,14 @@ def test_an_error_that_pickles_cannot_read_comes_as_text(workers):
         fastnn.fit_many([endless(fail), classifier()], X, y)
 
 
-def test_warnings_come_from_the_line_of_the_call(workers):
+@pytest.mark.parametrize("backend", [PicklingBackend(), "threading"], ids=["workers", "threads"])
+def test_warnings_come_from_the_line_of_the_call(backend):
     estimators = [classifier(random_state=k) for k in range(4)]
-    with warnings.catch_warnings(record=True) as found:
+    with joblib.parallel_config(backend), warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         fastnn.fit_many(estimators, X, y)
     assert [(one.category, one.filename) for one in found] == [(ConvergenceWarning, __file__)] * 4
-    with warnings.catch_warnings():
+    with joblib.parallel_config(backend), warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
             fastnn.fit_many(estimators, X, y)

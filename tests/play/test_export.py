@@ -52,7 +52,7 @@ def test_another_export_has_another_cache_only_if_a_file_differs(wheel, tmp_path
     workers = []
     for content in (b"one", b"one", b"two"):
         wheel.write_bytes(content)
-        assert export(tmp_path / "site", wheel, "--pyodide-url", 'here/"&/') == 0
+        assert export(tmp_path / "site", wheel, "--pyodide-url", 'here/"&') == 0
         workers.append((tmp_path / "site" / "service-worker.js").read_text())
     assert workers[0] == workers[1] != workers[2]
     assert 'data-pyodide="here/&quot;&amp;/"' in (tmp_path / "site" / "index.html").read_text()
@@ -63,6 +63,9 @@ def test_another_export_has_another_cache_only_if_a_file_differs(wheel, tmp_path
     [
         ([], "--wheel is missing"),
         (["--wheel", NAME, "table.csv"], "--export takes no table"),
+        (["--wheel", NAME, "--settings", "dataset=xor"], "--export takes no --settings or --port"),
+        (["--wheel", NAME, "--export", "."], "holds other files: name a new or empty folder"),
+        (["--wheel", NAME, "--export", "any.whl"], "any.whl is a file, not a folder"),
         (["--wheel", "any.whl"], "not a wheel"),
         (["--wheel", OTHER], f"fastnn {fastnn.__version__}, but the wheel of fastnn 99.1"),
         (["--wheel", "dist/none.whl"], f"there is no file {Path('dist/none.whl')}"),
@@ -70,7 +73,7 @@ def test_another_export_has_another_cache_only_if_a_file_differs(wheel, tmp_path
 )
 def test_what_cannot_be_exported_is_refused(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name in ("any.whl", OTHER):
+    for name in ("any.whl", NAME, OTHER):
         Path(name).touch()
     assert cli.main(["playground", "--export", "site", *arguments]) != 0
     assert message in capsys.readouterr().err
