@@ -109,7 +109,10 @@ def _check_range(painter: Painter, view: View) -> None:
         return
     if max(map(abs, view.extent)) > float(np.finfo(subject.committee.dtype).max) ** 0.5:
         corners = np.array([[left, left, right, right], [bottom, top, bottom, top]])
-        subject.predict(subject.section.samples(*corners))
+        try:
+            subject.predict(subject.section.samples(*corners))
+        except ValueError as error:
+            raise ValueError(f"the model takes no points at the corners of xlim and ylim: {error}") from error
 
 
 def _paint(

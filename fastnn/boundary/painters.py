@@ -380,6 +380,12 @@ class TablePainter(Painter):
                 f"the model predicts classes that cannot be sorted: {error}. Fit it to classes of one type, "
                 "all text or all numbers"
             ) from None
+        several = [label for label in found.tolist() if np.ndim(label)]
+        if several:
+            raise ValueError(
+                f"the model predicts classes of several values, such as {short_repr(several[0])}: let it "
+                "predict numbers or text"
+            )
         missing = found[found != found]
         if missing.size:
             raise ValueError(f"the model predicts values that are not classes, such as {missing[0]}")

@@ -127,7 +127,8 @@ def render_boundary(
     ImportError
         For ``.zarr`` without zarr. The message says how to install it.
     KeyboardInterrupt
-        Within a fraction of a second of Ctrl-C; no half-written file is left.
+        Within a fraction of a second of Ctrl-C, and the seconds that it takes to delete the tiles of a large
+        pyramid; no half-written file is left.
 
     Notes
     -----

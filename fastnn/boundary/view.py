@@ -122,8 +122,9 @@ def check_limits(limits: Any, count: int, name: str) -> tuple[float, float]:
     if np.isfinite(step) and step > 0:
         return low, high
     if np.isfinite([low, high]).all() and low < high:
+        parts = f", divided by {count}," if count > 1 else ""
         raise ValueError(
-            f"{name} must be two finite numbers whose difference, divided by {count}, is finite and above 0, "
-            f"got {short_repr(limits)}"
+            f"{name} must be two finite numbers whose difference{parts} is finite and above 0, got "
+            f"{short_repr(limits)}"
         )
     raise ValueError(f"{name} must be two finite numbers, the lower first, got {short_repr(limits)}")

@@ -113,6 +113,7 @@ UNSUITABLE = [
     (repeat(np.datetime64("NaT", "s")), {}, "the model predicts values that are not classes, such as NaT"),
     (lambda points: np.ma.masked_less(points[:, 0], 0), {}, "masked values"),
     (lambda points: np.array([None, "a"], object)[np.arange(25) % 2], {}, "classes that cannot be sorted"),
+    (lambda points: np.fromiter([("a", 1)] * 25, object), {}, "classes of several values, such as ('a', 1)"),
     (is_right, {"classes": [0, np.nan]}, "NaN is not a label"),
     (is_right, {"classes": []}, "classes"),
     (repeat(3), {"classes": [1, 2]}, "the model predicts 3, which is none of the classes [1, 2]"),

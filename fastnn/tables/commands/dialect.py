@@ -168,7 +168,11 @@ def _has_empty_surplus(rows: Sequence[Row], sep: str, name: str) -> bool:
         return False
     if len(rows[1][1]) == len(rows[0][1]) + 1 and not any(fields[-1] for _, fields in rows[1:]):
         return True
-    raise ValueError(f"{name}: the lines have more fields than the header, separated by {sep!r}")
+    (_, header), (number, first) = rows[:2]
+    raise ValueError(
+        f"{name}: line {number + 1} has {len(first)} fields instead of the header's {len(header)}, separated "
+        f"by {sep!r}: correct the line, or name another --sep"
+    )
 
 
 def _find_decimal(rows: Sequence[Row]) -> str:

@@ -491,6 +491,10 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
             "name another --sep"
         ) from None
     except pandas.errors.ParserError as error:
+        if found := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+            raise ValueError(
+                f"{name}: a quote in line {int(found[1]) + 1} is never closed: correct the line"
+            ) from None
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
             raise ValueError(f"{name} is not a CSV file: {get_first_line(error)}") from None
