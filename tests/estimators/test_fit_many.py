@@ -337,6 +337,8 @@ def find_unfitted(estimators):
     return [one for one in estimators if not hasattr(one, "coefs_")]
 
 
+# Filters belong to the process: fits on threads of the backend may undo that of the library.
+@pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 @pytest.mark.parametrize("error", [concurrent.futures.BrokenExecutor, KeyboardInterrupt])
 def test_what_has_arrived_before_a_worker_is_lost_or_ctrl_c_is_kept(error):
     def lose(number):
