@@ -234,8 +234,9 @@ def _fit_on_workers(
                     pace.add(len(chunk), seconds)
                     outcomes = pickle.loads(content) if isinstance(content, bytes) else content
                     for k, outcome in zip(chunk, outcomes, strict=True):
-                        _adopt(fits[k][0], outcome, k, errors)
-                        waiting.remove(k)
+                        with defer_signals():  # Ctrl-C leaves no fit that has arrived and counts as waiting
+                            _adopt(fits[k][0], outcome, k, errors)
+                            waiting.remove(k)
                         arrived(k)
     except BaseException as error:
         error.add_note(f"{len(places) - len(waiting)} of {len(places)} fits had ended: {remedy}.")
@@ -370,9 +371,8 @@ def _adopt(
     given = {name: value for name, value in vars(estimator).items() if name in _list_given_names(kind)}
     whole = kind.__new__(kind)
     whole.__setstate__(given | fitted)
-    with defer_signals():
-        vars(estimator).clear()
-        vars(estimator).update(vars(whole))
+    vars(estimator).clear()
+    vars(estimator).update(vars(whole))
     if error is not None:
         errors[k] = error
     _issue_warnings(found, k, errors)
