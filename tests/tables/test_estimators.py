@@ -201,6 +201,7 @@ def test_the_temperature_minimises_the_log_loss():
     X, y = load_breast_cancer(return_X_y=True)
     model = C(random_state=0).fit(X, y)
     assert model.oof_log_loss_ == pytest.approx(log_loss(y, model.oof_prediction_))
+    assert model.temperature_ not in (0, 1)
     logits = np.diff(np.log(model.oof_prediction_.astype(float)), axis=1)
     weights = np.ones(len(y))
     assert fit_temperature(logits, y, weights) == fit_temperature(logits, y, 3 * weights)
