@@ -17,7 +17,7 @@ def run_step(session: nox.Session, step: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, one process per file: nox -s tests -- tests/test_model.py."""
+    """Run the tests on all cores: nox -s tests -- tests/test_model.py."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
 

@@ -106,9 +106,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.table is not None:
         raise ValueError("--export takes no table: whoever opens the page opens a table of their own")
     if options.settings is not None or options.port is not None:
-        raise ValueError(
-            "--export takes no --settings or --port: the settings belong into a link to the page"
-        )
+        raise ValueError("--export takes no --settings or --port: put the settings into a link to the page")
     if options.wheel is None:
         raise ValueError(
             "--wheel is missing: pass the wheel for browsers, which .ci/wheels builds in a clone"

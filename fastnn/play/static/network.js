@@ -4,7 +4,7 @@ import { make, byId, inputName, subscript } from "./dom.js";
 import { CHOSEN, Links, QUIET, TOUCHED } from "./links.js";
 import { markClass } from "./palette.js";
 
-// Milliseconds between drawings of pictures, and of lines: frames that change the large one alone are shown faster.
+// Milliseconds between drawings of the units' pictures, and of lines: the browser composes other frames faster.
 const EVERY = 50;
 // Shares of the time that these drawings may take: larger networks are drawn less often.
 // Lines are only recorded in that time; the browser fills their pixels later, which takes many times as long.
@@ -19,7 +19,7 @@ const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 // Layers above which a network has the style class "many".
 const MANY_LAYERS = 6;
 
-/** Keeps a drawing to some times a second and to a share of the time, and of a large network to some frames. */
+/** Limits a drawing to every `EVERY` ms and a share of the time, and for a large network to one in so many frames. */
 class Pace {
   constructor(share, frames) {
     this.share = share;
