@@ -164,7 +164,7 @@ class NumbaBackend(Backend):
                 tiles = first, min(first + step, settings.n_rounds)
                 with acquire_cores(1):
                     loss = kernel(
-                        *pointers,
+                        pointers,
                         network.training_layout.plan,
                         parameters,
                         statistics,

@@ -84,7 +84,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),
             thread=0,
             n_threads=1,
-            **get_job_pointers(network, job, team=False)._asdict(),
+            gradients_of=get_job_pointers(network, job, team=False),
             advance=lbfgs.advance_pointer(),
             plan=network.training_layout.plan,
             state=self._state,

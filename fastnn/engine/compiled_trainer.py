@@ -229,7 +229,7 @@ class NumbaTrainer(StepTrainer):
                 self._prepared = PreparedCall(
                     self._loop,
                     thread=0,
-                    **self._pointers._asdict(),
+                    gradients_of=self._pointers,
                     update=self._update,
                     options=self._options,
                     plan=self._network.training_layout.plan,

@@ -59,9 +59,9 @@ def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
     given = ("tanh",), "squared_error"
     for batch_norm, dropped, sparse in product(FLAGS, FLAGS, FLAGS):
         gradient = training.gradient_pointers(*given, batch_norm, dropped, sparse, False, dtype)
-        yield from filter(None, [gradient.gradient_of])
+        yield from filter(None, [gradient.of])
     by_rows = training.gradient_pointers(*given, False, False, False, False, dtype, by_rows=True)
-    yield from filter(None, [by_rows.gradient_of])
+    yield from filter(None, [by_rows.of])
     options = training.option_pointers(training.Options._fields, False, dtype)
     by_team = training.option_pointers(training.Options._fields, True, dtype)
     yield from (

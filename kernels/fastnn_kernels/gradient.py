@@ -26,40 +26,26 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
-    The kernel's arguments are ``(activate, differentiate, loss_backward, plan, parameters, X, y, weights,
-    batch, parameter, wanted, units, dunits, scratch, gradient, adds)``. The first three are described by
-    `GradientPointers`. The tile is X (I, T), or the sums of a `sparse.SparseTile`, with y (Y, T) and weights
-    (1, T). `parameter` is the parameter of the loss. The others are arguments of `network.backward_pass`. The
-    kernel overwrites gradient (P,), or adds to it if `adds`, and returns the loss if `wanted`, else 0.
+    The kernel's arguments are ``(functions, plan, parameters, tile, batch, parameter, wanted, buffers,
+    adds)``: `Functions`, a `Tile`, a `Batch` and `Buffers`; `parameter` is the parameter of the loss, the
+    others are arguments of `network.backward_pass`. The kernel overwrites the gradient (P,) of the buffers,
+    or adds to it if `adds`, and returns the loss if `wanted`, else 0.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
 
     @kernel
-    def tile_gradient(
-        activate,
-        differentiate,
-        loss_backward,
-        plan,
-        parameters,
-        X,
-        y,
-        weights,
-        batch,
-        parameter,
-        wanted,
-        units,
-        dunits,
-        scratch,
-        gradient,
-        adds,
-    ):
-        T = weights.shape[1]
-        forward(activate, plan, parameters, parameters, X, units, batch)
+    def tile_gradient(functions, plan, parameters, tile, batch, parameter, wanted, buffers, adds):
+        units, dunits, T = buffers.units, buffers.dunits, batch.weights.shape[1]
+        forward(functions.activate, plan, parameters, parameters, tile.X, units, batch)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-        loss = call(loss_backward, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
-        backward(differentiate, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)
+        scores = last_outputs(plan, T, units)
+        loss = call(functions.loss_backward, (scores, tile.y, batch.weights, parameter, wanted, dS))
+        gradient, scratch = buffers.gradient, buffers.scratch
+        backward(
+            functions.differentiate, plan, parameters, tile.X, units, dunits, scratch, gradient, adds, batch
+        )
         return loss
 
     return tile_gradient

@@ -323,9 +323,8 @@ def lbfgs_iterations(sparse: bool) -> Kernel:
     Every thread calls the kernel. All threads evaluate the loss, each for some of the shards, and the first
     one does everything else. The shards are those of `train.train_steps`, and so are the rounds.
 
-    Its arguments are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward, advance,
-    plan, state, limits, data, settings, records, work, last_pass, n_rounds)``. gradient_of to loss_backward
-    are the `gradient.GradientPointers`; advance is the `advance_pointer`; state, a `MinimiserState`; limits,
+    Its arguments are ``(thread, n_threads, gradients_of, advance, plan, state, limits, data, settings,
+    records, work, last_pass, n_rounds)``. gradients_of are the `GradientPointers`; advance is the `advance_pointer`; state, a `MinimiserState`; limits,
     the `Limits` of the minimiser; data, settings and work, a `train.Data`, `train.Settings` and a
     `train.Workspace`; records, those of `train.train_steps`. The kernel returns after iteration `last_pass`,
     after `n_rounds` rounds, or at the end of the minimisation.
@@ -339,10 +338,7 @@ def lbfgs_iterations(sparse: bool) -> Kernel:
     def lbfgs_iterations(
         thread,
         n_threads,
-        gradient_of,
-        activate,
-        differentiate,
-        loss_backward,
+        gradients_of,
         advance,
         plan,
         state,
@@ -393,10 +389,7 @@ def lbfgs_iterations(sparse: bool) -> Kernel:
                         gradient[k] = 0
                 tiles = min(first + begin, n_tiles), min(first + end, n_tiles)
                 state.shard_losses[shard] = add_tiles(
-                    gradient_of,
-                    activate,
-                    differentiate,
-                    loss_backward,
+                    gradients_of,
                     plan,
                     state.point,
                     state.statistics_at_point,

@@ -111,24 +111,7 @@ def view_derivatives(plan, layer, n, dunits):
 
 
 @kernel
-def small_batch_gradient(
-    activate,
-    differentiate,
-    loss_backward,
-    plan,
-    parameters,
-    X,
-    y,
-    weights,
-    batch,
-    parameter,
-    wanted,
-    units,
-    dunits,
-    scratch,
-    gradient,
-    adds,
-):
+def small_batch_gradient(functions, plan, parameters, tile, batch, parameter, wanted, buffers, adds):
     """Compute the gradient of a few samples; only these arguments differ from `gradient.tile_gradient`.
 
     Parameters
@@ -150,6 +133,7 @@ def small_batch_gradient(
     float64
         The loss if `wanted`, else 0.
     """
+    X, units, dunits, gradient = tile.X, buffers.units, buffers.dunits, buffers.gradient
     n, last = X.shape[0], plan.shape[0] - 1
     for layer in range(plan.shape[0]):
         n_outputs = plan[layer, OUTPUTS]
@@ -158,12 +142,20 @@ def small_batch_gradient(
         Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
         inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
         rows_forward(W, b, inputs, Z)
-        call(activate[plan[layer, ACTIVATION]], (Z, A))
+        call(functions.activate[plan[layer, ACTIVATION]], (Z, A))
 
     dA = view_derivatives(plan, last, n, dunits)
     scores = view_units(plan, last, UNITS, n, units)
     loss = row_loss_backward(
-        loss_backward, scores, plan[last, OUTPUTS], y, weights, parameter, wanted, scratch, dA
+        functions.loss_backward,
+        scores,
+        plan[last, OUTPUTS],
+        tile.y,
+        batch.weights,
+        parameter,
+        wanted,
+        buffers.scratch,
+        dA,
     )
 
     for layer in range(last, -1, -1):
@@ -173,7 +165,7 @@ def small_batch_gradient(
         db = view(gradient, plan[layer, BIASES], 1, n_outputs)
         Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
         dA = view_derivatives(plan, layer, n, dunits)
-        call(differentiate[plan[layer, ACTIVATION]], (Z, A, dA, dA))
+        call(functions.differentiate[plan[layer, ACTIVATION]], (Z, A, dA, dA))
         inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
         # The derivative by the samples is not needed: dX of the first layer has no rows.
         dX = view_derivatives(plan, max(layer - 1, 0), n if layer > 0 else 0, dunits)

@@ -43,7 +43,7 @@ from .update import sum_parameter_squares
 from .vectors.barrier import wait
 from .vectors.product import outer_product, product_backward
 from .vectors.tile import gather_rows
-from .vectors.vector import flat, lanes, load, rows, store, view
+from .vectors.vector import flat, lanes, load, row, rows, store, view
 
 __all__ = ["Change", "gather_part", "sum_part_squares", "team_gradient", "team_update"]
 
@@ -59,6 +59,14 @@ class Change(NamedTuple):
     coefficients: np.ndarray
     l2: float
     l1: float
+
+
+class Team(NamedTuple):
+    """A thread among those that share a step."""
+
+    thread: int
+    n_threads: int
+    barrier: np.ndarray
 
 
 @kernel
@@ -142,15 +150,14 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
     batch_norm, dropped: True for batch normalisation and for dropout. Each thread normalises and drops the
     units of its part.
 
-    Its arguments are ``(activate, differentiate, loss_backward, update, plan, parameters, X, y, weights,
-    batch, parameter, wanted, units, dunits, sums, zeros, scratch, gradient, adds, thread, n_threads, barrier,
-    in_strips, change)``. activate, differentiate, loss_backward, update: pointers and tables of pointers,
-    those of `train.train_steps`. The arguments from `plan` to `dunits`, `scratch`, `gradient` and `adds` are
-    those of `gradient.tile_gradient`. sums, flat: a workspace of twice the outputs of the widest layer times
-    T elements; zeros, flat: the biases of the second part, all 0, as many as the widest layer has outputs. If
-    `in_strips`, the weights for which `is_updated_in_strips` is True are updated with the `Change`, and their
-    gradient is arbitrary afterwards. All arguments except `scratch` and `thread` are the same for all
-    threads.
+    Its arguments are ``(functions, update, plan, parameters, tile, batch, parameter, wanted, buffers,
+    sums_and_zeros, adds, team, in_strips, change)``. update is the pointer of `train.train_steps`; team is
+    the `Team` of this thread. The first row of sums_and_zeros is a workspace of twice the outputs of the
+    widest layer times T elements; the second has the biases of the second part, all 0, as many as the widest
+    layer has outputs. If `in_strips`, the weights for which `is_updated_in_strips` is True are updated with
+    the `Change`, and their gradient is arbitrary afterwards. The other arguments are those of
+    `gradient.tile_gradient`. All arguments except the number of the thread and its scratch are the same for
+    all threads.
 
     The kernel returns the loss, for the first thread and if `wanted`, else 0; and True if all weights that
     this thread has updated are still finite.
@@ -158,31 +165,25 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
 
     @kernel
     def team_gradient(
-        activate,
-        differentiate,
-        loss_backward,
+        functions,
         update,
         plan,
         parameters,
-        X,
-        y,
-        weights,
+        tile,
         batch,
         parameter,
         wanted,
-        units,
-        dunits,
-        sums,
-        zeros,
-        scratch,
-        gradient,
+        buffers,
+        sums_and_zeros,
         adds,
-        thread,
-        n_threads,
-        barrier,
+        team,
         in_strips,
         change,
     ):
+        X, units, dunits = tile.X, buffers.units, buffers.dunits
+        scratch, gradient, weights = buffers.scratch, buffers.gradient, batch.weights
+        sums, zeros = row(sums_and_zeros, 0), row(sums_and_zeros, 1)
+        thread, n_threads, barrier = team
         T = X.shape[1]
         n_lanes = lanes(X)
         last = plan.shape[0] - 1
@@ -216,13 +217,19 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
                         store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
                     if batch_norm and plan[layer, STATISTICS] >= 0:
                         normalise(plan, layer, begin, end, parameters, weights, batch.statistics, units)
-                    call(activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
+                    call(
+                        functions.activate[plan[layer, ACTIVATION]],
+                        (rows(Z, begin, end), rows(A, begin, end)),
+                    )
                 if dropped and layer < last and has_dropout(plan, layer + 1):
                     drop_inputs(plan, layer + 1, part, A, units, batch)
         total, finite = 0.0, True
         if thread == 0:
             dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-            total = call(loss_backward, (last_outputs(plan, T, units), y, weights, parameter, wanted, dS))
+            total = call(
+                functions.loss_backward,
+                (last_outputs(plan, T, units), tile.y, weights, parameter, wanted, dS),
+            )
 
         for layer in range(last, -1, -1):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
@@ -239,7 +246,7 @@ def team_gradient(batch_norm: bool, dropped: bool) -> Kernel:
                         rate = batch.dropout[layer + 1]
                         dropout_backward(rows(D, begin, end), dA_part, rate, dA_part)
                     call(
-                        differentiate[plan[layer, ACTIVATION]],
+                        functions.differentiate[plan[layer, ACTIVATION]],
                         (rows(Z, begin, end), rows(A, begin, end), dA_part, dA_part),
                     )
                     if batch_norm and plan[layer, STATISTICS] >= 0:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 
 from .calls.prediction import INPUTS
-from .calls.training import N_PARTS, Batch
+from .calls.training import N_PARTS, Batch, Buffers, Tile
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import input_rate, sparse_backward, sparse_forward, sparse_width
@@ -33,7 +33,7 @@ from .step import (
     update_plateau,
     update_share,
 )
-from .team import Change, gather_part, team_gradient, team_update
+from .team import Change, Team, gather_part, team_gradient, team_update
 from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
@@ -49,20 +49,17 @@ STEPS = 1
 def loss_and_gradient(sparse: bool) -> Kernel:
     """Return the kernel that computes loss and gradient of data stored in tiles, or of a sparse table.
 
-    Its arguments are ``(gradient_of, activate, differentiate, loss_backward, plan, parameters, statistics,
-    data, settings, key, tiles, work, thread, gradient, loss)``. The first four are the `GradientPointers`;
-    key, uint64, is that of the random numbers for dropout; data, settings and work are a `Data`, `Settings`
-    and a `Workspace`, of which the kernel uses the rows of the thread. The kernel adds the gradient of the
+    Its arguments are ``(gradients_of, plan, parameters, statistics, data, settings, key, tiles, work, thread,
+    gradient, loss)``. gradients_of are the `GradientPointers`; key, uint64, is the key of the random numbers
+    for dropout; data, settings and work are a `Data`, `Settings` and a `Workspace`, of which the kernel uses
+    the rows of the thread. The kernel adds the gradient of the
     tiles from ``tiles[0]`` to before ``tiles[1]`` to gradient (P or more,), and returns `loss` plus their
     losses, which are added one by one: sums have the same bits however many calls compute them.
     """
 
     @kernel
     def loss_and_gradient(
-        gradient_of,
-        activate,
-        differentiate,
-        loss_backward,
+        gradients_of,
         plan,
         parameters,
         statistics,
@@ -88,24 +85,23 @@ def loss_and_gradient(sparse: bool) -> Kernel:
             y = view(data.y, tile * n_targets * T, n_targets, T)
             weights = view(data.weights, tile * T, 1, T)
             batch = Batch(weights, statistics, settings.dropout, key, tile * T)
+            units, dunits, scratch = (
+                row(work.units, thread),
+                row(work.dunits, thread),
+                row(work.scratch, thread),
+            )
+            buffers = Buffers(units, dunits, scratch, gradient)
             loss += call(
-                gradient_of,
+                gradients_of.of,
                 (
-                    activate,
-                    differentiate,
-                    loss_backward,
+                    gradients_of.functions,
                     plan,
                     parameters,
-                    X,
-                    y,
-                    weights,
+                    Tile(X, y),
                     batch,
                     settings.loss_parameter,
                     True,
-                    row(work.units, thread),
-                    row(work.dunits, thread),
-                    row(work.scratch, thread),
-                    gradient,
+                    buffers,
                     True,
                 ),
             )
@@ -126,11 +122,10 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     normalisation and for dropout by a team. On a sparse table, threads share the single shard's tile: the
     sums of the first layer by samples, the gradient of its weights by features.
 
-    The arguments of the kernel are ``(thread, n_threads, gradient_of, activate, differentiate, loss_backward,
-    update, options, plan, state, data, settings, records, work, coefficients, last_step, n_rounds)``.
-    gradient_of to loss_backward are the `GradientPointers`; update is an `update_pointer`; options are
-    `Options`; plan (L, ..); state, data, settings and work are a `State`, `Data`, `Settings` and a
-    `Workspace`. coefficients (steps, C) of the optimizer have a row for each step from
+    The arguments of the kernel are ``(thread, n_threads, gradients_of, update, options, plan, state, data,
+    settings, records, work, coefficients, last_step, n_rounds)``. gradients_of are the `GradientPointers`;
+    update is an `update_pointer`; options are `Options`; plan (L, ..); state, data, settings and work are a
+    `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the optimizer have a row for each step from
     `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of the training,
     or after `n_rounds` rounds in this call.
 
@@ -151,10 +146,7 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     def train_steps(
         thread,
         n_threads,
-        gradient_of,
-        activate,
-        differentiate,
-        loss_backward,
+        gradients_of,
         update,
         options,
         plan,
@@ -270,31 +262,22 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                         X = view(all_X, tile * n_inputs * T, rows, columns)
                         y = view(all_y, tile * n_targets * T, n_targets, T)
                         weights = view(all_weights, tile * T, 1, T)
-                    sample_batch = Batch(weights, statistics, dropout, key, first)
+                    sample_tile, sample_batch = Tile(X, y), Batch(weights, statistics, dropout, key, first)
+                    buffers = Buffers(units, dunits, scratch, gradient)
                     if team:
                         loss, finite = gradient_of_team(
-                            activate,
-                            differentiate,
-                            loss_backward,
+                            gradients_of.functions,
                             update,
                             plan,
                             parameters,
-                            X,
-                            y,
-                            weights,
+                            sample_tile,
                             sample_batch,
                             settings.loss_parameter,
                             is_recorded,
-                            units,
-                            dunits,
-                            row(work.sums, 0),
-                            row(work.sums, 1),
-                            scratch,
-                            gradient,
+                            buffers,
+                            work.sums,
                             round > 0,
-                            thread,
-                            n_threads,
-                            barrier,
+                            Team(thread, n_threads, barrier),
                             in_strips,
                             change,
                         )
@@ -306,24 +289,18 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
                             sparse_forward(plan, parameters, samples, key, first, rate, start, end)
                             wait(barrier, thread, n_threads)
                         if thread == 0 or not shares_tile:
+                            parameter = settings.loss_parameter
                             shard_loss += call(
-                                gradient_of,
+                                gradients_of.of,
                                 (
-                                    activate,
-                                    differentiate,
-                                    loss_backward,
+                                    gradients_of.functions,
                                     plan,
                                     parameters,
-                                    X,
-                                    y,
-                                    weights,
+                                    sample_tile,
                                     sample_batch,
-                                    settings.loss_parameter,
+                                    parameter,
                                     is_recorded,
-                                    units,
-                                    dunits,
-                                    scratch,
-                                    gradient,
+                                    buffers,
                                     adds,
                                 ),
                             )

@@ -11,7 +11,7 @@ import numpy as np
 from ..compiler.entry import FunctionPointer
 from ..compiler.kinds import FLOAT64, INT64, Array, Struct, get_kinds
 from .prediction import INDICES, PLAN, REALS
-from .training import gradient_pointers, training_kinds
+from .training import gradient_kind, gradient_pointers, training_kinds
 
 # Indices of the array `search` (N_SEARCH,). STEP: the trial, or the accepted step. VALUE_BEFORE,
 # SLOPE_BEFORE: at step 0. LOWER, UPPER: limits of the next step. WIDTH, WIDTH_BEFORE: widths of the last two
@@ -128,7 +128,7 @@ def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     kinds = {
         "thread": INT64,
         "n_threads": INT64,
-        **{name: pointer.kind for name, pointer in pointers._asdict().items()},
+        "gradients_of": gradient_kind(pointers),
         "advance": advance_pointer().kind,
         "plan": PLAN,
         "state": Struct(MinimiserState, state),

@@ -150,17 +150,39 @@ class Batch(NamedTuple):
     first: int
 
 
+class Tile(NamedTuple):
+    """The samples of a gradient: X (I, T), or its sums if sparse, or X (N, I) by rows; targets y (Y, T)."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+
+class Buffers(NamedTuple):
+    """One thread's rows of a `Workspace`, and the gradient that it computes, all flat."""
+
+    units: np.ndarray
+    dunits: np.ndarray
+    scratch: np.ndarray
+    gradient: np.ndarray
+
+
 # --- pointers --------------------------------------------------------------------------------------
+
+
+class Functions(NamedTuple):
+    """Pointers to the functions of a network and its loss."""
+
+    activate: PointerTable  # `formulas.forward_table`
+    differentiate: PointerTable  # `formulas.backward_table`
+    loss_backward: FunctionPointer  # `formulas.backward_pointer`
 
 
 class GradientPointers(NamedTuple):
     """Pointers to the kernels that compute a gradient."""
 
     # `gradient.tile_gradient` or `small_batch.small_batch_gradient`; None if threads share units.
-    gradient_of: FunctionPointer | None
-    activate: PointerTable  # `formulas.forward_table`
-    differentiate: PointerTable  # `formulas.backward_table`
-    loss_backward: FunctionPointer  # `formulas.backward_pointer`
+    of: FunctionPointer | None
+    functions: Functions
 
 
 @functools.cache
@@ -177,35 +199,36 @@ def gradient_pointers(
     """Return the pointers for a network with these activations and this loss.
 
     batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. team: True if threads share units
-    (`team.team_gradient`), which excludes sparse samples; then `gradient_of` is None. by_rows: True for
+    (`team.team_gradient`), which excludes sparse samples; then `of` is None. by_rows: True for
     `small_batch.small_batch_gradient`, which excludes the other four.
     """
     activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
-    loss_backward = backward_pointer(loss, dtype)
+    functions = Functions(activate, differentiate, backward_pointer(loss, dtype))
     if team:
-        return GradientPointers(None, activate, differentiate, loss_backward)
+        return GradientPointers(None, functions)
     of = get_kinds(dtype)
     batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
     kinds = {
-        "activate": activate.kind,
-        "differentiate": differentiate.kind,
-        "loss_backward": loss_backward.kind,
+        "functions": Struct(Functions, _pointer_kinds(functions)),
         "plan": PLAN,
         "parameters": of.flat,
-        "X": of.matrix,
-        "y": of.inputs,
-        "weights": of.inputs,
+        "tile": Struct(Tile, {"X": of.matrix, "y": of.matrix}),
         "batch": Struct(Batch, batch),
         "parameter": FLOAT64,
         "wanted": BOOL,
-        **dict.fromkeys(("units", "dunits", "scratch", "gradient"), of.flat),
+        "buffers": Struct(Buffers, dict.fromkeys(Buffers._fields, of.flat)),
         "adds": BOOL,
     }
     name, arguments = "small_batch.small_batch_gradient", None
     if not by_rows:
         name, arguments = "gradient.tile_gradient", (batch_norm, dropped, sparse)
-    gradient_of = FunctionPointer(name, arguments, kinds, FLOAT64)
-    return GradientPointers(gradient_of, activate, differentiate, loss_backward)
+    return GradientPointers(FunctionPointer(name, arguments, kinds, FLOAT64), functions)
+
+
+def gradient_kind(pointers: GradientPointers) -> Struct:
+    """Return the kind of the pointers to a gradient."""
+    functions = Struct(Functions, _pointer_kinds(pointers.functions))
+    return Struct(GradientPointers, {"of": getattr(pointers.of, "kind", NONE), "functions": functions})
 
 
 OptionPointer = FunctionPointer | UnusedPointer
@@ -317,7 +340,7 @@ def training_loop(
     The first five arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
     """
     kinds = {
-        **_pointer_kinds(pointers),
+        "gradients_of": gradient_kind(pointers),
         "update": update.kind,
         "options": Struct(Options, _pointer_kinds(options)),
     }
@@ -363,7 +386,7 @@ def loss_and_gradient(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     of, training = get_kinds(dtype), training_kinds(False, sparse, dtype)
     pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
     kinds = {
-        **_pointer_kinds(pointers),
+        "gradients_of": gradient_kind(pointers),
         "plan": PLAN,
         "parameters": of.flat,
         "statistics": of.flat,
