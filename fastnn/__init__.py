@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .backprop import Backprop as Backprop
     from .boundary.dask import boundary_array as boundary_array
     from .boundary.image import BoundaryImage as BoundaryImage
     from .boundary.lines import boundary_lines as boundary_lines
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 # Names are resolved on first use (PEP 562): numba, scikit-learn and matplotlib are loaded when they are used.
 _HOMES = {
     "AddGate": "reference.gate",
+    "Backprop": "backprop",
     "BoundaryImage": "boundary.image",
     "Checkpoint": "training.checkpoint",
     "DateEncoder": "tables.encoding.dates",

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .engine import BACKENDS, get_backend
 from .engine.checks import check_data, explain_overflow
+from .engine.derivatives import compute_jacobian
 from .engine.predictor import METHODS, Predictor, label_flat, label_positive
+from .engine.protocol import Passes
 from .export.methods import Exportable
 from .losses import Loss, SoftmaxCrossEntropy
 from .network.decision import DecisionNetworks, refuse_override
@@ -152,7 +154,8 @@ class Model(Exportable, Savable):
     history_: History | None = None
     _training: TrainingState | None = None
     _is_flat = False  # True if the targets of the last training had one dimension
-    evaluate, fit, forward, score = ForeignMethod(), ForeignMethod(), ForeignMethod(), ForeignMethod()
+    evaluate, fit, score = ForeignMethod(), ForeignMethod(), ForeignMethod()
+    forward, backward, step, zero_grad = ForeignMethod(), ForeignMethod(), ForeignMethod(), ForeignMethod()
 
     @translate_arguments
     def __init__(
@@ -618,6 +621,74 @@ class Model(Exportable, Savable):
         refuse_override(self)
         output, finish = self._choose_output(check_choice(method, "method", METHODS))
         return Predictor(self.backend, self._network, self._predicting, n_rows, output, finish or np.copy)
+
+    def jacobian(self, X: ArrayLike, *, of: str = "scores") -> Array:
+        """Compute the derivatives of the scores, or of the probabilities, by the inputs.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+            Samples.
+        of : {"scores", "probabilities"}, default "scores"
+            What is differentiated: the outputs of the last layer, or what `predict_proba` computes from them.
+
+        Returns
+        -------
+        array (n, layers_dim[-1], layers_dim[0]) of the model's dtype
+            Derivative of every output by every input, for every sample.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, as for `predict`, or "probabilities" is asked of a network that has none.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Model([3, 5, 2], random_state=0)
+        >>> model.jacobian([[0.5, -0.2, 1.0]]).shape
+        (1, 2, 3)
+        """
+        output: str | None = "identity"
+        if check_choice(of, "of", ("scores", "probabilities")) == "probabilities":
+            output, _ = self._choose_output("predict_proba")
+        X = check_samples(X, self._network.n_inputs, self._network.dtype)
+        return compute_jacobian(self._make_passes(), X, output or "identity")
+
+    def layer_outputs(self, X: ArrayLike) -> list[Array]:
+        """Compute the outputs of every layer, the hidden ones included.
+
+        Parameters
+        ----------
+        X : array-like (n, layers_dim[0])
+            Samples.
+
+        Returns
+        -------
+        list of array (n, units) of the model's dtype
+            Outputs of the layers as `predict` computes them, without dropout and with running statistics; the
+            last are the scores.
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, as for `predict`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Model([2, 3, 2], random_state=0)
+        >>> [A.shape for A in model.layer_outputs([[0.5, -0.2]])]
+        [(1, 3), (1, 2)]
+        """
+        X = check_samples(X, self._network.n_inputs, self._network.dtype)
+        return self._make_passes().layer_outputs(X)
+
+    def _make_passes(self) -> Passes:
+        """Return the passes of the network that predicts."""
+        return get_backend(self.backend).passes(
+            self._network, self._parameters, self._statistics, frozen=True
+        )
 
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Any], Any] | None]:
         """Return the name of the output for `method`, None for classes, and what finishes the prediction."""

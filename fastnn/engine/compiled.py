@@ -21,6 +21,7 @@ from .arguments import get_job_pointers, make_kernel_settings, make_tile_data, m
 from .arrays import align, count_operations, make_csr_table, pack_network_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
+from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Samples, is_sparse
 from .protocol import Backend
@@ -38,6 +39,7 @@ class NumbaBackend(Backend):
     """Backend of the compiled kernels."""
 
     trainer, lbfgs_trainer = NumbaTrainer, NumbaLBFGSTrainer
+    passes, update = CompiledPasses, CompiledUpdate
 
     def __init__(self) -> None:
         if announce_compilation not in compilation_listeners:

@@ -188,12 +188,28 @@ class Job:
         steps = np.arange(first, first + count, dtype=np.int64)
         with let_interrupts_through():  # a schedule may be a user's function
             rates = self.rates(steps)
-        numbers = self.optimizer.coefficients(rates, steps + self.steps_before)
-        # Update rules need finite coefficients: cap numbers that the dtype cannot hold. The kernels flush
-        # subnormal numbers to 0: do the same here, for both backends.
-        finfo = np.finfo(dtype)
-        numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
-        return np.ascontiguousarray(numbers, dtype)
+        return fit_coefficients(self.optimizer.coefficients(rates, steps + self.steps_before), dtype)
+
+
+def fit_coefficients(numbers: NDArray[np.float64], dtype: np.dtype) -> Array:
+    """Return an optimizer's coefficients in the dtype of the parameters.
+
+    Update rules need finite coefficients: numbers that the dtype cannot hold are capped. The kernels flush
+    subnormal numbers to 0: so does this function, for both backends.
+    """
+    finfo = np.finfo(dtype)
+    numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
+    return np.ascontiguousarray(numbers, dtype)
+
+
+def make_optimizer_state(network: Network, optimizer: Optimizer) -> Array:
+    """Return the state (S, P) of an optimizer that has done no step."""
+    values = optimizer.initial_state
+    state = allocate_zeros(len(values) * network.n_parameters, network.dtype)
+    state = state.reshape(len(values), network.n_parameters)
+    if any(values):
+        state[...] = np.array(values)[:, None]
+    return state
 
 
 @dataclass
@@ -236,13 +252,8 @@ class Memory:
 
         A job that is shuffled needs the state of the generator of orders.
         """
-        values = job.optimizer.initial_state
-        optimizer = allocate_zeros(len(values) * network.n_parameters, network.dtype)
-        optimizer = optimizer.reshape(len(values), network.n_parameters)
-        if any(values):
-            optimizer[...] = np.array(values)[:, None]
         return cls(
-            optimizer,
+            make_optimizer_state(network, job.optimizer),
             parameters.copy() if job.average_weight else np.empty(0, network.dtype),
             np.arange(job.n_samples if job.is_gathered else 0, dtype=np.int64),
             np.zeros(625, np.uint32) if generator is None else generator,

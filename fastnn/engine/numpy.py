@@ -17,6 +17,7 @@ from .arrays import make_dense, shape_targets
 from .checks import find_non_finite, warn_of_overflow
 from .job import Job, Memory, Samples
 from .numpy_lbfgs import NumpyLBFGSTrainer
+from .numpy_passes import NumpyPasses, NumpyUpdate
 from .protocol import Backend, StepTrainer
 
 # Kernels do not report infinities; results are checked afterwards. Silence NumPy's warnings to do the same.
@@ -85,6 +86,7 @@ class NumpyBackend(Backend):
     """Backend of the NumPy reference."""
 
     trainer, lbfgs_trainer = NumpyTrainer, NumpyLBFGSTrainer
+    passes, update = NumpyPasses, NumpyUpdate
 
     def outputs(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn_kernels.calls.training import Records
 
 from ..network.description import Array, Network
+from ..optimizers import Optimizer
 from .job import Job, Memory, Samples
 from .lbfgs import Ending, LBFGSMemory
 
@@ -113,6 +114,49 @@ class LBFGSTrainer(Trainer):
         """Objective after the last iteration, with the loss multiplied by `Job.loss_share`."""
 
 
+class Passes(Protocol):
+    """Forward and backward passes of one network, one batch at a time.
+
+    The network is that of a training step, with dropout and the statistics of the batch, or if `frozen` that
+    of predictions. The parameters are read at every pass. `seed` draws the dropout masks, and every forward
+    pass has new ones.
+    """
+
+    parameters: Array  # (P,)
+    gradient: Array  # (P,): derivatives by the parameters, after a backward pass; 0 in the padding
+
+    def __init__(
+        self, network: Network, parameters: Array, statistics: Array, frozen: bool = False, seed: int = 0
+    ) -> None: ...
+
+    def forward(self, X: Array) -> Array:
+        """Return the scores (n, K) of the samples; the next pass may overwrite them."""
+
+    def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
+        """Propagate the derivatives dS (n, K) by the scores of the last forward pass back.
+
+        `parameters` overwrites the gradient, or adds to it if `adds`. Returns the derivatives by the samples,
+        which the next pass may overwrite, if `inputs`.
+        """
+
+    def sample_gradients(self, dS: Array) -> Array:
+        """Return the gradient of every sample (n, P) of a network that does not normalise."""
+
+    def layer_outputs(self, X: Array) -> list[Array]:
+        """Return the outputs (n, units) of every layer."""
+
+
+class Update(Protocol):
+    """An optimizer's update of the parameters (P,), given the gradient (P,) and its state (S, P)."""
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, parameters: Array, gradient: Array, state: Array
+    ) -> None: ...
+
+    def __call__(self, step: int, epsilon: float, reg_lambda: float) -> bool:
+        """Update parameters and state by a step, counted from 0; return True if all parameters are finite."""
+
+
 class Backend(Protocol):
     """Protocol of the operations on a network.
 
@@ -122,6 +166,9 @@ class Backend(Protocol):
     parameters with batch normalisation folded in (`Network.fold_batch_norm`). They warn of samples whose
     predictions are not finite, unless `warns` is False.
     """
+
+    passes: type[Passes]
+    update: type[Update]
 
     def outputs(
         self,

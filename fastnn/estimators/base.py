@@ -165,6 +165,44 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         output, finish = self._choose_output(method)
         return finish(self._compute_outputs(X, output, warns))
 
+    def jacobian(self, X: object, *, of: str = "scores") -> Array:
+        """Compute the derivatives of the network's scores, or of its probabilities, by the features.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+        of : {"scores", "probabilities"}, default "scores"
+            What is differentiated: the outputs of the last layer, a single one for two classes; or the
+            probabilities of a classifier, a column per class or label.
+
+        Returns
+        -------
+        array (n_samples, n_scores or n_classes, n_features)
+            Derivative of every output by every feature, for every sample.
+        """
+        X = self._check_input(X)
+        J = self.model_.jacobian(X, of=of)
+        n_columns = J.shape[1]
+        if of == "probabilities":  # of two classes, the network computes the second alone
+            n_columns = self._compute_predictions(X[:1], "predict_proba").shape[1]
+        return J if n_columns == J.shape[1] else np.concatenate([-J, J], axis=1)
+
+    def layer_outputs(self, X: object) -> list[Array]:
+        """Compute the outputs of every layer, the hidden ones included.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        list of array (n_samples, n_units)
+            Outputs of the hidden layers, then the scores.
+        """
+        return self.model_.layer_outputs(self._check_input(X))
+
     def predictor(self, n_rows: int = 1, method: str = "predict") -> Predictor:
         """Return a function that predicts a fixed number of samples within microseconds, for serving.
 

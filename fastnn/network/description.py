@@ -374,7 +374,12 @@ class Network:
         """Layout for training, with the rows that the backward pass needs."""
         return self._lay_out(training=True)
 
-    def _lay_out(self, training: bool) -> Layout:
+    @cached_property
+    def frozen_layout(self) -> Layout:
+        """Layout for backward passes of the network that predicts, without dropout and normalisation."""
+        return self._lay_out(training=False, backward=True)
+
+    def _lay_out(self, training: bool, backward: bool = False) -> Layout:
         rows: list[tuple[int, ...]] = []
         rates = self.dropout if training and self.dropout else (0.0,) * len(self.layers)
         n_rows = 0
@@ -393,7 +398,7 @@ class Network:
             n_out, name = layer.n_out, self.activations[position]
             normalised = training and layer.statistics >= 0
             units = take(n_out, True)
-            sums = take(n_out, training and ACTIVATIONS[name].needs_sums, units)
+            sums = take(n_out, (training or backward) and ACTIVATIONS[name].needs_sums, units)
             kept = take(n_out, normalised)
             # Backpropagation needs the derivatives of two adjacent layers at a time: two buffers are enough.
             dunits = widest * (position % 2)

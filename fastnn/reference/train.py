@@ -6,13 +6,10 @@ import numpy as np
 
 from .loss import loss_backward, loss_value
 from .network import Affine, Batch, Normalisation, backward_pass, forward_pass, make_chain
-from .random import draw, shuffle
+from .random import STEPS, draw, shuffle
 from .update import add_to_average, limit_norms, update
 
 __all__ = ["loss_and_gradient", "train_step"]
-
-# Number of the random stream of the seed from which each step draws its key.
-STEPS = 1
 
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_parameter=None):

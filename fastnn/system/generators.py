@@ -136,3 +136,9 @@ def resolve_random_state(random_state: object, rng: object = None, default: int 
         "random_state must be None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState, "
         f"got {short_repr(random_state)}{remedy}"
     )
+
+
+def draw_seed(random: Random) -> int:
+    """Return a random integer of 64 bits, the seed of a training's dropout masks and orders."""
+    high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
+    return (high << 32) | low

@@ -35,13 +35,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "cosine": ("cosine_decay",),
     "evaluate": ("calculate_loss",),
     "fit": ("train",),
-    "forward": ("predict",),
 }
 # What to do where no name exists.
 REMEDIES = {
     **dict.fromkeys(
         ("lr", "learning_rate"), "it is epsilon of Model.train, and learning_rate_init of an estimator"
     ),
+    **dict.fromkeys(("backward", "forward", "step"), "fastnn.Backprop(model) has forward, backward and step"),
+    "zero_grad": "backward of fastnn.Backprop(model) overwrites the gradient unless adds=True",
     "Model": "pass the layer sizes as one list, as in Model([2, 3, 2])",
     "momentum": "pass optimizer=fastnn.Momentum(...)",
     "patience": "pass callbacks=[fastnn.EarlyStopping(...)] and validation_data",

@@ -33,7 +33,7 @@ class DivergenceError(ValueError):
 
     # Names of the arguments in the message. Subclasses replace them by the names of an estimator's
     # parameters.
-    _rate, _penalty, _limit = "epsilon", "reg_lambda", "clip_norm"
+    _rate, _penalty, _limit, _unit = "epsilon", "reg_lambda", "set clip_norm", "epoch"
 
     @property
     def _decay(self) -> float:
@@ -47,7 +47,7 @@ class DivergenceError(ValueError):
             return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower one of them"
         if self.what in ("a parameter", "the average of the parameters") and not math.isnan(self.epsilon):
             return (
-                f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or set {self._limit}, and "
+                f"lower {self._rate}, for instance to {self.epsilon / 10:g}, or {self._limit}, and "
                 "standardise X, and y if it holds large numbers"
             )
         standardise = "standardise X, and y if it holds large numbers"
@@ -61,7 +61,13 @@ class DivergenceError(ValueError):
     def __str__(self) -> str:
         rate = "" if math.isnan(self.epsilon) else f"{self._rate}={self.epsilon:g} and "
         return (
-            f"training diverged in epoch {self.iteration}: {self.what} is no longer finite with {rate}"
+            f"training diverged in {self._unit} {self.iteration}: {self.what} is no longer finite with {rate}"
             f"{self._penalty}={self.reg_lambda:g}. The model holds the last finite parameters. "
             f"Remedy: {self._remedy}."
         )
+
+
+class StepDivergenceError(DivergenceError):
+    """Error of a single step, whose number is `iteration`."""
+
+    _limit, _unit = "scale the gradient down", "step"

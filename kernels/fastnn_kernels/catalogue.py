@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from .calls import encoding, formulas, lbfgs, pictures, prediction, training
+from .calls import encoding, formulas, lbfgs, passes, pictures, prediction, training
 from .compiler.entry import FunctionPointer
 from .grid import RESPONSES
 from .layer import ACTIVATIONS
@@ -44,6 +44,10 @@ def all_pointers() -> Iterator[FunctionPointer]:
             yield from (prediction.outputs(sparse, dtype), prediction.predict(sparse, dtype))
             yield from (prediction.loss(sparse, dtype), training.loss_and_gradient(sparse, dtype))
             yield lbfgs.lbfgs_iterations(sparse, dtype)
+        for by_rows in FLAGS:
+            yield passes.forward(by_rows, dtype)
+            for wanted in (passes.NO_GRADIENT, passes.SUM, passes.EACH):
+                yield passes.backward(by_rows, wanted, dtype)
         yield prediction.pack_weights(dtype)
         for votes in FLAGS:
             yield pictures.subdivide(votes, dtype)

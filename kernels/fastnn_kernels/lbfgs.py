@@ -324,10 +324,11 @@ def lbfgs_iterations(sparse: bool) -> Kernel:
     one does everything else. The shards are those of `train.train_steps`, and so are the rounds.
 
     Its arguments are ``(thread, n_threads, gradients_of, advance, plan, state, limits, data, settings,
-    records, work, last_pass, n_rounds)``. gradients_of are the `GradientPointers`; advance is the `advance_pointer`; state, a `MinimiserState`; limits,
-    the `Limits` of the minimiser; data, settings and work, a `train.Data`, `train.Settings` and a
-    `train.Workspace`; records, those of `train.train_steps`. The kernel returns after iteration `last_pass`,
-    after `n_rounds` rounds, or at the end of the minimisation.
+    records, work, last_pass, n_rounds)``. gradients_of are the `GradientPointers`; advance is the
+    `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data, settings and
+    work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of
+    `train.train_steps`. The kernel returns after iteration `last_pass`, after `n_rounds` rounds, or at the
+    end of the minimisation.
 
     The result of the first thread is 0, or the result of `keep_iterate` if an iterate is not finite: then
     parameters, statistics and records are those of the iterate before.

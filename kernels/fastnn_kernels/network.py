@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 
+from .calls.passes import EACH, SUM
 from .calls.prediction import (
     ACTIVATION,
     BIASES,
@@ -36,9 +37,10 @@ from .random import draw, dropout, dropout_backward
 from .sparse import sparse_affine_backward, sparse_affine_forward
 from .vectors.packing import PACKED_BYTES
 from .vectors.processor import LINE_BYTES
+from .vectors.product import product_backward
 from .vectors.sample_sums import column_sums
 from .vectors.tile import transpose
-from .vectors.vector import view
+from .vectors.vector import lanes, load, store, view
 
 __all__ = [
     "backward_pass",
@@ -233,9 +235,26 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
     return forward_pass
 
 
+@kernel
+def write_sample_products(plan, layer, X, dZ, gradient):
+    """Write the derivatives by a layer's weights and biases, sample by sample, to rows of gradient (P, T)."""
+    n_inputs, (n_outputs, T) = X.shape[0], dZ.shape
+    products = view(gradient, plan[layer, WEIGHTS] * T, n_inputs * n_outputs, T)
+    biases = view(gradient, plan[layer, BIASES] * T, n_outputs, T)
+    for j in range(n_outputs):
+        for t in range(0, T, lanes(dZ)):
+            d = load(dZ, j, t)
+            store(biases, j, t, d)
+            for i in range(n_inputs):
+                store(products, i * n_outputs + j, t, load(X, i, t) * d)
+
+
 @functools.cache
-def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
+def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = SUM) -> Kernel:
     """Return the kernel of the backward pass, which is called after the forward pass of the same tile.
+
+    wanted: `SUM` for the gradient, `EACH` for the gradient of every sample of a tile that is neither sparse
+    nor normalised, a row of ``gradient`` (P, T) per parameter; `NONE` for the derivatives by the units alone.
 
     Its arguments are ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
     activations is a `layer.backward_table`. dunits, flat, has the derivative by the last layer's outputs at
@@ -291,7 +310,12 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
                 else:
                     inputs = view(units, plan[layer, SOURCE] * T, n_inputs, T)
                     affine_backward(W, inputs, dA, dW, db, dX, scratch, adds)
-            else:
+            elif wanted == SUM:
                 affine_backward(W, layer_inputs(plan, layer, X, units), dA, dW, db, dX, scratch, adds)
+            else:
+                if wanted == EACH:
+                    write_sample_products(plan, layer, layer_inputs(plan, layer, X, units), dA, gradient)
+                if layer > 0:
+                    product_backward(W, dA, dX)
 
     return backward_pass

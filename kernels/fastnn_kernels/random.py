@@ -32,6 +32,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 
+# Number of the seed's random stream from which each step draws its key.
+STEPS = 1
 # Number of values for which one vector of 64-bit random numbers has bits, 32 for each value; VALUES values
 # are one vector of float32 or two of float64.
 VALUES = VECTOR_BYTES // 4

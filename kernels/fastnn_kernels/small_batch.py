@@ -12,8 +12,11 @@ samples of a tile (a whole number of vectors, at least N), P parameters.
 
 from __future__ import annotations
 
+import functools
+
+from .calls.passes import EACH, SUM
 from .calls.prediction import ACTIVATION, BIASES, DUNITS, INPUTS, OUTPUTS, SUMS, UNITS, WEIGHTS
-from .compiler.jit import kernel
+from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .vectors.narrow_product import (
     is_narrow,
@@ -30,7 +33,7 @@ from .vectors.row_product import (
     store_part,
 )
 from .vectors.value import fill
-from .vectors.vector import lanes, load, store, view
+from .vectors.vector import lanes, load, rows, store, view
 
 __all__ = [
     "gather_columns",
@@ -133,8 +136,29 @@ def small_batch_gradient(functions, plan, parameters, tile, batch, parameter, wa
     float64
         The loss if `wanted`, else 0.
     """
-    X, units, dunits, gradient = tile.X, buffers.units, buffers.dunits, buffers.gradient
+    X, units, dunits = tile.X, buffers.units, buffers.dunits
     n, last = X.shape[0], plan.shape[0] - 1
+    rows_forward_pass(functions.activate, plan, parameters, X, units)
+    loss = row_loss_backward(
+        functions.loss_backward,
+        view_units(plan, last, UNITS, n, units),
+        plan[last, OUTPUTS],
+        tile.y,
+        batch.weights,
+        parameter,
+        wanted,
+        buffers.scratch,
+        view_derivatives(plan, last, n, dunits),
+    )
+    dX = view(dunits, 0, 0, 0)  # the derivative by the samples is not needed
+    sum_gradients(functions.differentiate, plan, parameters, X, units, dunits, buffers.gradient, adds, dX)
+    return loss
+
+
+@kernel
+def rows_forward_pass(activations, plan, parameters, X, units):
+    """Fill `units` with the sums and outputs of every layer for the samples X (N, I)."""
+    n = X.shape[0]
     for layer in range(plan.shape[0]):
         n_outputs = plan[layer, OUTPUTS]
         W = view(parameters, plan[layer, WEIGHTS], plan[layer, INPUTS], n_outputs)
@@ -142,35 +166,47 @@ def small_batch_gradient(functions, plan, parameters, tile, batch, parameter, wa
         Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
         inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
         rows_forward(W, b, inputs, Z)
-        call(functions.activate[plan[layer, ACTIVATION]], (Z, A))
+        call(activations[plan[layer, ACTIVATION]], (Z, A))
 
-    dA = view_derivatives(plan, last, n, dunits)
-    scores = view_units(plan, last, UNITS, n, units)
-    loss = row_loss_backward(
-        functions.loss_backward,
-        scores,
-        plan[last, OUTPUTS],
-        tile.y,
-        batch.weights,
-        parameter,
-        wanted,
-        buffers.scratch,
-        dA,
-    )
 
-    for layer in range(last, -1, -1):
-        n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
-        W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
-        dW = view(gradient, plan[layer, WEIGHTS], n_inputs, n_outputs)
-        db = view(gradient, plan[layer, BIASES], 1, n_outputs)
-        Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
-        dA = view_derivatives(plan, layer, n, dunits)
-        call(functions.differentiate[plan[layer, ACTIVATION]], (Z, A, dA, dA))
-        inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
-        # The derivative by the samples is not needed: dX of the first layer has no rows.
-        dX = view_derivatives(plan, max(layer - 1, 0), n if layer > 0 else 0, dunits)
-        rows_backward(W, inputs, dA, dW, db, dX, adds)
-    return loss
+@functools.cache
+def rows_backward_pass(wanted: int) -> Kernel:
+    """Return the kernel of the backward pass; `wanted` is that of `network.backward_pass`.
+
+    Its arguments are ``(activations, plan, parameters, X, units, dunits, gradient, adds, dX)``, those of
+    `network.backward_pass` in the layout of `rows_forward_pass`. dX (N, V), or (0, V), is overwritten with
+    the derivatives by the samples. If `wanted` is `EACH`, gradient has a gradient (P,) for every sample, one
+    after another.
+    """
+
+    @kernel
+    def rows_backward_pass(activations, plan, parameters, X, units, dunits, gradient, adds, dX):
+        n, none = X.shape[0], view(dunits, 0, 0, 0)
+        for layer in range(plan.shape[0] - 1, -1, -1):
+            n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
+            W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
+            Z, A = view_units(plan, layer, SUMS, n, units), view_units(plan, layer, UNITS, n, units)
+            dA = view_derivatives(plan, layer, n, dunits)
+            call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
+            inputs = X if layer == 0 else view_units(plan, layer - 1, UNITS, n, units)
+            below = dX if layer == 0 else view_derivatives(plan, layer - 1, n, dunits)
+            dW = view(gradient, plan[layer, WEIGHTS], n_inputs, n_outputs)
+            db = view(gradient, plan[layer, BIASES], 1, n_outputs)
+            if wanted == SUM:
+                rows_backward(W, inputs, dA, dW, db, below, adds)
+            else:
+                if wanted == EACH:
+                    size = gradient.shape[0] // n
+                    for t in range(n):
+                        dW = view(gradient, t * size + plan[layer, WEIGHTS], n_inputs, n_outputs)
+                        db = view(gradient, t * size + plan[layer, BIASES], 1, n_outputs)
+                        rows_backward(W, rows(inputs, t, t + 1), rows(dA, t, t + 1), dW, db, none, False)
+                rows_product_backward(W, dA, below)
+
+    return rows_backward_pass
+
+
+sum_gradients = rows_backward_pass(SUM)
 
 
 @kernel
@@ -218,11 +254,18 @@ def rows_backward(W, X, dZ, dW, db, dX, adds):
     sum_rows(dZ, db, adds)
     if is_narrow(W):
         narrow_outer_product(X, dZ, dW, adds)
-        for t in range(dX.shape[0]):
-            narrow_product_backward(W, dZ, t, dX)
     else:
         row_outer_product(X, dZ, dW, adds)
-        for t in range(dX.shape[0]):
+    rows_product_backward(W, dZ, dX)
+
+
+@kernel
+def rows_product_backward(W, dZ, dX):
+    """Compute ``dX = dZ W^T`` for the rows of dX (N, V) or (0, V); the columns from I on become 0."""
+    for t in range(dX.shape[0]):
+        if is_narrow(W):
+            narrow_product_backward(W, dZ, t, dX)
+        else:
             row_product_backward(W, dZ, t, dX)
 
 

@@ -19,7 +19,7 @@ from .calls.training import N_PARTS, Batch, Buffers, Tile
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import input_rate, sparse_backward, sparse_forward, sparse_width
-from .random import draw, shuffle
+from .random import STEPS, draw, shuffle
 from .small_batch import round_up
 from .sparse import SparseTile
 from .step import (
@@ -40,9 +40,6 @@ from .vectors.tile import gather_tile
 from .vectors.vector import lanes, row, view
 
 __all__ = ["loss_and_gradient", "train_steps"]
-
-# Number of the seed's random stream that provides the keys of the steps.
-STEPS = 1
 
 
 @functools.cache
@@ -125,9 +122,9 @@ def train_steps(gathered: bool, team: bool, sparse: bool, batch_norm: bool, drop
     The arguments of the kernel are ``(thread, n_threads, gradients_of, update, options, plan, state, data,
     settings, records, work, coefficients, last_step, n_rounds)``. gradients_of are the `GradientPointers`;
     update is an `update_pointer`; options are `Options`; plan (L, ..); state, data, settings and work are a
-    `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the optimizer have a row for each step from
-    `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of the training,
-    or after `n_rounds` rounds in this call.
+    `State`, `Data`, `Settings` and a `Workspace`. coefficients (steps, C) of the optimizer have a row for
+    each step from `Settings.first_step` on. The kernel returns after `last_step` steps since the beginning of
+    the training, or after `n_rounds` rounds in this call.
 
     records is a named tuple of float64 arrays, with a record of every `Settings.record_every`-th epoch and of
     the last: losses (R,), sums over the samples; norms (R,) of gradients; ratios (R, L), norms of updates

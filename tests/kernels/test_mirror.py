@@ -35,10 +35,10 @@ REFERENCE_ONLY = {
 FILES = {module.name for module in pkgutil.iter_modules(fastnn.reference.__path__)} - {"tutorial"}
 every_file = pytest.mark.parametrize("file", sorted(FILES))
 # Arguments of kernel factories that the reference finds in a batch, a network or a number.
-FOUND = {"batch_norm", "dropped", "plain", "sparse", "with_l1"}
+FOUND = {"batch_norm", "dropped", "plain", "sparse", "wanted", "with_l1"}
 # Arguments with which the test calls the factories of kernels; a file may need one of `NAMES` as well.
 FACTORY_ARGUMENTS = dict.fromkeys(("batch_norm", "dropped", "with_l1", "votes"), True)
-FACTORY_ARGUMENTS |= {"sparse": False, "plain": False, "response": "margin"}
+FACTORY_ARGUMENTS |= {"sparse": False, "plain": False, "response": "margin", "wanted": 1}
 NAMES = {"layer": "tanh", "curvature": "tanh", "output": "sigmoid", "outputs": "sigmoid"}
 NAMES |= {"loss": "huber", "update": "adam"}
 

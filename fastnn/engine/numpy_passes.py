@@ -1,0 +1,87 @@
+"""Passes and updates by the NumPy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..network.description import Array, Network, allocate_zeros
+from ..optimizers import Optimizer
+from ..reference.network import Activation, Batch, backward_pass, forward_pass, make_chain
+from ..reference.random import STEPS, draw
+from ..reference.train import clip_float, gather_gradient
+from ..reference.update import update
+
+_quiet = np.errstate(all="ignore")
+
+
+class NumpyPasses:
+    """The passes of a network by the reference's chain; `protocol.Passes` documents arguments and methods."""
+
+    def __init__(
+        self, network: Network, parameters: Array, statistics: Array, frozen: bool = False, seed: int = 0
+    ) -> None:
+        self.parameters, self.gradient = parameters, allocate_zeros(network.n_parameters, network.dtype)
+        self._network, self._statistics, self._frozen, self._seed = network, statistics, frozen, seed
+        self._n_forward = -1
+
+    @_quiet
+    def forward(self, X: Array) -> Array:
+        network, parameters, batch = self._network, self.parameters, None
+        self._n_forward += 1
+        if self._frozen:
+            parameters = network.fold_batch_norm(parameters, self._statistics)
+        else:
+            batch = Batch(
+                np.ones(len(X), network.dtype),
+                network.scales(parameters),
+                network.shifts(parameters),
+                network.running(self._statistics),
+                network.dropout or (0.0,) * len(network.shapes),
+                draw(draw(self._seed, STEPS), self._n_forward),
+            )
+        W, b = network.weights(parameters), network.biases(parameters)
+        self._chain = make_chain(network.activations, W, b, batch)
+        return forward_pass(self._chain, X)
+
+    @_quiet
+    def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
+        dX = backward_pass(self._chain, dS)
+        if parameters:
+            before = self.gradient.copy() if adds else 0
+            gather_gradient(self._network, self._chain, self.gradient)
+            self.gradient += before
+        return dX if inputs else None
+
+    @_quiet
+    def sample_gradients(self, dS: Array) -> Array:
+        result = np.zeros((len(dS), self._network.n_parameters), self._network.dtype)
+        for sample, gradient in enumerate(result):
+            backward_pass(self._chain, np.where(np.arange(len(dS))[:, None] == sample, dS, 0))
+            gather_gradient(self._network, self._chain, gradient)
+        return result
+
+    def layer_outputs(self, X: Array) -> list[Array]:
+        self.forward(X)
+        return [unit.A for unit in self._chain if isinstance(unit, Activation)]
+
+
+class NumpyUpdate:
+    """The optimizer's update of the parameters by the reference's rule."""
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, parameters: Array, gradient: Array, state: Array
+    ) -> None:
+        self._network, self._optimizer = network, optimizer
+        self._arrays = gradient, parameters, state
+        self._is_weight = np.arange(network.n_parameters) < network.n_weights
+
+    @_quiet
+    def __call__(self, step: int, epsilon: float, reg_lambda: float) -> bool:
+        dtype, optimizer = self._network.dtype, self._optimizer
+        coefficients = {
+            "rate": clip_float(epsilon, dtype),
+            "step": step,
+            **{name: clip_float(value, dtype) for name, value in optimizer.hyperparameters.items()},
+        }
+        l2 = (optimizer.l2 + reg_lambda * self._is_weight).astype(dtype)
+        return update(optimizer.name, *self._arrays, coefficients, l2, dtype.type(0))

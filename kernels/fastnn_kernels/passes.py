@@ -1,0 +1,157 @@
+"""Forward and backward pass as separate calls, between which the caller computes the derivative of a loss.
+
+The samples of a call are divided into tiles, whose units are all kept until the backward pass. Few samples
+are computed by rows (`small_batch`).
+
+Shape letters: N samples, I inputs, K scores, T samples of a tile (a whole number of vectors), P parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from .calls.prediction import DUNITS, INPUTS, OUTPUTS, UNITS, WEIGHTS
+from .calls.training import Batch
+from .compiler.jit import Kernel, kernel
+from .network import backward_pass, forward_pass, has_dropout, last_outputs, layer_inputs
+from .random import STEPS, draw, dropout_backward
+from .small_batch import round_up, rows_backward_pass, rows_forward_pass, view_derivatives, view_units
+from .vectors.processor import flush_subnormals, restore_mode
+from .vectors.product import product_backward
+from .vectors.tile import copy_tile
+from .vectors.vector import lanes, row, view
+
+__all__ = ["backward", "forward"]
+
+pass_forward = forward_pass(True, True, False)
+
+
+@kernel
+def copy_columns(tile, first, n, table):
+    """Copy the first n columns of a tile (K, T) to the rows from `first` on of a table (N, K)."""
+    for k in range(tile.shape[0]):
+        for t in range(n):
+            table[first + t, k] = tile[k, t]
+
+
+@kernel
+def copy_padded(matrix, result):
+    """Copy a matrix to a result with as many rows, or more, and columns; fill the other elements with 0."""
+    for t in range(result.shape[0]):
+        for k in range(result.shape[1]):
+            result[t, k] = matrix[t, k] if t < matrix.shape[0] and k < matrix.shape[1] else 0
+
+
+@kernel
+def copy_to_columns(rows, first, n, tile):
+    """Copy n rows of a table (N, K), from `first` on, to columns of a tile (K, T); fill the rest with 0."""
+    for k in range(tile.shape[0]):
+        for t in range(tile.shape[1]):
+            tile[k, t] = rows[first + t, k] if t < n else 0
+
+
+@kernel
+def view_tile(plan, passes, tile):
+    """Return the samples (I, T) of a tile, and its units, flat."""
+    T, size = passes.width, passes.n_units * passes.width
+    X = view(passes.samples, tile * plan[0, INPUTS] * T, plan[0, INPUTS], T)
+    return X, row(view(passes.units, tile * size, 1, size), 0)
+
+
+@kernel
+def describe_batch(passes, first):
+    """Return the `Batch` of the tile whose first sample has the number `first`."""
+    key = draw(draw(passes.seed, STEPS), passes.step[0])
+    weights = view(passes.weights, first, 1, passes.width)
+    return Batch(weights, passes.statistics, passes.dropout, key, first)
+
+
+@functools.cache
+def forward(by_rows: bool) -> Kernel:
+    """Return the kernel ``(activations, plan, parameters, X, passes, S)`` of the forward pass.
+
+    It fills S (N, K) with the scores of X (N, I), and keeps what `backward` needs in the `Passes`. by_rows:
+    True for few samples and a network without dropout and batch normalisation.
+    """
+
+    @kernel
+    def forward(activations, plan, parameters, X, passes, S):
+        mode = flush_subnormals()
+        n_samples, T, last = X.shape[0], passes.width, plan.shape[0] - 1
+        if by_rows:
+            samples = view(passes.samples, 0, n_samples, X.shape[1])
+            copy_padded(X, samples)
+            rows_forward_pass(activations, plan, parameters, samples, passes.units)
+            A = view_units(plan, last, UNITS, n_samples, passes.units)
+            for t in range(n_samples):
+                for k in range(S.shape[1]):
+                    S[t, k] = A[t, k]
+        else:
+            for tile in range(-(-n_samples // T)):
+                first = tile * T
+                n = min(n_samples - first, T)
+                inputs, units = view_tile(plan, passes, tile)
+                copy_tile(X, first, n, inputs)
+                batch = describe_batch(passes, first)
+                pass_forward(activations, plan, parameters, parameters, inputs, units, batch)
+                copy_columns(last_outputs(plan, T, units), first, n, S)
+        restore_mode(mode)
+
+    return forward
+
+
+@functools.cache
+def backward(by_rows: bool, wanted: int) -> Kernel:
+    """Return the kernel of the backward pass; by_rows is that of `forward`, wanted of `backward_pass`.
+
+    Its arguments are ``(activations, plan, parameters, dS, passes, tiles, gradient, adds, dX)``. dS (N, K)
+    are the derivatives by the scores. The kernel works on the tiles from ``tiles[0]`` to before
+    ``tiles[1]``. It overwrites gradient (P,), or adds to it if `adds`; with `EACH` it fills gradient (P, T)
+    of the only tile, or (N, P) by rows; with `NO_GRADIENT` only a normalised network overwrites it. dX (N, I)
+    is overwritten with the derivatives by the samples, or has no rows.
+    """
+    back, rows_back = backward_pass(True, True, False, wanted), rows_backward_pass(wanted)
+
+    @kernel
+    def backward(activations, plan, parameters, dS, passes, tiles, gradient, adds, dX):
+        mode = flush_subnormals()
+        n_samples, T, last, n_inputs = dS.shape[0], passes.width, plan.shape[0] - 1, plan[0, INPUTS]
+        if by_rows:
+            X = view(passes.samples, 0, n_samples, n_inputs)
+            copy_padded(dS, view_derivatives(plan, last, n_samples, passes.dunits))
+            D = view(passes.dinputs, 0, dX.shape[0], round_up(n_inputs, lanes(dX)))
+            rows_back(activations, plan, parameters, X, passes.units, passes.dunits, gradient, adds, D)
+            for t in range(dX.shape[0]):
+                for i in range(n_inputs):
+                    dX[t, i] = D[t, i]
+        else:
+            for tile in range(tiles[0], tiles[1]):
+                first = tile * T
+                n = min(n_samples - first, T)
+                X, units = view_tile(plan, passes, tile)
+                batch = describe_batch(passes, first)
+                copy_to_columns(dS, first, n, view(passes.dunits, plan[last, DUNITS] * T, dS.shape[1], T))
+                more = adds or tile > tiles[0]
+                back(
+                    activations,
+                    plan,
+                    parameters,
+                    X,
+                    units,
+                    passes.dunits,
+                    passes.scratch,
+                    gradient,
+                    more,
+                    batch,
+                )
+                if dX.shape[0] > 0:
+                    W = view(parameters, plan[0, WEIGHTS], n_inputs, plan[0, OUTPUTS])
+                    dZ = view(passes.dunits, plan[0, DUNITS] * T, plan[0, OUTPUTS], T)
+                    D = view(passes.dinputs, 0, n_inputs, T)
+                    product_backward(W, dZ, D)
+                    if has_dropout(plan, 0):
+                        dropout_backward(layer_inputs(plan, 0, X, units), D, batch.dropout[0], D)
+                    copy_columns(D, first, n, dX)
+        restore_mode(mode)
+
+    return backward
