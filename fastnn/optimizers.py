@@ -15,14 +15,25 @@ and rate for the learning rate.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, fields
+from functools import lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .system.validation import check_count, check_flag, check_number, resolve, short_repr, store_checked
+from .system.validation import (
+    check_fields,
+    check_flag,
+    check_fraction,
+    check_number,
+    check_positive_count,
+    check_rate,
+    make_field,
+    make_optional,
+    resolve,
+    short_repr,
+)
 from .system.words import translate_arguments
 
 __all__ = [
@@ -89,26 +100,19 @@ class Optimizer:
         return rates[:, None]
 
     def __post_init__(self) -> None:
-        """Check all hyperparameters, and store them as plain Python values."""
-        for declared in fields(self):
-            field, value = declared.name, getattr(self, declared.name)
-            checked: Any
-            if field == "betas":
-                if not (isinstance(value, tuple | list) and len(value) == 2):
-                    raise ValueError(
-                        f"betas must be two numbers such as (0.9, 0.999), got {short_repr(value)}"
-                    )
-                checked = tuple(
-                    check_number(beta, f"betas[{k}]", 0.0, 1.0, exclusive_end=True)
-                    for k, beta in enumerate(value)
-                )
-            elif field in ("momentum", "dampening", "alpha"):
-                checked = check_number(value, field, 0.0, 1.0, exclusive_end=field != "momentum")
-            elif isinstance(declared.default, bool):
-                checked = check_flag(value, field)
-            else:
-                checked = check_number(value, field, 0.0)
-            store_checked(self, **{field: checked})
+        """Check the hyperparameters by their fields' checks, and store them as plain Python values."""
+        check_fields(self)
+
+
+def _check_betas(betas: Any, name: str) -> tuple[float, ...]:
+    """Return two fractions; raise ValueError for anything else."""
+    if not (isinstance(betas, tuple | list) and len(betas) == 2):
+        raise ValueError(f"{name} must be two numbers such as (0.9, 0.999), got {short_repr(betas)}")
+    return tuple(check_fraction(beta, f"{name}[{k}]") for k, beta in enumerate(betas))
+
+
+# A decay may be 1: nothing is forgotten.
+_check_momentum = partial(check_number, least=0.0, most=1.0)
 
 
 def _stack_columns(rates: Array, *columns: Any) -> Array:
@@ -151,7 +155,7 @@ def _compute_power(base: float, exponent: Any, largest: int) -> Any:
     return result
 
 
-@functools.lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def _make_power_tables(base: float, n_digits: int) -> list[Array]:
     """Return the powers of `base` for every value of each digit of an exponent, lowest digit first."""
     tables = []
@@ -199,7 +203,7 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
-    weight_decay: float = 0.0
+    weight_decay: float = make_field(0.0, check_rate)
 
 
 @register
@@ -237,10 +241,10 @@ class Momentum(Optimizer):
     name: ClassVar[str] = "momentum"
     initial_state = (0.0,)
 
-    momentum: float = 0.9
-    dampening: float = 0.0
-    weight_decay: float = 0.0
-    rate_in_velocity: bool = False
+    momentum: float = make_field(0.9, _check_momentum)
+    dampening: float = make_field(0.0, check_fraction)
+    weight_decay: float = make_field(0.0, check_rate)
+    rate_in_velocity: bool = make_field(False, check_flag)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         undamped = np.where(steps == 0, 1.0, 1.0 - self.dampening)
@@ -283,9 +287,9 @@ class Nesterov(Optimizer):
     rule = "momentum"
     initial_state = (0.0,)
 
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    rate_in_velocity: bool = False
+    momentum: float = make_field(0.9, _check_momentum)
+    weight_decay: float = make_field(0.0, check_rate)
+    rate_in_velocity: bool = make_field(False, check_flag)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         if self.rate_in_velocity:
@@ -325,10 +329,10 @@ class Adagrad(Optimizer):
 
     name: ClassVar[str] = "adagrad"
 
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
+    lr_decay: float = make_field(0.0, check_rate)
+    weight_decay: float = make_field(0.0, check_rate)
+    initial_accumulator_value: float = make_field(0.0, check_rate)
+    eps: float = make_field(1e-10, check_rate)
 
     @property
     def initial_state(self) -> tuple[float, ...]:
@@ -372,10 +376,10 @@ class RMSprop(Optimizer):
     name: ClassVar[str] = "rmsprop"
     initial_state = (0.0, 0.0)
 
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
+    alpha: float = make_field(0.99, check_fraction)
+    eps: float = make_field(1e-8, check_rate)
+    weight_decay: float = make_field(0.0, check_rate)
+    momentum: float = make_field(0.0, _check_momentum)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return _stack_columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
@@ -417,10 +421,10 @@ class Adam(Optimizer):
     name: ClassVar[str] = "adam"
     initial_state = (0.0, 0.0)
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    eps_hat: bool = False
+    betas: tuple[float, float] = make_field((0.9, 0.999), _check_betas)
+    eps: float = make_field(1e-8, check_rate)
+    weight_decay: float = make_field(0.0, check_rate)
+    eps_hat: bool = make_field(False, check_flag)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = self.betas
@@ -467,7 +471,7 @@ class AdamW(Adam):
     name: ClassVar[str] = "adamw"
     l2 = 0.0
 
-    weight_decay: float = 0.01
+    weight_decay: float = make_field(0.01, check_rate)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
@@ -516,23 +520,13 @@ class LBFGS(Optimizer):
 
     name: ClassVar[str] = "lbfgs"
 
-    maxcor: int = 10
-    ftol: float = 1e-9
-    gtol: float = 1e-5
-    maxls: int = 20
-    maxfun: int | None = None
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            maxcor=check_count(self.maxcor, "maxcor", 1),
-            ftol=check_number(self.ftol, "ftol", 0.0),
-            gtol=check_number(self.gtol, "gtol", 0.0),
-            maxls=check_count(self.maxls, "maxls", 1),
-            maxfun=None if self.maxfun is None else check_count(self.maxfun, "maxfun", 1),
-        )
+    maxcor: int = make_field(10, check_positive_count)
+    ftol: float = make_field(1e-9, check_rate)
+    gtol: float = make_field(1e-5, check_rate)
+    maxls: int = make_field(20, check_positive_count)
+    maxfun: int | None = make_field(None, make_optional(check_positive_count))
 
 
-def resolve_optimizer(optimizer: Any) -> Optimizer:
+def resolve_optimizer(optimizer: Any, name: str = "optimizer") -> Optimizer:
     """Return the optimizer that an argument is or names; raise ValueError for anything else."""
-    return resolve(optimizer, "optimizer", Optimizer, OPTIMIZERS)
+    return resolve(optimizer, name, Optimizer, OPTIMIZERS)

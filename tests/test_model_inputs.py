@@ -12,6 +12,7 @@ from small_models import BACKENDS, X, everything, trained, y
 from strategies import name_of
 
 import fastnn
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.training.options import TrainOptions
 
 pd, sparse = optional("pandas"), optional("scipy.sparse")
@@ -288,6 +289,8 @@ def test_every_argument_has_a_value_that_is_refused():
     ):
         refused = {name for options, _ in cases for name in options}
         assert refused == set(inspect.signature(function).parameters) - exempt
+    for optimizer in OPTIMIZERS.values():
+        assert all("check" in field.metadata for field in dataclasses.fields(optimizer))
 
 
 BAD_SETTINGS = [

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import field, fields
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from .words import explain_word
 
 T = TypeVar("T")
 Array = NDArray[Any]
+# Function of an argument and its name that returns the argument checked, or raises ValueError.
+Check: TypeAlias = Callable[[Any, str], Any]
 
 # Limits of the sum of sample weights: within them, weights and weighted losses are finite in float32 too.
 MIN_WEIGHTS, MAX_WEIGHTS = 1e-300, 1e30
@@ -393,6 +397,19 @@ def store_checked(instance: object, /, **values: object) -> None:
         object.__setattr__(instance, name, value)
 
 
+def make_field(default: Any, check: Check, **about: Any) -> Any:
+    """Return a dataclass field with its check, and what else there is to know about it, in its metadata."""
+    return field(default=default, metadata={"check": check, **about})
+
+
+def check_fields(instance: Any) -> None:
+    """Check the fields of a dataclass that have a check, and store what the checks return."""
+    for each in fields(instance):
+        check = each.metadata.get("check")
+        if check is not None:
+            store_checked(instance, **{each.name: check(getattr(instance, each.name), each.name)})
+
+
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:
     """Return real numbers of any shape as an array of float64.
 
@@ -488,6 +505,16 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
         return int(value)
     limits = "below 2**63" if is_integer and int(value) >= 2**63 else f"of at least {least}"
     raise ValueError(f"{name} must be an integer {limits}, got {short_repr(value)}")
+
+
+check_positive_count = partial(check_count, least=1)
+# A fraction of at least 0 and below 1.
+check_fraction = partial(check_number, least=0.0, most=1.0, exclusive_end=True)
+
+
+def make_optional(check: Check) -> Check:
+    """Return a check that also accepts None, and returns it."""
+    return lambda value, name: None if value is None else check(value, name)
 
 
 def check_dtype(dtype: Any) -> np.dtype:
