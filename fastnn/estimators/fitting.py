@@ -41,12 +41,13 @@ from ..system.generators import (
 )
 from ..system.messages import warn
 from ..system.sklearn_internals import get_callbacks
-from ..system.validation import Array, check_limit
+from ..system.validation import Array
 from ..training.callbacks import KeepBest, ValidateLoss
 from ..training.checkpoint import Checkpoint, SaveCheckpoint, check_best
 from ..training.divergence import DivergenceError
 from ..training.hints import find_rise_hint
 from ..training.loop import Hook, Training, run_training
+from ..training.options import read_parameters
 from ..training.patience import Patience
 from .fitted import (
     FittedNetwork,
@@ -113,13 +114,13 @@ def fit_network(
     The data are the arguments of `fit`, and `weights_val` the weights of the validation data.
     """
     sizes = parse_hidden_sizes(estimator.hidden_layer_sizes)
-    check_limit(estimator.max_grad_norm, "max_grad_norm")
     if (X_val is None) != (y_val is None):
         raise ValueError("X_val and y_val go together: pass both, or neither")
     if not options.is_whole:
         estimator._validate_params()  # scikit-learn skips this in partial fits of a fitted estimator
         if estimator.early_stopping or X_val is not None:
             raise ValueError("partial_fit does not support early_stopping=True")
+    read_parameters(estimator)  # refuses values before anything is drawn
     begins = (options.is_whole and not estimator.warm_start) or not hasattr(estimator, "_state")
     online = estimator.__dict__.pop("_online", None)
     before = estimator.__dict__.copy()
@@ -197,14 +198,10 @@ def make_job(
         n_passes,
         batch_size,
         reduction="mean",
-        shuffle=bool(estimator.shuffle),
         seed=state.seed,
         optimizer=optimizer,
         schedule=make_schedule(estimator, state, n_samples, n_batches),
-        epsilon=float(estimator.learning_rate_init),
-        reg_lambda=float(estimator.alpha),
-        clip_norm=float(estimator.max_grad_norm or 0.0),
-        ema_decay=None if estimator.ema_decay is None else float(estimator.ema_decay),
+        **read_parameters(estimator),
         n_threads=estimator._threads,
         of_objective=True,
         loss_share=1 / estimator.n_outputs_ if isinstance(loss, SquaredError) and has_theirs else 1.0,

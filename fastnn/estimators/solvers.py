@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, resolve_optimizer
 from ..schedules import Constant, Schedule, resolve_schedule
+from ..training.options import NOT_FOR_LBFGS, PARAMETERS
 from .fitted import FittedNetwork
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def make_optimizer(estimator: BaseMLP) -> Optimizer:
     else:
         optimizer = resolve_optimizer(solver)
     if isinstance(optimizer, LBFGS):
-        for name in ("dropout", "max_grad_norm", "ema_decay", "weight_decay"):
+        unsuited = [PARAMETERS[option] for option in NOT_FOR_LBFGS if option in PARAMETERS]
+        for name in ("dropout", "weight_decay", *unsuited):
             if np.any(getattr(estimator, name)):
                 raise ValueError(
                     f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "

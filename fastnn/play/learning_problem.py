@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..schedules import SCHEDULES
 from ..training.options import TrainOptions, make_job
 from .datasets import DATASETS, FEATURES, features
 from .fields import MAX_COORDINATE, RequestError
-from .settings import Settings
+from .settings import FIELDS, Settings
 
 if TYPE_CHECKING:
     from .table import PlayTable
@@ -124,14 +124,10 @@ class LearningProblem:
         """Keyword arguments of `Model.train` but for the epochs: both rates, and what is not a default."""
         settings = self.settings
         arguments = {
-            "batch_size": settings.batch_size,
-            "optimizer": settings.choose(OPTIMIZERS, settings.optimizer),
-            "schedule": settings.choose(SCHEDULES, settings.schedule),
-            "reduction": settings.reduction,
-            "l1": settings.l1,
-            "max_norm": settings.max_norm,
-            "clip_norm": settings.clip_norm,
+            each.name: getattr(settings, each.name) for each in fields(TrainOptions) if each.name in FIELDS
         }
+        arguments["optimizer"] = settings.choose(OPTIMIZERS, settings.optimizer)
+        arguments["schedule"] = settings.choose(SCHEDULES, settings.schedule)
         rates = {"epsilon": settings.learning_rate, "reg_lambda": settings.l2}
         return rates | _find_differing(arguments, Model.train) | {"random_state": settings.seed}
 

@@ -38,7 +38,7 @@ from ..system.validation import Array, short_repr
 # which `_from_state(state)`, a class method, makes an object and checks it. `training` is False where only
 # predictions count.
 HOMES = {
-    "BestEpoch": "training.state",
+    "BestEpoch": "training.patience",
     "CategoryEncoding": "tables.encoding.categories",
     "DateEncoder": "tables.encoding.dates",
     "DateEncoding": "tables.encoding.columns",

@@ -16,8 +16,7 @@ from ..system.validation import check_choice, check_count, check_rate, short_rep
 from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
-from .patience import TIES, Patience
-from .state import BestEpoch
+from .patience import TIES, BestEpoch, Patience
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ from .hints import find_range_hint, find_rate_hint, find_rise_hint, may_be_too_h
 from .history import History
 from .loop import Hook, Training, run_chunks
 from .options import TrainOptions, make_job
-from .patience import Patience
+from .patience import BestEpoch, Patience
 from .progress import ShowProgress, make_training_figures
 from .resuming import StartPoint, find_start, use_start
-from .state import BestEpoch, TrainingState
+from .state import TrainingState
 
 if TYPE_CHECKING:
     from ..model import Model

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,20 @@ from ..engine.checks import check_batches, check_data
 from ..engine.job import Job
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer, resolve_optimizer
-from ..schedules import Constant, Schedule, resolve_schedule
+from ..schedules import Schedule, resolve_schedule
 from ..system.validation import (
+    Check,
     check_choice,
     check_count,
+    check_fields,
     check_flag,
+    check_fraction,
     check_limit,
-    check_number,
+    check_positive_count,
     check_rate,
     check_weights,
+    make_field,
+    make_optional,
     store_checked,
 )
 from .callbacks import EarlyStopping, check_callbacks
@@ -34,65 +40,90 @@ from .loop import Hook
 REDUCTIONS = ("sum", "mean")
 
 
+def _check_print_loss(value: object, name: str) -> bool | str:
+    if isinstance(value, str):
+        return check_choice(value, f"{name}, unless a boolean,", ["objective"])
+    return check_flag(value, name)
+
+
+def _make_option(
+    default: Any,
+    check: Check,
+    *,
+    decides_result: bool = False,
+    suits_lbfgs: bool = True,
+    parameter: str | None = None,
+) -> Any:
+    """Return a field of `TrainOptions` with what there is to know about the option.
+
+    A training is resumed with the same value of an option that `decides_result`. L-BFGS takes only the
+    default of one that does not suit it. `parameter` names the parameter of the estimators that sets it.
+    """
+    return make_field(
+        default, check, decides_result=decides_result, suits_lbfgs=suits_lbfgs, parameter=parameter
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainOptions:
     """Arguments of `Model.train` besides X and y; its docstring documents them.
 
-    An argument that is invalid for any network and any samples is a ValueError.
+    An argument that is invalid for any network and any samples is a ValueError. An option reaches the kernels
+    by its name: `make_job` copies it to the `Job`, from which `make_kernel_settings` copies it.
     """
 
-    num_passes: int = 20000
-    epsilon: float = 0.01
-    reg_lambda: float = 0.01
-    print_loss: bool | str = False
-    print_every: int | None = None
-    batch_size: int | None = None
-    optimizer: str | Optimizer = "sgd"
-    schedule: str | Schedule | Callable[[int], float] = "constant"
-    reduction: str = "sum"
-    shuffle: bool = True
+    num_passes: int = _make_option(20000, check_count)
+    epsilon: float = _make_option(0.01, check_rate, decides_result=True, parameter="learning_rate_init")
+    reg_lambda: float = _make_option(0.01, check_rate, decides_result=True, parameter="alpha")
+    print_loss: bool | str = _make_option(False, _check_print_loss)
+    print_every: int | None = _make_option(None, make_optional(check_positive_count))
+    batch_size: int | None = _make_option(None, make_optional(check_positive_count), decides_result=True)
+    optimizer: str | Optimizer = _make_option("sgd", resolve_optimizer, decides_result=True)
+    schedule: str | Schedule | Callable[[int], float] = _make_option(
+        "constant", resolve_schedule, decides_result=True, suits_lbfgs=False
+    )
+    reduction: str = _make_option("sum", partial(check_choice, choices=REDUCTIONS), decides_result=True)
+    shuffle: bool = _make_option(True, check_flag, decides_result=True, parameter="shuffle")
     sample_weight: ArrayLike | None = None
-    l1: float = 0.0
-    max_norm: float | None = None
-    clip_norm: float | None = None
-    ema_decay: float | None = None
-    n_threads: int | None = 1
+    l1: float = _make_option(0.0, check_rate, decides_result=True, suits_lbfgs=False)
+    max_norm: float | None = _make_option(None, check_limit, decides_result=True, suits_lbfgs=False)
+    clip_norm: float | None = _make_option(
+        None, check_limit, decides_result=True, suits_lbfgs=False, parameter="max_grad_norm"
+    )
+    ema_decay: float | None = _make_option(
+        None, make_optional(check_fraction), decides_result=True, suits_lbfgs=False, parameter="ema_decay"
+    )
+    n_threads: int | None = _make_option(1, make_optional(check_positive_count))
     validation_data: tuple[ArrayLike, ArrayLike] | None = None
     callbacks: Iterable[Callable[[History], Any] | EarlyStopping | Checkpoint | Hook] = ()
-    progress: bool = False
+    progress: bool = _make_option(False, check_flag)
     random_state: int | np.random.RandomState | None = None
     rng: int | np.random.Generator | None = None
     resume: bool | str | os.PathLike[str] | Checkpoint | None = None
 
     def __post_init__(self) -> None:
-        store_checked(
-            self,
-            num_passes=check_count(self.num_passes, "num_passes"),
-            epsilon=check_rate(self.epsilon, "epsilon"),
-            reg_lambda=check_rate(self.reg_lambda, "reg_lambda"),
-            print_loss=check_choice(self.print_loss, "print_loss, unless a boolean,", ["objective"])
-            if isinstance(self.print_loss, str)
-            else check_flag(self.print_loss, "print_loss"),
-            print_every=_check_optional_count(self.print_every, "print_every"),
-            batch_size=_check_optional_count(self.batch_size, "batch_size"),
-            optimizer=resolve_optimizer(self.optimizer),
-            schedule=resolve_schedule(self.schedule),
-            reduction=check_choice(self.reduction, "reduction", REDUCTIONS),
-            shuffle=check_flag(self.shuffle, "shuffle"),
-            l1=check_rate(self.l1, "l1"),
-            max_norm=check_limit(self.max_norm, "max_norm"),
-            clip_norm=check_limit(self.clip_norm, "clip_norm"),
-            n_threads=_check_optional_count(self.n_threads, "n_threads"),
-            callbacks=check_callbacks(self.callbacks, self.validation_data is not None),
-            progress=check_flag(self.progress, "progress"),
-        )
-        if self.ema_decay is not None:
-            decay = check_number(self.ema_decay, "ema_decay", 0.0, 1.0, exclusive_end=True)
-            store_checked(self, ema_decay=decay)
+        check_fields(self)
+        store_checked(self, callbacks=check_callbacks(self.callbacks, self.validation_data is not None))
 
 
-def _check_optional_count(value: int | None, name: str) -> int | None:
-    return None if value is None else check_count(value, name, 1)
+def _list_options(key: str) -> dict[str, Any]:
+    """Return what the options' metadata have by this key, by the names of the options."""
+    return {each.name: each.metadata[key] for each in fields(TrainOptions) if each.metadata}
+
+
+# Options that decide the result, and options that L-BFGS does not take.
+SETTINGS = [name for name, decides in _list_options("decides_result").items() if decides]
+NOT_FOR_LBFGS = [name for name, suits in _list_options("suits_lbfgs").items() if not suits]
+# Parameters of the estimators that set an option, by the name of the option.
+PARAMETERS = {name: parameter for name, parameter in _list_options("parameter").items() if parameter}
+
+
+def read_parameters(estimator: object) -> dict[str, Any]:
+    """Return the options that an estimator's parameters set, checked, by the names of the options."""
+    checks = _list_options("check")
+    return {
+        name: checks[name](getattr(estimator, parameter), parameter) for name, parameter in PARAMETERS.items()
+    }
 
 
 def make_job(network: Network, X: object, y: object, options: TrainOptions) -> Job:
@@ -105,27 +136,13 @@ def make_job(network: Network, X: object, y: object, options: TrainOptions) -> J
     n_samples = len(X)
     batch_size = min(options.batch_size or n_samples, n_samples)
     check_batches(network, batch_size, n_samples)
-    assert isinstance(options.optimizer, Optimizer)  # `TrainOptions` has found them by their names
-    assert isinstance(options.schedule, Schedule)
-    job = Job(
-        X,
-        y,
-        check_weights(options.sample_weight, n_samples),
-        num_passes=options.num_passes,
-        batch_size=batch_size,
-        reduction=options.reduction,
-        shuffle=options.shuffle,
-        optimizer=options.optimizer,
-        schedule=options.schedule,
-        epsilon=options.epsilon,
-        reg_lambda=options.reg_lambda,
-        l1=options.l1,
-        max_norm=options.max_norm or 0.0,
-        clip_norm=options.clip_norm or 0.0,
-        ema_decay=options.ema_decay,
-        record_every=record_every(options.num_passes),
-        n_threads=options.n_threads or 0,
-    )
+    copied = {each.name: getattr(options, each.name) for each in fields(Job) if hasattr(options, each.name)}
+    computed = {
+        "batch_size": batch_size,
+        "record_every": record_every(options.num_passes),
+        "n_threads": options.n_threads or 0,
+    }
+    job = Job(X, y, check_weights(options.sample_weight, n_samples), **copied | computed)
     if isinstance(job.optimizer, LBFGS):
         _check_lbfgs(network, job)
     return job
@@ -133,16 +150,11 @@ def make_job(network: Network, X: object, y: object, options: TrainOptions) -> J
 
 def _check_lbfgs(network: Network, job: Job) -> None:
     """Raise ValueError if a job has a setting that L-BFGS does not support."""
-    for name, value in (
-        ("batch_size", job.batch_size < job.n_samples),
-        ("schedule", not isinstance(job.schedule, Constant)),
-        ("l1", job.l1),
-        ("max_norm", job.max_norm),
-        ("clip_norm", job.clip_norm),
-        ("ema_decay", job.average_weight),
-        ("dropout", network.dropout),
-    ):
-        if value:
+    usual = TrainOptions()
+    used = {name: getattr(job, name) != getattr(usual, name) for name in NOT_FOR_LBFGS}
+    used |= {"batch_size": job.batch_size < job.n_samples, "dropout": bool(network.dropout)}
+    for name, is_used in used.items():
+        if is_used:
             raise ValueError(
                 f"optimizer 'lbfgs' does not support {name}: it minimises one smooth loss over all samples "
                 f"and chooses its own steps. Leave {name} out, or choose another optimizer"

@@ -7,8 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..system.validation import Array
+
 # Choices between several epochs with the best value.
 TIES = ("earliest", "latest")
+
+
+@dataclass
+class BestEpoch:
+    """Parameters and running statistics of the best epoch by the validation data."""
+
+    value: float  # validation loss or negated score of the epoch
+    n_pass: int  # number of the first epoch with this value, from 0, from which the patience counts
+    parameters: Array  # flat vectors after the epoch
+    statistics: Array
 
 
 @dataclass

@@ -19,33 +19,11 @@ from ..network.description import Network
 from ..schedules import FunctionSchedule
 from ..system.validation import Array, check_count
 from .history import record_every
+from .options import SETTINGS, TrainOptions
+from .patience import BestEpoch
 
 # Largest number of bytes of an array in its SHA-256 digest, in blocks of BLOCK_BYTES spread evenly over it.
 DIGEST_BYTES, BLOCK_BYTES = 1 << 19, 1 << 12
-# Arguments of `Model.train`, and fields of a Job, that decide the result.
-SETTINGS = (
-    "optimizer",
-    "schedule",
-    "epsilon",
-    "reg_lambda",
-    "batch_size",
-    "reduction",
-    "shuffle",
-    "l1",
-    "max_norm",
-    "clip_norm",
-    "ema_decay",
-)
-
-
-@dataclass
-class BestEpoch:
-    """Parameters and running statistics of the best epoch by the validation data."""
-
-    value: float  # validation loss or negated score of the epoch
-    n_pass: int  # number of the first epoch with this value, from 0, from which the patience counts
-    parameters: Array  # flat vectors after the epoch
-    statistics: Array
 
 
 @dataclass
@@ -178,8 +156,8 @@ class TrainingState:
 
 def _format_argument(name: str, value: Any) -> str:
     """Return a setting of a job as text: the value of the argument of `Model.train` that sets it."""
-    if name in ("max_norm", "clip_norm") and not value:
-        return "None"
+    if getattr(TrainOptions, name) is None and value == getattr(TrainOptions(), name):
+        return "None"  # a job holds 0 for no limit
     return repr(value.function if isinstance(value, FunctionSchedule) else value)
 
 

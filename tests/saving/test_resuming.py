@@ -2,6 +2,8 @@
 
 import re
 import signal
+from contextlib import nullcontext
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from small_models import BACKENDS
 import fastnn
 from fastnn.engine import limits
 from fastnn.training.loop import Hook
+from fastnn.training.options import TrainOptions
 
 # Minibatches of 16 of the 60 samples: four steps per epoch, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
@@ -183,12 +186,9 @@ def test_a_minimisation_that_has_failed_is_not_resumed_but_kept():
     [
         ({"epsilon": 0.02}, "epsilon (0.01 before, 0.02 now)"),
         ({"optimizer": fastnn.Adam(eps=1e-6)}, "optimizer (Adam(betas=(0.9, 0.999), eps=1e-08"),
-        ({"reduction": "sum"}, "reduction ('mean' before, 'sum' now)"),
         ({"ema_decay": 0.5}, "ema_decay (None before, 0.5 now)"),
         ({"clip_norm": 2.0, "batch_size": 20}, "batch_size (16 before, 20 now), clip_norm"),
-        ({"random_state": 5}, "random_state or rng"),
         ({"random_state": None, "rng": 5}, "random_state or rng"),
-        ({"sample_weight": np.arange(1.0, 61)}, "sample_weight"),
         ({"X": X + 1e-9}, "X"),
         ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
         ({"num_passes": 2}, "num_passes=2 counts the epochs of the whole training, and 5 of them are done"),
@@ -201,6 +201,43 @@ def test_what_differs_from_the_stopped_training_is_named(change, message, tmp_pa
     with pytest.raises(ValueError, match=re.escape(message)):
         stopped.train(**options)
     assert everything(stopped, tmp_path) == before
+
+
+# Another value of every option of a training, except its length and where it begins.
+OTHER_VALUES = {
+    "epsilon": 0.02,
+    "reg_lambda": 0.1,
+    "print_loss": True,
+    "print_every": 1,
+    "batch_size": 20,
+    "optimizer": "adam",
+    "schedule": "cosine_decay",
+    "reduction": "sum",
+    "shuffle": False,
+    "sample_weight": np.arange(1.0, 61),
+    "l1": 0.1,
+    "max_norm": 0.1,
+    "clip_norm": 0.01,
+    "ema_decay": 0.5,
+    "n_threads": 2,
+    "validation_data": (X, y),
+    "callbacks": [lambda history: None],
+    "progress": True,
+    "random_state": 5,
+    "rng": 5,
+}
+
+
+@pytest.mark.parametrize(
+    "name", sorted({each.name for each in fields(TrainOptions)} - {"num_passes", "resume"})
+)
+def test_exactly_the_options_that_decide_the_result_must_not_differ(name):
+    first = BASE | {"num_passes": 3}
+    other = first | {name: OTHER_VALUES[name]} | ({"random_state": None} if name == "rng" else {})
+    before, after = (trained(model(), y, **options) for options in (first, other))
+    decides = any((u != v).any() for u, v in zip(before.W, after.W, strict=True))
+    with pytest.raises(ValueError, match="resume: these differ") if decides else nullcontext():
+        before.train(X, y, resume=True, **other)
 
 
 def test_files_that_hold_no_training_of_the_model_are_refused(tmp_path):
