@@ -7,9 +7,11 @@ each, and wait if there are more of them than cores.
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import functools
 import itertools
+import numbers
 import os
 import re
 import sys
@@ -18,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from fastnn_kernels.compiler.interrupts import defer_signals, deliver_interrupts, let_interrupts_through
@@ -48,6 +51,15 @@ def count_cores() -> int:
         if limit < cores and not (name == "OMP_NUM_THREADS" and _is_set_by_dask()):
             cores = limit
     return cores
+
+
+def count_threads(n_jobs: Any) -> int:
+    """Return the number of threads that `n_jobs` asks for: None and -1 for all cores, -2 for all but one."""
+    is_integer = isinstance(n_jobs, numbers.Integral) and n_jobs is not True
+    if not (n_jobs is None or (is_integer and n_jobs)):
+        raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}")
+    count = -1 if n_jobs is None else int(n_jobs)
+    return count if count > 0 else max(1, count_cores() + 1 + count)
 
 
 @functools.cache
@@ -333,6 +345,40 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
                     results[k] = result
                 deliver_interrupts()
     return [results[k][0] for k in range(len(items))]
+
+
+def run_on_threads(work: Callable[[T, Flag], object], queues: Sequence[Iterable[T]], n_threads: int) -> None:
+    """Call ``work(item, stopping)`` for all items on threads, for those of a queue one after another.
+
+    `work` handles its errors. It may set the flag `stopping`, and so does an interrupt: then no other item
+    begins. The threads have the context variables of the calling thread, such as NumPy's settings.
+    """
+    stopping, waiting = Flag(), iter(queues)
+    ended: SimpleQueue[None] = SimpleQueue()
+    helpers: list[threading.Thread] = []
+
+    def run_queues() -> None:
+        for queue in waiting:
+            for item in queue:
+                if not stopping():
+                    work(item, stopping)
+        ended.put(None)
+
+    try:
+        with defer_signals(), suppress(RuntimeError):  # no more threads are available
+            for _ in range(min(n_threads, len(queues)) if n_threads > 1 else 0):
+                helper = threading.Thread(target=contextvars.copy_context().run, args=[run_queues])
+                helper.start()
+                helpers.append(helper)
+        if not helpers:
+            run_queues()
+        for _ in helpers:  # an interrupt may end this wait without leaving a lock locked
+            ended.get()
+    finally:
+        stopping.set()
+        with defer_signals():
+            for helper in helpers:
+                helper.join()
 
 
 def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], item: T) -> Future[R]:

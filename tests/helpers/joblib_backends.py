@@ -27,6 +27,10 @@ class PicklingBackend(ThreadingBackend):
         """Return the number of workers."""
         return 2
 
+    def compute_batch_size(self):
+        """Return the number of fits in a batch."""
+        return 3
+
     def submit(self, function, callback=None):
         """Run a batch of calls on a thread."""
         self.n_batches += 1
