@@ -22,7 +22,7 @@ from .arguments import (
     make_training_workspace,
 )
 from .job import Job
-from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
+from .minimisation import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
 from .protocol import LBFGSTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width

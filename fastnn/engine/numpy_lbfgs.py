@@ -14,7 +14,7 @@ from . import limits
 from .arrays import make_dense, shape_targets
 from .checks import find_non_finite
 from .job import Job
-from .lbfgs import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
+from .minimisation import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
 from .protocol import LBFGSTrainer
 
 # Points of a line search may overflow; iterates are checked afterwards.

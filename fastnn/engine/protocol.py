@@ -13,7 +13,7 @@ from fastnn_kernels.calls.training import Records
 from ..network.description import Array, Network
 from ..optimizers import Optimizer
 from .job import Job, Memory, Samples
-from .lbfgs import Ending, LBFGSMemory
+from .minimisation import Ending, LBFGSMemory
 
 
 class Trainer(ABC):

@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..engine import get_backend
 from ..engine.checks import check_batches
 from ..engine.job import Job, Memory
-from ..engine.lbfgs import Ending
+from ..engine.minimisation import Ending
 from ..engine.protocol import LBFGSTrainer
 from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..network.description import Network

@@ -46,7 +46,7 @@ HOMES = {
     "FittedNetwork": "estimators.fitted",
     "FlagEncoding": "tables.encoding.columns",
     "History": "training.history",
-    "LBFGSMemory": "engine.lbfgs",
+    "LBFGSMemory": "engine.minimisation",
     "MLPClassifier": "estimators.classifier",
     "MLPEnsembleClassifier": "estimators.ensemble",
     "MLPEnsembleRegressor": "estimators.ensemble",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.calls.training import Records
 
 from ..engine.job import Job, Memory
-from ..engine.lbfgs import LBFGSMemory
+from ..engine.minimisation import LBFGSMemory
 from ..engine.protocol import LBFGSTrainer, StepTrainer
 from ..network.description import Network
 from ..schedules import FunctionSchedule
