@@ -113,14 +113,15 @@ def make_painter(
         _check_functions(subject, response)
     class_index = _class_index(subject, response, class_of_interest)
     n_operations = 0 if committee is None else n_pixels * committee.operations
-    # Why all pixels are evaluated: the first text whose condition holds.
-    reasons = {
-        f"response {response!r} differs from pixel to pixel": response != "class",
-        subject.reason: committee is None,
-        "method='dense' was chosen": method == "dense",
-        "the picture has few pixels": method == "auto" and n_operations <= CERTIFIED_OPERATIONS,
-    }
-    reason = next((text for text, holds in reasons.items() if holds), "")
+    reason = ""  # why all pixels are evaluated
+    if response != "class":
+        reason = f"response {response!r} differs from pixel to pixel"
+    elif committee is None:
+        reason = subject.reason
+    elif method == "dense":
+        reason = "method='dense' was chosen"
+    elif method == "auto" and n_operations <= CERTIFIED_OPERATIONS:
+        reason = "the picture has few pixels"
     if method == "certified" and reason:
         raise ValueError(
             f"method 'certified' fills areas of one class of a network, but {reason}: use method='dense' or "

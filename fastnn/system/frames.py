@@ -339,7 +339,8 @@ def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
     ):
         if different:
             lines += [title, *(f"- {name}" for name in sorted(different)[:_MAX_NAMES])]
-            lines += ["- ..."] * (len(different) > _MAX_NAMES)
+            if len(different) > _MAX_NAMES:
+                lines.append("- ...")
     if not (new or missing):
         lines.append("Feature names must be in the same order as they were in fit.")
     return "\n".join(lines) + "\n"

@@ -98,16 +98,19 @@ def find_hint(
         units = _find_units(texts)
         thousands, other_decimal = _find_separators(texts, units, decimal)
         read = functools.partial(parse_units, units=units, thousands=thousands, decimal=other_decimal)
-        options += [format_option("--units", *units)] * bool(units)
-        options += [f"--thousands {shlex.quote(thousands or '')}"] * (thousands is not None)
-        options += [f"--decimal {other_decimal}"] * (other_decimal != decimal)
+        if units:
+            options.append(format_option("--units", *units))
+        if thousands is not None:
+            options.append(f"--thousands {shlex.quote(thousands)}")
+        if other_decimal != decimal:
+            options.append(f"--decimal {other_decimal}")
     if not _are_most(read(texts), n_rows):
         what, formats, dates = "dates", *_parse_dates_as_guessed(texts, n_rows)
         if not _are_most(dates, n_rows):
             return None
         read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
         forms = " or ".join(shlex.quote(form) for form in formats)
-        options = [f"--date-format {forms}"] * (not formats[0].startswith("%Y-%m-%d"))
+        options = [] if formats[0].startswith("%Y-%m-%d") else [f"--date-format {forms}"]
     parsed = read(texts)
     others = [*texts[parsed.isna()], *more[read(more).isna()]]
     is_noted = others or (what == "numbers" and form is None)

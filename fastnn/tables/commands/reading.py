@@ -550,13 +550,16 @@ def _convert_numbers(
             if not dialect.may_have_points:
                 continue
             if plain.notna().equals(column.notna()):
-                doubtful += [name] * bool((plain != frame[name])[plain.notna()].any())
+                if (plain != frame[name])[plain.notna()].any():
+                    doubtful.append(name)
             elif len(pointed := column[(plain == frame[name]) & column.str.contains(".", regex=False)]):
                 example = f"{pointed.iloc[0]!r} in row {pointed.index[0] + 1}"
                 notes.append(
                     f"column {name!r} holds decimal points beside commas, such as {example}: both are read"
                 )
-    return notes + [f"points separate thousands in {join_names(doubtful)}"] * bool(doubtful)
+    if doubtful:
+        notes.append(f"points separate thousands in {join_names(doubtful)}")
+    return notes
 
 
 def _note_renamed_columns(header: Sequence[str], names: Index) -> list[str]:

@@ -78,18 +78,24 @@ class CategoryEncoding(Encoding):
         if self.is_flag:
             return [f"{self.name}_{self.categories[1]}"]
         names = [f"{self.name}_{text}" for text in self.categories]
-        names += [f"{self.name}_other"] * self.has_other + [f"{self.name}_missing"] * self.has_missing
-        n_statistics = self.statistics.shape[1]
-        return names + [f"{self.name}_target{k}" for k in range(n_statistics)]
+        if self.has_other:
+            names.append(f"{self.name}_other")
+        if self.has_missing:
+            names.append(f"{self.name}_missing")
+        return names + [f"{self.name}_target{k}" for k in range(self.statistics.shape[1])]
 
     @property
     def treatment(self) -> str:
         if self.is_flag:
             return "+1 and -1"
         phrases = [pluralize(len(self.categories), "category")]
-        phrases += ["rare ones together"] * self.has_other
-        phrases += ["indicator of missing values"] * self.has_missing
-        return ", ".join(phrases + ["means of the target"] * bool(self.statistics.shape[1]))
+        if self.has_other:
+            phrases.append("rare ones together")
+        if self.has_missing:
+            phrases.append("indicator of missing values")
+        if self.statistics.shape[1]:
+            phrases.append("means of the target")
+        return ", ".join(phrases)
 
     def prepare(self, values: Sequence[object], warns: bool = False) -> Write:
         """Return the function that writes the features of rows.

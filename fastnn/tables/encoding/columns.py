@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastnn_kernels.calls.encoding import piecewise_linear, smooth_scaled
 
 from ...engine.arrays import align
+from ...system.messages import pluralize
 from ...system.validation import Array
 from .dates import count_days, find_first_microsecond, find_varying_parts, split_dates
 from .piecewise import compute_interval_terms, find_quantile_edges
@@ -112,15 +113,20 @@ class NumberEncoding(Encoding):
 
     @property
     def features(self) -> list[str]:
-        bins = [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
-        return [self.name] * self.is_scaled + bins + [f"{self.name}_missing"] * self.has_indicator
+        names = [self.name] if self.is_scaled else []
+        names += [f"{self.name}_bin{t}" for t in range(self.edges.size - 1)]
+        if self.has_indicator:
+            names.append(f"{self.name}_missing")
+        return names
 
     @property
     def treatment(self) -> str:
-        n_bins = self.edges.size - 1
-        phrases = ["scaled"] * self.is_scaled
-        phrases += [f"{n_bins} interval{'s' * (n_bins > 1)}"] * (n_bins > 0)
-        return ", ".join(phrases + ["indicator of missing values"] * self.has_indicator)
+        phrases = ["scaled"] if self.is_scaled else []
+        if self.edges.size > 1:
+            phrases.append(pluralize(self.edges.size - 1, "interval"))
+        if self.has_indicator:
+            phrases.append("indicator of missing values")
+        return ", ".join(phrases)
 
     def prepare(self, values: Array) -> Write:
         low, width, factor = compute_interval_terms(self.edges, np.dtype(np.float64))
