@@ -748,6 +748,9 @@ class Model(Exportable, Savable):
             "training": self._training if training else None,
         }
 
+    def _get_networks(self) -> tuple[list[Any], list[Any]]:
+        return [self._network], [] if self._training is None else [self._training]
+
     def __getstate__(self) -> dict[str, Any]:
         return self._get_saved_state(training=True)
 

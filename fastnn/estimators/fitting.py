@@ -186,10 +186,14 @@ def make_job(
     elif estimator.batch_size != "auto" and estimator.batch_size > n_samples:
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     check_batches(state.network, batch_size, n_samples)
-    # For squared errors scikit-learn reports the mean over the outputs, but follows the gradient of their
-    # sum. The line searches of its "lbfgs" see what it reports: this mean, and clipped cross-entropies.
-    loss, has_theirs = state.network.loss, not isinstance(estimator.solver, LBFGS)
-    is_clipped = isinstance(optimizer, LBFGS) and isinstance(loss, CROSS_ENTROPIES) and not loss.parameter
+    loss, loss_share, max_loss = state.network.loss, 1.0, 0.0
+    if not isinstance(estimator.solver, LBFGS):  # such an object minimises the loss itself
+        # For squared errors scikit-learn reports the mean over the outputs, but follows the gradient of their
+        # sum. The line searches of its "lbfgs" see what it reports: this mean, and clipped cross-entropies.
+        if isinstance(loss, SquaredError):
+            loss_share = 1 / estimator.n_outputs_
+        if isinstance(optimizer, LBFGS) and isinstance(loss, CROSS_ENTROPIES) and not loss.parameter:
+            max_loss = MAX_LOSS
     n_batches = -(-n_samples // batch_size)
     return Job(
         data.X,
@@ -204,8 +208,8 @@ def make_job(
         **read_parameters(estimator),
         n_threads=estimator._threads,
         of_objective=True,
-        loss_share=1 / estimator.n_outputs_ if isinstance(loss, SquaredError) and has_theirs else 1.0,
-        max_loss=MAX_LOSS if is_clipped and has_theirs else 0.0,
+        loss_share=loss_share,
+        max_loss=max_loss,
         tol=float(estimator.tol),
         patience=0 if estimator.early_stopping else int(min(estimator.n_iter_no_change, 2**62)),
         steps_before=state.n_steps,

@@ -31,6 +31,10 @@ class SavableAttributes(Savable):
         super().__setstate__(native)  # type: ignore[misc]
         self._check_state()
 
+    def _get_networks(self) -> tuple[list[Any], list[Any]]:
+        fitted = [one._state for one in getattr(self, "estimators_", [self]) if "_state" in vars(one)]
+        return [one.network for one in fitted], [one for one in fitted if one.optimizer is not None]
+
     def _get_saved_state(self, training: bool) -> dict[str, Any]:
         attributes: dict[str, Any] = self.__getstate__()  # type: ignore[assignment]
         return {name: value for name, value in attributes.items() if self._is_saved(name)}

@@ -139,18 +139,13 @@ def info(path: str | os.PathLike[str]) -> FileInfo:
     ('Model', (2, 3, 2), 17)
     """
     thing, version = load_with_version(path)
-    # A Model has `_network` and `_training`, a fitted estimator `_state`, an ensemble `estimators_`.
-    state = vars(thing)
-    members = state.get("estimators_", [])
-    fitted = [vars(one)["_state"] for one in members or [thing] if "_state" in vars(one)]
-    networks = [thing._network] if "_network" in state else [one.network for one in fitted]
+    networks, trainings = thing._get_networks()
+    members = getattr(thing, "estimators_", [])
     columns = getattr(thing, "columns_", [])
     # The networks of a tabular estimator have equal layers: describe the first.
     network = networks[0] if networks and (columns or not members) else None
-    training = state.get("_training")
-    if fitted and fitted[0].optimizer is not None:
-        training = fitted[0]
-    classes = state.get("classes_")
+    training = trainings[0] if trainings else None
+    classes = getattr(thing, "classes_", None)
     parameters = thing.get_params(deep=False) if hasattr(thing, "get_params") else {}
     return FileInfo(
         path=str(path),
@@ -168,10 +163,10 @@ def info(path: str | os.PathLike[str]) -> FileInfo:
         num_passes=getattr(training, "num_passes", None),
         parameters={name: value for name, value in parameters.items() if value is not None},
         columns=columns,
-        target=state.get("target_name_"),
+        target=getattr(thing, "target_name_", None),
         scores={
             name.removeprefix("oof_").rstrip("_"): value
-            for name, value in state.items()
+            for name, value in vars(thing).items()
             if name.startswith("oof_") and isinstance(value, float)
         },
     )
