@@ -76,7 +76,9 @@ def train_step(network, state, job, records):
         shuffle(state.generator, state.order)
     indices = state.order[batch * job.batch_size :][: job.batch_size]
     total = np.sum(job.weights[indices])
-    scale = (1 / total if total > 0 else 0.0) if job.is_mean else 1.0
+    scale = 1.0
+    if job.is_mean:
+        scale = 1 / total if total > 0 else 0.0
     weights = (scale * job.weights[indices]).astype(network.dtype)
     parameters = state.parameters
     y = job.y[indices][:, 0] if network.loss.of_labels else job.y[indices]

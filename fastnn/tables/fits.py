@@ -87,8 +87,9 @@ def fit_tabular(estimator: Tabular, options: TableFitOptions) -> None:
         for name in ("y", "sample_weight", "groups"):
             value = getattr(options, name)
             if isinstance(value, str):
-                is_column = value in getattr(options.X, "columns", ())
-                remedy = f"; for a dataframe, pass df.drop(columns={value!r}) and df[{value!r}]" * is_column
+                remedy = ""
+                if value in getattr(options.X, "columns", ()):
+                    remedy = f"; for a dataframe, pass df.drop(columns={value!r}) and df[{value!r}]"
                 raise ValueError(
                     f"{name}={value!r} names a column, which works only with the name of a Parquet file as X"
                     + remedy

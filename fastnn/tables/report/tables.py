@@ -37,7 +37,9 @@ def format_number(value: float) -> str:
         return f"{value:.3e}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    if abs(value) >= 1:
+        return f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def make_scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Metric]) -> str:
@@ -132,7 +134,9 @@ def make_columns_table(frame: DataFrame, records: list[ColumnRecord]) -> str:
         heights = _count_heights(values)
         title = f"distribution of {escape(record['name'])}"
         share = record["missing"] / table.n_rows
-        missing = DASH if not record["missing"] else f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
+        missing = f"{share:.1%}" if share >= 0.001 else "&lt; 0.1%"
+        if not share:
+            missing = DASH
         row_class = "" if record["features"] else "out"
         rows.append(
             f'<tr class="{row_class}"><td class="name">{escape(record["name"])}</td>'
