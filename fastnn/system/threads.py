@@ -358,11 +358,13 @@ def run_on_threads(work: Callable[[T, Flag], object], queues: Sequence[Iterable[
     helpers: list[threading.Thread] = []
 
     def run_queues() -> None:
-        for queue in waiting:
-            for item in queue:
-                if not stopping():
-                    work(item, stopping)
-        ended.put(None)
+        try:
+            for queue in waiting:
+                for item in queue:
+                    if not stopping():
+                        work(item, stopping)
+        finally:
+            ended.put(None)
 
     try:
         with defer_signals(), suppress(RuntimeError):  # no more threads are available
