@@ -18,7 +18,14 @@ from ..report.page import EvaluatedFit
 from .matching import ignore_unseen
 from .options import TrainTableOptions
 from .rows import Problem
-from .scores import compute_scores, count_operations, estimate_margins, order_metrics, score_baselines
+from .scores import (
+    METRICS,
+    compute_scores,
+    count_operations,
+    estimate_margins,
+    order_metrics,
+    score_baselines,
+)
 
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
@@ -89,7 +96,7 @@ def fit_and_evaluate(
     margins = estimate_margins(scores["fastnn"], truth, predictions, classes, scored_weights, own_groups)
     work = count_operations(model, len(y)) * (1 + (n_folds or 0))
     scores |= score_baselines(X, targets, row_weights, folds, classes, scored, work)
-    remarks = []
+    remarks = _note_better_linear_model(scores)
     if n_folds is None and len(truth) < FEW_ROWS:
         advice = ": --cv 5 evaluates all rows, by networks that did not see them" if valid is None else ""
         remarks.append(f"scores of {pluralize(len(truth), 'row')} say little{advice}")
@@ -108,6 +115,19 @@ def fit_and_evaluate(
         how=how,
         remarks=remarks,
     )
+
+
+def _note_better_linear_model(scores: dict[str, dict[str, float]]) -> list[str]:
+    """Return a note if the linear model has the lower loss of all, with the loss and the networks' own."""
+    key = "log_loss" if "log_loss" in scores["fastnn"] else "rmse"
+    own, linear = scores["fastnn"][key], scores["linear model"][key]
+    # Where nothing can be learned, the least loss is that of the constant prediction.
+    if linear >= min(one[key] for name, one in scores.items() if name != "linear model"):
+        return []
+    texts = [METRICS[key].format(loss) for loss in (linear, own)]
+    return [
+        f"the linear model is the better one here: {METRICS[key].label} {texts[0]}, the networks {texts[1]}"
+    ]
 
 
 def _count_units(problem: Problem) -> int:

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from ...system.messages import format_error
 from ...system.validation import Array
 from ..calibration import log_loss
+from ..encoding.columns import NumberEncoding, count_features
 from ..encoding.encoder import TableEncoder
 from .matching import ignore_unseen
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Largest number of rows to which the linear model is fitted.
 MAX_ROWS = 20_000
+# Bound of the linear model's numbers, which only float32 and the squares of their deviations need.
+BOUND = 1e15
 # Numbers from here on are shown as powers of ten.
 MAX_IN_FULL = 1e7
 # Largest and least number of iterations of the logistic regression; the work of the networks decides between.
@@ -187,10 +190,10 @@ def _fit_linear(
     X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float
 ) -> Callable[[DataFrame], Array]:
     """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
-    encoder = TableEncoder(numbers="smooth", text="rare")
     present = np.unique(y)
     try:
-        Z = encoder.fit_transform(X)
+        encode = _fit_standard_encoder(X)
+        Z = encode(X)
     except ValueError:  # no column tells the fold's rows apart
         present = present[:1]
     if len(present) < 2:
@@ -201,7 +204,7 @@ def _fit_linear(
         ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
 
         def predict_numbers(X_test: DataFrame) -> Array:
-            values = ridge.predict(encoder.transform(X_test)).astype(np.float64)
+            values = ridge.predict(encode(X_test)).astype(np.float64)
             return np.clip(values * scale + center, y.min(), y.max())
 
         return predict_numbers
@@ -216,10 +219,32 @@ def _fit_linear(
 
     def predict(X_test: DataFrame) -> Array:
         P = np.zeros((len(X_test), n_classes))
-        P[:, columns] = model.predict_proba(encoder.transform(X_test))
+        P[:, columns] = model.predict_proba(encode(X_test))
         return P
 
     return predict
+
+
+def _fit_standard_encoder(X: DataFrame) -> Callable[[DataFrame], Array]:
+    """Fit an encoder, and return its `transform` with all numbers standardised, none of them bounded."""
+    encoder = TableEncoder(numbers="smooth", text="rare").fit(X)
+    places, first = [], 0
+    for encoding in encoder.encodings_:
+        for one in getattr(encoding, "numbers", [encoding]):  # those of a date
+            if isinstance(one, NumberEncoding):
+                one.limit = BOUND
+                places.append(first)
+            first += count_features(one)
+    values = encoder.transform(X)[:, places].astype(np.float64)
+    center, scale = values.mean(axis=0), values.std(axis=0)
+    scale[scale == 0] = 1.0
+
+    def encode(X_new: DataFrame) -> Array:
+        Z = encoder.transform(X_new)
+        Z[:, places] = (Z[:, places] - center) / scale
+        return Z
+
+    return encode
 
 
 def predict_constant(y: Array, weights: Array | None, classes: Array | None, n_rows: int) -> Array:

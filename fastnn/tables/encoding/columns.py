@@ -86,6 +86,8 @@ class NumberEncoding(Encoding):
     edges: NDArray[np.float64]  # (T + 1,): edges of the intervals; a single edge if there are no intervals
     has_indicator: bool  # True if an indicator of missing values is a feature
 
+    limit = LIMIT  # bound of the scaled value; no field, since only a linear model has another one
+
     def __post_init__(self) -> None:
         # The kernels rely on the number of features, which these fields determine.
         edges = self.edges
@@ -141,7 +143,7 @@ class NumberEncoding(Encoding):
                 x = np.where(missing, self.center, x)
             x = align(x)
             if self.is_scaled:
-                smooth_scaled()(x, self.center, self.scale, LIMIT, out, first)
+                smooth_scaled()(x, self.center, self.scale, self.limit, out, first)
             if low.size:
                 piecewise_linear()(x, *terms, out, first + bins)
             if self.has_indicator:

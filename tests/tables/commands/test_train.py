@@ -283,14 +283,14 @@ def test_columns_that_need_a_decision_are_noted(train):
     }
     leak = f"column 'boat' alone predicts the target almost perfectly (accuracy 100.0%): {only} boat {drop}"
     out = train(frame, *CHURN, *SHORT)
-    assert {note for note in re.findall("  note: (.*)", out) if "48 rows" not in note} == {*notes, leak}
+    assert set(re.findall("  note: (?!scores|the linear)(.*)", out)) == {*notes, leak}
     assert "left out             id: every row has another value" in out
     assert "note: scores of 48 rows say little: --cv 5 evaluates all rows, by networks that did not" in out
     solved = ("--drop", "boat,row,customer_id", "--groups", "patient", "--na", "age=?,pulse=-999")
     out = train(frame, *SPENT, *SHORT, *solved)
     assert f"  note: column 'again' is a copy of the target: --drop again {drop}" in out
     assert f"  note: column 'cents' alone predicts the target almost perfectly (R2 1.0000): {only}" in out
-    assert len(re.findall("  note: (?!scores)", out)) == 2
+    assert len(re.findall("  note: (?!scores|the linear)", out)) == 2
     assert "(8 missing values)" in out
     sentinel = (
         "the target 'spent' holds -9999 in 3 rows (1.2%): if it means missing, read it so by --na spent=-9999"
@@ -326,6 +326,18 @@ def test_a_rare_class_that_is_never_predicted_is_noted_and_accuracy_is_not_the_f
     assert "is never predicted" in page
     assert 0 < metrics()["scores"]["majority"]["average_precision"] < 0.1
     assert "note: 'yes'" not in train(frame, *base, "--balanced")
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.0])
+def test_a_linear_model_that_is_better_is_said_to_be(slope, train, folder):
+    x = np.random.RandomState(0).standard_cauchy(300)  # beyond the bound of the networks' features
+    noise = np.random.RandomState(1).normal(size=300)
+    out = train(pd.DataFrame({"x": x, "y": slope * x + noise}), "--target", "y", *SHORT)
+    scores = metrics()["scores"]
+    note = "note: the linear model is the better one here: RMSE "
+    assert (note in out) == (slope > 0)
+    assert (note[6:] in (folder / "run" / "report.html").read_text("utf-8")) == (slope > 0)
+    assert slope == 0 or scores["linear_model"]["rmse"] < 1.1
 
 
 TEXTS_OF_NUMBERS = {
