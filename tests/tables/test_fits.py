@@ -93,6 +93,40 @@ def test_scoring_of_a_regressor_with_quantiles_scores_the_mean():
     np.testing.assert_array_equal(both.predict(X), mean.predict(X))
 
 
+@pytest.mark.parametrize("quantiles", [None, [0.1, 0.9]])
+@pytest.mark.parametrize("n_groups", [3, 40])  # of three, two are set aside by two networks, one by one
+def test_out_of_fold_predictions_are_means_of_the_networks_that_were_not_trained_on_a_row(
+    n_groups, quantiles, monkeypatch
+):
+    random = np.random.RandomState(0)
+    X, y = make_sums(2400, n_noise=0)
+    y += random.normal(size=2400)  # beside which the networks' own errors, which their mean lowers, are small
+    X, X_new, y, y_new = X[:400], X[400:], y[:400], y[400:]
+    splits, evaluate_held_out = [], fits.evaluate_held_out
+
+    def record(estimator, table, own_splits, *others):
+        splits.extend(own_splits)
+        evaluate_held_out(estimator, table, own_splits, *others)
+
+    monkeypatch.setattr(fits, "evaluate_held_out", record)
+    model = TabularRegressor(5, "good", quantiles=quantiles, random_state=0)
+    model.fit(X, y, passes=12, groups=np.arange(400) % n_groups)
+    Z, values = model.encoder_.transform(X), []
+    for head in model._list_heads():
+        scores = np.full((5, 400), np.nan)
+        for own, member, (train, _) in zip(scores, head, splits, strict=True):
+            is_new = ~np.isin(np.arange(400), train)
+            own[is_new] = model._score_rows_by(member, Z[is_new])[:, 0]
+        values.append(model._decode_y(np.nanmean(scores, axis=0)))
+    assert model.oof_rows_.size == 400
+    np.testing.assert_allclose(model.oof_prediction_, values[0].clip(y.min(), y.max()), rtol=1e-5, atol=1e-6)
+    if quantiles:
+        expected = model._order_quantiles(np.transpose(values[1:]))
+        np.testing.assert_allclose(model.oof_quantiles_, expected, rtol=1e-5, atol=1e-6)
+        low, high = model.predict(X_new, quantiles=True).T
+        assert ((low <= y_new) & (y_new <= high)).mean() == pytest.approx(0.8, abs=0.06)
+
+
 @pytest.mark.filterwarnings("error")
 def test_the_r2_of_one_row_is_undefined_without_a_warning():
     X = np.arange(4.0)[:, None]
