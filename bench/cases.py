@@ -116,8 +116,18 @@ def gradient(model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> Callable[[], 
 
 # --- whole processes -----------------------------------------------------------------------------
 
-IMPORT_OURS = "import fastnn"
-IMPORT_STACK = "import numba, sklearn.datasets, matplotlib.pyplot"
+# A program that fits once: what a user waits for in a new process, imports included.
+FIRST_FIT = """
+import warnings
+from sklearn.datasets import load_iris
+from {module} import MLPClassifier
+warnings.simplefilter("ignore")
+MLPClassifier(random_state=0).fit(*load_iris(return_X_y=True))
+"""
+FIRST_FITS = {
+    name: FIRST_FIT.format(module=module)
+    for name, module in {"ours": "fastnn", "theirs": "sklearn.neural_network"}.items()
+}
 
 
 def python(program: str) -> None:

@@ -47,11 +47,11 @@ def test_compilation(benchmark, kernel, tmp_path):
     benchmark.pedantic(first_call, rounds=2)
 
 
-@pytest.mark.parametrize("program", [cases.IMPORT_OURS, cases.IMPORT_STACK])
-def test_import(benchmark, program):
-    """Benchmark the import of fastnn and of the packages it rests on."""
-    benchmark.group = "import"
-    benchmark.pedantic(cases.python, (program,), rounds=3, warmup_rounds=1)
+@pytest.mark.parametrize("side", cases.FIRST_FITS)
+def test_first_fit(benchmark, side):
+    """Benchmark a new process to the end of its first fit, of fastnn and of scikit-learn."""
+    benchmark.group = "first fit"
+    benchmark.pedantic(cases.python, (cases.FIRST_FITS[side],), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("action", [cases.moons_cold, cases.moons_command], ids=["empty cache", "warm"])
