@@ -101,7 +101,7 @@ def test_what_keeps_the_page_from_training_is_said(obstacle, visitors, site):
 
 def test_a_figure_of_the_site_trains_with_the_modules_of_the_page(visitors, site):
     page = visitors().page
-    page.goto(f"{site.address}valley.html")
+    show_the_valley(page, site)
     expect(page.locator("#result")).to_contain_text(re.compile(r"Step \d\d?: w₁ = .?\d\.\d"))
     check_accessibility(page, ["light"])
     page.locator("#rate").fill("0.1")
@@ -119,11 +119,13 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     replace_a_lost_worker(visitor)
     fetch_a_new_version(visitor, site)
     show_a_figure(visitor, site)
+    show_the_valley(page, site)  # another page of the folder is not the playground
+    page.goto(site.address)
     # Whatever was fetched is kept: the page opens, trains and saves when the server is gone.
     page.wait_for_timeout(1000)
     site.close()
-    visitor.go_to("dataset=spiral&layers=5")
-    page.reload()
+    show_the_valley(page, site)
+    page.goto(f"{site.address}index.html?from=valley#dataset=spiral&layers=5")
     visitor.wait_for_frame()
     assert visitor.widths == [2, 5, 2]
     visitor.press("Space")
@@ -131,6 +133,11 @@ def test_a_journey_without_a_server(visitors, site, tmp_path):
     assert visitor.percent("#score-train") > 50
     # Chromium logs what the distribution in this test lacks.
     visitor.errors = [error for error in visitor.errors if "404" not in error]
+
+
+def show_the_valley(page, site):
+    page.goto(f"{site.address}valley.html")
+    expect(page.locator("#result")).to_contain_text(re.compile(r"Step \d"))
 
 
 def train(visitor):

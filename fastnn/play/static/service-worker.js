@@ -37,7 +37,9 @@ addEventListener("fetch", (event) => {
   if (request.method !== "GET" || !request.url.startsWith("http")) return;
   const answer = async () => {
     const cache = await caches.open(CACHE);
-    const kept = await cache.match(request.mode === "navigate" ? "./" : request);
+    // A page is kept by its own address, whatever follows it; index.html is the page of its folder.
+    const page = request.mode === "navigate" && request.url.replace(/(index\.html)?([?#].*)?$/, "");
+    const kept = await cache.match(page || request);
     if (kept) return kept;
     const response = await fetch(request);
     if (response.ok) await cache.put(request, response.clone());
