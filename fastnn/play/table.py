@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.frames import as_table, is_missing
-from ..system.messages import join_names
+from ..system.messages import join_names, note_renamed_columns
 from ..system.targets import are_numbers, stands_for_number, suggest_task
 from ..system.validation import short_repr
 from .datasets import TABLES
@@ -111,8 +112,8 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     return PlayTable(columns, target, kind, y, classes, _sort_by_use(columns, y))
 
 
-def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, list[str]]:
-    """Return the table of a CSV file, and the names of all columns; by default the last one is the target.
+def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, list[str], list[str]]:
+    """Return the table of a CSV file, the names of all columns, and notes; by default the last is the target.
 
     Unlike the readers of `fastnn.tables`, this one needs NumPy alone, which a page in a browser has loaded.
     """
@@ -125,7 +126,13 @@ def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, li
     lines = [row for row in csv.reader(io.StringIO(text), dialect) if any(row)]
     if len(lines) < 2:
         raise ValueError("the file has no rows below a header")
-    names, *rows = [[field.strip() for field in row] for row in lines]
+    header, *rows = [[field.strip() for field in row] for row in lines]
+    names: list[str] = []
+    for name in header:
+        numbered = (f"{name}.{k}" for k in itertools.count(1))  # as pandas does
+        names.append(
+            next(each for each in numbered if each not in {*header, *names}) if name in names else name
+        )
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ValueError(f"row {number} has {len(row)} fields, but the header {len(names)}")
@@ -136,7 +143,7 @@ def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, li
     fields = dict(zip(names, zip(*rows, strict=True), strict=True))
     columns = {name: _parse_fields(each, has_points) for name, each in fields.items()}
     y = columns.pop(target)
-    return make_table(columns, y, target), names
+    return make_table(columns, y, target), names, note_renamed_columns(header, names)
 
 
 def _parse_fields(fields: Sequence[str], has_points: bool) -> Array:

@@ -70,6 +70,19 @@ def join_names(names: Iterable[object], quoted: bool = True) -> str:
     return ", ".join(texts[:MAX_NAMES]) + more
 
 
+def note_renamed_columns(header: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return a note for every name that a header repeats: numbers are added to it, as pandas does."""
+    renamed: dict[str, list[str]] = {}
+    given = [name.lstrip(" ") for name in header]
+    for old, new in zip(given, names, strict=False):
+        if old and new.startswith(f"{old}.") and given.count(old) > 1:
+            renamed.setdefault(old, []).append(repr(new))
+    return [
+        f"the header has more than one column named {name!r}: the others become {', '.join(others)}"
+        for name, others in renamed.items()
+    ]
+
+
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun: "1 row", "2,000 rows", "2 categories"."""
     plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"

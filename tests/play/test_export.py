@@ -109,7 +109,8 @@ def path(tmp_path):
 
 def test_csv_files_are_read_as_people_write_them(path):
     path.write_text(FILE, encoding="utf-8-sig")
-    table, names = read_csv(path)
+    table, names, notes = read_csv(path)
+    assert not notes
     assert names == ["width", "height", "name", "kind"]
     assert (table.target, table.kind, table.classes) == ("kind", "classes", ["no", "yes"])
     width, height = table.columns.values()
@@ -122,11 +123,24 @@ def test_another_column_may_be_the_target(path, separator):
     rows = np.random.RandomState(0).randn(30, 3).tolist()
     path.write_text("\n".join([separator.join("abc"), *(separator.join(map(str, row)) for row in rows)]))
     for target, others in (("b", ["a", "c"]), (None, ["a", "b"])):
-        table, names = read_csv(path, target)
+        table, names, _ = read_csv(path, target)
         assert (table.kind, list(table.columns), names) == ("regression", others, ["a", "b", "c"])
         np.testing.assert_array_equal(table.y, [row["abc".index(target or "c")] for row in rows])
     problem, _ = make_problem(Settings.of_state(table.state), table)
     assert (problem.kind, problem.inputs) == ("regression", ["a", "b"])
+
+
+def test_columns_of_one_name_are_renamed_as_train_does(path):
+    path.write_text("a,a,a.1,b,a\n1,2,3,4,x\n5,6,7,8,y\n")
+    table, names, notes = read_csv(path)
+    assert names == ["a", "a.2", "a.1", "b", "a.3"]
+    assert {name: column.tolist() for name, column in table.columns.items()} == {
+        "a": [1, 5],
+        "a.2": [2, 6],
+        "a.1": [3, 7],
+        "b": [4, 8],
+    }
+    assert notes == ["the header has more than one column named 'a': the others become 'a.2', 'a.3'"]
 
 
 @pytest.mark.parametrize(

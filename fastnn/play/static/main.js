@@ -182,6 +182,7 @@ const connection = new (isLocal ? LocalConnection : Connection)({
     isOpening &&= !message.problem;
     if (message.problem) problem(message.problem);
     else table = message;
+    if (message.notes?.length) news(`${message.name}: ${message.notes.join("; ")}.`);
     showTable(table); // a target that is refused is taken back
   },
   lost: ({ text, remedy }) => {

@@ -60,9 +60,9 @@ async function begin(table) {
   if (table) {
     try {
       python.FS.writeFile("/table.csv", new Uint8Array(table.content));
-      const [opened, names] = python.pyimport("fastnn.play.table").read_csv("/table.csv", table.target);
+      const [opened, names, notes] = python.pyimport("fastnn.play.table").read_csv("/table.csv", table.target);
       read = opened;
-      post("table", { name: table.name, target: opened.target, names: names.toJs() });
+      post("table", { name: table.name, target: opened.target, names: names.toJs(), notes: notes.toJs() });
     } catch (error) {
       post("table", { problem: `${table.name}: ${wording(error)}` });
       if (session) return;

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pandas
-from pandas import DataFrame, Index, Series
+from pandas import DataFrame, Series
 
 from ...system.files import is_url
-from ...system.messages import join_names, pluralize
+from ...system.messages import join_names, note_renamed_columns, pluralize
 from ...system.targets import MAX_CLASSES
 from ...system.validation import short_repr
 from ..parquet import (
@@ -410,7 +410,7 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
                 notes += _note_missing_classes(texts[frame[target].isna()])
         copied = [column for column in resolve_names(columns.copied, frame.columns) if column in frame]
         kept = fields.read_texts(copied, [""]) if copied else None
-    notes += _note_renamed_columns(dialect.header, frame.columns)
+    notes += note_renamed_columns(dialect.header, frame.columns)
     marks = {"sep": dialect.sep, "decimal": dialect.decimal, "thousands": dialect.thousands}
     return ReadTable(frame, file.name, notes, ReadOptions(**(options.to_record() | marks)), kept)
 
@@ -560,19 +560,6 @@ def _convert_numbers(
     if doubtful:
         notes.append(f"points separate thousands in {join_names(doubtful)}")
     return notes
-
-
-def _note_renamed_columns(header: Sequence[str], names: Index) -> list[str]:
-    """Return a note for every name that the header repeats: pandas adds numbers to it."""
-    renamed: dict[str, list[str]] = {}
-    given = [name.lstrip(" ") for name in header]
-    for old, new in zip(given, names, strict=False):
-        if old and new.startswith(f"{old}.") and given.count(old) > 1:
-            renamed.setdefault(old, []).append(repr(new))
-    return [
-        f"the header has more than one column named {name!r}: the others become {', '.join(others)}"
-        for name, others in renamed.items()
-    ]
 
 
 def _drop_index(read: ReadTable) -> None:
