@@ -20,6 +20,16 @@ FIGURE = (
     '<iframe src="{0}" loading="lazy" title="{1}"></iframe></details>\n'
 )
 LINK = '\n<p><a href="{0}">Open it in this browser</a></p>'
+# The command that does the same on the reader's computer, which nobody needs who reads it here.
+FOLDED = "<details><summary>The same on your computer</summary>\n\n{0}\n\n</details>"
+# What leads to the page itself, where the site has one: on the home page, and at the head of the description.
+LEADING = {
+    "index": ("**[Play](use/playground.md)**", '<a href="playground/index.html"><strong>Play</strong></a>'),
+    "use/playground": (
+        "# Playground\n",
+        '# Playground\n\n<p><a href="../playground/index.html">Play in this browser</a></p>\n',
+    ),
+}
 STATIC = Path(__file__).parents[1] / "_static"
 
 
@@ -29,12 +39,11 @@ def add_links(text, name):
 
     def add(match):
         address = f"{folder}#{html.escape(match[1])}"
-        return (
-            match[0]
-            + FIGURE.format(address, "Playground with the settings of this chapter")
-            + LINK.format(address)
-        )
+        figure = FIGURE.format(address, "Playground with the settings of this chapter")
+        return figure + LINK.format(address) + "\n\n" + FOLDED.format(match[0])
 
+    if name in LEADING:
+        text = text.replace(*LEADING[name], 1)
     return PLACE.sub(lambda match: FIGURE.format(folder + match[1], match[2]), COMMAND.sub(add, text))
 
 
