@@ -17,6 +17,7 @@ import numpy as np
 
 from ..model import Model
 from ..schedules import resolve_schedule
+from ..system.messages import collect_warnings
 from ..system.validation import short_repr
 from ..training.divergence import DivergenceError
 from ..training.model_training import train_in_chunks
@@ -106,6 +107,9 @@ class Run:
         self._ending: dict[str, Any] | None = None  # the message of the training's end
         # Parameters that the page has set: the steps done, the number in the flat vector, and the value.
         self.set_by_hand: list[tuple[int, int, float]] = []
+        self._warned: set[str] = (
+            set()
+        )  # texts of the library's warnings: a training that runs on repeats them
         self._replaced: dict[int, list[float]] = {}  # values before, of the parameters that have been set
         self._is_stale = True  # there is something to draw
         self._n_frames, self._drawn = 0, -1
@@ -155,6 +159,7 @@ class Run:
         self.model._training = None  # a training with other settings is no continuation of this state
         self.stages.append(Stage(self.problem, latest.step, latest.epoch))
         self._recorder.restart()
+        self._warned.clear()
         self._pace.set_epochs(latest.step, self.problem.steps_per_epoch)
         self._work = self._train()
         self._is_stale = True
@@ -241,9 +246,14 @@ class Run:
         0 is at once, and None after the next message alone.
         """
         try:
-            self._begin()
-            if self._n_frames:
-                self._train_until(max(self._next_busy, time.perf_counter() + MIN_SECONDS))
+            with collect_warnings(warned := []):
+                self._begin()
+                if self._n_frames:
+                    self._train_until(max(self._next_busy, time.perf_counter() + MIN_SECONDS))
+            for text, _ in warned:
+                if text not in self._warned:
+                    self._warned.add(text)
+                    self._send({"type": "warning", "run": self.number, "text": text})
             if self._seconds_to_frame() == 0:
                 self._draw()
         except Exception as error:

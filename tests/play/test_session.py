@@ -321,3 +321,13 @@ def test_saved_models_resume_with_the_same_bits(name, tmp_path):
     n_epochs = problem.settings.n_passes or 50
     loaded.train(*problem.training_data, n_epochs, resume=True, **problem.train_arguments)
     assert (numbers_of(loaded) == numbers_of(train_alone(state, n_epochs))).all()
+
+
+def test_warnings_of_the_library_reach_the_page_once_for_the_settings_that_cause_them():
+    with FakePage() as page:
+        page.start(dataset="surface")
+        page.train_to(1500)  # the training has been called twice
+        (warning,) = page.received("warning")
+        assert "output_activation='tanh' has outputs from -1 to 1: choose" in warning["text"]
+        page.start(2, dataset="surface", output_activation="identity")
+        assert len(page.received("warning")) == 1

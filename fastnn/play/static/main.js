@@ -7,7 +7,7 @@ import { Curves } from "./curves.js";
 import { byId, inputName, make, whole } from "./dom.js";
 import { Formula } from "./formula.js";
 import { isLocal, LocalConnection } from "./local.js";
-import { clearProblems, lost, news, problem } from "./messages.js";
+import { clearProblems, lost, news, problem, warning } from "./messages.js";
 import { Network } from "./network.js";
 import { Palette } from "./palette.js";
 import { Parameter } from "./parameter.js";
@@ -170,6 +170,9 @@ const connection = new (isLocal ? LocalConnection : Connection)({
     if (isPending) return; // `playing` is what the new run was told
     setPlaying(false);
     (message.failed ? problem : news)(controls.inWords(message.why));
+  },
+  warning: (message) => {
+    if (message.run === started?.run) warning(controls.inWords(message.text));
   },
   script: ({ text }) => showScript(text),
   saved: ({ name, arrays: { content } }) => {

@@ -23,6 +23,8 @@ function notice(place, text, kind, seconds) {
 }
 
 export const problem = (text) => notice(byId("problems"), text, "problem", 2 * SHOWN_FOR);
+/** A warning stays until the settings change. */
+export const warning = (text) => notice(byId("problems"), text, "warning");
 export const news = (text) => notice(byId("notices"), text, "news", SHOWN_FOR);
 export const clearProblems = () => byId("problems").replaceChildren();
 
