@@ -12,7 +12,6 @@ import scipy.sparse
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
@@ -28,6 +27,7 @@ from .fitting import FitOptions, fit_network
 from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
+from .scores import compute_accuracy
 from .solvers import is_stochastic
 from .sparse import check_sparse
 from .targets import ClassTargets, Weights, check_class_weights, check_texts
@@ -267,10 +267,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _compute_score(self, data: Samples) -> float:
         """Return the accuracy, weighted by the sample weights and the weights of the classes."""
-        return float(
-            accuracy_score(
-                data.given_y, self._compute_predictions(data.X, "predict", False), sample_weight=data.weights
-            )
+        return compute_accuracy(
+            data.given_y, self._compute_predictions(data.X, "predict", False), data.weights
         )
 
     # --- predicting --------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
@@ -21,6 +20,7 @@ from .fitting import FitOptions, fit_network
 from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
+from .scores import compute_r2
 from .solvers import is_stochastic
 from .targets import NumberTargets, Weights
 from .weights import make_from_weights
@@ -199,7 +199,7 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
         if not all_finite(predicted):
             return float("nan")
         with np.errstate(over="ignore"):  # finite predictions can still have an infinite square
-            return float(r2_score(data.given_y, predicted, sample_weight=data.given_weights))
+            return compute_r2(data.given_y, predicted, data.given_weights)
 
     # --- predicting --------------------------------------------------------------------------------
 

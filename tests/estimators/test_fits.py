@@ -10,10 +10,11 @@ import pytest
 from estimator_checks import parameters
 from problems import COUNTS, TARGETS, UNCONVERGED, X, assert_same_fit, classifier, going_on, regressor, y
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, get_scorer
+from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.utils import compute_sample_weight
 
 import fastnn
+from fastnn.estimators.scores import compute_accuracy, compute_r2
 
 pytestmark = UNCONVERGED
 
@@ -282,6 +283,27 @@ def test_scorers_are_weighted_as_the_default_score(weights, class_weight):
         assert scores[None] != unweighted
         products = compute_sample_weight(class_weight, y[:120]) * (1 if weights is None else weights)
         assert set(seen[0].round(9)) <= set(products.round(9))
+
+
+@pytest.mark.parametrize("dtypes", [(float, np.float32), (np.float32, np.float32), (int, float)], ids=str)
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 3, 120)], ids=["plain", "weighted"])
+def test_default_scores_are_scikit_learns_to_the_last_bit(weights, dtypes):
+    """Ties, constant targets, exact predictions, several outputs, and labels are among the cases."""
+    random, ones = np.random.default_rng(0), np.ones(120) if weights is None else weights
+    for shape in [(120,), (120, 1), (120, 3)]:
+        given, found = random.normal(scale=3, size=(2, *shape))
+        for truth, guess in [(given, found), (given * 0 + 2, found), (given, given), (given * 0, given * 0)]:
+            truth, guess = truth.astype(dtypes[0]), guess.astype(dtypes[1])
+            assert compute_r2(truth, guess, weights) == r2_score(truth, guess, sample_weight=weights)
+        truth, guess = (given > 0).astype(int), (found > 0).astype(int)
+        truth[::2] = guess[::2]
+        score = accuracy_score(truth, guess, sample_weight=weights)
+        assert compute_accuracy(truth, guess, ones) == score
+    options = {"early_stopping": True, "max_iter": 8, "learning_rate_init": 0.05}
+    for targets in (TARGETS, np.c_[TARGETS, np.ones_like(TARGETS)]):
+        kinds = [regressor(scoring=scoring, **options) for scoring in (None, "r2")]
+        ours, theirs = (model.fit(X, targets).validation_scores_ for model in kinds)
+        assert ours == theirs
 
 
 def test_a_loss_that_has_risen_warns():
