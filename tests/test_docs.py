@@ -194,10 +194,35 @@ def test_the_reference_lists_every_public_name_once():
     assert sorted(listed) == sorted({*fastnn.__all__, *fastnn.export.__all__} - {"__version__", "export"})
 
 
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for folder in ("fastnn", "kernels")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".js")
+}
+
+
 def test_messages_of_the_page_on_troubleshooting_are_in_the_sources():
     messages = re.findall(r"^\| `(.*?)` \| \[", DOCUMENTS["docs/use/troubleshooting.md"], re.MULTILINE)
     assert len(messages) >= 10
-    paths = [path for folder in ("fastnn", "kernels") for path in (ROOT / folder).rglob("*.py")]
-    sources = "".join(path.read_text(encoding="utf-8") for path in paths)
-    sources = re.sub(r'"\n *f?"', "", sources)  # texts that are divided between lines
+    sources = re.sub(r'"\n *f?"', "", "".join(SOURCES.values()))  # texts that are divided between lines
     assert [message for message in messages if message not in sources] == []
+
+
+def is_in_sources(name):
+    """Return True if a file, a folder or a module has this name, or one file defines all its dotted parts."""
+    path = name if re.search(r"/|\.(py|js)$", name) else name.replace(".", "/")
+    parts = [rf"\b(def|class|function) {part}\b|^ *(self\.)?{part}( =|: |,)" for part in name.split(".")]
+    return (
+        (ROOT / name).exists()
+        or any(re.search(rf"(^|/){path.rstrip('/')}(\.py|/|$)", file) for file in SOURCES)
+        or any(all(re.search(part, text, re.MULTILINE) for part in parts) for text in SOURCES.values())
+    )
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/understand/engine.md"])
+def test_code_named_in_documents_is_in_the_sources(name):
+    named = re.findall(
+        r"`([\w./]+)`", re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.DOTALL | re.MULTILINE)
+    )
+    assert [code for code in named if not is_in_sources(code)] == []

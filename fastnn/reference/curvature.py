@@ -90,4 +90,4 @@ def find_turns(
 def curvature(name: str) -> Curvature:
     """Return the curvature of the activation `name`."""
     activation = ACTIVATIONS[name]
-    return find_curvature(lambda z: activation.slope(activation.value(z), z))
+    return find_curvature(lambda z: activation.slope(z, activation.value(z)))

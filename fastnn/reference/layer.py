@@ -28,7 +28,7 @@ def convert_to_floats(values):
 class Layer:
     """Base class of the activations: subclasses define `value` and `slope`.
 
-    The methods `forward` and `backward` are those of the tutorial.
+    `forward` and `backward` are the methods of the tutorial's layers.
     """
 
     # True if `slope` reads the inputs Z, because the derivative is not a function of the output.
@@ -53,15 +53,15 @@ class Layer:
         raise TypeError("Layer is the base of Identity, Sigmoid, Tanh and others: use one of those")
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return the derivative of the activation.
 
         Parameters
         ----------
+        Z : array or None
+            The activation's inputs, any shape. Read only where `needs_sums` is True.
         A : array
-            The activation's outputs, any shape.
-        Z : array, optional
-            The activation's inputs. Read only where `needs_sums` is True.
+            The activation's outputs.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class Layer:
             The shape of X.
         """
         X = convert_to_floats(X)
-        return self.slope(self.value(X), X) * top_diff
+        return self.slope(X, self.value(X)) * top_diff
 
 
 # Registry of all activations by name. `fastnn.Model`, the estimators and the tests read it.
@@ -139,7 +139,7 @@ class Identity(Layer):
         return Z
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return 1."""
         return np.ones_like(A)
 
@@ -168,7 +168,7 @@ class Sigmoid(Layer):
         return np.where(np.less(Z, 0), e, np.ones_like(e)) / (1 + e)
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``(1 - A) A``."""
         return (1 - A) * A
 
@@ -194,7 +194,7 @@ class Tanh(Layer):
         return np.tanh(Z)
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``1 - A^2``."""
         return 1 - A**2
 
@@ -219,7 +219,7 @@ class Relu(Layer):
         return np.maximum(Z, 0)
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return 1 where A is above 0, else 0."""
         return (A > 0).astype(A.dtype)
 
@@ -246,7 +246,7 @@ class LeakyRelu(Layer):
         return np.where(Z < 0, cls.LEAK * Z, Z)
 
     @classmethod
-    def slope(cls, A, Z=None):
+    def slope(cls, Z, A):
         """Return 1 where A is above 0, else LEAK."""
         return np.where(A > 0, 1, cls.LEAK).astype(A.dtype)
 
@@ -276,7 +276,7 @@ class Elu(Layer):
         return cls.SCALE * np.where(Z < 0, cls.ALPHA * np.expm1(np.minimum(Z, 0)), Z)
 
     @classmethod
-    def slope(cls, A, Z=None):
+    def slope(cls, Z, A):
         """Return SCALE where A is above 0, else ``A + SCALE ALPHA``."""
         return np.where(A > 0, cls.SCALE, A + cls.SCALE * cls.ALPHA).astype(A.dtype)
 
@@ -319,7 +319,7 @@ class Softplus(Layer):
         return np.maximum(Z, 0) + np.log1p(np.exp(-np.abs(Z)))
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``1 - exp(-A)``."""
         return -np.expm1(-A)
 
@@ -344,7 +344,7 @@ class Silu(Layer):
         return Z * Sigmoid.value(Z)
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``sigmoid(Z) (1 + Z - A)``."""
         return Sigmoid.value(Z) * (1 + (Z - A))
 
@@ -372,7 +372,7 @@ class Gelu(Layer):
         return Z * Gelu.gate(Z)
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``g + g (1 - g) Z (2 u)'`` with ``g = sigmoid(2 u)``."""
         gate, Z = Gelu.gate(Z), np.clip(Z, -1e4, 1e4)
         return gate + gate * (1 - gate) * Z * np.sqrt(8 / np.pi).astype(A.dtype) * (1 + 3 * 0.044715 * Z**2)
@@ -408,7 +408,7 @@ class Mish(Layer):
         return Z * (n / (n + 2))
 
     @staticmethod
-    def slope(A, Z=None):
+    def slope(Z, A):
         """Return ``n / (n + 2) + 4 Z e (1 + e) / (n + 2)^2``."""
         Z = np.minimum(Z, 20)
         e = np.exp(Z)
@@ -423,4 +423,4 @@ def activation_forward(name, Z):
 
 def activation_backward(name, Z, A, dA):
     """Return the derivative of the loss by Z, given the outputs A and the derivative dA by them."""
-    return ACTIVATIONS[name].slope(A, Z) * dA
+    return ACTIVATIONS[name].slope(Z, A) * dA

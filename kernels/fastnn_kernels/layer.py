@@ -2,8 +2,7 @@
 
 To add an activation, write a class with its formula `value` and its derivative `slope` below the others,
 register it with the decorator ``@activation``, and write the NumPy version in ``fastnn/reference/layer.py``.
-CONTRIBUTING.md shows an example. Compute the slope from the output a if possible. Otherwise set `needs_sums`
-to True: a training then keeps the sums z as well as the outputs.
+CONTRIBUTING.md shows an example. A slope that reads z needs `needs_sums` in the reference.
 
 Shape letters: J units, T samples of a tile (a whole number of vectors).
 """
@@ -35,7 +34,6 @@ class Activation(NamedTuple):
 
     value: Any  # z -> a
     slope: Any  # (z, a) -> da/dz
-    needs_sums: bool  # True if the slope reads z
 
 
 # Registry of all activations by name.
@@ -51,7 +49,7 @@ def activation(name: str) -> Callable[[type], type]:
 
     def register(formulas: type) -> type:
         value, slope = (emitter(vars(formulas)[part].__func__) for part in ("value", "slope"))
-        ACTIVATIONS[name] = Activation(value, slope, getattr(formulas, "needs_sums", False))
+        ACTIVATIONS[name] = Activation(value, slope)
         return formulas
 
     return register
@@ -180,8 +178,6 @@ class Softplus:
 class Silu:
     """The swish ``z sigmoid(z)``."""
 
-    needs_sums = True
-
     @staticmethod
     def value(z: Value) -> Value:
         return z * vmath.sigmoid_to_zero(z)
@@ -203,8 +199,6 @@ def _gelu_gate(z: Value) -> Value:
 class Gelu:
     """The Gaussian error linear unit, approximated by tanh: ``z sigmoid(2 u)``, with u as in `_gelu_gate`."""
 
-    needs_sums = True
-
     @staticmethod
     def value(z: Value) -> Value:
         return z * _gelu_gate(z)
@@ -222,8 +216,6 @@ class Gelu:
 @activation("mish")
 class Mish:
     """``z tanh(softplus(z))``: with ``e = exp(z)`` and ``n = e (e + 2)``, ``z n / (n + 2)``."""
-
-    needs_sums = True
 
     @staticmethod
     def value(z: Value) -> Value:
