@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
 Painted = Generator[tuple[int, Tally, float], None, None]
 
-# Maximum number of pixels in a file: kernels paint so many in half a day, far from a boundary.
+# Maximum number of pixels in a file: painting this many takes half a day, far from a boundary.
 MAX_PIXELS = 10**14
 # Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
 # at a time.
@@ -59,11 +59,13 @@ def paint_picture(
     check_flag(progress, "progress")
     if not isinstance(executor, Executor | None):
         raise TypeError(
-            f"executor must be an Executor of concurrent.futures, got {short_repr(executor)}; that of a Dask "
-            "cluster is client.get_executor()"
+            f"executor must be an Executor of concurrent.futures, got {short_repr(executor)}; for a Dask "
+            "cluster pass client.get_executor()"
         )
     if executor is not None and n_threads is not None:
-        raise ValueError("n_threads are those of this process, but executor= paints in others: leave one out")
+        raise ValueError(
+            "n_threads counts threads of this process, executor= paints in others: leave one out"
+        )
     if out is not None:
         if painter.finds_classes:
             raise ValueError(
@@ -207,7 +209,7 @@ def _paint_rectangle(
     painter: Painter, view: View, sink: Sink, regions: Regions | None, advance: Advance, rect: Rect
 ) -> tuple[Any, Tally, float]:
     """Return what `sink.encode` makes of a rectangle, statistics, and the seconds of encoding."""
-    # A model of another library may reserve cores itself and would wait for ever for one reserved here:
+    # A model of another library may reserve cores itself. If one were reserved here, both could deadlock:
     # reserve a core for networks of fastnn alone.
     with acquire_cores(1) if painter.is_threaded else nullcontext():
         pixels, tally = paint_pixels(painter, view, regions, advance, rect, sink.target(rect))

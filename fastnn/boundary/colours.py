@@ -72,7 +72,7 @@ def check_colouring(
 ) -> None:
     """Raise ValueError for invalid colours, markers or colormaps, and for a colormap of a picture of classes.
 
-    The arguments are those of `plot_decision_boundary`. Where `classes` are not known yet, `choose_colours`
+    See `plot_decision_boundary` for the arguments. Where `classes` are not known yet, `choose_colours`
     and `choose_markers` check the numbers later.
     """
     if colours is not None and classes is not None:
@@ -170,7 +170,7 @@ def _match(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: str
 def region_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.uint8]:
     """Return the colours (n_classes, 3) of regions in a file, components from 0 to 255.
 
-    They are exactly those of `choose_colours`; by default paler ones.
+    They equal the colours that `choose_colours` returns; by default they are paler.
     """
     found = choose_colours(classes, colours)
     return ((lighten(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
@@ -197,7 +197,7 @@ def response_colormap(cmap: str | Colormap | None = None) -> Colormap:
 def probability_colormap(shades: Array, place: int) -> Colormap:
     """Return the colormap of the probability of a class, given the colours (n_classes, 3) of all classes.
 
-    It ends in the colour of the class, and begins in that of the other of two classes, else in white.
+    It ends in the colour of the class, and begins in the other class's if there are two, else in white.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -221,7 +221,7 @@ def response_colours(cmap: str | Colormap | None) -> NDArray[np.uint8]:
 def _read_colours(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
     """Return the argument `colours` of `render_boundary` as a colormap or as a dict of colours.
 
-    The keys of the dict are those of a mapping or the positions in a sequence; its values are (red, green,
+    The keys of the dict are the keys of a mapping or the positions in a sequence; its values are (red, green,
     blue).
     """
     from matplotlib import color_sequences, colormaps

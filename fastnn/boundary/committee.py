@@ -163,7 +163,7 @@ def make_committee(
 ) -> Committee:
     """Return the committee of a model's networks in a plane, all converted to the widest of their dtypes.
 
-    The arguments are those of `make_plane` and `restrict_network`.
+    See `make_plane` and `restrict_network` for the arguments.
     """
     plane = make_plane(features, fixed, mapping)
     members = [restrict_network(*member, plane, output) for member in networks.members]

@@ -1,6 +1,6 @@
 """Lines between the classes at the points of a lattice, found by contourpy.
 
-The coordinates of lines are those of the lattice: the point in column j and row i is (j, i), and rows go
+Lines have the coordinates of the lattice: the point in column j and row i is (j, i), and rows go
 upward. Lines are searched for in *tiles* alone, small squares of the lattice whose points differ in class.
 """
 
@@ -24,7 +24,7 @@ TILE = 8
 STEPS = np.arange(TILE + 1)
 # Smallest margin: a line between two points of different classes must not run through one of them.
 MIN_MARGIN = 1e-9
-# Number of decimals by which the ends of lines are compared: contourpy may round further ones differently.
+# Number of decimals by which the ends of lines are compared: contourpy may round the rest differently.
 DECIMALS = 6
 # Standard deviation of the filter that smooths the steps of pixels, in vertices of a line.
 SMOOTHING = 3.0

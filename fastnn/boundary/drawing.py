@@ -53,7 +53,7 @@ def draw_picture(
 ) -> Axes:
     """Draw a picture that has `data`, the lines between its regions, and samples.
 
-    The arguments are those of `BoundaryImage.plot`, which names the errors; `is_pale` (n,) tells the samples
+    See `BoundaryImage.plot` for the other arguments and the errors; `is_pale` (n,) tells the samples
     that are drawn pale, None for none, and `plane` is the title of the legend.
     """
     assert image.data is not None
@@ -199,7 +199,7 @@ def check_axes(ax: Any) -> None:
 
 @contextmanager
 def open_axes(ax: Axes | None) -> Iterator[Axes]:
-    """Yield the given axes, or those of a new figure, which is closed if the block ends in an error."""
+    """Yield the given axes, or axes of a new figure, which is closed if the block ends in an error."""
     check_axes(ax)
     if ax is not None:
         yield ax

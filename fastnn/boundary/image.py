@@ -161,7 +161,7 @@ class BoundaryImage:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Axes to draw on; by default those of a new figure.
+            Axes to draw on; by default a new figure's.
         X : array-like (n, 2), optional
             Samples to draw over the picture.
         y : array-like (n,), optional
@@ -171,7 +171,7 @@ class BoundaryImage:
             these colours, regions paler ones. Where y has labels that are not in `classes`, a sequence
             follows the sorted order of all labels.
         cmap : str or Colormap, optional
-            Colormap of a response; by default the image's own, else that of `plot_decision_boundary`.
+            Colormap of a response; by default the image's own, else `plot_decision_boundary`'s default.
         markers : sequence, mapping or str, optional
             Markers of the samples, as `plot_decision_boundary` takes them; by default dots.
 

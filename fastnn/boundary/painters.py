@@ -56,7 +56,7 @@ class Painter(ABC):
     """Computation of the pixels in rectangles.
 
     `class_index` is the number of the class whose probability is painted. `reason` says why all pixels are
-    evaluated, and is empty for certified painting; `method` is that of painting, so far or planned. Both are
+    evaluated, and is empty for certified painting; `method` is how pixels are painted, so far or as planned. Both are
     values of `RenderStats`.
     """
 
@@ -104,7 +104,7 @@ def make_painter(
     """Return the painter of a subject.
 
     `n_pixels` is the number of pixels in the picture, for the choice of the method "auto"; the other
-    arguments are those of `render_boundary`, which names the errors.
+    arguments and the errors are described at `render_boundary`.
     """
     check_choice(response, "response", RESPONSES)
     check_choice(method, "method", METHODS)
@@ -187,7 +187,7 @@ class NetworkPainter(Painter):
         self.classes, self.dtype = None, subject.committee.dtype
         if response == "class":
             self.classes, self.dtype = subject.classes, np.min_scalar_type(len(subject.classes) - 1)
-        # Pixels painted without bounds, with bounds, and evaluated among the latter.
+        # Pixels painted without bounds, pixels painted with bounds, and how many of these were evaluated.
         self._n_dense = self._n_probed = self._n_evaluated = 0
 
     def __getstate__(self) -> dict[str, Any]:

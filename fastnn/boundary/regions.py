@@ -40,7 +40,7 @@ class Regions:
     def fill(self, rect: Rect, target: Array) -> Iterator[tuple[slice, NDArray[np.int64] | None]]:
         """Fill the known squares in the pixels of a rectangle, and yield what must be painted.
 
-        The left edge of the rectangle is that of a square, and its step 1. Each item is the rows of the
+        The rectangle begins at the left edge of a square, and its step is 1. Each item is the rows of the
         target that belong to one row of squares, and the unknown squares (n, 3): row and column, counted from
         the first of these rows, and size; None if all squares in these rows are unknown.
         """

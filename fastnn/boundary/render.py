@@ -135,7 +135,7 @@ def render_boundary(
     A file is moved to its name when it is complete, and replaces an older picture of the same name. A process
     that is killed leaves a hidden folder, `.fastnn-...`, beside the file, with all that was not moved yet.
 
-    The first row of an image file is the highest one; the rows of a Zarr array are those of `data`. Classes
+    The first row of an image file is the highest one; a Zarr array has the row order of `data`. Classes
     have a colour each, up to 256 of them. A response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535 for
     1, or with `cmap` in up to 256 colours. ``.zarr`` holds it as floats; it is the only format for margins of
     a decision function, which may be above 1. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the

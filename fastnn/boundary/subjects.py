@@ -98,8 +98,8 @@ def make_subject(
     """Return the subject of a model, estimator, pipeline, ensemble or function.
 
     `call` is the user's call with its first arguments, for an error message. `features`, `fill`,
-    `class_of_interest` and `classes` are those of `render_boundary`, as are the errors; `class_of_interest`
-    only counts for a model of several labels. Columns of `samples` may be `features`, and their mean is the
+    `class_of_interest`, `classes` and the errors are described at `render_boundary`; `class_of_interest`
+    counts only for a model of several labels. Columns of `samples` may be `features`, and their mean is the
     default of `fill`. With `may_regress`, the model may predict numbers: its subject has no classes and no
     committee.
     """
@@ -185,7 +185,7 @@ def _make_section(
         fill = samples.table.mean(axis=0) if fill is None else fill
         known_names = names or samples.columns
     pair = _resolve_features(features, n_features, known_names)
-    # A tabular estimator describes its columns; those of a single value are left out of its networks.
+    # A tabular estimator describes its columns; columns of a single value are left out of its networks.
     columns = [one for one in getattr(model, "columns_", ()) if isinstance(one, dict) and one.get("features")]
     others = [one["name"] for one in columns if one["kind"] in ("category", "date")]
     if others:

@@ -173,7 +173,7 @@ def _write_function(name: str) -> str:
 
 
 def _apply(function: str, values: str, n: int) -> list[str]:
-    """Return the statements that replace values by those of an activation or an output function."""
+    """Return the statements that apply an activation or an output function to values in place."""
     if function == "softmax":
         return [f"    net_softmax({values}, {n});"]
     if function == "identity":
@@ -283,7 +283,7 @@ def _write_self_test(description: ModelDescription, samples: Array) -> str:
     compute, check = "net_predict_proba", ""
     if description.kind == "numbers":
         compute = "net_predict"
-    if description.kind == "classes":  # no probability is clearly higher than that of the class
+    if description.kind == "classes":  # no probability clearly exceeds the class's own
         check = "            failures += expected[net_predict(x)] < expected[k] - 0.001f;\n"
     tolerance = _format_number(TOLERANCES[description.dtype.name])
     outputs = _compute_expected(description, samples)
@@ -424,7 +424,7 @@ def _choose_samples(description: ModelDescription, X: Array | None, scale: Array
     """Return samples that the dtype can compute: some of X, by default drawn ones."""
     if X is None:
         drawn = np.random.RandomState(0).randn(N_SAMPLES, scale.size).round(3)
-        # Exponentials overflow for samples that are far from those of the fit: draw smaller ones.
+        # Exponentials overflow for samples far from the samples of the fit: draw smaller ones.
         candidates = [(drawn * factor - offset) / scale for factor in (*0.0625 ** np.arange(16), 0.0)]
     else:
         # Few samples first: the outputs of all would take time and memory.

@@ -25,7 +25,7 @@ def register_skl2onnx() -> None:
     Notes
     -----
     Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the samples given
-    to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" are those of
+    to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" work as for
     scikit-learn's classifiers. With "zipmap", skl2onnx's default, classes that are booleans or floats become
     integers, and maps hold probabilities in float32, as ONNX's ZipMap requires.
 
@@ -96,7 +96,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     dtype = np_dtype_to_tensor_dtype(description.dtype)
     # Samples may be integers, or floats of another size than the network's. A needless cast does no harm.
     samples = graph.node("Cast", operator.inputs[0].full_name, to=dtype)
-    # Results in the model's own types, which are cast to those of the operator's outputs.
+    # Results in the model's own types, which are cast to the types of the operator's outputs.
     results = [scope.get_unique_variable_name("result") for _ in operator.outputs]
     add_model(description, graph, samples, results)
     for result, variable in zip(results, operator.outputs, strict=True):

@@ -57,7 +57,7 @@ def circles(n_samples, noise, seed):
 
 
 def spiral(n_samples, noise, seed, arms, turns):
-    """Return samples of a spiral's arms, which wind so many turns, and the numbers of the arms."""
+    """Return samples of a spiral's arms, which wind `turns` times, and the numbers of the arms."""
     random = np.random.RandomState(seed)
     y = np.arange(n_samples) % arms
     radius = np.linspace(0.1, 1.0, n_samples)

@@ -37,7 +37,7 @@ class Field:
     scale: str = "linear"  # "log" for a number that is best set in powers of ten
     # Accepted names of "choice" and "choices", with a line of what each is.
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    # Fields and those of their values with which this setting has an effect. With others, the page hides its
+    # Fields, and the values of each with which this setting has an effect. With others, the page hides its
     # control or, if there is a reason, disables it and shows the reason.
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     otherwise: str | None = None

@@ -40,7 +40,7 @@ Array = NDArray[Any]
 MAX_PIXELS, MAX_UNIT_PIXELS = 1024, 128
 # Probability from which on the page does not tell that the outputs allow no larger one.
 NEAR_ONE = 0.995
-# Number of sizes of pictures whose lattices are kept: those of a view, and of its sketch.
+# Number of sizes of pictures whose lattices are kept: the sizes of a view, and of its sketch.
 N_SIZES = 4
 # Pixels along the sides of the large picture while the network changes: a screen has more, which would take
 # longer to draw and to send. Largest numbers of multiplications for that picture, and for one of a network
@@ -50,7 +50,7 @@ UNIT_PIXELS = 1 << 17
 # Number of multiplications of a picture from which several threads are faster than one.
 PARALLEL_OPERATIONS = 50_000_000
 # Pixels along the sides of a picture of classes up to which every pixel is evaluated. Bounds of squares pay
-# in larger pictures, and those of a large network are sketched with few pixels.
+# in larger pictures; the pictures of a large network are sketched with few pixels.
 MAX_DENSE_PIXELS = 64
 
 
@@ -116,7 +116,7 @@ class Artist:
         return replace(view, resolution=self._limit_size(view.resolution, RESTING_OPERATIONS))
 
     def _limit_size(self, size: int, most: int) -> int:
-        """Return the pixels along the sides of a picture that takes at most so many multiplications."""
+        """Return the pixels along the sides of a picture that takes at most `most` multiplications."""
         while size > 1 and self._network.n_weights * size**2 > most:
             size //= 2
         return size

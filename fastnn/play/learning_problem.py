@@ -173,7 +173,7 @@ class LearningProblem:
     def absorb_units(self, model: Model) -> Model | None:
         """Return a model that takes rows, and predicts targets, in the units of the table.
 
-        The first layer absorbs the standardisation of the rows, and the last one that of the targets. Numbers
+        The first layer absorbs the standardisation of the rows, the last one the targets'. Numbers
         such as years, whose differences would lose digits in float32, need float64.
 
         Returns
@@ -331,7 +331,7 @@ def _use_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
 
 
 def _choose_columns(settings: Settings, table: PlayTable) -> list[str]:
-    """Return the columns along x and y: those of the settings, else the most useful ones that are left."""
+    """Return the columns along x and y: the settings' choice, else the most useful columns left."""
     chosen = {"x_column": settings.x_column, "y_column": settings.y_column}
     for field, name in chosen.items():
         if name is not None and name not in table.columns:

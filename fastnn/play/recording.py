@@ -47,7 +47,7 @@ class Recorder(Hook):
         self.training, self._before = None, (self.latest.step, self.latest.epoch)
 
     def count_steps(self, training: Training) -> int:
-        """Return the number of steps done, those of earlier trainings included."""
+        """Return the number of steps done, steps of earlier trainings included."""
         return self._before[0] + training.trainer.n_steps
 
     def limit(self, n_steps: float, seconds: float) -> None:
@@ -79,7 +79,7 @@ class Recorder(Hook):
         return False
 
     def end(self, training: Training) -> None:
-        """Keep the last snapshot: after a divergence, that of the last finite step."""
+        """Keep the last snapshot: after a divergence, the snapshot of the last finite step."""
         if self.count_steps(training) != self.latest.step:
             self.observe()
 

@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the epochs; a schedule continues that of the run."""
+        """Keyword arguments of `Model.train` but for the epochs; a schedule continues the run's."""
         arguments, n_epochs = self.problem.train_arguments, self.n_epochs
         if n_epochs is not None and "schedule" in arguments:
             schedule = resolve_schedule(arguments["schedule"])
@@ -142,7 +142,7 @@ class Run:
             self._drawn = max(self._drawn, frame)
 
     def change_settings(self, settings: Settings) -> None:
-        """Continue from the present weights with those of the settings that are `Field.live`.
+        """Continue from the present weights, with the values of the settings that are `Field.live`.
 
         Raises
         ------

@@ -100,7 +100,7 @@ def _animate(run: Run) -> Generator[None, None, bytes]:
 def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None = None) -> Figure:
     """Return a figure of the boundary of a network, or of a regression's values, with the samples.
 
-    `layout` has the places of the axes, which take long to find: those of an earlier figure of the run.
+    `layout` has the places of the axes, which take long to find, from an earlier figure of the run.
     """
     from matplotlib.figure import Figure
 

@@ -219,7 +219,7 @@ def playground(
     Returns
     -------
     Playground or None
-        The running playground if `block` is False: its `address` is that of the page, and `close` ends it.
+        The running playground if `block` is False: its `address` leads to the page, and `close` ends it.
 
     Raises
     ------

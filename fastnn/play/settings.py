@@ -33,7 +33,7 @@ MAX_CLASSES = 6
 PAINTED_WINDOW, MAX_EDGE = [-1500, 1500, -1500, 1500], 1e9
 # Epochs of a run whose schedule depends on its length, unless the settings say otherwise.
 USUAL_EPOCHS = 20_000
-# Losses of the page, whose targets of two classes are 0 and 1: those of the hinge loss would be -1 and 1.
+# Losses of the page, whose targets of two classes are 0 and 1: the hinge loss would need -1 and 1.
 LOSSES = {name: loss for name, loss in ALL_LOSSES.items() if name != "hinge"}
 # Settings that name an entry of a registry, whose parameters are settings too.
 REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
@@ -349,7 +349,7 @@ OPTIONS = _list_all_options()
 
 
 def describe_fields(columns: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Return all fields as the page reads them; `columns` are those of the table, if there is one."""
+    """Return all fields as the page reads them; `columns` are the columns of the table, if there is one."""
     result = {name: each.describe() for name, each in {**FIELDS, **OPTIONS}.items()}
     for name in ("x_column", "y_column"):
         result[name]["kind"] = "choice"

@@ -27,7 +27,7 @@ class DistrustError(PermissionError):
 
 
 def derive_token(token: str, port: int) -> str:
-    """Return the token of one port, derived from that of the user.
+    """Return the token of one port, derived from the user's token.
 
     A program of another user that holds the port is given the token by the user's bookmark: it must not open
     playgrounds on other ports.

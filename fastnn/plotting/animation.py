@@ -59,7 +59,7 @@ def animate_training(
         Largest number of frames, at least 2. The first shows the model before its first epoch, the last the
         trained model. The distances in between grow, since most changes happen early.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure, which pyplot does not show.
+        Axes to draw on; by default axes of a new figure, which pyplot does not show.
     response, class_of_interest, features, fill, colours, cmap, markers : optional
         Quantity to draw, and how; see `plot_decision_boundary`.
     **options

@@ -75,8 +75,8 @@ def plot_decision_boundary(
 ) -> Axes:
     """Draw the decision regions of a model, the boundary between them, and the samples.
 
-    The predictions of a regressor are drawn as a surface: the colours of the plane are predicted numbers, and
-    those of the samples are targets, on the same scale.
+    The predictions of a regressor are drawn as a surface: the colours of the plane are predicted numbers, the
+    colours of the samples are targets, both on one scale.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ def plot_decision_boundary(
         Samples.
     y : array-like (n,)
         Classes of the samples, in the form in which the model predicts classes; targets of a regressor. For
-        a model of several labels: those of one, or a column for each label.
+        a model of several labels, the values of one label, or a column for each.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure.
+        Axes to draw on; by default a new figure's.
     xlim, ylim : (float, float), optional
-        Edges of the picture; by default those of the samples, with a margin of a tenth of their range.
+        Edges of the picture; by default the range of the samples, with a margin of a tenth on each side.
     resolution : int or (int, int), optional
         Size of the picture in pixels: (width, height), or the longer side alone; the other side is then in
         proportion to the axes. By default the size of the axes in pixels.
@@ -113,7 +113,7 @@ def plot_decision_boundary(
         the model and of y. Samples have these colours, regions paler ones.
     cmap : str or Colormap, optional
         Colormap of a response other than "class", or of a regressor. By default a probability has the colour
-        of its class, on that of the other of two classes; a regressor has "viridis", and another response
+        of its class, on the other's if there are two; a regressor has "viridis", and another response
         "gray".
     markers : sequence, mapping or str, optional
         Markers of the samples: one per class, in the order of `colours`, or a mapping of labels to markers,
@@ -271,7 +271,7 @@ def _differs_off_plane(subject: Subject, table: Array, points: Array) -> Array:
 def _read_column_names(X: Any) -> list[Hashable]:
     """Return the names of the columns of a dataframe or a PyArrow table; none of an array."""
     names = list(getattr(X, "columns", ()))
-    are_names = all(isinstance(name, Hashable) for name in names)  # those of a PyArrow table are its arrays
+    are_names = all(isinstance(name, Hashable) for name in names)  # PyArrow's `columns` are arrays
     return names if are_names else list(X.column_names)
 
 
@@ -289,7 +289,7 @@ def _check_numbers(X: Any) -> None:
 
 
 def _find_limits(points: Array) -> Array:
-    """Return the edges of the picture along x and y: those of the points, with a margin."""
+    """Return the edges of the picture along x and y: the range of the points, with a margin."""
     low, high = points.min(axis=0), points.max(axis=0)
     # If all points share a coordinate, their range is 0: take the coordinate's magnitude, or at least 1.
     span = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))

@@ -24,7 +24,7 @@ def plot_history(history: Any, axes: Sequence[Axes] | None = None) -> Array:
         History returned by `Model.train`, a trained model, which holds it as `history_`, or an estimator that
         was fitted by another solver than "lbfgs".
     axes : sequence of matplotlib axes, optional
-        Axes to draw on, as many as are returned; by default those of a new figure.
+        Axes to draw on, as many as are returned; by default a new figure's.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def plot_history(history: Any, axes: Sequence[Axes] | None = None) -> Array:
     ValueError
         If there are no epochs, or the number of axes is wrong.
     TypeError
-        If `history` is none of these, or `axes` holds anything but axes.
+        If `history` has another type, or `axes` holds anything but axes.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def _draw_curves(estimator: Any, axes: Sequence[Axes] | None) -> Array:
 
 
 def _make_axes(axes: Sequence[Axes] | None, count: int) -> Array:
-    """Return the given axes, or those of a new figure with two columns, with a grid."""
+    """Return the given axes, or axes of a new figure with two columns, with a grid."""
     if axes is None:
         import matplotlib.pyplot as plt
 

@@ -83,7 +83,7 @@ def test_an_executor_that_would_have_no_effect_is_refused(model, tmp_path):
         for out in (None, tmp_path / "a.png"):
             with pytest.raises(ValueError, match="other processes can write only a .zarr"):
                 render(model, 9, out=out, executor=executor)
-        with pytest.raises(ValueError, match="n_threads are those of this process"):
+        with pytest.raises(ValueError, match="n_threads counts threads of this process"):
             render(model, 9, out=tmp_path / "a.zarr", executor=executor, n_threads=1)
     with pytest.raises(TypeError, match="executor must be an Executor of concurrent.futures, got 'dask'"):
         render(model, 9, out=tmp_path / "a.zarr", executor="dask")

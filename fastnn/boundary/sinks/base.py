@@ -175,7 +175,7 @@ class FileSink(Sink):
         return (self.path,)
 
     def check_place(self) -> None:
-        """Raise ValueError if the name is that of something that must not be replaced."""
+        """Raise ValueError if what has this name already must not be replaced."""
         check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:

@@ -34,7 +34,7 @@ class PngSink(FileSink):
 
     Nearly all time goes into the compression, for which Pillow, OpenCV and pypng use one thread. Here threads
     compress strips independently, as pigz does. The compressed strips end at whole bytes, so that they form a
-    stream when they are concatenated, and their checksums are combined into that of the stream. Strips of one
+    stream when they are concatenated, and their checksums are combined into the stream's. Strips of one
     class are compressed once.
     """
 

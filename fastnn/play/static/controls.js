@@ -39,7 +39,7 @@ const TITLES = {
   maxls: "Line search, at most",
 };
 
-// Settings whose names in messages are those of the arguments of Python.
+// Settings that messages call by the names of Python's arguments.
 const ARGUMENTS = { epsilon: "learning_rate", reg_lambda: "l2", num_passes: "passes" };
 
 const human = (name) => {

@@ -10,7 +10,7 @@ const EVERY = 50;
 // Lines are only recorded in that time; the browser fills their pixels later, which takes many times as long.
 const PICTURE_SHARE = 0.3;
 const LINE_SHARE = 0.05;
-// Of networks with many lines, they are drawn with one in so many frames: that time is not in the shares.
+// The lines of a network with many are drawn once in `LINE_FRAMES` frames: that time is not in the shares.
 const PICTURE_FRAMES = 3;
 const LINE_FRAMES = 6;
 // Style classes of networks with more units in a layer than this, and the units in a column of such a network:
@@ -19,7 +19,7 @@ const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 // Layers above which a network has the style class "many".
 const MANY_LAYERS = 6;
 
-/** Limits a drawing to every `EVERY` ms and a share of the time, and for a large network to one in so many frames. */
+/** Limits a drawing to every `EVERY` ms and a share of the time, and for a large network to one in `frames` frames. */
 class Pace {
   constructor(share, frames) {
     this.share = share;
@@ -90,7 +90,7 @@ export class Network {
     this.measure();
   }
 
-  /** Fold layers of more than so many units into columns of the same length. */
+  /** Fold layers of more than `rows` units into columns of the same length. */
   fold(rows) {
     this.columns.querySelectorAll(".stack").forEach((stack, depth) => {
       const count = this.units[depth].length;

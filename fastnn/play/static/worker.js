@@ -54,7 +54,7 @@ async function need(what) {
   return names.filter((name) => !(name in python.loadedPackages));
 }
 
-/** Begin a session; with a table that cannot be read, continue that of before. */
+/** Begin a session; with a table that cannot be read, continue the session before. */
 async function begin(table) {
   let read; // null would be no None in Python
   if (table) {
