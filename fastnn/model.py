@@ -247,7 +247,7 @@ class Model(Exportable, Savable):
         return model
 
     def _make_writeable(self) -> None:
-        """Replace read-only parameters, such as those of a memory-mapped pickle, by copies."""
+        """Replace read-only parameters, which a memory-mapped pickle has, by copies."""
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:
                 setattr(self, name, getattr(self, name).copy())
@@ -365,8 +365,8 @@ class Model(Exportable, Savable):
             Earlier training to continue with, instead of beginning a new one: True for this model's last
             training; the name of a file that a `Checkpoint` or `save` wrote; or a `Checkpoint`, which begins
             a new training if its file does not exist yet. The other arguments describe the whole training:
-            `num_passes` counts all its epochs, and an integer `random_state` or `rng` is that of the earlier
-            training. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs at once,
+            `num_passes` counts all its epochs, and an integer `random_state` or `rng` is the earlier
+            one. k epochs, resumed with ``num_passes=k + m``, give the same bits as k + m epochs at once,
             history, orders and masks included. With a schedule that depends on the length of the run, and
             for the history and early stopping beyond 1000 epochs (see `History`), this holds only if
             `num_passes` stays the same.

@@ -484,8 +484,8 @@ class LBFGS(Optimizer):
 
     On small data sets and smooth losses, L-BFGS needs far fewer epochs than the other optimizers. A line
     search chooses the step lengths, so that `epsilon` and schedules have no effect (Liu & Nocedal, "On the
-    limited memory BFGS method for large scale optimization", 1989). Except for rounding, the iterates are
-    those of ``scipy.optimize.minimize(..., method="L-BFGS-B")``.
+    limited memory BFGS method for large scale optimization", 1989). Except for rounding, the iterates equal
+    the iterates of ``scipy.optimize.minimize(..., method="L-BFGS-B")``.
 
     Parameters
     ----------

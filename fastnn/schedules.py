@@ -252,7 +252,7 @@ class StepDecay(Schedule):
 
     Notes
     -----
-    The rule is that of ``torch.optim.lr_scheduler.StepLR``. The default, three rates of which each is a tenth
+    The rule is ``torch.optim.lr_scheduler.StepLR``'s. The default, three rates of which each is a tenth
     of the one before, follows Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep
     convolutional neural networks", section 5, who chose the steps by hand.
 
@@ -296,7 +296,7 @@ class ExponentialDecay(Schedule):
 
     Notes
     -----
-    The rule is that of ``optax.exponential_decay``; with ``decay_steps=1`` also PyTorch's ``ExponentialLR``.
+    The rule is ``optax.exponential_decay``; with ``decay_steps=1`` it is also PyTorch's ``ExponentialLR``.
 
     Examples
     --------
@@ -541,7 +541,7 @@ class OneCycle(Schedule):
     Notes
     -----
     Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
-    learning rates", section 3. The two cosines, and the names and defaults of the arguments, are those of
+    learning rates", section 3. The two cosines, and the names and defaults of the arguments, follow
     ``torch.optim.lr_scheduler.OneCycleLR``. The peak is at step ``pct_start * total - 1``, or at the first
     step if the run is too short for a rise.
 

@@ -63,9 +63,7 @@ def paint_picture(
             "cluster pass client.get_executor()"
         )
     if executor is not None and n_threads is not None:
-        raise ValueError(
-            "n_threads counts threads of this process, executor= paints in others: leave one out"
-        )
+        raise ValueError("n_threads counts threads of this process, executor= uses others: leave one out")
     if out is not None:
         if painter.finds_classes:
             raise ValueError(

@@ -56,7 +56,7 @@ class Painter(ABC):
     """Computation of the pixels in rectangles.
 
     `class_index` is the number of the class whose probability is painted. `reason` says why all pixels are
-    evaluated, and is empty for certified painting; `method` is how pixels are painted, so far or as planned. Both are
+    evaluated, and is empty for certified painting; `method` is the planned method of painting. Both are
     values of `RenderStats`.
     """
 

@@ -23,7 +23,7 @@ def add_table_argument(parser: argparse.ArgumentParser) -> None:
         "table",
         metavar="TABLE",
         type=parse_file,
-        help="CSV or Parquet file, folder of Parquet files, URL of such, - for standard input",
+        help="CSV or Parquet file, folder of Parquet files, the URL of either, - for standard input",
     )
 
 

@@ -28,7 +28,7 @@ def add_command(commands: Commands, summary: str) -> None:
         "--groups",
         metavar="COLUMN",
         help="column with groups of rows that belong together, by which the margins of the scores are "
-        "estimated (default: that of the training)",
+        "estimated (default: the column used in training)",
     )
     parser.add_argument(
         "-o",

@@ -28,7 +28,7 @@ def add_command(commands: Commands, summary: str) -> None:
         help=summary,
         description="Read a model that was saved by its method save, and write it for another system: a "
         "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
-        "(torch.save). Models of tables, such as those of fastnn train, are exported to ONNX, with their "
+        "(torch.save). Models of tables, as fastnn train makes them, are exported to ONNX, with their "
         "preprocessing.",
     )
     parser.add_argument("model", type=Path, help="file of the saved model")

@@ -31,7 +31,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``fastnn``; return 0 for success, 1 for an error, 130 for an interrupt.
 
-    By default the arguments are those of the process. Wrong usage ends the process with status 2.
+    By default the arguments come from the process. Wrong usage ends the process with status 2.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:

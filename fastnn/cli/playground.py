@@ -52,7 +52,7 @@ def add_command(commands: Commands, summary: str) -> None:
     parser.add_argument(
         "--pyodide-url",
         metavar="URL",
-        help="distribution of Pyodide that the exported page loads (default: that of its publisher)",
+        help="distribution of Pyodide that the exported page loads (default: its publisher's)",
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)

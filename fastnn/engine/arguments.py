@@ -198,7 +198,7 @@ def describe_steps(network: Network, job: Job) -> Hashable:
 
 
 def is_by_rows(network: Network, job: Job) -> bool:
-    """Return True if a step's samples are so few that vectors run along units (`small_batch`)."""
+    """Return True if a step has too few samples to fill vectors: they run along units (`small_batch`)."""
     if network.batch_norm or network.dropout or job.is_sparse:
         return False
     most = limits.ROW_BYTES // network.dtype.itemsize

@@ -39,8 +39,8 @@ def pack_network_weights(plan: Array, parameters: Array, is_sparse: bool = False
     """Return a plan with packed weights, and these weights, a flat array.
 
     The weights of wide layers are copied in the order in which the kernels read them; a CSR matrix reads
-    those of the first layer as they are. If there is nothing to copy, or a copy took much memory, the result
-    is the plan itself and the parameters.
+    the weights of the first layer as they are. If there is nothing to copy, or a copy took much memory, the
+    result is the plan itself and the parameters.
     """
     if parameters.nbytes <= LARGE_BYTES:
         new_plan = plan.copy()

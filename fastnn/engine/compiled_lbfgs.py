@@ -104,7 +104,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
-        # An evaluation that a call has not finished begins anew in the next training.
+        # An evaluation that a call did not finish begins anew in the next training.
         progress = np.array([self.n_passes, 0], np.int64)
         return LBFGSMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
 
@@ -147,7 +147,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
         state, (vectors, numbers, counts) = self._state, self._minimiser
         M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
-        # A smaller ring is that of a shorter training, which has overwritten no pair: its rows are in order.
+        # A smaller ring belongs to a shorter training, which has overwritten no pair: its rows are in order.
         vectors[: first + n_before] = memory.vectors[: first + n_before]
         vectors[first + M :][:n_before] = memory.vectors[first + n_before :]
         first = lbfgs.RHO

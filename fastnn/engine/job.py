@@ -93,7 +93,7 @@ class Job:
         return self.num_passes - 1
 
     def last_step(self, last_pass: int, last_step: int | None) -> int:
-        """Return the number of steps that ends a chunk: those of `last_pass` epochs, at most `last_step`."""
+        """Return the number of steps that ends a chunk: `last_pass` epochs of steps, up to `last_step`."""
         steps = last_pass * self.n_batches
         return steps if last_step is None else min(steps, last_step)
 
@@ -229,7 +229,7 @@ class Memory:
     plateau: NDArray[np.float64]
 
     def take(self, old: Memory, *names: str) -> None:
-        """Replace arrays by those of an earlier memory; copy read-only ones, as those of a memory map.
+        """Replace arrays by an earlier memory's; copy read-only arrays, such as a memory map's.
 
         An array that the kernels cannot use in place of this memory's is a ValueError.
         """

@@ -12,7 +12,7 @@ COPY_FRACTION = 0.01
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005
 # Fewest rounds of a trial, unless they take CALL_SECONDS: where a step takes milliseconds, the first of a
-# call takes up to twice as long as the others, since the arrays have left the caches.
+# call takes up to twice as long as later ones, since the arrays have left the caches.
 TRIAL_ROUNDS = 8
 # Time before the first trial of a training, and from one trial to the next.
 FIRST_TRIAL_SECONDS = 0.005
@@ -51,8 +51,8 @@ GAP_BYTES = 1 << 16
 # Fewest numbers that a thread reads and writes in a step on a CSR matrix: parameters that it updates, and
 # weights and derivatives that it multiplies. Two threads then have 0.1 ms of work.
 MIN_TOUCHED = 1 << 16
-# Predictions of at most so many rows by networks of at most so many parameters take microseconds: calls stay
-# prepared from one prediction to the next.
+# Predictions of at most this many rows by networks of at most this many parameters take microseconds, so
+# calls stay prepared from one prediction to the next.
 FEW_ROWS, FEW_PARAMETERS = 8, 1 << 16
 # Fewest tiles of each thread in a prediction for which the weights of wide layers are packed once beforehand,
 # instead of for every tile. One thread packs them, into new memory: on one thread, this takes as long as four

@@ -56,7 +56,7 @@ class LBFGSMemory:
 
 
 def check_parameters(iterate: Array, parameters: Array) -> None:
-    """Raise ValueError unless the parameters of a resumed training are those of its last iterate."""
+    """Raise ValueError unless the parameters of a resumed training equal its last iterate."""
     if not np.array_equal(iterate.astype(parameters.dtype), parameters):
         raise ValueError(
             "resume: the parameters have been changed since the training by 'lbfgs', which would not "

@@ -26,7 +26,7 @@ class Predictor:
     the parameters, with batch normalisation folded in, and can be pickled and copied. Calls from several
     threads run one after another.
 
-    `names` (n_features,) are those of the features, which the columns of a data frame must have if not None.
+    `names` (n_features,), if not None, are the names that the columns of a data frame must have.
     `output` is the name of the network's output, None for classes. `finish`, which can be pickled, turns the
     outputs into the prediction, a new array: the next call overwrites the outputs.
     """

@@ -83,9 +83,9 @@ class LBFGSTrainer(Trainer):
 
     They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
     sample weights if `Job.reduction` is "mean", and the penalty if `Job.of_objective` is set. Parameters and
-    running statistics always are those of the last iteration, and finite; those of a training that resumes
-    another, by its `memory`, are those of its last iteration. A memory that contradicts itself or the network
-    is a ValueError.
+    running statistics always belong to the last iteration, and are finite. A training that resumes another,
+    by its `memory`, begins with the values of the other's last iteration. A memory that contradicts itself or
+    the network is a ValueError.
     """
 
     @property

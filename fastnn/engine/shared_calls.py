@@ -28,7 +28,7 @@ class SharedCalls:
     The results of the loop do not depend on the number of threads.
 
     `kind` is equal for training runs whose rounds are alike (`ThreadChoice`). `n_threads` is the number that
-    was asked for, 0 to measure which is faster; `most` threads have work in a round, of so many FLOPs.
+    was asked for, 0 to measure which is faster; `most` threads have work in a round of `operations` FLOPs.
     """
 
     def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
@@ -117,7 +117,7 @@ class SharedCalls:
                         places.take()
                 return calls[thread]()
             except BaseException:
-                # Let the other threads pass the barriers at which they wait for this one.
+                # Let the other threads pass the barriers at which they wait for this thread.
                 counters[thread] = np.iinfo(np.int64).max
                 raise
 

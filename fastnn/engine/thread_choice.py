@@ -12,11 +12,11 @@ from . import limits
 # Speed of a call, as a fraction of the last call's, below which something has changed on the machine: the
 # next call is then a trial.
 FALL = 0.8
-# Number of cores, besides those of the training, that this process must use for other threads to count as
+# Number of cores, besides the training's own, that this process must use for other threads to count as
 # computing.
 FOREIGN_CORES = 0.5
 # A training run begins with the measurements of the last one of its kind for this many seconds: a search
-# consists of many short runs. Beyond so many kinds, all measurements are forgotten: another thread may change
+# consists of many short runs. Beyond MAX_MEMORIES kinds, all are forgotten, because another thread may change
 # the dict while this one looks for the oldest.
 MEMORY_SECONDS, MAX_MEMORIES = 2.0, 64
 

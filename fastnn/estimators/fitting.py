@@ -5,7 +5,7 @@
 k epochs in one fit and m epochs in a second fit that continues the first, by warm start, partial fit or after
 pickling, equal k + m epochs in one fit.
 
-The hooks that validate, keep the best epoch, show a bar and save checkpoints are those of `Model.train`. The
+`Model.train` has the hooks that validate, keep the best epoch, show a bar and save checkpoints, too. The
 kernels themselves count the epochs without an improvement of the loss (`Job.patience`). With validation data
 a chunk is one epoch, so that a hook can evaluate these data after every epoch.
 """

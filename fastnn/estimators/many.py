@@ -48,7 +48,7 @@ def fit_many(
         Validation data of all estimators, as for `fit`.
     n_jobs : int, optional
         Number of threads, by default the number of cores; -1 stands for all cores, -2 for all but one. With
-        a backend of joblib, its number of jobs, by default that of ``joblib.parallel_config``, or all.
+        a backend of joblib, its number of jobs, by default as in ``joblib.parallel_config``, or all.
     rng : None, int or numpy.random.Generator, default None
         Seed or generator of the `random_state` of estimators where that is None: each is set to an integer of
         its own, drawn in the order of the list. A generator moves on by each call.

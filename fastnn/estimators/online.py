@@ -101,7 +101,7 @@ def _make_getter(kind: type[BaseMLP]) -> Callable[[dict[str, Any]], tuple[Any, .
 
 
 class OnlineSteps:
-    """Partial fits of one estimator with samples of one shape, as those of `job`, a single step, were."""
+    """Partial fits of one estimator, each a single step, with samples of the shape that `job` had."""
 
     def __init__(self, estimator: BaseMLP, job: Job) -> None:
         state = estimator._state

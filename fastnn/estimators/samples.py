@@ -25,7 +25,7 @@ class Samples:
 
     X: Array  # (n, n_inputs), or a CSR matrix
     y: Array  # (n, n_targets), encoded for the loss
-    weights: NDArray[np.float64]  # (n,), of the samples times those of the classes
+    weights: NDArray[np.float64]  # (n,), weights of samples times weights of classes
     given_y: Array  # checked targets before encoding: classes, labels or numbers
     given_weights: NDArray[np.float64] | None = None  # checked `sample_weight`, if the user passed it
     rows: NDArray[np.int64] | None = None  # indices of these samples in the user's X; None for all samples

@@ -126,7 +126,7 @@ class Targets(SavableAttributes, ABC):
         return state
 
     def _check_state(self) -> None:
-        """Raise ValueError unless the classes are those of the outputs, in the order that fits rely on."""
+        """Raise ValueError unless the classes match the outputs, in the order that fits rely on."""
         state = self.__dict__
         if "classes_" in state and "n_outputs_" in state:
             classes = state["classes_"]

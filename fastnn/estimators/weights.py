@@ -96,7 +96,7 @@ def _read_sizes(coefs: Iterable[ArrayLike]) -> list[int]:
 
 
 def check_out_activation(network: Network, name: str | None) -> None:
-    """Raise ValueError for another output activation than that of the network's loss; None is any."""
+    """Raise ValueError if the output activation does not fit the network's loss; None always does."""
     own = OUT_ACTIVATIONS[network.loss.output]
     if name not in (None, own):
         raise ValueError(

@@ -40,7 +40,7 @@ def make_batch_norm_views(network: Network, parameters: Array, statistics: Array
 class LiveViews(list[Array]):
     """List of one view of the parameters per layer; assigning to an item writes into the model.
 
-    `name` is that of the list in error messages.
+    `name` names the list in error messages.
     """
 
     def __init__(self, views: Iterable[Array], name: str) -> None:

@@ -1,4 +1,4 @@
-"""The reference: all formulas, those of the tutorial included, in plain NumPy and without the kernels.
+"""The reference: all formulas, including the tutorial's, in plain NumPy and without the kernels.
 
 Start with ``tutorial.py``, the tutorial's training loop. Every other file has the same operations as the file
 of the same name among the kernels; how the kernels divide a step has no counterpart here. Rows are samples,

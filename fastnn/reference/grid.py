@@ -1,6 +1,6 @@
 """Classes and responses of networks at the pixels of a picture.
 
-The centres of the pixels are (xs[column], ys[row]). `networks` and `votes` are those of ``committee.py``.
+The centres of the pixels are (xs[column], ys[row]). ``committee.py`` describes `networks` and `votes`.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class Iterate(NamedTuple):
     x: np.ndarray  # (P,)
     value: float
     gradient: np.ndarray  # (P,)
-    # `RUNNING`, or why the minimisation has ended. With `SEARCH_FAILED`, the point is that of the previous
-    # iterate.
+    # `RUNNING`, or why the minimisation has ended. With `SEARCH_FAILED`, the point is the previous
+    # iterate's.
     status: int
     before: float = np.nan  # value at the previous iterate; for iterate 0 the same as `value`
     # Pairs (P,) from which the next direction follows, the oldest first.

@@ -1,7 +1,7 @@
 """The line search of Moré & Thuente ("Line search algorithms with guaranteed sufficient decrease", 1994).
 
 A search looks for a step along a direction of descent at which the value has fallen enough and the slope, the
-derivative along the direction, is close to 0. Constants and tests are those of MINPACK-2's subroutine
+derivative along the direction, is close to 0. Constants and tests follow MINPACK-2's subroutine
 ``dcsrch``, which L-BFGS-B uses.
 """
 
@@ -95,7 +95,7 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
 
 
 class LineSearch:
-    """A line search from a point with this value and slope; `step` is that of the next trial, or accepted."""
+    """A line search from a point with this value and slope; `step` is the next trial's, or accepted."""
 
     def __init__(self, value, slope, step):
         self.value, self.slope, self.step = value, slope, step

@@ -155,5 +155,5 @@ def make_chain(activations, W, b, batch=None):
 
 
 def scores(activations, W, b, X):
-    """Return the scores (n, k) of the samples X; activations, W and b are those of `make_chain`."""
+    """Return the scores (n, k) of the samples X; see `make_chain` for activations, W and b."""
     return forward_pass(make_chain(activations, W, b), X)

@@ -20,5 +20,5 @@ def predict(activations, W, b, X):
 
 
 def loss(activations, W, b, X, name, y, weights, parameter):
-    """Return the weighted loss `name` of the scores of X; other arguments are those of `loss_value`."""
+    """Return the weighted loss `name` of the scores of X; see `loss_value` for the other arguments."""
     return loss_value(name, scores(activations, W, b, X), y, weights, parameter)

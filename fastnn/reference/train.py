@@ -15,7 +15,7 @@ __all__ = ["loss_and_gradient", "train_step"]
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_parameter=None):
     """Return the weighted loss of a batch and its gradient, a flat vector like the parameters.
 
-    loss_parameter: parameter of the loss's formulas in place of that of the network's loss.
+    loss_parameter: parameter of the loss's formulas in place of the network's own.
     """
     W, b = network.weights(parameters), network.biases(parameters)
     batch = Batch(

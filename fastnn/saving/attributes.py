@@ -12,8 +12,8 @@ from .files import Savable
 class SavableAttributes(Savable):
     """Base class of estimators and transformers that can be saved; it precedes ``BaseEstimator``.
 
-    A file holds the parameters and the fitted attributes: all those whose names end in an underscore, and
-    those of `_SAVED`. Files, pickles and copies are checked by `_check_state`.
+    A file holds the parameters and the fitted attributes: all whose names end in an underscore, and
+    the attributes in `_SAVED`. Files, pickles and copies are checked by `_check_state`.
     """
 
     # Private fitted attributes that files hold.

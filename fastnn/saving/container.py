@@ -54,7 +54,7 @@ def write_container(path: Path, contents: Contents, synced: bool = False) -> Non
     try:
         with atomic_path(path, synced) as draft:
             draft.write_bytes(content)
-    except OSError as error:  # the user knows the final name, not that of the draft
+    except OSError as error:  # the user knows the final name, not the draft's
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -37,7 +37,7 @@ class Savable:
         Raises
         ------
         ValueError
-            If the folder does not exist, the name is that of a folder, or the model holds a value that a file
+            If the folder does not exist, the name belongs to a folder, or the model holds a value that a file
             cannot hold, such as a user's function as a schedule; the message names the value.
         OSError
             If the file cannot be written.
@@ -106,7 +106,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     object
         Object of the class that was saved: a model, an estimator, an ensemble or a transformer of tables,
         with the same parameters, bit for bit. If the file holds the state of the training, further fits and
-        training runs have the same bits as those of the saved object.
+        training runs give the same bits as they would with the saved object.
 
     Raises
     ------

@@ -27,8 +27,8 @@ class FileInfo:
     version : str
         Version of fastnn that wrote the file.
     layers_dim : tuple of int or None
-        Numbers of inputs, of units of every hidden layer, and of outputs; for a tabular estimator, those of
-        each of its networks. None for an ensemble and for an estimator that is not fitted.
+        Numbers of inputs, of units of every hidden layer, and of outputs; for a tabular estimator, in each
+        of its networks. None for an ensemble and for an estimator that is not fitted.
     activations : tuple of str or None
         Activation of every layer.
     dtype : str or None

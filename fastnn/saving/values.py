@@ -82,7 +82,7 @@ class Encoder:
         self._generators: list[np.random.RandomState] = []
 
     def encode(self, value: Any, name: str = "") -> Any:
-        """Return a value as JSON; `name` is that of the value in messages and of its arrays.
+        """Return a value as JSON; `name` names the value in messages, and its arrays.
 
         A value that a file cannot hold, such as a user's function, is a ValueError.
         """

@@ -26,12 +26,12 @@ from .validation import Array, is_masked
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
 
-    # Table in memory: a dataframe, or what converts to an array of two dimensions.
+    # Table in memory: a dataframe, or what converts to a two-dimensional array.
     TableLike: TypeAlias = ArrayLike | IntoDataFrame
 
 # Kinds of columns by kind of NumPy dtype; columns of other dtypes are inspected value by value.
 _KINDS_OF_DTYPES = {"f": "number", "i": "number", "u": "number", "b": "boolean", "M": "date", "m": "number"}
-# Largest magnitude of a date in microseconds since 1970, that of a date 146,000 years away: differences of
+# Largest magnitude of a date in microseconds since 1970, 146,000 years, so that differences of
 # dates do not overflow.
 MAX_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
 # Units of dates and durations whose conversion to microseconds cannot overflow.
@@ -78,8 +78,8 @@ class CodedValues(Sequence[Any]):
 def as_table(X: Any) -> Table:
     """Return the columns of a table in memory, with their names and kinds.
 
-    A sparse matrix, and names of which only some are text, are a TypeError. A LazyFrame, X that has not two
-    dimensions or is empty, infinity, a date more than 146,000 years from 1970, and a column whose values are
+    A sparse matrix, and names of which only some are text, are a TypeError. A LazyFrame, X that is not
+    two-dimensional or is empty, infinity, a date over 146,000 years from 1970, and a column whose values are
     neither numbers, booleans, dates nor hashable are a ValueError.
     """
     if isinstance(X, str | os.PathLike):
@@ -310,9 +310,9 @@ def record_columns(estimator: Any, table: Table) -> None:
 
 
 def check_same_columns(estimator: Any, table: Table, name: str) -> None:
-    """Raise ValueError, or warn, as scikit-learn does if a table's columns are not those of the fit.
+    """Raise ValueError, or warn, as scikit-learn does if a table's columns differ from the fit's.
 
-    `name` is that of the class whose method the user called.
+    `name` names the class whose method the user called.
     """
     fitted = getattr(estimator, "feature_names_in_", None)
     if fitted is None and table.has_names:
@@ -329,7 +329,7 @@ def check_same_columns(estimator: Any, table: Table, name: str) -> None:
 
 
 def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
-    """Return scikit-learn's message about names that differ from those of the fit."""
+    """Return scikit-learn's message about names that differ from the names in the fit."""
     lines = ["The feature names should match those that were passed during fit."]
     new = [name for name in names if name not in set(fitted)]
     missing = [name for name in fitted if name not in set(names)]

@@ -110,7 +110,7 @@ def resolve_random_state(random_state: object, rng: object = None, default: int 
 
     If `rng`, as in SPEC 7 of scientific Python, is given, return a ``RandomState`` that is seeded by it;
     `random_state` may then only be `default`. NumPy guarantees that what is drawn here never changes: raw
-    numbers of the bit generator, and those of an integer's ``SeedSequence``.
+    numbers of the bit generator, and of an integer's ``SeedSequence``.
 
     Raise ValueError if `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if
     `rng` is not None, an integer of at least 0 or a ``Generator``; or if both are given.

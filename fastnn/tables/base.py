@@ -47,7 +47,7 @@ class Tabular(SavableAttributes, BaseEstimator):
     - ``_check_y(y, begins)``: return checked targets (n,); `begins` is False for validation data;
     - ``_begin(y, weights)``: set the attributes derived from the checked training targets and their weights;
     - ``_encode_y(y)`` and ``_decode_y(y)``: encode checked targets, and decode them;
-    - ``_weigh_rows(y, weights)``: return the weights of rows, multiplied by those of their classes;
+    - ``_weigh_rows(y, weights)``: return the weights of rows times the weights of their classes;
     - ``_make_members(settings, seeds)``: return the networks to fit, ``len(seeds)`` for each head;
     - ``_calibrate(scores, y, weights)``: calibrate on scores (heads, n, k) of rows that the networks were not
       trained on, given their encoded targets; set the out-of-fold predictions;
@@ -120,8 +120,8 @@ class Tabular(SavableAttributes, BaseEstimator):
         passes : int, optional
             Largest number of epochs, passes over the rows, by default as the preset says.
         groups : array-like (n_samples,), or str, optional
-            Groups of rows that belong together, such as those of one patient, by any names. A network is
-            validated on whole groups: out-of-fold predictions are those for new groups. For files, the name
+            Groups of rows that belong together, such as all rows of one patient, by any names. A network is
+            validated on whole groups, so out-of-fold predictions are for new groups. For files, the name
             of their column, which is left out of the table. With `X_val` they have no effect.
         columns : sequence of str, optional
             Columns of the files to predict from, by default all others than `y`, `sample_weight` and
@@ -261,7 +261,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         Parameters
         ----------
         X : dataframe or array-like (n_samples, n_columns)
-            Rows, preferably not those of the fit.
+            Rows, preferably not used in the fit.
         y : array-like (n_samples,)
             Targets of the rows.
         n_repeats : int, default 5
@@ -312,7 +312,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         path : str or path, optional
             Name of the file that is written. By default none is written.
         dtype : {numpy.float32, numpy.float64}, optional
-            Data type in which the networks compute, and that of the probabilities; by default float32.
+            Data type of the networks' computations and of the probabilities; by default float32.
             Numbers are predicted in float64.
         drop : sequence of str, optional
             Names of columns without an input: their values count as missing in every row. Columns of text

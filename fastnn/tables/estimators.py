@@ -43,10 +43,10 @@ _PARAMETERS = """
         Size and number of the networks and length of their training: one network, five, or ten larger ones.
     scoring : str or callable, optional
         Score by which every network's epoch is chosen: a scorer of scikit-learn. By default, or with "loss",
-        the loss of the validation rows. Either is weighted by the weights of the rows times those of their
-        classes; metrics and functions without a parameter `sample_weight` take no weights.
+        the loss of the validation rows. Either is weighted by row weights times class
+        weights; metrics and functions without a parameter `sample_weight` take no weights.
     time_limit : float, optional
-        Longest time of `fit` in seconds. Networks whose time is over keep their best epoch, so that results
+        Longest time of `fit` in seconds. A network that runs out of time keeps its best epoch, and results
         then depend on the machine. An epoch that has begun is finished."""
 
 _MORE_PARAMETERS = """
@@ -397,7 +397,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         Raises
         ------
         ValueError
-            If the columns are not those of the fit, or `quantiles` is True and the estimator has none.
+            If the columns differ from the fit's, or `quantiles` is True and the estimator has none.
         """
         check_is_fitted(self)
         if quantiles and not len(self._quantiles):

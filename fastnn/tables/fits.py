@@ -126,7 +126,7 @@ def _read_training(
 
 
 def _choose_columns(source: Source, columns: Iterable[str] | None, **named: object) -> list[str]:
-    """Return the columns to predict from, by default all others than those of the arguments `named`."""
+    """Return the columns to predict from, by default all that no argument in `named` names."""
     for argument, name in named.items():
         if not (isinstance(name, str) or (name is None and argument == "sample_weight")):
             raise ValueError(
@@ -370,7 +370,7 @@ def fit_member(
 ) -> None:
     """Fit a network of a tabular estimator; it holds a copy of its rows only while its fit runs.
 
-    The tables are features, targets and weights, and those of validation data unless the latter are rows of
+    The tables are features, targets and weights, then the same of validation data unless these are rows of
     the table (`is_folded`). A fit ends after some seconds, or when `stopped` returns True.
     """
     train, val = split

@@ -52,7 +52,7 @@ def is_files(X: object) -> TypeGuard[Files]:
 
 
 def name_source(source: object) -> str:
-    """Return the name of files for messages; that of a URL without its password and its query."""
+    """Return the name of files for messages; a URL loses its password and its query."""
     if is_url(source):
         return re.sub("(://)[^/@]*:[^/@]*@", r"\1", str(source).partition("?")[0])
     if isinstance(source, str | os.PathLike):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Number of pilots, where the estimator has as many networks.
 N_PILOTS = 2
-# Number of the most important columns whose mean importance is that of a column with the scale 1.
+# Number of the most important columns whose mean importance a column with the scale 1 has.
 N_LEADING = 3
 # Smallest scale of a column.
 MIN_SCALE = 0.1
@@ -51,7 +51,7 @@ def count_short_epochs(n_passes: int) -> int:
 
 
 def count_pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
-    """Return the epochs of all networks that are fitted beside those of the estimator.
+    """Return the epochs of all networks that are fitted beside the estimator's own.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
@@ -106,11 +106,11 @@ def find_scales(
     scaled down, and the change of their validation losses says how far columns should be scaled.
 
     `settings` are the parameters of all networks of the estimator, and `seeds` has the seed of every pilot.
-    Other arguments are those of `choose_pilots`.
+    See `choose_pilots` for the other arguments.
     """
     n_pilots, own_splits = len(seeds), splits[: len(seeds)]
     settings = settings | {"max_iter": count_short_epochs(settings["max_iter"]), "scoring": "loss"}
-    # The networks of the mean come before those of quantiles.
+    # The networks of the mean come before the networks of quantiles.
     pilots, rivals = (estimator._make_members(settings, seeds)[:n_pilots] for _ in range(2))
     fits.run(pilots, own_splits, [None] * n_pilots)
     Z, targets, _ = validation
@@ -139,7 +139,7 @@ def compute_scales(importances: Array, widths: Array, power: float = STRONG) -> 
 def choose_power(plain: float, scaled: float) -> float | None:
     """Return the power of `compute_scales`; None if the features should be as they are.
 
-    The arguments are the validation losses of short pilots without scales, and with those of the power
+    The arguments are the validation losses of short pilots without scales, and with scales of the power
     `STRONG`.
     """
     if scaled < (1 - CLEAR_GAIN) * plain:

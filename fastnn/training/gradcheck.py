@@ -40,8 +40,8 @@ STENCIL = ((-1.0, 1 / 6), (-0.5, -4 / 3), (0.5, 4 / 3), (1.0, -1 / 6))
 # Smallest denominator of a relative error, as a fraction of the array's largest derivative.
 FLOOR = 1e-3
 # Another smallest denominator: this many times the rounding error of the quotient, which is about 1e-15 of
-# the loss divided by the step. It applies to derivatives that are 0, such as those of biases below a batch
-# normalisation.
+# the loss divided by the step. It applies to derivatives that are 0, such as derivatives by biases below
+# a batch normalisation.
 RESOLVABLE = 1e8
 ROUNDING = 1e-15
 # Number of training steps from one point to the next.

@@ -33,7 +33,7 @@ FALLEN_FRACTION = 0.25
 BETTER_FRACTION = 0.75
 # A loss of more than this multiple of its first value has risen, by more than batches and dropout vary it.
 RISEN_MULTIPLE = 10
-# Ranges of the activations that have bounds other than that of a small negative value.
+# Ranges of the activations that have bounds other than a small negative value.
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "elu": (-1.0, np.inf)}
 RANGES |= dict.fromkeys(("relu", "softplus"), (0.0, np.inf))
 # Fewest and most epochs of a trial, and most FLOPs, about 0.1 s. Fewer epochs prove nothing.
@@ -56,7 +56,7 @@ def find_range_hint(network: Network, y: NDArray[np.floating]) -> str | None:
 
 
 def may_be_too_high(job: Job) -> bool:
-    """Return True if the job sums the gradient over so many samples that its rate may be too high."""
+    """Return True if the job sums the gradient over enough samples that its rate may be too high."""
     return (
         type(job.optimizer) in (SGD, Momentum, Nesterov)
         and not (job.is_mean or job.clip_norm)

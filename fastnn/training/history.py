@@ -31,8 +31,8 @@ class History:
     passes : array (R,) of int64
         Numbers of the epochs, counted from 0.
     loss : array (R,)
-        Mean loss of the training samples without regularisation terms. Each sample's loss is that of its
-        training step: before the step's update, and with dropout.
+        Mean loss of the training samples without regularisation terms. Each sample's loss is computed in
+        its training step: before the step's update, and with dropout.
     validation_loss : array (R,)
         Mean loss of the validation data after the epoch; NaN without validation data.
     learning_rate : array (R,)

@@ -171,7 +171,7 @@ def run_training(trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> Trai
 
 
 def finish(work: Generator[None, None, Result]) -> Result:
-    """Run a training that yields before its chunks, such as that of `run_chunks`; return its result."""
+    """Run a training that yields before its chunks, as `run_chunks` does; return its result."""
     try:
         while True:
             next(work)
@@ -188,9 +188,9 @@ def finish(work: Generator[None, None, Result]) -> Result:
 
 
 def run_chunks(trainer: Trainer, job: Job, hooks: Iterable[Hook]) -> Generator[None, None, Training]:
-    """Do what `run_training` does, and yield before every chunk: a caller without threads has other work.
+    """Do what `run_training` does, and yield before every chunk, so that its caller can do other work.
 
-    To close the generator ends the training as Ctrl-C does.
+    Closing the generator ends the training as Ctrl-C does.
     """
     training = Training(trainer, job, hooks)
     try:

@@ -129,8 +129,8 @@ def read_parameters(estimator: object) -> dict[str, Any]:
 def make_job(network: Network, X: object, y: object, options: TrainOptions) -> Job:
     """Check samples and targets, and return the job of their training.
 
-    An option that the network or its optimizer does not support is a ValueError, as are those of
-    `check_data`.
+    An option that the network or its optimizer does not support is a ValueError, as is what
+    `check_data` refuses.
     """
     X, y = check_data(network, X, y)
     n_samples = len(X)

@@ -40,7 +40,7 @@ class TrainingState:
     memory: Memory | LBFGSMemory | None
     records: Records  # measurements of the kept epochs so far
     validation: NDArray[np.float64]  # (R,): validation losses of these epochs
-    # Parameters and running statistics after the last step, where they are not those of the model.
+    # Parameters and running statistics after the last step, where they differ from the model's.
     last: tuple[Array, Array] | None = None
     best: BestEpoch | None = None  # of an early stopping
 

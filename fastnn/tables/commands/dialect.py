@@ -41,7 +41,7 @@ class Dialect:
 
     @property
     def may_have_points(self) -> bool:
-        """True if points perhaps separate thousands in some columns: pandas would remove those of all."""
+        """True if points may separate thousands in some columns: pandas would remove points in all."""
         return self.decimal == "," and self.thousands is None
 
 

@@ -61,7 +61,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
     truths, predictions, row_weights, row_groups = [], [], [], []
     n_missing = 0
     for read, copied in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):
-        # Integers with missing values are floats, which round, but for those of the columns to copy.
+        # Integers with missing values become floats, which round, except in the columns to copy.
         read.frame[target] = copied[target]
         present = read.frame[target].notna().to_numpy()
         rows = parse_rows(read, target, task, weights, [], groups)

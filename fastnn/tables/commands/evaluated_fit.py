@@ -163,7 +163,7 @@ def _note_rare_classes(
 ) -> list[str]:
     """Return notes on classes that are never predicted, and on what other thresholds would find.
 
-    The probabilities P (n, n_classes) are those of networks that were not trained on the rows. `is_balanced`
+    The probabilities P (n, n_classes) come from networks that were not trained on the rows. `is_balanced`
     is True if all classes had the same weight in the fit.
     """
     true = np.searchsorted(classes, y)

@@ -82,7 +82,7 @@ def find_hint(
 
     The second text is the end of a sentence about the column. The result is None for a column of other text,
     and without `missing_values` where plain numbers are text only because of a few other values. `form` is
-    that of the table, `ReadTable.form`.
+    the table's `ReadTable.form`.
     """
     decimal = (form and form.decimal) or "."
     if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class TableInPieces:
     """Table of a file whose rows are read when they are asked for.
 
-    Only a few thousand rows of a Parquet file, or of a folder of such files, are in memory at a time. A table
+    Only a few thousand rows of a Parquet file, or of a folder of them, are in memory at a time. A table
     of another kind, or any with `is_whole`, is read at once, and is its only piece. It has a name for
     messages, the names of its columns, and notes on how it was read.
     """

@@ -61,7 +61,7 @@ REFUSED = {
     b"SQLite": "a database: save the table as CSV or Parquet",
 }
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-# Encoding of CSV files that are not UTF-8, such as those of spreadsheets on Windows.
+# Encoding of CSV files that are not UTF-8, such as files of spreadsheets on Windows.
 FALLBACK = "cp1252"
 # Remark on a sample of a table.
 SAMPLED = "{:,} random rows of {:,} are read"
@@ -148,8 +148,8 @@ class Missing:
     """Texts that stand for a missing value in a CSV file, beside the empty one."""
 
     texts: Sequence[str]  # in all columns
-    own: Mapping[str, Sequence[str]]  # further ones of single columns
-    has_default: bool  # True if those of `MISSING` do as well
+    own: Mapping[str, Sequence[str]]  # additional texts of single columns
+    has_default: bool  # True if the texts in `MISSING` do as well
 
     @classmethod
     def parse(cls, given: Sequence[str], has_default: bool, columns: Container[str]) -> Missing:
@@ -165,7 +165,7 @@ class Missing:
         return cls(texts, own, has_default)
 
     def list_texts(self, column: str) -> list[str]:
-        """Return the texts of a column without those of `MISSING`."""
+        """Return the texts of a column, except the texts in `MISSING`."""
         return ["", *self.texts, *self.own.get(column, ())]
 
 
@@ -178,8 +178,8 @@ def read_table(
 ) -> ReadTable:
     """Read a table of one row at least from a CSV or Parquet file, its URL, or "-" for standard input.
 
-    Of a file with more than `rows` rows, so many random ones are read. A file that holds no table is a
-    ValueError, one that cannot be read an OSError, and a missing package an ImportError.
+    If the file has more than `rows` rows, read a random sample of that many. A file that holds no table is
+    a ValueError, one that cannot be read an OSError, and a missing package an ImportError.
     """
     name = "standard input" if source == "-" else name_source(source)
     columns, random = columns or Columns(), np.random.RandomState(seed)
@@ -340,7 +340,7 @@ def _note_missing_classes(texts: Series) -> list[str]:
     n_rows = pluralize(int(counts.sum()), "row")
     return [
         f"the target {texts.name!r} holds {join_names(counts.index)} in {n_rows}, read as missing values: "
-        "--no-default-na makes classes of such texts"
+        "--no-default-na makes these texts classes"
     ]
 
 

@@ -91,7 +91,7 @@ def make_problem(
     if n_classes > MAX_UNCHECKED_CLASSES and n_rows < MIN_ROWS_OF_CLASS * n_classes:
         notes.append(
             f"the target {target!r} holds {n_classes:,} classes of {n_rows / n_classes:.1f} rows each on "
-            "average: it looks like an id, and so many classes make a fit slow"
+            "average: it looks like an id, and a fit to this many classes is slow"
         )
     problem.notes += notes + find_suspicions(problem.frame, problem.target, task, read, groups is not None)
     return problem

@@ -55,7 +55,7 @@ class Metric:
         return format_score(value, not self.is_better_high)
 
 
-# Registry of the scores by name: those of classes, then those of numbers.
+# Registry of the scores by name: scores of classes, then scores of numbers.
 METRICS = {
     "accuracy": Metric("accuracy", True),
     "balanced_accuracy": Metric("balanced accuracy", True),
@@ -73,9 +73,9 @@ def compute_scores(
 ) -> dict[str, float]:
     """Return the scores of probabilities (n, n_classes), or without classes of numbers (n,), by name.
 
-    The names are in `METRICS`, the most important first. A score that is not defined is NaN. Of several
-    classes, areas are means of those of each against all others; of two, the average precision is that of the
-    rarer one.
+    The names are in `METRICS`, the most important first. A score that is not defined is NaN. With several
+    classes, areas are means over each class against all others; with two, the average precision is the
+    rarer class's.
     """
     if classes is None:
         return {
@@ -115,7 +115,7 @@ def estimate_margins(
 ) -> dict[str, float]:
     """Return half of the width of the 95 % interval of each score by name; NaN for one row or group.
 
-    The names are those of `compute_scores`, in its order. This is a bootstrap over rows, or over groups (n,)
+    The names and their order are as in `compute_scores`. This is a bootstrap over rows, or over groups (n,)
     of rows: of many rows, it draws fewer, whose scores vary more by a known factor.
     """
     if groups is None:
@@ -157,9 +157,9 @@ def score_baselines(
 ) -> dict[str, dict[str, float]]:
     """Return the scores of the baselines by name, "linear model" and the constant prediction.
 
-    The linear model is fitted to the training rows of every split, and predicts the others, of which those
-    `scored` count. The classes are sorted. The fits may take `work` operations in all, such as those of the
-    networks, so that a simple model does not cost more than they did.
+    The linear model is fitted to the training rows of every split, and predicts the others, of which the
+    `scored` rows count. The classes are sorted. The fits may take `work` operations in all: with as many as
+    the networks' fits took, a simple model does not cost more.
     """
     values = np.zeros(len(y) if classes is None else (len(y), len(classes)))
     random = np.random.RandomState(0)

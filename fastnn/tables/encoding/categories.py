@@ -149,7 +149,7 @@ class CategoryEncoding(Encoding):
         return Counter(text for value in values if (text := to_text(value)) is not None and text not in known)
 
     def fit_statistics(self, values: Sequence[object], targets: Array, n_folds: int, seed: int) -> Array:
-        """Set `statistics`, and return those of the fit's rows (n, S), computed without the row's fold.
+        """Set `statistics`, and return every row's statistics (n, S), computed without the row's fold.
 
         Each value has the target's mean among its rows, shrunk towards the mean of all rows (Micci-Barreca,
         2001), standardised over all rows. Statistics that included a row's own target would reveal the target
@@ -242,7 +242,7 @@ def _shrink_means(codes: Array, targets: Array, n_classes: int, keys: Array) -> 
     """Return scikit-learn's shrunk means (m, S) of targets by code (n, 1), for the codes `keys` (m, 1).
 
     The targets (n,) are numbers, or indices of classes, some of which may not occur; `n_classes` is 0 for
-    numbers. The means are those of the numbers, or fractions of the second of two classes, or of every class.
+    numbers. The means are means of the numbers, or fractions of the second of two classes, or of every class.
     """
     if n_classes > 2 and len(np.unique(targets)) == n_classes:
         return TargetEncoder(target_type="multiclass").fit(codes, targets).transform(keys)

@@ -149,7 +149,7 @@ class DateEncoder(SavableTransformer):
         Raises
         ------
         ValueError
-            If a column holds no dates, or the columns are not those of `fit`.
+            If a column holds no dates, or the columns differ from the columns in `fit`.
         """
         check_is_fitted(self)
         table = as_table(X)

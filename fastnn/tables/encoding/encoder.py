@@ -180,7 +180,7 @@ class TableEncoder(SavableTransformer):
         Raises
         ------
         ValueError
-            If X is empty, has not two dimensions or holds infinity, or if y does not match.
+            If X is empty, is not two-dimensional or holds infinity, or if y does not match.
         """
         self._fit(X, y)
         return self
@@ -223,7 +223,7 @@ class TableEncoder(SavableTransformer):
         Raises
         ------
         ValueError
-            If the columns are not those of the fit, or a column that held numbers, booleans or dates in the
+            If the columns differ from the fit's, or a column that held numbers, booleans or dates in the
             fit holds something else.
 
         Warns
@@ -236,7 +236,7 @@ class TableEncoder(SavableTransformer):
     def _prepare(self, X: TableLike, name: str) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; check the columns as `transform` does.
 
-        `name` is that of the class whose method the user called.
+        `name` names the class whose method the user called.
         """
         check_is_fitted(self)
         table = as_table(X)
@@ -249,7 +249,7 @@ class TableEncoder(SavableTransformer):
         Parameters
         ----------
         input_features : array-like of str, optional
-            Names of the columns; must be those of the fit.
+            Names of the columns; must equal the names in the fit.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Pictures of a report as SVG elements, whose colours and fonts are those of the page, light or dark."""
+"""Pictures of a report as SVG elements, with the colours and fonts of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def draw_svg(name: str, title: str, draw: Callable[[Axes], None]) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^<>]*>", _style_tag, text)
-    # The page sets the width; the proportions are those of the view box.
+    # The page sets the width; the view box has the proportions.
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r">\s+<", "><", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

@@ -64,7 +64,7 @@ def make_confusion_table(counts: Array, classes: Array, totals: Array) -> str:
     """Return a confusion matrix.
 
     The counts (n_classes, n_classes) have rows by true class, columns by predicted class. The totals
-    (n_classes,) are the rows of every true class, also those of predicted classes that are not shown.
+    (n_classes,) are the rows of every true class, with any predicted class, shown or not.
     """
     # Long names are cut off by the style: the title, which a browser shows at the cursor, has them whole.
     heads = [f'<th title="{escape(str(one))}"><span>{escape(str(one))}</span></th>' for one in classes]

@@ -248,7 +248,7 @@ def test_classes_that_are_read_as_missing_values_are_noted_and_can_be_kept(path)
     assert found.frame["level"].isna().tolist() == [True, False, True, True, True]
     assert found.notes == [
         "the target 'level' holds 'None', 'NA' in 3 rows, read as missing values: "
-        "--no-default-na makes classes of such texts"
+        "--no-default-na makes these texts classes"
     ]
     found = read(path, "--na", "NA", "--no-default-na", target="level")
     assert found.frame["level"].fillna("").tolist() == ["None", "high", "", "None", ""]
