@@ -11,7 +11,7 @@ nox.options.default_venv_backend = "venv"
 
 
 def run_step(session: nox.Session, step: str) -> None:
-    """Run a step of .ci/run, whose programs are those of the session's environment."""
+    """Run a step of .ci/run with the programs of the session's environment."""
     session.run("bash", ".ci/run", step, external=True)
 
 

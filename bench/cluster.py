@@ -3,8 +3,8 @@
 ``python bench/cluster.py`` prints a table: 2,000 fits (``--fits``) of a network [2, 16, 16, 3] to 300 samples
 on threads of this process and on workers of Dask; then on simulated workers, whose fits sleep, and return a
 fitted network: their number may exceed the cores, which client, scheduler and workers share. The simulated
-fits keep every worker busy for six seconds; their fits per second are those of the figure in
-docs/use/cluster.md. Bytes are those of the loopback device.
+fits keep every worker busy for six seconds; the figure in docs/use/cluster.md
+shows their fits per second. Bytes are counted at the loopback device.
 """
 
 import argparse

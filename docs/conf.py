@@ -50,7 +50,7 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 # Notices of a compilation. Warnings fail the tests, which run the same cells.
 nb_output_stderr = "remove"
-nb_render_markdown_format = "myst"  # tables, which CommonMark has not
+nb_render_markdown_format = "myst"  # tables, which CommonMark lacks
 html_static_path = ["_static"]
 
 # The API reference.

@@ -366,7 +366,7 @@ def save_small(image: Image.Image, path: Path, width: int) -> None:
     """Save a picture at `width` pixels across, in 256 colours."""
     height = round(image.height * width / image.width)
     smaller = image.resize((width, height), Image.Resampling.LANCZOS)
-    # Maximum coverage gives the colours of a few samples as much weight as those of whole regions.
+    # Maximum coverage gives the colours of a few samples as much weight as the colours of whole regions.
     few = smaller.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 

@@ -1,4 +1,4 @@
-"""The style of the gallery's figures: that of the other pages, from ``docs/matplotlibrc``."""
+"""The style of the gallery's figures, the same as of the other pages: ``docs/matplotlibrc``."""
 
 from pathlib import Path
 

@@ -58,7 +58,7 @@ function draw() {
 
 const rate = () => 10 ** Number(byId("rate").value);
 
-/** Begin at a pair of weights, by default at those of before. */
+/** Begin at a pair of weights, by default at the weights before. */
 function begin(weights = start) {
   [start, path, run] = [weights, [weights], run + 1];
   byId("rate-text").textContent = shown(rate(), 2);

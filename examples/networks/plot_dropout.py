@@ -3,8 +3,8 @@ Dropout against overfitting
 ===========================
 
 A large network learns sixty noisy samples by heart. With dropout, every training step switches off a
-random half of its units: no unit can rely on the others, and the boundary becomes simpler. The shares are
-those of 3000 samples that no training has seen.
+random half of its units: no unit can rely on the others, and the boundary becomes simpler. The scores are
+measured on 3000 samples that no training has seen.
 """
 
 # sphinx_gallery_thumbnail_panels = [1, 3]
