@@ -130,7 +130,7 @@ def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[s
             n_passes, arguments["schedule"] = stage.n_epochs, stage.problem.train_arguments["schedule"]
         else:
             whole = f"WithinRun({_format(schedule.schedule)}, {schedule.first}, {schedule.total})"
-            arguments["schedule"] = Expression(whole)
+            arguments["schedule"] = SourceText(whole)
             used.add(WithinRun)
     hooks = []
     is_last = stage is run.stages[-1]
@@ -140,15 +140,15 @@ def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[s
         if stage.step <= step and (step < end or is_last)
     ]
     if by_hand:
-        hooks.append(Expression(f"SetByHand({by_hand})"))
+        hooks.append(SourceText(f"SetByHand({by_hand})"))
         used.add(SetByHand)
     if n_steps != n_passes * stage.problem.steps_per_epoch:
-        hooks.append(Expression(f"StopAfter({n_steps})"))
+        hooks.append(SourceText(f"StopAfter({n_steps})"))
         used.add(StopAfter)
     return {"num_passes": n_passes, **arguments} | ({"callbacks": hooks} if hooks else {})
 
 
-class Expression(str):
+class SourceText(str):
     """Text of a Python expression."""
 
     __repr__ = str.__str__
@@ -213,7 +213,7 @@ def _write_rows(values: Iterable[object]) -> str:
 
 def _format(value: object) -> str:
     """Return a value as Python code in which fastnn's names begin with ``fastnn.``."""
-    if isinstance(value, Expression):
+    if isinstance(value, SourceText):
         return repr(value)
     is_own = type(value).__module__.partition(".")[0] == "fastnn"
     return re.sub(r"\b([A-Z]\w*\()", r"fastnn.\1", repr(value)) if is_own else repr(value)
