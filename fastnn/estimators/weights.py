@@ -19,16 +19,16 @@ from .reporting import restore_attributes
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-Kind = TypeVar("Kind", bound="BaseMLP")
+Estimator = TypeVar("Estimator", bound="BaseMLP")
 
 
 def make_from_weights(
-    kind: type[Kind],
+    kind: type[Estimator],
     coefs: Iterable[ArrayLike],
     intercepts: Iterable[ArrayLike],
     parameters: dict[str, Any],
     attributes: dict[str, Any],
-) -> Kind:
+) -> Estimator:
     """Return a fitted estimator: what the methods `from_weights` have in common.
 
     By default the parameter `hidden_layer_sizes` has the sizes of the arrays. `attributes` are those that a
