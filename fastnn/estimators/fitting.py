@@ -218,7 +218,7 @@ def make_job(
 
 
 class _Fit(Hook):
-    """One fit of an estimator: its training runs, what they record, and what checkpoints save (`Subject`).
+    """One fit of an estimator: its trainings, their records, and what checkpoints save (`ModelInTraining`).
 
     It updates the curves and fitted attributes of the estimator, and its state in place. As a hook, it lends
     the generator of the orders to the kernels, and updates the estimator's curves.

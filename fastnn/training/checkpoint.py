@@ -136,7 +136,7 @@ def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
         )
 
 
-class Subject(Protocol):
+class ModelInTraining(Protocol):
     """Protocol of the object that a checkpoint saves: a model or an estimator in its training."""
 
     # True if a training can be resumed only from the end of an epoch.
@@ -160,7 +160,7 @@ class SaveCheckpoint(Hook):
 
     measures = True
 
-    def __init__(self, checkpoint: Checkpoint, subject: Subject) -> None:
+    def __init__(self, checkpoint: Checkpoint, subject: ModelInTraining) -> None:
         self._checkpoint, self._subject = checkpoint, subject
         self._path = check_path(checkpoint.path)
         every = checkpoint.every
