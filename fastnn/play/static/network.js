@@ -20,7 +20,7 @@ const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 const MANY_LAYERS = 6;
 
 /** Limits a drawing to every `EVERY` ms and a share of the time, and for a large network to one in `frames` frames. */
-class Pace {
+class FrameLimiter {
   constructor(share, frames) {
     this.share = share;
     this.frames = frames;
@@ -52,8 +52,8 @@ export class Network {
     this.tooltip = byId("tooltip");
     this.units = [];
     this.weights = this.selected = this.hovered = this.pointed = null;
-    this.picturePace = new Pace(PICTURE_SHARE, PICTURE_FRAMES);
-    this.linkPace = new Pace(LINE_SHARE, LINE_FRAMES);
+    this.pictureLimiter = new FrameLimiter(PICTURE_SHARE, PICTURE_FRAMES);
+    this.linkLimiter = new FrameLimiter(LINE_SHARE, LINE_FRAMES);
     new ResizeObserver(() => this.measure()).observe(this.columns);
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerleave", () => this.point(null));
@@ -217,10 +217,10 @@ export class Network {
     this.weights = weights;
     if (inputs) this.drawUnits(this.units[0], inputs, frame.input_ranges);
     const { areMany } = this.links;
-    this.picturePace.draw(must, areMany, () =>
+    this.pictureLimiter.draw(must, areMany, () =>
       this.drawUnits(this.units.slice(1, -1).flat(), units, frame.unit_ranges),
     );
-    this.linkPace.draw(must, areMany, () => this.drawLinks());
+    this.linkLimiter.draw(must, areMany, () => this.drawLinks());
     this.tell();
   }
 
