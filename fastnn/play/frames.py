@@ -55,7 +55,7 @@ MAX_DENSE_PIXELS = 64
 
 
 @dataclass(frozen=True)
-class View:
+class PageView:
     """The view that a page asks for: content and sizes of the pictures."""
 
     mode: str = declare(
@@ -66,13 +66,13 @@ class View:
     sample: int | None = declare("integer", None, "sample that is followed", 0, MAX_SAMPLES, optional=True)
     shapes: bool = declare("flag", False, "show classes by markers too, in saved pictures as on the page")
 
-    def change(self, message: Mapping[str, Any]) -> View:
+    def change(self, message: Mapping[str, Any]) -> PageView:
         """Return the view with the changes that a message names; RequestError if out of range."""
         given = {name: each.check(name, message[name]) for name, each in VIEW.items() if name in message}
         return replace(self, **given)
 
 
-VIEW = list_fields(View)
+VIEW = list_fields(PageView)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Artist:
         self._points: dict[int, Array] = {}
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
 
-    def sketch(self, view: View) -> View:
+    def sketch(self, view: PageView) -> PageView:
         """Return the view with pictures that are drawn fast, while the network changes."""
         n_units, unit_size = sum(self._network.layers_dim[1:-1]), view.unit_resolution
         while unit_size > 1 and n_units * unit_size**2 > UNIT_PIXELS:
@@ -111,7 +111,7 @@ class Artist:
         size = self._limit_size(min(view.resolution, MOVING_PIXELS), MOVING_OPERATIONS)
         return replace(view, resolution=size, unit_resolution=unit_size)
 
-    def refine(self, view: View) -> View:
+    def refine(self, view: PageView) -> PageView:
         """Return the view of a network that rests: fewer pixels than wanted only of a large network."""
         return replace(view, resolution=self._limit_size(view.resolution, RESTING_OPERATIONS))
 
@@ -149,7 +149,7 @@ class Artist:
         return float(1 - np.sum((y - output_forward(loss.output, S)) ** 2) / total) if total else np.nan
 
     def draw(
-        self, snapshot: Snapshot, view: View, resting: Training | None = None
+        self, snapshot: Snapshot, view: PageView, resting: Training | None = None
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         """Compute a frame; return its header, to which `pack` adds the arrays' places, and the arrays.
 
@@ -178,7 +178,7 @@ class Artist:
                 arrays |= more
         return header, arrays
 
-    def _boundary(self, snapshot: Snapshot, folded: Array, view: View) -> dict[str, Array]:
+    def _boundary(self, snapshot: Snapshot, folded: Array, view: PageView) -> dict[str, Array]:
         """Return the large picture: classes, a probability, or the values of a regression."""
         problem, size = self._problem, view.resolution
         left, right, bottom, top = problem.limits
@@ -253,7 +253,7 @@ class Artist:
             largest = float(output_forward(network.loss.output, scores)[0, 0])
         return largest if largest < NEAR_ONE else None
 
-    def first(self, view: View) -> tuple[dict[str, Any], dict[str, Array]]:
+    def first(self, view: PageView) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return what only the first frame of a run holds: the samples, and pictures of the inputs."""
         problem, size = self._problem, view.unit_resolution
         inputs, ranges = _draw_units("identity", self._lattice(size), size)

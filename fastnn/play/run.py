@@ -23,7 +23,7 @@ from ..training.divergence import DivergenceError
 from ..training.model_training import train_in_chunks
 from ..training.options import TrainOptions
 from .fields import RequestError, is_number
-from .frames import Artist, Snapshot, View, pack
+from .frames import Artist, PageView, Snapshot, pack
 from .learning_problem import LearningProblem
 from .pace import Pace
 from .recording import CURVE_COLUMNS, Recorder
@@ -80,7 +80,7 @@ class Run:
         Number of the page's choosing.
     problem, model : LearningProblem and Model
         Samples and settings, and a model with initial parameters.
-    view : View
+    view : PageView
         What the page wants to see.
     speed : float or None
         Steps per second; None for as many as possible.
@@ -93,7 +93,7 @@ class Run:
         number: int,
         problem: LearningProblem,
         model: Model,
-        view: View,
+        view: PageView,
         speed: float | None,
         send: Callable[[Any], None],
     ) -> None:
@@ -132,7 +132,7 @@ class Run:
         """Set the number of steps per second; None for as many as possible."""
         self._pace.set_speed(speed, self.latest.step)
 
-    def set_view(self, view: View) -> None:
+    def set_view(self, view: PageView) -> None:
         """Set what the page sees, and draw it."""
         self.view, self._is_stale = view, True
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .fields import Field, RequestError
-from .frames import Artist, Snapshot, View, pack
+from .frames import Artist, PageView, Snapshot, pack
 from .greeting import make_greeting
 from .learning_problem import make_problem
 from .run import Run
@@ -31,7 +31,7 @@ def warm_up(settings: Settings, table: PlayTable | None) -> None:
     """Compile or load the kernels that the first page will need."""
     problem, model = make_problem(settings, table)
     artist = Artist(problem, model)
-    artist.draw(Snapshot(0, 0, model._parameters, model._statistics), View())
+    artist.draw(Snapshot(0, 0, model._parameters, model._statistics), PageView())
     model.train(*problem.training_data, 1, **problem.train_arguments)
 
 
@@ -51,7 +51,7 @@ class Session:
 
     def __init__(self, send: Callable[[str | bytes], None], table: PlayTable | None = None) -> None:
         self._post, self._table = send, table
-        self._view, self._speed = View(), None
+        self._view, self._speed = PageView(), None
         self.run: Run | None = None
         self._saving: Generator[None, None, None] | None = None  # makes a file, part by part
 
