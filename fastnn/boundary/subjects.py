@@ -64,7 +64,7 @@ class Subject:
     reason: str = ""  # why the subject has no committee
 
 
-class Samples(NamedTuple):
+class Overlay(NamedTuple):
     """Samples to be drawn over a picture."""
 
     table: NDArray[np.float64]  # (n, n_features)
@@ -92,7 +92,7 @@ def make_subject(
     fill: Fill | None = None,
     class_of_interest: Any = None,
     classes: ArrayLike | None = None,
-    samples: Samples | None = None,
+    samples: Overlay | None = None,
     may_regress: bool = False,
 ) -> Subject:
     """Return the subject of a model, estimator, pipeline, ensemble or function.
@@ -142,7 +142,7 @@ def _explain_no_committee(networks: DecisionNetworks | None, chain: Chain) -> st
 
 
 def _count_features(
-    model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Fill | None, samples: Samples | None
+    model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Fill | None, samples: Overlay | None
 ) -> int:
     """Return the number of features that a model takes."""
     count = chain.n_features
@@ -171,7 +171,7 @@ def _make_section(
     names: list[str] | None,
     features: Features | None,
     fill: Fill | None,
-    samples: Samples | None,
+    samples: Overlay | None,
 ) -> Section:
     """Return the plane that the user chose by `features` and `fill`."""
     known_names = names

@@ -30,7 +30,7 @@ from ..boundary.subjects import (
     NUMBERS_ALONE,
     Features,
     Fill,
-    Samples,
+    Overlay,
     Section,
     Subject,
     check_model,
@@ -150,7 +150,7 @@ def plot_decision_boundary(
     """
     check_model(model, "plot_decision_boundary(model, X, y)")
     _check_numbers(X)
-    samples = Samples(
+    samples = Overlay(
         check_samples(X, None, np.dtype(np.float64)), [str(name) for name in _read_column_names(X)]
     )
     regresses = is_regressor(model)
