@@ -69,7 +69,7 @@ def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Gene
     return history
 
 
-class _Samples(NamedTuple):
+class _WeightedSamples(NamedTuple):
     """Checked samples (n, inputs), targets (n, outputs) and weights (n,) with a sum of 1."""
 
     X: Array
@@ -78,7 +78,7 @@ class _Samples(NamedTuple):
     given_shape: tuple[int, ...]  # of the user's y
 
 
-def _check_validation(network: Network, data: Any) -> _Samples | None:
+def _check_validation(network: Network, data: Any) -> _WeightedSamples | None:
     """Return checked validation data with equal weights, or None for None."""
     if data is None:
         return None
@@ -86,11 +86,11 @@ def _check_validation(network: Network, data: Any) -> _Samples | None:
         count = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}{count}")
     X, y = check_data(network, data[0], data[1], suffix=" of validation_data")
-    return _Samples(X, y, np.ones(len(X)) / len(X), np.shape(data[1]))
+    return _WeightedSamples(X, y, np.ones(len(X)) / len(X), np.shape(data[1]))
 
 
 def _compute_score(
-    scorer: Callable[[Any, Any, Any], float], model: Model, trainer: Trainer, held_out: _Samples
+    scorer: Callable[[Any, Any, Any], float], model: Model, trainer: Trainer, held_out: _WeightedSamples
 ) -> float:
     """Return the present score by a user's scorer, which gets the targets as the user gave them."""
     X, y, _, given_shape = held_out
@@ -112,7 +112,7 @@ class _ModelRun(Hook):
         model: Model,
         start: StartPoint,
         options: TrainOptions,
-        held_out: _Samples | None,
+        held_out: _WeightedSamples | None,
         is_flat: bool,
     ) -> None:
         self._is_flat = is_flat
@@ -170,7 +170,7 @@ class _ModelRun(Hook):
         options, job, n_done = self._options, self._job, self._trainer.n_passes
         hooks: list[Hook] = [each for each in options.callbacks if isinstance(each, Hook)]
         if options.print_loss or options.print_every:
-            samples = _Samples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
+            samples = _WeightedSamples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
             compute = self._objective if options.print_loss == "objective" else self._loss
             hooks.append(PrintLoss(partial(compute, samples), options.print_every or 1000))
         if self._held_out is not None:
@@ -195,13 +195,13 @@ class _ModelRun(Hook):
 
     # --- what hooks measure ----------------------------------------------------------------------------
 
-    def _loss(self, samples: _Samples) -> float:
+    def _loss(self, samples: _WeightedSamples) -> float:
         """Return the present mean loss of samples."""
         X, y, weights, _ = samples
         folded = self._network.fold_batch_norm(self._trainer.current, self._trainer.statistics)
         return self._backend.loss(self._network, folded, X, y, weights)
 
-    def _objective(self, samples: _Samples) -> float:
+    def _objective(self, samples: _WeightedSamples) -> float:
         """Return the present mean loss of samples and the L2 penalty."""
         job, parameters = self._job, self._trainer.current
         total_weight, reg_lambda = float(job.weights.sum()), self._options.reg_lambda
