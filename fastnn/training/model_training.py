@@ -99,7 +99,7 @@ def _compute_score(
 
 
 class _ModelRun(Hook):
-    """A training of a model: its trainer, measures for hooks, and what it leaves and saves (`ModelInTraining`).
+    """A training of a model: its trainer, measures for hooks, what it leaves and saves (`ModelInTraining`).
 
     As a hook, it leaves history and state in the model, even if the training fails. A training that another
     hook refuses at its beginning changes neither. `is_flat` says that the targets have one dimension.
