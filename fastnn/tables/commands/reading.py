@@ -60,6 +60,8 @@ REFUSED = {
     b"\x89HDF": "an HDF5 file: save the table as CSV or Parquet",
     b"SQLite": "a database: save the table as CSV or Parquet",
 }
+# First bytes of a JSON file: an object, or a list of objects.
+JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Encoding of CSV files that are not UTF-8, such as files of spreadsheets on Windows.
 FALLBACK = "cp1252"
@@ -349,6 +351,8 @@ def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, colu
     for magic, remedy in REFUSED.items():
         if head.startswith(magic):
             raise ValueError(f"{name} is {remedy}")
+    if JSON.match(head):
+        raise ValueError(f"{name} holds JSON: pandas.read_json and to_csv make a CSV file of it")
     unpack = next((unpack for magic, unpack in UNPACKERS.items() if head.startswith(magic)), None)
     if unpack is not None:
         try:
@@ -396,6 +400,8 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
     fields = _Fields(file, dialect, missing)
     with _explain_csv_errors(file.name, dialect.sep):
         frame = fields.read(columns.text)
+        if len(frame) and not isinstance(frame.index, pandas.RangeIndex):  # pandas drops a blank first name
+            raise ValueError(f"{file.name}: its rows have more fields than the header: correct the header")
         for column, known in columns.text.items():
             if column in frame and missing.has_default and not MISSING.isdisjoint(known):
                 others = [*missing.list_texts(column), *MISSING.difference(known)]
@@ -495,6 +501,8 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
             raise ValueError(
                 f"{name}: a quote in line {int(found[1]) + 1} is never closed: correct the line"
             ) from None
+        if "out of memory" in str(error):
+            raise MemoryError(f"{name} does not fit into the free memory: name a part of it") from None
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if not found:
             raise ValueError(f"{name} is not a CSV file: {get_first_line(error)}") from None

@@ -425,6 +425,8 @@ def test_compressed_files_that_are_damaged_near_the_end_are_refused(packed, path
         (b"a\nx,y\nz,w\n", [], "t.csv: line 2 has 2 fields instead of the header's 1"),
         (b"a,b\n" + b"1,2\n" * 99 + b'1,"2\n', [], "t.csv: a quote in line 101 is never closed"),
         (b"PK\x03\x04abc", [], "t.csv is a ZIP archive or a spreadsheet"),
+        (b'{"a":1,"b":2}\n{"a":3,"b":4}\n', [], "t.csv holds JSON: pandas.read_json"),
+        (b"\r,y\r\n1,\r\n1,\r\n", [], "t.csv: its rows have more fields than the header"),
         (b"(\xb5/\xfdabc", [], "t.csv is compressed by Zstandard"),
         (b"a,\0\n1,2\n", [], "t.csv is neither a CSV file nor a Parquet file"),
         (gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:-30], [], "t.csv is damaged"),
@@ -450,7 +452,16 @@ def test_files_without_a_table_and_impossible_options_are_refused(content, argum
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ValueError, match=message):
-        read(path, *arguments)
+        read(path, *arguments, target="y")
+
+
+def test_a_parser_without_memory_is_no_damage_of_the_file(path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise pd.errors.ParserError("Error tokenizing data. C error: out of memory")
+
+    monkeypatch.setattr(pd, "read_csv", refuse)
+    with pytest.raises(MemoryError, match=r"t\.csv does not fit into the free memory: name a part"):
+        read_text(path, "a,b\n1,2\n")
 
 
 def test_missing_files_and_closed_standard_input_are_refused(tmp_path, monkeypatch):
