@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..system.files import check_file_name, check_folder, check_replaceable
+from ..system.messages import escape_controls
 from ..system.validation import check_flag
 from .container import Contents, read_container, write_container
 from .values import Decoder, Encoder
@@ -149,6 +150,8 @@ def load_with_version(path: str | os.PathLike[str]) -> tuple[Any, str]:
         raise ValueError(f"{checked} is damaged: its description is nested too deeply") from None
     except Exception as error:  # any that a description causes that no encoder returned
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        # The reason may repeat what a stranger wrote into the file.
+        reason = escape_controls(str(reason))
         raise ValueError(f"{checked} is not a model saved by fastnn, or is damaged: {reason}") from error
     if not isinstance(model, Savable):
         raise ValueError(f"{checked} is not a model saved by fastnn: it holds a {type(model).__name__}")

@@ -104,10 +104,10 @@ def test_descriptions_of_other_values_are_refused(depth, message, tmp_path):
 def test_a_file_of_another_format_says_which_version_reads_it(everything, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastnn.saving.container.FORMAT", 2)
-        patch.setattr(fastnn, "__version__", "7.5")
+        patch.setattr(fastnn, "__version__", "7.5\x1b[2J")
         model().save(tmp_path / "new.fastnn")
         assert "reads only the format 2" in refusal(everything)
-    assert "fastnn 7.5 saved it in the format 2" in (message := refusal(tmp_path / "new.fastnn"))
+    assert r"fastnn 7.5\x1b[2J saved it in the format 2" in (message := refusal(tmp_path / "new.fastnn"))
     assert "install fastnn-numba 7.5" in message
 
 
