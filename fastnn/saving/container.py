@@ -51,11 +51,8 @@ def write_container(path: Path, contents: Contents, synced: bool = False) -> Non
             f"the description of the model takes {n_header:,} bytes, more than the {MAX_HEADER:,} that a "
             "file holds: reduce the numbers of members or of categories, or keep the model with joblib"
         )
-    try:
-        with atomic_path(path, synced) as draft:
-            draft.write_bytes(content)
-    except OSError as error:  # the user knows the final name, not the draft's
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with atomic_path(path, synced) as draft:
+        draft.write_bytes(content)
 
 
 def read_container(path: Path) -> tuple[Contents, str]:

@@ -5,6 +5,7 @@ A process that is killed leaves its draft behind, whose name begins with ``.fast
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import url2pathname
 
 from fastnn_kernels.compiler.interrupts import defer_signals
 
@@ -26,6 +28,9 @@ LONGEST_ENDING = 16
 # Seconds between attempts to replace a file. Windows refuses it while a program has the file open, as virus
 # scanners do for a moment after every change.
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
+
+# Numbers of the errors of a disk that takes no more of a file.
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class Draft:
@@ -119,12 +124,20 @@ def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
             _sync(draft)
         _keep_mode(path, draft)
         _replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         with defer_signals(), suppress(OSError):
             draft.unlink()
+        raise_written(error, path, draft)
         raise
     if synced:
         _sync(folder)
+
+
+def raise_written(error: BaseException | None, path: Path, draft: Path) -> None:
+    """Raise an error of a full disk, or of a draft, with the final name: the user does not know the draft's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in FULL or str(error.filename).startswith(str(draft)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _sync(path: Path) -> None:
@@ -202,12 +215,25 @@ def check_output(
 ) -> Path:
     """Return the path of a file that can be written; raise the errors of the three checks above.
 
-    One of `inputs`, files that are read before, is a ValueError.
+    One of `inputs`, files and folders that are read before, is a ValueError, and so is a file in one of them.
     """
     checked = check_file_name(path, argument)
     check_folder(checked, argument)
     check_replaceable(checked, argument, what)
-    for one in inputs:
-        if checked.exists() and os.path.exists(one) and checked.samefile(one):
+    parent = checked.absolute().parent.resolve()
+    for one in map(find_local, inputs):
+        if one is not None and checked.exists() and one.exists() and checked.samefile(one):
             raise ValueError(f"{argument}: {checked} is read, and would be lost: name another file")
+        if one is not None and one.is_dir() and one.resolve() in (parent, *parent.parents):
+            raise ValueError(f"{argument}: {checked} lies in the folder {one}, which is read: name another")
     return checked
+
+
+def find_local(source: str | os.PathLike[str]) -> Path | None:
+    """Return the path of a file or folder of this machine, also of one named by its URL; None for others."""
+    if not is_url(source):
+        return Path(source)
+    scheme, _, rest = os.fspath(source).partition("://")
+    if scheme.lower() not in ("file", "local"):
+        return None
+    return Path(url2pathname(rest.removeprefix("localhost")))

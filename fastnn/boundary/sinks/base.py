@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network.description import Array
-from ...system.files import Draft, check_file_name, check_replaceable
+from ...system.files import Draft, check_file_name, check_replaceable, raise_written
 from ..colours import PALETTE, region_colours, response_colours
 from ..regions import Regions
 from ..view import Rect
@@ -162,9 +162,17 @@ class FileSink(Sink):
         self.draft = Draft(*self.final_names())
         try:
             self.begin()
-        except BaseException:
-            self.discard()
+        except BaseException as error:
+            self.__exit__(type(error), error)
             raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None = None, *_: Any) -> None:
+        try:
+            super().__exit__(kind)
+        except OSError as late:
+            raise_written(late, self.path, self.draft.folder)
+            raise
+        raise_written(error, self.path, self.draft.folder)
 
     @abstractmethod
     def begin(self) -> None:

@@ -208,6 +208,17 @@ def test_what_does_not_fit_the_model_is_refused(change, arguments, message, trai
     assert not (trained.parent.parent / "p.csv").exists()
 
 
+def test_no_output_replaces_what_is_read_by_folder_or_url(trained, refused):
+    (trained.parent / "data").mkdir()
+    NEW.to_parquet(trained.parent / "data/part.parquet")
+    written(NEW, trained.parent / "t.csv")
+    for name in ("run/data/part.parquet", "run/data/new.csv"):
+        assert f"--out: {name} lies in the folder " in refused("predict", trained, "run/data", "-o", name)
+    url = (trained.parent / "t.csv").as_uri()
+    assert "--out: run/t.csv is read" in refused("predict", trained, url, "-o", "run/t.csv")
+    assert (trained.parent / "t.csv").read_text().startswith("id,")
+
+
 def test_models_of_other_kinds_are_refused(folder, refused):
     written(NEW, folder / "new.csv")
     fastnn.Model([2, 3, 2]).save("m.fastnn")
