@@ -7,6 +7,7 @@ import functools
 import sys
 from pathlib import Path
 
+from ..system.extras import import_extra
 from ..system.printing import print
 from .arguments import Commands, add_columns_argument, add_reading_arguments, parse_count, parse_path
 
@@ -56,22 +57,21 @@ def add_command(commands: Commands, summary: str) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
-    parser.set_defaults(run=_run)
+    usual = vars(parser.parse_args([]))
+    parser.set_defaults(run=functools.partial(_run, usual))
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, or export; return the exit status."""
+def _run(usual: dict[str, object], options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C, or export; return the exit status. `usual` has the options' defaults."""
     if options.export is not None:
         return _export(options)
     if options.wheel is not None or options.pyodide_url is not None:
         raise ValueError("--wheel and --pyodide-url work only with --export: name its folder")
     from ..play.server import playground
-    from ..tables.commands.options import ReadOptions
 
-    reading = ReadOptions.from_arguments(options)
     if options.table is None:
-        is_default = reading == ReadOptions(units=[], na=[], date_format=[])
-        if options.target is not None or options.drop or not is_default:
+        given = {name for name, value in usual.items() if getattr(options, name) != value}
+        if given - {"port", "no_browser", "settings"}:
             raise ValueError(
                 "--target, --drop and the options of reading work only with a table: name the table, "
                 "fastnn playground TABLE"
@@ -80,11 +80,13 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.target is None:
         raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
+    import_extra("pandas", "playground", "reading a table")
+    from ..tables.commands.options import ReadOptions
     from ..tables.commands.reading import Columns, read_table
     from ..tables.commands.rows import make_problem
 
     columns = Columns(target=options.target, drop=options.drop)
-    read = read_table(options.table, reading, columns)
+    read = read_table(options.table, ReadOptions.from_arguments(options), columns)
     problem = make_problem(read, options.target, None, options.drop, None)
     for note in (*read.notes, *problem.notes):
         print(f"note: {note}", file=sys.stderr)

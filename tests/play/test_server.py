@@ -427,4 +427,7 @@ sys.modules["pandas"], sys.stderr = None, sys.stdout
 print(main(["playground", sys.argv[1], "--target", "y", "--no-browser"]))
 """
     errors = run_python(program, tmp_path / "table.csv")
-    assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[cli]"\n1\n'
+    assert errors == 'fastnn: reading a table needs pandas: run pip install "fastnn-numba[playground]"\n1\n'
+    with started("--port", "0", code='sys.modules["pandas"] = None') as (process, line):
+        assert "http://127.0.0.1:" in line  # no table, no pandas
+        process.kill()
