@@ -246,7 +246,8 @@ class Run:
         0 is at once, and None after the next message alone.
         """
         try:
-            with collect_warnings(warned := []):
+            warned: list[Any] = []
+            with collect_warnings(warned):
                 self._begin()
                 if self._n_frames:
                     self._train_until(max(self._next_busy, time.perf_counter() + MIN_SECONDS))
