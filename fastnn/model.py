@@ -653,7 +653,10 @@ class Model(Exportable, Savable):
         if check_choice(of, "of", ("scores", "probabilities")) == "probabilities":
             output, _ = self._choose_output("predict_proba")
         X = check_samples(X, self._network.n_inputs, self._network.dtype)
-        return compute_jacobian(self._make_passes(), X, output or "identity")
+        passes = self._take_passes()
+        result = compute_jacobian(passes, X, output or "identity")
+        self._spare_passes = passes
+        return result
 
     def layer_outputs(self, X: ArrayLike) -> list[Array]:
         """Compute the outputs of every layer, the hidden ones included.
@@ -682,13 +685,15 @@ class Model(Exportable, Savable):
         [(1, 3), (1, 2)]
         """
         X = check_samples(X, self._network.n_inputs, self._network.dtype)
-        return self._make_passes().layer_outputs(X)
+        return self._take_passes().layer_outputs(X)
 
-    def _make_passes(self) -> Passes:
-        """Return the passes of the network that predicts."""
-        return get_backend(self.backend).passes(
-            self._network, self._parameters, self._statistics, frozen=True
-        )
+    def _take_passes(self) -> Passes:
+        """Return the passes of the network that predicts: the last call's, unless another thread has them."""
+        passes: Passes | None = self.__dict__.pop("_spare_passes", None)
+        if passes is None or passes.parameters is not self._parameters:
+            backend, given = get_backend(self.backend), (self._network, self._parameters, self._statistics)
+            passes = backend.passes(*given, frozen=True)
+        return passes
 
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Any], Any] | None]:
         """Return the name of the output for `method`, None for classes, and what finishes the prediction."""

@@ -134,10 +134,11 @@ def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
 
 
 def raise_written(error: BaseException | None, path: Path, draft: Path) -> None:
-    """Raise an error of a full disk, or of a draft, with the final name: the user does not know the draft's."""
-    if isinstance(error, OSError) and error.errno is not None:
-        if error.errno in FULL or str(error.filename).startswith(str(draft)):
-            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    """Raise an error of a full disk, or of a draft, with the final name: users do not know the draft's."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return
+    if error.errno in FULL or str(error.filename).startswith(str(draft)):
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _sync(path: Path) -> None:
