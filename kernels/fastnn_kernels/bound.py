@@ -49,7 +49,7 @@ TINY = 1e-30
 def bound_rounding(n_inputs, dtype):
     """Return a bound of the rounding error of a sum of `n_inputs` products and a bias.
 
-    The bound is relative to the sum of the terms' magnitudes. It is twice that of Higham, "Accuracy and
+    The bound is relative to the sum of the terms' magnitudes. It is twice the bound in Higham, "Accuracy and
     stability", 2002, section 3.1: both the sum itself and its form have such an error.
     """
     return dtype(2 * (n_inputs + 4)) * dtype(np.finfo(dtype).eps)
@@ -154,8 +154,8 @@ def _between(low: Value, high: Value, knot: Knot, yes: Value, no: Value) -> Valu
 def activation_bounds(name: str) -> Kernel:
     """Return the kernel ``(form, b, layer_rounding, next_rounding)``, which applies an activation to a form.
 
-    The kernel overwrites form (J, T), the form of a layer's sums, with that of the outputs. At the call the
-    radius contains the errors of the inputs and of the products; the kernel adds those of the bias b (1, J).
+    The kernel overwrites form (J, T), the form of a layer's sums, with the outputs' form. At the call the
+    radius contains the errors of the inputs and of the products; the kernel adds the bias's, b (1, J).
     layer_rounding and next_rounding are the `bound_rounding` of this layer and of the next one.
     """
     strip = enclose_activation(name)
@@ -198,7 +198,7 @@ def bound_pass(activations, plan, parameters, magnitudes, cells, forms):
     activations: a table of pointers (`bounds_table`); plan (L, `N_COLUMNS`); parameters (P,); magnitudes
     (P,): absolute values of the weights, and 0 for all other parameters; cells: the `Form` (2, T) of the
     inputs, whose radius includes `bound_rounding` of the first layer; forms, flat: a workspace, four times as
-    large as that of the units.
+    large as the units'.
     """
     T = cells.centre.shape[1]
     dtype = parameters.dtype.type

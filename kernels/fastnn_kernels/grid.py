@@ -26,7 +26,7 @@ def grid_classes(votes: bool) -> Kernel:
 
     The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `PackedCommittee`,
     at the pixels' centres (xs[column], ys[row]); xs is (W,) and ys (H,). tile, flat of 2 * T elements, units,
-    flat, and total (K, T) are workspaces. The argument `votes` is that of `committee.committee_scores`.
+    flat, and total (K, T) are workspaces. See `committee.committee_scores` for `votes`.
     """
     scores = committee_scores(votes)
 
@@ -51,7 +51,7 @@ def grid_values(response: str) -> Kernel:
     """Return the kernel ``(networks, xs, ys, class_index, tile, units, total, values)``.
 
     The kernel fills values (H, W) with a response, one of `RESPONSES`. class_index is the number of the class
-    for the response "probability". The other arguments are those of the kernel `grid_classes`.
+    for the response "probability". The kernel `grid_classes` has the other arguments too.
     """
     scores = committee_scores(True)
     respond = RESPONSES[response]

@@ -2,7 +2,7 @@
 
 A search looks for a step along a direction of descent at which the value has fallen enough and the slope is
 close to 0. The caller evaluates the function; `search_ends` takes value and slope at each trial and chooses
-the next trial. Constants and tests are those of MINPACK-2's subroutine ``dcsrch``, and of L-BFGS-B.
+the next trial. Constants and tests follow MINPACK-2's subroutine ``dcsrch``, and L-BFGS-B.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
             following = cubic + (parabola - cubic) / 2.0
         is_bracketed = True
     elif turns or abs(trial[2]) < abs(best[2]):
-        # If the slope changes its sign, a minimum lies between `best` and the trial: take that of the cubic
-        # or of the secant, whichever is farther from the trial. Otherwise a minimum may lie beyond the trial.
+        # If the slope changes its sign, a minimum lies between `best` and the trial: take the cubic's
+        # or the secant's, whichever is farther from the trial. Otherwise a minimum may lie beyond the trial.
         r, gamma = cubic_minimum(best, trial, not turns)
         cubic = step + r * way
         if not turns and not (r < 0.0 and gamma != 0.0):

@@ -40,8 +40,8 @@ def gather_by_rows(X, y, indices, first, n, rows, tile):
 def sum_block_squares(plan, parameters, n_weights, thread, n_threads, squares):
     """Fill squares (P / BLOCK,) with the sum of squares of the weights in each block.
 
-    The weights are the first `n_weights` parameters. plan is not used: the signature is that of
-    `team.sum_part_squares`.
+    The weights are the first `n_weights` parameters. plan is not used: the signature must equal
+    `team.sum_part_squares`'s.
     """
     for block in range(thread, squares.shape[0], n_threads):
         begin, end = min(block * BLOCK, n_weights), min((block + 1) * BLOCK, n_weights)

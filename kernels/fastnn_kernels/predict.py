@@ -1,8 +1,8 @@
 """Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
-vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. The plan, the parameters and the packed
-weights are those of `network.forward_pass`. The workspaces `units` and `tile` are flat;
+vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. `network.forward_pass` describes the plan,
+the parameters and the packed weights. The workspaces `units` and `tile` are flat;
 `tile` has I * T elements, or the size of `sparse.SparseTile.sums` if `sparse`.
 """
 
@@ -29,7 +29,7 @@ NO_KEY = np.uint64(0)
 
 @kernel
 def input_width(plan, parameters):
-    """Return the number of rows of a dense tile; the signature is that of `sparse_width`."""
+    """Return the number of rows of a dense tile; the signature equals `sparse_width`'s."""
     return plan[0, INPUTS]
 
 

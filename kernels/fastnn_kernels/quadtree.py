@@ -131,8 +131,8 @@ def evaluate(votes: bool) -> Kernel:
 
     The kernel evaluates the pixels of the first n of `squares` (N, 3), writes their classes to classes (H,
     W), of any integer dtype, and returns the number of pixels. places (2, T) of int64, row (1, T) of the
-    dtype of classes, tile, flat of 2 * T elements, units, flat, and total (K, T) are workspaces. The other
-    arguments are those of `grid.grid_classes`.
+    dtype of classes, tile, flat of 2 * T elements, units, flat, and total (K, T) are workspaces. See
+    `grid.grid_classes` for the other arguments.
     """
     scores = committee_scores(votes)
 

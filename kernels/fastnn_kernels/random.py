@@ -238,7 +238,7 @@ def drop(typing_context, n_values, A, row, column, key, position, threshold, sca
     """Set ``D[row, column + k] = A[row, column + k] * scale``, or -0 if the bits of k are below `threshold`.
 
     k runs from 0 to before `n_values`, a constant, a whole number of vectors. Each 64-bit number of the
-    stream `key`, from `position` on, has the bits of two values, 32 for each; the low half is that of the
+    stream `key`, from `position` on, has the bits of two values, 32 for each; the low half belongs to the
     first.
     """
     are_plain = is_plain(A, 2) and is_plain(D, 2, written=True)

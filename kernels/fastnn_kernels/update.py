@@ -146,7 +146,7 @@ def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
     the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients. It returns True if
     the updated parameters are all finite.
 
-    gradients (G, ..): column 0 is that of the parameter `first`; state (S, P) is updated; coefficients (C,);
+    gradients (G, ..): column 0 belongs to the parameter `first`; state (S, P) is updated; coefficients (C,);
     l2, l1 and shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored. If `plain`,
     G is 1, and l2, l1 and shrink are ignored: the derivative is g.
     """

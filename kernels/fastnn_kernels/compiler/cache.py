@@ -60,7 +60,7 @@ else:
 
 
 # Longest time that a process waits for another process that compiles a kernel, and time between two attempts
-# to get the claim. A stopped process may hold its claim for ever.
+# to get the claim. A stopped process may hold its claim forever.
 WAIT_SECONDS, RETRY_SECONDS = 60.0, 0.005
 
 REMEDY = "Set the environment variable NUMBA_CACHE_DIR to a folder that you, and nobody else, can write to"
@@ -117,8 +117,8 @@ def list_cache_folders() -> Iterator[Path]:
 def is_current() -> bool:
     """Return True if no source file has changed since the import.
 
-    Files whose times and sizes are those at the import are not read: this function is called for every kernel
-    that is saved.
+    Files whose times and sizes have not changed are not read, because this function is called for every
+    kernel that is saved.
     """
     return (list_source_states() == STATES and STATES != []) or digest_version() == DIGEST
 

@@ -104,7 +104,7 @@ def kernel(function: Callable) -> Kernel:
 
 
 def identify(function: Callable) -> tuple:
-    """Return the identity of a kernel among those of its factory: module, name and closure variables.
+    """Return the identity of a kernel among its factory's kernels: module, name and closure variables.
 
     The cache key contains this identity, because numba cannot hash a closure over other kernels. The identity
     of a kernel outside of this package contains its code, its global constants and the kernels that it calls

@@ -1,7 +1,7 @@
 """Kinds of arguments of kernels: what numba calls types, for code that runs without numba.
 
 A kind knows the layout of its values in memory: the *words* that a call writes. The words of an array are its
-address and shape, those of a tuple the words of its items; any other value is one word. The words of all
+address and shape, a tuple has the words of its items; any other value is one word. The words of all
 arguments follow one another as the elements of a C struct. `compiler.pointer.get_numba_type` returns the
 numba type of a kind.
 

@@ -233,9 +233,9 @@ def _emit_own_functions(target: Target) -> Iterator[tuple[str, str]]:
     yield RUNS_HERE, str(module)
 
 
-# Leaf and register of the instruction CPUID, and bit, of each feature beyond those of every x86-64 processor
-# (Intel, "Architectures software developer's manual", volume 2A, CPUID). Registers are those of
-# `_emit_cpuid`. The bit of XSAVE is the one which says that the system uses the instruction.
+# Leaf and register of the instruction CPUID, and bit, of each feature that not every x86-64 processor has
+# (Intel, "Architectures software developer's manual", volume 2A, CPUID). `_emit_cpuid` numbers
+# the registers. The bit of XSAVE is the one which says that the system uses the instruction.
 FEATURE_BITS = {
     "sse3": (1, 2, 0), "ssse3": (1, 2, 9), "cx16": (1, 2, 13), "sse4.1": (1, 2, 19), "sse4.2": (1, 2, 20),
     "popcnt": (1, 2, 23), "fma": (1, 2, 12), "movbe": (1, 2, 22), "xsave": (1, 2, 27), "avx": (1, 2, 28),

@@ -64,7 +64,7 @@ __all__ = [
     "get_cache_setting",  # config.CACHE_DIR, the environment variable NUMBA_CACHE_DIR
     "get_code_address",  # code libraries find functions by `llvm_func_name` of a function description
     "get_code_settings",  # flags of config that change machine code
-    "get_cpu_context",  # the CPU's contexts are those of `cpu_target`
+    "get_cpu_context",  # `cpu_target` has the CPU's contexts
     "get_cpu_features",  # config.CPU_FEATURES, the environment variable NUMBA_CPU_FEATURES
     "get_dispatcher_function",  # compiled functions are a Dispatcher, with the Python function as `py_func`
     "get_intrinsic_function",  # intrinsics keep the Python function as `_defn`
@@ -116,7 +116,7 @@ def get_user_cache_folder() -> Path:
 
 
 def get_cpu_features() -> str | None:
-    """Return the processor features that the user chose, comma-separated; None for those of this machine."""
+    """Return the processor features that the user chose, comma-separated; None for this machine's."""
     return config.CPU_FEATURES
 
 
@@ -331,7 +331,7 @@ def compile_function(name: str, kind: ir.FunctionType, emit: Callable[..., None]
 
 
 def emit_function(name: str, kind: ir.FunctionType, emit: Callable[..., None]) -> ir.Module:
-    """Return the LLVM IR of a function; the arguments are those of `compile_function`."""
+    """Return the LLVM IR of a function; see `compile_function` for the arguments."""
     context = get_cpu_context()
     context.refresh()  # registers conversions; loaded kernels do without
     module = context.codegen()._create_empty_module(name)

@@ -173,7 +173,7 @@ def unbox_pointer(kind, pointer, context):
 def make_unpacking(function: Callable) -> Kernel:
     """Return the kernel that takes the address of a struct of arguments and calls `function` with them.
 
-    The kernel stays in this cache for ever, so that pointers to its code stay valid.
+    The kernel stays in this cache forever, so that pointers to its code stay valid.
     """
 
     @kernel

@@ -51,7 +51,7 @@ SETTINGS = (
     "FASTNN_VECTOR_BYTES",
 )
 
-# Target for which this process compiles, whatever the processor: that of a library that is being built.
+# Target for which this process compiles, whatever the processor: the target of a library that is being built.
 building: Target | None = None
 
 

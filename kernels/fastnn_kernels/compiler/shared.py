@@ -5,7 +5,7 @@ product had a copy, LLVM would optimise all copies one by one, and every trainin
 would take some tenths of a second longer to compile. Instead a `SharedFunction` becomes machine code of its
 own, and its address is the address of its symbol in every kernel.
 
-The machine code of a shared function is an entry of the cache, like that of a kernel. The entry of a kernel
+The machine code of a shared function is an entry of the cache, like a kernel's. The entry of a kernel
 names the shared functions that the kernel calls, which are made available before the kernel is loaded.
 """
 

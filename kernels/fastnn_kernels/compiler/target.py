@@ -17,7 +17,7 @@ class Target(NamedTuple):
     """A processor and its system."""
 
     triple: str  # LLVM's name of architecture and system
-    # LLVM's names of the processor, and of the features beyond those of the architecture.
+    # LLVM's names of the processor, and of the features that the architecture does not imply.
     cpu: str
     features: str
     # Size and number of the vector registers.
@@ -29,7 +29,7 @@ class Target(NamedTuple):
     def vector_bytes(self) -> int:
         """Width of the kernels' vectors.
 
-        Vectors of 32 bytes in two registers of 16 are as fast as those of 16, and give the bits of AVX2.
+        Vectors of 32 bytes in two registers of 16 are as fast as vectors of 16, and give the bits of AVX2.
         """
         return max(32, self.register_bytes)
 

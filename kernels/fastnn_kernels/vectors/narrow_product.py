@@ -1,6 +1,6 @@
 """Products of one sample and the weights of a layer with very few outputs.
 
-A row of such weights fills a small part of a vector. Therefore as many rows as a vector has lanes are loaded
+A row of these weights fills a small part of a vector. Therefore as many rows as a vector has lanes are loaded
 together, which are J whole vectors in memory, and shuffled to a vector for each output.
 
 Shape letters: I inputs, J outputs of a layer, N samples, V outputs or inputs rounded up to whole vectors.

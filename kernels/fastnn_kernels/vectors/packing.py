@@ -40,15 +40,15 @@ IS_WIDE = REGISTER_BYTES == 64
 # Rows of the result whose coefficients are packed at a time, a multiple of the highest block. With 128 terms
 # they are at most 96 KB, which stay in the second-level cache.
 PACKED_ROWS = 96
-# Coefficients of more bytes than this are packed, if at least so many panels read them.
+# Coefficients of more bytes than this are packed, if at least PACKED_PANELS panels read them.
 PACKED_BYTES, PACKED_PANELS = 1 << 20 if IS_WIDE else 1 << 16, 2
-# While one term's coefficients are packed, those of so many terms later are prefetched: the processor
-# prefetches along a row of the matrix by itself, but not from one row to the next.
+# While one term's coefficients are packed, the coefficients TERMS_AHEAD terms later are prefetched: the
+# processor prefetches along a row of the matrix by itself, but not from one row to the next.
 TERMS_AHEAD = 16
-# Terms whose coefficients are packed together if those of a row are adjacent, an even number.
+# Terms whose coefficients are packed together if a row's are adjacent, an even number.
 PACKED_TERMS = 4
-# A panel is copied if at least so many rows of the result read it, if the distance of the source's rows is a
-# multiple of so many bytes, and if the source has at least so many bytes. At such distances the rows compete
+# A panel is copied if at least COPIED_ROWS rows of the result read it, if the source's rows are a multiple of
+# COPIED_DISTANCE apart, and if the source has at least COPIED_BYTES. At these distances the rows compete
 # for few sets of the first-level cache; at others they are spread over all sets.
 COPIED_ROWS, COPIED_DISTANCE, COPIED_BYTES = 48, 1024 if IS_WIDE else 256, 1 << 14
 
@@ -78,7 +78,7 @@ def chunks(builder: ir.IRBuilder, total: ir.Value, size: ir.Value) -> Iterator[R
 
 @contextlib.contextmanager
 def _memory(builder: ir.IRBuilder, wanted: ir.Value, n_bytes: ir.Value) -> Iterator[ir.Value]:
-    """Allocate memory for the duration of the emitted body, and yield its address, that of a cache line.
+    """Allocate memory for the duration of the emitted body, and yield its address, the start of a cache line.
 
     The address is null if the bit `wanted` is not set, or if memory is short.
     """
@@ -135,7 +135,7 @@ def _columns(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 class PackedCoefficients:
     """Coefficients of a group of rows and a chunk of terms, packed block by block.
 
-    A block has `height` rows. The coefficients of a term are adjacent, followed by those of the next term.
+    A block has `height` rows. The coefficients of a term are adjacent, followed by the next term's.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class PackedCoefficients:
     max_terms : int
         Largest number of terms that are packed at a time.
     coefficients : Coefficients
-        Coefficients of the whole product; those of a term are adjacent, or those of a row.
+        Coefficients of the whole product; adjacent ones belong to one term, or to one row.
     given : IR pointer
         The coefficients of all rows, packed by the caller chunk after chunk, each chunk block by block; null
         if the caller packed none.
@@ -214,7 +214,7 @@ class PackedCoefficients:
                 self._pack_elements(whole, terms)
 
     def _pack_rows(self, rows: Range, terms: Range) -> None:
-        """Pack the coefficients term by term; those of a term are adjacent."""
+        """Pack the coefficients term by term; the source has a term's side by side."""
         builder, (begin, end), one = self._builder, terms, rows[0].type(1)
         several = ir.VectorType(self._element, self._height).as_pointer()
         ahead = builder.mul(self._all.term_distance, one.type(TERMS_AHEAD))
@@ -228,7 +228,7 @@ class PackedCoefficients:
                 builder.store(values, builder.bitcast(place, several), align=self._item_bytes)
 
     def _pack_elements(self, rows: Range, terms: Range) -> None:
-        """Pack the coefficients block by block; those of a row are adjacent."""
+        """Pack the coefficients block by block; the source has a row's side by side."""
         builder, (begin, end), one = self._builder, terms, rows[0].type(1)
         several = one.type(PACKED_TERMS)
         of_row, of_term = (

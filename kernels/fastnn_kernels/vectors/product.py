@@ -63,8 +63,8 @@ CHUNK = 128
 # Terms of one iteration of the loop over packed coefficients. Unrolling saves instructions, which matter most
 # where another thread computes on the same core.
 UNROLLED = 4
-# While packed coefficients are used, those of so many bytes later are prefetched: the first panel reads them
-# from beyond the second-level cache.
+# While packed coefficients are used, the ones this many bytes later are prefetched, as the first panel reads
+# them from beyond the second-level cache.
 BYTES_AHEAD = 1024
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
@@ -403,7 +403,7 @@ PRODUCTS = {
 def call_product(source: Matrix, result: Matrix, few_rows: bool = False, **arguments: ir.Value) -> None:
     """Emit a call of one of `PRODUCTS`.
 
-    `arguments` are some of `ARGUMENTS`. By default sums start at 0, sizes are those of the matrices, and the
+    `arguments` are some of `ARGUMENTS`. By default sums start at 0, the matrices have the sizes, and the
     coefficients were not packed before.
     """
     builder, dtype = source.builder, source.type.dtype
