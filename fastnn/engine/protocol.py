@@ -117,8 +117,8 @@ class LBFGSTrainer(Trainer):
 class Passes(Protocol):
     """Forward and backward passes of one network, one batch at a time.
 
-    The network is that of a training step, with dropout and the statistics of the batch, or if `frozen` that
-    of predictions. The parameters are read at every pass. `seed` draws the dropout masks, and every forward
+    The network works as in a training step, with dropout and the statistics of the batch, or if `frozen` as
+    in predictions. The parameters are read at every pass. `seed` draws the dropout masks, and every forward
     pass has new ones.
     """
 

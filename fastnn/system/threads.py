@@ -348,7 +348,7 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
 
 
 def run_on_threads(work: Callable[[T, Flag], object], queues: Sequence[Iterable[T]], n_threads: int) -> None:
-    """Call ``work(item, stopping)`` for all items on threads, for those of a queue one after another.
+    """Call ``work(item, stopping)`` for all items on threads, within a queue one after another.
 
     `work` handles its errors. It may set the flag `stopping`, and so does an interrupt: then no other item
     begins. The threads have the context variables of the calling thread, such as NumPy's settings.

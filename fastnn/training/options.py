@@ -1,4 +1,4 @@
-"""TrainOptions: what `Model.train` is told, checked once, and the job of such a training."""
+"""TrainOptions: what `Model.train` is told, checked once, and the job of that training."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Sink(ABC):
     """
 
     # Pixels to a side of the squares whose classes the sink wants to know before the picture is painted: its
-    # rectangles consist of such squares, or of rows of them. 0 if it wants to know none.
+    # rectangles consist of these squares, or of rows of them. 0 if it wants to know none.
     square = 0
 
     @abstractmethod

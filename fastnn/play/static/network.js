@@ -13,7 +13,7 @@ const LINE_SHARE = 0.05;
 // The lines of a network with many are drawn once in `LINE_FRAMES` frames: that time is not in the shares.
 const PICTURE_FRAMES = 3;
 const LINE_FRAMES = 6;
-// Style classes of networks with more units in a layer than this, and the units in a column of such a network:
+// Style classes of networks with more units in a layer than this, and the units in a column of theirs:
 // a layer of more units is folded into several columns, so that the card stays as high as the page.
 const SIZES = { dense: [10, 12], crowded: [24, 16], packed: [48, 32] };
 // Layers above which a network has the style class "many".

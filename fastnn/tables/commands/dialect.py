@@ -162,7 +162,7 @@ def _find_comment(rows: Sequence[Row]) -> str | None:
 def _has_empty_surplus(rows: Sequence[Row], sep: str, name: str) -> bool:
     """Return True if all lines but the header end with a separator; raise ValueError for surplus fields.
 
-    pandas would take the first column of such lines for an index.
+    pandas would take the first column of these lines for an index.
     """
     if len(rows) < 2 or len(rows[1][1]) <= len(rows[0][1]):
         return False

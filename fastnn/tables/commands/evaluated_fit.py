@@ -121,7 +121,7 @@ def _note_better_linear_model(scores: dict[str, dict[str, float]]) -> list[str]:
     """Return a note if the linear model has the lower loss of all, with the loss and the networks' own."""
     key = "log_loss" if "log_loss" in scores["fastnn"] else "rmse"
     own, linear = scores["fastnn"][key], scores["linear model"][key]
-    # Where nothing can be learned, the least loss is that of the constant prediction.
+    # Where nothing can be learned, the constant prediction has the least loss.
     if linear >= min(one[key] for name, one in scores.items() if name != "linear model"):
         return []
     texts = [METRICS[key].format(loss) for loss in (linear, own)]

@@ -230,7 +230,7 @@ def _fit_standard_encoder(X: DataFrame) -> Callable[[DataFrame], Array]:
     encoder = TableEncoder(numbers="smooth", text="rare").fit(X)
     places, first = [], 0
     for encoding in encoder.encodings_:
-        for one in getattr(encoding, "numbers", [encoding]):  # those of a date
+        for one in getattr(encoding, "numbers", [encoding]):  # a date has several
             if isinstance(one, NumberEncoding):
                 one.limit = BOUND
                 places.append(first)
