@@ -21,6 +21,7 @@ from fastnn_kernels.compiler.entry import PreparedCall
 from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
 
 from ..network.description import Array, Network
+from ..schedules import Constant
 from . import limits
 from .arguments import (
     allocate_distant_rows,
@@ -99,6 +100,7 @@ class NumbaTrainer(StepTrainer):
             self._options,
         )
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
+        self._prepared_steps = range(0)  # the steps whose coefficients the call has
         self._single: tuple[Any, ...] = ()  # what `single_step` prepares
         self._work = make_training_workspace(network, job, width, n_threads, team, by_rows)
         changing = self._state
@@ -174,6 +176,7 @@ class NumbaTrainer(StepTrainer):
         """Return a call for a single step on n samples, and the windows of its arguments that change."""
         X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
         coefficients = np.empty((1, n_coefficients), self._network.dtype)
+        self._prepared_steps = range(0)
         call = self._prepare_call(
             n_threads=1, settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1
         ).copy()
@@ -247,13 +250,20 @@ class NumbaTrainer(StepTrainer):
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds, step = self._calls.n_rounds, self.n_steps
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        call = self._prepare_call(
-            n_threads=1,
-            settings=self._settings._replace(first_step=step),
-            coefficients=self._job.coefficients(step, n_steps, self._network.dtype),
-            last_step=step + n_steps,
-            n_rounds=n_rounds,
-        )
+        changing: dict[str, Any] = {"n_threads": 1, "last_step": step + n_steps, "n_rounds": n_rounds}
+        steps = self._prepared_steps
+        if step not in steps or step + n_steps > steps.stop:
+            count, is_constant = n_steps, type(self._job.schedule) is Constant
+            # Computing the coefficients of an epoch's few steps takes longer than the steps: compute more.
+            # Other schedules may change meanwhile, and the first call is often the only one.
+            if is_constant and self._prepared is not None:
+                last = self._job.last_step(self._job.num_passes, step + limits.STEPS_AHEAD)
+                count = max(count, last - step)
+            changing["settings"] = self._settings._replace(first_step=step)
+            changing["coefficients"] = self._job.coefficients(step, count, self._network.dtype)
+            steps = range(step, step + count) if is_constant else range(0)
+        call = self._prepare_call(**changing)
+        self._prepared_steps = steps
 
         def make_calls(n_threads: int) -> list[PreparedCall]:
             call.set(n_threads=n_threads)
