@@ -8,15 +8,16 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 
 import joblib
 import numpy as np
 import scipy.sparse
 import sklearn.neural_network
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_circles, make_moons
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.preprocessing import StandardScaler, normalize
 from workloads import WORKLOADS, load, workload_estimator
 
@@ -162,6 +163,36 @@ def row_fit(module: ModuleType, kind: str) -> Callable[[], object]:
     estimator.partial_fit(*samples[0], **({"classes": np.unique(y)} if is_classifier else {}))
     turns = itertools.cycle(samples)
     return lambda: estimator.partial_fit(*next(turns))
+
+
+def list_everyday_calls(module: ModuleType) -> dict[str, Callable[[], object]]:
+    """Return short calls of one side on one thread, by what they are."""
+    one = {"random_state": 0, **({"n_threads": 1} if module is fastnn else {})}
+    stopping = {"early_stopping": True, "hidden_layer_sizes": (32, 16), "n_iter_no_change": 200, **one}
+    random = np.random.default_rng(0)
+    X = random.normal(size=(569, 30))
+    y, targets, few = (X[:, 0] > 0).astype(int), X[:, :2].copy(), (X[:20], (X[:20, 0] > 0).astype(int))
+    learner = module.MLPRegressor(hidden_layer_sizes=(10, 10))
+    classifier, regressor = module.MLPClassifier, module.MLPRegressor
+    short = classifier(max_iter=1, **one)
+    calls = {
+        "`early_stopping=True`: classifier (32, 16), 569 rows, 200 epochs": lambda: classifier(
+            **stopping
+        ).fit(X, y),
+        "the same, regressor, 442 rows": lambda: regressor(**stopping).fit(X[:442], targets[:442, 0]),
+        "`MLPClassifier()`, 569 rows, 40 epochs": lambda: classifier(max_iter=40, **one).fit(X, y),
+        "`MLPRegressor()`, 442 rows, 40 epochs": lambda: regressor(max_iter=40, **one).fit(
+            X[:442], targets[:442, 0]
+        ),
+        "`MLPClassifier()`, 20 rows, one epoch": lambda: short.fit(*few),
+        "the same by `cross_val_score` in 3 folds": lambda: cross_val_score(short, *few, cv=3),
+        "`clone`": lambda: clone(short),
+    }
+    for n in (1, 2, 32, 64):
+        calls[f"`partial_fit`, regressor (10, 10), 2 outputs, rows: {n}"] = partial(
+            learner.partial_fit, X[:n].copy(), targets[:n].copy()
+        )
+    return {what: partial(quietly, call) for what, call in calls.items()}
 
 
 GRID = {

@@ -549,6 +549,24 @@ def functions() -> None:
             )
 
 
+def everyday() -> None:
+    """Measure early stopping, short fits and partial fits beside scikit-learn's, on one thread."""
+    ours, theirs = map(estimators.list_everyday_calls, estimators.SIDES.values())
+    X, y = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 2
+    model = fastnn.Model([4, 16, 2], random_state=0)
+    with threadpool_limits(1):
+        for what, call in ours.items():
+            t = best(40, ours=call, theirs=theirs[what])
+            row(
+                what,
+                f"scikit-learn {t['theirs'] * 1e3:.3g} ms",
+                f"{t['ours'] * 1e3:.3g} ms",
+                t["theirs"] / t["ours"],
+            )
+        one = best(200, ours=lambda: model.train(X, y, num_passes=1))
+    row("`Model.train`, one step", "", f"{one['ours'] * 1e3:.3g} ms", float("nan"))
+
+
 def startup() -> None:
     """Measure a first fit and the command in new processes."""
     t = best(
@@ -574,6 +592,7 @@ SECTIONS = (
     functions,
     startup,
     fits,
+    everyday,
     sharing,
     small,
     vectors,
