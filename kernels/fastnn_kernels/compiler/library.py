@@ -22,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from tqdm import tqdm
 
 from . import prebuilt
 from .entry import FunctionPointer
@@ -71,7 +73,12 @@ __attribute__((visibility("hidden"))) u128 __multi3(u128 a, u128 b) {
 """
 
 
-def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] | None = None) -> Path:
+def build(
+    name: str,
+    folder: Path = FOLDER,
+    pointers: Iterable[FunctionPointer] | None = None,
+    shows_progress: bool = False,
+) -> Path:
     """Build the library of a target, with the kernels of these pointers; return its path.
 
     By default, they are all kernels of the `catalogue`.
@@ -95,14 +102,14 @@ def build(name: str, folder: Path = FOLDER, pointers: Iterable[FunctionPointer] 
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # of the instruction CPUID
     with tempfile.TemporaryDirectory() as objects:
-        for symbol, code in _emit_modules(target, pointers):
+        for symbol, code in _emit_modules(name, pointers, shows_progress):
             (Path(objects) / f"{symbol}.o").write_bytes(_emit_object_code(target, symbol, code))
         _link(target, Path(objects), path)
     return path
 
 
 def _emit_modules(
-    target: Target, pointers: Iterable[FunctionPointer] | None
+    name: str, pointers: Iterable[FunctionPointer] | None, shows_progress: bool
 ) -> Iterator[tuple[str, str | bytes]]:
     """Yield the symbol and the LLVM IR or bitcode of all functions of a library."""
     from .jit import translate
@@ -110,12 +117,13 @@ def _emit_modules(
     from .pointer import check_result, make_entry_kernel
     from .shared import emit_shared_functions
 
+    target = TARGETS[name]
     if target.is_wasm:
         set_data_layout(str(_make_machine(target).target_data))
     yield from _emit_own_functions(target)
     if pointers is None:
         pointers = importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers()
-    for pointer in pointers:
+    for pointer in tqdm(list(pointers), name, unit="kernel", disable=not shows_progress):
         compiled, names, code = translate(*make_entry_kernel(pointer))
         check_result(pointer, compiled)
         yield pointer.symbol, _rename(code, names[0], pointer.symbol)
@@ -298,7 +306,7 @@ def find_target() -> str:
 
 
 def main() -> None:
-    """Build the libraries named by the arguments, each in a process of its own."""
+    """Build the libraries named by the arguments, each in a process of its own, on all cores."""
     parser = argparse.ArgumentParser(prog="python -m fastnn_kernels.compiler.library", description=__doc__)
     parser.add_argument("target", nargs="*", help=f"one of {', '.join(TARGETS)}; by default this machine's")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the libraries")
@@ -308,12 +316,12 @@ def main() -> None:
         if name not in TARGETS:
             parser.error(f"{name!r} is not a target: choose one of {', '.join(TARGETS)}")
     if len(names) == 1:
-        path = build(names[0], options.folder)
+        path = build(names[0], options.folder, shows_progress=True)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
         return
     program = [sys.executable, "-m", "fastnn_kernels.compiler.library", "--folder", str(options.folder)]
-    for name in names:
-        subprocess.run([*program, name], check=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # of processes: Python's calls of LLVM share a lock
+        list(pool.map(lambda name: subprocess.run([*program, name], check=True), names))
 
 
 if __name__ == "__main__":
