@@ -324,6 +324,7 @@ def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, K
     }
 
 
+@functools.cache
 def training_loop(
     gathered: bool,
     team: bool,
