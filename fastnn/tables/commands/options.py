@@ -69,6 +69,7 @@ class TrainTableOptions(ReadOptions):
     target: str
     task: Literal["classification", "regression"] | None
     drop: Sequence[str]
+    categories: Sequence[str]
     weights: str | None
     groups: str | None
     out: Path

@@ -32,6 +32,8 @@ MIN_GROUPS, MAX_RUNS = 20, 3
 _SENTINEL = re.compile(r"-?9{2,}")
 _ID_NAME = re.compile(r"(?:^|[\W_])(?:id|key|uuid|guid|index|row|nr|no|number)s?$|[a-z]I[Dd]$", re.IGNORECASE)
 
+_CODE_NAME = re.compile(r"(?:^|[\W_])(?:code|zip|zipcode|postcode)s?$|[a-z](?:Code|Zip)$", re.IGNORECASE)
+
 
 def find_suspicions(
     frame: DataFrame, target: Series, task: str, read: ReadTable, has_groups: bool = False
@@ -57,6 +59,9 @@ def find_suspicions(
                 f"column {name!r} looks like {column.nunique():,} groups of rows that belong together: "
                 f"{format_option('--groups', name)} evaluates networks on groups that they did not see"
             )
+        elif _is_code(column):
+            option = format_option("--categories", name)
+            notes.append(f"column {name!r} looks like a code: {option} makes categories of its numbers")
         notes += _note_sentinel(column, "column", read)
     return notes + _find_leaks(frame, target, task)
 
@@ -78,6 +83,14 @@ def _is_id(column: Series) -> bool:
     n_values, n_rows = column.nunique(), len(column)
     # Text without repeated values is left out anyway.
     return bool(n_values >= MIN_DISTINCT * n_rows and (column.dtype.kind in "iu" or n_values < n_rows))
+
+
+def _is_code(column: Series) -> bool:
+    """Return True for integers with the name of an id or a code and many repeated values."""
+    name = str(column.name)
+    if column.dtype.kind not in "iu" or not (_ID_NAME.search(name) or _CODE_NAME.search(name)):
+        return False
+    return bool(MIN_GROUPS <= column.nunique() < MIN_DISTINCT * len(column))
 
 
 def _is_group(column: Series) -> bool:

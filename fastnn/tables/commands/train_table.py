@@ -17,6 +17,7 @@ from ...system.files import atomic_path, check_file_name, check_folder, check_re
 from ...system.memory import parse_size
 from ...system.messages import escape_controls, join_names, pluralize
 from ...system.printing import print
+from ..encoding.categories import to_text
 from ..encoding.encoder import TableEncoder
 from ..estimators import TabularClassifier, TabularRegressor
 from ..fits import check_size
@@ -44,8 +45,10 @@ def train_table(options: TrainTableOptions) -> int:
         parse_size(options.memory_limit, "--memory-limit")
     if is_parquet(options.table):
         _check_size(options)
-    columns = Columns(target=options.target, task=options.task, drop=options.drop)
+    codes = {text: () for name in options.categories for text in (name, name.strip())}
+    columns = Columns(text=codes, target=options.target, task=options.task, drop=options.drop)
     read = read_table(options.table, options, columns, options.rows, options.seed)
+    _convert_codes(read, options)
     problem = make_problem(read, options.target, options.task, options.drop, options.weights, options.groups)
     reading = None if read.form is None else read.form.to_record()
     valid = None
@@ -86,6 +89,16 @@ def train_table(options: TrainTableOptions) -> int:
             print(f"{paths[0]} is complete; {SCORES} or {REPORT} is missing", file=sys.stderr)
     print(f"\nwrote {', '.join(map(str, paths))} in {time.perf_counter() - begin:.1f} s")
     return 0
+
+
+def _convert_codes(read: ReadTable, options: TrainTableOptions) -> None:
+    """Convert the columns of --categories to text in place; raise ValueError for one with another purpose."""
+    names = resolve_names(options.categories, read.frame.columns)
+    check_known(names, [*read.frame.columns, *read.unread], read.name, "--categories")
+    for name in names:
+        if name in {options.target, options.weights, options.groups, *read.unread}:
+            raise ValueError(f"--categories: {name!r} is no column to predict from: leave it out there")
+        read.frame[name] = [to_text(value) for value in read.frame[name]]
 
 
 def _check_size(options: TrainTableOptions) -> None:

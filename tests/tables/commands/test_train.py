@@ -340,6 +340,33 @@ def test_a_linear_model_that_is_better_is_said_to_be(slope, train, folder):
     assert slope == 0 or scores["linear_model"]["rmse"] < 1.1
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_codes_that_are_declared_categories_are_such_in_all_commands(form, train, folder, run):
+    random = np.random.RandomState(0)
+    code = random.randint(10, 40, 300)
+    y = random.permutation(40)[code] * 1.0
+    frame = pd.DataFrame({"shop_code": code, "n_codes_of_all": code, "y": y})
+    path = folder / f"codes.{form}"
+    getattr(frame, f"to_{form}")(path, index=False)
+    note = (
+        "note: column 'shop_code' looks like a code: --categories shop_code makes categories of its numbers"
+    )
+    base = ("train", path, "--target", "y", "--drop", "n_codes_of_all", *SHORT)
+    assert note in run(*base)[1]
+    out = run(*base, "--categories", "shop_code", "--valid", path)[1]
+    assert "categories       1   shop_code" in out
+    assert "looks like" not in out
+    assert fastnn.load("run/model.fastnn").columns_[0]["kind"] == "category"
+    status, out, err = run("predict", "run/model.fastnn", path, "-o", "out.csv")
+    assert (status, "not seen" in err) == (0, False)
+    model = fastnn.load("run/model.fastnn")
+    expected = model.predict(frame[["shop_code"]].astype(str))
+    np.testing.assert_allclose(pd.read_csv("out.csv")["prediction"], expected, rtol=1e-6)
+    assert run("evaluate", "run/model.fastnn", path)[0] == 0
+    for name, message in (("y", "'y' is no column to predict from"), ("other", "other")):
+        assert message in run(*base, "--categories", name)[2]
+
+
 TEXTS_OF_NUMBERS = {
     "price": [f"${k},{10 * k}.50" for k in range(10, 99)],
     "rate": [f"{k} %" for k in range(99)],
