@@ -25,14 +25,25 @@ def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
     """Return the increasing edges (T + 1,) of at most `n_bins` intervals that hold about equally many values.
 
     The column has finite numbers, at least one. If at most ``n_bins + 1`` are distinct, these are the edges;
-    otherwise they are the distinct quantiles.
+    otherwise they are the distinct quantiles. Where frequent values leave fewer than a quarter of the
+    intervals, no value counts for more than one interval.
     """
-    distinct = np.unique(x).astype(np.float64)
+    distinct, counts = np.unique(x, return_counts=True)
     if distinct.size > n_bins + 1:
-        distinct = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1)).astype(np.float64))
+        edges = _find_distinct_quantiles(x, n_bins)
+        if edges.size - 1 < n_bins / 4:
+            while counts.max() > (largest := max(1, counts.sum() // n_bins)):
+                counts = np.minimum(counts, largest)
+            edges = _find_distinct_quantiles(np.repeat(distinct, counts), n_bins)
+        distinct = edges
+    distinct = distinct.astype(np.float64)
     # Edges at a subnormal distance count as one: quotients by the distance would overflow.
     apart = np.diff(distinct) > np.finfo(np.float64).smallest_normal
     return distinct[np.concatenate([[True], apart])]
+
+
+def _find_distinct_quantiles(x: Array, n_bins: int) -> Array:
+    return np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1)).astype(np.float64))
 
 
 def compute_interval_terms(edges: NDArray[np.float64], dtype: DTypeLike) -> tuple[Array, Array, float]:
@@ -57,7 +68,8 @@ class PiecewiseLinearEncoder(NumberTransformer):
     ----------
     n_bins : int, default 16
         Largest number T of intervals of a feature, at least 1. A feature of few distinct values has
-        an interval between each two neighbours; a constant feature has none.
+        an interval between each two neighbours; a constant feature has none. Where frequent values would
+        leave less than a quarter of the intervals, each of them counts for one interval.
 
     Attributes
     ----------

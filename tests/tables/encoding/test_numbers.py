@@ -76,6 +76,16 @@ def test_edges_are_quantiles_or_all_values_if_they_are_few():
     assert encoder.transform([[2.0], [4.5]]).tolist() == [[1.0, 0.0], [1.0, 0.5]]
 
 
+@pytest.mark.parametrize(("share", "n_least"), [(0.0, 16), (0.7, 5), (0.85, 14), (0.92, 14)])
+def test_a_value_of_most_rows_leaves_intervals_to_the_others(share, n_least):
+    x = np.random.RandomState(0).uniform(1, 2, size=1000)
+    x[: round(1000 * share)] = 0
+    (edges,) = PiecewiseLinearEncoder(16).fit(x[:, None]).edges_
+    assert n_least <= edges.size - 1 <= 16
+    counts = np.histogram(x[x > 0], edges[1:])[0]
+    assert counts.max() <= 1.5 * counts.min() + 2  # the others' quantiles
+
+
 def test_missing_values_stay_missing_and_constant_columns_have_no_positions():
     X = np.array([[np.nan, 5.0, np.nan], [1.0, 5.0, np.nan], [3.0, 5.0, np.nan]])
     encoder = PiecewiseLinearEncoder(2).fit(X)
