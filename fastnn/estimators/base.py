@@ -25,7 +25,8 @@ from ..model import Model
 from ..network.decision import refuse_override
 from ..network.description import Network
 from ..network.views import FoldedViews, LiveViews
-from ..system.sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
+from ..system.messages import warn
+from ..system.sklearn_internals import NEVER_CALLED, CallbackSupportMixin, fit_context, with_callbacks
 from ..system.validation import Array, check_choice, check_count
 from .fitted import STOCHASTIC, FittedNetwork
 from .fitting import fit_network
@@ -44,6 +45,14 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     if TYPE_CHECKING:  # parameters and fitted attributes have no types, as in scikit-learn
 
         def __getattr__(self, name: str) -> Any: ...
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Warn of methods that scikit-learn's fits would call, but fastnn's compiled ones never do."""
+        super().__init_subclass__(**arguments)
+        bases = [base for base in cls.__bases__ if issubclass(base, BaseMLP)]
+        for name, remedy in NEVER_CALLED.items():
+            if hasattr(cls, name) and not any(hasattr(base, name) for base in bases):
+                warn(f"{cls.__name__}.{name} is never called, unlike in scikit-learn: {remedy}")
 
     # --- methods of the subclasses ----------------------------------------------------------------
 

@@ -134,7 +134,7 @@ def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
 
 
 def raise_written(error: BaseException | None, path: Path, draft: Path) -> None:
-    """Raise an error of a full disk, or of a draft, with the final name: users do not know the draft's."""
+    """Raise an error of a full disk, or of a draft, with the name that the user knows."""
     if not isinstance(error, OSError) or error.errno is None:
         return
     if error.errno in FULL or str(error.filename).startswith(str(draft)):
@@ -192,7 +192,7 @@ def is_url(source: object) -> bool:
 def check_file_name(path: object, name: str) -> Path:
     """Return the path of a file whose name the file system accepts; the folder need not exist.
 
-    `name` names the argument in error messages. A name that the file system refuses, as one that is too
+    `name` is that of the argument in error messages. A name that the file system refuses, as one that is too
     long or contains NUL, and a URL are a ValueError; what is neither text nor a path is a TypeError.
     """
     if not isinstance(path, str | os.PathLike):

@@ -15,8 +15,9 @@ CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]
 # Largest number of names or values in a message.
 MAX_NAMES = 5
 
-# Modules in which scikit-learn wraps the methods of an estimator; `sklearn_internals` adds them.
-WRAPPERS: set[str] = set()
+# Modules between the user's line and the package: `abc` makes classes, and scikit-learn wraps the methods of an
+# estimator in others, which `sklearn_internals` adds.
+WRAPPERS = {"abc"}
 
 # List that collects the warnings of a thread in place of issuing them.
 _collected: ContextVar[list[tuple[str, type[Warning]]] | None] = ContextVar("collected", default=None)

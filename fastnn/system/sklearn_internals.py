@@ -36,6 +36,7 @@ __all__ = [
     "CALLBACKS",  # attribute in which `set_callbacks` stores its arguments
     "CALLBACK_ATTRIBUTES",  # attributes of an estimator by which `with_callbacks` ends the callbacks of a fit
     "LOOKED_UP",  # scikit-learn and programs written for it read these attributes of estimators
+    "NEVER_CALLED",  # methods of MLPClassifier and MLPRegressor that programs override, with the public way
     "OUTPUT_CONFIG",  # attribute of a transformer in which `set_output` stores its choice, a dict
     "CallbackSupportMixin",  # public, with the private methods and attributes of the functions below
     "Interval",  # a constraint: numbers of a type between two bounds, `closed` on the sides named
@@ -62,6 +63,19 @@ LOOKED_UP = (
     "_parameter_constraints",  # a dict of constraints by parameter, read by tests of estimators, too
     "_validate_params",  # called by `fit_context` before a fit
 )
+_PASSES = "fastnn.Backprop runs forward passes, backward passes and steps around a loss of yours"
+_INITIAL = "the parameter init chooses the initial weights, and coefs_ and intercepts_ may be assigned"
+_EPOCHS = "callbacks of fastnn.Model.train observe and end a training epoch by epoch"
+NEVER_CALLED = {
+    "_backprop": _PASSES,
+    "_compute_loss_grad": _PASSES,
+    "_forward_pass": _PASSES,
+    "_forward_pass_fast": _PASSES,
+    "_init_coef": _INITIAL,
+    "_initialize": _INITIAL,
+    "_fit_stochastic": _EPOCHS,
+    "_update_no_improvement_count": _EPOCHS,
+}
 OUTPUT_CONFIG = "_sklearn_output_config"
 CALLBACKS = "_skl_callbacks"
 CALLBACK_ATTRIBUTES = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")

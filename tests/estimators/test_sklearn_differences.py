@@ -37,6 +37,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import has_fit_parameter
 
 import fastnn
+from fastnn.system import sklearn_internals
 
 pytestmark = UNCONVERGED
 
@@ -252,6 +253,25 @@ def test_every_row_has_a_test():
     names = [cells[0] for cells in rows]
     assert len(set(names)) == len(names)
     assert set(names) == tested
+
+
+@row("overridden private methods")
+@pytest.mark.parametrize("name", sklearn_internals.NEVER_CALLED)
+def test_a_class_with_a_method_that_is_never_called_warns_where_it_is_made(name):
+    assert hasattr(sklearn.neural_network.MLPClassifier, name)
+    assert not hasattr(fastnn.MLPClassifier, name)
+    mixin = type("Mixin", (), {name: None})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+
+        class Own(mixin, fastnn.MLPClassifier):
+            pass
+
+        class Later(Own):
+            pass
+
+    assert str(caught[0].message).startswith(f"Own.{name} is never called, unlike in scikit-learn: ")
+    assert [one.filename for one in caught] == [__file__]
 
 
 @row("order of the samples")
