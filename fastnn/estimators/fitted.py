@@ -83,6 +83,11 @@ class FittedNetwork:
     def check(self) -> None:
         """Give the arrays that predictions read the layout of kernels; raise ValueError for other sizes."""
         self.parameters, self.statistics = self.network.check_vectors(self.parameters, self.statistics)
+        memory = self.memory
+        if memory is not None and not (
+            isinstance(memory, Memory) and all(isinstance(one, np.ndarray) for one in vars(memory).values())
+        ):
+            raise ValueError(f"the saved memory is a {type(memory).__name__}, or holds other than arrays")
         if self.best is not None:
             self.best = self.network.check_vectors(*self.best)
         if self.memory is not None and self.memory.average.size:

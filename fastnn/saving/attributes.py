@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import inspect
+import numbers
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 
@@ -18,9 +21,21 @@ class SavableAttributes(Savable):
 
     # Private fitted attributes that files hold.
     _SAVED: ClassVar[tuple[str, ...]] = ()
+    # Types of fitted attributes, all of which have one item for each of `n_features_in_` features. A fitted
+    # object has all of them.
+    _PER_FEATURE: ClassVar[Mapping[str, Any]] = {}
 
     def _check_state(self) -> None:
         """Raise an error if fitted attributes are not what predictions and fits rely on."""
+        state = self.__dict__
+        fitted = [name for name in ("n_features_in_", *self._PER_FEATURE) if name in state]
+        if not (self._PER_FEATURE and fitted):
+            return
+        size = state.get("n_features_in_")
+        for name, form in self._PER_FEATURE.items():
+            value = state.get(name)
+            if not (has_type(size, int) and has_type(value, form) and len(value) == size):  # type: ignore[arg-type]
+                raise ValueError(f"{name} is not of the type {form} with an item for each feature")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Set the attributes that `__getstate__` returned, in this machine's byte order, and check them."""
@@ -53,3 +68,21 @@ class SavableAttributes(Savable):
         """Return True if files hold the attribute of this name."""
         is_fitted = name.endswith("_") and not name.startswith("_")
         return is_fitted or name in cls._SAVED or name in cls._get_param_names()  # type: ignore[attr-defined]
+
+
+def has_type(value: object, form: Any) -> bool:
+    """Return True if a value has a type: a class, a list of a type, an array of a kind, or a dict of keys."""
+    base, arguments = get_origin(form) or form, get_args(form)
+    if is_typeddict(form):
+        hints = get_type_hints(form)
+        return isinstance(value, dict) and all(has_type(value.get(key), hints[key]) for key in hints)
+    if base in (int, float):
+        numeric = numbers.Integral if base is int else numbers.Real
+        return isinstance(value, numeric) and not isinstance(value, bool)
+    if not (inspect.isclass(base) and isinstance(value, base)):
+        return False
+    if base is list and arguments:
+        return all(has_type(item, arguments[0]) for item in value)  # type: ignore[attr-defined]
+    if base is np.ndarray and arguments:
+        return value.ndim == 1 and np.issubdtype(value.dtype, *get_args(arguments[1]))  # type: ignore[attr-defined]
+    return True

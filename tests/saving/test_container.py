@@ -127,6 +127,8 @@ EDITS = [
     ("training", "n_steps", -1, "n_steps must be an integer of at least 0"),
     ("training", "record_every", 0, "record_every must be an integer of at least 1"),
     ("training", "last", {"$tuple": []}, "missing 2 required"),
+    ("training", "records", {"$tuple": [1, 2, 3]}, "the saved records are not arrays"),
+    ("training", "memory", 7, "the saved memory is a int"),
     ("training", 7, "has no attribute 'check'"),
 ]
 
@@ -143,6 +145,18 @@ def test_descriptions_that_fit_no_model_are_refused(edit, everything, tmp_path):
 
     rewrite(everything, tmp_path / "other.fastnn", change)
     assert re.search(message, refusal(tmp_path / "other.fastnn"))
+
+
+def test_a_memory_of_an_estimator_that_is_none_is_refused(tmp_path):
+    fastnn.MLPRegressor((2,), max_iter=1, tol=10.0).fit(X, y).save(tmp_path / "a.fastnn")
+
+    def change(description, arrays):
+        description["_state"]["memory"] = 7
+        for name in [name for name in arrays if ".memory." in name]:
+            del arrays[name]
+
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", change)
+    assert "the saved memory is a int" in refusal(tmp_path / "b.fastnn")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,35 @@ def test_functions_and_networks_that_do_not_fit_the_encoder_are_refused(tmp_path
         fastnn.load(tmp_path / "thing.fastnn")
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (fastnn.SmoothRobustScaler, "n_features_in_", 2**32),
+        (fastnn.SmoothRobustScaler, "scale_", 1.5),
+        (fastnn.SmoothRobustScaler, "scale_", None),
+        (fastnn.PiecewiseLinearEncoder, "edges_", [1, 2]),
+        (fastnn.PiecewiseLinearEncoder, "n_features_in_", 2**32),
+        (fastnn.DateEncoder, "parts_", "ab"),
+        (fastnn.TableEncoder, "columns_", [{"kind": []}, {}]),
+        (fastnn.TableEncoder, "_kinds", ["number"]),
+    ],
+)
+def test_forged_sizes_and_types_of_fitted_attributes_are_refused(kind, key, value, tmp_path):
+    X = np.linspace(0, 1, 40).reshape(20, 2)
+    kind().fit(X.astype("datetime64[D]") if kind is fastnn.DateEncoder else X).save(tmp_path / "a.fastnn")
+
+    def change(description, arrays):
+        if isinstance(description[key], dict):
+            arrays.pop(description[key]["$array"])
+        description[key] = value
+        if value is None:
+            del description[key]
+
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", change)
+    with pytest.raises(ValueError, match=r"is not of the type .* with an item for each feature"):
+        fastnn.load(tmp_path / "b.fastnn")
+
+
 def find_encodings(part, kind):
     """Yield the descriptions of all encodings of a class of columns."""
     if isinstance(part, dict) and part.get("$class") == kind:

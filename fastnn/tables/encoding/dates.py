@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,6 +105,8 @@ class DateEncoder(SavableTransformer):
     >>> encoder.transform(days).tolist()
     [[0.0, 2.0, 28.0, 2.0], [1.0, 2.0, 29.0, 3.0], [2.0, 3.0, 1.0, 4.0]]
     """
+
+    _PER_FEATURE: ClassVar = {"origins_": list[int], "parts_": list[list[str]]}
 
     def fit(self, X: TableLike, y: ArrayLike | None = None) -> DateEncoder:
         """Find the earliest date of every feature, and the parts that vary.

@@ -340,6 +340,7 @@ class TableEncoder(SavableTransformer):
     # --- files -------------------------------------------------------------------------------------
 
     _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
+    _PER_FEATURE: ClassVar = {"_kinds": list[str], "columns_": list[ColumnRecord], "encodings_": list}
 
     def _check_state(self) -> None:
         super()._check_state()

@@ -94,6 +94,7 @@ class PiecewiseLinearEncoder(NumberTransformer):
     [[0.5, 0.0], [1.0, 0.5]]
     """
 
+    _PER_FEATURE: ClassVar = {"edges_": list[NDArray[np.floating]]}
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "n_bins": [Interval(numbers.Integral, 1, None, closed="left")]
     }

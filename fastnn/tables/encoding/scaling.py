@@ -6,7 +6,7 @@ import numbers
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -72,6 +72,7 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     [0.0, 0.949, 3.0]
     """
 
+    _PER_FEATURE: ClassVar = {"center_": NDArray[np.floating], "scale_": NDArray[np.floating]}
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "limit": [Interval(numbers.Real, 0, None, closed="neither")]
     }
