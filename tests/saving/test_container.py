@@ -148,7 +148,7 @@ def test_descriptions_that_fit_no_model_are_refused(edit, everything, tmp_path):
 
 
 def test_a_memory_of_an_estimator_that_is_none_is_refused(tmp_path):
-    fastnn.MLPRegressor((2,), max_iter=1, tol=10.0).fit(X, y).save(tmp_path / "a.fastnn")
+    fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=1).fit(X, y).save(tmp_path / "a.fastnn")
 
     def change(description, arrays):
         description["_state"]["memory"] = 7
