@@ -92,7 +92,8 @@ class Model(Exportable, Savable):
         Weights of the layers, views of the live parameters: writing to a view changes the model. An array
         assigned by ``model.W[0] = ...`` or ``model.W = [...]`` must have the view's shape and hold real
         numbers within the range of the dtype; if one array of a list is refused, none is written. NaN and
-        infinity may be assigned, but `train` refuses to start from them with a ValueError.
+        infinity may be assigned, but `train` refuses to start from them with a ValueError, and so it does
+        after ``model.W[0].setflags(write=False)``.
     b : list of array (1, n_out)
         Biases of the layers, live views like `W`.
     batch_norm : list of BatchNorm
@@ -213,27 +214,35 @@ class Model(Exportable, Savable):
     @property
     def W(self) -> Sequence[Array]:
         """Weights (n_in, n_out) of the layers."""
-        return LiveViews(self._network.weights(self._parameters), "W")
+        return LiveViews(self._keep_views()[0], "W")
 
     @W.setter
     def W(self, values: Sequence[ArrayLike]) -> None:
         self._make_writeable()
-        LiveViews(self._network.weights(self._parameters), "W")[:] = values
+        self.W[:] = values
 
     @property
     def b(self) -> Sequence[Array]:
         """Biases (1, n_out) of the layers."""
-        return LiveViews(self._network.biases(self._parameters), "b")
+        return LiveViews(self._keep_views()[1], "b")
 
     @b.setter
     def b(self, values: Sequence[ArrayLike]) -> None:
         self._make_writeable()
-        LiveViews(self._network.biases(self._parameters), "b")[:] = values
+        self.b[:] = values
 
     @property
     def batch_norm(self) -> list[BatchNorm]:
         """Views of the batch normalisation of every hidden layer; empty without batch normalisation."""
         return make_batch_norm_views(self._network, self._parameters, self._statistics)
+
+    def _keep_views(self) -> tuple[list[Array], list[Array], Array]:
+        """Return the views W and b, the same until the parameters are another array: users set their flags."""
+        kept: Any = self.__dict__.get("_views")
+        if kept is None or kept[2] is not self._parameters:
+            network, parameters = self._network, self._parameters
+            kept = self._views = network.weights(parameters), network.biases(parameters), parameters
+        return kept
 
     @property
     def _predicting(self) -> Array:
@@ -251,6 +260,10 @@ class Model(Exportable, Savable):
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:
                 setattr(self, name, getattr(self, name).copy())
+        for name, views in zip("Wb", self._keep_views()[:2], strict=True):
+            for k, view in enumerate(views):
+                if not view.flags.writeable:
+                    raise ValueError(f"{name}[{k}] is read-only: {name}[{k}].setflags(write=True) frees it")
 
     # --- training --------------------------------------------------------------------------------
 

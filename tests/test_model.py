@@ -1,5 +1,7 @@
 """`Model` from its user's side: parameters, training, interrupts and threads."""
 
+import copy
+
 import numpy as np
 import pytest
 from estimator_checks import parameters, state
@@ -167,3 +169,19 @@ def test_the_loss_decides_what_is_predicted(backend):
         np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-12)
         np.testing.assert_array_equal(predicted, labels)
         assert predicted.dtype == np.int64
+
+
+def test_parameters_that_are_made_read_only_are_changed_by_nothing():
+    model = fastnn.Model([2, 3, 2], random_state=0)
+    model.W[0].setflags(write=False)
+    before = [W.copy() for W in model.W]
+    with pytest.raises(ValueError, match=r"W\[0\] is read-only: W\[0\].setflags\(write=True\) frees it"):
+        model.train([[0.0, 1.0]], [0], num_passes=2)
+    with pytest.raises(ValueError, match="read-only"):
+        model.W = before[::-1][::-1]
+    with pytest.raises(ValueError, match="read-only"):
+        model.W[0][0, 0] = 7
+    assert all(map(np.array_equal, model.W, before))
+    assert copy.deepcopy(model).W[0].flags.writeable
+    model.W[0].setflags(write=True)
+    model.train([[0.0, 1.0]], [0], num_passes=2)
