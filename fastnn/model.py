@@ -237,7 +237,7 @@ class Model(Exportable, Savable):
         return make_batch_norm_views(self._network, self._parameters, self._statistics)
 
     def _keep_views(self) -> tuple[list[Array], list[Array], Array]:
-        """Return the views W and b, the same until the parameters are another array: users set their flags."""
+        """Return the views W and b, the same until the parameters are another array: users set flags."""
         kept: Any = self.__dict__.get("_views")
         if kept is None or kept[2] is not self._parameters:
             network, parameters = self._network, self._parameters
