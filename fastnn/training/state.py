@@ -145,7 +145,7 @@ class TrainingState:
         """
         check_count(self.n_steps, "n_steps")
         check_count(self.record_every, "record_every", 1)
-        kept = (*self.records, self.validation)
+        kept: tuple[Any, ...] = (*self.records, self.validation)
         are_arrays = all(isinstance(array, np.ndarray) and array.dtype.str[1:] == "f8" for array in kept)
         if not are_arrays or [array.ndim for array in kept] != [1, 1, 2, 1] or len(set(map(len, kept))) > 1:
             raise ValueError("the saved records are not arrays of float64, equally long")
