@@ -219,7 +219,7 @@ class Model(Exportable, Savable):
     @W.setter
     def W(self, values: Sequence[ArrayLike]) -> None:
         self._make_writeable()
-        self.W[:] = values
+        LiveViews(self._keep_views()[0], "W")[:] = values
 
     @property
     def b(self) -> Sequence[Array]:
@@ -229,7 +229,7 @@ class Model(Exportable, Savable):
     @b.setter
     def b(self, values: Sequence[ArrayLike]) -> None:
         self._make_writeable()
-        self.b[:] = values
+        LiveViews(self._keep_views()[1], "b")[:] = values
 
     @property
     def batch_norm(self) -> list[BatchNorm]:
