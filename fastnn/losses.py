@@ -19,6 +19,7 @@ __all__ = [
     "AbsoluteError",
     "Hinge",
     "Huber",
+    "Loss",
     "MulticlassHinge",
     "Poisson",
     "Quantile",
@@ -30,7 +31,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Loss:
-    """Base class of the losses.
+    """Base class of the losses, of which you derive a loss of your own.
+
+    A class with the two methods ``value(self, s, y)`` and ``slope(self, s, y)`` is a loss as any other, for
+    `Model` and the regressors. Both are elementwise functions in NumPy of the scores s and the targets y,
+    arrays (n_samples, n_outputs): the loss of each score, which is summed over the outputs, and its
+    derivative by the score. Where numba is installed, methods made of arithmetic, comparisons, ``where``,
+    ``exp``, ``log``, ``tanh`` and the like are compiled into the training loop; others train by NumPy, slower
+    and with the same result. Parameters are the fields of a frozen dataclass. A class may set `output` and
+    `bounds`. ``Model.check_gradients`` tests the methods.
 
     Attributes
     ----------
@@ -44,17 +53,84 @@ class Loss:
         Smallest and largest target; None for no bound.
     only_bounds : bool
         True if the bounds are the only targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> class LogCosh(fastnn.Loss):
+    ...     def value(self, s, y):
+    ...         return np.logaddexp(s - y, y - s) - np.log(2)
+    ...     def slope(self, s, y):
+    ...         return np.tanh(s - y)
+    >>> model = fastnn.Model([1, 8, 1], output_activation="identity", loss=LogCosh(), random_state=0)
+    >>> history = model.train([[0.0], [1.0]], [[1.0], [3.0]], num_passes=500, epsilon=0.1, reg_lambda=0.0)
+    >>> bool(history.loss[-1] < 1e-6)
+    True
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
     output: ClassVar[str] = "identity"
     of_labels: ClassVar[bool] = False
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     only_bounds: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if vars(cls).keys() & {"value", "slope"} and "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    # A class that is not a dataclass has no fields, but may have attributes.
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).items()))
+
+    @property
+    def is_own(self) -> bool:
+        """True for a user's loss, whose formulas are its methods `value` and `slope`."""
+        return hasattr(self, "value") or hasattr(self, "slope")
+
+    @property
+    def formulas(self) -> Any:
+        """What the reference finds the formulas by: the name, or a user's loss itself."""
+        return self if self.is_own else self.name
+
+    def check_formulas(self) -> None:
+        """Raise ValueError if a user's loss lacks a method, or one is not an elementwise function."""
+        kind = f"the loss {type(self).__name__}"
+        if not self.is_own and self.name in LOSSES:
+            return
+        for name in ("value", "slope"):
+            if not callable(getattr(self, name, None)):
+                raise ValueError(f"{kind} has no method {name}: define {name}(self, s, y)")
+        if self.of_labels:
+            raise ValueError(f"{kind} cannot be of_labels: its methods take a target per score")
+        try:
+            hash(self)
+        except TypeError as error:
+            raise ValueError(f"an attribute of {kind} is not a number or text: {error}") from None
+        low, high = (float(k) if bound is None else bound for k, bound in enumerate(self.bounds))
+        s = np.array([[-1.5, 0.5], [0.25, 3.0], [1.0, -2.0]])
+        y = np.array([[low, high], [high, low], [high, high]])
+        for name in ("value", "slope"):
+            method, must = getattr(self, name), f"{name} of {kind} must be an elementwise function of s and y"
+            try:
+                with np.errstate(all="ignore"):
+                    whole = np.broadcast_to(method(s, y), s.shape)[1:]
+                    part = np.broadcast_to(method(s[1:], y[1:]), (2, 2))
+                    is_elementwise = np.allclose(whole, part, equal_nan=True)
+            except Exception as error:
+                raise ValueError(f"{must}, but fails for arrays (3, 2): {error}") from error
+            if not is_elementwise:
+                raise ValueError(f"{must}, but one of its numbers depends on other scores or targets")
+
     @property
     def parameter(self) -> float:
         """Parameter of the loss's formulas, such as `delta` of `Huber`; 0 for a loss without a parameter."""
+        if self.is_own:
+            return 0.0
         return next((getattr(self, field.name) for field in fields(self)), 0.0)
 
     def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> Array:

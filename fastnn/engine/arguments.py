@@ -27,6 +27,7 @@ from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from . import limits
 from .arrays import average_row_values, make_csr_table
 from .job import Job
+from .own_losses import get_kernel_loss
 from .tiles import count_tile_rows
 
 
@@ -37,7 +38,7 @@ def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = 
     """
     return gradient_pointers(
         network.kernel_activations,
-        network.loss.name,
+        get_kernel_loss(network.loss),
         network.batch_norm,
         bool(network.dropout),
         job.is_sparse,

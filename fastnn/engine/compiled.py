@@ -24,6 +24,7 @@ from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Samples, is_sparse
+from .own_losses import get_kernel_loss
 from .protocol import Backend
 from .tiles import (
     choose_tile_width,
@@ -118,7 +119,7 @@ class NumbaBackend(Backend):
         self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         activations = forward_table(network.kernel_activations, network.dtype)
-        value = value_pointer(network.loss.name, network.dtype)
+        value = value_pointer(get_kernel_loss(network.loss), network.dtype)
         kernel = prediction.loss(is_sparse(X), network.dtype)
         packed = self._pack_weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)

@@ -127,7 +127,7 @@ class NumpyBackend(Backend):
         return predict.loss(
             *_get_lists(network, parameters),
             make_dense(X),
-            network.loss.name,
+            network.loss.formulas,
             shape_targets(network, y),
             weights.astype(network.dtype),
             network.loss.parameter,

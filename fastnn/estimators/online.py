@@ -22,6 +22,7 @@ import numpy as np
 from ..engine import get_backend
 from ..engine.arguments import is_by_rows
 from ..engine.job import Job
+from ..engine.own_losses import get_training_backend
 from ..schedules import Constant
 from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import Array, all_finite
@@ -74,6 +75,7 @@ def _is_plain(estimator: BaseMLP, job: Job) -> bool:
         or not is_by_rows(state.network, job)
         or job.average_weight
         or job.n_targets > 1
+        or (loss.is_own and get_training_backend("numba", state.network) is not get_backend("numba"))
         or (draws and estimator.shuffle and job.n_samples > 1)
         or not isinstance(job.schedule, Constant)
         or "feature_names_in_" in estimator.__dict__

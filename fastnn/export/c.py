@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike
 
 from .. import __version__
 from ..system.affine import NotAffineError, compose_maps, split_pipeline
+from ..system.expressions import Expression
 from ..system.files import atomic_path, check_file_name, check_output
 from ..system.validation import Array, check_choice, check_samples, short_repr
 from .description import Member, ModelDescription
-from .formulas import VARIABLE, Expression, record_formula
+from .formulas import VARIABLE, record_formula
 
 # Largest number of characters of a line of numbers or comments.
 WIDTH = 104

@@ -20,11 +20,12 @@ from numpy.typing import DTypeLike
 
 from .. import __version__
 from ..reference.output import OUTPUTS
+from ..system.expressions import Expression
 from ..system.extras import import_extra
 from ..system.files import atomic_path, check_output
 from ..system.validation import Array, short_repr
 from .description import Member, ModelDescription
-from .formulas import VARIABLE, Expression, find_sigmoid_argument, record_formula
+from .formulas import VARIABLE, find_sigmoid_argument, record_formula
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto

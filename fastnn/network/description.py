@@ -135,11 +135,13 @@ class Network:
         for name in (activation,) if isinstance(activation, str) else hidden:
             check_choice(name, "activation", ACTIVATIONS)
         check_choice(output_activation, "output_activation", ACTIVATIONS)
+        loss = resolve(loss, "loss", Loss, LOSSES)
+        loss.check_formulas()
         return _share_network(
             dims,
             (*hidden, output_activation),
             check_dtype(dtype),
-            resolve(loss, "loss", Loss, LOSSES),
+            loss,
             check_flag(batch_norm, "batch_norm"),
             _check_dropout(dropout, n_hidden),
         )

@@ -16,7 +16,7 @@ import numpy as np
 from .layer import Sigmoid, Softplus
 from .output import softmax_forward
 
-__all__ = ["LOSSES", "loss", "loss_backward", "loss_value"]
+__all__ = ["LOSSES", "find_formulas", "loss", "loss_backward", "loss_value"]
 
 
 class Formulas:
@@ -232,16 +232,42 @@ class Poisson(Elementwise):
         return np.exp(s) - y
 
 
+class Methods(Elementwise):
+    """The methods ``value(s, y)`` and ``slope(s, y)`` of a user's loss, functions of arrays (n, k)."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def value(self, S, y, parameter):
+        return np.sum(np.broadcast_to(self.loss.value(*_protect(S, y)), S.shape), axis=1)
+
+    def slope(self, S, y, parameter):
+        return np.broadcast_to(self.loss.slope(*_protect(S, y)), S.shape)
+
+
+def _protect(*arrays):
+    """Return views of arrays that nobody can write to."""
+    views = [array.view() for array in arrays]
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
+def find_formulas(name):
+    """Return the formulas of a loss: those of a name, or the methods of a user's loss."""
+    return LOSSES[name] if isinstance(name, str) else Methods(name)
+
+
 def loss_value(name, S, y, weights, parameter):
     """Return the sum of weight times loss over the samples.
 
     A sample of weight 0 adds 0, even if its loss is infinite or NaN.
     """
-    losses = LOSSES[name].value(S, y, parameter).astype(np.float64)
+    losses = find_formulas(name).value(S, y, parameter).astype(np.float64)
     return float(np.sum(np.where(weights > 0, losses, 0.0) * weights))
 
 
 def loss_backward(name, S, y, weights, parameter):
     """Return the derivative (n, k) of the weighted loss by the scores."""
     weights = weights[:, None]
-    return np.where(weights > 0, LOSSES[name].slope(S, y, parameter) * weights, 0).astype(S.dtype)
+    return np.where(weights > 0, find_formulas(name).slope(S, y, parameter) * weights, 0).astype(S.dtype)

@@ -28,7 +28,7 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_
     )
     chain = make_chain(network.activations, W, b, batch)
     parameter = network.loss.parameter if loss_parameter is None else loss_parameter
-    arguments = network.loss.name, forward_pass(chain, X), y, weights, parameter
+    arguments = network.loss.formulas, forward_pass(chain, X), y, weights, parameter
     backward_pass(chain, loss_backward(*arguments))
     gradient = np.zeros_like(parameters)
     gather_gradient(network, chain, gradient)

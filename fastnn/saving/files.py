@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..losses import Loss
 from ..system.files import check_file_name, check_folder, check_replaceable
-from ..system.messages import escape_controls
+from ..system.messages import escape_controls, warn
 from ..system.validation import check_flag
 from .container import Contents, read_container, write_container
-from .values import Decoder, Encoder
+from .values import Decoder, Encoder, MissingLossError
 
 
 class Savable:
@@ -89,10 +91,13 @@ def check_path(path: object) -> Path:
 def encode_model(model: Any, training: bool) -> Contents:
     """Return the contents of the file of a model; arrays may share memory with the model."""
     encoder = Encoder(training)
-    return Contents(encoder.encode(model), encoder.arrays)
+    contents = Contents(encoder.encode(model), encoder.arrays)
+    for name in sorted(encoder.left_out):
+        warn(f"the file does not hold the code of the loss {name}: pass losses=[{name}] to fastnn.load")
+    return contents
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], losses: Iterable[type[Loss]] = ()) -> Any:
     """Return the model that a method `save` has written to a file.
 
     Nothing in the file is executed or imported, whatever the file holds.
@@ -101,6 +106,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     ----------
     path : str or path
         Name of the file.
+    losses : iterable of classes, default ()
+        Classes of your own losses that the model may have, subclasses of `Loss`: a file holds their names
+        and parameters only.
 
     Returns
     -------
@@ -112,8 +120,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is not a model saved by fastnn, is damaged, or needs another version of fastnn; the
-        message names the reason.
+        If the file is not a model saved by fastnn, is damaged, needs another version of fastnn, or has a
+        loss that `losses` lacks; the message names the reason.
     OSError
         If the file does not exist or cannot be read.
     MemoryError
@@ -131,11 +139,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     ...     fastnn.load(path).predict([[-1.0], [2.0]]).tolist()
     ['no', 'yes']
     """
-    return load_with_version(path)[0]
+    return load_with_version(path, losses)[0]
 
 
-def load_with_version(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    """Return the model in a file, and the version of fastnn that wrote it; raise the errors of `load`."""
+def load_with_version(
+    path: str | os.PathLike[str], losses: Iterable[type[Loss]] | None = None
+) -> tuple[Any, str]:
+    """Return the model in a file, and the version of fastnn that wrote it; raise the errors of `load`.
+
+    losses: those of `Decoder`.
+    """
     checked = check_file_name(path, "path")
     if not checked.exists():
         raise FileNotFoundError(f"there is no file {checked}")
@@ -143,8 +156,8 @@ def load_with_version(path: str | os.PathLike[str]) -> tuple[Any, str]:
         raise ValueError(f"{checked} is a folder, a device or a pipe, not the file of a model")
     try:
         contents, version = read_container(checked)
-        model = Decoder(contents.arrays).decode(contents.description)
-    except (OSError, MemoryError):
+        model = Decoder(contents.arrays, losses).decode(contents.description)
+    except (OSError, MemoryError, MissingLossError):
         raise
     except RecursionError:
         raise ValueError(f"{checked} is damaged: its description is nested too deeply") from None

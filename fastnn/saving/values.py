@@ -11,6 +11,7 @@ An object of JSON with one key that begins with "$" stands for what JSON lacks:
 | ``$text`` | name of an array of text: the code points of every text in its last dimension |
 | ``$objects`` | list: an array (n,) of objects |
 | ``$random`` | state of a ``RandomState``, or for one that occurs again, its number |
+| ``$loss`` | name of the class of a user's loss, beside its attributes; the code is not in the file |
 | ``$class`` | name of a class of fastnn, beside the object's attributes by name |
 
 A name is looked up in a table, never imported. Every array is named once: few bytes cannot make much, and no
@@ -21,13 +22,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from ..losses import LOSSES
+from ..losses import LOSSES, Loss, SquaredError
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES, FunctionSchedule
 from ..system.generators import restore_random
@@ -79,6 +81,7 @@ class Encoder:
     def __init__(self, training: bool) -> None:
         self._training = training
         self.arrays: dict[str, Array] = {}
+        self.left_out: set[str] = set()  # names of the losses whose code the file lacks
         self._generators: list[np.random.RandomState] = []
 
     def encode(self, value: Any, name: str = "") -> Any:
@@ -106,6 +109,9 @@ class Encoder:
         if isinstance(value, np.random.RandomState):
             return {"$random": self._encode_generator(value, name)}
         kind = type(value)
+        if isinstance(value, Loss) and value.is_own:
+            self.left_out.add(kind.__name__)
+            return {"$loss": kind.__name__, **self._encode_items(vars(value), name)}
         if _find_class(kind.__name__) is not kind:
             raise ValueError(_make_refusal(value, name))
         if hasattr(kind, "_get_saved_state"):
@@ -172,11 +178,19 @@ def _make_refusal(value: Any, name: str) -> str:
     )
 
 
-class Decoder:
-    """Decoder of what an `Encoder` returned, with its arrays."""
+class MissingLossError(ValueError):
+    """A file names the class of a user's loss, which the caller has not passed."""
 
-    def __init__(self, arrays: dict[str, Array]) -> None:
+
+class Decoder:
+    """Decoder of what an `Encoder` returned, with its arrays.
+
+    `losses` are the classes of users' losses; None stands for any, of which only the names are known.
+    """
+
+    def __init__(self, arrays: dict[str, Array], losses: Iterable[type[Loss]] | None = ()) -> None:
         self._arrays = arrays.copy()
+        self._losses = None if losses is None else {kind.__name__: kind for kind in losses}
         self._generators: list[np.random.RandomState] = []
 
     def decode(self, value: Any) -> Any:
@@ -191,6 +205,8 @@ class Decoder:
         form = next(iter(value), "")
         if not form.startswith("$"):
             return {key: self.decode(item) for key, item in value.items()}
+        if form == "$loss":
+            return self._make_loss(**{key: self.decode(item) for key, item in value.items()})
         if form == "$class":
             kind = _find_class(value[form])
             if kind is None:
@@ -223,6 +239,18 @@ class Decoder:
                 return self._generators[-1]
             return self._generators[content]
         raise ValueError(f"there is no value {form}")
+
+    def _make_loss(self, **state: Any) -> Loss:
+        """Return a user's loss, whose attributes are the arguments of its class."""
+        name = state.pop("$loss")
+        if self._losses is None:
+            return type(name, (SquaredError,), {})()
+        if name not in self._losses:
+            raise MissingLossError(
+                f"the model has the loss {short_repr(name)}, whose code no file holds: pass its class, as in "
+                f"fastnn.load(path, losses=[{name}])"
+            )
+        return self._losses[name](**state)
 
     def _take(self, name: str) -> Array:
         """Return an array, which cannot be taken a second time."""

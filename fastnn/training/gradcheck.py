@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import get_backend
+from ..engine.arrays import shape_targets
 from ..engine.job import Job, Memory
+from ..engine.own_losses import get_training_backend, record_loss
 from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS
 from ..reference.loss import LOSSES
 from ..reference.network import Activation, Batch, forward_pass, make_chain
+from ..system.expressions import list_kinks
 from ..system.validation import Array
 from .divergence import DivergenceError
 from .loop import run_training
@@ -111,7 +113,8 @@ def check_gradients(
     `Model.check_gradients` documents the arguments, which it has checked; the model is not changed. `seed`
     decides all choices and the dropout masks.
     """
-    backend, network = get_backend(model.backend), replace(model._network, dtype=np.dtype(np.float64))
+    network = replace(model._network, dtype=np.dtype(np.float64))
+    backend = get_training_backend(model.backend, network)
     random = np.random.default_rng(seed)
     if len(X) > n_samples:
         # Samples of weight 0 have no gradient: choose among the others. Dropout masks depend on the order of
@@ -202,6 +205,10 @@ def _list_sides(
     scores = forward_pass(chain, X)
     units = [unit for unit in chain if isinstance(unit, Activation)]
     sides = [kink < unit.Z for unit in units for kink in ACTIVATIONS[unit.name].kinks]
-    loss = LOSSES[network.loss.name]
-    targets = y[:, 0] if network.loss.of_labels else y
-    return sides + [side > 0 for side in loss.kinks(scores, targets, network.loss.parameter)]
+    loss, targets = network.loss, shape_targets(network, y)
+    if loss.is_own:
+        recorded = record_loss(loss)
+        found = [] if recorded is None else list_kinks(recorded[0], scores, targets)
+    else:
+        found = LOSSES[loss.name].kinks(scores, targets, loss.parameter)
+    return sides + [side > 0 for side in found]

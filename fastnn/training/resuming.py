@@ -103,7 +103,7 @@ def _find_resumed(
                 "Checkpoint itself, which begins a new training where there is no file yet"
             )
         try:
-            source = load(path)
+            source = load(path, [type(model.loss)])
         except ValueError as error:
             raise ValueError(f"resume: {error}") from error
         _check_same(source, model, path)

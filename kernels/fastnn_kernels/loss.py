@@ -26,12 +26,14 @@ import numpy as np
 from .compiler.jit import Kernel, kernel
 from .output import find_column_max, write_exponentials
 from .vectors import vmath
+from .vectors.recorded import make_formula
 from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
 from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
 
 __all__ = [
     "LOSSES",
     "RegisteredLoss",
+    "find_loss",
     "loss",
     "loss_backward",
     "loss_value",
@@ -362,11 +364,20 @@ class Poisson:
 # --- the kernels of a loss -----------------------------------------------------------------------
 
 
+def find_loss(name: str | tuple) -> RegisteredLoss:
+    """Return the loss of a name, or of two lists of operations (``vectors/recorded.py``): value and slope."""
+    return LOSSES[name] if isinstance(name, str) else RegisteredLoss(*map(make_formula, name))
+
+
 @functools.cache
-def loss_value(name: str) -> Kernel:
-    """Return the kernel ``(S, y, weights, parameter)`` that returns the weighted loss `name`, a float64."""
-    value = LOSSES[name].value
-    if LOSSES[name].of_labels:
+def loss_value(name: str | tuple) -> Kernel:
+    """Return the kernel ``(S, y, weights, parameter)`` that returns the weighted loss `name`, a float64.
+
+    name: an argument of `find_loss`.
+    """
+    registered = find_loss(name)
+    value = registered.value
+    if registered.of_labels:
         return value
 
     @kernel
@@ -383,13 +394,13 @@ def loss_value(name: str) -> Kernel:
 
 
 @functools.cache
-def loss_backward(name: str) -> Kernel:
+def loss_backward(name: str | tuple) -> Kernel:
     """Return the kernel ``(S, y, weights, parameter, wanted, dS)`` of the derivative of the loss `name`.
 
     The kernel overwrites dS with the derivative of the weighted loss by S. It returns the weighted loss, a
     float64, if `wanted` is True, else 0.
     """
-    registered = LOSSES[name]
+    registered = find_loss(name)
     if registered.of_labels:
         return registered.backward
     value, slope = registered.value, registered.backward

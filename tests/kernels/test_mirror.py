@@ -16,7 +16,7 @@ KERNELS_ONLY = {
     "layer": "Activation",
     "lbfgs": "advance lbfgs_iterations",
     "line_search": "begin_search search_ends",
-    "loss": "RegisteredLoss",
+    "loss": "RegisteredLoss find_loss",
     "network": "input_rate last_outputs pack_weights plan_packing"
     " sparse_backward sparse_forward sparse_width",
     "train": "train_steps",
@@ -27,6 +27,7 @@ REFERENCE_ONLY = {
     "gate": "AddGate MultiplyGate",
     "lbfgs": "Iterate minimise apply_limits",
     "line_search": "LineSearch Trial",
+    "loss": "find_formulas",
     "network": "Activation Affine Batch Dropout Normalisation make_chain scores",
     "norm": "EPS MOMENTUM",
     "output": "Softmax",

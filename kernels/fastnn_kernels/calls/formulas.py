@@ -64,16 +64,16 @@ def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
 
 
 @functools.cache
-def value_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to the kernel `loss.loss_value` of this name."""
+def value_pointer(name: str | tuple, dtype: np.dtype) -> FunctionPointer:
+    """Return a pointer to the kernel `loss.loss_value` of an argument of `loss.find_loss`."""
     of = get_kinds(dtype)
     kinds = {"S": of.inputs, "y": of.inputs, "weights": of.inputs, "parameter": FLOAT64}
     return FunctionPointer("loss.loss_value", (name,), kinds, FLOAT64)
 
 
 @functools.cache
-def backward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
-    """Return a pointer to the kernel `loss.loss_backward` of this name."""
+def backward_pointer(name: str | tuple, dtype: np.dtype) -> FunctionPointer:
+    """Return a pointer to the kernel `loss.loss_backward` of an argument of `loss.find_loss`."""
     kinds = value_pointer(name, dtype).kinds | {"wanted": BOOL, "dS": get_kinds(dtype).matrix}
     return FunctionPointer("loss.loss_backward", (name,), kinds, FLOAT64)
 

@@ -188,7 +188,7 @@ class GradientPointers(NamedTuple):
 @functools.cache
 def gradient_pointers(
     activations: tuple[str, ...],
-    loss: str,
+    loss: str | tuple,
     batch_norm: bool,
     dropped: bool,
     sparse: bool,
