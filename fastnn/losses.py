@@ -12,7 +12,14 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .system.validation import Array, check_labels, check_number, check_targets, store_checked
+from .system.validation import (
+    Array,
+    check_distributions,
+    check_labels,
+    check_number,
+    check_targets,
+    store_checked,
+)
 from .system.words import translate_arguments
 
 __all__ = [
@@ -49,6 +56,8 @@ class Loss:
         Function that turns scores into outputs, by its name in ``fastnn/reference/output.py``.
     of_labels : bool
         True if the targets are class numbers.
+    takes_rows : bool
+        True if the targets may also be rows of fractions of the classes, which sum to 1.
     bounds : tuple of two floats or None
         Smallest and largest target; None for no bound.
     only_bounds : bool
@@ -72,6 +81,7 @@ class Loss:
     name: ClassVar[str] = ""
     output: ClassVar[str] = "identity"
     of_labels: ClassVar[bool] = False
+    takes_rows: ClassVar[bool] = False
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     only_bounds: ClassVar[bool] = False
 
@@ -152,7 +162,7 @@ class Loss:
         Returns
         -------
         array (n_samples, n_targets) of `dtype`
-            Targets; one column of class numbers for a loss of labels.
+            Targets; one column of class numbers for labels.
 
         Raises
         ------
@@ -163,8 +173,18 @@ class Loss:
         if y is None:
             raise ValueError(f"{name} is missing, got None: pass a label or target for every sample")
         if self.of_labels:
+            if self.takes_rows and _find_shape(y)[1:] == (n_outputs,):
+                return check_distributions(y, n_samples, n_outputs, dtype, name)
             return check_labels(y, n_samples, n_outputs, name).astype(dtype)[:, None]
         return check_targets(y, n_samples, n_outputs, dtype, self.bounds, name, self.only_bounds)
+
+
+def _find_shape(y: Any) -> tuple[int, ...]:
+    """Return the shape of an array-like; () for a ragged list, which the check of labels names."""
+    try:
+        return np.shape(y)
+    except ValueError:
+        return ()
 
 
 # Registry of the losses: classes by name.
@@ -184,7 +204,9 @@ def register(loss: _LossClass) -> _LossClass:
 class SoftmaxCrossEntropy(Loss):
     """Softmax cross entropy, for labels: the cross entropy of a softmax over the scores.
 
-    ``-sum over k of q_k log p_k``, where q is 1 at the label and 0 elsewhere. Label smoothing multiplies q by
+    ``-sum over k of q_k log p_k``, where q is 1 at the label and 0 elsewhere. In place of labels, y
+    (n_samples, K) may hold q itself, rows of at least 0 that sum to 1: the predictions of another network,
+    mixed samples, or labels that disagree. Label smoothing multiplies q by
     ``1 - label_smoothing`` and adds ``label_smoothing / K`` for each of the K classes (Szegedy et al.,
     "Rethinking the Inception architecture", 2016, section 7).
 
@@ -208,6 +230,7 @@ class SoftmaxCrossEntropy(Loss):
     name: ClassVar[str] = "softmax_cross_entropy"
     output: ClassVar[str] = "softmax"
     of_labels: ClassVar[bool] = True
+    takes_rows: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
 

@@ -24,7 +24,7 @@ def make_dense(X: Samples) -> Array:
 
 def shape_targets(network: Network, y: Array) -> Array:
     """Return targets in the reference's form: labels (n,), other targets (n, outputs)."""
-    return y[:, 0] if network.loss.of_labels else y
+    return y[:, 0] if network.loss.of_labels and y.shape[1] == 1 else y
 
 
 def make_csr_table(X: Samples, rows: NDArray[np.int64]) -> Samples:

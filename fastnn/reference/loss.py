@@ -4,7 +4,8 @@ To add a loss, write a class with its formula and its derivative `slope` by the 
 register it with the decorator ``@loss``, write the compiled version in ``fastnn_kernels/loss.py``, and the
 class for users in ``fastnn/losses.py``. Every loss has one parameter, 0 if it needs none.
 
-Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weights (n,).
+Shapes: S (n, k), the scores; y (n,), labels 0 .. k-1, or (n, k), targets; weights (n,). The softmax
+cross-entropy takes either.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class CrossEntropy(Formulas):
 
     q is 1 - smoothing at the label, plus smoothing / k everywhere. A smoothing below 0 stands for none, and
     its magnitude is the largest loss of a sample: scikit-learn limits the loss, but not the gradient.
+    Targets y (n, k), whose rows sum to 1, take the place of 1 at the label and 0 elsewhere.
     """
 
     @staticmethod
@@ -75,7 +77,8 @@ class CrossEntropy(Formulas):
     @staticmethod
     def expected(S, y, smoothing):
         smoothing = max(smoothing, 0)
-        return (1 - smoothing) * (y[:, None] == np.arange(S.shape[1])) + smoothing / S.shape[1]
+        targets = y if y.ndim == 2 else y[:, None] == np.arange(S.shape[1])
+        return ((1 - smoothing) * targets + smoothing / S.shape[1]).astype(S.dtype)
 
 
 @loss("multiclass_hinge")
@@ -232,7 +235,7 @@ class Poisson(Elementwise):
         return np.exp(s) - y
 
 
-class Methods(Elementwise):
+class Methods(Formulas):
     """The methods ``value(s, y)`` and ``slope(s, y)`` of a user's loss, functions of arrays (n, k)."""
 
     def __init__(self, loss):

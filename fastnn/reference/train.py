@@ -81,7 +81,8 @@ def train_step(network, state, job, records):
         scale = 1 / total if total > 0 else 0.0
     weights = (scale * job.weights[indices]).astype(network.dtype)
     parameters = state.parameters
-    y = job.y[indices][:, 0] if network.loss.of_labels else job.y[indices]
+    y = job.y[indices]
+    y = y[:, 0] if network.loss.of_labels and y.shape[1] == 1 else y
     key = draw(draw(job.seed, STEPS), job.steps_before + step)
     loss, gradient = loss_and_gradient(network, parameters, state.statistics, job.X[indices], y, weights, key)
 

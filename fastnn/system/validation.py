@@ -322,6 +322,22 @@ def check_targets(
     return y
 
 
+def check_distributions(y: object, n_samples: int, n_classes: int, dtype: np.dtype, name: str = "y") -> Array:
+    """Return rows of fractions of the classes, at least 0 and with a sum of 1 within 0.001, scaled to 1.
+
+    For one class, whose rows are all 1, return the labels (n_samples, 1). Others are a ValueError.
+    """
+    rows = check_targets(y, n_samples, n_classes, np.dtype(np.float64), (0.0, None), name)
+    sums = rows.sum(axis=1, keepdims=True)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+    if wrong.size:
+        raise ValueError(
+            f"the row {name}[{wrong[0]}] sums to {sums[wrong[0], 0]:g}, but fractions of the classes sum to "
+            "1: divide by their sum, or pass labels with one dimension"
+        )
+    return (rows / sums if n_classes > 1 else rows * 0).astype(dtype)
+
+
 def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
     """Return the sample weights as an array (n_samples,); None stands for ones.
 

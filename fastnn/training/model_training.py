@@ -98,7 +98,8 @@ def _compute_score(
 ) -> float:
     """Return the present score by a user's scorer, which gets the targets as the user gave them."""
     X, y, _, given_shape = held_out
-    targets = y[:, 0].astype(np.int64) if model.loss.of_labels else y.reshape(given_shape)
+    is_label = model.loss.of_labels and len(given_shape) == 1
+    targets = y[:, 0].astype(np.int64) if is_label else y.reshape(given_shape)
     return call_scorer("scorer", scorer, model._copy_with(trainer.current, trainer.statistics), X, targets)
 
 

@@ -81,7 +81,10 @@ def cross_entropy_value(S, y, weights, smoothing):
 
     q is 1 - smoothing at the label, plus smoothing / K everywhere. A smoothing below 0 stands for none, and
     its magnitude is the largest loss of a sample: scikit-learn limits the loss, but not the gradient.
+    Targets y (K, T), which sum to 1, take the place of 1 at the label and 0 elsewhere.
     """
+    if y.shape[0] > 1:
+        return soft_value(S, y, weights, smoothing)
     loss = 0.0
     limits = fill(S, S.dtype.type(-smoothing if smoothing < 0.0 else np.inf))
     for t in range(0, S.shape[1], lanes(S)):
@@ -96,6 +99,43 @@ def cross_entropy_value(S, y, weights, smoothing):
             each = vmath.log(total) - compute_expected_score(S, t, label, highest, max(smoothing, 0.0))
         loss += reduce_add_weighted(vmath.minimum(each, limits), weight)
     return loss
+
+
+@kernel
+def soft_value(S, y, weights, smoothing):
+    """Return the loss of `cross_entropy_value` for targets y (K, T)."""
+    loss = 0.0
+    limits = fill(S, S.dtype.type(-smoothing if smoothing < 0.0 else np.inf))
+    for t in range(0, S.shape[1], lanes(S)):
+        highest = find_column_max(S, t)
+        total, expected = fill(S, 0), fill(S, 0)
+        for k in range(S.shape[0]):
+            score = load(S, k, t) - highest
+            total = total + vmath.exp_to_zero(score)
+            expected = expected + smooth_target(S, y, k, t, smoothing) * score
+        loss += reduce_add_weighted(vmath.minimum(vmath.log(total) - expected, limits), load(weights, 0, t))
+    return loss
+
+
+@kernel
+def soft_backward(S, y, weights, smoothing, wanted, dS):
+    """Fill dS as `cross_entropy_backward` does for targets y (K, T)."""
+    for t in range(0, S.shape[1], lanes(S)):
+        weight = load(weights, 0, t)
+        total = write_exponentials(S, t, find_column_max(S, t), dS)
+        reciprocal = vmath.divide(fill(S, 1), total)
+        for k in range(S.shape[0]):
+            target = smooth_target(S, y, k, t, smoothing)
+            store(dS, k, t, add_product(-target, reciprocal, load(dS, k, t)) * weight)
+    return soft_value(S, y, weights, smoothing) if wanted else 0.0
+
+
+@kernel
+def smooth_target(S, y, k, t, smoothing):
+    """Return the smoothed targets of class k, for the samples t, t + 1, ..., a vector."""
+    smoothing = max(smoothing, 0.0)
+    scale, spread = fill(S, S.dtype.type(1.0 - smoothing)), fill(S, S.dtype.type(smoothing / S.shape[0]))
+    return scale * load(y, k, t) + spread
 
 
 @functools.cache
@@ -126,6 +166,8 @@ backward_of_one, backward_of_several = two_class_backward(1), two_class_backward
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
     """Fill dS with the probabilities minus q, where q and the limit are those of `cross_entropy_value`."""
+    if y.shape[0] > 1:
+        return soft_backward(S, y, weights, smoothing, wanted, dS)
     n_scores = S.shape[0]
     loss = 0.0
     if n_scores == 2 and smoothing == 0.0:

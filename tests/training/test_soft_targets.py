@@ -1,0 +1,65 @@
+"""Soft targets: rows of fractions of the classes in place of labels, for the softmax cross-entropy."""
+
+import numpy as np
+import pytest
+from strategies import tolerance
+
+import fastnn
+from fastnn.reference import loss as reference
+from fastnn_kernels.calls.formulas import backward_pointer, value_pointer
+
+RANDOM = np.random.default_rng(0)
+X, W = RANDOM.normal(size=(90, 3)), RANDOM.integers(0, 3, 90) / 2
+CASES = pytest.mark.parametrize(("n_classes", "smoothing"), [(2, 0.0), (3, 0.0), (3, 0.2), (12, 0.1)])
+
+
+def draw_rows(count, n_classes):
+    rows = RANDOM.dirichlet(np.full(n_classes, 0.4), count)
+    rows[:5] = np.eye(n_classes)[0]  # zeros
+    return rows
+
+
+def train(y, n_classes, smoothing, backend="numba", **options):
+    loss = fastnn.SoftmaxCrossEntropy(smoothing)
+    model = fastnn.Model([3, 8, n_classes], loss=loss, random_state=0, backend=backend)
+    given = {"num_passes": 5, "reduction": "mean", "sample_weight": W, "random_state": 1}
+    model.train(X, y, **given | options)
+    return model
+
+
+@CASES
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernels_match_the_reference(n_classes, smoothing, dtype):
+    S, y = 3 * RANDOM.normal(size=(n_classes, 64)).astype(dtype), draw_rows(64, n_classes).T.astype(dtype)
+    y, weights, dS = np.ascontiguousarray(y), RANDOM.integers(0, 3, (1, 64)).astype(dtype), np.empty_like(S)
+    name = "softmax_cross_entropy"
+    value = backward_pointer(name, S.dtype)(S, y, weights, smoothing, True, dS)
+    assert value == value_pointer(name, S.dtype)(S, y, weights, smoothing)
+    rows = name, S.T.astype(np.float64), y.T.astype(np.float64), weights[0], smoothing
+    assert value == pytest.approx(reference.loss_value(*rows), rel=tolerance(dtype, 30))
+    np.testing.assert_allclose(dS, reference.loss_backward(*rows).T, atol=tolerance(dtype, 30))
+
+
+@CASES
+def test_trainings_match_the_reference_and_gradients_are_right(n_classes, smoothing):
+    y = draw_rows(90, n_classes)
+    held_out = X[:20], y[:20]
+    for options in ({"batch_size": 16}, {"optimizer": "lbfgs"}, {"batch_size": 1, "optimizer": "adam"}):
+        options |= {"validation_data": held_out}
+        pair = [train(y, n_classes, smoothing, backend, **options) for backend in ("numba", "numpy")]
+        np.testing.assert_allclose(pair[0].W[0], pair[1].W[0], rtol=1e-9, atol=1e-11)
+        curves = [model.history_.validation_loss for model in pair]
+        np.testing.assert_allclose(*curves, rtol=1e-10)
+        assert curves[0][-1] == pytest.approx(pair[0].calculate_loss(*held_out), rel=1e-12)
+    assert pair[0].check_gradients(X, y, n_samples=20).max_relative_error < 1e-6
+
+
+@CASES
+def test_whole_rows_are_labels(n_classes, smoothing):
+    labels = RANDOM.integers(0, n_classes, 90)
+    models = [train(y, n_classes, smoothing) for y in (labels, np.eye(n_classes)[labels])]
+    np.testing.assert_allclose(models[0].W[0], models[1].W[0], rtol=1e-10, atol=1e-12)
+
+
+def test_one_class_takes_rows_of_ones():
+    assert fastnn.Model([3, 1]).calculate_loss(X, np.ones((90, 1))) == 0
