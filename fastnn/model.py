@@ -310,8 +310,9 @@ class Model(Exportable, Savable):
             Samples, numbers of any real dtype, which are converted to the model's dtype.
         y : array-like (n,) or (n, layers_dim[-1])
             Labels 0 .. layers_dim[-1] - 1 for "softmax_cross_entropy" and "multiclass_hinge"; the former also
-            takes rows of fractions of the classes, of at least 0 and with a sum of 1. For the other losses one target per output. With one output, targets may have one dimension; the model's
-            predictions then have one dimension, too.
+            takes rows of fractions of the classes, of at least 0 which sum to 1. For the other losses one
+            target per output. With one output, targets may have one dimension; the model's predictions then
+            have one dimension, too.
         num_passes : int, default 20000
             Number of epochs, passes over the data.
         epsilon : float, default 0.01

@@ -116,7 +116,8 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             Samples. A sparse matrix with at most a tenth of non-zero values is used as a CSR matrix; others
             are converted to arrays. float32 stays float32, every other dtype becomes float64.
         y : array-like (n_samples,) or (n_samples, n_outputs)
-            Classes or targets; for a classifier of several labels, a table of 0 and 1.
+            Classes or targets; for a classifier of several labels, a table of 0 and 1. Rows of fractions
+            that sum to 1 are soft targets of the classes 0, 1, ..., such as a teacher's `predict_proba`.
         sample_weight : array-like (n_samples,), optional
             Weights of the samples, not below 0. With full batches, a weight of 2 has the effect of the
             sample occurring twice.

@@ -203,7 +203,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         X : array-like or sparse matrix (n_samples, n_features)
             Samples.
         y : array-like (n_samples,) or (n_samples, n_outputs)
-            Classes, or a table of 0 and 1 for labels.
+            Classes, a table of 0 and 1 for labels, or rows of fractions of the classes, which sum to 1.
         sample_weight : array-like (n_samples,), optional
             Weights of the samples.
         classes : array-like (n_classes,), optional
@@ -244,7 +244,12 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _encode(self, y: Array, dtype: np.dtype) -> Array:
         """Return class numbers (n, 1) or labels (n, n_labels); with the sigmoid's loss, smoothed here."""
-        targets = y if self._has_labels else np.searchsorted(self.classes_, y)[:, None]
+        if self._has_labels:
+            targets = y
+        elif y.ndim == 2:  # fractions of the classes, of two only that of the second
+            targets = y if self.n_outputs_ > 1 else y[:, 1:]
+        else:
+            targets = np.searchsorted(self.classes_, y)[:, None]
         targets = targets.astype(dtype)
         if self.label_smoothing and not isinstance(self._make_loss(), SoftmaxCrossEntropy):
             share = float(self.label_smoothing)
@@ -255,6 +260,10 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         """Return the weight of every sample's class (n,), or None without `class_weight`."""
         if self.class_weight is None:
             return None
+        if y.ndim == 2 and not self._has_labels:
+            if not isinstance(self.class_weight, dict):
+                raise ValueError("class_weight='balanced' needs classes in y, not fractions: pass a dict")
+            return y @ check_class_weights(self.class_weight, self.classes_)
         if not isinstance(self.class_weight, dict) or self._has_labels:
             return compute_sample_weight(self.class_weight, y)
         # In a partial fit, y may lack some of the classes: compute the weights from all classes.
@@ -267,9 +276,10 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
     def _compute_score(self, data: Samples) -> float:
         """Return the accuracy, weighted by the sample weights and the weights of the classes."""
-        return compute_accuracy(
-            data.given_y, self._compute_predictions(data.X, "predict", False), data.weights
-        )
+        y = data.given_y
+        if y.ndim == 2 and not self._has_labels:
+            y = self.classes_[y.argmax(axis=1)]
+        return compute_accuracy(y, self._compute_predictions(data.X, "predict", False), data.weights)
 
     # --- predicting --------------------------------------------------------------------------------
 

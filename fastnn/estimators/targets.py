@@ -23,7 +23,7 @@ from ..network.decision import DecisionNetworks, refuse_override
 from ..saving.attributes import SavableAttributes
 from ..system.messages import pluralize, warn
 from ..system.sklearn_internals import check_sample_weight
-from ..system.validation import Array, check_weights, refuse_masked, short_repr
+from ..system.validation import Array, check_distributions, check_weights, refuse_masked, short_repr
 from .sparse import check_sparse
 
 Weights: TypeAlias = ArrayLike | None
@@ -156,6 +156,8 @@ class ClassTargets(Targets):
             y = y.toarray()
         if y.shape[1:] == (1,) or (y.ndim == 1 and not y.dtype.isnative):
             y = as_column(y)
+        if self._is_soft(y, use):
+            return self._check_fractions(y, use)
         check_texts(y)
         has_labels, classes = _find_classes(y)
         if use == "new":
@@ -182,6 +184,27 @@ class ClassTargets(Targets):
             n_classes = len(self.classes_)
             self.n_outputs_ = n_classes if self._has_labels or n_classes > 2 else 1
         return y
+
+    def _is_soft(self, y: Array, use: str) -> bool:
+        """Return True if y (n, n_classes) holds fractions of the classes, not labels."""
+        if y.ndim != 2 or y.dtype.kind != "f" or y.shape[1] < 2:
+            return False
+        knows_classes = use != "new" and not self._has_labels and y.shape[1] == len(self.classes_)
+        return knows_classes or type_of_target(y) == "continuous-multioutput"
+
+    def _check_fractions(self, y: Array, use: str) -> Array:
+        """Check rows of fractions of the classes, and return them scaled to a sum of 1."""
+        rows = check_distributions(y, len(y), y.shape[1], np.dtype(np.float64))
+        n_classes = rows.shape[1]
+        if use == "new":
+            self._has_labels, self.classes_ = False, np.arange(n_classes)
+        elif self._has_labels or n_classes != len(self.classes_):
+            raise ValueError(
+                f"y has fractions of {n_classes} classes, but the estimator was fitted with {self.classes_}"
+            )
+        if use in ("new", "first"):
+            self.n_outputs_ = n_classes if n_classes > 2 else 1
+        return rows
 
     def score(self, X: object, y: object, sample_weight: Weights = None) -> float:
         """Compute the accuracy: the fraction of samples whose class, or all labels, are predicted correctly.

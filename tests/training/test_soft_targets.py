@@ -63,3 +63,22 @@ def test_whole_rows_are_labels(n_classes, smoothing):
 
 def test_one_class_takes_rows_of_ones():
     assert fastnn.Model([3, 1]).calculate_loss(X, np.ones((90, 1))) == 0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classifiers_take_fractions(n_classes):
+    y = draw_rows(90, n_classes)
+    options = {"hidden_layer_sizes": (8,), "max_iter": 300, "random_state": 0}
+    one = fastnn.MLPClassifier(early_stopping=True, class_weight={0: 2.0}, **options).fit(X, y)
+    assert one.classes_.tolist() == list(range(n_classes))
+    student = fastnn.MLPClassifier(**options, solver="lbfgs").fit(X, one.predict_proba(X))
+    np.testing.assert_allclose(student.predict_proba(X), one.predict_proba(X), atol=0.02)
+    ensemble = fastnn.MLPEnsembleClassifier(fastnn.MLPClassifier(**options), n_estimators=2).fit(X, y)
+    assert ensemble.predict_proba(X).shape == (90, n_classes)
+    names, partial = np.array(list("abc"))[:n_classes], fastnn.MLPClassifier(**options)
+    for rows in (y, y, np.eye(n_classes)[[0] * 90], y):
+        partial.partial_fit(X, rows, classes=names)
+    assert set(partial.predict(X)) <= set(names)
+    assert np.isfinite(partial.loss_curve_).all()
+    with pytest.raises(ValueError, match=r"y\[0\] sums to"):
+        fastnn.MLPClassifier(**options).fit(X, y + 0.1)
