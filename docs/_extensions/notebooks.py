@@ -4,8 +4,8 @@ Where the site has the wheel of fastnn for browsers, JupyterLite runs them and t
 reader's browser.
 
 A page that begins with a kernel's name is Markdown with cells of code. A reader sees all cells but those with
-the tag `remove-cell`, which check numbers in the text, and those with the tag `remove-input`, which Learn has
-not.
+the tag `remove-input`, which Learn has not. Comments of HTML that begin with `check` are code that checks numbers
+in the text: the tests run it, the build does not, and no reader sees it, on the site or on a code host.
 """
 
 import json
@@ -16,8 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-CELL = re.compile(r"^(`{3,})\{code-cell\} python\n((?::[^\n]*\n)*)(.*?)^\1$", re.DOTALL | re.MULTILINE)
-# What MyST has and a notebook's Markdown lacks, and what replaces it. Exercises and solutions get headings,
+CELL = re.compile(
+    r"^(`{3,})\{code-cell\} python\n((?::[^\n]*\n)*)(.*?)^\1$|^<!-- (check\b[^\n]*)\n(.*?)^-->$",
+    re.DOTALL | re.MULTILINE,
+)
+# What MyST has and a notebook's Markdown has not, and what replaces it. Exercises and solutions get headings,
 # by which a reader folds and unfolds them.
 MARKDOWN = (
     (r"\A---\n[^#]*\n---\n", ""),
@@ -56,16 +59,17 @@ class Cell(NamedTuple):
     @property
     def is_visible(self):
         """True if a reader sees the code."""
-        return not self.tags & {"remove-cell", "remove-input"}
+        return not self.tags & {"check", "remove-input"}
 
 
 def parts(text):
     """Yield the parts of a page in order: Markdown as str, code as `Cell`."""
     end = 0
     for match in CELL.finditer(text):
-        options, code = match[2], match[3]
+        options, code = (2, 3) if match[4] is None else (4, 5)
         yield text[end : match.start()]
-        yield Cell(text[: match.start(3)].count("\n") + 1, set(re.findall(r"[\w-]+", options)), code)
+        line = text[: match.start(code)].count("\n") + 1
+        yield Cell(line, set(re.findall(r"[\w-]+", match[options])), match[code])
         end = match.end()
     yield text[end:]
 
