@@ -4,8 +4,8 @@ Where the site has the wheel of fastnn for browsers, JupyterLite runs them and t
 reader's browser.
 
 A page that begins with a kernel's name is Markdown with cells of code. A reader sees all cells but those with
-the tag `remove-input`, which Learn has not. Comments of HTML that begin with `check` are code that checks numbers
-in the text: the tests run it, the build does not, and no reader sees it, on the site or on a code host.
+the tag `remove-input`, which Learn has not. Comments of HTML that begin with `check` are code that checks
+numbers in the text: the tests run it, the build does not, and no reader sees it, here or on the site.
 """
 
 import json
