@@ -6,8 +6,8 @@ stands alone: it uses NumPy as ``np``, and imports anything else itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ class DataSet:
     # paints or brings; and the fields of `Settings` that it takes by name.
     draw: Callable[..., Any] | None = None
     arguments: tuple[str, ...] = ()
+    # Function of scikit-learn's datasets that draws the same samples, with further arguments, for scripts.
+    twin: str = ""
+    twin_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def moons(n_samples, noise, seed):
@@ -172,6 +175,7 @@ DATASETS: dict[str, DataSet] = {
         {"noise": 0.2},
         moons,
         _COMMON,
+        "make_moons",
     ),
     "circles": DataSet(
         "Circles",
@@ -180,6 +184,8 @@ DATASETS: dict[str, DataSet] = {
         _USUAL | {"layers": [4], "activations": ["tanh"], "noise": 0.1},
         circles,
         _COMMON,
+        "make_circles",
+        {"factor": 0.5},
     ),
     "spiral": DataSet(
         "Spiral",

@@ -90,9 +90,12 @@ def write_script(run: Run) -> str:
     for stage, end in zip(run.stages, ends, strict=True):
         arguments = _describe_stage(run, stage, end, used)
         training.append(_call("history = model.train", ["X_train", "y_train"], arguments))
-    imports = {"import numpy as np", "import fastnn"}.union(*(IMPORTS[each] for each in used))
+    imports = {"import fastnn"}.union(*(IMPORTS[each] for each in used))
     blocks = [inspect.getsource(each) for each in IMPORTS if each in used]
     blocks.append(_write_data(run))
+    data = DATASETS.get(settings.dataset)
+    if data is not None and data.twin:
+        imports.add(f"from sklearn.datasets import {data.twin}")
     if problem.has_computed_features:
         blocks.append(f"{inspect.getsource(features)}\n\nX = features(X, {list(settings.features)})")
     if not len(problem.test):
@@ -115,6 +118,8 @@ def write_script(run: Run) -> str:
     blocks.append("\n".join(shown))
     if problem.table is not None:
         blocks.append(_write_prediction(problem, problem.table))
+    if any("np." in block for block in blocks):
+        imports.add("import numpy as np")
     head = sorted(imports, key=lambda line: (line.startswith("from"), line))
     return "\n".join(head) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
@@ -160,6 +165,9 @@ def _write_data(run: Run) -> str:
     data = DATASETS.get(settings.dataset)
     if data is not None and data.draw is not None:
         values = {name: getattr(settings, name) for name in data.arguments}
+        if data.twin:
+            values["random_state"] = values.pop("seed")
+            return _call(f"X, y = {data.twin}", [], values | data.twin_arguments)
         return f"{inspect.getsource(data.draw)}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
     table = problem.table
     if table is None:

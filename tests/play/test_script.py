@@ -1,5 +1,6 @@
 """Copy as Python: for all settings, the script repeats the run bit for bit."""
 
+import re
 import runpy
 
 import numpy as np
@@ -53,6 +54,8 @@ def test_scripts_repeat_the_run(name, tmp_path, capsys):
         page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))
         assert page.pause() > 0
         script, numbers = write_script(run), numbers_of(page.model)
+    if name == "whole data":  # an ordinary run is scikit-learn's data, a model and its training
+        assert re.findall(r"^def|^class|\w+(?=\()", script)[:3] == ["make_moons", "Model", "train"]
     assert name != "finished" or ("Hook" not in script and "schedule='one_cycle'" in script)
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
 
