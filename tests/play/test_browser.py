@@ -266,8 +266,12 @@ def paint_points(visitor):
     for _ in range(4):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
-    painted = [point.split(",") for point in visitor.state["points"].split(";")]
-    assert {label for _, _, label in painted} == {"0", "1"}
+    painted, count = visitor.state["points"], visitor.n_points
+    assert re.fullmatch(r"([\w-]{4})+\.1([\w-]{4}){4}", painted)
+    assert len(painted) == 4 * count + 2  # an address that is short enough to be passed on
+    page.reload()
+    visitor.wait_for_frame()
+    assert (visitor.n_points, visitor.state["points"]) == (count, painted)
 
 
 def look_in_other_ways(visitor):
@@ -327,6 +331,20 @@ def save_everything(visitor, folder):
     for what, kind in (("picture", "PNG"), ("gif", "GIF")):
         with Image.open(save(what)) as image:
             assert image.format == kind
+
+
+def test_a_lesson_shows_what_its_address_leaves_and_trains_on_with_other_data(visitor, server):
+    page = visitor.visit(server, "dataset=circles&hide=training,formula,noise,best").page
+    for selector in ("#training-fields", "#formula", "#field-noise", "#best"):
+        expect(page.locator(selector)).to_be_hidden()
+    for selector in ("#field-seed", "#network", "#boundary"):
+        expect(page.locator(selector)).to_be_visible()
+    visitor.press("Space")
+    visitor.choose_data("painted")  # an empty plane has nothing to learn
+    assert not visitor.is_playing
+    visitor.choose_data("xor")
+    assert visitor.is_playing
+    assert visitor.state["hide"] == "training,formula,noise,best"
 
 
 # Addresses, and what the page says about them.

@@ -1,11 +1,43 @@
 // The address: everything that describes the run stands in the fragment, as `field=value&...`.
 //
 // The data set comes first, and fields that equal their defaults are left out: an address means the same
-// whatever a server shows by itself. Lists are joined by commas, painted points are `x,y,class` in
-// thousandths joined by semicolons, null is empty.
+// whatever a server shows by itself. Lists are joined by commas, null is empty. Painted points are packed, in
+// thousandths: four characters a point, of 12 bits a coordinate, and "." with a class before points of another class
+// than the last. Where one is too far away, all are `x,y,class` joined by semicolons.
 
 const EVERY = 350;
-const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer" };
+const VIEW_FIELDS = { view: "choice", speed: "number", sample: "integer", hide: "choices" };
+
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const HALF = 2048; // half the range of a packed coordinate
+
+/** Return points [x, y, class] in thousandths as text. */
+function pack(points) {
+  const isNear = ([x, y, label]) => Math.min(x, y) >= -HALF && Math.max(x, y) < HALF && /^\d$/.test(label);
+  if (!points.every(isNear)) return points.join(";");
+  let last = 0;
+  const digits = (at) => DIGITS[(at + HALF) >> 6] + DIGITS[(at + HALF) & 63];
+  return points
+    .map(([x, y, label]) => {
+      const other = label === last ? "" : `.${label}`;
+      last = label;
+      return other + digits(x) + digits(y);
+    })
+    .join("");
+}
+
+/** Return the points [x, y, class] of a packed text; null if it is damaged. */
+function unpack(text) {
+  if (!/^(\.\d|[\w-]{4})*$/.test(text)) return null;
+  let label = 0;
+  const points = [];
+  for (const [part] of text.matchAll(/\.\d|[\w-]{4}/g)) {
+    const [a, b, c, d] = [...part].map((digit) => DIGITS.indexOf(digit));
+    if (part[0] === ".") label = Number(part[1]);
+    else points.push([64 * a + b - HALF, 64 * c + d - HALF, label]);
+  }
+  return points;
+}
 
 /** Return true if two values of a state are equal. */
 export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -14,9 +46,7 @@ export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 function written(kind, value) {
   if (value === null || value === undefined) return "";
   if (kind === "points") {
-    return value
-      .map(([x, y, label]) => [Math.round(x * 1000), Math.round(y * 1000), label].join(","))
-      .join(";");
+    return pack(value.map(([x, y, label]) => [Math.round(x * 1000), Math.round(y * 1000), label]));
   }
   if (kind === "flag") return value ? "1" : "0";
   return Array.isArray(value) ? value.join(",") : String(value);
@@ -33,12 +63,9 @@ function read(kind, text) {
     case "choices":
       return text === "" ? [] : text.split(",");
     case "points":
-      return text === ""
-        ? []
-        : text.split(";").map((point) => {
-            const [x, y, label] = point.split(",").map(number);
-            return [x / 1000, y / 1000, label];
-          });
+      return (unpack(text) ?? text.split(";").map((point) => point.split(",").map(number))).map(
+        ([x, y, label]) => [x / 1000, y / 1000, label],
+      );
     case "number":
     case "integer":
       return text === "" ? null : number(text);

@@ -292,18 +292,21 @@ export class Controls {
     return this.datasets.find(({ name }) => name === state.dataset)?.kind ?? "classes";
   }
 
-  /** Show a state in all controls. */
-  show(state) {
+  /** Show a state in all controls but those, and the cards, whose names are hidden, as in a lesson. */
+  show(state, hidden) {
     this.state = state;
+    for (const card of document.querySelectorAll(".card"))
+      card.hidden = hidden.includes(card.getAttribute("aria-labelledby").replace("-title", ""));
     for (const input of byId("datasets").querySelectorAll("input"))
       input.checked = input.value === state.dataset;
     for (const [name, field] of Object.entries(this.fields)) {
       const hasEffect = allowed(field.only, state);
       if (field.reason) this.disable(field, !hasEffect);
-      else field.row.hidden = !hasEffect;
+      field.row.hidden = hidden.includes(name) || !(hasEffect || field.reason);
       field.show(state[name], state);
     }
     this.showBest(state);
+    if (hidden.includes("best")) byId("best").hidden = true;
   }
 
   /** Disable a field that has no effect, and show why; or enable it. */

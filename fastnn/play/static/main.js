@@ -20,7 +20,7 @@ import { Undo } from "./undo.js";
 // Steps per second at the stops of the slider; null is as fast as it goes.
 const SPEEDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, null];
 const VIEWS = ["classes", "probability"];
-const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0 };
+const VIEW_DEFAULTS = { view: "classes", speed: 7, sample: 0, hide: [] };
 // Pixels along the sides of pictures: of the plane at most, as many as the screen has, and of a unit.
 const MAX_RESOLUTION = 1024;
 const UNIT_RESOLUTION = 32;
@@ -45,6 +45,7 @@ let started = null;
 let playing = false;
 let isPending = false;
 let isBlank = false;
+let trainsOn = false; // the training ran when the plane became empty, and continues with its first points
 // Milliseconds between texts and curves, which nobody reads faster, and which the browser lays out anew.
 const TEXT_EVERY = 200;
 let writtenAt = 0;
@@ -318,11 +319,13 @@ function start() {
     refuse([{ field, text: `${field} is too long` }]);
     return;
   }
+  if (trainsOn) setPlaying(true);
+  trainsOn = false;
   if (playing) connection.send("play");
 }
 
 function showState() {
-  controls.show(state);
+  controls.show(state, view.hide);
   showLayerCount();
   address.write();
   byId("clear").hidden = state.dataset !== "painted";
@@ -396,6 +399,7 @@ function show(message) {
 
 /** Show the empty plane and invite to paint: there is nothing to train on yet. */
 function showBlank() {
+  trainsOn ||= playing;
   setPlaying(false);
   connection.send("pause");
   isBlank = true;
