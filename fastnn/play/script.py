@@ -167,7 +167,7 @@ def _write_data(run: Run) -> str:
         values = {name: getattr(settings, name) for name in data.arguments}
         if data.twin:
             values["random_state"] = values.pop("seed")
-            return _call(f"X, y = {data.twin}", [], values | data.twin_arguments)
+            return _call(f"X, y = {data.twin}", [], {**values, **data.twin_arguments})
         return f"{inspect.getsource(data.draw)}\n\n{_call(f'X, y = {data.draw.__name__}', [], values)}"
     table = problem.table
     if table is None:
