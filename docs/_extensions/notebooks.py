@@ -20,7 +20,7 @@ CELL = re.compile(
     r"^(`{3,})\{code-cell\} python\n((?::[^\n]*\n)*)(.*?)^\1$|^<!-- (check\b[^\n]*)\n(.*?)^-->$",
     re.DOTALL | re.MULTILINE,
 )
-# What MyST has and a notebook's Markdown has not, and what replaces it. Exercises and solutions get headings,
+# What MyST has and a notebook's Markdown lacks, and what replaces it. Exercises and solutions get headings,
 # by which a reader folds and unfolds them.
 MARKDOWN = (
     (r"\A---\n[^#]*\n---\n", ""),

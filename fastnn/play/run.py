@@ -23,7 +23,7 @@ from ..training.divergence import DivergenceError
 from ..training.model_training import train_in_chunks
 from ..training.options import TrainOptions
 from .fields import RequestError, is_number
-from .frames import Artist, Snapshot, View, pack
+from .frames import Artist, PageView, Snapshot, pack
 from .learning_problem import LearningProblem
 from .pace import Pace
 from .recording import CURVE_COLUMNS, Recorder
@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def train_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Model.train` but for the epochs; a schedule continues that of the run."""
+        """Keyword arguments of `Model.train` but for the epochs; a schedule continues the run's."""
         arguments, n_epochs = self.problem.train_arguments, self.n_epochs
         if n_epochs is not None and "schedule" in arguments:
             schedule = resolve_schedule(arguments["schedule"])
@@ -80,7 +80,7 @@ class Run:
         Number of the page's choosing.
     problem, model : LearningProblem and Model
         Samples and settings, and a model with initial parameters.
-    view : View
+    view : PageView
         What the page wants to see.
     speed : float or None
         Steps per second; None for as many as possible.
@@ -93,7 +93,7 @@ class Run:
         number: int,
         problem: LearningProblem,
         model: Model,
-        view: View,
+        view: PageView,
         speed: float | None,
         send: Callable[[Any], None],
     ) -> None:
@@ -132,7 +132,7 @@ class Run:
         """Set the number of steps per second; None for as many as possible."""
         self._pace.set_speed(speed, self.latest.step)
 
-    def set_view(self, view: View) -> None:
+    def set_view(self, view: PageView) -> None:
         """Set what the page sees, and draw it."""
         self.view, self._is_stale = view, True
 
@@ -142,7 +142,7 @@ class Run:
             self._drawn = max(self._drawn, frame)
 
     def change_settings(self, settings: Settings) -> None:
-        """Continue from the present weights with those of the settings that are `Field.live`.
+        """Continue from the present weights, with the values of the settings that are `Field.live`.
 
         Raises
         ------
