@@ -184,11 +184,9 @@ def test_a_minimisation_that_has_failed_is_not_resumed_but_kept():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epsilon": 0.02}, "epsilon (0.01 before, 0.02 now)"),
         ({"optimizer": fastnn.Adam(eps=1e-6)}, "optimizer (Adam(betas=(0.9, 0.999), eps=1e-08"),
         ({"ema_decay": 0.5}, "ema_decay (None before, 0.5 now)"),
         ({"clip_norm": 2.0, "batch_size": 20}, "batch_size (16 before, 20 now), clip_norm"),
-        ({"random_state": None, "rng": 5}, "random_state or rng"),
         ({"X": X + 1e-9}, "X"),
         ({"X": X[:50], "y": y[:50]}, "the number of samples, X, y, sample_weight"),
         ({"num_passes": 2}, "num_passes=2 counts the epochs of the whole training, and 5 of them are done"),
