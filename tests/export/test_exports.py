@@ -200,7 +200,7 @@ def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "odd", Odd)
     model = fastnn.Model([2, 3, 2], activation="bent", random_state=0)
     assert "static inline float net_bent(float z)\n{" in model.to_c()
-    with pytest.raises(TypeError, match=r"numpy.arctan cannot be exported"):
+    with pytest.raises(TypeError, match=r"numpy.arctan cannot be recorded"):
         fastnn.Model([2, 3, 2], activation="odd").to_c()
     pytest.importorskip("torch", reason="PyTorch is not installed")
     monkeypatch.setitem(ACTIVATIONS, "bent", Tanh)
