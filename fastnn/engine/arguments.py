@@ -74,16 +74,16 @@ def make_tile_data(network: Network, job: Job, width: int, by_rows: bool = False
     # unless it also overflows in a sample.
     np.multiply(job.weights, scale, out=weights[:n_samples], casting="same_kind")
     weights[n_samples:] = 0
-    _fill_tiles(job.y, width, y)
+    fill_tiles(job.y, width, y)
     if by_rows:
         X[: job.X.size] = job.X.ravel()
     elif not job.is_sparse:
-        _fill_tiles(job.X, width, X)
+        fill_tiles(job.X, width, X)
     samples = make_csr_table(job.X, np.arange(n_samples, dtype=np.int64)) if job.is_sparse else X
     return Data(samples, y, weights, np.empty(0, np.int64))
 
 
-def _fill_tiles(table: Array, width: int, flat: Array) -> None:
+def fill_tiles(table: Array, width: int, flat: Array) -> None:
     """Copy a table (n, columns) to tiles (columns, width), one after another; repeat its last row."""
     n, columns = table.shape
     if columns == 1:  # the tiles of a single column are the column

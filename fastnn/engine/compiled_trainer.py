@@ -28,6 +28,7 @@ from .arguments import (
     count_useful_threads,
     describe_steps,
     divide_step,
+    fill_tiles,
     get_job_pointers,
     get_job_update,
     is_by_rows,
@@ -101,7 +102,7 @@ class NumbaTrainer(StepTrainer):
         )
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
-        self._single: tuple[Any, ...] = ()  # what `single_step` prepares
+        self._single: Array | None = None  # the coefficients (1, C) of `single_step`
         self._work = make_training_workspace(network, job, width, n_threads, team, by_rows)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
@@ -153,34 +154,34 @@ class NumbaTrainer(StepTrainer):
                         self._restore_last_finite()
         return not self.non_finite
 
-    def single_step(self, X: Array, y: Any, coefficients: Array) -> float:
+    def single_step(self, X: Array, y: Array, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
 
-        The job is a single step with a row per sample (`is_by_rows`). X (n, n_inputs) has as many samples and
-        the dtype, y (n,) is encoded, and `coefficients` (C,) are the optimizer's. Such a call takes
+        The job is a single step on all samples, without dropout. X and y have the shapes and the dtype of the
+        job's samples and targets, and `coefficients` (C,) are the optimizer's. Such a call takes
         microseconds: it skips interrupts and the budget of cores, and keeps no copies.
         """
-        if not self._single:
-            self._single = self._prepare_step(len(X), len(coefficients))
-        call, samples, targets, padding, numbers = self._single
-        samples[...] = X
-        targets[...] = y
-        padding[...] = y[-1]
-        numbers[...] = coefficients
-        self._state.progress[0, 0] = 0
+        data, settings = self._data, self._settings
+        if self._single is None:
+            self._single = np.empty((1, len(coefficients)), self._network.dtype)
+            self._prepared_steps = range(0)
+            self._prepare_call(
+                n_threads=1,
+                settings=settings,
+                coefficients=self._single,
+                last_step=1,
+                n_rounds=settings.n_rounds,
+            )
+        if settings.by_rows:
+            data.X[: X.size] = X.ravel()
+        else:
+            fill_tiles(X, settings.tile_width, data.X)
+        fill_tiles(y, settings.tile_width, data.y)
+        self._single[0] = coefficients
+        self._state.progress[0] = 0
         losses = self.records.losses
         losses[0] = 0.0  # the kernel adds the loss of the step
-        return float(losses[0]) if call() else math.nan
-
-    def _prepare_step(self, n: int, n_coefficients: int) -> tuple[Any, ...]:
-        """Return a call for a single step on n samples, and the windows of its arguments that change."""
-        X, y = self._data.X[: self._job.X.size].reshape(n, -1), self._data.y
-        coefficients = np.empty((1, n_coefficients), self._network.dtype)
-        self._prepared_steps = range(0)
-        call = self._prepare_call(
-            n_threads=1, settings=self._settings, coefficients=coefficients, last_step=1, n_rounds=1
-        ).copy()
-        return call, X, y[:n], y[n:], coefficients[0]
+        return float(losses[0]) if self._prepare_call()() else math.nan
 
     def _keep_copies(self) -> None:
         """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.

@@ -1,6 +1,6 @@
-"""Repeated partial fits of a few samples, without the work that they have in common.
+"""Repeated partial fits of a batch, without the work that they have in common.
 
-A partial fit of one row spends a thousand times as long on checks and allocations as on the step itself.
+A partial fit of a few rows spends a thousand times as long on checks and allocations as on the step itself.
 After two partial fits with samples of the same shape, an estimator keeps an `OnlineSteps`, which has a
 trainer with its buffers: the next such call copies the samples there and runs the kernel once. Every other
 call, and every call that would fail, runs `fit_network`, with the same results.
@@ -13,17 +13,19 @@ import math
 import numbers
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from ..engine import get_backend
-from ..engine.arguments import is_by_rows
+from ..engine.arguments import divide_step
 from ..engine.job import Job
 from ..engine.own_losses import get_training_backend
 from ..schedules import Constant
+from ..system.generators import claim_random
 from ..system.sklearn_internals import has_watched_fits
 from ..system.validation import Array, all_finite
 from .fitted import record_epochs
@@ -64,19 +66,20 @@ def make_online_steps(estimator: BaseMLP, job: Job, before: Kept) -> Kept:
 
 def _is_plain(estimator: BaseMLP, job: Job) -> bool:
     """Return True if nothing but samples and the number of steps changes from one partial fit to the next."""
-    state, loss = estimator._state, estimator._state.network.loss
-    draws = not isinstance(estimator.random_state, numbers.Integral)
+    network, loss = estimator._state.network, estimator._state.network.loss
     return not (
         estimator.verbose
         or has_watched_fits(estimator)
         or getattr(estimator, "class_weight", None) is not None
         or getattr(estimator, "_has_labels", False)
         or job.is_gathered
-        or not is_by_rows(state.network, job)
+        or job.is_sparse
         or job.average_weight
-        or job.n_targets > 1
-        or (loss.is_own and get_training_backend("numba", state.network) is not get_backend("numba"))
-        or (draws and estimator.shuffle and job.n_samples > 1)
+        or network.dropout
+        or network.batch_norm
+        or (job.n_targets > 1 and hasattr(estimator, "classes_"))
+        or (loss.is_own and get_training_backend("numba", network) is not get_backend("numba"))
+        or divide_step(network, job.batch_size) != (1, False)
         or not isinstance(job.schedule, Constant)
         or "feature_names_in_" in estimator.__dict__
         or not (job.weights == 1).all()
@@ -119,6 +122,10 @@ class OnlineSteps:
             state.network, state.parameters, state.statistics, self._job, memory
         )
         self._dtype, self._shape = state.network.dtype, job.X.shape
+        self._y_shape = job.y.shape if job.n_targets > 1 else job.y.shape[:1]
+        # scikit-learn draws an order from a user's generator even if a batch is all samples.
+        draws = estimator.shuffle and not isinstance(estimator.random_state, numbers.Integral)
+        self._order = np.arange(job.n_samples if draws else 0)
         self._n_done = 0
         # Two threads may share an estimator, but not the trainer: the second runs `fit_network`.
         self._lock = threading.Lock()
@@ -140,8 +147,8 @@ class OnlineSteps:
 
     def _encode_targets(
         self, estimator: BaseMLP, X: object, y: object, sample_weight: Any = None, classes: Any = None
-    ) -> Sequence[float] | Array | None:
-        """Return the encoded targets, or None unless the call differs from the last only in its samples."""
+    ) -> Array | None:
+        """Return encoded targets (n, outputs), or None if more than the samples differs from the last call."""
         state = self._state
         if not (
             sample_weight is None
@@ -155,11 +162,11 @@ class OnlineSteps:
             and is_kernel_table(X, (self._dtype,))
             and X.shape == self._shape
             and type(y) is np.ndarray
-            and y.shape == self._shape[:1]
+            and y.shape == self._y_shape
         ):
             return None
         if self._encoding is None:
-            return y if y.dtype == self._dtype and all_finite(y) else None
+            return y.reshape(len(y), -1) if y.dtype == self._dtype and all_finite(y) else None
         if y.dtype.kind != self._classes.dtype.kind or estimator.classes_ is not self._classes:
             return None
         if classes is not None and not (
@@ -167,11 +174,11 @@ class OnlineSteps:
         ):
             return None
         try:
-            return [self._encoding[value] for value in y.tolist()]
+            return np.array([self._encoding[value] for value in y.tolist()], self._dtype)[:, None]
         except KeyError:
             return None
 
-    def _advance(self, estimator: BaseMLP, X: Array, targets: Sequence[float] | Array) -> bool:
+    def _advance(self, estimator: BaseMLP, X: Array, targets: Array) -> bool:
         """Run the step and record it, unless a number becomes infinite or NaN."""
         if self._n_done % STEPS == 0:
             self._coefficients = self._job.coefficients(self._n_done, STEPS, self._dtype)
@@ -194,4 +201,7 @@ class OnlineSteps:
         if done:
             estimator.n_iter_ = 0
             record_epochs(estimator, state, [loss / self._shape[0]], self._shape[0])
+            if self._order.size > 1:
+                with claim_random(check_random_state(estimator.random_state)) as random:
+                    random.shuffle(self._order)
         return done

@@ -7,6 +7,7 @@ from copy import copy, deepcopy
 
 import numpy as np
 import pytest
+import sklearn.neural_network
 from estimator_checks import parameters
 from sklearn.base import clone
 
@@ -49,16 +50,40 @@ MAKERS = {
     "classifier": lambda: MLPClassifier((7,), random_state=0),
     "clipped classifier": lambda: MLPClassifier((7, 4), random_state=0, **CLIPPED),
     "regressor": lambda: regressor(hidden_layer_sizes=(20,), alpha=0.1),
+    "without a seed": lambda: seed_globally(MLPClassifier((5,))),
+    "without an order": lambda: regressor(random_state=np.random.RandomState(1), shuffle=False),
 }
 
 
-@pytest.mark.parametrize(("count", "dtype"), [(1, np.float64), (3, np.float32)])
+def seed_globally(estimator):
+    np.random.seed(1)
+    return estimator
+
+
+@pytest.mark.parametrize(
+    ("count", "dtype"), [(1, np.float64), (3, np.float32), (32, np.float64), (64, np.float32)]
+)
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_prepared_steps_equal_ordinary_partial_fits(make, count, dtype):
     """Coefficients are computed for some hundred steps at once, and those of Adam depend on the step."""
-    n_rows = 300 if make is MAKERS["regressor"] and count == 1 else 30
+    n_rows = 300 if make is MAKERS["regressor"] and count == 1 else 10 * count
     estimator = fit_rows(make(), count, dtype, n_rows=n_rows)
     assert_same(estimator, fit_rows(make(), count, dtype, ordinary=True, n_rows=n_rows))
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+@pytest.mark.parametrize("count", [1, 2, 32, 64])
+def test_prepared_steps_of_several_outputs_are_scikit_learns(count, random_state):
+    found = []
+    targets = np.stack([NUMBERS, X[:, 2]], axis=1)
+    for kind in (MLPRegressor, sklearn.neural_network.MLPRegressor):
+        estimator = kind(hidden_layer_sizes=(10, 10), random_state=random_state)
+        np.random.seed(5)
+        for k in range(0, 8 * count, count):
+            estimator.partial_fit(X[k : k + count], targets[k : k + count])
+        found.append([*estimator.coefs_, estimator.loss_curve_, np.random.random(3)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
 def count_calls(estimator):
