@@ -148,7 +148,7 @@ class OnlineSteps:
     def _encode_targets(
         self, estimator: BaseMLP, X: object, y: object, sample_weight: Any = None, classes: Any = None
     ) -> Array | None:
-        """Return encoded targets (n, outputs), or None if more than the samples differs from the last call."""
+        """Return encoded targets (n, outputs), or None if more than the samples differs from last time."""
         state = self._state
         if not (
             sample_weight is None

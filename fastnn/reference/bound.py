@@ -57,7 +57,7 @@ def enclose_activation(name, centre, radius):
     eps = np.finfo(centre.dtype).eps
     low, high = centre - radius, centre + radius
     f_low, f_c, f_high = values = [activation.value(z) for z in (low, centre, high)]
-    s_low, s_c, s_high = (activation.slope(f, z) for f, z in zip(values, (low, centre, high), strict=True))
+    s_low, s_c, s_high = (activation.slope(z, f) for z, f in zip((low, centre, high), values, strict=True))
     # By the mean value theorem, the graph is no farther from the line through its centre with the middle
     # slope than half of the range of slopes, times the radius.
     least, most = np.minimum(s_low, s_high), np.maximum(s_low, s_high)
