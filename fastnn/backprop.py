@@ -35,8 +35,8 @@ class Backprop:
     optimizer : str or Optimizer, default "sgd"
         Optimizer of `step`, as in `Model.train`; "lbfgs", which chooses its own steps, is refused.
     frozen : bool, default False
-        Use the network that predicts: no dropout, and running statistics in place of the batch's. With batch
-        normalisation, a frozen network has derivatives by the samples alone.
+        Use the network that predicts: no dropout, and running statistics in place of the batch's. `step` is
+        refused. With batch normalisation, a frozen network has derivatives by the samples alone.
     random_state : None, int or numpy.random.RandomState, default None
         Generator of the dropout masks, used if the model has dropout. Every forward pass draws new masks.
 
@@ -111,7 +111,8 @@ class Backprop:
         self._frozen = check_flag(frozen, "frozen")
         random = resolve_random_state(random_state, None)
         drops = model._network.dropout and not frozen
-        model._make_writeable()
+        if not frozen:
+            model._make_writeable()
         backend, network = get_backend(model.backend), model._network
         self._passes = backend.passes(
             network, model._parameters, model._statistics, self._frozen, draw_seed(random) if drops else 0
@@ -266,10 +267,15 @@ class Backprop:
         Raises
         ------
         ValueError
-            If a number is out of range, or if no `backward` has computed a gradient since the last step.
+            If a number is out of range, if no `backward` has computed a gradient since the last step, or if
+            the network is frozen.
         DivergenceError
             If a parameter or the optimizer's state would become infinite or NaN. Both keep their values.
         """
+        if self._frozen:
+            raise ValueError(
+                "a frozen network is not trained: make a Backprop of the model without frozen=True"
+            )
         if not self._has_gradient:
             raise ValueError("step needs a gradient: call forward and backward first")
         if (epsilon, reg_lambda) != self._rates:

@@ -69,6 +69,8 @@ def test_passes_and_steps_are_those_of_the_reference(activation, option, n, dtyp
         if not kernels.model.batch_norm:
             assert_close(*(net.sample_gradients(dS) for net in nets))
             assert_close(kernels.sample_gradients(dS).sum(axis=0), kernels.gradient / (1 + adds))
+        if frozen:
+            continue
         for net in nets:
             net.step(0.001, reg_lambda=0.1)
         # Adam divides by the size of a derivative: where it is tiny, rounding decides the sign of the step.
@@ -216,6 +218,10 @@ REFUSED = {
         ),
         "parameters=False",
     ),
+    "frozen step": (
+        lambda net: forward(fastnn.Backprop(net.model, frozen=True)).step(0.1),
+        "frozen network is not trained",
+    ),
     "no probabilities": (
         lambda net: fastnn.Model([3, 2], loss="squared_error").jacobian(np.eye(3), of="probabilities"),
         "has no probabilities",
@@ -228,6 +234,15 @@ def test_wrong_calls_are_refused_by_name(case):
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         call(fastnn.Backprop(fastnn.Model([3, 4, 2], random_state=0)))
+
+
+def test_a_frozen_network_may_be_read_only():
+    model = fastnn.Model([3, 4, 2], random_state=0)
+    model.W[0].setflags(write=False)
+    with pytest.raises(ValueError, match=r"W\[0\] is read-only"):
+        fastnn.Backprop(model)
+    net = forward(fastnn.Backprop(model, frozen=True))
+    assert net.backward(np.ones((3, 2))).shape == (3, 3)
 
 
 def test_a_backward_pass_after_a_step_is_refused():
