@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_iris
 from strategies import DTYPES, is_padding, seeds
 
 import fastnn
@@ -133,6 +131,8 @@ def test_outputs_of_layers_are_those_of_the_formula(backend):
 
 
 def test_estimators_have_jacobians_and_outputs_of_layers():
+    from sklearn.datasets import load_iris
+
     X, y = load_iris(return_X_y=True)
     classifier = fastnn.MLPClassifier((5,), max_iter=30, random_state=0)
     for few in (y > 0, y):
@@ -170,6 +170,8 @@ def test_views_are_live_and_padding_is_zero():
 
 
 def test_sparse_samples_are_those_of_the_dense_matrix():
+    import scipy.sparse
+
     X = np.eye(3)
     net = fastnn.Backprop(fastnn.Model([3, 4, 2], random_state=0))
     np.testing.assert_array_equal(net.forward(scipy.sparse.csr_matrix(X)), net.forward(X))

@@ -10,7 +10,7 @@ import re
 import pytest
 
 FOLDERS = ["engine", "training", "boundary", "saving"]
-FILES = ["test_model.py", "test_model_inputs.py", "test_schedules.py", *FOLDERS]
+FILES = ["test_backprop.py", "test_model.py", "test_model_inputs.py", "test_schedules.py", *FOLDERS]
 # With NumPy alone, more than 700 tests pass: most of them must not be skipped unnoticed.
 MIN_PASSED = 600
 LACKING = re.compile(

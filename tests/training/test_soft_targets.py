@@ -65,7 +65,7 @@ def test_one_class_takes_rows_of_ones():
     assert fastnn.Model([3, 1]).calculate_loss(X, np.ones((90, 1))) == 0
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_classifiers_take_fractions(n_classes):
     y = draw_rows(90, n_classes)
