@@ -125,6 +125,7 @@ class Backprop:
         self._shape: tuple[int, ...] | None = None  # of the scores that `backward` belongs to
         self._has_gradient = False
         self._rates = (-1.0, -1.0)
+        self._small_squares = 1e-12 * float(np.finfo(network.dtype).max)
         self.n_steps = 0
 
     # --- views -----------------------------------------------------------------------------------
@@ -286,7 +287,9 @@ class Backprop:
         done = False
         try:
             finite = self._update(self.n_steps, *self._rates)
-            done = finite and (not self._state.size or all_finite(self._state))
+            # The squares of a small gradient make no state infinite, however many steps add them up.
+            is_small = np.vdot(self.gradient, self.gradient) < self._small_squares
+            done = finite and bool(is_small or all_finite(self._state))
         finally:
             if not done:
                 for saved, array in zip(self._saved, arrays, strict=True):
