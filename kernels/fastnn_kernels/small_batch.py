@@ -262,10 +262,11 @@ def rows_backward(W, X, dZ, dW, db, dX, adds):
 @kernel
 def rows_product_backward(W, dZ, dX):
     """Compute ``dX = dZ W^T`` for the rows of dX (N, V) or (0, V); the columns from I on become 0."""
-    for t in range(dX.shape[0]):
-        if is_narrow(W):
+    if is_narrow(W):
+        for t in range(dX.shape[0]):
             narrow_product_backward(W, dZ, t, dX)
-        else:
+    else:
+        for t in range(dX.shape[0]):
             row_product_backward(W, dZ, t, dX)
 
 
