@@ -104,7 +104,7 @@ class Loss:
 
     @property
     def formulas(self) -> Any:
-        """What the reference finds the formulas by: the name, or a user's loss itself."""
+        """Key by which the reference finds the formulas: the name, or a user's loss itself."""
         return self if self.is_own else self.name
 
     def check_formulas(self) -> None:

@@ -702,7 +702,10 @@ class Model(Exportable, Savable):
         [(1, 3), (1, 2)]
         """
         X = check_samples(X, self._network.n_inputs, self._network.dtype)
-        return self._take_passes().layer_outputs(X)
+        passes = self._take_passes()
+        outputs = passes.layer_outputs(X)
+        self._spare_passes = passes
+        return outputs
 
     def _take_passes(self) -> Passes:
         """Return the passes of the network that predicts: the last call's, unless another thread has them."""

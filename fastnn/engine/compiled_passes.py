@@ -103,7 +103,10 @@ class CompiledPasses:
         given, n, T = self._last.passes, len(X), self._last.passes.width
         units = given.units.reshape(-1, given.n_units, T)
         return [
-            units[:, row[UNITS] : row[UNITS] + row[OUTPUTS]].swapaxes(1, 2).reshape(-1, row[OUTPUTS])[:n]
+            units[:, row[UNITS] : row[UNITS] + row[OUTPUTS]]
+            .swapaxes(1, 2)
+            .reshape(-1, row[OUTPUTS])[:n]
+            .copy()
             for row in self._layout.plan
         ]
 

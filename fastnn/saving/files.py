@@ -61,10 +61,6 @@ class Savable:
         contents = encode_model(self, check_flag(training, "training"))
         write_container(checked, contents, check_flag(sync, "sync"))
 
-    def _get_networks(self) -> tuple[list[Any], list[Any]]:
-        """Return the descriptions of the networks, and the states of their trainings, for `info`."""
-        raise NotImplementedError
-
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> Any:
         """Return a model of a state that `_get_saved_state` returned; raise an error if it is invalid."""

@@ -97,7 +97,7 @@ def _convert_codes(read: ReadTable, options: TrainTableOptions) -> None:
     check_known(names, [*read.frame.columns, *read.unread], read.name, "--categories")
     for name in names:
         if name in {options.target, options.weights, options.groups, *read.unread}:
-            raise ValueError(f"--categories: {name!r} is no column to predict from: leave it out there")
+            raise ValueError(f"--categories: {name!r} is not a column to predict from: leave it out there")
         read.frame[name] = [to_text(value) for value in read.frame[name]]
 
 

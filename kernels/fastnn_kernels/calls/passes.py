@@ -18,7 +18,7 @@ NO_GRADIENT, SUM, EACH = range(3)
 
 
 class Passes(NamedTuple):
-    """What a forward pass of N samples keeps for the backward passes, and their workspaces, all flat.
+    """Arrays that a forward pass of N samples keeps for the backward passes, and workspaces, all flat.
 
     width: T, the number of samples of a tile. samples: X in tiles (I, T), or (N, I) by rows; units: those of
     all tiles; dunits, dinputs and scratch: those of one tile; weights: 1 for each sample, 0 in the padding;

@@ -363,7 +363,7 @@ def test_codes_that_are_declared_categories_are_such_in_all_commands(form, train
     expected = model.predict(frame[["shop_code"]].astype(str))
     np.testing.assert_allclose(pd.read_csv("out.csv")["prediction"], expected, rtol=1e-6)
     assert run("evaluate", "run/model.fastnn", path)[0] == 0
-    for name, message in (("y", "'y' is no column to predict from"), ("other", "other")):
+    for name, message in (("y", "'y' is not a column to predict from"), ("other", "other")):
         assert message in run(*base, "--categories", name)[2]
 
 
