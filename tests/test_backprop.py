@@ -121,9 +121,10 @@ def test_jacobians_are_central_differences(loss, batch_norm):
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_outputs_of_layers_are_those_of_the_formula(backend):
+@pytest.mark.parametrize("n", [40, 600])
+def test_outputs_of_layers_are_those_of_the_formula(backend, n):
     model = fastnn.Model([4, 70, 9, 2], dropout=0.5, random_state=0, backend=backend)
-    X = np.random.default_rng(0).standard_normal((600, 4))
+    X = np.random.default_rng(0).standard_normal((n, 4))
     A, outputs = X, model.layer_outputs(X)
     model.layer_outputs(2 * X)  # overwrites nothing that was returned
     for found, W, b in zip(outputs, model.W, model.b, strict=True):
