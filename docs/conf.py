@@ -9,7 +9,7 @@ import fastnn
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_extensions"))
 
-SECTIONS = "networks", "training", "estimators", "pictures"
+SECTIONS = "networks", "training", "control", "estimators", "pictures"
 
 # Kernels of notebook pages are processes: they inherit these variables.
 os.environ["MATPLOTLIBRC"] = str(DOCS / "matplotlibrc")

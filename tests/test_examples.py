@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "examples"
-EXAMPLES = sorted(FOLDER.glob("*/plot_*.py"))
+EXAMPLES = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.needs("gymnasium") if "cartpole" in path.stem else ())
+    for path in sorted(FOLDER.glob("*/plot_*.py"))
+]
 pytestmark = pytest.mark.slow
 
 
@@ -40,7 +43,7 @@ def test_the_script_makes_all_pictures_small_ones_for_the_readme_or_one(tmp_path
         assert path.stat().st_size < limits.get(path.name, np.inf) or path.parent != docs
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_an_example_draws_pictures_and_writes_no_files(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     pictures = []
