@@ -94,6 +94,7 @@ html_search_scorer = str(DOCS / "_static" / "search.js")
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
 html_sidebars = {"index": []}
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
     "logo": {"text": html_title, "alt_text": "fastnn"},
     "header_links_before_dropdown": 6,

@@ -16,7 +16,9 @@ NOTEBOOKS = {
     if "file_format: mystnb" in (text := path.read_text(encoding="utf-8"))
 }
 # Chapters that show a wrong function, and the verdict about it.
-SHOW_A_MISTAKE = {"learn/exercises.md", "learn/six-lines.md", "learn/when-it-goes-wrong.md"}
+SHOW_A_MISTAKE = {
+    f"learn/{name}.md" for name in ("backpropagation", "exercises", "six-lines", "when-it-goes-wrong")
+}
 
 
 notebooks = extension("notebooks")
