@@ -44,9 +44,9 @@ class Loss:
     `Model` and the regressors. Both are elementwise functions in NumPy of the scores s and the targets y,
     arrays (n_samples, n_outputs): the loss of each score, which is summed over the outputs, and its
     derivative by the score. Where numba is installed, methods made of arithmetic, comparisons, ``where``,
-    ``exp``, ``log``, ``tanh`` and the like are compiled into the training loop; others train by NumPy, slower
-    and with the same result. Parameters are the fields of a frozen dataclass. A class may set `output` and
-    `bounds`. ``Model.check_gradients`` tests the methods.
+    ``exp``, ``log``, ``tanh`` and the like are compiled into the training loop. The loop calls others in
+    Python, with the same result. Parameters are the fields of a frozen dataclass. A class may set `output`
+    and `bounds`. ``Model.check_gradients`` tests the methods.
 
     Attributes
     ----------

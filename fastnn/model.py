@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, DTypeLike
 from .engine import BACKENDS, get_backend
 from .engine.checks import check_data, explain_overflow
 from .engine.derivatives import compute_jacobian
-from .engine.own_losses import get_training_backend
 from .engine.predictor import METHODS, Predictor, label_flat, label_positive
 from .engine.protocol import Passes
 from .export.methods import Exportable
@@ -545,9 +544,7 @@ class Model(Exportable, Savable):
         X, y = self._check(X, y)
         weights = check_weights(sample_weight, X.shape[0])
         network, parameters = self._network, self._predicting
-        loss = get_training_backend(self.backend, network).loss(
-            network, parameters, X, y, weights / weights.sum()
-        )
+        loss = get_backend(self.backend).loss(network, parameters, X, y, weights / weights.sum())
         if not math.isfinite(loss):
             cause = explain_overflow(network, parameters) or (
                 f"the network's scores, or the losses computed from them, are too large for {network.dtype}. "

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from fastnn_kernels.calls.formulas import update_pointer
+from fastnn_kernels.calls.formulas import backward_pointer, update_pointer
 from fastnn_kernels.calls.training import (
     BLOCK,
     COUNTER_DISTANCE,
@@ -27,7 +27,7 @@ from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from . import limits
 from .arrays import average_row_values, make_csr_table
 from .job import Job
-from .own_losses import get_kernel_loss
+from .own_losses import get_loss_pointer
 from .tiles import count_tile_rows
 
 
@@ -38,7 +38,7 @@ def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = 
     """
     return gradient_pointers(
         network.kernel_activations,
-        get_kernel_loss(network.loss),
+        get_loss_pointer(backward_pointer, network.loss, network.dtype),
         network.batch_norm,
         bool(network.dropout),
         job.is_sparse,

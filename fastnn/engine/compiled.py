@@ -24,7 +24,7 @@ from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
 from .job import Job, Samples, is_sparse
-from .own_losses import get_kernel_loss
+from .own_losses import get_loss_pointer, raise_loss_error
 from .protocol import Backend
 from .tiles import (
     choose_tile_width,
@@ -119,7 +119,7 @@ class NumbaBackend(Backend):
         self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
     ) -> float:
         activations = forward_table(network.kernel_activations, network.dtype)
-        value = value_pointer(get_kernel_loss(network.loss), network.dtype)
+        value = get_loss_pointer(value_pointer, network.loss, network.dtype)
         kernel = prediction.loss(is_sparse(X), network.dtype)
         packed = self._pack_weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
@@ -145,6 +145,7 @@ class NumbaBackend(Backend):
         total = 0.0
         for part in _run_slices(network, X, run, n_threads):
             total += part  # sum() rounds as the kernel does only before Python 3.12
+        raise_loss_error(value)
         return total
 
     def loss_and_gradient(

@@ -23,6 +23,7 @@ from .arguments import (
 )
 from .job import Job
 from .minimisation import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
+from .own_losses import raise_loss_error
 from .protocol import LBFGSTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
@@ -80,11 +81,13 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         settings = make_kernel_settings(network, job, width, n_rounds=-(-shard // width))
         self._work = make_training_workspace(network, job, width, self._calls.max_threads)
         self._n_rounds = settings.n_rounds
+        pointers = get_job_pointers(network, job, team=False)
+        self._loss = pointers.functions.loss_backward
         self._call = PreparedCall(
             lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),
             thread=0,
             n_threads=1,
-            gradients_of=get_job_pointers(network, job, team=False),
+            gradients_of=pointers,
             advance=lbfgs.advance_pointer(),
             plan=network.training_layout.plan,
             state=self._state,
@@ -213,6 +216,11 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
 
         self._calls.run(make_calls, self._work.barrier)
         self._calls.note(self._rounds_done - before, time.perf_counter() - started)
+        try:
+            raise_loss_error(self._loss)
+        except BaseException:  # the minimiser has taken NaN for a value
+            self.non_finite = "the loss"
+            raise
         return not self.non_finite
 
     def _advance(self) -> None:

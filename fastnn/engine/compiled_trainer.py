@@ -39,6 +39,7 @@ from .arguments import (
 from .arrays import align, make_csr_table
 from .checks import find_non_finite
 from .job import Job, Memory
+from .own_losses import raise_loss_error
 from .protocol import StepTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
@@ -152,6 +153,7 @@ class NumbaTrainer(StepTrainer):
                 with defer_signals():
                     if self._find_non_finite():
                         self._restore_last_finite()
+        raise_loss_error(self._pointers.functions.loss_backward)
         return not self.non_finite
 
     def single_step(self, X: Array, y: Array, coefficients: Array) -> float:
@@ -181,7 +183,9 @@ class NumbaTrainer(StepTrainer):
         self._state.progress[0] = 0
         losses = self.records.losses
         losses[0] = 0.0  # the kernel adds the loss of the step
-        return float(losses[0]) if self._prepare_call()() else math.nan
+        is_finite = self._prepare_call()()
+        raise_loss_error(self._pointers.functions.loss_backward)
+        return float(losses[0]) if is_finite else math.nan
 
     def _keep_copies(self) -> None:
         """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.

@@ -23,10 +23,10 @@ import numpy as np
 import scipy.special
 from sklearn.exceptions import ConvergenceWarning
 
+from ..engine import get_backend
 from ..engine.checks import check_batches
 from ..engine.job import Job, Memory
 from ..engine.minimisation import Ending
-from ..engine.own_losses import get_training_backend
 from ..engine.protocol import LBFGSTrainer
 from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..network.description import Network
@@ -322,7 +322,7 @@ class _Fit(Hook):
                 part = job
                 if n_passes < job.num_passes:
                     part = replace(job, num_passes=n_passes, steps_before=state.n_steps)
-                trainer = get_training_backend("numba", state.network).trainer(
+                trainer = get_backend("numba").trainer(
                     state.network, state.parameters, state.statistics, part, state.trained_memory
                 )
                 ended = run_training(trainer, part, hooks).stopped
@@ -335,7 +335,7 @@ class _Fit(Hook):
     def _minimize(self, hooks: list[Hook]) -> bool:
         """Minimise the objective by L-BFGS; return True if a hook has ended the fit."""
         state, job = self.state, self.job
-        backend = get_training_backend("numba", state.network)
+        backend = get_backend("numba")
         trainer = backend.lbfgs_trainer(state.network, state.parameters, state.statistics, job)
         run_training(trainer, job, hooks)
         self._ending = trainer.ending

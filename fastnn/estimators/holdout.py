@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from ..engine.own_losses import get_training_backend
+from ..engine import get_backend
 from ..system.sklearn_internals import find_metric
 from ..training.callbacks import call_scorer
 from .fitted import FittedNetwork
@@ -72,7 +72,7 @@ class Validation:
     def compute_loss(self) -> float:
         """Return the present loss."""
         estimator, data, state = self._estimator, self._data, self._estimator._state
-        loss = get_training_backend("numba", state.network).loss(
+        loss = get_backend("numba").loss(
             state.network, state.folded, data.X, data.y, self._weights, estimator._threads
         )
         estimator.validation_loss_curve_.append(loss)

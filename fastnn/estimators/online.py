@@ -23,7 +23,6 @@ from sklearn.utils import check_random_state
 from ..engine import get_backend
 from ..engine.arguments import divide_step
 from ..engine.job import Job
-from ..engine.own_losses import get_training_backend
 from ..schedules import Constant
 from ..system.generators import claim_random
 from ..system.sklearn_internals import has_watched_fits
@@ -78,7 +77,6 @@ def _is_plain(estimator: BaseMLP, job: Job) -> bool:
         or network.dropout
         or network.batch_norm
         or (job.n_targets > 1 and hasattr(estimator, "classes_"))
-        or (loss.is_own and get_training_backend("numba", network) is not get_backend("numba"))
         or divide_step(network, job.batch_size) != (1, False)
         or not isinstance(job.schedule, Constant)
         or "feature_names_in_" in estimator.__dict__

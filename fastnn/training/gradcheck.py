@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import get_backend
 from ..engine.arrays import shape_targets
 from ..engine.job import Job, Memory
-from ..engine.own_losses import get_training_backend, record_loss
+from ..engine.own_losses import record_loss
 from ..network.description import Network
 from ..optimizers import Momentum
 from ..reference.layer import ACTIVATIONS
@@ -114,7 +115,7 @@ def check_gradients(
     decides all choices and the dropout masks.
     """
     network = replace(model._network, dtype=np.dtype(np.float64))
-    backend = get_training_backend(model.backend, network)
+    backend = get_backend(model.backend)
     random = np.random.default_rng(seed)
     if len(X) > n_samples:
         # Samples of weight 0 have no gradient: choose among the others. Dropout masks depend on the order of

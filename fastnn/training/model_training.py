@@ -12,9 +12,9 @@ import numpy as np
 
 from fastnn_kernels.compiler.interrupts import defer_signals
 
+from ..engine import get_backend
 from ..engine.checks import check_data
 from ..engine.job import Memory
-from ..engine.own_losses import get_training_backend
 from ..engine.protocol import LBFGSTrainer, StepTrainer, Trainer
 from ..network.description import Network
 from ..optimizers import LBFGS
@@ -63,11 +63,7 @@ def train_in_chunks(model: Model, X: Any, y: Any, options: TrainOptions) -> Gene
         yield from run.train()
     history = model.history_
     assert history is not None
-    hint = (
-        find_rate_hint(get_training_backend(model.backend, network), network, *first, start.job, history)
-        if first
-        else None
-    )
+    hint = find_rate_hint(get_backend(model.backend), network, *first, start.job, history) if first else None
     if hint := hint or find_rise_hint(history.loss, f"epsilon={start.job.epsilon:g}"):
         warn(hint)
     return history
@@ -123,7 +119,7 @@ class _ModelRun(Hook):
         self._is_flat = is_flat
         self._model, self._job, self._resumed, self._held_out = model, start.job, start.resumed, held_out
         self._network = model._network
-        self._backend = get_training_backend(model.backend, self._network)
+        self._backend = get_backend(model.backend)
         self._options = options
         self._checkpoints = [each for each in options.callbacks if isinstance(each, Checkpoint)]
         if start.resumed is None:

@@ -60,7 +60,7 @@ def all_pointers() -> Iterator[FunctionPointer]:
 
 def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
     """Yield the pointers to gradients, optional parts of a step and training loops."""
-    given = ("tanh",), "squared_error"
+    given = ("tanh",), formulas.backward_pointer("squared_error", dtype)
     for batch_norm, dropped, sparse in product(FLAGS, FLAGS, FLAGS):
         gradient = training.gradient_pointers(*given, batch_norm, dropped, sparse, False, dtype)
         yield from filter(None, [gradient.of])

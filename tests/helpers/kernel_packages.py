@@ -38,7 +38,8 @@ BUILD_LIBRARY = """
     shared.emit_shared_functions = lambda: (one for one in emit() if one[0] == "fastnn_product_float64")
     real = np.dtype(float)
     pointers = [*formulas.forward_table(("tanh",), real).pointers, encoding.smooth_scaled()]
-    gradient = training.gradient_pointers(("tanh",), "squared_error", False, False, False, False, real)
+    loss = formulas.backward_pointer("squared_error", real)
+    gradient = training.gradient_pointers(("tanh",), loss, False, False, False, False, real)
     library.build(library.find_target(), pointers=[*pointers, gradient[0]])
 """
 

@@ -13,6 +13,7 @@ import fastnn
 from fastnn.engine import own_losses
 from fastnn.reference import loss as reference
 from fastnn_kernels.calls.formulas import backward_pointer, value_pointer
+from fastnn_kernels.compiler import entry
 
 
 class LogCosh(fastnn.Loss):
@@ -115,15 +116,48 @@ def test_a_wrong_slope_is_found():
     assert report.max_relative_error > 1e-2
 
 
-def test_without_a_compiler_the_reference_trains(monkeypatch):
-    class Refused:
-        @property
-        def address(self):
-            raise RuntimeError("numba is not installed")
+def test_without_a_compiler_the_methods_are_called(monkeypatch):
+    train(fastnn.SquaredError())  # compiles what all losses share
 
-    monkeypatch.setattr(own_losses, "value_pointer", lambda *arguments: Refused())
-    losses = [train(LogCosh(), backend).history_.loss for backend in ("numba", "numpy")]
-    np.testing.assert_array_equal(*losses)
+    def refuse():
+        raise RuntimeError("numba is not installed")
+
+    monkeypatch.setattr(entry, "_compiler", refuse)
+    losses = [train(Biweight(2.5), backend).history_.loss for backend in ("numba", "numpy")]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+class Reciprocal(fastnn.Loss):
+    """A loss that is not finite where the target is 0, and fails where it is above 8."""
+
+    def value(self, s, y):
+        return self.slope(s, y) * (s - y) / 2
+
+    def slope(self, s, y):
+        if np.max(y) > 8:
+            raise LookupError(f"target {np.max(y)}")
+        return (s - y) / y**2
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_size": 16}, {"batch_size": 1}, {"optimizer": "lbfgs"}], ids=str
+)
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_samples_without_weight_count_for_nothing_and_errors_come_through(options, backend):
+    y = 1 + np.arange(60.0)[:, None] % 7
+    y[5] = 0
+    model = fastnn.Model(
+        [3, 8, 1], loss=Reciprocal(), output_activation="identity", backend=backend, random_state=0
+    )
+    given = {"epsilon": 0.01, "num_passes": 3, "sample_weight": y[:, 0] > 0} | options
+    assert np.isfinite(model.train(X, y, **given).loss).all()
+    before = model.W[0].copy()
+    y[7] = 9
+    with pytest.raises(LookupError, match=r"target 9\.0"):
+        model.train(X, y, **given | {"batch_size": 60})
+    with pytest.raises(LookupError, match=r"target 9\.0"):
+        model.calculate_loss(X, y)
+    np.testing.assert_array_equal(model.W[0], before)
 
 
 def test_files_leave_out_the_code_and_trainings_resume(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..compiler.entry import FunctionPointer
 from ..compiler.kinds import FLOAT64, INT64, Array, Struct, get_kinds
+from .formulas import backward_pointer
 from .prediction import INDICES, PLAN, REALS
 from .training import gradient_kind, gradient_pointers, training_kinds
 
@@ -116,7 +117,8 @@ def advance_pointer() -> FunctionPointer:
 def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `lbfgs.lbfgs_iterations`."""
     of = get_kinds(dtype)
-    pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
+    loss = backward_pointer("squared_error", dtype)
+    pointers = gradient_pointers(("tanh",), loss, False, False, sparse, False, dtype)
     state = dict.fromkeys(MinimiserState._fields, of.flat) | {
         "minimiser": MINIMISER,
         "gradients": of.matrix,

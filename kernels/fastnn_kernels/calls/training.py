@@ -7,7 +7,7 @@ from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
-from ..compiler.entry import FunctionPointer, PointerTable, UnusedPointer
+from ..compiler.entry import FunctionPointer, PointerTable, PythonPointer, UnusedPointer
 from ..compiler.kinds import BOOL, FLOAT64, INT64, NONE, UINT32, UINT64, Array, Kind, Struct, get_kinds
 from .formulas import backward_pointer, backward_table, forward_table
 from .prediction import INDICES, PLAN, REALS, table_kind
@@ -174,7 +174,7 @@ class Functions(NamedTuple):
 
     activate: PointerTable  # `formulas.forward_table`
     differentiate: PointerTable  # `formulas.backward_table`
-    loss_backward: FunctionPointer  # `formulas.backward_pointer`
+    loss_backward: FunctionPointer | PythonPointer  # `formulas.backward_pointer`
 
 
 class GradientPointers(NamedTuple):
@@ -185,10 +185,10 @@ class GradientPointers(NamedTuple):
     functions: Functions
 
 
-@functools.cache
+@functools.lru_cache(256)
 def gradient_pointers(
     activations: tuple[str, ...],
-    loss: str | tuple,
+    loss_backward: FunctionPointer | PythonPointer,
     batch_norm: bool,
     dropped: bool,
     sparse: bool,
@@ -196,17 +196,24 @@ def gradient_pointers(
     dtype: np.dtype,
     by_rows: bool = False,
 ) -> GradientPointers:
-    """Return the pointers for a network with these activations and this loss.
+    """Return the pointers for a network with these activations, and a loss given by `backward_pointer`.
 
     batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. team: True if threads share units
     (`team.team_gradient`), which excludes sparse samples; then `of` is None. by_rows: True for
     `small_batch.small_batch_gradient`, which excludes the other four.
     """
-    activate, differentiate = forward_table(activations, dtype), backward_table(activations, dtype)
-    functions = Functions(activate, differentiate, backward_pointer(loss, dtype))
-    if team:
-        return GradientPointers(None, functions)
+    of = None if team else _gradient_pointer(batch_norm, dropped, sparse, dtype, by_rows)
+    tables = forward_table(activations, dtype), backward_table(activations, dtype)
+    return GradientPointers(of, Functions(*tables, loss_backward))
+
+
+@functools.cache
+def _gradient_pointer(
+    batch_norm: bool, dropped: bool, sparse: bool, dtype: np.dtype, by_rows: bool
+) -> FunctionPointer:
     of = get_kinds(dtype)
+    tables = forward_table(("tanh",), dtype), backward_table(("tanh",), dtype)
+    functions = Functions(*tables, backward_pointer("squared_error", dtype))
     batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
     kinds = {
         "functions": Struct(Functions, _pointer_kinds(functions)),
@@ -222,7 +229,7 @@ def gradient_pointers(
     name, arguments = "small_batch.small_batch_gradient", None
     if not by_rows:
         name, arguments = "gradient.tile_gradient", (batch_norm, dropped, sparse)
-    return GradientPointers(FunctionPointer(name, arguments, kinds, FLOAT64), functions)
+    return FunctionPointer(name, arguments, kinds, FLOAT64)
 
 
 def gradient_kind(pointers: GradientPointers) -> Struct:
@@ -324,7 +331,7 @@ def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, K
     }
 
 
-@functools.cache
+@functools.lru_cache(256)
 def training_loop(
     gathered: bool,
     team: bool,
@@ -385,7 +392,8 @@ def _training_loop(
 def loss_and_gradient(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `train.loss_and_gradient`."""
     of, training = get_kinds(dtype), training_kinds(False, sparse, dtype)
-    pointers = gradient_pointers(("tanh",), "squared_error", False, False, sparse, False, dtype)
+    loss = backward_pointer("squared_error", dtype)
+    pointers = gradient_pointers(("tanh",), loss, False, False, sparse, False, dtype)
     kinds = {
         "gradients_of": gradient_kind(pointers),
         "plan": PLAN,

@@ -16,6 +16,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import math
 import pickle
 import struct
 import threading
@@ -153,6 +154,36 @@ def _compiler() -> ModuleType:
         ) from error
 
 
+class PythonPointer:
+    """A pointer to a function in Python, for kernels that call it in place of the kernel of `pointer`.
+
+    The function takes the words of the arguments (``kinds.py``) and returns a float64. If it raises an
+    exception, the kernel gets NaN and goes on: call `raise_error` after the kernel.
+    """
+
+    def __init__(self, pointer: FunctionPointer, function: Callable[..., float]) -> None:
+        self.kind = pointer.kind
+        self._error: BaseException | None = None
+        words = struct.Struct("".join(code for kind in pointer.kinds.values() for code in kind.formats))
+
+        def run(result: int, _: int, address: int) -> int:
+            try:
+                value = function(*words.unpack(ctypes.string_at(address, words.size)))
+            except BaseException as error:  # ctypes would print it, and drop it
+                value, self._error = math.nan, self._error or error
+            ctypes.c_double.from_address(result).value = value
+            return 0
+
+        self._run = ENTRY(run)
+        self.address = ctypes.cast(self._run, ctypes.c_void_p).value
+
+    def raise_error(self) -> None:
+        """Raise the first exception of the function since the last call of this method, if there is one."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
 class UnusedPointer:
     """A pointer of the kind of `pointer` without a kernel, for a caller that does not call it.
 
@@ -288,6 +319,8 @@ def _layout(pointer: FunctionPointer) -> dict[str, Field]:
 
 # --- the machine code of kernels, as numba lays out calls and errors -------------------------------
 
+ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
 
 def get_entry(address: int) -> Callable[..., int]:
     """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
@@ -295,8 +328,7 @@ def get_entry(address: int) -> Callable[..., int]:
     The function takes the addresses of the result and of a pointer to an error, and the argument. It
     releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
     """
-    pointer = ctypes.c_void_p
-    return ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, pointer)(address)
+    return ENTRY(address)
 
 
 class ErrorInfo(ctypes.Structure):
