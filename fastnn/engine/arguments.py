@@ -136,18 +136,17 @@ def make_training_workspace(
     width: int,
     n_threads: int,
     team: bool = False,
-    by_rows: bool = False,
 ) -> Workspace:
     """Return the scratch arrays that `n_threads` threads overwrite in training."""
-    layout, dtype = network.training_layout, network.dtype
-    # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
-    n_windows = 2 * len(network.shapes) + 1 if by_rows else 0
-    padding = network.whole_tile(1) * n_windows
+    layout, dtype, line = network.training_layout, network.dtype, network.whole_tile(1)
+    # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`, whose tile
+    # is one line wide.
+    padding = line * line * (2 * len(network.shapes) + 1)
     widest = max(network.whole_tile(n_out) for _, n_out in network.shapes)
     gathered = count_tile_rows(network, job.is_sparse) + job.n_targets + 1 if job.is_gathered else 0
 
-    def rows(size: int) -> Array:
-        return allocate_distant_rows(n_threads, size * width, dtype)
+    def rows(size: int, padding: int = 0) -> Array:
+        return allocate_distant_rows(n_threads, size * width + padding, dtype)
 
     n_blocks = -(-network.n_parameters // BLOCK)
     size = 2 * widest * width if team else 0
@@ -155,9 +154,9 @@ def make_training_workspace(
     sums[1] = 0
     return Workspace(
         tiles=rows(gathered),
-        units=rows(layout.n_units + padding),
-        dunits=rows(layout.n_dunits + padding),
-        scratch=rows(2 * widest if by_rows else widest + PANEL_LINES * network.whole_tile(1)),
+        units=rows(layout.n_units, padding),
+        dunits=rows(layout.n_dunits, padding),
+        scratch=rows(widest + PANEL_LINES * line, widest * line),
         before=allocate_empty(network.n_parameters, dtype),
         partial=np.zeros(n_blocks),
         sums=sums,
@@ -198,12 +197,14 @@ def describe_steps(network: Network, job: Job) -> Hashable:
     return network, job.batch_size, order
 
 
-def is_by_rows(network: Network, job: Job) -> bool:
+def is_by_rows(network: Network, batch_size: int, is_sparse: bool = False) -> bool:
     """Return True if a step has too few samples to fill vectors: they run along units (`small_batch`)."""
-    if network.batch_norm or network.dropout or job.is_sparse:
+    if network.batch_norm or network.dropout or is_sparse:
         return False
-    most = limits.ROW_BYTES // network.dtype.itemsize
-    return job.batch_size <= most and divide_step(network, job.batch_size) == (1, False)
+    return batch_size * network.dtype.itemsize <= limits.ROW_BYTES and divide_step(network, batch_size) == (
+        1,
+        False,
+    )
 
 
 def divide_step(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:

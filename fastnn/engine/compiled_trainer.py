@@ -56,7 +56,7 @@ class NumbaTrainer(StepTrainer):
         n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
         width = choose_training_width(network, shard)
-        by_rows = is_by_rows(network, job)
+        by_rows = is_by_rows(network, job.batch_size, job.is_sparse)
         self._calls = SharedCalls(
             describe_steps(network, job),
             job.n_threads,
@@ -104,7 +104,7 @@ class NumbaTrainer(StepTrainer):
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
         self._single: Array | None = None  # the coefficients (1, C) of `single_step`
-        self._work = make_training_workspace(network, job, width, n_threads, team, by_rows)
+        self._work = make_training_workspace(network, job, width, n_threads, team)
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
@@ -159,21 +159,18 @@ class NumbaTrainer(StepTrainer):
     def single_step(self, X: Array, y: Array, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
 
-        The job is a single step on all samples, without dropout. X and y have the shapes and the dtype of the
-        job's samples and targets, and `coefficients` (C,) are the optimizer's. Such a call takes
-        microseconds: it skips interrupts and the budget of cores, and keeps no copies.
+        The job is a single step on all samples, of weight 1 and in one part, without dropout. X and y are
+        like the job's samples and targets, with at most as many rows; `coefficients` (C,) are the
+        optimizer's. Such a call takes microseconds: it skips interrupts and the budget of cores, and keeps
+        no copies.
         """
-        data, settings = self._data, self._settings
         if self._single is None:
             self._single = np.empty((1, len(coefficients)), self._network.dtype)
             self._prepared_steps = range(0)
-            self._prepare_call(
-                n_threads=1,
-                settings=settings,
-                coefficients=self._single,
-                last_step=1,
-                n_rounds=settings.n_rounds,
-            )
+            self._prepare_call(n_threads=1, coefficients=self._single, last_step=1, **self._resize(len(X)))
+        elif len(X) != self._settings.n_samples:
+            self._prepare_call(**self._resize(len(X)))
+        data, settings = self._data, self._settings
         if settings.by_rows:
             data.X[: X.size] = X.ravel()
         else:
@@ -186,6 +183,26 @@ class NumbaTrainer(StepTrainer):
         is_finite = self._prepare_call()()
         raise_loss_error(self._pointers.functions.loss_backward)
         return float(losses[0]) if is_finite else math.nan
+
+    def _resize(self, n: int) -> dict[str, Any]:
+        """Let single steps have `n` samples; return the arguments of the loop that change."""
+        network, width, before = self._network, choose_training_width(self._network, n), self._settings
+        changed: dict[str, Any] = {"n_rounds": -(-n // width)}
+        self._settings = changed["settings"] = before._replace(
+            n_samples=n,
+            batch_size=n,
+            n_rounds=changed["n_rounds"],
+            tile_width=width,
+            by_rows=is_by_rows(network, n),
+            weight_scale=1 / n,
+        )
+        if self._settings.by_rows != before.by_rows:
+            changed["gradients_of"] = get_job_pointers(
+                network, self._job, team=False, by_rows=self._settings.by_rows
+            )
+        self._data.weights[:n] = 1 / n
+        self._data.weights[n:] = 0
+        return changed
 
     def _keep_copies(self) -> None:
         """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.
@@ -234,19 +251,17 @@ class NumbaTrainer(StepTrainer):
         """Return the call of the training loop, with the arguments that change from call to call replaced."""
         if self._prepared is None:
             with let_interrupts_through():  # kernels may be compiled, for seconds
-                self._prepared = PreparedCall(
-                    self._loop,
-                    thread=0,
-                    gradients_of=self._pointers,
-                    update=self._update,
-                    options=self._options,
-                    plan=self._network.training_layout.plan,
-                    state=self._state,
-                    data=self._data,
-                    records=self.records,
-                    work=self._work,
-                    **changing,
-                )
+                given = {
+                    "gradients_of": self._pointers,
+                    "update": self._update,
+                    "options": self._options,
+                    "plan": self._network.training_layout.plan,
+                    "state": self._state,
+                    "data": self._data,
+                    "records": self.records,
+                    "work": self._work,
+                }
+                self._prepared = PreparedCall(self._loop, thread=0, **given | changing)
         else:
             self._prepared.set(**changing)
         return self._prepared

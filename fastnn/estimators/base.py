@@ -98,6 +98,10 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     def _compute_batch_size(self, n_samples: int) -> int:
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
+    def _warn_of_batch_size(self, n_samples: int) -> None:
+        if self.batch_size != "auto" and self.batch_size > n_samples:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+
     def _count_batches(self, n_samples: int) -> int:
         return -(-n_samples // self._compute_batch_size(n_samples))
 

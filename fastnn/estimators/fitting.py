@@ -183,8 +183,8 @@ def make_job(
     batch_size = estimator._compute_batch_size(n_samples)
     if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
         batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
-    elif estimator.batch_size != "auto" and estimator.batch_size > n_samples:
-        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    else:
+        estimator._warn_of_batch_size(n_samples)
     check_batches(state.network, batch_size, n_samples)
     loss, loss_share, max_loss = state.network.loss, 1.0, 0.0
     if not isinstance(estimator.solver, LBFGS):  # such an object minimises the loss itself

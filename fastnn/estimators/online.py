@@ -1,9 +1,9 @@
-"""Repeated partial fits of a batch, without the work that they have in common.
+"""Repeated partial fits of up to a batch, without the work that they have in common.
 
 A partial fit of a few rows spends a thousand times as long on checks and allocations as on the step itself.
-After two partial fits with samples of the same shape, an estimator keeps an `OnlineSteps`, which has a
-trainer with its buffers: the next such call copies the samples there and runs the kernel once. Every other
-call, and every call that would fail, runs `fit_network`, with the same results.
+After two partial fits, an estimator keeps an `OnlineSteps`, which has a trainer with its buffers: the next
+call copies the samples there and runs the kernel once. Every other call, and every call that would fail, runs
+`fit_network`, with the same results.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .samples import is_kernel_table
 if TYPE_CHECKING:
     from .base import BaseMLP
 
-# What an estimator keeps from one partial fit for the next: steps, the shape of the samples, or nothing.
-Kept: TypeAlias = "OnlineSteps | tuple[int, ...] | None"
+# What an estimator keeps for its next partial fit: steps, or True if that call is to prepare them.
+Kept: TypeAlias = "OnlineSteps | bool"
 # Number of steps whose coefficients are computed at once.
 STEPS = 256
 
@@ -53,14 +53,12 @@ def try_online_steps(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_online_steps(estimator: BaseMLP, job: Job, before: Kept) -> Kept:
-    """Return an `OnlineSteps`, the shape of the samples, or None, for an estimator to keep for its next fit.
+    """Return what an estimator keeps for its next fit: an `OnlineSteps` if it kept something from the last.
 
-    `before` is what the estimator kept from the last partial fit: two of the same shape suggest a third.
+    Two partial fits suggest a third.
     """
-    if not _is_plain(estimator, job):
-        return None
-    shape = job.X.shape
-    return OnlineSteps(estimator, job) if before == shape or isinstance(before, OnlineSteps) else shape
+    is_plain = _is_plain(estimator, job)
+    return OnlineSteps(estimator, job) if is_plain and before else is_plain
 
 
 def _is_plain(estimator: BaseMLP, job: Job) -> bool:
@@ -104,10 +102,14 @@ def _make_getter(kind: type[BaseMLP]) -> Callable[[dict[str, Any]], tuple[Any, .
 
 
 class OnlineSteps:
-    """Partial fits of one estimator, each a single step, with samples of the shape that `job` had."""
+    """Partial fits of one estimator, each a single step, with about as many samples as `job` or fewer."""
 
     def __init__(self, estimator: BaseMLP, job: Job) -> None:
         state = estimator._state
+        # Room for the next power of two lets calls of more and more rows grow it a few times only.
+        n = 1 << (job.n_samples - 1).bit_length()
+        n = n if divide_step(state.network, n) == (1, False) else job.n_samples
+        self._n_most = estimator._compute_batch_size(n)
         memory = state.trained_memory
         self._values, self._state, self._memory = _get_parameters(estimator), state, memory
         self._arrays = state.parameters, memory.optimizer, memory.plateau
@@ -115,15 +117,18 @@ class OnlineSteps:
         # Mask of the finite numbers of the optimizer state: a bytearray finds a 0 faster than `np.all` does.
         self._flags = bytearray(memory.optimizer.size)
         self._mask = np.frombuffer(self._flags, np.bool_).reshape(memory.optimizer.shape)
-        self._job = replace(job, X=job.X.copy(), y=job.y.copy(), steps_before=state.n_steps)
+        X, y = (np.zeros((self._n_most, *array.shape[1:]), array.dtype) for array in (job.X, job.y))
+        weights = np.ones(self._n_most)
+        self._job = replace(
+            job, X=X, y=y, weights=weights, batch_size=self._n_most, steps_before=state.n_steps
+        )
         self._trainer: Any = get_backend("numba").trainer(
             state.network, state.parameters, state.statistics, self._job, memory
         )
-        self._dtype, self._shape = state.network.dtype, job.X.shape
-        self._y_shape = job.y.shape if job.n_targets > 1 else job.y.shape[:1]
+        self._dtype, self._n_features = state.network.dtype, job.X.shape[1]
+        self._y_tail = job.y.shape[1:] if job.n_targets > 1 else ()
         # scikit-learn draws an order from a user's generator even if a batch is all samples.
-        draws = estimator.shuffle and not isinstance(estimator.random_state, numbers.Integral)
-        self._order = np.arange(job.n_samples if draws else 0)
+        self._draws = estimator.shuffle and not isinstance(estimator.random_state, numbers.Integral)
         self._n_done = 0
         # Two threads may share an estimator, but not the trainer: the second runs `fit_network`.
         self._lock = threading.Lock()
@@ -139,7 +144,10 @@ class OnlineSteps:
             return False
         try:
             targets = self._encode_targets(estimator, X, y, **options)
-            return targets is not None and self._advance(estimator, X, targets)
+            if targets is None:
+                return False
+            estimator._warn_of_batch_size(len(X))
+            return self._advance(estimator, X, targets)
         finally:
             self._lock.release()
 
@@ -158,9 +166,10 @@ class OnlineSteps:
             and all(map(operator.is_, _get_parameters(estimator), self._values))
             and not has_watched_fits(estimator)
             and is_kernel_table(X, (self._dtype,))
-            and X.shape == self._shape
+            and X.shape[1] == self._n_features
+            and X.shape[0] <= self._n_most
             and type(y) is np.ndarray
-            and y.shape == self._y_shape
+            and y.shape == (X.shape[0], *self._y_tail)
         ):
             return None
         if self._encoding is None:
@@ -198,8 +207,8 @@ class OnlineSteps:
                     np.copyto(array, copy)
         if done:
             estimator.n_iter_ = 0
-            record_epochs(estimator, state, [loss / self._shape[0]], self._shape[0])
-            if self._order.size > 1:
+            record_epochs(estimator, state, [loss / len(X)], len(X))
+            if self._draws and len(X) > 1:
                 with claim_random(check_random_state(estimator.random_state)) as random:
-                    random.shuffle(self._order)
+                    random.shuffle(np.arange(len(X)))
         return done

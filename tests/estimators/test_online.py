@@ -1,5 +1,6 @@
 """Repeated partial fits of a few rows reuse prepared steps: they equal ordinary partial fits bit for bit."""
 
+import itertools
 import pickle
 import sys
 import threading
@@ -20,13 +21,14 @@ LABELS = CLASSES[np.argmax(X[:, :3], axis=1)]
 NUMBERS = X[:, 0] - X[:, 1]
 
 
-def fit_rows(estimator, count=1, dtype=np.float64, *, ordinary=False, n_rows=30):
-    """Return the estimator after partial fits of `count` rows each; lists of rows need ordinary ones."""
+def fit_rows(estimator, *counts, dtype=np.float64, ordinary=False, n_calls=10):
+    """Return the estimator after partial fits of these numbers of rows; lists of rows need ordinary ones."""
     known = {"classes": CLASSES} if isinstance(estimator, MLPClassifier) else {}
     targets = LABELS if known else NUMBERS.astype(dtype)
-    for k in range(0, n_rows, count):
-        samples, own = X[k : k + count].astype(dtype), targets[k : k + count]
-        estimator.partial_fit(samples, own.tolist() if ordinary else own, **known)
+    for k, count in zip(range(n_calls), itertools.cycle(counts or [1])):
+        rows = slice(k, k + count)
+        own = targets[rows]
+        estimator.partial_fit(X[rows].astype(dtype), own.tolist() if ordinary else own, **known)
     return estimator
 
 
@@ -37,7 +39,7 @@ def regressor(**options):
 def assert_same(one, other):
     """Assert that two estimators have bitwise equal parameters, records and optimizer states."""
     dtype = one.coefs_[0].dtype
-    continued = [fit_rows(deepcopy(each), 3, dtype, ordinary=True, n_rows=9) for each in (one, other)]
+    continued = [fit_rows(deepcopy(each), 3, dtype=dtype, ordinary=True) for each in (one, other)]
     for some in ([one, other], continued):
         np.testing.assert_array_equal(*map(parameters, some))
         for name in ("loss_curve_", "loss_", "best_loss_", "n_iter_", "t_"):
@@ -61,47 +63,56 @@ def seed_globally(estimator):
 
 
 @pytest.mark.parametrize(
-    ("count", "dtype"), [(1, np.float64), (3, np.float32), (32, np.float64), (64, np.float32)]
+    ("counts", "dtype"),
+    [([1], np.float64), ([3], np.float32), ([64, 5, 300, 1, 33], np.float64), ([2, 20, 9], np.float32)],
+    ids=str,
 )
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_prepared_steps_equal_ordinary_partial_fits(make, count, dtype):
+def test_prepared_steps_equal_ordinary_partial_fits(make, counts, dtype):
     """Coefficients are computed for some hundred steps at once, and those of Adam depend on the step."""
-    n_rows = 300 if make is MAKERS["regressor"] and count == 1 else 10 * count
-    estimator = fit_rows(make(), count, dtype, n_rows=n_rows)
-    assert_same(estimator, fit_rows(make(), count, dtype, ordinary=True, n_rows=n_rows))
+    options = {"dtype": dtype, "n_calls": 300 if make is MAKERS["regressor"] and counts == [1] else 12}
+    estimator = fit_rows(make(), *counts, **options)
+    assert_same(estimator, fit_rows(make(), *counts, **options, ordinary=True))
 
 
 @pytest.mark.parametrize("random_state", [None, 0])
-@pytest.mark.parametrize("count", [1, 2, 32, 64])
-def test_prepared_steps_of_several_outputs_are_scikit_learns(count, random_state):
+@pytest.mark.parametrize("counts", [[1], [2], [64], [64, 9, 1, 32, 200, 3]], ids=str)
+def test_prepared_steps_of_several_outputs_are_scikit_learns(counts, random_state):
     found = []
     targets = np.stack([NUMBERS, X[:, 2]], axis=1)
     for kind in (MLPRegressor, sklearn.neural_network.MLPRegressor):
         estimator = kind(hidden_layer_sizes=(10, 10), random_state=random_state)
         np.random.seed(5)
-        for k in range(0, 8 * count, count):
+        for k, count in zip(range(10), itertools.cycle(counts)):
             estimator.partial_fit(X[k : k + count], targets[k : k + count])
         found.append([*estimator.coefs_, estimator.loss_curve_, np.random.random(3)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
-def count_calls(estimator):
-    """Return the number of calls of Python functions in a further partial fit of a row."""
+def count_calls(estimator, n_rows):
+    """Return the number of calls of Python functions in a further partial fit."""
     calls = []
     sys.setprofile(lambda frame, event, argument: calls.append(event))
     try:
-        estimator.partial_fit(X[:1], NUMBERS[:1])
+        estimator.partial_fit(X[:n_rows], NUMBERS[:n_rows])
     finally:
         sys.setprofile(None)
     return calls.count("call")
 
 
 def test_prepared_steps_do_a_small_part_of_the_work():
-    estimator = fit_rows(regressor(), n_rows=1)
-    counts = [count_calls(estimator) for _ in range(5)]
-    assert 5 * counts[-1] < counts[0]
-    assert count_calls(estimator.set_params(alpha=0.5)) > 5 * counts[-1]
+    estimator = fit_rows(regressor(), n_calls=1)
+    counts = [count_calls(estimator, n_rows) for n_rows in (4, 4, 4, 3, 1, 2)]
+    assert 5 * max(counts[2:]) < counts[0]
+    assert count_calls(estimator.set_params(alpha=0.5), 1) > 5 * max(counts[2:])
+
+
+def test_every_partial_fit_of_less_than_a_batch_warns():
+    estimator = regressor(batch_size=4)
+    for _ in range(4):
+        with pytest.warns(UserWarning, match="clipped"):
+            estimator.partial_fit(X[:3], NUMBERS[:3])
 
 
 def test_without_a_seed_a_single_row_draws_no_order():
@@ -177,5 +188,5 @@ def test_a_second_thread_runs_ordinary_partial_fits():
     calls.append(lambda: estimator.partial_fit(X[1:2], NUMBERS[1:2]))
     estimator.partial_fit(X[:1], NUMBERS[:1])
     assert not calls
-    fit_rows(expected, ordinary=True, n_rows=2)
+    fit_rows(expected, ordinary=True, n_calls=2)
     np.testing.assert_array_equal(parameters(estimator), parameters(expected))
