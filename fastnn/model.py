@@ -544,7 +544,8 @@ class Model(Exportable, Savable):
         X, y = self._check(X, y)
         weights = check_weights(sample_weight, X.shape[0])
         network, parameters = self._network, self._predicting
-        loss = get_backend(self.backend).loss(network, parameters, X, y, weights / weights.sum())
+        compute = get_backend(self.backend).loss(network, X, y, weights / weights.sum())
+        loss = compute(parameters)
         if not math.isfinite(loss):
             cause = explain_overflow(network, parameters) or (
                 f"the network's scores, or the losses computed from them, are too large for {network.dtype}. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,16 +57,27 @@ class NumbaBackend(Backend):
     ) -> Array:
         if (found := self._predict_few_rows(network, parameters, X, name)) is not None:
             return found
-        kernel, pointers, result = _choose_kernel(network, X, name)
-        packed = self._pack_weights(network, parameters, X, n_threads)
-
-        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
-            return kernel(*pointers, *packed, samples, tile, units, result[rows])
-
-        if not all(_run_slices(network, X, run, n_threads)) and warns:
+        fill, result = self._make_fill(network, X, name, n_threads)
+        if not fill(parameters) and warns:
             P = result if name else self.outputs(network, parameters, X, "identity", n_threads, warns=False)
             warn_of_overflow(network, parameters, P)
         return result
+
+    def _make_fill(
+        self, network: Network, X: Samples, name: str | None, n_threads: int
+    ) -> tuple[Callable[[Array], bool], Array]:
+        """Return what `bind` documents, for samples of any number."""
+        kernel, pointers, result = _choose_kernel(network, X, name)
+
+        def fill(parameters: Array) -> bool:
+            packed = self._pack_weights(network, parameters, X, n_threads)
+
+            def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
+                return kernel(*pointers, *packed, samples, tile, units, result[rows])
+
+            return all(_run_slices(network, X, run, n_threads))
+
+        return fill, result
 
     def _predict_few_rows(
         self, network: Network, parameters: Array, X: Samples, name: str | None
@@ -80,24 +91,23 @@ class NumbaBackend(Backend):
             return None
         calls = network.prepared_calls[name, n_rows]
         try:
-            call, samples, result = calls.pop()  # no other thread uses this call until it is returned
+            fill, samples, result = calls.pop()  # no other thread uses this call until it is returned
         except IndexError:
             samples = np.empty(X.shape, network.dtype)
-            call, result = self.bind(network, parameters, samples, name)
-        if call.arguments["parameters"] is not parameters:
-            call.set(parameters=parameters, packed=parameters)
+            fill, result = self.bind(network, samples, name)
         samples[...] = X
-        found = result.copy() if call() else None
-        calls.append((call, samples, result))
+        found = result.copy() if fill(parameters) else None
+        calls.append((fill, samples, result))
         return found
 
     def bind(
-        self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[PreparedCall, Array]:
+        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+    ) -> tuple[Callable[[Array], object], Array]:
+        if not _is_short(network, X):
+            return self._make_fill(network, X, name, n_threads)
         kernel, pointers, result = _choose_kernel(network, X, name)
-        tile, units = _make_prediction_workspace(network, X.shape[0])
-        given = *pointers, network.layout.plan, parameters, parameters, align(X), tile, units, result
-        return PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True))), result
+        workspace = _make_prediction_workspace(network, X.shape[0])
+        return _prepare(network, kernel, pointers, (align(X), *workspace, result)), result
 
     @staticmethod
     def _pack_weights(
@@ -116,37 +126,40 @@ class NumbaBackend(Backend):
         return plan, parameters, packed
 
     def loss(
-        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
-    ) -> float:
-        activations = forward_table(network.kernel_activations, network.dtype)
+        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+    ) -> Callable[[Array], float]:
         value = get_loss_pointer(value_pointer, network.loss, network.dtype)
+        pointers = forward_table(network.kernel_activations, network.dtype), value
         kernel = prediction.loss(is_sparse(X), network.dtype)
-        packed = self._pack_weights(network, parameters, X, n_threads)
         weights = weights.astype(network.dtype)
 
-        def run(rows: slice, samples: Samples, tile: Array, units: Array) -> float:
+        def list_others(rows: slice, tile: Array, units: Array) -> tuple[Any, ...]:
             width = units.shape[0] // network.layout.n_units
-            targets = allocate_empty(y.shape[1] * width, network.dtype)
-            row = allocate_empty(width, network.dtype)
-            return kernel(
-                activations,
-                value,
-                *packed,
-                samples,
-                align(y[rows]),
-                weights[rows],
-                network.loss.parameter,
-                tile,
-                targets,
-                row,
-                units,
-            )
+            targets, row = (allocate_empty(n * width, network.dtype) for n in (y.shape[1], 1))
+            return align(y[rows]), weights[rows], network.loss.parameter, tile, targets, row, units
 
-        total = 0.0
-        for part in _run_slices(network, X, run, n_threads):
-            total += part  # sum() rounds as the kernel does only before Python 3.12
-        raise_loss_error(value)
-        return total
+        if _is_short(network, X):
+            others = list_others(slice(None), *_make_prediction_workspace(network, X.shape[0]))
+            evaluate = _prepare(network, kernel, pointers, (align(X), *others))
+        else:
+
+            def evaluate(parameters: Array) -> float:
+                packed = self._pack_weights(network, parameters, X, n_threads)
+
+                def run(rows: slice, samples: Samples, tile: Array, units: Array) -> float:
+                    return kernel(*pointers, *packed, samples, *list_others(rows, tile, units))
+
+                total = 0.0
+                for part in _run_slices(network, X, run, n_threads):
+                    total += part  # sum() rounds as the kernel does only before Python 3.12
+                return total
+
+        def compute(parameters: Array) -> float:
+            total = evaluate(parameters)
+            raise_loss_error(value)
+            return total
+
+        return compute
 
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Samples, y: Array, weights: Array, key: int
@@ -205,6 +218,29 @@ def _make_prediction_workspace(
     width, n_rows = choose_tile_width(network, n_samples), count_tile_rows(network, is_sparse)
     workspace = allocate_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]
+
+
+def _is_short(network: Network, X: Samples) -> bool:
+    """Return True if one call takes milliseconds at most, without packed weights: it can stay prepared."""
+    if is_sparse(X) or X.shape[0] >= limits.PACKED_TILES * find_widest_tile(network):
+        return False
+    return X.shape[0] * network.operations <= limits.FIRST_CALL_OPERATIONS
+
+
+def _prepare(
+    network: Network, kernel: FunctionPointer, pointers: tuple[Any, ...], others: tuple[Any, ...]
+) -> Callable[[Array], Any]:
+    """Return a function of the parameters that calls a kernel of predictions with these arguments."""
+    parameters = allocate_zeros(network.n_parameters, network.dtype)
+    given = *pointers, network.layout.plan, parameters, parameters, *others
+    call = PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True)))
+
+    def run(parameters: Array) -> Any:
+        if call.arguments["parameters"] is not parameters:
+            call.set(parameters=parameters, packed=parameters)
+        return call()
+
+    return run
 
 
 def _run_slices(network: Network, X: Samples, run: Callable[..., T], n_threads: int) -> list[T]:

@@ -109,29 +109,29 @@ class NumpyBackend(Backend):
         return P
 
     def bind(
-        self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], object], Array]:
+        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+    ) -> tuple[Callable[[Array], object], Array]:
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
 
-        def run() -> bool:
+        def run(parameters: Array) -> bool:
             result[...] = self.outputs(network, parameters, X, name)
             return True  # `run` itself has warned
 
         return run, result
 
-    @_quiet
     def loss(
-        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
-    ) -> float:
-        return predict.loss(
-            *_get_lists(network, parameters),
-            make_dense(X),
-            network.loss.formulas,
-            shape_targets(network, y),
-            weights.astype(network.dtype),
-            network.loss.parameter,
-        )
+        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+    ) -> Callable[[Array], float]:
+        X, y, weights = make_dense(X), shape_targets(network, y), weights.astype(network.dtype)
+        loss = network.loss
+
+        @_quiet
+        def compute(parameters: Array) -> float:
+            lists = _get_lists(network, parameters)
+            return predict.loss(*lists, X, loss.formulas, y, weights, loss.parameter)
+
+        return compute
 
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int

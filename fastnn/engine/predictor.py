@@ -46,11 +46,11 @@ class Predictor:
         n_bytes = n_rows * network.n_inputs * network.dtype.itemsize
         check_memory(n_bytes, f"n_rows: a table of {n_rows} samples takes", "choose fewer")
         self._X = np.zeros(self._shape, network.dtype)
-        parameters = parameters.copy()
-        self._run, self._result = get_backend(backend).bind(network, parameters, self._X, output)
+        self._parameters = parameters.copy()
+        self._run, self._result = get_backend(backend).bind(network, self._X, output)
         self._finish, self._names = finish, names
         self._lock = threading.Lock()
-        self._arguments = backend, network, parameters, n_rows, output, finish, names
+        self._arguments = backend, network, self._parameters, n_rows, output, finish, names
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the arguments from which pickle and copy create a new predictor."""
@@ -84,7 +84,7 @@ class Predictor:
             except FloatingPointError:  # under numpy.seterr; errstate for every call would take too long
                 with np.errstate(all="ignore"):
                     self._X[...] = X
-            if not self._run():
+            if not self._run(self._parameters):
                 warn(
                     "a score is not finite: the prediction is meaningless. Look for NaN, infinity and values "
                     "that are too large in X",

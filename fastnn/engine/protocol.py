@@ -161,7 +161,7 @@ class Backend(Protocol):
     """Protocol of the operations on a network.
 
     All arguments have been checked. `parameters` is the flat vector. X (n, inputs) is an array or a SciPy CSR
-    matrix; `bind` accepts only an array. y (n, targets) has the network's dtype, weights have the shape
+    matrix. y (n, targets) has the network's dtype, weights have the shape
     (n,). `n_threads` is the largest number of threads, 0 for as many as are useful. Predictions need
     parameters with batch normalisation folded in (`Network.fold_batch_norm`). They warn of samples whose
     predictions are not finite, unless `warns` is False.
@@ -182,17 +182,21 @@ class Backend(Protocol):
         """Return the outputs (n, outputs), the function `name` of the scores; for None the classes (n,)."""
 
     def bind(
-        self, network: Network, parameters: Array, X: Array, name: str | None
-    ) -> tuple[Callable[[], object], Array]:
-        """Return a function that predicts the present contents of X, and the array that the function fills.
+        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+    ) -> tuple[Callable[[Array], object], Array]:
+        """Return a function of the parameters that predicts the present contents of X, and what it fills.
 
-        The function computes what `outputs` returns for `name`, and returns True if all scores are finite.
+        The function fills the array with what `outputs` returns for `name`, and returns True if all scores
+        are finite. One thread at a time may call it.
         """
 
     def loss(
-        self, network: Network, parameters: Array, X: Samples, y: Array, weights: Array, n_threads: int = 0
-    ) -> float:
-        """Return the sum of the samples' losses times their weights."""
+        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+    ) -> Callable[[Array], float]:
+        """Return a function of the parameters: the sum of the samples' losses times their weights.
+
+        One thread at a time may call it.
+        """
 
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory

@@ -32,6 +32,7 @@ from .fitted import STOCHASTIC, FittedNetwork
 from .fitting import fit_network
 from .parameters import validate_parameters
 from .samples import Samples, cast_samples, densify, is_kernel_table
+from .scores import Score
 from .targets import Targets, Weights
 from .weights import adopt_weights, check_out_activation
 
@@ -65,8 +66,8 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         """Encode checked targets for the loss, as an array (n, n_targets)."""
 
     @abstractmethod
-    def _compute_score(self, data: Samples) -> float:
-        """Return the score of checked samples that `early_stopping` uses without `scoring`."""
+    def _make_score(self, data: Samples) -> Score:
+        """Return the score of predictions of checked samples that `early_stopping` uses without `scoring`."""
 
     def _adopt_targets(self) -> None:
         """Set what a fit derives from y and `n_outputs_` does not say, for weights assigned without a fit."""
@@ -169,15 +170,15 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             return X
         return cast_samples(network.dtype, densify(self._validate_data(X, reset=False)))
 
-    def _compute_outputs(self, X: Array, name: str | None, warns: bool = True) -> Array:
+    def _compute_outputs(self, X: Array, name: str | None) -> Array:
         """Return the outputs of checked samples, as `Backend.outputs` names them."""
         state = self._state
-        return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads, warns)
+        return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads)
 
-    def _compute_predictions(self, X: Array, method: str, warns: bool = True) -> Array:
+    def _compute_predictions(self, X: Array, method: str) -> Array:
         """Return the predictions or probabilities for checked samples."""
         output, finish = self._choose_output(method)
-        return finish(self._compute_outputs(X, output, warns))
+        return finish(self._compute_outputs(X, output))
 
     def jacobian(self, X: object, *, of: str = "scores") -> Array:
         """Compute the derivatives of the network's scores, or of its probabilities, by the features.

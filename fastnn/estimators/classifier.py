@@ -27,7 +27,7 @@ from .fitting import FitOptions, fit_network
 from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
-from .scores import compute_accuracy
+from .scores import Score, make_accuracy
 from .solvers import is_stochastic
 from .sparse import check_sparse
 from .targets import ClassTargets, Weights, check_class_weights, check_texts
@@ -274,12 +274,11 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
             return SigmoidBinaryCrossEntropy()
         return SoftmaxCrossEntropy(label_smoothing=float(self.label_smoothing))
 
-    def _compute_score(self, data: Samples) -> float:
-        """Return the accuracy, weighted by the sample weights and the weights of the classes."""
+    def _make_score(self, data: Samples) -> Score:
         y = data.given_y
         if y.ndim == 2 and not self._has_labels:
             y = self.classes_[y.argmax(axis=1)]
-        return compute_accuracy(y, self._compute_predictions(data.X, "predict", False), data.weights)
+        return make_accuracy(y, data.weights)
 
     # --- predicting --------------------------------------------------------------------------------
 

@@ -67,28 +67,34 @@ class Validation:
 
     def __init__(self, estimator: BaseMLP, data: Samples) -> None:
         self._estimator, self._data = estimator, data
-        self._weights = data.weights / data.weights.sum()
+        network, n_threads = estimator._state.network, estimator._threads
+        weights = data.weights / data.weights.sum()
+        self._loss = get_backend("numba").loss(network, data.X, data.y, weights, n_threads)
+        self._scoring = estimator.scoring
+        if estimator.early_stopping and self._scoring is None:
+            self._score = estimator._make_score(data)
+            name, self._finish = estimator._choose_output("predict")
+            self._fill, self._outputs = get_backend("numba").bind(network, data.X, name, n_threads)
 
     def compute_loss(self) -> float:
         """Return the present loss."""
-        estimator, data, state = self._estimator, self._data, self._estimator._state
-        loss = get_backend("numba").loss(
-            state.network, state.folded, data.X, data.y, self._weights, estimator._threads
-        )
+        estimator = self._estimator
+        loss = self._loss(estimator._state.folded)
         estimator.validation_loss_curve_.append(loss)
         return loss
 
     def compute_score(self) -> float:
         """Return the present score by the parameter `scoring`; the loss has been computed before."""
         estimator, data = self._estimator, self._data
-        if estimator.scoring == "loss":
+        if self._scoring == "loss":
             score = -estimator.validation_loss_curve_[-1]
-        elif estimator.scoring is None:
-            score = estimator._compute_score(data)
+        elif self._scoring is None:
+            self._fill(estimator._state.folded)
+            score = self._score(self._finish(self._outputs))
         else:
             nameless = copy.copy(estimator)
             nameless.__dict__.pop("feature_names_in_", None)  # `data.X` has no names
-            scorer = check_scoring(nameless, estimator.scoring)
+            scorer = check_scoring(nameless, self._scoring)
             has_weights = (
                 data.given_weights is not None or getattr(estimator, "class_weight", None) is not None
             )

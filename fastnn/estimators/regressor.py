@@ -13,14 +13,14 @@ from sklearn.utils.metaestimators import available_if
 
 from ..losses import LOSSES, REGRESSION_LOSSES, Loss, Quantile
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
-from ..system.validation import Array, all_finite, short_repr
+from ..system.validation import Array, short_repr
 from ..system.words import translate_arguments
 from .base import BaseMLP
 from .fitting import FitOptions, fit_network
 from .online import try_online_steps
 from .parameters import ATTRIBUTES_DOC, CONSTRAINTS, PARAMETERS_DOC
 from .samples import Samples
-from .scores import compute_r2
+from .scores import Score, make_r2
 from .solvers import is_stochastic
 from .targets import NumberTargets, Weights
 from .weights import make_from_weights
@@ -193,13 +193,8 @@ class MLPRegressor(NumberTargets, RegressorMixin, BaseMLP):
             return self.loss
         return Quantile(float(self.quantile)) if self.loss == "quantile" else LOSSES[self.loss]()
 
-    def _compute_score(self, data: Samples) -> float:
-        """Return the coefficient of determination, or NaN if a prediction is not finite."""
-        predicted = self._compute_predictions(data.X, "predict", warns=False)
-        if not all_finite(predicted):
-            return float("nan")
-        with np.errstate(over="ignore"):  # finite predictions can still have an infinite square
-            return compute_r2(data.given_y, predicted, data.given_weights)
+    def _make_score(self, data: Samples) -> Score:
+        return make_r2(data.given_y, data.given_weights, self._state.network.dtype)
 
     # --- predicting --------------------------------------------------------------------------------
 

@@ -1,38 +1,65 @@
 """The default scores of `early_stopping`: accuracy and R2 of checked targets, to the last bit scikit-learn's.
 
-scikit-learn's own functions check their arguments in every call, which takes longer than an epoch.
+scikit-learn's own functions check their arguments in every call, which takes longer than an epoch. Here, what
+depends on the targets alone is computed once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..system.validation import Array
+from ..system.validation import Array, all_finite
+
+# Function of the predictions of the samples for which the score was made.
+Score: TypeAlias = Callable[[Array], float]
 
 
-def compute_accuracy(y: Array, predicted: Array, weights: NDArray[np.float64]) -> float:
-    """Return the weighted fraction of the samples whose class, or all labels, are predicted."""
-    is_right = y == predicted
-    if is_right.ndim == 2:
-        is_right = is_right.all(axis=1)
-    return float((is_right * weights).sum() / weights.sum())
+def make_accuracy(y: Array, weights: NDArray[np.float64]) -> Score:
+    """Return the score that is the weighted fraction of the samples whose class, or all labels, are right."""
+    total = weights.sum()
+
+    def score(predicted: Array) -> float:
+        is_right = y == predicted
+        if is_right.ndim == 2:
+            is_right = is_right.all(axis=1)
+        return float((is_right * weights).sum() / total)
+
+    return score
 
 
-def compute_r2(y: Array, predicted: Array, weights: NDArray[np.float64] | None) -> float:
-    """Return the coefficient of determination, the mean over the outputs; NaN for less than two samples.
+# Finite targets and predictions can still have an infinite square.
+_let_overflow = np.errstate(over="ignore")
 
-    An output that is predicted exactly counts 1; another whose targets are constant counts 0.
+
+@_let_overflow
+def make_r2(y: Array, weights: NDArray[np.float64] | None, dtype: np.dtype) -> Score:
+    """Return the coefficient of determination of predictions of a dtype, the mean over the outputs.
+
+    An output that is predicted exactly counts 1; another whose targets are constant counts 0. The score of
+    less than two samples, or of predictions that are not finite, is NaN.
     """
-    if len(y) < 2:
-        return float("nan")
-    floats = [array for array in (y, predicted, weights) if array is not None and array.dtype.kind == "f"]
-    dtype = np.result_type(*floats)
-    y, predicted = (array.astype(dtype, copy=False).reshape(len(y), -1) for array in (y, predicted))
-    factors = 1.0 if weights is None else weights[:, None]
-    residual = (factors * (y - predicted) ** 2).sum(axis=0)
-    total = (factors * (y - np.average(y, axis=0, weights=weights)) ** 2).sum(axis=0)
-    unexplained = np.divide(
-        residual, total, out=(residual != 0).astype(dtype), where=(residual != 0) & (total != 0)
-    )
-    return float((1 - unexplained).mean())
+    floats = [array.dtype for array in (y, weights) if array is not None and array.dtype.kind == "f"]
+    dtype = np.result_type(dtype, *floats)
+    y = y.astype(dtype, copy=False).reshape(len(y), -1)
+    factors = None if weights is None else weights[:, None]
+
+    def sum_squares(differences: Array) -> Array:
+        squares = differences**2
+        return (squares if factors is None else factors * squares).sum(axis=0)
+
+    total = sum_squares(y - np.average(y, axis=0, weights=weights))
+
+    @_let_overflow
+    def score(predicted: Array) -> float:
+        if len(y) < 2 or not all_finite(predicted):
+            return float("nan")
+        residual = sum_squares(y - predicted.astype(dtype, copy=False).reshape(y.shape))
+        unexplained = (residual != 0).astype(dtype)
+        np.divide(residual, total, out=unexplained, where=(residual != 0) & (total != 0))
+        return float((1 - unexplained).mean())
+
+    return score

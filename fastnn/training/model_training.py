@@ -173,10 +173,11 @@ class _ModelRun(Hook):
         hooks: list[Hook] = [each for each in options.callbacks if isinstance(each, Hook)]
         if options.print_loss or options.print_every:
             samples = _WeightedSamples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
-            compute = self._objective if options.print_loss == "objective" else self._loss
-            hooks.append(PrintLoss(partial(compute, samples), options.print_every or 1000))
+            loss = self._make_loss(samples)
+            penalty = self._compute_penalty if options.print_loss == "objective" else lambda: 0.0
+            hooks.append(PrintLoss(lambda: loss() + penalty(), options.print_every or 1000))
         if self._held_out is not None:
-            hooks.append(ValidateLoss(partial(self._loss, self._held_out)))
+            hooks.append(ValidateLoss(self._make_loss(self._held_out)))
             for each in options.callbacks:
                 if isinstance(each, EarlyStopping):
                     # A method of this hook would be a cycle, which keeps the arrays of the training.
@@ -197,18 +198,17 @@ class _ModelRun(Hook):
 
     # --- what hooks measure ----------------------------------------------------------------------------
 
-    def _loss(self, samples: _WeightedSamples) -> float:
-        """Return the present mean loss of samples."""
-        X, y, weights, _ = samples
-        folded = self._network.fold_batch_norm(self._trainer.current, self._trainer.statistics)
-        return self._backend.loss(self._network, folded, X, y, weights)
+    def _make_loss(self, samples: _WeightedSamples) -> Callable[[], float]:
+        """Return a function that computes the present mean loss of samples."""
+        network, trainer = self._network, self._trainer
+        compute = self._backend.loss(network, samples.X, samples.y, samples.weights)
+        return lambda: compute(network.fold_batch_norm(trainer.current, trainer.statistics))
 
-    def _objective(self, samples: _WeightedSamples) -> float:
-        """Return the present mean loss of samples and the L2 penalty."""
-        job, parameters = self._job, self._trainer.current
-        total_weight, reg_lambda = float(job.weights.sum()), self._options.reg_lambda
-        penalty = self._network.compute_penalty(parameters, reg_lambda, job.reduction, total_weight)
-        return self._loss(samples) + penalty
+    def _compute_penalty(self) -> float:
+        """Return the present L2 penalty beside the mean loss."""
+        job, total_weight = self._job, float(self._job.weights.sum())
+        reg_lambda = self._options.reg_lambda
+        return self._network.compute_penalty(self._trainer.current, reg_lambda, job.reduction, total_weight)
 
     # --- what the training leaves, and checkpoints save --------------------------------------------------
 

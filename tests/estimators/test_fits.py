@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.utils import compute_sample_weight
 
 import fastnn
-from fastnn.estimators.scores import compute_accuracy, compute_r2
+from fastnn.estimators.scores import make_accuracy, make_r2
 
 pytestmark = UNCONVERGED
 
@@ -294,11 +294,12 @@ def test_default_scores_are_scikit_learns_to_the_last_bit(weights, dtypes):
         given, found = random.normal(scale=3, size=(2, *shape))
         for truth, guess in [(given, found), (given * 0 + 2, found), (given, given), (given * 0, given * 0)]:
             truth, guess = truth.astype(dtypes[0]), guess.astype(dtypes[1])
-            assert compute_r2(truth, guess, weights) == r2_score(truth, guess, sample_weight=weights)
+            score = make_r2(truth, weights, guess.dtype)(guess)
+            assert score == r2_score(truth, guess, sample_weight=weights)
         truth, guess = (given > 0).astype(int), (found > 0).astype(int)
         truth[::2] = guess[::2]
         score = accuracy_score(truth, guess, sample_weight=weights)
-        assert compute_accuracy(truth, guess, ones) == score
+        assert make_accuracy(truth, ones)(guess) == score
     options = {"early_stopping": True, "max_iter": 8, "learning_rate_init": 0.05}
     for targets in (TARGETS, np.c_[TARGETS, np.ones_like(TARGETS)]):
         kinds = [regressor(scoring=scoring, **options) for scoring in (None, "r2")]

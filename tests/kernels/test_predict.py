@@ -84,7 +84,7 @@ def test_loss_matches_the_reference(network: Network, count, seed, is_sparse):
     slope = np.exp(slope) if loss.output == "exponential" else slope
     error = rounding(network, S) * slope * network.n_outputs * max(1.0, weights.sum())
     for backend in BACKENDS:
-        assert backend.loss(network, parameters, X, y, weights) == pytest.approx(expected, abs=error)
+        assert backend.loss(network, X, y, weights)(parameters) == pytest.approx(expected, abs=error)
 
 
 def predict_all(network, parameters, X, y, weights, n_threads=1):
@@ -93,7 +93,7 @@ def predict_all(network, parameters, X, y, weights, n_threads=1):
     found = [
         backend.outputs(network, parameters, X, "identity", n_threads),
         backend.outputs(network, parameters, X, None, n_threads),
-        backend.loss(network, parameters, X, y, weights, n_threads),
+        backend.loss(network, X, y, weights, n_threads)(parameters),
     ]
     if network.n_inputs == 2 and network.n_outputs > 1:
         classes = np.zeros((3, 150), np.uint8)
