@@ -167,7 +167,7 @@ class NumbaTrainer(StepTrainer):
         if self._single is None:
             self._single = np.empty((1, len(coefficients)), self._network.dtype)
             self._prepared_steps = range(0)
-            self._prepare_call(n_threads=1, coefficients=self._single, last_step=1, **self._resize(len(X)))
+            self._prepare_call(coefficients=self._single, last_step=1, **self._resize(len(X)))
         elif len(X) != self._settings.n_samples:
             self._prepare_call(**self._resize(len(X)))
         data, settings = self._data, self._settings
@@ -252,6 +252,8 @@ class NumbaTrainer(StepTrainer):
         if self._prepared is None:
             with let_interrupts_through():  # kernels may be compiled, for seconds
                 given = {
+                    "thread": 0,
+                    "n_threads": 1,
                     "gradients_of": self._pointers,
                     "update": self._update,
                     "options": self._options,
@@ -261,7 +263,7 @@ class NumbaTrainer(StepTrainer):
                     "records": self.records,
                     "work": self._work,
                 }
-                self._prepared = PreparedCall(self._loop, thread=0, **given | changing)
+                self._prepared = PreparedCall(self._loop, **given | changing)
         else:
             self._prepared.set(**changing)
         return self._prepared
@@ -270,7 +272,7 @@ class NumbaTrainer(StepTrainer):
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         n_rounds, step = self._calls.n_rounds, self.n_steps
         n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        changing: dict[str, Any] = {"n_threads": 1, "last_step": step + n_steps, "n_rounds": n_rounds}
+        changing: dict[str, Any] = {"last_step": step + n_steps, "n_rounds": n_rounds}
         steps = self._prepared_steps
         if step not in steps or step + n_steps > steps.stop:
             count, is_constant = n_steps, type(self._job.schedule) is Constant

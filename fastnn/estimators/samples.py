@@ -44,9 +44,10 @@ def check_samples(estimator: BaseMLP, X: Any, y: Any, sample_weight: Weights, us
     if (
         is_kernel_table(X, FLOATS)
         and type(y) is np.ndarray
-        and y.shape == X.shape[:1]
-        and y.dtype.kind in "ib"
-        and not estimator._target_checks
+        and y.shape[:1] == X.shape[:1]
+        and y.ndim <= 2
+        and y.size
+        and (y.dtype.kind in "ib" or (y.dtype in FLOATS and all_finite(y)))
         and (
             begins or (X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_"))
         )

@@ -52,14 +52,16 @@ def make_r2(y: Array, weights: NDArray[np.float64] | None, dtype: np.dtype) -> S
         return (squares if factors is None else factors * squares).sum(axis=0)
 
     total = sum_squares(y - np.average(y, axis=0, weights=weights))
+    is_constant = total == 0
+    total[is_constant] = 1
 
     @_let_overflow
     def score(predicted: Array) -> float:
         if len(y) < 2 or not all_finite(predicted):
             return float("nan")
         residual = sum_squares(y - predicted.astype(dtype, copy=False).reshape(y.shape))
-        unexplained = (residual != 0).astype(dtype)
-        np.divide(residual, total, out=unexplained, where=(residual != 0) & (total != 0))
+        unexplained = residual / total
+        unexplained[is_constant] = residual[is_constant] != 0
         return float((1 - unexplained).mean())
 
     return score
