@@ -109,7 +109,7 @@ class NumbaTrainer(StepTrainer):
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
-        self._saved = [np.empty_like(array) for array in self._changing]
+        self._saved: list[Array] = []
         self._saved_step = 0  # number of steps done when the copies were made
         self._next_copies = 0.0  # time from which the next chunk begins with new copies
 
@@ -211,8 +211,11 @@ class NumbaTrainer(StepTrainer):
         take a small part of the time (`limits.COPY_FRACTION`).
         """
         started = time.perf_counter()
-        for array, saved in zip(self._changing, self._saved, strict=True):
-            np.copyto(saved, array)
+        if self._saved:
+            for array, saved in zip(self._changing, self._saved, strict=True):
+                np.copyto(saved, array)
+        else:
+            self._saved = [array.copy() for array in self._changing]
         self._saved_step, ended = self.n_steps, time.perf_counter()
         self._next_copies = ended + (ended - started) / limits.COPY_FRACTION
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -82,7 +83,7 @@ class Job:
         """Number of targets of a sample."""
         return self.y.shape[1]
 
-    @property
+    @cached_property
     def n_batches(self) -> int:
         """Number of steps of an epoch."""
         return -(-self.X.shape[0] // self.batch_size)
@@ -102,7 +103,7 @@ class Job:
         """True if batches are gathered from rows of X; False if the only batch is all samples in order."""
         return self.batch_size < self.X.shape[0] or self.is_sparse
 
-    @property
+    @cached_property
     def is_sparse(self) -> bool:
         """True if X is a CSR matrix."""
         return is_sparse(self.X)
@@ -122,12 +123,12 @@ class Job:
         """Fraction of the new parameters in their running average; 0 for no average."""
         return 0.0 if self.ema_decay is None else 1.0 - self.ema_decay
 
-    @property
+    @cached_property
     def weight_scale(self) -> float:
         """Factor of the sample weights in a step on all samples: 1, or for averaged losses 1 / their sum."""
         return float(1 / self.weights.sum()) if self.is_mean else 1.0
 
-    @property
+    @cached_property
     def common_weight(self) -> float:
         """Weight of every sample if all weights are equal, else 0."""
         return float(self.weights[0]) if (self.weights == self.weights[0]).all() else 0.0

@@ -120,7 +120,7 @@ def fit_network(
         estimator._validate_params()  # scikit-learn skips this in partial fits of a fitted estimator
         if estimator.early_stopping or X_val is not None:
             raise ValueError("partial_fit does not support early_stopping=True")
-    read_parameters(estimator)  # refuses values before anything is drawn
+    told = read_parameters(estimator)  # refuses values before anything is drawn
     begins = (options.is_whole and not estimator.warm_start) or not hasattr(estimator, "_state")
     online = estimator.__dict__.pop("_online", None)
     before = estimator.__dict__.copy()
@@ -163,7 +163,7 @@ def fit_network(
             state.keep_generator(source, estimator.random_state)
             begin_curves(estimator, optimizer)
             draw_seed(state, random)
-            job = make_job(estimator, data, state, optimizer, options)
+            job = make_job(estimator, data, state, optimizer, options, told)
             validation = None if held_out is None else Validation(estimator, held_out)
             fit = _Fit(estimator, job, random, validation, options)
             fit.run(make_callback_data(estimator, X, data))
@@ -176,9 +176,14 @@ def fit_network(
 
 
 def make_job(
-    estimator: BaseMLP, data: Samples, state: FittedNetwork, optimizer: Optimizer, options: FitOptions
+    estimator: BaseMLP,
+    data: Samples,
+    state: FittedNetwork,
+    optimizer: Optimizer,
+    options: FitOptions,
+    told: dict[str, Any],
 ) -> Job:
-    """Return the engine's job of the whole fit."""
+    """Return the engine's job of the whole fit; `told` is what `read_parameters` returned."""
     n_samples, n_passes = data.X.shape[0], options.n_passes or int(estimator.max_iter)
     batch_size = estimator._compute_batch_size(n_samples)
     if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
@@ -205,7 +210,7 @@ def make_job(
         seed=state.seed,
         optimizer=optimizer,
         schedule=make_schedule(estimator, state, n_samples, n_batches),
-        **read_parameters(estimator),
+        **told,
         n_threads=estimator._threads,
         of_objective=True,
         loss_share=loss_share,

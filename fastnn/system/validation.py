@@ -6,6 +6,7 @@ validator would take many times longer.
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import sys
@@ -421,10 +422,15 @@ def make_field(default: Any, check: Check, **about: Any) -> Any:
 
 def check_fields(instance: Any) -> None:
     """Check the fields of a dataclass that have a check, and store what the checks return."""
-    for each in fields(instance):
-        check = each.metadata.get("check")
-        if check is not None:
-            store_checked(instance, **{each.name: check(getattr(instance, each.name), each.name)})
+    kind: Any = type(instance)
+    for name, check in list_checks(kind).items():
+        object.__setattr__(instance, name, check(getattr(instance, name), name))
+
+
+@functools.cache
+def list_checks(kind: Any) -> dict[str, Check]:
+    """Return the checks of a dataclass's fields, by their names."""
+    return {each.name: each.metadata["check"] for each in fields(kind) if "check" in each.metadata}
 
 
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from ..system.validation import (
     check_positive_count,
     check_rate,
     check_weights,
+    list_checks,
     make_field,
     make_optional,
     store_checked,
@@ -116,11 +117,13 @@ SETTINGS = [name for name, decides in _list_options("decides_result").items() if
 NOT_FOR_LBFGS = [name for name, suits in _list_options("suits_lbfgs").items() if not suits]
 # Parameters of the estimators that set an option, by the name of the option.
 PARAMETERS = {name: parameter for name, parameter in _list_options("parameter").items() if parameter}
+# Options that a `Job` has under the same name.
+_COPIED = [each.name for each in fields(Job) if each.name in TrainOptions.__dataclass_fields__]
 
 
 def read_parameters(estimator: object) -> dict[str, Any]:
     """Return the options that an estimator's parameters set, checked, by the names of the options."""
-    checks = _list_options("check")
+    checks = list_checks(TrainOptions)
     return {
         name: checks[name](getattr(estimator, parameter), parameter) for name, parameter in PARAMETERS.items()
     }
@@ -136,7 +139,7 @@ def make_job(network: Network, X: object, y: object, options: TrainOptions) -> J
     n_samples = len(X)
     batch_size = min(options.batch_size or n_samples, n_samples)
     check_batches(network, batch_size, n_samples)
-    copied = {each.name: getattr(options, each.name) for each in fields(Job) if hasattr(options, each.name)}
+    copied = {name: getattr(options, name) for name in _COPIED}
     computed = {
         "batch_size": batch_size,
         "record_every": record_every(options.num_passes),
