@@ -64,8 +64,10 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
         and (flags := X.flags).c_contiguous
         and flags.aligned
     ):
-        is_single = type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float32  # overflows in no dtype
-        X = X.astype(dtype, order="C") if is_single else _convert_to_rows(X, dtype, name)
+        if type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float32:  # overflows in no dtype
+            X = X.astype(dtype, order="C")
+        else:
+            X = _convert_to_rows(X, dtype, name)
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(
             f"{name} has {pluralize(X.shape[1], 'feature')}, but the network has "
