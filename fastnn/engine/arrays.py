@@ -9,7 +9,7 @@ from fastnn_kernels.calls.prediction import Table, pack_weights, plan_packing
 
 from ..network.description import Array, Network, allocate_empty
 from ..system.memory import LARGE_BYTES
-from .job import Samples, is_sparse
+from .job import MatrixLike, is_sparse
 
 
 def align(X: Array) -> Array:
@@ -17,7 +17,7 @@ def align(X: Array) -> Array:
     return X if X.flags.aligned else X.copy()
 
 
-def make_dense(X: Samples) -> Array:
+def make_dense(X: MatrixLike) -> Array:
     """Return samples as an array, which the reference takes."""
     return X.toarray() if is_sparse(X) else X
 
@@ -27,7 +27,7 @@ def shape_targets(network: Network, y: Array) -> Array:
     return y[:, 0] if network.loss.of_labels and y.shape[1] == 1 else y
 
 
-def make_csr_table(X: Samples, rows: NDArray[np.int64]) -> Samples:
+def make_csr_table(X: MatrixLike, rows: NDArray[np.int64]) -> MatrixLike:
     """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
@@ -52,12 +52,12 @@ def pack_network_weights(plan: Array, parameters: Array, is_sparse: bool = False
     return plan, parameters
 
 
-def average_row_values(X: Samples) -> float:
+def average_row_values(X: MatrixLike) -> float:
     """Return the mean number of stored values in a row of a CSR matrix; 0 without rows."""
     return X.nnz / max(1, X.shape[0])
 
 
-def count_operations(network: Network, X: Samples) -> int:
+def count_operations(network: Network, X: MatrixLike) -> int:
     """Return the FLOPs of one forward pass of one sample."""
     n_inputs, n_outputs = network.shapes[0]
     used = int(average_row_values(X)) if is_sparse(X) else n_inputs

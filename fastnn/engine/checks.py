@@ -9,10 +9,10 @@ import numpy as np
 from ..network.description import Array, Network
 from ..system.messages import warn
 from ..system.validation import all_finite, check_samples
-from .job import Memory, Samples
+from .job import MatrixLike, Memory
 
 
-def check_data(network: Network, X: Samples, y: Any, suffix: str = "") -> tuple[Array, Array]:
+def check_data(network: Network, X: MatrixLike, y: Any, suffix: str = "") -> tuple[Array, Array]:
     """Return checked samples and targets; `suffix` extends their names in error messages."""
     X = check_samples(X, network.n_inputs, network.dtype, f"X{suffix}")
     return X, network.loss.check(y, X.shape[0], network.n_outputs, network.dtype, f"y{suffix}")

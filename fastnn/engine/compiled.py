@@ -23,7 +23,7 @@ from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
-from .job import Job, Samples, is_sparse
+from .job import Job, MatrixLike, is_sparse
 from .own_losses import get_loss_pointer, raise_loss_error
 from .protocol import Backend
 from .tiles import (
@@ -50,7 +50,7 @@ class NumbaBackend(Backend):
         self,
         network: Network,
         parameters: Array,
-        X: Samples,
+        X: MatrixLike,
         name: str | None,
         n_threads: int = 0,
         warns: bool = True,
@@ -64,7 +64,7 @@ class NumbaBackend(Backend):
         return result
 
     def _make_fill(
-        self, network: Network, X: Samples, name: str | None, n_threads: int
+        self, network: Network, X: MatrixLike, name: str | None, n_threads: int
     ) -> tuple[Callable[[Array], bool], Array]:
         """Return what `bind` documents, for samples of any number."""
         kernel, pointers, result = _choose_kernel(network, X, name)
@@ -72,7 +72,7 @@ class NumbaBackend(Backend):
         def fill(parameters: Array) -> bool:
             packed = self._pack_weights(network, parameters, X, n_threads)
 
-            def run(rows: slice, samples: Samples, tile: Array, units: Array) -> bool:
+            def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> bool:
                 return kernel(*pointers, *packed, samples, tile, units, result[rows])
 
             return all(_run_slices(network, X, run, n_threads))
@@ -80,7 +80,7 @@ class NumbaBackend(Backend):
         return fill, result
 
     def _predict_few_rows(
-        self, network: Network, parameters: Array, X: Samples, name: str | None
+        self, network: Network, parameters: Array, X: MatrixLike, name: str | None
     ) -> Array | None:
         """Return what `bind` computes for a few rows, by a call that stays prepared for the next rows.
 
@@ -101,7 +101,7 @@ class NumbaBackend(Backend):
         return found
 
     def bind(
-        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+        self, network: Network, X: MatrixLike, name: str | None, n_threads: int = 0
     ) -> tuple[Callable[[Array], object], Array]:
         if not _is_short(network, X):
             return self._make_fill(network, X, name, n_threads)
@@ -111,7 +111,7 @@ class NumbaBackend(Backend):
 
     @staticmethod
     def _pack_weights(
-        network: Network, parameters: Array, X: Samples, n_threads: int
+        network: Network, parameters: Array, X: MatrixLike, n_threads: int
     ) -> tuple[Array, Array, Array]:
         """Return the plan, the parameters and the packed weights for predictions of X.
 
@@ -126,7 +126,7 @@ class NumbaBackend(Backend):
         return plan, parameters, packed
 
     def loss(
-        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, X: MatrixLike, y: Array, weights: Array, n_threads: int = 0
     ) -> Callable[[Array], float]:
         value = get_loss_pointer(value_pointer, network.loss, network.dtype)
         pointers = forward_table(network.kernel_activations, network.dtype), value
@@ -146,7 +146,7 @@ class NumbaBackend(Backend):
             def evaluate(parameters: Array) -> float:
                 packed = self._pack_weights(network, parameters, X, n_threads)
 
-                def run(rows: slice, samples: Samples, tile: Array, units: Array) -> float:
+                def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> float:
                     return kernel(*pointers, *packed, samples, *list_others(rows, tile, units))
 
                 total = 0.0
@@ -162,7 +162,7 @@ class NumbaBackend(Backend):
         return compute
 
     def loss_and_gradient(
-        self, network: Network, statistics: Array, X: Samples, y: Array, weights: Array, key: int
+        self, network: Network, statistics: Array, X: MatrixLike, y: Array, weights: Array, key: int
     ) -> Callable[[Array], tuple[float, Array]]:
         n_samples = X.shape[0]
         width = choose_training_width(network, n_samples)
@@ -200,7 +200,7 @@ class NumbaBackend(Backend):
 
 
 def _choose_kernel(
-    network: Network, X: Samples, name: str | None
+    network: Network, X: MatrixLike, name: str | None
 ) -> tuple[FunctionPointer, tuple[PointerTable | FunctionPointer, ...], Array]:
     """Return the kernel of a prediction, its first arguments, and an array for its results."""
     n_samples, dtype, sparse = X.shape[0], network.dtype, is_sparse(X)
@@ -220,7 +220,7 @@ def _make_prediction_workspace(
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _is_short(network: Network, X: Samples) -> bool:
+def _is_short(network: Network, X: MatrixLike) -> bool:
     """Return True if one call takes milliseconds at most, without packed weights: it can stay prepared."""
     if is_sparse(X) or X.shape[0] >= limits.PACKED_TILES * find_widest_tile(network):
         return False
@@ -243,7 +243,7 @@ def _prepare(
     return run
 
 
-def _run_slices(network: Network, X: Samples, run: Callable[..., T], n_threads: int) -> list[T]:
+def _run_slices(network: Network, X: MatrixLike, run: Callable[..., T], n_threads: int) -> list[T]:
     """Return the results of ``run(rows, samples, tile, units)`` for consecutive slices of the samples.
 
     Each call runs a kernel on a separate workspace. If cores are free, up to `n_threads` calls run in

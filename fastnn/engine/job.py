@@ -17,11 +17,11 @@ from ..schedules import Constant, Schedule
 from ..system.validation import check_layout
 from . import limits
 
-# Samples: an array, or a CSR matrix or array of scipy.sparse, which has no types.
-Samples: TypeAlias = Any
+# An array, or a CSR matrix or array of scipy.sparse, which has no types.
+MatrixLike: TypeAlias = Any
 
 
-def is_sparse(X: Samples) -> bool:
+def is_sparse(X: MatrixLike) -> bool:
     """Return True if X is a SciPy CSR matrix: checked samples are otherwise NumPy arrays."""
     return not isinstance(X, np.ndarray)
 

@@ -15,7 +15,7 @@ from ..system.validation import all_finite
 from . import limits
 from .arrays import make_dense, shape_targets
 from .checks import find_non_finite, warn_of_overflow
-from .job import Job, Memory, Samples
+from .job import Job, MatrixLike, Memory
 from .numpy_lbfgs import NumpyLBFGSTrainer
 from .numpy_passes import NumpyPasses, NumpyUpdate
 from .protocol import Backend, StepTrainer
@@ -92,7 +92,7 @@ class NumpyBackend(Backend):
         self,
         network: Network,
         parameters: Array,
-        X: Samples,
+        X: MatrixLike,
         name: str | None,
         n_threads: int = 0,
         warns: bool = True,
@@ -109,7 +109,7 @@ class NumpyBackend(Backend):
         return P
 
     def bind(
-        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+        self, network: Network, X: MatrixLike, name: str | None, n_threads: int = 0
     ) -> tuple[Callable[[Array], object], Array]:
         n, k = X.shape[0], network.n_outputs
         result = np.empty(n, np.int64) if name is None else np.empty((n, k), network.dtype)
@@ -121,7 +121,7 @@ class NumpyBackend(Backend):
         return run, result
 
     def loss(
-        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, X: MatrixLike, y: Array, weights: Array, n_threads: int = 0
     ) -> Callable[[Array], float]:
         X, y, weights = make_dense(X), shape_targets(network, y), weights.astype(network.dtype)
         loss = network.loss

@@ -12,7 +12,7 @@ from fastnn_kernels.calls.training import Records
 
 from ..network.description import Array, Network
 from ..optimizers import Optimizer
-from .job import Job, Memory, Samples
+from .job import Job, MatrixLike, Memory
 from .minimisation import Ending, LBFGSMemory
 
 
@@ -174,7 +174,7 @@ class Backend(Protocol):
         self,
         network: Network,
         parameters: Array,
-        X: Samples,
+        X: MatrixLike,
         name: str | None,
         n_threads: int = 0,
         warns: bool = True,
@@ -182,7 +182,7 @@ class Backend(Protocol):
         """Return the outputs (n, outputs), the function `name` of the scores; for None the classes (n,)."""
 
     def bind(
-        self, network: Network, X: Samples, name: str | None, n_threads: int = 0
+        self, network: Network, X: MatrixLike, name: str | None, n_threads: int = 0
     ) -> tuple[Callable[[Array], object], Array]:
         """Return a function of the parameters that predicts the present contents of X, and what it fills.
 
@@ -191,7 +191,7 @@ class Backend(Protocol):
         """
 
     def loss(
-        self, network: Network, X: Samples, y: Array, weights: Array, n_threads: int = 0
+        self, network: Network, X: MatrixLike, y: Array, weights: Array, n_threads: int = 0
     ) -> Callable[[Array], float]:
         """Return a function of the parameters: the sum of the samples' losses times their weights.
 
