@@ -11,7 +11,7 @@ import numpy as np
 from fastnn_kernels.calls import prediction
 from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_pointer
 from fastnn_kernels.calls.training import loss_and_gradient
-from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, compilation_listeners
+from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall, compilation_listeners
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..system.notices import announce_compilation
@@ -57,27 +57,11 @@ class NumbaBackend(Backend):
     ) -> Array:
         if (found := self._predict_few_rows(network, parameters, X, name)) is not None:
             return found
-        fill, result = self._make_fill(network, X, name, n_threads)
-        if not fill(parameters) and warns:
+        compute, result = _make_outputs(network, X, name, n_threads, is_kept=False)
+        if not all(compute(parameters)) and warns:
             P = result if name else self.outputs(network, parameters, X, "identity", n_threads, warns=False)
             warn_of_overflow(network, parameters, P)
         return result
-
-    def _make_fill(
-        self, network: Network, X: MatrixLike, name: str | None, n_threads: int
-    ) -> tuple[Callable[[Array], bool], Array]:
-        """Return what `bind` documents, for samples of any number."""
-        kernel, pointers, result = _choose_kernel(network, X, name)
-
-        def fill(parameters: Array) -> bool:
-            packed = self._pack_weights(network, parameters, X, n_threads)
-
-            def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> bool:
-                return kernel(*pointers, *packed, samples, tile, units, result[rows])
-
-            return all(_run_slices(network, X, run, n_threads))
-
-        return fill, result
 
     def _predict_few_rows(
         self, network: Network, parameters: Array, X: MatrixLike, name: str | None
@@ -103,27 +87,8 @@ class NumbaBackend(Backend):
     def bind(
         self, network: Network, X: MatrixLike, name: str | None, n_threads: int = 0
     ) -> tuple[Callable[[Array], object], Array]:
-        if not _is_short(network, X):
-            return self._make_fill(network, X, name, n_threads)
-        kernel, pointers, result = _choose_kernel(network, X, name)
-        workspace = _make_prediction_workspace(network, X.shape[0])
-        return _prepare(network, kernel, pointers, (align(X), *workspace, result)), result
-
-    @staticmethod
-    def _pack_weights(
-        network: Network, parameters: Array, X: MatrixLike, n_threads: int
-    ) -> tuple[Array, Array, Array]:
-        """Return the plan, the parameters and the packed weights for predictions of X.
-
-        Weights are packed only where every thread has many tiles to compute.
-        """
-        plan, packed = network.layout.plan, parameters
-        n_tiles = X.shape[0] // find_widest_tile(network)
-        if n_tiles >= limits.PACKED_TILES:
-            cores = count_cores()
-            if n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
-                plan, packed = pack_network_weights(plan, parameters, is_sparse(X))
-        return plan, parameters, packed
+        compute, result = _make_outputs(network, X, name, n_threads)
+        return lambda parameters: all(compute(parameters)), result
 
     def loss(
         self, network: Network, X: MatrixLike, y: Array, weights: Array, n_threads: int = 0
@@ -138,28 +103,16 @@ class NumbaBackend(Backend):
             targets, row = (allocate_empty(n * width, network.dtype) for n in (y.shape[1], 1))
             return align(y[rows]), weights[rows], network.loss.parameter, tile, targets, row, units
 
-        if _is_short(network, X):
-            others = list_others(slice(None), *_make_prediction_workspace(network, X.shape[0]))
-            evaluate = _prepare(network, kernel, pointers, (align(X), *others))
-        else:
+        compute = _make_function(network, X, kernel, pointers, list_others, n_threads)
 
-            def evaluate(parameters: Array) -> float:
-                packed = self._pack_weights(network, parameters, X, n_threads)
-
-                def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> float:
-                    return kernel(*pointers, *packed, samples, *list_others(rows, tile, units))
-
-                total = 0.0
-                for part in _run_slices(network, X, run, n_threads):
-                    total += part  # sum() rounds as the kernel does only before Python 3.12
-                return total
-
-        def compute(parameters: Array) -> float:
-            total = evaluate(parameters)
+        def add_losses(parameters: Array) -> float:
+            total = 0.0
+            for part in compute(parameters):
+                total += part  # sum() rounds as the kernel does only before Python 3.12
             raise_loss_error(value)
             return total
 
-        return compute
+        return add_losses
 
     def loss_and_gradient(
         self, network: Network, statistics: Array, X: MatrixLike, y: Array, weights: Array, key: int
@@ -199,16 +152,22 @@ class NumbaBackend(Backend):
         return evaluate
 
 
-def _choose_kernel(
-    network: Network, X: MatrixLike, name: str | None
-) -> tuple[FunctionPointer, tuple[PointerTable | FunctionPointer, ...], Array]:
-    """Return the kernel of a prediction, its first arguments, and an array for its results."""
+def _make_outputs(
+    network: Network, X: MatrixLike, name: str | None, n_threads: int, is_kept: bool = True
+) -> tuple[Callable[[Array], list[bool]], Array]:
+    """Return a `_make_function` that fills an array with the outputs `name`, and this array."""
     n_samples, dtype, sparse = X.shape[0], network.dtype, is_sparse(X)
-    activations = forward_table(network.kernel_activations, dtype)
+    pointers: tuple[Any, ...] = (forward_table(network.kernel_activations, dtype),)
     if name is None:
-        return prediction.predict(sparse, dtype), (activations,), np.empty(n_samples, np.int64)
-    pointers = activations, forward_pointer(name, dtype)
-    return prediction.outputs(sparse, dtype), pointers, np.empty((n_samples, network.n_outputs), dtype)
+        kernel, result = prediction.predict(sparse, dtype), np.empty(n_samples, np.int64)
+    else:
+        kernel, result = prediction.outputs(sparse, dtype), np.empty((n_samples, network.n_outputs), dtype)
+        pointers += (forward_pointer(name, dtype),)
+
+    def list_others(rows: slice, tile: Array, units: Array) -> tuple[Array, ...]:
+        return tile, units, result[rows]
+
+    return _make_function(network, X, kernel, pointers, list_others, n_threads, is_kept), result
 
 
 def _make_prediction_workspace(
@@ -220,27 +179,56 @@ def _make_prediction_workspace(
     return workspace[: n_rows * width], workspace[n_rows * width :]
 
 
-def _is_short(network: Network, X: MatrixLike) -> bool:
-    """Return True if one call takes milliseconds at most, without packed weights: it can stay prepared."""
-    if is_sparse(X) or X.shape[0] >= limits.PACKED_TILES * find_widest_tile(network):
-        return False
-    return X.shape[0] * network.operations <= limits.FIRST_CALL_OPERATIONS
+def _make_function(
+    network: Network,
+    X: MatrixLike,
+    kernel: FunctionPointer,
+    pointers: tuple[Any, ...],
+    list_others: Callable[[slice, Array, Array], tuple[Any, ...]],
+    n_threads: int,
+    is_kept: bool = True,
+) -> Callable[[Array], list[Any]]:
+    """Return a function of the parameters: the results of a kernel for consecutive slices of the samples.
 
+    `pointers` are the first arguments of the kernel, ``list_others(rows, tile, units)`` the last. If the
+    function `is_kept` for several calls, a single short call of the kernel stays prepared.
+    """
+    n_tiles = X.shape[0] // find_widest_tile(network)
+    is_packed = n_tiles >= limits.PACKED_TILES
 
-def _prepare(
-    network: Network, kernel: FunctionPointer, pointers: tuple[Any, ...], others: tuple[Any, ...]
-) -> Callable[[Array], Any]:
-    """Return a function of the parameters that calls a kernel of predictions with these arguments."""
+    def compute(parameters: Array) -> list[Any]:
+        # Weights are packed only where every thread has many tiles to compute.
+        plan, packed, cores = network.layout.plan, parameters, count_cores() if is_packed else 0
+        if is_packed and n_tiles >= limits.PACKED_TILES * min(n_threads or cores, cores):
+            plan, packed = pack_network_weights(plan, parameters, is_sparse(X))
+
+        def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> Any:
+            return kernel(*pointers, plan, parameters, packed, samples, *list_others(rows, tile, units))
+
+        return _run_slices(network, X, run, n_threads)
+
+    if not is_kept or is_packed or is_sparse(X):
+        return compute
+    tile, units = _make_prediction_workspace(network, X.shape[0])
+    if X.shape[0] > _count_slice_rows(network, X, units):
+        return compute
     parameters = allocate_zeros(network.n_parameters, network.dtype)
-    given = *pointers, network.layout.plan, parameters, parameters, *others
+    others = list_others(slice(None), tile, units)
+    given = *pointers, network.layout.plan, parameters, parameters, align(X), *others
     call = PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True)))
 
-    def run(parameters: Array) -> Any:
+    def repeat(parameters: Array) -> list[Any]:
         if call.arguments["parameters"] is not parameters:
             call.set(parameters=parameters, packed=parameters)
-        return call()
+        return [call()]
 
-    return run
+    return repeat
+
+
+def _count_slice_rows(network: Network, X: MatrixLike, units: Array) -> int:
+    """Return the number of samples in a call of a kernel on the workspace `units`: whole tiles."""
+    width = units.shape[0] // network.layout.n_units
+    return width * max(1, int(limits.FIRST_CALL_OPERATIONS / (count_operations(network, X) * width)))
 
 
 def _run_slices(network: Network, X: MatrixLike, run: Callable[..., T], n_threads: int) -> list[T]:
@@ -252,8 +240,7 @@ def _run_slices(network: Network, X: MatrixLike, run: Callable[..., T], n_thread
     sparse = is_sparse(X)
     n_samples = X.shape[0]
     tile, units = _make_prediction_workspace(network, n_samples, sparse)
-    width = units.shape[0] // network.layout.n_units
-    step = width * max(1, int(limits.FIRST_CALL_OPERATIONS / (count_operations(network, X) * width)))
+    step = _count_slice_rows(network, X, units)
     if n_samples <= step:  # a single call takes microseconds: skip threads and interrupts
         samples = make_csr_table(X, np.arange(n_samples, dtype=np.int64)) if sparse else align(X)
         return [run(slice(0, n_samples), samples, tile, units)]
