@@ -297,18 +297,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return "sigmoid", _add_first_class
 
     def predict(self, X: object) -> Array:
-        """Predict the class of every sample, or 1 for each of its labels.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
-            Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
-        """
         classes = self._compute_predictions(self._check_input(X), "predict")
         return scipy.sparse.csr_matrix(classes) if self._is_sparse else classes
 
@@ -330,18 +318,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return scores[:, 0] if self.n_outputs_ == 1 and not self._has_labels else scores
 
     def predict_proba(self, X: object) -> Array:
-        """Compute the probability of every class, in the order of `classes_`, or of every label.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array (n_samples, n_classes)
-            Probabilities, a column per class or label.
-        """
         return self._compute_predictions(self._check_input(X), "predict_proba")
 
     def predict_log_proba(self, X: object) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import numbers
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -224,10 +223,6 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
         check_is_fitted(self)
         return self._validate_data(X, reset=False)
 
-    @abstractmethod
-    def predict(self, X: object) -> Array:
-        """Return the combined prediction of the members."""
-
     def __sklearn_is_fitted__(self) -> bool:
         return "estimators_" in self.__dict__
 
@@ -310,34 +305,10 @@ class MLPEnsembleClassifier(ClassTargets, ClassifierMixin, _Ensemble):
     _kind = MLPClassifier
 
     def predict_proba(self, X: object) -> Array:
-        """Compute the mean of the members' probabilities, in the order of `classes_`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array (n_samples, n_classes)
-            Probabilities, a column per class or label.
-        """
         X = self._check_input(X)
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
 
     def predict(self, X: object) -> Array:
-        """Predict the class of every sample, or 1 for each of its labels, by the mean probability.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
-            Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
-        """
         P = self.predict_proba(X)
         if not self._has_labels:
             return self.classes_[P.argmax(axis=1)]

@@ -206,6 +206,36 @@ class ClassTargets(Targets):
             self.n_outputs_ = n_classes if n_classes > 2 else 1
         return rows
 
+    @abstractmethod
+    def predict(self, X: object) -> Array:
+        """Predict the class of every sample, or 1 for each of its labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples,) of classes, or (n_samples, n_labels) of 0 and 1
+            Predictions; a sparse matrix if the labels in `fit` were a sparse matrix.
+        """
+
+    @abstractmethod
+    def predict_proba(self, X: object) -> Array:
+        """Compute the probability of every class, in the order of `classes_`, or of every label.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Probabilities, a column per class or label.
+        """
+
     def score(self, X: object, y: object, sample_weight: Weights = None) -> float:
         """Compute the accuracy: the fraction of samples whose class, or all labels, are predicted correctly.
 
