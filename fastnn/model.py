@@ -317,8 +317,8 @@ class Model(Exportable, Savable):
         epsilon : float, default 0.01
             Learning rate, which the schedule multiplies by its factor at every step.
         reg_lambda : float, default 0.01
-            Strength of the L2 regularisation of the weights. That of an optimizer, as in
-            ``fastnn.SGD(weight_decay=0.01)``, includes the biases.
+            Strength of the L2 regularisation of the weights. The weight decay of an optimizer, as in
+            ``fastnn.SGD(weight_decay=0.01)``, also affects the biases.
         print_loss : bool or "objective", default False
             Print ``Loss after iteration %i: %f`` after epoch 0 and every `print_every` epochs from there:
             the mean loss of the samples, or with "objective" the sum of this loss and of the L2 penalty, as

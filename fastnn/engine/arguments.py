@@ -217,8 +217,8 @@ def divide_step(network: Network, batch_size: int, is_sparse: bool = False) -> t
     # On a CSR matrix every further shard would cost another gradient of the whole first layer, most of it 0.
     if is_sparse or operations < limits.SHARED_OPERATIONS:
         return 1, False
-    # Threads that share units exchange the sums of all units and samples, those that share samples exchange
-    # the gradient. The smaller of the two is faster, on one thread, too.
+    # Threads that share units exchange the sums of all units and samples; threads that share samples
+    # exchange the gradient. The smaller of the two is faster, also on one thread.
     traffic = limits.TEAM_TRAFFIC * batch_size * sum(network.layers_dim[1:])
     shares_units = network.n_parameters >= traffic
     # Batch normalisation needs all samples of a batch, so that threads can only share units.

@@ -42,7 +42,7 @@ def warn_of_overflow(network: Network, parameters: Array, P: Array) -> None:
 
 def explain_overflow(network: Network, parameters: Array) -> str:
     """Return the message for results that are not finite because of the parameters, or ""."""
-    # Those of batch normalisation are combined with its statistics, which may overflow.
+    # Batch normalisation combines its parameters with its statistics, which may overflow.
     if network.batch_norm or all_finite(parameters):
         return ""
     return (

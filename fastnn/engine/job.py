@@ -138,7 +138,7 @@ class Job:
         """Coupled weight decay of the optimizer, an L2 penalty on all parameters."""
         return self.optimizer.l2
 
-    @property
+    @cached_property
     def kept(self) -> NDArray[np.int64]:
         """Numbers (R,) of the kept epochs: every `record_every`-th from epoch 0 on, and the last."""
         passes, last = np.arange(0, self.num_passes, self.record_every, dtype=np.int64), self.num_passes - 1

@@ -58,8 +58,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     # --- methods of the subclasses ----------------------------------------------------------------
 
     @abstractmethod
-    def _make_loss(self) -> Loss:
-        """Return the engine's loss."""
+    def _make_loss(self) -> Loss: ...
 
     @abstractmethod
     def _encode(self, y: Array, dtype: np.dtype) -> Array:
@@ -176,7 +175,6 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads)
 
     def _compute_predictions(self, X: Array, method: str) -> Array:
-        """Return the predictions or probabilities for checked samples."""
         output, finish = self._choose_output(method)
         return finish(self._compute_outputs(X, output))
 

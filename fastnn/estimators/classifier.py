@@ -246,7 +246,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         """Return class numbers (n, 1) or labels (n, n_labels); with the sigmoid's loss, smoothed here."""
         if self._has_labels:
             targets = y
-        elif y.ndim == 2:  # fractions of the classes, of two only that of the second
+        elif y.ndim == 2:  # fractions of the classes; two classes need the second alone
             targets = y if self.n_outputs_ > 1 else y[:, 1:]
         else:
             targets = np.searchsorted(self.classes_, y)[:, None]
@@ -257,7 +257,6 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
         return targets
 
     def _weigh_samples(self, y: Array) -> NDArray[np.float64] | None:
-        """Return the weight of every sample's class (n,), or None without `class_weight`."""
         if self.class_weight is None:
             return None
         if y.ndim == 2 and not self._has_labels:

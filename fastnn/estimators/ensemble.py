@@ -176,7 +176,6 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
         return members
 
     def _make_members(self, random: np.random.RandomState) -> list[BaseMLP]:
-        """Return the members, which are not fitted yet."""
         given, kind = self.estimator, self._kind
         is_list = isinstance(given, list | tuple)
         estimators = given if is_list else [kind() if given is None else given]

@@ -285,7 +285,6 @@ class _Fit(Hook):
             self._warn_risen()
 
     def _make_hooks(self, reporters: list[Hook]) -> list[Hook]:
-        """Return the hooks of the fit in the order of their calls."""
         estimator, options = self.estimator, self._options
         hooks: list[Hook] = []
         validation = self._validation
@@ -452,7 +451,6 @@ class _Fit(Hook):
         warn(str(error), ConvergenceWarning)
 
     def _warn_unconverged(self) -> None:
-        """Warn of a whole fit that has done all its epochs or iterations."""
         n_passes = self.job.num_passes
         if self._ending is not None:
             if not self._ending.status:
@@ -563,8 +561,8 @@ class FitDivergenceError(DivergenceError):
 def _compute_offset(job: Job, network: Network) -> float:
     """Return the constant by which scikit-learn's objective exceeds the recorded objective.
 
-    It is 0 except for the Poisson loss: scikit-learn uses half the deviance, which is 0 for perfect
-    predictions.
+    It is 0 except for the Poisson loss, for which scikit-learn uses half the deviance. The deviance is 0 for
+    perfect predictions.
     """
     if not isinstance(network.loss, Poisson):
         return 0.0

@@ -69,7 +69,7 @@ def fit_many(
         are fitted.
     KeyboardInterrupt
         Within a fraction of a second after Ctrl-C. Estimators whose fit has begun keep the epochs done so
-        far; on workers of a backend, those whose fit has ended.
+        far. On workers of a backend, only estimators whose fit has ended keep anything.
 
     Examples
     --------

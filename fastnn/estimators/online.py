@@ -97,7 +97,6 @@ def _get_parameters(estimator: BaseMLP) -> tuple[Any, ...]:
 
 @functools.cache
 def _make_getter(kind: type[BaseMLP]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Return the function that gets the values of all parameters from an estimator's attributes."""
     return operator.itemgetter(*kind._get_param_names())
 
 

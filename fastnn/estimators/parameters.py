@@ -179,7 +179,7 @@ PARAMETERS_DOC = f"""
 
 ATTRIBUTES_DOC = """
     coefs_, intercepts_ : list of array (n_in, n_out) and (n_out,)
-        Weights and biases of the layers, views of the parameters that predict: writing to a view changes the
+        Weights and biases of the layers, views of the parameters that predict. Writing to a view changes the
         estimator. After a fit with `early_stopping` or `ema_decay`, a later fit would continue from
         parameters that a view does not change: assign a whole list instead, ``estimator.coefs_ = [...]``.
         Assigned arrays must have the views' shapes and hold real numbers within the range of the dtype; if
@@ -262,7 +262,6 @@ def _list_defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def _validate(kind: Any, name: str, value: Any) -> None:
-    """Check a parameter of an estimator class by scikit-learn's validation."""
     constraints = kind._parameter_constraints
     if isinstance(value, numbers.Real) and _takes_reals(constraints.get(name, ())):
         value = _convert_to_float(value, name)
@@ -282,7 +281,7 @@ def _takes_reals(constraints: Any) -> bool:
 def _convert_to_float(value: Any, name: str) -> Any:
     """Return a real number as a type that scikit-learn's intervals can compare.
 
-    They would not detect a number that is finite but too large for a float: it is a ValueError.
+    A number that is finite but too large for a float, which they would not detect, is a ValueError.
     """
     if isinstance(value, float | bool | np.bool_):
         return value

@@ -156,7 +156,6 @@ def report_fit(estimator: BaseMLP, job: Job, is_whole: bool, data: dict[str, Any
 
 
 def _make_figures(estimator: BaseMLP, job: Job, training: Training) -> dict[str, str]:
-    """Return the figures beside the bar of a fit."""
     texts = {}
     if estimator.n_iter_:
         texts["loss"] = f"{estimator.loss_:.4g}"

@@ -27,7 +27,7 @@ class MalformedError(Exception):
 def check_sparse(table: Any, name: str = "X") -> Any:
     """Convert a sparse matrix to CSR with sorted columns and no duplicates; return anything else unchanged.
 
-    Masked values are refused: scikit-learn would use what is behind the mask.
+    Masked values are refused, because scikit-learn would use what is behind the mask.
 
     A sparse matrix or array, in any of SciPy's formats, is not modified, and returned itself if possible.
     Values at the same position are added up, as by `toarray`. Inconsistent lengths, dtypes or values of the
@@ -88,7 +88,6 @@ def _check_compressed(table: Any, n_rows: int, n_columns: int, minor: str) -> No
 
 
 def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
-    """Check the arrays of a BSR matrix."""
     _check_values(table.data, 3)
     _, height, width = table.data.shape
     if not (height and width) or n_rows % height or n_columns % width:
@@ -128,7 +127,6 @@ def _convert_to_coo(table: Any) -> Any:
 
 
 def _check_coordinates(table: Any) -> None:
-    """Check the arrays of a COO matrix."""
     _check_values(table.data, 1)
     if len(table.coords) != table.ndim:
         raise MalformedError(
@@ -143,7 +141,6 @@ def _check_coordinates(table: Any) -> None:
 
 
 def _check_lists(table: Any, n_rows: int, n_columns: int) -> None:
-    """Check the lists of a LIL matrix."""
     for label in ("rows", "data"):
         lists = getattr(table, label)
         if not (isinstance(lists, np.ndarray) and lists.shape == (n_rows,)):
@@ -176,7 +173,6 @@ def _check_diagonals(table: Any, n_rows: int, n_columns: int) -> Any:
 
 
 def _check_values(values: object, n_dimensions: int) -> None:
-    """Check dimensions and dtype of the array of values."""
     if not (isinstance(values, np.ndarray) and values.ndim == n_dimensions):
         raise MalformedError(f"data must be an array of {n_dimensions} dimensions, got {_describe(values)}")
     if values.dtype.kind not in "biufc":
@@ -205,7 +201,7 @@ def _check_range(places: NDArray[np.integer], label: str, size: int, what: str) 
 def _is_canonical(rows: Any) -> bool:
     """Return True if the columns of every row are strictly increasing, with no values beyond the last row.
 
-    SciPy's cached flag is not reliable: the arrays may have changed since it was computed.
+    SciPy's cached flag is not reliable, because the arrays may have changed since it was computed.
     """
     columns, begins = rows.indices, rows.indptr[1:-1]
     if columns.size > rows.indptr[-1]:

@@ -79,7 +79,6 @@ class Targets(SavableAttributes, ABC):
 
     @staticmethod
     def _validate_weights(sample_weight: Weights, X: Any) -> NDArray[np.float64]:
-        """Return checked sample weights (n,); None stands for ones."""
         if sample_weight is not None:
             refuse_masked(sample_weight, "sample_weight")
             try:
@@ -97,7 +96,6 @@ class Targets(SavableAttributes, ABC):
         return getattr(self, "estimators_", [self])
 
     def _describe_networks(self, kind: str, classes: Array | None = None) -> ModelDescription:
-        """Return what the fitted networks compute, for exports."""
         refuse_override(self)
         members = self._get_members()
         networks = []
@@ -149,7 +147,6 @@ class ClassTargets(Targets):
         check_texts(y)
 
     def _check_targets(self, y: Any, use: str) -> Array:
-        """Check y, set `classes_` and `n_outputs_`, and return y as an array."""
         if use in ("new", "first"):
             self._is_sparse = scipy.sparse.issparse(y)
         if scipy.sparse.issparse(y):
@@ -336,7 +333,6 @@ class NumberTargets(Targets):
         check_no_times(y)
 
     def _check_targets(self, y: Array, use: str) -> Array:
-        """Check y, set `n_outputs_`, and return y as an array."""
         check_no_times(y)
         if y.shape[1:] == (1,):
             y = as_column(y)

@@ -31,8 +31,8 @@ def make_from_weights(
 ) -> Estimator:
     """Return a fitted estimator: what the methods `from_weights` have in common.
 
-    By default the parameter `hidden_layer_sizes` has the sizes of the arrays. `attributes` are those that a
-    fit derives from y.
+    By default the parameter `hidden_layer_sizes` has the sizes of the arrays. `attributes` are what a fit
+    derives from y.
     """
     coefs = list(coefs)
     estimator = kind(**{"hidden_layer_sizes": tuple(_read_sizes(coefs)[1:-1])} | parameters)

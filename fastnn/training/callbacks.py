@@ -126,7 +126,7 @@ class AtKeptEpochs(Hook, ABC):
     measures = True
 
     def next_stop(self, training: Training) -> int:
-        return int(training.kept[training.n_records]) + 1
+        return int(training.job.kept[training.n_records]) + 1
 
     def at_stop(self, training: Training) -> None:
         record = training.job.record(training.n_passes - 1)
@@ -149,7 +149,7 @@ class ValidateLoss(AtKeptEpochs):
 
 
 class KeepBest(AtKeptEpochs):
-    """Hook that copies the parameters of the best epoch, and counts those since; it follows `ValidateLoss`.
+    """Hook that copies the parameters of the best epoch, and counts the epochs since; follows `ValidateLoss`.
 
     A function `score` decides, or the validation loss. `best` is the best epoch so far, if there is one.
     """
@@ -188,7 +188,10 @@ class StopEarly(KeepBest):
         """End a resumed training at once if its patience was used up before."""
         if self.best is not None:
             patience = self.patience
-            patience.best, patience.n_done = self.best.value, int(training.kept[training.n_records - 1]) + 1
+            patience.best, patience.n_done = (
+                self.best.value,
+                int(training.job.kept[training.n_records - 1]) + 1,
+            )
             patience.count = patience.n_done - 1 - self.best.n_pass
             training.stopped = patience.is_over
 

@@ -117,7 +117,7 @@ class Checkpoint:
         Returns
         -------
         bool
-            False: the fit does not end.
+            False, because the fit does not end.
         """
         return False
 
@@ -242,7 +242,6 @@ class SaveCheckpoint(Hook):
             self._wait()
 
     def _save(self, training: Training) -> None:
-        """Copy the model, and start a thread that writes it."""
         self._last = time.perf_counter()
         self._wait()
         description, arrays = encode_model(self._subject.make_model(training), training=True)

@@ -42,7 +42,6 @@ class DivergenceError(ValueError):
 
     @property
     def _remedy(self) -> str:
-        """Advice at the end of the message."""
         if self._decay > 2:
             return f"{self._decay_name} is {self._decay:g} and must stay below 2: lower one of them"
         if self.what in ("a parameter", "the average of the parameters") and not math.isnan(self.epsilon):

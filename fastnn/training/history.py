@@ -73,7 +73,6 @@ class History:
             store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
 
     def __len__(self) -> int:
-        """Return the number of entries."""
         return len(self.passes)
 
     def __eq__(self, other: object) -> bool:

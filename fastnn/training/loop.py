@@ -124,20 +124,15 @@ class Training:
     # --- measurements --------------------------------------------------------------------------------
 
     @cached_property
-    def kept(self) -> NDArray[np.int64]:
-        """Numbers (R,) of the epochs that the history keeps, counted from 0."""
-        return self.job.kept
-
-    @cached_property
     def validation(self) -> NDArray[np.float64]:
         """Validation losses (R,) of the kept epochs, which hooks compute; NaN where none has."""
-        return np.full(len(self.kept), np.nan)
+        return np.full(len(self.job.kept), np.nan)
 
     @property
     def n_records(self) -> int:
         """Number of epochs done that the history keeps."""
         job, n_passes = self.job, self.n_passes
-        return len(self.kept) if n_passes == job.num_passes else -(-n_passes // job.record_every)
+        return len(job.kept) if n_passes == job.num_passes else -(-n_passes // job.record_every)
 
     def rates(self, passes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the learning rate of each epoch's last step; NaN for L-BFGS, which has no learning rate."""
@@ -148,7 +143,7 @@ class Training:
     def history(self) -> History:
         """Return the history of the epochs so far."""
         job, n = self.job, self.n_records
-        passes = self.kept[:n]
+        passes = job.kept[:n]
         losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
         rates = self.rates(passes) if n else np.empty(0)
         stopped_early = self.stopped and self.n_passes < job.num_passes
@@ -184,7 +179,7 @@ def finish(work: Generator[None, None, Result]) -> Result:
             raise RuntimeError("a callback, a scorer or a schedule raised StopIteration") from error.__cause__
         raise
     finally:
-        work.close()  # an interrupt may come between two chunks: end the training before the error is raised
+        work.close()  # an interrupt may come between two chunks
 
 
 def run_chunks(trainer: Trainer, job: Job, hooks: Iterable[Hook]) -> Generator[None, None, Training]:

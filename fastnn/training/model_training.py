@@ -79,7 +79,6 @@ class _WeightedSamples(NamedTuple):
 
 
 def _check_validation(network: Network, data: Any) -> _WeightedSamples | None:
-    """Return checked validation data with equal weights, or None for None."""
     if data is None:
         return None
     if not (isinstance(data, tuple | list) and len(data) == 2):
@@ -157,7 +156,7 @@ class _ModelRun(Hook):
             training = yield from run_chunks(trainer, job, self._make_hooks(bar))
             n = training.n_records
             if n and self._best is None and not np.isfinite(trainer.records.losses[n - 1]):
-                raise training.divergence("the loss", int(training.kept[n - 1]))
+                raise training.divergence("the loss", int(training.job.kept[n - 1]))
             if self._stop_early is not None:
                 self._stop_early.warn_of_no_score()
         with defer_signals():
@@ -205,7 +204,6 @@ class _ModelRun(Hook):
         return lambda: compute(network.fold_batch_norm(trainer.current, trainer.statistics))
 
     def _compute_penalty(self) -> float:
-        """Return the present L2 penalty beside the mean loss."""
         job, total_weight = self._job, float(self._job.weights.sum())
         reg_lambda = self._options.reg_lambda
         return self._network.compute_penalty(self._trainer.current, reg_lambda, job.reduction, total_weight)
@@ -228,9 +226,8 @@ class _ModelRun(Hook):
             self._model._is_flat = self._is_flat
 
     def _make_state(self, training: Training) -> TrainingState:
-        """Return the state after the last step."""
         n_passes = -(-self._trainer.n_steps // self._job.n_batches)
-        n_records = int(np.searchsorted(training.kept, n_passes))
+        n_records = int(np.searchsorted(training.job.kept, n_passes))
         return self._state.move_on(self._trainer, n_records, training.validation, self._best)
 
     @property

@@ -12,7 +12,7 @@ from .loop import Hook, Training
 
 
 class ReportingHook(Hook):
-    """Base class of hooks that report the epochs of a chunk, and those before a divergence."""
+    """Base class of hooks that report the epochs of a chunk, also before a divergence."""
 
     def diverged(self, training: Training) -> None:
         self.after_chunk(training)
@@ -21,7 +21,7 @@ class ReportingHook(Hook):
 class ShowProgress(ReportingHook):
     """Hook that advances a progress bar by the epochs of a fit, which may have several training runs.
 
-    `n_done` counts the epochs of the fit, and `n_shown` those that the bar shows already; `figures` returns
+    `n_done` counts the epochs of the fit, `n_shown` the epochs that the bar already shows. `figures` returns
     texts to show beside it. The owner of the bar closes it, and may share it among several fits.
     """
 
