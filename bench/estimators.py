@@ -192,6 +192,8 @@ def list_everyday_calls(module: ModuleType) -> dict[str, Callable[[], object]]:
         calls[f"`partial_fit`, regressor (10, 10), 2 outputs, rows: {n}"] = partial(
             learner.partial_fit, X[:n].copy(), targets[:n].copy()
         )
+    turns = itertools.cycle([(X[:n].copy(), targets[:n].copy()) for n in (1, 50, 8, 64, 20)])
+    calls["the same, rows: 1, 50, 8, 64, 20 in turn"] = lambda: learner.partial_fit(*next(turns))
     return {what: partial(quietly, call) for what, call in calls.items()}
 
 

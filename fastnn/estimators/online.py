@@ -172,12 +172,11 @@ class OnlineSteps:
         ):
             return None
         if self._encoding is None:
+            y = y.astype(self._dtype) if y.dtype.kind in "iu" else y
             return y.reshape(len(y), -1) if y.dtype == self._dtype and all_finite(y) else None
         if y.dtype.kind != self._classes.dtype.kind or estimator.classes_ is not self._classes:
             return None
-        if classes is not None and not (
-            type(classes) is np.ndarray and np.array_equal(classes, self._classes)
-        ):
+        if classes is not None and not np.array_equal(classes, self._classes):
             return None
         try:
             return np.array([self._encoding[value] for value in y.tolist()], self._dtype)[:, None]

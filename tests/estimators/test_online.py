@@ -90,22 +90,31 @@ def test_prepared_steps_of_several_outputs_are_scikit_learns(counts, random_stat
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
-def count_calls(estimator, n_rows):
+def count_calls(estimator, n_rows, targets=NUMBERS, **known):
     """Return the number of calls of Python functions in a further partial fit."""
     calls = []
     sys.setprofile(lambda frame, event, argument: calls.append(event))
     try:
-        estimator.partial_fit(X[:n_rows], NUMBERS[:n_rows])
+        estimator.partial_fit(X[:n_rows], targets[:n_rows], **known)
     finally:
         sys.setprofile(None)
     return calls.count("call")
 
 
-def test_prepared_steps_do_a_small_part_of_the_work():
-    estimator = fit_rows(regressor(), n_calls=1)
-    counts = [count_calls(estimator, n_rows) for n_rows in (4, 4, 4, 3, 1, 2)]
+@pytest.mark.parametrize(
+    ("estimator", "targets", "known"),
+    [
+        (regressor(), NUMBERS, {}),
+        (regressor(), NUMBERS.astype(int), {}),
+        (MLPClassifier((3,)), LABELS, {"classes": ["a", "b", "c"]}),
+    ],
+    ids=["numbers", "integers", "classes in a list"],
+)
+def test_prepared_steps_do_a_small_part_of_the_work(estimator, targets, known):
+    estimator.partial_fit(X[:1], targets[:1], **known)
+    counts = [count_calls(estimator, n_rows, targets, **known) for n_rows in (4, 4, 4, 3, 1, 2)]
     assert 5 * max(counts[2:]) < counts[0]
-    assert count_calls(estimator.set_params(alpha=0.5), 1) > 5 * max(counts[2:])
+    assert count_calls(estimator.set_params(alpha=0.5), 1, targets, **known) > 5 * max(counts[2:])
 
 
 def test_every_partial_fit_of_less_than_a_batch_warns():
@@ -113,14 +122,6 @@ def test_every_partial_fit_of_less_than_a_batch_warns():
     for _ in range(4):
         with pytest.warns(UserWarning, match="clipped"):
             estimator.partial_fit(X[:3], NUMBERS[:3])
-
-
-def test_without_a_seed_a_single_row_draws_no_order():
-    found = []
-    for ordinary in (False, True):
-        np.random.seed(3)
-        found.append(parameters(fit_rows(regressor(random_state=None), ordinary=ordinary)))
-    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("duplicate", [copy, deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
