@@ -105,6 +105,7 @@ class NumbaTrainer(StepTrainer):
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
         self._single: Array | None = None  # the coefficients (1, C) of `single_step`
         self._work = make_training_workspace(network, job, width, n_threads, team)
+        self._width = width  # of the tiles that the workspace was made for
         changing = self._state
         if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
             changing = changing._replace(gradients=np.empty(0))
@@ -156,13 +157,18 @@ class NumbaTrainer(StepTrainer):
         raise_loss_error(self._pointers.functions.loss_backward)
         return not self.non_finite
 
+    def has_room(self, n: int) -> bool:
+        """Return True if the buffers can hold the tiles of `n` samples, which may be wider than the job's."""
+        width = choose_training_width(self._network, n)
+        return width <= self._width and -(-n // width) * width <= self._data.weights.size
+
     def single_step(self, X: Array, y: Array, coefficients: Array) -> float:
         """Run a step on other samples, and return their loss; NaN if a parameter would not be finite.
 
         The job is a single step on all samples, of weight 1 and in one part, without dropout. X and y are
-        like the job's samples and targets, with at most as many rows; `coefficients` (C,) are the
-        optimizer's. Such a call takes microseconds: it skips interrupts and the budget of cores, and keeps
-        no copies.
+        like the job's samples and targets, of any number that the buffers have room for (`has_room`);
+        `coefficients` (C,) are the optimizer's. Such a call takes microseconds: it skips interrupts and the
+        budget of cores, and keeps no copies.
         """
         if self._single is None:
             self._single = np.empty((1, len(coefficients)), self._network.dtype)

@@ -23,6 +23,7 @@ from sklearn.utils import check_random_state
 from ..engine import get_backend
 from ..engine.arguments import divide_step
 from ..engine.job import Job
+from ..engine.tiles import choose_training_width
 from ..schedules import Constant
 from ..system.generators import claim_random
 from ..system.sklearn_internals import has_watched_fits
@@ -106,9 +107,9 @@ class OnlineSteps:
     def __init__(self, estimator: BaseMLP, job: Job) -> None:
         state = estimator._state
         # Room for the next power of two lets calls of more and more rows grow it a few times only.
-        n = 1 << (job.n_samples - 1).bit_length()
-        n = n if divide_step(state.network, n) == (1, False) else job.n_samples
-        self._n_most = estimator._compute_batch_size(n)
+        n = estimator._compute_batch_size(1 << (job.n_samples - 1).bit_length())
+        if choose_training_width(state.network, n) < n or divide_step(state.network, n) != (1, False):
+            n = job.n_samples
         memory = state.trained_memory
         self._values, self._state, self._memory = _get_parameters(estimator), state, memory
         self._arrays = state.parameters, memory.optimizer, memory.plateau
@@ -116,11 +117,8 @@ class OnlineSteps:
         # Mask of the finite numbers of the optimizer state: a bytearray finds a 0 faster than `np.all` does.
         self._flags = bytearray(memory.optimizer.size)
         self._mask = np.frombuffer(self._flags, np.bool_).reshape(memory.optimizer.shape)
-        X, y = (np.zeros((self._n_most, *array.shape[1:]), array.dtype) for array in (job.X, job.y))
-        weights = np.ones(self._n_most)
-        self._job = replace(
-            job, X=X, y=y, weights=weights, batch_size=self._n_most, steps_before=state.n_steps
-        )
+        X, y = (np.zeros((n, *array.shape[1:]), array.dtype) for array in (job.X, job.y))
+        self._job = replace(job, X=X, y=y, weights=np.ones(n), batch_size=n, steps_before=state.n_steps)
         self._trainer: Any = get_backend("numba").trainer(
             state.network, state.parameters, state.statistics, self._job, memory
         )
@@ -166,7 +164,8 @@ class OnlineSteps:
             and not has_watched_fits(estimator)
             and is_kernel_table(X, (self._dtype,))
             and X.shape[1] == self._n_features
-            and X.shape[0] <= self._n_most
+            and X.shape[0] <= self._job.n_samples
+            and self._trainer.has_room(X.shape[0])
             and type(y) is np.ndarray
             and y.shape == (X.shape[0], *self._y_tail)
         ):

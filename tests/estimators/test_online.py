@@ -53,6 +53,7 @@ MAKERS = {
     "clipped classifier": lambda: MLPClassifier((7, 4), random_state=0, **CLIPPED),
     "regressor": lambda: regressor(hidden_layer_sizes=(20,), alpha=0.1),
     "without a seed": lambda: seed_globally(MLPClassifier((5,))),
+    "batches of several tiles": lambda: regressor(batch_size=300),
     "without an order": lambda: regressor(random_state=np.random.RandomState(1), shuffle=False),
 }
 
@@ -64,10 +65,11 @@ def seed_globally(estimator):
 
 @pytest.mark.parametrize(
     ("counts", "dtype"),
-    [([1], np.float64), ([3], np.float32), ([64, 5, 300, 1, 33], np.float64), ([2, 20, 9], np.float32)],
+    [([1], np.float64), ([3], np.float32), ([64, 5, 300, 250, 1, 33], np.float64), ([2, 20, 9], np.float32)],
     ids=str,
 )
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.filterwarnings("ignore:Got .batch_size")
 def test_prepared_steps_equal_ordinary_partial_fits(make, counts, dtype):
     """Coefficients are computed for some hundred steps at once, and those of Adam depend on the step."""
     options = {"dtype": dtype, "n_calls": 300 if make is MAKERS["regressor"] and counts == [1] else 12}
