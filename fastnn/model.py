@@ -429,7 +429,7 @@ class Model(Exportable, Savable):
         random_state: int | np.random.RandomState | None = 0,
         rng: int | np.random.Generator | None = None,
     ) -> GradientReport:
-        """Compare the gradient used in training with difference quotients of the loss.
+        """Compare the network's gradient and the loss's slope, each with difference quotients.
 
         The check runs in float64, at the present parameters and at points reached by a few training steps
         from there. The model is unchanged (CS231n, "Neural Networks Part 3", section on gradient checks).
@@ -459,8 +459,9 @@ class Model(Exportable, Savable):
         -------
         GradientReport
             Report whose `max_relative_error` is below 1e-7 if the gradient is correct. Printed, the report
-            has one line per parameter array. Parameters at a kink, such as relu's at 0, have no derivative
-            to compare: the report gives their number and leaves them out of the error.
+            has one line per parameter array, and one for the slope of the loss by the scores. Parameters and
+            scores at a kink, such as relu's at 0, have no derivative to compare: the report gives their
+            number and leaves them out of the error.
 
         Raises
         ------

@@ -10,25 +10,22 @@ import numpy as np
 
 from fastnn_kernels.calls import prediction
 from fastnn_kernels.calls.formulas import forward_pointer, forward_table, value_pointer
-from fastnn_kernels.calls.training import loss_and_gradient
 from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall, compilation_listeners
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..system.notices import announce_compilation
-from ..system.threads import acquire_cores, count_cores, map_on_threads
+from ..system.threads import count_cores, map_on_threads
 from . import limits
-from .arguments import get_job_pointers, make_kernel_settings, make_tile_data, make_training_workspace
 from .arrays import align, count_operations, make_csr_table, pack_network_weights
 from .checks import warn_of_overflow
 from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
-from .job import Job, MatrixLike, is_sparse
+from .job import MatrixLike, is_sparse
 from .own_losses import get_loss_pointer, raise_loss_error
 from .protocol import Backend
 from .tiles import (
     choose_tile_width,
-    choose_training_width,
     count_tile_rows,
     find_widest_tile,
 )
@@ -113,43 +110,6 @@ class NumbaBackend(Backend):
             return total
 
         return add_losses
-
-    def loss_and_gradient(
-        self, network: Network, statistics: Array, X: MatrixLike, y: Array, weights: Array, key: int
-    ) -> Callable[[Array], tuple[float, Array]]:
-        n_samples = X.shape[0]
-        width = choose_training_width(network, n_samples)
-        job = Job(X, y, weights, 1, n_samples)
-        pointers = get_job_pointers(network, job, team=False)
-        kernel = loss_and_gradient(job.is_sparse, network.dtype)
-        data = make_tile_data(network, job, width)
-        settings = make_kernel_settings(network, job, width, n_rounds=-(-n_samples // width))
-        work = make_training_workspace(network, job, width, n_threads=1)
-        step = max(1, int(limits.FIRST_CALL_OPERATIONS / (3 * count_operations(network, X) * width)))
-
-        def evaluate(parameters: Array) -> tuple[float, Array]:
-            gradient = allocate_zeros(network.n_parameters, network.dtype)
-            loss = 0.0
-            for first in range(0, settings.n_rounds, step):
-                tiles = first, min(first + step, settings.n_rounds)
-                with acquire_cores(1):
-                    loss = kernel(
-                        pointers,
-                        network.training_layout.plan,
-                        parameters,
-                        statistics,
-                        data,
-                        settings,
-                        np.uint64(key),
-                        tiles,
-                        work,
-                        0,
-                        gradient,
-                        loss,
-                    )
-            return loss, gradient
-
-        return evaluate
 
 
 def _make_outputs(

@@ -43,15 +43,22 @@ class CompiledPasses:
     """The passes of a network by the kernels; `protocol.Passes` documents the arguments and methods."""
 
     def __init__(
-        self, network: Network, parameters: Array, statistics: Array, frozen: bool = False, seed: int = 0
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        frozen: bool = False,
+        seed: int = 0,
+        weights: Array | float = 1.0,
     ) -> None:
         self.parameters, self.gradient = parameters, allocate_zeros(network.n_parameters, network.dtype)
         self._network, self._statistics, self._frozen, self._seed = network, statistics, frozen, seed
+        self._weights = weights
         self._is_folded = frozen and network.batch_norm
         self._used = parameters.copy() if self._is_folded else parameters
         self._layout = network.frozen_layout if frozen else network.training_layout
         self._is_training = not frozen and bool(network.batch_norm or network.dropout)
-        self._n_forward = np.full(1, -1, np.int64)
+        self.n_forward = np.full(1, -1, np.int64)
         self._kept: dict[tuple[int, bool], _Buffers] = {}
         self._last: _Buffers
 
@@ -60,7 +67,7 @@ class CompiledPasses:
         if self._is_folded:
             self._used[...] = self._network.fold_batch_norm(self.parameters, self._statistics)
         buffers.X[...] = X
-        self._n_forward += 1
+        self.n_forward += 1
         buffers.forward()
         return buffers.S
 
@@ -123,7 +130,7 @@ class CompiledPasses:
         n_bytes = n_tiles * width * (n_inputs + layout.n_units) * dtype.itemsize
         check_memory(n_bytes, f"the forward pass of {n} samples takes", "pass fewer samples at a time")
         weights = np.zeros(n_tiles * width, dtype)
-        weights[:n] = 1
+        weights[:n] = self._weights
         given = passes.Passes(
             width=width,
             n_units=layout.n_units,
@@ -136,7 +143,7 @@ class CompiledPasses:
             statistics=self._statistics,
             dropout=np.array(() if self._frozen else network.dropout, np.float64),
             seed=np.uint64(self._seed),
-            step=self._n_forward,
+            step=self.n_forward,
         )
         X, S = np.zeros((n, n_inputs), dtype), np.empty((n, n_outputs), dtype)
         forward = PreparedCall(

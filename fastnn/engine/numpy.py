@@ -133,17 +133,6 @@ class NumpyBackend(Backend):
 
         return compute
 
-    def loss_and_gradient(
-        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
-    ) -> Callable[[Array], tuple[float, Array]]:
-        X, y, weights = make_dense(X), shape_targets(network, y), weights.astype(network.dtype)
-
-        @_quiet
-        def evaluate(parameters: Array) -> tuple[float, Array]:
-            return train.loss_and_gradient(network, parameters, statistics, X, y, weights, key)
-
-        return evaluate
-
 
 def _get_lists(network: Network, parameters: Array) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     """Return the activations, and the lists of the weights and biases, as the reference's arguments."""

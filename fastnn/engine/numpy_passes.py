@@ -18,37 +18,43 @@ class NumpyPasses:
     """The passes of a network by the reference's chain; `protocol.Passes` documents arguments and methods."""
 
     def __init__(
-        self, network: Network, parameters: Array, statistics: Array, frozen: bool = False, seed: int = 0
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        frozen: bool = False,
+        seed: int = 0,
+        weights: Array | float = 1.0,
     ) -> None:
         self.parameters, self.gradient = parameters, allocate_zeros(network.n_parameters, network.dtype)
         self._network, self._statistics, self._frozen, self._seed = network, statistics, frozen, seed
-        self._n_forward = -1
+        self._weights, self.n_forward = weights, np.full(1, -1, np.int64)
 
     @_quiet
     def forward(self, X: Array) -> Array:
         network, parameters, batch = self._network, self.parameters, None
-        self._n_forward += 1
+        self.n_forward += 1
         if self._frozen:
             parameters = network.fold_batch_norm(parameters, self._statistics)
         else:
             batch = Batch(
-                np.ones(len(X), network.dtype),
+                np.full(len(X), self._weights, network.dtype),
                 network.scales(parameters),
                 network.shifts(parameters),
                 network.running(self._statistics),
                 network.dropout or (0.0,) * len(network.shapes),
-                draw(draw(self._seed, STEPS), self._n_forward),
+                draw(draw(self._seed, STEPS), int(self.n_forward[0])),
             )
         W, b = network.weights(parameters), network.biases(parameters)
-        self._chain = make_chain(network.activations, W, b, batch)
-        return forward_pass(self._chain, X)
+        self.chain = make_chain(network.activations, W, b, batch)
+        return forward_pass(self.chain, X)
 
     @_quiet
     def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
-        dX = backward_pass(self._chain, dS)
+        dX = backward_pass(self.chain, dS)
         if parameters:
             before = self.gradient.copy() if adds else 0
-            gather_gradient(self._network, self._chain, self.gradient)
+            gather_gradient(self._network, self.chain, self.gradient)
             self.gradient += before
         return dX if inputs else None
 
@@ -56,13 +62,13 @@ class NumpyPasses:
     def sample_gradients(self, dS: Array) -> Array:
         result = np.zeros((len(dS), self._network.n_parameters), self._network.dtype)
         for sample, gradient in enumerate(result):
-            backward_pass(self._chain, np.where(np.arange(len(dS))[:, None] == sample, dS, 0))
-            gather_gradient(self._network, self._chain, gradient)
+            backward_pass(self.chain, np.where(np.arange(len(dS))[:, None] == sample, dS, 0))
+            gather_gradient(self._network, self.chain, gradient)
         return result
 
     def layer_outputs(self, X: Array) -> list[Array]:
         self.forward(X)
-        return [unit.A for unit in self._chain if isinstance(unit, Activation)]
+        return [unit.A for unit in self.chain if isinstance(unit, Activation)]
 
 
 class NumpyUpdate:

@@ -119,14 +119,21 @@ class Passes(Protocol):
 
     The network works as in a training step, with dropout and the statistics of the batch, or if `frozen` as
     in predictions. The parameters are read at every pass. `seed` draws the dropout masks, and every forward
-    pass has new ones.
+    pass has new ones. Batch normalisation weighs the samples by `weights`, (n,) or the same for all.
     """
 
     parameters: Array  # (P,)
     gradient: Array  # (P,): derivatives by the parameters, after a backward pass; 0 in the padding
+    n_forward: Array  # (1,): number of the last forward pass, which decides its dropout masks; -1 before
 
     def __init__(
-        self, network: Network, parameters: Array, statistics: Array, frozen: bool = False, seed: int = 0
+        self,
+        network: Network,
+        parameters: Array,
+        statistics: Array,
+        frozen: bool = False,
+        seed: int = 0,
+        weights: Array | float = 1.0,
     ) -> None: ...
 
     def forward(self, X: Array) -> Array:
@@ -214,12 +221,4 @@ class Backend(Protocol):
         """Return a trainer for a job whose optimizer is `LBFGS`; `memory` resumes an earlier training.
 
         Raises ValueError if the memory comes from the other backend or from another network.
-        """
-
-    def loss_and_gradient(
-        self, network: Network, statistics: Array, X: Array, y: Array, weights: Array, key: int
-    ) -> Callable[[Array], tuple[float, Array]]:
-        """Return a function of the parameters: the weighted loss of a training pass and its gradient.
-
-        `key` seeds the dropout masks. Every call of the function updates the running statistics.
         """

@@ -42,8 +42,7 @@ def all_pointers() -> Iterator[FunctionPointer]:
         yield from _training_pointers(dtype)
         for sparse in FLAGS:
             yield from (prediction.outputs(sparse, dtype), prediction.predict(sparse, dtype))
-            yield from (prediction.loss(sparse, dtype), training.loss_and_gradient(sparse, dtype))
-            yield lbfgs.lbfgs_iterations(sparse, dtype)
+            yield from (prediction.loss(sparse, dtype), lbfgs.lbfgs_iterations(sparse, dtype))
         for by_rows in FLAGS:
             yield passes.forward(by_rows, dtype)
             for wanted in (passes.NO_GRADIENT, passes.SUM, passes.EACH):

@@ -6,15 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.sparse
 from drawn_trainings import (
     SHARED,
     Training,
     assert_close,
     assert_same_bits,
     compute_expected,
-    count_fewest_samples,
-    counts,
     either_backend,
     has_clear_plateau,
     largest,
@@ -27,15 +24,13 @@ from drawn_trainings import (
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import RECIPES, is_padding, networks, seeds
-from trainings import begin, first_parameters, run_on
+from strategies import RECIPES, is_padding
+from trainings import begin, run_on
 
-from fastnn.engine import get_backend, limits
-from fastnn.engine.job import Job
+from fastnn.engine import get_backend
 from fastnn.network.description import Network
 from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
-from fastnn.reference.norm import EPS
 from fastnn.system import threads
 from fastnn.training.patience import Patience
 from fastnn_kernels import train as compiled
@@ -201,38 +196,6 @@ def test_fewer_records_change_neither_the_records_nor_the_training(backend, what
                     fewer[name], all_kept[name][sorted({*range(0, 7, distance), 6})]
                 )
             np.testing.assert_array_equal(fewer["parameters"], all_kept["parameters"])
-
-
-def evaluate(backend: str, network: Network, job: Job, key: int, nudge: float = 0.0):
-    """Return loss, gradient and updated statistics; `nudge` is the relative change of the parameters."""
-    parameters = first_parameters(network, np.random.RandomState(1), nudge)
-    statistics = network.make_statistics()
-    compute = get_backend(backend).loss_and_gradient(network, statistics, job.X, job.y, job.weights, key)
-    loss, gradient = compute(parameters)
-    return [np.array(loss), gradient, *(view for view in network.running(statistics) if view is not None)]
-
-
-@given(networks(), counts, seeds, st.integers(0, 2**31), st.booleans(), st.booleans())
-def test_losses_and_gradients_agree(network: Network, count, seed, key, in_small_calls, is_sparse):
-    job = Training(network, count, count, seed, {"num_passes": 1}).job()
-    if is_sparse:
-        job = replace(job, X=scipy.sparse.csr_array(job.X * (np.arange(count) % 3 > 0)[:, None]))
-    with pytest.MonkeyPatch.context() as patch:
-        if in_small_calls:  # one tile in each call
-            patch.setattr(limits, "FIRST_CALL_OPERATIONS", 1)
-        ours = evaluate("numba", network, job, key)
-    expected = evaluate("numpy", network, job, key)
-    # As in `compute_expected`, the effect of changing the parameters by an ulp bounds the error.
-    eps = np.finfo(network.dtype).eps
-    nudged = [evaluate("numpy", network, job, key, k * eps) for k in (-2, -1, 1, 2)]
-    error = 50 * eps
-    if network.batch_norm and (network.dropout or count_fewest_samples(job) < 3):
-        error /= np.sqrt(EPS)  # samples whose features are all dropped are alike, too
-    for k, (actual, values) in enumerate(zip(ours, expected, strict=True)):
-        moved = max(np.abs(other[k] - values).max(initial=0) for other in nudged)
-        largest = max(1.0, np.abs(values).max(initial=0))
-        np.testing.assert_allclose(actual, values, rtol=0, atol=error * largest + 20 * moved)
-    assert (ours[1][is_padding(network)] == 0).all()
 
 
 def find_halt(losses, job):

@@ -68,11 +68,15 @@ def test_a_wrong_slope_is_found(monkeypatch):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_wrong_loss_is_found(loss, monkeypatch):
+def test_a_wrong_loss_is_found_and_told_from_the_network(loss, monkeypatch):
     model = model_for("tanh", loss)
     right = FORMULAS[loss].slope
     monkeypatch.setattr(FORMULAS[loss], "slope", staticmethod(lambda S, y, p: 1.01 * right(S, y, p)))
-    assert model.check_gradients(X, targets_for(model), n_points=1).max_relative_error > 1e-3
+    report = model.check_gradients(X, targets_for(model), n_points=1)
+    *of_network, of_slope = report.arrays
+    assert of_slope.name == f"slope of {loss}"
+    assert of_slope.max_relative_error == report.max_relative_error > 1e-3
+    assert max(array.max_relative_error for array in of_network) <= SMOOTH
 
 
 def test_parameters_at_a_kink_are_left_out_and_counted():
@@ -93,9 +97,10 @@ def test_the_report_has_a_line_for_every_array_and_counts_what_was_checked():
     report = model.check_gradients(X, TARGETS, n_points=2, n_parameters=2)
     assert isinstance(report, fastnn.GradientReport)
     names = ["W[0]", "b[0]", "scale[0]", "shift[0]", "W[1]", "b[1]", "scale[1]", "shift[1]", "W[2]", "b[2]"]
+    names.append("slope of squared_error")
     for line, name, array in zip(str(report).splitlines(), names, report.arrays, strict=True):
         size = np.prod(array.shape)
-        assert array.n_checked == 2 * min(size, 2)
+        assert array.n_checked == 2 * (size if "slope" in name else min(size, 2))
         figures = f"max relative error {array.max_relative_error:.2e} ({array.n_checked} checked)"
         assert line.split() == f"{name} {array.shape} {figures}".split()
     assert report.max_relative_error == max(array.max_relative_error for array in report.arrays)
@@ -114,8 +119,10 @@ def test_n_samples_limits_the_samples_to_some_with_a_weight():
     weights[[3, 700, 1999]] = 1.0
     report = model.check_gradients(many, labels, sample_weight=weights, n_samples=20)
     assert report == model.check_gradients(many[weights > 0], labels[weights > 0])
-    uneven = model.check_gradients(X, LABELS % 2, sample_weight=[0.0, 1.0, 2.5, 0.0, 0.1], n_points=1)
-    assert uneven.max_relative_error <= SMOOTH
+    for backend in ("numba", "numpy"):
+        model = fastnn.Model([2, 3, 2], batch_norm=True, dropout=0.1, backend=backend, random_state=0)
+        uneven = model.check_gradients(X, LABELS % 2, sample_weight=[0.5, 1.0, 2.5, 0.0, 0.3], n_points=1)
+        assert uneven.max_relative_error <= SMOOTH
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -185,7 +185,6 @@ class GradientPointers(NamedTuple):
     functions: Functions
 
 
-@functools.lru_cache(256)
 def gradient_pointers(
     activations: tuple[str, ...],
     loss_backward: FunctionPointer | PythonPointer,
@@ -386,26 +385,3 @@ def _training_loop(
         "n_rounds": INT64,
     }
     return FunctionPointer("train.train_steps", (gathered, team, sparse, batch_norm, dropped), kinds, BOOL)
-
-
-@functools.cache
-def loss_and_gradient(sparse: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `train.loss_and_gradient`."""
-    of, training = get_kinds(dtype), training_kinds(False, sparse, dtype)
-    loss = backward_pointer("squared_error", dtype)
-    pointers = gradient_pointers(("tanh",), loss, False, False, sparse, False, dtype)
-    kinds = {
-        "gradients_of": gradient_kind(pointers),
-        "plan": PLAN,
-        "parameters": of.flat,
-        "statistics": of.flat,
-        "data": training["data"],
-        "settings": training["settings"],
-        "key": UINT64,
-        "tiles": Struct(tuple, {"begin": INT64, "end": INT64}),
-        "work": training["work"],
-        "thread": INT64,
-        "gradient": of.flat,
-        "loss": FLOAT64,
-    }
-    return FunctionPointer("train.loss_and_gradient", (sparse,), kinds, FLOAT64)

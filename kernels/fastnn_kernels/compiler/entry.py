@@ -179,9 +179,11 @@ class PythonPointer:
 
     def raise_error(self) -> None:
         """Raise the first exception of the function since the last call of this method, if there is one."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # a name for it in this frame would be a cycle
 
 
 class UnusedPointer:
