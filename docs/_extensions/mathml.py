@@ -26,7 +26,9 @@ def to_mathml(latex, display):
 
 def visit_math(translator, node, display="inline"):
     """Append a formula to a page; a command that the translation does not know is a warning."""
-    formula = to_mathml(node.astext(), display)
+    # On a narrow page, the parts of a block stand below one another.
+    parts = node.astext().split(r"\qquad") if display == "block" else [node.astext()]
+    formula = "".join(to_mathml(part.strip(), display) for part in parts)
     if "\\" in formula:
         LOGGER.warning("a formula has an unknown command: %s", formula, location=node)
     # Word joiner: no line begins with the comma or full stop after a formula.
