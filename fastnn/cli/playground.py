@@ -55,6 +55,13 @@ def add_command(commands: Commands, summary: str) -> None:
         metavar="URL",
         help="distribution of Pyodide that the exported page loads (default: its publisher's)",
     )
+    parser.add_argument(
+        "--with-python",
+        metavar="FOLDER",
+        type=Path,
+        help="unpacked full distribution of Pyodide, which --export copies from: the page then loads "
+        "nothing from other hosts",
+    )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
     usual = vars(parser.parse_args([]))
@@ -65,8 +72,8 @@ def _run(usual: dict[str, object], options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, or export; return the exit status. `usual` has the options' defaults."""
     if options.export is not None:
         return _export(options)
-    if options.wheel is not None or options.pyodide_url is not None:
-        raise ValueError("--wheel and --pyodide-url work only with --export: name its folder")
+    if any(each is not None for each in (options.wheel, options.pyodide_url, options.with_python)):
+        raise ValueError("--wheel, --pyodide-url and --with-python work only with --export: name its folder")
     from ..play.server import playground
 
     if options.table is None:
@@ -103,7 +110,7 @@ def _run(usual: dict[str, object], options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     """Write the playground without a server; return the exit status."""
-    from ..play.export import PYODIDE_URL, export_playground
+    from ..play.export import PYODIDE_URL, copy_python, export_playground
 
     if options.table is not None:
         raise ValueError("--export takes no table: whoever opens the page opens a table of their own")
@@ -113,6 +120,12 @@ def _export(options: argparse.Namespace) -> int:
         raise ValueError(
             "--wheel is missing: pass the wheel for browsers, which .ci/wheels builds in a clone"
         )
-    export_playground(options.export, options.wheel, options.pyodide_url or PYODIDE_URL)
+    if options.with_python is None:
+        export_playground(options.export, options.wheel, options.pyodide_url or PYODIDE_URL)
+    else:
+        if options.pyodide_url is not None:
+            raise ValueError("--with-python and --pyodide-url exclude each other: leave one")
+        export_playground(options.export, options.wheel, "pyodide/")
+        copy_python(options.with_python, options.export / "pyodide")
     print(f"try it: python -m http.server --directory {options.export}")
     return 0

@@ -15,6 +15,9 @@ STATIC = Path(__file__).parent / "static"
 # Distribution of Pyodide that pages load Python and packages from: the first whose wheels ours are. It holds
 # bytecode in place of source, which would be compiled, for two seconds, whenever a page is opened.
 PYODIDE_URL = "https://cdn.jsdelivr.net/pyodide/v314.0.7/pyc/"
+# Files of a distribution that start Python, and packages of it that the page may load, with what they need.
+_PYTHON = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+_PACKAGES = ("numpy", "safetensors", "matplotlib", "pillow")
 _WHEEL = re.compile(r"fastnn_numba-(.+?)-py3-none-pyemscripten_\w+_wasm32\.whl")
 
 
@@ -66,3 +69,32 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
     for name, value in values.items():
         worker = re.sub(f"const {name} = .*;", f"const {name} = {json.dumps(value)};", worker)
     (folder / "service-worker.js").write_text(worker, encoding="utf-8")
+
+
+def copy_python(source: Path, folder: Path) -> None:
+    """Copy what the page needs of an unpacked distribution of Pyodide to a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the distribution lacks a file.
+    """
+    lock = source / "pyodide-lock.json"
+    if not lock.is_file():
+        raise FileNotFoundError(
+            f"{source} has no pyodide-lock.json: unpack Pyodide's full distribution there"
+        )
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    needed, waiting = [], [*_PACKAGES]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.append(name)
+            waiting += packages[name]["depends"]
+    names = [*_PYTHON, *(packages[name]["file_name"] for name in needed)]
+    missing = [name for name in names if not (source / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{source} lacks {missing[0]}: unpack Pyodide's full distribution there")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(source / name, folder / name)

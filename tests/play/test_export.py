@@ -1,5 +1,6 @@
 """The playground as a folder of files: what the command writes and refuses; CSV files that its page opens."""
 
+import json
 import re
 from pathlib import Path
 
@@ -58,9 +59,38 @@ def test_another_export_has_another_cache_only_if_a_file_differs(wheel, tmp_path
     assert 'data-pyodide="here/&quot;&amp;/"' in (tmp_path / "site" / "index.html").read_text()
 
 
+def test_an_exported_folder_may_hold_python_and_its_packages(wheel, tmp_path, capsys):
+    source, folder = tmp_path / "distribution", tmp_path / "site"
+    source.mkdir()
+    needs = {
+        "numpy": [],
+        "safetensors": [],
+        "matplotlib": ["numpy", "kiwi"],
+        "kiwi": [],
+        "pillow": [],
+        "scipy": [],
+    }
+    packages = {name: {"depends": needs[name], "file_name": f"{name}-1.whl"} for name in needs}
+    arguments = "--with-python", str(source)
+    assert export(folder, wheel, *arguments) != 0
+    assert "has no pyodide-lock.json: unpack Pyodide's full distribution" in capsys.readouterr().err
+    (source / "pyodide-lock.json").write_text(json.dumps({"packages": packages}))
+    python = {"pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"}
+    for name in (*python, *(package["file_name"] for package in packages.values())):
+        (source / name).write_text(name)
+    assert export(folder, wheel, *arguments) == 0
+    assert 'data-pyodide="pyodide/"' in (folder / "index.html").read_text()
+    written = {path.name for path in (folder / "pyodide").iterdir()}
+    assert written == python | {"pyodide-lock.json"} | {f"{name}-1.whl" for name in needs if name != "scipy"}
+    (source / "kiwi-1.whl").unlink()
+    assert export(folder, wheel, *arguments) != 0
+    assert "lacks kiwi-1.whl" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--wheel", NAME, "--with-python", ".", "--pyodide-url", "x"], "exclude each other"),
         ([], "--wheel is missing"),
         (["--wheel", NAME, "table.csv"], "--export takes no table"),
         (["--wheel", NAME, "--settings", "dataset=xor"], "--export takes no --settings or --port"),
