@@ -21,6 +21,13 @@ class SavableAttributes(Savable):
 
     # Private fitted attributes that files hold.
     _SAVED: ClassVar[tuple[str, ...]] = ()
+    # Types of fitted attributes of several classes.
+    _TYPES: ClassVar[Mapping[str, Any]] = {
+        "classes_": np.ndarray,
+        "estimators_": list,
+        "n_features_in_": int,
+        "n_outputs_": int,
+    }
     # Types of fitted attributes, all of which have one item for each of `n_features_in_` features. A fitted
     # object has all of them.
     _PER_FEATURE: ClassVar[Mapping[str, Any]] = {}
@@ -43,6 +50,9 @@ class SavableAttributes(Savable):
             name: np.asarray(value, value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else value
             for name, value in state.items()
         }
+        for name, form in self._TYPES.items():
+            if name in native and not has_type(native[name], form):
+                raise ValueError(f"{name} is not of the type {form.__name__}")
         super().__setstate__(native)  # type: ignore[misc]
         self._check_state()
 
