@@ -36,6 +36,7 @@ def add_command(commands: Commands, summary: str) -> None:
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
     add_columns_argument(parser, "--drop", "columns to leave out")
     add_columns_argument(parser, "--categories", "columns of numbers that are codes, and so categories")
+    add_columns_argument(parser, "--numbers", "columns of text that stands for numbers")
     parser.add_argument("--weights", metavar="COLUMN", help="column with the weights of the rows")
     parser.add_argument(
         "--groups",

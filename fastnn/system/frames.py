@@ -164,7 +164,8 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
         s = s.cast(nw.Datetime("us"))
     if dtype in (nw.Datetime, nw.Date, nw.Duration):
         return _read_values(s.to_numpy(), name)
-    if dtype == nw.Categorical and is_pandas and hasattr(native.dtype, "categories"):
+    is_categorical = dtype in (nw.Categorical, nw.Enum)
+    if is_categorical and is_pandas and hasattr(native.dtype, "categories"):
         return "category", CodedValues(native.cat.categories.tolist(), native.cat.codes.to_numpy())
     if dtype == nw.Categorical and (is_pandas or s.implementation.is_pyarrow()):
         # A dictionary of Arrow is a way to store values that repeat: numbers and dates are no categories.
@@ -174,7 +175,11 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
             values = import_extra("pyarrow", "cli", "a dictionary of Arrow").chunked_array([array.cast(kind)])
             return _read_series(nw.from_native(values, series_only=True), name)
     values = s.to_list()
-    if dtype in (nw.String, nw.Categorical, nw.Enum):
+    if is_categorical and s.implementation.is_polars():
+        known = [value for value in dict.fromkeys(values) if value is not None]
+        codes = {value: code for code, value in enumerate(known)}
+        return "category", CodedValues(known, np.array([codes.get(value, -1) for value in values]))
+    if is_categorical or dtype == nw.String:
         return "category", values
     return read_objects(values, name)
 

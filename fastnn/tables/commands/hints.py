@@ -17,6 +17,9 @@ import pandas
 from numpy.typing import NDArray
 from pandas import Series
 
+from ..encoding.categories import parse_numbers
+from ..encoding.encoder import MAX_CATEGORIES
+
 if TYPE_CHECKING:
     from .options import ReadOptions
 
@@ -128,6 +131,14 @@ def find_hint(
             return what, f"{text}: correct the others, or all stay text"
         condition = "if that means missing, "
         options.append(format_option("--na", *(f"{column.name}={one}" for one in others[:MAX_OTHERS])))
+    if form is None and what == "numbers" and not (others or options):
+        numbers = parse_numbers([*column])
+        if numbers is None or len(np.unique(numbers)) <= MAX_CATEGORIES:
+            return what, f"{text}: {format_option('--numbers', column.name)} reads it as numbers"
+        return (
+            what,
+            f"{text}, read as such: {format_option('--categories', column.name)} keeps the texts",
+        )
     if form is None:
         return what, f"{text}: convert it"
     return what, f"{text}: {condition}{' '.join(options)} reads it as {what}"

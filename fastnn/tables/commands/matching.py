@@ -89,7 +89,7 @@ def check_kinds(read: ReadTable, fitted: DataFrame, date_formats: Sequence[str])
     """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
     kinds = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date"}
     for name in fitted.columns:
-        _convert_column(read.frame[name], kinds.get(fitted[name].dtype.kind, "category"), read, date_formats)
+        convert_column(read.frame[name], kinds.get(fitted[name].dtype.kind, "category"), read, date_formats)
 
 
 def load_model(path: Path) -> TabularClassifier | TabularRegressor:
@@ -184,7 +184,7 @@ class Matching:
             column = frame[name]
             if not record["features"]:
                 continue
-            frame[name] = _convert_column(column, kind, read, self._date_formats)
+            frame[name] = convert_column(column, kind, read, self._date_formats)
             if isinstance(encoding, NumberEncoding) and kind == "number" and column.dtype.kind != "m":
                 self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
             elif isinstance(encoding, CategoryEncoding):
@@ -247,9 +247,7 @@ class FarValues:
         return f"{rows} outside of the range of the training, {self._low:.6g} to {self._high:.6g}"
 
 
-def _convert_column(
-    column: Series, kind: str, read: ReadTable, date_formats: Sequence[str]
-) -> Series | Array:
+def convert_column(column: Series, kind: str, read: ReadTable, date_formats: Sequence[str]) -> Series | Array:
     """Return a column in the form of a kind; raise ValueError that names the first row of another form."""
     dtype = column.dtype
     if kind == "boolean" and dtype.kind != "b":

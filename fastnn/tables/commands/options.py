@@ -70,6 +70,7 @@ class TrainTableOptions(ReadOptions):
     task: Literal["classification", "regression"] | None
     drop: Sequence[str]
     categories: Sequence[str]
+    numbers: Sequence[str]
     weights: str | None
     groups: str | None
     out: Path

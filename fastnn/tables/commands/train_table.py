@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 from pandas import Series
 
 from ... import __version__
@@ -25,7 +26,7 @@ from ..parquet import Source, is_parquet
 from ..presets import PRESETS
 from ..report.page import EvaluatedFit, make_report_page
 from .evaluated_fit import fit_and_evaluate
-from .matching import check_kinds, check_known, find_first_text, find_text_columns
+from .matching import check_kinds, check_known, convert_column, find_first_text, find_text_columns
 from .options import TrainTableOptions
 from .reading import Columns, ReadTable, read_table, resolve_names
 from .rows import Problem, are_numbers, check_classes, make_problem, make_rows
@@ -48,7 +49,7 @@ def train_table(options: TrainTableOptions) -> int:
     codes = {text: () for name in options.categories for text in (name, name.strip())}
     columns = Columns(text=codes, target=options.target, task=options.task, drop=options.drop)
     read = read_table(options.table, options, columns, options.rows, options.seed)
-    _convert_codes(read, options)
+    _convert_columns(read, options)
     problem = make_problem(read, options.target, options.task, options.drop, options.weights, options.groups)
     reading = None if read.form is None else read.form.to_record()
     valid = None
@@ -91,14 +92,21 @@ def train_table(options: TrainTableOptions) -> int:
     return 0
 
 
-def _convert_codes(read: ReadTable, options: TrainTableOptions) -> None:
-    """Convert the columns of --categories to text in place; raise ValueError for one with another purpose."""
-    names = resolve_names(options.categories, read.frame.columns)
-    check_known(names, [*read.frame.columns, *read.unread], read.name, "--categories")
-    for name in names:
-        if name in {options.target, options.weights, options.groups, *read.unread}:
-            raise ValueError(f"--categories: {name!r} is not a column to predict from: leave it out there")
-        read.frame[name] = [to_text(value) for value in read.frame[name]]
+def _convert_columns(read: ReadTable, options: TrainTableOptions) -> None:
+    """Convert the columns of --categories and --numbers in place; ValueError for one with another purpose."""
+    others = {options.target, options.weights, options.groups, *read.unread}
+    for option, given in (("--categories", options.categories), ("--numbers", options.numbers)):
+        names = resolve_names(given, read.frame.columns)
+        check_known(names, [*read.frame.columns, *read.unread], read.name, option)
+        for name in names:
+            if name in others:
+                raise ValueError(f"{option}: {name!r} has another purpose: leave it out there")
+            column = read.frame[name]
+            if option == "--numbers":
+                read.frame[name] = convert_column(column, "number", read, ())
+            else:
+                read.frame[name] = pandas.Categorical([to_text(value) for value in column])
+        others |= set(names)
 
 
 def _check_size(options: TrainTableOptions) -> None:

@@ -26,6 +26,8 @@ MAX_HASHES = 2**20
 # Least fraction of distinct values in a column of text that is hashed word by word.
 _MOSTLY_DISTINCT = 0.5
 _WORDS = re.compile(r"\w+")
+# Texts of numbers: an integer that begins with 0, such as 01, is a code.
+_NUMBER = re.compile(r"\s*[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 # Fraction of unseen values above which a column is named in a warning, which has these words.
 MAX_UNSEEN_FRACTION = 0.5
 UNSEEN = "did not occur in the fit"
@@ -222,6 +224,38 @@ def to_text(value: object) -> str | None:
     if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+def parse_numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
+    """Return a column of numbers, written as text, as floats, NaN for missing values; None for others.
+
+    Values of a categorical type stay categories.
+    """
+    if isinstance(values, CodedValues) or not all(map(_is_number, values)):
+        return None
+    return np.array([np.nan if is_missing(value) else float(str(value)) for value in values])
+
+
+def read_numbers(values: Sequence[object], name: str) -> NDArray[np.float64]:
+    """Return a column that `parse_numbers` has read in a fit as floats, NaN for what is not a number.
+
+    A warning names a column most of whose values are none.
+    """
+    others = [value for value in values if not _is_number(value)]
+    if len(others) > MAX_UNSEEN_FRACTION * len(values):
+        warn(
+            f"column {name!r}: {len(others) / len(values):.0%} of the values are not numbers as in the fit, "
+            f"such as {short_repr(others[0])}, and count as missing values: write them as numbers"
+        )
+    return np.array(
+        [float(str(value)) if not is_missing(value) and _is_number(value) else np.nan for value in values]
+    )
+
+
+def _is_number(value: object) -> bool:
+    """Return True for a number or the text of one, which is finite, and for a missing value."""
+    text = to_text(value)
+    return text is None or (bool(_NUMBER.fullmatch(text)) and np.isfinite(float(text)))
 
 
 def encode_categories(values: Sequence[object], known: list[str]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from ...system.frames import (
 )
 from ...system.sklearn_internals import Interval, StrOptions, check_feature_names, fit_context
 from ...system.validation import Array
-from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, to_text
+from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, parse_numbers, read_numbers, to_text
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, Write, count_features
 from .transformers import SavableTransformer
 
@@ -83,7 +83,8 @@ class TableEncoder(SavableTransformer):
     Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with missing values.
     Numbers become positions between their quantiles and a smoothly scaled value; booleans -1 and +1;
     categories one feature for each frequent value; dates elapsed days and parts. Columns without information
-    are left out.
+    are left out. A column of more than `max_categories` numbers written as text holds numbers, unless some
+    begin with 0, such as 01, or its data type is categorical.
 
     Parameters
     ----------
@@ -275,6 +276,12 @@ class TableEncoder(SavableTransformer):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.encodings_: list[Encoding] = []
         cross_fitted: dict[int, Array] = {}
+        texts = []  # columns of numbers that are written as text
+        for k, values in enumerate(table.columns):
+            numbers = parse_numbers(values) if table.kinds[k] == "category" else None
+            if numbers is not None and len(np.unique(numbers)) > self.max_categories:
+                table.kinds[k], table.columns[k] = "number", numbers
+                texts.append(k)
         for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
             encoding = self._choose_encoding(name, kind, values)
             if (
@@ -285,7 +292,7 @@ class TableEncoder(SavableTransformer):
             ):
                 cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
-        self._kinds = table.kinds
+        self._kinds = ["text" if k in texts else kind for k, kind in enumerate(table.kinds)]
         self._count_features()
         if not self._ends[-1]:
             reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
@@ -294,6 +301,8 @@ class TableEncoder(SavableTransformer):
             _make_record(encoding, kind, values)
             for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
         ]
+        for k in texts:
+            self.columns_[k]["treatment"] += ", read from text"
         return table, cross_fitted
 
     def _count_features(self) -> None:
@@ -376,6 +385,10 @@ def _check_targets(y: ArrayLike, n_rows: int) -> Array:
 def _convert_kind(table: Table, k: int, kind: str) -> Any:
     """Return a column's values in the kind of the fit; raise ValueError if they are of another kind."""
     values, present = table.columns[k], table.kinds[k]
+    if kind == "text":  # of numbers
+        if present == "category":
+            return read_numbers(values, table.names[k])
+        kind = "number"
     # pandas' categorical type may hold values of the kind of the fit.
     if present == "category" and kind != "category":
         present, values = read_objects([*values], table.names[k])

@@ -52,7 +52,7 @@ def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tenso
             f"drop={short_repr([*drop, *hashed])}, or --drop to fastnn export, to export without the "
             "texts, which then count as missing; or fit without the column"
         )
-    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+    for encoding, record in zip(encoder.encodings_, encoder.columns_, strict=True):
         if isinstance(encoding, Dropped) or encoding.name in drop:
             continue
         if isinstance(encoding, CategoryEncoding) and MISSING_TEXT in encoding.known:
@@ -72,7 +72,7 @@ def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tenso
             for known in encoding.known:
                 check_text(known, what, "Replace the character in the column, and fit again")
         names.add(encoding.name)
-        dtype, comment = _INPUTS[kind]
+        dtype, comment = _INPUTS[record["kind"]]
         inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))
     return inputs
 
@@ -83,11 +83,11 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
     The columns `drop` have the features of a missing value in every row.
     """
     features: list[str | Array] = []  # names of features, and constant features
-    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+    for encoding, record in zip(encoder.encodings_, encoder.columns_, strict=True):
         if isinstance(encoding, Dropped):
             continue
         if encoding.name in drop:
-            features.append(encode_missing(encoding, kind))
+            features.append(encode_missing(encoding, record["kind"]))
         else:
             features.append(_add_column(encoding, graph))
     first = next(feature for feature in features if isinstance(feature, str))
@@ -115,10 +115,10 @@ def encode_missing(encoding: Encoding, kind: str) -> Array:
 def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return a record of every input for the metadata: name, kind, and categories or range of the fit."""
     records = []
-    for encoding, kind in zip(encoder.encodings_, encoder._kinds, strict=True):
+    for encoding, column in zip(encoder.encodings_, encoder.columns_, strict=True):
         if isinstance(encoding, Dropped) or encoding.name in drop:
             continue
-        record: dict[str, Any] = {"name": encoding.name, "kind": kind}
+        record: dict[str, Any] = {"name": encoding.name, "kind": column["kind"]}
         if isinstance(encoding, CategoryEncoding):
             record["categories"] = encoding.known
         elif isinstance(encoding, NumberEncoding) and encoding.edges.size > 1:

@@ -396,7 +396,7 @@ def test_advice_on_texts_that_are_numbers_suits_the_file(fields, advice, path):
     rows = "".join(f"{field}{sep}{'1,5' if sep == ';' else k}\n" for k, field in enumerate(fields))
     found = read_text(path, f"a{sep}b\n{rows}")
     assert advice in find_hint(found.frame["a"], found.form)[1]
-    assert find_hint(pd.Series(["1.5", "2"]), None)[1].endswith("convert it")
+    assert find_hint(pd.Series(["$1.5", "$2"]), None)[1].endswith("convert it")
 
 
 @PACKED

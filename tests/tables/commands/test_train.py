@@ -363,8 +363,29 @@ def test_codes_that_are_declared_categories_are_such_in_all_commands(form, train
     expected = model.predict(frame[["shop_code"]].astype(str))
     np.testing.assert_allclose(pd.read_csv("out.csv")["prediction"], expected, rtol=1e-6)
     assert run("evaluate", "run/model.fastnn", path)[0] == 0
-    for name, message in (("y", "'y' is not a column to predict from"), ("other", "other")):
+    for name, message in (("y", "'y' has another purpose"), ("other", "other")):
         assert message in run(*base, "--categories", name)[2]
+
+
+@pytest.mark.needs("pyarrow")
+def test_numbers_of_a_parquet_file_that_are_text_are_read_as_numbers(folder, run):
+    x = np.random.RandomState(0).permutation(200)
+    frame = pd.DataFrame({"many": x, "few": x % 9, "code": 1000 + x // 2})
+    text = frame.astype(str).assign(y=x * 1.0)
+    text.to_parquet("text.parquet", index=False)
+    frame.assign(code=text["code"]).to_parquet("numbers.parquet", index=False)
+    base = ("train", "text.parquet", "--target", "y", "--categories", "code", *SHORT)
+    out = run(*base)[1]
+    note = "holds numbers as text, such as"
+    assert re.search(f"'many' {note} '.*', read as such: --categories many keeps the texts", out)
+    assert re.search(f"'few' {note} '.': --numbers few reads it as numbers", out)
+    assert re.search(r"numbers +1   many\n  categories +2   few, code\n", out)
+    assert re.search(r"numbers +2   many, few\n  categories +1   code\n", run(*base, "--numbers", "few")[1])
+    for form in ("text", "numbers"):
+        assert run("predict", "run/model.fastnn", f"{form}.parquet", "-o", f"{form}.csv")[0] == 0
+    assert (folder / "text.csv").read_text() == (folder / "numbers.csv").read_text()
+    for name, message in (("code", "'code' has another purpose"), ("y", "'y' has another purpose")):
+        assert message in run(*base, "--numbers", name)[2]
 
 
 TEXTS_OF_NUMBERS = {

@@ -373,3 +373,23 @@ def test_names_of_which_only_some_are_text_are_refused_as_by_scikit_learn():
 def test_columns_that_differ_from_the_fit_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(FRAME).transform(change(FRAME))
+
+
+def test_many_numbers_that_are_text_are_read_as_numbers():
+    numbers = np.arange(40) / 4
+    texts = pd.Series([*map(str, numbers), None])
+    codes = [f"{k:03}" for k in range(41)]
+    frame = pd.DataFrame(
+        {"text": texts, "few": ["7", *"8" * 40], "code": codes, "kind": texts.astype("category")}
+    )
+    encoder = TableEncoder(min_frequency=1, text="rare").fit(frame)
+    found = [record["kind"] for record in encoder.columns_]
+    assert found == ["number", "category", "category", "category"]
+    assert encoder.columns_[0]["treatment"].endswith(", read from text")
+    same = encoder.transform(frame.assign(text=[*numbers, None]))
+    np.testing.assert_array_equal(encoder.transform(frame), same)
+    np.testing.assert_array_equal(
+        encoder.transform(frame.assign(text=[*texts[:-1], "?"])), same
+    )  # as another fold may hold
+    with pytest.warns(UserWarning, match="'text': 100% of the values are not numbers .* such as 'x'"):
+        encoder.transform(frame.assign(text="x"))
