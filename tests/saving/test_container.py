@@ -180,7 +180,7 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
     for name, value, message in [
         ("n_outputs_", 3, "classes do not fit n_outputs_"),
         ("n_features_in_", 5, "do not fit the network"),
-        ("classes_", [1, 0], "in increasing order"),
+        ("classes_", [1, 0], "classes_ is not of the type ndarray"),
         *(
             (name, "text", "has no attribute")
             for name in ("predict", "model_", "coefs_", "__class__", "_fit")
@@ -188,6 +188,12 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
     ]:
         rewrite(path, other, lambda description, arrays, pair=(name, value): description.update([pair]))
         assert message in refusal(other)
+
+    def reverse(description, arrays):
+        arrays["classes_"] = arrays["classes_"][::-1].copy()
+
+    rewrite(path, other, reverse)
+    assert "in increasing order" in refusal(other)
 
     def optimizer(description, arrays):
         arrays["_state.memory.optimizer"] = arrays["_state.memory.optimizer"][:1]
