@@ -201,10 +201,8 @@ def is_by_rows(network: Network, batch_size: int, is_sparse: bool = False) -> bo
     """Return True if a step has too few samples to fill vectors: they run along units (`small_batch`)."""
     if network.batch_norm or network.dropout or is_sparse:
         return False
-    return batch_size * network.dtype.itemsize <= limits.ROW_BYTES and divide_step(network, batch_size) == (
-        1,
-        False,
-    )
+    is_narrow = batch_size * network.dtype.itemsize <= limits.ROW_BYTES
+    return is_narrow and divide_step(network, batch_size) == (1, False)
 
 
 def divide_step(network: Network, batch_size: int, is_sparse: bool = False) -> tuple[int, bool]:

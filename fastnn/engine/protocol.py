@@ -168,10 +168,10 @@ class Backend(Protocol):
     """Protocol of the operations on a network.
 
     All arguments have been checked. `parameters` is the flat vector. X (n, inputs) is an array or a SciPy CSR
-    matrix. y (n, targets) has the network's dtype, weights have the shape
-    (n,). `n_threads` is the largest number of threads, 0 for as many as are useful. Predictions need
-    parameters with batch normalisation folded in (`Network.fold_batch_norm`). They warn of samples whose
-    predictions are not finite, unless `warns` is False.
+    matrix. y (n, targets) has the network's dtype, weights have the shape (n,). `n_threads` is the largest
+    number of threads, 0 for as many as are useful. Predictions need parameters with batch normalisation
+    folded in (`Network.fold_batch_norm`). They warn of samples whose predictions are not finite, unless
+    `warns` is False.
     """
 
     passes: type[Passes]
