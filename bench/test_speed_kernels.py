@@ -218,14 +218,15 @@ def make_whole_call(operation):
         parameters = net.draw_parameters(np.random.RandomState(0))
         X = np.random.default_rng(0).normal(size=(T, n_in)).astype(dtype)
         y = np.random.default_rng(1).integers(0, 2, (T, 1)).astype(dtype)
-        calls = {
-            "predict": ("outputs", None),
-            "outputs": ("outputs", "softmax"),
-            "loss": ("loss", y, np.ones(T)),
-        }
-        method, *arguments = calls[operation]
-        functions = [getattr(get_backend(name), method) for name in ("numba", "numpy")]
-        return tuple(lambda f=f: f(net, parameters, X, *arguments) for f in functions)
+
+        def make_call(backend):
+            if operation == "loss":
+                compute = backend.loss(net, X, y, np.ones(T))
+                return lambda: compute(parameters)
+            output = {"predict": None, "outputs": "softmax"}[operation]
+            return lambda: backend.outputs(net, parameters, X, output)
+
+        return make_call(get_backend("numba")), make_call(get_backend("numpy"))
 
     return case
 
