@@ -100,11 +100,11 @@ def main() -> None:
     def log_tail(z):  # log(1 + f) = 2 s + s z R(z), s = f / (2 + f), z = s^2
         return 2 * mp.nsum(lambda k: z**k / (2 * k + 3), [0, 60]) if z else mp.mpf(2) / 3
 
-    for bits, degrees, shift, exp_count, log_count in (
-        (32, (1, 1), 0, 5, 3),
-        (64, (3, 2), mp.mpf("0.0866"), 10, 7),
+    for bits, tanh_end, degrees, exp_count, log_count in (
+        (32, log2 / 4 * slack, (1, 1), 5, 3),
+        (64, mp.mpf("0.65"), (3, 3), 10, 7),
     ):
-        p, q, error = rational(tanh_over_r, ((log2 / 4 + shift) * slack) ** 2, *degrees)
+        p, q, error = rational(tanh_over_r, tanh_end**2, *degrees)
         show(f"float{bits} tanh P", p, error)
         show(f"float{bits} tanh Q", q, error)
         end = log2 / 2 * slack

@@ -120,7 +120,7 @@ def add_probability_bounds(scores, total):
             high_sum = high_sum + vmath.exp_to_zero(load(C, k, t) + reach - top)
         mean_x, mean_y, mean_r = zero, zero, zero
         for k in range(n_classes):
-            p = vmath.divide(vmath.exp_to_zero(load(C, k, t) - highest), centre_sum)
+            p = vmath.exp_to_zero(load(C, k, t) - highest) / centre_sum
             mean_x = mean_x + p * load(X, k, t)
             mean_y = mean_y + p * load(Y, k, t)
             mean_r = mean_r + p * load(R, k, t)
@@ -128,7 +128,7 @@ def add_probability_bounds(scores, total):
         for k in range(n_classes):
             c, x, y, r = load(C, k, t), load(X, k, t), load(Y, k, t), load(R, k, t)
             reach = vmath.magnitude(x) + vmath.magnitude(y) + r
-            p = vmath.divide(vmath.exp_to_zero(c - highest), centre_sum)
+            p = vmath.exp_to_zero(c - highest) / centre_sum
             tilt_x, tilt_y = p * (x - mean_x), p * (y - mean_y)
             off = p * (r + mean_r) + bend + slack * (vmath.magnitude(x) + vmath.magnitude(y) + r) * p
             tangent = vmath.magnitude(tilt_x) + vmath.magnitude(tilt_y) + off

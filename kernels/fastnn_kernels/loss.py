@@ -123,7 +123,7 @@ def soft_backward(S, y, weights, smoothing, wanted, dS):
     for t in range(0, S.shape[1], lanes(S)):
         weight = load(weights, 0, t)
         total = write_exponentials(S, t, find_column_max(S, t), dS)
-        reciprocal = vmath.divide(fill(S, 1), total)
+        reciprocal = fill(S, 1) / total
         for k in range(S.shape[0]):
             target = smooth_target(S, y, k, t, smoothing)
             store(dS, k, t, add_product(-target, reciprocal, load(dS, k, t)) * weight)
@@ -186,7 +186,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
         label, weight = load(y, 0, t), load(weights, 0, t)
         highest = find_column_max(S, t)
         total = write_exponentials(S, t, highest, dS)
-        reciprocal = vmath.divide(fill(S, 1), total)
+        reciprocal = fill(S, 1) / total
         for k in range(n_scores):
             expected = vmath.where_equal(label, k, at_label, spread)
             store(dS, k, t, add_product(-expected, reciprocal, load(dS, k, t)) * weight)

@@ -32,7 +32,7 @@ def softmax_forward(S, P):
     """
     for t in range(0, S.shape[1], lanes(S)):
         total = write_exponentials(S, t, find_column_max(S, t), P)
-        reciprocal = vmath.divide(fill(S, 1), total)
+        reciprocal = fill(S, 1) / total
         for k in range(S.shape[0]):
             store(P, k, t, load(P, k, t) * reciprocal)
 

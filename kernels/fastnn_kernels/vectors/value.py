@@ -3,7 +3,7 @@
 A `Value` stands for a vector at compile time. A formula is a Python function of `Value` arguments: numba runs
 it while compiling a kernel, and every operation on a `Value` emits instructions. Formulas serve where numba
 itself would take long to compile (``vmath.py``) or could not express the code (``product.py``). `emitter`
-makes a formula callable from kernels. Kernels can also apply ``+``, ``-`` and ``*`` to vectors.
+makes a formula callable from kernels. Kernels can also apply ``+``, ``-``, ``*`` and ``/`` to vectors.
 """
 
 from __future__ import annotations
@@ -486,8 +486,8 @@ def is_zero(typing_context, vector):
 
 
 def _register_operators() -> None:
-    """Register ``+``, ``-`` and ``*`` of vectors and unary ``-`` with numba, by the formulas of `Value`."""
-    for symbol in (operator.add, operator.sub, operator.mul):
+    """Register the operators of vectors with numba, by the formulas of `Value`."""
+    for symbol in (operator.add, operator.sub, operator.mul, operator.truediv):
 
         def typer(left: types.Type, right: types.Type) -> Vector | None:
             vector = left if isinstance(left, Vector) else right

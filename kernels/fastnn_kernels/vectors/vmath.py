@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid, roots, division and selections on whole vectors.
+"""exp, log, tanh, sigmoid, quotients, roots and selections on whole vectors.
 
 Each function is a formula on `Value` for float32 and float64. Errors are at most 2 ulp in float64 and 4 ulp
 in float32 for all arguments, including signed zeros, infinities and NaN. The polynomial and rational
@@ -17,13 +17,11 @@ from typing import NamedTuple
 
 from numba import types
 
-from .processor import HAS_FMA
 from .value import Value, emitter
 
 __all__ = [
     "compute_exp",
     "compute_softplus",
-    "divide",
     "exp",
     "exp_to_zero",
     "expm1_below",
@@ -53,7 +51,6 @@ class Format(NamedTuple):
     exp_lowest: float  # exp is 0 for smaller arguments
     exp_highest: float  # exp is infinite for larger arguments
     tanh_one: float  # tanh is 1 from this argument on
-    tanh_shift: float  # n is the integer nearest 2 (|x| - shift) / log(2)
     # Minimax coefficients, low powers first.
     tanh_p: tuple[float, ...]  # tanh(r) / r = (1 + u P(u)) / (1 + u Q(u)), u = r^2
     tanh_q: tuple[float, ...]
@@ -66,6 +63,9 @@ class Format(NamedTuple):
         return 1.5 * 2.0**self.mantissa
 
 
+# Up to this argument, n of a float64 tanh is 0.
+TANH_MIDDLE = 0.65
+
 FORMATS = {
     types.float32: Format(
         mantissa=23,
@@ -75,7 +75,6 @@ FORMATS = {
         exp_lowest=-104.0,
         exp_highest=89.0,
         tanh_one=10.0,
-        tanh_shift=0.0,
         tanh_p=(0.066587172912531151,),
         tanh_q=(0.39992026074103510,),
         exp_tail=(
@@ -95,9 +94,8 @@ FORMATS = {
         exp_lowest=-746.0,
         exp_highest=710.0,
         tanh_one=20.0,
-        tanh_shift=0.0866,
-        tanh_p=(0.11514101497382819146, 0.0013460514824583269703, -6.3967215929525820558e-6),
-        tanh_q=(0.44847434830716147942, 0.017504167584855067534),
+        tanh_p=(0.12815312404454882125, 0.002791429292352970082, 7.345289722010210731e-6),
+        tanh_q=(0.46148645737788199907, 0.023286915084987706312, 2.063766358030554451e-4),
         exp_tail=(
             0.5,
             0.16666666666666667453,
@@ -129,30 +127,6 @@ def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
     for coefficient in reversed(coefficients[:-1]):
         result = result.fma(x, coefficient)
     return result
-
-
-def _divide(numerator: Value, denominator: Value, rest: Value | None = None) -> Value:
-    """Return ``numerator / (denominator + rest)``, for a divisor in the normal range of float32.
-
-    A division of float64 takes two cycles a value, a third of the time of a tanh. Half of that time is enough
-    for an equally accurate quotient by an approximate reciprocal: the reciprocal in float32 and a Newton step
-    give 48 bits. (The estimates of AVX-512 would give other bits than other processors.) The remainder then
-    corrects the quotient. The remainder includes `rest`, which is smaller than the
-    denominator, exactly, whereas ``denominator + rest`` is rounded.
-
-    Without FMA and without `rest`, the ordinary division is used: the product in the remainder would be
-    rounded, and the correction wrong in the last bit.
-    """
-    divisor = denominator + rest if rest else denominator
-    if divisor.dtype == types.float32 or not (HAS_FMA or rest):
-        return numerator / divisor
-    y = (1.0 / divisor.to(types.float32)).to(types.float64)
-    y = y.fma((-divisor).fma(y, 1.0), y)
-    quotient = numerator * y
-    remainder = (-denominator).fma(quotient, numerator)
-    if rest:
-        remainder = (-rest).fma(quotient, remainder)
-    return y.fma(remainder, quotient)
 
 
 def compute_exp(x: Value) -> Value:
@@ -198,7 +172,7 @@ def log1p_unit(x: Value) -> Value:
 
 def _log_tail(f: Value, low: Value, format: Format) -> Value:
     """Return ``f - log(1 + f) - low`` for 1 + f in [sqrt(1/2), sqrt(2))."""
-    s = _divide(f, f + 2.0)
+    s = f / (f + 2.0)
     z = s * s
     half_square = f * f * 0.5
     return half_square - s.fma(z.fma(_polynomial(z, format.log_tail), half_square), low)
@@ -246,35 +220,50 @@ def tanh(x: Value) -> Value:
     With ``2 |x| = n log(2) + 2 r``, ``s = 2^n`` and a rational ``tanh(r) = p / q``,
     ``tanh|x| = ((s - 1) q + (s + 1) p) / ((s + 1) q + (s - 1) p)``: one division in all.
     """
-    format = FORMATS[x.dtype]
-    a = x.magnitude().at_most(format.tanh_one)
+    a = x.magnitude().at_most(FORMATS[x.dtype].tanh_one)
+    return (_tanh_single if x.dtype == types.float32 else _tanh_double)(a).copy_sign(x)
+
+
+def _tanh_single(a: Value) -> Value:
+    format = FORMATS[a.dtype]
     offset = format.round + format.bias  # with the bias, the low bits are the exponent of s
-    # The shift moves the beginning of n = 1 to larger arguments, where the numerator cancels less.
-    shifted = (a - format.tanh_shift if format.tanh_shift else a).fma(2 / math.log(2), offset)
-    n = shifted - offset
+    shifted = a.fma(2 / math.log(2), offset)
+    r = (shifted - offset).fma(-math.log(2) / 2, a)
     s = _power_of_two(shifted.bits(), format)
-    less, more = s - 1.0, s + 1.0
-    if x.dtype == types.float32:
-        r = n.fma(-math.log(2) / 2, a)
-        u = r * r
-        p = (r * u).fma(_polynomial(u, format.tanh_p), r)
-        q = u.fma(_polynomial(u, format.tanh_q), 1.0)
-        top = more.fma(p, less * q)
-        return (top / (q - p).fma(2.0, top)).copy_sign(x)
-    # Rounding q and the divisor would exceed 2 ulp: here q lacks its leading 1, and the divisor is the sum of
-    # two parts.
-    r = n.fma(-format.log2_low / 2, n.fma(-format.log2_high / 2, a))
     u = r * r
     p = (r * u).fma(_polynomial(u, format.tanh_p), r)
-    q = u * _polynomial(u, format.tanh_q)
-    top = more.fma(p, less * q) + less
-    return _divide(top, more, less.fma(p, more * q)).copy_sign(x)
+    q = u.fma(_polynomial(u, format.tanh_q), 1.0)
+    top = (s + 1.0).fma(p, (s - 1.0) * q)
+    return top / (q - p).fma(2.0, top)
+
+
+def _tanh_double(a: Value) -> Value:
+    # For 2 ulp, the quotient is only a correction: of a, where n is 0, and of 1 for larger arguments.
+    # tanh(a) = a + a (p/a - q) / q, or 1 + (p - q) / ((s + 1) q / 2 + (s - 1) p / 2).
+    format = FORMATS[a.dtype]
+    is_large = a > TANH_MIDDLE
+    offset = format.round + format.bias - 1  # with the bias, the low bits are the exponent of s / 2
+    shifted = a.fma(2 / math.log(2), offset)
+    n = (shifted - offset).where(is_large, 0.0)
+    half = _power_of_two(shifted.bits(), format).where(is_large, 0.5)
+    r = n.fma(-format.log2_low / 2, n.fma(-format.log2_high / 2, a))
+    u = r * r
+    p_less = u * _polynomial(u, format.tanh_p)  # p / r - 1
+    q_less = u * _polynomial(u, format.tanh_q)  # q - 1
+    p = r.fma(p_less, r)
+    more = half + 0.5
+    divisor = (half - 0.5).fma(p, more.fma(q_less, more))
+    top = p.where(is_large, p_less) - q_less
+    start = a.constant(1.0).where(is_large, a)
+    return start.fma((top - 1.0).where(is_large, top) / divisor, start)
 
 
 def _sigmoid(x: Value, compute_exp: Callable[[Value], Value]) -> Value:
-    # With e = exp(-|x|): e / (1 + e) for x < 0, where the sigmoid is small, else 1 / (1 + e).
+    # With e = exp(-|x|): e - e q for x < 0, where the sigmoid is small, else 1 - q.
     e = compute_exp(-x.magnitude())
-    return _divide(e.where(x < 0.0, 1.0), e.constant(1.0), e)
+    q = e / (e + 1.0)
+    start = e.where(x < 0.0, 1.0)
+    return (-start).fma(q, start)
 
 
 def sigmoid_to_zero(x: Value) -> Value:
@@ -329,12 +318,6 @@ def over_root(numerator: Value, square: Value, offset: Value) -> Value:
     """
     square = square.at_least(2.0 ** (1 - FORMATS[square.dtype].bias))
     return numerator / (square.sqrt() + offset)
-
-
-@emitter
-def divide(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient, for a denominator whose magnitude is in the normal range of float32."""
-    return _divide(numerator, denominator)
 
 
 @emitter

