@@ -49,8 +49,9 @@ def choose_blocks(n_sums: int) -> Blocks:
     return tuple((width, tuple(n for n in blocks[width] if n * width <= n_sums)) for width in blocks)
 
 
-# The sums of the highest block leave a quarter of the registers for the factors.
-BLOCKS: Blocks = choose_blocks(N_REGISTERS * 3 // 4 // max(1, VECTOR_BYTES // REGISTER_BYTES))
+# The sums of the highest block leave a quarter of the registers for the factors, except in the slowest case,
+# vectors of 64 bytes in 16 registers of 16: packing shuffles the coefficients of at least two pairs of rows.
+BLOCKS: Blocks = choose_blocks(max(4, N_REGISTERS * 3 // 4 // max(1, VECTOR_BYTES // REGISTER_BYTES)))
 WIDEST, HIGHEST = BLOCKS[0][0], BLOCKS[0][1][0]
 # A product of few rows divides the sums of a block into several, the more the fewer rows: its blocks decide
 # the order of the additions, and depend on the width of the vectors alone.
