@@ -9,7 +9,8 @@ forward product and the derivative by the inputs, rows of the result run along t
 by the weights, they run along the layer's outputs, and the source is the transposed derivative by the sums.
 The sums are computed in chunks of terms. Each chunk visits the result in panels as wide as a block, whose
 source rows stay in the first-level cache, and each panel in blocks of rows. Large products copy their
-operands, so that each is read in order (``packing.py``), and visit a group of rows at a time.
+operands, so that each is read in order (``packing.py``), and visit a group of rows at a time. Where the sums
+have a few terms, as behind two inputs or two outputs, a panel of the source stays in registers instead.
 
 One function of pointers and distances for each dtype serves all products of all kernels, and is compiled once
 (``compiler/shared.py``).
@@ -21,6 +22,7 @@ vectors.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -67,6 +69,8 @@ UNROLLED = 4
 # While packed coefficients are used, the ones this many bytes later are prefetched, as the first panel reads
 # them from beyond the second-level cache.
 BYTES_AHEAD = 1024
+# Sums of at most this many terms are computed row by row: the source's vectors of a panel stay in registers.
+FEW_TERMS = 4
 # Number of independent sums that hide the latency of an addition.
 PARALLEL_SUMS = 8
 
@@ -225,6 +229,47 @@ class _Product:
             with chunks(builder, self.n_terms, chunk) as terms:
                 self._panels((zero, self.n_rows), terms)
             return
+        general, end = (builder.append_basic_block(name) for name in ("many.terms", "product.end"))
+        begins = builder.icmp_signed("==", self.adds, self.adds.type(0))
+        switch = builder.switch(builder.select(begins, self.n_terms, zero), general)
+        for n_terms in range(1, FEW_TERMS + 1):
+            block = builder.append_basic_block(f"terms.{n_terms}")
+            switch.add_case(zero.type(n_terms), block)
+            builder.position_at_end(block)
+            self._add_few_terms(n_terms)
+            builder.branch(end)
+        builder.position_at_end(general)
+        self._emit_many_terms(chunk)
+        builder.branch(end)
+        builder.position_at_end(end)
+
+    def _add_few_terms(self, n_terms: int) -> None:
+        """Emit a product whose sums have `n_terms` terms, a constant."""
+        builder, coefficients = self.builder, self.coefficients
+
+        def panel(column: ir.Value, width: int, results: Rows) -> None:
+            source = self._source_from(column)
+            places = [column.type(v * self.vector.lanes) for v in range(width)]
+            values = [[source.load(column.type(m), place) for place in places] for m in range(n_terms)]
+            with cgutils.for_range(builder, self.n_rows) as loop:
+                start = self._broadcast(self.starts, builder.mul(loop.index, self.start_distance))
+                sums = [start] * width
+                at = coefficients.of_block(builder, loop.index).start
+                for m, vectors in enumerate(values):
+                    factor = self._broadcast(at, builder.mul(column.type(m), coefficients.term_distance))
+                    sums = [factor.fma(x, total) for x, total in zip(vectors, sums, strict=True)]
+                for place, total in zip(places, sums, strict=True):
+                    results.store(loop.index, builder.add(column, place), total)
+
+        widths = tuple(width for width, _ in self.blocks)
+        whole = functools.partial(panel, results=self.results)
+        after = for_blocks(builder, self.zero, self.n_columns, widths, self.vector.lanes, whole)
+        rest = builder.sub(self.n_columns, after)
+        with builder.if_then(builder.icmp_signed(">", rest, self.zero)):
+            panel(after, 1, PartialRows(self.results, rest))
+
+    def _emit_many_terms(self, chunk: ir.Value) -> None:
+        builder, zero = self.builder, self.zero
         self._copy = PanelCopy(
             self.context, builder, self.vector, WIDEST, CHUNK, self.source_distance, self.n_terms, self.n_rows
         )
@@ -242,20 +287,22 @@ class _Product:
                 self._packed.pack(rows, terms)
                 self._panels(rows, terms)
 
+    def _source_from(self, column: ir.Value) -> Rows:
+        """Return the rows of the source from a column on, the first of a panel."""
+        builder = self.builder
+        if not self.few_rows:
+            width = column.type(WIDEST * self.vector.lanes)
+            panel = builder.mul(builder.sdiv(column, width), self.panel_distance)
+            column = builder.add(panel, builder.srem(column, width))
+        pointer = builder.gep(self.source, [column])
+        return Rows(self.context, builder, self.vector, pointer, self.source_distance)
+
     def _panels(self, rows: Range, terms: Range) -> None:
         """Emit the panels of a group of rows and a chunk of terms."""
         builder, lanes = self.builder, self.vector.lanes
 
-        def source_from(column: ir.Value) -> Rows:
-            if not self.few_rows:
-                width = column.type(WIDEST * lanes)
-                panel = builder.mul(builder.sdiv(column, width), self.panel_distance)
-                column = builder.add(panel, builder.srem(column, width))
-            pointer = builder.gep(self.source, [column])
-            return Rows(self.context, builder, self.vector, pointer, self.source_distance)
-
         def panel(column: ir.Value, width: int) -> None:
-            source = source_from(column)
+            source = self._source_from(column)
             if not self.few_rows and width == WIDEST:
                 source = self._copy.panel(rows, terms, column, source)
             self._panel(Panel(rows, terms, column, width, source, self.results))
@@ -264,7 +311,7 @@ class _Product:
         after = for_blocks(builder, self.zero, self.n_columns, widths, lanes, panel)
         rest = builder.sub(self.n_columns, after)
         with builder.if_then(builder.icmp_signed(">", rest, self.zero)):
-            source = source_from(after)
+            source = self._source_from(after)
             source = PartialRows(source, rest) if self.few_rows else source
             self._panel(Panel(rows, terms, after, 1, source, PartialRows(self.results, rest)))
 
