@@ -3,12 +3,15 @@
 import builtins
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from export_models import CASES, LIMITS, X, error, fitted, labels, network, outputs, run_onnx
+from scipy.special import expit
 
 import fastnn
+from fastnn.export.torch import _list_modules
 from fastnn.reference.layer import ACTIVATIONS, Layer, Tanh
 
 # Few epochs do not converge.
@@ -183,6 +186,30 @@ def test_a_missing_pytorch_is_an_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"to_torch needs PyTorch.*pytorch\.org"):
         fastnn.Model([2, 2]).to_torch()
+
+
+# PyTorch's modules of activations, by the formulas of its documentation.
+MODULES = SimpleNamespace(
+    Sigmoid=lambda: expit,
+    Tanh=lambda: np.tanh,
+    ReLU=lambda: lambda z: np.maximum(z, 0),
+    LeakyReLU=lambda slope: lambda z: np.where(z > 0, z, slope * z),
+    ELU=lambda: lambda z: np.where(z > 0, z, np.expm1(z)),
+    SELU=lambda: lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(z)),
+    Softplus=lambda threshold: lambda z: np.where(z > threshold, z, np.log1p(np.exp(z))),
+    SiLU=lambda: lambda z: z * expit(z),
+    GELU=lambda form: (
+        lambda z: {"tanh": z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))}[form]
+    ),
+    Mish=lambda: lambda z: z * np.tanh(np.log1p(np.exp(z))),
+)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"identity"}))
+def test_every_activation_has_a_module_of_pytorch(activation):
+    sums = np.linspace(-45, 45, 181)
+    module = _list_modules(MODULES)[activation]
+    np.testing.assert_allclose(module(sums), ACTIVATIONS[activation].value(sums), rtol=1e-12, atol=1e-15)
 
 
 def test_a_new_activation_is_exported_from_its_formula(monkeypatch):

@@ -1,4 +1,4 @@
-"""The hint at a rate that is too high for a gradient summed over many samples, and trainings without it."""
+"""Hints at too high a rate, a loss that has risen and targets out of reach, and trainings without a hint."""
 
 import numpy as np
 import pytest
@@ -86,3 +86,20 @@ def test_a_loss_that_has_risen_far_is_a_warning(layers_dim, network, options):
     with pytest.warns(UserWarning, match=r"the loss has risen from [\d.e+]+ to [\d.e+]+: lower epsilon="):
         history = model.train(X, targets, random_state=0, **options)
     assert history.loss[-1] > 10 * history.loss[0]
+
+
+@pytest.mark.parametrize(
+    ("activation", "lowest", "highest", "reach"),
+    [
+        ("sigmoid", 0, 1, "from 0 to 1"),
+        ("tanh", -1, 1, "from -1 to 1"),
+        ("elu", -1, 1e9, "of at least -1"),
+        ("relu", 0, 1e9, "of at least 0"),
+        ("softplus", 0, 1e9, "of at least 0"),
+    ],
+)
+def test_targets_out_of_reach_of_the_output_activation_are_a_warning(activation, lowest, highest, reach):
+    model = fastnn.Model([1, 1], loss="squared_error", output_activation=activation, random_state=0)
+    model.train([[0.0], [0.0]], [lowest, highest], num_passes=0)  # a warning would be an error
+    with pytest.warns(UserWarning, match=f"output_activation='{activation}' has outputs {reach}: choose"):
+        model.train([[0.0], [0.0]], [lowest - 0.01, highest], num_passes=0)

@@ -120,41 +120,49 @@ def test_parquet_files_are_read_with_a_named_index_as_a_column(tmp_path):
 
 
 NAN = np.nan
-NUMBERS = [
-    ("a;b\n13.772;23,4\n6.558;78,1\n252;5,5\n", [], {"a": [13772, 6558, 252], "b": [23.4, 78.1, 5.5]}),
-    ("a;b\n1,5;0.125 %\n2,5;0.5 %\n3,5;1.250 %\n", ["--units", "%"], {"b": [0.125, 0.5, 1.25]}),
-    ("a;b\n1,5;1.125 %\n2,5;0,5 %\n3,5;1.250 %\n", ["--units", "%"], {"b": [1125, 0.5, 1250]}),
-    ("a;b\n1.234,5 €;1,5\n52 €;2,5\n", ["--units", "€"], {"a": [1234.5, 52]}),
-    ('a,b\n"0,785",1\n"1,250",2\n', ["--decimal", ","], {"a": [0.785, 1.25]}),
-    ("a,b\n1;5,x\n2;5,x\n", ["--decimal", ";"], {"a": [1.5, 2.5]}),
-    ("a,b\nx,1\ny,2\nz,3\n3,4\n", ["--na", "x,y", "--na", "z"], {"a": [NAN, NAN, NAN, 3]}),
-    ('a,b\n"x, y",1\n3,4\n', ["--na", '"x, y"'], {"a": [NAN, 3]}),
-    ("a,b\n5+,5\n3,9\n5,5+\n", ["--na", "a=5+,b=5+"], {"a": [NAN, 3, 5], "b": [5, 9, NAN]}),
-    ("a,b\n-9,-9\n3,4\n-1,2\n", ["--na=a=-9,-1"], {"a": [NAN, 3, NAN], "b": [-9, 4, 2]}),
-    ("a;b\n1.234,5;x\n2,5;y\n", [], {"a": [1234.5, 2.5]}),
-    ("a;b\n" + "1,5;x\n" * 9 + "2.5;y\n", [], {"a": [*[1.5] * 9, 2.5]}),
-    # Form that the first lines have, and later ones that have another.
-    ("a,b\n# by Ann\n" + "x,1\n" * 600 + "no #1,2\n", [], {"b": [*[1] * 600, 2]}),
-    ('"Report\nof 2024"\n\na,b\nx,1\ny,2\n', [], {"b": [1, 2]}),
-    ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", "."], {"a": [521, 53250]}),
-    ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", ""], {"a": [52.1, 53.25]}),
-    ("a;b\n1.500;2\n2.500;3\n", ["--decimal", ",", "--thousands", "."], {"a": [1500, 2500]}),
-    ("a,b\n1,2,\n3,4,\n", [], {"a": [1, 3], "b": [2, 4]}),  # lines may end with a separator
-    ("a,b,\n1,2,\n3,4,\n", [], {"a": [1, 3], "b": [2, 4]}),
-    ("a|b,c\n1|2\n3|4,5\n", [], {"a": [1, 3], "b,c": [2, 4.5]}),
-    ("a;b\n1,5;2.5\n1,5;3,5\n", [], {"a": [1.5, 1.5]}),
-    ("a;b\n1,5;2.5\n", [], {"a": [1.5]}),  # as many commas as points
-    ("a;b\n1.5;2\n", [], {"a": [1.5]}),
-    ("Sales of 2024\n\nin euros;\na;b\n1,5;2\n3;4\n", [], {"a": [1.5, 3], "b": [2, 4]}),
-    ("# by x, y and z\n# v2\na,b\n1,2\n# end of May\n3,4\n", [], {"a": [1, 3], "b": [2, 4]}),
-    ("'a';'b, c'\n'1';'x; y'\n'2';'z'\n", [], {"a": [1, 2]}),
-    ("'a','b, c'\n1,'2'\n3,'4'\n", [], {"b, c": [2, 4]}),
-    ("n,word\n1,'tis\n2,so\n3,'twas\n", [], {"n": [1, 2, 3]}),  # apostrophes enclose no field
-    *((f"a{mark}b;c\nx{mark}y;1,5\n", [], {"c": [1.5]}) for mark in "\u2028\x85\x0b\x1d"),  # end no line
-]
+# Texts of files, options, and the columns that are read.
+NUMBERS = {
+    "groups of thousands": (
+        "a;b\n13.772;23,4\n6.558;78,1\n252;5,5\n",
+        [],
+        {"a": [13772, 6558, 252], "b": [23.4, 78.1, 5.5]},
+    ),
+    "unit, points": ("a;b\n1,5;0.125 %\n2,5;1.250 %\n", ["--units", "%"], {"b": [0.125, 1.25]}),
+    "unit, groups": ("a;b\n1;1.125 %\n2,5;0,5 %\n3;1.250 %\n", ["--units", "%"], {"b": [1125, 0.5, 1250]}),
+    "unit of money": ("a;b\n1.234,5 €;1,5\n52 €;2,5\n", ["--units", "€"], {"a": [1234.5, 52]}),
+    "decimal comma in quotes": ('a,b\n"0,785",1\n"1,250",2\n', ["--decimal", ","], {"a": [0.785, 1.25]}),
+    "decimal semicolon": ("a,b\n1;5,x\n2;5,x\n", ["--decimal", ";"], {"a": [1.5, 2.5]}),
+    "missing texts": ("a,b\nx,1\ny,2\nz,3\n3,4\n", ["--na", "x,y", "--na", "z"], {"a": [NAN, NAN, NAN, 3]}),
+    "missing text with comma": ('a,b\n"x, y",1\n3,4\n', ["--na", '"x, y"'], {"a": [NAN, 3]}),
+    "missing by column": ("a,b\n5+,5\n3,5+\n", ["--na", "a=5+,b=5+"], {"a": [NAN, 3], "b": [5, NAN]}),
+    "missing in one column": ("a,b\n-9,-9\n-1,2\n", ["--na=a=-9,-1"], {"a": [NAN, NAN], "b": [-9, 2]}),
+    "comma after groups": ("a;b\n1.234,5;x\n2,5;y\n", [], {"a": [1234.5, 2.5]}),
+    "one point among commas": ("a;b\n" + "1,5;x\n" * 9 + "2.5;y\n", [], {"a": [*[1.5] * 9, 2.5]}),
+    "a # far below comments": ("a,b\n# by Ann\n" + "x,1\n" * 600 + "no #1,2\n", [], {"b": [*[1] * 600, 2]}),
+    "a title of two lines": ('"Report\nof 2024"\n\na,b\nx,1\ny,2\n', [], {"b": [1, 2]}),
+    "--thousands": ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", "."], {"a": [521, 53250]}),
+    "no --thousands": ("a;b\n52.1;1,5\n53.250;2,5\n", ["--thousands", ""], {"a": [52.1, 53.25]}),
+    "--decimal --thousands": ("a;b\n1.500;2\n", ["--decimal", ",", "--thousands", "."], {"a": [1500]}),
+    "rows end with separators": ("a,b\n1,2,\n3,4,\n", [], {"a": [1, 3], "b": [2, 4]}),
+    "lines end with separators": ("a,b,\n1,2,\n3,4,\n", [], {"a": [1, 3], "b": [2, 4]}),
+    "most rows decide the separator": ("a|b,c\n1|2\n3|4,5\n", [], {"a": [1, 3], "b,c": [2, 4.5]}),
+    "of equal separators the comma": ("a,b;c\n1,5;6\n", [], {"a": [1]}),
+    "commas outnumber points": ("a;b\n1,5;2.5\n1,5;3,5\n", [], {"a": [1.5, 1.5]}),
+    "as many commas as points": ("a;b\n1,5;2.5\n", [], {"a": [1.5]}),
+    "points alone": ("a;b\n1.5;2\n", [], {"a": [1.5]}),
+    "titles": ("Sales of 2024\n\nin euros;\na;b\n1,5;2\n3;4\n", [], {"a": [1.5, 3], "b": [2, 4]}),
+    "comments": ("# by x, y and z\n# v2\na,b\n1,2\n# end of May\n3,4\n", [], {"a": [1, 3], "b": [2, 4]}),
+    "single quotes": ("'a';'b, c'\n'1';'x; y'\n'2';'z'\n", [], {"a": [1, 2]}),
+    "single quotes of some fields": ("'a','b, c'\n1,'2'\n3,'4'\n", [], {"b, c": [2, 4]}),
+    "apostrophes": ("n,word\n1,'tis\n2,so\n3,'twas\n", [], {"n": [1, 2, 3]}),
+    **{
+        f"U+{ord(c):04X} ends no line": (f"a{c}b;c\nx{c}y;1,5\n", [], {"c": [1.5]})
+        for c in "\u2028\x85\x0b\x1d"
+    },
+}
 
 
-@pytest.mark.parametrize(("text", "arguments", "values"), NUMBERS)
+@pytest.mark.parametrize(("text", "arguments", "values"), NUMBERS.values(), ids=NUMBERS)
 def test_numbers_in_many_forms_are_read_as_such(text, arguments, values, path):
     frame = read_text(path, text, *arguments).frame
     for name, expected in values.items():
@@ -241,6 +249,12 @@ def test_iso_dates_and_times_of_day_are_recognised_and_others_by_their_format(te
         assert (found.dt.year >= 2023).all()
     elif kind == "m":
         assert (found.dt.total_seconds() // 60).tolist() == [750, 495]
+
+
+def test_missing_values_are_the_texts_that_pandas_reads_as_such():
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert {"", *reading.MISSING} == STR_NA_VALUES
 
 
 def test_classes_that_are_read_as_missing_values_are_noted_and_can_be_kept(path):
