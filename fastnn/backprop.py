@@ -47,8 +47,8 @@ class Backprop:
     parameters : array (P,)
         Live vector of all parameters, weights first, in the order of `gradient`. It has zeros as padding.
     gradient : array (P,)
-        Derivatives by the parameters after `backward`. It may be changed before `step`, for instance to clip
-        it. Padding is 0.
+        Derivatives by the parameters after `backward`, a live array: `step` uses what it holds, for instance
+        after you clip it, and the next `backward` overwrites it. Padding is 0.
     dW, db : list of array
         Live views of the gradient, shaped as ``model.W`` and ``model.b``.
     n_steps : int

@@ -36,7 +36,7 @@ def evaluate(w):
     dS = np.concatenate([(2 / n * equation[:, None] * residual).ravel(), 200 * velocity * first])
     dS[5 * n + 2] += 200 * position
     net.backward(dS[:, None], inputs=False)
-    return residual @ residual / n + 100 * (position**2 + velocity**2), net.gradient
+    return residual @ residual / n + 100 * (position**2 + velocity**2), net.gradient.copy()
 
 
 options = {"maxiter": 1500, "maxfun": 2000, "ftol": 0, "gtol": 0, "maxcor": 50}
