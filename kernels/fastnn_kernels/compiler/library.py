@@ -16,13 +16,15 @@ memset, and the one by which a thread yields its core.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -76,12 +78,12 @@ __attribute__((visibility("hidden"))) u128 __multi3(u128 a, u128 b) {
 def build(
     name: str,
     folder: Path = FOLDER,
-    pointers: Iterable[FunctionPointer] | None = None,
-    shows_progress: bool = False,
+    pointers: Sequence[FunctionPointer] | None = None,
+    n_processes: int = 1,
 ) -> Path:
     """Build the library of a target, with the kernels of these pointers; return its path.
 
-    By default, they are all kernels of the `catalogue`.
+    By default, they are all kernels of the `catalogue`. More than one process show their progress.
 
     A process builds one library: kernels are translated with the constants of its target. It is a
     RuntimeError if this process has imported kernels already, if the environment has settings that change
@@ -94,40 +96,55 @@ def build(
         raise RuntimeError("only an x86-64 machine has LLVM's assembler for the instruction CPUID")
     if f"{PACKAGE_NAME}.vectors.processor" in sys.modules:
         raise RuntimeError("kernels were imported for this processor: build the library in a new process")
-    prebuilt.building = target
-    prebuilt.load_library.cache_clear()
+    _begin(name)
+    if pointers is None:
+        pointers = list(importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()  # of the instruction CPUID
     with tempfile.TemporaryDirectory() as objects:
-        for symbol, code in _emit_modules(name, pointers, shows_progress):
-            (Path(objects) / f"{symbol}.o").write_bytes(_emit_object_code(target, symbol, code))
+        for symbol, code in _emit_own_functions(target):
+            _write_object(name, Path(objects), symbol, code)
+        write = functools.partial(_write_kernel, name, Path(objects))
+        if n_processes == 1:
+            for pointer in pointers:
+                write(pointer)
+        else:
+            with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
+                list(tqdm(pool.map(write, pointers), name, len(pointers), unit="kernel"))
         _link(target, Path(objects), path)
     return path
 
 
-def _emit_modules(
-    name: str, pointers: Iterable[FunctionPointer] | None, shows_progress: bool
-) -> Iterator[tuple[str, str | bytes]]:
-    """Yield the symbol and the LLVM IR or bitcode of all functions of a library."""
+@functools.cache
+def _begin(name: str) -> None:
+    """Prepare this process for the kernels of a target."""
+    prebuilt.building = target = TARGETS[name]
+    prebuilt.load_library.cache_clear()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()  # of the instruction CPUID
+    if target.is_wasm:
+        from .numba_internals import set_data_layout
+
+        set_data_layout(str(_make_machine(target).target_data))
+
+
+def _write_kernel(name: str, objects: Path, pointer: FunctionPointer) -> None:
+    """Write the object files of a kernel, and of the shared functions that no other kernel has needed."""
+    _begin(name)
     from .jit import translate
-    from .numba_internals import set_data_layout
     from .pointer import check_result, make_entry_kernel
     from .shared import emit_shared_functions
 
-    target = TARGETS[name]
-    if target.is_wasm:
-        set_data_layout(str(_make_machine(target).target_data))
-    yield from _emit_own_functions(target)
-    if pointers is None:
-        pointers = importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers()
-    for pointer in tqdm(list(pointers), name, unit="kernel", disable=not shows_progress):
-        compiled, names, code = translate(*make_entry_kernel(pointer))
-        check_result(pointer, compiled)
-        yield pointer.symbol, _rename(code, names[0], pointer.symbol)
-    yield from emit_shared_functions()
+    compiled, names, code = translate(*make_entry_kernel(pointer))
+    check_result(pointer, compiled)
+    _write_object(name, objects, pointer.symbol, _rename(code, names[0], pointer.symbol))
+    for symbol, text in emit_shared_functions({file.stem for file in objects.iterdir()}):
+        _write_object(name, objects, symbol, text)
+
+
+def _write_object(name: str, objects: Path, symbol: str, code: str | bytes) -> None:
+    (objects / f"{symbol}.o").write_bytes(_emit_object_code(TARGETS[name], symbol, code))
 
 
 def _rename(code: bytes, function: str, symbol: str) -> bytes:
@@ -306,7 +323,7 @@ def find_target() -> str:
 
 
 def main() -> None:
-    """Build the libraries named by the arguments, each in a process of its own, on all cores."""
+    """Build the libraries named by the arguments, one after the other, each on all cores."""
     parser = argparse.ArgumentParser(prog="python -m fastnn_kernels.compiler.library", description=__doc__)
     parser.add_argument("target", nargs="*", help=f"one of {', '.join(TARGETS)}; by default this machine's")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the libraries")
@@ -316,12 +333,12 @@ def main() -> None:
         if name not in TARGETS:
             parser.error(f"{name!r} is not a target: choose one of {', '.join(TARGETS)}")
     if len(names) == 1:
-        path = build(names[0], options.folder, shows_progress=True)
+        path = build(names[0], options.folder, n_processes=os.cpu_count() or 1)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
         return
     program = [sys.executable, "-m", "fastnn_kernels.compiler.library", "--folder", str(options.folder)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # of processes: Python's calls of LLVM share a lock
-        list(pool.map(lambda name: subprocess.run([*program, name], check=True), names))
+    for name in names:  # a process has one target
+        subprocess.run([*program, name], check=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 import llvmlite.binding
 from llvmlite import ir
@@ -108,10 +108,11 @@ class SharedFunction:
         return get_library_assembly(self._library)
 
 
-def emit_shared_functions() -> Iterator[tuple[str, str]]:
-    """Yield the name and the LLVM IR of every shared function."""
+def emit_shared_functions(known: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the LLVM IR of every shared function but those whose names are known."""
     for name, function in _functions.items():
-        yield name, str(emit_function(name, function._type, function._emit))
+        if name not in known:
+            yield name, str(emit_function(name, function._type, function._emit))
 
 
 def filter_shared(names: Iterable[str]) -> Iterator[str]:
