@@ -99,18 +99,21 @@ def build(
     _begin(name)
     if pointers is None:
         pointers = list(importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers())
+    from .shared import list_shared_functions
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
+    tasks: list[FunctionPointer | str] = [*list_shared_functions(), *pointers]
     with tempfile.TemporaryDirectory() as objects:
         for symbol, code in _emit_own_functions(target):
             _write_object(name, Path(objects), symbol, code)
-        write = functools.partial(_write_kernel, name, Path(objects))
+        write = functools.partial(_write_function, name, Path(objects))
         if n_processes == 1:
-            for pointer in pointers:
-                write(pointer)
+            for task in tasks:
+                write(task)
         else:
             with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
-                list(tqdm(pool.map(write, pointers), name, len(pointers), unit="kernel"))
+                list(tqdm(pool.map(write, tasks), name, len(tasks), unit="kernel"))
         _link(target, Path(objects), path)
     return path
 
@@ -129,18 +132,20 @@ def _begin(name: str) -> None:
         set_data_layout(str(_make_machine(target).target_data))
 
 
-def _write_kernel(name: str, objects: Path, pointer: FunctionPointer) -> None:
-    """Write the object files of a kernel, and of the shared functions that no other kernel has needed."""
+def _write_function(name: str, objects: Path, task: FunctionPointer | str) -> None:
+    """Write the object file of a kernel, or of the shared function of this name."""
     _begin(name)
     from .jit import translate
     from .pointer import check_result, make_entry_kernel
-    from .shared import emit_shared_functions
+    from .shared import emit_shared_function
 
-    compiled, names, code = translate(*make_entry_kernel(pointer))
-    check_result(pointer, compiled)
-    _write_object(name, objects, pointer.symbol, _rename(code, names[0], pointer.symbol))
-    for symbol, text in emit_shared_functions({file.stem for file in objects.iterdir()}):
-        _write_object(name, objects, symbol, text)
+    if isinstance(task, str):
+        importlib.import_module(f"{PACKAGE_NAME}.catalogue")  # which makes the shared functions
+        _write_object(name, objects, task, emit_shared_function(task))
+        return
+    compiled, names, code = translate(*make_entry_kernel(task))
+    check_result(task, compiled)
+    _write_object(name, objects, task.symbol, _rename(code, names[0], task.symbol))
 
 
 def _write_object(name: str, objects: Path, symbol: str, code: str | bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import llvmlite.binding
 from llvmlite import ir
@@ -108,11 +108,14 @@ class SharedFunction:
         return get_library_assembly(self._library)
 
 
-def emit_shared_functions(known: Container[str]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the LLVM IR of every shared function but those whose names are known."""
-    for name, function in _functions.items():
-        if name not in known:
-            yield name, str(emit_function(name, function._type, function._emit))
+def list_shared_functions() -> list[str]:
+    """Return the names of all shared functions."""
+    return list(_functions)
+
+
+def emit_shared_function(name: str) -> str:
+    """Return the LLVM IR of a shared function."""
+    return str(emit_function(name, _functions[name]._type, _functions[name]._emit))
 
 
 def filter_shared(names: Iterable[str]) -> Iterator[str]:
