@@ -74,7 +74,7 @@ def check_finite(frame: DataFrame, read: ReadTable) -> None:
         if wrong := find_first(column, np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))):
             raise ValueError(
                 f"{read.name}: column {name!r} holds infinity in row {wrong[0]}: correct it"
-                + (f", {read_as_missing(name, 'inf', '-inf')}" if read.is_csv else "")
+                + (f", {read_as_missing(name, 'inf', '-inf')}" if read.form is not None else "")
                 + f", or leave the column out of the training by {format_option('--drop', name)}"
             )
 
@@ -276,7 +276,7 @@ def _parse_booleans(column: Series, read: ReadTable) -> Array:
 def _suggest_missing(column: Series, value: object, read: ReadTable) -> str:
     """Return the advice to read a text of a CSV file as a missing value, if it looks like one; or ""."""
     text = str(value)
-    return f", or {read_as_missing(column.name, text)}" if read.is_csv and is_marker(text) else ""
+    return f", or {read_as_missing(column.name, text)}" if read.form and is_marker(text) else ""
 
 
 def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:

@@ -70,26 +70,8 @@ SAMPLED = "{:,} random rows of {:,} are read"
 # Magnitude from which floats may be rounded integers.
 MAX_EXACT = 2**53
 # Texts that pandas reads as missing values.
-MISSING = {
-    "#N/A",
-    "#N/A N/A",
-    "#NA",
-    "-1.#IND",
-    "-1.#QNAN",
-    "-NaN",
-    "-nan",
-    "1.#IND",
-    "1.#QNAN",
-    "<NA>",
-    "N/A",
-    "NA",
-    "NULL",
-    "NaN",
-    "None",
-    "n/a",
-    "nan",
-    "null",
-}
+MISSING = {"NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NULL", "null", "None"}
+MISSING |= {"NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
 # Format of dates and times as in ISO 8601, for pandas.
 ISO = "ISO8601"
 # Offset from UTC at the end of an ISO time.
@@ -110,11 +92,6 @@ class ReadTable:
     form: ReadOptions | None = None  # how a CSV file was read, which options may change; None for other files
     copied: DataFrame | None = None  # fields of a CSV file, as they are, of the columns to copy
     unread: Sequence[str] = ()  # columns of a Parquet file that were not read
-
-    @property
-    def is_csv(self) -> bool:
-        """True for the rows of a CSV file."""
-        return self.form is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,8 +185,12 @@ def read_table(
         raise ValueError(f"{name} has more than one column named {twice!r}: rename or remove one")
     if not len(frame):
         raise ValueError(f"{name} has a header but no rows")
-    if frame.columns[0] not in columns.kept:
-        _drop_index(read)
+    first = frame.columns[0]
+    if first in ("Unnamed: 0", INDEX) and first not in columns.kept and len(frame.columns) > 1:
+        numbers = frame[first]  # of the rows, as pandas writes its index
+        if numbers.dtype.kind in "iu" and (numbers - frame.index).nunique() == 1:
+            read.frame = frame.drop(columns=first)
+            read.notes.append("the first column, which numbers the rows, is left out")
     _convert_dates(read, options, columns)
     return read
 
@@ -310,7 +291,7 @@ def _may_round(column: Series, task: str | None) -> bool:
     Without a task, fractions are numbers to predict.
     """
     values = column.dropna()
-    if task == "regression" or not len(values):
+    if not len(values):
         return False
     if column.dtype.kind != "f":
         # pandas keeps missing values as empty text among integers that only 64 bits without a sign hold.
@@ -322,28 +303,15 @@ def _may_round(column: Series, task: str | None) -> bool:
 def _may_be_padded(column: Series, task: str | None) -> bool:
     """Return True for a target of integers that may be classes, such as 01 and 02 in the file."""
     values = column.dropna()
-    if task == "regression" or column.dtype.kind not in "iuf" or not (values == values.round()).all():
+    if column.dtype.kind not in "iuf" or not (values == values.round()).all():
         return False
     return task == "classification" or values.nunique() <= MAX_CLASSES
 
 
 def _may_lack_classes(column: Series, task: str | None) -> bool:
     """Return True for a target that lacks values, which may be classes, such as None in the file."""
-    if task == "regression" or not column.hasnans:
-        return False
-    return task == "classification" or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
-
-
-def _note_missing_classes(texts: Series) -> list[str]:
-    """Return a note on the texts in the file of a target's missing values, which may be names of classes."""
-    counts = texts.value_counts()
-    if not len(counts):
-        return []
-    n_rows = pluralize(int(counts.sum()), "row")
-    return [
-        f"the target {texts.name!r} holds {join_names(counts.index)} in {n_rows}, read as missing values: "
-        "--no-default-na makes these texts classes"
-    ]
+    may_be_classes = task is not None or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
+    return bool(column.hasnans) and may_be_classes
 
 
 def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, columns: Columns) -> ReadTable:
@@ -409,11 +377,17 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
         if dialect.may_have_points or options.units:
             notes += _convert_numbers(frame, columns.text, options.units, dialect)
         target = columns.target
-        if target is not None and target in frame:
+        if target is not None and target in frame and columns.task != "regression":
             frame[target] = _restore_classes(fields, frame[target], columns.task, options.units)
             if missing.has_default and _may_lack_classes(frame[target], columns.task):
                 texts = fields.read_texts([target], missing.list_texts(target))[target]
-                notes += _note_missing_classes(texts[frame[target].isna()])
+                texts = texts[frame[target].isna()].dropna()
+                if len(texts):
+                    notes.append(
+                        f"the target {target!r} holds {join_names(texts.value_counts().index)} in "
+                        f"{pluralize(len(texts), 'row')}, read as missing values: --no-default-na makes "
+                        "these texts classes"
+                    )
         copied = [column for column in resolve_names(columns.copied, frame.columns) if column in frame]
         kept = fields.read_texts(copied, [""]) if copied else None
     notes += note_renamed_columns(dialect.header, frame.columns)
@@ -570,17 +544,6 @@ def _convert_numbers(
     return notes
 
 
-def _drop_index(read: ReadTable) -> None:
-    """Leave out the column in which pandas has written the numbers of the rows."""
-    frame = read.frame
-    first = frame.columns[0]
-    if first in ("Unnamed: 0", INDEX) and len(frame.columns) > 1:
-        values = frame[first]
-        if values.dtype.kind in "iu" and (values - frame.index).nunique() == 1:
-            read.frame = frame.drop(columns=first)
-            read.notes.append("the first column, which numbers the rows, is left out")
-
-
 def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> None:
     """Convert columns of text whose values are all dates, or times of day but for the target.
 
@@ -625,11 +588,8 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None
     columns of a file cannot have the day before the month in one, and after it in another.
     """
     assert read.form is not None
-    forms = [
-        form
-        for form in guess_date_formats(column.dropna())
-        if _is_complete(parse_dates(column, [form]), column)
-    ]
+    guesses = guess_date_formats(column.dropna())
+    forms = [form for form in guesses if _is_complete(parse_dates(column, [form]), column)]
     known = list(dict.fromkeys([*read.form.date_format, *forms]))
     orders = {form.index("%d") < form.index("%m") for form in known if re.match("%[dm].*%[dm]", form)}
     if len(forms) != 1 or len(orders) > 1:

@@ -106,7 +106,7 @@ def _is_group(column: Series) -> bool:
 
 def _note_sentinel(column: Series, what: str, read: ReadTable) -> list[str]:
     """Return a note on a number such as -999 that lies further from all others than these from each other."""
-    if column.dtype.kind not in "iuf" or not read.is_csv:
+    if column.dtype.kind not in "iuf" or read.form is None:
         return []
     values, counts = np.unique(column.dropna().to_numpy(dtype=np.float64), return_counts=True)
     for end, others in ((0, values[1:]), (-1, values[:-1])):
