@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...system.frames import Table, as_table, check_same_columns, record_columns
-from ...system.sklearn_internals import check_feature_names
-from ...system.validation import Array
-from .transformers import SavableTransformer
+from .transformers import PartsTransformer
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -74,7 +72,7 @@ def find_first_microsecond(dates: Dates) -> int:
     return int(present.min().astype("datetime64[us]").astype(np.int64)) if present.size else 0
 
 
-class DateEncoder(SavableTransformer):
+class DateEncoder(PartsTransformer):
     """Encode dates and times by the days since the earliest date and by their parts.
 
     The parts are year, month, day, weekday (0 for Monday), hour and minute. Parts that are the same for all
@@ -161,29 +159,8 @@ class DateEncoder(SavableTransformer):
             out += [count_days(dates, origin), *split_dates(dates, parts)]
         return np.column_stack(out)
 
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
-        """Return the names of the outputs, such as "sold_elapsed" and "sold_month".
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the features; by default `feature_names_in_`, or else "x0", "x1" and so on.
-
-        Returns
-        -------
-        array (n_outputs,) of object
-            Names.
-        """
-        check_is_fitted(self)
-        names = check_feature_names(self, input_features)
-        return np.array(
-            [
-                f"{name}_{part}"
-                for name, parts in zip(names, self.parts_, strict=True)
-                for part in ["elapsed", *parts]
-            ],
-            object,
-        )
+    def _list_parts(self) -> list[list[str]]:
+        return [["elapsed", *parts] for parts in self.parts_]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import piecewise_linear
-from ...system.sklearn_internals import Interval, check_feature_names, fit_context
+from ...system.sklearn_internals import Interval
 from ...system.validation import Array
-from .transformers import NumberTransformer
+from .transformers import NumberTransformer, PartsTransformer
 
 if TYPE_CHECKING:
     from ...system.frames import TableLike
@@ -57,7 +58,7 @@ def compute_interval_terms(edges: NDArray[np.float64], dtype: DTypeLike) -> tupl
     return low, edges[1:] * factor - low, factor
 
 
-class PiecewiseLinearEncoder(NumberTransformer):
+class PiecewiseLinearEncoder(PartsTransformer, NumberTransformer):
     """Encode every number by its positions within the intervals between the feature's quantiles.
 
     With the edges ``q[0] < ... < q[T]``, a number x becomes the T numbers
@@ -102,27 +103,9 @@ class PiecewiseLinearEncoder(NumberTransformer):
     def __init__(self, n_bins=16):
         self.n_bins = n_bins
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: TableLike, y: ArrayLike | None = None) -> PiecewiseLinearEncoder:
-        """Compute the edges.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            Numbers; NaN marks a missing value.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        PiecewiseLinearEncoder
-            The transformer itself.
-        """
-        X = self._check_numbers(X, reset=True)
-        present = [column[~np.isnan(column)] for column in X.T]
+    def _fit_features(self, features: Sequence[Array]) -> None:
         n_bins = int(self.n_bins)
-        self.edges_ = [find_quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in present]
-        return self
+        self.edges_ = [find_quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in features]
 
     def transform(self, X: TableLike) -> Array:
         """Encode numbers.
@@ -149,26 +132,5 @@ class PiecewiseLinearEncoder(NumberTransformer):
                 out[rows, ends[k] - edges.size + 1 : ends[k]] = piecewise_linear(X[rows, k], *terms)
         return out
 
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
-        """Return the names of the outputs, such as "age_bin0".
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the features; by default `feature_names_in_`, or else "x0", "x1" and so on.
-
-        Returns
-        -------
-        array (n_intervals,) of object
-            Names.
-        """
-        check_is_fitted(self)
-        names = check_feature_names(self, input_features)
-        return np.array(
-            [
-                f"{name}_bin{t}"
-                for name, edges in zip(names, self.edges_, strict=True)
-                for t in range(edges.size - 1)
-            ],
-            object,
-        )
+    def _list_parts(self) -> list[list[str]]:
+        return [[f"bin{t}" for t in range(edges.size - 1)] for edges in self.edges_]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import smooth_scaled
-from ...system.sklearn_internals import Interval, fit_context
+from ...system.sklearn_internals import Interval
 from ...system.validation import Array, check_number
 from .transformers import NumberTransformer
 
@@ -80,27 +81,9 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     def __init__(self, limit=LIMIT):
         self.limit = limit
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: TableLike, y: ArrayLike | None = None) -> SmoothRobustScaler:
-        """Compute medians and quartiles.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            Numbers; NaN marks a missing value.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        SmoothRobustScaler
-            The transformer itself.
-        """
-        X = self._check_numbers(X, reset=True)
-        present = (column[~np.isnan(column)].astype(np.float64) for column in X.T)
-        fitted = [find_center_and_scale(x) if x.size else (0.0, 1.0) for x in present]
+    def _fit_features(self, features: Sequence[Array]) -> None:
+        fitted = [find_center_and_scale(x.astype(np.float64)) if x.size else (0.0, 1.0) for x in features]
         self.center_, self.scale_ = map(np.array, zip(*fitted, strict=True))
-        return self
 
     def transform(self, X: TableLike) -> Array:
         """Scale numbers.

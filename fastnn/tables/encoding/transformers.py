@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...saving.attributes import SavableAttributes
-from ...system.sklearn_internals import OUTPUT_CONFIG
+from ...system.sklearn_internals import OUTPUT_CONFIG, check_feature_names, fit_context
 from ...system.validation import Array, refuse_masked
 
 if TYPE_CHECKING:
@@ -24,8 +26,58 @@ class SavableTransformer(TransformerMixin, SavableAttributes, BaseEstimator):
     _SAVED: ClassVar[tuple[str, ...]] = (OUTPUT_CONFIG,)
 
 
+class PartsTransformer(SavableTransformer):
+    """Base class of the transformers that divide a feature into parts, which have names."""
+
+    def _list_parts(self) -> list[list[str]]:
+        """Return the names of the parts of every feature."""
+        raise NotImplementedError
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
+        """Return the names of the outputs, such as "age_bin0" or "sold_month".
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the features; by default `feature_names_in_`, or else "x0", "x1" and so on.
+
+        Returns
+        -------
+        array (n_outputs,) of object
+            Names.
+        """
+        check_is_fitted(self)
+        names = check_feature_names(self, input_features)
+        pairs = zip(names, self._list_parts(), strict=True)
+        return np.array([f"{name}_{part}" for name, parts in pairs for part in parts], object)
+
+
 class NumberTransformer(SavableTransformer):
     """Base class of the transformers of arrays of numbers, which may hold NaN."""
+
+    def _fit_features(self, features: Sequence[Array]) -> None:
+        """Set the fitted attributes, given the numbers of every feature without missing values."""
+        raise NotImplementedError
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
+        """Measure every feature.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a missing value.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        SmoothRobustScaler or PiecewiseLinearEncoder
+            The transformer itself.
+        """
+        X = self._check_numbers(X, reset=True)
+        self._fit_features([column[~np.isnan(column)] for column in X.T])
+        return self
 
     def _check_numbers(self, X: TableLike, reset: bool) -> Array:
         """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
