@@ -8,19 +8,21 @@ its activation) and y for a target.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .system.validation import (
     Array,
     check_distributions,
+    check_fields,
     check_labels,
     check_number,
     check_targets,
-    store_checked,
+    make_field,
+    register,
 )
-from .system.words import translate_arguments
 
 __all__ = [
     "AbsoluteError",
@@ -89,6 +91,9 @@ class Loss:
         super().__init_subclass__(**options)
         if vars(cls).keys() & {"value", "slope"} and "name" not in vars(cls):
             cls.name = cls.__name__
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     # A class that is not a dataclass has no fields, but may have attributes.
     def __eq__(self, other: object) -> bool:
@@ -189,18 +194,11 @@ def _find_shape(y: Any) -> tuple[int, ...]:
 
 # Registry of the losses: classes by name.
 LOSSES: dict[str, type[Loss]] = {}
-_LossClass = TypeVar("_LossClass", bound=type[Loss])
+
+_check_positive = partial(check_number, least=0.0, exclusive_start=True)
 
 
-def register(loss: _LossClass) -> _LossClass:
-    """Add a class to `LOSSES` and return the class; for use as a decorator."""
-    loss.__init__ = translate_arguments(loss.__init__)  # type: ignore[method-assign]
-    LOSSES[loss.name] = loss
-    return loss
-
-
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "softmax_cross_entropy")
 class SoftmaxCrossEntropy(Loss):
     """Softmax cross entropy, for labels: the cross entropy of a softmax over the scores.
 
@@ -227,19 +225,14 @@ class SoftmaxCrossEntropy(Loss):
     SoftmaxCrossEntropy(label_smoothing=0.1)
     """
 
-    name: ClassVar[str] = "softmax_cross_entropy"
     output: ClassVar[str] = "softmax"
     of_labels: ClassVar[bool] = True
     takes_rows: ClassVar[bool] = True
 
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        store_checked(self, label_smoothing=check_number(self.label_smoothing, "label_smoothing", 0.0, 1.0))
+    label_smoothing: float = make_field(0.0, partial(check_number, least=0.0, most=1.0))
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "multiclass_hinge")
 class MulticlassHinge(Loss):
     """Multiclass hinge loss, for labels.
 
@@ -263,18 +256,13 @@ class MulticlassHinge(Loss):
     MulticlassHinge(margin=1.0)
     """
 
-    name: ClassVar[str] = "multiclass_hinge"
     output: ClassVar[str] = "softmax"
     of_labels: ClassVar[bool] = True
 
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive_start=True))
+    margin: float = make_field(1.0, _check_positive)
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "sigmoid_binary_cross_entropy")
 class SigmoidBinaryCrossEntropy(Loss):
     """Sigmoid binary cross entropy, for any number of independent yes-or-no targets.
 
@@ -289,13 +277,11 @@ class SigmoidBinaryCrossEntropy(Loss):
     (1, 4)
     """
 
-    name: ClassVar[str] = "sigmoid_binary_cross_entropy"
     output: ClassVar[str] = "sigmoid"
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, 1.0)
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "squared_error")
 class SquaredError(Loss):
     """Half the squared error ``(s - y)^2 / 2``, summed over the outputs.
 
@@ -308,11 +294,8 @@ class SquaredError(Loss):
     True
     """
 
-    name: ClassVar[str] = "squared_error"
 
-
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "absolute_error")
 class AbsoluteError(Loss):
     """Absolute error ``|s - y|``, summed over the outputs, which the median of the targets minimises.
 
@@ -323,11 +306,8 @@ class AbsoluteError(Loss):
     AbsoluteError()
     """
 
-    name: ClassVar[str] = "absolute_error"
 
-
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "huber")
 class Huber(Loss):
     """Huber loss: half the squared error up to `delta`, linear beyond, summed over the outputs.
 
@@ -351,16 +331,10 @@ class Huber(Loss):
     Huber(delta=0.5)
     """
 
-    name: ClassVar[str] = "huber"
-
-    delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        store_checked(self, delta=check_number(self.delta, "delta", 0.0, exclusive_start=True))
+    delta: float = make_field(1.0, _check_positive)
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "quantile")
 class Quantile(Loss):
     """Quantile loss (pinball loss), which a quantile of the targets minimises.
 
@@ -384,21 +358,10 @@ class Quantile(Loss):
     Quantile(quantile=0.9)
     """
 
-    name: ClassVar[str] = "quantile"
-
-    quantile: float = 0.5
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            quantile=check_number(
-                self.quantile, "quantile", 0.0, 1.0, exclusive_start=True, exclusive_end=True
-            ),
-        )
+    quantile: float = make_field(0.5, partial(_check_positive, most=1.0, exclusive_end=True))
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "hinge")
 class Hinge(Loss):
     """Hinge loss ``max(0, margin - y s)`` of two classes with the targets -1 and 1, summed over the outputs.
 
@@ -422,18 +385,13 @@ class Hinge(Loss):
     Hinge(margin=1.0)
     """
 
-    name: ClassVar[str] = "hinge"
     bounds: ClassVar[tuple[float | None, float | None]] = (-1.0, 1.0)
     only_bounds: ClassVar[bool] = True
 
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        store_checked(self, margin=check_number(self.margin, "margin", 0.0, exclusive_start=True))
+    margin: float = make_field(1.0, _check_positive)
 
 
-@register
-@dataclass(frozen=True)
+@register(LOSSES, "poisson")
 class Poisson(Loss):
     """Poisson loss: negative log-likelihood of counts whose rate is the exponential of the score.
 
@@ -447,7 +405,6 @@ class Poisson(Loss):
     Poisson()
     """
 
-    name: ClassVar[str] = "poisson"
     output: ClassVar[str] = "exponential"
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, None)
 

@@ -8,8 +8,8 @@ A length is an int, which counts steps, or a float above 0 and at most 1, which 
 `WarmUp` rounds fractions to whole steps. Elsewhere three thirds of 100 steps, rounded to 33 each, would end
 one step early, and a fourth period would begin at the last step.
 
-Every schedule raises ValueError for an argument out of its range. To add a schedule, write a frozen dataclass
-with a default for every argument, decorate it with `register`, and add it to ``__all__``.
+Every schedule raises ValueError for an argument out of its range. To add a schedule, write a class with a
+field for every argument, decorate it with `register`, and add it to ``__all__``.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ import functools
 import inspect
 import math
 import numbers
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .system.validation import (
     check_count,
+    check_fields,
     check_flag,
     check_number,
+    check_positive_count,
     check_rate,
+    make_field,
+    register,
     resolve,
     short_repr,
-    store_checked,
 )
-from .system.words import translate_arguments
 
 __all__ = [
     "Constant",
@@ -52,8 +54,6 @@ __all__ = [
 # Tolerance for rounding errors in the number of elapsed periods: three tenths of a run of 10 steps are
 # 3.0000000000000004 steps in floating point, and the next period must still begin at step 3.
 ROUNDING = 1e-9
-# Advice that ends the error messages for rising factors and for divisors.
-GROWING, DIVISOR = "for a rate that grows pass a function of the step", "the learning rate is divided by it"
 
 
 class Schedule(abc.ABC):
@@ -88,18 +88,12 @@ class Schedule(abc.ABC):
             Factors, finite and at least 0.
         """
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
-# Registry of the schedules: classes by name, filled by `register`.
+
+# Registry of the schedules: classes by name.
 SCHEDULES: dict[str, type[Schedule]] = {}
-
-_ScheduleClass = TypeVar("_ScheduleClass", bound=type[Schedule])
-
-
-def register(schedule: _ScheduleClass) -> _ScheduleClass:
-    """Add a schedule class to `SCHEDULES` under its name in snake case, and return the class."""
-    schedule.__init__ = translate_arguments(schedule.__init__)  # type: ignore[method-assign]
-    SCHEDULES[re.sub(r"(?<!^)(?=[A-Z])", "_", schedule.__name__).lower()] = schedule
-    return schedule
 
 
 @dataclass(frozen=True)
@@ -204,6 +198,12 @@ def _check_length(value: Any, name: str) -> float:
         ) from None
 
 
+_check_factor = partial(check_number, least=0, most=1, exclusive_start=True)
+_check_gamma = partial(_check_factor, remedy="for a rate that grows pass a function of the step")
+_check_peak = partial(_check_factor, remedy="it is a fraction of the run, 0.3 by default")
+_check_divisor = partial(check_number, least=1, remedy="the learning rate is divided by it")
+
+
 def _count_steps(length: float, total: int) -> float:
     """Convert a checked length to steps, at least one and not rounded, for a run of `total` steps."""
     return length if isinstance(length, int) else max(1.0, length * total)
@@ -217,8 +217,7 @@ def _compute_cosine_fall(progress: NDArray[np.float64], end: float) -> NDArray[n
 # --- schedules ---------------------------------------------------------------------------------------
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "constant")
 class Constant(Schedule):
     """A constant learning rate: the factor is 1 at every step.
 
@@ -233,8 +232,7 @@ class Constant(Schedule):
         return np.ones(steps.shape)
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "step_decay")
 class StepDecay(Schedule):
     """A rate that is multiplied by gamma at regular steps: ``gamma ** floor(step / step_size)``.
 
@@ -263,22 +261,14 @@ class StepDecay(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
-    step_size: float = 1 / 3
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            step_size=_check_length(self.step_size, "step_size"),
-            gamma=check_number(self.gamma, "gamma", 0, 1, exclusive_start=True, remedy=GROWING),
-        )
+    step_size: float = make_field(1 / 3, _check_length)
+    gamma: float = make_field(0.1, _check_gamma)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** np.floor(steps / _count_steps(self.step_size, total) + ROUNDING)
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "exponential_decay")
 class ExponentialDecay(Schedule):
     """A rate that falls by the same proportion at every step: ``gamma ** (step / decay_steps)``.
 
@@ -305,22 +295,14 @@ class ExponentialDecay(Schedule):
     [1.0, 0.5, 0.25, 0.125]
     """
 
-    decay_steps: float = 1.0
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            decay_steps=_check_length(self.decay_steps, "decay_steps"),
-            gamma=check_number(self.gamma, "gamma", 0, 1, exclusive_start=True, remedy=GROWING),
-        )
+    decay_steps: float = make_field(1.0, _check_length)
+    gamma: float = make_field(0.1, _check_gamma)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** (steps / _count_steps(self.decay_steps, total))
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "inverse_time_decay")
 class InverseTimeDecay(Schedule):
     """A rate inversely proportional to the time: ``1 / (1 + decay_rate * step / decay_steps)``.
 
@@ -350,25 +332,17 @@ class InverseTimeDecay(Schedule):
     [1.0, 0.5, 0.25]
     """
 
-    decay_steps: float = 1.0
-    decay_rate: float = 9.0
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            decay_steps=_check_length(self.decay_steps, "decay_steps"),
-            decay_rate=check_number(
-                self.decay_rate, "decay_rate", 0, remedy="9 lowers the rate to a tenth within decay_steps"
-            ),
-        )
+    decay_steps: float = make_field(1.0, _check_length)
+    decay_rate: float = make_field(
+        9.0, partial(check_number, least=0, remedy="9 lowers the rate to a tenth within decay_steps")
+    )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         with np.errstate(over="ignore"):  # the denominator may overflow to infinity: the factor is then 0
             return 1 / (1 + self.decay_rate * (steps / _count_steps(self.decay_steps, total)))
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "cosine_decay")
 class CosineDecay(Schedule):
     """A rate that falls along half a cosine, once or in cycles with warm restarts (SGDR).
 
@@ -407,21 +381,17 @@ class CosineDecay(Schedule):
     [1.0, 0.75, 1.0, 0.927, 0.75, 0.573]
     """
 
-    cycle: float = 1.0
-    restarts: bool = False
-    growth: float = 1.0
-    minimum: float = 0.0
+    cycle: float = make_field(1.0, _check_length)
+    restarts: bool = make_field(False, check_flag)
+    growth: float = make_field(
+        1.0, partial(check_number, least=1, remedy="1 keeps the cycles as long as the first")
+    )
+    minimum: float = make_field(
+        0.0, partial(check_number, least=0, most=1, remedy="it is a factor of the learning rate, not a rate")
+    )
 
     def __post_init__(self) -> None:
-        store_checked(
-            self,
-            cycle=_check_length(self.cycle, "cycle"),
-            restarts=check_flag(self.restarts, "restarts"),
-            growth=check_number(self.growth, "growth", 1, remedy="1 keeps the cycles as long as the first"),
-            minimum=check_number(
-                self.minimum, "minimum", 0, 1, remedy="it is a factor of the learning rate, not a rate"
-            ),
-        )
+        super().__post_init__()
         if self.growth != 1 and not self.restarts:
             raise ValueError(
                 f"growth is {self.growth!r}, but without restarts there is one cycle: set restarts=True, "
@@ -452,8 +422,7 @@ class CosineDecay(Schedule):
         return (elapsed - begin) / np.exp(n_before * log_growth)
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "cosine_log")
 class CosineLog(Schedule):
     """A rate that rises from 0 and falls back to 0 in cycles of doubling length: RealMLP's coslog.
 
@@ -488,10 +457,10 @@ class CosineLog(Schedule):
     [2, 6]
     """
 
-    cycles: int = 4
+    cycles: int = make_field(4, check_positive_count)
 
     def __post_init__(self) -> None:
-        store_checked(self, cycles=check_count(self.cycles, "cycles", 1))
+        super().__post_init__()
         if self.cycles > 52:  # the first cycle would be shorter than a float's resolution
             raise ValueError(f"cycles must be at most 52, got {self.cycles}: 4 is usual")
 
@@ -516,8 +485,7 @@ class CosineLog(Schedule):
         return np.rint(ends * total / ends[-1]).astype(np.int64)
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "one_cycle")
 class OneCycle(Schedule):
     """A rate that rises to its peak and falls to almost nothing, both along half a cosine.
 
@@ -552,24 +520,9 @@ class OneCycle(Schedule):
     [0.2, 0.6, 1.0, 0.775, 0.325, 0.1]
     """
 
-    pct_start: float = 0.3
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            pct_start=check_number(
-                self.pct_start,
-                "pct_start",
-                0,
-                1,
-                exclusive_start=True,
-                remedy="it is a fraction of the run, 0.3 by default",
-            ),
-            div_factor=check_number(self.div_factor, "div_factor", 1, remedy=DIVISOR),
-            final_div_factor=check_number(self.final_div_factor, "final_div_factor", 1, remedy=DIVISOR),
-        )
+    pct_start: float = make_field(0.3, _check_peak)
+    div_factor: float = make_field(25.0, _check_divisor)
+    final_div_factor: float = make_field(1e4, _check_divisor)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         first = 1 / self.div_factor
@@ -581,8 +534,7 @@ class OneCycle(Schedule):
         return np.where(steps < peak, _compute_cosine_fall(rise, first), _compute_cosine_fall(fall, last))
 
 
-@register
-@dataclass(frozen=True)
+@register(SCHEDULES, "warm_up")
 class WarmUp(Schedule):
     """A linear warm-up before another schedule: the rate rises to the other schedule's first rate.
 
@@ -619,19 +571,14 @@ class WarmUp(Schedule):
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
-    schedule: Schedule | str | Callable[..., float] = "constant"
-    length: float = 0.05
-    start: float = 0.0
-
-    def __post_init__(self) -> None:
-        store_checked(
-            self,
-            schedule=resolve_schedule(self.schedule),
-            length=_check_length(self.length, "length"),
-            start=check_number(
-                self.start, "start", 0, 1, remedy="it is a fraction of the factor that the warm-up rises to"
-            ),
-        )
+    schedule: Schedule | str | Callable[..., float] = make_field("constant", resolve_schedule)
+    length: float = make_field(0.05, _check_length)
+    start: float = make_field(
+        0.0,
+        partial(
+            check_number, least=0, most=1, remedy="it is a fraction of the factor that the warm-up rises to"
+        ),
+    )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         length = round(_count_steps(self.length, total))

@@ -11,16 +11,17 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .messages import did_you_mean, pluralize
-from .words import explain_word
+from .words import explain_word, translate_arguments
 
+K = TypeVar("K", bound=type)
 T = TypeVar("T")
 Array = NDArray[Any]
 # Function of an argument and its name that returns the argument checked, or raises ValueError.
@@ -420,6 +421,19 @@ def store_checked(instance: object, /, **values: object) -> None:
 def make_field(default: Any, check: Check, **about: Any) -> Any:
     """Return a dataclass field with its check, and what else there is to know about it, in its metadata."""
     return field(default=default, metadata={"check": check, **about})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(make_field,))
+def register(registry: dict[str, Any], name: str) -> Callable[[K], K]:
+    """Return a decorator that makes a class a frozen dataclass and adds it to a registry by a name."""
+
+    def add(kind: Any) -> Any:
+        kind.name = name
+        registry[name] = kind = dataclass(frozen=True)(kind)
+        kind.__init__ = translate_arguments(kind.__init__)
+        return kind
+
+    return add
 
 
 def check_fields(instance: Any) -> None:
