@@ -185,7 +185,6 @@ class Model(Exportable, Savable):
 
     @classmethod
     def _share(cls, network: Network, parameters: Array, statistics: Array) -> Model:
-        """Return a model on the given arrays, which are shared and not copied."""
         model = cls.__new__(cls)
         model._network, model.backend = network, "numba"
         model._parameters, model._statistics = parameters, statistics
@@ -246,11 +245,9 @@ class Model(Exportable, Savable):
 
     @property
     def _predicting(self) -> Array:
-        """Parameters with batch normalisation folded in."""
         return self._network.fold_batch_norm(self._parameters, self._statistics)
 
     def _copy_with(self, parameters: Array, statistics: Array) -> Model:
-        """Return a copy of this model with copies of these parameters and running statistics."""
         model = copy.copy(self)
         model._parameters, model._statistics = parameters.copy(), statistics.copy()
         return model
@@ -741,7 +738,6 @@ class Model(Exportable, Savable):
     # --- what pictures, exports, files and pickles read ------------------------------------------
 
     def _decision_networks(self) -> DecisionNetworks:
-        """Return the network, its parameters with batch normalisation folded in, and its classes."""
         network, loss, classes, n_labels = self._network, self.loss, None, 0
         if loss.of_labels:
             classes = np.arange(network.n_outputs)
@@ -751,7 +747,6 @@ class Model(Exportable, Savable):
         return DecisionNetworks(members, classes, n_labels, backend=self.backend)
 
     def _description(self) -> ModelDescription:
-        """Return what the model computes, for exports."""
         from .export.description import FitRecord, describe
 
         refuse_override(self)
@@ -809,7 +804,6 @@ class Model(Exportable, Savable):
         return f"Model({', '.join(fields)})"
 
     def _repr_html_(self) -> str:
-        """Return the layers as a table, for notebooks."""
         activations, sizes = self._network.activations, self._network.shapes
         rows = [
             (k, *shape, name, shape[0] * shape[1] + shape[1])

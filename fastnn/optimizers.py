@@ -105,7 +105,6 @@ class Optimizer:
 
 
 def _check_betas(betas: Any, name: str) -> tuple[float, ...]:
-    """Return two fractions; raise ValueError for anything else."""
     if not (isinstance(betas, tuple | list) and len(betas) == 2):
         raise ValueError(f"{name} must be two numbers such as (0.9, 0.999), got {short_repr(betas)}")
     return tuple(check_fraction(beta, f"{name}[{k}]") for k, beta in enumerate(betas))

@@ -131,11 +131,7 @@ def _list_conversions() -> list[tuple[str, Callable[[Any], Any]]]:
 
 
 def make_training_workspace(
-    network: Network,
-    job: Job,
-    width: int,
-    n_threads: int,
-    team: bool = False,
+    network: Network, job: Job, width: int, n_threads: int, team: bool = False
 ) -> Workspace:
     """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype, line = network.training_layout, network.dtype, network.whole_tile(1)

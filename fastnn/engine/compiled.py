@@ -24,11 +24,7 @@ from .compiled_trainer import NumbaTrainer
 from .job import MatrixLike, is_sparse
 from .own_losses import get_loss_pointer, raise_loss_error
 from .protocol import Backend
-from .tiles import (
-    choose_tile_width,
-    count_tile_rows,
-    find_widest_tile,
-)
+from .tiles import choose_tile_width, count_tile_rows, find_widest_tile
 
 T = TypeVar("T")
 
@@ -133,7 +129,6 @@ def _make_outputs(
 def _make_prediction_workspace(
     network: Network, n_samples: int, is_sparse: bool = False
 ) -> tuple[Array, Array]:
-    """Return the scratch arrays for a tile of samples and for the units of all layers."""
     width, n_rows = choose_tile_width(network, n_samples), count_tile_rows(network, is_sparse)
     workspace = allocate_empty((n_rows + network.layout.n_units) * width, network.dtype)
     return workspace[: n_rows * width], workspace[n_rows * width :]

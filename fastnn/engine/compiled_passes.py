@@ -215,7 +215,6 @@ class CompiledUpdate:
         return 0
 
     def _make_calls(self, reg_lambda: float) -> list[PreparedCall]:
-        """Return the calls of the kernel: one, or two if the weights have a penalty of their own."""
         network, l2 = self._network, self._optimizer.l2
         number = network.dtype.type
         weights = PreparedCall(

@@ -185,7 +185,6 @@ class Job:
         return np.concatenate(blocks)
 
     def _compute_block(self, first: int, count: int, dtype: np.dtype) -> Array:
-        """Return the coefficients (count, C) for `count` steps from `first` on, computed all at once."""
         steps = np.arange(first, first + count, dtype=np.int64)
         with let_interrupts_through():  # a schedule may be a user's function
             rates = self.rates(steps)

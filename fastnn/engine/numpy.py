@@ -135,5 +135,4 @@ class NumpyBackend(Backend):
 
 
 def _get_lists(network: Network, parameters: Array) -> tuple[tuple[str, ...], list[Array], list[Array]]:
-    """Return the activations, and the lists of the weights and biases, as the reference's arguments."""
     return network.activations, network.weights(parameters), network.biases(parameters)

@@ -136,7 +136,6 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         return job.loss_share * self._loss + self._penalty, gradient + decay
 
     def _find_non_finite(self, iterate: Iterate) -> str:
-        """Return the name of the first array or number of an iterate that is not finite, or ""."""
         of_loss = "" if np.isfinite(iterate.value) else "the loss"
         if not iterate.n_iterations and of_loss:
             return of_loss
@@ -144,7 +143,6 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         return find_non_finite(point, self._statistics_at_point) or of_loss
 
     def _keep(self, iterate: Iterate) -> None:
-        """Record an iterate, and copy it to parameters and statistics."""
         job, network = self._job, self._network
         self.statistics[...] = self._statistics_at_point
         if not iterate.n_iterations:

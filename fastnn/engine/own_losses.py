@@ -62,7 +62,6 @@ def _make_function(loss: Any, dtype: np.dtype) -> Callable[..., float]:
 
     @functools.lru_cache(1024)
     def view(address: int, n_rows: int, n_samples: int) -> Array:
-        """Return a tile, a row for each sample."""
         memory: Any = (ctypes.c_char * (n_rows * n_samples * dtype.itemsize)).from_address(address)
         return np.ndarray((n_rows, n_samples), dtype, memory).T
 

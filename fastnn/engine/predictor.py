@@ -93,7 +93,6 @@ class Predictor:
             return self._finish(self._result)
 
     def _read_table(self, X: Any) -> Array:
-        """Return X as an array (n_rows, n_features) of numbers; raise ValueError if that is impossible."""
         if not isinstance(getattr(X, "shape", None), tuple):  # X is a list, or not a table at all
             try:
                 X = np.asarray(X)
@@ -110,7 +109,6 @@ class Predictor:
         return X.reshape(self._shape)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError if the shape is not (n_rows, n_features), or (n_features,) for one row."""
         n_rows, n_features = self._shape
         if shape != self._shape and (n_rows > 1 or shape != (n_features,)):
             remedy = (

@@ -91,7 +91,6 @@ class SharedCalls:
         self.n_rounds = max(1, min(int(wanted * speed), 8 * self.n_rounds))
 
     def _use_one_thread(self) -> None:
-        """Run all further calls on the calling thread."""
         self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None
 
     def _run_together(
@@ -101,7 +100,6 @@ class SharedCalls:
         pool: ThreadPoolExecutor,
         barrier: NDArray[np.int64],
     ) -> T:
-        """Run a call on this thread and `n_threads` - 1 threads of the pool."""
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
         barrier[...] = 0
         counters = barrier.reshape(self.max_threads, -1)

@@ -109,7 +109,6 @@ class ThreadChoice:
         _memory[self._kind] = self._measured
 
     def _evaluate_trial(self, n_threads: int, speed: float, seconds: float, now: float) -> Measured:
-        """Return the measurements after a trial, with the faster number of threads."""
         measured = self._measured
         if n_threads == self._choose_trial() and speed > measured.speed:
             measured = measured._replace(n_threads=n_threads, speed=speed)
@@ -127,7 +126,6 @@ class ThreadChoice:
         return min(2 * measured.n_threads, self._most) if grows else max(measured.n_threads // 2, 1)
 
     def _find_room(self) -> int:
-        """Return the largest number of threads for the next call, by what else computes now."""
         idle = threads.count_idle_cores()
         if idle is None:
             return self._measured.n_threads if self._others_compute else self._most
@@ -143,5 +141,4 @@ class ThreadChoice:
 
 
 def _delay_trial(measured: Measured, now: float, seconds: float) -> Measured:
-    """Return the measurements with no trial for some seconds."""
     return measured._replace(trial_at=now + seconds, not_before=now + seconds)

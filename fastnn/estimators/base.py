@@ -92,7 +92,6 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
     @property
     def _threads(self) -> int:
-        """Number of threads, 0 for as many as are fastest."""
         return 0 if self.n_threads is None else check_count(self.n_threads, "n_threads")
 
     def _compute_batch_size(self, n_samples: int) -> int:
@@ -170,7 +169,6 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
         return cast_samples(network.dtype, densify(self._validate_data(X, reset=False)))
 
     def _compute_outputs(self, X: Array, name: str | None) -> Array:
-        """Return the outputs of checked samples, as `Backend.outputs` names them."""
         state = self._state
         return get_backend("numba").outputs(state.network, state.folded, X, name, self._threads)
 
@@ -378,5 +376,4 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
 
 def _get_biases(network: Network, parameters: Array) -> list[Array]:
-    """Return views (n_out,) of the layers' biases in the flat parameter vector."""
     return [b[0] for b in network.biases(parameters)]

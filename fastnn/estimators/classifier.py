@@ -358,10 +358,8 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
 
 def _choose_of_two(classes: Array, scores: Array) -> Array:
-    """Return the second class where its score (n, 1) is above 0, else the first; or the only class."""
     return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
 
 
 def _add_first_class(P: Array) -> Array:
-    """Return the probabilities (n, 2) of two classes from the probabilities (n, 1) of the second."""
     return np.hstack([1 - P, P])

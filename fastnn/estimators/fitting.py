@@ -253,7 +253,6 @@ class _Fit(Hook):
         self._ending: Ending | None = None
 
     def run(self, callback_data: dict[str, Any]) -> None:
-        """Train until the fit ends, and warn if it has not converged."""
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
         self._generator = self._make_generator() if job.shuffled else None
@@ -391,21 +390,18 @@ class _Fit(Hook):
             )
 
     def at_stop(self, training: Training) -> None:
-        """Record the best score, and the number of epochs since."""
         if self._keeper is not None:
             patience = self._keeper.patience
             self.estimator.best_validation_score_ = -patience.best
             self.state.n_no_improvement = patience.count
 
     def restart_patience(self) -> None:
-        """Count the epochs without an improvement from 0 again."""
         self.state.count_no_improvement(0)
         if self._keeper is not None:
             self._keeper.patience.count = 0
 
     @property
     def best(self) -> tuple[Array, Array] | None:
-        """Parameters and running statistics of the best epoch by the validation data, or None."""
         best = None if self._keeper is None else self._keeper.best
         return self._earlier_best if best is None else (best.parameters, best.statistics)
 
@@ -415,7 +411,6 @@ class _Fit(Hook):
         return self.estimator.n_iter_, training.job.steps_before + training.trainer.n_steps
 
     def make_model(self, training: Training) -> BaseMLP:
-        """Return the estimator that the fit would leave if it ended now."""
         estimator = copy.copy(self.estimator)
         if self.best is not None:  # during the fit, the state's last epoch predicts
             estimator._state = replace(self.state, best=self.best)
@@ -425,7 +420,6 @@ class _Fit(Hook):
         return self.estimator.validation_loss_curve_
 
     def copy_model(self, training: Training) -> BaseMLP:
-        """Return an estimator with copies of the parameters that would predict after the last epoch."""
         estimator, state = copy.copy(self.estimator), self.state
         estimator._state = FittedNetwork(state.network, state.last.copy(), state.statistics.copy())
         return estimator
@@ -491,7 +485,6 @@ class _StopOrLowerRate(Hook):
         self._prints = any(isinstance(hook, Lines) for hook in reporters)
 
     def after_chunk(self, training: Training) -> bool:
-        """Return True if the fit has stalled and its rate cannot be lowered."""
         # A continued fit starts with the count that ended the last fit: run at least one epoch.
         fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
         if not training.n_passes or state.n_no_improvement <= fit.n_iter_no_change:

@@ -183,7 +183,6 @@ class OnlineSteps:
             return None
 
     def _advance(self, estimator: BaseMLP, X: Array, targets: Array) -> bool:
-        """Run the step and record it, unless a number becomes infinite or NaN."""
         if self._n_done % STEPS == 0:
             self._coefficients = self._job.coefficients(self._n_done, STEPS, self._dtype)
         k = self._n_done % STEPS

@@ -144,7 +144,6 @@ def count_slots(n_jobs: int | None) -> int:
 
 
 def _call(backend: Any, n_jobs: int, calls: Iterable[Any]) -> Generator[Any, None, None]:
-    """Yield the results of calls on workers, as they arrive if the backend streams them."""
     streams = getattr(backend, "supports_return_generator", False)
     yield from Parallel(n_jobs, return_as="generator_unordered" if streams else "list")(calls)
 
@@ -176,5 +175,4 @@ def _adopt(estimator: Any, content: Any) -> Outcome:
 
 
 def _list_given_names(estimator: Any) -> set[str]:
-    """Return the names of what the user has set: parameters and callbacks."""
     return {*estimator._get_param_names(), CALLBACKS}

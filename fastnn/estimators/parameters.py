@@ -57,10 +57,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "beta_1": [Interval(numbers.Real, 0, 1, closed="left")],
     "beta_2": [Interval(numbers.Real, 0, 1, closed="left")],
     "epsilon": [Interval(numbers.Real, 0, None, closed="neither")],
-    "n_iter_no_change": [
-        Interval(numbers.Integral, 1, None, closed="left"),
-        Options(numbers.Real, {np.inf}),
-    ],
+    "n_iter_no_change": [Interval(numbers.Integral, 1, None, closed="left"), Options(numbers.Real, {np.inf})],
     "max_fun": [Interval(numbers.Integral, 1, None, closed="left")],
     "dropout": [Interval(numbers.Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],

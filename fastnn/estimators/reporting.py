@@ -126,7 +126,6 @@ class Tasks(ReportingHook):
         self._stop_requested |= self._report_end(task)
 
     def _report_end(self, context: Any) -> bool:
-        """Report the end of a task; return True if a callback has requested the end of the fit."""
         estimator = self._estimator
         return context.call_on_fit_task_end(
             estimator=estimator,

@@ -63,7 +63,6 @@ def check_sparse(table: Any, name: str = "X") -> Any:
 
 
 def _convert_to_csr(table: Any) -> Any:
-    """Check the arrays of a sparse matrix, and convert it to CSR."""
     n_rows, n_columns = table.shape if table.ndim == 2 else (1, table.shape[0])
     if table.format == "csr":
         _check_compressed(table, n_rows, n_columns, "columns")
@@ -100,7 +99,6 @@ def _check_blocks(table: Any, n_rows: int, n_columns: int) -> None:
 def _check_pointers(
     indptr: Any, indices: Any, n_values: int, n_rows: int, n_columns: int, minor: str
 ) -> None:
-    """Check the row pointers and the indices of a compressed format."""
     _check_integers(indptr, "indptr")
     _check_integers(indices, "indices")
     if len(indptr) != n_rows + 1:
@@ -212,7 +210,6 @@ def _is_canonical(rows: Any) -> bool:
 
 
 def _sum_duplicates(rows: Any) -> Any:
-    """Return a copy with sorted columns in every row, and values at the same position added up."""
     n = rows.indptr[-1]
     result = type(rows)((rows.data[:n], rows.indices[:n], rows.indptr), shape=rows.shape, copy=True)
     result.sum_duplicates()

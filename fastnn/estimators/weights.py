@@ -86,7 +86,6 @@ def adopt_weights(estimator: BaseMLP) -> FittedNetwork:
 
 
 def _read_sizes(coefs: Iterable[ArrayLike]) -> list[int]:
-    """Return the number of inputs and of the units of every layer, as the weights have them."""
     shapes = [np.shape(W) for W in coefs]
     if not shapes or any(len(shape) != 2 for shape in shapes):
         raise ValueError(

@@ -51,7 +51,6 @@ def allocate_zeros(size: int, dtype: DTypeLike) -> Array:
 
 
 def _allocate(create: Callable[..., Array], size: int, dtype: DTypeLike) -> Array:
-    """Return an array (size,) made by ``numpy.empty`` or ``numpy.zeros`` that begins at a cache line."""
     itemsize = np.dtype(dtype).itemsize
     buffer = create(size + ALIGNMENT // itemsize, dtype)
     first = -get_address(buffer) % ALIGNMENT // itemsize
@@ -161,7 +160,6 @@ class Network:
 
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> Network:
-        """Return the network of a state that `_get_saved_state` returned."""
         return cls.create(**state)
 
     def __reduce__(self) -> tuple[Any, ...]:

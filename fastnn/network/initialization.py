@@ -55,7 +55,6 @@ def orthogonal(random: Random, n_in: int, n_out: int) -> Array:
 
 
 def _uniform(random: Random, n_in: int, n_out: int, variance: float) -> Array:
-    """Return weights (n_in, n_out) uniform around 0 with the given variance."""
     limit = np.sqrt(3 * variance)
     return random.uniform(-limit, limit, (n_in, n_out))
 

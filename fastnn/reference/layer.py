@@ -11,12 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = [
-    "ACTIVATIONS",
-    "activation",
-    "activation_backward",
-    "activation_forward",
-]
+__all__ = ["ACTIVATIONS", "activation", "activation_backward", "activation_forward"]
 
 
 def convert_to_floats(values):
@@ -135,12 +130,10 @@ class Identity(Layer):
 
     @staticmethod
     def value(Z):
-        """Return Z."""
         return Z
 
     @staticmethod
     def slope(Z, A):
-        """Return 1."""
         return np.ones_like(A)
 
 
@@ -163,13 +156,11 @@ class Sigmoid(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``1 / (1 + exp(-Z))``."""
         e = np.exp(-np.abs(Z))
         return np.where(np.less(Z, 0), e, np.ones_like(e)) / (1 + e)
 
     @staticmethod
     def slope(Z, A):
-        """Return ``(1 - A) A``."""
         return (1 - A) * A
 
 
@@ -190,12 +181,10 @@ class Tanh(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``tanh(Z)``."""
         return np.tanh(Z)
 
     @staticmethod
     def slope(Z, A):
-        """Return ``1 - A^2``."""
         return 1 - A**2
 
 
@@ -215,12 +204,10 @@ class Relu(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``max(Z, 0)``."""
         return np.maximum(Z, 0)
 
     @staticmethod
     def slope(Z, A):
-        """Return 1 where A is above 0, else 0."""
         return (A > 0).astype(A.dtype)
 
 
@@ -242,12 +229,10 @@ class LeakyRelu(Layer):
 
     @classmethod
     def value(cls, Z):
-        """Return Z, and ``LEAK Z`` where Z is below 0."""
         return np.where(Z < 0, cls.LEAK * Z, Z)
 
     @classmethod
     def slope(cls, Z, A):
-        """Return 1 where A is above 0, else LEAK."""
         return np.where(A > 0, 1, cls.LEAK).astype(A.dtype)
 
 
@@ -272,12 +257,10 @@ class Elu(Layer):
 
     @classmethod
     def value(cls, Z):
-        """Return ``SCALE Z``, and ``SCALE ALPHA (exp(Z) - 1)`` where Z is below 0."""
         return cls.SCALE * np.where(Z < 0, cls.ALPHA * np.expm1(np.minimum(Z, 0)), Z)
 
     @classmethod
     def slope(cls, Z, A):
-        """Return SCALE where A is above 0, else ``A + SCALE ALPHA``."""
         return np.where(A > 0, cls.SCALE, A + cls.SCALE * cls.ALPHA).astype(A.dtype)
 
 
@@ -315,12 +298,10 @@ class Softplus(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``log(1 + exp(Z))``."""
         return np.maximum(Z, 0) + np.log1p(np.exp(-np.abs(Z)))
 
     @staticmethod
     def slope(Z, A):
-        """Return ``1 - exp(-A)``."""
         return -np.expm1(-A)
 
 
@@ -340,12 +321,10 @@ class Silu(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``Z sigmoid(Z)``."""
         return Z * Sigmoid.value(Z)
 
     @staticmethod
     def slope(Z, A):
-        """Return ``sigmoid(Z) (1 + Z - A)``."""
         return Sigmoid.value(Z) * (1 + (Z - A))
 
 
@@ -368,12 +347,10 @@ class Gelu(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``Z sigmoid(2 u)``."""
         return Z * Gelu.gate(Z)
 
     @staticmethod
     def slope(Z, A):
-        """Return ``g + g (1 - g) Z (2 u)'`` with ``g = sigmoid(2 u)``."""
         gate, Z = Gelu.gate(Z), np.clip(Z, -1e4, 1e4)
         return gate + gate * (1 - gate) * Z * np.sqrt(8 / np.pi).astype(A.dtype) * (1 + 3 * 0.044715 * Z**2)
 
@@ -402,14 +379,12 @@ class Mish(Layer):
 
     @staticmethod
     def value(Z):
-        """Return ``Z n / (n + 2)``."""
         e = np.exp(np.minimum(Z, 20))  # n / (n + 2) is 1 from there on
         n = e * (e + 2)
         return Z * (n / (n + 2))
 
     @staticmethod
     def slope(Z, A):
-        """Return ``n / (n + 2) + 4 Z e (1 + e) / (n + 2)^2``."""
         Z = np.minimum(Z, 20)
         e = np.exp(Z)
         n = e * (e + 2)

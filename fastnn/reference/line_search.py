@@ -142,7 +142,6 @@ class LineSearch:
         return False
 
     def _is_narrow(self, step):
-        """Return True if the interval leaves no room for another step."""
         lower, upper = self._lower, self._upper
         return step <= lower or step >= upper or upper - lower <= MIN_WIDTH * upper
 

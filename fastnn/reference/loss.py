@@ -249,7 +249,6 @@ class Methods(Formulas):
 
 
 def _protect(*arrays):
-    """Return views of arrays that nobody can write to."""
     views = [array.view() for array in arrays]
     for view in views:
         view.flags.writeable = False

@@ -46,6 +46,5 @@ def batch_norm_backward(N, weights, scale, inverse, dZ):
 
 
 def _normalise_weights(weights):
-    """Return the weights divided by their sum, or zeros if the sum is 0."""
     total = np.sum(weights)
     return weights / total if total > 0 else np.zeros_like(weights)

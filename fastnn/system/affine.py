@@ -191,7 +191,6 @@ def _transform(steps: Sequence[Any], points: NDArray[np.float64]) -> NDArray[np.
 
 
 def _check_type(step: Any) -> None:
-    """Raise NotAffineError unless a transformer, and all within it, are affine by type and parameters."""
     name = type(step).__name__
     kind = _get_sklearn_name(step)
     if kind in _CONTAINERS:

@@ -143,7 +143,6 @@ def _as_array(X: Any) -> Array:
 
 
 def _read_series(s: Any, name: str) -> tuple[str, Any]:
-    """Return kind and values of a column of a dataframe."""
     import narwhals.stable.v2 as nw
     from narwhals.stable.v2.dependencies import is_pandas_series
 
@@ -185,7 +184,6 @@ def _read_series(s: Any, name: str) -> tuple[str, Any]:
 
 
 def _read_values(values: Array, name: str) -> tuple[str, Any]:
-    """Return kind and values of a column of an array."""
     dtype = values.dtype.kind
     kind = _KINDS_OF_DTYPES.get(dtype)
     if kind is None:
@@ -334,7 +332,6 @@ def check_same_columns(estimator: Any, table: Table, name: str) -> None:
 
 
 def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
-    """Return scikit-learn's message about names that differ from the names in the fit."""
     lines = ["The feature names should match those that were passed during fit."]
     new = [name for name in names if name not in set(fitted)]
     missing = [name for name in fitted if name not in set(names)]

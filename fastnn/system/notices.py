@@ -39,7 +39,6 @@ def announce_compilation(types: tuple[object, ...]) -> None:
 
 
 def _is_watched() -> bool:
-    """Return True if stderr is a terminal, or if this process runs a notebook."""
     if sys.stderr is not None and sys.stderr.isatty():
         return True
     # A notebook's process has loaded IPython already: do not import IPython for the check.

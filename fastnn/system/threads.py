@@ -257,7 +257,6 @@ def _leave_cores(*choices: Iterable[int]) -> None:
 
 
 def _find_current_core() -> int:
-    """Return the number of the core on which the calling thread runs; -1 if the system does not tell."""
     return _find_core_function()()
 
 

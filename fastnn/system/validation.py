@@ -82,7 +82,6 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
 
 
 def _describe_not_finite(values: Array, name: str, remedy_for_nan: str) -> str:
-    """Return the message on the first value that is NaN or infinite."""
     row, column = np.argwhere(~np.isfinite(values))[0]
     if np.isnan(values[row, column]):
         return f"{name} contains NaN, first at row {row}, column {column}: {remedy_for_nan}"
@@ -177,7 +176,6 @@ def _as_reals(array: Array, name: str, for_complex: str, for_others: str) -> Arr
 
 
 def _check_entries(array: Array, name: str, for_others: str) -> None:
-    """Raise ValueError for the first object that is not a real number."""
     missing = getattr(sys.modules.get("pandas"), "NA", None)
     for place, value in np.ndenumerate(array):
         where = "at " + ", ".join(f"{axis} {k}" for axis, k in zip(("row", "column"), place, strict=False))
@@ -532,7 +530,6 @@ def resolve(value: object, name: str, base: type[T], registry: Mapping[str, type
 
 
 def _suggest(value: object, choices: Collection[str]) -> str:
-    """Return the end of a message that names what the value is called here, or similar choices."""
     guess = (isinstance(value, str) and explain_word(value, choices)) or did_you_mean(value, choices)
     return f": {guess}" if guess else ""
 

@@ -220,7 +220,6 @@ class SaveCheckpoint(Hook):
         return False
 
     def _is_whole(self, training: Training) -> bool:
-        """Return True if a training can be resumed from the last step."""
         return not self._subject.whole_epochs or training.trainer.n_steps % training.job.n_batches == 0
 
     def diverged(self, training: Training) -> None:
@@ -275,7 +274,6 @@ class SaveCheckpoint(Hook):
             self._best = None
 
     def _wait(self) -> None:
-        """Wait until the files are complete; raise the error of the thread that writes them."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

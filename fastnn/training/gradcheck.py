@@ -214,7 +214,6 @@ def _list_kinks(loss: Loss, S: Array, y: Array) -> list[Array]:
 
 
 def _difference(values: list[Any], step: Any) -> Any:
-    """Return the quotient of a function, given its values at the points of the stencil."""
     return sum(weight * value for value, (_, weight) in zip(values, STENCIL, strict=True)) / step
 
 
@@ -233,7 +232,6 @@ def _move(array: Array, where: Any, change: Any) -> Array:
 
 
 def _locate_arrays(network: Network) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Return the offset in the flat vector and the shape of every parameter array, by name."""
     arrays: dict[str, tuple[int, tuple[int, ...]]] = {}
     for position, layer in enumerate(network.layers):
         arrays[f"W[{position}]"] = layer.weights, (layer.n_in, layer.n_out)

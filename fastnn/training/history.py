@@ -98,7 +98,6 @@ class History:
         return f"History({', '.join(fields)})"
 
     def _repr_html_(self) -> str:
-        """Return some epochs as a table, for notebooks."""
         columns = {
             "epoch": self.passes,
             "loss": self.loss,

@@ -21,14 +21,7 @@ from ..optimizers import LBFGS
 from ..system.messages import warn
 from ..system.progress import make_progress_bar
 from ..system.validation import Array
-from .callbacks import (
-    CallFunctions,
-    EarlyStopping,
-    PrintLoss,
-    StopEarly,
-    ValidateLoss,
-    call_scorer,
-)
+from .callbacks import CallFunctions, EarlyStopping, PrintLoss, StopEarly, ValidateLoss, call_scorer
 from .checkpoint import Checkpoint, SaveCheckpoint
 from .hints import find_range_hint, find_rate_hint, find_rise_hint, may_be_too_high
 from .history import History
@@ -132,7 +125,6 @@ class _ModelRun(Hook):
         self._stop_early: StopEarly | None = None
 
     def _make_trainer(self, start: StartPoint) -> StepTrainer | LBFGSTrainer:
-        """Return the trainer of the job, which begins with the memory of the resumed training."""
         model, job, network, backend = self._model, start.job, self._network, self._backend
         memory = None if start.resumed is None else start.resumed.memory
         if isinstance(job.optimizer, LBFGS):
@@ -144,7 +136,6 @@ class _ModelRun(Hook):
         return backend.trainer(network, model._parameters, model._statistics, job, fresh)
 
     def train(self) -> Generator[None, None, None]:
-        """Run the training, and yield before every chunk; the model then has its outcome."""
         job, trainer, model = self._job, self._trainer, self._model
         with make_progress_bar(
             total=job.num_passes,
@@ -198,7 +189,6 @@ class _ModelRun(Hook):
     # --- what hooks measure ----------------------------------------------------------------------------
 
     def _make_loss(self, samples: _WeightedSamples) -> Callable[[], float]:
-        """Return a function that computes the present mean loss of samples."""
         network, trainer = self._network, self._trainer
         compute = self._backend.loss(network, samples.X, samples.y, samples.weights)
         return lambda: compute(network.fold_batch_norm(trainer.current, trainer.statistics))
@@ -211,16 +201,13 @@ class _ModelRun(Hook):
     # --- what the training leaves, and checkpoints save --------------------------------------------------
 
     def begin(self, training: Training) -> None:
-        """Take over the measurements of the training that is resumed."""
         if self._resumed is not None:
             self._resumed.fill(self._job, self._trainer.records, training.validation)
 
     def before_chunk(self, training: Training) -> None:
-        """Discard the state of an earlier training."""
         self._model._training, self._model._is_flat = None, self._is_flat
 
     def end(self, training: Training) -> None:
-        """Store the history and the state in the model."""
         if training.has_begun:
             self._model.history_, self._model._training = training.history(), self._make_state(training)
             self._model._is_flat = self._is_flat
@@ -235,7 +222,6 @@ class _ModelRun(Hook):
         return None if self._stop_early is None else self._stop_early.best
 
     def _get_outcome(self) -> tuple[Array, Array]:
-        """Return the parameters and statistics that the training leaves if it ends now."""
         if self._best is not None:
             return self._best.parameters, self._best.statistics
         return self._trainer.current, self._trainer.statistics

@@ -108,7 +108,6 @@ class TrainOptions:
 
 
 def _list_options(key: str) -> dict[str, Any]:
-    """Return what the options' metadata have by this key, by the names of the options."""
     return {each.name: each.metadata[key] for each in fields(TrainOptions) if each.metadata}
 
 
