@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from ..engine.job import Memory
 from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
+from ..system import generators
 from ..system.generators import make_random
 from ..system.validation import Array
 
@@ -149,13 +150,14 @@ class FittedNetwork:
         """Return the memory of the next training: `fresh`, with all compatible arrays of the old memory."""
         old = self.memory
         if old is not None:
-            is_compatible = {
-                "plateau": True,
-                "optimizer": self.optimizer is not None,
-                "average": fresh.average.size and old.average.size,
-                "order": fresh.order.size == old.order.size,
-            }
-            fresh.take(old, *(name for name in is_compatible if is_compatible[name]))
+            names = ["plateau"]
+            if self.optimizer is not None:
+                names.append("optimizer")
+            if fresh.average.size and old.average.size:
+                names.append("average")
+            if fresh.order.size == old.order.size:
+                names.append("order")
+            fresh.take(old, *names)
         self.memory, self.optimizer = fresh, optimizer
         return fresh
 
@@ -230,8 +232,7 @@ def begin_curves(estimator: BaseMLP, optimizer: Optimizer) -> None:
 def draw_seed(state: FittedNetwork, random: np.random.RandomState) -> None:
     """Draw the seed of the dropout masks, unless an earlier fit that is continued has drawn it."""
     if state.network.dropout and not state.seed:
-        high, low = random.randint(0, 2**32, 2, np.uint64).tolist()
-        state.seed = (high << 32) | low | 1
+        state.seed = generators.draw_seed(random) | 1
 
 
 def record_epochs(

@@ -61,11 +61,6 @@ def _uniform(random: Random, n_in: int, n_out: int, variance: float) -> Array:
 
 # Registry of the methods: functions by name.
 INITIALIZERS: dict[str, Callable[[Random, int, int], Array]] = {
-    "tutorial": tutorial,
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_normal": lecun_normal,
-    "orthogonal": orthogonal,
+    draw.__name__: draw
+    for draw in (tutorial, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_normal, orthogonal)
 }

@@ -256,7 +256,7 @@ def _protect(*arrays):
 
 
 def find_formulas(name):
-    """Return the formulas of a loss: those of a name, or the methods of a user's loss."""
+    """Return the formulas of a loss, given its name, or the methods of a user's loss."""
     return LOSSES[name] if isinstance(name, str) else Methods(name)
 
 

@@ -26,32 +26,12 @@ N_PROBES, AGREEMENT = 64, 1e-12
 _SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
 # Types whose transformation is affine, but for the parameters that `_check_type` knows.
 _AFFINE = (
-    "FastICA",
-    "FunctionTransformer",
-    "GaussianRandomProjection",
-    "GenericUnivariateSelect",
-    "IncrementalPCA",
-    "LinearDiscriminantAnalysis",
-    "MaxAbsScaler",
-    "MinMaxScaler",
-    "NeighborhoodComponentsAnalysis",
-    "PCA",
-    "RFE",
-    "RFECV",
-    "RobustScaler",
-    "SelectFdr",
-    "SelectFpr",
-    "SelectFromModel",
-    "SelectFwe",
-    "SelectKBest",
-    "SelectPercentile",
-    "SequentialFeatureSelector",
-    "SimpleImputer",
-    "SparseRandomProjection",
-    "StandardScaler",
-    "TruncatedSVD",
-    "VarianceThreshold",
-)
+    "FastICA", "FunctionTransformer", "GaussianRandomProjection", "GenericUnivariateSelect",
+    "IncrementalPCA", "LinearDiscriminantAnalysis", "MaxAbsScaler", "MinMaxScaler",
+    "NeighborhoodComponentsAnalysis", "PCA", "RFE", "RFECV", "RobustScaler", "SelectFdr", "SelectFpr",
+    "SelectFromModel", "SelectFwe", "SelectKBest", "SelectPercentile", "SequentialFeatureSelector",
+    "SimpleImputer", "SparseRandomProjection", "StandardScaler", "TruncatedSVD", "VarianceThreshold",
+)  # fmt: skip
 # Functions that return the transformers within others.
 _CONTAINERS: dict[str, Callable[[Any], list[Any]]] = {
     "ColumnTransformer": lambda step: [each for _, each, _ in getattr(step, "transformers_", [])],

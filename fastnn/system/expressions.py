@@ -12,39 +12,14 @@ from typing import Any
 
 import numpy as np
 
-# Operations that are recorded, by the names of NumPy's functions. The formulas that exporters write have no
-# comparisons but the first two.
-OPERATIONS = frozenset(
-    [
-        "add",
-        "subtract",
-        "multiply",
-        "divide",
-        "negative",
-        "absolute",
-        "minimum",
-        "maximum",
-        "power",
-        "sqrt",
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "tanh",
-        "less",
-        "greater",
-        "where",
-        "less_equal",
-        "greater_equal",
-        "equal",
-        "bitwise_and",
-        "bitwise_or",
-    ]
-)
 # Operations whose results are booleans.
-CONDITIONS = frozenset(
-    ["less", "greater", "less_equal", "greater_equal", "equal", "bitwise_and", "bitwise_or"]
-)
+CONDITIONS = {"less", "greater", "less_equal", "greater_equal", "equal", "bitwise_and", "bitwise_or"}
+# Operations that are recorded, by the names of NumPy's functions. The formulas that exporters write have no
+# conditions but `less` and `greater`.
+OPERATIONS = CONDITIONS | {
+    "add", "subtract", "multiply", "divide", "negative", "absolute", "minimum", "maximum", "power",
+    "sqrt", "exp", "expm1", "log", "log1p", "tanh", "where",
+}  # fmt: skip
 
 
 class Expression(np.lib.mixins.NDArrayOperatorsMixin):

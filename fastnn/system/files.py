@@ -192,8 +192,8 @@ def is_url(source: object) -> bool:
 def check_file_name(path: object, name: str) -> Path:
     """Return the path of a file whose name the file system accepts; the folder need not exist.
 
-    `name` is that of the argument in error messages. A name that the file system refuses, as one that is too
-    long or contains NUL, and a URL are a ValueError; what is neither text nor a path is a TypeError.
+    `name` names the argument in error messages. A name that the file system refuses, such as a very long one,
+    and a URL are a ValueError; what is neither text nor a path is a TypeError.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {short_repr(path)}")

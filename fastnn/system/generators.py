@@ -49,7 +49,7 @@ def make_random(seed: Any) -> np.random.RandomState:
 
 def restore_random(state: dict[str, Any]) -> np.random.RandomState:
     """Return the ``RandomState`` with a state that ``RandomState.get_state(legacy=False)`` returned."""
-    random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
+    random = make_random(0)
     random.set_state(state)
     return random
 

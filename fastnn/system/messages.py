@@ -15,8 +15,8 @@ CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]
 # Largest number of names or values in a message.
 MAX_NAMES = 5
 
-# Modules between the user's line and the package: `abc` makes classes, and in those that `sklearn_internals`
-# adds, scikit-learn wraps the methods of an estimator.
+# Modules between the user's line and the package: `abc` makes classes, and `sklearn_internals` adds modules
+# in which scikit-learn wraps the methods of an estimator.
 WRAPPERS = {"abc"}
 
 # List that collects the warnings of a thread in place of issuing them.

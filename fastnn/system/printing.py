@@ -1,4 +1,4 @@
-"""`print` of the commands, which escapes control characters: a terminal would interpret those in names."""
+"""`print` of the commands, which escapes control characters: a terminal would interpret them."""
 
 from __future__ import annotations
 

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from typing import Any
 
 
-class NoBar:
+class NoBar(AbstractContextManager["NoBar"]):
     """Stand-in for a progress bar that is not shown."""
 
-    def __enter__(self) -> NoBar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *given: object, **options: object) -> None:
         """Do nothing."""
 
-    def update(self, n: int = 1) -> None:
-        """Do nothing."""
-
-    def set_postfix(self, figures: dict[str, str], refresh: bool = True) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+    update = set_postfix = close = __exit__
 
 
 def make_progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:

@@ -65,10 +65,7 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
         and (flags := X.flags).c_contiguous
         and flags.aligned
     ):
-        if type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float32:  # overflows in no dtype
-            X = X.astype(dtype, order="C")
-        else:
-            X = _convert_to_rows(X, dtype, name)
+        X = _convert_to_rows(X, dtype, name)
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(
             f"{name} has {pluralize(X.shape[1], 'feature')}, but the network has "
@@ -208,8 +205,11 @@ def _convert_to_rows(X: object, dtype: np.dtype, name: str, min_dimensions: int 
     if name.startswith("y"):
         remedies = (f"pass {name}.real", "convert it to numbers, or use a classifier if it holds classes")
     array = _as_reals(array, name, *remedies)
+    convert = partial(array.astype, dtype, order="C", subok=False, copy=not array.flags.aligned)
+    if np.can_cast(array.dtype, dtype):
+        return convert()
     with np.errstate(over="ignore", under="ignore"):  # callers report the resulting infinity
-        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]).view(np.ndarray)
+        return convert()
 
 
 def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
@@ -263,8 +263,8 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
 def check_classes(y: object, n_samples: int, n_labels: int = 0, label: Any = None) -> Array:
     """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
-    Of `n_labels` columns, `label` is the number of the one to return. A wrong shape, and a number that is
-    not whole, are a ValueError.
+    If y has `n_labels` columns, return column `label`. A wrong shape, and numbers that are not integers,
+    are a ValueError.
     """
     labels = _as_array(y, "y", "drop their rows", "list of labels", ".ravel()")
     if n_labels and labels.shape == (n_samples, n_labels):

@@ -1,10 +1,10 @@
 """Check of the analytic gradient against central differences (CS231n, "Neural Networks Part 3").
 
 The check runs in float64, at several points of a short training, since a mistake may have no effect at the
-first point. The chain rule has two factors, which are checked apart: derivatives of the scores by the
-parameters, those that the backward pass makes of a slope, and the slope of the loss by the scores. Each is
-compared with a difference quotient of fourth order. What has a kink of a piecewise function between the
-points of the quotient is left out: the quotient is then no estimate of the derivative.
+first point. The two factors of the chain rule are checked apart: the derivatives of the scores by the
+parameters, and the slope of the loss by the scores. Each is compared with a difference quotient of fourth
+order. A quotient with a kink of a piecewise function between its points is left out, because it is no
+estimate of the derivative.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def check_gradients(
         found, smooth = _check_slope(loss, S[weights > 0], targets[weights > 0])
         errors[of_slope].append(found[smooth])
         n_kinks[of_slope] += int(np.sum(~smooth))
-        # The passes are those of every loss: as the function of the parameters, take ``sum dS S``.
+        # Every loss has the same passes: take ``sum dS S`` as the function of the parameters.
         dS = loss_backward(loss.formulas, S, targets, weights, loss.parameter)
         passes.backward(dS, adds=False, inputs=False, parameters=True)
         gradient, size_of_sum = passes.gradient.copy(), np.vdot(np.abs(dS), np.abs(S))
@@ -191,7 +191,7 @@ def check_gradients(
 
 
 def _check_slope(loss: Loss, S: Array, y: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the errors (n, K) of the derivatives by the scores S, and False in place of those at kinks."""
+    """Return the errors (n, K) of the derivatives by the scores S, and False for each one at a kink."""
     formulas, parameter = find_formulas(loss.formulas), loss.parameter
     slope, value = formulas.slope(S, y, parameter), formulas.value(S, y, parameter)
     errors, smooth = np.empty(S.shape), np.ones(S.shape, np.bool_)

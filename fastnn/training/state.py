@@ -157,7 +157,7 @@ class TrainingState:
             best = self.best
             best.parameters, best.statistics = network.check_vectors(best.parameters, best.statistics)
         if isinstance(self.memory, LBFGSMemory) and self.memory.progress[0] != self.n_steps:
-            raise ValueError(f"the saved state of L-BFGS is not that after {self.n_steps} iterations")
+            raise ValueError(f"the saved state of L-BFGS does not belong to {self.n_steps} iterations")
 
 
 def _format_argument(name: str, value: Any) -> str:
