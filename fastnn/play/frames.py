@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from ..boundary.render import render_boundary
 from ..boundary.view import centres
 from ..engine import get_backend
+from ..engine.numpy_passes import NumpyPasses
 from ..engine.predictor import label_positive
 from ..model import Model
 from ..network.description import Network, allocate_zeros
 from ..reference.layer import ACTIVATIONS
 from ..reference.loss import loss_backward, loss_value
-from ..reference.network import backward_pass, forward_pass, make_chain
 from ..reference.output import output_forward
 from ..training.loop import Training
 from .fields import declare, list_fields
@@ -171,7 +171,7 @@ class Artist:
         arrays["units"] = units
         arrays["weights"] = snapshot.parameters.astype(np.float32)
         if view.sample is not None and view.sample < len(self._X):
-            header["sample"], more = self._sample(folded, view.sample)
+            header["sample"], more = self._sample(snapshot, view.sample)
             arrays |= more
             if resting is not None and not resting.is_lbfgs:  # whose steps are searched for
                 header["update"], more = next_step(network, resting)
@@ -268,19 +268,19 @@ class Artist:
             arrays["targets"] = problem.y.astype(np.float32)
         return {"input_ranges": ranges}, arrays
 
-    def _sample(self, folded: Array, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _sample(self, snapshot: Snapshot, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return a sample's way through the network and back: sums, activations and derivatives."""
         network = self._network
         x, y = self._X[number : number + 1], self._y[number : number + 1]
-        chain = make_chain(network.activations, network.weights(folded), network.biases(folded))
+        passes = NumpyPasses(network, snapshot.parameters, snapshot.statistics, frozen=True)
         with np.errstate(all="ignore"):
-            scores = forward_pass(chain, x)
+            scores = passes.forward(x)
             arrays = {"sample.x": x, "sample.p": output_forward(network.loss.output, scores)}
             target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
             arguments = network.loss.name, scores, target, np.ones(1), network.loss.parameter
             loss = float(loss_value(*arguments))
-            backward_pass(chain, loss_backward(*arguments))
-        for k, (affine, activation) in enumerate(zip(chain[::2], chain[1::2], strict=True)):
+            passes.backward(loss_backward(*arguments), adds=False, inputs=True, parameters=False)
+        for k, (affine, activation) in enumerate(zip(passes.chain[::2], passes.chain[1::2], strict=True)):
             arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = activation.Z, activation.A
             arrays[f"sample.d.{k}"] = affine.db  # by the bias, which of one sample is that by the sum
         header = {"index": number, "target": float(y[0, 0]), "loss": _make_json_number(loss)}

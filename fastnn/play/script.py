@@ -20,44 +20,27 @@ LINE_LENGTH = 100
 
 
 class SetByHand(Hook):
-    """Parameters that are set by hand: after which step, which number of the flat vector, to which value."""
+    """Numbers of the flat vector that are set after some steps of a training, which ends after `last`."""
 
-    def __init__(self, changes):
-        self.changes = changes
+    def __init__(self, changes, last):
+        self.changes, self.last = changes, last
 
     def begin(self, training):
         """Set what is set before the first step."""
-        self.after_chunk(training)
+        training.stopped = self.after_chunk(training)
 
     def next_step(self, training):
-        """Return the number of steps after which the next parameter is set."""
-        return next((step for step, _, _ in self.changes if step > training.trainer.n_steps), None)
+        """Return the number of steps after which the next number is set, or the training ends."""
+        done = training.trainer.n_steps
+        return min([step for step, _, _ in self.changes if step > done], default=self.last)
 
     def after_chunk(self, training):
-        """Set the parameters whose time has come; the training continues."""
+        """Set the numbers whose time has come; return True if no step is left."""
+        done = training.trainer.n_steps
         for step, index, value in self.changes:
-            if step == training.trainer.n_steps:
+            if step == done:
                 training.trainer.current[index] = value
-        return False
-
-
-class StopAfter(Hook):
-    """End of a training after a number of steps."""
-
-    def __init__(self, n_steps):
-        self.n_steps = n_steps
-
-    def begin(self, training):
-        """End before the first step if there is none to do."""
-        training.stopped = self.n_steps == 0
-
-    def next_step(self, training):
-        """Return the number of steps at which the training ends."""
-        return self.n_steps
-
-    def after_chunk(self, training):
-        """Return True when the steps are done."""
-        return training.trainer.n_steps >= self.n_steps
+        return done >= self.last
 
 
 @dataclass(frozen=True)
@@ -76,7 +59,6 @@ class WithinRun(Schedule):
 # Import of what the classes above need, which a script contains if it uses them.
 IMPORTS = {
     SetByHand: ["from fastnn.training.loop import Hook"],
-    StopAfter: ["from fastnn.training.loop import Hook"],
     WithinRun: ["from dataclasses import dataclass", "from fastnn.schedules import Schedule"],
 }
 
@@ -137,20 +119,16 @@ def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[s
             whole = f"WithinRun({_format(schedule.schedule)}, {schedule.first}, {schedule.total})"
             arguments["schedule"] = SourceText(whole)
             used.add(WithinRun)
-    hooks = []
     is_last = stage is run.stages[-1]
     by_hand = [
         (step - stage.step, *number)
         for step, *number in run.set_by_hand
         if stage.step <= step and (step < end or is_last)
     ]
-    if by_hand:
-        hooks.append(SourceText(f"SetByHand({by_hand})"))
+    if by_hand or n_steps != n_passes * stage.problem.steps_per_epoch:
+        arguments["callbacks"] = [SourceText(f"SetByHand({by_hand}, {n_steps})")]
         used.add(SetByHand)
-    if n_steps != n_passes * stage.problem.steps_per_epoch:
-        hooks.append(SourceText(f"StopAfter({n_steps})"))
-        used.add(StopAfter)
-    return {"num_passes": n_passes, **arguments} | ({"callbacks": hooks} if hooks else {})
+    return {"num_passes": n_passes, **arguments}
 
 
 class SourceText(str):
