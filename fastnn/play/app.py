@@ -52,26 +52,14 @@ def make_headers(hosts: set[str]) -> dict[str, str]:
 
 
 def make_path(token: str) -> str:
-    """Return the path of the page, with the token."""
     return f"/?token={quote(token, safe='')}"
 
 
 def make_app(token: str, table: PlayTable | None, hosts: set[str]) -> Starlette:
-    """Return the application.
-
-    Parameters
-    ----------
-    token : str
-        Secret that the page's address holds.
-    table : PlayTable or None
-        The user's table.
-    hosts : set of str
-        Accepted values of the header Host.
-    """
+    """Return the application; the page's address holds the token, `hosts` are the accepted headers Host."""
     n_pages, headers = 0, make_headers(hosts)
 
     def is_own(connection: HTTPConnection) -> bool:
-        """Return True if a request names this host, and comes from a page of this host or from none."""
         origin = connection.headers.get("origin")
         if origin is None:  # browsers send an origin with every websocket
             is_from_here = connection.scope["type"] == "http"
@@ -121,19 +109,11 @@ async def serve_page(socket: WebSocket, table: PlayTable | None) -> None:
 
     The session works in a thread, so that other pages are served meanwhile, but does one thing at a time. A
     page that does not read what it is sent is not read from either.
-
-    Parameters
-    ----------
-    socket : WebSocket
-        Accepted websocket.
-    table : PlayTable or None
-        The user's table.
     """
     waiting: list[str | bytes] = []
     session = Session(waiting.append, table)
 
     async def call(work: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of the session, and send its messages."""
         result = await anyio.to_thread.run_sync(work, *arguments)
         while waiting:
             message = waiting.pop(0)

@@ -24,21 +24,8 @@ _WHEEL = re.compile(r"fastnn_numba-(.+?)-py3-none-pyemscripten_\w+_wasm32\.whl")
 def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL) -> None:
     """Write the page, its Worker and the wheel to a folder, over what an earlier export has written.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder, which is created where it is missing.
-    wheel : Path
-        Wheel of this version of fastnn for browsers.
-    pyodide_url : str
-        Address of Pyodide's distribution; relative ones count from the page's.
-
-    Raises
-    ------
-    ValueError
-        If the wheel is not for browsers, or is of another version; if the folder holds other files.
-    OSError
-        If a file cannot be read or written.
+    A relative `pyodide_url` counts from the page's address. A wheel that is not this version's wheel for
+    browsers, and a folder that holds other files, are a ValueError.
     """
     if not wheel.is_file():
         raise FileNotFoundError(f"there is no file {wheel}")
@@ -72,13 +59,7 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
 
 
 def copy_python(source: Path, folder: Path) -> None:
-    """Copy what the page needs of an unpacked distribution of Pyodide to a folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the distribution lacks a file.
-    """
+    """Copy what the page needs of an unpacked distribution of Pyodide to a folder."""
     lock = source / "pyodide-lock.json"
     if not lock.is_file():
         raise FileNotFoundError(

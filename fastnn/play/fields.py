@@ -139,7 +139,6 @@ def declare(
 
 
 def list_fields(declaring: type) -> dict[str, Field]:
-    """Return the fields that a dataclass declares, by name."""
     return {each.name: each.metadata["field"] for each in fields(declaring) if "field" in each.metadata}
 
 

@@ -112,7 +112,7 @@ class Artist:
         return replace(view, resolution=size, unit_resolution=unit_size)
 
     def refine(self, view: PageView) -> PageView:
-        """Return the view of a network that rests: fewer pixels than wanted only of a large network."""
+        """Return the view of a network that rests, with fewer pixels than wanted only if it is large."""
         return replace(view, resolution=self._limit_size(view.resolution, RESTING_OPERATIONS))
 
     def _limit_size(self, size: int, most: int) -> int:
@@ -321,7 +321,6 @@ def _to_bytes(values: Array, low: Any, width: Any) -> NDArray[np.uint8]:
 
 
 def _make_json_number(value: float) -> float | None:
-    """Return a number, or None for one that JSON cannot hold."""
     return float(value) if np.isfinite(value) else None
 
 

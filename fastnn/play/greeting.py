@@ -45,7 +45,6 @@ def make_greeting(table: PlayTable | None) -> dict[str, Any]:
 
 
 def _describe(name: str, data: DataSet, points: list[list[float]]) -> dict[str, Any]:
-    """Return a data set as the page reads it."""
     return {
         "name": name,
         "title": data.title,
@@ -65,7 +64,6 @@ def _draw_points(name: str) -> list[list[float]]:
 
 
 def _scale_points(settings: Settings, table: PlayTable | None) -> list[list[float]]:
-    """Return some points of the samples of settings."""
     problem = draw_samples(settings, table)
     left, right, bottom, top = problem.limits
     step = max(1, len(problem.y) // N_POINTS)

@@ -39,19 +39,15 @@ class Units:
 
     @classmethod
     def of(cls, values: Array) -> Units:
-        """Return the units of values (n,) or (n, n_columns)."""
         return cls(values.mean(axis=0), values.std(axis=0))
 
     def standardise(self, values: Array) -> Array:
-        """Return values without their units."""
         return (values - self.centre) / self.scale
 
     def restore(self, values: Array) -> Array:
-        """Return standardised values in their units."""
         return values * self.scale + self.centre
 
     def describe(self) -> dict[str, Any]:
-        """Return the units as the page reads them."""
         return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
 
 
@@ -83,19 +79,16 @@ class LearningProblem:
 
     @property
     def is_test(self) -> NDArray[np.bool_]:
-        """Mask (n,) of the samples that do not train."""
         mask = np.zeros(len(self.y), bool)
         mask[self.test] = True
         return mask
 
     @property
     def loss_name(self) -> str:
-        """Name of the loss."""
         return self.settings.loss or USUAL_LOSSES[self.kind]
 
     @property
     def layers_dim(self) -> list[int]:
-        """Numbers of inputs, hidden units and outputs."""
         n_outputs = len(self.classes) if self.classes and LOSSES[self.loss_name].of_labels else 1
         return [len(self.settings.features), *self.settings.layers, n_outputs]
 
@@ -139,26 +132,21 @@ class LearningProblem:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch over the training samples."""
         n, size = len(self.train), self.settings.batch_size
         return 1 if size is None else -(-n // min(size, n))
 
     @property
     def has_computed_features(self) -> bool:
-        """True if the inputs of the network are not the two coordinates themselves."""
         return self.settings.features != Settings.features
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of the network's inputs."""
         return [FEATURES[name][0].format(*self.inputs) for name in self.settings.features]
 
     def features(self, X: Array) -> Array:
-        """Return the inputs (n, n_inputs) of the network for points (n, 2) of the plane."""
         return features(X, self.settings.features) if self.has_computed_features else X
 
     def over_plane(self, model: Model) -> Any:
-        """Return a model of this problem as one that predicts for points (n, 2) of the plane."""
         return PlaneModel(self, model) if self.has_computed_features else model
 
     def in_units(self, points: Array) -> Array:
@@ -171,21 +159,12 @@ class LearningProblem:
         return np.arange(len(self.classes or ())) if self.table is None else np.array(self.classes)
 
     def absorb_units(self, model: Model) -> Model | None:
-        """Return a model that takes rows, and predicts targets, in the units of the table.
+        """Return a model, without a training's state, of rows and targets in the units of the table.
 
-        The first layer absorbs the standardisation of the rows, the last one the targets'. Numbers
-        such as years, whose differences would lose digits in float32, need float64.
-
-        Returns
-        -------
-        Model or None
-            Model without a state of its training; None for samples that are not of a table, and for computed
-            inputs, which no layer absorbs.
-
-        Raises
-        ------
-        RequestError
-            If the outputs of a regression have an activation, which no layer absorbs.
+        The first layer absorbs the standardisation of the rows, the last one the targets'. Numbers such as
+        years, whose differences would lose digits in float32, need float64. None for samples that are not of
+        a table, and for computed inputs, which no layer absorbs; an activation of a regression's outputs is a
+        RequestError.
         """
         names, table = self.settings.features, self.table
         if table is None or not set(names) <= {"x1", "x2"}:
@@ -216,7 +195,6 @@ class LearningProblem:
 
     @property
     def training_data(self) -> tuple[Array, Array]:
-        """Inputs and targets that train."""
         return self.features(self.X[self.train]), self.y[self.train]
 
 
@@ -229,15 +207,12 @@ class PlaneModel:
 
     @property
     def classes_(self) -> Array:
-        """Numbers of the classes."""
         return np.arange(len(self.problem.classes or ()))
 
     def predict(self, X: Array) -> Array:
-        """Return the classes or values (n,) of points (n, 2)."""
         return self.model.predict(self.problem.features(X)).reshape(-1)
 
     def predict_proba(self, X: Array) -> Array:
-        """Return the probabilities (n, n_classes) of points (n, 2)."""
         P = self.model.predict_proba(self.problem.features(X))
         return np.hstack([1 - P, P]) if P.shape[1] == 1 else P
 
@@ -248,13 +223,7 @@ def _find_differing(arguments: dict[str, Any], function: Callable[..., Any]) -> 
 
 
 def draw_samples(settings: Settings, table: PlayTable | None = None) -> LearningProblem:
-    """Return the problem that settings describe, with its samples; the loss is not checked.
-
-    Raises
-    ------
-    RequestError
-        If there are no such samples.
-    """
+    """Return the problem that settings describe, with its samples; the loss is not checked."""
     if settings.dataset == "table":
         return _use_table(settings, table)
     X, y, kind, classes = _samples(settings)
@@ -263,13 +232,7 @@ def draw_samples(settings: Settings, table: PlayTable | None = None) -> Learning
 
 
 def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[LearningProblem, Model]:
-    """Return the problem that settings describe, and its model, both checked.
-
-    Raises
-    ------
-    RequestError
-        If the settings do not go together; the message says what to change.
-    """
+    """Return the problem that settings describe, and its model; a RequestError says what to change."""
     problem = draw_samples(settings, table)
     _check_loss(problem)
     try:
@@ -297,7 +260,6 @@ def _samples(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
 
 
 def _use_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
-    """Return the samples that are painted."""
     if len(settings.points) < 2:
         raise RequestError("points", "paint at least two points: click into the picture, or drag")
     points = np.array(settings.points)
@@ -365,7 +327,6 @@ def _split_samples(settings: Settings, n_samples: int) -> tuple[Array, Array]:
 
 
 def _limits(settings: Settings, X: Array) -> tuple[float, float, float, float]:
-    """Return the edges of the picture."""
     if settings.dataset == "painted":  # the plane must not move under the brush
         left, right, bottom, top = (edge / 1000 for edge in settings.window)
         return left, right, bottom, top
@@ -395,7 +356,6 @@ def _check_loss(problem: LearningProblem) -> None:
 
 
 def _check_optimizer(problem: LearningProblem, model: Model) -> None:
-    """Raise RequestError for settings that the optimizer refuses."""
     settings, arguments = problem.settings, problem.train_arguments
     if settings.optimizer != "lbfgs":  # all others take all settings
         return

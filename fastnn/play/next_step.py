@@ -27,20 +27,9 @@ PROBE_RATE = 2.0**20
 def next_step(network: Network, training: Training) -> tuple[dict[str, Any], dict[str, Array]]:
     """Do the next step of a training on copies, on the NumPy reference; return its numbers.
 
-    Parameters
-    ----------
-    network : Network
-        Description of the network.
-    training : Training
-        Training between two chunks, whose optimizer is not L-BFGS.
-
-    Returns
-    -------
-    header : dict
-        Coefficients of the step: rate, number of samples, penalties and hyperparameters.
-    arrays : dict
-        For each parameter: the gradient of the batch, the optimizer's numbers before the step, and the
-        parameter after it.
+    The header has the coefficients: rate, number of samples, penalties and hyperparameters. The arrays have
+    for each parameter the gradient of the batch, the optimizer's numbers before the step, and the parameter
+    after it. The training is between two chunks, and its optimizer is not L-BFGS.
     """
     job, trainer = training.job, training.trainer
     step, parameters = trainer.n_steps, trainer.current

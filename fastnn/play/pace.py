@@ -11,19 +11,9 @@ SPEED_SECONDS = 1.0
 
 
 class Pace:
-    """The steps that a training is to do. `done` is the number of steps that it has done.
+    """The steps that a training is to do, by itself if `playing`, at most `speed` per second.
 
-    Parameters
-    ----------
-    steps_per_epoch : int
-        Number of steps of an epoch.
-    speed : float or None
-        Steps per second; None for as many as possible.
-
-    Attributes
-    ----------
-    playing : bool
-        True if the training runs by itself.
+    `done` is the number of steps that it has done. Without a speed, it does as many as possible.
     """
 
     def __init__(self, steps_per_epoch: int, speed: float | None) -> None:
@@ -34,16 +24,13 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque()
 
     def play(self, done: int) -> None:
-        """Let the training run by itself."""
         self.playing = True
         self._begin(done)
 
     def pause(self, done: int) -> None:
-        """Do no further step."""
         self.playing, self._target = False, 0
 
     def step(self, done: int) -> None:
-        """Pause, and do one further step."""
         self.playing, self._target = False, max(self._target, done) + 1
 
     def epoch(self, done: int) -> None:
@@ -57,12 +44,10 @@ class Pace:
         self._epochs = first, steps_per_epoch
 
     def set_speed(self, speed: float | None, done: int) -> None:
-        """Set the number of steps per second; None for as many as possible."""
         self._speed = speed
         self._begin(done)
 
     def _begin(self, done: int) -> None:
-        """Count the speed from now on."""
         self._began = time.perf_counter(), done
         self._marks.clear()
 

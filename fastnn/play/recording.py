@@ -47,7 +47,6 @@ class Recorder(Hook):
         self.training, self._before = None, (self.latest.step, self.latest.epoch)
 
     def count_steps(self, training: Training) -> int:
-        """Return the number of steps done, steps of earlier trainings included."""
         return self._before[0] + training.trainer.n_steps
 
     def limit(self, n_steps: float, seconds: float) -> None:
@@ -55,11 +54,9 @@ class Recorder(Hook):
         self._limit = n_steps, seconds
 
     def begin(self, training: Training) -> None:
-        """Keep the training."""
         self.training = training
 
     def next_step(self, training: Training) -> int:
-        """Return the step at which the next chunk ends."""
         step, (count, seconds) = self.count_steps(training), self._limit
         self._began = time.perf_counter(), step
         if self._seconds_per_step:
@@ -84,7 +81,6 @@ class Recorder(Hook):
             self.observe()
 
     def observe(self) -> None:
-        """Keep a snapshot of the present step."""
         assert self.training is not None
         trainer, step = self.training.trainer, self.count_steps(self.training)
         epoch = self._before[1] + self.training.n_passes

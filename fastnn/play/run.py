@@ -56,7 +56,6 @@ class Stage:
 
     @property
     def n_epochs(self) -> int | None:
-        """Number of epochs to the end of the run; None for a run without end."""
         n_epochs = self.problem.settings.n_passes
         return None if n_epochs is None else n_epochs - self.epoch
 
@@ -74,18 +73,7 @@ class Stage:
 class Run:
     """One training of a page, from its first step to its end.
 
-    Parameters
-    ----------
-    number : int
-        Number of the page's choosing.
-    problem, model : LearningProblem and Model
-        Samples and settings, and a model with initial parameters.
-    view : PageView
-        What the page wants to see.
-    speed : float or None
-        Steps per second; None for as many as possible.
-    send : callable
-        Function that takes messages for the page: dicts and bytes.
+    `send` takes messages for the page, dicts and bytes. The page chooses the number of the run.
     """
 
     def __init__(
@@ -107,9 +95,7 @@ class Run:
         self._ending: dict[str, Any] | None = None  # the message of the training's end
         # Parameters that the page has set: the steps done, the number in the flat vector, and the value.
         self.set_by_hand: list[tuple[int, int, float]] = []
-        self._warned: set[str] = (
-            set()
-        )  # texts of the library's warnings: a training that runs on repeats them
+        self._warned: set[str] = set()  # the library's warnings, which a training that runs on repeats
         self._replaced: dict[int, list[float]] = {}  # values before, of the parameters that have been set
         self._is_stale = True  # there is something to draw
         self._n_frames, self._drawn = 0, -1
@@ -129,11 +115,9 @@ class Run:
         self._is_stale = True
 
     def set_speed(self, speed: float | None) -> None:
-        """Set the number of steps per second; None for as many as possible."""
         self._pace.set_speed(speed, self.latest.step)
 
     def set_view(self, view: PageView) -> None:
-        """Set what the page sees, and draw it."""
         self.view, self._is_stale = view, True
 
     def set_drawn(self, frame: int) -> None:
@@ -142,13 +126,7 @@ class Run:
             self._drawn = max(self._drawn, frame)
 
     def change_settings(self, settings: Settings) -> None:
-        """Continue from the present weights, with the values of the settings that are `Field.live`.
-
-        Raises
-        ------
-        RequestError
-            If the training has ended, or its optimizer is L-BFGS.
-        """
+        """Continue from the present weights, with the values of the settings that are `Field.live`."""
         self._check_running("change a setting")
         live = {name: getattr(settings, name) for name, each in FIELDS.items() if each.live}
         self.problem = replace(self.problem, settings=replace(self.problem.settings, **live))
@@ -174,13 +152,7 @@ class Run:
             raise RequestError(None, f"the training has ended: restart it to {what}")
 
     def set_parameter(self, index: object, value: object) -> None:
-        """Set a parameter by its number in the flat vector, or to its value before if `value` is None.
-
-        Raises
-        ------
-        RequestError
-            If there is no such number, or if it cannot be set.
-        """
+        """Set a parameter by its number in the flat vector, or to its value before if `value` is None."""
         self._check_running("set a weight")
         places = ((part["offset"], part["offset"] + math.prod(part["shape"])) for part in self._layout)
         if not (type(index) is int and any(first <= index < end for first, end in places)):
@@ -207,17 +179,14 @@ class Run:
 
     @property
     def latest(self) -> Snapshot:
-        """The network after the last step."""
         return self._recorder.latest
 
     @property
     def film(self) -> list[Snapshot]:
-        """Snapshots from the beginning to the last step, ever further apart."""
         film, latest = self._recorder.film, self.latest
         return [*film, latest] if latest.step > film[-1].step else [*film]
 
     def model_of(self, snapshot: Snapshot) -> Model:
-        """Return a model with copies of the parameters of a snapshot."""
         return Model._share(self.model._network, snapshot.parameters.copy(), snapshot.statistics.copy())
 
     def save_model(self) -> bytes:
@@ -266,7 +235,6 @@ class Run:
         return min((wait for wait in waits if wait is not None), default=None)
 
     def close(self) -> None:
-        """End the training."""
         self._work.close()
 
     def _train(self) -> Generator[None, None, str]:
@@ -312,7 +280,6 @@ class Run:
                 self._end(str(error), failed=True)
 
     def _end(self, why: str, failed: bool) -> None:
-        """Tell the page that the training has ended."""
         self._ending = {"type": "ended", "run": self.number, "why": why, "failed": failed}
         self._pace.pause(self.latest.step)
         self._send(self._ending)
@@ -377,7 +344,6 @@ class Run:
         return layout
 
     def _started(self) -> dict[str, Any]:
-        """Return the message that describes the run."""
         problem, network, layout = self.problem, self.model._network, self._layout
         table = problem.table
         return {

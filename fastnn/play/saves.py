@@ -48,20 +48,7 @@ SUFFIXES = {"model": ".fastnn", "picture": ".png", "gif": ".gif"}
 
 
 def make_file(run: Run, what: object) -> Generator[None, None, tuple[str, bytes]]:
-    """Make the model, the picture or an animation of a run, yielding between the parts of the work.
-
-    Returns
-    -------
-    name : str
-        Name of the file.
-    content : bytes
-        Its content.
-
-    Raises
-    ------
-    RequestError
-        If `what` is something else.
-    """
+    """Return name and content of a model, picture or animation; yield between the parts of the work."""
     if not (isinstance(what, str) and what in SUFFIXES):
         raise RequestError(None, f"what must be one of {', '.join(SUFFIXES)}, got {short_repr(what)}")
     if what == "model":
@@ -126,7 +113,6 @@ def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None =
 
 
 def _draw_boundary(ax: Axes, run: Run, model: Model) -> None:
-    """Draw the boundary as the page shows it: classes, or a probability."""
     from ..boundary.drawing import axes_pixels
 
     problem, (response, cmap) = run.problem, _choose_response(run)

@@ -26,16 +26,13 @@ class SetByHand(Hook):
         self.changes, self.last = changes, last
 
     def begin(self, training):
-        """Set what is set before the first step."""
         training.stopped = self.after_chunk(training)
 
     def next_step(self, training):
-        """Return the number of steps after which the next number is set, or the training ends."""
         done = training.trainer.n_steps
         return min([step for step, _, _ in self.changes if step > done], default=self.last)
 
     def after_chunk(self, training):
-        """Set the numbers whose time has come; return True if no step is left."""
         done = training.trainer.n_steps
         for step, index, value in self.changes:
             if step == done:
@@ -52,7 +49,6 @@ class WithinRun(Schedule):
     total: int
 
     def factors(self, steps, total):
-        """Return the factors of the other schedule."""
         return self.schedule.factors(steps + self.first, self.total)
 
 
@@ -138,7 +134,6 @@ class SourceText(str):
 
 
 def _write_data(run: Run) -> str:
-    """Return the code that makes X and y."""
     problem, settings = run.problem, run.problem.settings
     data = DATASETS.get(settings.dataset)
     if data is not None and data.draw is not None:

@@ -48,30 +48,12 @@ class Playground:
 
     `playground` with ``block=False`` returns it. It may be used as a context, which closes it at its end.
 
-    Parameters
-    ----------
-    table : PlayTable or None
-        The user's table.
-    port : int or None
-        Port to serve, 0 for any that is free; None for the first of `USUAL_PORTS` that is free.
-    token : str or None
-        Secret that the page's address holds; None for the user's at this port.
-
     Attributes
     ----------
     address : str
         Address of the page.
     port : int
         Port of the server.
-
-    Raises
-    ------
-    ImportError
-        If platformdirs, starlette, uvicorn or websockets is missing; the message says how to install them.
-    ValueError
-        If the two most useful columns of the table have no rows in common from which to learn.
-    OSError
-        If the port cannot be used.
     """
 
     def __init__(self, table: PlayTable | None, port: int | None, token: str | None) -> None:
@@ -127,7 +109,6 @@ class Playground:
         webbrowser.open(self._redirect.as_uri())
 
     def wait(self) -> None:
-        """Wait until the server ends, or Ctrl-C."""
         # The system may deliver SIGINT to another thread of the process. Python's handler runs in this one
         # alone, which a join without a timeout would not leave for it.
         while self._thread.is_alive():
@@ -152,13 +133,7 @@ class Playground:
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Return a socket that listens on a port; None is the first of `USUAL_PORTS` that is free.
-
-    Raises
-    ------
-    OSError
-        If the port, or each of `USUAL_PORTS`, cannot be used.
-    """
+    """Return a socket that listens on a port; None is the first of `USUAL_PORTS` that is free."""
     # Windows gives a port that is in use to sockets that reuse addresses, and has an option against it. Other
     # systems would refuse the port of a server that has just ended.
     option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)

@@ -39,14 +39,7 @@ class Session:
     """The state of one page: its run, its view and its speed.
 
     It has no thread: whoever holds the connection calls `receive` with a message, and `advance` when there is
-    more to do, one call at a time.
-
-    Parameters
-    ----------
-    send : callable
-        Function that takes messages for the page: JSON as text, and bytes.
-    table : PlayTable, optional
-        The user's table.
+    more to do, one call at a time. `send` takes messages for the page: JSON as text, and bytes.
     """
 
     def __init__(self, send: Callable[[str | bytes], None], table: PlayTable | None = None) -> None:
@@ -60,7 +53,6 @@ class Session:
         self._send(make_greeting(self._table))
 
     def _send(self, message: dict[str, Any] | bytes) -> None:
-        """Send a message to the page."""
         self._post(message if isinstance(message, bytes) else json.dumps(message, allow_nan=False))
 
     def receive(self, text: str | None) -> None:
@@ -77,13 +69,7 @@ class Session:
             self.handle(message)
 
     def handle(self, message: Mapping[str, Any]) -> None:
-        """Act on a message of the page.
-
-        Raises
-        ------
-        RequestError
-            If the message, or a setting in it, cannot be used. The run continues.
-        """
+        """Act on a message of the page. After a RequestError the run continues."""
         kind = message.get("type")
         handler = self._HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
@@ -100,13 +86,11 @@ class Session:
         return 0.0
 
     def close(self) -> None:
-        """End the run, if there is one."""
         if self.run is not None:
             self.run.close()
 
     @property
     def running(self) -> Run:
-        """The run; raise RequestError if there is none."""
         if self.run is None:
             raise RequestError(None, "there is no training yet: send start first")
         return self.run
@@ -134,13 +118,11 @@ class Session:
         self.run = Run(number, problem, model, self._view, self._speed, self._send)
 
     def _command(self, message: Mapping[str, Any]) -> None:
-        """Play, pause, or do a step or an epoch, as the message's type says."""
         if self.run is None and message["type"] == "pause":
             return  # nothing runs
         self.running.command(message["type"])
 
     def _set_speed(self, message: Mapping[str, Any]) -> None:
-        """Set the number of steps per second."""
         self._speed = speed = SPEED.check("steps_per_second", message.get("steps_per_second"))
         if self.run is not None:
             self.run.set_speed(speed)

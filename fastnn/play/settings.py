@@ -40,7 +40,6 @@ REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule"
 
 
 def _get_line(documented: object) -> str:
-    """Return the first line of a docstring, without its markup."""
     return (documented.__doc__ or "").strip().split("\n")[0].replace("``", "").replace("`", "").rstrip(".:")
 
 
@@ -52,7 +51,6 @@ def _values(registry: Mapping[str, object]) -> dict[str, dict[str, str]]:
 
 
 def _add_titles(lines: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return title and line of each name that has a line."""
     return {name: {"title": name, "line": line} for name, line in lines.items()}
 
 
@@ -83,13 +81,8 @@ _LIVE: dict[str, Any] = {"scale": "log", "live": True}
 class Settings:
     """The whole state of a playground: data, network and training.
 
-    Every attribute but `options` is described by its field in `FIELDS`.
-
-    Parameters
-    ----------
-    options : mapping of str to float, int or bool
-        Parameters of the optimizer, the schedule and the loss, where they differ from the defaults of their
-        classes; `OPTIONS` has their names.
+    `FIELDS` describes every attribute but `options`: the parameters of the optimizer, the schedule and the
+    loss, where they differ from the defaults of their classes; `OPTIONS` has their names.
     """
 
     dataset: str = declare("choice", "moons", "data set", values=_DATASETS)
@@ -179,11 +172,7 @@ class Settings:
     def of_state(cls, state: Any) -> Settings:
         """Return the settings of a state, an object of JSON; fields that are missing have their defaults.
 
-        Raises
-        ------
-        RequestError
-            If fields are unknown or have values that are not accepted, all of which the error names, or if
-            fields contradict each other.
+        A RequestError names all fields that are unknown or have values that are not accepted.
         """
         if not isinstance(state, Mapping):
             raise RequestError(None, f"the state must be an object, got {short_repr(state)}")
@@ -238,17 +227,10 @@ class Settings:
 
     @property
     def n_passes(self) -> int | None:
-        """Number of epochs of the whole run; None for a run without end."""
         return USUAL_EPOCHS if self.passes is None and self.schedule != "constant" else self.passes
 
     def choose(self, registry: Mapping[str, type], name: str) -> Any:
-        """Return the name of an optimizer, a schedule or a loss, or an object with the options that are set.
-
-        Raises
-        ------
-        RequestError
-            If the class refuses an option.
-        """
+        """Return the name of an optimizer, a schedule or a loss, or an object with the set options."""
         declared = _list_options(registry[name])
         chosen = [key for key in declared if key in self.options]
         if not chosen:
@@ -281,7 +263,6 @@ class Option(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name of the parameter or of its number in messages."""
         return self.parameter if self.position is None else f"{self.parameter}[{self.position}]"
 
 

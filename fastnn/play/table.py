@@ -47,29 +47,15 @@ class PlayTable:
 
     @property
     def state(self) -> dict[str, Any]:
-        """State of a page whose address holds none."""
         return {"dataset": "table", **TABLES[self.kind].best}
 
 
 def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
     """Return the table of a user's arrays or dataframes, without the rows whose target is a missing value.
 
-    Parameters
-    ----------
-    X : dataframe, array-like (n, n_columns), or dict of columns by name
-        At least two columns of numbers. Columns of anything else are left out.
-    y : array-like (n,)
-        Classes, as text, booleans or at most ten integers; or numbers of a regression, which may be
-        text if there are more than ten.
-    target : str, optional
-        Name of the target; by default the name of `y`, or "y".
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two columns of numbers, too many rows or classes, or lengths that differ.
-    TypeError
-        If X is a sparse matrix, or `target` is not text.
+    Columns of X that are not numbers are left out; X may be a dict of columns. y holds classes, as text,
+    booleans or at most ten integers, or numbers of a regression, which may be text if there are more than
+    ten. By default the target has the name of y, or "y".
     """
     if not (target is None or isinstance(target, str)):
         raise TypeError(f"target must be the name of the target, a str, or None, got {short_repr(target)}")
