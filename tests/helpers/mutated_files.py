@@ -85,10 +85,10 @@ def use(thing, original, name):
     for amount in AMOUNTS:
         if hasattr(original, amount):
             setattr(thing, amount, getattr(original, amount))
-    if hasattr(original, "arguments"):
-        targets, options = original.arguments
-        options = options | {"num_passes": options["num_passes"] + 2}
-        yield lambda: copy.deepcopy(thing).train(saved_models.X, targets, resume=True, **options)
+    _, X, y, options = saved_models.CASES[name]()
+    if isinstance(original, fastnn.Model) and options:
+        options |= {"num_passes": options["num_passes"] + 2}
+        yield lambda: copy.deepcopy(thing).train(X, y, resume=True, **options)
     rows = saved_models.X[:3]  # most partial fits of a few rows are online steps
     online = copy.deepcopy(thing)
     yield lambda: [online.partial_fit(rows, original.predict(rows)) for _ in range(3)]

@@ -5,6 +5,7 @@ import copy
 import functools
 import importlib
 import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -33,84 +34,109 @@ def regressor(loss="squared_error", **options):
     return fastnn.MLPRegressor(loss, (5,), **SHORT | options)
 
 
+TRAINING = {"num_passes": 4, "epsilon": 1e-3, "random_state": 0}
+ADAM = {"optimizer": "adam", "batch_size": 16, "reduction": "mean"}
+
+
 def trained(model, targets, **options):
-    """Return a model after a training, whose arguments are its attribute `arguments`."""
-    options = {"num_passes": 4, "epsilon": 1e-3, "random_state": 0} | options
-    model.train(X, targets, **options)
-    model.arguments = targets, options
+    """Return a model after a short training."""
+    model.train(X, targets, **TRAINING | options)
     return model
 
 
-ADAM = {"optimizer": "adam", "batch_size": 16, "reduction": "mean"}
-MAKERS = {
-    "model": lambda: trained(model(), y),
-    "model, never trained": lambda: model(),
-    "model, everything": lambda: trained(
-        model(batch_norm=True, dropout=0.1, dtype=np.float32),
-        y,
-        ema_decay=0.9,
-        schedule="cosine_decay",
-        **ADAM,
-    ),
-    "model, stopped early": lambda: trained(
-        model(batch_norm=True),
-        y,
-        validation_data=(X, y),
-        callbacks=[fastnn.EarlyStopping(1)],
-        epsilon=0.5,
-        num_passes=30,
-    ),
-    "model, regression": lambda: trained(
-        model(1, loss=fastnn.Quantile(0.3), output_activation="identity"),
-        X[:, 0],
-        schedule=fastnn.WarmUp(fastnn.StepDecay(2)),
-        optimizer=fastnn.RMSprop(0.9, momentum=0.5),
-    ),
-    "model, numpy": lambda: trained(model(backend="numpy"), y, **ADAM),
-    "model, L-BFGS": lambda: trained(model(), y, optimizer="lbfgs"),
-    "model, Adagrad": lambda: trained(model(), y, optimizer=fastnn.Adagrad(initial_accumulator_value=0.1)),
-    "classifier": lambda: classifier().fit(X, y),
-    "classifier, not fitted": lambda: classifier(random_state=np.random.RandomState(3)),
-    "classifier of text": lambda: classifier(
-        solver="sgd", learning_rate="adaptive", random_state=np.random.RandomState(0)
-    ).fit(X.astype(np.float32), NAMES),
-    "classifier of objects": lambda: classifier(class_weight={"no": 1, "yes": 3}).fit(
-        X, NAMES.astype(object)
-    ),
-    "classifier of booleans": lambda: classifier(ema_decay=0.9, batch_norm=True, dropout=[0.1, 0, 0.2]).fit(
-        X, y > 0
-    ),
-    "classifier of one class": lambda: classifier().fit(X, np.full(60, 7)),
-    "classifier of labels": lambda: classifier().fit(X, sparse.csr_matrix(LABELS)),
-    "classifier of three": lambda: classifier(label_smoothing=0.1).fit(X, LABELS.sum(axis=1) * 10.0),
-    "classifier, early": lambda: classifier(early_stopping=True, ema_decay=0.5, batch_norm=True).fit(X, y),
-    "classifier, full batches": lambda: classifier(batch_size=60, solver="nesterov", shuffle=False).fit(X, y),
-    "classifier, L-BFGS": lambda: classifier(solver="lbfgs").fit(X, y),
-    "classifier of sparse": lambda: classifier().fit(sparse.csr_matrix(X * (X > 1.5)), y),
-    "classifier, schedule": lambda: classifier(
-        learning_rate=fastnn.CosineDecay(cycle=0.5, restarts=True), solver=fastnn.AdamW(weight_decay=0.1)
-    ).fit(X, y),
-    "classifier of a frame": lambda: classifier(n_iter_no_change=np.inf).fit(frame(), NAMES),
-    "regressor": lambda: regressor().fit(X, X[:, 0]),
-    "regressor of two": lambda: regressor("huber", activation="gelu", solver="rmsprop").fit(X, X),
-    "regressor, inverse scaling": lambda: regressor(solver="sgd", learning_rate="invscaling").fit(X, X[:, 0]),
-    "ensemble": lambda: fastnn.MLPEnsembleClassifier(classifier(), 2, random_state=0).fit(X, NAMES),
-    "ensemble of several": lambda: fastnn.MLPEnsembleClassifier(
-        [classifier(), classifier(activation="tanh")],
-        3,
-        random_state=np.random.RandomState(1),
-        method="bootstrap",
-    ).fit(X, LABELS),
-    "ensemble of snapshots": lambda: fastnn.MLPEnsembleRegressor(
-        regressor(max_iter=6), 2, method="snapshots", random_state=0
-    ).fit(X, X[:, 0]),
-    "ensemble, not fitted": lambda: fastnn.MLPEnsembleRegressor(regressor(), 2, random_state=0),
-}
+NO_OPTIONS: dict[str, Any] = {}
+
+
+class Case(NamedTuple):
+    """A new object, and what it is fitted to by which options; None for an object to be saved as it is."""
+
+    thing: Any
+    X: Any = X
+    y: Any = y
+    options: dict[str, Any] | None = NO_OPTIONS
+
+
+def to_train(model, y=y, **options):
+    return Case(model, y=y, options=TRAINING | options)
 
 
 def frame():
     return importlib.import_module("pandas").DataFrame(X, columns=["width", "height"])
 
+
+CASES = {
+    "model": lambda: to_train(model()),
+    "model, never trained": lambda: Case(model(), options=None),
+    "model, everything": lambda: to_train(
+        model(batch_norm=True, dropout=0.1, dtype=np.float32),
+        ema_decay=0.9,
+        schedule="cosine_decay",
+        **ADAM,
+    ),
+    "model, stopped early": lambda: to_train(
+        model(batch_norm=True),
+        validation_data=(X, y),
+        callbacks=[fastnn.EarlyStopping(1)],
+        epsilon=0.5,
+        num_passes=30,
+    ),
+    "model, regression": lambda: to_train(
+        model(1, loss=fastnn.Quantile(0.3), output_activation="identity"),
+        X[:, 0],
+        schedule=fastnn.WarmUp(fastnn.StepDecay(2)),
+        optimizer=fastnn.RMSprop(0.9, momentum=0.5),
+    ),
+    "model, numpy": lambda: to_train(model(backend="numpy"), **ADAM),
+    "model, L-BFGS": lambda: to_train(model(), optimizer="lbfgs"),
+    "model, Adagrad": lambda: to_train(model(), optimizer=fastnn.Adagrad(initial_accumulator_value=0.1)),
+    "classifier": lambda: Case(classifier()),
+    "classifier, not fitted": lambda: Case(classifier(random_state=np.random.RandomState(3)), options=None),
+    "classifier of text": lambda: Case(
+        classifier(solver="sgd", learning_rate="adaptive", random_state=np.random.RandomState(0)),
+        X.astype(np.float32),
+        NAMES,
+    ),
+    "classifier of objects": lambda: Case(
+        classifier(class_weight={"no": 1, "yes": 3}), y=NAMES.astype(object)
+    ),
+    "classifier of booleans": lambda: Case(
+        classifier(ema_decay=0.9, batch_norm=True, dropout=[0.1, 0, 0.2]), y=y > 0
+    ),
+    "classifier of one class": lambda: Case(classifier(), y=np.full(60, 7)),
+    "classifier of labels": lambda: Case(classifier(), y=sparse.csr_matrix(LABELS)),
+    "classifier of three": lambda: Case(classifier(label_smoothing=0.1), y=LABELS.sum(axis=1) * 10.0),
+    "classifier, early": lambda: Case(classifier(early_stopping=True, ema_decay=0.5, batch_norm=True)),
+    "classifier, full batches": lambda: Case(classifier(batch_size=60, solver="nesterov", shuffle=False)),
+    "classifier, L-BFGS": lambda: Case(classifier(solver="lbfgs")),
+    "classifier of sparse": lambda: Case(classifier(), sparse.csr_matrix(X * (X > 1.5))),
+    "classifier, schedule": lambda: Case(
+        classifier(
+            learning_rate=fastnn.CosineDecay(cycle=0.5, restarts=True), solver=fastnn.AdamW(weight_decay=0.1)
+        )
+    ),
+    "classifier of a frame": lambda: Case(classifier(n_iter_no_change=np.inf), frame(), NAMES),
+    "regressor": lambda: Case(regressor(), y=X[:, 0]),
+    "regressor of two": lambda: Case(regressor("huber", activation="gelu", solver="rmsprop"), y=X),
+    "regressor, inverse scaling": lambda: Case(
+        regressor(solver="sgd", learning_rate="invscaling"), y=X[:, 0]
+    ),
+    "ensemble": lambda: Case(fastnn.MLPEnsembleClassifier(classifier(), 2, random_state=0), y=NAMES),
+    "ensemble of several": lambda: Case(
+        fastnn.MLPEnsembleClassifier(
+            [classifier(), classifier(activation="tanh")],
+            3,
+            random_state=np.random.RandomState(1),
+            method="bootstrap",
+        ),
+        y=LABELS,
+    ),
+    "ensemble of snapshots": lambda: Case(
+        fastnn.MLPEnsembleRegressor(regressor(max_iter=6), 2, method="snapshots", random_state=0), y=X[:, 0]
+    ),
+    "ensemble, not fitted": lambda: Case(
+        fastnn.MLPEnsembleRegressor(regressor(), 2, random_state=0), y=X[:, 0], options=None
+    ),
+}
 
 N = 200
 ROWS = np.arange(N)
@@ -140,56 +166,65 @@ def table():
     )
 
 
-def of_table(kind, targets, *arguments, **options):
-    """Return an estimator of tables, fitted for a few epochs."""
-    options = {"random_state": 0} | options
-    return getattr(fastnn, kind)(*arguments, "fast", **options).fit(table(), targets, passes=3)
+def of_table(estimator, n_estimators, targets, **options):
+    """Return the case of an estimator of tables, fitted for a few epochs."""
+    thing = estimator(n_estimators, "fast", **{"random_state": 0} | options)
+    return Case(thing, table(), targets, {"passes": 3})
 
 
-C, R = "TabularClassifier", "TabularRegressor"
+CLASSIFIER, REGRESSOR = fastnn.TabularClassifier, fastnn.TabularRegressor
+ENCODER = fastnn.TableEncoder
 TABLES = {
-    "scaler": lambda: fastnn.SmoothRobustScaler(2.5).fit(X.astype(np.float32)),
-    "piecewise": lambda: fastnn.PiecewiseLinearEncoder(5).fit(table()[["number", "gap or one"]]),
-    "dates": lambda: fastnn.DateEncoder().fit(table()[["day"]]),
-    "encoder": lambda: fastnn.TableEncoder(random_state=0).fit(table(), CLASSES),
-    "encoder of numbers": lambda: fastnn.TableEncoder("smooth", text="hash", n_hashes=7).fit(table(), SCORE),
-    "encoder without target": lambda: fastnn.TableEncoder(random_state=np.random.RandomState(0)).fit(table()),
-    "encoder with output": lambda: fastnn.TableEncoder().set_output(transform="pandas").fit(table()),
-    "encoder of an array": lambda: fastnn.TableEncoder().fit(X),
-    "encoder, not fitted": lambda: fastnn.TableEncoder(n_bins=3),
-    "tabular classifier": lambda: of_table(C, CLASSES, 2),
-    "tabular, three": lambda: of_table(C, ROWS % 3, 2, scoring="accuracy", class_weight={0: 2.0}),
-    "tabular, booleans": lambda: of_table(C, SCORE > 0, 1),
-    "tabular regressor": lambda: of_table(R, SCORE, 2),
+    "scaler": lambda: Case(fastnn.SmoothRobustScaler(2.5), X.astype(np.float32)),
+    "piecewise": lambda: Case(fastnn.PiecewiseLinearEncoder(5), table()[["number", "gap or one"]], None),
+    "dates": lambda: Case(fastnn.DateEncoder(), table()[["day"]], None),
+    "encoder": lambda: Case(ENCODER(random_state=0), table(), CLASSES),
+    "encoder of numbers": lambda: Case(ENCODER("smooth", text="hash", n_hashes=7), table(), SCORE),
+    "encoder without target": lambda: Case(ENCODER(random_state=np.random.RandomState(0)), table(), None),
+    "encoder with output": lambda: Case(ENCODER().set_output(transform="pandas"), table(), None),
+    "encoder of an array": lambda: Case(ENCODER(), y=None),
+    "encoder, not fitted": lambda: Case(ENCODER(n_bins=3), options=None),
+    "tabular classifier": lambda: of_table(CLASSIFIER, 2, CLASSES),
+    "tabular, three": lambda: of_table(CLASSIFIER, 2, ROWS % 3, scoring="accuracy", class_weight={0: 2.0}),
+    "tabular, booleans": lambda: of_table(CLASSIFIER, 1, SCORE > 0),
+    "tabular regressor": lambda: of_table(REGRESSOR, 2, SCORE),
     "tabular, quantiles": lambda: of_table(
-        R, SCORE, 1, quantiles=(0.1, 0.9), random_state=np.random.RandomState(1)
+        REGRESSOR, 1, SCORE, quantiles=(0.1, 0.9), random_state=np.random.RandomState(1)
     ),
-    "tabular, array": lambda: fastnn.TabularClassifier(1, "fast", random_state=0).fit(X, y, passes=3),
+    "tabular, array": lambda: Case(CLASSIFIER(1, "fast", random_state=0), options={"passes": 3}),
 }
-MAKERS |= TABLES
+CASES |= TABLES
 WITH_PANDAS = ("classifier of a frame", *TABLES)
 
 # The names as parameters of a test.
 NAMED = [
-    pytest.param(name, marks=pytest.mark.needs("pandas") if name in WITH_PANDAS else ()) for name in MAKERS
+    pytest.param(name, marks=pytest.mark.needs("pandas") if name in WITH_PANDAS else ()) for name in CASES
 ]
 
 
-def make(name):
-    """Return a new object of a name in `MAKERS`, without warnings about short fits."""
+def fit(thing, X, y, **options):
+    """Fit an object without warnings about short fits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MAKERS[name]()
+        (thing.train if isinstance(thing, fastnn.Model) else thing.fit)(X, y, **options)
 
 
-def make_samples(thing, *, new=True):
-    """Return samples for an object; rows of a table have new categories and missing values where `new`."""
+def make(name):
+    """Return the object of a case, fitted unless the case is of a new one."""
+    thing, X, y, options = CASES[name]()
+    if options is not None:
+        fit(thing, X, y, **options)
+    return thing
+
+
+def make_samples(thing):
+    """Return samples for an object; rows of a table have new categories and missing values."""
     if (names := getattr(thing, "feature_names_in_", None)) is None:
         return X
     if "width" in names:
         return frame()
     few = table()["few"].where(ROWS % 3 > 0, "new")
-    return (table().assign(few=few, number=np.nan) if new else table())[list(names)]
+    return table().assign(few=few, number=np.nan)[list(names)]
 
 
 def outputs(thing):
@@ -205,36 +240,15 @@ def outputs(thing):
 
 def fit_more(thing, name):
     """Train a model for three further epochs, or fit an object further, by a warm start and a partial fit."""
-    targets = {
-        "model, regression": X[:, 0],
-        "classifier of text": NAMES,
-        "classifier of objects": NAMES.astype(object),
-        "classifier of booleans": y > 0,
-        "classifier of one class": np.full(60, 7),
-        "classifier of labels": sparse and sparse.csr_matrix(LABELS),
-        "classifier of three": LABELS.sum(axis=1) * 10.0,
-        "classifier of a frame": NAMES,
-        "regressor of two": X,
-        "ensemble": NAMES,
-        "ensemble of several": LABELS,
-    }.get(
-        name, X[:, 0] if "regressor" in name or "snapshots" in name or name == "ensemble, not fitted" else y
-    )
-    samples = make_samples(thing, new=False)
-    if name == "classifier of sparse":
-        samples = sparse.csr_matrix(X * (X > 1.5))
-    elif len(samples) == N:
-        targets = np.resize(thing.classes_, N) if hasattr(thing, "classes_") else SCORE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if isinstance(thing, fastnn.Model):
-            thing.train(X, targets, num_passes=3, epsilon=1e-3, random_state=1, **ADAM)
-            return
-        if hasattr(thing, "warm_start"):
-            thing.set_params(warm_start=True)
-        thing.fit(samples, targets, **({"passes": 3} if hasattr(thing, "feature_importances") else {}))
-        if hasattr(thing, "partial_fit") and not thing.early_stopping:
-            thing.partial_fit(samples, targets)
+    _, X, y, options = CASES[name]()
+    if isinstance(thing, fastnn.Model):
+        fit(thing, X, y, num_passes=3, epsilon=1e-3, random_state=1, **ADAM)
+        return
+    if hasattr(thing, "warm_start"):
+        thing.set_params(warm_start=True)
+    fit(thing, X, y, **options or {})
+    if hasattr(thing, "partial_fit") and not thing.early_stopping:
+        thing.partial_fit(X, y)
 
 
 def assert_same_predictions(one, other):

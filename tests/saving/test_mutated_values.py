@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from processes import PATIENCE
-from saved_models import MAKERS, WITH_PANDAS
+from saved_models import CASES, WITH_PANDAS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the memory of a process is limited by means of Linux"
@@ -21,7 +21,7 @@ HELPERS = Path(__file__).parents[1] / "helpers"
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param([name for name in MAKERS if name not in WITH_PANDAS], id="networks"),
+        pytest.param([name for name in CASES if name not in WITH_PANDAS], id="networks"),
         pytest.param([*WITH_PANDAS], id="tables", marks=pytest.mark.needs("pandas")),
     ],
 )
