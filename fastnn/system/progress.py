@@ -11,10 +11,10 @@ from typing import Any
 class NoBar(AbstractContextManager["NoBar"]):
     """Stand-in for a progress bar that is not shown."""
 
-    def __exit__(self, *given: object, **options: object) -> None:
+    def update(self, *given: object, **options: object) -> None:
         """Do nothing."""
 
-    update = set_postfix = close = __exit__
+    set_postfix = close = __exit__ = update
 
 
 def make_progress_bar(*, total: int, unit: str, shown: bool, **options: Any) -> Any:
