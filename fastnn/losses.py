@@ -229,7 +229,7 @@ class SoftmaxCrossEntropy(Loss):
     of_labels: ClassVar[bool] = True
     takes_rows: ClassVar[bool] = True
 
-    label_smoothing: float = make_field(0.0, partial(check_number, least=0.0, most=1.0))
+    label_smoothing: float = make_field(partial(check_number, least=0.0, most=1.0), default=0.0)
 
 
 @register(LOSSES, "multiclass_hinge")
@@ -259,7 +259,7 @@ class MulticlassHinge(Loss):
     output: ClassVar[str] = "softmax"
     of_labels: ClassVar[bool] = True
 
-    margin: float = make_field(1.0, _check_positive)
+    margin: float = make_field(_check_positive, default=1.0)
 
 
 @register(LOSSES, "sigmoid_binary_cross_entropy")
@@ -331,7 +331,7 @@ class Huber(Loss):
     Huber(delta=0.5)
     """
 
-    delta: float = make_field(1.0, _check_positive)
+    delta: float = make_field(_check_positive, default=1.0)
 
 
 @register(LOSSES, "quantile")
@@ -358,7 +358,7 @@ class Quantile(Loss):
     Quantile(quantile=0.9)
     """
 
-    quantile: float = make_field(0.5, partial(_check_positive, most=1.0, exclusive_end=True))
+    quantile: float = make_field(partial(_check_positive, most=1.0, exclusive_end=True), default=0.5)
 
 
 @register(LOSSES, "hinge")
@@ -388,7 +388,7 @@ class Hinge(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (-1.0, 1.0)
     only_bounds: ClassVar[bool] = True
 
-    margin: float = make_field(1.0, _check_positive)
+    margin: float = make_field(_check_positive, default=1.0)
 
 
 @register(LOSSES, "poisson")

@@ -202,7 +202,7 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
-    weight_decay: float = make_field(0.0, check_rate)
+    weight_decay: float = make_field(check_rate, default=0.0)
 
 
 @register
@@ -240,10 +240,10 @@ class Momentum(Optimizer):
     name: ClassVar[str] = "momentum"
     initial_state = (0.0,)
 
-    momentum: float = make_field(0.9, _check_momentum)
-    dampening: float = make_field(0.0, check_fraction)
-    weight_decay: float = make_field(0.0, check_rate)
-    rate_in_velocity: bool = make_field(False, check_flag)
+    momentum: float = make_field(_check_momentum, default=0.9)
+    dampening: float = make_field(check_fraction, default=0.0)
+    weight_decay: float = make_field(check_rate, default=0.0)
+    rate_in_velocity: bool = make_field(check_flag, default=False)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         undamped = np.where(steps == 0, 1.0, 1.0 - self.dampening)
@@ -286,9 +286,9 @@ class Nesterov(Optimizer):
     rule = "momentum"
     initial_state = (0.0,)
 
-    momentum: float = make_field(0.9, _check_momentum)
-    weight_decay: float = make_field(0.0, check_rate)
-    rate_in_velocity: bool = make_field(False, check_flag)
+    momentum: float = make_field(_check_momentum, default=0.9)
+    weight_decay: float = make_field(check_rate, default=0.0)
+    rate_in_velocity: bool = make_field(check_flag, default=False)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         if self.rate_in_velocity:
@@ -328,10 +328,10 @@ class Adagrad(Optimizer):
 
     name: ClassVar[str] = "adagrad"
 
-    lr_decay: float = make_field(0.0, check_rate)
-    weight_decay: float = make_field(0.0, check_rate)
-    initial_accumulator_value: float = make_field(0.0, check_rate)
-    eps: float = make_field(1e-10, check_rate)
+    lr_decay: float = make_field(check_rate, default=0.0)
+    weight_decay: float = make_field(check_rate, default=0.0)
+    initial_accumulator_value: float = make_field(check_rate, default=0.0)
+    eps: float = make_field(check_rate, default=1e-10)
 
     @property
     def initial_state(self) -> tuple[float, ...]:
@@ -375,10 +375,10 @@ class RMSprop(Optimizer):
     name: ClassVar[str] = "rmsprop"
     initial_state = (0.0, 0.0)
 
-    alpha: float = make_field(0.99, check_fraction)
-    eps: float = make_field(1e-8, check_rate)
-    weight_decay: float = make_field(0.0, check_rate)
-    momentum: float = make_field(0.0, _check_momentum)
+    alpha: float = make_field(check_fraction, default=0.99)
+    eps: float = make_field(check_rate, default=1e-8)
+    weight_decay: float = make_field(check_rate, default=0.0)
+    momentum: float = make_field(_check_momentum, default=0.0)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return _stack_columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
@@ -420,10 +420,10 @@ class Adam(Optimizer):
     name: ClassVar[str] = "adam"
     initial_state = (0.0, 0.0)
 
-    betas: tuple[float, float] = make_field((0.9, 0.999), _check_betas)
-    eps: float = make_field(1e-8, check_rate)
-    weight_decay: float = make_field(0.0, check_rate)
-    eps_hat: bool = make_field(False, check_flag)
+    betas: tuple[float, float] = make_field(_check_betas, default=(0.9, 0.999))
+    eps: float = make_field(check_rate, default=1e-8)
+    weight_decay: float = make_field(check_rate, default=0.0)
+    eps_hat: bool = make_field(check_flag, default=False)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         first, second = self.betas
@@ -470,7 +470,7 @@ class AdamW(Adam):
     name: ClassVar[str] = "adamw"
     l2 = 0.0
 
-    weight_decay: float = make_field(0.01, check_rate)
+    weight_decay: float = make_field(check_rate, default=0.01)
 
     def coefficients(self, rates: Array, steps: NDArray[np.int64]) -> Array:
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
@@ -519,11 +519,11 @@ class LBFGS(Optimizer):
 
     name: ClassVar[str] = "lbfgs"
 
-    maxcor: int = make_field(10, check_positive_count)
-    ftol: float = make_field(1e-9, check_rate)
-    gtol: float = make_field(1e-5, check_rate)
-    maxls: int = make_field(20, check_positive_count)
-    maxfun: int | None = make_field(None, make_optional(check_positive_count))
+    maxcor: int = make_field(check_positive_count, default=10)
+    ftol: float = make_field(check_rate, default=1e-9)
+    gtol: float = make_field(check_rate, default=1e-5)
+    maxls: int = make_field(check_positive_count, default=20)
+    maxfun: int | None = make_field(make_optional(check_positive_count), default=None)
 
 
 def resolve_optimizer(optimizer: Any, name: str = "optimizer") -> Optimizer:

@@ -261,8 +261,8 @@ class StepDecay(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
-    step_size: float = make_field(1 / 3, _check_length)
-    gamma: float = make_field(0.1, _check_gamma)
+    step_size: float = make_field(_check_length, default=1 / 3)
+    gamma: float = make_field(_check_gamma, default=0.1)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** np.floor(steps / _count_steps(self.step_size, total) + ROUNDING)
@@ -295,8 +295,8 @@ class ExponentialDecay(Schedule):
     [1.0, 0.5, 0.25, 0.125]
     """
 
-    decay_steps: float = make_field(1.0, _check_length)
-    gamma: float = make_field(0.1, _check_gamma)
+    decay_steps: float = make_field(_check_length, default=1.0)
+    gamma: float = make_field(_check_gamma, default=0.1)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return self.gamma ** (steps / _count_steps(self.decay_steps, total))
@@ -332,9 +332,9 @@ class InverseTimeDecay(Schedule):
     [1.0, 0.5, 0.25]
     """
 
-    decay_steps: float = make_field(1.0, _check_length)
+    decay_steps: float = make_field(_check_length, default=1.0)
     decay_rate: float = make_field(
-        9.0, partial(check_number, least=0, remedy="9 lowers the rate to a tenth within decay_steps")
+        partial(check_number, least=0, remedy="9 lowers the rate to a tenth within decay_steps"), default=9.0
     )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
@@ -381,13 +381,14 @@ class CosineDecay(Schedule):
     [1.0, 0.75, 1.0, 0.927, 0.75, 0.573]
     """
 
-    cycle: float = make_field(1.0, _check_length)
-    restarts: bool = make_field(False, check_flag)
+    cycle: float = make_field(_check_length, default=1.0)
+    restarts: bool = make_field(check_flag, default=False)
     growth: float = make_field(
-        1.0, partial(check_number, least=1, remedy="1 keeps the cycles as long as the first")
+        partial(check_number, least=1, remedy="1 keeps the cycles as long as the first"), default=1.0
     )
     minimum: float = make_field(
-        0.0, partial(check_number, least=0, most=1, remedy="it is a factor of the learning rate, not a rate")
+        partial(check_number, least=0, most=1, remedy="it is a factor of the learning rate, not a rate"),
+        default=0.0,
     )
 
     def __post_init__(self) -> None:
@@ -457,7 +458,7 @@ class CosineLog(Schedule):
     [2, 6]
     """
 
-    cycles: int = make_field(4, check_positive_count)
+    cycles: int = make_field(check_positive_count, default=4)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -520,9 +521,9 @@ class OneCycle(Schedule):
     [0.2, 0.6, 1.0, 0.775, 0.325, 0.1]
     """
 
-    pct_start: float = make_field(0.3, _check_peak)
-    div_factor: float = make_field(25.0, _check_divisor)
-    final_div_factor: float = make_field(1e4, _check_divisor)
+    pct_start: float = make_field(_check_peak, default=0.3)
+    div_factor: float = make_field(_check_divisor, default=25.0)
+    final_div_factor: float = make_field(_check_divisor, default=1e4)
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         first = 1 / self.div_factor
@@ -571,13 +572,13 @@ class WarmUp(Schedule):
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
-    schedule: Schedule | str | Callable[..., float] = make_field("constant", resolve_schedule)
-    length: float = make_field(0.05, _check_length)
+    schedule: Schedule | str | Callable[..., float] = make_field(resolve_schedule, default="constant")
+    length: float = make_field(_check_length, default=0.05)
     start: float = make_field(
-        0.0,
         partial(
             check_number, least=0, most=1, remedy="it is a fraction of the factor that the warm-up rises to"
         ),
+        default=0.0,
     )
 
     def factors(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:

@@ -416,7 +416,7 @@ def store_checked(instance: object, /, **values: object) -> None:
         object.__setattr__(instance, name, value)
 
 
-def make_field(default: Any, check: Check, **about: Any) -> Any:
+def make_field(check: Check, *, default: Any, **about: Any) -> Any:
     """Return a dataclass field with its check, and what else there is to know about it, in its metadata."""
     return field(default=default, metadata={"check": check, **about})
 

@@ -61,7 +61,11 @@ def _make_option(
     default of one that does not suit it. `parameter` names the parameter of the estimators that sets it.
     """
     return make_field(
-        default, check, decides_result=decides_result, suits_lbfgs=suits_lbfgs, parameter=parameter
+        check,
+        default=default,
+        decides_result=decides_result,
+        suits_lbfgs=suits_lbfgs,
+        parameter=parameter,
     )
 
 
