@@ -13,7 +13,7 @@ from ...system.files import atomic_path, check_output
 from ...system.messages import escape_controls, pluralize
 from ...system.printing import print
 from ...system.validation import Array
-from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
+from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
 from .options import EvaluateOptions
 from .pieces import TableInPieces
 from .reading import Columns
@@ -55,7 +55,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
     roles = {"--target": target, "--weights": weights, "--groups": groups}
     others = list(dict.fromkeys(name for name in roles.values() if name is not None))
     for argument, name in roles.items():
-        table.check_names([] if name is None else [name], argument)
+        check_known([name], table.columns, table.name, argument)
     matching = Matching(model, table, options.date_format, others)
     # Some scores compare all rows with each other: keep a few numbers of each row.
     truths, predictions, row_weights, row_groups = [], [], [], []
@@ -78,9 +78,9 @@ def evaluate_table(options: EvaluateOptions) -> int:
         row_weights.append(np.ones(len(y)) if rows.weights is None else rows.weights)
         if rows.groups is not None:
             row_groups.append(rows.groups)
-    check_any(sum(map(len, truths)), None, table.name, target, weights)
-    y, found, w = map(np.concatenate, (truths, predictions, row_weights))
-    check_any(len(y), w, table.name, target, weights)
+    w = np.concatenate([*row_weights, []])
+    check_any(len(w), w if len(w) else None, table.name, target, weights)
+    y, found = map(np.concatenate, (truths, predictions))
     labels = None if classes is None else np.arange(len(classes))
     constant = np.broadcast_to(predict_constant(y, w, labels, 1), found.shape)
     scores = {

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 MAX_UNSEEN = 10_000
 
 
-def check_known(names: Iterable[str], columns: Sequence[str], table: str, argument: str) -> None:
+def check_known(names: Iterable[str | None], columns: Sequence[str], table: str, argument: str) -> None:
     """Raise ValueError if the columns of a table, given its name, lack one that an argument names."""
     for name in names:
-        if name not in columns:
+        if name is not None and name not in columns:
             hint = did_you_mean(name, columns) or f"its columns are {join_names(columns)}"
             raise ValueError(f"{argument}: {table} has no column {name!r}: {hint}")
 
@@ -57,11 +57,7 @@ def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
         advice = find_hint(column, read.form, missing_values=False)
         if advice is not None and advice[0] == "numbers":
             raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
-        row, value = wrong
-        raise ValueError(
-            f"{read.name}: {what} {column.name!r} should hold numbers, but row {row} holds {str(value)!r}: "
-            f"correct it{_suggest_missing(column, value, read)}"
-        )
+    _refuse(wrong, column, read, "numbers", what=what)
     return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -83,13 +79,6 @@ def find_text_columns(frame: DataFrame) -> list[str]:
     """Return the names of the columns of a dataframe whose first value is text."""
     firsts = {name: frame[name].dropna().head(1).tolist() for name in frame.columns}
     return [name for name, first in firsts.items() if first and isinstance(first[0], str)]
-
-
-def check_kinds(read: ReadTable, fitted: DataFrame, date_formats: Sequence[str]) -> None:
-    """Raise ValueError that names the first row with text where columns of the fit hold numbers or dates."""
-    kinds = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date"}
-    for name in fitted.columns:
-        convert_column(read.frame[name], kinds.get(fitted[name].dtype.kind, "category"), read, date_formats)
 
 
 def load_model(path: Path) -> TabularClassifier | TabularRegressor:
@@ -147,7 +136,7 @@ class Matching:
         self._model, self._date_formats, self._others = model, date_formats, list(others)
         self._unseen: dict[str, Unseen] = {}
         self._far: dict[str, FarValues] = {}
-        self._n_rows = 0
+        self.n_rows = 0
         self._surplus: list[str] = []
         self.fitted = list_fitted_columns(model)
         self._has_names = hasattr(model, "feature_names_in_")
@@ -168,6 +157,7 @@ class Matching:
 
         Infinity, and text in a column that held numbers or dates, are a ValueError that names the row.
         """
+        self.n_rows += len(read.frame)
         if not self._has_names:
             frame = read.frame.drop(columns=self._others)
             if len(frame.columns) != len(self.fitted):
@@ -177,7 +167,6 @@ class Matching:
                 )
             return frame.to_numpy()
         frame = read.frame[self.fitted].copy()
-        self._n_rows += len(frame)
         check_finite(frame, read)
         for record, encoding in zip(self._model.columns_, self._model.encoder_.encodings_, strict=True):
             name, kind = record["name"], record["kind"]
@@ -200,7 +189,7 @@ class Matching:
         for name, unseen in self._unseen.items():
             if unseen.n_rows:
                 rows = "1 row has a value" if unseen.n_rows == 1 else f"{unseen.n_rows:,} rows have values"
-                rows = f"all {rows}" if 1 < unseen.n_rows == self._n_rows else rows
+                rows = f"all {rows}" if 1 < unseen.n_rows == self.n_rows else rows
                 values = join_names(value for value, _ in unseen.counts.most_common())
                 notes.append(f"column {name!r}: {rows} not seen in training: {values}{unseen.others}")
         notes += [f"column {name!r}: {far.note}" for name, far in self._far.items() if far.note]
@@ -264,19 +253,9 @@ def _parse_booleans(column: Series, read: ReadTable) -> Array:
     """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
     numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
     found = column.astype("string").str.strip().str.lower().map(numbers)
-    if wrong := find_first(column, (found.isna() & column.notna()).to_numpy(dtype=bool)):
-        row, value = wrong
-        raise ValueError(
-            f"{read.name}: column {column.name!r} should hold True and False, but row {row} "
-            f"holds {str(value)!r}: correct it{_suggest_missing(column, value, read)}"
-        )
+    is_wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
+    _refuse(find_first(column, is_wrong), column, read, "True and False")
     return found.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _suggest_missing(column: Series, value: object, read: ReadTable) -> str:
-    """Return the advice to read a text of a CSV file as a missing value, if it looks like one; or ""."""
-    text = str(value)
-    return f", or {read_as_missing(column.name, text)}" if read.form and is_marker(text) else ""
 
 
 def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:
@@ -284,11 +263,31 @@ def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
     dates = parse_dates(column.astype("string"), [*date_formats, ISO])
-    is_wrong = column.notna() if dates is None else dates.isna() & column.notna()
-    if wrong := find_first(column, is_wrong.to_numpy()):
-        row, value = wrong
-        raise ValueError(
-            f"{read.name}: column {column.name!r} should hold dates, but row {row} holds {str(value)!r}: "
-            "write dates as 2024-12-31, or name their --date-format"
-        )
+    is_wrong = (column.notna() if dates is None else dates.isna() & column.notna()).to_numpy()
+    remedy = "write dates as 2024-12-31, or name their --date-format"
+    _refuse(find_first(column, is_wrong), column, read, "dates", remedy)
     return dates
+
+
+def _refuse(
+    wrong: tuple[int, object] | None,
+    column: Series,
+    read: ReadTable,
+    expected: str,
+    remedy: str | None = None,
+    what: str = "column",
+) -> None:
+    """Raise ValueError for the wrong row and value that `find_first` has found, if any.
+
+    The remedy for a text of a CSV file that looks like a missing value is to read it so.
+    """
+    if wrong is None:
+        return
+    row, value = wrong[0], str(wrong[1])
+    if remedy is None:
+        remedy = "correct it"
+        if read.form is not None and is_marker(value):
+            remedy += f", or {read_as_missing(column.name, value)}"
+    raise ValueError(
+        f"{read.name}: {what} {column.name!r} should hold {expected}, but row {row} holds {value!r}: {remedy}"
+    )

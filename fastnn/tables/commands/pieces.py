@@ -10,7 +10,6 @@ import pandas
 from pandas import DataFrame
 
 from ..parquet import Source, import_arrow, is_parquet
-from .matching import check_known
 from .options import ReadOptions
 from .reading import INDEX, Columns, ReadTable, read_table
 
@@ -36,10 +35,6 @@ class TableInPieces:
             self._source = Source.open(source)
             self.name, self.notes = self._source.name, []
             self.columns = [name for name in self._source.columns if name != INDEX]
-
-    def check_names(self, names: Sequence[str], argument: str) -> None:
-        """Raise ValueError if the table lacks one of the columns that an argument names."""
-        check_known(names, self.columns, self.name, argument)
 
     def get_kept_schema(self, names: Sequence[str]) -> Schema | None:
         """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -16,7 +16,7 @@ from ...system.printing import VisibleText, print
 from ...system.validation import Array
 from ..estimators import TabularClassifier, TabularRegressor
 from ..parquet import import_arrow
-from .matching import Matching, find_known_texts, ignore_unseen, list_fitted_columns, load_model
+from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
 from .options import PredictOptions
 from .pieces import TableInPieces
 from .reading import Columns, resolve_names
@@ -54,20 +54,27 @@ def predict_table(options: PredictOptions) -> int:
     columns = Columns(text=find_known_texts(model), kept=list_fitted_columns(model), copied=options.keep)
     table = TableInPieces(options.table, options, columns, is_whole)
     keep = resolve_names(options.keep, table.columns)
-    table.check_names(keep, "--keep")
+    check_known(keep, table.columns, table.name, "--keep")
     matching = Matching(model, table, options.date_format)
-    n_rows = 0
-    draft: AbstractContextManager[Path | None] = nullcontext() if path is None else atomic_path(path)
-    with draft as temporary, _open_writer(temporary, table.get_kept_schema(keep)) as write:
-        for read, kept in table.read_pieces(matching.fitted, keep):
-            with ignore_unseen():
-                predictions = _predict_rows(model, matching.match_rows(read), kept, options)
-            write(predictions)
-            n_rows += len(kept)
+    pieces = (
+        _predict_rows(model, matching.match_rows(read), kept, options)
+        for read, kept in table.read_pieces(matching.fitted, keep)
+    )
+    if path is None:
+        # A terminal would obey control characters in the names of classes; a file or pipe gets the data.
+        _write_csv(pieces, VisibleText() if sys.stdout.isatty() else sys.stdout)
+        sys.stdout.flush()
+    else:
+        with atomic_path(path) as draft:
+            if path.suffix.lower() in (".parquet", ".pq"):
+                _write_parquet(pieces, draft, table.get_kept_schema(keep))
+            else:
+                with draft.open("wb") as file:
+                    _write_csv(pieces, file, COMPRESSIONS.get(path.suffix.lower()))
     for note in (*table.notes, *matching.notes):
         print(f"note: {note}", file=sys.stderr)
     if path is not None:
-        print(f"{path}: {pluralize(n_rows, 'prediction')}", file=sys.stderr)
+        print(f"{path}: {pluralize(matching.n_rows, 'prediction')}", file=sys.stderr)
     return 0
 
 
@@ -79,15 +86,16 @@ def _predict_rows(
 ) -> DataFrame:
     """Return a dataframe of the copied columns and the predictions."""
     columns: dict[str, Array] = {}
-    if options.proba:
-        P = model.predict_proba(rows)
-        columns["prediction"] = model.classes_[P.argmax(axis=1)]
-        columns |= {f"probability_{one}": P[:, k] for k, one in enumerate(model.classes_)}
-    else:
-        columns["prediction"] = model.predict(rows)
-    if options.quantiles and isinstance(model, TabularRegressor):
-        Q = model.predict(rows, quantiles=True)
-        columns |= {f"quantile_{q:g}": Q[:, k] for k, q in enumerate(model._quantiles)}
+    with ignore_unseen():
+        if options.proba:
+            P = model.predict_proba(rows)
+            columns["prediction"] = model.classes_[P.argmax(axis=1)]
+            columns |= {f"probability_{one}": P[:, k] for k, one in enumerate(model.classes_)}
+        else:
+            columns["prediction"] = model.predict(rows)
+        if options.quantiles and isinstance(model, TabularRegressor):
+            Q = model.predict(rows, quantiles=True)
+            columns |= {f"quantile_{q:g}": Q[:, k] for k, q in enumerate(model._quantiles)}
     for name, values in columns.items():
         if name in kept:
             raise ValueError(f"--keep: {name!r} is the name of a column of the predictions")
@@ -95,56 +103,25 @@ def _predict_rows(
     return kept
 
 
-@contextmanager
-def _open_writer(path: Path | None, schema: Schema | None) -> Iterator[Callable[[DataFrame], None]]:
-    """Yield a function that adds a dataframe to a file of the kind that its name says; None prints CSV.
+def _write_csv(
+    frames: Iterable[DataFrame],
+    file: BinaryIO | TextIO | VisibleText,
+    compression: dict[str, object] | None = None,
+) -> None:
+    for k, frame in enumerate(frames):
+        frame.to_csv(file, index=False, header=k == 0, lineterminator="\n", compression=compression)
 
-    The schema has the types of the first columns in a Parquet file; None leaves all to the first dataframe.
+
+def _write_parquet(frames: Iterator[DataFrame], path: Path, schema: Schema | None) -> None:
+    """Write dataframes as row groups of a file.
+
+    The first columns have the types of the schema, if any; the first dataframe decides about the others.
     """
-    if path is None:
-        # A terminal would obey control characters in the names of classes; a file or pipe gets the data.
-        yield _make_csv_writer(VisibleText() if sys.stdout.isatty() else sys.stdout)
-        sys.stdout.flush()
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        with ExitStack() as closing:
-            yield _make_parquet_writer(path, schema, closing)
-    else:
-        with path.open("wb") as file:
-            yield _make_csv_writer(file, COMPRESSIONS.get(path.suffix.lower()))
-
-
-def _make_csv_writer(
-    file: BinaryIO | TextIO | VisibleText, compression: dict[str, object] | None = None
-) -> Callable[[DataFrame], None]:
-    """Return a function that writes dataframes, the names of the columns once."""
-    has_names = False
-
-    def write(frame: DataFrame) -> None:
-        nonlocal has_names
-        frame.to_csv(file, index=False, header=not has_names, lineterminator="\n", compression=compression)
-        has_names = True
-
-    return write
-
-
-def _make_parquet_writer(
-    path: Path, schema: Schema | None, closing: ExitStack
-) -> Callable[[DataFrame], None]:
-    """Return a function that writes dataframes as row groups of a file, which `closing` closes.
-
-    The first columns have the types of a schema; the first dataframe decides about the others.
-    """
-    arrow = import_arrow()
-    parquet = import_arrow("pyarrow.parquet")
-    file = None
-
-    def write(frame: DataFrame) -> None:
-        nonlocal file
-        if file is None:
-            types = arrow.Schema.from_pandas(frame, preserve_index=False)
-            for k, field in enumerate(schema or ()):
-                types = types.set(k, field)
-            file = closing.enter_context(parquet.ParquetWriter(path, types))
-        file.write_table(arrow.Table.from_pandas(frame, file.schema, preserve_index=False))
-
-    return write
+    arrow, parquet = import_arrow(), import_arrow("pyarrow.parquet")
+    first = next(frames)
+    types = arrow.Schema.from_pandas(first, preserve_index=False)
+    for k, field in enumerate(schema or ()):
+        types = types.set(k, field)
+    with parquet.ParquetWriter(path, types) as file:
+        for frame in itertools.chain([first], frames):
+            file.write_table(arrow.Table.from_pandas(frame, types, preserve_index=False))

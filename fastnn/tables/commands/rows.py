@@ -55,9 +55,14 @@ def make_problem(
     """
     known = [*read.frame.columns, *read.unread]
     drop = resolve_names(drop, known)
-    for argument, name in (("--target", target), ("--weights", weights), ("--groups", groups)):
-        check_known([] if name is None else [name], known, read.name, argument)
-    check_known(drop, known, read.name, "--drop")
+    named: dict[str, Sequence[str | None]] = {
+        "--target": [target],
+        "--weights": [weights],
+        "--groups": [groups],
+        "--drop": drop,
+    }
+    for argument, names in named.items():
+        check_known(names, known, read.name, argument)
     if target in {*drop, weights, groups}:
         raise ValueError(f"--target: {target!r} cannot be dropped, or be the weights or groups as well")
     if weights in drop:
@@ -69,7 +74,8 @@ def make_problem(
     present = read.frame[target].dropna()
     check_any(len(present), None, read.name, target, weights)
     task = task or _find_task(present, read, notes)
-    problem = make_rows(read, target, task, weights, columns, groups)
+    problem = parse_rows(read, target, task, weights, columns, groups)
+    check_any(len(problem.target), problem.weights, read.name, target, weights)
     if problem.groups is not None:
         try:
             problem.groups = number_groups(problem.groups, len(problem.groups))
@@ -94,20 +100,6 @@ def make_problem(
             "average: it looks like an id, and a fit to this many classes is slow"
         )
     problem.notes += notes + find_suspicions(problem.frame, problem.target, task, read, groups is not None)
-    return problem
-
-
-def make_rows(
-    read: ReadTable,
-    target: str,
-    task: str,
-    weights: str | None,
-    columns: list[str],
-    groups: str | None = None,
-) -> Problem:
-    """Return the rows of a table that have a target, with the given columns; ValueError if there are none."""
-    problem = parse_rows(read, target, task, weights, columns, groups)
-    check_any(len(problem.target), problem.weights, read.name, target, weights)
     return problem
 
 

@@ -85,6 +85,7 @@ def compute_scores(
         }
     best = classes[predictions.argmax(axis=1)]
     places = np.searchsorted(classes, y)
+    n_rows = np.bincount(places, minlength=len(classes))
     counts = np.bincount(places, weights, minlength=len(classes))
     recall = metrics.recall_score(y, best, average="macro", sample_weight=weights, zero_division=0.0)
     each = range(len(classes))
@@ -95,7 +96,6 @@ def compute_scores(
             return np.nan
         return float(np.mean([score(places == k, predictions[:, k], sample_weight=weights) for k in chosen]))
 
-    n_rows = np.bincount(places, minlength=len(classes))
     return {
         "accuracy": float(metrics.accuracy_score(y, best, sample_weight=weights)),
         "balanced_accuracy": float(recall),
@@ -169,8 +169,9 @@ def score_baselines(
         own = _select_weights(weights, fitted)
         # BLAS threads spin between products as small as these. Rare values of the table may be new to a fold.
         with threadpool_limits(1), ignore_unseen():
-            predict = _fit_linear(X.iloc[fitted], y[fitted], own, classes, work / len(splits))
-            values[predicted] = predict(X.iloc[predicted])
+            values[predicted] = _predict_linear(
+                X.iloc[fitted], y[fitted], own, classes, work / len(splits), X.iloc[predicted]
+            )
     # A constant from the fold's rows would differ from fold to fold, and rank the rows: all folds have one.
     rows = np.unique(np.concatenate([fitted for fitted, _ in splits]))
     constant = predict_constant(y[rows], _select_weights(weights, rows), classes, len(scored))
@@ -186,47 +187,35 @@ def _select_weights(weights: Array | None, rows: Rows) -> Array | None:
     return None if weights is None or not weights[rows].any() else weights[rows]
 
 
-def _fit_linear(
-    X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float
-) -> Callable[[DataFrame], Array]:
-    """Fit a linear model to an encoded table, in `work` operations; return the function that predicts."""
+def _predict_linear(
+    X: DataFrame, y: Array, weights: Array | None, classes: Array | None, work: float, X_test: DataFrame
+) -> Array:
+    """Return the predictions for other rows by a linear model, which is fitted in `work` operations."""
     present = np.unique(y)
     try:
-        encode = _fit_standard_encoder(X)
-        Z = encode(X)
-    except ValueError:  # no column tells the fold's rows apart
+        Z, Z_test = _encode_standardised(X, X_test)
+    except ValueError:  # no column tells the fold's rows apart, or its kinds differ from the other rows'
         present = present[:1]
     if len(present) < 2:
-        return lambda X_test: predict_constant(y, weights, classes, len(X_test))
+        return predict_constant(y, weights, classes, len(X_test))
     if classes is None:
         # Ridge computes in float32, as the features are: large numbers, or their differences, would be lost.
         center, scale = y.mean(), y.std()
-        ridge = Ridge(1.0).fit(Z, (y - center) / scale, weights)
-
-        def predict_numbers(X_test: DataFrame) -> Array:
-            values = ridge.predict(encode(X_test)).astype(np.float64)
-            return np.clip(values * scale + center, y.min(), y.max())
-
-        return predict_numbers
+        values = Ridge(1.0).fit(Z, (y - center) / scale, weights).predict(Z_test).astype(np.float64)
+        return np.clip(values * scale + center, y.min(), y.max())
     # Two products of all features and outputs per iteration, a multiplication and an addition each.
     operations = 4.0 * Z.size * (1 if len(present) == 2 else len(present))
     n_iterations = int(np.clip(work / operations, MIN_ITERATIONS, MAX_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the baseline may end before it converges
         model = LogisticRegression(max_iter=n_iterations).fit(Z, y, weights)
-
-    n_classes, columns = len(classes), np.searchsorted(classes, present)
-
-    def predict(X_test: DataFrame) -> Array:
-        P = np.zeros((len(X_test), n_classes))
-        P[:, columns] = model.predict_proba(encode(X_test))
-        return P
-
-    return predict
+    P = np.zeros((len(X_test), len(classes)))
+    P[:, np.searchsorted(classes, present)] = model.predict_proba(Z_test)
+    return P
 
 
-def _fit_standard_encoder(X: DataFrame) -> Callable[[DataFrame], Array]:
-    """Fit an encoder, and return its `transform` with all numbers standardised, none of them bounded."""
+def _encode_standardised(X: DataFrame, X_test: DataFrame) -> list[Array]:
+    """Encode two tables by an encoder fitted to the first, whose numbers are standardised and not bounded."""
     encoder = TableEncoder(numbers="smooth", text="rare").fit(X)
     places, first = [], 0
     for encoding in encoder.encodings_:
@@ -235,16 +224,13 @@ def _fit_standard_encoder(X: DataFrame) -> Callable[[DataFrame], Array]:
                 one.limit = BOUND
                 places.append(first)
             first += count_features(one)
-    values = encoder.transform(X)[:, places].astype(np.float64)
+    tables = [encoder.transform(X), encoder.transform(X_test)]
+    values = tables[0][:, places].astype(np.float64)
     center, scale = values.mean(axis=0), values.std(axis=0)
     scale[scale == 0] = 1.0
-
-    def encode(X_new: DataFrame) -> Array:
-        Z = encoder.transform(X_new)
+    for Z in tables:
         Z[:, places] = (Z[:, places] - center) / scale
-        return Z
-
-    return encode
+    return tables
 
 
 def predict_constant(y: Array, weights: Array | None, classes: Array | None, n_rows: int) -> Array:
@@ -275,13 +261,13 @@ def order_metrics(scores: dict[str, dict[str, float]]) -> dict[str, Metric]:
 
 def format_scores(scores: dict[str, dict[str, float]], margins: dict[str, float]) -> str:
     """Return the scores as lines of text, a line for each model; the first has its margins below it."""
-    names = list(scores)
-    names[1:1] = ["  +/- (95 %)"]
+    own, *others = scores
     columns = {}
     for key, metric in order_metrics(scores).items():
-        own, *others = (metric.format(one[key]) for one in scores.values())
-        columns[metric.label] = [own, format_score(margins[key], is_error=True), *others]
-    return DataFrame(columns, names).to_string(col_space=[len(label) + 1 for label in columns])
+        values = [metric.format(by_name[key]) for by_name in scores.values()]
+        columns[metric.label] = [values[0], format_score(margins[key], is_error=True), *values[1:]]
+    rows = [own, "  +/- (95 %)", *others]
+    return DataFrame(columns, rows).to_string(col_space=[len(label) + 1 for label in columns])
 
 
 def to_json(value: Any) -> Any:

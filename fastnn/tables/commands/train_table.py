@@ -26,10 +26,10 @@ from ..parquet import Source, is_parquet
 from ..presets import PRESETS
 from ..report.page import EvaluatedFit, make_report_page
 from .evaluated_fit import fit_and_evaluate
-from .matching import check_kinds, check_known, convert_column, find_first_text, find_text_columns
+from .matching import check_known, convert_column, find_first_text, find_text_columns
 from .options import TrainTableOptions
 from .reading import Columns, ReadTable, read_table, resolve_names
-from .rows import Problem, are_numbers, check_classes, make_problem, make_rows
+from .rows import Problem, are_numbers, check_any, check_classes, make_problem, parse_rows
 from .scores import format_scores, to_json
 
 # Files that a training writes.
@@ -179,8 +179,12 @@ def _match_validation(read: ReadTable, problem: Problem, options: TrainTableOpti
     """Return the validation rows, with the columns and classes of the training rows."""
     target = options.target
     check_known([target, *problem.frame.columns], list(read.frame.columns), read.name, "--valid")
-    check_kinds(read, problem.frame, options.date_format)
-    valid = make_rows(read, target, problem.task, options.weights, list(problem.frame.columns))
+    kinds = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date"}
+    for name, column in problem.frame.items():
+        kind = kinds.get(column.dtype.kind, "category")
+        convert_column(read.frame[name], kind, read, options.date_format)  # raises for another kind
+    valid = parse_rows(read, target, problem.task, options.weights, list(problem.frame.columns), None)
+    check_any(len(valid.target), valid.weights, read.name, target, options.weights)
     if problem.task == "classification":
         classes = np.unique(problem.target.to_numpy())
         valid.target = Series(check_classes(valid.target.to_numpy(), classes, read, target), name=target)
