@@ -170,25 +170,17 @@ class Tabular(SavableAttributes, BaseEstimator):
     @property
     def n_features_in_(self) -> int:
         """Number of columns."""
-        return self._find_encoder("n_features_in_").n_features_in_
+        return self.encoder_.n_features_in_
 
     @property
     def feature_names_in_(self) -> Array:
         """Names of the columns, where the table has names and all of them are text."""
-        return self._find_encoder("feature_names_in_").feature_names_in_
+        return self.encoder_.feature_names_in_
 
     @property
     def columns_(self) -> list[ColumnRecord]:
         """Records of the columns."""
-        return self._find_encoder("columns_").columns_
-
-    def _find_encoder(self, name: str) -> TableEncoder:
-        """Return the encoder, which has the attribute `name`; AttributeError if it is missing."""
-        encoder: TableEncoder | None = self.__dict__.get("encoder_")
-        if encoder is None or not hasattr(encoder, name):
-            kind = type(self).__name__
-            raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
-        return encoder
+        return self.encoder_.columns_
 
     # --- predicting --------------------------------------------------------------------------------
 

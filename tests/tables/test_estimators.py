@@ -349,8 +349,7 @@ def test_tables_to_predict_need_the_columns_of_the_fit_and_quantiles_those_of_th
         model.predict(frame.to_numpy())
     model.fit(frame[["x", "noise"]].to_numpy(), classes, passes=1)
     for estimator in (model, C()):
-        with pytest.raises(AttributeError, match="^'TabularClassifier' object has no attribute 'feature_n"):
-            _ = estimator.feature_names_in_
+        assert not hasattr(estimator, "feature_names_in_")
     with pytest.raises(ValueError, match="X has 1 features, but TabularClassifier is expecting 2"):
         model.predict(frame[["x"]].to_numpy())
     with pytest.raises(ValueError, match="the estimator has no quantiles"):

@@ -231,9 +231,9 @@ def parse_numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
 
     Values of a categorical type stay categories.
     """
-    if isinstance(values, CodedValues) or not all(map(_is_number, values)):
+    if isinstance(values, CodedValues) or any(_read_number(value) is None for value in values):
         return None
-    return np.array([np.nan if is_missing(value) else float(str(value)) for value in values])
+    return np.array([*map(_read_number, values)], np.float64)
 
 
 def read_numbers(values: Sequence[object], name: str) -> NDArray[np.float64]:
@@ -241,21 +241,23 @@ def read_numbers(values: Sequence[object], name: str) -> NDArray[np.float64]:
 
     A warning names a column most of whose values are none.
     """
-    others = [value for value in values if not _is_number(value)]
+    found = [*map(_read_number, values)]
+    others = [value for value, number in zip(values, found, strict=True) if number is None]
     if len(others) > MAX_UNSEEN_FRACTION * len(values):
         warn(
             f"column {name!r}: {len(others) / len(values):.0%} of the values are not numbers as in the fit, "
             f"such as {short_repr(others[0])}, and count as missing values: write them as numbers"
         )
-    return np.array(
-        [float(str(value)) if not is_missing(value) and _is_number(value) else np.nan for value in values]
-    )
+    return np.array(found, np.float64)  # None becomes NaN
 
 
-def _is_number(value: object) -> bool:
-    """Return True for a number or the text of one, which is finite, and for a missing value."""
+def _read_number(value: object) -> float | None:
+    """Return a finite number, or the number of a text, as a float, NaN if missing; None for other values."""
     text = to_text(value)
-    return text is None or (bool(_NUMBER.fullmatch(text)) and np.isfinite(float(text)))
+    if text is None:
+        return np.nan
+    number = float(text) if _NUMBER.fullmatch(text) else np.inf
+    return number if np.isfinite(number) else None
 
 
 def encode_categories(values: Sequence[object], known: list[str]) -> NDArray[np.int64]:

@@ -181,11 +181,12 @@ def _add_flag(encoding: FlagEncoding, x: str, missing: str, graph: Graph) -> str
 
 def _add_date(encoding: DateEncoding, graph: Graph) -> str:
     name = encoding.name
-    dates = _Dates(name, graph)
-    missing = graph.node("Equal", name, dates.integer(MISSING_DATE))
-    elapsed = graph.cast(graph.node("Sub", name, dates.integer(encoding.origin)), _DOUBLE)
-    days = graph.node("Div", elapsed, graph.constant(np.array(_DAY, np.float64)))
-    columns = [days, *(graph.cast(dates.part(part), _DOUBLE) for part in encoding.parts)]
+    missing = graph.node("Equal", name, graph.constant(np.array(MISSING_DATE)))
+    elapsed = graph.cast(graph.node("Sub", name, graph.constant(np.array(encoding.origin))), _DOUBLE)
+    columns = [graph.node("Div", elapsed, graph.constant(np.array(_DAY, np.float64)))]
+    if encoding.parts:
+        parts = _add_parts(name, graph)
+        columns += [graph.cast(parts[part], _DOUBLE) for part in encoding.parts]
     features = [
         _add_number(number, x, missing, graph)
         for number, x in zip(encoding.numbers, columns, strict=True)
@@ -194,60 +195,43 @@ def _add_date(encoding: DateEncoding, graph: Graph) -> str:
     return graph.node("Concat", *features, axis=1)
 
 
-class _Dates:
-    """Parts of dates, a tensor of microseconds since 1970, as nodes on int64.
+def _add_parts(name: str, graph: Graph) -> dict[str, str]:
+    """Add all parts of dates, microseconds since 1970 in int64, and return their names by `dates.PARTS`.
 
     Year, month and day follow Howard Hinnant, "chrono-compatible low-level date algorithms", 2021
     (`civil_from_days`): years begin in March, so that the leap day is the last.
     """
 
-    def __init__(self, name: str, graph: Graph) -> None:
-        self._graph, self._name = graph, name
-        self._parts: dict[str, str] = {}
+    def binary(operator: str, a: str, b: str | int) -> str:
+        return graph.node(operator, a, graph.constant(np.array(b, np.int64)) if isinstance(b, int) else b)
 
-    def integer(self, value: int) -> str:
-        return self._graph.constant(np.array(value, np.int64))
-
-    def part(self, name: str) -> str:
-        """Return the name of a part, a key of `dates.PARTS`."""
-        if not self._parts:
-            self._parts = self._clock() | self._calendar()
-        return self._parts[name]
-
-    def _binary(self, operator: str, a: str, b: str | int) -> str:
-        return self._graph.node(operator, a, self.integer(b) if isinstance(b, int) else b)
-
-    def _floor(self, a: str, b: int) -> str:
+    def floor(a: str, b: int) -> str:
         """Divide towards minus infinity; ONNX's Div rounds towards 0, and its Mod has the sign of b."""
-        return self._binary("Div", self._binary("Sub", a, self._binary("Mod", a, b)), b)
+        return binary("Div", binary("Sub", a, binary("Mod", a, b)), b)
 
-    def _clock(self) -> dict[str, str]:
-        minutes = self._binary("Div", self._binary("Mod", self._name, _DAY), 60_000_000)
-        return {"hour": self._binary("Div", minutes, 60), "minute": self._binary("Mod", minutes, 60)}
-
-    def _calendar(self) -> dict[str, str]:
-        """Return the parts of the day."""
-        binary = self._binary
-        days = self._floor(self._name, _DAY)
-        # Days since 0000-03-01, and the day within an era: 400 years, which have 146,097 days.
-        z = binary("Add", days, 719_468)
-        day = binary("Mod", z, 146_097)
-        leaps = binary("Sub", binary("Div", day, 1460), binary("Div", day, 36_524))
-        leaps = binary("Add", leaps, binary("Div", day, 146_096))
-        year = binary("Div", binary("Sub", day, leaps), 365)
-        leaps = binary("Sub", binary("Div", year, 4), binary("Div", year, 100))
-        day = binary("Sub", day, binary("Add", binary("Mul", year, 365), leaps))
-        # Months since March, and the first day of each: a line approximates the sums of the months' lengths.
-        month = binary("Div", binary("Add", binary("Mul", day, 5), 2), 153)
-        first = binary("Div", binary("Add", binary("Mul", month, 153), 2), 5)
-        is_next = self._graph.cast(self._graph.node("Greater", month, self.integer(9)), _INTEGER)
-        era = binary("Mul", self._floor(z, 146_097), 400)
-        return {
-            "year": binary("Add", binary("Add", year, era), is_next),
-            "month": binary("Sub", binary("Add", month, 3), binary("Mul", is_next, 12)),
-            "day": binary("Add", binary("Sub", day, first), 1),
-            "weekday": binary("Mod", binary("Add", days, 3), 7),
-        }
+    minutes = binary("Div", binary("Mod", name, _DAY), 60_000_000)
+    days = floor(name, _DAY)
+    # Days since 0000-03-01, and the day within an era: 400 years, which have 146,097 days.
+    z = binary("Add", days, 719_468)
+    day = binary("Mod", z, 146_097)
+    leaps = binary("Sub", binary("Div", day, 1460), binary("Div", day, 36_524))
+    leaps = binary("Add", leaps, binary("Div", day, 146_096))
+    year = binary("Div", binary("Sub", day, leaps), 365)
+    leaps = binary("Sub", binary("Div", year, 4), binary("Div", year, 100))
+    day = binary("Sub", day, binary("Add", binary("Mul", year, 365), leaps))
+    # Months since March, and the first day of each: a line approximates the sums of the months' lengths.
+    month = binary("Div", binary("Add", binary("Mul", day, 5), 2), 153)
+    first = binary("Div", binary("Add", binary("Mul", month, 153), 2), 5)
+    is_next = graph.cast(binary("Greater", month, 9), _INTEGER)
+    era = binary("Mul", floor(z, 146_097), 400)
+    return {
+        "year": binary("Add", binary("Add", year, era), is_next),
+        "month": binary("Sub", binary("Add", month, 3), binary("Mul", is_next, 12)),
+        "day": binary("Add", binary("Sub", day, first), 1),
+        "weekday": binary("Mod", binary("Add", days, 3), 7),
+        "hour": binary("Div", minutes, 60),
+        "minute": binary("Mod", minutes, 60),
+    }
 
 
 def _add_category(encoding: CategoryEncoding, graph: Graph) -> str:
