@@ -182,6 +182,9 @@ class Tabular(SavableAttributes, BaseEstimator):
         """Records of the columns."""
         return self.encoder_.columns_
 
+    def _weigh_rows(self, y: Array, weights: Array) -> Array:
+        return weights
+
     # --- predicting --------------------------------------------------------------------------------
 
     def _list_heads(self) -> list[list[Member]]:
@@ -189,7 +192,6 @@ class Tabular(SavableAttributes, BaseEstimator):
         return [self.estimators_]
 
     def _count_scores(self) -> int:
-        """Return the number of outputs of a network."""
         n_classes = len(self.classes_) if self._HAS_CLASSES else 1
         return 1 if n_classes == 2 else n_classes
 
@@ -198,7 +200,6 @@ class Tabular(SavableAttributes, BaseEstimator):
         return member._compute_outputs(Z, "identity")
 
     def _prepare(self, X: TableLike) -> PreparedTable:
-        """Return a table whose rows can be encoded in blocks, after the fit of the encoder."""
         return self.encoder_._prepare(X, type(self).__name__)
 
     def _compute_scores(self, X: TableLike, members: Sequence[Member]) -> list[Array]:

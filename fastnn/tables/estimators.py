@@ -334,9 +334,6 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _decode_y(self, y: Array) -> Array:
         return y * self._scale + self._center
 
-    def _weigh_rows(self, y: Array, weights: Array) -> Array:
-        return weights
-
     @property
     def _limits(self) -> tuple[float, float]:
         """Least and largest score of a network: the range of the targets seen, encoded."""

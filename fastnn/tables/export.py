@@ -64,7 +64,6 @@ def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DT
 
 
 def _list_number_outputs(estimator: Tabular) -> list[Tensor]:
-    """Return the outputs of the graph of a regressor."""
     number = np.dtype(np.float64)
     outputs = [Tensor("variable", number, ("N", 1), True)]
     if estimator._quantiles:

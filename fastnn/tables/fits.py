@@ -29,7 +29,6 @@ from .members import (
     Deadline,
     Rows,
     StopAtCycleEnds,
-    check_split_weights,
     check_validation_weights,
     make_member_settings,
     make_splits,
@@ -248,13 +247,12 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
         member._state, member.scoring = member._state.drop_training(), "loss"
     estimator.estimators_ = members
 
-    evaluate_held_out(estimator, validation, splits, options.X_val is not None, row_weights)
+    evaluate_held_out(estimator, validation, splits, row_weights)
     estimator.fit_seconds_ = time.perf_counter() - begin
     estimator.fit_cpu_seconds_ = time.process_time() - cpu_begin
 
 
 def _encode_validation(estimator: Tabular, X_val: TableLike, y_val: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return features, targets and weights of validation data."""
     try:
         Z, y = estimator._prepare(X_val).encode_all(), estimator._check_y(y_val, False)
         check_consistent_length(Z, y)
@@ -272,7 +270,12 @@ def _split_folds(
     classes = targets if targets.dtype.kind == "i" else None
     splits = make_splits(n_folds, len(targets), random, classes, groups)
     for train, val in splits[:n_networks]:
-        check_split_weights(weights, train, val)
+        check_validation_weights(weights[val])
+        if not weights[train].any():
+            raise ValueError(
+                "all rows that a network is trained on have the weight 0: pass validation rows, or more rows "
+                "of a weight above 0"
+            )
     return [splits[k % n_folds] for k in range(n_networks)]
 
 
@@ -280,30 +283,22 @@ def evaluate_held_out(
     estimator: Tabular,
     table: tuple[Array, ...],
     splits: Sequence[tuple[Rows, Rows]],
-    is_separate: bool,
     row_weights: Array,
 ) -> None:
     """Calibrate and score by the rows that networks were not trained on, and estimate importances.
 
-    The table has features, targets and weights; `row_weights` are those without the weights of classes. With
-    `is_separate`, all networks are validated on all rows of the table, which were given separately.
+    The table has features, targets and weights; `row_weights` leave out the weights of classes.
     """
     Z, targets, weights = table
     heads = estimator._list_heads()
-    if is_separate:
-        scores = np.stack(
-            [np.mean([estimator._score_rows_by(one, Z) for one in head], axis=0) for head in heads]
-        )
-        rows = np.arange(len(targets))
-    else:
-        totals = np.zeros((len(heads), len(targets), estimator._count_scores()))
-        counts = np.zeros(len(targets))
-        for h, head in enumerate(heads):
-            for member, (_, val) in zip(head, splits, strict=True):
-                totals[h, val] += estimator._score_rows_by(member, Z[val])
-                counts[val] += h == 0
-        rows = np.flatnonzero(counts)
-        scores = totals[:, rows] / counts[rows, None]
+    totals = np.zeros((len(heads), len(targets), estimator._count_scores()))
+    counts = np.zeros(len(targets))
+    for h, head in enumerate(heads):
+        for member, (_, val) in zip(head, splits, strict=True):
+            totals[h, val] += estimator._score_rows_by(member, Z[val])
+            counts[val] += h == 0
+    rows = np.flatnonzero(counts)
+    scores = totals[:, rows] / counts[rows, None]
     check_validation_weights(weights[rows])
     estimator.oof_rows_ = rows
     estimator._oof_targets = targets[rows]
@@ -312,26 +307,17 @@ def evaluate_held_out(
     estimator.importances_ = estimate_importances(estimator, heads[0], Z, targets, splits)
 
 
+@dataclass
 class TableFits:
-    """Fits of networks to an encoded table, in groups that run side by side.
+    """Fits of networks to an encoded table, in groups that run side by side."""
 
-    The table has features (n, n_features), encoded targets (n,) and weights (n,); so have the held-out rows
-    of all networks, None for networks that set aside rows of the table. The time `end`, by
-    ``time.perf_counter``, is shared out by the epochs of all groups, `n_passes`.
-    """
-
-    def __init__(
-        self,
-        table: tuple[Array, ...],
-        held_out: tuple[Array, ...] | None,
-        schedule: CosineLog,
-        n_passes: int,
-        end: float | None,
-        n_jobs: int | None,
-        bar: tqdm,
-    ) -> None:
-        self._table, self._held_out, self._schedule = table, held_out, schedule
-        self._n_left, self._end, self._n_jobs, self._bar = n_passes, end, n_jobs, bar
+    table: tuple[Array, ...]  # features (n, n_features), encoded targets (n,) and weights (n,)
+    held_out: tuple[Array, ...] | None  # the same of rows beside the table that validate all networks
+    schedule: CosineLog
+    n_left: int  # epochs of the groups that are still to be fitted, by which the time is shared out
+    end: float | None  # end of the time, by ``time.perf_counter``
+    n_jobs: int | None
+    bar: tqdm
 
     def run(
         self, members: Sequence[Member], splits: Sequence[tuple[Rows, Rows]], scales: Sequence[Array | None]
@@ -343,17 +329,17 @@ class TableFits:
         """
         n_passes = sum(int(member.max_iter) for member in members)
         seconds = None
-        if self._end is not None:
-            left = max(0.0, self._end - time.perf_counter()) * n_passes / self._n_left
-            seconds = left / -(-len(members) // count_slots(self._n_jobs))
-        self._n_left -= n_passes
+        if self.end is not None:
+            left = max(0.0, self.end - time.perf_counter()) * n_passes / self.n_left
+            seconds = left / -(-len(members) // count_slots(self.n_jobs))
+        self.n_left -= n_passes
         fit_all(
             fit_member,
             list(zip(members, splits, scales, strict=True)),
-            (seconds, self._schedule, self._held_out is None, *self._table, *(self._held_out or ())),
-            self._n_jobs,
-            here={"bar": self._bar},
-            arrived=lambda k: self._bar.update(int(members[k].max_iter)),
+            (seconds, self.schedule, self.held_out is None, *self.table, *(self.held_out or ())),
+            self.n_jobs,
+            here={"bar": self.bar},
+            arrived=lambda k: self.bar.update(int(members[k].max_iter)),
         )
 
 
@@ -388,7 +374,7 @@ def fit_member(
     if shown is not None:
         hooks.append(shown)
     if seconds is not None:
-        hooks.append(Deadline(seconds))
+        hooks.append(Deadline(time.monotonic() + seconds))
     options = FitOptions(knows_classes=True, stopped=stopped, hooks=hooks)
     fit_network(member, X, y, weights, X_val, y_val, options, weights_val)
     if shown is not None:

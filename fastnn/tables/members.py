@@ -123,20 +123,13 @@ class StopAtCycleEnds(Hook):
 
 
 class Deadline(Hook):
-    """Hook that ends a fit after some seconds, but not before its first epoch."""
+    """Hook that ends a fit at a time by ``time.monotonic``, but not before its first epoch."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end: float | None = None
-
-    def begin(self, training: Training) -> None:
-        """Start the clock at the first training of the fit, which may have several."""
-        if self._end is None:
-            self._end = time.monotonic() + self._seconds
+    def __init__(self, end: float) -> None:
+        self._end = end
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the time is over."""
-        assert self._end is not None
         return training.n_passes > 0 and time.monotonic() >= self._end
 
 
@@ -168,14 +161,4 @@ def check_validation_weights(weights: Array) -> None:
         raise ValueError(
             "all rows that are set aside to validate a network have the weight 0: pass validation rows, or "
             "leave out rows of weight 0"
-        )
-
-
-def check_split_weights(weights: Array, train: Rows, val: Rows) -> None:
-    """Raise ValueError if no training row, or no validation row, has a weight above 0."""
-    check_validation_weights(weights[val])
-    if not weights[train].any():
-        raise ValueError(
-            "all rows that a network is trained on have the weight 0: pass validation rows, or more rows of "
-            "a weight above 0"
         )

@@ -71,7 +71,6 @@ def get_first_line(error: BaseException) -> str:
 
 @contextmanager
 def _name_errors(url: str) -> Iterator[None]:
-    """Let errors of file systems name the URL."""
     name = name_source(url)
     try:
         yield

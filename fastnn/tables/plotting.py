@@ -229,7 +229,6 @@ def _collect_predictions(
 
 
 def _make_axes(ax: Axes | None) -> Axes:
-    """Return the given axes, or the current ones."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt

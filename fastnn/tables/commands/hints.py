@@ -79,15 +79,15 @@ def parse_units(texts: Series, units: Iterable[str], thousands: str | None, deci
 
 
 def find_hint(
-    column: Series, form: ReadOptions | None, missing_values: bool = True
+    column: Series, reading: ReadOptions | None, missing_values: bool = True
 ) -> tuple[str, str] | None:
     """Return what most values of a column of text stand for, "numbers" or "dates", and how they are read.
 
     The second text is the end of a sentence about the column. The result is None for a column of other text,
-    and without `missing_values` where plain numbers are text only because of a few other values. `form` is
-    the table's `ReadTable.form`.
+    and without `missing_values` where plain numbers are text only because of a few other values. `reading` is
+    the table's `ReadTable.reading`.
     """
-    decimal = (form and form.decimal) or "."
+    decimal = (reading and reading.decimal) or "."
     if not (pandas.api.types.is_string_dtype(column.dtype) or column.dtype == object):
         return None
     counts = column.dropna().value_counts()
@@ -112,11 +112,11 @@ def find_hint(
         if not _are_most(dates, n_rows):
             return None
         read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
-        forms = " or ".join(shlex.quote(form) for form in formats)
+        forms = " or ".join(shlex.quote(date_format) for date_format in formats)
         options = [] if formats[0].startswith("%Y-%m-%d") else [f"--date-format {forms}"]
     parsed = read(texts)
     others = [*texts[parsed.isna()], *more[read(more).isna()]]
-    is_noted = others or (what == "numbers" and form is None)
+    is_noted = others or (what == "numbers" and reading is None)
     if not (options or (is_noted and missing_values)):
         return None
     example = texts[parsed.notna()].iloc[0]
@@ -131,7 +131,7 @@ def find_hint(
             return what, f"{text}: correct the others, or all stay text"
         condition = "if that means missing, "
         options.append(format_option("--na", *(f"{column.name}={one}" for one in others[:MAX_OTHERS])))
-    if form is None and what == "numbers" and not (others or options):
+    if reading is None and what == "numbers" and not (others or options):
         numbers = parse_numbers([*column])
         if numbers is None or len(np.unique(numbers)) <= MAX_CATEGORIES:
             return what, f"{text}: {format_option('--numbers', column.name)} reads it as numbers"
@@ -139,7 +139,7 @@ def find_hint(
             what,
             f"{text}, read as such: {format_option('--categories', column.name)} keeps the texts",
         )
-    if form is None:
+    if reading is None:
         return what, f"{text}: convert it"
     return what, f"{text}: {condition}{' '.join(options)} reads it as {what}"
 
@@ -156,7 +156,6 @@ def read_as_missing(column: object, *texts: str) -> str:
 
 
 def _compile_grouped(thousands: str, decimal: str) -> str:
-    """Return the regular expression of numbers with a separator of thousands."""
     return rf"[+-]?\s*[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
 
 
@@ -197,7 +196,6 @@ def _are_most(parsed: Series, n_rows: NDArray[np.int64]) -> bool:
 
 
 def _find_units(texts: Series) -> list[str]:
-    """Return the units with which texts of numbers begin or end."""
     found: dict[str, None] = {}
     for text in texts:
         for pair in _ENDS.findall(text):
@@ -217,7 +215,7 @@ def guess_date_formats(texts: Series) -> list[str]:
             for is_first in (False, True)
         ]
     # A number such as 2017 is a date to pandas, too, and so is a day between year and month.
-    found = [form for form in filter(None, guesses) if "%d" in form and re.search("%Y(?!.%d)", form)]
+    found = [one for one in filter(None, guesses) if "%d" in one and re.search("%Y(?!.%d)", one)]
     for match in filter(None, map(_SHORT_DATE.fullmatch, texts[:MAX_OTHERS])):
         separator, month = match.groups()
         orders = ("%d %b %y",) if month else ("%m %d %y", "%d %m %y", "%y %m %d")
@@ -228,14 +226,14 @@ def guess_date_formats(texts: Series) -> list[str]:
 def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
     """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
     best: list[tuple[float, str, Series]] = []
-    for form in guess_date_formats(texts):
+    for date_format in guess_date_formats(texts):
         try:
-            dates = pandas.to_datetime(texts, format=form, errors="coerce")
+            dates = pandas.to_datetime(texts, format=date_format, errors="coerce")
         except ValueError:  # time zones differ
             continue
-        best.append((float(n_rows[dates.notna().to_numpy()].sum()), form, dates))
+        best.append((float(n_rows[dates.notna().to_numpy()].sum()), date_format, dates))
     most = max((share for share, _, _ in best), default=0.0)
-    chosen = [(form, dates) for share, form, dates in best if share == most]
+    chosen = [(date_format, dates) for share, date_format, dates in best if share == most]
     if not most:
         return [""], pandas.Series(np.full(len(texts), np.nan))
-    return [form for form, _ in chosen], chosen[0][1]
+    return [date_format for date_format, _ in chosen], chosen[0][1]

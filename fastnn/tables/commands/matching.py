@@ -54,7 +54,7 @@ def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
     """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
     wrong = find_first_text(column)
     if wrong is not None:
-        advice = find_hint(column, read.form, missing_values=False)
+        advice = find_hint(column, read.reading, missing_values=False)
         if advice is not None and advice[0] == "numbers":
             raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
     _refuse(wrong, column, read, "numbers", what=what)
@@ -70,7 +70,7 @@ def check_finite(frame: DataFrame, read: ReadTable) -> None:
         if wrong := find_first(column, np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))):
             raise ValueError(
                 f"{read.name}: column {name!r} holds infinity in row {wrong[0]}: correct it"
-                + (f", {read_as_missing(name, 'inf', '-inf')}" if read.form is not None else "")
+                + (f", {read_as_missing(name, 'inf', '-inf')}" if read.reading is not None else "")
                 + f", or leave the column out of the training by {format_option('--drop', name)}"
             )
 
@@ -250,7 +250,6 @@ def convert_column(column: Series, kind: str, read: ReadTable, date_formats: Seq
 
 
 def _parse_booleans(column: Series, read: ReadTable) -> Array:
-    """Return a column as 1 and 0; raise ValueError that names the first row with something else."""
     numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
     found = column.astype("string").str.strip().str.lower().map(numbers)
     is_wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
@@ -259,7 +258,6 @@ def _parse_booleans(column: Series, read: ReadTable) -> Array:
 
 
 def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:
-    """Return a column as dates; raise ValueError that names the first row with something else."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
     dates = parse_dates(column.astype("string"), [*date_formats, ISO])
@@ -286,7 +284,7 @@ def _refuse(
     row, value = wrong[0], str(wrong[1])
     if remedy is None:
         remedy = "correct it"
-        if read.form is not None and is_marker(value):
+        if read.reading is not None and is_marker(value):
             remedy += f", or {read_as_missing(column.name, value)}"
     raise ValueError(
         f"{read.name}: {what} {column.name!r} should hold {expected}, but row {row} holds {value!r}: {remedy}"

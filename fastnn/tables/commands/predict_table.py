@@ -84,7 +84,6 @@ def _predict_rows(
     kept: DataFrame,
     options: PredictOptions,
 ) -> DataFrame:
-    """Return a dataframe of the copied columns and the predictions."""
     columns: dict[str, Array] = {}
     with ignore_unseen():
         if options.proba:

@@ -89,7 +89,9 @@ class ReadTable:
     frame: DataFrame  # rows; columns have distinct names. The index holds the numbers of the rows in the file
     name: str  # name of the file in messages
     notes: list[str] = field(default_factory=list)  # remarks for the user about what was found or changed
-    form: ReadOptions | None = None  # how a CSV file was read, which options may change; None for other files
+    reading: ReadOptions | None = (
+        None  # how a CSV file was read, which options may change; None for other files
+    )
     copied: DataFrame | None = None  # fields of a CSV file, as they are, of the columns to copy
     unread: Sequence[str] = ()  # columns of a Parquet file that were not read
 
@@ -250,7 +252,6 @@ class _Unpacking(io.RawIOBase):
 
 
 def _read_stream(file: BinaryIO, name: str) -> Source:
-    """Return the rows of an open Parquet file."""
     arrow = import_arrow()
     parquet, datasets = import_arrow("pyarrow.parquet"), import_arrow("pyarrow.dataset")
     try:
@@ -262,7 +263,6 @@ def _read_stream(file: BinaryIO, name: str) -> Source:
 def _read_parquet(
     source: Source, columns: Columns, rows: int | None, random: np.random.RandomState
 ) -> ReadTable:
-    """Return rows of Parquet files, all or some random ones, without columns to drop."""
     unread = [name for name in resolve_names(columns.drop, source.columns) if name in source.columns]
     n_rows = source.n_rows
     drawn = draw_rows(n_rows, rows, random)
@@ -315,7 +315,6 @@ def _may_lack_classes(column: Series, task: str | None) -> bool:
 
 
 def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, columns: Columns) -> ReadTable:
-    """Return the rows of a CSV file, and notes about its form."""
     for magic, remedy in REFUSED.items():
         if head.startswith(magic):
             raise ValueError(f"{name} is {remedy}")
@@ -428,7 +427,6 @@ class _Fields:
             return pandas.read_csv(self._open(), **(given | settings))
 
     def _open(self) -> BinaryIO:
-        """Return the file, unpacked, at its beginning."""
         self.file.file.seek(0)
         return self.file.file if self.file.unpack is None else io.BufferedReader(_Unpacking(self.file))
 
@@ -550,7 +548,7 @@ def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> N
     Add a note if no column has a given format.
     """
     trained = () if options.trained is None else options.trained.date_format
-    given = [form for form in options.date_format if form not in trained]
+    given = [one for one in options.date_format if one not in trained]
     may_fit = False  # True after a column of dates, and after one of missing values alone
     for name in read.frame.columns:
         if name in columns.text:
@@ -572,7 +570,7 @@ def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> N
             if found is not None and _is_complete(found, column):
                 found -= pandas.Timestamp("1900-01-01")
                 read.notes.append(f"column {name!r} holds times of day, read as fractions of a day")
-        elif read.form is not None:
+        elif read.reading is not None:
             found = _convert_unambiguous_dates(read, column)
         if found is not None and _is_complete(found, column):
             read.frame[name] = found
@@ -587,14 +585,14 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None
     The format is remembered, so that dates of other files have the same order whatever their values are: the
     columns of a file cannot have the day before the month in one, and after it in another.
     """
-    assert read.form is not None
+    assert read.reading is not None
     guesses = guess_date_formats(column.dropna())
-    forms = [form for form in guesses if _is_complete(parse_dates(column, [form]), column)]
-    known = list(dict.fromkeys([*read.form.date_format, *forms]))
-    orders = {form.index("%d") < form.index("%m") for form in known if re.match("%[dm].*%[dm]", form)}
+    forms = [one for one in guesses if _is_complete(parse_dates(column, [one]), column)]
+    known = list(dict.fromkeys([*read.reading.date_format, *forms]))
+    orders = {one.index("%d") < one.index("%m") for one in known if re.match("%[dm].*%[dm]", one)}
     if len(forms) != 1 or len(orders) > 1:
         return None
-    read.form = replace(read.form, date_format=known)
+    read.reading = replace(read.reading, date_format=known)
     dates = parse_dates(column, forms)
     assert dates is not None
     read.notes.append(
@@ -616,15 +614,17 @@ def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
     several offsets, as in winter and summer, become local times.
     """
     found = None
-    for form in date_formats:
+    for date_format in date_formats:
         try:
-            dates = pandas.to_datetime(column, format=form, errors="coerce")
+            dates = pandas.to_datetime(column, format=date_format, errors="coerce")
         except (ValueError, re.error) as error:  # pandas makes a regular expression of the format
-            if form == ISO:
+            if date_format == ISO:
                 local = column.str.replace(_OFFSET, r"\1", regex=True)
-                dates = pandas.to_datetime(local, format=form, errors="coerce")
+                dates = pandas.to_datetime(local, format=date_format, errors="coerce")
             elif re.search("format|directive|group name", str(error)):
-                raise ValueError(f"--date-format {short_repr(form)}: {get_first_line(error)}") from None
+                raise ValueError(
+                    f"--date-format {short_repr(date_format)}: {get_first_line(error)}"
+                ) from None
             else:
                 continue
         if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):

@@ -209,7 +209,6 @@ def _parse_decimal(text: str) -> Decimal | None:
 
 
 def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
-    """Return the task that the values of a target suggest."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         raise ValueError(f"{read.name}: the target {column.name!r} holds dates: choose numbers or classes")
     distinct, dtype = column.drop_duplicates(), column.dtype
@@ -221,7 +220,7 @@ def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
             "regression takes them for numbers"
         )
     is_long = len(distinct) > MAX_CLASSES and not has_numbers
-    if task == "regression" or (is_long and (find_hint(column, read.form) or [""])[0] == "numbers"):
+    if task == "regression" or (is_long and (find_hint(column, read.reading) or [""])[0] == "numbers"):
         parse_numbers(
             column, read, "the target"
         )  # raises where other text is among numbers, and names the row

@@ -47,7 +47,7 @@ def find_suspicions(
     frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
     for name in frame.columns:
         column, drop = frame[name], f"{format_option('--drop', name)} leaves it out"
-        advice = find_hint(column, read.form)
+        advice = find_hint(column, read.reading)
         if advice is not None:
             notes.append(f"column {name!r} {advice[1]}")
         if len(frame) > 2 and column.dtype.kind in "iu" and (column.diff().iloc[1:] == 1).all():
@@ -106,7 +106,7 @@ def _is_group(column: Series) -> bool:
 
 def _note_sentinel(column: Series, what: str, read: ReadTable) -> list[str]:
     """Return a note on a number such as -999 that lies further from all others than these from each other."""
-    if column.dtype.kind not in "iuf" or read.form is None:
+    if column.dtype.kind not in "iuf" or read.reading is None:
         return []
     values, counts = np.unique(column.dropna().to_numpy(dtype=np.float64), return_counts=True)
     for end, others in ((0, values[1:]), (-1, values[:-1])):

@@ -51,7 +51,7 @@ def train_table(options: TrainTableOptions) -> int:
     read = read_table(options.table, options, columns, options.rows, options.seed)
     _convert_columns(read, options)
     problem = make_problem(read, options.target, options.task, options.drop, options.weights, options.groups)
-    reading = None if read.form is None else read.form.to_record()
+    reading = None if read.reading is None else read.reading.to_record()
     valid = None
     if options.valid is not None:
         texts = find_text_columns(problem.frame)
@@ -127,7 +127,6 @@ def _check_size(options: TrainTableOptions) -> None:
 def _write_results(
     read: ReadTable, result: EvaluatedFit, options: TrainTableOptions, paths: list[Path]
 ) -> None:
-    """Print the scores, and write them and the report."""
     _print_scores(result)
     metrics = _collect_metrics(read, result, options)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
@@ -176,7 +175,6 @@ def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClas
 
 
 def _match_validation(read: ReadTable, problem: Problem, options: TrainTableOptions) -> Problem:
-    """Return the validation rows, with the columns and classes of the training rows."""
     target = options.target
     check_known([target, *problem.frame.columns], list(read.frame.columns), read.name, "--valid")
     kinds = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date"}
@@ -193,7 +191,6 @@ def _match_validation(read: ReadTable, problem: Problem, options: TrainTableOpti
 
 
 def _print_table(read: ReadTable, problem: Problem) -> None:
-    """Print rows, columns by kind, missing values, what is left out and why, and the target."""
     columns = TableEncoder(text="target").fit(problem.frame).columns_
     n_columns = len(read.frame.columns) + len(read.unread)
     print(f"{read.name}: {pluralize(len(read.frame), 'row')}, {pluralize(n_columns, 'column')}")
@@ -239,7 +236,6 @@ def _print_scores(result: EvaluatedFit) -> None:
 
 
 def _collect_metrics(read: ReadTable, result: EvaluatedFit, options: TrainTableOptions) -> dict[str, Any]:
-    """Return the content of metrics.json."""
     model = result.model
     return to_json(
         {

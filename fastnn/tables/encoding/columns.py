@@ -96,8 +96,8 @@ class NumberEncoding(Encoding):
             raise ValueError(f"the encoding of the numbers {self.name!r} has no edges or no flags")
 
     @classmethod
-    def fit(cls, name: str, x: Array, form: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
-        """Return the encoding for the values of a column, of the `form` "piecewise", "smooth" or "both"."""
+    def fit(cls, name: str, x: Array, numbers: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:
+        """Return the encoding for the values of a column; see `TableEncoder` for `numbers` and `n_bins`."""
         missing = np.isnan(x)
         present = x[~missing]
         if not present.size:
@@ -107,9 +107,9 @@ class NumberEncoding(Encoding):
                 return FlagEncoding(name, np.nan, f"{name}_missing")
             is_exact = abs(present[0]) <= 2.0**53
             return Dropped(name, "constant" if is_exact else "its integers are one number in float64")
-        edges = np.zeros(1) if form == "smooth" else find_quantile_edges(present, n_bins)
+        edges = np.zeros(1) if numbers == "smooth" else find_quantile_edges(present, n_bins)
         # One interval already is a scaled value; without intervals, the scaled value is the only feature.
-        is_scaled = edges.size == 1 or (form != "piecewise" and edges.size > 2)
+        is_scaled = edges.size == 1 or (numbers != "piecewise" and edges.size > 2)
         center, scale = find_center_and_scale(present)
         return cls(name, center, scale, is_scaled, edges, bool(missing.any()))
 
@@ -193,14 +193,14 @@ class DateEncoding(Encoding):
     numbers: list[NumberEncoding | FlagEncoding | Dropped] = field(default_factory=list)
 
     @classmethod
-    def fit(cls, name: str, dates: Array, form: str, n_bins: int) -> DateEncoding | Dropped:
+    def fit(cls, name: str, dates: Array, numbers: str, n_bins: int) -> DateEncoding | Dropped:
         """Return the encoding for the dates of a column."""
         if np.isnat(dates).all():
             return Dropped(name, "only missing values")
         encoding = cls(name, find_first_microsecond(dates), find_varying_parts(dates))
         labels = [f"{name}_{part}" for part in ["elapsed", *encoding.parts]]
         columns = zip(labels, encoding.columns(dates), strict=True)
-        encoding.numbers = [NumberEncoding.fit(label, x, form, n_bins) for label, x in columns]
+        encoding.numbers = [NumberEncoding.fit(label, x, numbers, n_bins) for label, x in columns]
         return encoding if encoding.features else Dropped(name, "constant")
 
     def columns(self, dates: Array) -> list[NDArray[np.float64]]:

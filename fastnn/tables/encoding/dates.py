@@ -170,7 +170,6 @@ class DateEncoder(PartsTransformer):
 
 
 def _read_dates(table: Table) -> list[Dates]:
-    """Return the columns of a table of dates."""
     for name, values in zip(table.names, table.columns, strict=True):
         if not (isinstance(values, np.ndarray) and values.dtype.kind == "M"):
             raise ValueError(

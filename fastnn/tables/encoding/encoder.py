@@ -311,15 +311,14 @@ class TableEncoder(SavableTransformer):
 
     @property
     def _widths(self) -> NDArray[np.int64]:
-        """Number of features of every column (n_columns,)."""
         return np.diff([0, *self._ends])
 
     def _choose_encoding(self, name: str, kind: str, values: Any) -> Encoding:
-        form, n_bins = str(self.numbers), int(self.n_bins)
+        numbers, n_bins = str(self.numbers), int(self.n_bins)
         if kind == "number":
-            return NumberEncoding.fit(name, values, form, n_bins)
+            return NumberEncoding.fit(name, values, numbers, n_bins)
         if kind == "date":
-            return DateEncoding.fit(name, values, form, n_bins)
+            return DateEncoding.fit(name, values, numbers, n_bins)
         if kind == "boolean":
             present = values[~np.isnan(values)]
             if present.size and present.min() < present.max():

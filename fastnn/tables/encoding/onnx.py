@@ -131,7 +131,6 @@ def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[
 
 
 def _add_column(encoding: Encoding, graph: Graph) -> str:
-    """Add the encoding of a column, and return the name of the features."""
     if isinstance(encoding, CategoryEncoding):
         return _add_category(encoding, graph)
     if isinstance(encoding, DateEncoding):
@@ -170,7 +169,6 @@ def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, g
 
 
 def _add_flag(encoding: FlagEncoding, x: str, missing: str, graph: Graph) -> str:
-    """Add the encoding of one of two values, given the names of values and of a mask of missing values."""
     low, high = (graph.constant(np.array(value, np.float32)) for value in (-1, 1))
     if np.isnan(encoding.high):
         return graph.node("Where", missing, high, low)

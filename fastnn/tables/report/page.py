@@ -120,7 +120,6 @@ def _make_header(fit: EvaluatedFit, details: dict[str, Any]) -> str:
 
 
 def _make_tiles(fit: EvaluatedFit) -> str:
-    """Return the most important scores in large digits."""
     networks, *_, constants = fit.scores.values()
     always = "always the majority" if fit.problem.task == "classification" else "always the mean"
     tiles = []
@@ -145,7 +144,6 @@ def _format_score(name: str, metric: Metric, value: float) -> str:
 
 
 def _collect_predictions(fit: EvaluatedFit) -> list[str]:
-    """Return the sections about right and wrong predictions."""
     P, classes = fit.predictions, fit.classes
     if classes is None:
         half, most = np.quantile(np.abs(fit.truth - fit.predictions), [0.5, 0.9])

@@ -304,13 +304,13 @@ def test_lines_may_have_any_length(path):
     ],
 )
 def test_a_later_file_is_read_as_that_of_the_training(trained, arguments, new, found, path):
-    record = read_text(path, trained, *arguments).form.to_record()
+    record = read_text(path, trained, *arguments).reading.to_record()
     np.testing.assert_array_equal(read_text(path, new, record=record).frame["a"], found)
 
 
 def test_an_option_overrules_the_form_of_the_trainings_file(path):
     text = "a;b;day\n40.000;1,5;31.12.2024\n"
-    record = read_text(path, text, "--date-format", "%d.%m.%Y").form.to_record()
+    record = read_text(path, text, "--date-format", "%d.%m.%Y").reading.to_record()
     found = read_text(path, text, "--decimal", ".", record=record)
     assert found.frame["a"].tolist() == [40]
     assert found.frame["day"].dt.month.tolist() == [12]
@@ -342,7 +342,7 @@ def test_values_decide_the_order_of_dates_also_of_later_files(first, second, dat
         return
     assert found.frame["day"].dt.strftime("%Y-%m-%d").tolist() == dates
     assert any(f"column 'day' holds dates as {first}, read by %" in note for note in found.notes)
-    later = read_text(path, f"a;day\n1;{first}\n", record=found.form.to_record())
+    later = read_text(path, f"a;day\n1;{first}\n", record=found.reading.to_record())
     assert later.frame["day"].dt.strftime("%Y-%m-%d").tolist() == dates[:1]
 
 
@@ -409,7 +409,7 @@ def test_advice_on_texts_that_are_numbers_suits_the_file(fields, advice, path):
     sep = ";" if "€" in fields[0] else ","
     rows = "".join(f"{field}{sep}{'1,5' if sep == ';' else k}\n" for k, field in enumerate(fields))
     found = read_text(path, f"a{sep}b\n{rows}")
-    assert advice in find_hint(found.frame["a"], found.form)[1]
+    assert advice in find_hint(found.frame["a"], found.reading)[1]
     assert find_hint(pd.Series(["$1.5", "$2"]), None)[1].endswith("convert it")
 
 
