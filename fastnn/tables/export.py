@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 def _check_drop(estimator: Tabular, drop: object) -> None:
     """Raise ValueError unless the argument `drop` is a list of columns that the model can do without."""
-    if (
-        isinstance(drop, str)
-        or not isinstance(drop, Sequence)
-        or not all(isinstance(one, str) for one in drop)
-    ):
+    if not (isinstance(drop, list | tuple) and all(isinstance(one, str) for one in drop)):
         raise ValueError(f"drop must be a list of names of columns, got {short_repr(drop)}")
     used = [one.name for one in estimator.encoder_.encodings_ if not isinstance(one, Dropped)]
     for name in drop:
@@ -61,14 +57,6 @@ def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DT
         return replace(member, layers=(*hidden, last))
 
     return replace(description, members=tuple(map(divide, description.members)))
-
-
-def _list_number_outputs(estimator: Tabular) -> list[Tensor]:
-    number = np.dtype(np.float64)
-    outputs = [Tensor("variable", number, ("N", 1), True)]
-    if estimator._quantiles:
-        outputs.append(Tensor("quantiles", number, ("N", len(estimator._quantiles)), True))
-    return outputs
 
 
 def _add_numbers(
@@ -108,8 +96,13 @@ def export_onnx(
     heads = [_describe_networks(estimator, members, dtype) for members in estimator._list_heads()]
     inputs = list_inputs(encoder, drop)
     names = {tensor.name for tensor in inputs}
+    if estimator._HAS_CLASSES:
+        usual = list_outputs(heads[0])
+    else:
+        widths = {"variable": 1, "quantiles": len(estimator._quantiles)}
+        usual = [Tensor(name, np.dtype(np.float64), ("N", n), True) for name, n in widths.items() if n]
     outputs = []
-    for tensor in list_outputs(heads[0]) if estimator._HAS_CLASSES else _list_number_outputs(estimator):
+    for tensor in usual:
         while tensor.name in names:
             tensor = replace(tensor, name=f"{tensor.name}_")
         names.add(tensor.name)

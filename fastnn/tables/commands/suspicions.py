@@ -31,7 +31,6 @@ MIN_GROUPS, MAX_RUNS = 20, 3
 # Numbers that often stand for a missing value.
 _SENTINEL = re.compile(r"-?9{2,}")
 _ID_NAME = re.compile(r"(?:^|[\W_])(?:id|key|uuid|guid|index|row|nr|no|number)s?$|[a-z]I[Dd]$", re.IGNORECASE)
-
 _CODE_NAME = re.compile(r"(?:^|[\W_])(?:code|zip|zipcode|postcode)s?$|[a-z](?:Code|Zip)$", re.IGNORECASE)
 
 
@@ -44,7 +43,11 @@ def find_suspicions(
     """
     notes = [] if task == "classification" else _note_sentinel(target, "the target", read)
     # The encoder refuses lists and other values that cannot be categories, and names the column.
-    frame = frame[[name for name in frame.columns if _is_hashable(frame[name])]]
+    are_hashable = [
+        column.dtype != object or all(map(pandas.api.types.is_hashable, column))
+        for _, column in frame.items()
+    ]
+    frame = frame.loc[:, are_hashable]
     for name in frame.columns:
         column, drop = frame[name], f"{format_option('--drop', name)} leaves it out"
         advice = find_hint(column, read.reading)
@@ -64,16 +67,6 @@ def find_suspicions(
             notes.append(f"column {name!r} looks like a code: {option} makes categories of its numbers")
         notes += _note_sentinel(column, "column", read)
     return notes + _find_leaks(frame, target, task)
-
-
-def _is_hashable(column: Series) -> bool:
-    if column.dtype == object:
-        try:
-            for value in column:
-                hash(value)
-        except TypeError:
-            return False
-    return True
 
 
 def _is_id(column: Series) -> bool:

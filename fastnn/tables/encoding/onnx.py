@@ -88,8 +88,17 @@ def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -
             continue
         if encoding.name in drop:
             features.append(encode_missing(encoding, record["kind"]))
+        elif isinstance(encoding, CategoryEncoding):
+            features.append(_add_lookup(encoding, encoding.categories, encoding.table, graph))
+            if encoding.statistics.size:
+                statistics = encoding.statistics.astype(np.float32)
+                features.append(_add_lookup(encoding, encoding.known, statistics, graph))
+        elif isinstance(encoding, DateEncoding):
+            features.append(_add_date(encoding, graph))
         else:
-            features.append(_add_column(encoding, graph))
+            assert isinstance(encoding, NumberEncoding | FlagEncoding)  # hashed words were refused
+            missing = graph.node("IsNaN", encoding.name)
+            features.append(_add_number(encoding, encoding.name, missing, graph))
     first = next(feature for feature in features if isinstance(feature, str))
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0]))) if drop else ""
 
@@ -128,15 +137,6 @@ def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[
             record["range"] = [encoding.origin, encoding.origin + round(float(days[-1]) * _DAY)]
         records.append(record)
     return records
-
-
-def _add_column(encoding: Encoding, graph: Graph) -> str:
-    if isinstance(encoding, CategoryEncoding):
-        return _add_category(encoding, graph)
-    if isinstance(encoding, DateEncoding):
-        return _add_date(encoding, graph)
-    assert isinstance(encoding, NumberEncoding | FlagEncoding)  # hashed words were refused
-    return _add_number(encoding, encoding.name, graph.node("IsNaN", encoding.name), graph)
 
 
 def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, graph: Graph) -> str:
@@ -232,19 +232,11 @@ def _add_parts(name: str, graph: Graph) -> dict[str, str]:
     }
 
 
-def _add_category(encoding: CategoryEncoding, graph: Graph) -> str:
-    name = encoding.name
-    features = [_add_lookup(encoding.categories, encoding.table, name, graph)]
-    if encoding.statistics.size:
-        features.append(_add_lookup(encoding.known, encoding.statistics.astype(np.float32), name, graph))
-    return features[0] if len(features) == 1 else graph.node("Concat", *features, axis=1)
-
-
-def _add_lookup(known: list[str], table: Array, name: str, graph: Graph) -> str:
+def _add_lookup(encoding: CategoryEncoding, known: list[str], table: Array, graph: Graph) -> str:
     """Add a look-up of rows of a table by text; the last two rows are for missing and unknown texts."""
     codes = graph.node(
         "LabelEncoder",
-        name,
+        encoding.name,
         domain=TABLES,
         keys_strings=[*known, MISSING_TEXT],
         values_int64s=[*range(len(known) + 1)],

@@ -27,7 +27,6 @@ from .pictures import (
 )
 from .tables import (
     draw_bars,
-    format_number,
     is_dense,
     make_classes_table,
     make_columns_table,
@@ -147,10 +146,8 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
     P, classes = fit.predictions, fit.classes
     if classes is None:
         half, most = np.quantile(np.abs(fit.truth - fit.predictions), [0.5, 0.9])
-        text = (
-            f"Half of the predictions are off by less than {format_number(half)}, nine of ten by less than "
-            f"{format_number(most)}."
-        )
+        show = fit.metrics["mae"].format
+        text = f"Half of the predictions are off by less than {show(half)}, 90 % by less than {show(most)}."
         return [
             _make_pair(
                 _make_section("Predicted and true", text, draw_predicted(fit.truth, fit.predictions)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...system.frames import as_table, is_missing
+from ...system.messages import format_error
 from ...system.validation import Array
 from ..encoding.categories import to_text
 from .pictures import draw_sparkline, escape
@@ -25,21 +26,6 @@ N_INTERVALS, MAX_VALUES = 20, 12
 DASH = "\N{EN DASH}"
 # Fraction of the longest bar below which a bar has the value 0.
 MIN_FRACTION = 5e-5
-
-
-def format_number(value: float) -> str:
-    """Return a number as short text for people, of two digits or more; a dash for NaN and infinity."""
-    if not np.isfinite(value):
-        return DASH
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.3e}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) >= 1:
-        return f"{value:.4g}"
-    return f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def make_scores_table(scores: dict[str, dict[str, float]], metrics: dict[str, Metric]) -> str:
@@ -120,7 +106,7 @@ def draw_bars(names: Sequence[str], values: Array) -> str:
     rows = "".join(
         f'<span class="label">{escape(name)}</span>'
         f'<span class="bar"><i style="width:{100 * value / largest:.1f}%"></i></span>'
-        f'<span class="value">{format_number(value)}</span>'
+        f'<span class="value">{format_error(value)}</span>'
         for name, value in zip(names, shown, strict=True)
     )
     return f'<div class="bars">{rows}</div>'
