@@ -13,10 +13,7 @@ ROWS = 4096
 
 
 def compute_jacobian(passes: Passes, X: Array, output: str) -> Array:
-    """Return the derivatives (n, K, I) of the outputs, a function of the scores, by the inputs.
-
-    output: "identity", "softmax" or "sigmoid". X (n, I) are checked samples.
-    """
+    """Return the derivatives (n, K, I) of the outputs of this name by the inputs X (n, I)."""
     parts = [_differentiate(passes, X[first : first + ROWS], output) for first in range(0, len(X), ROWS)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

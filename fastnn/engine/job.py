@@ -151,11 +151,7 @@ class Job:
         return None
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the learning rates of some steps, an array of the same shape.
-
-        Raise ValueError if the schedule, perhaps a user's class, lacks a finite factor of at least 0 for a
-        step.
-        """
+        """Return the learning rates of some steps; raise ValueError for an invalid factor of a schedule."""
         if type(self.schedule) is Constant:  # no factors to compute and check
             return np.full(steps.shape, float(self.epsilon))
         steps = steps + self.steps_before
@@ -171,10 +167,7 @@ class Job:
         return self.epsilon * factors
 
     def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
-        """Return the optimizer's coefficients (count, C) for `count` steps from `first` on.
-
-        They are computed in blocks of `limits.COEFFICIENT_STEPS` steps.
-        """
+        """Return the optimizer's coefficients (count, C) for `count` steps from `first` on."""
         size = limits.COEFFICIENT_STEPS
         if count <= size:
             return self._compute_block(first, count, dtype)

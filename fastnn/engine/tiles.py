@@ -34,10 +34,7 @@ def find_widest_tile(network: Network) -> int:
 
 
 def _find_widest(network: Network, least: int, operations: int) -> int:
-    """Return the largest width of a tile, which is at least `least` unless the network is large.
-
-    `operations` are the FLOPs for a sample.
-    """
+    """Return the largest width of a tile: at least `least`, unless a sample takes very many `operations`."""
     layout = network.training_layout
     row_bytes = (network.n_inputs + layout.n_units + layout.n_dunits) * network.dtype.itemsize
     width = min(max(limits.TILE_BYTES // row_bytes, least), limits.MAX_WIDTH)

@@ -249,10 +249,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
     @abstractmethod
     def _choose_output(self, method: str) -> tuple[str | None, Callable[[Array], Array]]:
-        """Return the name of the network's output for `method`, and a function from outputs to predictions.
-
-        The name is None for class numbers. The function is picklable.
-        """
+        """Return the name of the output for `method`, None for classes, and a picklable function of it."""
 
     # --- fitted attributes -------------------------------------------------------------------------
 

@@ -188,10 +188,7 @@ def find_generator(estimator: BaseMLP, state: FittedNetwork, begins: bool) -> np
 
 
 def draw_parameters(estimator: BaseMLP, state: FittedNetwork, random: np.random.RandomState) -> None:
-    """Draw initial parameters by `init`, or else exactly as scikit-learn does.
-
-    scikit-learn draws weights and biases by Glorot & Bengio (2010).
-    """
+    """Draw initial parameters by `init`, or else as scikit-learn does, by Glorot & Bengio (2010)."""
     network = state.network
     if estimator.init is not None:
         state.parameters[...] = network.draw_parameters(random, estimator.init)

@@ -552,11 +552,7 @@ class FitDivergenceError(DivergenceError):
 
 
 def _compute_offset(job: Job, network: Network) -> float:
-    """Return the constant by which scikit-learn's objective exceeds the recorded objective.
-
-    It is 0 except for the Poisson loss, for which scikit-learn uses half the deviance. The deviance is 0 for
-    perfect predictions.
-    """
+    """Return the constant by which scikit-learn's half Poisson deviance exceeds the loss; 0 for others."""
     if not isinstance(network.loss, Poisson):
         return 0.0
     y = job.y.astype(np.float64)

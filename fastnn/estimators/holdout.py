@@ -105,11 +105,7 @@ class Validation:
 
 
 def make_weight_argument(scorer: Any, weights: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Return the argument `sample_weight` of a scorer, a user's function or scikit-learn's.
-
-    The weights are sample weights times class weights. The result is empty for None, and if the
-    metric or function has no parameter of this name.
-    """
+    """Return the argument `sample_weight` of a scorer, if there are weights and it takes them."""
     if weights is None:
         return {}
     try:

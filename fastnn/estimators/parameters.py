@@ -276,10 +276,7 @@ def _takes_reals(constraints: Any) -> bool:
 
 
 def _convert_to_float(value: Any, name: str) -> Any:
-    """Return a real number as a type that scikit-learn's intervals can compare.
-
-    A number that is finite but too large for a float, which they would not detect, is a ValueError.
-    """
+    """Return a real number that a float can hold, in a type that scikit-learn's intervals can compare."""
     if isinstance(value, float | bool | np.bool_):
         return value
     try:

@@ -57,11 +57,7 @@ _SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
 
 
 def make_optimizer(estimator: BaseMLP) -> Optimizer:
-    """Return the optimizer for `solver`, with the hyperparameters of the estimator.
-
-    `weight_decay` beside a solver that is an object, and a parameter that L-BFGS does not support, are a
-    ValueError.
-    """
+    """Return the optimizer for `solver`, with the hyperparameters of the estimator."""
     decay: Decay = {} if estimator.weight_decay is None else {"weight_decay": float(estimator.weight_decay)}
     solver = estimator.solver
     if isinstance(solver, str):
@@ -86,10 +82,7 @@ def make_optimizer(estimator: BaseMLP) -> Optimizer:
 
 
 def is_stochastic(estimator: BaseMLP) -> bool:
-    """Return True if the solver is stochastic: the condition of `available_if` for `partial_fit`.
-
-    Raise AttributeError for L-BFGS, which needs all samples in every step.
-    """
+    """Return True, or raise AttributeError for L-BFGS: the condition of `available_if` for `partial_fit`."""
     if estimator.solver == "lbfgs" or isinstance(estimator.solver, LBFGS):
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."

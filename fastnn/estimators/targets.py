@@ -310,10 +310,7 @@ def check_texts(y: Array) -> None:
 
 
 def check_class_weights(class_weight: dict[Any, float], classes: Array) -> Array:
-    """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1.
-
-    A weight that is negative, NaN or infinite, and other classes in the dict, are a ValueError.
-    """
+    """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1."""
     message = f"class_weight must hold finite numbers of at least 0, got {class_weight!r}"
     if not all(isinstance(weight, numbers.Real | np.bool_) for weight in class_weight.values()):
         raise ValueError(message)
@@ -388,9 +385,7 @@ def check_column(estimator: object, y: object, begins: bool) -> Array:
 def check_numbers(y: Array) -> NDArray[np.float64]:
     """Return the targets (n,) of a regressor as numbers.
 
-    Booleans count as 0 and 1, and text that is a number as this number, as in scikit-learn's regressors.
-    Dates, durations, other text, and numbers that are NaN, infinite or too large for a float are a
-    ValueError.
+    As in scikit-learn, booleans count as 0 and 1, and text that is a number as this number.
     """
     check_no_times(y)
     if y.dtype.kind in "OSTU":

@@ -44,10 +44,7 @@ def make_from_weights(
 
 
 def adopt_weights(estimator: BaseMLP) -> FittedNetwork:
-    """Make an estimator with assigned weights a fitted one, and return its state.
-
-    Arrays that fit neither each other nor other assigned attributes are a ValueError, and change nothing.
-    """
+    """Make an estimator with assigned weights a fitted one; return its state. An error changes nothing."""
     before = estimator.__dict__.copy()
     try:
         coefs, intercepts, output = before["coefs_"], before["intercepts_"], before.get("_assigned_output")

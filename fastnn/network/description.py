@@ -99,12 +99,7 @@ class Network:
         batch_norm: bool = False,
         dropout: float | Sequence[float] = 0.0,
     ) -> Network:
-        """Check the arguments of `Model`, whose docstring has them, and return the network.
-
-        Fewer than two layer sizes, sizes below 1, unknown names and dtypes, lists of the wrong length, and
-        dropout rates that are not at least 0 and below 1 are a ValueError; other sizes than integers are a
-        TypeError.
-        """
+        """Check the arguments of `Model`, whose docstring has them and the errors; return the network."""
         try:
             sizes = tuple(layers_dim)
             if any(isinstance(size, bool) for size in sizes):
@@ -166,10 +161,7 @@ class Network:
         return Network._from_state, (self._get_saved_state(),)
 
     def check_vectors(self, parameters: object, statistics: object) -> tuple[Array, Array]:
-        """Return the flat vectors of a saved state in a layout that kernels can read.
-
-        One that is not an array of this network's length and dtype is a ValueError.
-        """
+        """Return the flat vectors of a saved state, checked, in a layout that kernels can read."""
         return (
             check_layout(parameters, (self.n_parameters,), self.dtype, "parameters"),
             check_layout(statistics, (self.n_statistics,), self.dtype, "running statistics"),

@@ -313,10 +313,7 @@ def record_columns(estimator: Any, table: Table) -> None:
 
 
 def check_same_columns(estimator: Any, table: Table, name: str) -> None:
-    """Raise ValueError, or warn, as scikit-learn does if a table's columns differ from the fit's.
-
-    `name` names the class whose method the user called.
-    """
+    """Raise ValueError or warn, as scikit-learn does, if the columns differ from the fit of the class `name`."""
     fitted = getattr(estimator, "feature_names_in_", None)
     if fitted is None and table.has_names:
         warn(f"X has feature names, but {name} was fitted without feature names")

@@ -38,10 +38,7 @@ class _NoEntropy(ISeedSequence):
 
 
 def make_random(seed: Any) -> np.random.RandomState:
-    """Return ``RandomState(seed)`` without gathering the entropy that a given seed makes superfluous.
-
-    An invalid seed of ``RandomState`` is a ValueError or TypeError.
-    """
+    """Return ``RandomState(seed)`` without gathering the entropy that a given seed makes superfluous."""
     random = np.random.RandomState(np.random.MT19937(_NoEntropy()))  # type: ignore[arg-type]
     random.seed(seed)
     return random
@@ -110,10 +107,7 @@ def resolve_random_state(random_state: object, rng: object = None, default: int 
 
     If `rng`, as in SPEC 7 of scientific Python, is given, return a ``RandomState`` that is seeded by it;
     `random_state` may then only be `default`. NumPy guarantees that what is drawn here never changes: raw
-    numbers of the bit generator, and of an integer's ``SeedSequence``.
-
-    Raise ValueError if `random_state` is not None, an integer from 0 to 2**32 - 1 or a ``RandomState``; if
-    `rng` is not None, an integer of at least 0 or a ``Generator``; or if both are given.
+    numbers of the bit generator, and of an integer's ``SeedSequence``. Anything else is a ValueError.
     """
     if rng is not None:
         if not (random_state is None or (type(random_state) is int and random_state == default)):

@@ -189,9 +189,7 @@ def acquire_cores(most: int) -> Iterator[int]:
 
 @contextmanager
 def acquire_spare_cores(most: int) -> Iterator[int]:
-    """Acquire the free cores, up to `most`, without waiting.
-
-    If no core is free, yield 1, which is not counted in the budget.
+    """Acquire the free cores, up to `most`, without waiting; yield 1, beyond the budget, if none is free.
 
     Unlike `acquire_cores`, this context may be nested in another that holds cores already.
     """

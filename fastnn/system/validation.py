@@ -1,7 +1,7 @@
 """Checks of users' arguments. Kernels check nothing: every argument is checked here before a kernel runs.
 
 The checks use NumPy alone and are fast: a prediction of one row takes microseconds, and a general-purpose
-validator would take many times longer.
+validator would take many times longer. A check raises ValueError for all that it does not accept.
 """
 
 from __future__ import annotations
@@ -54,9 +54,8 @@ def all_finite(values: Array) -> bool:
 def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str = "X") -> Array:
     """Return samples as a C-contiguous array (n, n_features) of finite numbers, X itself if it is one.
 
-    X is an array of any real dtype and memory layout, a list of rows or a data frame; None in `n_features`
-    allows any number of columns. Another shape, no samples, NaN, infinity and values that are not numbers are
-    a ValueError.
+    X is an array of any real dtype and memory layout, a list of rows or a data frame. None in `n_features`
+    allows any number of columns.
     """
     if not (
         type(X) is np.ndarray
@@ -91,8 +90,7 @@ def _describe_not_finite(values: Array, name: str, remedy_for_nan: str) -> str:
 def check_parameters(values: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
     """Return a layer's parameters as a new array of `shape` and `dtype`.
 
-    NaN and infinity are allowed here; `Model.train` refuses them. Another shape, and a value that is not a
-    real number or too large for `dtype`, are a ValueError.
+    NaN and infinity are allowed here; `Model.train` refuses them.
     """
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     # Biases are rows in a `Model` and vectors elsewhere: take both.
@@ -213,10 +211,7 @@ def _convert_to_rows(X: object, dtype: np.dtype, name: str, min_dimensions: int 
 
 
 def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> NDArray[np.int64]:
-    """Return labels 0 .. n_classes - 1 as an array (n_samples,).
-
-    A wrong shape or length, and a label that is not an integer or out of range, are a ValueError.
-    """
+    """Return labels, integers 0 .. n_classes - 1, as an array (n_samples,)."""
     array = _as_array(y, name, "drop their rows", "list of labels", ".ravel()")
     if array.ndim != 1:
         hints = {
@@ -263,8 +258,7 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
 def check_classes(y: object, n_samples: int, n_labels: int = 0, label: Any = None) -> Array:
     """Return class labels, text or integers of any dtype, as an array (n_samples,).
 
-    If y has `n_labels` columns, return column `label`. A wrong shape, and numbers that are not integers,
-    are a ValueError.
+    If y has `n_labels` columns, return column `label`.
     """
     labels = _as_array(y, "y", "drop their rows", "list of labels", ".ravel()")
     if n_labels and labels.shape == (n_samples, n_labels):
@@ -291,8 +285,7 @@ def check_targets(
 ) -> Array:
     """Return targets as a C-contiguous array (n_samples, n_outputs) of finite numbers within `bounds`.
 
-    With `only_bounds`, the bounds are the only targets. If `n_outputs` is 1, `y` may have one dimension. A
-    wrong shape, and a value that is not a number, NaN, infinite or out of bounds, are a ValueError.
+    With `only_bounds`, the bounds are the only targets. If `n_outputs` is 1, `y` may have one dimension.
     """
     y = _convert_to_rows(y, dtype, name, 1)
     if n_outputs == 1 and y.ndim == 1:
@@ -328,7 +321,7 @@ def check_targets(
 def check_distributions(y: object, n_samples: int, n_classes: int, dtype: np.dtype, name: str = "y") -> Array:
     """Return rows of fractions of the classes, at least 0 and with a sum of 1 within 0.001, scaled to 1.
 
-    For one class, whose rows are all 1, return the labels (n_samples, 1). Others are a ValueError.
+    For one class, whose rows are all 1, return the labels (n_samples, 1).
     """
     rows = check_targets(y, n_samples, n_classes, np.dtype(np.float64), (0.0, None), name)
     sums = rows.sum(axis=1, keepdims=True)
@@ -342,10 +335,7 @@ def check_distributions(y: object, n_samples: int, n_classes: int, dtype: np.dty
 
 
 def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
-    """Return the sample weights as an array (n_samples,); None stands for ones.
-
-    A wrong shape, a weight that is negative, NaN or infinite, and weights that are all 0 are a ValueError.
-    """
+    """Return sample weights, at least 0 but not all 0, as an array (n_samples,); None stands for ones."""
     if sample_weight is None:
         return np.ones(n_samples)
     remedy = "fill them, or drop their rows"
@@ -375,11 +365,7 @@ def check_weights(sample_weight: object, n_samples: int) -> NDArray[np.float64]:
 
 
 def sort_classes(classes: object) -> Array:
-    """Return the distinct classes of a user's list in sorted order.
-
-    A list that is empty or ragged, and one that holds NaN or classes that cannot be sorted, such as 0 and
-    None, are a ValueError.
-    """
+    """Return the distinct classes of a user's list, all text or all numbers, in sorted order."""
     try:
         labels = np.unique(np.asarray(classes))
         if labels.dtype.kind not in "biufUSO" or (
@@ -398,11 +384,7 @@ def sort_classes(classes: object) -> Array:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, short enough for a message.
-
-    If the repr fails, as for integers of more than 4300 digits or a class with a faulty ``__repr__``, the
-    result names the type and the error.
-    """
+    """Return the repr of a value, short enough for a message; if it fails, the type and the error."""
     try:
         text = repr(value)
     except Exception as error:
@@ -448,10 +430,7 @@ def list_checks(kind: Any) -> dict[str, Check]:
 
 
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:
-    """Return real numbers of any shape as an array of float64.
-
-    A value that is not a real number, and an integer too large for a float, are a ValueError.
-    """
+    """Return real numbers of any shape as an array of float64."""
     array = _as_array(values, name, "fill them, as numpy.ma.filled does")
     array = _as_reals(array, name, f"pass {name}.real", "pass numbers")
     with np.errstate(over="ignore"):
@@ -459,12 +438,12 @@ def check_real_array(values: object, name: str) -> NDArray[np.float64]:
 
 
 def check_rate(value: object, name: str) -> float:
-    """Return a finite float not below 0; raise ValueError for anything else."""
+    """Return a finite float not below 0."""
     return check_number(value, name, 0.0)
 
 
 def check_limit(value: object, name: str) -> float:
-    """Return a finite limit above 0, or 0 for None, which stands for no limit; else raise ValueError."""
+    """Return a finite limit above 0, or 0 for None, which stands for no limit."""
     return 0.0 if value is None else check_number(value, name, 0.0, exclusive_start=True)
 
 
@@ -511,8 +490,7 @@ def check_number(
 def resolve(value: object, name: str, base: type[T], registry: Mapping[str, type[T]], also: str = "") -> T:
     """Return the object that an argument is or names: an instance of `base`, or a name in `registry`.
 
-    Anything else, as a class instead of an object, is a ValueError. `also` names further accepted values in
-    it.
+    `also` names further accepted values in the message of the error.
     """
     if isinstance(value, base) and type(value) is not base:
         return value
@@ -535,7 +513,7 @@ def _suggest(value: object, choices: Collection[str]) -> str:
 
 
 def check_count(value: Any, name: str, least: int = 0) -> int:
-    """Return an integer from `least` to 2**63 - 1, the largest int64; raise ValueError for anything else."""
+    """Return an integer from `least` to 2**63 - 1, the largest int64."""
     is_integer = type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
     if is_integer and least <= int(value) < 2**63:
         return int(value)
@@ -565,14 +543,14 @@ def check_dtype(dtype: Any) -> np.dtype:
 
 
 def check_flag(value: object, name: str) -> bool:
-    """Return a boolean; raise ValueError for anything else."""
+    """Return a boolean."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise ValueError(f"{name} must be True or False, got {short_repr(value)}")
 
 
 def check_choice(value: object, name: str, choices: Collection[str]) -> str:
-    """Return a name in `choices`; raise ValueError for anything else."""
+    """Return a name in `choices`."""
     if isinstance(value, str) and value in choices:
         return value
     raise ValueError(

@@ -75,11 +75,7 @@ class EarlyStopping:
 
 
 def check_callbacks(callbacks: Any, has_validation: bool) -> list[Any]:
-    """Return callbacks as a list.
-
-    What is not iterable, anything else in it, a second EarlyStopping, and, without validation data, an
-    EarlyStopping or a Checkpoint that keeps the best epoch are a ValueError.
-    """
+    """Return callbacks as a list; raise ValueError for others, and where validation data are missing."""
     try:
         checked = list(callbacks)
     except TypeError:

@@ -91,11 +91,7 @@ class Training:
         return isinstance(self.job.optimizer, LBFGS)
 
     def advance(self) -> None:
-        """Run one chunk, and call the hooks.
-
-        If the next step would make a parameter, a statistic or the optimizer's state infinite or NaN, raise
-        DivergenceError.
-        """
+        """Run one chunk, and call the hooks; raise DivergenceError before a step that is not finite."""
         trainer, hooks = self.trainer, self.hooks
         stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
         steps = [step for hook in hooks if (step := hook.next_step(self)) is not None]

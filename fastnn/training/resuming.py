@@ -38,8 +38,7 @@ class StartPoint(NamedTuple):
 def find_start(model: Model, job: Job, options: TrainOptions) -> StartPoint:
     """Return the start of a training with the options `random_state`, `rng` and `resume`.
 
-    No state to resume, one of another network, backend, settings or data, and parameters or statistics that
-    hold NaN or infinity are a ValueError; a file that does not exist is a FileNotFoundError.
+    A training that cannot be resumed is a ValueError, and so are parameters that hold NaN or infinity.
     """
     # A user's schedule may return invalid factors: refuse such a schedule before anything changes.
     job.rates(np.zeros(1, np.int64))
