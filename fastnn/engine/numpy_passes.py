@@ -6,9 +6,9 @@ import numpy as np
 
 from ..network.description import Array, Network, allocate_zeros
 from ..optimizers import Optimizer
-from ..reference.network import Activation, Batch, backward_pass, forward_pass, make_chain
+from ..reference.network import Activation, backward_pass, forward_pass, make_chain
 from ..reference.random import STEPS, draw
-from ..reference.train import clip_float, gather_gradient
+from ..reference.train import clip_float, gather_gradient, make_training_chain
 from ..reference.update import update
 
 _quiet = np.errstate(all="ignore")
@@ -32,21 +32,15 @@ class NumpyPasses:
 
     @_quiet
     def forward(self, X: Array) -> Array:
-        network, parameters, batch = self._network, self.parameters, None
+        network, statistics = self._network, self._statistics
         self.n_forward += 1
         if self._frozen:
-            parameters = network.fold_batch_norm(parameters, self._statistics)
+            folded = network.fold_batch_norm(self.parameters, statistics)
+            self.chain = make_chain(network.activations, network.weights(folded), network.biases(folded))
         else:
-            batch = Batch(
-                np.full(len(X), self._weights, network.dtype),
-                network.scales(parameters),
-                network.shifts(parameters),
-                network.running(self._statistics),
-                network.dropout or (0.0,) * len(network.shapes),
-                draw(draw(self._seed, STEPS), int(self.n_forward[0])),
-            )
-        W, b = network.weights(parameters), network.biases(parameters)
-        self.chain = make_chain(network.activations, W, b, batch)
+            weights = np.full(len(X), self._weights, network.dtype)
+            key = draw(draw(self._seed, STEPS), int(self.n_forward[0]))
+            self.chain = make_training_chain(network, self.parameters, statistics, weights, key)
         return forward_pass(self.chain, X)
 
     @_quiet

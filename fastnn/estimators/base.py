@@ -24,7 +24,7 @@ from ..losses import Loss
 from ..model import Model
 from ..network.decision import refuse_override
 from ..network.description import Network
-from ..network.views import FoldedViews, LiveViews
+from ..network.views import LiveViews
 from ..system.messages import warn
 from ..system.sklearn_internals import NEVER_CALLED, CallbackSupportMixin, fit_context, with_callbacks
 from ..system.validation import Array, check_choice, check_count
@@ -300,7 +300,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             return LiveViews(arrays_of(state.network, state.predicting), name)
         folded = state.folded
         folded.flags.writeable = False
-        return FoldedViews(arrays_of(state.network, folded), name)
+        return LiveViews(arrays_of(state.network, folded), name, is_folded=True)
 
     def _set_views(
         self, arrays_of: Callable[[Network, Array], list[Array]], values: Iterable[ArrayLike], name: str
@@ -313,7 +313,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             self.__dict__[name] = list(values)
             return
         if self._state.network.batch_norm:
-            raise ValueError(FoldedViews.refusal(name))
+            self._get_views(arrays_of, name)[:] = values  # raises
         state = self._state.copy()
         state.adopt_best()
         # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.

@@ -240,31 +240,23 @@ class Network:
 
     def weights(self, parameters: Array) -> list[Array]:
         """Return views (n_in, n_out) of the weights in the flat vector."""
-        return [
-            parameters[layer.weights : layer.weights + layer.n_in * layer.n_out].reshape(
-                layer.n_in, layer.n_out
-            )
-            for layer in self.layers
-        ]
+        return [_view(parameters, layer.weights, layer.n_in, layer.n_out) for layer in self.layers]
 
     def biases(self, parameters: Array) -> list[Array]:
         """Return views (1, n_out) of the biases in the flat vector."""
-        return [_view_row(parameters, layer.biases, layer.n_out) for layer in self.layers]
+        return [_view(parameters, layer.biases, 1, layer.n_out) for layer in self.layers]
 
     def scales(self, parameters: Array) -> list[Array | None]:
         """Return views (1, n_out) of the scales of the normalised layers, None for the others."""
-        return [_view_row(parameters, layer.scales, layer.n_out) for layer in self.layers]
+        return [_view(parameters, layer.scales, 1, layer.n_out) for layer in self.layers]
 
     def shifts(self, parameters: Array) -> list[Array | None]:
         """Return views (1, n_out) of the shifts of the normalised layers, None for the others."""
-        return [_view_row(parameters, layer.shifts, layer.n_out) for layer in self.layers]
+        return [_view(parameters, layer.shifts, 1, layer.n_out) for layer in self.layers]
 
     def running(self, statistics: Array) -> list[Array | None]:
         """Return views (2, n_out) of the running means and variances; None for layers without them."""
-        return [
-            None if layer.statistics < 0 else statistics[layer.statistics :][: 2 * layer.n_out].reshape(2, -1)
-            for layer in self.layers
-        ]
+        return [_view(statistics, layer.statistics, 2, layer.n_out) for layer in self.layers]
 
     def compute_penalty(
         self, parameters: Array, reg_lambda: float, reduction: str, total_weight: float
@@ -416,9 +408,9 @@ class Network:
 _share_network = functools.lru_cache(maxsize=128)(Network)
 
 
-def _view_row(parameters: Array, offset: int, size: int) -> Any:
-    """Return a view (1, size) of the flat vector, or None if the offset is -1."""
-    return None if offset < 0 else parameters[offset : offset + size].reshape(1, size)
+def _view(vector: Array, offset: int, n_rows: int, size: int) -> Any:
+    """Return a view (n_rows, size) of a flat vector, or None if the offset is -1."""
+    return None if offset < 0 else vector[offset : offset + n_rows * size].reshape(n_rows, size)
 
 
 def _check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:

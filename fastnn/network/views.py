@@ -40,15 +40,21 @@ def make_batch_norm_views(network: Network, parameters: Array, statistics: Array
 class LiveViews(list[Array]):
     """List of one view of the parameters per layer; assigning to an item writes into the model.
 
-    `name` names the list in error messages.
+    `name` names the list in error messages. With `is_folded`, the list holds copies, into which batch
+    normalisation is folded: writing to them would not change the network, and is a ValueError.
     """
 
-    def __init__(self, views: Iterable[Array], name: str) -> None:
+    def __init__(self, views: Iterable[Array], name: str, is_folded: bool = False) -> None:
         super().__init__(views)
-        self._name = name
+        self._name, self._is_folded = name, is_folded
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write arrays into the views of the layers `index`; if one array is refused, write none."""
+        if self._is_folded:
+            raise ValueError(
+                f"{self._name} of a network with batch normalisation cannot be set: its arrays are copies "
+                "with the normalisation folded in. Write to model_.W, model_.b and model_.batch_norm"
+            )
         places = range(len(self))[index]
         if isinstance(places, int):
             places, values = range(places, places + 1), [value]
@@ -71,21 +77,3 @@ class LiveViews(list[Array]):
         ]
         for k, new in zip(places, checked, strict=True):
             self[k][...] = new
-
-
-class FoldedViews(LiveViews):
-    """List of copies of weights or biases into which batch normalisation is folded.
-
-    Writing to a copy would not change the network: assignment raises ValueError.
-    """
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        raise ValueError(self.refusal(self._name))
-
-    @staticmethod
-    def refusal(name: str) -> str:
-        """Return the message for an attempt to write to the list `name`."""
-        return (
-            f"{name} of a network with batch normalisation cannot be set: its arrays are copies with the "
-            "normalisation folded in. Write to model_.W, model_.b and model_.batch_norm"
-        )

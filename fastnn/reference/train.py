@@ -17,22 +17,22 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_
 
     loss_parameter: parameter of the loss's formulas in place of the network's own.
     """
-    W, b = network.weights(parameters), network.biases(parameters)
-    batch = Batch(
-        weights,
-        network.scales(parameters),
-        network.shifts(parameters),
-        network.running(statistics),
-        network.dropout or (0.0,) * len(W),
-        key,
-    )
-    chain = make_chain(network.activations, W, b, batch)
+    chain = make_training_chain(network, parameters, statistics, weights, key)
     parameter = network.loss.parameter if loss_parameter is None else loss_parameter
     arguments = network.loss.formulas, forward_pass(chain, X), y, weights, parameter
     backward_pass(chain, loss_backward(*arguments))
     gradient = np.zeros_like(parameters)
     gather_gradient(network, chain, gradient)
     return loss_value(*arguments), gradient
+
+
+def make_training_chain(network, parameters, statistics, weights, key):
+    """Return the units of a network in a training, for a batch with these weights and random numbers."""
+    W, b = network.weights(parameters), network.biases(parameters)
+    scales, shifts = network.scales(parameters), network.shifts(parameters)
+    rates = network.dropout or (0.0,) * len(W)
+    batch = Batch(weights, scales, shifts, network.running(statistics), rates, key)
+    return make_chain(network.activations, W, b, batch)
 
 
 def gather_gradient(network, chain, gradient):
