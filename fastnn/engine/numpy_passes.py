@@ -6,9 +6,9 @@ import numpy as np
 
 from ..network.description import Array, Network, allocate_zeros
 from ..optimizers import Optimizer
-from ..reference.network import Activation, backward_pass, forward_pass, make_chain
+from ..reference.network import Activation, backward_pass, forward_pass, make_chain, make_training_chain
 from ..reference.random import STEPS, draw
-from ..reference.train import clip_float, gather_gradient, make_training_chain
+from ..reference.train import clip_float, gather_gradient
 from ..reference.update import update
 
 _quiet = np.errstate(all="ignore")

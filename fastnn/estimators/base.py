@@ -313,7 +313,7 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
             self.__dict__[name] = list(values)
             return
         if self._state.network.batch_norm:
-            self._get_views(arrays_of, name)[:] = values  # raises
+            LiveViews([], name, is_folded=True)[:] = values  # raises
         state = self._state.copy()
         state.adopt_best()
         # With `ema_decay`, the parameters and the average that predicts are different arrays: write to both.

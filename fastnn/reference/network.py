@@ -11,10 +11,6 @@ A's shape.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
 from .gate import affine_backward, affine_forward
 from .layer import activation_backward, activation_forward
 from .norm import batch_norm_backward, batch_norm_forward
@@ -23,12 +19,12 @@ from .random import draw, dropout, dropout_backward
 __all__ = [
     "Activation",
     "Affine",
-    "Batch",
     "Dropout",
     "Normalisation",
     "backward_pass",
     "forward_pass",
     "make_chain",
+    "make_training_chain",
     "scores",
 ]
 
@@ -118,42 +114,35 @@ class Dropout:
         return dropout_backward(self.D, dD, self.rate)
 
 
-class Batch(NamedTuple):
-    """Arguments of a chain that only a training needs; lists and tuples have an entry for each layer.
-
-    weights (n,): weights of the samples; scales, shifts, running: parameters and running statistics of
-    normalised layers, None for other layers; rates: dropout rates of the inputs of every layer; key: key of
-    this step's random numbers.
-    """
-
-    weights: np.ndarray
-    scales: list
-    shifts: list
-    running: list
-    rates: tuple
-    key: int
+def make_chain(activations, W, b):
+    """Return the units of a network that predicts, given lists with an entry for each layer."""
+    layers = zip(activations, W, b, strict=True)
+    return [unit for name, W, b in layers for unit in (Affine(W, b), Activation(name))]
 
 
-Unit = Affine | Normalisation | Activation | Dropout
-
-
-def make_chain(activations, W, b, batch=None):
-    """Return the units of a network, given activations, W and b, lists with an entry for each layer.
-
-    With a `Batch`, the chain has the units `Dropout` and `Normalisation` of a training.
-    """
-    chain: list[Unit] = []
-    for layer, name in enumerate(activations):
-        if batch and batch.rates[layer] > 0:
-            chain.append(Dropout(batch.rates[layer], draw(batch.key, layer)))
-        chain.append(Affine(W[layer], b[layer]))
-        if batch and batch.scales[layer] is not None:
-            scale, shift, running = batch.scales[layer], batch.shifts[layer], batch.running[layer]
-            chain.append(Normalisation(batch.weights, scale, shift, running))
+def make_training_chain(network, parameters, statistics, weights, key):
+    """Return the units of a network in a training, for a batch with sample weights (n,) and a random key."""
+    arrays = zip(
+        network.activations,
+        network.weights(parameters),
+        network.biases(parameters),
+        network.scales(parameters),
+        network.shifts(parameters),
+        network.running(statistics),
+        network.dropout or (0.0,) * len(network.activations),
+        strict=True,
+    )
+    chain: list[Affine | Normalisation | Activation | Dropout] = []
+    for layer, (name, W, b, scale, shift, running, rate) in enumerate(arrays):
+        if rate > 0:
+            chain.append(Dropout(rate, draw(key, layer)))
+        chain.append(Affine(W, b))
+        if scale is not None:
+            chain.append(Normalisation(weights, scale, shift, running))
         chain.append(Activation(name))
     return chain
 
 
 def scores(activations, W, b, X):
-    """Return the scores (n, k) of the samples X; see `make_chain` for activations, W and b."""
+    """Return the scores (n, k) of the samples X; see `make_chain`."""
     return forward_pass(make_chain(activations, W, b), X)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .loss import loss_backward, loss_value
-from .network import Affine, Batch, Normalisation, backward_pass, forward_pass, make_chain
+from .network import Affine, Normalisation, backward_pass, forward_pass, make_training_chain
 from .random import STEPS, draw, shuffle
 from .update import add_to_average, limit_norms, update
 
@@ -24,15 +24,6 @@ def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_
     gradient = np.zeros_like(parameters)
     gather_gradient(network, chain, gradient)
     return loss_value(*arguments), gradient
-
-
-def make_training_chain(network, parameters, statistics, weights, key):
-    """Return the units of a network in a training, for a batch with these weights and random numbers."""
-    W, b = network.weights(parameters), network.biases(parameters)
-    scales, shifts = network.scales(parameters), network.shifts(parameters)
-    rates = network.dropout or (0.0,) * len(W)
-    batch = Batch(weights, scales, shifts, network.running(statistics), rates, key)
-    return make_chain(network.activations, W, b, batch)
 
 
 def gather_gradient(network, chain, gradient):

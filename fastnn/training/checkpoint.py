@@ -96,10 +96,8 @@ class Checkpoint:
 
         Parameters
         ----------
-        estimator : MLPClassifier or MLPRegressor
-            Estimator that is fitted.
-        context : sklearn.callback.CallbackContext
-            Context of the fit or of a task.
+        estimator, context
+            Estimator that is fitted, and scikit-learn's context of the fit or of a task.
         """
 
     teardown = on_fit_task_begin = setup
@@ -109,10 +107,8 @@ class Checkpoint:
 
         Parameters
         ----------
-        estimator : MLPClassifier or MLPRegressor
-            Estimator that is fitted.
-        context : sklearn.callback.CallbackContext
-            Context of the task.
+        estimator, context
+            Estimator that is fitted, and scikit-learn's context of the task.
 
         Returns
         -------

@@ -28,7 +28,7 @@ REFERENCE_ONLY = {
     "lbfgs": "Iterate minimise apply_limits",
     "line_search": "LineSearch Trial",
     "loss": "find_formulas",
-    "network": "Activation Affine Batch Dropout Normalisation make_chain scores",
+    "network": "Activation Affine Dropout Normalisation make_chain make_training_chain scores",
     "norm": "EPS MOMENTUM",
     "output": "Softmax",
     "train": "train_step",
