@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,10 @@ from .system.validation import (
     check_rate,
     make_field,
     make_optional,
+    register,
     resolve,
     short_repr,
 )
-from .system.words import translate_arguments
 
 __all__ = [
     "LBFGS",
@@ -168,18 +168,9 @@ def _make_power_tables(base: float, n_digits: int) -> list[Array]:
 
 # Registry of the optimizers: classes by name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
-_OptimizerClass = TypeVar("_OptimizerClass", bound=type[Optimizer])
 
 
-def register(optimizer: _OptimizerClass) -> _OptimizerClass:
-    """Add a class to `OPTIMIZERS` and return the class; for use as a decorator."""
-    optimizer.__init__ = translate_arguments(optimizer.__init__)  # type: ignore[method-assign]
-    OPTIMIZERS[optimizer.name] = optimizer
-    return optimizer
-
-
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "sgd")
 class SGD(Optimizer):
     """Gradient descent: ``p -= rate g``.
 
@@ -200,13 +191,10 @@ class SGD(Optimizer):
     SGD(weight_decay=0.0001)
     """
 
-    name: ClassVar[str] = "sgd"
-
     weight_decay: float = make_field(check_rate, default=0.0)
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "momentum")
 class Momentum(Optimizer):
     """Gradient descent with momentum: ``v = momentum v + (1 - dampening) g``, ``p -= rate v``.
 
@@ -237,7 +225,6 @@ class Momentum(Optimizer):
     Momentum(momentum=0.95, dampening=0.0, weight_decay=0.0, rate_in_velocity=False)
     """
 
-    name: ClassVar[str] = "momentum"
     initial_state = (0.0,)
 
     momentum: float = make_field(_check_momentum, default=0.9)
@@ -252,8 +239,7 @@ class Momentum(Optimizer):
         return _stack_columns(rates, self.momentum, undamped, 0.0, rates)
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "nesterov")
 class Nesterov(Optimizer):
     """Nesterov's momentum: ``v = momentum v + g``, ``p -= rate (g + momentum v)``.
 
@@ -282,7 +268,6 @@ class Nesterov(Optimizer):
     Nesterov(momentum=0.9, weight_decay=0.0, rate_in_velocity=False)
     """
 
-    name: ClassVar[str] = "nesterov"
     rule = "momentum"
     initial_state = (0.0,)
 
@@ -296,8 +281,7 @@ class Nesterov(Optimizer):
         return _stack_columns(rates, self.momentum, 1.0, rates, rates * self.momentum)
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "adagrad")
 class Adagrad(Optimizer):
     """Adagrad: ``s += g^2``, ``p -= rate g / (sqrt(s) + eps)``.
 
@@ -326,8 +310,6 @@ class Adagrad(Optimizer):
     0.01
     """
 
-    name: ClassVar[str] = "adagrad"
-
     lr_decay: float = make_field(check_rate, default=0.0)
     weight_decay: float = make_field(check_rate, default=0.0)
     initial_accumulator_value: float = make_field(check_rate, default=0.0)
@@ -341,8 +323,7 @@ class Adagrad(Optimizer):
         return _stack_columns(rates / (1.0 + steps * self.lr_decay), self.eps)
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "rmsprop")
 class RMSprop(Optimizer):
     """RMSprop: the learning rate is divided by the root of a running mean of the squared derivatives.
 
@@ -372,7 +353,6 @@ class RMSprop(Optimizer):
     0.99
     """
 
-    name: ClassVar[str] = "rmsprop"
     initial_state = (0.0, 0.0)
 
     alpha: float = make_field(check_fraction, default=0.99)
@@ -384,8 +364,7 @@ class RMSprop(Optimizer):
         return _stack_columns(rates, self.eps, self.alpha, 1.0 - self.alpha, self.momentum)
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "adam")
 class Adam(Optimizer):
     """Adam, with running means of the derivatives and of their squares.
 
@@ -417,7 +396,6 @@ class Adam(Optimizer):
     Adam(betas=(0.9, 0.99), eps=1e-08, weight_decay=0.0, eps_hat=False)
     """
 
-    name: ClassVar[str] = "adam"
     initial_state = (0.0, 0.0)
 
     betas: tuple[float, float] = make_field(_check_betas, default=(0.9, 0.999))
@@ -437,8 +415,7 @@ class Adam(Optimizer):
         )
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "adamw")
 class AdamW(Adam):
     """Adam with decoupled weight decay: every step begins with ``p *= 1 - rate weight_decay``.
 
@@ -467,7 +444,6 @@ class AdamW(Adam):
     0.01
     """
 
-    name: ClassVar[str] = "adamw"
     l2 = 0.0
 
     weight_decay: float = make_field(check_rate, default=0.01)
@@ -476,8 +452,7 @@ class AdamW(Adam):
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
 
 
-@register
-@dataclass(frozen=True)
+@register(OPTIMIZERS, "lbfgs")
 class LBFGS(Optimizer):
     """Limited-memory BFGS on full batches; an epoch is one iteration.
 
@@ -516,8 +491,6 @@ class LBFGS(Optimizer):
     >>> bool(history.loss[-1] < 0.05)
     True
     """
-
-    name: ClassVar[str] = "lbfgs"
 
     maxcor: int = make_field(check_positive_count, default=10)
     ftol: float = make_field(check_rate, default=1e-9)
