@@ -23,7 +23,9 @@ from .grids import Tally
 from .image import BoundaryImage, RenderStats
 from .painters import Advance, Painter, never_stop
 from .regions import Regions
-from .sinks import ArraySink, Destination, FileSink, Picture, Sink, open_sink
+from .sinks import Destination, open_sink
+from .sinks.array import ArraySink
+from .sinks.base import FileSink, Picture, Sink
 from .view import Rect, View
 
 if TYPE_CHECKING:

@@ -234,16 +234,12 @@ def _read_colours(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
             return colormaps[colours]
         if colours in color_sequences:
             return ListedColormap(color_sequences[colours])
-        raise ValueError(
-            "colours must be a sequence with one colour per class, such as ['tab:blue', '#ff7f0e'], a "
-            "mapping from classes to colours, or the name of a colormap, such as 'Set2' or 'viridis', got "
-            f"{colours!r}"
-        )
-    entries = _list_entries(colours)
+    entries = None if isinstance(colours, str) else _list_entries(colours)
     if entries is None:
         raise ValueError(
-            "colours must be a sequence with one colour per class, a mapping from classes to colours, or a "
-            f"colormap, got {colours!r}"
+            "colours must be a sequence with one colour per class, such as ['tab:blue', '#ff7f0e'], a "
+            "mapping from classes to colours, a colormap, or the name of a colormap, such as 'Set2' or "
+            f"'viridis', got {colours!r}"
         )
     return {key: _parse_colour(value, f"colours[{key!r}]") for key, value in entries.items()}
 

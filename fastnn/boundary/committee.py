@@ -32,12 +32,10 @@ class Committee:
 
     @property
     def dtype(self) -> np.dtype:
-        """Dtype of the parameters and of the computation."""
         return self.members[0][0].dtype
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
         return self.members[0][0].n_outputs
 
     @property
@@ -80,7 +78,6 @@ class Plane(NamedTuple):
     scale: NDArray[np.float64]  # (2,)
 
     def coordinates(self, xs: Array, ys: Array, dtype: np.dtype) -> tuple[Array, Array]:
-        """Return u for `xs` and v for `ys`, in `dtype`."""
         with np.errstate(over="ignore"):  # coordinates too large for float32 become infinite
             u, v = (
                 ((values - self.origin[k]) * self.scale[k]).astype(dtype) for k, values in enumerate((xs, ys))
@@ -161,10 +158,6 @@ def make_committee(
     mapping: AffineMap | None,
     output: int | None,
 ) -> Committee:
-    """Return the committee of a model's networks in a plane, all converted to the widest of their dtypes.
-
-    See `make_plane` and `restrict_network` for the arguments.
-    """
     plane = make_plane(features, fixed, mapping)
     members = [restrict_network(*member, plane, output) for member in networks.members]
     dtype = np.result_type(*(network.dtype for network, _ in members))

@@ -40,7 +40,6 @@ class Tiles(NamedTuple):
     margins: Floats
 
     def select(self, is_chosen: NDArray[np.bool_]) -> Tiles:
-        """Return some of the tiles."""
         return Tiles(self.corners[is_chosen], self.classes[is_chosen], self.margins[is_chosen])
 
 

@@ -121,7 +121,6 @@ def boundary_array(
 
 
 def _paint_chunk(*, block_id: tuple[int, int], picture: tuple[Painter, View, int, Regions | None]) -> Array:
-    """Return the pixels of one chunk; called in a worker."""
     painter, view, side, regions = picture
     (bottom, top), (left, right) = (
         (k * side, min((k + 1) * side, count)) for k, count in zip(block_id, view.size[::-1], strict=True)

@@ -57,7 +57,6 @@ def draw_picture(
     that are drawn pale, None for none, and `plane` is the title of the legend.
     """
     assert image.data is not None
-    check_axes(ax)
     if (X is None) != (y is None):
         raise ValueError("X and y are drawn together: give both or neither")
     points = None if X is None else check_samples(X, 2, np.dtype(np.float64))
@@ -160,7 +159,6 @@ def _draw_samples(
 
 
 def format_class(label: Any) -> str:
-    """Return the text for a class in a legend."""
     if not isinstance(label, str):
         return f"class {label}"
     if label.startswith("_"):  # matplotlib leaves out of legends what begins with an underscore
@@ -215,7 +213,6 @@ def open_axes(ax: Axes | None) -> Iterator[Axes]:
 
 
 def axes_pixels(ax: Axes) -> tuple[int, int]:
-    """Return the width and height of axes in pixels, at least 1."""
     extent = ax.get_window_extent()
     return max(1, round(extent.width)), max(1, round(extent.height))
 

@@ -102,7 +102,6 @@ class Grid:
             _ = pointer.address
 
     def classes(self, xs: Array, ys: Array, target: Array) -> None:
-        """Fill the target with class numbers."""
         kernel = pictures.grid_classes(self._committee.votes, self._committee.dtype, target.dtype)
         kernel(self._networks, xs, ys, *self._workspace(xs.size), target)
 

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 
 from ..network.description import Array
 from .colours import check_colouring
-from .sinks import Picture, PngCoding, save_pixels
+from .sinks import save_pixels
+from .sinks.base import Picture
+from .sinks.png import PngCoding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +219,6 @@ class BoundaryImage:
     def _picture(
         self, pixels: Array, colours: Colours | None = None, cmap: str | Colormap | None = None
     ) -> Picture:
-        """Return the description of pixels for a file, by default in the colours of this image."""
         # Class numbers in a wider array of the user's are written as the least dtype that holds them.
         dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
         return Picture(
@@ -238,7 +239,6 @@ class BoundaryImage:
         return self.data
 
     def __repr__(self) -> str:
-        """Return the size, the method and the elapsed time as text."""
         stats = self.stats
         where = f", path={str(self.path)!r}" if self.path else ""
         size = "" if self.data is None else f"{self.data.shape[1]} x {self.data.shape[0]}, "

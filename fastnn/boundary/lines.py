@@ -148,7 +148,6 @@ def boundary_lines(
 
 
 def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[int, int]:
-    """Return the numbers of squares along x and y; raise ValueError if they are too many."""
     if tolerance is None:
         return DEFAULT_SQUARES, DEFAULT_SQUARES
     try:
@@ -170,7 +169,6 @@ def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float,
 
 
 def _check_points(n_points: float, across: Axis, up: Axis, tolerance: Any) -> None:
-    """Raise ValueError for more points of a lattice than can be evaluated."""
     if n_points > MAX_POINTS:
         n_squares = (across.n_points - 1) * (up.n_points - 1)
         raise ValueError(

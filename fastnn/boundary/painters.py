@@ -48,7 +48,6 @@ FEW_CELLS = 4
 
 
 def never_stop(n_pixels: int = 0) -> bool:
-    """Return False: nothing asks a painter to stop, nor how far it is."""
     return False
 
 
@@ -101,10 +100,9 @@ def make_painter(
     class_of_interest: Any = None,
     n_pixels: int = 0,
 ) -> Painter:
-    """Return the painter of a subject.
+    """Return the painter of a subject; `n_pixels` of the picture decide for the method "auto".
 
-    `n_pixels` is the number of pixels in the picture, for the choice of the method "auto"; the other
-    arguments and the errors are described at `render_boundary`.
+    `render_boundary` describes the other arguments and the errors.
     """
     check_choice(response, "response", RESPONSES)
     check_choice(method, "method", METHODS)
@@ -196,7 +194,6 @@ class NetworkPainter(Painter):
 
     @property
     def method(self) -> str:  # type: ignore[override]
-        """Method of painting, so far or planned."""
         if not self._n_probed:
             return "dense" if self.reason else "certified"
         return "certified, then dense" if self._n_dense else "certified"
@@ -206,11 +203,9 @@ class NetworkPainter(Painter):
         return Grid(self._committee)
 
     def compile(self) -> None:
-        """Find, load or compile the kernels of the method, as planned."""
         self._grid.compile(self.response, self.dtype, certified=not self.reason)
 
     def find_regions(self, view: View, side: int, stopped: Callable[[], bool]) -> Found:
-        """Return the squares in which one class provably wins; None for the dense method."""
         axes = view.xs, view.ys
         shape = -(-view.ys.n_points // side), -(-view.xs.n_points // side)
         if self.reason or math.prod(shape) > MAX_CELLS:
@@ -274,7 +269,6 @@ class NetworkPainter(Painter):
     def paint(
         self, xs: Array, ys: Array, target: Array, advance: Advance = never_stop, squares: Squares = None
     ) -> Tally:
-        """Paint a rectangle by the chosen method; change to "dense" if bounds decide too few pixels."""
         xs, ys = self._committee.inputs(xs, ys)
         # Where squares are known, the bounds are worth their time.
         if not self.reason or squares is not None:
@@ -301,7 +295,6 @@ class NetworkPainter(Painter):
         return tally
 
     def _evaluate(self, xs: Array, ys: Array, target: Array) -> Tally:
-        """Evaluate all pixels in one call of a kernel."""
         began = time.perf_counter()
         if self.response == "class":
             self._grid.classes(xs, ys, target)
@@ -339,7 +332,6 @@ class TablePainter(Painter):
     def paint(
         self, xs: Array, ys: Array, target: Array, advance: Advance = never_stop, squares: Squares = None
     ) -> Tally:
-        """Paint a rectangle, some points at a time."""
         began = time.perf_counter()
         predict: Any = self._predict
         flat = target.reshape(-1)

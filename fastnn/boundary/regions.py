@@ -23,7 +23,6 @@ class Regions:
     dtype: np.dtype  # of the pixels
 
     def in_rect(self, rect: Rect) -> NDArray[np.signedinteger]:
-        """Return the part of `winners` that a rectangle touches."""
         rows, columns = (
             slice(begin // self.side, -(-end // self.side))
             for begin, end in ((rect.bottom, rect.top), (rect.left, rect.right))

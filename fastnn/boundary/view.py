@@ -71,7 +71,6 @@ class View(NamedTuple):
 
     @property
     def n_pixels(self) -> int:
-        """Number of pixels."""
         return self.xs.n_points * self.ys.n_points
 
 

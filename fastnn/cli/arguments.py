@@ -6,10 +6,6 @@ import argparse
 import csv
 import math
 from pathlib import Path
-from typing import TypeAlias
-
-# Subcommands of a parser. The type has only a private name.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # Kinds of targets.
 TASKS = ("classification", "regression")
@@ -18,7 +14,6 @@ PRESETS = ("fast", "good", "best")
 
 
 def add_table_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the table."""
     parser.add_argument(
         "table",
         metavar="TABLE",
@@ -28,14 +23,12 @@ def add_table_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_columns_argument(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """Add an option that takes names of columns, and may be repeated, with its help."""
     parser.add_argument(
         name, metavar="COLUMN,COLUMN", action="extend", type=parse_names, default=[], help=text
     )
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say how tables are read."""
     group = parser.add_argument_group(
         "reading",
         "CSV files are read as their first lines suggest, and as the file of a model's training was; these "
@@ -97,7 +90,6 @@ def parse_texts(text: str) -> tuple[str, ...]:
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:
-    """Parse numbers that are separated by commas."""
     try:
         return tuple(float(number) for number in text.split(",") if number.strip())
     except ValueError:
@@ -106,7 +98,6 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 
 
 def parse_seconds(text: str) -> float:
-    """Parse a time in seconds, above 0."""
     try:
         value = float(text)
     except ValueError:

@@ -1,23 +1,19 @@
-"""The subcommand ``fastnn evaluate``: compare the predictions of a saved model with the truth in a table."""
+"""Score a model that 'fastnn train' has written on a table with the target, beside a constant prediction.
+
+Tables are CSV or Parquet files. Parquet files, which may be larger than memory, are read and evaluated in
+pieces.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .arguments import Commands, add_reading_arguments, add_table_argument, parse_file
+from .arguments import add_reading_arguments, add_table_argument, parse_file
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "evaluate",
-        help=summary,
-        description="Score a model that 'fastnn train' has written on the rows of a CSV or Parquet file with "
-        "the target, beside a constant prediction. Parquet files, which may be "
-        "larger than memory, are read and evaluated in pieces.",
-        epilog="example: fastnn evaluate run/model.fastnn test.csv",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: fastnn evaluate run/model.fastnn test.csv"
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
     add_table_argument(parser)
     parser.add_argument(
@@ -38,11 +34,9 @@ def add_command(commands: Commands, summary: str) -> None:
         help="JSON file of the scores; - for standard output, and the printed tables for standard error",
     )
     add_reading_arguments(parser)
-    parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    """Run the command, whose modules are imported now; return the exit status."""
+def run(arguments: argparse.Namespace) -> int:
     from ..tables.commands.evaluate_table import evaluate_table
     from ..tables.commands.options import EvaluateOptions
 

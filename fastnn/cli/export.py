@@ -1,4 +1,9 @@
-"""The subcommand ``fastnn export``: translate a saved model to another system."""
+"""Write a model, read from a file of its method save, for another system.
+
+The result is a graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch
+module (torch.save). Models of tables, as 'fastnn train' makes them, are exported to ONNX, with their
+preprocessing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import inspect
 from pathlib import Path
 
 from ..system.printing import print
-from .arguments import Commands, parse_names
+from .arguments import parse_names
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
 # Systems by the suffixes of their files.
@@ -21,16 +26,7 @@ _SUFFIXES = {
 }
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "export",
-        help=summary,
-        description="Read a model that was saved by its method save, and write it for another system: a "
-        "graph in ONNX, a C header, a fitted scikit-learn estimator (a joblib pickle), or a PyTorch module "
-        "(torch.save). Models of tables, as fastnn train makes them, are exported to ONNX, with their "
-        "preprocessing.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="file of the saved model")
     parser.add_argument(
         "--to", choices=SYSTEMS, help="system (default: by the file's name, .onnx, .h, .joblib or .pt)"
@@ -49,11 +45,9 @@ def add_command(commands: Commands, summary: str) -> None:
         type=parse_names,
         help="for models of tables to ONNX: columns without an input, whose values count as missing",
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Export the model; return the exit status."""
+def run(options: argparse.Namespace) -> int:
     import fastnn
 
     from ..system.files import check_output

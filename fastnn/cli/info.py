@@ -1,4 +1,4 @@
-"""The subcommand ``fastnn info``: describe saved models."""
+"""Print the kind of a saved model, its network, parameters and training, and the version that wrote it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ import argparse
 from pathlib import Path
 
 from ..system.printing import print
-from .arguments import Commands
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "info",
-        help=summary,
-        description="Print the kind of a saved model, its network, the number of parameters, its training "
-        "and the version that wrote it.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", type=Path, help="name of a file that save() has written"
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Print the descriptions; return the exit status."""
+def run(options: argparse.Namespace) -> int:
     from ..saving.information import info
 
     for k, path in enumerate(options.files):

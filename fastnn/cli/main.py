@@ -82,8 +82,10 @@ def _make_parser(command: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary)
         if name == command:
-            importlib.import_module(f".{name}", __package__).add_command(commands, summary)
-        else:
-            commands.add_parser(name, help=summary)
+            module = importlib.import_module(f".{name}", __package__)
+            subparser.description = module.__doc__
+            subparser.set_defaults(run=module.run)
+            module.add_arguments(subparser)
     return parser

@@ -1,4 +1,8 @@
-"""The subcommand ``fastnn moons``: train the tutorial's network and draw its decision boundary."""
+"""Train the tutorial's network on make_moons, print losses, accuracy and time, and draw the boundary.
+
+The learning rate is 0.01 for up to 200 samples, and inversely proportional to their number for more: the
+gradient is a sum over them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine import BACKENDS
-from .arguments import Commands, parse_count
+from .arguments import parse_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,16 +24,8 @@ if TYPE_CHECKING:
     from ..model import Model
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "moons",
-        help=summary,
-        description="Train the tutorial's network on make_moons, print its losses, its accuracy and the "
-        "time of the training, and draw its decision boundary. The learning rate is 0.01 for up to 200 "
-        "samples, and inversely proportional to their number for more: the gradient is a sum over them.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument(
         "--hidden",
         type=_parse_sizes,
@@ -61,11 +57,9 @@ def add_command(commands: Commands, summary: str) -> None:
     parser.add_argument(
         "--backend", choices=sorted(BACKENDS), default="numba", help="backend that trains the network"
     )
-    parser.set_defaults(run=_run)
 
 
 def _parse_spread(text: str) -> float:
-    """Parse a standard deviation: a finite number of at least 0."""
     try:
         value = float(text)
     except ValueError:
@@ -84,8 +78,7 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Train the network, print its accuracy and draw its boundary; return the exit status."""
+def run(options: argparse.Namespace) -> int:
     layers_dim = (2, *options.hidden, 2)
     import numpy as np
     from matplotlib.backend_bases import FigureCanvasBase

@@ -1,4 +1,8 @@
-"""The subcommand ``fastnn playground``: a page on which a network is changed while it learns."""
+"""Open a page in the browser on which a network is changed while it learns.
+
+The server accepts local connections only, and prints the page's address, which opens later playgrounds of the
+same user and port too. Ctrl-C ends it.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,11 @@ from pathlib import Path
 
 from ..system.extras import import_extra
 from ..system.printing import print
-from .arguments import Commands, add_columns_argument, add_reading_arguments, parse_count, parse_path
+from .arguments import add_columns_argument, add_reading_arguments, parse_count, parse_path
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "playground",
-        help=summary,
-        description="Open a page in the browser on which a network is changed while it learns. The server "
-        "accepts local connections only, and prints the page's address, which opens later playgrounds of the "
-        "same user and port too. Ctrl-C ends it.",
-        epilog="example: fastnn playground data.csv --target species",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: fastnn playground data.csv --target species"
     parser.add_argument(
         "table",
         metavar="TABLE",
@@ -64,26 +60,25 @@ def add_command(commands: Commands, summary: str) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     add_reading_arguments(parser)
-    usual = vars(parser.parse_args([]))
-    parser.set_defaults(run=functools.partial(_run, usual))
+    parser.set_defaults(usual=vars(parser.parse_args([])))
 
 
-def _run(usual: dict[str, object], options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, or export; return the exit status. `usual` has the options' defaults."""
+def run(options: argparse.Namespace) -> int:
     if options.export is not None:
         return _export(options)
     if any(each is not None for each in (options.wheel, options.pyodide_url, options.with_python)):
         raise ValueError("--wheel, --pyodide-url and --with-python work only with --export: name its folder")
     from ..play.server import playground
 
+    serving = {"port": options.port, "browser": not options.no_browser, "settings": options.settings}
     if options.table is None:
-        given = {name for name, value in usual.items() if getattr(options, name) != value}
+        given = {name for name, value in options.usual.items() if getattr(options, name) != value}
         if given - {"port", "no_browser", "settings"}:
             raise ValueError(
                 "--target, --drop and the options of reading work only with a table: name the table, "
                 "fastnn playground TABLE"
             )
-        playground(port=options.port, browser=not options.no_browser, settings=options.settings)
+        playground(**serving)
         return 0
     if options.target is None:
         raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
@@ -97,19 +92,11 @@ def _run(usual: dict[str, object], options: argparse.Namespace) -> int:
     problem = make_problem(read, options.target, None, options.drop, None)
     for note in (*read.notes, *problem.notes):
         print(f"note: {note}", file=sys.stderr)
-    playground(
-        problem.frame,
-        problem.target,
-        target=options.target,
-        port=options.port,
-        browser=not options.no_browser,
-        settings=options.settings,
-    )
+    playground(problem.frame, problem.target, target=options.target, **serving)
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    """Write the playground without a server; return the exit status."""
     from ..play.export import PYODIDE_URL, copy_python, export_playground
 
     if options.table is not None:

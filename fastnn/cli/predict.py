@@ -1,24 +1,20 @@
-"""The subcommand ``fastnn predict``: predict the rows of a table with a saved model."""
+"""Predict every row of a table with a model that 'fastnn train', or a tabular estimator's save, has written.
+
+Tables are CSV or Parquet files. Columns are found by their names, in any order. Parquet files, which may be
+larger than memory, are read and predicted in pieces. A file of predictions is written whole or not at all.
+Remarks go to standard error.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .arguments import Commands, add_columns_argument, add_reading_arguments, add_table_argument, parse_file
+from .arguments import add_columns_argument, add_reading_arguments, add_table_argument, parse_file
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "predict",
-        help=summary,
-        description="Predict every row of a CSV or Parquet file with a model that 'fastnn train', or the "
-        "method save of a TabularClassifier or TabularRegressor, has written. Columns are found by their "
-        "names, in any order. Parquet files, which may be larger than memory, are read and predicted in "
-        "pieces. A file of predictions is written whole or not at all. Remarks go to standard error.",
-        epilog="example: fastnn predict run/model.fastnn new.csv --proba --keep id -o predictions.csv",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: fastnn predict run/model.fastnn new.csv --proba --keep id -o predictions.csv"
     parser.add_argument("model", metavar="MODEL", type=Path, help="file of the saved model")
     add_table_argument(parser)
     parser.add_argument(
@@ -34,11 +30,9 @@ def add_command(commands: Commands, summary: str) -> None:
     parser.add_argument("--quantiles", action="store_true", help="add the quantiles that the model has")
     add_columns_argument(parser, "--keep", "columns of the table to copy")
     add_reading_arguments(parser)
-    parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    """Run the command, whose modules are imported now; return the exit status."""
+def run(arguments: argparse.Namespace) -> int:
     from ..tables.commands.options import PredictOptions
     from ..tables.commands.predict_table import predict_table
 

@@ -1,4 +1,8 @@
-"""The subcommand ``fastnn train``: fit networks to a table, and write the model, its scores and a report."""
+"""Fit several networks to a table, and write model.fastnn, metrics.json and report.html.
+
+The table is a CSV or Parquet file of numbers, categories, dates and text, with missing values. 'fastnn
+predict' and fastnn.load read the model. The report is one page with scores, curves and columns.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from pathlib import Path
 from .arguments import (
     PRESETS,
     TASKS,
-    Commands,
     add_columns_argument,
     add_reading_arguments,
     add_table_argument,
@@ -20,17 +23,8 @@ from .arguments import (
 )
 
 
-def add_command(commands: Commands, summary: str) -> None:
-    """Add the subcommand, with a summary in one line, to the subparsers of ``fastnn``."""
-    parser = commands.add_parser(
-        "train",
-        help=summary,
-        description="Fit several networks side by side to a table in a CSV or Parquet file: numbers, "
-        "categories, dates and text, with missing values. "
-        "Writes model.fastnn, which 'fastnn predict' and fastnn.load read; metrics.json; and "
-        "report.html, one page with scores, curves and columns.",
-        epilog="example: fastnn train customers.csv --target churn --drop id --out run",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: fastnn train customers.csv --target churn --drop id --out run"
     add_table_argument(parser)
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column to predict")
     parser.add_argument("--task", choices=TASKS, help="kind of the target (default: as its values suggest)")
@@ -106,11 +100,9 @@ def add_command(commands: Commands, summary: str) -> None:
         help="memory for a training on Parquet files, such as 4GiB (default: what is free)",
     )
     add_reading_arguments(parser)
-    parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    """Run the command, whose modules are imported now; return the exit status."""
+def run(arguments: argparse.Namespace) -> int:
     from ..tables.commands.options import TrainTableOptions
     from ..tables.commands.train_table import train_table
 

@@ -23,30 +23,14 @@ from ..view import Rect
 from .array import ArraySink
 from .base import FileSink, Picture, Sink
 from .deepzoom import DeepZoomSink
-from .png import PngCoding, PngSink
+from .png import PngSink
 from .zarr import ZarrSink
-
-__all__ = [
-    "FORMATS",
-    "ArraySink",
-    "Destination",
-    "FileSink",
-    "Picture",
-    "PngCoding",
-    "Sink",
-    "open_sink",
-    "save_pixels",
-]
 
 # An array, the path of a file, or None for a new array.
 Destination = Array | str | os.PathLike[str] | None
 
 # Classes of file sinks by suffix. To add a format, write a class and add its suffix here.
-FORMATS: dict[str, type[FileSink]] = {
-    ".png": PngSink,
-    ".zarr": ZarrSink,
-    ".dzi": DeepZoomSink,
-}
+FORMATS: dict[str, type[FileSink]] = {".png": PngSink, ".zarr": ZarrSink, ".dzi": DeepZoomSink}
 
 
 def open_sink(out: Destination, picture: Picture, argument: str = "out") -> Sink:

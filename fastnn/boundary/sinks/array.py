@@ -32,24 +32,20 @@ class ArraySink(Sink):
         self.is_painted_in_place = is_plain and is_contiguous and self.pixels.dtype == picture.dtype
 
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
-        """Yield bands of whole rows, from the lowest upward."""
         height, width = self.pixels.shape
         rows = MAX_ROWS if regions else min(max(height // ARRAY_RECTANGLES, MIN_ROWS), MAX_ROWS)
         for bottom in range(0, height, rows):
             yield Rect(bottom, min(bottom + rows, height), 0, width)
 
     def target(self, rect: Rect) -> Array | None:
-        """Return a view of the rectangle if pixels can be painted into the array directly, else None."""
         return rect.cut(self.pixels) if self.is_painted_in_place else None
 
     def encode(self, rect: Rect, pixels: Array) -> None:
-        """Copy the pixels to the array, unless they were painted into it directly."""
         if not self.is_painted_in_place:
             rect.cut(self.pixels)[:] = pixels
 
 
 def _make_array(shape: tuple[int, int], picture: Picture) -> Array:
-    """Return a new array; raise MemoryError at once if it does not fit into the free memory."""
     check_memory(
         math.prod(shape) * picture.dtype.itemsize,
         f"a picture of {picture.width} x {picture.height} pixels takes",

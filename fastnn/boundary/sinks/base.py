@@ -53,7 +53,6 @@ class Picture:
 
 
 def _convert_label(label: Any) -> Any:
-    """Return a label as an object that JSON can represent."""
     if isinstance(label, np.generic):
         label = label.item()
     return label if isinstance(label, (str, int, float, bool)) else str(label)
@@ -187,7 +186,6 @@ class FileSink(Sink):
         check_replaceable(self.path, self.argument)
 
     def discard(self) -> None:
-        """Remove the draft."""
         self.draft.discard()
 
 

@@ -36,12 +36,10 @@ class DeepZoomSink(FileSink):
     max_classes = PALETTE
 
     def final_names(self) -> tuple[Path, ...]:
-        """Return the final names of the folder of tiles, the index and the page."""
         stem = self.path.stem
         return (self.path.with_name(f"{stem}_files"), self.path, self.path.with_name(f"{stem}.html"))
 
     def check_place(self) -> None:
-        """Raise ValueError if anything but a pyramid exists under the names."""
         tiles, index, page = self.final_names()
         for name in (index, page):
             check_replaceable(name, self.argument)
@@ -105,7 +103,6 @@ class DeepZoomSink(FileSink):
             self.one_class[key] = name
 
     def close(self) -> None:
-        """Write the index and the page, and move the pyramid to its final name."""
         _, index, page = self.final_names()
         width, height = self.picture.width, self.picture.height
         self.draft.name(index).write_text(

@@ -51,7 +51,6 @@ class PngSink(FileSink):
         self.file.write(_png_chunk(b"IDAT", zlib.compress(b"", DEFLATE_LEVEL)[:2]))
 
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
-        """Yield strips of whole rows, from the top downward."""
         self.regions = regions
         width, rows = self.picture.width, max(1, PNG_POINTS // self.picture.width)
         for top in range(self.picture.height, 0, -rows):
@@ -96,7 +95,6 @@ class PngSink(FileSink):
         self.checksum = _join_checksums(self.checksum, checksum, size)
 
     def close(self) -> None:
-        """End the compressed stream and the file, and move the file to its final name."""
         # An empty last block, and the checksum of all uncompressed bytes.
         self.file.write(_png_chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", self.checksum)))
         self.file.write(_png_chunk(b"IEND", b""))
@@ -141,13 +139,11 @@ class PngCoding:
             self.bits = next(bits for bits in (1, 2, 4, 8) if len(colours) <= 1 << bits)
 
     def head(self, width: int, height: int) -> bytes:
-        """Return the first bytes of a file: signature, header and palette."""
         kind = self.INDEXED if self.has_palette else self.GREY
         header = struct.pack(">IIBBBBB", width, height, self.bits, kind, 0, 0, 0)
         return self.SIGNATURE + _png_chunk(b"IHDR", header) + self.palette
 
     def file(self, pixels: Array) -> bytes:
-        """Return the bytes of a whole file."""
         height, width = pixels.shape
         data = _png_chunk(b"IDAT", _deflate(self.lines(pixels), self.has_palette))
         return self.head(width, height) + data + _png_chunk(b"IEND", b"")
@@ -191,7 +187,6 @@ def _clip(pixels: Array) -> Array:
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    """Return a chunk of a PNG file: length, kind, data and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 

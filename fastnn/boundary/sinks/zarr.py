@@ -40,7 +40,6 @@ class ZarrSink(FileSink):
     square = ZARR_CHUNK
 
     def check_place(self) -> None:
-        """Raise ValueError if anything but a Zarr array exists under the name."""
         if self.path.exists() and not _is_array(self.path):
             raise ValueError(
                 f"{self.argument}: there is already something at {self.path} that is not a Zarr array"
@@ -111,7 +110,6 @@ class ZarrSink(FileSink):
         super().discard()
 
     def _number(self, rect: Rect) -> tuple[int, int]:
-        """Return row and column of the shard to which a chunk belongs."""
         rows, columns = (count * ZARR_CHUNK for count in self.n_chunks)
         return rect.bottom // rows, rect.left // columns
 
@@ -137,7 +135,6 @@ class Shard(Sink):
         self.pixels: Array | None = None
 
     def rectangles(self, regions: Regions | None = None) -> Iterator[Rect]:
-        """Yield the chunks that must be painted."""
         bottom, top, left, right, _ = self.rect
         for row, column in np.argwhere(self.winners < 0).tolist():
             i, j = bottom + row * ZARR_CHUNK, left + column * ZARR_CHUNK
