@@ -110,24 +110,16 @@ class Field:
         return tuple(self._choice(name, entry) for entry in self._list(name, value))
 
     def _points(self, name: str, value: object) -> tuple[tuple[float, float, int], ...]:
-        points = []
-        for number, entry in enumerate(self._list(name, value), 1):
-            try:
-                x, y, label = entry
-                has_place = all(is_number(at) and abs(at) <= MAX_COORDINATE for at in (x, y))
-                if not (has_place and self._is_label(label)):
-                    raise ValueError
-            except (TypeError, ValueError):
+        points, labels = self._list(name, value), range(int(self._limits[1]) + 1)
+        for number, entry in enumerate(points, 1):
+            is_point = isinstance(entry, list | tuple) and len(entry) == 3 and all(map(is_number, entry))
+            if not (is_point and max(map(abs, entry[:2])) <= MAX_COORDINATE and entry[2] in labels):
                 raise RequestError(
                     name,
                     f"point {number} must be [x, y, class], two numbers and a class from 0 to "
                     f"{self.maximum:g}, got {short_repr(entry)}",
-                ) from None
-            points.append((float(x), float(y), int(label)))
-        return tuple(points)
-
-    def _is_label(self, value: object) -> bool:
-        return is_number(value) and 0 <= value <= self._limits[1] and value == int(value)
+                )
+        return tuple((float(x), float(y), int(label)) for x, y, label in points)
 
 
 def declare(

@@ -226,9 +226,20 @@ def draw_samples(settings: Settings, table: PlayTable | None = None) -> Learning
     """Return the problem that settings describe, with its samples; the loss is not checked."""
     if settings.dataset == "table":
         return _use_table(settings, table)
-    X, y, kind, classes = _samples(settings)
+    data, classes = DATASETS[settings.dataset], None
+    if data.draw is not None:
+        X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
+    elif len(settings.points) < 2:
+        raise RequestError("points", "paint at least two points: click into the picture, or drag")
+    else:
+        points = np.array(settings.points)
+        X, y = points[:, :2].copy(), points[:, 2].astype(np.int64)
+    if data.kind == "classes":
+        classes = [str(label) for label in range(max(2, int(y.max()) + 1))]
     train, test = _split_samples(settings, len(y))
-    return LearningProblem(settings, kind, X, y, train, test, classes, ["x1", "x2"], _limits(settings, X))
+    return LearningProblem(
+        settings, data.kind, X, y, train, test, classes, ["x1", "x2"], _limits(settings, X)
+    )
 
 
 def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[LearningProblem, Model]:
@@ -247,25 +258,6 @@ def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[Le
         raise RequestError("loss", str(error)) from None
     _check_optimizer(problem, model)
     return problem, model
-
-
-def _samples(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
-    """Return samples, targets, their kind and names of the classes."""
-    data = DATASETS[settings.dataset]
-    if data.draw is None:
-        return _use_points(settings)
-    X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
-    names = [str(label) for label in range(int(y.max()) + 1)] if data.kind == "classes" else None
-    return X, y, data.kind, names
-
-
-def _use_points(settings: Settings) -> tuple[Array, Array, str, list[str] | None]:
-    if len(settings.points) < 2:
-        raise RequestError("points", "paint at least two points: click into the picture, or drag")
-    points = np.array(settings.points)
-    y = points[:, 2].astype(np.int64)
-    names = [str(label) for label in range(max(2, int(y.max()) + 1))]
-    return points[:, :2].copy(), y, "classes", names
 
 
 def _use_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
