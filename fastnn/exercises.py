@@ -192,7 +192,6 @@ def _describe_difference(name: str, result: Any, expected: Any) -> str:
 
 
 def _describe_shape(name: str, result: NDArray[Any], expected: NDArray[Any]) -> str:
-    """Return what is wrong with a result of another shape."""
     if result.shape == expected.shape[::-1]:
         return f"{name} is transposed: its shape is {result.shape} instead of {expected.shape}."
     shapes = f"{name} has the shape {result.shape} instead of {expected.shape}"

@@ -44,7 +44,7 @@ class Tiles(NamedTuple):
 
 
 def cut_tiles(classes: Array, margins: Array | None = None) -> Tiles:
-    """Return the tiles whose points differ in class, given those (height, width) of the points of a lattice.
+    """Return the tiles whose points differ in class, given the classes (height, width) of a lattice.
 
     Without `margins` (height, width), lines cross edges in the middle.
     """

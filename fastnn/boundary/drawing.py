@@ -188,8 +188,8 @@ def check_axes(ax: Any) -> None:
 
     if not (ax is None or isinstance(ax, Axes)):
         raise TypeError(
-            f"ax must be axes of matplotlib, got {short_repr(ax)}: pass one of those that plt.subplots() "
-            "returns, or leave ax out to draw on a new figure"
+            f"ax must be axes of matplotlib, got {short_repr(ax)}: pass axes that plt.subplots() returns, "
+            "or leave ax out to draw on a new figure"
         )
     if ax is not None and ax.name != "rectilinear":
         raise TypeError(f"ax must be rectilinear axes, got the projection {ax.name!r}: leave projection out")

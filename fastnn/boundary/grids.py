@@ -120,9 +120,9 @@ class Grid:
     ) -> Tally:
         """Fill the target with class numbers; squares in which one class provably wins are not evaluated.
 
-        If `stopped` returns True, the target may be incomplete. `squares` (n, 3) are those to fill: row,
-        column, and size, `MIN_SQUARE` times a power of 2 and the same for all. By default they cover the
-        target.
+        If `stopped` returns True, the target may be incomplete. `squares` (n, 3) are the squares to
+        fill: row, column, and size, `MIN_SQUARE` times a power of 2 and the same for all. By default they
+        cover the target.
         """
         kernel = pictures.evaluate(self._committee.votes, self._committee.dtype, target.dtype)
         fill_squares = pictures.fill_squares(target.dtype)

@@ -324,7 +324,7 @@ class TablePainter(Painter):
 
     @property
     def classes(self) -> Array | None:  # type: ignore[override]
-        """Labels; if they were not known before, those found so far. None for a response."""
+        """Labels known before, or found so far; None for a response."""
         if not self._is_of_classes:
             return None
         return np.array(list(self._numbers)) if self.finds_classes else self.subject.classes

@@ -16,8 +16,7 @@ from .view import Rect
 class Regions:
     """The classes of the squares of a picture, known before a pixel is painted."""
 
-    # Pixels to a side of a square. Squares begin at the lower left; those at the upper and the right edge may
-    # be cut off.
+    # Pixels to a side of a square. Squares begin at the lower left, and may be cut off at the other edges.
     side: int
     winners: NDArray[np.signedinteger]  # (n_rows, n_columns): class of all pixels of a square; -1 if unknown
     dtype: np.dtype  # of the pixels

@@ -103,8 +103,8 @@ def render_boundary(
         which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
         spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
         under samples. By default twenty colours, of which the first six differ to colour-blind readers too,
-        or "turbo" for more classes, paler in files too. Where the classes are those that are predicted,
-        the number of colours is checked when the picture is saved or drawn.
+        or "turbo" for more classes, paler in files too. Without known classes, the number
+        of colours is checked when the picture is saved or drawn.
     cmap : str or Colormap, optional
         Colormap of a response, or its name: 0 has its first colour and 1 its last. In files, it is for
         ``.png`` and ``.dzi``. By default a response is grey.

@@ -5,22 +5,35 @@ Models, estimators and ensembles have the methods `to_onnx`, `to_sklearn`, `to_t
 estimators.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .skl2onnx import register_skl2onnx as register_skl2onnx
-
 __all__ = ["register_skl2onnx"]
 
 
-def __getattr__(name: str) -> Any:
-    # Every model imports this package: exporters are loaded when they are used.
-    if name == "register_skl2onnx":
-        from .skl2onnx import register_skl2onnx
+def register_skl2onnx() -> None:
+    """Register fastnn's estimators and ensembles with skl2onnx, for pipelines and searches that hold them.
 
-        return register_skl2onnx
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    After the call, ``skl2onnx.to_onnx(pipeline, X)`` converts pipelines with an `MLPClassifier`,
+    `MLPRegressor`, `MLPEnsembleClassifier` or `MLPEnsembleRegressor`, or with a class derived from one of
+    them, whenever that class is defined. A single estimator needs no registration: it has the method
+    `to_onnx`.
 
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed; the message says how to install it.
 
-def __dir__() -> list[str]:
-    return __all__
+    Notes
+    -----
+    Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the samples given
+    to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" work as for
+    scikit-learn's classifiers. With "zipmap", skl2onnx's default, classes that are booleans or floats become
+    integers, and maps hold probabilities in float32, as ONNX's ZipMap requires.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.export.register_skl2onnx()  # doctest: +SKIP
+    >>> onnx_model = skl2onnx.to_onnx(pipeline, X[:1], options={"zipmap": False})  # doctest: +SKIP
+    """
+    from .skl2onnx import register  # every model imports this package: load exporters when they are used
+
+    register()

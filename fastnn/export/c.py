@@ -61,12 +61,10 @@ def _rename(code: str, name: str, dtype: np.dtype) -> str:
 
 
 def _format_number(value: float | np.floating[Any]) -> str:
-    """Return a number as a literal in float, with the fewest decimals that give the same number."""
     return f"{value!s}f"
 
 
 def _wrap(text: str, first: str, indent: str) -> str:
-    """Return text in lines, the first of which begins with `first`, and the others with an indent."""
     wrapper = textwrap.TextWrapper(WIDTH, first, indent, break_long_words=False, break_on_hyphens=False)
     return wrapper.fill(text)
 
@@ -152,14 +150,12 @@ def _write_classes(description: ModelDescription, name: str) -> str:
 
 
 def _write_function(name: str) -> str:
-    """Return an activation or an output function."""
     if name == "softmax":
         return _SOFTMAX
     lines: list[str] = []
     variables = {id(VARIABLE): "z"}  # names by the identity of expressions
 
     def name_operand(node: Expression | float) -> str:
-        """Return a number, or the name of a variable, which is defined before its first use."""
         if not isinstance(node, Expression):
             return _format_number(node)
         if id(node) not in variables:
@@ -183,7 +179,6 @@ def _apply(function: str, values: str, n: int) -> list[str]:
 
 
 def _list_suffixes(description: ModelDescription) -> list[str]:
-    """Return the ends of the members' names, empty for a single network."""
     n = len(description.members)
     return [f"_{k}" for k in range(1, n + 1)] if n > 1 else [""]
 
@@ -280,7 +275,6 @@ def _compute_expected(description: ModelDescription, samples: Array) -> Array:
 
 
 def _write_self_test(description: ModelDescription, samples: Array) -> str:
-    """Return the self-test, which compares the outputs of samples with the expected ones."""
     compute, check = "net_predict_proba", ""
     if description.kind == "numbers":
         compute = "net_predict"
@@ -367,7 +361,6 @@ def _write_introduction(description: ModelDescription, name: str) -> str:
 
 
 def _write_header(description: ModelDescription, name: str, samples: Array) -> str:
-    """Return a model as a header; its dtype is the header's."""
     members = description.members
     functions = {layer.activation for member in members for layer in member.layers}
     functions |= {member.output for member in members}

@@ -50,11 +50,9 @@ class Member:
 
     @property
     def layers_dim(self) -> tuple[int, ...]:
-        """Numbers of inputs, of units of every hidden layer, and of outputs."""
         return (self.layers[0].weights.shape[0], *(layer.biases.size for layer in self.layers))
 
     def compute_scores(self, X: Array) -> Array:
-        """Return the scores (n, n_outputs) of samples, the units of the last layer."""
         for layer in self.layers:
             X = activation_forward(layer.activation, X @ layer.weights + layer.biases)
         return X
@@ -83,7 +81,6 @@ class ModelDescription:
 
     @property
     def n_inputs(self) -> int:
-        """Number of features of a sample."""
         return self.members[0].layers_dim[0]
 
     @property
@@ -98,7 +95,6 @@ class ModelDescription:
 
     @property
     def class_list(self) -> Array:
-        """Classes as an array, empty without classes."""
         return np.array([]) if self.classes is None else self.classes
 
     def convert(self, dtype: DTypeLike | None) -> ModelDescription:
@@ -143,10 +139,8 @@ def describe(
 ) -> ModelDescription:
     """Describe a model by its networks, with copies of their flat parameters, which must be finite.
 
-    Batch normalisation is folded into these. The other arguments are fields of `ModelDescription`.
-
-    A classifier that knows only one class is described by a constant network, whose softmax is 1: the fitted
-    networks have no effect on its predictions.
+    Batch normalisation is folded into these. A classifier that knows only one class is described by a
+    constant network, whose softmax is 1: the fitted networks have no effect on its predictions.
     """
     members = []
     for network, parameters, fit in networks:

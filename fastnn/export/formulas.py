@@ -34,6 +34,5 @@ def find_sigmoid_argument(node: Expression) -> Expression | None:
 
 
 def _list_parts(node: Expression) -> list[Expression]:
-    """Return all expressions of which a node is made."""
     inner = [one for one in node.arguments if isinstance(one, Expression)]
     return inner + [part for one in inner for part in _list_parts(one)]

@@ -71,10 +71,7 @@ OPERATORS = {
 def to_onnx(
     description: ModelDescription, path: str | PathLike[str] | None = None, dtype: DTypeLike | None = None
 ) -> ModelProto:
-    """Return a model as an ``onnx.ModelProto``, and write it to a file if `path` is given.
-
-    `fastnn.Model.to_onnx` documents the arguments and the errors.
-    """
+    """Return a model as an ``onnx.ModelProto``, and write it to a file if `path` is given."""
     onnx = import_extra("onnx", "onnx", "to_onnx")
     description = description.convert(dtype)
     sample = Tensor("X", description.dtype, ("N", description.n_inputs))
@@ -100,16 +97,13 @@ class Tensor:
 
     name: str  # name
     dtype: np.dtype  # data type; object for text
-    shape: tuple[str | int, ...]  # sizes, with names for those that vary
+    shape: tuple[str | int, ...]  # sizes, with names for sizes that vary
     is_output: bool = False  # True for an output
     comment: str = ""  # explanation, kept in the graph
 
 
 def list_outputs(description: ModelDescription, alternative: str = "") -> list[Tensor]:
-    """Return the outputs of a model: label and probabilities, or numbers.
-
-    The error for classes that ONNX lacks ends with `alternative`.
-    """
+    """Return the outputs of a model; the error for classes that ONNX lacks ends with `alternative`."""
     n_outputs, classes = description.n_outputs, description.class_list
     if description.kind == "numbers":
         return [Tensor("variable", description.dtype, ("N", n_outputs), True)]
@@ -146,7 +140,6 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
     deciding, threshold = (mean, 0.5) if description.is_ensemble else (scores[0], 0.0)
 
     def add_comparison(values: str, output: str | None = None) -> str:
-        """Add the comparison with the threshold: 1 where a value is above, else 0."""
         limit = graph.constant(np.array(threshold, description.dtype))
         return graph.node("Cast", graph.node("Greater", values, limit), output=output, to=_INT64)
 
@@ -222,10 +215,7 @@ assert set(_OUTPUTS) == set(OUTPUTS)
 
 
 def convert_classes(classes: Array, alternative: str = "") -> Array:
-    """Return classes in a dtype that ONNX has: text, bool, int64 or double.
-
-    The error for other classes ends with `alternative`.
-    """
+    """Return classes as text, bool, int64 or double; the error for others ends with `alternative`."""
     kind = classes.dtype.kind
     if kind in "OU" and all(isinstance(one, str) for one in classes):
         for one in classes:
@@ -273,7 +263,6 @@ class Graph:
         return name
 
     def cast(self, values: str, dtype: np.dtype) -> str:
-        """Add a conversion to a data type, and return the name of the result."""
         return self.node("Cast", values, to=self._onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
     def constant(self, value: Array) -> str:
@@ -290,10 +279,7 @@ class Graph:
     def finish(
         self, comment: str, properties: dict[str, str], path: str | PathLike[str] | None = None
     ) -> ModelProto:
-        """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given.
-
-        `comment` is the documentation of the model, and `properties` are its metadata.
-        """
+        """Return the graph as an ``onnx.ModelProto``, checked; write it to a file if `path` is given."""
         helper = self._onnx.helper
         infos: tuple[list[ValueInfoProto], list[ValueInfoProto]] = ([], [])
         for tensor in self._tensors:

@@ -9,50 +9,18 @@ from .methods import Exportable
 from .onnx import OPSET, Builder, add_model, convert_classes
 
 
-def register_skl2onnx() -> None:
-    """Register fastnn's estimators and ensembles with skl2onnx, for pipelines and searches that hold them.
-
-    After the call, ``skl2onnx.to_onnx(pipeline, X)`` converts pipelines with an `MLPClassifier`,
-    `MLPRegressor`, `MLPEnsembleClassifier` or `MLPEnsembleRegressor`, or with a class derived from one of
-    them, whenever that class is defined. A single estimator needs no registration: it has the method
-    `to_onnx`.
-
-    Raises
-    ------
-    ImportError
-        If skl2onnx is not installed; the message says how to install it.
-
-    Notes
-    -----
-    Networks compute in the dtype of their fit. Probabilities and numbers have the dtype of the samples given
-    to ``skl2onnx.to_onnx``. The options "zipmap", "output_class_labels" and "nocl" work as for
-    scikit-learn's classifiers. With "zipmap", skl2onnx's default, classes that are booleans or floats become
-    integers, and maps hold probabilities in float32, as ONNX's ZipMap requires.
-
-    Examples
-    --------
-    >>> import fastnn
-    >>> fastnn.export.register_skl2onnx()  # doctest: +SKIP
-    >>> onnx_model = skl2onnx.to_onnx(pipeline, X[:1], options={"zipmap": False})  # doctest: +SKIP
-    """
+def register() -> None:
     skl2onnx = import_extra("skl2onnx", "onnx", "register_skl2onnx")
 
-    def register(kind: type) -> None:
-        is_classifier = hasattr(kind, "predict_proba")
-        options = {
-            "zipmap": [True, False, "columns"],
-            "output_class_labels": [False, True],
-            "nocl": [True, False],
-        }
-        skl2onnx.update_registered_converter(
-            kind,
-            f"{kind.__module__}.{kind.__qualname__}",
-            _set_types,
-            _convert,
-            options=options if is_classifier else None,
-        )
+    def register_class(kind: type) -> None:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        options: dict[str, list[Any]] | None = None
+        if hasattr(kind, "predict_proba"):
+            flags = {"output_class_labels": [False, True], "nocl": [True, False]}
+            options = {"zipmap": [True, False, "columns"], **flags}
+        skl2onnx.update_registered_converter(kind, name, _set_types, _convert, options=options)
 
-    Exportable._watch_classes("skl2onnx", register)
+    Exportable._watch_classes("skl2onnx", register_class)
 
 
 def _set_types(operator: Any) -> None:

@@ -20,10 +20,7 @@ _OTHER_WAYS = "to_onnx, to_torch and to_c can export this model"
 
 
 def to_sklearn(description: ModelDescription) -> BaseEstimator:
-    """Return a model as a fitted estimator of scikit-learn.
-
-    `fastnn.Model.to_sklearn` documents the result and the errors.
-    """
+    """Return a model as a fitted estimator of scikit-learn."""
     if len(description.class_list) == 1:
         raise ValueError(
             "scikit-learn's MLPClassifier gives two probabilities for one class: use its DummyClassifier, "
@@ -70,7 +67,6 @@ def _make_voting(description: ModelDescription) -> BaseEstimator:
 
 
 def _make_estimator(description: ModelDescription, member: Member, classes: Array) -> BaseEstimator:
-    """Return a network as a fitted MLPClassifier or MLPRegressor."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     from ..system.sklearn_internals import set_private_attributes

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> Module:
-    """Return a model as a ``torch.nn.Module``.
-
-    `fastnn.Model.to_torch` documents the arguments and the errors.
-    """
+    """Return a model as a ``torch.nn.Module``."""
     torch = _import_torch()
     description = description.convert(dtype)
     networks = [_make_sequential(torch, description, member) for member in description.members]
@@ -27,7 +24,6 @@ def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> M
 
 
 def _import_torch() -> ModuleType:
-    """Import PyTorch, or raise ImportError with instructions."""
     try:
         import torch
     except ImportError:
@@ -59,7 +55,6 @@ def _list_modules(nn: ModuleType) -> dict[str, Module | None]:
 
 
 def _make_sequential(torch: ModuleType, description: ModelDescription, member: Member) -> Module:
-    """Return a network with its output function."""
     nn, known = torch.nn, _list_modules(torch.nn)
     modules: list[Module] = []
     for position, layer in enumerate(member.layers):

@@ -95,7 +95,7 @@ class Artist:
         self._X, self._y = model._check(problem.features(problem.X), problem.y)
         self._subsets = problem.train, problem.test
         network = self._network
-        # Each hidden layer as a network of its own computes the outputs of its units from those before it.
+        # Each hidden layer as a network of its own, whose inputs are the outputs of the layer before.
         self._hidden = [
             Network(network.layers_dim[n : n + 2], network.activations[n : n + 1], network.dtype)
             for n in range(len(network.layers_dim) - 2)

@@ -19,7 +19,7 @@ STROKES = (
     ([0.45, 0.55, 0.65, 0.7], [0.4, 0.5, 0.55, 0.4]),
     ([0.75, 0.85, 0.82], [0.7, 0.6, 0.8]),
 )
-# Settings of the samples: what is known to work says something about those that a data set names itself.
+# Settings of the samples, of which the best known settings hold only what a data set names itself.
 OF_SAMPLES = {"dataset", "test_share", "seed"} | {k for k, each in FIELDS.items() if "dataset" in each.only}
 USUAL = {name: each.default for name, each in (FIELDS | OPTIONS).items() if name not in OF_SAMPLES}
 

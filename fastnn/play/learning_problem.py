@@ -300,7 +300,7 @@ def _choose_columns(settings: Settings, table: PlayTable) -> list[str]:
 
 
 def _split_samples(settings: Settings, n_samples: int) -> tuple[Array, Array]:
-    """Return the numbers of the samples that train, and of those that test."""
+    """Return the numbers of the training samples and of the test samples."""
     everything = np.arange(n_samples)
     if not settings.test_share:
         return everything, everything[:0]

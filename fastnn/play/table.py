@@ -43,7 +43,7 @@ class PlayTable:
     kind: str  # "classes" or "regression"
     y: Array  # numbers (n,) of the classes, counted from 0, or targets of a regression
     classes: list[str] | None  # None for a regression
-    by_use: list[str]  # the most useful columns first: those that share most information with the target
+    by_use: list[str]  # all columns, by the information that they share with the target, most first
 
     @property
     def state(self) -> dict[str, Any]:

@@ -100,8 +100,8 @@ def plot_decision_boundary(
         Features along x and y, by number or by the name of X's column; by default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
         Values of the other features, constant over the picture, which the legend names; by default their
-        means in X. The samples have other values of these features: those whose predicted class is not that
-        of the region they lie in are pale.
+        means in X. The samples have other values of these features: a sample is pale if its predicted class
+        differs from the class of its region.
     method, class_of_interest, classes : optional
         See `render_boundary`.
     n_threads : int, optional
@@ -216,7 +216,6 @@ def is_regressor(model: Any) -> bool:
 
 
 def _check_targets(y: ArrayLike, n_samples: int) -> Array:
-    """Return the targets (n,) of a regressor; raise ValueError unless each sample has one finite number."""
     targets = check_real_array(y, "y")
     if targets.shape not in ((n_samples,), (n_samples, 1)):
         raise ValueError(f"X has {n_samples} samples, but y has shape {targets.shape}")
@@ -226,7 +225,6 @@ def _check_targets(y: ArrayLike, n_samples: int) -> Array:
 
 
 def _predict_numbers(subject: Subject, samples: Array) -> Array:
-    """Return the numbers (n, 1) that a regressor predicts."""
     assert subject.predict is not None
     numbers = np.asarray(subject.predict(samples), np.float64).reshape(len(samples), -1)
     if numbers.shape[1] != 1:
@@ -260,7 +258,7 @@ def _name_axes(section: Section, columns: list[str], how: str) -> tuple[list[str
 
 
 def _differs_off_plane(subject: Subject, table: Array, points: Array) -> Array:
-    """Return which samples have another class than their region."""
+    """Return a mask of the samples whose predicted class is not their region's."""
     predict: Any = subject.predict or subject.scores
     own, shown = (np.asarray(predict(X)) for X in (table, subject.section.samples(*points.T)))
     if own.ndim > 1:  # probabilities

@@ -113,7 +113,6 @@ def _make_axes(axes: Sequence[Axes] | None, count: int) -> Array:
 
 
 def _draw_losses(ax: Axes, epochs: Array, losses: Array, checked: Array) -> None:
-    """Draw the losses of the training, and of the validation where they are not NaN."""
     ax.plot(epochs, losses, label="training")
     if np.isfinite(checked).any():
         ax.plot(epochs, checked, "--", label="validation")

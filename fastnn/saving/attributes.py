@@ -75,7 +75,6 @@ class SavableAttributes(Savable):
 
     @classmethod
     def _is_saved(cls, name: str) -> bool:
-        """Return True if files hold the attribute of this name."""
         is_fitted = name.endswith("_") and not name.startswith("_")
         return is_fitted or name in cls._SAVED or name in cls._get_param_names()  # type: ignore[attr-defined]
 

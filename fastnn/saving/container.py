@@ -81,7 +81,6 @@ def read_container(path: Path) -> tuple[Contents, str]:
 
 
 def _check_format(entries: dict[str, Any]) -> None:
-    """Raise ValueError if the entries are of another version of the format."""
     from .. import __version__
 
     if entries["format"] != FORMAT:
@@ -110,10 +109,7 @@ def _compute_checksum(text: str, arrays: Mapping[str, Array]) -> str:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """Return the value of a JSON text that has neither duplicate keys nor NaN and infinity.
-
-    A text that is anything else, or nested too deeply, is a ValueError.
-    """
+    """Return the value of a JSON text; duplicate keys, NaN, infinity and deep nesting are a ValueError."""
     try:
         return json.loads(text, object_pairs_hook=_make_dict, parse_constant=_refuse_constant)
     except RecursionError:
@@ -121,7 +117,6 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def _make_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object as a dict; raise ValueError for a duplicate key."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
@@ -131,5 +126,4 @@ def _make_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(constant: str) -> Any:
-    """Raise ValueError for NaN and infinity, which JSON does not have."""
     raise ValueError(f"{constant} is not a JSON number")

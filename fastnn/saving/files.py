@@ -69,7 +69,6 @@ class Savable:
         return model
 
     def __copy__(self) -> Any:
-        """Return a shallow copy, which shares the parameters."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other
@@ -141,10 +140,7 @@ def load(path: str | os.PathLike[str], losses: Iterable[type[Loss]] = ()) -> Any
 def load_with_version(
     path: str | os.PathLike[str], losses: Iterable[type[Loss]] | None = None
 ) -> tuple[Any, str]:
-    """Return the model in a file, and the version of fastnn that wrote it; raise the errors of `load`.
-
-    losses: those of `Decoder`.
-    """
+    """Return the model in a file, and the version of fastnn that wrote it; `losses` are as in `Decoder`."""
     checked = check_file_name(path, "path")
     if not checked.exists():
         raise FileNotFoundError(f"there is no file {checked}")

@@ -158,7 +158,6 @@ class Encoder:
 
 
 def _make_refusal(value: Any, name: str) -> str:
-    """Return the message for a value that a file cannot hold."""
     if isinstance(value, FunctionSchedule):
         value = value.function
     if callable(value) and not isinstance(value, type) and not is_dataclass(value):

@@ -26,7 +26,7 @@ class DeepZoomSink(FileSink):
 
     Level 0 is one pixel. Each level has twice as many pixels to a side as the level below, which has every
     second pixel of it. A rectangle consists of whole tiles on `DZI_LEVELS` levels, of which the lower ones
-    have its pixels thinned. The levels below those are painted again, from every eighth pixel of every eighth
+    have its pixels thinned. The levels below are painted again, from every eighth pixel of every eighth
     row, and so on: a few per cent of all points, far fewer where the squares of the picture are known.
 
     Tiles of one class are links to one file, which is written once.

@@ -21,7 +21,7 @@ from .base import FileSink, Sink
 
 ZARR_CHUNK = 2048  # pixels to a side
 ZARR_SHARD = 32  # chunks to a side of a shard: a trillion pixels are in 256 files
-# Level of compression by Zstandard: the fastest of those with short codes for runs.
+# Level of compression by Zstandard: the fastest level with short codes for runs.
 ZSTD_LEVEL = 1
 # Place and size of a chunk in a shard that does not hold it.
 MISSING = np.iinfo(np.uint64).max
@@ -122,7 +122,7 @@ class Shard(Sink):
     specification of the codec ``sharding_indexed``, version 1.0.) A shard of the fill value has no file.
 
     The folder may have to be created. `winners` (n_rows, n_columns) are the classes of the chunks, -1 for
-    those that must be painted, and `chunk` is their height and width.
+    a chunk that must be painted, and `chunk` is their height and width.
     """
 
     def __init__(
