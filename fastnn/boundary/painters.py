@@ -21,7 +21,7 @@ from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..network.description import Array
 from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
-from ..system.validation import check_choice, short_repr
+from ..system.validation import check_choice, is_masked, short_repr
 from .grids import CALL_OPERATIONS, Grid, Tally
 from .regions import Regions
 from .subjects import Subject
@@ -342,7 +342,7 @@ class TablePainter(Painter):
             samples = self.subject.section.samples(xs[index % xs.size], ys[index // xs.size])
             with let_interrupts_through():
                 values = predict(samples)
-            if np.ma.is_masked(values):
+            if is_masked(values):
                 raise ValueError("the model predicts masked values: fill them, as numpy.ma.filled does")
             pixels = self._class_numbers if self._is_of_classes else self._responses
             flat[index] = pixels(np.asarray(values), index.size)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.request import url2pathname
 
 from fastnn_kernels.compiler.interrupts import defer_signals
 
@@ -237,4 +236,6 @@ def find_local(source: str | os.PathLike[str]) -> Path | None:
     scheme, _, rest = os.fspath(source).partition("://")
     if scheme.lower() not in ("file", "local"):
         return None
+    from urllib.request import url2pathname  # it loads HTTP and email
+
     return Path(url2pathname(rest.removeprefix("localhost")))

@@ -27,7 +27,7 @@ class ArraySink(Sink):
         shape = (picture.height, picture.width)
         self.pixels = _make_array(shape, picture) if out is None else _check_array(out, shape, picture)
         flags = self.pixels.flags
-        is_plain = not isinstance(self.pixels, np.ma.MaskedArray)  # an assignment removes the mask
+        is_plain = out is None or not isinstance(out, np.ma.MaskedArray)  # an assignment removes the mask
         is_contiguous = flags.c_contiguous and flags.aligned
         self.is_painted_in_place = is_plain and is_contiguous and self.pixels.dtype == picture.dtype
 
