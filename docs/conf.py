@@ -104,8 +104,6 @@ html_theme_options = {
     "show_prev_next": True,
     "show_toc_level": 2,
     "navigation_with_keys": False,
-    "pygments_light_style": "tango",
-    "pygments_dark_style": "github-dark",
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }

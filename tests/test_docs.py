@@ -181,6 +181,12 @@ def test_files_named_in_documents_exist(name):
             assert ((ROOT / name).parent / target).exists(), target
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_line_of_a_paragraph_begins_a_list(name):
+    prose = re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^(?!\d+\.|[-#] )\S.*\n(?:1\.|[-+*]) .*", prose, re.MULTILINE) == []
+
+
 def test_changelog_and_citation_have_this_version():
     assert f"[{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\nversion: {fastnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Links out of docs/, which work on a code host, become links that work on the site.
 
-A link to CONTRIBUTING.md or CHANGELOG.md leads to the page that includes the file. A link to a source file or
+A link to CONTRIBUTING.md, CHANGELOG.md or examples leads to the page that includes it. A link to a source file or
 folder leads to the code host if `source_url` names one, and otherwise becomes plain text.
 """
 
@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Pages of the site that include files of the repository, from the folder docs/.
+# Pages of the site, from the folder docs/, that include files or a folder of the repository.
 PAGES = {
     "CONTRIBUTING.md": "understand/contributing.md",
     "CHANGELOG.md": "understand/changelog.md",
+    "examples": "gallery/index.rst",
     "README.md": "index.md",
     "SECURITY.md": "understand/security.md",
 }

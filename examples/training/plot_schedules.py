@@ -30,7 +30,7 @@ plt.show()
 # about until the end. Whoever lowers the rate in time gets a lower loss.
 
 X, y = load_digits(return_X_y=True)
-plt.figure(figsize=(7, 3.6))
+plt.figure(figsize=(6, 3.6))
 for name in ("constant", "step_decay", "cosine_decay", "one_cycle"):
     model = fastnn.Model([64, 16, 10], output_activation="identity", init="glorot_uniform", random_state=0)
     history = model.train(
