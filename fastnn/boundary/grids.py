@@ -139,11 +139,9 @@ class Grid:
                 if stopped():
                     break
                 batch = undecided[first : first + step]
-                n_evaluated += kernel(
-                    self._networks, xs, ys, batch, len(batch), places, row, tile, units, sums, target
-                )
+                n_evaluated += kernel(self._networks, xs, ys, batch, places, row, tile, units, sums, target)
             evaluated = time.perf_counter()
-            n_filled = fill_squares(won, len(won), target)
+            n_filled = fill_squares(won, target)
             filled = time.perf_counter()
             seconds = divided - began, evaluated - divided, filled - evaluated
             tally += Tally(n_bounded, n_evaluated, n_filled, *seconds)
@@ -190,10 +188,10 @@ class Grid:
         # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
         # pixels.
         n_batches = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
-        workspace = waiting, batch, won, undecided, counts, cells, forms, total
+        lists = pictures.Squares(waiting, batch, won, undecided, counts)
         while counts[pictures.WAITING] and not stopped():
             counts[[pictures.WON, pictures.UNDECIDED, pictures.BOUNDED]] = 0
-            subdivide(bounded, xs, ys, leaf_size, n_batches, *workspace)
+            subdivide(bounded, xs, ys, leaf_size, n_batches, lists, cells, forms, total)
             n_won, n_undecided = counts[pictures.WON], counts[pictures.UNDECIDED]
             yield won[:n_won], undecided[:n_undecided], int(counts[pictures.BOUNDED])
 

@@ -87,16 +87,15 @@ class NumbaBackend(Backend):
         self, network: Network, X: MatrixLike, y: Array, weights: Array, n_threads: int = 0
     ) -> Callable[[Array], float]:
         value = get_loss_pointer(value_pointer, network.loss, network.dtype)
-        pointers = forward_table(network.kernel_activations, network.dtype), value
         kernel = prediction.loss(is_sparse(X), network.dtype)
         weights = weights.astype(network.dtype)
 
         def list_others(rows: slice, tile: Array, units: Array) -> tuple[Any, ...]:
             width = units.shape[0] // network.layout.n_units
-            targets, row = (allocate_empty(n * width, network.dtype) for n in (y.shape[1], 1))
-            return align(y[rows]), weights[rows], network.loss.parameter, tile, targets, row, units
+            targets = allocate_empty((y.shape[1] + 1) * width, network.dtype)
+            return value, align(y[rows]), weights[rows], network.loss.parameter, tile, targets, units
 
-        compute = _make_function(network, X, kernel, pointers, list_others, n_threads)
+        compute = _make_function(network, X, kernel, list_others, n_threads)
 
         def add_losses(parameters: Array) -> float:
             total = 0.0
@@ -113,17 +112,17 @@ def _make_outputs(
 ) -> tuple[Callable[[Array], list[bool]], Array]:
     """Return a `_make_function` that fills an array with the outputs `name`, and this array."""
     n_samples, dtype, sparse = X.shape[0], network.dtype, is_sparse(X)
-    pointers: tuple[Any, ...] = (forward_table(network.kernel_activations, dtype),)
+    pointers: tuple[FunctionPointer, ...] = ()
     if name is None:
         kernel, result = prediction.predict(sparse, dtype), np.empty(n_samples, np.int64)
     else:
         kernel, result = prediction.outputs(sparse, dtype), np.empty((n_samples, network.n_outputs), dtype)
-        pointers += (forward_pointer(name, dtype),)
+        pointers = (forward_pointer(name, dtype),)
 
-    def list_others(rows: slice, tile: Array, units: Array) -> tuple[Array, ...]:
-        return tile, units, result[rows]
+    def list_others(rows: slice, tile: Array, units: Array) -> tuple[Any, ...]:
+        return *pointers, tile, units, result[rows]
 
-    return _make_function(network, X, kernel, pointers, list_others, n_threads, is_kept), result
+    return _make_function(network, X, kernel, list_others, n_threads, is_kept), result
 
 
 def _make_prediction_workspace(
@@ -138,16 +137,16 @@ def _make_function(
     network: Network,
     X: MatrixLike,
     kernel: FunctionPointer,
-    pointers: tuple[Any, ...],
     list_others: Callable[[slice, Array, Array], tuple[Any, ...]],
     n_threads: int,
     is_kept: bool = True,
 ) -> Callable[[Array], list[Any]]:
     """Return a function of the parameters: the results of a kernel for consecutive slices of the samples.
 
-    `pointers` are the first arguments of the kernel, ``list_others(rows, tile, units)`` the last. If the
+    The arguments of the kernel are the network, the samples and ``list_others(rows, tile, units)``. If the
     function `is_kept` for several calls, a single short call of the kernel stays prepared.
     """
+    activations = forward_table(network.kernel_activations, network.dtype)
     n_tiles = X.shape[0] // find_widest_tile(network)
     is_packed = n_tiles >= limits.PACKED_TILES
 
@@ -158,7 +157,8 @@ def _make_function(
             plan, packed = pack_network_weights(plan, parameters, is_sparse(X))
 
         def run(rows: slice, samples: MatrixLike, tile: Array, units: Array) -> Any:
-            return kernel(*pointers, plan, parameters, packed, samples, *list_others(rows, tile, units))
+            described = prediction.PackedNetwork(activations, plan, parameters, packed)
+            return kernel(described, samples, *list_others(rows, tile, units))
 
         return _run_slices(network, X, run, n_threads)
 
@@ -168,13 +168,13 @@ def _make_function(
     if X.shape[0] > _count_slice_rows(network, X, units):
         return compute
     parameters = allocate_zeros(network.n_parameters, network.dtype)
-    others = list_others(slice(None), tile, units)
-    given = *pointers, network.layout.plan, parameters, parameters, align(X), *others
+    described = prediction.PackedNetwork(activations, network.layout.plan, parameters, parameters)
+    given = described, align(X), *list_others(slice(None), tile, units)
     call = PreparedCall(kernel, **dict(zip(kernel.kinds, given, strict=True)))
 
     def repeat(parameters: Array) -> list[Any]:
-        if call.arguments["parameters"] is not parameters:
-            call.set(parameters=parameters, packed=parameters)
+        if call.arguments["network"].parameters is not parameters:
+            call.set(network=described._replace(parameters=parameters, packed=parameters))
         return [call()]
 
     return repeat

@@ -88,7 +88,10 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
             cubic = upper if way < 0.0 else lower
         secant = step + trial[2] / (trial[2] - best[2]) * way
         is_closer, is_farther = abs(cubic - step) < abs(secant - step), abs(cubic - step) > abs(secant - step)
-        following = cubic if (is_closer if is_bracketed and not turns else is_farther) else secant
+        takes_cubic = is_farther
+        if is_bracketed and not turns:
+            takes_cubic = is_closer
+        following = cubic if takes_cubic else secant
         if turns:
             is_bracketed = True
         elif is_bracketed:

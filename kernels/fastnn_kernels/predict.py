@@ -1,9 +1,8 @@
 """Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
-vectors). X is an array (N, I), or a `sparse.Table` if `sparse`. `network.forward_pass` describes the plan,
-the parameters and the packed weights. The workspaces `units` and `tile` are flat;
-`tile` has I * T elements, or the size of `sparse.SparseTile.sums` if `sparse`.
+vectors). network is a `PackedNetwork`; X is an array (N, I), or a `sparse.Table` if `sparse`. The workspaces
+`units` and `tile` are flat; `tile` has I * T elements, or the size of `sparse.SparseTile.sums` if `sparse`.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ def input_width(plan, parameters):
 
 @functools.cache
 def tile_scores(sparse: bool) -> Kernel:
-    """Return the kernel of the scores.
+    """Return the kernel that returns the scores (K, T) of the samples ``first : first + n``.
 
-    Its arguments are ``(activations, plan, parameters, packed, X, first, n, tile, T, units)``. It returns the
-    scores (K, T) of the samples ``first : first + n``, a window of `units`.
+    The scores are a window of `units`.
     """
     forward = forward_pass(False, False, sparse)
 
     @kernel
-    def tile_scores(activations, plan, parameters, packed, X, first, n, tile, T, units):
+    def tile_scores(network, X, first, n, tile, T, units):
+        activations, plan, parameters, packed = network
         if sparse:
             inputs = view(tile, 0, T, sparse_width(plan, parameters))
             samples = SparseTile(X, first, first + n - 1, inputs)
@@ -59,21 +58,19 @@ def tile_scores(sparse: bool) -> Kernel:
 
 @functools.cache
 def outputs(sparse: bool) -> Kernel:
-    """Return the kernel of the outputs.
+    """Return the kernel that fills P (N, K) with the outputs of X; True if they are all finite.
 
-    Its arguments are ``(activations, transform, plan, parameters, packed, X, tile, units, P)``. activations:
-    a `layer.forward_table`; transform: an `output.forward_pointer`. The kernel fills P (N, K) with the
-    outputs of X and returns True if they are all finite.
+    transform is an `output.forward_pointer`.
     """
     scores, width = tile_scores(sparse), sparse_width if sparse else input_width
 
     @kernel
-    def outputs(activations, transform, plan, parameters, packed, X, tile, units, P):
-        T = tile.shape[0] // width(plan, parameters)
+    def outputs(network, X, transform, tile, units, P):
+        T = tile.shape[0] // width(network.plan, network.parameters)
         finite = True
         for first in range(0, P.shape[0], T):
             n = min(P.shape[0] - first, T)
-            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
+            S = scores(network, X, first, n, tile, T, units)
             call(transform, (S, S))
             # The padding repeats the last sample: it is finite if the samples are.
             finite &= all_finite(S)
@@ -87,21 +84,21 @@ def outputs(sparse: bool) -> Kernel:
 
 @functools.cache
 def predict(sparse: bool) -> Kernel:
-    """Return the kernel ``(activations, plan, parameters, packed, X, tile, units, classes)`` of the classes.
+    """Return the kernel of the classes.
 
-    The kernel fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
-    It returns True if all scores are finite.
+    It fills classes (N,), of any integer dtype, with the class of the highest score of each sample.
+    The result is True if all scores are finite.
     """
     scores, width = tile_scores(sparse), sparse_width if sparse else input_width
 
     @kernel
-    def predict(activations, plan, parameters, packed, X, tile, units, classes):
-        T = tile.shape[0] // width(plan, parameters)
+    def predict(network, X, tile, units, classes):
+        T = tile.shape[0] // width(network.plan, network.parameters)
         row = view(classes, 0, 1, classes.shape[0])
         finite = True
         for first in range(0, classes.shape[0], T):
             n = min(classes.shape[0] - first, T)
-            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
+            S = scores(network, X, first, n, tile, T, units)
             finite &= all_finite(S)
             argmax(S, 0, first, n, row)
         return finite
@@ -113,20 +110,16 @@ def predict(sparse: bool) -> Kernel:
 def loss(sparse: bool) -> Kernel:
     """Return the kernel that returns the weighted loss of X.
 
-    Its arguments are ``(activations, value, plan, parameters, packed, X, y, weights, parameter, tile,
-    targets, row, units)``. activations: a `layer.forward_table`; value: a `loss.value_pointer`; y (N, Y):
-    targets, or labels in the parameters' dtype; weights (N,); parameter: the parameter of the loss. targets,
-    flat of Y * T elements, and row, flat of T elements, are further workspaces.
+    value: a `loss.value_pointer`; y (N, Y): targets, or labels in the parameters' dtype; weights (N,);
+    parameter: the parameter of the loss; targets, flat: a workspace of (Y + 1) * T elements.
     """
     scores = tile_scores(sparse)
 
     @kernel
-    def loss(
-        activations, value, plan, parameters, packed, X, y, weights, parameter, tile, targets, row, units
-    ):
-        T = row.shape[0]
-        y_tile = view(targets, 0, y.shape[1], T)
-        weights_tile = view(row, 0, 1, T)
+    def loss(network, X, value, y, weights, parameter, tile, targets, units):
+        n_targets = y.shape[1]
+        T = targets.shape[0] // (n_targets + 1)
+        y_tile, weights_tile = view(targets, 0, n_targets, T), view(targets, n_targets * T, 1, T)
         total = 0.0
         for first in range(0, y.shape[0], T):
             n = min(y.shape[0] - first, T)
@@ -135,7 +128,7 @@ def loss(sparse: bool) -> Kernel:
                 weights_tile[0, t] = weights[first + t]
             for t in range(n, T):
                 weights_tile[0, t] = 0
-            S = scores(activations, plan, parameters, packed, X, first, n, tile, T, units)
+            S = scores(network, X, first, n, tile, T, units)
             total += call(value, (S, y_tile, weights_tile, parameter))
         return total
 

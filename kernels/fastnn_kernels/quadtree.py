@@ -31,26 +31,20 @@ __all__ = ["evaluate", "fill_squares", "subdivide"]
 def subdivide(votes: bool) -> Kernel:
     """Return the kernel that divides squares and bounds the scores over them.
 
-    Its arguments are ``(networks, xs, ys, leaf_size, max_batches, waiting, batch, won, undecided, counts,
-    cells, forms, total)``.
-
-    The kernel takes squares from the end of the list `waiting` (N, 3), a batch of T at a time. A square is a
-    row, a column and a size, `leaf_size` times a power of 2. A square in which one class provably wins
-    goes to the list `won` (N, 4), whose fourth column is the class. A square of at most `leaf_size` pixels a
-    side goes to the list `undecided` (N, 3), and so does a larger one if `waiting` is full. The quarters of
-    any other square are added to `waiting`. The kernel returns when no square waits, `max_batches` batches
-    are done, or `won` or `undecided` is full.
+    The kernel takes squares from the end of the list `waiting` of squares, `Squares`, a batch of T at a time.
+    The size of a square is `leaf_size` times a power of 2. A square in which one class provably wins goes to
+    the list `won`. A square of at most `leaf_size` pixels a side goes to the list `undecided`, and so does a
+    larger one if `waiting` is full. The quarters of any other square are added to `waiting`. The kernel
+    returns when no square waits, `max_batches` batches are done, or `won` or `undecided` is full.
 
     networks: a `PackedCommittee` whose activations are a `bound.bounds_table`; xs (W,) and ys (H,): centres
-    of the pixels; counts (4,), int64: updated, see `WAITING`. batch (T, 3), cells, flat of 8 * T elements,
-    forms, flat, and total, a `Form` (K, T), are workspaces.
+    of the pixels. cells, flat of 8 * T elements, forms, flat, and total, a `Form` (K, T), are workspaces.
     """
     bounds = committee_bounds(votes)
 
     @kernel
-    def subdivide(
-        networks, xs, ys, leaf_size, max_batches, waiting, batch, won, undecided, counts, cells, forms, total
-    ):
+    def subdivide(networks, xs, ys, leaf_size, max_batches, squares, cells, forms, total):
+        waiting, batch, won, undecided, counts = squares
         T = cells.shape[0] // 8
         form = Form(
             view(cells, 0, 2, T), view(cells, 2 * T, 2, T), view(cells, 4 * T, 2, T), view(cells, 6 * T, 2, T)
@@ -127,22 +121,21 @@ def fill_interval(axis, begin, end, form, i, t):
 
 @functools.cache
 def evaluate(votes: bool) -> Kernel:
-    """Return the kernel ``(networks, xs, ys, squares, n, places, row, tile, units, total, classes)``.
+    """Return the kernel that evaluates the pixels of squares (N, 3).
 
-    The kernel evaluates the pixels of the first n of `squares` (N, 3), writes their classes to classes (H,
-    W), of any integer dtype, and returns the number of pixels. places (2, T) of int64, row (1, T) of the
+    It writes their classes to classes (H, W), of any integer dtype, and returns the number of pixels. places (2, T) of int64, row (1, T) of the
     dtype of classes, tile, flat of 2 * T elements, units, flat, and total (K, T) are workspaces. See
     `grid.grid_classes` for the other arguments.
     """
     scores = committee_scores(votes)
 
     @kernel
-    def evaluate(networks, xs, ys, squares, n, places, row, tile, units, total, classes):
+    def evaluate(networks, xs, ys, squares, places, row, tile, units, total, classes):
         T = tile.shape[0] // 2
         X = view(tile, 0, 2, T)
         n_rows, n_columns = classes.shape
         count, n_pixels = 0, 0
-        for k in range(n):
+        for k in range(squares.shape[0]):
             first_row, first_column, size = squares[k, 0], squares[k, 1], squares[k, 2]
             for r in range(first_row, min(first_row + size, n_rows)):
                 for c in range(first_column, min(first_column + size, n_columns)):
@@ -168,14 +161,14 @@ def evaluate(votes: bool) -> Kernel:
 
 
 @kernel
-def fill_squares(squares, n, classes):
-    """Fill the first n of `squares` (N, 4) in classes (H, W) with their classes; return the number of pixels.
+def fill_squares(squares, classes):
+    """Fill squares (N, 4) in classes (H, W) with their classes; return the number of pixels.
 
     Parts of a square outside of the picture are left out.
     """
     n_rows, n_columns = classes.shape
     n_pixels = 0
-    for k in range(n):
+    for k in range(squares.shape[0]):
         row, column, size = squares[k, 0], squares[k, 1], squares[k, 2]
         winner = classes.dtype.type(squares[k, 3])
         end_row, end_column = min(row + size, n_rows), min(column + size, n_columns)

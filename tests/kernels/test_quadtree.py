@@ -35,11 +35,11 @@ class Lists:
         (self.networks, n_units), dtype = kernel_side(committee, bounds_table), committee.dtype
         self.committee, self.xs, self.ys = committee, xs, ys
         squares = _first_squares(xs, ys, LEAF, 512)
-        self.waiting = np.full((n_waiting, 3), -1)
-        self.waiting[: len(squares)] = squares
-        self.batch = np.full((BATCH, 3), -1)
+        waiting = np.full((n_waiting, 3), -1)
+        waiting[: len(squares)] = squares
         self.lists = np.full((capacity, 4), -1), np.full((capacity, 3), -1)
         self.counts = np.array([len(squares), 0, 0, 0])
+        self.squares = pictures.Squares(waiting, np.full((BATCH, 3), -1), *self.lists, self.counts)
         self.workspaces = [allocate_empty(8 * BATCH, dtype), allocate_empty(4 * n_units * BATCH, dtype)]
         for array in self.workspaces:
             array[...] = np.nan
@@ -50,8 +50,7 @@ class Lists:
         kernel = pictures.subdivide(self.committee.votes, self.committee.dtype)
         counts = self.counts
         while counts[WAITING]:
-            lists = self.waiting, self.batch, *self.lists, counts
-            kernel(self.networks, self.xs, self.ys, LEAF, 1000, *lists, *self.workspaces, self.total)
+            kernel(self.networks, self.xs, self.ys, LEAF, 1000, self.squares, *self.workspaces, self.total)
             for found, array, index in zip(
                 (self.won, self.undecided), self.lists, (WON, UNDECIDED), strict=True
             ):
@@ -148,13 +147,13 @@ def test_evaluated_pixels_match_the_grid(problem, width, height):
     corners = [(r, c, LEAF) for r in range(0, height, LEAF) for c in range(0, width, LEAF)]
     squares = [square for square in corners if random.random() < 0.5]
     inside = count_squares(squares, (height, width)) == 1
-    table = np.array([*squares, (0, 0, 99)])  # the kernel must not read the last one
+    table = np.array([*squares, (0, 0, 99)])[:-1]  # the kernel must not read the last one
     networks, workspaces = make_workspaces(committee)
     dtype = np.dtype(np.uint8 if committee.dtype == np.float32 else np.uint16)
     expected, classes = evaluate_all(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
     places, row = np.full((2, 64), -1), np.full((1, 64), 99, dtype)
     kernel = pictures.evaluate(committee.votes, committee.dtype, dtype)
-    n = kernel(networks, xs, ys, table, len(squares), places, row, *workspaces, classes)
+    n = kernel(networks, xs, ys, table, places, row, *workspaces, classes)
     assert n == inside.sum()
     np.testing.assert_array_equal(classes[inside], expected[inside])
     assert (classes[~inside] == 77).all()
@@ -171,8 +170,8 @@ def test_fill_squares_matches_the_reference(dtype):
             squares = [
                 (row, min(column + random.integers(9), width - 1), *rest) for row, column, *rest in squares
             ]
-            table = np.array([*squares, (0, 0, 1, 0)])
+            table = np.array([*squares, (0, 0, 1, 0)])[:-1]  # the kernel must not read the last one
             classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
-            n = pictures.fill_squares(classes.dtype)(table, len(squares), classes)
+            n = pictures.fill_squares(classes.dtype)(table, classes)
             assert n == reference.fill_squares(squares, expected)
             np.testing.assert_array_equal(classes, expected)

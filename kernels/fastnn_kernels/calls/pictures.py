@@ -35,6 +35,21 @@ class PackedCommittee(NamedTuple):
     magnitudes: np.ndarray
 
 
+class Squares(NamedTuple):
+    """The lists of squares of the kernel `quadtree.subdivide`, which updates them.
+
+    waiting (N, 3): squares still to be bounded, as row, column and size; batch (T, 3): a workspace; won
+    (N, 4): squares that a class wins, and the class; undecided (N, 3); counts (4,): numbers of squares, see
+    `WAITING`. All are int64.
+    """
+
+    waiting: np.ndarray
+    batch: np.ndarray
+    won: np.ndarray
+    undecided: np.ndarray
+    counts: np.ndarray
+
+
 def relocate_plan(plan: np.ndarray, offset: int, codes: Sequence[int]) -> np.ndarray:
     """Return a copy of a network's plan for parameters that begin at `offset`, with new activation codes."""
     plan = plan.copy()
@@ -82,8 +97,7 @@ def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
         **_grid(dtype, bounds_table),
         "leaf_size": INT64,
         "max_batches": INT64,
-        **dict.fromkeys(("waiting", "batch", "won", "undecided"), PLAN),
-        "counts": INDICES,
+        "squares": Struct(Squares, dict.fromkeys(Squares._fields, PLAN) | {"counts": INDICES}),
         "cells": flat,
         "forms": flat,
         "total": form_kind(dtype),
@@ -97,7 +111,6 @@ def evaluate(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPointer:
     kinds = {
         **_grid(dtype),
         "squares": PLAN,
-        "n": INT64,
         "places": PLAN,
         "row": _pixels(target),
         **_workspace(dtype),
@@ -109,5 +122,5 @@ def evaluate(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPointer:
 @functools.cache
 def fill_squares(target: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `quadtree.fill_squares`; target: an integer dtype of classes."""
-    kinds = {"squares": PLAN, "n": INT64, "classes": _pixels(target)}
+    kinds = {"squares": PLAN, "classes": _pixels(target)}
     return FunctionPointer("quadtree.fill_squares", None, kinds, INT64)

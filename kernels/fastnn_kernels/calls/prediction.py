@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.entry import FunctionPointer
+from ..compiler.entry import FunctionPointer, PointerTable
 from ..compiler.kinds import BOOL, FLOAT64, INT32, INT64, NONE, Array, Kind, Struct, get_kinds
 from .formulas import forward_pointer, forward_table, value_pointer
 
@@ -40,6 +40,19 @@ N_COLUMNS = 14
 PLAN, INDICES, REALS = Array(INT64, 2), Array(INT64, 1), Array(FLOAT64, 1)
 
 
+class PackedNetwork(NamedTuple):
+    """A network as predictions take it.
+
+    activations: a `formulas.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); packed, flat: the packed
+    weights of the plan, or any array if it has none.
+    """
+
+    activations: PointerTable
+    plan: np.ndarray
+    parameters: np.ndarray
+    packed: np.ndarray
+
+
 class Table(NamedTuple):
     """A CSR matrix, and the rows of it that are samples.
 
@@ -61,10 +74,12 @@ def table_kind(dtype: np.dtype) -> Struct:
 
 
 def _network_kinds(sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
-    """Return the kinds of the arguments that describe a network and samples."""
+    """Return the kinds of a `PackedNetwork` and of samples, by the names of the arguments."""
     of = get_kinds(dtype)
-    flat, X = Array(of.scalar, 1, readonly=True), table_kind(dtype) if sparse else of.inputs
-    return {"plan": PLAN, "parameters": flat, "packed": flat, "X": X}
+    flat = Array(of.scalar, 1, readonly=True)
+    kinds = forward_table(("tanh",), dtype).kind, PLAN, flat, flat
+    network = Struct(PackedNetwork, dict(zip(PackedNetwork._fields, kinds, strict=True)))
+    return {"network": network, "X": table_kind(dtype) if sparse else of.inputs}
 
 
 @functools.cache
@@ -72,9 +87,8 @@ def outputs(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.outputs`."""
     of = get_kinds(dtype)
     kinds = {
-        "activations": forward_table(("tanh",), dtype).kind,
-        "transform": forward_pointer("identity", dtype).kind,
         **_network_kinds(sparse, dtype),
+        "transform": forward_pointer("identity", dtype).kind,
         "tile": of.flat,
         "units": of.flat,
         "P": of.matrix,
@@ -87,7 +101,6 @@ def predict(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.predict`."""
     of = get_kinds(dtype)
     kinds = {
-        "activations": forward_table(("tanh",), dtype).kind,
         **_network_kinds(sparse, dtype),
         "tile": of.flat,
         "units": of.flat,
@@ -101,13 +114,12 @@ def loss(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     """Return the pointer to the kernel `predict.loss`."""
     of = get_kinds(dtype)
     kinds = {
-        "activations": forward_table(("tanh",), dtype).kind,
-        "value": value_pointer("squared_error", dtype).kind,
         **_network_kinds(sparse, dtype),
+        "value": value_pointer("squared_error", dtype).kind,
         "y": of.inputs,
         "weights": of.flat,
         "parameter": FLOAT64,
-        **dict.fromkeys(("tile", "targets", "row", "units"), of.flat),
+        **dict.fromkeys(("tile", "targets", "units"), of.flat),
     }
     return FunctionPointer("predict.loss", (sparse,), kinds, FLOAT64)
 
