@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from ..system.generators import resolve_random_state
 from ..system.sklearn_internals import with_callbacks
+from ..system.threads import count_threads
 from ..system.validation import short_repr
 from .base import BaseMLP
 from .fitting import FitOptions, fit_network
@@ -95,6 +96,7 @@ def fit_many(
             )
     if len({id(estimator) for estimator in estimators}) < len(estimators):
         raise ValueError("estimators holds the same object more than once: clone it")
+    count_threads(n_jobs)  # a wrong number is refused before estimators get a seed
     if rng is not None:
         random = resolve_random_state(None, rng)
         for estimator in estimators:

@@ -1,4 +1,4 @@
-"""Refused inputs: a table for each public call, with words of each message.
+"""Refused inputs of estimators, of ensembles and of `fit_many`, with words of each message.
 
 scikit-learn's checks test what any estimator refuses, `test_model_inputs.py` what networks refuse.
 """
@@ -22,6 +22,7 @@ pd = optional("pandas")
 pytestmark = UNCONVERGED
 
 NARROW = X.astype(np.float32)
+PREDICTIONS = "predict", "predict_proba", "predict_log_proba", "decision_function"
 MASKED = np.ma.masked_greater(X, 1)
 ENSEMBLES = MLPEnsembleClassifier(MLPClassifier()), MLPEnsembleRegressor(MLPRegressor())
 
@@ -40,223 +41,228 @@ def insert_gap(missing):
     return labels
 
 
-def fit(estimator, *data, **options):
-    """Return a function that fits an estimator, whose parameters and data may differ from the usual ones."""
-    return lambda: estimator().fit(*(data or (X, y)), **options)
-
-
-def classifier_with(**options):
-    return fit(lambda: classifier(**options))
-
-
-def partial_fits(*calls):
-    """Return a function that fits a classifier to several pairs of samples and labels in turn."""
-
-    def run():
-        model = classifier()
-        for samples, labels, *classes in calls:
-            model.partial_fit(samples, labels, classes=classes[0] if classes else None)
-
-    return run
+def each_refused(names, cases):
+    """Return the mark of a test that gets each case, of which words of the message are the last item."""
+    return pytest.mark.parametrize((*names.split(), "message"), cases, ids=[case[-1] for case in cases])
 
 
 def stopping(**options):
     return classifier(early_stopping=True, **options)
 
 
+XY = X, y
 LBFGS_LACKS = ({"dropout": 0.1}, {"ema_decay": 0.9}, {"max_grad_norm": 1.0}, {"weight_decay": 0.1})
+# Estimators, the arguments of `fit`, and words of the message.
 FIT = [
     # Parameters that depend on each other or on the data.
-    (classifier_with(hidden_layer_sizes=(3, 0)), "hidden_layer_sizes must be > 0, got"),
-    (classifier_with(activation=["relu", "tanh"]), "one name for each hidden layer"),
-    (classifier_with(dropout=[0.1]), "a list of 2"),
-    (classifier_with(dropout=[1.0, 0.0]), r"dropout\[0\] must be"),
-    (classifier_with(learning_rate=fastnn.CosineDecay), "call it, as in"),
-    (classifier_with(solver=fastnn.optimizers.Optimizer()), "optimizer must be one of"),
-    (classifier_with(weight_decay=0.1, solver=fastnn.RMSprop()), r"set it in RMSprop\("),
-    (classifier_with(class_weight={0: -1.0}), "class_weight must hold finite numbers of at least 0"),
-    (classifier_with(class_weight={0: "many"}), "class_weight must hold finite numbers of at least 0"),
-    (classifier_with(class_weight={7: 1.0}), "not in class_weight"),
-    (classifier_with(early_stopping=True, scoring=lambda *_: "a"), "scoring must give a number, got 'a'"),
+    (classifier(hidden_layer_sizes=(3, 0)), XY, "hidden_layer_sizes must be > 0, got"),
+    (classifier(activation=["relu", "tanh"]), XY, "one name for each hidden layer"),
+    (classifier(dropout=[0.1]), XY, "a list of 2"),
+    (classifier(dropout=[1.0, 0.0]), XY, r"dropout\[0\] must be"),
+    (classifier(learning_rate=fastnn.CosineDecay), XY, "call it, as in"),
+    (classifier(solver=fastnn.optimizers.Optimizer()), XY, "optimizer must be one of"),
+    (classifier(weight_decay=0.1, solver=fastnn.RMSprop()), XY, r"set it in RMSprop\("),
+    (classifier(class_weight={0: -1.0}), XY, "class_weight must hold finite numbers of at least 0"),
+    (classifier(class_weight={0: "many"}), XY, "class_weight must hold finite numbers of at least 0"),
+    (classifier(class_weight={7: 1.0}), XY, "not in class_weight"),
+    (stopping(scoring=lambda *_: "a"), XY, "scoring must give a number, got 'a'"),
     *(
-        (classifier_with(solver="lbfgs", **option), f"{next(iter(option))} out or choose another solver")
+        (classifier(solver="lbfgs", **option), XY, f"{next(iter(option))} out or choose another solver")
         for option in LBFGS_LACKS
     ),
-    (fit(lambda: regressor(loss=fastnn.SoftmaxCrossEntropy()), X, COUNTS), "is for classes: use MLPClass"),
+    (regressor(loss=fastnn.SoftmaxCrossEntropy()), (X, COUNTS), "is for classes: use MLPClass"),
     *(
-        (fit(lambda sizes=sizes: MLPRegressor(sizes)), "first argument is the loss, .* write hidden_layer_s")
+        (MLPRegressor(sizes), XY, "first argument is the loss, .* write hidden_layer_s")
         for sizes in ((32,), [32], 32)
     ),
-    (lambda: MLPRegressor.from_weights([np.ones(3)], [np.ones(1)]), "must be a list of arrays"),
     # Samples.
     *(
-        (fit(make, table, y), f"(?s){words}.*fastnn.{name} takes tables with")
+        (make(), (table, y), f"(?s){words}.*fastnn.{name} takes tables with")
         for table, words in ((np.where(X > 1, np.nan, X), "NaN"), ([["a"] * 4] * 150, "could not convert"))
         for make, name in ((classifier, "TabularClassifier"), (regressor, "TabularRegressor"))
     ),
-    (fit(classifier, MASKED, y), "X has masked values: fill them"),
-    (fit(regressor, X, MASKED[:, 0]), "y has masked values: fill them"),
-    (fit(classifier, X, y, MASKED[:, 0] ** 2), "sample_weight has masked values: fill them"),
-    # Labels.
-    (fit(classifier, X, np.column_stack([y, y])), "Multioutput target data is not supported"),
-    # Targets.
-    (fit(regressor, X, NAMES[y]), "must hold numbers"),
-    (fit(regressor, NARROW, COUNTS * 1e200), "too large for float32"),
-    (fit(lambda: regressor(loss="poisson"), X, -COUNTS - 1), "takes targets of at least 0"),
+    (classifier(), (MASKED, y), "X has masked values: fill them"),
+    # Labels and targets.
+    (classifier(), (X, np.column_stack([y, y])), "Multioutput target data is not supported"),
+    (regressor(), (X, NAMES[y]), "must hold numbers"),
+    (regressor(), (X, MASKED[:, 0]), "y has masked values: fill them"),
+    (regressor(), (NARROW, COUNTS * 1e200), "too large for float32"),
+    (regressor(loss="poisson"), (X, -COUNTS - 1), "takes targets of at least 0"),
     # Weights.
-    (fit(classifier, X, y, np.zeros(150)), "at least one non-zero|sample_weight is zero for every sample"),
-    (fit(classifier, X, y, np.full(150, np.nan)), "Input sample_weight contains NaN"),
-    (fit(classifier, X, y, -WEIGHTS), "weights are finite and at least 0"),
-    (fit(classifier, X, y, np.full(150, 1e30)), "divide the weights by their mean"),
-    (fit(classifier, X, y, [10**400] * 150), "sample_weight holds a number too large for a float"),
+    (classifier(), (X, y, MASKED[:, 0] ** 2), "sample_weight has masked values: fill them"),
+    (classifier(), (X, y, np.zeros(150)), "at least one non-zero|sample_weight is zero for every sample"),
+    (classifier(), (X, y, np.full(150, np.nan)), "Input sample_weight contains NaN"),
+    (classifier(), (X, y, -WEIGHTS), "weights are finite and at least 0"),
+    (classifier(), (X, y, np.full(150, 1e30)), "divide the weights by their mean"),
+    (classifier(), (X, y, [10**400] * 150), "sample_weight holds a number too large for a float"),
     # Validation data.
-    (fit(classifier, X, y, y_val=y), "X_val and y_val go together"),
-    (fit(classifier, X, y, X_val=X[:, :2], y_val=y), "X_val, y_val: X has 2 features, but MLPClass"),
-    (fit(classifier, X, y, X_val=X, y_val=y + 1), "`y` has classes not in `self.classes_`"),
-    (fit(classifier, X, y, X_val=X, y_val=LABELS), "not fitted with multilabel input"),
-    (fit(classifier, NARROW, y, X_val=X * 1e200, y_val=y), "X holds values too large for float32"),
-    (fit(classifier, X, NAMES[y], X_val=X, y_val=insert_gap(None)), "X_val, y_val: y holds text and None"),
-    (fit(regressor, X, TARGETS, X_val=X, y_val=COUNTS), "y has 1 output, but the estimator was fitted with"),
-    (fit(stopping, X[:2], [0, 0]), "The validation set is too small"),
-    (fit(stopping, X, y, np.arange(150) == 0), "have the weight 0"),
+    (classifier(), (X, y, None, None, y), "X_val and y_val go together"),
+    (classifier(), (X, y, None, X[:, :2], y), "X_val, y_val: X has 2 features, but MLPClass"),
+    (classifier(), (X, y, None, X, y + 1), "`y` has classes not in `self.classes_`"),
+    (classifier(), (X, y, None, X, LABELS), "not fitted with multilabel input"),
+    (classifier(), (NARROW, y, None, X * 1e200, y), "X holds values too large for float32"),
+    (classifier(), (X, NAMES[y], None, X, insert_gap(None)), "X_val, y_val: y holds text and None"),
+    (regressor(), (X, TARGETS, None, X, COUNTS), "y has 1 output, but the estimator was fitted with"),
+    (stopping(), (X[:2], [0, 0]), "The validation set is too small"),
+    (stopping(), (X, y, np.arange(150) == 0), "have the weight 0"),
     *(
-        (fit(each, X[:40], np.arange(40) == 7), "The least populated class(es)? in y ha(s|ve) only 1 member")
-        for each in (stopping, lambda: stopping(label_smoothing=0.3))
+        (each, (X[:40], np.arange(40) == 7), "The least populated class(es)? in y ha(s|ve) only 1 member")
+        for each in (stopping(), stopping(label_smoothing=0.3))
     ),
 ]
 
+
+@each_refused("estimator data", FIT)
+def test_fits_are_refused(estimator, data, message):
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(*data)
+
+
+# Estimators, the arguments of calls of `partial_fit`, the last of which is refused, and words of the message.
 PARTIAL_FIT = [
-    (lambda: stopping().partial_fit(X, y, classes=[0, 1, 2]), "partial_fit does not support early_stop"),
-    (lambda: classifier(class_weight="balanced").partial_fit(X, y), "would balance the samples of each call"),
-    (partial_fits((X, y)), "classes must be passed on the first call"),
-    (partial_fits((X, y, [0, 1, 2]), (X, y, [0, 1])), "is not the same as on last call"),
-    (partial_fits((X, y, [0, 1, 2]), (X, LABELS)), "not fitted with multilabel input"),
-    (partial_fits((X, LABELS, range(8))), "mismatch with the labels"),
-    (partial_fits((X, insert_gap(3), NAMES)), "y holds text and 3, but classes"),
-    (partial_fits((NARROW, y, [0, 1, 2]), (X * 1e200, y)), "X holds values too large for float32"),
+    (stopping(), [(X, y, [0, 1, 2])], "partial_fit does not support early_stop"),
+    (classifier(class_weight="balanced"), [(X, y)], "would balance the samples of each call"),
+    (classifier(), [(X, y)], "classes must be passed on the first call"),
+    (classifier(), [(X, y, [0, 1, 2]), (X, y, [0, 1])], "is not the same as on last call"),
+    (classifier(), [(X, y, [0, 1, 2]), (X, LABELS)], "not fitted with multilabel input"),
+    (classifier(), [(X, LABELS, range(8))], "mismatch with the labels"),
+    (classifier(), [(X, insert_gap(3), NAMES)], "y holds text and 3, but classes"),
+    (classifier(), [(NARROW, y, [0, 1, 2]), (X * 1e200, y)], "X holds values too large for float32"),
     *(
-        (partial_fits((X, y, wrong)), "classes must hold labels of one kind, integers or text, got")
+        (classifier(), [(X, y, wrong)], "classes must hold labels of one kind, integers or text, got")
         for wrong in ([0, None], [[0], [1, 2]], [0, "a", None])
     ),
     # Kernels read a fixed number of targets per sample and check nothing: Python refuses other shapes.
     *(
-        (partial_fits((X, LABELS, range(3)), (X, wrong)), "mismatch|not in `self.classes_`|multilabel input")
-        for wrong in (LABELS[:, :2], np.column_stack([LABELS, LABELS]), y)
+        (classifier(), [(X, LABELS, range(3)), (X, y_2)], "mismatch|not in `self.classes_`|multilabel input")
+        for y_2 in (LABELS[:, :2], np.column_stack([LABELS, LABELS]), y)
     ),
 ]
 
 
-def ensemble(X=X, y=y, weights=None, method="seeds", validation=(None, None), **options):
-    """Return a function that fits an ensemble."""
-    settings = {"estimator": classifier(), "n_estimators": 2, "method": method, "n_jobs": 1}
-    return lambda: MLPEnsembleClassifier(**settings | options).fit(X, y, weights, *validation)
+def fit_in_turn(estimator, calls):
+    for samples, labels, *classes in calls:
+        estimator.partial_fit(samples, labels, None, *classes)
 
 
-ENSEMBLE = [
-    (ensemble(n_jobs=0), "n_jobs must be None or an integer other than 0"),
-    (ensemble(estimator=[]), "estimator is an empty list"),
-    (ensemble(estimator=regressor()), "estimator must be a fastnn.MLPClassifier, got MLPRegressor"),
-    (ensemble(estimator=[classifier(), 3]), r"estimator\[1\] must be a fastnn.MLPClassifier, got 3"),
-    (ensemble(estimator=[THEIRS.MLPClassifier()]), r"estimator\[0\] .* got MLPClassifier\(\) of sklearn"),
-    (ensemble(validation=(X[:, :1], y)), "X_val, y_val: X has 1 features"),
-    (ensemble(method="snapshots", validation=(X, y)), "leave out X_val and y_val"),
-    (ensemble(estimator=classifier(alpha=-1)), "The 'alpha' parameter"),
+@each_refused("estimator calls", PARTIAL_FIT)
+def test_partial_fits_are_refused(estimator, calls, message):
+    fit_in_turn(estimator, calls[:-1])
+    with pytest.raises(ValueError, match=message):
+        fit_in_turn(estimator, calls[-1:])
+
+
+ENSEMBLE_OPTIONS = [
+    ({"n_jobs": 0}, "n_jobs must be None or an integer other than 0"),
+    ({"estimator": []}, "estimator is an empty list"),
+    ({"estimator": regressor()}, "estimator must be a fastnn.MLPClassifier, got MLPRegressor"),
+    ({"estimator": [classifier(), 3]}, r"estimator\[1\] must be a fastnn.MLPClassifier, got 3"),
+    ({"estimator": [THEIRS.MLPClassifier()]}, r"estimator\[0\] .* got MLPClassifier\(\) of sklearn"),
+    ({"estimator": classifier(alpha=-1)}, "The 'alpha' parameter"),
     *(
-        (ensemble(method=each, estimator=[classifier()]), f"method='{each}' needs a single network")
-        for each in ("snapshots", "average")
+        ({"method": method, "estimator": [classifier()]}, f"method='{method}' needs a single network")
+        for method in ("snapshots", "average")
     ),
     *(
-        (ensemble(method=each, estimator=classifier(solver=solver)), f"{each}.* needs a stochastic solver")
-        for each in ("snapshots", "average")
+        ({"method": method, "estimator": classifier(solver=solver)}, f"{method}.* needs a stochastic solver")
+        for method in ("snapshots", "average")
         for solver in ("lbfgs", fastnn.LBFGS())
     ),
 ]
 
 
-def predict(method, table):
-    return lambda: getattr(classifier(max_iter=1).fit(NARROW, y), method)(table)
+@each_refused("options", ENSEMBLE_OPTIONS)
+def test_options_of_ensembles_are_refused(options, message):
+    settings = {"estimator": classifier(), "n_estimators": 2, "n_jobs": 1} | options
+    with pytest.raises(ValueError, match=message):
+        MLPEnsembleClassifier(**settings).fit(X, y)
+
+
+def test_validation_data_of_ensembles_are_refused():
+    with pytest.raises(ValueError, match="X_val, y_val: X has 1 features"):
+        MLPEnsembleClassifier(classifier(), 2).fit(X, y, X_val=X[:, :1], y_val=y)
+    with pytest.raises(ValueError, match="leave out X_val and y_val"):
+        MLPEnsembleClassifier(classifier(), 2, method="snapshots").fit(X, y, X_val=X, y_val=y)
 
 
 INFINITE = sp.csr_array((np.full(2, 1e308), [3, 3], [0, 2]), shape=(1, 4))  # the sum of two finite values
-PREDICT = [
-    (predict(method, table), message)
-    for method in ("predict", "predict_proba", "predict_log_proba", "decision_function")
-    for table, message in (
-        (X[:, :3], "X has 3 features, but MLPClassifier is expecting 4 features as input"),
-        (X * 1e200, "X holds values too large for float32"),
-        (INFINITE, "X contains infinity"),
-        (X.astype(str), "not compatible with arrays of bytes/strings"),
-        (None, "array=None"),
-    )
-] + [
-    (lambda: regressor().fit(X, COUNTS).predictor(1, "transform"), "must be"),
-    (lambda: regressor().fit(X, COUNTS).predictor(1, "predict_proba"), "for 'predict'"),
-    (lambda: regressor().predictor(), "not fitted yet"),
+UNPREDICTABLE = [
+    (X[:, :3], "X has 3 features, but MLPClassifier is expecting 4 features as input"),
+    (X * 1e200, "X holds values too large for float32"),
+    (INFINITE, "X contains infinity"),
+    (X.astype(str), "not compatible with arrays of bytes/strings"),
+    (None, "array=None"),
 ]
 
 
-def many(*estimators, **options):
-    return lambda: fit_many([classifier(), *estimators], X, y, **options)
+@each_refused("samples", UNPREDICTABLE)
+def test_samples_are_refused_by_every_prediction(samples, message):
+    model = classifier(max_iter=1).fit(NARROW, y)
+    for method in PREDICTIONS:
+        with pytest.raises(ValueError, match=message):
+            getattr(model, method)(samples)
+
+
+def test_predictors_and_weights_of_other_kinds_are_refused():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        regressor().predictor()
+    for method, message in (("transform", "must be"), ("predict_proba", "for 'predict'")):
+        with pytest.raises(ValueError, match=message):
+            regressor().fit(X, COUNTS).predictor(1, method)
+    with pytest.raises(ValueError, match="must be a list of arrays"):
+        MLPRegressor.from_weights([np.ones(3)], [np.ones(1)])
 
 
 SHARED = classifier()
+# Further estimators and options of `fit_many`.
 FIT_MANY = [
-    (many(SHARED, SHARED), "estimators holds the same object more than once: clone it"),
-    (lambda: fit_many(3, X, y), "estimators must be a list of fastnn's estimators, got 3"),
-    (many(THEIRS.MLPClassifier()), r"estimators\[1\] must be .*, got MLPClassifier\(\) of sklearn.neural"),
-    (many(MLPClassifier), r"estimators\[1\] .*got <class 'fastnn.estimators.classifier.MLPClassifier'>"),
-    *((many(n_jobs=wrong), "n_jobs must be None or an integer other") for wrong in (0, 1.5, "two", True)),
-    (many(rng=-1), "rng must be None, an integer of at least 0 or a numpy.random.Gen"),
+    ([SHARED, SHARED], {}, "estimators holds the same object more than once: clone it"),
+    ([THEIRS.MLPClassifier()], {}, r"estimators\[1\] must be .*, got MLPClassifier\(\) of sklearn.neural"),
+    ([MLPClassifier], {}, r"estimators\[1\] .*got <class 'fastnn.estimators.classifier.MLPClassifier'>"),
+    *(([], {"n_jobs": wrong}, "n_jobs must be None or an integer other") for wrong in (0, 1.5, "two", True)),
+    ([], {"rng": -1}, "rng must be None, an integer of at least 0 or a numpy.random.Gen"),
 ]
 
 
-def from_search(n_estimators=2, results=None):
-    """Return a function that makes an ensemble of a search, whose results may be replaced."""
-
-    def make():
-        search = GridSearchCV(classifier(max_iter=1), {"alpha": [1, 2]}, cv=2).fit(X, y)
-        if results is not None:
-            search.cv_results_, search.refit = results, False
-        return MLPEnsembleClassifier.from_search(search, n_estimators)
-
-    return make
-
-
-FAILED = {"rank_test_score": [1], "mean_test_score": [np.nan], "params": [{}]}
-FROM_SEARCH = [
-    (lambda: MLPEnsembleClassifier.from_search(GridSearchCV(classifier(), {})), "not fitted yet"),
-    *((from_search(wrong), "n_estimators must be an integer of at least 1") for wrong in (0, 1.5, "two")),
-    (lambda: MLPEnsembleRegressor(from_search()().estimator).fit(X, y), r"must be a fastnn.MLPRegressor"),
-    (from_search(results={"rank_test_a": [1]}), "set its refit to the name of one of them"),
-    *(
-        (lambda one=one: MLPEnsembleClassifier.from_search(GridSearchCV(one, {}, cv=2).fit(X, y)), message)
-        for one in (make_pipeline(classifier(max_iter=1)), THEIRS.MLPClassifier(max_iter=1))
-        for message in ["search must be over a fastnn.MLPClassifier, got (.|\n)* of sklearn"]
-    ),
-    (from_search(results=FAILED), "no candidate of the search has a score"),
-]
-REFUSED = [*FIT, *PARTIAL_FIT, *ENSEMBLE, *PREDICT, *FIT_MANY, *FROM_SEARCH]
-
-
-@pytest.mark.parametrize(("call", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_calls_refuse(call, message):
+@each_refused("others options", FIT_MANY)
+def test_a_refused_call_of_fit_many_changes_no_estimator(others, options, message):
+    fresh = classifier(random_state=None)
     with pytest.raises(ValueError, match=message):
-        call()
+        fit_many([fresh, *others], X, y, **{"rng": 0} | options)
+    assert fresh.random_state is None
+    assert not hasattr(fresh, "coefs_")
+    with pytest.raises(ValueError, match="estimators must be a list of fastnn's estimators, got 3"):
+        fit_many(3, X, y)
+
+
+def test_ensembles_of_searches_are_refused():
+    done = GridSearchCV(classifier(max_iter=1), {"alpha": [1, 2]}, cv=2).fit(X, y)
+    for n_estimators in (0, 1.5, "two"):
+        with pytest.raises(ValueError, match="n_estimators must be an integer of at least 1"):
+            MLPEnsembleClassifier.from_search(done, n_estimators)
+    with pytest.raises(ValueError, match="must be a fastnn.MLPRegressor"):
+        MLPEnsembleRegressor(MLPEnsembleClassifier.from_search(done, 2).estimator).fit(X, y)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        MLPEnsembleClassifier.from_search(GridSearchCV(classifier(), {}))
+    for other in (make_pipeline(classifier(max_iter=1)), THEIRS.MLPClassifier(max_iter=1)):
+        with pytest.raises(
+            ValueError, match="search must be over a fastnn.MLPClassifier, got (.|\n)* of sklearn"
+        ):
+            MLPEnsembleClassifier.from_search(GridSearchCV(other, {}, cv=2).fit(X, y))
+    failed = {"rank_test_score": [1], "mean_test_score": [np.nan], "params": [{}]}
+    for results, message in (
+        ({"rank_test_a": [1]}, "set its refit to the name of one of them"),
+        (failed, "no candidate of the search has a score"),
+    ):
+        done.cv_results_, done.refit = results, False
+        with pytest.raises(ValueError, match=message):
+            MLPEnsembleClassifier.from_search(done, 2)
 
 
 @pytest.mark.needs("pandas")
 def test_missing_values_of_pandas_integers_are_refused_as_nan():
     with pytest.raises(ValueError, match="Input y contains NaN"):
         regressor().fit(X, pd.array([1, None] * 75, "Int64"))
-
-
-def test_a_refused_call_of_fit_many_changes_no_estimator():
-    fresh = classifier(random_state=None)
-    for others, options in (([3], {"rng": 0}), ([classifier()], {"n_jobs": 0}), ([], {"rng": -1})):
-        with pytest.raises(ValueError, match="must be"):
-            fit_many([fresh, *others], X, y, **options)
-        assert fresh.random_state is None
-        assert not hasattr(fresh, "coefs_")
 
 
 @pytest.mark.parametrize("missing", [None, 3, pytest.param("NA", marks=pytest.mark.needs("pandas"))])
@@ -402,10 +408,9 @@ def make_fitted():
 
 def test_every_method_checks_sparse_tables_and_labels():
     wrong = empty_by_its_last_pointer()
-    predictions = ("predict", "predict_proba", "predict_log_proba", "decision_function")
     for model in make_fitted():
         before = dict(vars(model))
-        calls = [(getattr(model, name), (wrong,)) for name in predictions if hasattr(model, name)]
+        calls = [(getattr(model, name), (wrong,)) for name in PREDICTIONS if hasattr(model, name)]
         fits = [name for name in ("score", "partial_fit", "fit") if hasattr(model, name)]
         calls += [(getattr(model, name), (wrong, OTHERS)) for name in fits]
         if not hasattr(model, "estimators_"):
