@@ -4,89 +4,81 @@ import importlib
 import inspect
 import pkgutil
 
-import numba
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 import fastnn.reference
+from fastnn_kernels.compiler.jit import Kernel
 
-# Names that only the kernels have, by file: registered formulas, addresses of tiles, weights packed for
-# products, products of sparse samples, sums over shards or over a range of parameters, training loops.
+# The functions without a twin, by the reason. Each side has its own constants and classes.
 KERNELS_ONLY = {
-    "gate": "pack count_packed_weights",
-    "layer": "Activation",
-    "lbfgs": "advance lbfgs_iterations",
-    "line_search": "begin_search search_ends",
-    "loss": "RegisteredLoss find_loss",
-    "network": "input_rate last_outputs pack_weights plan_packing"
-    " sparse_backward sparse_forward sparse_width",
-    "train": "train_steps",
-    "update": "sum_gradient_squares sum_parameter_squares",
+    "weights are packed for products": "count_packed_weights pack pack_weights plan_packing",
+    "samples may be sparse": "sparse_backward sparse_forward sparse_width",
+    "layers are rows of one table": "input_rate last_outputs",
+    "a loss may be the user's own": "find_loss",
+    "a search stops wherever it needs another loss": "advance begin_search lbfgs_iterations search_ends",
+    "threads add what they sum over shards": "sum_gradient_squares sum_parameter_squares",
+    "steps run in one call": "train_steps",
 }
-# Names that only the reference has, by file: units, constants of formulas, a forward pass, a single step.
 REFERENCE_ONLY = {
-    "gate": "AddGate MultiplyGate",
-    "lbfgs": "Iterate minimise apply_limits",
-    "line_search": "LineSearch Trial",
-    "loss": "find_formulas",
-    "network": "Activation Affine Dropout Normalisation make_chain make_training_chain scores",
-    "norm": "EPS MOMENTUM",
-    "output": "Softmax",
-    "train": "train_step",
+    "a loss is two formulas": "find_formulas",
+    "a network is a chain of units": "make_chain make_training_chain scores",
+    "a search calls a function": "apply_limits minimise",
+    "a step is a call": "train_step",
 }
 FILES = {module.name for module in pkgutil.iter_modules(fastnn.reference.__path__)} - {"tutorial"}
+PACKAGES = "fastnn_kernels", "fastnn.reference"
 every_file = pytest.mark.parametrize("file", sorted(FILES))
-# Arguments of kernel factories that the reference finds in a batch, a network or a number.
-FOUND = {"batch_norm", "dropped", "plain", "sparse", "wanted", "with_l1"}
-# Arguments with which the test calls the factories of kernels; a file may need one of `NAMES` as well.
-FACTORY_ARGUMENTS = dict.fromkeys(("batch_norm", "dropped", "with_l1", "votes"), True)
-FACTORY_ARGUMENTS |= {"sparse": False, "plain": False, "response": "margin", "wanted": 1}
-NAMES = {"layer": "tanh", "curvature": "tanh", "output": "sigmoid", "outputs": "sigmoid"}
-NAMES |= {"loss": "huber", "update": "adam"}
 
 
-def sides(file):
-    return [
-        importlib.import_module(f"{package}.{file}") for package in ("fastnn_kernels", "fastnn.reference")
-    ]
+def find_operations(package, file):
+    """Return what a file makes public and can be called, by its names: kernels and their factories too."""
+    module = importlib.import_module(f"{package}.{file}")
+    return {name: getattr(module, name) for name in module.__all__ if callable(getattr(module, name))}
 
 
-def list_arguments(file, name, operation):
-    """Return the names of a factory's arguments, [] without a factory, and of the kernel's or function's."""
-    if isinstance(operation, numba.core.dispatcher.Dispatcher):
-        return [], list(inspect.signature(operation.py_func).parameters)
-    names = list(inspect.signature(operation).parameters)
-    if hasattr(operation, "cache_info"):
-        values = {**FACTORY_ARGUMENTS, "name": NAMES.get(file) or NAMES.get(name)}
-        kernel = operation(*(values[argument] for argument in names))
-        if callable(kernel):
-            return names, list_arguments(file, name, kernel)[1]
-    return [], names
+def choose_name(file):
+    """Return the last name in the registry of a file, or an activation's."""
+    values = vars(importlib.import_module(f"fastnn.reference.{file}")).items()
+    return next(([*one][-1] for name, one in values if name.isupper() and hasattr(one, "__iter__")), "tanh")
+
+
+def list_arguments(file, operation):
+    """Return the names of the arguments that choose a kernel, none unless it is made, and of its arguments.
+
+    Switches, and arguments with a default, are left out: the reference finds in its data what they choose.
+    """
+    if isinstance(operation, Dispatcher):
+        return [], [*inspect.signature(operation.py_func).parameters]
+    signature = inspect.signature(operation, eval_str=True)
+    if signature.return_annotation is not Kernel:
+        return [], [*signature.parameters]
+    required = [one for one in signature.parameters.values() if one.default is one.empty]
+    chosen = {one.name: choose_name(file) for one in required if one.annotation is not bool}
+    switches = {one.name: False for one in required if one.annotation is bool}
+    return [*chosen], list_arguments(file, operation(**chosen, **switches))[1]
 
 
 @every_file
-def test_kernels_and_reference_have_the_same_names(file):
-    both = []
-    for side, others in zip(sides(file), (KERNELS_ONLY, REFERENCE_ONLY), strict=True):
-        only = {*others.get(file, "").split()}
-        assert only <= {*side.__all__}
-        both.append({*side.__all__} - only)
-    assert both[0] == both[1]
+def test_kernels_and_reference_have_the_same_functions(file):
+    kernels, reference = (find_operations(package, file) for package in PACKAGES)
+    for one, other, without_twin in (
+        (kernels, reference, KERNELS_ONLY),
+        (reference, kernels, REFERENCE_ONLY),
+    ):
+        alone = {name for name in one.keys() - other.keys() if not isinstance(one[name], type)}
+        assert alone <= {*" ".join(without_twin.values()).split()}
 
 
 @every_file
 def test_kernels_take_the_arguments_of_the_reference_in_its_order(file):
-    kernels, reference = sides(file)
-    n_arguments = 0
-    for name in sorted({*kernels.__all__} & {*reference.__all__}):
-        if not callable(getattr(kernels, name)):
-            continue
-        factory, kernel = list_arguments(file, name, getattr(kernels, name))
-        _, names = list_arguments(file, name, getattr(reference, name))
-        # Arguments of the factories, on which kernels are specialised, are left out.
-        common = [argument for argument in names if argument in kernel]
-        assert sorted(common, key=kernel.index) == common, name
-        # The reference finds the activations in the networks of a committee.
-        found = FOUND | {"activations"} if "networks" in names else FOUND
-        assert {*factory} - found <= {*names}, name
-        n_arguments += len(common)
-    assert n_arguments
+    kernels, reference = (find_operations(package, file) for package in PACKAGES)
+    n_compared = 0
+    for name in kernels.keys() & reference.keys():
+        chosen, arguments = list_arguments(file, kernels[name])
+        expected = [*inspect.signature(reference[name]).parameters]
+        assert {*chosen} <= {*expected}, name
+        common = [argument for argument in expected if argument in arguments]
+        assert sorted(common, key=arguments.index) == common, name
+        n_compared += len(chosen) + len(common)
+    assert n_compared
