@@ -18,8 +18,14 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def run_python(program, *arguments, **environment):
+    """Run a program, given as text, and return what it prints."""
+    return run_program("-c", textwrap.dedent(program), *arguments, **environment)
+
+
+def run_program(*arguments, **environment):
+    """Run Python with some arguments, such as a file, and return what it prints; fail unless it succeeds."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         timeout=PATIENCE,
         capture_output=True,
         text=True,
