@@ -182,7 +182,7 @@ def others() -> Iterator[Recipe]:
         yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
     unlisted = optimizers.OPTIMIZERS.keys() - {recipe.optimizer.name for recipe in LISTED} - {"lbfgs"}
     for position, name in enumerate(sorted(unlisted)):
-        hidden = ("tanh",) * (2 + position)  # a length by which `find_recipe` tells recipes apart
+        hidden = ("tanh",) * (2 + position)  # deeper networks than those of `LISTED`
         yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)
 
 
@@ -207,14 +207,6 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
             rates = (0.25, *rates[1:])
     return Network(
         dims, (*recipe.hidden, *chosen, recipe.output), recipe.dtype, recipe.loss, recipe.batch_norm, rates
-    )
-
-
-def find_recipe(network: Network) -> Recipe:
-    return next(
-        recipe
-        for recipe in RECIPES
-        if (recipe.hidden, recipe.loss) == (network.activations[: len(recipe.hidden)], network.loss)
     )
 
 

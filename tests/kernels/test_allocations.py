@@ -56,7 +56,7 @@ def test_training_allocates_nothing(recipe, hidden, n_threads):
     options = {"l1": 1e-3, "max_norm": 1.0, "clip_norm": 1.0, "ema_decay": 0.9, "record_every": 2}
     options |= {"num_passes": 1000, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 1e-3}
     options["n_threads"] = n_threads
-    job = Training(network, count, size, 0, options).job()
+    job = Training(network, recipe.optimizer, count, size, 0, options).job()
     with sharing("samples" if n_threads > 1 else None):
         assert count_allocations(train, network, job, 10) == count_allocations(train, network, job, 1000)
 

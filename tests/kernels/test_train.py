@@ -129,8 +129,9 @@ def test_blocks_cover_all_parameters(recipe, of_objective, what):
     assert network.n_parameters > 2 * BLOCK
     penalties = {"l1": 1e-3, "reg_lambda": 0.1, "clip_norm": 0.3, "max_norm": 0.8, "ema_decay": 0.9}
     options = {"num_passes": 2, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 0.05, **penalties}
+    options["of_objective"] = of_objective
     size = 700 if recipe.gathered else 1000
-    training = Training(network, 1000, size, 0, {**options, "of_objective": of_objective})
+    training = Training(network, recipe.optimizer, 1000, size, 0, options)
     with sharing(what):
         alone = train("numba", network, training.job())
         expected = train("numpy", network, training.job())
@@ -153,7 +154,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend, what):
     size = 12 if recipe.gathered else 30  # the divergence may come in the middle of an epoch
     options = {"epsilon": 1e3, "reg_lambda": 1.0, "num_passes": 1000, "shuffle": recipe.gathered, "seed": 5}
     options["patience"] = 1000  # makes the trainer keep a plateau, which must be restored as well
-    job = Training(network, 30, size, 0, {**options, "ema_decay": 0.9, "optimizer": SGD()}).job()
+    job = Training(network, SGD(), 30, size, 0, {**options, "ema_decay": 0.9}).job()
     with sharing(what):
         trainer, results = begin(backend, network, replace(job, n_threads=3 if what else 1))
     while trainer.run(1000):
@@ -186,7 +187,7 @@ def test_fewer_records_change_neither_the_records_nor_the_training(backend, what
     """A step whose norms are recorded updates the weights block by block, other steps strip by strip."""
     recipe = RECIPES[1]
     network = Network(dims, (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
-    training = Training(network, 90, 40, 0, {"num_passes": 7, "optimizer": recipe.optimizer})
+    training = Training(network, recipe.optimizer, 90, 40, 0, {"num_passes": 7})
     with sharing(what):
         all_kept = train(backend, network, training.job())
         for distance in (2, 3, 100):
