@@ -39,8 +39,8 @@ _HELD_OUT = ("oof_prediction_", "oof_quantiles_", "oof_rows_", "_oof_targets")
 class Tabular(SavableAttributes, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`.
 
-    Public methods call the function that does their work. They stand here, except those that depend on
-    targets (``estimators.py``), `save` (`SavableAttributes`) and `score` (scikit-learn). Encoded targets are
+    Public methods call the function that does their work. Methods that depend on targets stand in
+    ``estimators.py``, `save` in `SavableAttributes`, and `score` in scikit-learn. Encoded targets are
     class numbers, or standardised numbers; a head is all networks that make one of the estimator's
     predictions. A subclass has the methods
 
@@ -127,7 +127,7 @@ class Tabular(SavableAttributes, BaseEstimator):
             Columns of the files to predict from, by default all others than `y`, `sample_weight` and
             `groups`. No others are read.
         rows : int, optional
-            Number of random rows of the files to read, the same ones for the same `random_state`; by default,
+            Number of random rows of the files to read, the same rows for the same `random_state`; by default,
             and where there are fewer, all rows.
         memory_limit : int or str, optional
             Memory for a fit to files: bytes, or a size such as "512MiB" or "4GB". By default it is the
@@ -292,7 +292,7 @@ class Tabular(SavableAttributes, BaseEstimator):
 
         - numbers in float64, NaN for missing values; booleans as numbers 0 and 1, durations as days;
         - dates in int64, as microseconds since 1970, the smallest int64 for missing values, as in
-          ``values.astype("datetime64[us]").astype("int64")``; those with a time zone in their local time;
+          ``values.astype("datetime64[us]").astype("int64")``; dates with a time zone in local time;
         - categories as text, the empty text for missing values. Numbers among them are written as Python
           does, integers without decimal point.
 

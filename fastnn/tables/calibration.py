@@ -14,10 +14,10 @@ from ..system.validation import Array, short_repr
 # Range of the temperature.
 _LOWEST, _HIGHEST = 0.2, 5.0
 # Scores that tell all rows apart have the least log-loss at the temperature 0, at which a single new row that
-# they mistake costs more than all others: as many mistaken rows, of mean scores, are added to the rows.
+# they mistake costs more than all others. So half of a mistaken row, of mean scores, is added to the rows.
 MISTAKES = 0.5
-# Few rows say little about the temperature: the square of its logarithm times this number is added to the sum
-# of their losses. Both numbers have a low log-loss of new rows on 25 tables of 60 to 1,500 rows.
+# Few rows say little about the temperature, so the square of its logarithm times this number is added to the
+# sum of their losses. Both numbers have a low log-loss of new rows on 25 tables of 60 to 1,500 rows.
 PRIOR = 3.0
 # Least probability of a true class in a log-loss, which a single impossible row would make infinite.
 MIN_PROBABILITY = 1e-15

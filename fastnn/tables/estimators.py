@@ -40,7 +40,7 @@ _PARAMETERS = """
     n_estimators : int, optional
         Number of networks; by default as the preset says.
     preset : {"fast", "good", "best"}, default "good"
-        Size and number of the networks and length of their training: one network, five, or ten larger ones.
+        Size and number of the networks, one, five or ten large ones, and length of their training.
     scoring : str or callable, optional
         Score by which every network's epoch is chosen: a scorer of scikit-learn. By default, or with "loss",
         the loss of the validation rows. Either is weighted by row weights times class
@@ -105,7 +105,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     classes_ : array (n_classes,)
         Classes, sorted.
     oof_prediction_ : array (len(oof_rows_), n_classes)
-        Out-of-fold probabilities, by temperatures fitted to other rows than those that they are for.
+        Out-of-fold probabilities, each by a temperature fitted to other rows.
     temperature_ : float
         Number by which the networks' scores are divided.
 
@@ -184,7 +184,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         members = []
         for seed in seeds:
             member = MLPClassifier(random_state=seed, **settings)
-            # A network's rows may lack a class: all networks have the outputs of all classes.
+            # A network's rows may lack a class, but all networks have the outputs of all classes.
             member.classes_, member._has_labels = np.arange(len(self.classes_)), False
             members.append(member)
         return members

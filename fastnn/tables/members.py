@@ -87,7 +87,7 @@ def make_splits(
     classes: Array | None = None,
     groups: Rows | None = None,
 ) -> list[tuple[Rows, Rows]]:
-    """Return the rows outside of each fold and those in it, at random, and about as many in each.
+    """Return the training rows and the validation rows of every random fold; folds are about equally large.
 
     The folds have whole groups, whose numbers (n,) are from 0 on, or about as many rows of every class (n,).
     scikit-learn's `StratifiedKFold` warns of classes with fewer rows than folds, which are common in tables.
@@ -118,7 +118,7 @@ class StopAtCycleEnds(Hook):
 
     def after_chunk(self, training: Training) -> bool:
         """Return True if the comparison in `at_stop` ends the fit."""
-        # A chunk may also end within an epoch: the comparison takes place once per epoch, in `at_stop`.
+        # A chunk may end within an epoch, so the comparison takes place once per epoch, in `at_stop`.
         return self._patience.is_over
 
 

@@ -219,7 +219,7 @@ class Source:
         return count
 
     def read(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> Table:
-        """Return columns as a pyarrow Table, of all rows or of those with the increasing numbers `rows`."""
+        """Return columns as a pyarrow Table: all rows, or the rows whose increasing numbers are `rows`."""
         with self._explain_errors(columns):
             if rows is None:
                 return self.dataset.to_table(list(columns))

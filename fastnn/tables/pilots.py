@@ -1,7 +1,7 @@
 """Scales of columns, found by pilots: networks that are fitted first, to show which columns matter.
 
 Where the features of the other columns are scaled down, networks fit less noise with them. The rivals of the
-pilots are the same networks, fitted with these scales; the better ones decide. Short pilots are fitted for
+pilots are the same networks, fitted with these scales; the better scores decide. Short pilots are fitted for
 few epochs and thrown away; others are the first networks of the estimator.
 """
 

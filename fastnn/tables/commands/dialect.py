@@ -137,8 +137,8 @@ def _find_separator(lines: Sequence[str], quote: str) -> str:
 def _count_titles(rows: Sequence[Row]) -> int:
     """Return the number of rows before the header: comments, and titles of one field.
 
-    The header is the first row as wide as most that holds names. A later row holds a number: else the first
-    row may be the header of rows that are too long.
+    The header is the first row as wide as most that holds names, if a later row holds a number. Otherwise the
+    first row may be the header of rows that are too long.
     """
     width = Counter(len(fields) for _, fields in rows).most_common(1)[0][0] if rows else 0
     for start, (_, fields) in enumerate(rows):

@@ -57,7 +57,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
     for argument, name in roles.items():
         check_known([name], table.columns, table.name, argument)
     matching = Matching(model, table, options.date_format, others)
-    # Some scores compare all rows with each other: keep a few numbers of each row.
+    # Some scores compare all rows with each other, so a few numbers of each row are kept.
     truths, predictions, row_weights, row_groups = [], [], [], []
     n_missing = 0
     for read, copied in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):

@@ -136,7 +136,7 @@ def _count_units(problem: Problem) -> int:
 
 
 def _split_rows(problem: Problem, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Return the rows outside of each fold and those in it, of as many folds as there are rows or groups."""
+    """Return the training and test rows of the folds, at most one fold for every row, or group if any."""
     y, random = problem.target.to_numpy(), np.random.RandomState(seed)
     classes = y if problem.task == "classification" else None
     return make_splits(min(n_folds, _count_units(problem)), len(y), random, classes, problem.groups)

@@ -23,7 +23,7 @@ from ..encoding.encoder import MAX_CATEGORIES
 if TYPE_CHECKING:
     from .options import ReadOptions
 
-# Fraction of a column's values from which the others are taken for mistakes, however many different ones.
+# Fraction of a column's values from which the others are taken for mistakes, however much they differ.
 MOSTLY = 0.8
 # Largest number of different values beside numbers or dates where these are fewer, but most.
 MAX_OTHERS = 5

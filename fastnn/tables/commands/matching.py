@@ -121,7 +121,7 @@ def ignore_unseen() -> Iterator[None]:
 class Matching:
     """Columns of a model's fit, found in a table that is read as a whole or in pieces.
 
-    Columns that the fit did not have are left out and named in a note; those in `others` have another
+    Columns that the fit did not have are left out and named in a note; columns in `others` have another
     purpose, such as the target, and count for no place where a model knows no names. Rows with categories
     that did not occur in the fit are counted. A missing column is a ValueError.
     """
@@ -261,9 +261,8 @@ def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -
     if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
         return column
     dates = parse_dates(column.astype("string"), [*date_formats, ISO])
-    is_wrong = (column.notna() if dates is None else dates.isna() & column.notna()).to_numpy()
-    remedy = "write dates as 2024-12-31, or name their --date-format"
-    _refuse(find_first(column, is_wrong), column, read, "dates", remedy)
+    wrong = find_first(column, (dates.isna() & column.notna()).to_numpy())
+    _refuse(wrong, column, read, "dates", "write dates as 2024-12-31, or name their --date-format")
     return dates
 
 

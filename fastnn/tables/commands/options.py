@@ -38,7 +38,7 @@ class ReadOptions:
         return texts | {name: list(getattr(self, name)) for name in _LISTS} | {"default_na": self.default_na}
 
     def follow(self, record: object) -> Self:
-        """Return these options after those that a model remembers, in the form of `to_record`, if any."""
+        """Return these options behind the options of a record by `to_record` that a model holds, if any."""
         if record is None:
             return self
         names = {*_TEXTS, *_LISTS, "default_na"}

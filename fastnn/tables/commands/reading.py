@@ -43,7 +43,7 @@ from .options import ReadOptions
 
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
-# Largest number of unpacked bytes of a compressed file, and their ratio to the packed ones in larger files.
+# Largest number of unpacked bytes of a compressed file, and their ratio to the packed bytes of larger files.
 MAX_UNPACKED, MAX_RATIO = 1 << 25, 100
 # First bytes of compressed files, and the functions that open what such a file holds.
 UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
@@ -101,7 +101,7 @@ class Columns:
     """Facts about a table's columns that are known before it is read."""
 
     # Columns whose texts stay as they are, such as the numbers of postal districts in a CSV file, and
-    # the texts that are known: of these, NA, None and the like are not missing values.
+    # the texts that are known: NA or None among them are not missing values.
     text: Mapping[str, Iterable[str]] = field(default_factory=dict)
     kept: Container[str] = ()  # columns that are not left out, even if they number the rows
     # Column that may hold classes. Where it does, numbers that float64 would round are nullable
@@ -109,7 +109,7 @@ class Columns:
     # text.
     target: str | None = None
     task: str | None = None  # kind of the target, where it is known: "classification" or "regression"
-    copied: Sequence[str] = ()  # columns of a CSV file to be copied as they are, of those that the file has
+    copied: Sequence[str] = ()  # columns of a CSV file to copy as they are, if the file has them
     drop: Sequence[str] = ()  # columns of a Parquet file that are not read
 
 
@@ -198,7 +198,7 @@ def read_table(
 
 
 def resolve_names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Return the names of columns that a user gave, without spaces around those that a table lacks."""
+    """Return names of columns that a user gave, without the spaces around a name that the table lacks."""
     return list(dict.fromkeys(name if name in columns else name.strip() for name in names))
 
 
@@ -567,23 +567,23 @@ def _convert_dates(read: ReadTable, options: ReadOptions, columns: Columns) -> N
             found = parse_dates(column, [ISO])
         elif name != columns.target and all(_TIME.fullmatch(value.strip()) for value in sample):
             found = parse_dates(column.str.strip(), TIME_FORMATS)
-            if found is not None and _is_complete(found, column):
+            if _is_complete(found, column):
                 found -= pandas.Timestamp("1900-01-01")
                 read.notes.append(f"column {name!r} holds times of day, read as fractions of a day")
         elif read.reading is not None:
             found = _convert_unambiguous_dates(read, column)
-        if found is not None and _is_complete(found, column):
+        if _is_complete(found, column):
             read.frame[name] = found
     if given and not may_fit:
         forms = " or ".join(map(short_repr, given))
         read.notes.append(f"no column holds dates in the format {forms} of --date-format")
 
 
-def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None:
-    """Return the dates of a column of a CSV file that one order of day, month and year fits; None for others.
+def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series:
+    """Return the dates of a column of a CSV file that one order of day, month and year fits; NaT for others.
 
-    The format is remembered, so that dates of other files have the same order whatever their values are: the
-    columns of a file cannot have the day before the month in one, and after it in another.
+    The format is remembered, so that dates of other files have the same order whatever their values are. No
+    two columns of a file may differ in the order of day and month.
     """
     assert read.reading is not None
     guesses = guess_date_formats(column.dropna())
@@ -591,10 +591,9 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None
     known = list(dict.fromkeys([*read.reading.date_format, *forms]))
     orders = {one.index("%d") < one.index("%m") for one in known if re.match("%[dm].*%[dm]", one)}
     if len(forms) != 1 or len(orders) > 1:
-        return None
+        return parse_dates(column, [])
     read.reading = replace(read.reading, date_format=known)
     dates = parse_dates(column, forms)
-    assert dates is not None
     read.notes.append(
         f"column {column.name!r} holds dates as {column.dropna().iloc[0]}, read by {forms[0]}: from "
         f"{dates.min().date()} to {dates.max().date()}"
@@ -602,18 +601,18 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series | None
     return dates
 
 
-def _is_complete(dates: Series | None, column: Series) -> bool:
+def _is_complete(dates: Series, column: Series) -> bool:
     """Return True if all texts of a column became dates."""
-    return dates is not None and dates.isna().sum() == column.isna().sum()
+    return bool(dates.count() == column.count())
 
 
-def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
+def parse_dates(column: Series, date_formats: Iterable[str]) -> Series:
     """Return a column as dates, in the format that most values have, NaT where a value has another form.
 
-    The result is None without a format, or if time zones of another format than ISO differ. ISO dates with
-    several offsets, as in winter and summer, become local times.
+    All are NaT without a format, or if time zones of another format than ISO differ. ISO dates with several
+    offsets, as in winter and summer, become local times.
     """
-    found = None
+    found = pandas.Series(pandas.NaT, column.index, "datetime64[ns]")
     for date_format in date_formats:
         try:
             dates = pandas.to_datetime(column, format=date_format, errors="coerce")
@@ -627,6 +626,6 @@ def parse_dates(column: Series, date_formats: Iterable[str]) -> Series | None:
                 ) from None
             else:
                 continue
-        if dates.dtype.kind == "M" and (found is None or dates.count() > found.count()):
+        if dates.dtype.kind == "M" and dates.count() > found.count():
             found = dates
     return found

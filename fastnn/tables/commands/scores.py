@@ -172,7 +172,7 @@ def score_baselines(
             values[predicted] = _predict_linear(
                 X.iloc[fitted], y[fitted], own, classes, work / len(splits), X.iloc[predicted]
             )
-    # A constant from the fold's rows would differ from fold to fold, and rank the rows: all folds have one.
+    # Constants from the rows of each fold would differ and so rank the rows, so all folds share one constant.
     rows = np.unique(np.concatenate([fitted for fitted, _ in splits]))
     constant = predict_constant(y[rows], _select_weights(weights, rows), classes, len(scored))
     given = None if weights is None else weights[scored]

@@ -270,7 +270,7 @@ def encode_categories(values: Sequence[object], known: list[str]) -> NDArray[np.
     if all(isinstance(value, str) or is_missing(value) for value in distinct):
         codes = {value: indices.get(to_text(value), OTHER) for value in distinct}
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
-    # Equal values may have different texts, as 1 and True: a dict of the values would confuse them.
+    # Equal values may have different texts, as 1 and True, which a dict of the values would confuse.
     return np.fromiter((indices.get(to_text(value), OTHER) for value in values), np.int64, len(values))
 
 

@@ -151,7 +151,7 @@ def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, g
     features = []
     if encoding.is_scaled:
         u = graph.node("Div", graph.node("Sub", x, number(encoding.center)), number(encoding.scale))
-        # ONNX has no hypot, and squares may overflow: quotients are limited, as in the kernel.
+        # ONNX has no hypot, and squares may overflow, so quotients are limited, as in the kernel.
         far = FAR * LIMIT
         u = graph.node("Max", graph.node("Min", u, number(far)), number(-far))
         v = graph.node("Div", u, number(LIMIT))

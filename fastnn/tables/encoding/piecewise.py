@@ -38,7 +38,7 @@ def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
             edges = _find_distinct_quantiles(np.repeat(distinct, counts), n_bins)
         distinct = edges
     distinct = distinct.astype(np.float64)
-    # Edges at a subnormal distance count as one: quotients by the distance would overflow.
+    # Edges at a subnormal distance count as one, since quotients by the distance would overflow.
     apart = np.diff(distinct) > np.finfo(np.float64).smallest_normal
     return distinct[np.concatenate([[True], apart])]
 

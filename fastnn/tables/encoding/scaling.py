@@ -30,7 +30,7 @@ def find_center_and_scale(x: Array) -> tuple[float, float]:
     It is the distance between the quartiles; half the range if these are equal; 1 for a constant.
     """
     low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
-    # Differences of huge numbers would overflow: halves are subtracted. Only the doubled result may overflow.
+    # Differences of huge numbers would overflow, so halves are subtracted. The doubled result may overflow.
     with np.errstate(over="ignore"):
         scale = 2 * (high / 2 - low / 2) or x.max() / 2 - x.min() / 2
     # A range that rounds to 0, or a subnormal one, would make quotients infinite.
