@@ -83,6 +83,11 @@ def test_the_linear_baseline_is_a_ridge_of_standardised_columns_in_any_unit(scal
     assert list(found) == ["linear model", "mean"]
 
 
+def test_higher_scores_are_better_where_scikit_learn_has_a_scorer_of_the_name():
+    scorers = METRICS.keys() & set(metrics.get_scorer_names())  # scorers of losses have the prefix "neg_"
+    assert {name for name, metric in METRICS.items() if metric.is_better_high} == scorers
+
+
 @pytest.mark.parametrize(
     ("task", "score", "expected"), [("classification", "log_loss", -np.log(0.4)), ("regression", "rmse", 0.6)]
 )

@@ -128,6 +128,14 @@ def test_the_sections_depend_on_the_task(reports):
     assert {"Right and wrong", "Can the probabilities be trusted?", "What matters", "Columns"} < {*of_classes}
     assert "Predicted and true" in of_numbers
     assert "Right and wrong" not in of_numbers
+    for name, what in (("two", "Classes"), ("numbers", "Numbers")):
+        assert f'<p class="kicker">{what} predicted from a table</p>' in reports[name][0]
+
+
+def test_every_column_has_a_bar_for_each_category_or_interval(reports):
+    pictures = re.findall(r'aria-label="distribution of (\w+)"(.*?)</svg>', reports["two"][0])
+    bars = {name: picture.count("<rect") for name, picture in pictures}
+    assert bars == {"group": 3, "gap": 20, "day": 20, "same": 1}
 
 
 def test_names_that_look_like_colours_and_fonts_stay_as_they_are(tmp_path, monkeypatch):
