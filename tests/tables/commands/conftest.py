@@ -59,6 +59,22 @@ def run(folder, capsys):
 
 
 @pytest.fixture
+def train(folder, run):
+    """Return a function that trains on a dataframe, and returns what was printed."""
+
+    def train(frame, *arguments, valid=None, name="t.csv"):
+        tables = {name: frame} if valid is None else {name: frame, "valid.csv": valid}
+        for path, table in tables.items():
+            table.to_parquet(path) if path.endswith("parquet") else written(table, folder / path)
+        more = () if valid is None else ("--valid", "valid.csv")
+        status, out, errors = run("train", name, *arguments, *more)
+        assert (status, errors) == (0, "")
+        return out
+
+    return train
+
+
+@pytest.fixture
 def refused(run):
     """Return a function that runs a command that fails, and returns its one line of error."""
 

@@ -33,36 +33,23 @@ def write(frame, path="new.parquet"):
     pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=150)
 
 
-def test_a_file_is_trained_on_as_the_csv_file_of_its_rows(folder, run):
-    written(customers(), folder / "a.csv")
-    customers().to_parquet(folder / "a.parquet", row_group_size=100)
-    (folder / "parts").mkdir()
-    for k in range(2):
-        customers()[120 * k : 120 * (k + 1)].to_parquet(folder / "parts" / f"{k}.parquet")
-    scores = []
-    for source in ("a.csv", "a.parquet", "parts"):
-        status, out, errors = run("train", source, *CHURN)
-        assert (status, errors) == (0, "")
-        assert f"{source}: 240 rows, 8 columns\n" in out
-        scores.append(json.loads(Path("run/metrics.json").read_text("utf-8"))["scores"])
-        assert "id" not in fastnn.load("run/model.fastnn").feature_names_in_
-    assert scores[0] == scores[1] == scores[2]
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
-def test_a_sample_has_the_same_rows_for_the_same_seed(folder, run, name):
+def test_the_same_rows_of_a_seed_are_trained_on_from_files_of_every_kind(folder, run):
     frame = customers(N_ROWS)
     written(frame, folder / "a.csv")
     frame.to_parquet(folder / "a.parquet", row_group_size=100)
+    (folder / "parts").mkdir()
+    for k in range(2):
+        frame[250 * k : 250 * (k + 1)].to_parquet(folder / "parts" / f"{k}.parquet")
     found = []
-    for seed in (1, 1, 2):
+    for name, seed in (("a.csv", 1), ("a.parquet", 1), ("parts", 1), ("a.csv", 2), ("a.parquet", 2)):
         status, out, errors = run("train", name, *CHURN, "--keep-training", "--rows", 300, "--seed", seed)
         assert (status, errors) == (0, "")
         assert f"{name}: 300 rows, 8 columns" in out
         assert "note: 300 random rows of 500 are read" in out
         model = fastnn.load("run/model.fastnn")
+        assert "id" not in model.feature_names_in_
         found.append((model.oof_prediction_.tolist(), model.columns_))
-    assert found[0] == found[1] != found[2]
+    assert found[0] == found[1] == found[2] != found[3] == found[4]
 
 
 def test_a_training_that_takes_more_memory_than_allowed_is_refused(folder, run, refused):

@@ -33,19 +33,6 @@ def features(model, frame):
     return frame[list(model.feature_names_in_)]
 
 
-@pytest.fixture
-def train(folder, run):
-    """Return a function that trains a small model on a dataframe."""
-
-    def train(frame, target, *options):
-        written(frame, folder / "customers.csv")
-        status, _, errors = run("train", "customers.csv", "--target", target, "--preset", "fast", *options)
-        assert (status, errors) == (0, "")
-        return fastnn.load(MODEL)
-
-    return train
-
-
 def test_predictions_and_probabilities_equal_those_of_the_model(trained, run):
     written(NEW.sample(frac=1, axis=1, random_state=0), trained.parent / "new.csv")
     status, out, errors = run("predict", trained, "run/new.csv", "--proba", "--keep", "id", "-o", "p.csv")
@@ -122,7 +109,7 @@ def test_a_column_of_the_model_that_numbers_the_rows_of_a_table_is_read(folder, 
     assert re.search(r"\+/- \(95 %\) +-  ", out)  # one row has no interval
 
 
-def test_the_model_remembers_how_its_file_was_read(train, folder, run):
+def test_the_model_remembers_how_its_file_was_read(folder, run):
     """Numbers with decimal commas, of which a later file has only thousands."""
     x = np.arange(40_000, 90_000, 500)
     text = [f"{value:,}".replace(",", ".") for value in x]
@@ -145,7 +132,8 @@ def test_the_model_remembers_how_its_file_was_read(train, folder, run):
 
 
 def test_unseen_categories_are_counted_and_known_ones_keep_their_form(train, folder, run):
-    train(customers().assign(zone=np.where(np.arange(240) % 2, "01", "A")), "churn", "--drop", "id,spent")
+    zones = np.where(np.arange(240) % 2, "01", "A")
+    train(customers().assign(zone=zones), "--target", "churn", "--drop", "id,spent", "--preset", "fast")
     new = NEW.assign(zone="01", plan=np.where(np.arange(60) < 7, "new", "pro"))
     new.loc[3, "plan"] = "other"
     written(new, folder / "new.csv")
@@ -275,7 +263,8 @@ def test_an_evaluation_of_classes_has_scores_and_a_confusion_matrix(trained, run
 
 
 def test_an_evaluation_may_name_another_column_as_target(train, folder, run):
-    model = train(customers(), "spent", "--drop", "id,churn")
+    train(customers(), "--target", "spent", "--drop", "id,churn", "--preset", "fast")
+    model = fastnn.load(MODEL)
     written(NEW.rename(columns={"spent": "paid"}).assign(w=2), folder / "new.csv")
     status, out, _ = run("evaluate", MODEL, "new.csv", "--target", "paid", "--weights", "w")
     assert status == 0
@@ -304,7 +293,7 @@ def test_types_that_only_parquet_has_are_read_alike(folder, run):
 
 def test_booleans_are_read_in_all_their_forms(train, folder, run):
     rows = [(k % 2 == 0, k % 5, k % 2) for k in range(60)]
-    train(pd.DataFrame(rows, columns=["smoker", "x", "y"]), "y")
+    train(pd.DataFrame(rows, columns=["smoker", "x", "y"]), "--target", "y", "--preset", "fast")
     printed = set()
     for yes, no in (("True", "False"), ("1", "0"), ("true", "FALSE"), ("1.0", "0")):
         lines = [f"{yes if first else no},{second}" for first, second, _ in rows]

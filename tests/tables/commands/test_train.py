@@ -28,22 +28,6 @@ def metrics(folder="run"):
         return json.load(file)
 
 
-@pytest.fixture
-def train(folder, run):
-    """Return a function that trains on a dataframe, and returns what was printed."""
-
-    def train(frame, *arguments, valid=None, name="t.csv"):
-        tables = {name: frame} if valid is None else {name: frame, "valid.csv": valid}
-        for path, table in tables.items():
-            table.to_parquet(path) if path.endswith("parquet") else written(table, folder / path)
-        more = () if valid is None else ("--valid", "valid.csv")
-        status, out, errors = run("train", name, *arguments, *more)
-        assert (status, errors) == (0, "")
-        return out
-
-    return train
-
-
 def test_classes_are_learned_and_a_model_scores_and_a_report_are_written(train, with_pictures):
     out = train(customers(), *CHURN, "--drop", "id,spent", "--seed", 3)
     assert out.splitlines()[0] == f"t.csv: {N} rows, 8 columns"
