@@ -209,7 +209,7 @@ BAD_OPTIONS = [
     ({"activation": "Tanh"}, "got 'Tanh': did you mean 'tanh'"),
     ({"output_activation": "softmax"}, "got 'softmax': the loss 'softmax_cross_entropy' computes it"),
     ({"backend": "torch"}, r"backend must be one of \['numba', 'numpy'\], got 'torch'"),
-    ({"dtype": np.float16}, "dtype must be float32 or float64, got float16"),
+    ({"dtype": np.float16}, "dtype must be float32 or float64, got <class 'numpy.float16'>"),
     ({"random_state": -1}, "random_state must be None, an integer .*got -1"),
     ({"random_state": np.random.default_rng(0)}, "random_state must be None, an integer .*got Generator.*"),
     ({"rng": -1}, "rng must be None, an integer of at least 0 .*got -1"),

@@ -372,12 +372,10 @@ def check_column(estimator: object, y: object, begins: bool) -> Array:
         )
     try:
         assert_all_finite(targets, input_name="y")
-    except TypeError as error:  # of pandas' NA among text
-        raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # a TypeError of pandas' NA among text
         if targets.dtype.kind != "O":
             raise
-        # Of objects, scikit-learn's message does not say that y holds the missing value.
+        # scikit-learn's message on objects does not say that y holds the missing value.
         raise ValueError(f"y holds a missing value, leave out its row: {error}") from None
     return targets
 

@@ -11,6 +11,7 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, dataclass_transform
@@ -392,12 +393,6 @@ def short_repr(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
-def store_checked(instance: object, /, **values: object) -> None:
-    """Store checked arguments in a frozen dataclass; for use in its ``__post_init__`` only."""
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
-
-
 def make_field(check: Check, *, default: Any, **about: Any) -> Any:
     """Return a dataclass field with its check, and what else there is to know about it, in its metadata."""
     return field(default=default, metadata={"check": check, **about})
@@ -532,14 +527,11 @@ def make_optional(check: Check) -> Check:
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """Return float32 or float64 as a NumPy dtype; raise ValueError for any other argument."""
-    try:
-        resolved = np.dtype(dtype)
-    except (TypeError, ValueError):
-        raise ValueError(f"dtype must be float32 or float64, got {short_repr(dtype)}") from None
-    if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype must be float32 or float64, got {resolved}")
-    return resolved
+    """Return float32 or float64 as a NumPy dtype."""
+    with suppress(TypeError, ValueError):
+        if (resolved := np.dtype(dtype)) in (np.float32, np.float64):
+            return resolved
+    raise ValueError(f"dtype must be float32 or float64, got {short_repr(dtype)}")
 
 
 def check_flag(value: object, name: str) -> bool:

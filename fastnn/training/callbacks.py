@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ import numpy as np
 from fastnn_kernels.compiler.interrupts import let_interrupts_through
 
 from ..system.messages import warn
-from ..system.validation import check_choice, check_count, check_rate, short_repr, store_checked
+from ..system.validation import (
+    check_choice,
+    check_fields,
+    check_positive_count,
+    check_rate,
+    make_field,
+    short_repr,
+)
 from .checkpoint import Checkpoint, check_best
 from .history import History
 from .loop import Hook, Training
@@ -58,18 +66,13 @@ class EarlyStopping:
     True
     """
 
-    patience: int = 10
-    min_delta: float = 0.0
+    patience: int = make_field(check_positive_count, default=10)
+    min_delta: float = make_field(check_rate, default=0.0)
     scorer: Callable[[Any, Any, Any], float] | None = None
-    ties: str = "earliest"
+    ties: str = make_field(partial(check_choice, choices=TIES), default="earliest")
 
     def __post_init__(self) -> None:
-        store_checked(
-            self,
-            patience=check_count(self.patience, "patience", 1),
-            min_delta=check_rate(self.min_delta, "min_delta"),
-            ties=check_choice(self.ties, "ties", TIES),
-        )
+        check_fields(self)
         if self.scorer is not None and not callable(self.scorer):
             raise ValueError(f"scorer must be a function of model, X and y, got {short_repr(self.scorer)}")
 

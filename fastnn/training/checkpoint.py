@@ -18,12 +18,29 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..saving.container import Contents, write_container
 from ..saving.files import check_path, encode_model
-from ..system.validation import check_count, check_flag, short_repr, store_checked
+from ..system.validation import check_fields, check_flag, check_positive_count, make_field, short_repr
 from .loop import Hook, Training
 
 # Units of the time between two checkpoints, in seconds.
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _TIME = rf"([0-9]*\.?[0-9]+) ?({'|'.join(UNITS)})"
+
+
+def _parse_seconds(text: str) -> float:
+    """Return the seconds of a time such as "30s", or 0 for any other text."""
+    match = re.fullmatch(_TIME, text)
+    return float(match[1]) * UNITS[match[2]] if match else 0.0
+
+
+def _check_distance(every: Any, name: str) -> int | str:
+    if not isinstance(every, str):
+        return check_positive_count(every, name)
+    if _parse_seconds(every) <= 0:
+        raise ValueError(
+            f"{name} must be a number of epochs, or a time such as '30s', '5min' or '1h', got "
+            f"{short_repr(every)}"
+        )
+    return every
 
 
 @dataclass(frozen=True)
@@ -67,20 +84,11 @@ class Checkpoint:
     """
 
     path: str | os.PathLike[str]
-    every: int | str = "30s"
-    keep_best: bool = False
+    every: int | str = make_field(_check_distance, default="30s")
+    keep_best: bool = make_field(check_flag, default=False)
 
     def __post_init__(self) -> None:
-        every = self.every
-        if isinstance(every, str):
-            if _parse_seconds(every) <= 0:
-                raise ValueError(
-                    "every must be a number of epochs, or a time such as '30s', '5min' or '1h', got "
-                    f"{short_repr(every)}"
-                )
-        else:
-            every = check_count(every, "every", 1)
-        store_checked(self, every=every, keep_best=check_flag(self.keep_best, "keep_best"))
+        check_fields(self)
         check_path(self.path)
 
     @property
@@ -116,12 +124,6 @@ class Checkpoint:
             False, because the fit does not end.
         """
         return False
-
-
-def _parse_seconds(text: str) -> float:
-    """Return the seconds of a time such as "30s", or 0 for any other text."""
-    match = re.fullmatch(_TIME, text)
-    return float(match[1]) * UNITS[match[2]] if match else 0.0
 
 
 def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:

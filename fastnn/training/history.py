@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.notebooks import make_html_table
-from ..system.validation import store_checked
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +69,7 @@ class History:
     def __post_init__(self) -> None:
         """Count the epochs up to the last kept one if their number is not given."""
         if self.n_passes < 0:
-            store_checked(self, n_passes=int(self.passes[-1]) + 1 if len(self) else 0)
+            object.__setattr__(self, "n_passes", int(self.passes[-1]) + 1 if len(self) else 0)
 
     def __len__(self) -> int:
         return len(self.passes)

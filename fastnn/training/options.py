@@ -30,7 +30,6 @@ from ..system.validation import (
     list_checks,
     make_field,
     make_optional,
-    store_checked,
 )
 from .callbacks import EarlyStopping, check_callbacks
 from .checkpoint import Checkpoint
@@ -108,7 +107,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        store_checked(self, callbacks=check_callbacks(self.callbacks, self.validation_data is not None))
+        callbacks = check_callbacks(self.callbacks, self.validation_data is not None)
+        object.__setattr__(self, "callbacks", callbacks)
 
 
 def _list_options(key: str) -> dict[str, Any]:

@@ -297,7 +297,7 @@ SURROGATES = np.array(["\ud800", "a", "b"] * (N // 3), object)
         ("kind", SURROGATES, {}, r"category '\\ud800' holds '\\ud800', half .*Replace"),
         ("", np.arange(N), {}, "column '': inputs in ONNX need distinct names"),
         ("\udc80", np.arange(N), {}, r"the name of the column '\\udc80' holds.*Rename the column"),
-        ("z", np.arange(N), {"dtype": "int8"}, "dtype must be float32 or float64, got int8"),
+        ("z", np.arange(N), {"dtype": "int8"}, "dtype must be float32 or float64, got 'int8'"),
         ("z", np.arange(N), {"path": "nowhere/net.onnx"}, "there is no folder"),
     ],
 )
