@@ -231,10 +231,7 @@ DATASETS: dict[str, DataSet] = {
         (*_COMMON, "surface"),
     ),
     "painted": DataSet(
-        "Painted",
-        "classes",
-        "Eight smooth units in two layers fit most of what a mouse paints.",
-        _USUAL,
+        "Painted", "classes", "Eight smooth units in two layers fit most of what a mouse paints.", _USUAL
     ),
 }
 

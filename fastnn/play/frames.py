@@ -24,7 +24,6 @@ from ..engine import get_backend
 from ..engine.numpy_passes import NumpyPasses
 from ..engine.predictor import label_positive
 from ..model import Model
-from ..network.description import Network, allocate_zeros
 from ..reference.layer import ACTIVATIONS
 from ..reference.loss import loss_backward, loss_value
 from ..reference.output import output_forward
@@ -94,12 +93,9 @@ class Artist:
         # All samples, and the rows of the training and the test data among them.
         self._X, self._y = model._check(problem.features(problem.X), problem.y)
         self._subsets = problem.train, problem.test
-        network = self._network
-        # Each hidden layer as a network of its own, whose inputs are the outputs of the layer before.
-        self._hidden = [
-            Network(network.layers_dim[n : n + 2], network.activations[n : n + 1], network.dtype)
-            for n in range(len(network.layers_dim) - 2)
-        ]
+        # Units are drawn by passes over copies of a snapshot, so that their buffers serve all frames.
+        self._drawn = model._parameters.copy(), model._statistics.copy()
+        self._passes = self._backend.passes(self._network, *self._drawn, frozen=True)
         self._points: dict[int, Array] = {}
         self.target_limits = (float(problem.y.min()), float(problem.y.max()))
 
@@ -158,7 +154,7 @@ class Artist:
         network = self._network
         folded = network.fold_batch_norm(snapshot.parameters, snapshot.statistics)
         losses, scores = self.measure(snapshot.parameters, snapshot.statistics)
-        units, unit_ranges = self._units(folded, view.unit_resolution)
+        units, unit_ranges = self._units(snapshot, view.unit_resolution)
         header: dict[str, Any] = {
             "step": snapshot.step,
             "epoch": snapshot.epoch,
@@ -225,17 +221,13 @@ class Artist:
             self._points[size] = self._problem.features(points).astype(self._network.dtype)
         return self._points[size]
 
-    def _units(self, folded: Array, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
+    def _units(self, snapshot: Snapshot, size: int) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
         """Return the pictures (n_units, size, size) of all hidden units, and their ranges of values."""
-        pictures = [np.empty((0, size, size), np.uint8)]
-        ranges: list[tuple[float, float]] = []
-        W, b = self._network.weights(folded), self._network.biases(folded)
-        values = self._lattice(size)
-        for k, network in enumerate(self._hidden):
-            parameters = allocate_zeros(network.n_parameters, network.dtype)
-            network.weights(parameters)[0][...], network.biases(parameters)[0][...] = W[k], b[k]
-            values = self._backend.outputs(network, parameters, values, "identity", warns=False)
-            drawn, own_ranges = _draw_units(network.activations[0], values, size)
+        self._drawn[0][...], self._drawn[1][...] = snapshot.parameters, snapshot.statistics
+        *hidden, _ = self._passes.layer_outputs(self._lattice(size))
+        pictures, ranges = [np.empty((0, size, size), np.uint8)], []
+        for activation, values in zip(self._network.activations, hidden, strict=False):
+            drawn, own_ranges = _draw_units(activation, values, size)
             pictures.append(drawn)
             ranges += own_ranges
         return np.concatenate(pictures), ranges

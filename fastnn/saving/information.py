@@ -80,10 +80,7 @@ class FileInfo:
                 f"-{name}-> {size}"
                 for name, size in zip(self.activations or (), self.layers_dim[1:], strict=True)
             )
-            lines += [
-                ("network", f"{self.layers_dim[0]} {layers}"),
-                ("loss", f"{self.loss}, {self.dtype}"),
-            ]
+            lines += [("network", f"{self.layers_dim[0]} {layers}"), ("loss", f"{self.loss}, {self.dtype}")]
         if self.n_members:
             lines.append(("members", f"{self.n_members:,}"))
         lines.append(("parameters", f"{self.n_parameters:,}"))
