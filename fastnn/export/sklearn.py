@@ -80,7 +80,10 @@ def _make_estimator(description: ModelDescription, member: Member, classes: Arra
             f"{_OTHER_WAYS}"
         )
     if member.output == "softmax" and len(classes) == 2:
-        layers, output = _merge_two_scores(layers), "logistic"
+        # The sigmoid of the difference of two scores is the softmax's second probability.
+        last, output = layers[-1], "logistic"
+        weights, biases = (np.diff(array, axis=-1) for array in (last.weights, last.biases))
+        layers = (*layers[:-1], LayerDescription(weights, biases, last.activation))
     settings: dict[str, Any] = {
         "hidden_layer_sizes": tuple(layer.biases.size for layer in layers[:-1]),
         "activation": ACTIVATIONS[hidden.pop()],
@@ -131,10 +134,3 @@ def _check_expressible(hidden: set[str], output: str) -> None:
             f"scikit-learn has no activation of the output layer, and this model has {output!r}: train it "
             f'with output_activation="identity", or choose another way: {_OTHER_WAYS}'
         )
-
-
-def _merge_two_scores(layers: tuple[LayerDescription, ...]) -> tuple[LayerDescription, ...]:
-    """Return layers with the difference of two scores, whose sigmoid is the softmax's second probability."""
-    last = layers[-1]
-    weights, biases = (np.diff(array, axis=-1) for array in (last.weights, last.biases))
-    return (*layers[:-1], LayerDescription(weights, biases, last.activation))

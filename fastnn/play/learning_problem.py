@@ -246,17 +246,20 @@ def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[Le
     """Return the problem that settings describe, and its model; a RequestError says what to change."""
     problem = draw_samples(settings, table)
     _check_loss(problem)
+    arguments = problem.model_arguments
     try:
-        model = Model(problem.layers_dim, **problem.model_arguments)
-    except RequestError:
-        raise
+        model = Model(problem.layers_dim, **arguments)
     except (ValueError, MemoryError) as error:
         raise RequestError(None, str(error)) from None
     try:
         model._check(problem.features(problem.X), problem.y)
     except ValueError as error:
         raise RequestError("loss", str(error)) from None
-    _check_optimizer(problem, model)
+    if settings.optimizer == "lbfgs":  # all others take all settings
+        try:
+            make_job(model._network, *problem.training_data, TrainOptions(**problem.train_arguments))
+        except ValueError as error:
+            raise RequestError("optimizer", str(error)) from None
     return problem, model
 
 
@@ -345,13 +348,3 @@ def _check_loss(problem: LearningProblem) -> None:
             f"{name} decides between two classes here, but there are {len(problem.classes)}: choose "
             "softmax_cross_entropy",
         )
-
-
-def _check_optimizer(problem: LearningProblem, model: Model) -> None:
-    settings, arguments = problem.settings, problem.train_arguments
-    if settings.optimizer != "lbfgs":  # all others take all settings
-        return
-    try:
-        make_job(model._network, *problem.training_data, TrainOptions(**arguments))
-    except ValueError as error:
-        raise RequestError("optimizer", str(error)) from None

@@ -190,7 +190,10 @@ def plot_decision_boundary(
         is_pale = _differs_off_plane(subject, samples.table, points) if plane else None
         look: dict[str, Any] = {"colours": colours, "cmap": cmap, "markers": markers}
         draw = partial(draw_picture, X=points, y=labels, **look, is_pale=is_pale, plane=plane)
-    limits = _find_limits(points)
+    low, high = points.min(axis=0), points.max(axis=0)
+    # If all points share a coordinate, their range is 0: take the coordinate's magnitude, or at least 1.
+    margins = MARGIN * np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
+    limits = np.stack([low - margins, high + margins], axis=1)
     with open_axes(ax) as axes:
         pixels = axes_pixels(axes)
         size = pixels if resolution is None else check_size(resolution, *pixels, name="resolution")
@@ -284,11 +287,3 @@ def _check_numbers(X: Any) -> None:
     ]
     if others:
         raise ValueError(f"X must hold only numbers, but has the columns {others}: {NUMBERS_ALONE}")
-
-
-def _find_limits(points: Array) -> Array:
-    """Return the edges of the picture along x and y: the range of the points, with a margin."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    # If all points share a coordinate, their range is 0: take the coordinate's magnitude, or at least 1.
-    span = np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
-    return np.stack([low - MARGIN * span, high + MARGIN * span], axis=1)

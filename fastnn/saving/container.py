@@ -62,13 +62,19 @@ def read_container(path: Path) -> tuple[Contents, str]:
     """
     import safetensors
 
+    from .. import __version__
+
     try:
         with safetensors.safe_open(path, "np") as file:
             text = (file.metadata() or {}).get("fastnn")
             if text is None:
                 raise ValueError("it is a safetensors file of another program")
             entries = parse_json(text)
-            _check_format(entries)
+            if entries["format"] != FORMAT:
+                raise ValueError(
+                    f"fastnn {entries['fastnn']} saved it in the format {entries['format']}, but fastnn "
+                    f"{__version__} reads only the format {FORMAT}: install fastnn-numba {entries['fastnn']}"
+                )
             arrays = {name: _copy_aligned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no iterator)
     except safetensors.SafetensorError as error:
         raise ValueError(
@@ -78,16 +84,6 @@ def read_container(path: Path) -> tuple[Contents, str]:
     if _compute_checksum(text.replace(entries["sha256"], "", 1), arrays) != entries["sha256"]:
         raise ValueError("its content has been changed, as the checksum shows")
     return Contents(entries["model"], arrays), entries["fastnn"]
-
-
-def _check_format(entries: dict[str, Any]) -> None:
-    from .. import __version__
-
-    if entries["format"] != FORMAT:
-        raise ValueError(
-            f"fastnn {entries['fastnn']} saved it in the format {entries['format']}, but fastnn "
-            f"{__version__} reads only the format {FORMAT}: install fastnn-numba {entries['fastnn']}"
-        )
 
 
 def _copy_aligned(array: Array) -> Array:

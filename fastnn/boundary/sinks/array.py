@@ -25,7 +25,14 @@ class ArraySink(Sink):
 
     def __init__(self, out: Array | None, picture: Picture) -> None:
         shape = (picture.height, picture.width)
-        self.pixels = _make_array(shape, picture) if out is None else _check_array(out, shape, picture)
+        if out is None:
+            check_memory(
+                math.prod(shape) * picture.dtype.itemsize,
+                f"a picture of {picture.width} x {picture.height} pixels takes",
+                'write it to a file while it is painted, out="boundary.png", .zarr or .dzi, or into a '
+                "numpy.memmap",
+            )
+        self.pixels = np.empty(shape, picture.dtype) if out is None else _check_array(out, shape, picture)
         flags = self.pixels.flags
         is_plain = out is None or not isinstance(out, np.ma.MaskedArray)  # an assignment removes the mask
         is_contiguous = flags.c_contiguous and flags.aligned
@@ -43,15 +50,6 @@ class ArraySink(Sink):
     def encode(self, rect: Rect, pixels: Array) -> None:
         if not self.is_painted_in_place:
             rect.cut(self.pixels)[:] = pixels
-
-
-def _make_array(shape: tuple[int, int], picture: Picture) -> Array:
-    check_memory(
-        math.prod(shape) * picture.dtype.itemsize,
-        f"a picture of {picture.width} x {picture.height} pixels takes",
-        'write it to a file while it is painted, out="boundary.png", .zarr or .dzi, or into a numpy.memmap',
-    )
-    return np.empty(shape, picture.dtype)
 
 
 def _check_array(out: Array, shape: tuple[int, int], picture: Picture) -> Array:
