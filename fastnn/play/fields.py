@@ -24,7 +24,7 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Field:
+class Setting:
     """One setting: what the page shows and what is accepted."""
 
     kind: str  # "choice", "number", "integer", "flag", "integers", "choices", "points" or "column"
@@ -125,12 +125,12 @@ class Field:
 def declare(
     kind: str, default: Any, line: str, low: float | None = None, high: float | None = None, **others: Any
 ) -> Any:
-    """Return a dataclass field with the `Field` of these arguments as metadata."""
+    """Return a dataclass field with the `Setting` of these arguments as metadata."""
     usual = tuple(default) if isinstance(default, list) else default
-    return field(default=usual, metadata={"field": Field(kind, default, line, low, high, **others)})
+    return field(default=usual, metadata={"field": Setting(kind, default, line, low, high, **others)})
 
 
-def list_fields(declaring: type) -> dict[str, Field]:
+def list_fields(declaring: type) -> dict[str, Setting]:
     return {each.name: each.metadata["field"] for each in fields(declaring) if "field" in each.metadata}
 
 

@@ -126,7 +126,7 @@ class Run:
             self._drawn = max(self._drawn, frame)
 
     def change_settings(self, settings: Settings) -> None:
-        """Continue from the present weights, with the values of the settings that are `Field.live`."""
+        """Continue from the present weights, with the values of the settings that are `Setting.live`."""
         self._check_running("change a setting")
         live = {name: getattr(settings, name) for name, each in FIELDS.items() if each.live}
         self.problem = replace(self.problem, settings=replace(self.problem.settings, **live))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .fields import Field, RequestError
+from .fields import RequestError, Setting
 from .frames import Artist, PageView, Snapshot, pack
 from .greeting import make_greeting
 from .learning_problem import make_problem
@@ -22,7 +22,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .table import PlayTable
 
-SPEED = Field("number", None, "", 0.01, 1e9, optional=True)
+SPEED = Setting("number", None, "", 0.01, 1e9, optional=True)
 
 logger = logging.getLogger("fastnn")
 

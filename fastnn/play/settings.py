@@ -1,6 +1,6 @@
 """Settings of the playground: the state that the page's address holds, its limits, and its checks.
 
-Everything that can be set is a `Field`: its kind, default, limits and a line of what it is. The page draws
+Everything that can be set is a `Setting`: its kind, default, limits and a line of what it is. The page draws
 its controls from the fields, and `Settings` is checked by them.
 """
 
@@ -20,7 +20,7 @@ from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES
 from ..system.validation import short_repr
 from .datasets import DATASETS, FEATURES, FUNCTIONS, SURFACES
-from .fields import Field, RequestError, declare, list_fields
+from .fields import RequestError, Setting, declare, list_fields
 
 # Largest numbers of samples, of hidden layers and of units in one of them: what a page can draw.
 MAX_SAMPLES, MAX_LAYERS, MAX_UNITS = 5000, 8, 128
@@ -302,9 +302,9 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def _list_all_options() -> dict[str, Field]:
+def _list_all_options() -> dict[str, Setting]:
     """Return the fields of the parameters of all optimizers, schedules and losses."""
-    result: dict[str, Field] = {}
+    result: dict[str, Setting] = {}
     for setting, registry in REGISTRIES.items():
         used: dict[str, dict[str, Option]] = {}
         for name, registered in registry.items():
@@ -319,7 +319,7 @@ def _list_all_options() -> dict[str, Field]:
             else:
                 usual = ", ".join(f"{text} for {name}" for name, text in texts.items())
             line = first.line if kind == "flag" else f"{first.line}; by default {usual}"
-            result[key] = Field(
+            result[key] = Setting(
                 kind, None, line, *_LIMITS[kind], optional=True, only={setting: list(options)}
             )
     return result

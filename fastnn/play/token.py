@@ -22,8 +22,8 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _TOKEN = re.compile(r"[\w-]{32}", re.ASCII)
 
 
-class DistrustError(PermissionError):
-    """A token that others may know."""
+class TokenError(PermissionError):
+    """Others may know a token."""
 
 
 def derive_token(token: str, port: int) -> str:
@@ -53,7 +53,7 @@ def keep_token() -> str:
             return _read(path)
         except FileNotFoundError:
             pass
-        except DistrustError as error:
+        except TokenError as error:
             warn(f"{error}: a new token replaces it, and addresses with the old one no longer work")
             path.unlink()  # a file that replaces another has the same permissions
         with atomic_path(path) as draft:
@@ -67,14 +67,14 @@ def keep_token() -> str:
 
 
 def _read(path: Path) -> str:
-    """Return the token in a file; raise `DistrustError` if others may know it, or the file holds none."""
+    """Return the token in a file; raise `TokenError` if others may know it, or the file holds none."""
     with path.open(encoding="utf-8", errors="replace") as file:
         state = os.fstat(file.fileno())  # of the opened file, to which a link may have led
         token = file.read(100)
     if os.name == "posix" and state.st_uid != os.geteuid():
-        raise DistrustError(f"{path} belongs to user {state.st_uid}")
+        raise TokenError(f"{path} belongs to user {state.st_uid}")
     if os.name == "posix" and state.st_mode & OTHERS:
-        raise DistrustError(f"{path} is open to other users (mode {stat.S_IMODE(state.st_mode):03o})")
+        raise TokenError(f"{path} is open to other users (mode {stat.S_IMODE(state.st_mode):03o})")
     if not _TOKEN.fullmatch(token):
-        raise DistrustError(f"{path} holds no token")
+        raise TokenError(f"{path} holds no token")
     return token
