@@ -169,6 +169,10 @@ def _write_function(name: str) -> str:
     return f"static inline float net_{name}(float z)\n{{\n{''.join(lines)}    return {result};\n}}\n"
 
 
+def _define(comment: str, signature: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"/* {comment} */", f"static inline {signature}", "{", *lines, "}\n"])
+
+
 def _apply(function: str, values: str, n: int) -> list[str]:
     """Return the statements that apply an activation or an output function to values in place."""
     if function == "softmax":
@@ -200,16 +204,10 @@ def _write_network(member: Member, suffix: str) -> str:
         statements.append(f"    net_layer({weights}, {biases}, {n_in}, {n_out}, {source}, {target});")
         statements += _apply(layer.activation, target, n_out)
         source = target
-    buffers = "".join(f"    float {name}[{size}];\n" for name, size in _size_buffers(member).items())
-    return "\n".join(
-        [
-            *arrays,
-            "/* Scores of a sample: the units of the last layer. */",
-            f"static inline void net_scores{suffix}(const float *x, float *scores)",
-            f"{{\n{buffers}" + "\n".join(statements),
-            "}\n",
-        ]
-    )
+    buffers = [f"    float {name}[{size}];" for name, size in _size_buffers(member).items()]
+    comment = "Scores of a sample: the units of the last layer."
+    signature = f"void net_scores{suffix}(const float *x, float *scores)"
+    return "\n".join([*arrays, _define(comment, signature, [*buffers, *statements])])
 
 
 def _write_outputs(description: ModelDescription) -> str:
@@ -221,51 +219,38 @@ def _write_outputs(description: ModelDescription) -> str:
     every = f"    for (int k = 0; k < {n}; k++)"
     for k, (member, suffix) in enumerate(zip(description.members, _list_suffixes(description), strict=True)):
         target = "one" if k else result
-        lines += [
-            f"    net_scores{suffix}(x, {target});",
-            *_apply(member.output, target, member.layers_dim[-1]),
-        ]
+        lines.append(f"    net_scores{suffix}(x, {target});")
+        lines += _apply(member.output, target, member.layers_dim[-1])
         if description.is_binary:
             lines += [f"    {target}[1] = {target}[0];", f"    {target}[0] = 1.0f - {target}[1];"]
         if k:
             lines += [every, f"        {result}[k] += one[k];"]
     if k:
         lines = [f"    float one[{n}];", *lines, every, f"        {result}[k] /= {k + 1}.0f;"]
-    return "\n".join(
-        [
-            f"/* {what} of a sample: {n} in {result}, from {description.n_inputs} features in x. */",
-            f"static inline void {function}(const float *x, float *{result})\n{{",
-            *lines,
-            "}\n",
-        ]
-    )
+    comment = f"{what} of a sample: {n} in {result}, from {description.n_inputs} features in x."
+    return _define(comment, f"void {function}(const float *x, float *{result})", lines)
 
 
 def _write_decision(description: ModelDescription) -> str:
     """Return the function that predicts the class or the labels; an empty text for numbers."""
+    if description.kind == "numbers":
+        return ""
     # One network decides by its scores, which do not round to 0 or 1; an ensemble by its probabilities.
     compute, limit, n = "net_scores", "0.0f", description.members[0].layers_dim[-1]
     if description.is_ensemble:
         compute, limit, n = "net_predict_proba", "0.5f", description.n_outputs
-    begin = f"{{\n    float s[{n}];\n    {compute}(x, s);\n"
+    comment = "Number of the class of a sample; its name is net_classes[number]."
+    signature = "int net_predict(const float *x)"
     if description.kind == "labels":
-        return (
-            f"/* Labels of a sample: {n} times 0 or 1. */\n"
-            f"static inline void net_predict(const float *x, unsigned char *labels)\n{begin}"
-            f"    for (int k = 0; k < {n}; k++)\n        labels[k] = s[k] > {limit};\n}}\n"
-        )
-    if description.kind == "numbers":
-        return ""
-    decide = (
-        f"    int best = 0;\n    for (int k = 1; k < {n}; k++)\n        if (s[k] > s[best])\n"
-        "            best = k;\n    return best;\n"
-    )
-    if description.is_binary and n == 1:
-        decide = f"    return s[0] > {limit};\n"
-    return (
-        "/* Number of the class of a sample; its name is net_classes[number]. */\n"
-        f"static inline int net_predict(const float *x)\n{begin}{decide}}}\n"
-    )
+        comment = f"Labels of a sample: {n} times 0 or 1."
+        signature = "void net_predict(const float *x, unsigned char *labels)"
+        decide = [f"    for (int k = 0; k < {n}; k++)", f"        labels[k] = s[k] > {limit};"]
+    elif description.is_binary and n == 1:
+        decide = [f"    return s[0] > {limit};"]
+    else:
+        loop = [f"    for (int k = 1; k < {n}; k++)", "        if (s[k] > s[best])", "            best = k;"]
+        decide = ["    int best = 0;", *loop, "    return best;"]
+    return _define(comment, signature, [f"    float s[{n}];", f"    {compute}(x, s);", *decide])
 
 
 def _compute_expected(description: ModelDescription, samples: Array) -> Array:
