@@ -48,7 +48,6 @@ POLL_SECONDS = 0.1
 def paint_picture(
     painter: Painter,
     view: View,
-    *,
     n_threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
@@ -77,15 +76,9 @@ def paint_picture(
                 f"size: a picture of {view} pixels takes days: choose at most {MAX_PIXELS:.0e} pixels, or "
                 "limits around a part of the picture"
             )
+    is_chosen = colours is not None or cmap is not None
     picture = Picture(
-        *view.size,
-        painter.dtype,
-        view.extent,
-        painter.classes,
-        painter.is_bounded,
-        colours,
-        cmap,
-        is_chosen=colours is not None or cmap is not None,
+        *view.size, painter.dtype, view.extent, painter.classes, painter.is_bounded, colours, cmap, is_chosen
     )
     _check_range(painter, view)
     sink, stats = _paint(painter, view, lambda: open_sink(out, picture), count, executor, progress)

@@ -70,11 +70,7 @@ def check_colouring(
     markers: Markers | None = None,
     classes: Array | None = None,
 ) -> None:
-    """Raise ValueError for invalid colours, markers or colormaps, and for a colormap of a picture of classes.
-
-    See `plot_decision_boundary` for the arguments. Where `classes` are not known yet, `choose_colours`
-    and `choose_markers` check the numbers later.
-    """
+    """Raise ValueError for invalid colours, markers or colormaps, and numbers unlike the known `classes`."""
     if colours is not None and classes is not None:
         choose_colours(classes, colours)
     elif colours is not None:
@@ -100,11 +96,7 @@ def class_colours(count: int) -> NDArray[np.float64]:
 
 
 def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.float64]:
-    """Return the colours (n_classes, 3) of classes, from 0 to 1; `colours` is as in `render_boundary`.
-
-    An invalid colour, a wrong number of them, a class that is not in the mapping, and an unknown name are a
-    ValueError.
-    """
+    """Return the colours (n_classes, 3) of classes, from 0 to 1; `colours` is as in `render_boundary`."""
     labels = classes.tolist()
     if colours is None:
         return class_colours(len(labels))
@@ -115,10 +107,7 @@ def choose_colours(classes: Array, colours: Colours | None = None) -> NDArray[np
 
 
 def choose_markers(classes: Array, markers: Markers | None = None) -> list[Any]:
-    """Return the markers of classes; `markers` is as in `plot_decision_boundary`.
-
-    An invalid marker, a wrong number of them, and a class that is not in the mapping are a ValueError.
-    """
+    """Return the markers of classes; `markers` is as in `plot_decision_boundary`."""
     labels, found = classes.tolist(), _read_markers(markers)
     if markers is None:
         return ["o"] * len(labels)
@@ -168,10 +157,7 @@ def _match(labels: list[Any], found: dict[Any, Any], is_mapping: bool, name: str
 
 
 def region_colours(classes: Array, colours: Colours | None = None) -> NDArray[np.uint8]:
-    """Return the colours (n_classes, 3) of regions in a file, components from 0 to 255.
-
-    They equal the colours that `choose_colours` returns; by default they are paler.
-    """
+    """Return the colours (n_classes, 3) of regions in a file, integers from 0 to 255, by default pale."""
     found = choose_colours(classes, colours)
     return ((lighten(found, FILE_STRENGTH) if colours is None else found) * 255).round().astype(np.uint8)
 
@@ -195,10 +181,7 @@ def response_colormap(cmap: str | Colormap | None = None) -> Colormap:
 
 
 def probability_colormap(shades: Array, place: int) -> Colormap:
-    """Return the colormap of the probability of a class, given the colours (n_classes, 3) of all classes.
-
-    It ends in the colour of the class, and begins in the other class's if there are two, else in white.
-    """
+    """Return a class's colormap, from the other of two classes, or from white, to the class's colour."""
     from matplotlib.colors import LinearSegmentedColormap
 
     others = shades[1 - place] if len(shades) == 2 else np.ones(3)
@@ -207,10 +190,7 @@ def probability_colormap(shades: Array, place: int) -> Colormap:
 
 
 def response_colours(cmap: str | Colormap | None) -> NDArray[np.uint8]:
-    """Return at most 256 colours (n, 3) of a response from 0 to 1; components are from 0 to 255.
-
-    Transparent colours are mixed with white, the background of matplotlib's default axes.
-    """
+    """Return at most 256 colours (n, 3) of a response, integers to 255; transparent ones are on white."""
     found = response_colormap(cmap)
     if found.N > PALETTE:
         found = found.resampled(PALETTE)
@@ -219,11 +199,7 @@ def response_colours(cmap: str | Colormap | None) -> NDArray[np.uint8]:
 
 
 def _read_colours(colours: Colours) -> Colormap | dict[Any, tuple[float, ...]]:
-    """Return the argument `colours` of `render_boundary` as a colormap or as a dict of colours.
-
-    The keys of the dict are the keys of a mapping or the positions in a sequence; its values are (red, green,
-    blue).
-    """
+    """Return `colours` of `render_boundary` as a colormap, or as (red, green, blue) by key or position."""
     from matplotlib import color_sequences, colormaps
     from matplotlib.colors import Colormap, ListedColormap
 

@@ -44,10 +44,7 @@ class Tiles(NamedTuple):
 
 
 def cut_tiles(classes: Array, margins: Array | None = None) -> Tiles:
-    """Return the tiles whose points differ in class, given the classes (height, width) of a lattice.
-
-    Without `margins` (height, width), lines cross edges in the middle.
-    """
+    """Return the tiles whose points differ in class; without `margins`, lines cross edges in the middle."""
     differs = classes[1:] != classes[:-1]
     is_crossed = differs[:, 1:] | differs[:, :-1]  # squares of the lattice
     differs = classes[:, 1:] != classes[:, :-1]
@@ -98,10 +95,7 @@ def _trace_pair(tiles: Tiles, left: int, right: int) -> list[Floats]:
 
 
 def _join_pieces(points: Floats, offsets: NDArray[np.int64]) -> list[Floats]:
-    """Return lines (n, 2) made of all pieces, joined where one ends at the point at which another begins.
-
-    Piece k consists of ``points[offsets[k] : offsets[k + 1]]``.
-    """
+    """Return lines (n, 2) of the pieces that begin at `offsets`, joined where one ends and another begins."""
     n_pieces = offsets.size - 1
     ends = points[np.concatenate([offsets[:-1], offsets[1:] - 1])].round(DECIMALS)
     _, numbers = np.unique(ends @ [1, 1j], return_inverse=True)

@@ -85,14 +85,8 @@ def boundary_array(
     import_extra("dask.array", "dask", "boundary_array")
     import dask.array
 
-    subject = make_subject(
-        model,
-        "boundary_array(model, xlim, ylim)",
-        features=features,
-        fill=fill,
-        class_of_interest=class_of_interest,
-        classes=classes,
-    )
+    call = "boundary_array(model, xlim, ylim)"
+    subject = make_subject(model, call, features, fill, class_of_interest, classes)
     view, side = make_view(xlim, ylim, size), check_count(chunks, "chunks", 1)
     width, height = view.size
     n_chunks = -(-width // side) * -(-height // side)

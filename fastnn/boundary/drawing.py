@@ -81,10 +81,7 @@ def draw_picture(
 def _draw_pixels(
     image: BoundaryImage, ax: Axes, classes: Array, shades: Array, cmap: str | Colormap | None
 ) -> None:
-    """Draw the regions of classes with the lines between them, or a response with its colour bar.
-
-    `shades` are the colours of `classes`.
-    """
+    """Draw regions of classes, whose colours are `shades`, and lines; or a response with its colour bar."""
     assert image.data is not None
     # A picture with far more pixels than the axes looks the same and takes longer to draw.
     sides = zip(image.data.shape[::-1], axes_pixels(ax), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -193,15 +193,12 @@ class BoundaryImage:
 
         self._pixels("draw it")
         check_colouring(self.response, colours, cmap, markers)
-        return draw_picture(
-            self,
-            ax,
-            X,
-            y,
-            colours=self.colours if colours is None else colours,
-            cmap=self.cmap if cmap is None else cmap,
-            markers=markers,
-        )
+        colours, cmap = self._choose_look(colours, cmap)
+        return draw_picture(self, ax, X, y, colours=colours, cmap=cmap, markers=markers)
+
+    def _choose_look(self, colours: Colours | None, cmap: str | Colormap | None) -> tuple[Any, Any]:
+        """Return the given colours and colormap, by default the image's own."""
+        return self.colours if colours is None else colours, self.cmap if cmap is None else cmap
 
     def _repr_png_(self) -> bytes | None:
         """Return a PNG of at most 1024 pixels a side, in the colours of a saved file, if there is `data`."""
@@ -221,17 +218,10 @@ class BoundaryImage:
     ) -> Picture:
         # Class numbers in a wider array of the user's are written as the least dtype that holds them.
         dtype = pixels.dtype if self.classes is None else np.min_scalar_type(len(self.classes) - 1)
-        return Picture(
-            pixels.shape[1],
-            pixels.shape[0],
-            dtype,
-            self.extent,
-            self.classes,
-            self.is_bounded,
-            self.colours if colours is None else colours,
-            self.cmap if cmap is None else cmap,
-            is_chosen=colours is not None or cmap is not None,
-        )
+        is_chosen, (height, width) = colours is not None or cmap is not None, pixels.shape
+        colours, cmap = self._choose_look(colours, cmap)
+        shape = width, height, dtype, self.extent
+        return Picture(*shape, self.classes, self.is_bounded, colours, cmap, is_chosen)
 
     def _pixels(self, purpose: str) -> Array:
         if self.data is None:

@@ -107,14 +107,8 @@ def boundary_lines(
     >>> line[[0, -1]].round(2).tolist()
     [[0.5, 0.0], [1.0, 0.5]]
     """
-    subject = make_subject(
-        model,
-        "boundary_lines(model, xlim, ylim)",
-        features=features,
-        fill=fill,
-        class_of_interest=class_of_interest,
-        classes=classes,
-    )
+    call = "boundary_lines(model, xlim, ylim)"
+    subject = make_subject(model, call, features, fill, class_of_interest, classes)
     xlim, ylim = check_limits(xlim, 1, "xlim"), check_limits(ylim, 1, "ylim")
     across, up = (
         Axis(low, (high - low) / count, count + 1)

@@ -155,24 +155,9 @@ def render_boundary(
     >>> image.stats.method, image.stats.points_evaluated
     ('dense', 120000)
     """
-    subject = make_subject(
-        model,
-        "render_boundary(model, xlim, ylim)",
-        features=features,
-        fill=fill,
-        class_of_interest=class_of_interest,
-        classes=classes,
-    )
+    call = "render_boundary(model, xlim, ylim)"
+    subject = make_subject(model, call, features, fill, class_of_interest, classes)
     view = make_view(xlim, ylim, size)
     painter = make_painter(subject, response, method, class_of_interest, view.n_pixels)
     check_colouring(response, colours, cmap, classes=None if painter.finds_classes else painter.classes)
-    return paint_picture(
-        painter,
-        view,
-        n_threads=n_threads,
-        executor=executor,
-        progress=progress,
-        out=out,
-        colours=colours,
-        cmap=cmap,
-    )
+    return paint_picture(painter, view, n_threads, executor, progress, out, colours, cmap)

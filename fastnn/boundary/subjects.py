@@ -87,11 +87,11 @@ def check_model(model: Any, call: str) -> None:
 def make_subject(
     model: Any,
     call: str,
-    *,
     features: Features | None = None,
     fill: Fill | None = None,
     class_of_interest: Any = None,
     classes: ArrayLike | None = None,
+    *,
     samples: Overlay | None = None,
     may_regress: bool = False,
 ) -> Subject:

@@ -60,10 +60,7 @@ class Member:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Description of what a model computes.
-
-    The outputs of a model with several members are the means of the members' outputs, within `limits`.
-    """
+    """What a model computes: the mean of its members' outputs, each within `limits`."""
 
     source: str  # name of the model's class, for messages and comments
     # Predictions: "classes", one of several; "labels", 0 or 1 for each of several; or "numbers".
@@ -98,10 +95,7 @@ class ModelDescription:
         return np.array([]) if self.classes is None else self.classes
 
     def convert(self, dtype: DTypeLike | None) -> ModelDescription:
-        """Return the description with parameters of another dtype; None leaves the dtype.
-
-        A dtype other than float32 and float64, and one that cannot hold a parameter, are a ValueError.
-        """
+        """Return the description in another dtype, float32 or float64, which must hold all parameters."""
         dtype = self.dtype if dtype is None else check_dtype(dtype)
         if dtype == self.dtype:
             return self
@@ -160,12 +154,5 @@ def describe(
             np.zeros((members[0].layers_dim[0], 1), dtype), np.zeros(1, dtype), "identity"
         )
         members, is_ensemble = [Member((layer,), "softmax")], False
-    return ModelDescription(
-        source,
-        kind,
-        tuple(members),
-        dtype,
-        is_ensemble,
-        classes,
-        None if feature_names is None else tuple(map(str, feature_names)),
-    )
+    names = None if feature_names is None else tuple(map(str, feature_names))
+    return ModelDescription(source, kind, tuple(members), dtype, is_ensemble, classes, names)

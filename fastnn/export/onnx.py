@@ -116,10 +116,7 @@ def list_outputs(description: ModelDescription, alternative: str = "") -> list[T
 
 
 def add_model(description: ModelDescription, graph: Builder, samples: str, outputs: Sequence[str]) -> None:
-    """Add the computation of a model to a graph, for `samples` (n, n_inputs) in the model's dtype.
-
-    `outputs` are the names of the results: label and probabilities, or numbers.
-    """
+    """Add a model to a graph, from `samples` in its dtype to label and probabilities, or to numbers."""
     scores = [_add_scores(member, graph, samples, description.dtype) for member in description.members]
     last = outputs[-1] if not description.is_ensemble else None
     results = [

@@ -31,10 +31,7 @@ class DataSet:
 
 
 def moons(n_samples, noise, seed):
-    """Return samples of two interleaved half circles, and their classes: scikit-learn's make_moons.
-
-    The seed is a number or an `np.random.RandomState`.
-    """
+    """Return samples of two half circles, and their classes; `seed` is a number or a RandomState."""
     random = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
     upper, lower = (np.linspace(0, np.pi, size) for size in (n_samples // 2, n_samples - n_samples // 2))
     x, height = np.cos(upper), np.sin(upper)

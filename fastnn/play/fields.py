@@ -13,10 +13,7 @@ MAX_COORDINATE = 1e6
 
 
 class RequestError(ValueError):
-    """A message or setting that cannot be used: its field, if a single one is at fault, and what is wrong.
-
-    `further` has the errors of other fields of the same settings.
-    """
+    """A message or setting that cannot be used: its field, if one is at fault, and `further` errors."""
 
     def __init__(self, name: str | None, text: str, further: Sequence[RequestError] = ()) -> None:
         super().__init__(text)

@@ -118,10 +118,7 @@ class Artist:
         return size
 
     def measure(self, parameters: Array, statistics: Array) -> tuple[list[float], list[float]]:
-        """Return the losses, and the scores, of training and test data; NaN without samples.
-
-        A score is the fraction of correct classes, or the coefficient of determination of a regression.
-        """
+        """Return losses and scores (fraction correct, or R^2) of training and test data, NaN without."""
         network, folded = self._network, self._network.fold_batch_norm(parameters, statistics)
         losses, scores = [np.nan, np.nan], [np.nan, np.nan]
         outputs = self._backend.outputs(network, folded, self._X, "identity", warns=False)
@@ -147,10 +144,7 @@ class Artist:
     def draw(
         self, snapshot: Snapshot, view: PageView, resting: Training | None = None
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Compute a frame; return its header, to which `pack` adds the arrays' places, and the arrays.
-
-        `resting` is the training if it rests at this snapshot: the frame has the numbers of its next step.
-        """
+        """Compute a frame's header and arrays, with the next step's numbers if a training rests at it."""
         network = self._network
         folded = network.fold_batch_norm(snapshot.parameters, snapshot.statistics)
         losses, scores = self.measure(snapshot.parameters, snapshot.statistics)
@@ -191,16 +185,9 @@ class Artist:
         def picture(response: str) -> Array:
             has_bounds = response == "class" and not problem.has_computed_features
             method = "certified" if has_bounds and size > MAX_DENSE_PIXELS else "dense"
-            threads, shape = None if is_large else 1, (size, size)
-            image = render_boundary(
-                model,
-                (left, right),
-                (bottom, top),
-                shape,
-                response=response,
-                method=method,
-                n_threads=threads,
-            )
+            how: dict[str, Any] = {"method": method, "n_threads": None if is_large else 1}
+            sides = (left, right), (bottom, top), (size, size)
+            image = render_boundary(model, *sides, response=response, **how)
             assert image.data is not None
             return image.data[::-1]
 
@@ -288,10 +275,7 @@ def make_pixel_centres(x: tuple[float, float], y: tuple[float, float], size: int
 def _draw_units(
     activation: str, values: Array, size: int
 ) -> tuple[NDArray[np.uint8], list[tuple[float, float]]]:
-    """Return pictures (n_units, size, size) of units, and their ranges, given their values (size^2, n_units).
-
-    A range is symmetric about 0 where the unit takes both signs.
-    """
+    """Return pictures (n_units, size, size) of values, and ranges, about 0 where a unit takes both signs."""
     with np.errstate(all="ignore"):
         ends = ACTIVATIONS[activation].value(np.array([-1e3, 1e3]))
     if np.isfinite(ends).all() and np.abs(ends).max() <= 1:  # bounded: all units share the range
@@ -317,10 +301,7 @@ def _make_json_number(value: float) -> float | None:
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """Return a header and arrays as one binary message; see the top of this file.
-
-    The page (``static/socket.js``) reads only bytes, int32 and float32: u1, i4 and f4.
-    """
+    """Return a header and arrays as one binary message; the page reads only bytes, int32 and float32."""
     places, chunks, at = {}, [], 0
     for name, array in arrays.items():
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

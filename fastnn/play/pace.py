@@ -52,10 +52,7 @@ class Pace:
         self._marks.clear()
 
     def due(self, done: int) -> float:
-        """Return the number of steps that are due, 0 or less for none; infinity at full speed.
-
-        A training that is late by more than a second does not catch up.
-        """
+        """Return the number of due steps, infinity at full speed; delays beyond a second are not made up."""
         if not self.playing:
             return self._target - done
         if self._speed is None:

@@ -24,10 +24,7 @@ CURVE_COLUMNS = ("step", "train_loss", "test_loss", "train_score", "test_score",
 
 
 class Recorder(Hook):
-    """Hook that ends chunks where the page wants to draw, and records the training.
-
-    Its parameters are what computes losses and scores, and the network before its first step.
-    """
+    """Hook that ends chunks where the page wants to draw, and records the training from a snapshot on."""
 
     def __init__(self, artist: Artist, snapshot: Snapshot) -> None:
         self.training: Training | None = None  # None before its beginning

@@ -210,10 +210,7 @@ class Run:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def advance(self) -> float | None:
-        """Train until a frame is due, and draw it; return the seconds until there is more to do.
-
-        0 is at once, and None after the next message alone.
-        """
+        """Train until a frame is due, draw it; return the seconds until more is due, None after a message."""
         warned: list[tuple[str, type[Warning]]] = []
         try:
             with collect_warnings(warned):

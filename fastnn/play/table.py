@@ -142,10 +142,7 @@ def _parse_fields(fields: Sequence[str], has_points: bool) -> Array:
 
 
 def _sort_by_use(columns: dict[str, NDArray[np.float64]], y: Array) -> list[str]:
-    """Return the names of columns by the information that each alone shares with the target.
-
-    The information of a column counts by the fraction of rows in which the column has a value.
-    """
+    """Return the columns by their information on the target times the fraction of rows with a value."""
     use = {}
     for name, column in columns.items():
         rows = np.flatnonzero(np.isfinite(column) & np.isfinite(y))

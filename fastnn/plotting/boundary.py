@@ -148,22 +148,15 @@ def plot_decision_boundary(
     <Axes: xlabel='$x_1$', ylabel='$x_2$'>
     >>> plt.close()
     """
-    check_model(model, "plot_decision_boundary(model, X, y)")
+    call = "plot_decision_boundary(model, X, y)"
+    check_model(model, call)
     _check_numbers(X)
     samples = Overlay(
         check_samples(X, None, np.dtype(np.float64)), [str(name) for name in _read_column_names(X)]
     )
     regresses = is_regressor(model)
-    subject = make_subject(
-        model,
-        "plot_decision_boundary(model, X, y)",
-        features=features,
-        fill=fill,
-        class_of_interest=class_of_interest,
-        classes=classes,
-        samples=samples,
-        may_regress=regresses,
-    )
+    choices = features, fill, class_of_interest, classes
+    subject = make_subject(model, call, *choices, samples=samples, may_regress=regresses)
     points = samples.table[:, list(subject.section.features)]
     how = "at their means" if fill is None else "at fixed values"
     names, plane = _name_axes(subject.section, samples.columns, how)

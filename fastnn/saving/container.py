@@ -56,10 +56,7 @@ def write_container(path: Path, contents: Contents, synced: bool = False) -> Non
 
 
 def read_container(path: Path) -> tuple[Contents, str]:
-    """Return the contents of a file, and the version of fastnn that wrote it.
-
-    A file that `write_container` did not write, of another format, or that has been changed is a ValueError.
-    """
+    """Return the contents of an intact file of this format, and the version of fastnn that wrote it."""
     import safetensors
 
     from .. import __version__

@@ -73,10 +73,7 @@ WORDS = 624
 
 
 class Encoder:
-    """Encoder of values, of the states of training runs too if `training`, as JSON and named arrays.
-
-    The `arrays` of the values encoded so far are C-contiguous; they may share memory with the values.
-    """
+    """Encoder of values, and of training states if `training`, as JSON and C-contiguous `arrays` by name."""
 
     def __init__(self, training: bool) -> None:
         self._training = training
@@ -85,10 +82,7 @@ class Encoder:
         self._generators: list[np.random.RandomState] = []
 
     def encode(self, value: Any, name: str = "") -> Any:
-        """Return a value as JSON; `name` names the value in messages, and its arrays.
-
-        A value that a file cannot hold, such as a user's function, is a ValueError.
-        """
+        """Return a value as JSON; `name` names the value in messages, and its arrays."""
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, bool | int | str):

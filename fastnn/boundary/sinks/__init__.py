@@ -34,12 +34,7 @@ FORMATS: dict[str, type[FileSink]] = {".png": PngSink, ".zarr": ZarrSink, ".dzi"
 
 
 def open_sink(out: Destination, picture: Picture, argument: str = "out") -> Sink:
-    """Return the sink of a destination, an array or a file; error messages call it `argument`.
-
-    Anything else is a TypeError, and a missing package an ImportError. An array or a format that cannot hold
-    the picture, an unknown suffix, a folder that does not exist, and a path of something that must not be
-    replaced are a ValueError.
-    """
+    """Return the sink of a destination, an array or a file; error messages call it `argument`."""
     if out is None or isinstance(out, np.ndarray):
         return ArraySink(out, picture)
     if not isinstance(out, (str, os.PathLike)):

@@ -59,10 +59,7 @@ def _convert_label(label: Any) -> Any:
 
 
 class Sink(ABC):
-    """The destination of a picture, which is written rectangle by rectangle.
-
-    On exit from its context a sink is closed, or discarded after an error.
-    """
+    """The destination of a picture, written rectangle by rectangle; its context closes or discards it."""
 
     # Pixels to a side of the squares whose classes the sink wants to know before the picture is painted: its
     # rectangles consist of these squares, or of rows of them. 0 if it wants to know none.

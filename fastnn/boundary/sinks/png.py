@@ -200,10 +200,7 @@ _GATHERERS: dict[int, tuple[str, int]] = {
 
 
 def _pack(pixels: Array, bits: int, packed: NDArray[np.uint8]) -> None:
-    """Pack rows of numbers below ``2**bits`` into bytes, the first number in the highest bits.
-
-    The last byte of a row is padded with zeros.
-    """
+    """Pack rows of numbers below ``2**bits`` into bytes, the first number highest, padded with zeros."""
     if bits == 8:
         packed[:] = pixels
         return
