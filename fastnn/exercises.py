@@ -25,7 +25,7 @@ from .system.messages import pluralize
 from .system.validation import check_choice
 
 N_SAMPLES = 7
-# Largest errors of a correct result: difference quotients are exact to some nine digits.
+# Largest errors of a correct result. Difference quotients are exact to some nine digits.
 RELATIVE, ABSOLUTE = 1e-6, 1e-8
 # A constant that is added to the scores of stable functions.
 LARGE = 1000.0

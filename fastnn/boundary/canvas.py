@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
 Painted = Generator[tuple[int, Tally, float], None, None]
 
-# Maximum number of pixels in a file: painting this many takes half a day, far from a boundary.
+# Maximum number of pixels in a file. Painting this many takes half a day, far from a boundary.
 MAX_PIXELS = 10**14
 # Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
 # at a time.

@@ -54,7 +54,7 @@ OUTLINE = "#16202c"
 REGION_STRENGTH = 0.35
 # Fraction of a class's default colour in the colour of its region in a file, which has no samples.
 FILE_STRENGTH = 0.7
-# Default colormap of a response: grey differs from the colours of classes.
+# Default colormap of a response. Grey differs from the colours of classes.
 RESPONSE_COLOURS = "gray"
 # Maximum number of colours of a palette in a file.
 PALETTE = 256

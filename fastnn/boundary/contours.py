@@ -22,9 +22,9 @@ Lines = dict[tuple[int, int], list[Floats]]  # by the numbers of the classes on 
 # Number of lattice squares per side of a tile, and the columns or rows of its points, from its first.
 TILE = 8
 STEPS = np.arange(TILE + 1)
-# Smallest margin: a line between two points of different classes must not run through one of them.
+# Smallest margin. A line between two points of different classes must not run through one of them.
 MIN_MARGIN = 1e-9
-# Number of decimals by which the ends of lines are compared: contourpy may round the rest differently.
+# Number of decimals by which the ends of lines are compared. contourpy may round the rest differently.
 DECIMALS = 6
 # Standard deviation of the filter that smooths the steps of pixels, in vertices of a line.
 SMOOTHING = 3.0

@@ -23,7 +23,7 @@ from .view import Rect, View, make_view
 if TYPE_CHECKING:
     import dask.array
 
-# Maximum number of chunks of an array: each is a task, and Dask's schedulers manage about a million.
+# Maximum number of chunks of an array. Each is a task, and Dask's schedulers manage about a million.
 MAX_CHUNKS = 1_000_000
 
 

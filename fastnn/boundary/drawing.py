@@ -146,11 +146,11 @@ def _draw_samples(
         ax.scatter([], [], color="black", label=PALE_LABEL, **style)
     for label, colour, shape in looks:
         x, y = points[labels == label].T
-        # Path effects would draw rims too, but marker by marker: ten thousand take seconds.
+        # Path effects would draw rims too, but marker by marker, which takes seconds for ten thousand.
         rim = style | {"color": "white", "edgecolors": "white", "linewidths": RIM_WIDTH}
         if on_response:
             ax.scatter(x, y, marker=shape, **rim)
-        # A class without samples has a region, too: draw it for its entry in the legend.
+        # A class without samples has a region, too, and needs its entry in the legend.
         name = None if is_pale else format_class(label)
         ax.scatter(x, y, color=colour, marker=shape, label=name, **style)
 

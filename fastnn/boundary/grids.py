@@ -18,7 +18,7 @@ from ..engine.tiles import choose_tile_width
 from ..network.description import Array, allocate_empty, allocate_zeros
 from .committee import Committee
 
-# Number of squares that are bounded together: a number for each of them fills a few cache lines.
+# Number of squares that are bounded together. A number for each of them fills a few cache lines.
 BATCH = 64
 # Sides in pixels of the first squares, and of squares that are no longer divided but evaluated.
 MAX_SQUARE, MIN_SQUARE = 512, 8

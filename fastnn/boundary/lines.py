@@ -19,14 +19,14 @@ from .view import Axis, check_limits
 DEFAULT_SQUARES = 2000
 # The search for lines costs about this many times as much as the points.
 SEARCH = 64
-# Maximum number of squares per side: the coordinates of all columns and rows are in memory.
+# Maximum number of squares per side, since the coordinates of all columns and rows are in memory.
 MAX_SQUARES = 10_000_000
 # Number of squares per side of the blocks for which a model of another library predicts in one call: a
 # multiple of `TILE`.
 BLOCK = 248
 # Number of tiles that networks evaluate in one call, of some 80 points each.
 BATCH = 1 << 12
-# Maximum number of points to evaluate: painting them takes a minute or two.
+# Maximum number of points to evaluate, which takes a minute or two.
 MAX_POINTS = 1e9
 
 
@@ -128,7 +128,7 @@ def boundary_lines(
     labels = painter.classes
     assert labels is not None
     if painter.finds_classes:
-        # The painter numbers classes in the order in which it finds them: renumber them in sorted order.
+        # The painter numbers classes in the order in which it finds them, so renumber them in sorted order.
         labels, numbers = np.unique(labels, return_inverse=True)
         tiles = tiles._replace(classes=np.append(numbers, -1)[tiles.classes])
     names = labels.tolist()

@@ -41,7 +41,7 @@ PORTION_POINTS = 1 << 16
 CERTIFIED_OPERATIONS = 4e9
 # Fraction of evaluated pixels, among at least a million pixels, above which "auto" changes to dense painting.
 DENSE_FRACTION, PROBED_POINTS = 0.6, 1 << 20
-# Maximum number of squares that are bounded before a picture is painted: they take a byte or two each.
+# Maximum number of squares that are bounded before a picture is painted. They take a byte or two each.
 MAX_CELLS = 1 << 26
 # Number of squares up to which bounding them first takes longer than it saves.
 FEW_CELLS = 4
@@ -160,7 +160,7 @@ def _class_index(subject: Subject, response: str, class_of_interest: Any) -> int
         raise ValueError(
             f"response 'probability' is of one class: name it, class_of_interest= one of {classes.tolist()}"
         )
-    # NumPy compares a list with the classes one by one: a list of as many labels would pass for one of them.
+    # NumPy compares a list with the classes one by one, so a list of as many labels would pass for a label.
     found = np.flatnonzero(classes == class_of_interest) if np.ndim(class_of_interest) == 0 else np.empty(0)
     if found.size != 1:
         raise ValueError(
@@ -283,7 +283,7 @@ class NetworkPainter(Painter):
             return tally
         self._n_dense += target.size
         most = max(1, int(CALL_OPERATIONS / self._committee.operations))
-        # Whole rows, or pieces of one row: both are contiguous, as kernels need them.
+        # Whole rows, or pieces of one row. Both are contiguous, as kernels need them.
         n_rows, n_columns = max(1, most // xs.size), min(xs.size, most)
         tally = Tally()
         for first in range(0, ys.size, n_rows):

@@ -302,7 +302,7 @@ def _make_functions(
     """Return functions of samples that give classes and scores, and True if the scores are probabilities."""
     predict = getattr(model, "predict", model if callable(model) else None)
     scores, is_bounded = getattr(model, "predict_proba", None), True
-    # Three classes have as many pairs as classes: the number of scores does not tell them apart.
+    # Three classes have as many pairs as classes, so the number of scores does not tell them apart.
     is_of_pairs = getattr(estimator, "decision_function_shape", None) == "ovo" and (
         labels is not None and len(labels) > 2
     )

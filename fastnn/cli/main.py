@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        # The parser imports the module of the command, which may take a second: handle Ctrl-C meanwhile, too.
+        # The parser imports the module of the command, which may take a second. Ctrl-C must work then, too.
         options = _make_parser(arguments[0] if arguments else None).parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt:

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     random = np.random.RandomState(options.seed)
     X, y = moons(options.samples, options.noise, random)
     model = Model(layers_dim, backend=options.backend, random_state=random)
-    # The gradient is a sum over the samples: the rate for 200 samples would be too high for more.
+    # The gradient is a sum over the samples, so the rate for 200 samples would be too high for more.
     epsilon = 0.01 * min(1.0, 200 / options.samples)
 
     started = time.perf_counter()

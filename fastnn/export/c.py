@@ -403,10 +403,10 @@ def _choose_samples(description: ModelDescription, X: Array | None, scale: Array
     """Return samples that the dtype can compute: some of X, by default drawn ones."""
     if X is None:
         drawn = np.random.RandomState(0).randn(N_SAMPLES, scale.size).round(3)
-        # Exponentials overflow for samples far from the samples of the fit: draw smaller ones.
+        # Exponentials overflow for samples far from the samples of the fit, so draw smaller ones.
         candidates = [(drawn * factor - offset) / scale for factor in (*0.0625 ** np.arange(16), 0.0)]
     else:
-        # Few samples first: the outputs of all would take time and memory.
+        # Few samples first, since the outputs of all would take time and memory.
         places = [np.linspace(0, len(X) - 1, n).astype(int) for n in (N_SAMPLES, min(len(X), MAX_TRIED))]
         candidates = [X[rows] for rows in places]
     name = description.dtype.name
@@ -436,7 +436,7 @@ def to_c(
 ) -> str:
     """Export a network, or a pipeline of scalers and a network, to C99 as one header.
 
-    The scalers are folded into the weights of the first layer: the header takes the features as they are.
+    The scalers are folded into the weights of the first layer, so the header takes the features as they are.
 
     Parameters
     ----------

@@ -174,14 +174,8 @@ class Exportable:
 
         Parameters
         ----------
-        path : str or path, optional
-            Name of the file that is written, such as ``"net.h"``. By default none is written.
-        dtype : {"float32", "float64"}, default "float32"
-            Data type of the computation.
-        X : array-like (n, n_features), optional
-            Samples. The self-test uses three of them; by default it draws samples.
-        name : str, optional
-            Prefix of all names; by default derived from the file's name, "net" without a file.
+        path, dtype, X, name : optional
+            See `fastnn.to_c`, which also exports a pipeline of scalers and a network.
 
         Returns
         -------

@@ -30,7 +30,7 @@ from .table import PlayTable
 
 STATIC = Path(__file__).parent / "static"
 INDEX = STATIC / "index.html"
-# Largest number of pages at a time: each has a training that uses a core.
+# Largest number of pages at a time, since each has a training that uses a core.
 MAX_PAGES = 16
 
 REFUSAL = "The playground answers only its own page: open the address that the terminal shows."

@@ -41,7 +41,7 @@ MAX_PIXELS, MAX_UNIT_PIXELS = 1024, 128
 NEAR_ONE = 0.995
 # Number of sizes of pictures whose lattices are kept: the sizes of a view, and of its sketch.
 N_SIZES = 4
-# Pixels along the sides of the large picture while the network changes: a screen has more, which would take
+# Pixels along the sides of the large picture while the network changes. A screen has more, which would take
 # longer to draw and to send. Largest numbers of multiplications for that picture, and for one of a network
 # that rests; largest number of pixels of all units together.
 MOVING_PIXELS, MOVING_OPERATIONS, RESTING_OPERATIONS = 256, 150_000_000, 8_000_000_000

@@ -198,7 +198,7 @@ class Run:
         state = model._training
         whole = self.problem.settings.n_passes
         if state is not None and whole is not None and isinstance(state.settings["schedule"], WithinRun):
-            # A resumed training does the whole run: it needs the schedule itself, from its beginning.
+            # A resumed training does the whole run, so it needs the schedule itself, from its beginning.
             settings = state.settings | {"schedule": state.settings["schedule"].schedule}
             is_whole = len(self.stages) == 1
             model._training = replace(state, settings=settings, num_passes=whole) if is_whole else None

@@ -76,7 +76,7 @@ class Playground:
             log_config=None,
             log_level="warning",
             access_log=False,
-            # No proxy is in front: a request may not choose the address that it seems to come from.
+            # No proxy is in front, so a request may not choose the address that it seems to come from.
             proxy_headers=False,
             lifespan="off",
             server_header=False,
@@ -86,7 +86,7 @@ class Playground:
             # end of its process closes the connection, since both are on this machine.
             ws_ping_interval=None,
             ws_max_size=MAX_MESSAGE_BYTES,
-            # Frames are pixels of pictures that change: compressing them takes longer than sending them.
+            # Frames are pixels of pictures that change, so compressing them takes longer than sending them.
             ws_per_message_deflate=False,
         )
         self._server = uvicorn.Server(config)
@@ -243,7 +243,7 @@ def playground(
             running._open_browser()
         return running
     try:
-        # The address comes before the browser: one in the terminal returns only when the user leaves it.
+        # The address comes first, because a browser in the terminal returns only when the user leaves it.
         print(running.address, flush=True)
         if browser:
             running._open_browser()

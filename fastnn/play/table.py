@@ -24,9 +24,9 @@ Array = NDArray[Any]
 
 # Largest number of classes that are drawn.
 MAX_CLASSES = 10
-# Largest magnitude of a number: the squares in a standard deviation must not overflow.
+# Largest magnitude of a number. The squares in a standard deviation must not overflow.
 MAX_MAGNITUDE = 1e150
-# Number of rows from which the use of a column is estimated: there are fewer classes than rows.
+# Number of rows from which the use of a column is estimated, so that there are fewer classes than rows.
 MIN_ROWS_OF_USE = 2 * MAX_CLASSES
 # The histogram from which it is estimated: rows of a cell, on average, and bins of a column.
 ROWS_PER_CELL, MAX_BINS = 5, 10
@@ -183,7 +183,7 @@ def _read_target(values: Array, target: str) -> tuple[str, Array, list[str] | No
         values = np.array([str(value) for value in values])
     if are_numbers(values):
         _convert_to_numbers(values, target)  # raises for infinity, also where the numbers are classes
-    # The integers themselves: float64 would join large ones.
+    # The integers themselves, because float64 would join large ones.
     distinct = np.unique(values)
     if len(distinct) < 2:
         raise ValueError(

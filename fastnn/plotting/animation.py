@@ -131,7 +131,9 @@ def animate_training(
         axes.set_title(title)
 
     draw(model)  # refuses invalid arguments before the training
-    X, y, view = copy.deepcopy((X, y, view))  # frames are painted later: the caller may change them before
+    X, y, view = copy.deepcopy(
+        (X, y, view)
+    )  # frames are painted later, and the caller may change them before
     callbacks: list[Any] = [recorder, *options.pop("callbacks", ())]
     history = model.train(X, y, callbacks=callbacks, **options)
     # The training may have ended early, or have restored the parameters of its best epoch.
@@ -172,7 +174,7 @@ class _Recorder(Hook):
 
 
 def _make_title(model: Model, X: ArrayLike, y: ArrayLike, n_passes: int) -> str:
-    # The loss has the same width in most frames: it comes first, so that the text after it does not move.
+    # The loss comes first, because its width is the same in most frames: the text after it does not move.
     result = f"loss {format_error(model.calculate_loss(X, y))}"
     if not is_regressor(model):
         result += f", {np.mean(np.ravel(model.predict(X)) == np.ravel(y)):.1%} correct"

@@ -139,7 +139,7 @@ def info(path: str | os.PathLike[str]) -> FileInfo:
     networks, trainings = thing._get_networks()
     members = getattr(thing, "estimators_", [])
     columns = getattr(thing, "columns_", [])
-    # The networks of a tabular estimator have equal layers: describe the first.
+    # The networks of a tabular estimator have equal layers, so describe the first.
     network = networks[0] if networks and (columns or not members) else None
     training = trainings[0] if trainings else None
     classes = getattr(thing, "classes_", None)

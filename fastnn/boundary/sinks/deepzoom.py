@@ -88,7 +88,7 @@ class DeepZoomSink(FileSink):
         """Write the file of a tile, or link it to one of the same pixels."""
         key: tuple[int, ...] | None = None
         first = pixels[0, 0]
-        # Most tiles with two classes have both in their first row: compare that row first.
+        # Most tiles with two classes have both in their first row, so compare that row first.
         if is_constant(pixels) or not (
             first.dtype.kind == "f" or (pixels[0] != first).any() or (pixels != first).any()
         ):
@@ -134,7 +134,7 @@ def _page(title: str, picture: Picture) -> str:
     return Template((static / "deepzoom.html").read_text(encoding="utf-8")).substitute(
         # The name of a file need not be UTF-8, but the page is.
         title=html.escape(title.encode("utf-8", "replace").decode("utf-8")),
-        # A "</script>" in the data would end the script: escape "<".
+        # A "</script>" in the data would end the script, so escape "<".
         data=json.dumps(data).replace("<", "\\u003c"),
         license=(static / "openseadragon.LICENSE.txt").read_text(encoding="utf-8"),
         viewer=(static / "openseadragon.min.js").read_text(encoding="utf-8"),

@@ -19,7 +19,7 @@ from .base import FileSink, Picture, is_constant
 
 # Number of pixels in a rectangle: enough to outweigh the overhead of a thread's task.
 PNG_POINTS = 1 << 23
-# Number of pixels that are converted together: intermediate results stay in the cache.
+# Number of pixels that are converted together, so that intermediate results stay in the cache.
 BLOCK_POINTS = 1 << 18
 # Level of compression: the fastest.
 DEFLATE_LEVEL = 1
@@ -158,7 +158,7 @@ class PngCoding:
             for i in range(0, height, rows):
                 _pack(self._numbers(pixels[i : i + rows]), self.bits, lines[i : i + rows, 1:])
             return lines
-        # The row above the first one belongs to another strip: store the first row without a filter.
+        # The row above the first one belongs to another strip, so the first row has no filter.
         lines[:, 0], lines[0, 0] = self.UP, self.PLAIN
         above: NDArray[np.uint8] = np.zeros(lines.shape[1] - 1, np.uint8)
         for i in range(0, height, rows):

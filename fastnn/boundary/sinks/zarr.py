@@ -20,7 +20,7 @@ from ..view import Rect
 from .base import FileSink, Sink
 
 ZARR_CHUNK = 2048  # pixels to a side
-ZARR_SHARD = 32  # chunks to a side of a shard: a trillion pixels are in 256 files
+ZARR_SHARD = 32  # chunks to a side of a shard, so that a trillion pixels are in 256 files
 # Level of compression by Zstandard: the fastest level with short codes for runs.
 ZSTD_LEVEL = 1
 # Place and size of a chunk in a shard that does not hold it.
@@ -165,7 +165,7 @@ class Shard(Sink):
     def _append(self, places: Any, encoded: bytes) -> None:
         """Write bytes that are the chunk, or all chunks, at these places of the table."""
         if self.file is None:
-            # If the picture was discarded, the folder above is missing: this raises.
+            # This raises if the picture was discarded, since the folder above is then missing.
             self.path.parent.mkdir(exist_ok=True)
             self.file = open(self.path, "wb")  # noqa: SIM115
             self.table = np.full((*self.winners.shape, 2), MISSING, "<u8")
