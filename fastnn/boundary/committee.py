@@ -163,8 +163,6 @@ def make_committee(
     dtype = np.result_type(*(network.dtype for network, _ in members))
     converted = []
     for network, parameters in members:
-        if network.dtype != dtype:
-            other = Network(network.layers_dim, network.activations, dtype)
-            network, parameters = other, other.convert_parameters(network, parameters)
-        converted.append((network, parameters))
+        wide = Network(network.layers_dim, network.activations, dtype)
+        converted.append((wide, wide.convert_parameters(network, parameters)))
     return Committee(converted, networks.votes, plane)

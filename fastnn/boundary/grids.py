@@ -50,16 +50,14 @@ class Grid:
 
     def __init__(self, committee: Committee) -> None:
         self._committee, activations = committee, committee.activations
-        plans, first, n_parameters = [], [0], 0
-        for network, parameters in committee.members:
-            codes = [activations.index(name) for name in network.activations]
-            plans.append(pictures.relocate_plan(network.layout.plan, n_parameters, codes))
-            first.append(first[-1] + len(codes))
-            n_parameters += parameters.size
+        n_parameters = sum(parameters.size for _, parameters in committee.members)
         flat = allocate_empty(n_parameters, committee.dtype)
         magnitudes = allocate_zeros(n_parameters, committee.dtype)
-        at = 0
+        plans, first, at = [], [0], 0
         for network, parameters in committee.members:
+            codes = [activations.index(name) for name in network.activations]
+            plans.append(pictures.relocate_plan(network.layout.plan, at, codes))
+            first.append(first[-1] + len(codes))
             place = slice(at, at + parameters.size)
             flat[place] = parameters
             sizes = network.weights(magnitudes[place])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 # Kinds of targets.
@@ -97,14 +98,15 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(message) from None
 
 
-def parse_seconds(text: str) -> float:
+def parse_number(text: str, what: str, is_right: Callable[[float], bool]) -> float:
+    """Parse a finite number that a function accepts; the error says `what` it must be."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if 0 < value < math.inf:
+    if math.isfinite(value) and is_right(value):
         return value
-    raise argparse.ArgumentTypeError(f"must be seconds above 0, got {text!r}")
+    raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
 
 
 def parse_count(text: str, least: int = 1, below: int = 2**31) -> int:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import functools
 import io
-import math
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine import BACKENDS
-from .arguments import parse_count
+from .arguments import parse_count, parse_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=20000,
         help="number of epochs, passes over the data",
     )
-    parser.add_argument(
-        "--noise", type=_parse_spread, default=0.20, help="standard deviation of the data's noise"
+    spread = functools.partial(
+        parse_number, what="a finite number of at least 0", is_right=lambda value: value >= 0
     )
+    parser.add_argument("--noise", type=spread, default=0.20, help="standard deviation of the data's noise")
     parser.add_argument(
         "--samples",
         type=functools.partial(parse_count, least=2, below=2**63),
@@ -57,16 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=sorted(BACKENDS), default="numba", help="backend that trains the network"
     )
-
-
-def _parse_spread(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if 0 <= value < math.inf:
-        return value
-    raise ArgumentTypeError(f"must be a finite number of at least 0, got {text!r}")
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:

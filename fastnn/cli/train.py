@@ -17,9 +17,9 @@ from .arguments import (
     add_reading_arguments,
     add_table_argument,
     parse_count,
+    parse_number,
     parse_numbers,
     parse_path,
-    parse_seconds,
 )
 
 
@@ -74,8 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_count,
         help="number of epochs, passes over the rows (default: by preset and number of rows)",
     )
+    seconds = functools.partial(parse_number, what="seconds above 0", is_right=lambda value: value > 0)
     parser.add_argument(
-        "--time-limit", metavar="SECONDS", type=parse_seconds, help="longest time of the fits (default: none)"
+        "--time-limit", metavar="SECONDS", type=seconds, help="longest time of the fits (default: none)"
     )
     parser.add_argument(
         "--seed",

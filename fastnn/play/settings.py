@@ -39,14 +39,12 @@ LOSSES = {name: loss for name, loss in ALL_LOSSES.items() if name != "hinge"}
 REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 
 
-def _get_line(documented: object) -> str:
-    return (documented.__doc__ or "").strip().split("\n")[0].replace("``", "").replace("`", "").rstrip(".:")
-
-
 def _values(registry: Mapping[str, object]) -> dict[str, dict[str, str]]:
     """Return title and first docstring line of each entry of a registry."""
+    lines = {name: (each.__doc__ or "").strip().split("\n")[0] for name, each in registry.items()}
     return {
-        name: {"title": name.replace("_", " "), "line": _get_line(each)} for name, each in registry.items()
+        name: {"title": name.replace("_", " "), "line": line.replace("`", "").rstrip(".:")}
+        for name, line in lines.items()
     }
 
 

@@ -150,16 +150,14 @@ def plot_decision_boundary(
     """
     call = "plot_decision_boundary(model, X, y)"
     check_model(model, call)
-    _check_numbers(X)
-    samples = Overlay(
-        check_samples(X, None, np.dtype(np.float64)), [str(name) for name in _read_column_names(X)]
-    )
+    columns = _read_names(X)
+    samples = Overlay(check_samples(X, None, np.dtype(np.float64)), columns)
     regresses = is_regressor(model)
     choices = features, fill, class_of_interest, classes
     subject = make_subject(model, call, *choices, samples=samples, may_regress=regresses)
     points = samples.table[:, list(subject.section.features)]
     how = "at their means" if fill is None else "at fixed values"
-    names, plane = _name_axes(subject.section, samples.columns, how)
+    names, plane = _name_axes(subject.section, columns, how)
     if regresses:
         _refuse_choices_of_classes(
             method=method != "auto",
@@ -262,21 +260,18 @@ def _differs_off_plane(subject: Subject, table: Array, points: Array) -> Array:
     return own != shown
 
 
-def _read_column_names(X: Any) -> list[Hashable]:
-    """Return the names of the columns of a dataframe or a PyArrow table; none of an array."""
+def _read_names(X: Any) -> list[str]:
+    """Return the names of the columns of a table, none of an array; text and dates are a ValueError."""
     names = list(getattr(X, "columns", ()))
-    are_names = all(isinstance(name, Hashable) for name in names)  # PyArrow's `columns` are arrays
-    return names if are_names else list(X.column_names)
-
-
-def _check_numbers(X: Any) -> None:
-    """Raise ValueError if columns of a dataframe hold text or dates."""
-    columns = [(str(name), np.asarray(X[name])) for name in _read_column_names(X)]
-    others = [
-        name
-        for name, values in columns
-        if values.dtype.kind not in "fiubcO"
-        or (values.dtype.kind == "O" and any(isinstance(v, str | datetime.date) for v in values.ravel()))
-    ]
+    if not all(isinstance(name, Hashable) for name in names):  # PyArrow's `columns` are arrays
+        names = list(X.column_names)
+    others = []
+    for name in names:
+        values = np.asarray(X[name])
+        kind = values.dtype.kind
+        holds_others = kind == "O" and any(isinstance(one, str | datetime.date) for one in values.ravel())
+        if holds_others or kind not in "fiubcO":
+            others.append(str(name))
     if others:
         raise ValueError(f"X must hold only numbers, but has the columns {others}: {NUMBERS_ALONE}")
+    return [str(name) for name in names]
