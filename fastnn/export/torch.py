@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .description import Member, ModelDescription
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
-    from torch import Tensor
     from torch.nn import Module
 
 
 def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> Module:
     """Return a model as a ``torch.nn.Module``."""
-    torch = _import_torch()
-    description = description.convert(dtype)
-    networks = [_make_sequential(torch, description, member) for member in description.members]
-    if not description.is_ensemble:
-        return networks[0]
-    return _get_class("MeanOfNetworks")(networks).eval()
-
-
-def _import_torch() -> ModuleType:
     try:
         import torch
     except ImportError:
         raise ImportError(
             "to_torch needs PyTorch: pip install torch, by the instructions on https://pytorch.org"
         ) from None
-    return torch
+    description = description.convert(dtype)
+    networks = [_make_sequential(torch, description, member) for member in description.members]
+    if not description.is_ensemble:
+        return networks[0]
+    from .torch_modules import MeanOfNetworks
+
+    return MeanOfNetworks(networks).eval()
 
 
 def _list_modules(nn: ModuleType) -> dict[str, Module | None]:
@@ -81,41 +77,7 @@ def _make_sequential(torch: ModuleType, description: ModelDescription, member: M
     elif member.output == "sigmoid":
         modules.append(nn.Sigmoid())
     elif member.output == "exponential":
-        modules.append(_get_class("Exponential")())
+        from .torch_modules import Exponential
+
+        modules.append(Exponential())
     return nn.Sequential(*modules).eval()
-
-
-def __getattr__(name: str) -> Any:
-    """Define the modules that PyTorch lacks on first use, so that this file imports without PyTorch.
-
-    Pickles of modules look for their classes here by name.
-    """
-    if name not in ("Exponential", "MeanOfNetworks"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    torch = _import_torch()
-
-    class Exponential(torch.nn.Module):  # type: ignore[name-defined]
-        """The exponential function of every value."""
-
-        def forward(self, X: Tensor) -> Tensor:
-            return torch.exp(X)
-
-    class MeanOfNetworks(torch.nn.Module):  # type: ignore[name-defined]
-        """The mean of the outputs of several networks with the same inputs and outputs."""
-
-        def __init__(self, networks: list[Module]) -> None:
-            super().__init__()
-            self.networks = torch.nn.ModuleList(networks)
-
-        def forward(self, X: Tensor) -> Tensor:
-            return torch.stack([network(X) for network in self.networks]).mean(dim=0)
-
-    for kind in (Exponential, MeanOfNetworks):
-        kind.__qualname__ = kind.__name__
-        globals()[kind.__name__] = kind
-    return globals()[name]
-
-
-def _get_class(name: str) -> Any:
-    """Return a module class of this file, which is defined on first use."""
-    return globals().get(name) or __getattr__(name)
