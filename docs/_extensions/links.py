@@ -1,7 +1,7 @@
 """Links out of docs/, which work on a code host, become links that work on the site.
 
-A link to CONTRIBUTING.md, CHANGELOG.md or examples leads to the page that includes it. A link to a source file or
-folder leads to the code host if `source_url` names one, and otherwise becomes plain text.
+A link to CONTRIBUTING.md, CHANGELOG.md or examples leads to the page that includes it. A link to another file
+or folder of the sources leads to the code host if `source_url` names one, and otherwise becomes plain text.
 """
 
 import re
