@@ -18,6 +18,7 @@ from fastnn_kernels.calls.training import (
     Data,
     GradientPointers,
     Settings,
+    Team,
     Workspace,
     gradient_pointers,
 )
@@ -98,11 +99,11 @@ def fill_tiles(table: Array, width: int, flat: Array) -> None:
 
 
 def make_kernel_settings(
-    network: Network, job: Job, width: int, n_rounds: int, by_rows: bool = False
+    network: Network, job: Job, width: int, shard_size: int, by_rows: bool = False
 ) -> Settings:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
-        "n_rounds": n_rounds,
+        "shard_size": shard_size,
         "tile_width": width,
         "by_rows": by_rows,
         "averaged": job.is_mean,
@@ -110,7 +111,6 @@ def make_kernel_settings(
         "loss_parameter": -job.max_loss or network.loss.parameter,
         "dropout": np.array(network.dropout),
         "n_weights": network.n_weights,
-        "first_step": 0,
     }
     return Settings._make(
         [
@@ -157,8 +157,12 @@ def make_training_workspace(
         partial=np.zeros(n_blocks),
         sums=sums,
         finite=np.ones(n_threads, np.int64),
-        barrier=allocate_zeros(n_threads * COUNTER_DISTANCE, np.int64),
     )
+
+
+def make_team(n_threads: int) -> Team:
+    """Return the team of one thread, with a barrier for up to `n_threads`."""
+    return Team(0, 1, allocate_zeros(n_threads * COUNTER_DISTANCE, np.int64))
 
 
 def allocate_distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn_kernels.calls import lbfgs
+from fastnn_kernels.calls.training import Team
 from fastnn_kernels.compiler.entry import PreparedCall
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
@@ -18,6 +19,7 @@ from .arguments import (
     divide_step,
     get_job_pointers,
     make_kernel_settings,
+    make_team,
     make_tile_data,
     make_training_workspace,
 )
@@ -54,7 +56,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             (network, n_samples, "L-BFGS"),
             job.n_threads,
             n_shards,
-            network.training_operations * width * n_shards,
+            network.training_operations * n_samples,
         )
         self._limits = lbfgs.Limits(*make_lbfgs_limits(job))
         n_before = 0 if memory is None else self._check_pairs(memory)
@@ -73,31 +75,26 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             shard_losses=np.zeros(n_shards),
             statistics_at_point=statistics.copy(),
             losses=np.zeros(3),
-            progress=np.zeros(2, np.int64),
+            progress=np.zeros(1, np.int64),
             evaluates=np.zeros(1, np.int64),
         )
         if memory is not None:
             self._restore_memory(memory, n_before)
-        settings = make_kernel_settings(network, job, width, n_rounds=-(-shard // width))
-        self._work = make_training_workspace(network, job, width, self._calls.max_threads)
-        self._n_rounds = settings.n_rounds
+        self._team = make_team(self._calls.max_threads)
         pointers = get_job_pointers(network, job, team=False)
         self._loss = pointers.functions.loss_backward
         self._call = PreparedCall(
             lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),
-            thread=0,
-            n_threads=1,
-            gradients_of=pointers,
-            advance=lbfgs.advance_pointer(),
+            team=self._team,
+            pointers=lbfgs.LBFGSPointers(pointers, lbfgs.advance_pointer()),
             plan=network.training_layout.plan,
             state=self._state,
             limits=self._limits,
             data=make_tile_data(network, job, width),
-            settings=settings,
+            settings=make_kernel_settings(network, job, width, -(-shard // width) * width),
             records=self.records,
-            work=self._work,
-            last_pass=0,
-            n_rounds=1,
+            work=make_training_workspace(network, job, width, self._calls.max_threads),
+            portion=lbfgs.Portion(0, 1),
         )
 
     # --- resumed training runs ---------------------------------------------------------------------------
@@ -107,8 +104,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
-        # An evaluation that a call did not finish begins anew in the next training.
-        progress = np.array([self.n_passes, 0], np.int64)
+        progress = np.array([self.n_passes], np.int64)
         return LBFGSMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
 
     def _check_pairs(self, memory: LBFGSMemory) -> int:
@@ -127,7 +123,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             and memory.counts.shape == (lbfgs.N_COUNTS,)
             and memory.statistics.shape == (network.n_statistics,)
             and memory.losses.shape == (3,)
-            and memory.progress.shape == (2,)
+            and memory.progress.shape == (1,)
         )
         if fits:
             counts = memory.counts
@@ -192,30 +188,27 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         return float(self._state.losses[2])
 
     @property
-    def _rounds_done(self) -> int:
-        """Number of rounds evaluated; a round is one tile of every shard."""
+    def _n_evaluations(self) -> int:
         counts = self._minimiser.counts
         # `advance` counts an evaluation of a line search when it asks for the evaluation.
-        n_evaluations = int(counts[lbfgs.N_EVALUATIONS]) - int(counts[lbfgs.PHASE] == lbfgs.SEARCH)
-        return n_evaluations * self._n_rounds + int(self._state.progress[1])
+        return int(counts[lbfgs.N_EVALUATIONS]) - int(counts[lbfgs.PHASE] == lbfgs.SEARCH)
 
     def close(self) -> None:
         self._calls.close()
 
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        before, started = self._rounds_done, time.perf_counter()
+        before, started = self._n_evaluations, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
-        self._call.set(last_pass=last_pass, n_rounds=self._calls.n_rounds)
+        self._call.set(portion=lbfgs.Portion(last_pass, self._calls.n_steps))
 
         def make_calls(n_threads: int) -> list[Callable[[], None]]:
-            self._call.set(n_threads=n_threads)
-            others = [self._call.copy() for _ in range(1, n_threads)]
-            for thread, call in enumerate(others, 1):
-                call.set(thread=thread)
-            return [self._advance, *others]
+            calls = [self._call, *(self._call.copy() for _ in range(1, n_threads))]
+            for thread, call in enumerate(calls):
+                call.set(team=Team(thread, n_threads, self._team.barrier))
+            return [self._advance, *calls[1:]]
 
-        self._calls.run(make_calls, self._work.barrier)
-        self._calls.note(self._rounds_done - before, time.perf_counter() - started)
+        self._calls.run(make_calls, self._team.barrier)
+        self._calls.note(self._n_evaluations - before, time.perf_counter() - started)
         try:
             raise_loss_error(self._loss)
         except BaseException:  # the minimiser has taken NaN for a value

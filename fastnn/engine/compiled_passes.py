@@ -226,11 +226,9 @@ class CompiledUpdate:
             shrink=number(1),
             begin=0,
             end=network.n_weights if reg_lambda else network.n_parameters,
-            first=0,
         )
         if not reg_lambda:
             return [weights]
         others = weights.copy()
-        # The kernel reads the gradient of parameter k at ``k - first``.
         others.set(l2=number(l2), begin=network.n_weights, end=network.n_parameters)
         return [weights, others]

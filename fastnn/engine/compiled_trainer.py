@@ -13,6 +13,9 @@ from fastnn_kernels.calls.training import (
     N_PARTS,
     Data,
     State,
+    StepPointers,
+    Steps,
+    Team,
     find_used_options,
     option_pointers,
     training_loop,
@@ -33,6 +36,7 @@ from .arguments import (
     get_job_update,
     is_by_rows,
     make_kernel_settings,
+    make_team,
     make_tile_data,
     make_training_workspace,
 )
@@ -56,19 +60,20 @@ class NumbaTrainer(StepTrainer):
         n_shards = 1 if team else n_parts
         shard = -(-job.batch_size // n_shards)
         width = choose_training_width(network, shard)
+        shard_size = -(-shard // width) * width
         by_rows = is_by_rows(network, job.batch_size, job.is_sparse)
         self._calls = SharedCalls(
             describe_steps(network, job),
             job.n_threads,
             count_useful_threads(network, job),
-            network.training_operations * width * n_shards,
+            network.training_operations * job.batch_size,
         )
         n_threads = self._calls.max_threads
-        self._pointers = get_job_pointers(network, job, team=team, by_rows=by_rows)
-        self._update = get_job_update(network, job, n_shards)
-        self._settings = make_kernel_settings(network, job, width, -(-shard // width), by_rows)
-        self._options = option_pointers(
-            find_used_options(self._settings, job.is_gathered), team, network.dtype
+        self._settings = make_kernel_settings(network, job, width, shard_size, by_rows)
+        self._pointers = StepPointers(
+            get_job_pointers(network, job, team=team, by_rows=by_rows),
+            get_job_update(network, job, n_shards),
+            option_pointers(find_used_options(self._settings, job.is_gathered), team, network.dtype),
         )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
@@ -86,29 +91,19 @@ class NumbaTrainer(StepTrainer):
             gradients=allocate_distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
             squares=np.zeros(N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
-            progress=np.zeros((n_threads, 2), np.int64),
+            progress=np.array([job.steps_done], np.int64),
         )
         self._state.gradients[...] = 0
-        self._state.progress[0, 0] = job.steps_done
-        self._loop = training_loop(
-            job.is_gathered,
-            team,
-            job.is_sparse,
-            team and network.batch_norm,
-            team and bool(network.dropout),
-            dtype,
-            self._pointers,
-            self._update,
-            self._options,
-        )
+        self._loop = training_loop(job.is_gathered, team, job.is_sparse, dtype, self._pointers)
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
+        self._coefficients: tuple[Array, int]  # of these steps, and the first of them
         self._single: Array | None = None  # the coefficients (1, C) of `single_step`
         self._work = make_training_workspace(network, job, width, n_threads, team)
+        self._team = make_team(n_threads)
         self._width = width  # of the tiles that the workspace was made for
-        changing = self._state
-        if self._settings.n_rounds == 1:  # calls end between steps: the gradients need no copy
-            changing = changing._replace(gradients=np.empty(0))
+        # Calls end between steps, so the gradients need no copy.
+        changing = self._state._replace(gradients=np.empty(0))
         self._changing = [*changing, *self.records, self._data.indices]
         self._saved: list[Array] = []
         self._saved_step = 0  # number of steps done when the copies were made
@@ -116,19 +111,7 @@ class NumbaTrainer(StepTrainer):
 
     @property
     def n_steps(self) -> int:
-        return int(self._state.progress[0, 0])
-
-    @property
-    def _has_drawn(self) -> bool:
-        """True within the first step of an epoch: its order has been drawn, and would be drawn again."""
-        step, round = self._state.progress[0].tolist()
-        return self._job.shuffled and round > 0 and step % self._job.n_batches == 0
-
-    @property
-    def _rounds_done(self) -> int:
-        """Number of rounds done; a round is one tile of every shard."""
-        step, round = self._state.progress[0].tolist()
-        return step * self._settings.n_rounds + round
+        return int(self._state.progress[0])
 
     def close(self) -> None:
         self._calls.close()
@@ -139,22 +122,20 @@ class NumbaTrainer(StepTrainer):
         last_step = self._job.last_step(last_pass, last_step)
         if time.perf_counter() >= self._next_copies:
             self._keep_copies()
-        rounds_before, started = self._rounds_done, time.perf_counter()
+        steps_before, started = self.n_steps, time.perf_counter()
         self.non_finite = "a parameter"
         try:
             is_finite = self._call(last_step)
-            while is_finite and self._has_drawn:
-                is_finite = self._call(self.n_steps + 1)
             if is_finite:
                 self.non_finite = self._find_non_finite(of_parameters=False)
-            self._calls.note(self._rounds_done - rounds_before, time.perf_counter() - started)
+            self._calls.note(self.n_steps - steps_before, time.perf_counter() - started)
         finally:
             # Ctrl-C may be raised while `_call` waits for cores: restore finite arrays in that case, too.
             if self.non_finite:
                 with defer_signals():
                     if self._find_non_finite():
                         self._restore_last_finite()
-        raise_loss_error(self._pointers.functions.loss_backward)
+        raise_loss_error(self._pointers.gradients_of.functions.loss_backward)
         return not self.non_finite
 
     def has_room(self, n: int) -> bool:
@@ -173,7 +154,7 @@ class NumbaTrainer(StepTrainer):
         if self._single is None:
             self._single = np.empty((1, len(coefficients)), self._network.dtype)
             self._prepared_steps = range(0)
-            self._prepare_call(coefficients=self._single, last_step=1, **self._resize(len(X)))
+            self._prepare_call(steps=Steps(self._single, 0, 1), **self._resize(len(X)))
         elif len(X) != self._settings.n_samples:
             self._prepare_call(**self._resize(len(X)))
         data, settings = self._data, self._settings
@@ -187,25 +168,24 @@ class NumbaTrainer(StepTrainer):
         losses = self.records.losses
         losses[0] = 0.0  # the kernel adds the loss of the step
         is_finite = self._prepare_call()()
-        raise_loss_error(self._pointers.functions.loss_backward)
+        raise_loss_error(self._pointers.gradients_of.functions.loss_backward)
         return float(losses[0]) if is_finite else math.nan
 
     def _resize(self, n: int) -> dict[str, Any]:
         """Let single steps have `n` samples; return the arguments of the loop that change."""
         network, width, before = self._network, choose_training_width(self._network, n), self._settings
-        changed: dict[str, Any] = {"n_rounds": -(-n // width)}
+        changed: dict[str, Any] = {}
         self._settings = changed["settings"] = before._replace(
             n_samples=n,
             batch_size=n,
-            n_rounds=changed["n_rounds"],
+            shard_size=-(-n // width) * width,
             tile_width=width,
             by_rows=is_by_rows(network, n),
             weight_scale=1 / n,
         )
         if self._settings.by_rows != before.by_rows:
-            changed["gradients_of"] = get_job_pointers(
-                network, self._job, team=False, by_rows=self._settings.by_rows
-            )
+            gradients_of = get_job_pointers(network, self._job, team=False, by_rows=self._settings.by_rows)
+            changed["pointers"] = self._pointers._replace(gradients_of=gradients_of)
         self._data.weights[:n] = 1 / n
         self._data.weights[n:] = 0
         return changed
@@ -261,14 +241,12 @@ class NumbaTrainer(StepTrainer):
         if self._prepared is None:
             with let_interrupts_through():  # kernels may be compiled, for seconds
                 given = {
-                    "thread": 0,
-                    "n_threads": 1,
-                    "gradients_of": self._pointers,
-                    "update": self._update,
-                    "options": self._options,
+                    "team": self._team,
+                    "pointers": self._pointers,
                     "plan": self._network.training_layout.plan,
                     "state": self._state,
                     "data": self._data,
+                    "settings": self._settings,
                     "records": self.records,
                     "work": self._work,
                 }
@@ -279,10 +257,8 @@ class NumbaTrainer(StepTrainer):
 
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
-        n_rounds, step = self._calls.n_rounds, self.n_steps
-        n_steps = min(last_step - step, n_rounds // self._settings.n_rounds + 1, limits.CALL_STEPS)
-        changing: dict[str, Any] = {"last_step": step + n_steps, "n_rounds": n_rounds}
-        steps = self._prepared_steps
+        step, steps = self.n_steps, self._prepared_steps
+        n_steps = min(last_step - step, self._calls.n_steps, limits.CALL_STEPS)
         if step not in steps or step + n_steps > steps.stop:
             count, is_constant = n_steps, type(self._job.schedule) is Constant
             # Computing the coefficients of an epoch's few steps takes longer than the steps: compute more.
@@ -290,19 +266,15 @@ class NumbaTrainer(StepTrainer):
             if is_constant and self._prepared is not None:
                 last = self._job.last_step(self._job.num_passes, step + limits.STEPS_AHEAD)
                 count = max(count, last - step)
-            changing["settings"] = self._settings._replace(first_step=step)
-            changing["coefficients"] = self._job.coefficients(step, count, self._network.dtype)
+            self._coefficients = self._job.coefficients(step, count, self._network.dtype), step
             steps = range(step, step + count) if is_constant else range(0)
-        call = self._prepare_call(**changing)
+        call = self._prepare_call(steps=Steps(*self._coefficients, step + n_steps))
         self._prepared_steps = steps
 
         def make_calls(n_threads: int) -> list[PreparedCall]:
-            call.set(n_threads=n_threads)
             calls = [call, *(call.copy() for _ in range(1, n_threads))]
-            for thread, other in enumerate(calls[1:], 1):
-                other.set(thread=thread)
-            # The last call may have run on fewer threads: copy the progress of the first to all of them.
-            self._state.progress[1:] = self._state.progress[0]
+            for thread, one in enumerate(calls):
+                one.set(team=Team(thread, n_threads, self._team.barrier))
             return calls
 
-        return self._calls.run(make_calls, self._work.barrier)
+        return self._calls.run(make_calls, self._team.barrier)

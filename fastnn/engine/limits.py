@@ -11,9 +11,9 @@ COPY_FRACTION = 0.01
 # Duration of a trial: a call on another number of threads, whose speed is measured (`ThreadChoice`). Threads
 # have to wake up and caches are cold at its beginning: a shorter trial would measure little else.
 TRIAL_SECONDS = 0.005
-# Fewest rounds of a trial, unless they take CALL_SECONDS: where a step takes milliseconds, the first of a
+# Fewest steps of a trial, unless they take CALL_SECONDS: where a step takes milliseconds, the first of a
 # call takes up to twice as long as later ones, since the arrays have left the caches.
-TRIAL_ROUNDS = 8
+TRIAL_STEPS = 8
 # Time before the first trial of a training, and from one trial to the next.
 FIRST_TRIAL_SECONDS = 0.005
 TRIAL_EVERY_SECONDS = 0.25

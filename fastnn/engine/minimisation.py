@@ -52,7 +52,7 @@ class LBFGSMemory:
     counts: NDArray[np.int64]  # (C,): counts of the minimiser, and its status
     statistics: Array  # running statistics after the last evaluation
     losses: NDArray[np.float64]  # (3,): loss and penalty at the last point, and the recorded objective
-    progress: NDArray[np.int64]  # (2,): iterations done, and 0: an evaluation that has begun is not kept
+    progress: NDArray[np.int64]  # (1,): iterations done
 
 
 def check_parameters(iterate: Array, parameters: Array) -> None:

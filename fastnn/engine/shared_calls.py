@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 class SharedCalls:
-    """Number of threads and of rounds for each call of a training loop, and the pool of its threads.
+    """Number of threads and of steps for each call of a training loop, and the pool of its threads.
 
-    A call takes about `limits.CALL_SECONDS`; a round is the shortest part after which the loop can return.
-    The results of the loop do not depend on the number of threads.
+    A call takes about `limits.CALL_SECONDS`, or a single step if that takes longer. The results of the loop
+    do not depend on the number of threads.
 
-    `kind` is equal for training runs whose rounds are alike (`ThreadChoice`). `n_threads` is the number that
-    was asked for, 0 to measure which is faster; `most` threads have work in a round of `operations` FLOPs.
+    `kind` is equal for training runs whose steps are alike (`ThreadChoice`). `n_threads` is the number that
+    was asked for, 0 to measure which is faster; `most` threads have work in a step of `operations` FLOPs.
     """
 
     def __init__(self, kind: Hashable, n_threads: int, most: int, operations: float) -> None:
@@ -37,14 +37,14 @@ class SharedCalls:
         if self.max_threads > 1:
             self.max_threads = min(self.max_threads, threads.count_cores())
         self.n_running = 1  # threads that the last call ran on: every call takes only cores that are free
-        self.n_rounds = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))  # of the next call
+        self.n_steps = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))  # of the next call
         self._n_threads = self.max_threads  # of the next call
         self._choice: ThreadChoice | None = None
         if n_threads == 0 and self.max_threads > 1:
             self._choice = ThreadChoice(kind, self.max_threads)
             self._n_threads, seconds = self._choice.next_call()
             # The speed is known if it was measured in an earlier training.
-            self.n_rounds = max(self.n_rounds, int(seconds * self._choice.speed))
+            self.n_steps = max(self.n_steps, int(seconds * self._choice.speed))
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
 
@@ -80,15 +80,15 @@ class SharedCalls:
                         self._pool.shutdown(wait=False)
                 self._pool = None
 
-    def note(self, n_rounds: int, seconds: float) -> None:
-        """Choose threads and rounds of the next call, given the duration of the last one."""
-        speed, wanted = n_rounds / max(seconds, 1e-6), limits.CALL_SECONDS
+    def note(self, n_steps: int, seconds: float) -> None:
+        """Choose threads and steps of the next call, given the duration of the last one."""
+        speed, wanted = n_steps / max(seconds, 1e-6), limits.CALL_SECONDS
         if self._choice is not None:
-            self._choice.note(self.n_running, n_rounds, seconds)
+            self._choice.note(self.n_running, n_steps, seconds)
             self._n_threads, wanted = self._choice.next_call()
             speed = self._choice.speed
         # A short call measures the speed inaccurately: let the calls grow eightfold at most.
-        self.n_rounds = max(1, min(int(wanted * speed), 8 * self.n_rounds))
+        self.n_steps = max(1, min(int(wanted * speed), 8 * self.n_steps))
 
     def _use_one_thread(self) -> None:
         self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None

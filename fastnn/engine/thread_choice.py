@@ -25,7 +25,7 @@ class Measured(NamedTuple):
     """Results of the measurements so far."""
 
     n_threads: int = 1  # number of threads of the usual call
-    speed: float = 0.0  # rounds per second of the latest usual call; 0 before the first
+    speed: float = 0.0  # steps per second of the latest usual call; 0 before the first
     grows: bool = True  # True if the next trial takes more threads
     trial_at: float = 0.0  # time of the next trial
     not_before: float = 0.0  # time before which a fall of the speed causes no trial
@@ -67,7 +67,7 @@ class ThreadChoice:
 
     @property
     def speed(self) -> float:
-        """Rounds per second of the latest call that was not a trial; 0 before the first."""
+        """Steps per second of the latest call that was not a trial; 0 before the first."""
         return self._measured.speed
 
     def next_call(self) -> tuple[int, float]:
@@ -78,18 +78,18 @@ class ThreadChoice:
         # The first call of a training finds its arrays in no cache: it is not a trial.
         self._is_trial = may_try and not self._is_first and measured.speed > 0 and now >= measured.trial_at
         if self._is_trial:
-            # The number of rounds follows from the speed so far. Fewer threads probably take longer for them:
-            # ask for fewer rounds, so that the trial takes no longer than others.
+            # The number of steps follows from the speed so far. Fewer threads probably take longer for them:
+            # ask for fewer steps, so that the trial takes no longer than others.
             seconds = limits.TRIAL_SECONDS * min(1.0, other / measured.n_threads)
-            return other, min(limits.CALL_SECONDS, max(seconds, limits.TRIAL_ROUNDS / measured.speed))
+            return other, min(limits.CALL_SECONDS, max(seconds, limits.TRIAL_STEPS / measured.speed))
         # A usual call ends when the next trial is due, the first call of a training soon before one.
         seconds = max(measured.trial_at - now, 0.0 if self._is_first else limits.TRIAL_SECONDS)
         self._is_cold = self._is_first and seconds < limits.TRIAL_SECONDS
         return min(measured.n_threads, room), min(limits.CALL_SECONDS, seconds)
 
-    def note(self, n_threads: int, n_rounds: int, seconds: float) -> None:
-        """Take note of a call: `n_rounds` rounds on `n_threads` threads, perhaps fewer than asked for."""
-        now, speed, measured = time.perf_counter(), n_rounds / max(seconds, 1e-6), self._measured
+    def note(self, n_threads: int, n_steps: int, seconds: float) -> None:
+        """Take note of a call: `n_steps` steps on `n_threads` threads, perhaps fewer than asked for."""
+        now, speed, measured = time.perf_counter(), n_steps / max(seconds, 1e-6), self._measured
         if self._is_trial:
             measured = self._evaluate_trial(n_threads, speed, seconds, now)
             self._counted_from = now, time.process_time()

@@ -58,7 +58,7 @@ def all_pointers() -> Iterator[FunctionPointer]:
 
 
 def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
-    """Yield the pointers to gradients, optional parts of a step and training loops."""
+    """Yield the pointers to gradients, options and training loops."""
     given = ("tanh",), formulas.backward_pointer("squared_error", dtype)
     for batch_norm, dropped, sparse in product(FLAGS, FLAGS, FLAGS):
         gradient = training.gradient_pointers(*given, batch_norm, dropped, sparse, False, dtype)
@@ -70,20 +70,8 @@ def _training_pointers(dtype: np.dtype) -> Iterator[FunctionPointer]:
     yield from (
         option for option in (*options, by_team.weight_squares) if isinstance(option, FunctionPointer)
     )
-    # gathered, team, sparse, batch_norm, dropped
-    kinds: list[tuple[bool, ...]] = [(gathered, False, False, False, False) for gathered in FLAGS]
-    kinds += [(True, False, True, False, False)]
-    kinds += [(gathered, True, False, *both) for gathered, *both in product(FLAGS, FLAGS, FLAGS)]
     update = formulas.update_pointer("sgd", False, dtype)
-    for gathered, team, sparse, batch_norm, dropped in kinds:
-        yield training.training_loop(
-            gathered,
-            team,
-            sparse,
-            batch_norm,
-            dropped,
-            dtype,
-            training.gradient_pointers(*given, False, False, sparse, team, dtype),
-            update,
-            training.option_pointers((), team, dtype),
-        )
+    for gathered, by_units, sparse in [*product(FLAGS, FLAGS, [False]), (True, False, True)]:
+        gradients = training.gradient_pointers(*given, False, False, sparse, by_units, dtype)
+        pointers = training.StepPointers(gradients, update, training.option_pointers((), by_units, dtype))
+        yield training.training_loop(gathered, by_units, sparse, dtype, pointers)

@@ -26,22 +26,21 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
-    The kernel's arguments are ``(functions, plan, parameters, tile, batch, parameter, wanted, buffers,
-    adds)``: `Functions`, a `Tile`, a `Batch` and `Buffers`; `parameter` is the parameter of the loss, the
-    others are arguments of `network.backward_pass`. The kernel overwrites the gradient (P,) of the buffers,
-    or adds to it if `adds`, and returns the loss if `wanted`, else 0.
+    The kernel overwrites the gradient (P,) of the `Buffers`, or adds to it if `adds`, and returns the loss if
+    `wanted`, else 0. functions: `Functions`; tile: a `Tile`; batch: a `Batch`.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
 
     @kernel
-    def tile_gradient(functions, plan, parameters, tile, batch, parameter, wanted, buffers, adds):
+    def tile_gradient(functions, plan, parameters, tile, batch, wanted, buffers, adds):
         units, dunits, T = buffers.units, buffers.dunits, batch.weights.shape[1]
         forward(functions.activate, plan, parameters, parameters, tile.X, units, batch)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
         scores = last_outputs(plan, T, units)
-        loss = call(functions.loss_backward, (scores, tile.y, batch.weights, parameter, wanted, dS))
+        arguments = scores, tile.y, batch.weights, batch.loss_parameter, wanted, dS
+        loss = call(functions.loss_backward, arguments)
         gradient, scratch = buffers.gradient, buffers.scratch
         backward(
             functions.differentiate, plan, parameters, tile.X, units, dunits, scratch, gradient, adds, batch

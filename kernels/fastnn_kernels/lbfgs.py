@@ -51,6 +51,7 @@ from .calls.lbfgs import (
     Limits,
     X,
 )
+from .calls.training import Buffers
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .line_search import LONGEST_STEP, begin_search, search_ends
@@ -316,97 +317,72 @@ def end_evaluation(state, settings):
     minimiser.numbers[VALUE] = settings.loss_share * losses[0] + losses[1]
 
 
+@kernel
+def advance_training(pointers, plan, state, limits, settings, records):
+    """Advance the minimiser, and keep an iterate; return 0 or what is not finite (`keep_iterate`)."""
+    phase = call(pointers.advance, (state.minimiser, limits))
+    if phase == ITERATED:
+        return keep_iterate(plan, state, settings, records)
+    if phase == ENDED and not abs(state.losses[0] + state.losses[1]) < np.inf:  # all trials overflowed
+        return 3
+    return 0
+
+
 @functools.cache
 def lbfgs_iterations(sparse: bool) -> Kernel:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
-    Every thread calls the kernel. All threads evaluate the loss, each for some of the shards, and the first
-    one does everything else. The shards are those of `train.train_steps`, and so are the rounds.
+    Every thread of a `Team` calls the kernel. All threads evaluate the loss, each for some of the shards, and
+    the first one does everything else. The shards are those of `train.train_steps`.
 
-    Its arguments are ``(thread, n_threads, gradients_of, advance, plan, state, limits, data, settings,
-    records, work, last_pass, n_rounds)``. gradients_of are the `GradientPointers`; advance is the
-    `advance_pointer`; state, a `MinimiserState`; limits, the `Limits` of the minimiser; data, settings and
-    work, a `train.Data`, `train.Settings` and a `train.Workspace`; records, those of
-    `train.train_steps`. The kernel returns after iteration `last_pass`, after `n_rounds` rounds, or at the
-    end of the minimisation.
-
-    The result of the first thread is 0, or the result of `keep_iterate` if an iterate is not finite: then
-    parameters, statistics and records are those of the iterate before.
+    The kernel returns where the `Portion` ends, or at the end of the minimisation. The result of the first
+    thread is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics and
+    records have the values of the iterate before.
     """
-    add_tiles = loss_and_gradient(sparse)
+    evaluate = loss_and_gradient(sparse)
 
     @kernel
-    def lbfgs_iterations(
-        thread,
-        n_threads,
-        gradients_of,
-        advance,
-        plan,
-        state,
-        limits,
-        data,
-        settings,
-        records,
-        work,
-        last_pass,
-        n_rounds,
-    ):
-        minimiser, progress, losses = state.minimiser, state.progress, state.losses
-        counts, gradients, evaluates = minimiser.counts, state.gradients, state.evaluates
-        barrier = work.barrier
-        n_tiles = -(-settings.n_samples // settings.tile_width)
+    def lbfgs_iterations(team, pointers, plan, state, limits, data, settings, records, work, portion):
+        thread, n_threads, barrier = team
+        counts, evaluates, gradients = state.minimiser.counts, state.evaluates, state.gradients
+        n_samples, size, n_left = settings.n_samples, settings.shard_size, portion.n_evaluations
         result = 0
         mode = flush_subnormals()
         while True:
             if thread == 0:
+                goes_on = counts[STATUS] == RUNNING and state.progress[0] < portion.last_pass
+                if result == 0 and counts[PHASE] == ITERATED and goes_on:
+                    result = advance_training(pointers, plan, state, limits, settings, records)
                 evaluates[0] = 0
-                while result == 0 and counts[PHASE] != ENDED:
-                    if counts[PHASE] == ITERATED:
-                        if counts[STATUS] != RUNNING or progress[0] >= last_pass:
-                            break
-                    elif progress[1] < settings.n_rounds:
-                        if progress[1] == 0:
-                            begin_evaluation(state)
-                        evaluates[0] = n_rounds > 0
-                        break
-                    else:
-                        end_evaluation(state, settings)
-                        progress[1] = 0
-                    phase = call(advance, (minimiser, limits))
-                    if phase == ITERATED:
-                        result = keep_iterate(plan, state, settings, records)
-                    elif phase == ENDED and not abs(losses[0] + losses[1]) < np.inf:  # all trials overflowed
-                        result = 3
+                if result == 0 and n_left > 0 and (counts[PHASE] == START or counts[PHASE] == SEARCH):
+                    evaluates[0] = 1
+                    begin_evaluation(state)
             wait(barrier, thread, n_threads)
             if evaluates[0] == 0:
                 break
-            begin = progress[1]
-            end = min(begin + n_rounds, settings.n_rounds)
-            for shard in range(thread, gradients.shape[0], n_threads):
-                gradient, first = row(gradients, shard), shard * settings.n_rounds
-                if begin == 0:
-                    state.shard_losses[shard] = 0.0
-                    for k in range(state.point.shape[0]):
-                        gradient[k] = 0
-                tiles = min(first + begin, n_tiles), min(first + end, n_tiles)
-                state.shard_losses[shard] = add_tiles(
-                    gradients_of,
+            for k in range(thread, gradients.shape[0], n_threads):
+                gradient = row(gradients, k)
+                for i in range(state.point.shape[0]):
+                    gradient[i] = 0
+                shard = min(k * size, n_samples), min((k + 1) * size, n_samples)
+                units, dunits = row(work.units, thread), row(work.dunits, thread)
+                buffers = Buffers(units, dunits, row(work.scratch, thread), gradient)
+                state.shard_losses[k] = evaluate(
+                    pointers.gradients_of,
                     plan,
                     state.point,
                     state.statistics_at_point,
                     data,
                     settings,
-                    settings.seed,
-                    tiles,
-                    work,
-                    thread,
-                    gradient,
-                    state.shard_losses[shard],
+                    shard,
+                    row(work.tiles, thread),
+                    buffers,
                 )
-            n_rounds -= end - begin
+            n_left -= 1
             wait(barrier, thread, n_threads)
             if thread == 0:
-                progress[1] = end
+                end_evaluation(state, settings)
+                result = advance_training(pointers, plan, state, limits, settings, records)
         restore_mode(mode)
         return result
 

@@ -1,8 +1,8 @@
-"""Optional parts of a training step, which are compiled only for trainings that use them.
+"""What only some training steps need, compiled only for the trainings that use it.
 
 The training loop calls an option through a pointer. If the options were inlined in the loop, each loop would
-take a third longer to compile, for the few trainings that use them all. The pointer of an option that is not
-used has no code.
+take a third longer to compile, for the few trainings that use them all. Unused options have a null pointer,
+so they are never compiled.
 
 Several threads may share a step. A kernel with the argument `thread`, the number of a thread, is called by
 every thread; if it has an argument `barrier`, it waits for the other threads. Samples are gathered by the

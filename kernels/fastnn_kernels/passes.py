@@ -63,7 +63,7 @@ def describe_batch(passes, first):
     """Return the `Batch` of the tile whose first sample has the number `first`."""
     key = draw(draw(passes.seed, STEPS), passes.step[0])
     weights = view(passes.weights, first, 1, passes.width)
-    return Batch(weights, passes.statistics, passes.dropout, key, first)
+    return Batch(weights, passes.statistics, passes.dropout, key, first, 0.0)
 
 
 @functools.cache

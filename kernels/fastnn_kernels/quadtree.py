@@ -123,9 +123,9 @@ def fill_interval(axis, begin, end, form, i, t):
 def evaluate(votes: bool) -> Kernel:
     """Return the kernel that evaluates the pixels of squares (N, 3).
 
-    It writes their classes to classes (H, W), of any integer dtype, and returns the number of pixels. places (2, T) of int64, row (1, T) of the
-    dtype of classes, tile, flat of 2 * T elements, units, flat, and total (K, T) are workspaces. See
-    `grid.grid_classes` for the other arguments.
+    It writes their classes to classes (H, W), of any integer dtype, and returns the number of pixels. places
+    (2, T) of int64, row (1, T) of the dtype of classes, tile, flat of 2 * T elements, units, flat, and total
+    (K, T) are workspaces. See `grid.grid_classes` for the other arguments.
     """
     scores = committee_scores(votes)
 

@@ -114,27 +114,13 @@ def view_derivatives(plan, layer, n, dunits):
 
 
 @kernel
-def small_batch_gradient(functions, plan, parameters, tile, batch, parameter, wanted, buffers, adds):
-    """Compute the gradient of a few samples; only these arguments differ from `gradient.tile_gradient`.
+def small_batch_gradient(functions, plan, parameters, tile, batch, wanted, buffers, adds):
+    """Compute the gradient of a few samples, as `gradient.tile_gradient` does of a tile.
 
-    Parameters
-    ----------
-    X : array (N, I)
-        Samples.
-    y, weights : arrays (Y, T), (1, T)
-        Targets and weights of the samples, a tile; weights are 0 in its padding.
-    batch : Batch
-        Not used.
-    units, dunits : arrays, flat
-        Workspaces of N times as many elements as plan has rows of units and of their derivatives, and N
-        vectors more for each window (`view_units`, `view_derivatives`).
-    scratch : array, flat
-        Workspace of 2 J T elements, where J is the number of outputs of the last layer.
-
-    Returns
-    -------
-    float64
-        The loss if `wanted`, else 0.
+    The tile's X (N, I) has no padding; its y (Y, T) and the weights of the batch have, with weights of 0. The
+    buffers' units and dunits have N times as many elements as plan has rows of units and of their
+    derivatives, and N vectors more for each window (`view_units`, `view_derivatives`); scratch has 2 J T
+    elements, where J is the number of outputs of the last layer.
     """
     X, units, dunits = tile.X, buffers.units, buffers.dunits
     n, last = X.shape[0], plan.shape[0] - 1
@@ -145,7 +131,7 @@ def small_batch_gradient(functions, plan, parameters, tile, batch, parameter, wa
         plan[last, OUTPUTS],
         tile.y,
         batch.weights,
-        parameter,
+        batch.loss_parameter,
         wanted,
         buffers.scratch,
         view_derivatives(plan, last, n, dunits),

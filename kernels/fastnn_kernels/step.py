@@ -1,9 +1,8 @@
-"""Parts of every training step besides the gradient: weights of the batch, update, recorded losses.
+"""What every training step needs besides the gradient: weights of the batch, update, recorded losses.
 
-Several threads may share a step. A kernel with the argument `thread`, the number of a thread, is called by
-every thread; if it has an argument `barrier`, it waits for the other threads. The kernels `record_loss` and
-`update_plateau` are called by the first thread alone. Parts that only some trainings use are in
-``options.py``.
+Several threads may share a step. A kernel with an argument `thread` or `team` is called by every thread; if
+it has an argument `barrier`, it waits for the other threads. The kernels `record_loss` and `update_plateau`
+are called by the first thread alone. ``options.py`` has what only some trainings use.
 
 Shape letters: N samples, T samples of a tile (a whole number of vectors), G shards, P parameters (a whole
 number of cache lines).
@@ -12,6 +11,7 @@ number of cache lines).
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,13 +21,13 @@ from .compiler.pointer import call
 from .vectors.barrier import wait
 from .vectors.processor import LINE_BYTES
 from .vectors.value import fill
-from .vectors.vector import lanes, load, store, view
+from .vectors.vector import lanes, store
 
 __all__ = [
+    "Change",
+    "Step",
     "all_are_finite",
     "compute_batch_scale",
-    "compute_shrink_factor",
-    "copy_share",
     "find_parameter_share",
     "find_share",
     "gather_weights",
@@ -35,6 +35,34 @@ __all__ = [
     "update_plateau",
     "update_share",
 ]
+
+
+class Step(NamedTuple):
+    """A step of a training, the same for all threads."""
+
+    first: int  # position of the batch's first sample in the order of the samples
+    n_samples: int  # in the batch
+    key: np.uint64  # key of the random numbers
+    scale: float  # scale of the weights of the samples
+    penalty: float  # factor of the L2 penalty
+    is_last: bool  # True if the step ends an epoch
+    is_recorded: bool  # True if the epoch is recorded
+    is_observed: bool  # True if norms and ratios are recorded: in the last step of a recorded epoch
+    record: int  # the epoch's index in the records
+
+
+class Change(NamedTuple):
+    """Arguments of an `update` kernel: state (S, P), coefficients (C,), and scalars of the parameters' dtype.
+
+    l2 and l1 belong to the weights; l2_others is the L2 factor of the other parameters.
+    """
+
+    state: np.ndarray
+    coefficients: np.ndarray
+    l2: float
+    l2_others: float
+    l1: float
+    shrink: float
 
 
 @kernel
@@ -64,10 +92,10 @@ def gather_weights(weights, indices, first, n, common, scale, row):
 
 
 @kernel
-def record_loss(losses, squares, scale, penalty, settings, n_batch, record, records):
-    """Add the loss of a batch, or its objective if `settings.of_objective`, to ``records.losses[record]``.
+def record_loss(losses, squares, settings, step, records):
+    """Add the loss of a step's batch, or its objective if `settings.of_objective`, to the recorded losses.
 
-    losses (G,) are the losses of the batch's shards; squares, the sums of squares of parts of the weights.
+    losses (G,) are the losses of the shards; squares, the sums of squares of the weights (`State`).
     """
     loss = 0.0
     for shard in range(losses.shape[0]):
@@ -75,10 +103,10 @@ def record_loss(losses, squares, scale, penalty, settings, n_batch, record, reco
     if settings.of_objective:
         loss *= settings.loss_share
         for k in range(squares.shape[0]):
-            loss += 0.5 * penalty * squares[k]
-        records.losses[record] += n_batch * loss
+            loss += 0.5 * step.penalty * squares[k]
+        records.losses[step.record] += step.n_samples * loss
     else:
-        records.losses[record] += loss / scale
+        records.losses[step.record] += loss / step.scale
 
 
 @kernel
@@ -90,18 +118,6 @@ def update_plateau(objective, tol, plateau):
     plateau[1] = plateau[1] + 1.0 if objective > plateau[0] - tol else 0.0
     if objective < plateau[0]:
         plateau[0] = objective
-
-
-@kernel
-def compute_shrink_factor(norm, clip_norm):
-    """Return the factor that scales a gradient of norm `norm` to `clip_norm`.
-
-    The factor is 1 if the norm is smaller, or `clip_norm` is 0.
-    """
-    if not (clip_norm > 0.0 and norm > clip_norm):
-        return 1.0
-    # No factor scales an infinite norm: return NaN, which ends the training.
-    return clip_norm / norm if norm < np.inf else np.nan
 
 
 @kernel
@@ -121,36 +137,23 @@ def find_parameter_share(parameters, thread, n_threads):
     return begin * line, end * line
 
 
-@kernel
-def copy_share(parameters, thread, n_threads, copy):
-    """Copy this thread's share of parameters (P,) to copy (P,)."""
-    begin, end = find_parameter_share(parameters, thread, n_threads)
-    source, result = view(parameters, 0, 1, parameters.shape[0]), view(copy, 0, 1, copy.shape[0])
-    for k in range(begin, end, lanes(parameters)):
-        store(result, 0, k, load(source, 0, k))
-
-
 @functools.cache
 def update_share(clears: bool) -> Kernel:
-    """Return the kernel that updates this thread's share of the parameters.
+    """Return the kernel that updates this thread's share of the parameters; True if they are all finite.
 
-    Its arguments are ``(update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread,
-    n_threads, T)``. update: an `update.update_pointer`; change: a `team.Change` for the weights, the first
-    `n_weights` parameters; l2_others: the L2 factor of the other parameters. plan and T are not used: the
-    signature is that of `team.team_update`. The kernel returns True if all updated parameters are finite.
+    update: an `update.update_pointer`. The weights are the first `n_weights` parameters. plan is not used:
+    the signature is that of `team.team_update`.
 
     clears: True to set the gradients to 0 after the update. Directly after the update of a block, the block's
     gradients are in the cache; later, all of them would have to be read from memory once more.
     """
 
     @kernel
-    def update_share(
-        update, plan, gradients, parameters, change, l2_others, shrink, n_weights, thread, n_threads, T
-    ):
-        first, last = find_parameter_share(parameters, thread, n_threads)
-        state, numbers = change.state, change.coefficients
+    def update_share(team, update, plan, gradients, parameters, n_weights, change):
+        first, last = find_parameter_share(parameters, team.thread, team.n_threads)
+        state, numbers, l2, l2_others, weights_l1, shrink = change
         # Parameters with the same penalties are updated together.
-        n_first = parameters.shape[0] if change.l2 == l2_others and change.l1 == 0 else n_weights
+        n_first = parameters.shape[0] if l2 == l2_others and weights_l1 == 0 else n_weights
         finite = True
         for begin in range(first, last, BLOCK):
             end = min(begin + BLOCK, last)
@@ -158,12 +161,12 @@ def update_share(clears: bool) -> Kernel:
             if begin < middle:
                 finite &= call(
                     update,
-                    (gradients, parameters, state, numbers, change.l2, change.l1, shrink, begin, middle, 0),
+                    (gradients, parameters, state, numbers, l2, weights_l1, shrink, begin, middle),
                 )
             if middle < end:
                 l1 = parameters.dtype.type(0)
                 finite &= call(
-                    update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end, 0)
+                    update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end)
                 )
             if clears:
                 for shard in range(gradients.shape[0]):

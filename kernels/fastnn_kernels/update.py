@@ -140,20 +140,19 @@ def adamw(p, g, state, k, rate, eps, share, beta2, share2, decay):
 
 @functools.cache
 def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
-    """Return the kernel ``(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first)``.
+    """Return the kernel that updates the parameters from `begin` to `end`, whole vectors.
 
-    The kernel updates the parameters from `begin` to `end`, whole vectors, by the rule `name` and
-    the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum of the gradients. It returns True if
-    the updated parameters are all finite.
+    The update follows the rule `name` and the derivative ``shrink g + l2 p + l1 sign(p)``, where g is the sum
+    of the gradients. The kernel returns True if the updated parameters are all finite.
 
-    gradients (G, ..): column 0 belongs to the parameter `first`; state (S, P) is updated; coefficients (C,);
-    l2, l1 and shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored. If `plain`,
-    G is 1, and l2, l1 and shrink are ignored: the derivative is g.
+    gradients (G, P or more); parameters (P,) and state (S, P) are updated; coefficients (C,); l2, l1 and
+    shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored. If `plain`, G is 1, and
+    l2, l1 and shrink are ignored: the derivative is g.
     """
     rule, n_coefficients = OPTIMIZERS[name]
 
     @kernel
-    def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end, first):
+    def update(gradients, parameters, state, coefficients, l2, l1, shrink, begin, end):
         row = view(parameters, 0, 1, parameters.shape[0])
         bad = fill(gradients, 0)
         # The compiler must assume that a store may change the array of coefficients: copy them to a tuple,
@@ -162,9 +161,9 @@ def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
         for k in range(begin, end, lanes(gradients)):
             p = load(row, 0, k)
             if plain:
-                g = load(gradients, 0, k - first)
+                g = load(gradients, 0, k)
             else:
-                g = sum_gradients(gradients, k - first)
+                g = sum_gradients(gradients, k)
                 # Branches on the penalties would take longer than computing with factors of 1 and 0.
                 g = add_product(g * fill(gradients, shrink), l2, p)
                 if with_l1:

@@ -56,16 +56,16 @@ def narrow_tiles(network, n_samples):
     return network.whole_tile(16)
 
 
-def run(backend, network, parameters, statistics, job, n_rounds=None):
+def run(backend, network, parameters, statistics, job, n_steps=None):
     """Run a job; return the parameters (n, P) after every iteration, and the trainer.
 
-    Every call of the kernel runs `n_rounds` rounds, if given.
+    Every call of the kernel runs `n_steps` evaluations, if given.
     """
     parameters, iterates = parameters.copy(), []
     trainer = get_backend(backend).lbfgs_trainer(network, parameters, statistics.copy(), job)
     while trainer.n_passes < job.num_passes and not trainer.halted:
-        if n_rounds:
-            trainer._calls.n_rounds = n_rounds
+        if n_steps:
+            trainer._calls.n_steps = n_steps
         assert trainer.run(trainer.n_passes + 1)
         if trainer.n_passes > len(iterates):
             iterates.append(parameters.copy())
@@ -93,8 +93,8 @@ def run_reference(name, sparse):
     return run("numpy", *problem(name, sparse))
 
 
-# The rounds of a call by the number of threads.
-ROUNDS = {1: (1, 3), 2: (1,), 3: (3, 10**6)}
+# The evaluations of a call by the number of threads.
+EVALUATIONS = {1: (1, 3), 2: (1,), 3: (3, 10**6)}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_calls_of_any_length_and_number_of_threads_give_the_same_bits(name, spar
     check_alike(network, (alone, trainer), run_reference(name, sparse))
     for n_threads in range(1, min(n_shards, 3) + 1):
         shared = dataclasses.replace(job, n_threads=n_threads)
-        for n_rounds in ROUNDS[n_threads]:
-            found, again = run("numba", network, *begin, shared, n_rounds)
+        for n_steps in EVALUATIONS[n_threads]:
+            found, again = run("numba", network, *begin, shared, n_steps)
             np.testing.assert_array_equal(found, alone)
             assert again.ending == trainer.ending
             for record, wanted in zip(again.records, trainer.records, strict=True):

@@ -125,10 +125,10 @@ def trainings(draw, recipes=recipes):
     return Training(network, optimizer, count, size, draw(seeds), options)
 
 
-def train(backend: str, network: Network, job: Job, rounds_per_call=None, nudge=0.0):
+def train(backend: str, network: Network, job: Job, steps_per_call=None, nudge=0.0):
     """Return the arrays of a training after all epochs, or after the epoch at which it halted."""
     trainer, results = begin(backend, network, job, nudge)
-    run_on(trainer, job.num_passes, rounds_per_call)
+    run_on(trainer, job.num_passes, steps_per_call)
     return results
 
 

@@ -36,9 +36,9 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
     return trainer, {"parameters": parameters, **vars(memory), **running, **trainer.records._asdict()}
 
 
-def run_on(trainer, n_passes, rounds_per_call=None):
-    """Run a trainer up to `n_passes`; a compiled one runs `rounds_per_call` rounds in each call, if given."""
+def run_on(trainer, n_passes, steps_per_call=None):
+    """Run a trainer up to `n_passes`; a compiled one runs `steps_per_call` steps in each call, if given."""
     while trainer.n_passes < n_passes and not trainer.halted:
-        if rounds_per_call and isinstance(trainer, NumbaTrainer):
-            trainer._calls.n_rounds = rounds_per_call
+        if steps_per_call and isinstance(trainer, NumbaTrainer):
+            trainer._calls.n_steps = steps_per_call
         assert trainer.run(n_passes)

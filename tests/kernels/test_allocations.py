@@ -38,7 +38,7 @@ def count_allocations(action, *arguments):
 
 def train(network, job, n_passes):
     trainer, _ = begin("numba", network, job)
-    trainer._calls.n_rounds = 10**9
+    trainer._calls.n_steps = 10**9
     assert trainer.run(n_passes)
     assert (trainer.n_passes, trainer._calls.n_running) == (n_passes, job.n_threads)
 

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from fastnn_kernels import catalogue
+from fastnn_kernels.compiler.numba_internals import get_dispatcher_function
 from fastnn_kernels.compiler.pointer import make_entry_kernel
 from fastnn_kernels.compiler.target import TARGETS, Target
 
@@ -22,6 +23,24 @@ def test_declared_arguments_are_those_of_the_kernels():
         assert len(names) == len(pointer.kinds), pointer
         if pointer.function.partition(".")[0] not in FORMULAS:
             assert names == list(pointer.kinds), pointer
+
+
+def find_kernels(function, found):
+    """Add to `found` a kernel and all kernels that it calls, by name and number of arguments."""
+    found[function.__qualname__] = len(inspect.signature(function).parameters)
+    variables = inspect.getclosurevars(function)
+    for called in (*variables.nonlocals.values(), *variables.globals.values()):
+        other = get_dispatcher_function(called)
+        if other is not None and other.__qualname__ not in found:
+            find_kernels(other, found)
+
+
+def test_no_kernel_takes_more_than_ten_arguments():
+    found = {}
+    for pointer in POINTERS:
+        find_kernels(make_entry_kernel(pointer)[0].py_func, found)
+    assert len(found) > len(POINTERS) / 2
+    assert {name: count for name, count in found.items() if count > 10} == {}
 
 
 def test_every_kernel_has_a_symbol_of_its_own():

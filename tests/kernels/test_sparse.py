@@ -127,9 +127,9 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, dtype, layer, op
     run_on(reference, 3)
     monkeypatch.setattr(limits, "MIN_TOUCHED", 1)
     alone = None
-    for n_threads, rounds_per_call in ((1, None), (2, None), (2, 1), (3, 2)):
+    for n_threads, steps_per_call in ((1, None), (2, None), (2, 1), (3, 2)):
         trainer, result = begin("numba", network, shared_job(n_threads, dtype=dtype, **options))
-        run_on(trainer, 3, rounds_per_call)
+        run_on(trainer, 3, steps_per_call)
         assert trainer._calls.n_running == min(n_threads, count_cores())
         alone = alone or result
         for name, array in result.items():

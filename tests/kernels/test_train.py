@@ -89,7 +89,7 @@ THREADED = st.sampled_from(RECIPES[:2])
 
 
 @given(trainings(THREADED), st.lists(st.integers(0, 4), max_size=4), st.sampled_from([None, 1, 3]), shared)
-def test_any_number_of_threads_and_calls_gives_the_same_bits(training, portions, rounds_per_call, what):
+def test_any_number_of_threads_and_calls_gives_the_same_bits(training, portions, steps_per_call, what):
     network = training.network
     with sharing(what):
         alone = train("numba", network, training.job(num_passes=sum(portions)))
@@ -97,14 +97,14 @@ def test_any_number_of_threads_and_calls_gives_the_same_bits(training, portions,
             job = training.job(num_passes=sum(portions), n_threads=n_threads)
             trainer, parts = begin("numba", network, job)
             for done in itertools.accumulate(portions):
-                run_on(trainer, done, rounds_per_call)  # calls end in the middle of epochs, and of steps
+                run_on(trainer, done, steps_per_call)  # calls end in the middle of epochs
                 assert trainer.n_passes == done or trainer.halted
             assert_same_bits(parts, alone)
 
 
 @given(trainings(THREADED), st.lists(st.booleans(), min_size=1, max_size=6), shared)
 def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, turns, what):
-    # A call runs on one thread while one of the two cores is taken; calls end within epochs and steps.
+    # A call runs on one thread while one of the two cores is taken; calls end within epochs.
     network, n_passes = training.network, training.options["num_passes"]
     with sharing(what), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "count_cores", lambda: 2)
@@ -113,7 +113,7 @@ def test_cores_that_are_taken_between_calls_do_not_change_the_bits(training, tur
         for is_core_taken in itertools.cycle(turns):
             if trainer.n_passes == n_passes or trainer.halted:
                 break
-            trainer._calls.n_rounds = 1
+            trainer._calls.n_steps = 1
             with threads.acquire_cores(1) if is_core_taken else nullcontext():
                 assert trainer.run(n_passes)
     assert_same_bits(results, alone)
@@ -169,7 +169,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend, what):
     with np.errstate(all="ignore"):
         while count_steps(again) < n_steps:
             if backend == "numba":
-                again._calls.n_rounds = 1
+                again._calls.n_steps = 1
                 assert again._call(n_steps)
             else:
                 assert reference.train_step(network, again._state, job, again.records)
@@ -212,7 +212,7 @@ def find_halt(losses, job):
 
 @with_examples(120)
 @given(trainings(), either_backend, st.sampled_from([None, 1, 10**9]), shared_or_not)
-def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, rounds_per_call, what):
+def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, backend, steps_per_call, what):
     """The expected epoch follows from the losses of the same training without patience."""
     network, job = training.network, training.job()
     # Schedules depend on the length of the run: give all trainings the same `total_steps`.
@@ -223,7 +223,7 @@ def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, ba
         n_passes, halts = find_halt(whole["losses"], job)
         n_kept = int(np.searchsorted(job.kept, n_passes))
         trainer, results = begin(backend, network, training.job(total_steps=total))
-        run_on(trainer, job.num_passes, rounds_per_call)
+        run_on(trainer, job.num_passes, steps_per_call)
         assert (trainer.n_passes, trainer.halted) == (n_passes, halts)
         # The halted training leaves what a training of that many epochs without patience leaves.
         shorter = train(backend, network, training.job(patience=0, num_passes=n_passes, total_steps=total))

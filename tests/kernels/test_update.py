@@ -75,7 +75,7 @@ def test_a_step_matches_the_reference(
     expected = list(twin_results(twin, (parameters, state, gradients), draw.random))
     buffers = Windows(parameters, state)
     kernel = update_pointer(optimizer.rule, not plain, dtype, plain)
-    assert kernel(gradients, *buffers.views, c, *numbers, 0, size, 0)
+    assert kernel(gradients, *buffers.views, c, *numbers, 0, size)
     for ours, (theirs, error) in zip(buffers.views, expected, strict=True):
         assert (np.abs(ours - theirs) <= error).all()
     assert buffers.are_kept_apart()
@@ -99,14 +99,13 @@ def test_the_range_and_the_order_of_gradients_do_not_change_a_bit(
         kernel(np.ascontiguousarray(gradients), p, state, c, *numbers, *span)
         return p, state
 
-    expected = update(gradients[:, part], parameters[part], state[:, part], 0, end - begin, 0)
+    expected = update(gradients[:, part], parameters[part], state[:, part], 0, end - begin)
     total = gradients[0].copy()
     for gradient in gradients[1:]:
         total += gradient
     for results in (
-        update(gradients, parameters, state, begin, end, 0),
-        update(gradients[:, part], parameters, state, begin, end, begin),
-        update(total[None], parameters, state, begin, end, 0),
+        update(gradients, parameters, state, begin, end),
+        update(total[None], parameters, state, begin, end),
     ):
         for now, then, new in zip(results, (parameters, state), expected, strict=True):
             np.testing.assert_array_equal(now[..., part], new)
@@ -128,7 +127,7 @@ def test_updates_report_parameters_that_are_not_finite(optimizer, dtype, value):
         twin, state = parameters.copy(), make_state(optimizer, size, dtype)
         arguments = gradients, parameters, state.copy(), c, zero, zero, dtype.type(1)
         assert not compiled.are_finite(read_only(parameters), 0, size)
-        assert not update_pointer(optimizer.rule, True, dtype)(*arguments, 0, size, 0)
+        assert not update_pointer(optimizer.rule, True, dtype)(*arguments, 0, size)
         with np.errstate(invalid="ignore"):
             names = name_coefficients(optimizer, 0)
             assert not reference.update(optimizer.name, gradients[0], twin, state, names, zero, zero)
@@ -157,7 +156,7 @@ def test_kernel_and_reference_agree_at_the_limits_of_the_dtype(optimizer, dtype)
     for step, (c, gradient) in enumerate(zip(table, (g, 0 * g, g), strict=True)):
         with np.errstate(all="ignore"):
             update_pointer(optimizer.rule, True, dtype)(
-                gradient[None], *kernel, c, zero, zero, dtype.type(1), 0, size, 0
+                gradient[None], *kernel, c, zero, zero, dtype.type(1), 0, size
             )
             names = name_coefficients(optimizer, step)
             reference.update(optimizer.name, gradient, *twin, names, zero, zero)

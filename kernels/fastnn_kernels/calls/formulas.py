@@ -88,6 +88,6 @@ def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = Fals
         "state": of.matrix,
         "coefficients": of.flat,
         **dict.fromkeys(("l2", "l1", "shrink"), of.scalar),
-        **dict.fromkeys(("begin", "end", "first"), INT64),
+        **dict.fromkeys(("begin", "end"), INT64),
     }
     return FunctionPointer("update.update", (name, with_l1, plain), kinds, BOOL)

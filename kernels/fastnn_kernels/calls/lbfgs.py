@@ -12,7 +12,7 @@ from ..compiler.entry import FunctionPointer
 from ..compiler.kinds import FLOAT64, INT64, Array, Struct, get_kinds
 from .formulas import backward_pointer
 from .prediction import INDICES, PLAN, REALS
-from .training import gradient_kind, gradient_pointers, training_kinds
+from .training import TEAM, GradientPointers, gradient_kind, gradient_pointers, training_kinds
 
 # Indices of the array `search` (N_SEARCH,). STEP: the trial, or the accepted step. VALUE_BEFORE,
 # SLOPE_BEFORE: at step 0. LOWER, UPPER: limits of the next step. WIDTH, WIDTH_BEFORE: widths of the last two
@@ -84,9 +84,8 @@ class MinimiserState(NamedTuple):
     `Minimiser` of the objective. point (P,): x in the network's dtype. gradients (G, P or more) and
     shard_losses (G,) float64: gradient and loss of every shard at the point. statistics_at_point: the running
     statistics, which every evaluation updates. losses (3,) float64: loss and penalty at the point, and the
-    objective of the last iterate as it is recorded. progress (2,) int64: iterations recorded, and rounds of
-    the present evaluation done. evaluates (1,) int64: 1 if all threads are to evaluate the loss next, 0 if
-    the call ends.
+    objective of the last iterate as it is recorded. progress (1,) int64: iterations recorded. evaluates (1,)
+    int64: 1 if all threads are to evaluate the loss next, 0 if the call ends.
     """
 
     parameters: np.ndarray
@@ -99,6 +98,20 @@ class MinimiserState(NamedTuple):
     losses: np.ndarray
     progress: np.ndarray
     evaluates: np.ndarray
+
+
+class LBFGSPointers(NamedTuple):
+    """Pointers that the iterations of L-BFGS call."""
+
+    gradients_of: GradientPointers
+    advance: FunctionPointer  # `advance_pointer`
+
+
+class Portion(NamedTuple):
+    """The iterations of a call, which ends after iteration `last_pass` or after `n_evaluations`."""
+
+    last_pass: int
+    n_evaluations: int
 
 
 MINIMISER = Struct(Minimiser, {"vectors": Array(FLOAT64, 2), "numbers": REALS, "counts": INDICES})
@@ -128,15 +141,14 @@ def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
         "evaluates": INDICES,
     }
     kinds = {
-        "thread": INT64,
-        "n_threads": INT64,
-        "gradients_of": gradient_kind(pointers),
-        "advance": advance_pointer().kind,
+        "team": TEAM,
+        "pointers": Struct(
+            LBFGSPointers, {"gradients_of": gradient_kind(pointers), "advance": advance_pointer().kind}
+        ),
         "plan": PLAN,
         "state": Struct(MinimiserState, state),
         "limits": LIMITS,
         **training_kinds(False, sparse, dtype),
-        "last_pass": INT64,
-        "n_rounds": INT64,
+        "portion": Struct(Portion, dict.fromkeys(Portion._fields, INT64)),
     }
     return FunctionPointer("lbfgs.lbfgs_iterations", (sparse,), kinds, INT64)

@@ -24,6 +24,28 @@ PANEL_LINES = 4
 COUNTER_DISTANCE = 16
 
 
+class Team(NamedTuple):
+    """A thread among the `n_threads` that share a step.
+
+    barrier (`n_threads` * `COUNTER_DISTANCE` or more,) int64: equal numbers at the beginning of a call.
+    """
+
+    thread: int
+    n_threads: int
+    barrier: np.ndarray
+
+
+class Steps(NamedTuple):
+    """The steps of a call: it ends after `last` steps since the beginning of the training.
+
+    coefficients (steps, C) of the optimizer have a row for each step from `first` on.
+    """
+
+    coefficients: np.ndarray
+    first: int
+    last: int
+
+
 class Data(NamedTuple):
     """The samples of a training.
 
@@ -43,16 +65,15 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """The arrays that a training updates, for n threads.
+    """The arrays that a training updates.
 
     parameters (P,); optimizer (S, P): state of the optimizer; average (P,), of the parameters, or (0,);
     statistics, flat, of the normalised layers; generator (625,) uint32: the Mersenne Twister that shuffles
     the samples; plateau (2,) float64: the best objective of an epoch, and the number of epochs without
     improvement; gradients (G, P or more) of the shards, 0 between two steps on a sparse table; losses (G,)
     float64 of the shards; squares, float64: sums of squares of the weights at the beginning of a step,
-    (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (n, 2)
-    int64: for each thread, the steps done and the rounds done in the present step, written at the end of a
-    call.
+    (P / BLOCK,) for blocks, or (L * N_PARTS,) for parts of layers if threads share units; progress (1,)
+    int64: the steps done, written at the end of a call.
     """
 
     parameters: np.ndarray
@@ -72,8 +93,8 @@ class Workspace(NamedTuple):
 
     tiles (n, (I + Y + 1) * T or more), units (n, ..), dunits (n, ..) and scratch (n, ..) have a row for each
     thread; the others are shared. before (P,): parameters before a step; partial (P / BLOCK,) float64: sums
-    of squares of the gradient; sums (2, ..): the arguments `sums` and `zeros` of `team.team_gradient`; finite
-    (n,) int64; barrier (n * `COUNTER_DISTANCE`,) int64, equal numbers at the beginning of a call.
+    of squares of the gradient; sums (2, ..): the argument `sums_and_zeros` of `team.team_gradient`; finite
+    (n,) int64.
     """
 
     tiles: np.ndarray
@@ -84,7 +105,6 @@ class Workspace(NamedTuple):
     partial: np.ndarray
     sums: np.ndarray
     finite: np.ndarray
-    barrier: np.ndarray
 
 
 class Settings(NamedTuple):
@@ -94,7 +114,7 @@ class Settings(NamedTuple):
     n_targets: int
     batch_size: int
     n_batches: int
-    n_rounds: int
+    shard_size: int  # number of samples of a shard, whole tiles; the last shards may have fewer
     tile_width: int
     by_rows: bool  # True if a batch is one tile with a row per sample (`small_batch`), without padding
     shuffled: bool
@@ -116,7 +136,6 @@ class Settings(NamedTuple):
     max_norm: float  # 0: no limit
     clip_norm: float  # 0: no limit
     average_weight: float  # 0: no average of the parameters is computed
-    first_step: int  # step of the first row of coefficients
     record_every: int  # number of epochs from one recorded epoch to the next
     last_pass: int  # number of the last epoch, which is always recorded
 
@@ -139,8 +158,8 @@ class Batch(NamedTuple):
 
     weights (1, T): weights of the samples; statistics, flat: running means, running variances and the last
     inverse deviations of every normalised layer; dropout (L,): dropout rate of the inputs of every layer;
-    key, uint64: key of this step's random numbers; first, int: position of the tile's first sample in the
-    batch.
+    key: key of this step's random numbers; first: position of the tile's first sample in the batch;
+    loss_parameter: parameter of the loss.
     """
 
     weights: np.ndarray
@@ -148,6 +167,7 @@ class Batch(NamedTuple):
     dropout: np.ndarray
     key: np.uint64
     first: int
+    loss_parameter: float
 
 
 class Tile(NamedTuple):
@@ -214,13 +234,13 @@ def _gradient_pointer(
     tables = forward_table(("tanh",), dtype), backward_table(("tanh",), dtype)
     functions = Functions(*tables, backward_pointer("squared_error", dtype))
     batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
+    batch["loss_parameter"] = FLOAT64
     kinds = {
         "functions": Struct(Functions, _pointer_kinds(functions)),
         "plan": PLAN,
         "parameters": of.flat,
         "tile": Struct(Tile, {"X": of.matrix, "y": of.matrix}),
         "batch": Struct(Batch, batch),
-        "parameter": FLOAT64,
         "wanted": BOOL,
         "buffers": Struct(Buffers, dict.fromkeys(Buffers._fields, of.flat)),
         "adds": BOOL,
@@ -241,7 +261,7 @@ OptionPointer = FunctionPointer | UnusedPointer
 
 
 class Options(NamedTuple):
-    """Pointers to the optional parts of a step; see `find_used_options` for the trainings that use each."""
+    """Pointers to what only some steps need; see `find_used_options` for the trainings that use each."""
 
     gather_by_rows: OptionPointer
     weight_squares: OptionPointer  # `sum_block_squares`, or `team.sum_part_squares` if threads share units
@@ -249,6 +269,14 @@ class Options(NamedTuple):
     limit_all_norms: OptionPointer
     update_average: OptionPointer
     record_ratios: OptionPointer
+
+
+class StepPointers(NamedTuple):
+    """Pointers that a step calls."""
+
+    gradients_of: GradientPointers
+    update: FunctionPointer  # `formulas.update_pointer`
+    options: Options
 
 
 def find_used_options(settings: Settings, gathered: bool) -> tuple[str, ...]:
@@ -306,6 +334,7 @@ def _pointer_kinds(pointers: NamedTuple) -> dict[str, Kind]:
     return {name: getattr(pointer, "kind", NONE) for name, pointer in pointers._asdict().items()}
 
 
+TEAM = Struct(Team, {"thread": INT64, "n_threads": INT64, "barrier": INDICES})
 # Kinds of the settings, by their annotations.
 SETTING_KINDS = {int: INT64, float: FLOAT64, bool: BOOL, np.uint64: UINT64, np.ndarray: REALS}
 
@@ -321,7 +350,7 @@ def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, K
         data["X"] = table_kind(dtype)
     settings = {name: SETTING_KINDS[kind] for name, kind in get_type_hints(Settings).items()}
     work = dict.fromkeys(Workspace._fields, of.matrix)
-    work |= {"before": of.flat, "partial": REALS, "finite": INDICES, "barrier": INDICES}
+    work |= {"before": of.flat, "partial": REALS, "finite": INDICES}
     return {
         "data": Struct(Data, data),
         "settings": Struct(Settings, settings),
@@ -332,56 +361,39 @@ def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, K
 
 @functools.lru_cache(256)
 def training_loop(
-    gathered: bool,
-    team: bool,
-    sparse: bool,
-    batch_norm: bool,
-    dropped: bool,
-    dtype: np.dtype,
-    pointers: GradientPointers,
-    update: FunctionPointer,
-    options: Options,
+    gathered: bool, by_units: bool, sparse: bool, dtype: np.dtype, pointers: StepPointers
 ) -> FunctionPointer:
     """Return the pointer to the kernel `train.train_steps`.
 
-    The first five arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
+    The first three arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
     """
     kinds = {
-        "gradients_of": gradient_kind(pointers),
-        "update": update.kind,
-        "options": Struct(Options, _pointer_kinds(options)),
+        "gradients_of": gradient_kind(pointers.gradients_of),
+        "update": pointers.update.kind,
+        "options": Struct(Options, _pointer_kinds(pointers.options)),
     }
-    return _training_loop(gathered, team, sparse, batch_norm, dropped, dtype, tuple(kinds.items()))
+    return _training_loop(gathered, by_units, sparse, dtype, Struct(StepPointers, kinds))
 
 
 @functools.cache
 def _training_loop(
-    gathered: bool,
-    team: bool,
-    sparse: bool,
-    batch_norm: bool,
-    dropped: bool,
-    dtype: np.dtype,
-    pointers: tuple[tuple[str, Kind], ...],
+    gathered: bool, by_units: bool, sparse: bool, dtype: np.dtype, pointers: Struct
 ) -> FunctionPointer:
-    """Return the pointer of `training_loop` for pointers of these kinds."""
+    """Return the pointer of `training_loop` for pointers of this kind."""
     of = get_kinds(dtype)
     state = dict.fromkeys(State._fields, of.flat) | {
         "optimizer": of.matrix,
         "gradients": of.matrix,
         "generator": Array(UINT32, 1),
         **dict.fromkeys(("plateau", "losses", "squares"), REALS),
-        "progress": PLAN,
+        "progress": INDICES,
     }
     kinds = {
-        "thread": INT64,
-        "n_threads": INT64,
-        **dict(pointers),
+        "team": TEAM,
+        "pointers": pointers,
         "plan": PLAN,
         "state": Struct(State, state),
         **training_kinds(gathered, sparse, dtype),
-        "coefficients": of.matrix,
-        "last_step": INT64,
-        "n_rounds": INT64,
+        "steps": Struct(Steps, {"coefficients": of.matrix, "first": INT64, "last": INT64}),
     }
-    return FunctionPointer("train.train_steps", (gathered, team, sparse, batch_norm, dropped), kinds, BOOL)
+    return FunctionPointer("train.train_steps", (gathered, by_units, sparse), kinds, BOOL)

@@ -211,7 +211,7 @@ def test_a_whole_training_is_loaded_by_the_next_process():
         model = fastnn.Model([2, 3, 2], random_state=0)
         X, y = np.random.RandomState(0).randn(20, 2), np.arange(20) % 2
         history = model.train(X, y, num_passes=3, batch_size=6, optimizer="adam", random_state=0)
-        loop = make_unpacking(train.train_steps(True, False, False, False, False))
+        loop = make_unpacking(train.train_steps(True, False, False))
     """
     here = {}
     exec(textwrap.dedent(program), here)
